@@ -1,4 +1,4 @@
-"""Strict flags for every test: shapes checked, rank promotion an error, warnings errors."""
+"""Settings of the test suite: shape checks, and errors for rank promotion and warnings."""
 
 import ctypes
 import gc
@@ -9,14 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
-# Where Python is told to keep no bytecode, each of the processes that tests start would compile all
-# libraries anew: three seconds.
+# Without stored bytecode, each process that a test starts would compile all libraries again, which
+# takes three seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Tests run most of their programs once: half of the compiler's work is left out, in the processes
-# that they start, too, so that bits can be compared. With 0 they run as a user's programs do.
+# Tests run most of their programs once, so half of the compiler's optimizations are disabled. The
+# processes that tests start inherit this, so that bits can be compared. With 0, programs are
+# compiled as they are for a user.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
-    # XLA's older emitters take a third less time, later versions end at a flag they do not know.
+    # XLA's older emitters take a third less time. Later versions abort at an unknown flag.
     os.environ["XLA_FLAGS"] = " ".join(
         (
             os.environ.get("XLA_FLAGS", ""),
@@ -30,12 +31,12 @@ import psutil
 import pytest
 from jaxtyping import install_import_hook
 
-# Where tests are started by `nohup` or in the background of a script, all would ignore Ctrl-C, the
-# processes that they start, too.
+# If tests are started by `nohup` or in the background of a script, they and the processes that
+# they start would ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-MOST = 10**9  # bytes that a worker may take before it lets go of its programs
+MOST = 10**9  # bytes that a worker may use before it clears its caches
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -44,20 +45,20 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))  # for processes that tests start
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads where an operation was made
+jax.config.update("jax_traceback_in_locations_limit", 0)  # source locations are not needed
 
 _hook = install_import_hook("gdjax", "beartype.beartype")
-_hook.__enter__()  # left open: gdjax's modules are imported lazily, all along the session
+_hook.__enter__()  # left open: gdjax's modules are imported lazily
 
 
 def pytest_collection_finish():
-    """What has been imported stays: the collector need not look at it again and again."""
+    """Exclude the imported modules from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 class LettingGo:
-    """After a file a worker lets go of its programs: those of all files would be 4 GB."""
+    """Plugin that clears compiled programs after a file; those of all files take 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):
@@ -69,21 +70,21 @@ class LettingGo:
             if sys.platform == "linux" and (
                 trim := getattr(ctypes.CDLL(None), "malloc_trim", None)
             ):
-                trim(0)  # what the compiler has freed would stay with the process
+                trim(0)  # return the memory that the compiler has freed
 
 
 def pytest_configure(config):
-    """A plugin, not a fixture of this folder: the examples in the library's docstrings, too."""
+    """Register a plugin rather than a fixture of this folder, so that it covers doctests."""
     config.pluginmanager.register(LettingGo())
 
 
 @pytest.fixture
 def own_nothing(monkeypatch):
-    """A command that is called in this process leaves its devices as they are: the suite's."""
+    """Keep commands that are called in this process from changing the suite's devices."""
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """A command makes its figures, and empty files: to draw them takes longer than all else."""
+    """Make commands write empty files for figures, since drawing takes most of their time."""
     monkeypatch.setattr("gdjax._runtime.results.save_figure", lambda figure, file: file.touch())

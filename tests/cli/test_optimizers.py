@@ -1,4 +1,4 @@
-"""The optimisers that commands know by name are Optax's, to the last number."""
+"""The optimizers that commands know by name are Optax's, to the last number."""
 
 import inspect
 

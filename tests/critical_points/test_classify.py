@@ -136,7 +136,7 @@ def at_zero():
 
 
 @pytest.mark.long
-def test_planted_spectra_and_what_spoils_no_neighbour(at_zero):
+def test_planted_spectra_and_what_spoils_no_neighbor(at_zero):
     """Signs, residuals, a flat direction, a slope, a constant, and values that are not finite."""
     n = 40
     bulk = np.random.default_rng(0).uniform(size=n)

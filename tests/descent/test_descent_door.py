@@ -153,7 +153,7 @@ def test_half_precision_costs_are_summed_in_single(dtype):
     assert run.batch_cost[-1] == 4
 
 
-# -- optimisers
+# -- optimizers
 
 
 def decayed(rate):

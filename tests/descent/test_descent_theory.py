@@ -204,7 +204,7 @@ def test_above_one_no_minimum_holds_a_descent(rate, stays):
     assert bool(offset[-1] < offset[0]) is stays
 
 
-# -- other optimisers
+# -- other optimizers
 
 
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate():

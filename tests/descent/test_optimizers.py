@@ -95,7 +95,7 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 
 @pytest.fixture(scope="module", params=PARAMS)
 def ended(request):
-    """The optimiser's name, and the end [function, start, 2] and cost of each descent."""
+    """The optimizer's name, and the end [function, start, 2] and cost of each descent."""
     factory, rate = OPTIMIZERS[request.param]
     numbers = np.arange(len(NAMES))
     own = {"function": numbers, "row": numbers}

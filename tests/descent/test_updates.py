@@ -1,4 +1,4 @@
-"""What an optimiser is handed: every one of Optax's descends, or is refused with its reason."""
+"""What an optimizer is handed: every one of Optax's descends, or is refused with its reason."""
 
 import inspect
 
@@ -81,7 +81,7 @@ def cost(p):
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:`params` has no attribute")
-def test_every_optimiser_descends():
+def test_every_optimizer_descends():
     @jax.jit
     def ends():
         def end(optimizer):

@@ -1,4 +1,4 @@
-"""Edges of adaptive optimisers and of mini-batches: small runs that reach them."""
+"""Edges of adaptive optimizers and of mini-batches: small runs that reach them."""
 
 import adaptive_edge
 import numpy as np

@@ -192,7 +192,7 @@ def test_matching_of_activations_is_optimal():
     np.testing.assert_allclose(result.distance, trials[0], rtol=1e-5)
 
 
-def test_a_pair_does_not_depend_on_its_neighbours():
+def test_a_pair_does_not_depend_on_its_neighbors():
     network = Network((5, 4, 4, 3))
     runs = [some_params(network, seed) for seed in range(6)]
     stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)

@@ -29,7 +29,7 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
     """Lines through the middle of a digit's ink, in shares of the image's width and height.
 
     Args:
-        image: grey values, "side side".
+        image: gray values, "side side".
         threshold: above which a pixel has ink.
     """
     side = len(image)

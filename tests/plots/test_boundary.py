@@ -29,7 +29,7 @@ def test_fast_runs_are_dark_and_equal_speeds_equal():
 
 
 def test_sides_differ_in_blue_against_yellow_at_every_speed():
-    # What every kind of colour vision keeps: blue against yellow.
+    # What every kind of color vision keeps: blue against yellow.
     colors = boundary.colored(shown())
     trains = shown().trains
     contrast = colors[..., 2] - (colors[..., 0] + colors[..., 1]) / 2

@@ -22,7 +22,7 @@ CURVE = curves.Curve(
 )
 
 
-def test_valleys_have_one_colour_in_curve_and_paths():
+def test_valleys_have_one_color_in_curve_and_paths():
     figure = curves.valleys([CURVE, CURVE])
     assert len(figure.axes) == 4
     top, below = figure.axes[0], figure.axes[2]

@@ -29,7 +29,7 @@ def test_runs_that_never_arrive_stand_above_the_others():
     figure.canvas.draw()
 
 
-def test_before_and_after_have_one_colour_and_names_are_shown():
+def test_before_and_after_have_one_color_and_names_are_shown():
     figure = pictures.by_scale(
         {"fan_in": starts([1.0, 2.0, 3.0]), "he": starts([1.0, 2.0, 3.0])}, epochs=10.0
     )

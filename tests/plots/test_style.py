@@ -31,7 +31,7 @@ def lab(rgb):
 
 
 @pytest.mark.parametrize("kind", BLINDNESS)
-def test_colours_of_lines_differ_for_colour_blind_eyes(kind):
+def test_colors_of_lines_differ_for_color_blind_eyes(kind):
     def seen(color):
         srgb = np.array(to_rgb(color))
         linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

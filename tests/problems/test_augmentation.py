@@ -34,7 +34,7 @@ def test_warped_images_are_scipys():
         np.testing.assert_allclose(mine, expected, atol=0.502)  # rounded to whole numbers
 
 
-def test_whole_shifts_move_pixels_and_colours_together():
+def test_whole_shifts_move_pixels_and_colors_together():
     images = RANDOM.integers(0, 256, (1, 5, 6, 3), np.uint8)
     moved = np.asarray(warped(images, np.array([[1.0, -2.0]]), np.zeros(1)))
     np.testing.assert_array_equal(moved[:, :-1, 2:], images[:, 1:, :-2])

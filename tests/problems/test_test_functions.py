@@ -203,7 +203,7 @@ def test_what_cannot_work_is_refused(name, domain, message):
         function(name, domain)
 
 
-def test_an_unknown_name_without_a_neighbour_gets_no_guess():
+def test_an_unknown_name_without_a_neighbor_gets_no_guess():
     with pytest.raises(InputError) as caught:
         find("xyz")
     assert "Did you mean" not in str(caught.value)

@@ -81,7 +81,7 @@ def test_full_disk_is_an_error_that_says_what_to_do(save, tmp_path):
         save(Full(), tmp_path / "a")
 
 
-def test_a_large_picture_is_kept_in_256_colours(tmp_path):
+def test_a_large_picture_is_kept_in_256_colors(tmp_path):
     def saved(side):
         figure = Figure(figsize=(6, 6), facecolor="white")
         axes = figure.add_axes((0.05, 0.05, 0.9, 0.9))
@@ -95,5 +95,5 @@ def test_a_large_picture_is_kept_in_256_colours(tmp_path):
     large = saved(810)
     assert (large.mode, large.size) == ("P", (900, 900))
     assert large.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-    # A marker of a colour that nothing else has keeps it.
+    # A marker of a color that nothing else has keeps it.
     np.testing.assert_allclose(large.convert("RGB").getpixel((450, 450)), (255, 0, 255), atol=10)

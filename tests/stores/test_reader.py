@@ -1,4 +1,4 @@
-"""A store opens as labelled arrays, with plain xarray too, and without a warning."""
+"""A store opens as labeled arrays, with plain xarray too, and without a warning."""
 
 import json
 import os

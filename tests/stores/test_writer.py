@@ -185,7 +185,7 @@ def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
 
 
 def test_what_the_format_foresees_can_be_stored(tmp_path):
-    """A network's state, an optimiser's memory, measures with dimensions of their own."""
+    """A network's state, an optimizer's memory, measures with dimensions of their own."""
     grid = {"learning_rate": 3, "seed": 2}
     dims = tuple(grid)
     own = {"state.mean": ("unit",), "memory.0.trace": ("unit",), "rights": ("late_step", "byte")}

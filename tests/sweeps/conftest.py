@@ -1,4 +1,4 @@
-"""What tests of the sweeps' doors share."""
+"""Fixtures shared by the tests of sweeps."""
 
 import inspect
 
@@ -11,7 +11,7 @@ from gdjax.sweeps.preflight import Target
 
 @pytest.fixture
 def as_users_have_it(monkeypatch, request):
-    """The door itself has to refuse wrong types, not what checks the suite's annotations."""
+    """Disable the suite's checks of annotations: the library must reject wrong types itself."""
     for kind in (SweepSpec, Target):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
     for name in ("sweep", "compare"):
@@ -22,7 +22,7 @@ def as_users_have_it(monkeypatch, request):
 
 @pytest.fixture(scope="session")
 def stored_sweep(tmp_path_factory):
-    """The store of a finished sweep, `small_problems.stored`, which nobody changes."""
+    """Return the read-only store of a finished sweep, `small_problems.stored`."""
     path = tmp_path_factory.mktemp("stored") / "s.zarr"
     stored(path)
     return path

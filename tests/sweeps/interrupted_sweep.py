@@ -1,6 +1,6 @@
-"""A stored sweep of a few seconds, and a process that runs it over and over until it is killed.
+"""A stored sweep of a few seconds, and a process that runs it repeatedly until it is killed.
 
-Eight tiles, each of many short blocks; its state is saved after every one.
+The sweep has eight tiles of many short blocks. Its state is saved after every block.
 """
 
 import os
@@ -14,7 +14,7 @@ from gdjax.sweeps import axes, executor, slab_runner, sweep
 
 
 def run(path=None, steps=1500):
-    """The sweep, in slabs of two runs on one device."""
+    """Run the sweep, in slabs of two runs on one device."""
     grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], data_seed=range(2), seed=range(2))
     return sweep(
         network(watched=True),
@@ -46,9 +46,9 @@ def say_when_it_begins():
 
 
 def serve() -> None:
-    """For each path on standard input fork a process that runs the sweep there.
+    """Fork a process that runs the sweep for each path on standard input.
 
-    It says the process's number, "begun" when that computes its first tile, and how it ended.
+    Print the number of the process, "begun" when its first tile is computed, and how it ended.
     """
     import google_crc32c  # noqa: F401
     import xarray  # noqa: F401
@@ -57,7 +57,7 @@ def serve() -> None:
 
     save_often()
     for line in sys.stdin:
-        child = os.fork()  # JAX has not been used yet in this process: it starts in the child
+        child = os.fork()  # JAX has not been used in this process, so it starts in the child
         if child == 0:
             say_when_it_begins()
             run(line.strip())

@@ -1,4 +1,4 @@
-"""Small problems with everything that can be swept, for tests and for processes that they start."""
+"""Small problems with every kind of axis, for tests and for processes that they start."""
 
 from functools import partial
 
@@ -49,9 +49,10 @@ def positive(params, _data):
 
 
 def network(*, watched: bool = False) -> Problem:
-    """A 3-5-2 tanh network on 24 samples; a learning rate of 0.4 makes it wander, one of 1 explode.
+    """Return a 3-5-2 tanh network on 24 samples.
 
-    Its start has a `scale`, its cost a `decay`.
+    At a learning rate of 0.4 its descent is irregular, and at 1 it diverges. `scale` is a keyword
+    of `init` and `decay` is one of the cost.
     """
     metrics = {
         "largest_weight": Metric(largest_weight, every=2, long_name="largest weight"),
@@ -64,10 +65,10 @@ GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
 
 
 def stored(path, **changed):
-    """A sweep of the network in four tiles; the largest rate leaves every bound behind.
+    """Sweep the network in four tiles; the largest rate diverges.
 
     Args:
-        path: of its store; None keeps it in memory.
+        path: path of its store; None keeps the sweep in memory.
         changed: arguments of `sweep` that differ.
     """
     given = {
@@ -86,7 +87,7 @@ def stored(path, **changed):
 
 
 def same_bits(a, b) -> bool:
-    """Whether two arrays, or two sweeps in all they hold but attributes, are equal to the bit."""
+    """Return whether two arrays, or all variables of two sweeps, have equal bits."""
     if hasattr(a, "variables"):
         return set(a.variables) == set(b.variables) and all(
             same_bits(a[name], b[name]) for name in a.variables
@@ -96,7 +97,7 @@ def same_bits(a, b) -> bool:
 
 
 def bind(store, name, tile):
-    """Make the checksum of a chunk that was changed right again, as whoever changed it could."""
+    """Update the checksum of a changed chunk, as an attacker could."""
     schema = Stored(store).schema
     chunk = store / schema.arrays[name].key(tile)
     array = zarr.open_array(store / "checksums", mode="r+")

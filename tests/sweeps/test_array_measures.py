@@ -1,4 +1,4 @@
-"""Metrics that are arrays: what they hold, and that they survive all that a sweep goes through."""
+"""Array-valued metrics: their values, after interruption, replay and extension of a sweep."""
 
 import signal
 from functools import partial
@@ -17,8 +17,8 @@ from gdjax.descent import block_loop, class_accuracy, right_samples, unpacked
 from gdjax.errors import InputError
 from gdjax.sweeps import slab_runner
 
-SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 samples are no whole number of bytes
-RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate leaves the bound behind
+SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8, the bits of a byte
+RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges
 GRID = {"learning_rate": RATES, "seed": SEEDS}
 DECAY = 0.9
 
@@ -26,7 +26,7 @@ DECAY = 0.9
 def samples():
     random = np.random.default_rng(3)
     inputs = random.normal(size=(SAMPLES, 3)).astype(np.float32)
-    return inputs, (np.abs(inputs[:, 0] * 3) % (CLASSES - 1)).astype(np.int32)  # no sample of 3
+    return inputs, (np.abs(inputs[:, 0] * 3) % (CLASSES - 1)).astype(np.int32)  # no label 3
 
 
 def apply(params, inputs):
@@ -83,13 +83,13 @@ def swept(store=None, **changed):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Sixteen runs in a store, and their Dataset."""
+    """Return the store of sixteen runs, and their Dataset."""
     path = tmp_path_factory.mktemp("whole") / "s"
     return path, swept(path).load()
 
 
 def right_in_numpy(dataset):
-    """Which samples the network gets right, from the parameters that were kept."""
+    """Return which samples are classified correctly, computed from the stored parameters."""
     inputs, labels = samples()
     w_in, w_out, bias = (dataset[f"params.{n}"].values for n in ("in", "out", "bias"))
     kept = [dataset[f"snapshots.{n}"].values for n in ("in", "out", "bias")]
@@ -99,18 +99,18 @@ def right_in_numpy(dataset):
     return outputs.argmax(-1) == labels
 
 
-# What they hold
+# Values
 
 
 @pytest.mark.long
-def test_they_are_what_numpy_makes_of_the_parameters(whole):
+def test_metrics_equal_those_computed_by_numpy_from_the_parameters(whole):
     _, runs = whole
     right = right_in_numpy(runs)
     assert runs.by_class.dims == ("learning_rate", "seed", "step", "class")
     labels = samples()[1]
     of_class = [right[..., labels == k].mean(-1) for k in range(CLASSES - 1)]
     np.testing.assert_allclose(runs.by_class[..., :3], np.stack(of_class, -1), rtol=1e-6)
-    assert np.isnan(runs.by_class[..., 3]).all()  # nobody has that label
+    assert np.isnan(runs.by_class[..., 3]).all()  # no sample has that label
     assert runs.right.dims == ("learning_rate", "seed", "right_step", "byte")
     assert (runs.right.dtype, runs.right.sizes["byte"]) == (np.uint8, 3)
     assert runs.right_step.values.tolist() == [0, 4, 8, 9]
@@ -118,7 +118,7 @@ def test_they_are_what_numpy_makes_of_the_parameters(whole):
     assert 0.2 < right.mean() < 0.9
 
 
-def test_the_memory_of_the_optimiser_is_that_before_the_step(whole):
+def test_a_metric_gets_the_optimizer_state_before_the_step(whole):
     """w_{t+1} = w_t - rate m_{t+1}, and a record at t + 1 sees m_{t+1}."""
     _, runs = whole
     bias = runs["snapshots.bias"].values
@@ -130,7 +130,7 @@ def test_the_memory_of_the_optimiser_is_that_before_the_step(whole):
     assert known.sum() == 12
 
 
-def test_keys_are_those_of_the_seed_and_the_step(whole):
+def test_keys_are_derived_from_the_seed_and_the_step(whole):
     _, runs = whole
     steps = runs.drawn_step.values
     assert steps.tolist() == [0, 2, 4, 6, 8, 9]
@@ -142,7 +142,7 @@ def test_keys_are_those_of_the_seed_and_the_step(whole):
                 np.testing.assert_array_equal(runs.drawn[rate, seed, number], expected)
 
 
-def test_a_diverged_run_is_frozen_and_its_numbers_are_masked(whole):
+def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(whole):
     _, runs = whole
     at = runs.diverged_at.values
     assert (at[-1] > 0).all()
@@ -161,7 +161,7 @@ def test_a_diverged_run_is_frozen_and_its_numbers_are_masked(whole):
     assert runs.halves.attrs["long_name"] == "halves"
 
 
-def test_a_table_has_numbers_only(whole):
+def test_a_table_has_scalar_metrics_only(whole):
     _, runs = whole
     assert list(gd.table(runs)) == [
         "learning_rate", "seed", "step", "cost", "gradient_norm", "outcome", "diverged_at",
@@ -170,7 +170,7 @@ def test_a_table_has_numbers_only(whole):
 
 
 @pytest.mark.long
-def test_a_single_descent_has_them_too():
+def test_a_single_descent_records_array_metrics():
     keys = gd.streams(0, seed=2)
     start = PROBLEM.init(keys.init)
     sgd = optax.sgd(0.3, DECAY)
@@ -191,11 +191,11 @@ def test_a_single_descent_has_them_too():
         assert same_bits(one.values[late], more.arrays[name].values), name
 
 
-# What they survive
+# Interruption, replay, extension
 
 
 @pytest.mark.long
-def test_a_sweep_that_was_cut_off_has_the_same_bits(whole, tmp_path, monkeypatch):
+def test_an_interrupted_sweep_ends_with_the_same_bits(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(
         block_loop, "record_capacity", lambda *_: 2
     )  # several blocks even for so few steps
@@ -223,7 +223,7 @@ def test_a_sweep_that_was_cut_off_has_the_same_bits(whole, tmp_path, monkeypatch
     assert same_bits(again.drop_vars("finished"), whole[1].drop_vars("finished"))
 
 
-def test_a_run_again_has_the_same_bits(whole):
+def test_a_replayed_run_has_the_same_bits(whole):
     path, runs = whole
     for rate, seed in ((0.9, 1), (40.0, 3)):
         again = gd.replay(path, {"learning_rate": rate, "seed": seed}, problem=PROBLEM)
@@ -233,9 +233,9 @@ def test_a_run_again_has_the_same_bits(whole):
         assert same_bits(again.dataset.right_known, there.right_known)
 
 
-def test_what_differs_in_an_array_alone_is_told_with_its_step(whole, monkeypatch):
+def test_a_difference_in_an_array_metric_is_reported_with_its_step(whole, monkeypatch):
     path, _ = whole
-    replay = import_module("gdjax.sweeps.replay")  # its name in the package is the function's
+    replay = import_module("gdjax.sweeps.replay")  # in the package this name is the function
     found = replay.run_slab
 
     def other(*arguments, **keywords):
@@ -251,7 +251,7 @@ def test_what_differs_in_an_array_alone_is_told_with_its_step(whole, monkeypatch
 
 @pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.filterwarnings("ignore:.*have not kept what more steps need")
-def test_an_extended_store_has_them(whole, tmp_path, continuable):
+def test_an_extended_store_has_array_metrics(whole, tmp_path, continuable):
     fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
     swept(tmp_path / "few", num_steps=6, **fewer)
     grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
@@ -262,20 +262,20 @@ def test_an_extended_store_has_them(whole, tmp_path, continuable):
         assert same_bits(grown[name], runs[name]), name
 
 
-def test_plain_xarray_opens_them(whole):
+def test_plain_xarray_reads_array_metrics(whole):
     path, runs = whole
     with xr.open_zarr(path) as dataset:
         assert same_bits(dataset.right, runs.right)
         assert dataset.right_step.attrs["long_name"] == "step of right"
 
 
-def test_in_memory_too(whole):
+def test_a_sweep_in_memory_has_array_metrics(whole):
     runs = swept()
     assert same_bits(runs.right, whole[1].right)
     assert same_bits(runs.right_known, whole[1].right_known)
 
 
-# What cannot work
+# Invalid metrics
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_in_memory_too(whole):
         ),
     ],
 )
-def test_dimensions_that_are_taken_are_named(metrics, message):
+def test_conflicting_dimension_names_are_rejected(metrics, message):
     with pytest.raises(InputError, match=message):
         swept(metrics=metrics)
 
@@ -304,6 +304,6 @@ def test_dimensions_that_are_taken_are_named(metrics, message):
         (lambda: unpacked(np.zeros(3, np.uint8), 25), "expected 4 bytes in the last axis"),
     ],
 )
-def test_metrics_that_cannot_be_are_refused(make, message):
+def test_invalid_metrics_are_rejected(make, message):
     with pytest.raises(InputError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""Names, types and places of a sweep's arrays."""
+"""Names, types and shapes of a sweep's arrays."""
 
 import re
 
@@ -25,7 +25,7 @@ from gdjax.sweeps.dataset import build_layout, named_leaves, nbytes, storable
         ({"used": 1.0, "not": None}, ["params.used"]),
     ],
 )
-def test_a_leafs_name_is_its_place(tree, names):
+def test_the_name_of_a_leaf_is_its_path_in_the_tree(tree, names):
     named = named_leaves("params", tree)
     assert list(named) == names
     assert all(a is b for a, b in zip(named.values(), jax.tree.leaves(tree), strict=True))
@@ -40,7 +40,7 @@ TREES = st.recursive(
 @pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(TREES)
-def test_no_two_places_have_the_same_name_with_or_without_capitals(tree):
+def test_names_of_leaves_are_unique_ignoring_case(tree):
     names = list(named_leaves("params", tree))
     assert len({name.lower() for name in names}) == len(jax.tree.leaves(tree))
     assert all(re.fullmatch(r"params(\.[\w%-]+)*", name, re.ASCII) for name in names)
@@ -56,7 +56,7 @@ def test_no_two_places_have_the_same_name_with_or_without_capitals(tree):
         ({"é": 1.0, "%c3%a9": 2.0}, ["params.%25c3%25a9", "params.%c3%a9"]),
     ],
 )
-def test_names_that_are_no_names_of_files_are_written_otherwise(tree, names):
+def test_names_that_are_invalid_as_file_names_are_escaped(tree, names):
     assert list(named_leaves("params", tree)) == names
     assert list(named_leaves("", tree)) == [name.removeprefix("params.") for name in names]
 
@@ -96,8 +96,8 @@ def test_layout():
     assert nbytes(found, ("params.w",)) == 12 * 6 * 4
 
 
-def test_what_a_cost_carries_is_stored_beside_the_parameters():
-    """Counters and keys, too, as numbers that nothing computed can be mistaken for."""
+def test_the_model_state_is_stored_with_the_parameters():
+    """Counters and keys are stored, too, with fill values that no computation gives."""
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
     plan = RecordSchedule(0, 2, 1, None, metric_every={})
     grid = axes(seed=range(2))

@@ -1,4 +1,4 @@
-"""Axes span the grid they say, and an axis that cannot work is an error that names it."""
+"""Axes and grids of sweeps, and errors that name an invalid axis."""
 
 import inspect
 from functools import partial
@@ -25,7 +25,7 @@ from gdjax.sweeps.binding import (
 # The grid
 
 
-def test_axes_multiply_in_the_order_they_are_given():
+def test_the_grid_is_the_product_of_the_axes_in_their_order():
     grid = axes(momentum=[0.0, 0.9], seed=range(3), learning_rate=[0.1])
     assert (grid.shape, grid.runs) == ((2, 3, 1), 6)
     assert grid.sizes == {"momentum": 2, "seed": 3, "learning_rate": 1}
@@ -37,7 +37,7 @@ def test_axes_multiply_in_the_order_they_are_given():
     }
 
 
-def test_axes_together_share_a_dimension():
+def test_zipped_axes_share_a_dimension():
     grid = axes(pair=zip_axes(learning_rate=[0.1, 1.0], scale=[2.0, 1.0]), seed=range(3))
     assert grid.sizes == {"pair": 2, "seed": 3}
     assert grid.names == ("learning_rate", "scale", "seed")
@@ -47,7 +47,7 @@ def test_axes_together_share_a_dimension():
         zip_axes(learning_rate=[0.1, 1.0], scale=[2.0])
 
 
-def test_values_have_one_type_whatever_they_came_as():
+def test_values_of_an_axis_have_one_type():
     for given in ([1, 2.5], np.float32([1, 2.5]), jnp.array([1, 2.5]), (1, 2.5)):
         values = axes(rate=given).dimensions["rate"]["rate"]
         assert (values.dtype, values.tolist()) == (np.float64, [1.0, 2.5])
@@ -59,13 +59,13 @@ def test_values_have_one_type_whatever_they_came_as():
     "given",
     [[], ["a", 1], ["a b"], [[1.0]], [[1.0], [1.0, 2.0]], [np.nan], [1.0, np.inf], [1j], [None]],
 )
-def test_values_that_are_no_numbers(given):
+def test_non_numeric_values_are_rejected(given):
     with pytest.raises(InputError, match=r"axes: rate = .*expected a list of finite numbers"):
         axes(rate=given)
 
 
 @pytest.mark.parametrize("given", [[-1], [0.5], [2**32]])
-def test_seeds_are_whole_numbers(given):
+def test_seeds_that_are_not_integers_are_rejected(given):
     for name in ("seed", "data_seed"):
         with pytest.raises(InputError, match=f"axes: {name} = .*whole numbers"):
             axes(**{name: given})
@@ -83,7 +83,7 @@ def test_seeds_are_whole_numbers(given):
         ({"p": zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
     ],
 )
-def test_names_that_clash(given, message):
+def test_conflicting_names_are_rejected(given, message):
     with pytest.raises(InputError, match=message):
         axes(**given)
 
@@ -98,7 +98,7 @@ def two_scales():
     return Problem(init=lambda key, *, scale=1.0: scale * jnp.ones(2), cost=cost)
 
 
-def test_a_qualified_name_says_whose_keyword_it_is():
+def test_a_qualified_name_selects_one_function():
     grid = axes(**{"init.scale": [1.0, 2.0], "cost.scale": [3.0], "seed": [0], "temperature": [1]})
     assert assign_roles(two_scales(), grid, optax.sgd) == {
         "init.scale": Role("init", "scale"),
@@ -108,18 +108,18 @@ def test_a_qualified_name_says_whose_keyword_it_is():
     }
 
 
-def test_a_name_that_two_things_take_has_to_be_qualified():
+def test_an_ambiguous_name_is_rejected_unless_qualified():
     with pytest.raises(InputError, match=r"init and of cost; qualify it: init.scale or cost.scale"):
         assign_roles(two_scales(), axes(scale=[1.0]), optax.sgd)
 
 
-def test_a_keyword_is_set_once():
+def test_two_axes_cannot_set_the_same_keyword():
     grid = axes(**{"temperature": [1.0], "cost.temperature": [2.0]})
     with pytest.raises(InputError, match="given twice"):
         assign_roles(two_scales(), grid, optax.sgd)
 
 
-def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
+def test_an_unknown_name_is_rejected_with_the_valid_names_and_a_suggestion():
     with pytest.raises(InputError) as caught:
         sweep(network(), axes(learning_rat=[0.1]), 1)
     message = str(caught.value)
@@ -133,13 +133,13 @@ def test_an_unknown_name_is_an_error_with_the_valid_ones_and_a_guess():
         sweep(network(), axes(**{"cost.scale": [0.1]}, learning_rate=[0.1]), 1)
 
 
-def test_an_argument_of_the_optimizer_needs_a_value():
+def test_a_required_argument_of_the_optimizer_needs_a_value():
     with pytest.raises(InputError, match="optimizer: learning_rate has no value; add an axis"):
         sweep(network(), axes(seed=[0]), 1)
     check_factory_arguments(partial(optax.sgd, learning_rate=0.1), {})
 
 
-def test_an_optimizer_is_a_function_that_makes_one():
+def test_make_optimizer_has_to_be_a_factory():
     for given in (optax.sgd(0.1), 0.1):
         with pytest.raises(InputError, match=r"optimizer = .* such as optax.sgd"):
             inspect.unwrap(factory_arguments)(given)
@@ -171,7 +171,7 @@ def exponential(learning_rate, decay_rate):
         (partial(cosine, decay_steps=5), {"learning_rate": [0.1]}),
     ],
 )
-def test_numbers_of_optimisers_can_be_swept(optimizer, values):
+def test_numeric_arguments_of_optimizers_can_be_swept(optimizer, values):
     swept(optimizer, **values)
 
 
@@ -183,14 +183,14 @@ def test_numbers_of_optimisers_can_be_swept(optimizer, values):
         (exponential, "decay_rate", {"learning_rate": [0.1], "decay_rate": [0.5]}),
     ],
 )
-def test_what_decides_how_an_optimiser_looks_cannot_be_swept(optimizer, axis, values):
+def test_an_argument_that_changes_an_optimizers_structure_cannot_be_swept(optimizer, axis, values):
     with pytest.raises(
         InputError, match=rf"axes: {axis} cannot be swept as a number, .* of optimizer"
     ):
         swept(optimizer, **values)
 
 
-def test_the_peak_of_optax_warmup_is_swept_with_another_schedule():
+def test_the_peak_of_a_warmup_can_be_swept_with_another_schedule_than_that_of_optax():
     def decayed(learning_rate):
         return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5))
 
@@ -198,7 +198,7 @@ def test_the_peak_of_optax_warmup_is_swept_with_another_schedule():
         swept(decayed, learning_rate=[0.1, 0.2])
 
 
-def test_what_decides_how_a_problem_looks_cannot_be_swept():
+def test_an_argument_that_changes_a_problems_structure_cannot_be_swept():
     def init(key, *, size=2, scale=1.0):
         return scale * jnp.ones(size)
 
@@ -213,7 +213,7 @@ def test_what_decides_how_a_problem_looks_cannot_be_swept():
         sweep(problem, axes(temperature=[1.0], steep=[0, 1], **rate), 1)
 
 
-def test_an_error_of_the_users_own_stays_what_it_is():
+def test_an_error_of_user_code_is_raised_unchanged():
     def broken(*, scale=1.0):
         raise ZeroDivisionError("mine")
 
@@ -222,8 +222,8 @@ def test_an_error_of_the_users_own_stays_what_it_is():
 
 
 @pytest.mark.long
-def test_a_factory_may_look_at_the_parameters_structure():
-    """One rate for each layer: Optax's partition labels the leaves of the real parameters."""
+def test_a_factory_may_use_the_structure_of_the_parameters():
+    """Use one rate per layer; Optax's `partition` labels the leaves of the parameters."""
 
     def rates(first, second):
         labels = {"first": {"weights": "a", "bias": "a"}, "second": {"weights": "b"}}

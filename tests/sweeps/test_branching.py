@@ -1,4 +1,4 @@
-"""A branch is the run up to its step, to the bit, and something else from there on."""
+"""Branches: runs with the bits of a stored run up to a step, and other settings after it."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ def branches(store, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_branch_that_is_not_pushed_is_the_run_to_the_bit(store, branches):
+def test_an_unperturbed_branch_has_the_bits_of_the_run(store, branches):
     with gd.open_dataset(store) as dataset:
         own = dataset.sel(AT).load()
     found = branches[1].isel(learning_rate=0, seed=0)
@@ -55,7 +55,7 @@ def test_a_branch_that_is_not_pushed_is_the_run_to_the_bit(store, branches):
                 assert same_bits(branch[name], own[name])
 
 
-def test_a_push_has_the_length_that_was_asked_for(branches):
+def test_a_perturbation_has_the_requested_norm(branches):
     last = branches[1].sel(branch_step=12).isel(learning_rate=0, seed=0)
     away = last - last.sel(perturbation=0)
     squares = (away["params.a"] ** 2).sum("a[0]") + away["params.b"] ** 2
@@ -64,7 +64,7 @@ def test_a_push_has_the_length_that_was_asked_for(branches):
     assert np.abs(ways[0] - ways[1]).max() > 0.01
 
 
-def test_branches_go_other_ways_and_can_be_run_again(branches):
+def test_branches_differ_and_can_be_replayed(branches):
     path, found = branches
     assert len(np.unique(found.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
@@ -73,7 +73,7 @@ def test_branches_go_other_ways_and_can_be_run_again(branches):
 
 
 @pytest.mark.long
-def test_a_branch_takes_other_settings_and_another_order(store):
+def test_a_branch_may_have_other_settings_and_another_order_of_samples(store):
     grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
     given = {"problem": LINE, "make_optimizer": OPTIMIZER}
     found = gd.branch(store, AT, grid, num_steps=15, **given)
@@ -99,12 +99,12 @@ def test_a_branch_takes_other_settings_and_another_order(store):
         ({"branch_step": [1], "seed": [1, 2]}, "use perturbation_seed for several"),
     ],
 )
-def test_branches_that_cannot_be_are_refused(store, axes, message):
+def test_invalid_branches_are_rejected(store, axes, message):
     with pytest.raises(InputError, match=message):
         gd.branch(store, AT, gd.axes(**axes), problem=LINE, make_optimizer=OPTIMIZER)
 
 
-def test_branches_leave_a_run(store, tmp_path):
+def test_branching_needs_a_stored_run(store, tmp_path):
     with pytest.raises(InputError, match="branch_step is an axis of branches of a stored run; use"):
         gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
     with pytest.raises(StoreError, match="its problem is user-defined"):
@@ -128,7 +128,7 @@ def difference(a, b):
 
 
 @pytest.mark.long
-def test_one_weight_moves_one_weight_and_a_direction_all():
+def test_a_perturbation_changes_one_weight_or_all():
     w = {"a": jnp.full((3,), -0.0), "b": jnp.ones((2, 2))}
     chosen = []
     for seed in range(20):

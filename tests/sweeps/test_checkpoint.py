@@ -1,4 +1,4 @@
-"""A checkpoint comes back from a store as it was, and one that does not fit is not used."""
+"""Round trip of checkpoints through a store, and rejection of those that do not fit."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from gdjax.sweeps.checkpoint import (
         jax.random.key(7, impl="rbg"),
     ],
 )
-def test_arrays_and_keys_come_back_from_the_host(array):
+def test_arrays_and_keys_survive_the_transfer_to_the_host(array):
     there = to_host(array)
     assert type(there) is np.ndarray
     back = jnp.asarray(from_host(there, array))
@@ -48,7 +48,7 @@ def checkpoint():
     return TileCheckpoint([finished], slab)
 
 
-def test_a_checkpoint_comes_back_from_its_named_arrays():
+def test_a_checkpoint_is_restored_from_its_named_arrays():
     before = checkpoint()
     after = TileCheckpoint.from_stored(before.to_stored(), RUN, 3, 2)
     assert after.slab is not None
@@ -93,7 +93,7 @@ def test_the_state_of_a_slab_with_wrong_names_is_not_used(spoil):
     assert (len(found.done), found.slab) == (1, None)
 
 
-def test_records_go_on_from_a_checkpoint():
+def test_records_continue_from_a_checkpoint():
     slab = checkpoint().slab
     records = SlabRecords(slab)
     assert records.step == 60

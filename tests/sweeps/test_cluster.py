@@ -1,4 +1,4 @@
-"""Tiles on Dask workers: every run arrives, none is stored twice, and the bits are the same."""
+"""Tiles on Dask workers: every run is stored once, with the bits of a local sweep."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def finished_tiles(path):
 
 
 @pytest.mark.long
-def test_one_worker_killed_in_the_middle(client, tmp_path):
+def test_a_killed_worker_changes_no_bit(client, tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     seen: dict[str, tuple[int, int]] = {}
     killed = []
@@ -98,7 +98,7 @@ def test_one_worker_killed_in_the_middle(client, tmp_path):
     now = stamps(there)
     finished = [file for file in seen if "/finished/" in file]
     assert finished
-    assert all(now[file] == seen[file] for file in finished)  # none was stored twice
+    assert all(now[file] == seen[file] for file in finished)  # no tile was stored twice
     assert (found.finished > 0).all()
     assert found.attrs["tiles"] == found.attrs["tiles_finished"] == 8
     alone = run(here).load()
@@ -114,13 +114,13 @@ def test_one_worker_killed_in_the_middle(client, tmp_path):
 
 
 @pytest.mark.long
-def test_ctrl_c_saves_everywhere_and_the_sweep_goes_on_without_the_cluster(client, tmp_path):
+def test_ctrl_c_saves_all_workers_and_the_sweep_resumes_without_the_cluster(client, tmp_path):
     path = tmp_path / "s"
 
     def press():
         while finished_tiles(path) < 1:
             time.sleep(0.01)
-        signal.raise_signal(signal.SIGINT)  # to the main thread, wherever it is raised
+        signal.raise_signal(signal.SIGINT)  # Python handles it in the main thread
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
@@ -133,7 +133,7 @@ def test_ctrl_c_saves_everywhere_and_the_sweep_goes_on_without_the_cluster(clien
 
 
 @pytest.mark.long
-def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
+def test_an_error_on_a_worker_is_raised_by_the_client(client, tmp_path):
     with pytest.raises(InputError, match="width = 0, expected a whole number"):
         run(tmp_path / "a", width=0, client=client)
     assert read_attributes(tmp_path / "a") is None
@@ -145,10 +145,10 @@ def test_what_a_worker_finds_wrong_is_an_error_here(client, tmp_path):
 
 
 @pytest.mark.long
-def test_workers_that_differ_are_writers_of_their_own(client, tmp_path):
-    client.wait_for_workers(2, timeout=120)  # one was killed above, and is started again
+def test_workers_with_different_settings_are_recorded_as_different_writers(client, tmp_path):
+    client.wait_for_workers(2, timeout=120)  # one was killed above and restarts
     one = next(iter(client.run(os.getpid)))
-    client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # what XLA reads when it starts
+    client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # read by XLA at startup
     found = run(tmp_path / "there", client=client).load()
     client.run(lambda: os.environ.pop("NPROC"), workers=[one])
     threads = [writer["cpu_threads"] for writer in json.loads(found.attrs["writers"])]
@@ -157,7 +157,7 @@ def test_workers_that_differ_are_writers_of_their_own(client, tmp_path):
     assert same_bits(found.drop_vars("finished"), run(None))
 
 
-def test_a_worker_with_too_few_devices(tmp_path):
+def test_a_worker_with_too_few_devices_is_rejected(tmp_path):
     checked = CheckedSweep(SweepSpec(network(), axes(learning_rate=[0.1]), 3))
     plugin = Plugin("name", cloudpickle.dumps(_portable(checked)))
     assert plugin.checked().spec.num_steps == 3
@@ -168,7 +168,7 @@ def test_a_worker_with_too_few_devices(tmp_path):
 
 
 @pytest.mark.long
-def test_float64_reaches_the_workers(client, tmp_path):
+def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     with jax.enable_x64(True):
         there, here = (run(tmp_path / str(c), 20, client=c) for c in (client, None))
     assert there["params.first.bias"].dtype == float
@@ -186,7 +186,7 @@ WORKER = "from distributed.cli.dask_worker import main; main()"
 
 
 @pytest.mark.long
-def test_a_scheduler_that_dies_is_said_in_a_line_and_the_sweep_goes_on(tmp_path):
+def test_a_lost_scheduler_is_reported_in_one_line_and_the_sweep_resumes(tmp_path):
     file, store = tmp_path / "scheduler.json", tmp_path / "s"
 
     def start(code, *flags):
@@ -232,8 +232,8 @@ main()
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["s3", "az"])
-def test_workers_with_nothing_in_common_but_a_bucket(tmp_path, kind):
-    """Two workers in folders of their own, one of which is killed: the bits of a local sweep."""
+def test_workers_that_share_only_a_bucket_give_the_bits_of_a_local_sweep(tmp_path, kind):
+    """Kill one of two workers that run in separate folders."""
     if reason := servers.missing(kind):
         pytest.skip(reason)
     scheduler = tmp_path / "scheduler.json"
@@ -259,7 +259,7 @@ def test_workers_with_nothing_in_common_but_a_bucket(tmp_path, kind):
         killed = []
 
         def kill():
-            while len(location.sizes("finished")) < 3:  # its metadata, and two tiles
+            while len(location.sizes("finished")) < 3:  # the metadata and two tiles
                 time.sleep(0.02)
             killed.append(processes[1].pid)
             processes[1].kill()
@@ -280,7 +280,7 @@ def test_workers_with_nothing_in_common_but_a_bucket(tmp_path, kind):
         assert killed
         assert (found.finished > 0).all()
         assert verify(store, storage_options=server.options) == []
-        for name in ("one", "two"):  # no part of the store
+        for name in ("one", "two"):  # no worker's folder has a part of the store
             assert not list((tmp_path / name).rglob("zarr.json"))
     alone = run(tmp_path / "here").load()
     assert same_bits(found, alone)

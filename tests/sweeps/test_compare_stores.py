@@ -1,4 +1,4 @@
-"""Two stores are compared run by run: equal ones differ nowhere, others where they were changed."""
+"""Comparison of two stores, run by run."""
 
 import numpy as np
 import optax
@@ -17,7 +17,7 @@ def runs():
     return gd.sweep(BOWL, GRID, STEPS)
 
 
-def test_a_sweep_differs_nowhere_from_itself_in_a_store(runs, tmp_path):
+def test_a_stored_sweep_equals_the_sweep_in_memory(runs, tmp_path):
     gd.sweep(BOWL, GRID, STEPS, store=tmp_path / "s")
     found = gd.compare_stores(runs, tmp_path / "s")
     assert (found.first_difference == -1).all()
@@ -25,7 +25,7 @@ def test_a_sweep_differs_nowhere_from_itself_in_a_store(runs, tmp_path):
     assert float(found.largest_cost.max()) == 0
 
 
-def test_the_first_step_and_the_size_of_a_difference_are_told(runs):
+def test_the_first_step_and_the_size_of_a_difference_are_reported(runs):
     other = runs.copy(deep=True)
     other.cost[1, 2, 5] += 0.25
     other.cost[1, 2, 7] += 0.5
@@ -38,7 +38,7 @@ def test_the_first_step_and_the_size_of_a_difference_are_told(runs):
     assert found.params_differ.values.nonzero() == (0, 1)
 
 
-def test_a_diverged_run_differs_from_one_that_did_not_by_infinity(runs):
+def test_the_difference_from_a_diverged_run_is_infinite(runs):
     other = runs.copy(deep=True)
     other.cost[0, 0, 3:] = np.inf
     found = gd.compare_stores(runs, other)
@@ -68,17 +68,17 @@ def test_unfinished_runs_are_marked(runs):
         (gd.axes(seed=range(3)), lambda: optax.sgd(0.1), "expected those of a"),
     ],
 )
-def test_sweeps_without_a_common_run_are_refused(runs, grid, make_optimizer, expected):
+def test_sweeps_without_a_common_run_are_rejected(runs, grid, make_optimizer, expected):
     with pytest.raises(gd.errors.InputError, match=expected):
         gd.compare_stores(runs, gd.sweep(BOWL, grid, STEPS, make_optimizer=make_optimizer))
 
 
-def test_a_missing_store_is_named(runs, tmp_path):
+def test_a_missing_store_is_named_in_the_error(runs, tmp_path):
     with pytest.raises(gd.errors.StoreError, match="missing"):
         gd.compare_stores(runs, tmp_path / "missing")
 
 
-def test_datasets_are_left_as_they_were(runs):
+def test_the_compared_datasets_are_not_changed(runs):
     before = runs.copy(deep=True)
     gd.compare_stores(runs, runs)
     xr.testing.assert_identical(runs, before)

@@ -1,4 +1,4 @@
-"""Comparisons as one Dataset: records and metrics in common, parameters left out."""
+"""Concatenation of compared problems: common records and metrics, without parameters."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,20 +38,20 @@ def test_records_and_metrics_of_each_problem_are_unchanged(tree):
             assert joined[name].sel(width=width, drop=True).identical(alone[name]), name
 
 
-def test_what_differs_in_shape_is_left_out_and_named(tree):
+def test_variables_of_different_shapes_are_left_out_and_named(tree):
     joined = gd.concat(tree, "width")
     assert joined.attrs["left_out"] == "params, snapshots, all_of_it"
     assert not {"params", "snapshots", "all_of_it", "snapshot_step"} & {*joined.variables}
 
 
-def test_names_that_are_not_all_numbers_stay_text(tree):
+def test_names_that_are_not_all_numeric_stay_strings(tree):
     named = xr.DataTree.from_dict({"2": tree["2"].to_dataset(), "wide": tree["3"].to_dataset()})
     assert gd.concat(named, "kind").kind.values.tolist() == ["2", "wide"]
     halves = xr.DataTree.from_dict({"2": tree["2"].to_dataset(), "2.5": tree["3"].to_dataset()})
     assert gd.concat(halves, "width").width.values.tolist() == [2.0, 2.5]
 
 
-def test_a_joined_comparison_is_drawn_and_tabulated(tree):
+def test_a_concatenated_comparison_can_be_plotted_and_tabulated(tree):
     joined = gd.concat(tree, "width")
     frame = gd.table(joined)
     assert frame.width.tolist() == [2] * 4 + [3] * 4

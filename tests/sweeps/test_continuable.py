@@ -1,4 +1,4 @@
-"""Which stores keep what further steps need: the default, its size, and stores with other defaults.
+"""Stores that keep the states for further steps: the default, and stores with other defaults.
 
 continuable=None:  bytes(optimizer and metric states) <= bytes(parameters and records)
 """
@@ -59,7 +59,7 @@ def test_a_metric_with_a_large_state_is_not_kept(tmp_path):
     assert not swept(tmp_path / "s", 2, optax.sgd, metrics={"large": metric})[1]
 
 
-def test_a_sweep_in_memory_keeps_nothing_more():
+def test_a_sweep_in_memory_keeps_no_states():
     assert not swept(None, 2, optax.sgd)[1]
 
 
@@ -73,7 +73,7 @@ def test_parameters_are_stored_once(tmp_path):
 
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam])
-def test_an_existing_store_decides(tmp_path, continuable, make_optimizer):
+def test_an_existing_store_decides_whether_runs_can_continue(tmp_path, continuable, make_optimizer):
     made, _ = swept(tmp_path / "s", 3, make_optimizer, continuable=continuable)
     again, kept = swept(tmp_path / "s", 3, make_optimizer)
     assert again.equals(made)

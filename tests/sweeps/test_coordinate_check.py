@@ -1,4 +1,4 @@
-"""Changes of activations: hand-written steps, and slopes that parametrizations predict."""
+"""Coordinate check: changes of activations against sweeps and against predicted slopes."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ def linear_network(n, *, output_std):
 
 
 def adam(learning_rate, *, hidden_factor):
-    """Adam whose rate is multiplied by a factor in all layers but the first."""
+    """Return Adam with the rate multiplied by a factor in all layers but the first."""
     factors = [1.0, hidden_factor, hidden_factor]
     return optax.chain(
         optax.adam(learning_rate),
@@ -79,7 +79,7 @@ def test_changes_are_those_of_a_sweep(small):
             np.testing.assert_allclose(change, expected, rtol=1e-4, err_msg=name)
 
 
-def test_the_slope_is_that_of_a_line_through_logarithms(small):
+def test_the_slope_is_that_of_a_line_fitted_to_logarithms(small):
     log = np.log(small.change)
     slope = (log.sel(width=6) - log.sel(width=4)) / np.log(6 / 4)
     np.testing.assert_allclose(small.slope, slope.mean("seed").transpose("layer", "step"), 1e-3)
@@ -102,7 +102,7 @@ def test_a_run_that_diverges_has_no_slope():
     assert np.isnan(result.slope.sel(step=10)).all()
 
 
-def test_layers_that_differ_are_refused():
+def test_different_layers_are_rejected():
     problems = {"2": gd.problems.bowl([1.0] * 2), "3": gd.problems.bowl([1.0] * 3)}
     with pytest.raises(InputError, match="expected the layers of the first width"):
         gd.coordinate_check(problems, lambda w, batch: [w] * len(w), learning_rate=0.1)

@@ -1,4 +1,4 @@
-"""Preflight: the slab is as wide as fills a cache, and boxes of runs fit into it."""
+"""Preflight: the width of a slab follows from the cache size, and tiles fit into a slab."""
 
 import math
 
@@ -34,14 +34,14 @@ def fitted(problem, grid, width, devices=4):
         ((3, 3, 3), 1, (1, 1, 1)),
     ],
 )
-def test_the_longest_side_is_halved_until_a_box_fits(shape, most, box):
+def test_the_longest_side_of_a_tile_is_halved_until_it_fits(shape, most, box):
     assert cut(shape, most) == box
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("devices", [1, 3])
 @pytest.mark.parametrize("width", [None, 5])
-def test_a_box_fits_into_its_slab_and_the_stored_width_gives_the_same_box(width, devices):
+def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_the_same_tile(width, devices):
     grid = axes(learning_rate=[0.1, 0.2, 0.3], seed=range(11))
     program = fitted(network(), grid, width, devices)
     assert len(program.slab.devices) == devices
@@ -52,8 +52,8 @@ def test_a_box_fits_into_its_slab_and_the_stored_width_gives_the_same_box(width,
     assert (again.slab, again.tile_shape) == (program.slab, program.tile_shape)
 
 
-def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
-    """A run of plain descent keeps parameters and gradient: 2 * 4 * 1,000 bytes and a little."""
+def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
+    """A run of plain descent keeps parameters and gradient: slightly over 2 * 4 * 1,000 bytes."""
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(512))
     assert 8000 < program_of(problem, grid).shapes.nbytes < 8100
@@ -64,7 +64,7 @@ def test_the_slab_follows_the_size_of_a_runs_state(monkeypatch):
 @pytest.mark.long
 @pytest.mark.parametrize(("samples", "least", "most"), [(1000, 32, 32), (16, 64, 512)])
 def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch):
-    """One number a run, but 64 activations a sample: they are to fit in the cache, too."""
+    """A run has one parameter but 64 activations per sample, which have to fit in the cache."""
     x = jnp.linspace(-1.0, 1.0, samples)[:, None] * jnp.linspace(0.1, 1.0, 64)[None]
     problem = Problem(
         init=lambda key: jnp.ones(()),
@@ -78,7 +78,7 @@ def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch)
     assert program.slab.width == preflight.FIRST_WIDTH or scratch <= 1.25 * 2**21
 
 
-def test_nothing_large_is_allocated_to_find_out_whether_it_fits():
+def test_the_check_of_memory_allocates_nothing_large():
     """A slab of 2^16 runs of 2^20 parameters would take 512 GiB."""
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(2**18))
@@ -87,7 +87,7 @@ def test_nothing_large_is_allocated_to_find_out_whether_it_fits():
 
 
 def test_the_same_sweep_again_traces_no_function():
-    """The checks of a sweep trace its functions; those of an equal sweep have been checked."""
+    """The checks of a sweep trace its functions; an equal sweep reuses the checks."""
     calls = []
 
     def init(key):

@@ -1,4 +1,4 @@
-"""Larger sweeps from stored ones, and static axes: the bits of one sweep, nothing twice."""
+"""Extension of stored sweeps, and static axes: the bits of one sweep, computed once."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def grown(path, rates, seeds, steps, **changed):
 
 
 def equal(a, b):
-    """Return the variables that differ in a bit, but for who computed them and what more needs."""
+    """Return the variables that differ in a bit, except writers and states for further steps."""
     names = {name for name in a.variables if name not in ("finished", "checksums")}
     assert names == {n for n in b.variables if n != "finished" and not n.startswith("carry")}
     text = {name for name in names if a[name].dtype == object}
@@ -79,7 +79,7 @@ def contents(path):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """Tiles that are computed."""
+    """Return the tiles that are computed."""
     tiles = []
     compute = executor.run_tile
     monkeypatch.setattr(
@@ -94,7 +94,7 @@ def computed(monkeypatch):
 
 
 @pytest.mark.long
-def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, computed):
+def test_an_axis_is_extended_without_recomputing_stored_tiles(whole, tmp_path, computed):
     old, new = tmp_path / "old", tmp_path / "new"
     grown(old, [0.4], [1, 0], 20)
     before = contents(old)
@@ -105,11 +105,11 @@ def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, com
     flags = gd.stores.Stored(new).flags()[0]
     assert len(computed) == flags.size - 1  # a tile of two runs was copied
     first = json.loads(gd.open_dataset(old).attrs["writers"])
-    assert json.loads(found.attrs["writers"]) == first  # both were computed in one setting
+    assert json.loads(found.attrs["writers"]) == first  # both have the same writer
     computed.clear()
-    assert equal(whole, larger(old, new)) == []  # again: there is nothing left to do
+    assert equal(whole, larger(old, new)) == []  # the second time nothing is computed
     assert computed == []
-    with xr.open_zarr(new, chunks=None) as plain:  # all of it, the stored values first
+    with xr.open_zarr(new, chunks=None) as plain:  # the complete sweep, stored values first
         assert plain.learning_rate.values.tolist() == [0.4, 0.1]
         assert plain.seed.values.tolist() == [1, 0, 2]
         assert same_bits(plain.cost.sortby(["learning_rate", "seed"]), whole.cost)
@@ -119,7 +119,7 @@ def test_more_values_of_the_axes_and_nothing_computed_twice(whole, tmp_path, com
 @pytest.mark.long
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("steps", [9, 11])  # one that the long sweep records, and one it does not
-def test_more_steps_are_those_of_one_sweep(whole, tmp_path, continuable, steps, monkeypatch):
+def test_further_steps_have_the_bits_of_one_sweep(whole, tmp_path, continuable, steps, monkeypatch):
     grown(tmp_path / "old", RATES, [0, 1], steps, continuable=continuable)
     taken = []
     blocks = slab_runner.start_blocks
@@ -159,7 +159,7 @@ def test_an_unfinished_store_is_extended(whole, tmp_path, computed):
     assert len(computed) == gd.stores.Stored(tmp_path / "new").flags()[0].size - len(flags) + 2
 
 
-def test_an_extension_that_was_interrupted_goes_on(whole, tmp_path, monkeypatch):
+def test_an_interrupted_extension_resumes(whole, tmp_path, monkeypatch):
     old, new = tmp_path / "old", tmp_path / "new"
     grown(old, RATES, [0, 1], 11, continuable=True)
     compute = executor.run_tile
@@ -178,7 +178,7 @@ def test_an_extension_that_was_interrupted_goes_on(whole, tmp_path, monkeypatch)
 
 
 @pytest.mark.long
-def test_a_kill_while_a_store_is_extended_costs_no_bit(tmp_path):
+def test_a_process_killed_during_an_extension_changes_no_bit(tmp_path):
     steps = 3000
     old, new = tmp_path / "old", tmp_path / "new"
     whole = grown(None, RATES, SEEDS, steps)
@@ -206,7 +206,7 @@ def test_a_kill_while_a_store_is_extended_costs_no_bit(tmp_path):
     assert gd.replay(new, at, problem=LINE, make_optimizer=OPTIMIZER).equal
 
 
-def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path):
+def test_an_invalid_extension_is_rejected_before_any_work(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     grown(old, RATES, [0, 1], 9)
     before = contents(old)
@@ -231,7 +231,7 @@ def test_what_a_store_cannot_be_extended_to_is_refused_before_any_work(tmp_path)
 
 
 @pytest.mark.long
-def test_an_extended_static_axis(tmp_path, computed):
+def test_a_static_axis_can_be_extended(tmp_path, computed):
     given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
     gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **given)
@@ -249,7 +249,7 @@ def test_an_extended_static_axis(tmp_path, computed):
 
 
 @pytest.mark.long
-def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
+def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     runs = gd.sweep(LINE, grid, 6, store=tmp_path, **given)
@@ -272,10 +272,10 @@ def test_static_axes_are_one_dataset_with_a_program_a_value(tmp_path):
 
 
 @pytest.mark.long
-def test_a_truth_value_of_an_optimizer_is_its_own_program():
+def test_a_boolean_argument_of_an_optimizer_is_a_static_axis():
     grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
     runs = gd.sweep(LINE, grid, 5, make_optimizer=OPTIMIZER)
-    assert runs.nesterov.values.tolist() == [True, False]  # as asked for
+    assert runs.nesterov.values.tolist() == [True, False]  # the requested order
     for nesterov in (True, False):
         alone = gd.sweep(
             LINE,
@@ -287,13 +287,13 @@ def test_a_truth_value_of_an_optimizer_is_its_own_program():
     assert not same_bits(runs.params[0], runs.params[1])
 
 
-def test_a_static_axis_without_effect_is_refused():
+def test_a_static_axis_without_effect_is_rejected():
     grid = gd.axes(nesterov=[False, True], learning_rate=[0.1])
     with pytest.raises(InputError, match=r"nesterov has no effect .* requires momentum"):
         gd.sweep(LINE, grid, 3, make_optimizer=optax.sgd)
 
 
-def test_what_is_an_axis_is_given_once():
+def test_an_axis_cannot_also_be_an_argument():
     grid = gd.axes(batch_size=[2, 4], learning_rate=[0.1])
     with pytest.raises(InputError, match="batch_size = 2, but batch_size is also an axis"):
         gd.sweep(LINE, grid, 3, batch_size=2)
@@ -301,7 +301,7 @@ def test_what_is_an_axis_is_given_once():
         gd.sweep(LINE, gd.axes(batch_size=[5], learning_rate=[0.1]), 3)
 
 
-def test_a_sweep_in_memory_says_as_much_as_a_store(whole, tmp_path):
+def test_a_sweep_in_memory_has_the_attributes_of_a_store(whole, tmp_path):
     stored = grown(tmp_path, RATES, SEEDS, 20)
     assert whole.attrs["writers"] == stored.attrs["writers"]
     there = json.loads(stored.attrs["identity"])
@@ -319,7 +319,7 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
 
 
 @pytest.mark.long
-def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
+def test_the_data_of_only_one_program_are_on_the_devices_at_a_time(monkeypatch):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (7,)),
         cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
@@ -341,7 +341,7 @@ def test_one_program_at_a_time_has_its_data_on_the_devices(monkeypatch):
 
 
 @pytest.mark.long
-def test_plain_xarray_sees_all_programs_of_a_store(tmp_path):
+def test_plain_xarray_reads_the_runs_of_all_programs_of_a_store(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     runs = gd.sweep(
         LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3, width=2

@@ -1,4 +1,4 @@
-"""Many runs are few files: tiles of several slabs, computed one after another."""
+"""Tiles of several slabs, which are computed in turn, so that many runs need few files."""
 
 import signal
 
@@ -27,7 +27,7 @@ def run(path, steps=40):
 
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory):
-    """The same sweep, a tile a slab."""
+    """Return the same sweep with one slab per tile."""
     return run(tmp_path_factory.mktemp("one") / "s").load()
 
 
@@ -42,7 +42,7 @@ def files(path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("gathered")
-def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
+def test_larger_tiles_have_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
     with run(tmp_path) as dataset:
         assert dataset.attrs["tiles"] < one_by_one.attrs["tiles"] / 2
         assert files(tmp_path) <= 40 + len(dataset.coords)
@@ -52,7 +52,7 @@ def test_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("gathered")
-def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monkeypatch):
+def test_an_interrupted_tile_resumes_at_its_unfinished_slab(tmp_path, one_by_one, monkeypatch):
     blocks, begun = slab_runner.start_blocks, []
 
     def interrupted(program, values, state=None, **options):
@@ -63,14 +63,14 @@ def test_a_tile_goes_on_with_the_slab_it_had_come_to(tmp_path, one_by_one, monke
             yield result
 
     monkeypatch.setattr(slab_runner, "start_blocks", interrupted)
-    monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several pieces a slab
+    monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several blocks per slab
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     (kept,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
     assert kept.name.startswith("0.")
     run(tmp_path)
     assert begun[3:].count(True) == 1
-    assert begun[3]  # the slab that was begun goes on; those before it are not computed again
+    assert begun[3]  # the unfinished slab resumes; earlier ones are not recomputed
     with xr.open_zarr(tmp_path, chunks=None) as dataset:
         for name in one_by_one.data_vars:
             assert same_bits(dataset[name].values, one_by_one[name].values), name

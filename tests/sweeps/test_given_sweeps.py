@@ -1,4 +1,4 @@
-"""Sweeps of costs that draw numbers, have a model state, count steps, mix samples or lack data."""
+"""Sweeps of costs with random keys, a model state, step numbers, coupled samples or no data."""
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def stored(tmp_path_factory):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
-def test_every_run_against_a_loop(stored, rate, seed, noise_seed):
+def test_every_run_equals_a_loop(stored, rate, seed, noise_seed):
     found = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
     keys = gd.streams(0, seed=seed, noise_seed=noise_seed)
     w, model_state = init(keys.init)
@@ -67,7 +67,7 @@ def test_every_run_against_a_loop(stored, rate, seed, noise_seed):
     np.testing.assert_allclose(found.cost[-1], evaluation(w, X, model_state=model_state), rtol=1e-4)
 
 
-def test_runs_draw_their_own_numbers_and_diverged_ones_keep_their_state(stored):
+def test_runs_draw_independent_numbers_and_diverged_runs_keep_their_state(stored):
     ends = stored[1].params.sel(learning_rate=0.2).values.reshape(4, 2)
     assert len(np.unique(ends, axis=0)) == 4
     diverged = stored[1].sel(learning_rate=1e9)
@@ -75,7 +75,7 @@ def test_runs_draw_their_own_numbers_and_diverged_ones_keep_their_state(stored):
     assert (diverged["model_state.seen"] == diverged.diverged_at).all()
 
 
-def test_what_runs_beside_a_run_changes_no_bit(stored):
+def test_the_other_runs_of_a_slab_change_no_bit(stored):
     there = gd.axes(noise_seed=[1, 5], learning_rate=[0.2], seed=[4, 9, 2])
     beside = run(axes=there, snapshot_every=10)
     at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
@@ -91,7 +91,7 @@ def test_what_runs_beside_a_run_changes_no_bit(stored):
         assert same_bits(one[name], other[name]), name
 
 
-def test_a_run_again_is_equal_to_the_last_bit(stored):
+def test_a_replayed_run_has_equal_bits(stored):
     for at in (
         {"learning_rate": 0.2, "seed": 4, "noise_seed": 1},
         {"learning_rate": 1e9, "seed": 0, "noise_seed": 0},
@@ -102,7 +102,7 @@ def test_a_run_again_is_equal_to_the_last_bit(stored):
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_taken_up_where_it_was_left_it_is_the_same(batch_size, monkeypatch):
+def test_a_tile_resumed_from_a_checkpoint_has_the_same_results(batch_size, monkeypatch):
     from gdjax.descent import block_loop
 
     program = program_of(batch_size)
@@ -118,7 +118,7 @@ def test_taken_up_where_it_was_left_it_is_the_same(batch_size, monkeypatch):
 
 
 class Stopping(TileMonitor):
-    """Stops after the first block, and keeps the checkpoint."""
+    """A monitor that stops after the first block and keeps the checkpoint."""
 
     def __init__(self):
         super().__init__(None, (0, 0, 0), lambda: True)
@@ -134,7 +134,7 @@ def program_of(batch_size):
 
 
 @pytest.mark.long
-def test_an_endless_stream_is_swept_without_data():
+def test_a_cost_that_draws_its_samples_is_swept_without_data():
     def fresh(w, *, key):
         x = jax.random.normal(key, (8,))
         return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
@@ -148,7 +148,7 @@ def test_an_endless_stream_is_swept_without_data():
     assert {"cost", "batch_cost"} <= set(found.data_vars)
 
 
-def test_a_mixing_cost_is_swept_whole():
+def test_a_cost_that_couples_samples_is_swept_without_microbatches():
     x = jnp.sin(jnp.arange(1500.0) ** 2)
     spread = gd.Problem(
         init=lambda key: jnp.ones(2),
@@ -161,7 +161,7 @@ def test_a_mixing_cost_is_swept_whole():
     np.testing.assert_allclose(found.params[1], expected, rtol=1e-5)
 
 
-def test_an_axis_of_noise_needs_a_cost_that_draws():
+def test_a_noise_seed_axis_needs_a_random_cost():
     bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match="noise_seed sets the random numbers of a cost"):
         gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 1)
@@ -170,7 +170,7 @@ def test_an_axis_of_noise_needs_a_cost_that_draws():
 
 
 @pytest.mark.long
-def test_records_on_a_part_and_where_the_optimiser_says(tmp_path):
+def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path):
     line = gd.Problem(
         init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
     )

@@ -1,4 +1,4 @@
-"""Recommended learning rates on quadratic costs, where the best is known, and statuses."""
+"""Recommended learning rates on quadratic costs with a known best rate, and statuses."""
 
 from functools import partial
 
@@ -85,7 +85,7 @@ def test_any_optimizer_gets_a_rate_at_which_the_cost_falls_tenfold(make_optimize
 
 
 @pytest.mark.long
-def test_with_mini_batches_each_start_has_another_order():
+def test_with_mini_batches_each_start_has_its_own_order_of_samples():
     problem = digits("mnist5k", samples=200)
     result = find_learning_rate(problem, optax.sgd, batch_size=20, num_starts=2, horizon=64)
     assert result.status == LearningRateStatus.FOUND
@@ -113,7 +113,7 @@ def test_an_optimizer_that_returns_nan_is_named():
 
 
 def test_a_cost_that_is_not_finite_is_named():
-    """The root of w - 2 at 1 is NaN, and so are its derivatives."""
+    """The square root of w - 2 and its derivatives are NaN at w = 1."""
     nowhere = gd.Problem(init=lambda key: jnp.ones(3), cost=lambda w: jnp.sum(jnp.sqrt(w - 2)))
     result = find_learning_rate(nowhere)
     assert result.status == LearningRateStatus.COST_NOT_FINITE

@@ -1,4 +1,4 @@
-"""Flags of JAX and XLA on which numbers depend are part of what a store is of."""
+"""Numeric flags of JAX and XLA as a part of the identity of a store."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ BRANCHES = gd.axes(branch_step=[2])
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A finished sweep of two tiles."""
+    """Return a finished sweep of two tiles."""
     path = tmp_path_factory.mktemp("flags") / "s"
     grid = gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1])
     devices = jax.local_devices()[:1]
@@ -27,7 +27,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def half(whole, tmp_path):
-    """The same, one tile of which is not finished."""
+    """Return the same sweep with one unfinished tile."""
     path = shutil.copytree(whole, tmp_path / "s")
     next(iter((path / "finished").glob("c.*"))).unlink()
     return path
@@ -39,20 +39,20 @@ def xla(monkeypatch, *flags):
 
 @pytest.fixture
 def given(monkeypatch):
-    """The flags of XLA with which the store was written, in this order."""
+    """Return the XLA flags with which the store was written, in order."""
     flags = ["--xla_cpu_enable_fast_math=false", "--xla_backend_optimization_level=3"]
     xla(monkeypatch, *flags)
     return flags
 
 
 @pytest.mark.long
-def test_numbers_of_two_kinds_are_not_written_into_one_store(half):
+def test_a_store_is_not_continued_under_other_numeric_flags(half):
     with jax.threefry_partitionable(False):
         with pytest.raises(StoreError, match="partitionable: stored True, expected False"):
             gd.resume(half)
         again = gd.replay(half, AT)
         assert again.changed == {"jax_threefry_partitionable": (True, False)}
-        assert not again.equal  # the starts are others
+        assert not again.equal  # the initial parameters differ
     assert gd.resume(half).finished.values.all()
 
 
@@ -64,7 +64,7 @@ def test_numbers_of_two_kinds_are_not_written_into_one_store(half):
         (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', expected 'rbg'"),
     ],
 )
-def test_a_setting_of_jax_is_named(half, context, difference):
+def test_a_different_jax_setting_is_named(half, context, difference):
     with context(), pytest.raises(StoreError, match=difference):
         gd.resume(half)
 
@@ -84,7 +84,7 @@ def test_a_compiler_with_fewer_optimizations_is_named(half):
 
 
 @pytest.mark.long
-def test_flags_of_xla_that_change_code_are_named(half, monkeypatch):
+def test_different_xla_flags_that_change_code_are_named(half, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
     with pytest.raises(StoreError, match=r"flags.xla: stored .*, expected 'xla_backend_optim.*=0'"):
         gd.resume(half)
@@ -103,7 +103,7 @@ def test_flags_of_xla_that_change_code_are_named(half, monkeypatch):
         lambda flags: [*flags, "--xla_force_host_platform_device_count=4"],
     ],
 )
-def test_flags_that_change_nothing_are_not_compared(given, same, tmp_path, monkeypatch):
+def test_flags_without_numeric_effect_are_not_compared(given, same, tmp_path, monkeypatch):
     swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
     gd.sweep(*swept, store=tmp_path / "s")
     xla(monkeypatch, *same(given))
@@ -124,7 +124,7 @@ def test_flags_in_a_file_are_read(given, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_a_process_with_other_flags_says_so(half):
+def test_a_process_with_other_flags_reports_the_difference(half):
     code = """
 import sys, gdjax as gd
 print(gd.replay(sys.argv[1], {"learning_rate": 0.1, "seed": 1}).changed)

@@ -1,4 +1,4 @@
-"""Every function that takes a store takes the URL of one; the bits are those of a folder."""
+"""Sweeps in object stores: every function accepts a URL, with the bits of a folder."""
 
 import signal
 
@@ -50,7 +50,7 @@ def test_all_functions_take_a_url(server, tmp_path):
     assert same_bits(gd.resume(url, **given).load().cost, local.cost)
 
 
-def test_an_interrupted_sweep_goes_on(server, tmp_path, monkeypatch):
+def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, monkeypatch):
     url = f"{server.url}/interrupted.zarr"
     compute, tiles = executor.run_tile, []
 
@@ -70,7 +70,7 @@ def test_an_interrupted_sweep_goes_on(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_problems_that_are_compared_are_under_one_url(server):
+def test_compared_problems_are_stored_under_one_url(server):
     grid = gd.axes(learning_rate=[0.1])
     given = {"store": f"{server.url}/compared", "storage_options": server.options}
     tree = gd.compare({"a": BOWL, "b": gd.problems.bowl([2.0])}, grid, 3, **given)
@@ -78,7 +78,7 @@ def test_problems_that_are_compared_are_under_one_url(server):
         assert same_bits(dataset.cost, tree["b"].cost)
 
 
-def test_options_without_a_url_are_refused(tmp_path):
+def test_storage_options_without_a_url_are_rejected(tmp_path):
     with pytest.raises(InputError, match="storage_options: requires a store"):
         sweep(None, {"region": "here"})
     with pytest.raises(InputError, match=r"storage_options = \['region'\], but store = .* folder"):
@@ -86,7 +86,7 @@ def test_options_without_a_url_are_refused(tmp_path):
 
 
 @pytest.mark.long
-def test_a_bucket_that_does_not_exist(server):
+def test_a_missing_bucket_is_an_error(server):
     url = server.url.replace("bucket", "none") + "/s.zarr"
     with pytest.raises(StoreError, match="no such bucket or container"):
         sweep(url, server.options)

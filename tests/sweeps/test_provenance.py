@@ -1,4 +1,4 @@
-"""A store says all that made its numbers, and refuses what is not the same sweep."""
+"""Provenance of a store: what it records, and rejection of any other sweep."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ from gdjax.sweeps.stored import axes_of, open_sweep
 
 @pytest.fixture
 def computed(monkeypatch):
-    """The tiles that are computed from here on."""
+    """Return a list that collects the tiles that are computed."""
     tiles = []
     compute = executor.run_tile
 
@@ -43,7 +43,7 @@ def computed(monkeypatch):
 
 
 @pytest.mark.long
-def test_a_stored_sweep_is_the_sweep(stored_sweep):
+def test_a_stored_sweep_equals_the_returned_dataset(stored_sweep):
     in_memory = stored(None)
     with xr.open_zarr(stored_sweep, chunks=None) as dataset:
         found = dataset.load()
@@ -54,7 +54,7 @@ def test_a_stored_sweep_is_the_sweep(stored_sweep):
 
 
 @pytest.mark.long
-def test_plain_xarray_opens_it_where_gdjax_cannot_be_imported(stored_sweep):
+def test_plain_xarray_reads_a_store_without_gdjax(stored_sweep):
     code = """
 import sys
 sys.modules["gdjax"] = None
@@ -92,7 +92,7 @@ def test_a_finished_store_computes_nothing(stored_sweep, computed):
 
 
 @pytest.mark.long
-def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
+def test_only_missing_or_damaged_tiles_are_computed(tmp_path, computed):
     whole = stored(tmp_path).load()
     tiles = len(computed)
     assert tiles > 1
@@ -127,7 +127,9 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, computed):
         ({"metrics": {}}, "metrics.largest_weight.every: stored 2, expected 'nothing'"),
     ],
 )
-def test_another_sweep_is_refused_with_the_differences(stored_sweep, computed, changed, difference):
+def test_another_sweep_is_rejected_with_the_differences(
+    stored_sweep, computed, changed, difference
+):
     with pytest.raises(StoreError, match="contains another sweep") as caught:
         stored(stored_sweep, **changed)
     assert f" {difference}" in str(caught.value)
@@ -135,7 +137,7 @@ def test_another_sweep_is_refused_with_the_differences(stored_sweep, computed, c
 
 
 @pytest.mark.long
-def test_other_data_and_another_cost_are_another_sweep(stored_sweep):
+def test_other_data_or_another_cost_are_rejected(stored_sweep):
     problem = network(watched=True)
     images, labels = problem.data
     other = images.copy()
@@ -155,16 +157,16 @@ def test_other_data_and_another_cost_are_another_sweep(stored_sweep):
         assert re.findall(r"(\w+): stored", message) == expected
 
 
-def test_a_store_of_more_devices_than_there_are(stored_sweep):
+def test_a_store_of_more_devices_than_available_is_rejected(stored_sweep):
     with pytest.raises(StoreError, match="computed on 4 devices, but 2 are available"):
         stored(stored_sweep, devices=jax.local_devices()[:2], width=None)
 
 
-# What is in the record
+# Contents of the record
 
 
-def test_every_field_of_the_specification_is_recorded_and_read_again(stored_sweep):
-    """A new keyword of `sweep` needs no line here: it stands in records from then on."""
+def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep):
+    """New keywords of `sweep` are covered without a change of this test."""
     names = {field.name for field in dataclasses.fields(SweepSpec)}
     said = open_sweep(stored_sweep).identity
     assert names <= set(said)
@@ -181,7 +183,7 @@ def test_every_field_of_the_specification_is_recorded_and_read_again(stored_swee
     assert again.axes.sizes == {"learning_rate": 3, "seed": 4, "scale": 1}
 
 
-def test_hashes_see_every_bit_and_every_name():
+def test_hashes_depend_on_every_bit_and_every_name():
     tree = {"a": np.arange(6, dtype=np.float32), "b": (np.zeros((2, 0), np.float32), None)}
     assert identity.hash_of(tree) == identity.hash_of(jax.tree.map(jnp.asarray, tree))
     flipped = tree["a"].copy()
@@ -199,7 +201,7 @@ def test_hashes_see_every_bit_and_every_name():
     assert identity.hash_of(strided) == identity.hash_of(strided.copy())
 
 
-def test_an_optimizer_comes_back_from_its_record():
+def test_an_optimizer_is_restored_from_its_record():
     described = factories.describe(partial(partial(optax.adam, b1=0.5, b2=0.6), b1=0.7))
     assert described == {"name": "optax.adam", "keywords": {"b1": 0.7, "b2": 0.6}}
     again = factories.optimizer_from(described, "s")
@@ -209,14 +211,14 @@ def test_an_optimizer_comes_back_from_its_record():
     assert factories.optimizer_from(contrib, "s") is optax.contrib.prodigy
 
 
-def test_what_cannot_come_back_is_an_error_that_says_so():
+def test_an_optimizer_that_cannot_be_restored_is_an_error():
     def mine(learning_rate):
         return optax.sgd(learning_rate)
 
     with pytest.raises(StoreError, match=r"s: its optimizer '.*mine' cannot be rebuilt"):
         factories.optimizer_from(factories.describe(mine), "s")
     masked = factories.describe(partial(optax.adamw, mask=lambda p: p, weight_decay=0.1))
-    assert " at 0x" not in str(masked)  # another process has other addresses
+    assert " at 0x" not in str(masked)  # addresses differ between processes
     with pytest.raises(StoreError, match=r"adamw has the argument mask = '<function .*pass the"):
         factories.optimizer_from(masked, "s")
     with pytest.raises(InputError, match="positional arguments cannot be recorded"):
@@ -228,14 +230,14 @@ def test_what_cannot_come_back_is_an_error_that_says_so():
 @pytest.mark.parametrize(
     "problem", [problems.bowl([1.0, 4.0], minimum=[0.5, 1.0]), problems.function("himmelblau")]
 )
-def test_a_problem_of_gdjax_comes_back_from_its_record(problem):
+def test_a_problem_of_gdjax_is_restored_from_its_record(problem):
     again = factories.problem_from(problem.provenance, "s")
     w = jnp.array([0.3, 0.7])
     assert again.cost(w) == problem.cost(w)
     assert same_bits(again.init(jax.random.key(3)), problem.init(jax.random.key(3)))
 
 
-def test_distorted_digits_come_back_from_their_record():
+def test_augmented_digits_are_restored_from_their_record():
     problem = problems.digits(samples=5, distortion=problems.Distortion(copies=2, seed=3))
     again = factories.problem_from(json.loads(json.dumps(problem.provenance)), "s")
     np.testing.assert_array_equal(again.data[0], problem.data[0])
@@ -247,7 +249,7 @@ def test_distorted_digits_come_back_from_their_record():
         factories.problem_from({**problem.provenance, "distortion": many}, "s")
 
 
-def test_axes_come_back_from_their_record():
+def test_axes_are_restored_from_their_record():
     grid = axes(pair=zip_axes(a=[0.1, 1.0], b=[1, 2]), seed=range(3))
     described = {
         dim: {axis: v.tolist() for axis, v in along.items()}
@@ -260,7 +262,7 @@ def test_axes_come_back_from_their_record():
             assert same_bits(again.dimensions[dim][axis], values)
 
 
-def test_a_writer_explains_bits():
+def test_a_writer_records_what_the_bits_depend_on():
     spec = SweepSpec(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
     slab = Slab(1, tuple(jax.local_devices()))
     found = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))

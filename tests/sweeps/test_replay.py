@@ -1,4 +1,4 @@
-"""Any run of a store can be run again, and says whether it is the same to the last bit."""
+"""Replay of stored runs with a comparison of bits, and resumption of stored sweeps."""
 
 import dataclasses
 import errno
@@ -27,7 +27,7 @@ again_of = partial(replay, problem=PROBLEM)
 
 @pytest.fixture
 def store(stored_sweep, tmp_path):
-    """One that a test may change."""
+    """Return a copy of the store that a test may change."""
     return shutil.copytree(stored_sweep, tmp_path / "s.zarr")
 
 
@@ -36,7 +36,7 @@ def store(stored_sweep, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed"), [(0.2, 3), (2.0, 0)])
-def test_a_run_again_is_equal_to_the_last_bit(stored_sweep, rate, seed):
+def test_a_replayed_run_has_equal_bits(stored_sweep, rate, seed):
     again = again_of(stored_sweep, {"learning_rate": rate, "seed": seed, "scale": 1})
     assert (again.at, again.changed) == ({"learning_rate": rate, "seed": seed, "scale": 1.0}, {})
     assert (again.equal, again.largest_difference, again.first_step) == (True, 0.0, None)
@@ -62,7 +62,7 @@ def test_a_store_is_opened_once(stored_sweep, monkeypatch):
     assert len(opened) == 2
 
 
-def test_a_finished_store_on_a_disk_that_cannot_be_written_is_resumed(store, monkeypatch):
+def test_a_finished_store_on_a_read_only_disk_is_resumed(store, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -75,7 +75,7 @@ def test_a_finished_store_on_a_disk_that_cannot_be_written_is_resumed(store, mon
 
 
 @pytest.mark.long
-def test_mini_batches_and_metrics_too(tmp_path):
+def test_runs_with_mini_batches_and_metrics_are_replayed(tmp_path):
     problem = network(watched=True)
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
     given = {"record_every": 5, "batch_size": 5, "width": 2, "root_seed": 8}
@@ -87,14 +87,14 @@ def test_mini_batches_and_metrics_too(tmp_path):
 
 
 def changed(store, name, place, change):
-    """Change a number of a store; its checksum is right again."""
+    """Change a number of a store and update its checksum."""
     array = zarr.open_array(store / name, mode="r+")
     array[place] = change(array[place])
     tile = tuple(at // n for at, n in zip(place, array.chunks[:3], strict=False))
     bind(store, name, tile)
 
 
-def test_what_differs_is_said_with_its_step(store):
+def test_a_difference_is_reported_with_its_step(store):
     changed(store, "cost", (1, 2, 0, slice(3, None)), lambda cost: cost + np.float32(0.25))
     again = again_of(store, {**AT, "learning_rate": 0.2, "seed": 2})
     assert not again.equal
@@ -108,7 +108,7 @@ def test_what_differs_is_said_with_its_step(store):
     assert again_of(store, AT).first_step == 16
 
 
-def test_a_last_bit_is_a_difference(store):
+def test_a_difference_of_one_bit_is_reported(store):
     changed(store, "cost", (0, 0, 0, 5), lambda cost: np.nextafter(cost, np.float32(np.inf)))
     again = again_of(store, AT)
     assert (again.equal, again.first_step) == (False, 40)
@@ -116,11 +116,11 @@ def test_a_last_bit_is_a_difference(store):
 
 
 @pytest.mark.long
-def test_on_other_devices_and_versions_it_only_compares(stored_sweep, monkeypatch):
+def test_replay_on_other_devices_or_versions_reports_the_changes(stored_sweep, monkeypatch):
     few = again_of(stored_sweep, AT, devices=jax.local_devices()[:2])
-    assert few.changed.keys() == {"device", "program_hash"}  # its text says on how many devices
+    assert few.changed.keys() == {"device", "program_hash"}  # it depends on their number
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
-    assert few.equal  # the same process, so as many threads
+    assert few.equal  # the same process has the same number of threads
     monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', expected 'another'"):
         again_of(stored_sweep, AT)
@@ -131,7 +131,7 @@ def test_on_other_devices_and_versions_it_only_compares(stored_sweep, monkeypatc
     assert (changed["jax"], changed["program_hash"][1]) == ((jax.__version__, "0.0"), "another")
 
 
-def test_a_run_that_is_not_there_yet(store):
+def test_replay_of_an_unfinished_run_is_an_error(store):
     (store / "finished" / "c.0.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
         again_of(store, AT)
@@ -139,7 +139,7 @@ def test_a_run_that_is_not_there_yet(store):
         again_of(store / "none", AT)
 
 
-def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
+def test_a_user_defined_problem_or_optimizer_has_to_be_passed_and_equal(tmp_path):
     problem = network()
 
     def mine(learning_rate):
@@ -164,7 +164,7 @@ def test_a_users_own_has_to_be_given_and_to_be_the_same(tmp_path):
 
 
 @pytest.mark.long
-def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
+def test_a_metric_has_to_be_passed_with_its_problem(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
     sweep(network(), grid, 3, store=tmp_path / "a", metrics=watched.metrics)
@@ -181,7 +181,7 @@ def test_a_metric_has_to_be_given_with_its_problem(tmp_path):
 
 
 @pytest.mark.long
-def test_resume_computes_what_is_missing_and_nothing_else(store, monkeypatch):
+def test_resume_computes_only_missing_tiles(store, monkeypatch):
     expected = open_dataset(store).load()
     tiles = []
     compute = executor.run_tile

@@ -1,4 +1,4 @@
-"""Another problem or optimizer than a stored sweep's is refused, and the same one never is."""
+"""Comparison of a given problem or optimizer with that of a stored sweep."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ problem = gd.Problem(
 
 
 def own(folder, curvature=10.0, scale=1.0):
-    """A user's problem in a file of its own."""
+    """Write a user-defined problem into a file, and return its name for the command line."""
     folder.mkdir(exist_ok=True)
     file = folder / f"study_{folder.name}.py"
     file.write_text(OWN.format(curvature=curvature, scale=scale))
@@ -49,7 +49,7 @@ def swept(problem, path, **given):
 
 
 def readers(path, problem):
-    """All functions that take a stored run with a problem."""
+    """Return all functions that take a stored run and a problem."""
     return {
         "problem_of": partial(problem_of, path, problem),
         "run_of": partial(run_of, path, AT, problem),
@@ -61,7 +61,7 @@ def readers(path, problem):
 
 
 def another_version(monkeypatch, package="jax"):
-    """From here on a package seems to have another version."""
+    """Make a package appear to have another version."""
     version = identity._version
     monkeypatch.setattr(
         identity, "_version", lambda name: "0.0" if name == package else version(name)
@@ -86,14 +86,14 @@ NAMES = ["problem_of", "run_of", "count_stored_minima", "branch", "replay", "res
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_another_problem_of_the_library_is_refused(named, name):
+def test_another_problem_of_the_library_is_rejected(named, name):
     with pytest.raises(StoreError, match=r"problem.eigenvalues: stored \[1.0, 10.0\], expected"):
         readers(named, gd.problems.bowl([1.0, 17.0]))[name]()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("changed", [{"curvature": 17.0}, {"scale": 2.0}])
-def test_another_problem_of_a_user_is_refused(users, tmp_path, name, changed):
+def test_another_user_defined_problem_is_rejected(users, tmp_path, name, changed):
     with pytest.raises(StoreError, match="problem_hash: stored"):
         readers(users, load(own(tmp_path / "b", **changed)))[name]()
 
@@ -104,7 +104,7 @@ def test_the_same_problem_from_another_file_is_accepted(users, tmp_path, name):
     readers(users, load(own(tmp_path / "elsewhere")))[name]()
 
 
-def test_a_problem_that_is_made_again_is_accepted(named):
+def test_a_problem_that_is_rebuilt_is_accepted(named):
     for made in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
         readers(named, made)["run_of"]()
     watched = dataclasses.replace(
@@ -113,13 +113,13 @@ def test_a_problem_that_is_made_again_is_accepted(named):
     readers(named, watched)["run_of"]()
 
 
-def test_a_changed_cost_that_keeps_the_librarys_name_is_refused(named, monkeypatch):
+def test_a_changed_cost_with_a_name_of_the_library_is_rejected(named, monkeypatch):
     bowl = gd.problems.bowl([1.0, 10.0])
     changed = dataclasses.replace(bowl, cost=lambda w: 2 * bowl.cost(w))
     for _ in range(2):
         with pytest.raises(StoreError, match="problem_hash: stored"):
             run_of(named, AT, changed)
-        another_version(monkeypatch)  # the library's problem is made again: still comparable
+        another_version(monkeypatch)  # the library's problem is rebuilt, so it is comparable
 
 
 @pytest.mark.long
@@ -139,11 +139,11 @@ def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
         run_of(tmp_path, at, made(0.25))
 
 
-def test_under_another_version_what_cannot_be_compared_is_said(users, tmp_path, monkeypatch):
+def test_under_another_version_an_incomparable_problem_is_reported(users, tmp_path, monkeypatch):
     same = load(own(tmp_path / "same"))
     other = load(own(tmp_path / "other", curvature=11.0))
     another_version(monkeypatch)
-    run_of(users, AT, same)  # its program is the same under both
+    run_of(users, AT, same)  # its program is the same in both versions
     with pytest.warns(UserWarning, match=r"is not known, since .* jax: stored .*, here 0.0"):
         run_of(users, AT, other)
     again = gd.replay(users, AT, problem=same)
@@ -152,7 +152,7 @@ def test_under_another_version_what_cannot_be_compared_is_said(users, tmp_path, 
 
 
 def without(path, entry):
-    """Make a store one that was written before its identity had an entry."""
+    """Remove an entry from the identity of a store, as in one that was written before it."""
     root = json.loads((path / "zarr.json").read_text())
     attributes = root["attributes"]
     attributes |= {name: json.loads(attributes[name]) for name in ("identity", "writers")}
@@ -160,7 +160,7 @@ def without(path, entry):
     (path / "zarr.json").write_bytes(seal(root))
 
 
-def test_a_store_that_is_older_than_the_comparison(users, named, tmp_path):
+def test_a_store_older_than_the_comparison_is_accepted(users, named, tmp_path):
     path = shutil.copytree(users, tmp_path / "s")
     without(path, "problem_hash")
     same = load(own(tmp_path / "same"))
@@ -184,7 +184,7 @@ def test_a_store_that_is_older_than_the_comparison(users, named, tmp_path):
         (partial(optax.sgd, momentum=0.5), r"optimizer.keywords.*momentum"),
     ],
 )
-def test_another_optimizer_is_refused(named, optimizer, difference):
+def test_another_optimizer_is_rejected(named, optimizer, difference):
     for call in (
         partial(gd.branch, named, AT, BRANCHES),
         partial(gd.replay, named, AT),
@@ -196,7 +196,7 @@ def test_another_optimizer_is_refused(named, optimizer, difference):
 
 
 @pytest.mark.long
-def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
+def test_another_optimizer_of_the_same_name_is_rejected(tmp_path):
     def made(factor):
         def mine(learning_rate):
             return optax.sgd(factor * learning_rate)
@@ -209,7 +209,7 @@ def test_another_optimizer_of_the_same_name_is_refused(tmp_path):
         gd.branch(tmp_path, AT, BRANCHES, make_optimizer=made(0.5))
 
 
-def test_a_command_refuses_another_problem(users, tmp_path, own_nothing):
+def test_a_command_rejects_another_problem(users, tmp_path, own_nothing):
     texts = tuple(f"{axis}={value}" for axis, value in AT.items())
     given = {"store": str(users), "at": texts}
     assert Origin(**given, problem=own(tmp_path / "same")).find().params.shape == (2,)

@@ -1,4 +1,4 @@
-"""One run of a stored sweep: which one, where it ended, and with which settings."""
+"""Selection of one run of a stored sweep: its values, end point and settings."""
 
 import inspect
 
@@ -17,7 +17,7 @@ from gdjax.sweeps.axes import axes, position, zip_axes
 from gdjax.sweeps.binding import with_settings
 
 
-def test_a_run_with_its_way_there(tmp_path):
+def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
     """On a bowl w_t = (1 - rate * curvature)^t w_0."""
     problem = gd.problems.bowl([1.0, 4.0])
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
@@ -35,7 +35,7 @@ def test_a_run_with_its_way_there(tmp_path):
 
 
 @pytest.mark.long
-def test_a_hole_is_an_error_unless_asked_for(tmp_path):
+def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
     devices = jax.local_devices()[:1]
     gd.sweep(gd.problems.bowl([1.0]), grid, 2, store=tmp_path, width=2, devices=devices)
@@ -52,8 +52,8 @@ def test_a_hole_is_an_error_unless_asked_for(tmp_path):
     assert gd.minima.count_stored_minima(tmp_path, skip_damaged=True).sizes["run"] == 2
 
 
-def test_an_outcome_that_no_run_has_is_an_error(tmp_path):
-    """Whoever changes a chunk can make its checksum right again."""
+def test_an_invalid_outcome_is_an_error(tmp_path):
+    """The checksum is valid, since an attacker who changes a chunk can update it."""
     gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=[0.1]), 2, store=tmp_path)
     (chunk,) = (tmp_path / "outcome").glob("c*")
     numbers = b"\x63" * (chunk.stat().st_size - 4)
@@ -63,7 +63,7 @@ def test_an_outcome_that_no_run_has_is_an_error(tmp_path):
         run_of(tmp_path, {"learning_rate": 0.1})
 
 
-def test_settings_of_the_cost_are_the_runs_own(tmp_path):
+def test_the_cost_of_a_selected_run_has_the_settings_of_the_run(tmp_path):
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
@@ -82,7 +82,7 @@ def test_settings_of_the_cost_are_the_runs_own(tmp_path):
     assert float(run.problem.metrics["half"].function(run.params, None)) == 1.5
 
 
-def test_what_has_no_such_keyword_stays_as_it_is():
+def test_functions_without_the_keyword_are_unchanged():
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
@@ -94,7 +94,7 @@ def test_what_has_no_such_keyword_stays_as_it_is():
     assert with_settings(problem, {}) is problem
 
 
-def test_without_snapshots_there_is_no_way_and_unfinished_runs_are_said(tmp_path):
+def test_runs_without_snapshots_have_no_trajectory_and_unfinished_runs_are_reported(tmp_path):
     gd.sweep(network(), axes(learning_rate=[0.1], seed=[1]), 3, store=tmp_path)
     at = {"learning_rate": 0.1, "seed": 1}
     run = run_of(tmp_path, at, network())
@@ -123,7 +123,7 @@ TOGETHER = axes(
         ({"learning_rate": float(np.float32(1.6)), "seed": 8, "a": 20, "b": 4}, (2, 2, 2)),
     ],
 )
-def test_a_run_is_the_one_of_its_values_within_rounding(at, index):
+def test_values_select_a_run_within_rounding(at, index):
     assert position(TOGETHER, at) == index
 
 
@@ -135,7 +135,7 @@ def test_a_run_is_the_one_of_its_values_within_rounding(at, index):
         ({"learning_rate": 0.26, "seed": 8, "a": 11, "b": 4.0}, (1, 2, 2)),
     ],
 )
-def test_the_nearest_numbers_are_taken_if_asked_for(at, index):
+def test_the_nearest_run_is_selected_on_request(at, index):
     assert position(TOGETHER, at, nearest=True) == index
     with pytest.raises(InputError, match=r"is not in the grid|no run has"):
         position(TOGETHER, at)
@@ -150,19 +150,19 @@ def test_the_nearest_numbers_are_taken_if_asked_for(at, index):
         ({"b": 4}, r"at: several runs have b = 4; also pass a"),
     ],
 )
-def test_no_other_run_is_taken_silently(at, message):
+def test_values_that_match_no_run_are_an_error(at, message):
     at = {"learning_rate": 0.1, "seed": 1, **({} if {"a", "b"} & at.keys() else {"a": 0}), **at}
     with pytest.raises(InputError, match=message):
         position(TOGETHER, at)
 
 
 @pytest.mark.parametrize("seed", [2, 7, 77, 1.5])
-def test_a_seed_is_never_another_one(seed):
+def test_a_missing_seed_is_an_error(seed):
     with pytest.raises(InputError, match=f"at: seed = {seed} is not in the grid"):
         position(TOGETHER, {"learning_rate": 0.1, "seed": seed, "a": 0}, nearest=True)
 
 
-def test_names_and_truth_values_are_never_others():
+def test_strings_and_booleans_are_matched_exactly():
     grid = axes(activation=["tanh", "relu"], nesterov=[True, False])
     assert position(grid, {"activation": "relu", "nesterov": 0.0}) == (1, 1)
     with pytest.raises(InputError, match=r"activation = 'sigmoid' is not .* are tanh, relu"):
@@ -172,8 +172,8 @@ def test_names_and_truth_values_are_never_others():
 
 
 @pytest.mark.long
-def test_every_value_of_a_store_finds_its_run_again(tmp_path):
-    """Also as the store's coordinates and the messages of errors have it."""
+def test_every_value_of_a_store_selects_its_run(tmp_path):
+    """Values are tried as given, as stored, in single precision and as printed in errors."""
     rates = np.geomspace(1e-3, 1, 7)
     gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=rates, seed=[3]), 1, store=tmp_path)
     with gd.open_dataset(tmp_path) as dataset:
@@ -184,7 +184,7 @@ def test_every_value_of_a_store_finds_its_run_again(tmp_path):
 
 
 @pytest.mark.long
-def test_functions_of_a_store_take_the_nearest_run_only_if_asked(tmp_path):
+def test_functions_of_a_store_take_the_nearest_run_only_on_request(tmp_path):
     grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)
     at, whole = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}

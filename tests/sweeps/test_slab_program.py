@@ -1,4 +1,4 @@
-"""What a slab of runs is given follows from each run's own values, whoever stands beside it."""
+"""Inputs of a slab, which depend on the values of each run alone."""
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
     return SlabProgram(spec.programs()[0], slab, (1,) * len(axes.shape))
 
 
-def test_starting_points_are_those_of_the_seeds():
+def test_initial_parameters_depend_on_the_seeds():
     given = inputs(seed=[3, 9, 4])
     seeds = np.array([4, 3, 9, 9])
     keys, settings = given.starts({"learning_rate": np.full(4, 0.1), "seed": seeds})
@@ -31,7 +31,7 @@ def test_starting_points_are_those_of_the_seeds():
     assert settings.keys() == {"init", "cost", "optimizer"}
 
 
-def test_one_order_for_all_or_one_for_each_data_seed():
+def test_runs_share_an_order_of_samples_unless_data_seed_is_an_axis():
     rates = {"learning_rate": np.full(4, 0.1)}
     shared = inputs()
     assert (shared.has_own_order, shared.batch_capacity) == (False, block_loop.MAX_BLOCK_BATCHES)
@@ -52,11 +52,11 @@ def test_one_order_for_all_or_one_for_each_data_seed():
 @pytest.mark.parametrize(
     ("runs", "rows"), [(4, block_loop.MAX_BLOCK_BATCHES), (1000, 699), (100_000, 64)]
 )
-def test_many_runs_with_orders_of_their_own_get_fewer_rows_a_block(runs, rows):
+def test_many_runs_with_separate_orders_get_fewer_rows_per_block(runs, rows):
     assert inputs(runs, data_seed=[0, 5]).batch_capacity == rows
 
 
-def test_noise_and_probes_are_of_the_runs_that_draw():
+def test_only_random_costs_and_metrics_get_keys():
     def random(w, batch, *, key):
         return PROBLEM.cost(w, batch) + jax.random.normal(key) * 0
 
@@ -73,7 +73,7 @@ def test_noise_and_probes_are_of_the_runs_that_draw():
     assert same_bits(jax.random.key_data(probes), jax.random.key_data(streams.probes))
 
 
-def test_the_start_of_a_slab_is_that_of_each_run():
+def test_the_initial_carry_of_a_slab_equals_that_of_each_run():
     given = inputs(seed=range(4))
     carry = given.start_program(
         *given.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), given.shared

@@ -1,4 +1,4 @@
-"""A store from a stranger: what its record says is compared with tables, and never done."""
+"""Untrusted stores: records are looked up in tables, and nothing in them is executed."""
 
 import copy
 import dataclasses
@@ -32,7 +32,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture
 def says(path, monkeypatch):
-    """Change what the store's record says."""
+    """Return a function that changes the store's record."""
     attributes = Stored(path).attributes
 
     def change(**changed):
@@ -82,7 +82,7 @@ OPTIMIZERS = [
 
 @pytest.mark.usefixtures("nothing_is_run")
 @pytest.mark.parametrize("said", OPTIMIZERS, ids=str)
-def test_an_optimizer_is_one_of_the_table_or_has_to_be_given(path, says, said):
+def test_an_optimizer_that_is_not_in_the_table_has_to_be_passed(path, says, said):
     says(make_optimizer=said)
     for call in (gd.replay, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError) as caught:
@@ -114,7 +114,7 @@ PROBLEMS = [
 
 @pytest.mark.usefixtures("nothing_is_run")
 @pytest.mark.parametrize("said", PROBLEMS, ids=str)
-def test_a_problem_is_one_of_the_table_or_has_to_be_given(path, says, said):
+def test_a_problem_that_is_not_in_the_table_has_to_be_passed(path, says, said):
     says(problem=said)
     for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
         with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:
@@ -122,7 +122,7 @@ def test_a_problem_is_one_of_the_table_or_has_to_be_given(path, says, said):
         assert "\n" not in str(caught.value)
 
 
-def test_nothing_is_downloaded_because_a_record_says_so(monkeypatch):
+def test_no_record_causes_a_download(monkeypatch):
     monkeypatch.setattr(sets, "prepare", lambda *_, **__: pytest.fail("downloads"))
     monkeypatch.setattr(sets, "available", lambda *_: [])
     said = {"problem": "digits", "name": "fashion_mnist", "hash": "0" * 16}
@@ -132,7 +132,7 @@ def test_nothing_is_downloaded_because_a_record_says_so(monkeypatch):
         factories.problem_from(said, "s")
 
 
-def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
+def test_changed_data_are_an_error_in_every_function_that_rebuilds_them(path, says):
     digits = gd.problems.digits("mnist5k", widths=(2,), samples=10)
     said = dict(digits.provenance)
     assert factories.problem_from(said, "s").provenance == said
@@ -171,22 +171,22 @@ def test_data_that_have_changed_are_said_by_all_who_make_them_again(path, says):
     ids=str,
 )
 @pytest.mark.usefixtures("as_users_have_it")
-def test_a_record_that_no_sweep_has(path, says, changed):
+def test_an_invalid_record_is_an_error(path, says, changed):
     says(**changed)
     with pytest.raises(StoreError):
         gd.replay(path, AT)
 
 
 @pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
-def test_an_axis_that_is_none_of_the_arrays_is_an_error_of_the_store(path, says, named):
+def test_an_axis_without_an_array_is_a_store_error(path, says, named):
     says(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
     for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError, match="which is not an axis of its arrays"):
             call(path, AT)
 
 
-def test_what_is_in_the_tables_comes_back():
-    """Every optimiser of the table can be described, made again and used."""
+def test_every_optimizer_of_the_table_can_be_restored():
+    """Every optimizer of the table can be described, rebuilt and used."""
     for name, factory in factories.OPTIMIZERS.items():
         described = factories.describe(factory)
         assert described == {"name": name, "keywords": {}}
@@ -204,7 +204,7 @@ def test_what_is_in_the_tables_comes_back():
 
 
 @pytest.mark.long
-def test_a_given_problem_must_have_the_sweeps_data(tmp_path):
+def test_a_passed_problem_must_have_the_data_of_the_sweep(tmp_path):
     problem = network()
     gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))

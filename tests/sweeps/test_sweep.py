@@ -1,4 +1,4 @@
-"""A sweep is its runs, each as a descent of its own would go, labelled, and nothing else."""
+"""Sweeps against separate descents, their outcomes, and the labels of the Dataset."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ class Alone(NamedTuple):
 
 
 def alone(optimizer, steps, *, seed=0, data_seed=0, scale=1.0, decay=0.0, batch_size=None):
-    """One run of a sweep as a plain loop, recorded at every step."""
+    """Compute one run of a sweep by a plain loop, recorded at every step."""
     data = network().data
     keys = streams(ROOT, seed=seed, data_seed=data_seed)
     params = init(keys.init, scale=scale)
@@ -62,7 +62,7 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
 
 
-# The same as separate descents
+# Against separate descents
 
 
 @pytest.mark.long
@@ -75,7 +75,7 @@ def close(found, expected):
     ],
     ids=["momentum", "weight decay", "betas"],
 )
-def test_axes_of_the_optimizer_are_its_keywords(optimizer, swept):
+def test_axes_set_keywords_of_the_optimizer(optimizer, swept):
     found = sweep(network(), axes(**swept), 10, make_optimizer=optimizer, root_seed=ROOT)
     names = list(swept)
     assert found.cost.dims == (*names, "step")
@@ -89,7 +89,7 @@ def test_axes_of_the_optimizer_are_its_keywords(optimizer, swept):
     assert len(np.unique(last)) == last.size
 
 
-def test_axes_of_init_and_cost_are_their_keywords():
+def test_axes_set_keywords_of_init_and_cost():
     grid = axes(scale=[0.5, 2.0], decay=[0.0, 0.3], seed=[4, 9], learning_rate=[0.1])
     found = sweep(network(), grid, 8, root_seed=ROOT).isel(learning_rate=0)
     for scale in (0.5, 2.0):
@@ -98,7 +98,7 @@ def test_axes_of_init_and_cost_are_their_keywords():
             close(found.cost.sel(scale=scale, decay=decay, seed=9), one.cost)
 
 
-def test_axes_together_go_hand_in_hand():
+def test_zipped_axes_vary_together():
     pair = zip_axes(learning_rate=[0.05, 0.2], scale=[2.0, 0.5])
     found = sweep(network(), axes(pair=pair, seed=[1]), 5, root_seed=ROOT)
     assert found.cost.dims == ("pair", "seed", "step")
@@ -108,7 +108,7 @@ def test_axes_together_go_hand_in_hand():
 
 
 @pytest.mark.long
-def test_data_seeds_are_orders_of_mini_batches():
+def test_data_seeds_set_the_order_of_mini_batches():
     grid = axes(data_seed=[7, 0], seed=[2], learning_rate=[0.1])
     found = sweep(network(), grid, 10, root_seed=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
     for data_seed in (0, 7):
@@ -118,12 +118,12 @@ def test_data_seeds_are_orders_of_mini_batches():
     shared = sweep(
         network(), axes(seed=[2, 5], learning_rate=[0.1]), 10, root_seed=ROOT, batch_size=4
     )
-    for seed in (2, 5):  # without the axis all runs see the same order
+    for seed in (2, 5):  # without the axis all runs have the same order
         one = alone(optax.sgd(0.1), 10, seed=seed, batch_size=4)
         close(shared.cost.sel(seed=seed)[0], one.cost)
 
 
-def test_the_first_ten_steps_are_those_of_descend():
+def test_the_first_ten_steps_equal_those_of_descend():
     found = sweep(
         network(watched=True), axes(learning_rate=[0.1, 0.3], seed=[6]), 10, root_seed=ROOT
     )
@@ -136,7 +136,7 @@ def test_the_first_ten_steps_are_those_of_descend():
     close(run["params.first.bias"], one.params["first"]["bias"])
 
 
-def test_one_rate_a_layer():
+def test_axes_can_set_one_rate_per_layer():
     def rates(first, second):
         labels = {"first": {"weights": "a", "bias": "a"}, "second": {"weights": "b"}}
         return optax.partition({"a": optax.sgd(first), "b": optax.sgd(second)}, labels)
@@ -154,7 +154,7 @@ def test_one_rate_a_layer():
 
 
 @pytest.mark.long
-def test_the_peak_and_the_warm_up_of_a_schedule():
+def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
     def warm(learning_rate, warmup_steps):
         return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
 
@@ -168,7 +168,7 @@ def test_the_peak_and_the_warm_up_of_a_schedule():
 
 @pytest.mark.long
 def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents():
-    """At this rate whole-set descent is chaotic: single runs part, the ensemble does not."""
+    """Full-batch descent is chaotic at this rate: single runs separate, the distribution agrees."""
     problem, steps, rate = network(), 400, 0.4
 
     @jax.jit
@@ -181,10 +181,10 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
     grid = axes(seed=range(64), learning_rate=[rate])
     found = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
     starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
-    # Their last digits are others, so that they part wherever two programs would round alike.
+    # The last digits are changed, so that runs separate even if two programs round alike.
     moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
     apart = np.array([last_cost(start) for start in moved])
-    assert np.mean(np.abs(found - apart) > 1e-2 * apart) > 0.2  # they did part
+    assert np.mean(np.abs(found - apart) > 1e-2 * apart) > 0.2  # the runs have separated
     assert stats.ks_2samp(found, apart).pvalue > 0.01
 
 
@@ -193,11 +193,11 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
 
 @pytest.fixture(scope="module")
 def spread():
-    """Rates from tame to exploding, on a bowl of curvature 2: it diverges beyond 1."""
+    """Sweep rates on a quadratic bowl of curvature 2, where rates above 1 diverge."""
     return sweep(BOWL, axes(learning_rate=[0.1, 0.5, 1.0, 1.1, 4.0], seed=range(3)), 60)
 
 
-def test_a_diverged_run_keeps_its_record_up_to_divergence(spread):
+def test_a_diverged_run_keeps_its_records_up_to_divergence(spread):
     for rate in (1.1, 4.0):
         factor = (1 - 2 * rate) ** 2
         exact = 2.0 * factor ** np.arange(61.0)
@@ -213,7 +213,7 @@ def test_a_diverged_run_keeps_its_record_up_to_divergence(spread):
     assert not np.isnan(spread.cost).any()
 
 
-def test_outcomes_are_numbers_with_their_meanings(spread):
+def test_outcomes_are_integers_with_flag_meanings(spread):
     meanings = spread.outcome.attrs["flag_meanings"].split()
     assert spread.outcome.attrs["flag_values"] == [0, 1, 2, 3]
     ended = [meanings[code] for code in spread.outcome.isel(seed=0).values]
@@ -226,7 +226,7 @@ def test_outcomes_are_numbers_with_their_meanings(spread):
     assert meanings[int(stalled.outcome[0])] == "stalled"
 
 
-def test_a_run_that_saturates_stalls_beside_one_that_is_slow():
+def test_a_saturated_run_has_stalled_and_a_slow_run_has_not():
     """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant answer; see `test_outcome`."""
 
     def cost(w):
@@ -239,7 +239,7 @@ def test_a_run_that_saturates_stalls_beside_one_that_is_slow():
     assert (runs.gradient_norm[:, -1] > 1e-5).all()
 
 
-def test_medians_over_seeds_tell_the_truth():
+def test_medians_over_seeds_are_correct():
     def start(key, *, size=1.0):
         return size * jnp.ones(2)
 
@@ -252,7 +252,7 @@ def test_medians_over_seeds_tell_the_truth():
         assert last.quantile(share, "size", method="inverted_cdf") == last[of]
 
 
-def test_mini_batches_that_diverge(spread):
+def test_runs_with_mini_batches_can_diverge(spread):
     found = sweep(
         network(), axes(learning_rate=[0.1, 1e4], seed=range(2)), 30, batch_size=4, root_seed=ROOT
     )
@@ -264,7 +264,7 @@ def test_mini_batches_that_diverge(spread):
     assert not np.isnan(found.cost).any()
 
 
-def test_float64_is_there_for_the_asking():
+def test_float64_is_used_if_enabled():
     with jax.enable_x64(True):
         found = sweep(BOWL, axes(learning_rate=[0.1, 0.3]), 20)
     assert (found.cost.dtype, found["params"].dtype) == (np.float64, np.float64)
@@ -314,7 +314,7 @@ def test_labels():
     )
 
 
-def test_params_of_a_run():
+def test_the_parameters_of_a_run_can_be_selected():
     found = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root_seed=ROOT)
     params = params_of(found, init(jax.random.key(0)), {"learning_rate": 0.2, "seed": 5})
     start = init(streams(ROOT, seed=5).init)
@@ -322,7 +322,7 @@ def test_params_of_a_run():
     assert all(map(same_bits, jax.tree.leaves(params), jax.tree.leaves(start)))
 
 
-def test_parameters_beyond_keep_are_left_out_with_a_warning():
+def test_parameters_above_max_param_bytes_are_left_out_with_a_warning():
     with pytest.warns(
         UserWarning, match=r"parameters are more than max_param_bytes = 0 MiB and are left out"
     ):
@@ -336,7 +336,7 @@ def test_parameters_beyond_keep_are_left_out_with_a_warning():
 
 
 @pytest.mark.long
-def test_compare_sweeps_what_sets_shapes():
+def test_compare_sweeps_problems_of_different_shapes():
     def sized(n):
         return Problem(init=lambda key: jnp.ones(n), cost=lambda w: jnp.mean(w**2))
 

@@ -1,4 +1,4 @@
-"""What cannot work is said before any work, and what could go faster is said once."""
+"""Validation of the arguments of `sweep` before any work, and advice on speed."""
 
 import dataclasses
 import inspect
@@ -74,7 +74,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"metrics": {"cost": Metric(lambda w, d: 0.0)}}, "metrics: cost is already an array"),
         ({"metrics": {"decay": Metric(lambda w, d: 0.0)}}, "axes: decay is already an array"),
         ({"metrics": {"m": Metric(lambda w, d: w)}}, "metrics: 'm' returned"),
-        # Values that would decide nothing
+        # Values without effect
         *(
             ({"divergence_threshold": x}, f"divergence_threshold = {x}, expected a number above 0")
             for x in (-1, 0, NAN)
@@ -90,7 +90,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
             {"axes": axes(learning_rate=[0.1], nesterov=[0, 1])},
             "nesterov has no effect on what sgd computes",
         ),
-        # Types that no door takes
+        # Wrong types
         ({"problem": lambda w: w}, "problem is a cost function, .* expected gd.Problem"),
         ({"axes": {"seed": [0]}}, r"axes = {'seed': \[0\]}, expected gd.axes"),
         ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
@@ -102,7 +102,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"store": 3}, "store = 3, expected the path of a folder"),
         ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a whole number >= 0 of bytes"),
         ({"make_optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
-        # More than there can be
+        # Values out of range
         (
             {"num_steps": 99999999999999},
             "steps = 99,999,999,999,999, expected at most 2,147,483,647",
@@ -114,7 +114,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB per device .* smaller width"),
     ],
 )
-def test_what_cannot_work_is_an_error(changed, message):
+def test_an_invalid_argument_is_an_error(changed, message):
     given = {
         "problem": network(),
         "axes": axes(learning_rate=[0.1], decay=[0.0]),
@@ -126,7 +126,7 @@ def test_what_cannot_work_is_an_error(changed, message):
 
 
 @pytest.mark.long
-def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
+def test_insufficient_memory_is_an_error_before_any_work(monkeypatch):
     called = []
 
     def start(key):
@@ -149,7 +149,7 @@ def test_memory_that_cannot_suffice_is_said_before_any_work(monkeypatch):
 
 def test_one_device_of_a_cpu_is_mentioned_once(monkeypatch):
     one = jax.local_devices()[:1]
-    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # chosen: nothing to say
+    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # an explicit choice gives no advice
     preflight.mention_cores.cache_clear()
     monkeypatch.setattr(jax, "local_devices", lambda **_: one)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
@@ -158,7 +158,7 @@ def test_one_device_of_a_cpu_is_mentioned_once(monkeypatch):
     sweep(BOWL, axes(learning_rate=[0.1]), 1)
 
 
-def test_a_cost_that_sums_over_samples_is_refused_here_too():
+def test_a_cost_that_sums_over_samples_is_rejected():
     summed = Problem(
         init=lambda key: jax.random.normal(key, (3,)),
         cost=lambda w, batch: jnp.sum((batch @ w[:, None]) ** 2),
@@ -168,7 +168,7 @@ def test_a_cost_that_sums_over_samples_is_refused_here_too():
         sweep(summed, axes(learning_rate=[0.1]), 2)
 
 
-def test_an_axis_without_effect_is_refused_and_one_for_a_metric_alone_is_not():
+def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
     def cost(w, *, idle=1.0):
         return jnp.sum(w**2)
 
@@ -185,7 +185,7 @@ def test_an_axis_without_effect_is_refused_and_one_for_a_metric_alone_is_not():
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
-def test_a_keyword_that_there_is_not_is_named_with_those_there_are(tmp_path):
+def test_an_unknown_keyword_is_rejected_with_the_valid_ones(tmp_path):
     misspelt = {"bach_size": 3}
     with pytest.raises(TypeError, match="unexpected keyword argument 'bach_size'"):
         sweep(BOWL, axes(learning_rate=[0.1]), 1, **misspelt)
@@ -198,7 +198,7 @@ def test_a_keyword_that_there_is_not_is_named_with_those_there_are(tmp_path):
 
 
 def test_every_argument_is_in_the_signature_and_in_the_docstring():
-    """None is synthesized: what `help` shows is what a type checker and a reader see."""
+    """The signature is not synthesized, so `help` and type checkers show the same."""
     spec = [field.name for field in dataclasses.fields(SweepSpec)]
     target = [field.name for field in dataclasses.fields(Target)]
     assert list(inspect.signature(sweep).parameters) == spec + target
@@ -215,8 +215,8 @@ def test_every_argument_is_in_the_signature_and_in_the_docstring():
             assert parameter.kind is not inspect.Parameter.VAR_KEYWORD
 
 
-def test_defaults_are_those_of_the_values():
-    """The signature repeats what `SweepSpec` and `Target` have."""
+def test_defaults_equal_those_of_the_dataclasses():
+    """The signature repeats the defaults of `SweepSpec` and `Target`."""
     fields = {f.name: f.default for kind in (SweepSpec, Target) for f in dataclasses.fields(kind)}
     for function in (sweep, compare):
         for name, parameter in inspect.signature(function).parameters.items():
@@ -224,7 +224,7 @@ def test_defaults_are_those_of_the_values():
                 assert parameter.default == fields[name], name
 
 
-def test_a_cost_is_traced_a_few_calls_below_sweep():
+def test_a_cost_is_traced_few_calls_below_sweep():
     """At most 12 frames of the library are between a user's call and a user's cost.
 
     Those of a step by mini-batches are in five files; a record adds the mean over microbatches.
@@ -245,7 +245,7 @@ def test_a_cost_is_traced_a_few_calls_below_sweep():
     assert step == {"sweep.py", "preflight.py", "slabs.py", "block.py", "step.py"}
 
 
-def test_a_slab_runs_a_few_calls_below_sweep(monkeypatch):
+def test_a_slab_runs_few_calls_below_sweep(monkeypatch):
     stacks, call = [], slabs.Program.__call__
 
     def seen(self, *arguments):
@@ -264,7 +264,7 @@ def test_a_slab_runs_a_few_calls_below_sweep(monkeypatch):
 
 
 @pytest.mark.long
-def test_an_equinox_module_as_it_is_and_taken_apart():
+def test_an_equinox_module_has_to_be_partitioned():
     def mlp(key):
         return eqx.nn.MLP(2, 1, 3, 1, key=key)
 
@@ -280,24 +280,24 @@ def test_an_equinox_module_as_it_is_and_taken_apart():
     assert cost[1] < cost[0]
 
 
-def test_streams_inside_of_a_transformation_say_where_to_call_them():
+def test_streams_inside_a_transformation_raise_an_error_with_advice():
     with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside jit"):
         jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
 
 
-def test_a_tolerance_may_be_a_whole_number_of_any_size():
+def test_a_tolerance_may_be_an_integer_of_any_size():
     found = sweep(BOWL, axes(learning_rate=[0.1]), 1, gradient_tolerance=2**31)
     assert found.outcome.values.tolist() == [Outcome.CONVERGED]
 
 
-# Size before work
+# Checks of size
 
 
 @pytest.mark.long
-def test_grids_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch):
+def test_grids_that_are_too_large_are_rejected_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="axes: seed has more than 10,000,000 values"):
         axes(seed=range(5_000_000_000))
-    # The machine's own size would make work of what another machine refuses.
+    # With the real memory size, the result would depend on the machine.
     monkeypatch.setattr("gdjax.machine.memory", lambda: 24 * 2**30)
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**40, 2**40 - 2**33, 2**33))
     many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
@@ -316,14 +316,14 @@ def test_grids_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_parameters_than_memory_are_refused_before_they_are_drawn():
+def test_more_parameters_than_memory_are_rejected_before_they_are_drawn():
     network_ = Network((784, 1_000_000, 1_000_000, 10))
     problem = Problem(init=network_.init, cost=lambda p: jnp.mean(p[0].weights))
     with pytest.raises(InputError, match=r"params: 1,000,79\d,\d+,\d+ numbers .* need 7.3 TiB"):
         sweep(problem, axes(learning_rate=[0.1]), 1)
 
 
-def test_one_process_sweeps_and_the_others_are_its_workers(monkeypatch):
+def test_only_one_process_of_a_distributed_run_may_sweep(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     with pytest.raises(InputError, match=r"one of 4 processes of jax.distributed.* client="):
         sweep(BOWL, axes(learning_rate=[0.1]), 1)

@@ -1,6 +1,6 @@
-"""Whatever ends a stored sweep, it goes on where it was, computes nothing twice, and ends equal.
+"""Interrupted sweeps, which resume without recomputation.
 
-"Equal" is to the last bit, compared with a sweep that nothing interrupted.
+Results are compared bit by bit with those of an uninterrupted sweep.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def uninterrupted():
 
 
 def finished(path):
-    """The flags of all tiles; None where there is no store yet."""
+    """Return the flags of all tiles, or None if there is no store yet."""
     if not path.exists() or read_attributes(path) is None:
         return None
     return Stored(path).flags()[0] > 0
@@ -54,8 +54,8 @@ def stored(path):
 
 
 @pytest.mark.parametrize("wanted", [4, pytest.param(18, marks=pytest.mark.long)])
-def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
-    """Several kills a store, all along it; what is finished stays as it is, the rest goes on."""
+def test_a_sweep_killed_at_random_times_ends_with_the_same_bits(tmp_path, uninterrupted, wanted):
+    """Each store is killed several times; finished tiles stay unchanged, the others resume."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
@@ -83,15 +83,13 @@ def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
 
         while kills < wanted:
             child = start()
-            if kills % 4:  # in the middle of its tiles
+            if kills % 4:  # while it computes tiles
                 assert hear() == "begun"
                 until = time.monotonic() + 60
                 while not states(path) and time.monotonic() < until:
                     time.sleep(0.002)
-                time.sleep(
-                    moments.uniform(0, 0.03)
-                )  # a tile takes longer, on the fastest machine too
-            else:  # while it prepares
+                time.sleep(moments.uniform(0, 0.03))  # shorter than a tile on any machine
+            else:  # while it starts
                 time.sleep(moments.uniform(0, 1))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
@@ -127,7 +125,7 @@ def test_kill_at_random_moments(tmp_path, uninterrupted, wanted):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How many steps are taken of which tile, in all calls; a key press may come in between."""
+    """Count the steps of each tile over all calls; Ctrl-C may be raised between blocks."""
     steps, press = Counter(), []
     blocks, compute = slab_runner.start_blocks, executor.run_tile
     current = []
@@ -153,10 +151,10 @@ def counted(monkeypatch):
 
 
 @pytest.mark.long
-def test_ctrl_c_saves_and_raises_and_nothing_is_computed_twice(tmp_path, uninterrupted, counted):
+def test_ctrl_c_saves_the_state_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
     steps, press = counted
     handler, spent = signal.getsignal(signal.SIGINT), 0
-    for after in (700, 4100, 4500, 10_000):  # all of it is 8 tiles of 1,500 steps
+    for after in (700, 4100, 4500, 10_000):  # in total 8 tiles of 1,500 steps
         press.append(after)
         with pytest.raises(KeyboardInterrupt):
             interrupted_sweep.run(tmp_path)
@@ -173,7 +171,7 @@ def test_ctrl_c_saves_and_raises_and_nothing_is_computed_twice(tmp_path, uninter
 
 
 @pytest.mark.long
-def test_ctrl_c_in_the_last_tile_keeps_it(tmp_path, uninterrupted, counted):
+def test_ctrl_c_in_the_last_tile_keeps_its_state(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(8 * 1500)
     with pytest.raises(KeyboardInterrupt):
@@ -185,7 +183,7 @@ def test_ctrl_c_in_the_last_tile_keeps_it(tmp_path, uninterrupted, counted):
 
 
 @pytest.mark.long
-def test_a_damaged_state_is_begun_afresh(tmp_path, uninterrupted, counted):
+def test_a_tile_with_a_damaged_state_restarts(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(700)
     with pytest.raises(KeyboardInterrupt):
@@ -201,7 +199,7 @@ def test_a_damaged_state_is_begun_afresh(tmp_path, uninterrupted, counted):
 
 
 @pytest.mark.long
-def test_a_full_disk_ends_the_sweep_and_it_goes_on_later(tmp_path, uninterrupted, monkeypatch):
+def test_a_full_disk_ends_the_sweep_which_can_be_resumed(tmp_path, uninterrupted, monkeypatch):
     write, written = Tiles.write, []
 
     def full(self, tile, arrays, writer):

@@ -1,4 +1,4 @@
-"""A sweep as a table has a row for each run, and nothing that is no scalar."""
+"""Conversion of a sweep to a table of scalars with one row per run."""
 
 import inspect
 
@@ -23,7 +23,7 @@ def runs():
     )
 
 
-def test_a_row_is_a_run_at_its_last_record(runs):
+def test_a_table_has_one_row_per_run_at_its_last_record(runs):
     frame = gd.table(runs)
     assert len(frame) == 4
     assert list(frame)[:5] == ["pair", "seed", "learning_rate", "scale", "step"]
@@ -42,7 +42,7 @@ def test_a_row_is_a_run_at_its_last_record(runs):
     assert (frame.diverged_at >= 0).tolist() == [False, False, True, True]
 
 
-def test_a_row_may_be_a_record(runs):
+def test_a_table_may_have_one_row_per_record(runs):
     frame = gd.table(runs, record=None)
     assert frame.step.tolist() == [0, 3, 6] * 4
     np.testing.assert_array_equal(frame.cost, runs.cost.values.ravel())
@@ -56,7 +56,7 @@ def test_runs_that_are_not_finished_have_no_outcome(runs):
     assert gd.table(begun).outcome.isna().tolist() == [False, True] * 2
 
 
-def test_compared_problems_are_one_table():
+def test_compared_problems_give_one_table():
     bowls = {name: gd.problems.bowl([1.0, top]) for name, top in (("round", 1.0), ("long", 9.0))}
     tree = gd.compare(bowls, gd.axes(learning_rate=[0.1, 0.2]), 2)
     frame = gd.table(tree)
@@ -64,7 +64,7 @@ def test_compared_problems_are_one_table():
     assert frame.learning_rate.tolist() == [0.1, 0.2] * 2
 
 
-def test_what_is_no_sweep_is_refused(runs):
+def test_a_dataset_that_is_not_a_sweep_is_rejected(runs):
     for given, message in (
         ((runs.cost,), "runs = DataArray"),
         ((runs[["cost"]],), "runs = Dataset"),

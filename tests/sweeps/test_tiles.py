@@ -1,6 +1,6 @@
-"""A run is what it is, to the last bit, wherever in a slab it stands and whatever stands beside it.
+"""Bits of a run, which depend neither on its position in a slab nor on the other runs.
 
-All of it with one width and one set of devices: four CPU devices, two runs each.
+This holds for one width and one set of devices: here four CPU devices with two runs each.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ from gdjax.sweeps import SweepSpec, axes, params_of, sweep
 from gdjax.sweeps.preflight import CheckedSweep, check, fit
 from gdjax.sweeps.slab_runner import TileMonitor, run_slab, run_tile
 
-RATES = [0.1, 0.3, 0.4]  # the last two wander: what differs in a bit soon differs altogether
+RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
 
 
 class Sink:
-    """Checkpoints of a tile without a store."""
+    """Store of the checkpoints of a tile in memory."""
 
     def __init__(self):
         self.saved, self.steps = None, []
@@ -56,11 +56,11 @@ def sixty_four():
     return runs_of(axes(learning_rate=[0.4], seed=range(64)))
 
 
-# The same bits
+# Equal bits
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
+def test_every_lane_of_a_slab_gives_the_same_bits(batch_size):
     plan = plan_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
     (program,) = plan.programs
     assert program.slab.runs == 8
@@ -73,10 +73,10 @@ def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
     for name, values in found.items():
         for value in (*values, *others[name][same]):
             assert same_bits(value, values[0]), name
-    assert len({row.tobytes() for row in others["cost"]}) == 6  # as many as differ
+    assert len({row.tobytes() for row in others["cost"]}) == 6  # the number of different runs
 
 
-def test_a_sweep_of_7_and_one_of_64_give_the_same_bits(sixty_four):
+def test_sweeps_of_7_and_of_64_runs_give_the_same_bits(sixty_four):
     seven = runs_of(axes(learning_rate=[0.4], seed=range(20, 27)))
     assert same_bits(seven, sixty_four.isel(seed=slice(20, 27)))
 
@@ -91,14 +91,14 @@ def test_the_order_of_axes_and_values_changes_no_bit():
 
 
 def test_a_run_has_the_same_bits_in_any_tile(sixty_four):
-    """The grid's shape decides in which tile, at which place, with which neighbours a run is."""
+    """The shape of the grid determines the tile, the lane and the neighbors of a run."""
     tall = runs_of(axes(seed=range(64), learning_rate=[0.1, 0.4, 30.0]))
     wide = tall.sel(learning_rate=[0.4]).transpose("learning_rate", ...)
     for name in sixty_four.data_vars:
         assert same_bits(wide[name], sixty_four[name]), name
 
 
-def test_a_diverged_run_harms_nobody():
+def test_a_diverged_run_does_not_change_other_runs():
     exploding = runs_of(axes(learning_rate=[0.3, 1e6, 0.4], seed=range(3)))
     tame = runs_of(axes(learning_rate=[0.3, 0.2, 0.4], seed=range(3)))
     assert (exploding.outcome.isel(learning_rate=1) == 3).all()
@@ -107,7 +107,7 @@ def test_a_diverged_run_harms_nobody():
 
 
 @pytest.mark.long
-def test_orders_of_mini_batches_depend_on_nothing_else():
+def test_the_order_of_mini_batches_does_not_depend_on_other_runs():
     given = {"batch_size": 5, "width": 1}
     many = runs_of(axes(seed=[1, 2], data_seed=[5, 0, 4, 1, 3, 2], learning_rate=[0.5]), **given)
     one = runs_of(axes(learning_rate=[0.5], seed=[2], data_seed=[4]), **given)
@@ -119,7 +119,7 @@ def test_orders_of_mini_batches_depend_on_nothing_else():
 
 
 def digits_like():
-    """The seed's network on 300 random images."""
+    """Return the digit network on 300 random images."""
     network_ = Network((784, 16, 16, 10))
     random = np.random.default_rng(0)
     images = random.uniform(size=(300, 784)).astype(np.float32)
@@ -134,7 +134,7 @@ def digits_like():
 @pytest.mark.long
 @pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
 def test_the_number_of_devices_changes_no_bit(problem, rate):
-    """As long as the process is the same: XLA cuts matrix products by its number of threads."""
+    """This holds within a process, since XLA splits matrix products by its number of threads."""
     problem, grid = problem(), axes(learning_rate=[rate], seed=range(8))
     one, two, four = (
         runs_of(grid, 30, problem=problem, devices=jax.local_devices()[:n]) for n in (1, 2, 4)
@@ -162,13 +162,13 @@ def test_one_compilation_serves_all_values():
     assert counted([0.1], 0) == counted(np.geomspace(0.01, 0.9, 24), 1) > 0
 
 
-# Taking up again
+# Resumption
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkeypatch):
-    monkeypatch.setattr("gdjax.descent.block_loop.MIN_BLOCK_RECORDS", 7)  # many short pieces
+def test_a_tile_resumed_at_any_block_ends_with_the_same_bits(batch_size, monkeypatch):
+    monkeypatch.setattr("gdjax.descent.block_loop.MIN_BLOCK_RECORDS", 7)  # many short blocks
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     swept = {
         "batch_size": batch_size,
@@ -176,7 +176,7 @@ def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkey
         "snapshot_every": 20,
         "record_every": 4,
     }
-    drifting = Metric(  # a metric with a memory, and a random key in it
+    drifting = Metric(  # a metric whose state has a random key
         lambda w, data, state: (jnp.sum(w["first"]["bias"]) + state[0], (state[0] + 1, state[1])),
         init=lambda w, data: (jnp.zeros(()), jax.random.key(1)),
     )
@@ -194,7 +194,7 @@ def test_a_tile_taken_up_at_any_piece_ends_with_the_same_bits(batch_size, monkey
     assert all(same_bits(found[name], whole[name]) for name in whole)
 
 
-def test_a_long_tile_saves_its_state_now_and_then(monkeypatch):
+def test_a_long_tile_saves_its_state_periodically(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
     sink = Sink()
@@ -206,7 +206,7 @@ def test_a_long_tile_saves_its_state_now_and_then(monkeypatch):
 
 
 def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
-    """A bowl of curvature 2 at rate 1/2 is at its bottom after one step; at 2 it never rests."""
+    """A bowl of curvature 2 converges in one step at rate 1/2, and never converges at rate 2."""
     work_done = []
 
     def cost(w):
@@ -259,8 +259,8 @@ def test_stop_when_converged_freezes_a_run_at_the_record_where_its_gradient_vani
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [("bfloat16", np.float32), ("float16", np.float16)])
-def test_short_floats(dtype, stored, tmp_path):
-    """They come back exactly; bfloat16, which NumPy lacks, as float32."""
+def test_16_bit_floats_are_stored_exactly(dtype, stored, tmp_path):
+    """NumPy lacks bfloat16, so it is read back as float32."""
 
     def init(key):
         return {"w": jax.random.normal(key, (3,), dtype)}
@@ -285,11 +285,11 @@ def test_short_floats(dtype, stored, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
-def test_the_program_that_was_measured_is_the_one_that_runs(batch_size, more):
-    """Its memory and its hash come from shapes alone: arrays must not make it another program."""
+def test_the_program_that_is_measured_is_the_program_that_runs(batch_size, more):
+    """Memory and hash are computed from shapes, so arrays must not change the program."""
     network_ = network(watched=True)
 
-    def cost(params, batch, *, decay=0.0):  # a new one: programs are kept by function
+    def cost(params, batch, *, decay=0.0):  # a new function, since programs are cached by function
         return network_.cost(params, batch, decay=decay)
 
     plan = plan_of(

@@ -1,4 +1,4 @@
-"""At a given width the bits of a run do not depend on the size of the grid."""
+"""Independence of the bits of a run from the size of the grid, at a given width."""
 
 import jax
 import numpy as np

@@ -15,7 +15,7 @@ SAMPLES, INPUTS, SEEDS = 12, 20, 96
 
 
 def linear_network(n, layers, X, y):
-    """W_1 ... W_L are trained; W_0 and V are drawn from the seed, and stay."""
+    """Return a problem that trains W_1 ... W_L; W_0 and V are drawn from the seed and fixed."""
 
     def init(key):
         key_first, key_last, *keys = jax.random.split(key, layers + 2)
@@ -33,9 +33,9 @@ def linear_network(n, layers, X, y):
 
 
 def best_rates(problem, layers, scale):
-    """The rate with the lowest cost after one step, for each start.
+    """Return the rate with the lowest cost after one step, for each start.
 
-    The cost is a polynomial in the rate, of degree 2 L, and known from 2 L + 1 rates.
+    The cost is a polynomial of degree 2 L in the rate, so 2 L + 1 rates determine it.
     """
     nodes = np.polynomial.chebyshev.chebpts1(2 * layers + 1)
     rates = scale * 1.5 * (nodes + 1.01)
