@@ -108,7 +108,7 @@ class Kind(IntEnum):
 
 
 class Certificate(NamedTuple):
-    """Kind of a point, with its evidence.
+    """Kind of a point with numerical evidence, which is not a proof.
 
     Args:
         kind: a value of `Kind`.
@@ -243,7 +243,7 @@ def classify(
     rtol: ScalarLike = 1e-6,
     max_steps: int = 100,
 ) -> Certificate:
-    """Classify a critical point, and return the kind with its evidence.
+    """Return a certificate of the kind of a critical point, with its evidence.
 
     Parameters in float64 are evaluated in float64 even if x64 mode is disabled in JAX. The
     certificate then contains NumPy values.

@@ -102,7 +102,7 @@ def extreme_eigenpairs(
     rtol: ScalarLike = 1e-3,
     max_steps: int = 100,
 ) -> Eigenpairs:
-    """Return the largest and smallest eigenvalues, with vectors and residuals.
+    """Return the largest and smallest eigenpairs of a Hessian, with residuals.
 
     The iteration ends when every residual is at most `rtol` times the operator's norm, or after
     `max_steps` restarts. Up to 512 parameters the dense matrix is decomposed instead.

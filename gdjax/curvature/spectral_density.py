@@ -139,7 +139,7 @@ def spectral_density(
     depth: int = 64,
     width: ScalarLike = 0.01,
 ) -> SpectralDensity:
-    """Return the density of the eigenvalues by stochastic Lanczos quadrature.
+    """Return the spectral density of a Hessian by stochastic Lanczos quadrature.
 
         1/n tr f(H) = E v^T f(H) v / |v|^2 = E sum_j weight_j f(node_j)
 

@@ -95,9 +95,10 @@ def stability_threshold(
 def largest_stable_learning_rate(
     sharpness: ArrayLike, optimizer: Callable = optax.sgd, **settings: Any
 ) -> Float[Array, "..."]:
-    """Return the learning rate up to which an optimizer is stable at a sharpness.
+    """Return the largest learning rate at which an optimizer is stable.
 
-    It is the inverse of `stability_threshold`, the learning rate whose threshold is the sharpness
+    For RMSProp, Adam and AdamW the sharpness is that of P^-1 H, not of the Hessian H. The function
+    is the inverse of `stability_threshold`, the learning rate whose threshold is the sharpness
     lambda. On a quadratic cost it is
 
         plain, RMSProp 2 / lambda;   heavy ball (2 + 2 b) / lambda;   Nesterov that over 1 + 2 b;

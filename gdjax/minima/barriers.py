@@ -94,7 +94,9 @@ def pairwise_barriers(
     restarts: int = RESTARTS,
     devices: Sequence[jax.Device] | None = None,
 ) -> PairwiseBarriers:
-    """Return barriers and distances between all pairs of parameters.
+    """Return the barriers between all pairs of networks, before and after matching.
+
+        barrier = max over t of C(t) - ((1 - t) C(0) + t C(1)),   along the line from t = 0 to 1
 
     All pairs are evaluated by one program of fixed width. On a terminal, a progress bar of the
     completed paths appears after two seconds.

@@ -87,7 +87,8 @@ def count_minima(
         max_steps: maximum number of steps of polishing, see `certify`.
 
     Returns:
-        A Dataset.
+        A Dataset. The number of distinct minima is its size along `minimum`, and that of manifolds
+        of minima its size along `manifold`.
 
         - For each `run`: its `kind`, its `minimum_of` and `manifold_of` (-1 if none), cost and
           gradient norm before and after polishing, extreme eigenvalues, nullity and the number of

@@ -79,10 +79,11 @@ def successive_halving(
         axes: grid of runs, as in `sweep`.
         rungs: increasing numbers of steps after which runs are compared. The last one is the number
             of steps of the runs that are never ended.
-        reduction_factor: number of runs at a rung, divided by that of those that continue.
+        reduction_factor: number k; the best 1/k of the runs of a rung continue. Runs compete
+            singly: the seeds of a setting are not averaged.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        keep_slots: whether runs keep their slot.
+        keep_slots: whether runs keep their slot, and so equal those of `sweep` bitwise.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         record_every: steps between records, of which each rung is a multiple; None for the largest
@@ -161,12 +162,13 @@ def hyperband(
         axes: grid of runs, as in `sweep`.
         rungs: increasing numbers of steps after which runs are compared. The last one is the number
             of steps of the runs that are never ended.
-        reduction_factor: number of runs at a rung, divided by that of those that continue.
+        reduction_factor: number k; the best 1/k of the runs of a rung continue. Runs compete
+            singly: the seeds of a setting are not averaged.
         num_brackets: number of brackets; None for that of rungs, so that the runs of the last
             bracket are never ended.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        keep_slots: whether runs keep their slot.
+        keep_slots: whether runs keep their slot, and so equal those of `sweep` bitwise.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         record_every: steps between records, of which each rung is a multiple; None for the largest

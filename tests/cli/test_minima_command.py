@@ -63,7 +63,7 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     )
     assert "(3, 2)" in printed
     assert "unseen minima: reached from 0.0% of such starts" in printed
-    assert "(taken: 0.001)" in printed
+    assert "(used: 0.001)" in printed
 
 
 @pytest.fixture(scope="module")
