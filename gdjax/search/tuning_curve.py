@@ -56,9 +56,9 @@ def tuning_curve(
     """Return the best of k random settings of a sweep, as a function of k.
 
     The k settings are drawn without replacement from those of the sweep and run with one random
-    seed, and the best of them is chosen by its last record. The result by which it was
-    chosen is better than what it reaches with other seeds, since it was chosen partly by luck. The curve `fresh` therefore
-    has the results of the chosen setting with the other seeds.
+    seed, and the best of them is chosen by its last record. The result by which it was chosen is
+    better than what it reaches with other seeds, since it was chosen partly by luck. The curve
+    `fresh` therefore has the results of the chosen setting with the other seeds.
 
     Intervals are those of a two-way bootstrap, over settings and over seeds. They describe how the
     curve would differ for other random settings and seeds, so the settings should be random draws
