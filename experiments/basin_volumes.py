@@ -11,9 +11,9 @@ largest estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)
 
-Expected: the more is known, the larger the volume (published for Adam's moments against the
-identity: arXiv 2501.18812); all estimates are lower bounds. Refuted if the interval of a paired
-difference over the networks contains 0.
+Expected: the more of the shape is known, the larger the estimate (published for Adam's moments
+against the identity: arXiv 2501.18812); all estimates are lower bounds. Refuted if the interval of
+a paired difference over the networks contains 0.
 """
 
 from dataclasses import dataclass

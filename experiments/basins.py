@@ -4,7 +4,7 @@
 
 A grid of starts descends on three surfaces with many learning rates, without momentum and with it.
 At small rates a basin is that of the gradient flow. Larger steps cross borders: basins change their
-shares, their borders become irregular, and each basin vanishes at the rate at which its minimum
+shares, their borders become irregular, and each basin disappears at the rate at which its minimum
 becomes unstable. Its starts then end in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)

@@ -14,8 +14,8 @@ both ends, the shortest of three repetitions, divided by runs and epochs, withou
 
 Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch in
 batches of 8 takes three times as long as one of the whole set, one in batches of 32 up to twice as
-long: at equal time 32 is still ahead, and the whole set is last by far. It needs about 150 epochs
-for what batches of 32 reach in two.
+long: at equal time the cost is still lowest with 32, and by far the highest with the whole set,
+which needs about 150 epochs to reach the cost that batches of 32 reach in two.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Config:
 def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
     """Return the seconds per epoch of one run in a sweep of all runs, by batch size.
 
-    Batch sizes take turns, so that a busy moment of the machine affects all of them.
+    Batch sizes are timed in turn, so that a temporary load of the machine affects all of them.
     """
 
     def spent(size):

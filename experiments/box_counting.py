@@ -2,8 +2,9 @@
 
     N(s) ~ s^-D,   D = -slope of log N against log s
 
-N(s) is the number of boxes of side s that a set meets. A smooth curve has D = 1, an irregular one
-more, and a set that fills the plane D = 2. The simplest example is a straight line:
+N(s) is the number of boxes of side s that intersect a set. A smooth curve has D = 1, an irregular
+curve has a larger D, and a set that fills the plane has D = 2. The simplest example is a straight
+line:
 
 >>> line = np.eye(256, dtype=bool)
 >>> fit = dimension(*box_counts(line))
@@ -51,8 +52,8 @@ def boundary(inside: Bool[np.ndarray, "*points"]) -> Bool[np.ndarray, "*cells"]:
     """Return the cells of a grid of points whose corners are on both sides.
 
     Args:
-        inside: whether each grid point is on the one side; a grid of any number of dimensions, with
-            at least 2 points along each.
+        inside: whether each grid point is on one side; a grid of any number of dimensions, with at
+            least 2 points along each.
 
     Examples:
         >>> boundary(np.array([True, True, False, True])).tolist()
@@ -71,7 +72,7 @@ def box_counts(
     cells: Bool[np.ndarray, "*cells"],
     sides: Sequence[int] | Int[np.ndarray, " scales"] | None = None,
 ) -> tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]:
-    """Return the number of boxes of each side that a set meets.
+    """Return the number of boxes of each side that intersect a set.
 
     The first box begins at the first cell.
 
@@ -113,7 +114,7 @@ def dimension(
 
     Args:
         sides: sides of the boxes.
-        counts: numbers of boxes of each side that the set meets, at least 1.
+        counts: numbers of boxes of each side that intersect the set, at least 1.
 
     Raises:
         InputError: if there are fewer than 3 scales, since a line fits any two points.

@@ -22,7 +22,7 @@ barrier between independent starts than to none. Counts at other thresholds are 
 
 Expected: an early change leads into another valley, a late one does not (published: arXiv
 2506.13234, for ResNets on CIFAR, where it is decided within the first few per cent of training).
-Refuted if no change at step 0 does, or if as many changes at the last step do as at the first.
+Refuted if no change at step 0 does so, or if as many changes at the last step do as at the first.
 """
 
 from collections.abc import Mapping
@@ -50,8 +50,8 @@ class Config:
         branch_steps: steps at which branches leave; those beyond the end are left out.
         perturbations: sizes of a change.
         trunks: number of descents to branch from, for each kind of start.
-        changes: number of weights of each layer that are changed, at each step and size; each trunk
-            has other weights.
+        changes: number of weights of each layer that are changed, at each step and size; the
+            weights differ between trunks.
         slab: runs that a device computes at a time, the same for trunks and branches.
         points: points along each line, including its ends.
     """

@@ -4,10 +4,11 @@
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,
     k = (|u|^2 + |v|^2) / m
 
-Below 2 / k at the start the cost falls smoothly. Above it the cost grows, and as it grows it lowers
-k, until the cost falls: a catapult (Lewkowycz et al. 2020, arXiv 2003.02218). For linear networks
-that works up to about 4 / k; the limit is measured for tanh and ReLU, too. Rates are swept in units
-of 1 / k of each start, over widths and starts, on one example and on several.
+At rates below 2 / k at the start the cost falls smoothly. Above, the cost first grows, which
+decreases k, until the cost falls: this is the catapult (Lewkowycz et al. 2020, arXiv 2003.02218). A
+run that ends below its initial cost is said to land. Linear networks land up to about 4 / k; the
+limit is also measured for tanh and ReLU. Rates are swept in units of 1 / k of each start, over
+widths and starts, on one example and on several.
 
 With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): beyond
 eta = 1 its period doubles repeatedly, and then it is chaotic.
@@ -15,9 +16,9 @@ eta = 1 its period doubles repeatedly, and then it is chaotic.
     python experiments/catapult.py           (about a minute on two cores)
 
 Expected: the network follows the recursion to 1e-9 in float64; half of the linear starts land up to
-4 / k within 10 %, ReLU ones farther (published: about 12 / k, for deeper networks and images); the
-period doubles at 1 and at sqrt(5) - 1. Refuted by an interval of the linear edge that lies outside
-of 3.6 to 4.4.
+4 / k within 10 %, ReLU starts at larger rates (published: about 12 / k, for deeper networks and
+images); the period doubles at 1 and at sqrt(5) - 1. Refuted by an interval of the linear edge that
+lies outside of 3.6 to 4.4.
 """
 
 from dataclasses import dataclass

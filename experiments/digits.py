@@ -8,9 +8,9 @@ numbers summarize 16, which share the order of the mini-batches.
 
     python experiments/digits.py                  (about 60 s)
 
-Expected: about 10 % of the test images right before (mean over 64 random networks 10 +- 1 %), a
-median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with `--data mnist --epochs
-10`. Refuted by a median over starts whose interval lies below.
+Expected: about 10 % of the test images classified correctly before training (mean over 64 random
+networks 10 +- 1 %), a median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with
+`--data mnist --epochs 10`. Refuted by a median over starts whose interval lies below.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ hundred images), from its usual random start until the cost has halved. All are 
     python experiments/gradient_flow.py           (about 40 s on two cores)
 
 Expected: the distance from the flow halves with the learning rate (order 1 within 0.1), the flow's
-own error is below 1e-8 on the two factors, and a^2 - b^2 drifts by an amount that halves, too.
+own error is below 1e-8 on the two factors, and the drift of a^2 - b^2 also halves.
 """
 
 from dataclasses import dataclass

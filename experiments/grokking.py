@@ -5,13 +5,13 @@
 A network of two layers without biases, with squares between them, learns to add modulo p from a
 subset of the p^2 pairs, by full-batch AdamW; e is a row of the identity matrix. Every run has its
 own starting point and its own training pairs; all weight decays and seeds are one sweep. A set is
-known if 95 % of its pairs are right; the delay is the number of steps from knowing the training
-pairs to knowing the others. If the others are never known, the delay counts as longer than the run,
-and medians are over all runs.
+known if 95 % of its pairs are predicted correctly; the delay is the number of steps from knowing
+the training pairs to knowing the others. If the others are never known, the delay counts as longer
+than the run, and medians are over all runs.
 
     python experiments/grokking.py           (about a minute on two cores)
 
-Expected: the training pairs are known after some 30 steps whatever the decay, and the others are at
+Expected: the training pairs are known after about 30 steps for any decay, and the others are at
 chance level then (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023, arXiv
 2301.02679). With decay the others become known in every run, after 1,500 steps at 0.3 and 80 at 3:
 the delay falls faster than the inverse of the decay, with an exponent of -1.25 over the whole

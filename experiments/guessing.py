@@ -2,12 +2,12 @@
 
     guess w ~ N until it fits k images   against   descend from w ~ N until it fits them
 
-A network 25-8-1 separates 3s from 5s. Random networks are drawn by the million, and those that
+A network 25-8-1 separates 3s from 5s. Millions of random networks are drawn, and those that
 classify all of k images correctly are tested on images that were not used for training. If most
-networks that fit are right about new images (the volume hypothesis), then networks trained on the
-same k images from the same distribution of starts are no better. There are sixteen sets of images,
-with k = 2, 4, ... as long as guesses still fit; each guess is tested on all of them, and so is its
-negative, which has the same probability.
+networks that fit also classify new images correctly (the volume hypothesis), then networks trained
+on the same k images from the same distribution of starts are no better. There are sixteen sets of
+images, with k = 2, 4, ... as long as some guesses fit. Each guess and its negative, which has the
+same probability, are tested on all sets.
 
     python experiments/guessing.py           (about 20 s of processor time)
 

@@ -16,8 +16,8 @@ rank 29, and eigenvalues above a tenth of the largest.
 
 Expected: in G 10 outliers with the quadratic cost and 9 with cross entropy (whose outputs do not
 change if all logits move alike), from every start, before training and up to 10 epochs; in H only
-after the first. All counts are in one table (`counts` in summary.json). "As many as classes" is
-refuted if the median over starts is not 9 or 10: in G after 30 epochs, in H from 10 on.
+after the first. All counts are in one table (`counts` in summary.json). The claim "as many as
+classes" is refuted if the median over starts is not 9 or 10: in G after 30 epochs, in H from 10 on.
 """
 
 from dataclasses import dataclass

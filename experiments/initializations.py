@@ -5,13 +5,14 @@
 The digit network starts from five initializers at scales from a hundredth to a hundred times their
 own, from several seeds, and is trained with three learning rates; results are for the rate with the
 lowest median training cost. If the weights are too small, all neurons of a layer give the same
-output for every image, and the cost stays for long at that of ignoring the image (0.9). If they are
-too large, every sigmoid is saturated: its slope, and with it the gradient, vanishes.
+output for every image, and the cost remains for many steps at that of the best constant prediction
+(0.9). If they are too large, every sigmoid is saturated: its slope, and with it the gradient,
+vanishes.
 
     python experiments/initializations.py           (about 2 min on two cores)
 
-Expected: before training 10 % of test digits right for any start; afterwards 87 to 91 % for every
-initializer at its best scale, and 10 % for every one at a hundred times its own.
+Expected: 10 % of test digits classified correctly before training, for any start; afterwards 87 to
+91 % for every initializer at its best scale, and 10 % for every one at a hundred times its own.
 """
 
 import dataclasses

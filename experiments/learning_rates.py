@@ -5,19 +5,21 @@
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
 from far too small to far too large, each from many starting points; once with sigmoids and once
 with ReLUs. All runs use the same mini-batches in the same order. Sigmoids are bounded, so the cost
-cannot diverge: at a very large rate they saturate and the run stalls. ReLUs can do both.
+cannot diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge
+or stall.
 
 Then the set of rates that train is determined for every starting point, on a fine grid around the
 largest of them: a run trains if it ends below the cost of the best constant prediction (0.9). If
-rates that train and rates that fail alternate, bisection finds no largest one; the grid has 40
-rates, 4 % apart, and a finer grid can only find more alternation.
+rates that train and rates that fail alternate, bisection does not find the largest one. The grid
+has 40 rates, 4 % apart; a finer grid can only find more alternation.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
-Expected: about 90 % of test digits right for sigmoids at rate 3, which has the lowest training cost
-of rates 3.2 times apart; no run of the sigmoid network ever diverges. About half of 12 starts
-alternate between rates of 8 and 40, up to 1.5 times above the first failure. ReLUs need rates a
-hundred times smaller, and a third of those beyond 2 diverge. Refuted if each start has one border.
+Expected: about 90 % of test digits classified correctly for sigmoids at rate 3, which has the
+lowest training cost of rates 3.2 times apart; no run of the sigmoid network ever diverges. About
+half of 12 starts alternate between rates of 8 and 40, up to 1.5 times above the first failure.
+ReLUs need rates a hundred times smaller, and a third of those beyond 2 diverge. Refuted if, for
+each start, all rates below one border train and all above it fail.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gdjax import interrupts
 
-# The handler is for the processes of experiments alone, since tests import experiments.
+# The handler is installed only in processes of experiments, since tests import experiments.
 _started = getattr(sys.modules["__main__"], "__file__", None)
 if _started and Path(_started).resolve().parent == Path(__file__).resolve().parent:
     interrupts.end_at_ctrl_c()

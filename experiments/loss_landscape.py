@@ -15,8 +15,8 @@ The pictures show one start; the numbers are medians over 16, with intervals.
 
 Expected: at the good rate (2) an end of cost 0.044 in a bowl that rises by 0.004 at distance 5
 along a random direction and by more than 1 along the top eigenvector; a plane that explains 98 % of
-the trajectory, but shows its start, of cost 2.5, at 0.86. At 30 the run stalls: cost 1.0
-everywhere. Refuted if an interval over starts does not contain these numbers.
+the trajectory, in which the projection of its start, of cost 2.5, has a cost of 0.86. At 30 the run
+stalls: cost 1.0 everywhere. Refuted if an interval over starts does not contain these numbers.
 """
 
 from dataclasses import dataclass, replace

@@ -12,9 +12,9 @@ control point is trained on the mean cost along the curve.
     python experiments/mode_connectivity.py           (about 3 min)
 
 Expected: the straight line crosses a barrier of 0.65 to 0.70 at every width, not far below the cost
-of ignoring the input (0.9). Matching removes three quarters of it at width 16 and 99 % at width
-256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The curve has almost none: 0.02
-at width 16, 0.0005 at 64, none at 256.
+of the best constant prediction (0.9). Matching removes three quarters of it at width 16 and 99 % at
+width 256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The barrier of the curve is
+almost zero: 0.02 at width 16, 0.0005 at 64, zero at 256.
 """
 
 from dataclasses import dataclass

@@ -108,7 +108,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the generalized sharpness of all starts in units of the limit, one panel per case."""
+    """Draw the generalized sharpness of all starts, one panel per case."""
     titles = {
         "sign_scaled": "Sign descent, scaled steps",
         "sign_plain": "Sign descent, steps of one length",

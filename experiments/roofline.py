@@ -52,7 +52,7 @@ class Config:
 
 
 def costs_of_a_step(problem: gd.Problem, runs: int, batch_size: int) -> tuple[float, float]:
-    """Return operations and bytes of a step of many networks, as the compiler counts them.
+    """Return the compiler's counts of operations and bytes of a step of many networks.
 
     Args:
         problem: problem whose networks share a mini-batch.

@@ -4,10 +4,11 @@
 
 2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and tested on
 the other 3,000: 64 starting points crossed with 32 orders of the mini-batches, for 10, 20 and 40
-epochs in separate descents. If each image were read right independently with its own probability,
-accuracies would still differ, by the right-hand side: that is luck. The variance beyond it is
-quality: a network that is good on one half of the images is then good on the other. Networks with a
-common start are also compared with networks with a common order.
+epochs in separate descents. If each image were classified correctly with its own probability,
+independently of the others, the variance of accuracies would be the right-hand side. This part is
+called luck. The remaining variance is quality: a network that is good on one half of the images is
+then also good on the other half. Networks with a common start are also compared with networks with
+a common order.
 
     python experiments/seeds.py           (about 3.5 min of processor time)
 
@@ -60,7 +61,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return which image each network reads right, after each length of training."""
+    """Return the images that each network classifies correctly, by length of training."""
     problem = gd.problems.digits(shrunk(config.data, config.learned), widths=config.widths)
     trained = [train(config, problem, epochs) for epochs in config.epochs]
     return xr.concat(trained, "epochs").assign_coords(epochs=list(config.epochs)).assign_attrs(
@@ -69,7 +70,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
-    """Return networks of all starts and orders, and the images that each reads right."""
+    """Return networks of all starts and orders, and the images that each classifies correctly."""
     steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
     falling = optax.cosine_decay_schedule(config.learning_rate, steps)
     runs = gd.sweep(

@@ -2,11 +2,11 @@
 
     share = 4 * samples * parameters * run-steps / seconds / (rate of a 2000 x 2000 product)
 
-Everything is measured in one process, each work beside the matrix product's rate at that moment, so
-that ratios hold when the machine's speed drifts. A run-step counts 4 * samples * parameters
-operations (forward, and the gradient of the weights). Other libraries are measured if they are
-installed: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
-loss-landscapes for a plane, PyHessian for eigenvalues.
+Everything is measured in one process, and the rate of the matrix product is measured again for each
+measurement, so that ratios do not change when the machine's speed drifts. A run-step counts 4 *
+samples * parameters operations (forward, and the gradient of the weights). Other libraries are
+measured if they are installed: PyTorch with the same arithmetic, as a loop over steps and through
+`torch.func.vmap`; loss-landscapes for a plane, PyHessian for eigenvalues.
 
 Command: python experiments/speed.py      (about 6 minutes on two cores, with all peers)
 Expected: shares of at least 0.70 for the whole set, 0.30 for batches in one order, 0.15 for batches

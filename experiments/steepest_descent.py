@@ -5,8 +5,8 @@
 Slopes are measured in hundreds of directions from values of the cost alone. Then a grid of starts
 descends as one program, at a small learning rate and at one near the limit 2 / lambda beyond which
 the sharpest minimum is unstable, and the ends are mapped. At a small rate every certified saddle
-must lie on a border of the map; at a large one the same starts end elsewhere, and borders become
-irregular.
+must lie on a border of the map; at a large one the same starts end elsewhere, and the borders of
+the map become irregular.
 
     python experiments/steepest_descent.py           (about 15 s)
 

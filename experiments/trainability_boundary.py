@@ -16,12 +16,12 @@ boundary should be a single rate as long as f is convex, up to a roughness e / l
 
     python experiments/trainability_boundary.py           (about 11 min of processor time)
 
-Expected: a dimension above 1 in every condition, of the whole map and more so closer, refuted for a
-condition by a median over seeds whose interval is nearer to 1 than the bias of box counting.
-Published (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to 1.98, from the local slopes of box
-counts on zooms of 4096 x 4096 runs, with one seed and one place each; that measurement depends on
-the place by more than most of these differ. One boundary rate in every convex case (Liu 2024,
-arXiv 2406.13971).
+Expected: a dimension above 1 in every condition, for the whole map and even more for the closer
+maps. Refuted for a condition by a median over seeds whose interval is nearer to 1 than the bias of
+box counting. Published (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to 1.98, from the local
+slopes of box counts on zooms of 4096 x 4096 runs, with one seed and one window each. The dependence
+of that measurement on the window is larger than most of the differences between conditions. One
+boundary rate in every convex case (Liu 2024, arXiv 2406.13971).
 """
 
 from dataclasses import dataclass

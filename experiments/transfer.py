@@ -6,7 +6,8 @@ Digit networks with two hidden layers of tanh and identity outputs are trained a
 256, with plain descent and with Adam, in three parametrizations that are the same at width 16
 (`methods/parametrizations.py` has their table). At each width the interval of good rates is found,
 and the regret of the rate that is best at width 16: the cost that it reaches over the lowest one.
-The coordinate check says why: how the change of each layer in the first step depends on the width.
+The coordinate check shows the reason, that is, how the change of each layer in the first step
+depends on the width.
 
     python experiments/transfer.py                (about 7 min of processor time)
 
@@ -95,7 +96,7 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
-    """Return final costs and coordinate checks of an optimizer, each name prefixed with it."""
+    """Return final costs and coordinate checks, with an optimizer's name as prefix."""
     ends, checked = config.descent_rates, config.descent_checked
     if optimizer == "adam":
         ends, checked = config.adam_rates, config.adam_checked

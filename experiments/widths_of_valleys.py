@@ -7,10 +7,11 @@ A small digit network with weight decay is trained from many starts on each of s
 of images, and the minima are counted (`minima.count_minima`). Then the width of each is measured:
 the volume in which the cost is at most a level above it, by random directions in whitened
 coordinates, and the learning coefficient at one temperature, by sixteen chains. Both are compared
-with the number of starts that ended there and of unseen digits that the network reads, by rank
-correlations within each set, with and without the cost held fixed. The mean over sets has a
-bootstrap interval over sets and over the minima within them. Symmetric arrangements of the neurons
-are identified, so that each minimum represents an equal number of copies.
+with the number of starts that ended there and with the number of test digits that the network
+classifies correctly, by rank correlations within each set, with and without the cost held fixed.
+The mean over sets has a bootstrap interval over sets and over the minima within them. Symmetric
+arrangements of the neurons are identified, so that each minimum represents an equal number of
+copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 
@@ -54,7 +55,7 @@ class Config:
         inverse_temperature: inverse temperature of the chains.
         localization: localization of the chains, in the units of the parameters.
         num_samples: samples of each chain.
-        num_warmup: samples of each chain before those, to choose its step size.
+        num_warmup: samples of each chain before these, in which its step size is tuned.
         num_integration_steps: integration steps of each trajectory.
         resamples: number of bootstrap resamples.
         key: seed of the probes, directions and chains.

@@ -14,7 +14,7 @@ def ratios(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
 
     Args:
         shares: share of the rate of a 2000 x 2000 product, by work.
-        times: seconds of the peer over ours, by work and peer; above 1 ours is faster.
+        times: seconds of the peer divided by those of gdjax, by work and peer.
     """
     with style():
         figure = Figure(figsize=(13, 4.5))

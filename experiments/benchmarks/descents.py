@@ -46,7 +46,7 @@ def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: in
 
 
 def whole_set(clock, config, dataset):
-    """Time the whole set of 5,000 samples: our layout, a user's layout, and peers."""
+    """Time the whole set of 5,000 samples: layouts of gdjax and of a user, and peers."""
     import jax
     import jax.numpy as jnp
 
@@ -119,8 +119,8 @@ def mini_batches(clock, config, dataset):
 def one_descent(clock, config, dataset):
     """Time ten epochs of one run, recorded once per epoch, against a ten-line scan.
 
-    Both draw ten permutations; ours also evaluates the cost of the whole set eleven times. The scan
-    is measured without records, and with the cost evaluated once per epoch.
+    Both draw ten permutations; gdjax also evaluates the cost of the whole set eleven times. The
+    scan is measured without records, and with the cost evaluated once per epoch.
     """
     import jax
     import jax.numpy as jnp

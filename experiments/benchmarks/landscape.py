@@ -7,8 +7,8 @@ from benchmarks.timing import share
 def planes(clock, config, dataset):
     """Time the costs of 5,000 samples on a plane of 51 x 51 points.
 
-    A user's cost, our own network, and the peer are timed. A point counts
-    2 * samples * parameters operations, those of the forward pass.
+    A user's cost, the network of gdjax, and the peer are timed. A point counts 2 * samples *
+    parameters operations, those of the forward pass.
     """
     import jax
     import numpy as np

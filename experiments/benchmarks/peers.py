@@ -159,6 +159,6 @@ def eigenvalues(
         return operator.eigenvalues(top_n=count)[0]
 
     values = work(0)
-    # Its power iterations start at random, and some starts take twice as long as others.
+    # Its power iterations have random starts, of which some take twice as long as others.
     times = [common.seconds(lambda start=start: work(start)) for start in range(repeats)]
     return sum(times) / repeats, values

@@ -63,7 +63,7 @@ def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable
 
 
 def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
-    """Return the largest difference of costs in the first 100 steps, relative to the largest cost.
+    """Return the largest relative difference of costs in the first 100 steps.
 
     Some of the runs are chaotic: after some 150 steps they differ as much from a run of which one
     parameter was moved by one unit in the last place.
@@ -83,7 +83,7 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
 
 
 def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
-    """Return for each model the median ratio of times and the largest difference of costs.
+    """Return the median ratio of times and the largest difference of each model.
 
     Args:
         turns: measurements of each program.

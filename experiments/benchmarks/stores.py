@@ -94,7 +94,7 @@ def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def three_locations(folder: Path, tiles: int, steps: int) -> None:
-    """Store one sweep of many tiles in each location, and compare the bits."""
+    """Store one sweep of many tiles in each location, and compare the contents."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
     for name, store, options in locations(folder):

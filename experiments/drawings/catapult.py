@@ -1,4 +1,4 @@
-"""Figures of steps that are too long: catapults to flatter places, and chaos."""
+"""Figures of steps that are too long: catapults to flatter regions, and chaos."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

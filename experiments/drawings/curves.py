@@ -91,7 +91,7 @@ def _starts(axes, curve):
 
 
 def _paths(axes, curve):
-    """Draw position by step until no visible change remains; maxima are borders."""
+    """Draw position by step until the changes are no longer visible, with the maxima."""
     width = curve.x[-1] - curve.x[0]
     far = np.abs(curve.paths - curve.paths[:, -1:]) > 0.004 * width
     steps = min(curve.paths.shape[1] - 1, int(np.max(np.nonzero(far.any(axis=0))[0], initial=0)))

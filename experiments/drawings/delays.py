@@ -23,8 +23,8 @@ def after_training(
     Args:
         step: step of each record, from 0.
         decay: weight decays, ascending.
-        train: share of training pairs that are right.
-        test: share of the other pairs that are right.
+        train: share of training pairs that are predicted correctly.
+        test: share of the other pairs that are predicted correctly.
         delay: steps from knowing the training pairs to knowing the others; +inf if that never
             happened.
         known: share of right pairs from which on a set is known.

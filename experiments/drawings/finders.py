@@ -1,4 +1,4 @@
-"""Figure of `methods/finders.py`: success against cost, and ratios to the best rate."""
+"""Figure of `methods/finders.py`: success by cost, and ratios to the best rate."""
 
 import numpy as np
 import xarray as xr
@@ -10,7 +10,7 @@ COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 
 
 def shares_and_costs(dataset: xr.Dataset) -> Figure:
-    """Draw the share of good rates against the cost of each finder, and the ratios to the best.
+    """Draw shares of good rates against the cost, and ratios to the best rate.
 
     Args:
         dataset: result of `finders.run`.

@@ -15,7 +15,7 @@ APART = {"neither": "nothing", "one_order": "the order", "one_start": "the start
 
 
 class Trained(NamedTuple):
-    """Many networks after one length of training.
+    """Many networks, all after the same length of training.
 
     Args:
         accuracy: accuracy of each network on all images.

@@ -44,7 +44,7 @@ def ladder(
         left.set_title(f"{values.shape[1]} starts, step by step")
         for row, (name, (mean, half)) in enumerate(gains.items()):
             color = BLUE if name in accuracy else ORANGE
-            if not abs(mean) <= MAX_GAIN:  # a bar would compress the others
+            if not abs(mean) <= MAX_GAIN:  # a bar of this length would compress the others
                 right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
                 continue
             right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)

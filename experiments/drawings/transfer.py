@@ -13,9 +13,9 @@ OPTIMIZERS = {"descent": "plain descent", "adam": "Adam"}
 
 
 def costs(dataset: xr.Dataset) -> Figure:
-    """Draw the final cost against the learning rate, one curve per width, the lowest marked.
+    """Draw the final cost against the learning rate, one curve per width.
 
-    Bands are the 95 % intervals of the medians.
+    The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
     """
     names, optimizers = dataset.attrs["parametrizations"], dataset.attrs["optimizers"]
     widths = dataset.width.values

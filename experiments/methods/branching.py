@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from branching import Config
 
 
-SEEDS = 4_000  # seeds among which those that change a given layer are searched
+SEEDS = 4_000  # number of seeds that are searched for those that change a given layer
 TOGETHER = 256  # seeds whose changed weights are computed at once
 
 

@@ -3,15 +3,15 @@
     regret = (C(eta) - C(best)) / (C(start) - C(best)),   C(eta) = median final cost over 8 starts
 
 Twelve small problems (networks, softmax regression, matrix factors, an autoencoder) are trained
-with four optimizers, with and without warm-up. The truth is a full sweep on a grid of rates with
-ratio 1.32. A rate trains if every start lowers its cost and none diverges or stalls, and the
-best rate has the lowest median final cost among those. `gd.find_learning_rate` is compared with the
-classical finder, an exponential ramp of one run (fastai, Lightning), each from 8 seeds that differ
-from those of the truth. The finder was developed on other problems.
+with four optimizers, with and without warm-up. The reference, called the truth, is a full sweep on
+a grid of rates with ratio 1.32. A rate trains if every start lowers its cost and none diverges or
+stalls, and the best rate has the lowest median final cost among those. `gd.find_learning_rate` is
+compared with the classical finder, an exponential ramp of one run (fastai, Lightning), each from 8
+seeds that differ from those of the truth. The finder was developed on other problems.
 
-Its results are not known yet. The expectation: `gd.find_learning_rate` is within a factor 2 of the
-best rate more often than the classical finder. Refuted if the interval of the difference (bootstrap
-over problems) contains 0.
+The results are not known yet. Expected: `gd.find_learning_rate` is within a factor 2 of the best
+rate more often than the classical finder. Refuted if the interval of the difference (bootstrap over
+problems) contains 0.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ OPTIMIZERS: dict[str, Callable] = {
 }
 
 
-ROOT_SEED = 1000  # of the finders; that of the truth is 0
+ROOT_SEED = 1000  # root seed of the finders; that of the truth is 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Config:
         optimizers: names of the optimizers.
         horizon: number of steps of the training.
         warmups: numbers of steps over which the rate of the training rises linearly; 1 is none.
-            The finders do not know of the warm-up.
+            The finders run without warm-up.
         lowest: smallest rate of the truth.
         highest: largest rate of the truth.
         rates: number of rates of the truth, evenly spaced by ratio.
@@ -73,7 +73,7 @@ class Config:
 
 
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
-    """Return median final cost and whether every start trains, with and without warm-up."""
+    """Return the median final cost and whether every start trains, for each warm-up."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
     runs = swept(
         case,
@@ -134,5 +134,5 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the share of good recommendations against the cost, and the ratios to the best rate."""
+    """Draw shares of good recommendations against the cost, and ratios to the best rate."""
     return {"finders": shares_and_costs(dataset)}

@@ -42,7 +42,7 @@ def block(key, sets, rest, *, count, hidden):
     network = drawn(key, count, x.shape[-1], hidden)
     shape = (count, *y.shape)
     margin = outputs(network, x.reshape(-1, x.shape[-1])).reshape(shape) * y[None]
-    # Either a network or its negative is right about the first image.
+    # Either a network or its negative classifies the first image correctly.
     sign = jnp.where(margin[..., 0] > 0, 1.0, -1.0)
     fits = jnp.cumprod(margin * sign[..., None] > 0, axis=-1)[..., 1::2]
     fits = fits.transpose(1, 2, 0)  # [sets, k / 2, guesses]

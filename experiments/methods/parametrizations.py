@@ -1,4 +1,4 @@
-"""Parametrizations of networks: how starting weights and learning rates depend on the width n.
+"""Parametrizations of networks: starting weights and learning rates by width.
 
     Delta W_l = factor_l * update of the optimizer,   r = n_0 / n
 
@@ -59,7 +59,7 @@ def rate_factors(
 def make_optimizer(
     parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
 ) -> Callable[..., optax.GradientTransformation]:
-    """Return a factory of the optimizer whose updates have the factors of a parametrization."""
+    """Return a factory of optimizers with the rate factors of a parametrization."""
     factors = rate_factors(parametrization, optimizer, width, base_width=base_width, layers=layers)
 
     def scaled(updates, params):

@@ -1,4 +1,4 @@
-"""The classical learning-rate finder: an exponential ramp of the rate during one run.
+"""Classical learning-rate finder: an exponential ramp of the rate during one run.
 
     eta_i = low (high / low)^(i / (n - 1)),   smoothed_i = b smoothed_{i-1} + (1 - b) C_i
 
@@ -23,7 +23,7 @@ LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
 WIDTH = 55  # runs computed together
 
 
-@lru_cache  # so that truth and ramp share a program
+@lru_cache  # the same for truth and ramp, so that they share a program
 def scheduled(make_optimizer: Callable) -> Callable:
     """Return a factory of an optimizer with the rate eta growth^t min(1, (t + 1) / warmup)."""
 
@@ -48,7 +48,7 @@ def swept(
     record_every: int = 1,
     root_seed: int = 0,
 ) -> xr.Dataset:
-    """Return descents at several rates from several starts, each with its order of batches."""
+    """Return descents at several rates; each start has its own order of batches."""
     starts = {"seed": range(seeds)}
     if case.batch_size is not None:
         starts["data_seed"] = range(seeds)
@@ -72,7 +72,7 @@ def swept(
 
 
 def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int) -> np.ndarray:
-    """Return the cost of each step of a ramp, [seeds, steps]; that of the batch with batches."""
+    """Return the cost at each step of a ramp, that of the batch if any, [seeds, steps]."""
     runs = swept(
         case,
         make_optimizer,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainability_boundary import Config
 
 
-DUST = 0.25  # largest share of boundary cells of a window to zoom into
+DUST = 0.25  # largest share of boundary cells in a window for the next map
 WIDTH = 256  # runs per device at a time; they fit a cache, and are 2.6 times as fast as 4096
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1

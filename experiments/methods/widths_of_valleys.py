@@ -123,7 +123,7 @@ def _measure(config, problem, minima, keys):
 
     def one(w, key):
         key_volume, key_chains = jax.random.split(key)
-        # A basin ends at its level; the region of the chains ends with their prior.
+        # A basin is bounded by its level, and the region of the chains by their prior.
         decay = 2 * config.decay
         basin = hessian_whitening(problem, w, damping=decay)
         floor = config.localization / config.inverse_temperature

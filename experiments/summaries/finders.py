@@ -13,9 +13,9 @@ DRAWS = 2000  # bootstrap samples of the problems
 
 
 def judged(dataset: xr.Dataset) -> xr.Dataset:
-    """Return for each recommendation its ratio to the best rate, its regret and its success.
+    """Return the ratio to the best rate, regret and success of each recommendation.
 
-    A recommendation outside the grid of the truth, or none, does not succeed and has regret 1.
+    A recommendation that is missing or outside the grid of the truth has no success and regret 1.
     """
     rates = dataset.learning_rate.values
     logs = np.log2(rates)
@@ -54,7 +54,7 @@ def bootstrap(values: xr.DataArray) -> list[float]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return share of success, regret and cost of each method, with and without warm-up."""
+    """Return share of success, regret and cost of each method, for each warm-up."""
     results = judged(dataset)
     found: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
     for method in METHODS:

@@ -15,7 +15,7 @@ def late(values: np.ndarray) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return late sharpness and curvature along the step of each case and rate, in limits."""
+    """Return late sharpness and curvature along the step, in units of the limit."""
     found: dict = {}
     for case in dataset.attrs["cases"]:
         part = panel(dataset, case)

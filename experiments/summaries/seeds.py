@@ -11,7 +11,7 @@ def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[st
     """Return variance, luck and correlations of halves of weighted networks.
 
     Args:
-        right: whether each network reads each image right, [networks, images].
+        right: whether each network classifies each image correctly, [networks, images].
         weight: weight of each network; the weights sum to the number of networks.
         half: whether each image is in the first half.
     """
@@ -98,7 +98,7 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
 
 
 def apart(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return the share of images that only one of two networks reads.
+    """Return the share of images that only one of two networks classifies correctly.
 
     Pairs are grouped by a common start, a common order, or neither. The intervals over the starts
     are Student's.
@@ -106,7 +106,7 @@ def apart(dataset: xr.Dataset) -> dict[str, Interval]:
     x = dataset.right.values.astype(np.float32)
     a, b = x.shape[:2]
     of_start, of_order = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
-    # For each image, the share of a network's partners that read it right.
+    # For each image, the share of a network's partners that classify it correctly.
     others = {
         "one_start": (of_start - x) / (b - 1),
         "one_order": (of_order - x) / (a - 1),

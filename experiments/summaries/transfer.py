@@ -1,4 +1,4 @@
-"""Summary of best learning rates at each width, and of regrets of rates from narrow networks."""
+"""Summary of best learning rates by width, and of regrets of transferred rates."""
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ RESAMPLES = 1000
 
 
 def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
-    """Return the rate of the lowest cost: the vertex of a parabola through three points.
+    """Return the rate of the lowest cost, the vertex of an interpolating parabola.
 
     The parabola is one of log cost against log rate, through the lowest point and its neighbors.
     """
@@ -50,7 +50,7 @@ def shift(
     narrow: Float[np.ndarray, "rates seeds"],
     wide: Float[np.ndarray, "rates seeds"],
 ) -> list[float]:
-    """Return the best rate of the wide networks over that of the narrow ones, with an interval.
+    """Return the ratio of the best rates of wide and narrow networks, with an interval.
 
     The interval is the middle 95 % over resamples of the starts (bootstrap).
     """
@@ -68,13 +68,13 @@ def shift(
 def regrets(
     narrow: Float[np.ndarray, "rates seeds"], wide: Float[np.ndarray, "rates seeds"]
 ) -> Float[np.ndarray, " seeds"]:
-    """Return the cost of the wide networks at the narrow ones' best rate over that at their own."""
+    """Return the ratio of wide networks' costs at the narrow ones' best rate and at their own."""
     chosen, own = (int(np.argmin(np.median(cost, axis=1))) for cost in (narrow, wide))
     return wide[chosen] / wide[own]
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return best rates, good rates, shifts, regrets and slopes of the coordinate check."""
+    """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
     widths = dataset.width.values
     found: dict = {}
     for optimizer in dataset.attrs["optimizers"]:

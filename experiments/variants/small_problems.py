@@ -40,7 +40,7 @@ def _network(widths, activation, x, y, *, initializer="fan_in", batch_size=None)
 
 
 def _classes(widths, activation, x, labels, *, initializer="fan_in", batch_size=None):
-    """Return a classification with cross-entropy; without hidden layers, softmax regression."""
+    """Return a classification with cross-entropy, by a network or softmax regression."""
     network = Network(
         widths, activation=activation, output_activation="identity", initializer=initializer
     )

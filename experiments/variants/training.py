@@ -1,4 +1,4 @@
-"""Training variants of the digit network: a ladder, and single changes.
+"""Training variants of the digit network: a ladder of ingredients, and single changes.
 
     base | ingredient 1 | ingredients 1 and 2 | ...      and single changes added to one rung
 
@@ -28,7 +28,7 @@ class Variant(NamedTuple):
         targets: targets of the outputs for all other digits, and for the digit itself.
         fresh: whether to draw a copy of each image at every step instead of all copies beforehand.
         against: name of the rung to compare with.
-        long: whether the run is so long that it is tried from fewer starts.
+        long: whether the run is so long that fewer starts are used.
     """
 
     recipe: Recipe

@@ -155,7 +155,7 @@ def deflated(array: np.ndarray) -> str:
 
 
 def island(data: Any) -> str:
-    r"""Return data as JSON in which no tag can begin or end.
+    r"""Return data as JSON in which `<` is escaped, for embedding in HTML.
 
     Examples:
         >>> island({"name": "</script>", "cost": np.array([0.5], "f4")})
