@@ -1,4 +1,4 @@
-"""Results in the form of other tools: histories for trackers, Markov chains for ArviZ.
+"""Export of results: histories for trackers, Markov chains for ArviZ.
 
     store or Dataset  ->  RunHistory(at, step, records, outcome, diverged_at), one for each run
     chains of a learning coefficient  ->  DataTree with groups posterior and sample_stats
@@ -59,7 +59,7 @@ def histories(
     Args:
         runs: Dataset returned by `gd.sweep` or `gd.open_dataset`, or the path or URL of a store,
             which may be in use.
-        poll_seconds: interval in seconds at which to look for newly finished tiles in a store,
+        poll_seconds: interval in seconds between checks for newly finished tiles in a store,
             until all runs are finished. None yields only the runs that are finished now.
         storage_options: keywords of `obstore.store.from_url`, for a URL.
 
@@ -118,7 +118,7 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
     """Return the Markov chains of a learning coefficient in the form of ArviZ 1.
 
     The functions of ArviZ take the tree, for example `arviz_stats.rhat(tree)` and
-    `arviz_plots.plot_trace(tree)`. ArviZ is not needed to make it.
+    `arviz_plots.plot_trace(tree)`. This function does not need ArviZ.
 
     Args:
         result: result of `finite_temperature_coefficient` or `local_learning_coefficient` at one

@@ -1,4 +1,4 @@
-"""Statuses by CF conventions: integers, with their meanings as attributes.
+"""Status flags of the CF conventions: integers with their meanings as attributes.
 
 >>> from enum import IntEnum
 >>> class Weather(IntEnum):
@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Any
 
 FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
-"""Current name of each outcome that stores and summaries of earlier versions name differently."""
+"""Current names of outcomes, by their names in stores and summaries of earlier versions."""
 
 
 def current_names(attrs: Mapping[str, Any]) -> list[str]:

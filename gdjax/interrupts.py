@@ -28,7 +28,7 @@ _advice = ["run the same command again"]
 
 @contextmanager
 def interruptible() -> Generator[threading.Event]:
-    """Provide a flag that Ctrl-C sets, so that work can stop without loss.
+    """Provide a flag that Ctrl-C sets, so that work can stop without losing results.
 
     A second Ctrl-C has the usual effect: it raises KeyboardInterrupt, or ends the process of a
     command. Nested contexts share the flag of the outermost one, so that one Ctrl-C ends all of the

@@ -158,11 +158,11 @@ def paired(
 def seeds_needed(
     difference: float, standard_deviation: float, *, power: float = 0.8, level: float = LEVEL
 ) -> int:
-    """Return the number of paired runs at which a difference is seen with a probability `power`.
+    """Return the number of paired runs that detect a difference with given power.
 
         P(|T| > t) >= power,   T noncentral t (n - 1, sqrt(n) difference / standard_deviation)
 
-    A difference is seen if the interval of `paired` excludes 0. For many runs n is about
+    A difference is detected if the interval of `paired` excludes 0. For many runs n is about
     (z_{(1 - level) / 2} + z_{1 - power})^2 (standard_deviation / difference)^2, which is 7.8 times
     the squared ratio for the defaults.
 
@@ -170,7 +170,7 @@ def seeds_needed(
         difference: true mean of second - first, not 0.
         standard_deviation: standard deviation of second - first over seeds, from a few runs. For
             runs that are not paired, it is sqrt(2) times that of one run.
-        power: probability with which the difference is seen.
+        power: probability with which the difference is detected.
         level: level of the interval of `paired`.
 
     Returns:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-FEW = 4  # largest size of an array that is printed in full
-LONG = 60  # maximal length of the text of other values
+FEW = 4  # maximum size of an array that is printed in full
+LONG = 60  # maximum length of the text of other values
 
 
 def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType({})) -> str:

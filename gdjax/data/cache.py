@@ -22,8 +22,8 @@ from gdjax.data.tfds import decode
 def writable(folder: Path) -> bool:
     """Return whether files can be created in a folder or its nearest existing parent.
 
-    The mode is respected even for the superuser, since a folder without write permission is meant
-    to stay unchanged.
+    The mode is respected even for the superuser, since a folder without write permission should not
+    be changed.
     """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -80,7 +80,7 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
 
 
 def _key(folder: Path) -> dict[str, Any]:
-    """Return the cache key of a prepared set: its folder, and sizes and times of its files."""
+    """Return the cache key of a prepared set: folder, sizes and times of files."""
     files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     stats = [(file.name, file.stat()) for file in files]
     return {
@@ -99,7 +99,7 @@ def _write(file: Path, folder: Path, content: tuple[list[np.ndarray], int, str])
 
 
 def _read(file: Path, folder: Path) -> tuple[list[np.ndarray], int, str] | None:
-    """Return decoded arrays; None if the file is missing, damaged or belongs to other data."""
+    """Return decoded arrays; None if the file is missing, damaged or of other data."""
     try:
         unpacked = unpack(file.read_bytes())
     except OSError:

@@ -33,7 +33,7 @@ from gdjax.errors import DataError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 NEEDED = 150 * 10**6  # bytes for three copies of the largest set: downloaded, prepared, decoded
-LARGEST = 10**8  # maximal number of bytes of an original file, unpacked
+LARGEST = 10**8  # maximum number of bytes of an unpacked original file
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -172,13 +172,13 @@ def prepared(
         _clear(home)
         with quiet():
             whole = _prepare(name, scratch, manual_dir)
-        with contextlib.suppress(OSError):  # another process was faster
+        with contextlib.suppress(OSError):  # another process has prepared the set
             whole.rename(home / whole.name)
     except (OSError, RuntimeError) as error:  # the writer of records raises RuntimeError
         raise _unwritten(name, home, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        for folder in made:  # a failure leaves no empty folders
+        for folder in made:  # after a failure, new empty folders are removed
             with contextlib.suppress(OSError):
                 folder.rmdir()
     if (folder := find(name, data_dir)) is None:
@@ -282,7 +282,7 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
 
 
 def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np.ndarray:
-    """Return the array of an original file; raise DataError if its checksum is unknown."""
+    """Return the array of an original file, after a check of its checksum."""
     with contextlib.suppress(OSError, EOFError, zlib.error):
         content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(LARGEST)
         known = builder.url_infos[f"{builder.URL}{file}.gz"].checksum
@@ -305,7 +305,7 @@ def _idx(content: bytes) -> np.ndarray:
 
 
 class _FromArrays:
-    """TensorFlow-free versions of the methods of TFDS's MNIST builders that call TensorFlow."""
+    """TensorFlow-free replacements for methods of TFDS's MNIST builders."""
 
     name: str
     originals: Mapping[str, list[np.ndarray]]
@@ -327,7 +327,7 @@ class _FromArrays:
 
 
 def _builder(name: str, data_dir: Path) -> Any:
-    """Return TFDS's builder of a set without its TensorFlow methods, under the same name."""
+    """Return TFDS's builder of a set, with its TensorFlow methods replaced."""
     source = SOURCES[name]
     stock = getattr(importlib.import_module(source.module), source.builder)
     body = {"__module__": stock.__module__, "name": stock.name}

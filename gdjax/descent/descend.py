@@ -156,8 +156,8 @@ def descend(
             `record_every`; None keeps none.
         metrics: metrics to record besides the cost, by name; None records those of the problem.
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
-            parameters at which to record, for an optimizer that keeps two points. None uses
-            `optax.contrib.schedule_free_eval_params` if the optimizer's state has a
+            parameters at which to record, for optimizers with separate evaluation parameters. None
+            uses `optax.contrib.schedule_free_eval_params` if the optimizer's state contains a
             `ScheduleFreeState`, and otherwise the parameters of the run.
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm at or below which the outcome counts a gradient as zero.

@@ -99,7 +99,7 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
     Raises:
         InputError: if the problem has no `predict`, or the data are not inputs with labels.
 
-    Source: Toneva et al. 2019, arXiv 1812.05159, who count how often a sample is forgotten.
+    Source: Toneva et al. 2019, arXiv 1812.05159, on forgetting events of samples.
     """
     return Metric(
         _OfOutputs(_packed, _predict("right_samples", problem)),

@@ -2,7 +2,7 @@
 
     w_{t+1} = w_t - eta |g|_* d,   d = argmax over |d| <= 1 of g . d,   |g|_* = g . d
 
-The norm decides the direction: signs of the gradient in the maximum norm, one coordinate in the
+The norm determines the direction: signs of the gradient in the maximum norm, one coordinate in the
 1-norm, the orthogonal factor of each matrix in the spectral norm (Muon without momentum). With the
 2-norm the step is that of gradient descent:
 
@@ -94,7 +94,7 @@ def _block(gradient):
 NORMS: Mapping[str, Callable[[PyTree], PyTree]] = MappingProxyType(
     {"linf": _signs, "l1": _coordinate, "l2": _unit, "spectral": _polar, "block": _block}
 )
-"""Norms by name, each with its function from a gradient to the direction d of the step."""
+"""Functions from a gradient to the direction d of the step, by name of the norm."""
 
 
 def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
@@ -108,7 +108,7 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
             coordinate); "l2" (g / |g|); "spectral", the largest singular value of all matrices
             (their orthogonal factors), where arrays of one dimension are single columns, and of
             more than two dimensions stacks of matrices; "block", the sum of the 2-norms of all
-            arrays (only the array with the largest gradient moves).
+            arrays (only the array with the largest gradient is updated).
 
     Returns:
         A tree like the gradient. Where several directions are steepest, such as for entries that

@@ -65,10 +65,11 @@ def classify(
        last quarter of the records, at least 5 of them, its range is less than a thousandth of |b|
        and of its range over all records. There are at least 10 records.
 
-    The second condition compares a run with itself. In its last quarter a run that learns at a
-    constant rate covers about a quarter of its whole range, so it is `not_converged`, however slow
-    it is. A run whose cost has not changed is also `not_converged`, unless its gradient vanishes,
-    since its steps may be too small. So is a run whose cost is below the baseline and whose
+    In the second condition, the range of a run is compared with its own range over all records. A
+    cost that decreases at a constant rate covers about a quarter of this range in the last quarter
+    of the records, so the run is `not_converged`, even if the rate is small. A run whose cost has
+    not changed is also `not_converged`, unless its gradient vanishes, since its steps may be too
+    small. So is a run whose cost is below the baseline and whose
     gradient does not vanish, even if the cost is flat. A run that has stalled may still leave its
     plateau with more steps.
 

@@ -51,7 +51,7 @@ def _images(
     points: Iterable[tuple[tuple[float, float], float, Kind]],
     symmetries: Iterable[tuple[int, int, int, int]],
 ) -> tuple[CriticalPoint, ...]:
-    """Return the distinct images of points under the symmetries (a, b, c, d) of a function."""
+    """Return the distinct images of points under the symmetries (a, b, c, d)."""
     moved = (
         CriticalPoint((a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind)  # avoids -0
         for ((x, y), value, kind), (a, b, c, d) in product(points, tuple(symmetries))
@@ -145,7 +145,7 @@ STYBLINSKI_TANG = _sums(
     )
 )
 
-# The tip of the cone at 0 is the minimum although the gradient does not exist there; see `_ackley`.
+# The tip of the cone at 0 is the minimum, where the gradient does not exist; see `_ackley`.
 ACKLEY = _images(
     (
         ((0.0, 0.0), 0.0, MINIMUM),

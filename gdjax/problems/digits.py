@@ -134,7 +134,7 @@ def flat(images: np.ndarray) -> np.ndarray:
 
 
 def _baseline(loss, labels, classes):
-    """Return the cost of predicting the class frequencies p: 1 - sum p^2, or their entropy."""
+    """Return the cost of predicting the class frequencies p: 1 - sum p^2, or entropy."""
     p = np.bincount(labels, minlength=classes) / len(labels)
     if loss is quadratic:
         return float(1 - np.sum(p**2))

@@ -254,7 +254,7 @@ class Problem:
 
     @cached_property
     def _known_shapes(self) -> dict[Any, Any]:
-        """Shapes of the programs of earlier sweeps, which need not be traced and checked again."""
+        """Shapes of the programs of earlier sweeps, cached to avoid repeated tracing."""
         return {}
 
     @property
@@ -326,7 +326,7 @@ def _flatten_with_keys(problem):
 
 
 def _unflatten(fixed, children):
-    # JAX may put markers in place of leaves, so the fields are not checked.
+    # JAX may replace leaves by placeholders, so the fields are not checked.
     problem = object.__new__(Problem)
     for name, value in (*zip(_FIXED, fixed, strict=True), ("data", children[0])):
         object.__setattr__(problem, name, value)

@@ -149,7 +149,7 @@ def _declare(function, positional, extra, settings):
 
 
 def _classifies(init, predict, stateful, test):
-    """Return whether targets are labels and outputs have one number per class for each of them."""
+    """Return whether targets are labels and each output has one number per class."""
     inputs, labels = test
     if not hasattr(labels, "dtype") or not np.issubdtype(labels.dtype, np.integer):
         return False

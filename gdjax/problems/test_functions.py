@@ -95,11 +95,13 @@ def _styblinski_tang(w: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def _ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
-    """-20 e^(-r/5) - e^(mean cos 2 pi w) + 20 + e, with r the root mean square of w.
+    """Return the Ackley function, which is a cone near its minimum 0.
 
-    At its minimum 0 it is a cone of slope 2 sqrt(2), where no derivative exists and the textbook
+        -20 e^(-r/5) - e^(mean cos 2 pi w) + 20 + e,   r the root mean square of w
+
+    The cone has the slope 2 sqrt(2). At 0 the function is not differentiable, and the textbook
     expression gives NaN. Here the gradient at 0 is the subgradient 0, and the Hessian is that of
-    the second term, 2 pi^2 e I. The sum is written so that it has no cancellation.
+    the second term, 2 pi^2 e I. The sum is written without cancellation.
     """
     square = jnp.mean(w**2)
     away = square > 0
@@ -123,7 +125,9 @@ def _monkey_saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def _two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Array, ""]:
-    """Return (target - ab)^2 / 2, the cost of a linear network of two layers with one weight each.
+    """Return (target - ab)^2 / 2, the cost of a linear network with two weights.
+
+    Each of the two layers has one weight.
 
     Its minima form the hyperbola ab = target, where the eigenvalues of the Hessian are 0 and
     a^2 + b^2 >= 2 target. The listed critical points are the saddle at 0 and the two flattest
@@ -325,7 +329,7 @@ def function(
 
 
 def _uniform(bounds):
-    """Return an `init` that draws uniformly in a box, (2,) for scalars or (n, 2) for vectors."""
+    """Return an `init` that is uniform in a box (2,) for scalars, (n, 2) for vectors."""
     lo, hi = bounds[..., 0], bounds[..., 1]
 
     def init(key):

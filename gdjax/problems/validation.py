@@ -108,7 +108,7 @@ def checking(
 
 
 def _shape_of(role, function, problem, params, available, settings):
-    """Return the shapes of the values of a cost; raise InputError if it cannot be called."""
+    """Return the shapes of the values of a cost; check that it can be called."""
     needs = given_to(function)
     data = () if problem.data is None else (problem.data,)
     keywords = {name: available[name] for name in needs}
@@ -162,7 +162,7 @@ def _binds(signature, count, keywords):
 
 
 def _without_state(value, model_state):
-    """Return the value of a cost that returns `(value, model_state)`; check the state's shape."""
+    """Return the value of a cost with a model state; check the shape of the state."""
     if not isinstance(value, tuple) or len(value) != 2:
         raise InputError(
             f"cost: declares `model_state` and returned {_shapes(value)}, expected the pair "
@@ -178,7 +178,7 @@ def _without_state(value, model_state):
 
 
 def _differences(before, after):
-    """Return descriptions of the leaves of two pytrees that differ in name, shape or type."""
+    """Return descriptions of differing names, shapes and types of two pytrees."""
 
     def leaves(tree):
         return {
@@ -432,9 +432,10 @@ def check_params(params: PyTree, source: str = "") -> None:
 
 
 def _mean_checks(role, function, problem, params, settings, available):
-    """Return functions that compare the cost of a few samples with the mean over two microbatches.
+    """Return functions that check whether a cost is a mean over samples.
 
-    The list is empty if the cost is known to be a mean, or if values are traced.
+    They compare the cost of a few samples with the weighted mean over two microbatches. The list is
+    empty if the cost is known to be a mean, or if values are traced.
     """
     needs = {name: available[name] for name in given_to(function)}
     leaves = jax.tree.leaves((params, problem.data, needs))

@@ -3,8 +3,8 @@
     C(w) + decay * sum of squared weights
 
 The minima of a network that can fit its data are not isolated: zero error is attained on a manifold
-or only at infinity. Weight decay removes both cases. It leaves out biases, so that permutations and
-sign changes of hidden neurons do not change the cost.
+or only at infinity. Weight decay removes both cases. It does not apply to biases, so that
+permutations and sign changes of hidden neurons do not change the cost.
 
 In `few_digits`, images are given by their coordinates in the span of the training images:
 
@@ -40,7 +40,7 @@ def decayed(
 ) -> Problem:
     """Return the problem of a network with the quadratic cost and weight decay.
 
-        C = 1/n sum_i |network(x_i) - y_i|^2 + decay * sum of squared weights (biases left out)
+        C = 1/n sum_i |network(x_i) - y_i|^2 + decay * sum of squared weights (without biases)
 
     Args:
         network: network that is applied to the inputs.
@@ -86,7 +86,7 @@ def few_digits(
     widths: Sequence[int] = (16, 16),
     decay: float = 1e-3,
 ) -> Problem:
-    """Return the digit network on few images, which it learns to small gradients.
+    """Return the problem of a network with weight decay on few images of digits.
 
         x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images
 

@@ -1,4 +1,4 @@
-"""Searches: sweeps that spend their steps on the runs that are worth it."""
+"""Search over settings: successive halving, Hyperband, Optuna, tuning curves."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Successive halving and Hyperband: searches of a grid that end poor runs early.
+"""Successive halving and Hyperband: early stopping of the worst runs of a grid.
 
     successive halving:  n runs to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 
@@ -65,25 +65,26 @@ def successive_halving(
 
     with k = reduction_factor. After a rung, the runs that continue are packed into as few slabs as
     possible, of the same width, and continue from their state. Runs that have diverged or stalled,
-    or whose metric is NaN, do not continue. Of runs with equal values the first in the grid
-    continues.
+    or whose metric is NaN, do not continue. Runs with equal values are ordered by their position in
+    the grid.
 
-    The last bits of a run depend on the width of its slab and on its slot there. So runs keep their
-    slot, and are bitwise equal to the same runs of `sweep` with the same width, `num_steps` and
-    `record_every`. Two runs that continue and have the same slot are in different slabs: a rung
-    takes as many slabs as the largest number of such runs. With `keep_slots=False`, slabs have no
-    empty slots, and runs equal those of `sweep` up to rounding only.
+    The last bits of a run depend on the width of its slab and on its slot, which is its position in
+    the slab. Runs therefore keep their slot, and are bitwise equal to the same runs of `sweep` with
+    the same width, `num_steps` and `record_every`. Runs with the same slot are in different slabs,
+    so the number of slabs of a rung is the largest number of continued runs with the same slot.
+    With `keep_slots=False`, runs fill the slots in order, and equal those of `sweep` up to rounding
+    only.
 
     Args:
         problem: problem to minimize.
         axes: grid of runs, as in `sweep`.
         rungs: increasing numbers of steps after which runs are compared. The last one is the number
-            of steps of the runs that are never ended.
-        reduction_factor: number k; the best 1/k of the runs of a rung continue. Runs compete
-            singly: the seeds of a setting are not averaged.
+            of steps of the runs that are not ended early.
+        reduction_factor: number k; the best 1/k of the runs of a rung continue. Each run is
+            compared separately: the seeds of a setting are not averaged.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        keep_slots: whether runs keep their slot, and so equal those of `sweep` bitwise.
+        keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         record_every: steps between records, of which each rung is a multiple; None for the largest
@@ -96,19 +97,19 @@ def successive_halving(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
-            interruption, or the end of the process, repeat the call to continue. A tile is written
-            when all of its runs have ended, and until then kept in memory.
+            interruption, or the end of the process, repeat the call to continue. A tile is kept in
+            memory until all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for that of the store, or for half the runs
-            that reach the last rung, or fewer by memory.
+        width: runs computed together per device; None for that of the store, or for at most half of
+            the expected number of runs at the last rung, fewer if memory is insufficient.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
             `sweep`.
 
     Returns:
-        Dataset as of `sweep`, with `num_steps = rungs[-1]`. Records after the end of a run are NaN,
-        and its parameters and outcome are those at its end. Further variables are `ended_at`, the
-        step at which each run ended, and `rung`, the number of that rung, from 0.
+        Dataset as from `sweep`, with `num_steps = rungs[-1]`. Records after the end of a run are
+        NaN, and its parameters and outcome are those at its end. Further variables are `ended_at`,
+        the step at which each run ended, and `rung`, the number of that rung, counted from 0.
 
     Raises:
         InputError: as in `sweep`; if rungs do not increase, the reduction factor is less than 2, or
@@ -148,27 +149,28 @@ def hyperband(
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
 ) -> xr.Dataset:
-    """Run a grid of settings by Hyperband: successive halving with several first rungs.
+    """Run a grid of settings by Hyperband, with several first rungs.
 
         bracket b:  n_b runs to rungs[b],   n_b / k to rungs[b + 1],   ...
 
-    Successive halving ends a run that is poor at the first rung and would be good at the last. Here
-    the runs are divided into brackets at random, and those of bracket b, n_b ~ k^s / (s + 1) with
-    k = reduction_factor and s rungs after rung b, are compared for the first time at rung b. The
-    brackets run together: their runs share slabs, and bits are as in `successive_halving`.
+    Successive halving ends runs that are poor at the first rung, even if they would be good at the
+    last. Hyperband divides the runs into brackets at random. The runs of bracket b are compared for
+    the first time at rung b. Their number is n_b ~ k^s / (s + 1), with k = reduction_factor and s
+    rungs after rung b. Runs of different brackets share slabs, and are bitwise equal to those of
+    `sweep` under the same conditions as in `successive_halving`.
 
     Args:
         problem: problem to minimize.
         axes: grid of runs, as in `sweep`.
         rungs: increasing numbers of steps after which runs are compared. The last one is the number
-            of steps of the runs that are never ended.
-        reduction_factor: number k; the best 1/k of the runs of a rung continue. Runs compete
-            singly: the seeds of a setting are not averaged.
-        num_brackets: number of brackets; None for that of rungs, so that the runs of the last
-            bracket are never ended.
+            of steps of the runs that are not ended early.
+        reduction_factor: number k; the best 1/k of the runs of a rung continue. Each run is
+            compared separately: the seeds of a setting are not averaged.
+        num_brackets: number of brackets; None for the number of rungs, so that the runs of the last
+            bracket are compared at the last rung only.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        keep_slots: whether runs keep their slot, and so equal those of `sweep` bitwise.
+        keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         record_every: steps between records, of which each rung is a multiple; None for the largest
@@ -181,17 +183,17 @@ def hyperband(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
-            interruption, or the end of the process, repeat the call to continue. A tile is written
-            when all of its runs have ended, and until then kept in memory.
+            interruption, or the end of the process, repeat the call to continue. A tile is kept in
+            memory until all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for that of the store, or for half the runs
-            that reach the last rung, or fewer by memory.
+        width: runs computed together per device; None for that of the store, or for at most half of
+            the expected number of runs at the last rung, fewer if memory is insufficient.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
             `sweep`.
 
     Returns:
-        Dataset as of `successive_halving`. If there are several brackets, a further variable is
+        Dataset as from `successive_halving`. If there are several brackets, a further variable is
         `bracket`, the number of the rung at which each run is first compared.
 
     Raises:

@@ -3,7 +3,7 @@
     number of slabs = largest number of runs with the same slot
 
 The last bits of a run depend on the width of its slab and on its slot, but not on the other runs.
-So a run that keeps its slot has the same bits as in a full sweep of the same width.
+A run that keeps its slot is therefore bitwise equal to that of a full sweep of the same width.
 
 >>> pack(np.array([0, 1, 1, 3]), 4).tolist()
 [[0, 1, -1, 3], [-1, 2, -1, -1]]
@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 
 def pack(slots: Int[np.ndarray, " runs"], width: int) -> Int[np.ndarray, "slabs width"]:
-    """Return the run in each slot of each slab, -1 for an empty slot.
+    """Return the run in each slot of each slab; -1 for an empty slot.
 
     Args:
         slots: slot of each run.
@@ -31,7 +31,7 @@ def pack(slots: Int[np.ndarray, " runs"], width: int) -> Int[np.ndarray, "slabs 
 
 
 def pack_densely(num_runs: int, width: int) -> Int[np.ndarray, "slabs width"]:
-    """Return the run in each slot of the fewest slabs, -1 for an empty slot."""
+    """Return the run in each slot of the fewest slabs; -1 for an empty slot."""
     slabs = -(-num_runs // width)
     return np.pad(np.arange(num_runs), (0, slabs * width - num_runs), constant_values=-1).reshape(
         slabs, width

@@ -1,10 +1,10 @@
 """Execution of a search, rung by rung.
 
-    for each rung:  pack the runs in play into slabs, run each slab to the rung,
-                    select the runs that go on;  the others end
+    for each rung:  pack the active runs into slabs, run each slab to the rung,
+                    select the runs that continue;  the others end
 
-A run goes on from its carry before the record at the rung, so that its numbers are those of a run
-without rungs. Runs that diverged or stalled do not go on.
+A run continues from its carry before the record at the rung, so that its results are those of a run
+without rungs. Runs that diverged or stalled do not continue.
 """
 
 import time
@@ -56,8 +56,8 @@ class RungResult(NamedTuple):
         rung: number of the rung.
         runs: the runs.
         carry: leaves of their carries at the rung, before its record, [runs, ...].
-        variables: variables of the runs by name, [runs, ...]. Those with a step have the steps from
-            the rung before to this one.
+        variables: variables of the runs by name, [runs, ...]. Those along steps have the steps from
+            the previous rung to this one.
     """
 
     rung: int
@@ -66,13 +66,13 @@ class RungResult(NamedTuple):
     variables: dict[str, np.ndarray]
 
     def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
-        """Return some of the runs."""
+        """Return the result for selected runs."""
         variables = {name: values[rows] for name, values in self.variables.items()}
         carry = [leaf[rows] for leaf in self.carry]
         return RungResult(self.rung, self.runs[rows], carry, variables)
 
     def to_bytes(self) -> bytes:
-        """Return the contents of a file."""
+        """Return the result as the contents of a file."""
         arrays = {"runs": self.runs}
         arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(self.carry)}
         arrays |= {f"variables.{name}": values for name, values in self.variables.items()}
@@ -80,7 +80,7 @@ class RungResult(NamedTuple):
 
     @classmethod
     def from_bytes(cls, raw: bytes, rung: int) -> "RungResult | None":
-        """Return the runs in a file; None if it is damaged or that of another rung."""
+        """Return the runs in a file; None if it is damaged or of another rung."""
         arrays, meta = array_file.unpack(raw) or ({}, {})
         leaves = [name for name in arrays if name.startswith("carry.")]
         carry = [arrays[name] for i in range(len(leaves)) if (name := f"carry.{i}") in arrays]
@@ -92,7 +92,7 @@ class RungResult(NamedTuple):
 
 
 def run_rungs(plan: Plan, sink: Store | Memory) -> int:
-    """Run a search into a store or into memory, and return the number of tiles written."""
+    """Run a search into a store or memory, and return the number of tiles written."""
     search = _Search(plan, sink)
     spec: SearchSpec = search.spec
     steps = np.diff(spec.rungs, prepend=0)
@@ -123,15 +123,15 @@ class _Search:
 
     Args:
         plan: plan of the search.
-        sink: store or memory that takes the finished tiles.
+        sink: store or memory to which finished tiles are written.
 
     Attributes:
         in_play: whether each run takes part in the next rung.
-        reached: number of the last rung that each run has reached, -1 for none.
-        values: the metric of each run at each rung, NaN if unknown, [rungs, runs].
+        reached: number of the last rung that each run has reached; -1 for none.
+        values: metric of each run at each rung, [rungs, runs]; NaN if unknown.
         live: whether each run had neither diverged nor stalled at each rung, [rungs, runs].
-        carries: runs in play of each program, sorted, and leaves of their carries.
-        waiting: runs of each program that have reached the rung and may go on, in parts.
+        carries: active runs of each program, sorted, and leaves of their carries.
+        waiting: runs of each program that have reached the rung and may continue, in parts.
         num_written: number of tiles written.
     """
 
@@ -186,7 +186,7 @@ class _Search:
         return np.ravel_multi_index(at, shape) % widths[self.programs]
 
     def slabs(self, rung: int, program: int) -> list[Runs]:
-        """Return the runs of each slab that has to be computed to reach a rung, -1 for no run."""
+        """Return the runs of each slab to compute for a rung; -1 for an empty slot."""
         due = self.in_play & (self.reached < rung) & (self.programs == program)
         runs, width = np.flatnonzero(due), self.plan.programs[program].slab.runs
         if self.spec.keep_slots:
@@ -198,7 +198,7 @@ class _Search:
     # Results
 
     def _read_finished(self, store):
-        """Read at which rung the runs of finished tiles ended, and their metric at each rung."""
+        """Read the last rung of finished runs, and their metric at each rung."""
         known = np.flatnonzero(self.finished[self.tiles])
         runs = store.dataset()
         ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[known])
@@ -211,11 +211,11 @@ class _Search:
     def compute(
         self, program: SlabProgram, slab: Runs, rung: int, should_stop: Callable[[], bool]
     ) -> RungResult:
-        """Run a slab from the rung before to a rung.
+        """Run a slab from the previous rung to a rung.
 
         Args:
             program: slab program.
-            slab: run in each slot, -1 for an empty slot.
+            slab: run in each slot; -1 for an empty slot.
             rung: number of the rung.
             should_stop: function that returns whether to stop as soon as possible.
 
@@ -267,7 +267,7 @@ class _Search:
         return np.asarray(layout.coordinates[own[0]].values) if has_steps else None
 
     def _on_steps(self, values, name, schedule: RecordSchedule):
-        """Return values at the steps of the layout, which lacks some that are kept at rungs."""
+        """Return values at the steps of the layout, without other steps kept at rungs."""
         times = self._times(name)
         if times is None:
             return values
@@ -300,7 +300,7 @@ class _Search:
             self._drop(self._survivors(rung))
 
     def _classify(self, runs, last):
-        """Set the outcome of runs at a step, from all of their records."""
+        """Set the outcome of runs at a step from all of their records."""
         program = self.plan.programs[self.programs[runs[0]]].spec
         records = int(np.sum(self._times("cost") <= last))
         self.arrays["outcome"][runs] = outcome.classify(
@@ -312,12 +312,12 @@ class _Search:
         )
 
     def _survivors(self, rung) -> Bool[np.ndarray, " runs"]:
-        """Return which runs go on, as far as runs have reached the rung."""
+        """Return which of the runs that have reached the rung continue."""
         candidates = self.in_play & (self.reached >= rung) & self.live[rung]
         return self.spec.survivors(self.values[rung], candidates, rung)
 
     def _drop(self, survive):
-        """Drop the carries of runs that do not go on."""
+        """Drop the carries of runs that do not continue."""
         for parts in self.waiting.values():
             kept = [survive[runs] for runs, _ in parts]
             parts[:] = [
@@ -327,7 +327,7 @@ class _Search:
             ]
 
     def end_rung(self, rung: int) -> None:
-        """End the runs that do not go on, and write the tiles without a run in play."""
+        """End the runs that do not continue, and write the tiles without active runs."""
         goes_on = rung + 1 < len(self.spec.rungs)
         survive = self._survivors(rung) if goes_on else np.zeros(self.spec.axes.runs, bool)
         ended = np.flatnonzero(self.in_play & ~survive)
@@ -381,7 +381,7 @@ class _Search:
                         self.add(result.take(due))
 
     def _fits(self, result: RungResult) -> bool:
-        """Return whether a result, as untrusted input, is that of runs of this search."""
+        """Return whether a result, as untrusted input, matches this search."""
         rung, runs, grid = result.rung, result.runs, self.spec.axes
         if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
             return False
@@ -409,14 +409,14 @@ class _Search:
         )
 
     def _save_unfinished(self, slab, rung, records):
-        """Save the state of a slab on the way to a rung."""
+        """Save the state of a slab between two rungs."""
         if isinstance(self.sink, Store):
             arrays, meta = TileCheckpoint([], records.checkpoint()).to_stored()
             raw = array_file.pack({**arrays, "slab": slab}, {**meta, "rung": rung})
             self.sink.location.write(_UNFINISHED, raw, durable=True)
 
     def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
-        """Return the saved state of a slab on the way to a rung; None if there is none."""
+        """Return the saved state of a slab between two rungs; None if there is none."""
         if not isinstance(self.sink, Store):
             return None
         raw, _ = self.sink.location.read(_UNFINISHED, MAX_CHECKPOINT_BYTES)

@@ -1,9 +1,9 @@
 """Specification of a search: a sweep whose runs end at rungs.
 
-    rung r:  of the n runs of a bracket, the best n / reduction_factor^(r - b + 1) go on
+    rung r:  of the n runs of a bracket, the best n / reduction_factor^(r - b + 1) continue
 
-Successive halving has one bracket, with b = 0. In Hyperband bracket b compares its runs for the
-first time at rung b.
+Successive halving has one bracket, with b = 0. In Hyperband, the runs of bracket b are compared for
+the first time at rung b.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes
@@ -37,11 +37,11 @@ class SearchSpec(SweepSpec):
 
     Args:
         rungs: numbers of steps after which runs are compared; the last one is `num_steps`.
-        reduction_factor: runs of a bracket at a rung, divided by those that go on.
+        reduction_factor: ratio of the runs of a bracket at a rung to those that continue.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
         num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.
-        keep_slots: whether runs keep their lane (see `packing`).
+        keep_slots: whether runs keep their slot (see `packing`).
 
     Raises:
         InputError: as in `SweepSpec`; if rungs do not increase or are not recorded, or the metric
@@ -67,13 +67,14 @@ class SearchSpec(SweepSpec):
     def max_width(self, num_devices: int) -> int:
         """Return the largest number of runs per device to choose.
 
-        With a small width, the runs of the last rung need few slabs, although slots coincide.
+        Runs with the same slot need separate slabs. A small width limits the number of empty slots
+        in the slabs of the last rung.
         """
         last = self.expected_runs(len(self.rungs) - 1)
         return max(1, last // (2 * num_devices * len(self.programs())))
 
     def steps_to(self, rung: int) -> tuple[int, int]:
-        """Return the step of the rung before, 0 for the first one, and that of a rung."""
+        """Return the steps of the previous rung (0 if there is none) and of a rung."""
         return (0, *self.rungs)[rung], self.rungs[rung]
 
     @cached_property
@@ -92,11 +93,11 @@ class SearchSpec(SweepSpec):
         return brackets
 
     def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:
-        """Return how many of the runs of a bracket go on after a rung, at least one."""
+        """Return how many runs of a bracket continue after a rung, at least one."""
         return max(1, runs // self.reduction_factor ** (rung - bracket + 1))
 
     def expected_runs(self, rung: int) -> int:
-        """Return how many runs reach a rung if none diverges or stalls."""
+        """Return the number of runs that reach a rung if none diverges or stalls."""
         sizes = np.bincount(self.bracket_of_runs, minlength=self.num_brackets).tolist()
         return sum(
             size if rung <= bracket else min(size, self.num_survivors(size, rung - 1, bracket))
@@ -109,13 +110,13 @@ class SearchSpec(SweepSpec):
         candidates: Bool[np.ndarray, " runs"],
         rung: int,
     ) -> Bool[np.ndarray, " runs"]:
-        """Return which runs go on after a rung.
+        """Return which runs continue after a rung.
 
         Runs with equal values are ordered by their position in the grid.
 
         Args:
             values: metric of each run at the rung.
-            candidates: runs that may go on.
+            candidates: runs that may continue.
             rung: number of the rung.
         """
         brackets = self.bracket_of_runs

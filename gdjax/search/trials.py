@@ -2,8 +2,8 @@
 
     ask a batch  ->  run it to a rung  ->  report records, prune, pack the others  ->  tell
 
-Optuna proposes the settings and decides which trials to prune. gdjax runs the trials of a batch
-together, which one trial at a time cannot: the program is compiled once, for all batches.
+Optuna proposes the settings and selects the trials to prune. gdjax runs the trials of a batch
+together, by a program that is compiled once for all batches.
 
 >>> import optuna
 >>> from gdjax import problems
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 DIVERGED = ("inf", "fail")
-RETRY_OF = "retry_of"  # user attribute of a trial: the number of the interrupted one
-OUTCOME = "outcome"  # user attribute of a finished trial: how its run ended
+RETRY_OF = "retry_of"  # user attribute of a repeated trial: number of the interrupted one
+OUTCOME = "outcome"  # user attribute of a finished trial: outcome of its run
 SLABS_PER_BATCH = 4  # slabs of a batch with several rungs, so that pruned runs free whole slabs
-LOG_RANGE = 20.0  # ratio of the values of an axis from which its distribution is logarithmic
+LOG_RANGE = 20.0  # ratio of the ends of an axis from which its distribution is logarithmic
 
 
 def optimize(
@@ -78,9 +78,9 @@ def optimize(
 ) -> None:
     """Run the trials of an Optuna study in batches, each batch as one program.
 
-    Results are in the study. The value of a trial is the metric at its last record, and its
-    intermediate values are those at all records. Its user attribute `outcome` names the outcome of
-    its run. Equal settings are computed once, since they give equal runs.
+    Results are stored in the study. The value of a trial is the metric at its last record, and its
+    intermediate values are those at all records. Its user attribute `outcome` is the name of the
+    outcome of its run. Trials of a batch with equal settings are computed once.
 
     A call continues its study until `num_trials` trials are finished. After an interruption, or the
     end of the process, repeat the call: trials of an unfinished batch are marked as failed, and
@@ -96,12 +96,13 @@ def optimize(
         rungs: increasing numbers of steps. The last one is the number of steps of a trial. After
             each of the others, the pruner of the study decides which trials continue; these are
             packed into as few slabs as possible.
-        batch: number of trials to ask for at a time. A sampler that learns sees results after each
-            batch.
+        batch: number of trials to ask for at a time. An adaptive sampler uses only results of
+            earlier batches.
         metric: "cost" or a recorded metric.
         direction: "minimize" or "maximize", the direction of the study.
-        diverged: how to tell a trial that diverged: "inf" as the worst value, which samplers learn
-            from, or "fail" as a failed trial, which they ignore. Neither continues after a rung.
+        diverged: how to report a diverged trial to the study: "inf" for the worst value, which
+            samplers use, or "fail" for a failed trial, which they ignore. Diverged trials do not
+            continue after a rung.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         record_every: steps between records; None for the largest number that divides all rungs.
@@ -116,8 +117,8 @@ def optimize(
 
     Raises:
         InputError: if an argument has an invalid type or value, Optuna is not installed, the study
-            has another direction, or the space is not one of axes of the problem. All checks
-            precede the first trial.
+            has another direction, or the space has a name or value that is invalid for an axis of
+            the problem. All checks precede the first trial.
         KeyboardInterrupt: on Ctrl-C. Trials of the unfinished batch are computed by the next call.
 
     References: Akiba et al. 2019, *Optuna: a next-generation hyperparameter optimization
@@ -180,17 +181,18 @@ def to_study(
 ) -> "Study":
     """Return the finished runs of a sweep as trials of an Optuna study.
 
-    The study then has the importances and plots of Optuna, and `optimize` can continue it. Each
-    axis with numbers becomes a distribution from its smallest to its largest value, logarithmic if
-    they are positive and differ by a factor of 20 or more, and each axis of names or truth values a
-    categorical one. Seeds are no parameters: they, the outcome and the step of divergence are user
-    attributes.
+    Optuna's importances and plots can then be used, and `optimize` can continue the study. The
+    distribution of a numeric axis ranges from its smallest to its largest value, and is logarithmic
+    if these are positive and differ by a factor of 20 or more. The distribution of an axis of names
+    or truth values is categorical. Seeds are not parameters of the study. Seeds, outcome and step
+    of divergence are user attributes of a trial.
 
     Args:
         store: path or URL of a store, which may be in use, or the Dataset of a sweep.
         metric: name of the recorded number to optimize.
         direction: "minimize" or "maximize".
-        diverged: how to tell a run that diverged: "inf" as the worst value, or "fail".
+        diverged: how to report a diverged run: "inf" for the worst value, or "fail" for a failed
+            trial.
         study: study to which to add the trials; None creates one in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
@@ -276,7 +278,7 @@ def _check_space(space):
 
 
 def _corners(space):
-    """Return axes with the ends of each distribution, or its choices, to be checked."""
+    """Return axes with the ends of each distribution, or its choices, for checks."""
     static, numeric = {}, {}
     for name, distribution in space.items():
         choices = getattr(distribution, "choices", None)
@@ -305,7 +307,7 @@ class _Group:
         trials: unfinished trials by the position of their run in the axes of the program. Trials
             with equal settings have one run.
         state: state of the runs at the last rung, in the order of `trials`; None at the start.
-        values: the metric at each record so far, in the order of `trials`.
+        values: metric at each record so far, in the order of `trials`.
         diverged: whether each run has diverged.
         outcome: outcome of each run; None before the last rung.
     """
@@ -341,7 +343,7 @@ class _Group:
         records = SlabRecords(None if state is None else _rows(state, rows))
         values = program.spec.axes.values((positions[rows],))
         last = program.spec.schedule.last
-        # The record at a rung is made by the block that takes the next step.
+        # The record at a rung is computed by the block that takes the next step.
         pause_at = rung + 1 if rung < last else None
         start = None if state is None else _rows(state, rows)
         for result in start_blocks(program, values, start, pause_at=pause_at):
@@ -418,7 +420,7 @@ def _enqueue_interrupted(study, space):
     again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if trial.state == TrialState.RUNNING:
-            # The process may end between the two calls: no settings are lost or enqueued twice.
+            # If the process ends between the two calls, no settings are lost or enqueued twice.
             if set(trial.params) == set(space) and trial.number not in again:
                 study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
             study.tell(trial.number, state=TrialState.FAIL)
@@ -427,7 +429,8 @@ def _enqueue_interrupted(study, space):
 def _tell(groups, study, rung, diverged, worst):
     """Report the records up to a rung, and finish the trials that end there.
 
-    Trials are compared in the order of their numbers, since a pruner sees those reported before.
+    Trials are reported in the order of their numbers, since a pruner compares a trial with those
+    that were reported before it.
     """
     rows = [
         (trial, group, row, position)
@@ -445,7 +448,7 @@ def _tell(groups, study, rung, diverged, worst):
 
 
 def _continues(trial, group, row, rung, study, diverged, worst):
-    """Report one trial, and tell it if it ends at this rung; return whether it continues."""
+    """Report a trial, finish it if it ends here; return whether it continues."""
     from optuna.trial import TrialState
 
     schedule, values = group.program.spec.schedule, group.values[row]
@@ -476,7 +479,7 @@ def _continues(trial, group, row, rung, study, diverged, worst):
 
 
 def _axis_names(runs):
-    """Return the names of the axes, without the numbers of runs of zipped axes."""
+    """Return the names of the axes, without run numbers along zipped axes."""
     identity = runs.attrs.get("identity", "{}")
     recorded = json.loads(identity) if isinstance(identity, str) else identity
     dims = recorded.get("axes", {dim: {dim: ()} for dim in runs["outcome"].dims})

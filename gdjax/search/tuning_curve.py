@@ -1,10 +1,10 @@
-"""Tuning curves: the best of k random settings, for a fair comparison of optimizers.
+"""Tuning curves: best result of k random settings, to compare optimizers.
 
     E min(x_1, ..., x_k) = sum_j x_(j) C(n - j, k - 1) / C(n, k)
 
 Here x_(1) <= ... <= x_(n) are the results of n settings. The sum is the mean over all subsets of k
-settings, so it is unbiased. If an optimizer has more settings to tune, its best result improves
-with each additional trial, and optimizers are to be compared at equal numbers of trials.
+settings, so it is unbiased. The best result of an optimizer improves with the number of trials, so
+optimizers have to be compared at equal numbers of trials.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes, sweep
@@ -36,7 +36,7 @@ from gdjax.statistics import LEVEL
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS
 
-OPTIMIZER = "optimizer"  # axis with one curve per value, unless others are named
+OPTIMIZER = "optimizer"  # axis with one curve per value, unless other axes are given
 HALF = 1e-9  # rounding error of a cumulative probability of 1/2
 
 
@@ -56,9 +56,9 @@ def tuning_curve(
     """Return the best of k random settings of a sweep, as a function of k.
 
     The k settings are drawn without replacement from those of the sweep and run with one random
-    seed, and the best of them is chosen by its last record. The result by which it was chosen is
-    better than what it reaches with other seeds, since it was chosen partly by luck. The curve
-    `fresh` therefore has the results of the chosen setting with the other seeds.
+    seed, and the best of them is chosen by its last record. This result is biased by the selection:
+    on average, the chosen setting has worse results with other seeds. The curve `fresh` therefore
+    has the results of the chosen setting with the other seeds.
 
     Intervals are those of a two-way bootstrap, over settings and over seeds. They describe how the
     curve would differ for other random settings and seeds, so the settings should be random draws
@@ -191,7 +191,7 @@ def _values(runs, metric, by, worst_value):
 
 
 def _check_trials(trials, num_settings):
-    """Return numbers of trials, checked."""
+    """Return the checked numbers of trials."""
     if trials is None:
         return tuple(2**power for power in range(max(1, (num_settings // 2).bit_length())))
     valid = not isinstance(trials, str) and isinstance(trials, Sequence | np.ndarray | range)
@@ -206,7 +206,7 @@ def _check_trials(trials, num_settings):
 
 
 def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:
-    """Return the share C(m, k) / C(n, k) of subsets of k within m of n settings, m = 0, ..., n."""
+    """Return C(m, k) / C(n, k) for m = 0, ..., n, the share of k-subsets within m."""
     m, k = np.arange(n + 1), np.asarray(trials)[:, None]
     below = np.maximum(m - k, 0)
     logs = gammaln(m + 1) - gammaln(below + 1) - gammaln(n + 1) + gammaln(n - k + 1)
@@ -214,7 +214,7 @@ def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:
 
 
 def _counts(random, n) -> Int[np.ndarray, " n"]:
-    """Return how often each of n things is in a bootstrap sample; two differ if there are two."""
+    """Return counts of n items in a bootstrap sample, at least two distinct if n > 1."""
     while True:
         counts = random.multinomial(n, np.full(n, 1 / n))
         if n == 1 or np.count_nonzero(counts) > 1:
@@ -222,7 +222,7 @@ def _counts(random, n) -> Int[np.ndarray, " n"]:
 
 
 def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
-    """Return value, low and high of each curve of one optimizer, for results to minimize."""
+    """Return value, low and high of each curve of one optimizer, when minimizing."""
     order = np.argsort(x, axis=0)
     ranked = np.take_along_axis(x, order, axis=0)
     first, behind = (
@@ -261,7 +261,7 @@ def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
         drawn = np.stack([sample[name] for sample in samples])
         low, high = np.quantile(drawn, tails, axis=0, method="inverted_cdf")
         if name.startswith("expected"):
-            # Settings drawn twice make the mean of the best lower, which is known and subtracted.
+            # Repeated settings bias the bootstrap mean, so samples are shifted by the bias.
             with np.errstate(invalid="ignore"):
                 shift = center - drawn.mean(axis=0)
             shift = np.where(np.isfinite(shift), shift, 0)
