@@ -1,6 +1,6 @@
 """Which start ends in which minimum, and how do learning rate and momentum change that?
 
-    basin(m) = {x_0 : x_t -> m},   m holds a descent only below (2 + 2 momentum) / lambda_max(m)
+    basin(m) = {x_0 : x_t -> m},   m is stable only below (2 + 2 momentum) / lambda_max(m)
 
 A grid of starts descends on three surfaces with many learning rates, without momentum and with it.
 At small rates a basin is that of the gradient flow. Larger steps cross borders: basins change their

@@ -1,11 +1,11 @@
 """Does a change of one weight decide in which valley a descent ends?
 
-    w'_t = w_t + sigma on one weight;   then both go on, with the same mini-batches, to the end
+    w'_t = w_t + sigma on one weight;   both descents then continue with the same mini-batches
 
 Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated
 up to a step t, where one weight is changed by sigma; nothing else differs. Equal numbers of weights
-of each layer are changed, and only those of pixels that are lit in some training image: 96 % of
-all parameters are in the first layer, and one in six belongs to a dark pixel.
+of each layer are changed, and only those of pixels that are above zero in some training image: 96 %
+of all parameters are in the first layer, and one in six belongs to a pixel that is always zero.
 
 Between the two end points lies a barrier: the rise of the cost on the straight line, or on the
 line after the neurons of one end are matched to those of the other, whichever is lower. Both are
@@ -15,8 +15,8 @@ upper bounds of the barrier that separates the ends. Two references give the sca
     other = median barrier between descents from independent starts of the same kind
 
 The descents of the first reference differ in rounding errors alone. A branch ends in *another
-valley* if its barrier is at least half of `other`, and above the floor: it is then nearer to the
-barrier between independent starts than to none. Counts at other thresholds are also reported.
+valley* if its barrier is at least half of `other`, and above the floor. It is then nearer to the
+barrier between independent starts than to zero. Counts at other thresholds are also reported.
 
     python experiments/branching.py           (about 4 min of processor time)
 

@@ -3,8 +3,8 @@
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
 
 A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs starts with random weights
-and is trained by mini-batch descent on the training images alone. The pictures show one start, the
-numbers summarize 16, which share the order of the mini-batches.
+and is trained by mini-batch descent on the training images only. The pictures show one start. The
+numbers summarize 16 starts, which share the order of the mini-batches.
 
     python experiments/digits.py                  (about 60 s)
 

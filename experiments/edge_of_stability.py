@@ -7,8 +7,9 @@ On many networks the sharpness rises along descent until it reaches the limit of
 and stays there (Cohen et al. 2021, arXiv 2103.00065). The first case is the small one of their
 code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network that starts as
 PyTorch's layers do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a factor
-1/2, so their learning rate is twice ours. The second case is the digit network (784-16-16-10,
-sigmoids, quadratic cost), with the sigmoids of its last layer and with their tangent, 1/2 + z/4.
+1/2, so their learning rate is twice the one used here. The second case is the digit network
+(784-16-16-10, sigmoids, quadratic cost), with the sigmoids of its last layer and with their
+tangent, 1/2 + z/4.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 

@@ -12,7 +12,7 @@ The pictures show one start; the numbers are medians of 16 with intervals.
 
     python experiments/gradient_anatomy.py        (about 11 s)
 
-Expected: 2,112 entries exactly zero at any time (132 pixels are dark in all 4,000 images, times 16
+Expected: 2,112 entries exactly zero at any time (132 pixels are zero in all 4,000 images, times 16
 neurons); every change within the allowed error, which is below 1 % at the start. Refuted by one
 change outside of it, from any start.
 """

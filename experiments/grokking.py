@@ -44,7 +44,7 @@ class Config:
         seeds: number of starting points, each with its own training pairs.
         steps: steps of each run.
         record_every: steps from one record to the next.
-        known: share of right pairs from which on a set is known.
+        known: smallest share of correct pairs at which a set counts as known.
     """
 
     modulus: int = 13

@@ -3,10 +3,10 @@
     x_{t+1} = x_t - learning_rate * f'(x_t)
 
 Many evenly spaced starts descend on three curves whose valleys are known. A positive slope moves a
-start left, a negative one right, and steps shrink with the slope. With a learning rate below
-1 / max |f''| no step can cross a valley or a hilltop, so the certified maxima must be the borders,
-and the share of starts that reach the lowest minimum must be the width of its valley, 53, 60 and
-42 % of the domains.
+start to the left, a negative slope to the right, and the length of a step is proportional to the
+slope. With a learning rate below 1 / max |f''| no step can cross a minimum or a maximum, so the
+certified maxima must be the borders of the valleys, and the share of starts that reach the lowest
+minimum must be the width of its valley, 53, 60 and 42 % of the domains.
 
     python experiments/slope_descent.py           (about 5 s)
 

@@ -8,10 +8,10 @@ share of images whose gradient is zero in float32 (all their neurons saturated) 
 the network is trained at every temperature with many learning rates, of which the best is chosen by
 the median training cost over seeds, never by test images.
 
-Temperature is only the unit of weights: C(w; T) = C(w / T; 1). Starting weights and learning rate
-scaled by T and T^2 give the same descent, to the last bit if T is a power of two. The network can
-therefore be trained at every temperature above 0. A step function is the same in every unit of the
-weights, and its slope is zero.
+The temperature is the unit of the weights: C(w; T) = C(w / T; 1). Starting weights and learning
+rate scaled by T and T^2 give the same descent, to the last bit if T is a power of two. The network
+can therefore be trained at every temperature above 0. A step function is the same in every unit of
+the weights, and its slope is zero.
 
     python experiments/smoothness.py           (about 40 s)
 

@@ -13,7 +13,7 @@ depends on the width.
 
 Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
 from width 16 to 256, and stays within a factor of 2 in mup. Refuted by an interval on the other
-side. With plain descent the published drift is smaller, and nothing is expected of 250 steps.
+side. With plain descent the published drift is smaller, and there is no expectation for 250 steps.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Time of sweeps of other libraries' models, against programs written by hand.
+"""Time of sweeps of other libraries' models, relative to programs written by hand.
 
     ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   both compiled before
 

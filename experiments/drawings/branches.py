@@ -18,7 +18,7 @@ def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: flo
         ratios: barriers in units of the one between independent starts, over `initializer`,
             `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
         another: whether the change leads into another valley, over the same dimensions.
-        threshold: barrier from which on an end lies in another valley, in the same units.
+        threshold: smallest barrier to an end point in another valley, in the same units.
     """
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))
     sizes = ratios.perturbation.values

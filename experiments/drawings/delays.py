@@ -27,7 +27,7 @@ def after_training(
         test: share of the other pairs that are predicted correctly.
         delay: steps from knowing the training pairs to knowing the others; +inf if that never
             happened.
-        known: share of right pairs from which on a set is known.
+        known: smallest share of correct pairs at which a set counts as known.
     """
     with style():
         figure = Figure(figsize=(12.5, 5.5))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 SEEDS = 4_000  # number of seeds that are searched for those that change a given layer
-TOGETHER = 256  # seeds whose changed weights are computed at once
+TOGETHER = 256  # number of seeds whose changed weights are computed together
 
 
 def of_starts(config: "Config", initializer: str) -> xr.Dataset:
@@ -91,7 +91,7 @@ def stacked(problem, runs):
 
 
 def lit(problem: gd.Problem) -> np.ndarray:
-    """Return for each pixel whether it is lit in some training image."""
+    """Return for each pixel whether it is above zero in some training image."""
     return np.any(np.asarray(problem.data[0]), axis=0)
 
 
@@ -99,7 +99,7 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     """Return perturbation seeds that change a weight of each layer.
 
     `one_weight` draws uniformly from all parameters. Among its seeds these are the first whose
-    weight is in a given layer, is not a bias, and does not belong to a pixel that is dark in all
+    weight is in a given layer, is not a bias, and does not belong to a pixel that is zero in all
     training images.
     """
     like = problem.init(jax.random.key(0))

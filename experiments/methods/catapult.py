@@ -145,7 +145,7 @@ def single_weights(config: "Config") -> xr.Dataset:
     bounds = (rates[0], rates[-1]), (-0.1, 1.5)
     where = np.broadcast_to(rates[:, None], x.shape).ravel(), x.ravel()
     density = np.histogram2d(*where, bins=(COLUMNS, ROWS), range=bounds)[0]
-    # After a doubling, the two points of the former period swing by different amounts.
+    # After a period doubling, values at the former period differ from each other.
     swing = [np.max(np.abs(x[:, -4:] - x[:, -4 - lag : -lag]), axis=1) for lag in (1, 2)]
     slope = np.abs(1 + rates[:, None] * (1 - 3 * x**2))
     return xr.Dataset(

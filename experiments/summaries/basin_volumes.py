@@ -6,7 +6,7 @@ import xarray as xr
 
 from gdjax.statistics import Interval, mean, median, paired
 
-KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # knowledge of the basin's shape
+KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # what is known of the basin's shape
 
 
 def gains(dataset: xr.Dataset) -> dict[str, Interval]:

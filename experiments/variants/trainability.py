@@ -5,7 +5,7 @@
 
 The conditions are those of Sohl-Dickstein 2024, arXiv 2402.06184, with n = 8 instead of 16. Here
 batches take every sample once per epoch, while the public code of the paper draws each batch anew,
-and the offset is added to the starting point alone, while that code adds it again at every step.
+and the offset is added only to the starting point, while that code adds it at every step.
 
 >>> list(CONDITIONS)
 ['identity', 'relu', 'one sample', 'batches', 'tanh', 'offset']

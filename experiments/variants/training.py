@@ -26,7 +26,7 @@ class Variant(NamedTuple):
         recipe: recipe: rate, batches, decay, copies, epochs.
         rule: factory of the optimizer, which takes the learning rate.
         targets: targets of the outputs for all other digits, and for the digit itself.
-        fresh: whether to draw a copy of each image at every step instead of all copies beforehand.
+        fresh: whether to draw copies of the images at every step instead of all copies beforehand.
         against: name of the rung to compare with.
         long: whether the run is so long that fewer starts are used.
     """

@@ -16,7 +16,7 @@ from gdjax.errors import InputError
 DATA = "mnist5k"
 STARTS = 400  # default number of starts for a function
 NETWORKS = 16
-STEPS = 5000  # per network, with momentum
+STEPS = 5000  # number of steps for networks, with momentum
 FUNCTION_STEPS = 1000
 MOMENTUM = 0.9  # for networks
 LEARNING_RATE = 3.0  # for networks

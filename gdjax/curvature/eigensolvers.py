@@ -10,12 +10,11 @@ can deadlock. `eigh` therefore decomposes small matrices by rotations, with JAX 
 [-1.0, 4.0]
 
 `extreme_ritz_pairs` computes extreme eigenvalues of a symmetric operator by thick-restart block
-Lanczos, from products with it alone. The block V starts as two random vectors, so that both
-eigenvectors of a double eigenvalue are found; from a single vector, only one would be. If equal
-eigenvalues fill the block and more are requested, a new random block finds further copies. Two
-products computed together share the samples and the activations of a network. Wider blocks are
-faster still for a single network, but they need more products in total and slow down 16 networks in
-one program.
+Lanczos, from products with it. The block V starts as two random vectors, so that both eigenvectors
+of a double eigenvalue are found; from a single vector, only one would be. If equal eigenvalues fill
+the block and more are requested, a new random block finds further copies. Two products computed
+together share the samples and the activations of a network. Wider blocks are even faster for a
+single network, but they require more products in total and slow down 16 networks in one program.
 
 If the eigenvectors of a similar operator are known, the block starts from them. This is how the
 sharpness is tracked along a descent with a few products per estimate.
@@ -69,8 +68,8 @@ def jacobi_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[
 
         A <- J^T A J until A is diagonal,   J rotates pairs of coordinates so that A_pq becomes 0
 
-    All pairs of a round are rotated at once. The rounds follow a tournament in which every pair of
-    coordinates meets.
+    All pairs of a round are rotated at once. The rounds are those of a round-robin tournament, so
+    that every pair of coordinates is rotated.
 
     References: Golub and Van Loan, *Matrix Computations* (2013), section 8.5; Brent and Luk 1985.
     """

@@ -37,7 +37,7 @@ from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
-BATCH = 8  # displacements evaluated together; memory grows with it, and 8 keep two cores busy
+BATCH = 8  # displacements evaluated together; memory grows with it, and 8 suffice for two cores
 
 
 class GradientSummary(NamedTuple):

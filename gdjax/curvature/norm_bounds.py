@@ -38,9 +38,10 @@ def upper_bound(
 
         d^T H d <= sum_b u_b r_b   if |d_b|_2^2 <= r_b and H <= Diag(u)
 
-    From a vector u >= 0 that need not satisfy the inequality two bounds follow: u plus the largest
-    eigenvalue of H - Diag(u), and u times that of Diag(u)^-1/2 H Diag(u)^-1/2, if these are above
-    0. The smallest of all is returned, including those of constant u and of row sums of |H|.
+    A vector u >= 0, which need not satisfy the inequality, gives two bounds: u plus the largest
+    eigenvalue of H - Diag(u), and u times the largest eigenvalue of Diag(u)^-1/2 H Diag(u)^-1/2, if
+    these are above 0. The smallest of all is returned, including those of constant u and of row
+    sums of |H|.
 
     Args:
         H: symmetric matrix.

@@ -47,7 +47,7 @@ from gdjax.problems.problem import Metric, Problem, as_problem
 if TYPE_CHECKING:
     import xarray as xr
 
-# Smallest ratio of the sides of a plane, so that it shows the landscape beside a straight descent.
+# Smallest ratio of the sides of a plane, so that the plane is not too narrow for straight descents.
 SQUARE = 0.6
 
 

@@ -62,7 +62,7 @@ class PairwiseBarriers(NamedTuple):
         cost: cost along each straight line.
         matched_cost: cost along each straight line after matching.
         symmetries_known: whether pairs could be matched, that is, whether the problem has a
-            `network`. Other models may also have symmetries, but gdjax does not know them.
+            `network`. Other models may have symmetries that are not known to gdjax.
     """
 
     barrier: Float[np.ndarray, "runs runs"]

@@ -14,7 +14,7 @@ another. In the example, five runs found three minima, two of them once:
 Both estimates assume that the runs are independent draws from the same unknown shares, which holds
 for random starts but not for a grid of starts. The shares are arbitrary, so the number is bounded
 only from below: the data contain no information on basins too small to be found, and an upper bound
-that is valid for equal shares covered only 0 to 90 % of the unequal shares in our tests.
+that is valid for equal shares had a coverage of only 0 to 90 % for unequal shares in tests.
 """
 
 import math
