@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help, wrong input, exit statuses, speed of an answer."""
+"""Command line: help, wrong input, exit statuses, and time to answer."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from gdjax.cli import main
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
 
-FULL = Path("/dev/full")  # a disk without space
+FULL = Path("/dev/full")  # simulates a full disk
 
 
 def gdjax(*arguments, **settings):
@@ -26,8 +26,8 @@ def gdjax(*arguments, **settings):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["train", "--no-such"]])
-def test_help_and_wrong_flags_answer_at_once(arguments):
-    # Processor time, which does not grow with what else the machine does.
+def test_help_and_wrong_flags_answer_quickly(arguments):
+    # Processor time does not depend on the load of the machine.
     best = float("inf")
     for _ in range(3):
         before = os.times()
@@ -41,7 +41,7 @@ def test_help_and_wrong_flags_answer_at_once(arguments):
     assert 0 < best < 1
 
 
-def test_parsing_imports_no_jax():
+def test_parsing_does_not_import_jax():
     code = (
         "import sys, gdjax, gdjax.cli\n"
         "try: gdjax.cli.main(['train', '--help'])\n"
@@ -65,7 +65,7 @@ def test_parsing_imports_no_jax():
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )
-def test_wrong_values_end_with_one_line_and_status_2_before_any_work(arguments, message, capsys):
+def test_wrong_values_exit_with_one_line_and_status_2_before_any_work(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -88,7 +88,9 @@ def test_wrong_values_end_with_one_line_and_status_2_before_any_work(arguments, 
     ],
 )
 @pytest.mark.usefixtures("own_nothing")
-def test_what_only_the_library_can_know_ends_the_same_way(arguments, message, tmp_path, capsys):
+def test_errors_of_the_library_exit_with_one_line_and_status_2(
+    arguments, message, tmp_path, capsys
+):
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--out", str(tmp_path / "out")])
     assert caught.value.code == 2
@@ -96,7 +98,7 @@ def test_what_only_the_library_can_know_ends_the_same_way(arguments, message, tm
 
 
 @pytest.mark.long
-def test_a_process_ends_so_without_a_traceback(tmp_path):
+def test_a_process_exits_without_a_traceback(tmp_path):
     start = time.perf_counter()
     done = gdjax("train", "--data", "mnis5k", "--out", str(tmp_path / "out"), cwd=tmp_path)
     assert done.returncode == 2
@@ -105,14 +107,14 @@ def test_a_process_ends_so_without_a_traceback(tmp_path):
     assert time.perf_counter() - start < 30
 
 
-def test_a_reader_that_wants_no_more_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     line = f"{sys.executable} -m gdjax --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)  # noqa: PLW1510
     assert (done.returncode, done.stderr) in [(141, ""), (0, "")]
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="/dev/full is a device of Linux")
-def test_an_output_that_takes_nothing_is_said_to():
+def test_an_output_that_cannot_be_written_is_an_error():
     with FULL.open("w") as full:
         done = subprocess.run(  # noqa: PLW1510 - the status is what is tested
             [sys.executable, "-m", "gdjax", "--version"],
@@ -124,7 +126,7 @@ def test_an_output_that_takes_nothing_is_said_to():
     assert (done.returncode, done.stderr) == (2, message)
 
 
-def test_choices_are_those_of_the_library():
+def test_choices_of_flags_equal_the_names_of_the_library():
     from typing import get_args, get_type_hints
 
     from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS

@@ -1,4 +1,4 @@
-"""What a shell is told, so that it completes commands and flags."""
+"""Shell completion of commands and flags."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from gdjax.cli import SHELLS, main
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_shell_is_told_commands_and_flags(shell, capsys):
+def test_every_completion_script_has_commands_and_flags(shell, capsys):
     with pytest.raises(SystemExit) as end:
         main(["--completion", shell])
     assert not end.value.code
@@ -44,7 +44,7 @@ def test_bash_completes_a_command_and_a_flag(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("rest", [[], ["ksh"], ["bash", "zsh"]])
-def test_another_shell_is_told_which_there_are(rest, capsys):
+def test_an_unknown_shell_is_rejected_with_the_valid_ones(rest, capsys):
     with pytest.raises(SystemExit) as end:
         main(["--completion", *rest])
     assert end.value.code == 2

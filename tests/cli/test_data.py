@@ -1,4 +1,4 @@
-"""`gdjax data`: what it prints, and how it ends."""
+"""`gdjax data`: output and exit status."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from gdjax.cli import main
 
 
 def run(*arguments, capsys):
-    """Exit status, standard output and standard error of the command, run in this process."""
+    """Run the command in this process; return exit status, standard output and standard error."""
     try:
         main(["data", *map(str, arguments)])
         status = 0
@@ -19,7 +19,7 @@ def run(*arguments, capsys):
     return status, *capsys.readouterr()
 
 
-def test_list_shows_every_set(tmp_path, capsys):
+def test_list_prints_every_data_set(tmp_path, capsys):
     status, out, err = run("list", "--data-dir", tmp_path, capsys=capsys)
     assert (status, err) == (0, "")
     *rows, last = out.splitlines()[1:]
@@ -30,13 +30,13 @@ def test_list_shows_every_set(tmp_path, capsys):
     assert str(tmp_path) in rows["kmnist"]
 
 
-def test_alone_it_lists_the_sets(capsys):
+def test_without_arguments_the_data_sets_are_listed(capsys):
     status, out, _ = run(capsys=capsys)
     assert (status, out) == run("list", capsys=capsys)[:2]
     assert status == 0
 
 
-def test_prepare_passes_its_folders_on(tmp_path, capsys, monkeypatch):
+def test_prepare_passes_its_folders_to_the_library(tmp_path, capsys, monkeypatch):
     calls = []
 
     def prepare(name, **folders):
@@ -55,13 +55,13 @@ def test_prepare_passes_its_folders_on(tmp_path, capsys, monkeypatch):
     )
 
 
-def test_the_bundled_set_needs_no_preparation(capsys):
+def test_the_bundled_data_set_needs_no_preparation(capsys):
     status, out, _ = run("prepare", "mnist5k", capsys=capsys)
     assert status == 0
     assert "needs no preparation" in out
 
 
-def test_prepare_of_an_unknown_name_ends_with_one_line(tmp_path, capsys):
+def test_prepare_of_an_unknown_name_exits_with_one_line(tmp_path, capsys):
     status, out, err = run("prepare", "nonsense", "--data-dir", tmp_path, capsys=capsys)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
@@ -76,7 +76,7 @@ def test_help(flag, capsys):
     assert "usage: gdjax data" in out
 
 
-def test_importing_the_command_imports_nothing_heavy():
+def test_importing_the_command_imports_no_large_library():
     code = (
         "import sys, gdjax.cli.data\n"
         "assert not {'jax', 'numpy', 'tensorflow_datasets'} & set(sys.modules)"

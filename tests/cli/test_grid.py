@@ -22,11 +22,11 @@ from gdjax.errors import InputError
         ("-1:1:3", [-1, 0, 1]),
     ],
 )
-def test_values_of_a_text(text, expected):
+def test_axis_values_are_parsed_from_text(text, expected):
     np.testing.assert_allclose(parse(text, "--x"), expected, rtol=1e-14)
 
 
-def test_ends_of_a_range_are_exact():
+def test_the_ends_of_a_range_are_exact():
     values = parse("0.1:30:12:log", "--x")
     assert (values[0], values[-1]) == (0.1, 30.0)
 
@@ -36,14 +36,14 @@ def test_ends_of_a_range_are_exact():
     ["", "a", "1:", ":3", "5:5", "8:0", "0:1:0", "0:1:3:log", "-1:1:3:log", "0.1:1:3:lin",
      "1,,2", "nan", "inf", "1:inf:3", "1:1:3", "0.5:2", "1:2:3:log:4"],
 )  # fmt: skip
-def test_what_the_grammar_lacks_is_named_with_its_flag(text):
+def test_invalid_axis_values_are_named_with_their_flag(text):
     with pytest.raises(InputError, match="--learning-rate") as caught:
         parse(text, "--learning-rate")
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["0:5000000000", "0:1:5000000000", "0.1:1:99999999999:log"])
-def test_more_values_than_an_axis_may_have_are_not_made(text):
+def test_too_many_values_are_rejected_before_they_are_created(text):
     with pytest.raises(InputError, match=r"--seed .*,\d\d\d values") as caught:
         parse(text, "--seed")
     assert "at most 10,000,000" in str(caught.value)

@@ -1,4 +1,4 @@
-"""`gdjax landscape`: from a store, a file or trained on the spot, to planes one can open again."""
+"""`gdjax landscape` for a stored run, a file or a new descent; its planes can be reopened."""
 
 import json
 
@@ -18,7 +18,7 @@ def summary(folder):
 
 
 @pytest.mark.long
-def test_on_the_spot_it_shows_way_and_end(tmp_path, capsys):
+def test_a_new_descent_is_shown_with_its_trajectory_and_end_point(tmp_path, capsys):
     main(
         [
             "landscape",
@@ -57,7 +57,7 @@ def test_on_the_spot_it_shows_way_and_end(tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_a_run_of_a_store_is_seen_where_it_ended(tmp_path):
+def test_a_stored_run_is_shown_at_its_end_point(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2))
     runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=1)
@@ -91,7 +91,7 @@ def test_a_run_of_a_store_is_seen_where_it_ended(tmp_path):
 
 
 @pytest.mark.long
-def test_a_function_of_two_parameters_has_planes_too(tmp_path):
+def test_a_function_of_two_parameters_has_planes(tmp_path):
     gd.sweep(
         gd.problems.function("himmelblau"),
         gd.axes(learning_rate=[0.01], seed=[0]),
@@ -122,7 +122,7 @@ def test_a_function_of_two_parameters_has_planes_too(tmp_path):
 
 
 @pytest.mark.long
-def test_from_a_file_there_is_no_way_to_be_seen(tmp_path, capsys):
+def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
     main(["train", "--num-steps", "3", "--widths", "4", "--out", str(tmp_path)])
     file = str(tmp_path / "params.npz")
     out = tmp_path / "out"
@@ -147,9 +147,7 @@ def test_from_a_file_there_is_no_way_to_be_seen(tmp_path, capsys):
         (["--at", "seed=0"], "requires --store"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_computed(
-    arguments, message, capsys, monkeypatch
-):
+def test_invalid_arguments_are_rejected_before_any_work(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr(jax, "jit", None)
     with pytest.raises(SystemExit) as raised:
         main(["landscape", *arguments])

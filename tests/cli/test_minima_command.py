@@ -1,4 +1,4 @@
-"""`gdjax minima`: from starts of its own or a store, to a census one can open again."""
+"""`gdjax minima` for new descents or a store; its census can be reopened."""
 
 import json
 from typing import get_args, get_type_hints
@@ -25,8 +25,8 @@ def opened(folder, name="data"):
 
 
 @pytest.mark.long
-def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
-    """Himmelblau's four, as certified, each with its place, curvature and share."""
+def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
+    """Himmelblau's four certified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
     told = summary(tmp_path)
@@ -43,7 +43,7 @@ def test_a_function_has_its_minima_and_basins(tmp_path, capsys):
     assert told["ended"] == {"strict minimum": 60}
     assert told["unseen_mass"] == 0
     assert told["stable_from"] < 1e-3 < told["stable_to"]
-    # The config of these numbers: a fifth of 2 / 133.786.
+    # The default learning rate is a fifth of 2 / 133.786.
     assert float(opened(tmp_path).learning_rate[0]) == pytest.approx(0.4 / 133.786, rel=1e-4)
     basins = opened(tmp_path, "basins")
     np.testing.assert_allclose(basins.share.values.sum(), 1)
@@ -79,7 +79,7 @@ def networks(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_networks_are_told_by_cost_accuracy_and_barriers(networks):
+def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
     told, found = summary(networks), opened(networks)
     costs = [row["cost"] for row in told["minima"]]
     assert costs == sorted(costs)
@@ -92,7 +92,7 @@ def test_networks_are_told_by_cost_accuracy_and_barriers(networks):
 
 
 @pytest.mark.long
-def test_the_store_alone_gives_the_same_census(networks, tmp_path):
+def test_the_census_of_the_store_is_the_same(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
     first, again = opened(networks), opened(tmp_path)
     xr.testing.assert_identical(first.drop_attrs(deep=False), again.drop_attrs(deep=False))
@@ -101,8 +101,8 @@ def test_the_store_alone_gives_the_same_census(networks, tmp_path):
 
 
 @pytest.mark.long
-def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
-    """A part of a store: on the quartic the larger rate blows up from everywhere."""
+def test_runs_that_end_in_no_minimum_are_counted_by_kind(tmp_path, capsys):
+    """On the quartic all runs with the larger rate of the store diverge."""
     gd.sweep(
         gd.problems.function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
@@ -117,7 +117,7 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
         in capsys.readouterr().out
     )
     assert summary(tmp_path / "out")["minima"] == []
-    # Nothing to be drawn: no minimum, and one parameter.
+    # There is no figure, since there is no minimum and only one parameter.
     assert list((tmp_path / "out").glob("*.png")) == []
 
     (tmp_path / "s" / "cost" / "c.0.1.0").unlink()
@@ -130,7 +130,7 @@ def test_what_ended_in_no_minimum_is_told_by_kind(tmp_path, capsys):
     assert "0 of 6 runs ended in 0 minima" in capsys.readouterr().out
 
 
-def test_functions_are_those_of_the_library():
+def test_the_choices_of_functions_are_those_of_the_library():
     given, _ = get_args(get_type_hints(Minima)["function"])
     assert get_args(given) == tuple(gd.problems.FUNCTIONS)
 
@@ -156,9 +156,7 @@ def test_functions_are_those_of_the_library():
         ("--decay -1", "--decay -1.0: expected a number >= 0"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_computed(
-    arguments, message, capsys, monkeypatch
-):
+def test_invalid_arguments_are_rejected_before_any_work(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr(jax, "jit", None)
     with pytest.raises(SystemExit) as raised:
         main(["minima", *arguments.split()])

@@ -1,4 +1,4 @@
-"""The optimizers that commands know by name are Optax's, to the last number."""
+"""Optimizers that commands know by name, against the formulas of Optax."""
 
 import inspect
 
@@ -13,7 +13,7 @@ from gdjax.cli.train import Train
 
 
 def path(optimizer, steps=3):
-    """The gradient is 1 throughout."""
+    """Return the parameters at each step, for a constant gradient of 1."""
     w = jnp.zeros(())
     state, found = optimizer.init(w), []
     for _ in range(steps):
@@ -23,7 +23,7 @@ def path(optimizer, steps=3):
     return found
 
 
-def test_each_name_steps_as_its_formula():
+def test_each_named_optimizer_steps_by_its_formula():
     np.testing.assert_allclose(path(factory("sgd")(0.5)), [-0.5, -1.0, -1.5])
     # v = 1, 1 + m, 1 + m + m^2
     v = np.cumsum(MOMENTUM ** np.arange(3))
@@ -31,14 +31,14 @@ def test_each_name_steps_as_its_formula():
     np.testing.assert_allclose(path(factory("adam")(0.5)), [-0.5, -1.0, -1.5], rtol=1e-4)
 
 
-def test_momentum_that_is_an_axis_is_not_fixed():
+def test_momentum_is_not_fixed_if_it_is_an_axis():
     made = factory("momentum", ("momentum",))
     np.testing.assert_allclose(path(made(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
     assert "momentum" in inspect.signature(made).parameters
 
 
 @pytest.mark.parametrize("command", [Train, Sweep])
-def test_every_name_of_a_command_is_known(command):
+def test_every_optimizer_name_of_a_command_exists(command):
     annotation = command.__dataclass_fields__["optimizer"].type
     names = annotation.__args__
     assert set(names) == {"sgd", "momentum", "adam"}

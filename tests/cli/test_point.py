@@ -1,4 +1,4 @@
-"""Where a command's network comes from: a store's run, a file, or trained on the spot."""
+"""Parameters for a command: a run of a store, a file, or a new descent."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ def equal(a, b):
 
 
 @pytest.mark.long
-def test_trained_on_the_spot_is_an_ordinary_descent():
+def test_a_new_descent_equals_one_by_descend():
     point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
     problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
     start = problem.init(streams.init)
@@ -34,7 +34,7 @@ def test_trained_on_the_spot_is_an_ordinary_descent():
 
 
 @pytest.mark.long
-def test_a_run_of_a_store(tmp_path):
+def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=50)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2), temperature=[0.5, 2.0])
     runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=2)
@@ -55,7 +55,7 @@ def test_a_run_of_a_store(tmp_path):
             Origin(store=str(tmp_path / "s"), at=changed).find()
     with pytest.raises(InputError, match="--at seed=0: seed is given twice"):
         Origin(store=str(tmp_path / "s"), at=(*at, "seed=0")).check()
-    # The run's temperature is its cost's now.
+    # The cost has the temperature of the run.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
         found = float(point.problem.cost(params, point.problem.data))
@@ -72,7 +72,7 @@ def test_a_run_of_a_store(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("own_nothing", "undrawn")
-def test_parameters_that_train_wrote(tmp_path, capsys):
+def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
     main(["train", "--recipe", "plain", *flags.split(), "--out", str(tmp_path)])
     capsys.readouterr()
@@ -93,8 +93,8 @@ def test_parameters_that_train_wrote(tmp_path, capsys):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("own_nothing", "undrawn")
-def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, capsys):
-    """Nothing asked for: rate and batches are the recipe's, and stand in the summary."""
+def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
+    """Without flags, rate and batch size are those of the recipe, and are in the summary."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
@@ -106,7 +106,7 @@ def test_parameters_of_a_recipe_have_its_rate_unless_that_changes(tmp_path, caps
     point = Origin(params=tmp_path / "params.npz").find()
     assert point.learning_rate is None
     assert "learning rate 1 at its peak, not converged" in point.label
-    # An earlier version named the outcome otherwise.
+    # An earlier version had another name for the outcome.
     summary = (tmp_path / "summary.json").read_text().replace("not_converged", "descending")
     (tmp_path / "summary.json").write_text(summary)
     assert Origin(params=tmp_path / "params.npz").find().label == point.label
@@ -149,7 +149,7 @@ SUMMARY = {
         ),
     ],
 )
-def test_a_summary_that_no_training_wrote(summary, tmp_path):
+def test_an_invalid_summary_is_rejected(summary, tmp_path):
     if summary is not None:
         text = summary if isinstance(summary, str) else json.dumps(summary)
         (tmp_path / "summary.json").write_text(text)
@@ -172,7 +172,7 @@ def test_a_summary_that_no_training_wrote(summary, tmp_path):
         ({"seed": -1}, "--seed -1"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(given, message, tmp_path):
+def test_invalid_arguments_are_rejected_before_any_work(given, message, tmp_path):
     make = {"store": lambda v: str(tmp_path / v), "params": lambda v: tmp_path / v}
     paths = {k: make.get(k, lambda v: v)(v) for k, v in given.items()}
     with pytest.raises(GdjaxError, match=message.replace("--params none", "--params .*none")):

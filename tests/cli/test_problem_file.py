@@ -1,4 +1,4 @@
-"""The commands take a user's problem from a file, and only from the command line."""
+"""User-defined problems from files, which only the command line may name."""
 
 import json
 
@@ -54,14 +54,14 @@ def swept(file, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_sweep_of_it_has_its_table(swept):
+def test_a_sweep_of_a_user_defined_problem_prints_its_table(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.1, 0.2]
     assert (summary["runs"], summary["num_steps"]) == (16, 6)
 
 
 @pytest.mark.long
-def test_its_store_is_resumed_replayed_and_looked_at_with_it(swept, file, tmp_path, capsys):
+def test_its_store_is_resumed_replayed_and_analyzed_with_the_file(swept, file, tmp_path, capsys):
     store, mine = str(swept / "runs.zarr"), f"{file}:made"
     at = ["learning_rate=0.2", "seed=1", "shape=wave", "scale=1", "batch_size=2"]
     main(["resume", store, "--problem", mine, "--out", str(tmp_path)])
@@ -75,7 +75,7 @@ def test_its_store_is_resumed_replayed_and_looked_at_with_it(swept, file, tmp_pa
     assert "minim" in capsys.readouterr().out
 
 
-def test_a_store_does_not_say_which_file_is_run(swept):
+def test_a_store_cannot_name_a_file_to_execute(swept):
     with pytest.raises(SystemExit) as caught:
         main(["replay", str(swept / "runs.zarr"), "--at", "seed=0"])
     assert caught.value.code == 2
@@ -92,14 +92,14 @@ def test_a_store_does_not_say_which_file_is_run(swept):
         ("{file}:ends", r"my_line.py calls sys.exit\(0\), expected a file that only defines ends"),
     ],
 )
-def test_what_is_no_problem_is_refused(file, given, message):
+def test_a_value_that_is_not_a_problem_is_rejected(file, given, message):
     from gdjax.cli.problem_file import load
 
     with pytest.raises(InputError, match=message):
         load(given.format(file=file))
 
 
-def test_a_file_that_ends_the_process_is_refused(tmp_path, capsys):
+def test_a_file_that_exits_the_process_is_rejected(tmp_path, capsys):
     file = tmp_path / "script.py"
     file.write_text("import sys\nproblem = None\nsys.exit(0)\n")
     with pytest.raises(SystemExit) as caught:

@@ -1,4 +1,4 @@
-"""The table of a sweep: medians over all other runs, with intervals that hold for any cost."""
+"""Table of a sweep: medians over the other axes, with distribution-free intervals."""
 
 import json
 
@@ -14,7 +14,7 @@ SEEDS = 9
 
 @pytest.fixture
 def runs():
-    """Two rates by nine seeds; the second rate leaves one run stalled and two diverged."""
+    """Return two rates by nine seeds; at the second rate one run stalls and two diverge."""
     random = np.random.default_rng(1)
     cost = random.uniform(0.1, 0.2, (2, SEEDS, 3)).astype("f4")
     cost[1, :2, -1] = np.inf
@@ -40,7 +40,7 @@ def test_rows_are_medians_and_counts(runs):
     for row, cost in zip(rows, runs.cost.values[..., -1], strict=True):
         ordered = np.sort(cost)
         assert row["median_cost"] == ordered[SEEDS // 2]
-        # Of nine runs the second and the eighth: 2 * (1 + 9) / 2^9 = 3.9 % beyond them.
+        # The second and the eighth of nine runs: 2 * (1 + 9) / 2^9 = 3.9 % is outside.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
     ways = ("not_converged", "stalled", "diverged")
@@ -50,7 +50,7 @@ def test_rows_are_medians_and_counts(runs):
     ]
 
 
-def test_the_first_dimension_counts_whatever_the_order(runs):
+def test_rows_are_those_of_the_first_axis_in_any_order_of_dimensions(runs):
     turned = runs.transpose("step", "seed", "learning_rate")
     axis, values, cost = report.by_first_axis(turned, "cost")
     assert (axis, values.tolist()) == ("seed", list(range(SEEDS)))
@@ -74,6 +74,6 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
-def test_an_interval_that_is_none_is_left_out():
+def test_an_undefined_interval_is_left_out():
     assert report.interval([-np.inf, np.inf], "{:.1f}") == ""
     assert report.interval([0.25, 0.5], "{:.1%}") == "(25.0% - 50.0%)"

@@ -1,4 +1,4 @@
-"""`gdjax spectrum`: from a store to eigenvalues that are those of the dense Hessian."""
+"""`gdjax spectrum`: eigenvalues at a stored run against those of the dense Hessian."""
 
 import json
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("own_nothing")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of a store: a 784-2-10 network, 1,600 parameters, on 60 images."""
+    """Store a run of a 784-2-10 network with 1,600 parameters on 60 images."""
     store = tmp_path_factory.mktemp("trained") / "s"
     problem = gd.problems.digits("mnist5k", widths=(2,), samples=60)
     gd.sweep(problem, gd.axes(learning_rate=[1.0], seed=[0]), 3, store=store)
@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hilly(tmp_path_factory):
-    """Descents on Himmelblau's function: one that arrives, and one that diverges."""
+    """Store descents on Himmelblau's function: one converges, and one diverges."""
     store = tmp_path_factory.mktemp("hilly") / "s"
     grid = gd.axes(learning_rate=[0.01, 1e30], seed=[2])
     gd.sweep(gd.problems.function("himmelblau"), grid, 200, store=store)
@@ -82,8 +82,8 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
 
 
 @pytest.mark.long
-def test_the_end_of_a_descent_is_told_to_be_a_minimum(hilly, tmp_path, capsys):
-    """One of Himmelblau's four, known by its largest eigenvalue."""
+def test_the_end_point_of_a_descent_is_classified_as_a_minimum(hilly, tmp_path, capsys):
+    """It is identified as one of Himmelblau's four by its largest eigenvalue."""
     at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]
     told = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
     known = [82.2843, 105.4190, 80.5498, 133.7865]
@@ -97,7 +97,7 @@ def test_the_end_of_a_descent_is_told_to_be_a_minimum(hilly, tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_a_point_that_is_not_finite_is_said_to_be_and_not_drawn(hilly, tmp_path, capsys):
+def test_a_non_finite_point_is_reported_and_not_plotted(hilly, tmp_path, capsys):
     told = run(tmp_path, "--store", str(hilly), "--at", "learning_rate=1e30", "seed=2")
     assert told["status"] == "not finite"
     assert told["certificate"]["kind"] == "undecided"
@@ -117,9 +117,7 @@ def test_a_point_that_is_not_finite_is_said_to_be_and_not_drawn(hilly, tmp_path,
         (["--epochs", "0"], "--epochs 0"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_computed(
-    arguments, message, capsys, monkeypatch
-):
+def test_invalid_arguments_are_rejected_before_any_work(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr(jax, "jit", None)
     with pytest.raises(SystemExit) as raised:
         main(["spectrum", *arguments])

@@ -1,4 +1,4 @@
-"""`gdjax sweep`, `resume` and `replay` as commands, over one small store."""
+"""The commands `gdjax sweep`, `resume` and `replay` on a small store."""
 
 import errno
 import io
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A finished small sweep and what it printed."""
+    """Return a finished small sweep and its output."""
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "configure", lambda: None)
@@ -31,7 +31,7 @@ def swept(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_summary_has_the_table_and_the_pictures_are_there(swept):
+def test_the_summary_has_the_table_and_the_figures_are_written(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
     assert summary["runs"] == 6
@@ -41,10 +41,10 @@ def test_summary_has_the_table_and_the_pictures_are_there(swept):
 
 
 @pytest.mark.long
-def test_runs_of_the_digit_network_that_saturate_have_stalled(tmp_path):
-    """At a rate of 17.86 most networks answer alike for all digits, whatever their gradients.
+def test_saturated_runs_of_the_digit_network_have_stalled(tmp_path):
+    """At a rate of 17.86 most networks give the same answer for all digits.
 
-    Only whole runs of the digit network show gradients that are small and above the tolerance.
+    Only complete runs of the digit network have gradients that are small but above the tolerance.
     """
     main(
         "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "
@@ -62,7 +62,7 @@ def test_runs_of_the_digit_network_that_saturate_have_stalled(tmp_path):
     assert [row["stalled"] for row in table] == stalled.sum("seed").values.tolist()
 
 
-def test_resume_of_a_finished_store_computes_nothing_and_shows_the_same(swept, tmp_path, capsys):
+def test_resume_of_a_finished_store_computes_nothing_and_prints_the_same(swept, tmp_path, capsys):
     before = json.loads((swept / "summary.json").read_text())["table"]
     main(["resume", str(swept / "runs.zarr"), "--out", str(tmp_path)])
     assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
@@ -72,7 +72,7 @@ def test_resume_of_a_finished_store_computes_nothing_and_shows_the_same(swept, t
 
 
 @pytest.mark.long
-def test_resume_computes_what_is_missing_to_the_same_bits(swept, tmp_path):
+def test_resume_computes_missing_tiles_with_the_same_bits(swept, tmp_path):
     store = tmp_path / "runs.zarr"
     shutil.copytree(swept / "runs.zarr", store)
     flags = sorted((store / "finished").glob("c.*"))
@@ -91,7 +91,7 @@ def test_replay_is_equal_and_names_its_run(swept, capsys):
 
 
 def broken(error):
-    """A standard output that cannot be written, as a closed pipe or a full disk."""
+    """Return a standard output that cannot be written, like a closed pipe or a full disk."""
 
     class Stream(io.StringIO):
         def write(self, text):
@@ -111,7 +111,7 @@ def broken(error):
         (OSError(errno.ENOSPC, "No space left on device"), 2),
     ],
 )
-def test_files_are_there_though_nothing_can_be_printed(
+def test_files_are_written_even_if_nothing_can_be_printed(
     error, status, swept, tmp_path, monkeypatch, capfd
 ):
     stream = broken(error)
@@ -127,7 +127,7 @@ def test_files_are_there_though_nothing_can_be_printed(
     assert capfd.readouterr().err == ("" if status == 141 else message)
 
 
-def test_resume_of_a_sweep_that_measured_no_accuracy(tmp_path, capsys):
+def test_resume_of_a_sweep_without_accuracy(tmp_path, capsys):
     grid = gd.axes(learning_rate=[0.01, 0.02], seed=range(2))
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path / "s")
     main(["resume", str(tmp_path / "s"), "--out", str(tmp_path)])
@@ -146,7 +146,7 @@ def test_resume_of_a_sweep_that_measured_no_accuracy(tmp_path, capsys):
         (["resume", "nowhere.zarr"], "nowhere.zarr: no such store"),
     ],
 )
-def test_a_store_that_is_not_there(arguments, message, capsys):
+def test_a_missing_store_is_an_error(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -156,7 +156,7 @@ def test_a_store_that_is_not_there(arguments, message, capsys):
 @pytest.mark.parametrize(
     "at", [["seed"], ["seed=a"], ["=1"], ["seed=1"], ["rate=1", "seed=1"], ["seed=1", "seed=2"]]
 )
-def test_a_run_that_is_not_named_rightly(at, swept, capsys):
+def test_an_invalid_selection_of_a_run_is_an_error(at, swept, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["replay", str(swept / "runs.zarr"), "--at", *at])
     assert caught.value.code == 2

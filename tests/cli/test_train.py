@@ -1,4 +1,4 @@
-"""`gdjax train` as a command: what it prints, writes, and how it ends."""
+"""The command `gdjax train`: output, files and exit status."""
 
 import dataclasses
 import importlib
@@ -29,8 +29,8 @@ def start(folder, *more):
 
 
 @pytest.mark.long
-def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
-    """The default run reaches 89 % on the held-out digits, and says what it did."""
+def test_the_default_network_learns_digits_from_any_working_directory(tmp_path):
+    """The default run reaches 89 % on the test digits, and prints a summary."""
     run = start(tmp_path / "out")
     printed, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors
@@ -51,7 +51,7 @@ def test_default_network_learns_to_read_digits_from_any_folder(tmp_path):
 
 @pytest.fixture
 def few_images(monkeypatch):
-    """The first 300 images of each part."""
+    """Load only the first 300 images of each part."""
     whole = data.load
 
     def load(name):
@@ -88,7 +88,7 @@ def few_images(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("own_nothing", "few_images", "undrawn")
-def test_flags_do_what_they_say(arguments, steps, tmp_path):
+def test_flags_have_their_documented_effect(arguments, steps, tmp_path):
     main(["train", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_steps"] == steps
@@ -99,7 +99,7 @@ def test_flags_do_what_they_say(arguments, steps, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("own_nothing", "few_images")
-def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, capsys):
+def test_flags_have_precedence_over_a_recipe(tmp_path, capsys):
     main(
         [
             "train",
@@ -123,7 +123,9 @@ def test_a_recipe_is_what_is_done_where_nothing_else_is_asked_for(tmp_path, caps
 
 
 @pytest.mark.usefixtures("own_nothing")
-def test_a_batch_beyond_the_set_is_refused_before_any_copy_is_made(tmp_path, capsys, monkeypatch):
+def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
+    tmp_path, capsys, monkeypatch
+):
     def never(images, distortion):
         raise AssertionError("made copies for nothing")
 
@@ -139,7 +141,7 @@ def test_a_batch_beyond_the_set_is_refused_before_any_copy_is_made(tmp_path, cap
 
 @pytest.mark.long
 @pytest.mark.usefixtures("own_nothing")
-def test_an_epoch_is_as_long_with_copies_as_without(tmp_path):
+def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):
     for recipe in ("plain", "quick"):
         arguments = ["--epochs", "1", "--batch-size", "500", "--learning-rate", "1"]
         main(["train", "--recipe", recipe, *arguments, "--out", str(tmp_path)])

@@ -1,6 +1,6 @@
 """Mutants of whole stores: names, numbers, types, nesting, lengths, links, codecs, records.
 
-A mutation changes a store's files in memory, and makes its digests right again.
+A mutation changes the files of a store in memory and updates its digests.
 """
 
 import contextlib
@@ -86,11 +86,11 @@ PROBLEMS = (
 )
 
 
-# What a mutant is made of
+# Parts of a mutant
 
 
 class Files(dict):
-    """A store in memory: what its files hold; a Path is a link, None a folder."""
+    """A store in memory: the content of each file; a Path is a link, None is a folder."""
 
     def root(self):
         root = json.loads(self["zarr.json"])
@@ -99,7 +99,7 @@ class Files(dict):
         return root
 
     def put_root(self, root):
-        """Write a root with a digest that is right, whatever it holds."""
+        """Write a root with a valid digest, whatever its content is."""
         with contextlib.suppress(Exception):
             self["zarr.json"] = seal(root)
             return
@@ -107,7 +107,7 @@ class Files(dict):
 
 
 def nodes(value, path=()):
-    """Every place in a document."""
+    """Yield the path of every node of a document."""
     yield path
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -135,7 +135,7 @@ def chunks(files):
 
 
 def put_chunk(files, key, numbers, rng):
-    """Write a chunk whose checksum is right, half of the time also in the array of checksums."""
+    """Write a chunk with a valid checksum; in half of the cases update the array of checksums."""
     files[key] = sealed_chunk(numbers)
     name, _, last = key.partition("/")
     root = files.root()
@@ -176,7 +176,7 @@ def write(files: Files, path: Path) -> None:
             file.write_bytes(content)
 
 
-# Kinds of mutants: each changes the files of a store
+# Kinds of mutations, each of which changes the files of a store
 
 
 def number(files, rng):
@@ -253,7 +253,7 @@ def dtype(files, rng):
 
 
 def name(files, rng):
-    """An array or a dimension renamed wherever it occurs."""
+    """Rename an array or a dimension wherever it occurs."""
     root = files.root()
     arrays = root["consolidated_metadata"]["metadata"]
     dims = sorted({d for a in arrays.values() for d in a["dimension_names"]})
@@ -333,7 +333,7 @@ def length_of_a_chunk(files, rng):
 
 
 def exchanged(files, rng):
-    """Two chunks of an array change places."""
+    """Exchange two chunks of an array."""
     name = rng.choice(sorted({key.split("/")[0] for key in chunks(files)}))
     keys = [key for key in chunks(files) if key.startswith(f"{name}/")]
     one, other = rng.choice(keys), rng.choice(keys)
@@ -345,7 +345,7 @@ def gone(files, rng):
 
 
 def checkpoint(files, rng):
-    """A checkpoint that says something else, its digest right."""
+    """Change a checkpoint and update its digest."""
     chosen = next(f for f in files if "/checkpoints/" in f)
     arrays, meta = array_file.unpack(files[chosen])
     change = rng.randrange(7)

@@ -1,7 +1,7 @@
 """Object stores on the loopback address: moto for `s3://`, Azurite for `az://`.
 
-They are what the package registries have: `moto[server]` comes with the environment, and
-`npm install --prefix .servers azurite` installs Microsoft's own server (`.ci/run` does).
+Both come from package registries: `moto[server]` is part of the environment, and
+`npm install --prefix .servers azurite`, which `.ci/run` calls, installs Microsoft's server.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).parents[2]
 AZURITE = Path("node_modules", ".bin", "azurite-blob")
 QUICK = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-"""What a refused connection is tried again for; by default it is three minutes."""
+"""Limits on retries of a refused connection; the default is three minutes."""
 
 
 class Server(NamedTuple):
     """An object store.
 
     Args:
-        url: of an empty bucket or container.
+        url: URL of an empty bucket or container.
         options: `storage_options`.
-        process: of the server.
+        process: process of the server.
     """
 
     url: str
@@ -57,7 +57,7 @@ def wait_for(port: int, process: subprocess.Popen, seconds: float = 60) -> None:
 
 @contextlib.contextmanager
 def started(*command: str) -> Generator[subprocess.Popen]:
-    """Run a server until this ends."""
+    """Run a server within a context."""
     quiet = subprocess.DEVNULL
     environment = {**os.environ, "PYTHONWARNINGS": ""}
     with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment) as process:
@@ -68,7 +68,7 @@ def started(*command: str) -> Generator[subprocess.Popen]:
 
 
 def missing(kind: str) -> str | None:
-    """Return why a server cannot be started here, None if it can."""
+    """Return the reason why a server cannot be started, or None if it can."""
     if find_spec("obstore") is None:
         return "obstore is not installed: pip install gdjax[cloud]"
     if kind == "s3" and find_spec("moto") is None:
@@ -84,7 +84,7 @@ def serve(kind: str, folder: Path) -> Generator[Server]:
 
     Args:
         kind: "s3" or "az".
-        folder: where it keeps its files.
+        folder: folder of the files of the server.
     """
     import obstore
     from obstore.store import from_url
@@ -118,14 +118,14 @@ def serve(kind: str, folder: Path) -> Generator[Server]:
         yield Server(f"{kind}://bucket", options, process)
 
 
-# The key of every emulator, published in its documentation.
+# The documented key of every emulator.
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 
 def create_container(endpoint: str) -> None:
-    """Create the container, which obstore cannot, with a request signed as Azure wants it."""
+    """Create the container, which obstore cannot do, by a request signed for Azure."""
     import base64
     import hashlib
     import hmac

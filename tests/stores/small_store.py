@@ -1,7 +1,7 @@
-"""A small sweep with known arrays, and a process that writes it over and over until it is killed.
+"""A small sweep with known arrays, and a process that writes it repeatedly until it is killed.
 
-Five learning rates by three seeds in tiles of two by two: tiles at both edges are cut off. One
-tile's cost is NaN throughout, and one run has diverged.
+Five learning rates by three seeds are stored in tiles of two by two, so tiles at both edges are
+partial. The cost of one tile is NaN throughout, and one run has diverged.
 """
 
 import os
@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""For processes that import this module; one thread, so that they may fork."""
+"""Environment of processes that import this module; with one thread they may fork."""
 IDENTITY = {"config": {"steps": 300, "batch_size": None}, "data_hash": "b5d4", "root_seed": 0}
 WRITER = {"device": "cpu", "slab_width": 4}
 
@@ -56,7 +56,7 @@ def layout(rates=None) -> Layout:
 
 
 def whole() -> dict[str, np.ndarray]:
-    """Every variable over the whole grid."""
+    """Return every variable over the whole grid."""
     random = np.random.default_rng(7)
     cost = random.normal(size=(RATES, SEEDS, RECORDS)).astype(np.float32)
     cost[2:4, 0:2] = np.nan
@@ -70,7 +70,7 @@ def whole() -> dict[str, np.ndarray]:
 
 
 def part(store, tile) -> dict[str, np.ndarray]:
-    """Every variable over one tile, cropped to the grid."""
+    """Return every variable over one tile, cropped to the grid."""
     return {name: values[store.schema.region(tile)] for name, values in whole().items()}
 
 
@@ -79,7 +79,7 @@ def open_store(path, **changed) -> Store:
 
 
 def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
-    """Write what is missing, saying so before each tile; return the tiles that were."""
+    """Write the missing tiles, call `say` before each one, and return them."""
     with open_store(path) as store:
         store.repair()
         missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
@@ -90,7 +90,7 @@ def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
 
 
 def equals_whole(path) -> bool:
-    """Compare a store, read by plain xarray, with what was written, to the last bit."""
+    """Return whether a store, read by plain xarray, has the bits that were written."""
     import xarray as xr
 
     with xr.open_zarr(path, chunks=None) as dataset:
@@ -98,7 +98,7 @@ def equals_whole(path) -> bool:
 
 
 def stamps(path) -> dict[str, tuple[int, int]]:
-    """Tell which version of each file there is: one that is written again gets another stamp."""
+    """Return a stamp per file that changes when the file is written again."""
     return {
         str(file.relative_to(path)): (file.stat().st_ino, file.stat().st_mtime_ns)
         for file in path.rglob("*")
@@ -121,9 +121,9 @@ def python(code: str, *arguments) -> subprocess.CompletedProcess:
 
 
 def serve() -> None:
-    """For each path on standard input fork a process that fills it.
+    """Fork a process that fills the store for each path on standard input.
 
-    It says the process's number, "writing" before each tile, and how it ended.
+    Print the number of the process, "writing" before each tile, and how it ended.
     """
     import google_crc32c  # noqa: F401
     import zarr.codecs
@@ -134,7 +134,7 @@ def serve() -> None:
         if child == 0:
             fill(line.strip(), lambda: os.write(1, b"writing\n"))
             os._exit(0)
-        # Lines of two processes: each is one call, so that none is torn.
+        # Two processes print: each line is one call, so that lines are not interleaved.
         os.write(1, f"{child}\n".encode())
         os.write(1, f"ended {os.waitpid(child, 0)[1]}\n".encode())
 

@@ -1,12 +1,12 @@
-"""Make the stores of format 2 that lie under `formats/2`, and the problem of those that need one.
+"""Make the stores of format 2 in `formats/2`, and the problem of those that need one.
 
-They were made at commit b552719, by the public functions alone, under the flags of the test suite:
+They were made at commit b552719, by public functions only, under the flags of the test suite:
 
     git worktree add --detach then b552719
     PYTHONPATH=then:tests:tests/stores python -c \
         "import conftest, stores_of_format_2 as stores; stores.main('tests/stores/formats/2')"
 
-`bits.json` beside them has one hash for each variable, as `open_dataset` showed it then.
+`bits.json` in that folder has one hash per variable, as `open_dataset` returned it then.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ import gdjax as gd
 
 STORES = ("finished", "unfinished", "grown", "static", "continuable", "branched")
 OF_OWN_PROBLEM = ("finished", "unfinished")
-"""Those whose problem is `problem()`; the others are of problems that a record may name."""
+"""Stores whose problem is `problem()`; the problems of the others are named by the record."""
 MOMENTUM = partial(optax.sgd, momentum=0.9)
 ADAM = partial(optax.adam, b1=0.8)
 
@@ -41,10 +41,10 @@ def squared(error):
 
 
 def problem(square=squared) -> gd.Problem:
-    """Return a network of 1-3-1 neurons whose cost is random and carries a running mean.
+    """Return a 1-3-1 network whose cost is random and has a running mean as model state.
 
     Args:
-        square: a compiled function; its name is part of the program's text.
+        square: compiled function, whose name is part of the text of the program.
     """
     x = np.linspace(-1, 1, 12, dtype=np.float32)
 
@@ -90,7 +90,7 @@ def problem(square=squared) -> gd.Problem:
 
 
 def make_finished(path: Path) -> None:
-    """Store zipped axes, two sorts of seeds, snapshots, metrics; one rate lets runs diverge."""
+    """Store zipped axes, two kinds of seeds, snapshots and metrics; runs diverge at one rate."""
     grid = gd.axes(
         start=gd.zip_axes(learning_rate=[0.1, 0.2, 8.0], scale=[1.0, 0.5, 2.0]),
         seed=[0, 3],
@@ -135,19 +135,19 @@ def make_unfinished(path: Path) -> None:
 
 
 def make_grown(path: Path) -> None:
-    """Store a bowl's descents, with a rate, a seed and steps that were added later."""
+    """Store descents on a bowl, with a rate, a seed and steps that were added later."""
     bowl = gd.problems.bowl([1.0, 4.0])
     settings: dict[str, Any] = {"record_every": 3, "width": 2, "store": path}
     settings["devices"] = jax.local_devices()[:1]
     gd.sweep(bowl, gd.axes(learning_rate=[0.1, 0.4], seed=[0, 1]), 9, **settings)
     grid = gd.axes(learning_rate=[0.1, 0.2, 0.4], seed=[0, 1, 2])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # runs are run again from their start
+        warnings.simplefilter("ignore")  # warns that runs restart from step 0
         gd.sweep(bowl, grid, 12, extend=True, **settings)  # ty: ignore[unknown-argument]
 
 
 def make_static(path: Path) -> None:
-    """Store digits learned in batches of two sizes: a program for each."""
+    """Store a digit sweep over two batch sizes, with one program for each."""
     digits = gd.problems.digits(widths=(2,), samples=24)
     settings: dict[str, Any] = {"record_every": 4, "width": 2, "store": path}
     settings["devices"] = jax.local_devices()[:1]
@@ -155,7 +155,7 @@ def make_static(path: Path) -> None:
 
 
 def make_continuable(path: Path) -> None:
-    """Store descents of Adam that have kept what more steps need."""
+    """Store descents by Adam with the states that further steps need."""
     valley = gd.problems.function("rosenbrock")
     settings: dict[str, Any] = {
         "make_optimizer": ADAM,
@@ -169,7 +169,7 @@ def make_continuable(path: Path) -> None:
 
 
 def make_branched(path: Path) -> None:
-    """Store branches of a run, pushed and not; their trunk's store is not kept."""
+    """Store perturbed and unperturbed branches of a run, without the store of that run."""
     hills = gd.problems.function("himmelblau")
     trunk = path.with_name("trunk")
     devices = jax.local_devices()[:1]
@@ -181,7 +181,7 @@ def make_branched(path: Path) -> None:
 
 
 def bits_of(path: Path) -> dict[str, str]:
-    """Return one hash for each variable and coordinate of a store: its type, shape and bytes."""
+    """Return a hash of type, shape and bytes of each variable and coordinate of a store."""
     found = {}
     with gd.open_dataset(path) as dataset:
         for name, variable in sorted(dataset.variables.items()):

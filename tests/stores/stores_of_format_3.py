@@ -1,12 +1,12 @@
-"""Make the store of format 3 that lies in `formats/3/swept`, by `gd.sweep`.
+"""Make the store of format 3 in `formats/3/swept` by `gd.sweep`.
 
 It was made under the flags of the test suite:
 
     PYTHONPATH=.:tests:tests/stores python -c \
         "import conftest, stores_of_format_3 as stores; stores.main('tests/stores/formats/3')"
 
-`bits.json` beside it has one hash for each variable, as `open_dataset` showed it then. The store
-need not be made again when the code changes: it says what a store of this format is.
+`bits.json` in that folder has one hash per variable, as `open_dataset` returned it then. The
+store is a reference for the format, so it is not made again when the code changes.
 """
 
 import json
@@ -23,7 +23,7 @@ RUN = {"batch_size": 8, "learning_rate": 0.5, "seed": 0}
 
 
 def make(path: Path) -> None:
-    """Store digits learned in batches of two sizes, a program for each, with snapshots."""
+    """Store a digit sweep over two batch sizes, with one program for each, and snapshots."""
     digits = gd.problems.digits(widths=(1,), samples=24)
     grid = gd.axes(batch_size=[4, 8], learning_rate=[0.5, 2.0], seed=[0])
     gd.sweep(

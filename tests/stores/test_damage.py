@@ -1,4 +1,4 @@
-"""Damage of any file is found and named, and only what is damaged is written again."""
+"""Detection and repair of damaged files of a store."""
 
 import itertools
 import random
@@ -15,7 +15,7 @@ from gdjax.stores.schema import parse_root
 
 
 def contents(path) -> dict[str, bytes]:
-    """Every file of a store but the lock, which says nothing of the sweep."""
+    """Return the content of every file of a store except the lock."""
     files = {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
     del files[".gdjax/lock"]
     return files
@@ -28,7 +28,7 @@ def flip(raw: bytes, bit: int) -> bytes:
 
 
 def bits(raw: bytes) -> list[int]:
-    """The first bit of a file, its last, and one between."""
+    """Return the positions of the first bit of a file, its last, and one in between."""
     return [0, random.Random(len(raw)).randrange(8 * len(raw)), 8 * len(raw) - 1]
 
 
@@ -39,7 +39,7 @@ def replace_by_folder(file, raw):
 
 
 def replace_by_link(file):
-    """The same bytes, but elsewhere."""
+    """Replace a file by a link to a file with the same bytes."""
     elsewhere = file.with_name(f"{file.name}.elsewhere")
     file.rename(elsewhere)
     file.symlink_to(elsewhere)
@@ -61,7 +61,7 @@ DAMAGES = {
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every):
-    """Every file by every damage; in the quick tests, every file by a third of the damages."""
+    """Apply every damage to every file; the quick tests apply a third of them."""
     fill(tmp_path)
     sound = contents(tmp_path)
     assert len(sound) == 2 + 10 + 4 + 6 * 6  # root and digest, metadata, coordinates, chunks
@@ -90,7 +90,7 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
             for tile in missing:
                 store.write(tile, part(store, tile))
         assert verify(tmp_path) == []
-        for elsewhere in tmp_path.rglob("*.elsewhere"):  # what a link points to stays
+        for elsewhere in tmp_path.rglob("*.elsewhere"):  # the target of a link is not changed
             assert elsewhere.read_bytes() == raw
             elsewhere.unlink()
         changed = {f for f, stamp in stamps(tmp_path).items() if stamp != before.get(f)}
@@ -105,7 +105,7 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
     assert equals_whole(tmp_path)
 
 
-def test_several_damaged_files_at_once(tmp_path):
+def test_several_damaged_files_are_found_at_once(tmp_path):
     fill(tmp_path)
     sound = contents(tmp_path)
     damaged = ["cost/c.0.0.0", "cost/c.2.1.0", "outcome/c.2.1", "seed/c.0", "seed/zarr.json"]
@@ -116,7 +116,7 @@ def test_several_damaged_files_at_once(tmp_path):
     assert contents(tmp_path) == sound
 
 
-def test_every_bit_of_the_root_counts(tmp_path):
+def test_a_change_of_any_bit_of_the_root_is_found(tmp_path):
     open_store(tmp_path).close()
     raw = (tmp_path / "zarr.json").read_bytes()
     random_bits = random.Random(5).sample(range(8 * len(raw)), 400)
@@ -129,8 +129,8 @@ def test_every_bit_of_the_root_counts(tmp_path):
 @pytest.mark.parametrize(
     "more", ['"x": NaN', '"x": -Infinity', '"x": 1e999', '"gdjax_format": 3', '"x": 1, "x": 2']
 )
-def test_what_json_has_not_or_readers_read_differently_is_refused(tmp_path, more):
-    """The digest is right: somebody wrote it so."""
+def test_invalid_or_ambiguous_json_is_rejected(tmp_path, more):
+    """The digest is valid, as if the file had been written so."""
     fill(tmp_path)
     text = (tmp_path / "zarr.json").read_text()
     digest = parse_root(text.encode()).document["attributes"]["digest"]
@@ -141,7 +141,7 @@ def test_what_json_has_not_or_readers_read_differently_is_refused(tmp_path, more
         verify(tmp_path)
 
 
-def test_a_chunk_of_nothing_but_nan_is_not_taken_for_a_deleted_one(tmp_path):
+def test_a_chunk_of_nan_is_distinguished_from_a_deleted_chunk(tmp_path):
     assert np.isnan(whole()["cost"][2:4, 0:2]).all()
     fill(tmp_path)
     assert (tmp_path / "cost" / "c.1.0.0").exists()
@@ -152,7 +152,7 @@ def test_a_chunk_of_nothing_but_nan_is_not_taken_for_a_deleted_one(tmp_path):
     ]
 
 
-def test_chunks_of_unfinished_tiles_are_no_damage(tmp_path):
+def test_chunks_of_unfinished_tiles_are_not_reported_as_damage(tmp_path):
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
         (tmp_path / "finished" / "c.0.0").unlink()
@@ -163,7 +163,7 @@ def test_chunks_of_unfinished_tiles_are_no_damage(tmp_path):
     assert verify(tmp_path) == []
 
 
-def test_a_root_is_written_anew_only_by_its_own_sweep(tmp_path):
+def test_a_root_is_rewritten_only_by_the_same_sweep(tmp_path):
     fill(tmp_path)
     before = contents(tmp_path)
     for damaged in (flip(before["zarr.json"], 77), b""):
@@ -176,7 +176,7 @@ def test_a_root_is_written_anew_only_by_its_own_sweep(tmp_path):
     (tmp_path / "zarr.json").unlink()
     (tmp_path / ".gdjax/sweep").unlink()
     for opened in (open_store, verify):
-        with pytest.raises(StoreError, match=r"zarr.json is missing"):  # never taken for a new one
+        with pytest.raises(StoreError, match=r"zarr.json is missing"):  # not treated as a new store
             opened(tmp_path)
     (tmp_path / "zarr.json").write_bytes(before["zarr.json"])
     assert fill(tmp_path) == []
@@ -185,7 +185,7 @@ def test_a_root_is_written_anew_only_by_its_own_sweep(tmp_path):
 
 @pytest.mark.parametrize("replace", ["file", "link"])
 @pytest.mark.parametrize("name", ["cost", "finished", "seed", ".gdjax"])
-def test_a_folder_replaced_by_something_else_is_an_error_in_one_line(tmp_path, replace, name):
+def test_a_folder_replaced_by_a_file_or_link_is_an_error_in_one_line(tmp_path, replace, name):
     path, elsewhere = tmp_path / "s", tmp_path / "elsewhere"
     fill(path)
     (path / name).rename(elsewhere)
@@ -204,7 +204,7 @@ def test_a_folder_replaced_by_something_else_is_an_error_in_one_line(tmp_path, r
 
 @pytest.mark.long
 def test_exchanged_chunks_are_found(tmp_path):
-    """Both chunks are intact: only the checksums say that each stands in the other's place."""
+    """Both chunks are valid, so only the array of checksums shows the exchange."""
     fill(tmp_path)
     sound = contents(tmp_path)
     moved = 0
@@ -230,7 +230,7 @@ def test_exchanged_chunks_are_found(tmp_path):
     assert verify(tmp_path) == []
 
 
-def test_what_a_killed_writer_left_half_written_is_removed(tmp_path):
+def test_partial_files_of_a_killed_writer_are_removed(tmp_path):
     fill(tmp_path)
     sound = contents(tmp_path)
     for name in ("cost/c.0.0", "zarr.json", ".gdjax/sweep"):
@@ -240,7 +240,7 @@ def test_what_a_killed_writer_left_half_written_is_removed(tmp_path):
     assert contents(tmp_path) == sound
 
 
-def test_a_copy_without_hidden_files_is_a_store(tmp_path):
+def test_a_copy_without_hidden_files_is_a_valid_store(tmp_path):
     fill(tmp_path / "s")
     copy = tmp_path / "copy"
     (tmp_path / "s").rename(copy)

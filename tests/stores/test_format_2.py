@@ -1,4 +1,4 @@
-"""The parts of a store of format 2 as one Dataset: positions, later parts, what does not fit."""
+"""Concatenation of the parts of a store of format 2, and rejection of invalid parts."""
 
 import json
 
@@ -12,7 +12,7 @@ from gdjax.stores.reader import with_names
 
 
 def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
-    """cost = value + 10 seed + step; `weights` have a dimension of their own."""
+    """Return a part with cost = value + 10 seed + step, and `weights` with another dimension."""
     cost = value + 10.0 * np.array(seeds)[:, None] + np.array(steps)[None]
     weights = np.repeat(np.array(seeds)[:, None], width, 1).astype(dtype)
     return xr.Dataset(
@@ -22,7 +22,7 @@ def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
     )
 
 
-def test_places_ascend_and_each_number_is_its_parts():
+def test_coordinates_ascend_and_values_are_those_of_their_part():
     whole = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     assert whole.seed.values.tolist() == [1, 4, 5, 6]
     np.testing.assert_array_equal(whole.cost, 10.0 * whole.seed.values[:, None] + np.arange(3))
@@ -33,13 +33,13 @@ def test_places_ascend_and_each_number_is_its_parts():
 @pytest.mark.parametrize(
     "key", [np.s_[1], np.s_[:, 1], np.s_[::-1], np.s_[[2, 0]], np.s_[3:1:-1, [0, 2]], np.s_[2, 2]]
 )
-def test_what_is_asked_for_alone_is_read(key):
+def test_only_the_selected_values_are_read(key):
     whole = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     expected = (10.0 * np.array([1, 4, 5, 6])[:, None] + np.arange(3))[key]
     np.testing.assert_array_equal(whole.cost[key], expected)
 
 
-def test_names_stand_as_they_first_come():
+def test_string_values_keep_their_order():
     def named(name):
         one = part([0]).rename(seed="kind")
         return one.assign_coords(kind=np.array([name], object))
@@ -48,10 +48,10 @@ def test_names_stand_as_they_first_come():
     assert whole.kind.values.tolist() == ["z", "a"]
 
 
-def test_the_later_part_counts_and_holes_show_nothing():
+def test_the_later_part_has_precedence_and_missing_records_are_nan():
     early, late = part([0, 1], [0, 1, 2]), part([1], [2, 3, 4], value=0.5)
     whole = join([early, late], {"seed": ["seed"]}, {"step": 2})
-    assert whole.step.values.tolist() == [0, 2, 4]  # 3 is no multiple, and something comes after
+    assert whole.step.values.tolist() == [0, 2, 4]  # 3 is neither a multiple of 2 nor the last step
     nan = np.nan
     np.testing.assert_array_equal(whole.cost, [[0, 2, nan], [10, 12.5, 14.5]])
     ends = join([part([0], [0, 2, 3])], {"seed": ["seed"]}, {"step": 2})
@@ -59,7 +59,7 @@ def test_the_later_part_counts_and_holes_show_nothing():
 
 
 @pytest.mark.parametrize("other", [part([1], width=3), part([1], dtype="f4")])
-def test_parts_with_other_arrays_are_refused(other):
+def test_parts_with_different_arrays_are_rejected(other):
     with pytest.raises(StoreError, match=r"weights is .* in one part and .* in another"):
         join([part([0]), other], {"seed": ["seed"]})
 
@@ -77,7 +77,7 @@ def flagged(seeds, said, *origins):
     return one.assign(finished=("seed", flags))
 
 
-def test_writers_are_numbered_on_and_counts_are_added():
+def test_writers_are_renumbered_and_counts_are_summed():
     whole = join_parts(
         [flagged([0, 1], SAID, {"device": "a"}), flagged([2], SAID, {"device": "b"})]
     )
@@ -88,13 +88,13 @@ def test_writers_are_numbered_on_and_counts_are_added():
 
 
 @pytest.mark.parametrize("said", [{}, {**SAID, "axes": 3}, {**SAID, "measures": {"m": {}}}])
-def test_what_is_no_sweep_is_refused(said):
+def test_parts_that_are_not_sweeps_are_rejected(said):
     parts = [flagged([s], said, {}) for s in (0, 1)]
     with pytest.raises(StoreError, match="its parts are not sweeps"):
         join_parts(parts)
 
 
-def test_a_measures_own_steps_are_kept_at_its_cadence():
+def test_the_steps_of_a_metric_follow_its_cadence():
     def one(seeds, steps):
         said = {**SAID, "record_every": 2, "measures": {"m": {"every": 3}}}
         made = flagged(seeds, said, {}).isel(step=[0])
@@ -106,7 +106,7 @@ def test_a_measures_own_steps_are_kept_at_its_cadence():
     assert whole.m.values.tolist() == [[0, 6, 12, 14]]
 
 
-def test_numbers_with_meanings_are_names():
+def test_outcomes_with_flag_meanings_are_decoded():
     attrs = {"flag_values": [0, 1], "flag_meanings": "adam sgd", "long_name": "optimizer"}
     coded = xr.Dataset(coords={"kind": ("kind", np.array([1, 0, 1]), attrs)})
     named = with_names(coded).kind

@@ -1,4 +1,4 @@
-"""Stores that were written with the format as it once was, and what is promised of them."""
+"""Compatibility with stores that were written in earlier formats."""
 
 import json
 import re
@@ -43,17 +43,17 @@ RUNS = {
         "perturbation_seed": 1,
     },
 }
-"""A finished run of each store."""
+"""Finished run of each store."""
 
 
 @pytest.fixture
 def copy_of(tmp_path):
-    """Copy a store to a folder of its own, since opening one for writing changes it."""
+    """Return a function that copies a store, since opening one for writing changes it."""
     return lambda name: Path(shutil.copytree(FORMATS / name, tmp_path / name))
 
 
 def own(name, **changed):
-    """Return the problem of a store as an argument, where a record cannot name it."""
+    """Return the problem of a store as an argument if its record cannot name it."""
     return {"problem": problem(**changed)} if name in OF_OWN_PROBLEM else {}
 
 
@@ -71,7 +71,7 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
-def test_format_1_is_refused_in_one_line_and_left_as_it_is(copy_of):
+def test_format_1_is_rejected_in_one_line_and_not_changed(copy_of):
     path = copy_of("1")
     before = stamps(path)
     for opened in (begin, open_dataset, verify):
@@ -91,7 +91,7 @@ def test_the_fixtures_of_format_2_are_small():
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_store_of_format_2_is_verified_and_read_with_its_bits(copy_of, name):
+def test_a_store_of_format_2_is_valid_and_read_with_its_bits(copy_of, name):
     path = copy_of(f"2/{name}")
     before = stamps(path)
     assert gd.verify(path) == []
@@ -110,7 +110,7 @@ def test_xarray_reads_a_store_of_format_2_of_one_part(copy_of, name):
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_outcomes_of_a_store_of_format_2_have_the_names_of_today(copy_of, name):
+def test_outcomes_of_a_store_of_format_2_have_the_current_names(copy_of, name):
     with (
         xarray.open_zarr(FORMATS / "2" / name) as plain,
         gd.open_dataset(copy_of(f"2/{name}")) as new,
@@ -128,13 +128,13 @@ def test_a_store_of_format_2_is_replayed(copy_of, name):
     assert again.equal or again.changed
     if name != "unfinished" or again.changed.keys() <= {
         "flags"
-    }:  # over 8,000 steps roundings may grow
+    }:  # rounding errors may grow over 8,000 steps
         assert again.largest_difference < 0.01
 
 
 def test_a_replay_compares_all_parts(copy_of):
     path, at = copy_of("2/grown"), RUNS["grown"]
-    cost = zarr.open_array(path / "cost", mode="r+")  # of the part that the store began with
+    cost = zarr.open_array(path / "cost", mode="r+")  # of the first part of the store
     before = gd.replay(path, at).largest_difference
     cost[1, 1, 0] += np.float32(0.5)
     again = gd.replay(path, at)
@@ -144,7 +144,7 @@ def test_a_replay_compares_all_parts(copy_of):
 
 
 @pytest.mark.long
-def test_a_program_of_another_text_is_named_by_a_replay(copy_of):
+def test_a_replay_reports_a_different_program_text(copy_of):
     at, path = RUNS["finished"], copy_of("2/finished")
     same, other = (gd.replay(path, at, **own("finished", **p)) for p in ({}, {"square": renamed}))
     assert set(other.changed) == {*same.changed, "program_hash"}
@@ -155,20 +155,20 @@ def test_a_program_of_another_text_is_named_by_a_replay(copy_of):
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_store_of_format_2_is_not_written(copy_of, name):
+def test_a_store_of_format_2_is_not_written_to(copy_of, name):
     path = copy_of(f"2/{name}")
     before = contents(path)
     if name == "unfinished":
         with pytest.raises(StoreError, match="has format 2, which this gdjax reads and does not"):
             gd.resume(path, **own(name))
     else:
-        with gd.resume(path, **own(name)) as dataset:  # there is nothing left to do
+        with gd.resume(path, **own(name)) as dataset:  # no tile is missing
             assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"]
     assert contents(path) == before
 
 
 @pytest.mark.long
-def test_an_unfinished_store_of_format_2_is_finished_in_a_new_one(copy_of, tmp_path):
+def test_an_unfinished_store_of_format_2_is_completed_in_a_new_store(copy_of, tmp_path):
     path = copy_of("2/unfinished")
     before, files = gd.open_dataset(path).load(), contents(path)
     after = gd.extend(path, to=tmp_path / "new", **own("unfinished")).load()
@@ -197,8 +197,8 @@ def test_a_store_of_several_parts_cannot_be_extended(copy_of, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "part"), [("grown", 1), ("grown", 2), ("static", 1)])
-def test_a_part_without_its_root_is_named(copy_of, name, part):
-    """A lost last part is known where the number of parts was recorded."""
+def test_a_part_without_its_root_is_named_in_the_error(copy_of, name, part):
+    """A missing last part is found if the number of parts was recorded."""
     path = copy_of(f"2/{name}")
     root = json.loads((path / "zarr.json").read_text())
     root["attributes"]["num_parts"] = 1 + len(list((path / "parts").iterdir()))
@@ -210,7 +210,7 @@ def test_a_part_without_its_root_is_named(copy_of, name, part):
             read(path)
 
 
-def test_a_part_that_is_a_link_is_refused(copy_of, tmp_path):
+def test_a_part_that_is_a_link_is_rejected(copy_of, tmp_path):
     path = copy_of("2/grown")
     (path / "parts").rename(tmp_path / "elsewhere")
     (path / "parts").symlink_to(tmp_path / "elsewhere")
@@ -218,7 +218,7 @@ def test_a_part_that_is_a_link_is_refused(copy_of, tmp_path):
         gd.open_dataset(path)
 
 
-def test_format_2_by_hand_is_read(copy_of):
+def test_a_store_written_by_hand_in_format_2_is_read(copy_of):
     path = copy_of("2/by_hand")
     assert verify(path) == []
     with open_dataset(path) as dataset:
@@ -240,7 +240,7 @@ def test_format_3_is_written_byte_for_byte(tmp_path):
     assert contents(tmp_path / "s") == contents(FORMATS / "3" / "by_hand")
 
 
-def test_format_3_is_read_and_goes_on(copy_of):
+def test_a_store_of_format_3_is_read_and_continued(copy_of):
     path = copy_of("3/by_hand")
     assert verify(path) == []
     with open_dataset(path) as dataset:
@@ -254,7 +254,7 @@ def test_format_3_is_read_and_goes_on(copy_of):
         np.testing.assert_array_equal(plain.cost, [*COST, COST[0]])
 
 
-def test_a_store_of_format_3_is_small_and_is_verified_and_read_with_its_bits(copy_of):
+def test_a_store_of_format_3_is_small_and_valid_and_read_with_its_bits(copy_of):
     path = copy_of("3/swept")
     before = stamps(path)
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 100_000
@@ -274,8 +274,8 @@ def test_a_store_of_format_3_is_replayed(copy_of):
     assert again.largest_difference < 0.01
 
 
-def test_a_store_of_format_3_is_complete_or_its_program_has_another_text(copy_of):
-    """Versions and flags are part of what is computed; all else of the record is understood."""
+def test_resume_of_a_store_of_format_3_reports_at_most_another_program_or_flags(copy_of):
+    """Programs and flags depend on the version; the rest of the record has to match."""
     path = copy_of("3/swept")
     before = contents(path)
     message = ""

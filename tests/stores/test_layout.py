@@ -1,4 +1,4 @@
-"""Layouts that cannot work are refused at the door, with the name of what is wrong."""
+"""Layouts of stores, and errors that name the invalid part of a layout."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_tiles_cover_the_grid_once():
+def test_tiles_cover_the_grid_exactly_once():
     for size, length in [(5, 2), (4, 2), (1, 3), (7, 7)]:
         flags = ArraySchema("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"), 0, {})
         arrays = Schema({}, {}, flags, None)
@@ -67,13 +67,13 @@ def test_tiles_cover_the_grid_once():
         ),
     ],
 )
-def test_a_layout_that_cannot_work_is_refused(change, message):
+def test_an_invalid_layout_is_rejected(change, message):
     Layout(**GOOD)
     with pytest.raises(InputError, match=message):
         Layout(**{**GOOD, **change})
 
 
-def test_wording_is_no_part_of_a_layout_s_identity():
+def test_descriptions_are_not_part_of_the_identity_of_a_layout():
     def described(long_name, dtype="f4"):
         cost = Variable(("seed", "step"), dtype, {"long_name": long_name})
         return Layout(GOOD["sizes"], GOOD["tile"], {"cost": cost}).record({})["layout"]
@@ -82,7 +82,7 @@ def test_wording_is_no_part_of_a_layout_s_identity():
     assert described("cost") != described("cost", "f8")
 
 
-def test_what_is_recorded_becomes_json():
+def test_recorded_values_are_converted_to_json():
     values = {"a": (1, np.int64(2)), "b": np.float32(0.5), "c": np.array([1.0, np.nan]), "d": None}
     assert plain(values) == {"a": [1, 2], "b": 0.5, "c": [1.0, "nan"], "d": None}
     assert plain({"on": np.bool_(True), "seeds": range(2)}) == {"on": True, "seeds": [0, 1]}

@@ -1,4 +1,4 @@
-"""A store's folder: nothing leads out of it, and a file is there as a whole or not at all."""
+"""Location of a store: links are not followed, and files are written atomically."""
 
 import errno
 import os
@@ -36,9 +36,9 @@ def test_links_are_not_followed(folder, tmp_path):
     assert folder.read("file", 100) == (b"mine", None)
 
 
-def test_what_is_not_a_file_is_named(folder):
+def test_an_entry_that_is_not_a_file_is_named(folder):
     (folder.path / "folder").mkdir()
-    os.mkfifo(folder.path / "pipe")  # nobody writes to it: opening it would wait for ever
+    os.mkfifo(folder.path / "pipe")  # without a writer, opening it would block
     (folder.path / "long").write_bytes(bytes(10))
     assert folder.read("none", 5) == (b"", MISSING)
     assert folder.read("none/none", 5) == (b"", MISSING)
@@ -48,13 +48,13 @@ def test_what_is_not_a_file_is_named(folder):
     assert folder.sizes() == {"folder": -1, "pipe": -1, "long": 10}
 
 
-def test_a_folder_in_the_place_of_a_file_gives_way(folder):
+def test_a_folder_in_the_place_of_a_file_is_replaced(folder):
     (folder.path / "file" / "within").mkdir(parents=True)
     folder.write("file", b"mine")
     assert folder.read("file", 9) == (b"mine", None)
 
 
-def test_what_is_neither_a_path_nor_a_url():
+def test_a_value_that_is_neither_a_path_nor_a_url_is_rejected():
     for store in (3, None, "a\0b", b"s3://bucket"):
         with pytest.raises(InputError, match="expected the path of a folder, or a URL"):
             locate(store)
@@ -74,7 +74,7 @@ def test_a_url_without_obstore_says_what_to_install(monkeypatch):
         locate("s3://bucket/runs")
 
 
-def test_a_write_that_fails_leaves_what_was_there(folder, monkeypatch):
+def test_a_failed_write_keeps_the_previous_content(folder, monkeypatch):
     folder.write("file", b"old", durable=True)
 
     def full(self, _):
@@ -88,7 +88,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder, monkeypatch):
     assert folder.sizes() == {"file": 3}
 
 
-def test_only_what_a_killed_writer_left_is_removed(folder):
+def test_only_partial_files_of_a_killed_writer_are_removed(folder):
     left = "cost.0123456789abcdef0123456789abcdef.partial"
     for name in (left, "cost.partial", "notes.partial.txt"):
         (folder.path / name).write_text("half")

@@ -1,4 +1,4 @@
-"""A store has one writer at a time, whatever stands where its lock should."""
+"""Lock of a store, which has one writer at a time."""
 
 import os
 
@@ -17,7 +17,7 @@ def folder(tmp_path):
     return Folder(tmp_path / "s")
 
 
-def test_the_holder_is_named_and_its_end_frees_the_store(folder):
+def test_the_error_names_the_holder_and_its_end_releases_the_lock(folder):
     first = lock.acquire(folder)
     with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
         lock.acquire(folder)
@@ -25,7 +25,7 @@ def test_the_holder_is_named_and_its_end_frees_the_store(folder):
     lock.acquire(folder).close()
 
 
-def test_what_a_link_leads_to_is_not_written(folder, tmp_path):
+def test_a_lock_that_is_a_link_is_not_followed(folder, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (folder.path / lock.LOCK).symlink_to(victim)
@@ -34,13 +34,13 @@ def test_what_a_link_leads_to_is_not_written(folder, tmp_path):
     assert not (folder.path / lock.LOCK).is_symlink()
 
 
-def test_a_folder_in_its_place_is_removed(folder):
+def test_a_folder_in_the_place_of_the_lock_is_removed(folder):
     (folder.path / lock.LOCK / "within").mkdir(parents=True)
     lock.acquire(folder).close()
     assert (folder.path / lock.LOCK).is_file()
 
 
-def test_a_file_system_without_locks_is_said(folder, monkeypatch):
+def test_a_file_system_without_locks_is_an_error(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(45, "Operation not supported")
 
@@ -49,7 +49,7 @@ def test_a_file_system_without_locks_is_said(folder, monkeypatch):
         lock.acquire(folder)
 
 
-def test_a_disk_that_cannot_be_written_is_said(folder, monkeypatch):
+def test_a_read_only_disk_is_an_error(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 

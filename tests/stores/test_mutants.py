@@ -1,4 +1,4 @@
-"""Stores from strangers: whatever they say, they open or are refused, and nothing else happens."""
+"""Untrusted stores: each one opens or is rejected, without other effects."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(800, marks=pytest.mark.long)])
-def test_mutants_open_or_end_in_one_line(tmp_path, count):
+def test_mutants_open_or_raise_an_error_of_one_line(tmp_path, count):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
@@ -19,7 +19,7 @@ def test_mutants_open_or_end_in_one_line(tmp_path, count):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    # A process of its own: an audit hook stays as long as its process.
+    # In another process, since an audit hook cannot be removed.
     command = [sys.executable, str(HERE / "try_mutants.py"), str(count)]
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False

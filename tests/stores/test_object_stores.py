@@ -1,4 +1,4 @@
-"""A store in an object store: the bytes of a folder, one writer, and every error one line."""
+"""Object stores: the same bytes as in a folder, one writer, and errors of one line."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from gdjax.stores.location import MISSING, locate
 
 @pytest.fixture
 def url(server, request):
-    """A place of this test's own."""
+    """Return a URL for this test only."""
     return f"{server.url}/{request.node.name.split('[')[0]}.zarr"
 
 
@@ -40,7 +40,7 @@ def fill(url, server):
 
 
 @pytest.mark.long
-def test_the_same_bytes_as_in_a_folder(url, server, tmp_path):
+def test_an_object_store_has_the_same_bytes_as_a_folder(url, server, tmp_path):
     assert fill(url, server) == list(np.ndindex(TILES))
     small_store.fill(tmp_path)
     bucket = locate(url, server.options)
@@ -55,7 +55,7 @@ def test_the_same_bytes_as_in_a_folder(url, server, tmp_path):
             assert dataset[name].values.tobytes() == values.tobytes()
 
 
-def test_plain_xarray_opens_a_url(url, server):
+def test_plain_xarray_reads_a_url(url, server):
     from zarr.storage import ObjectStore
 
     fill(url, server)
@@ -65,7 +65,7 @@ def test_plain_xarray_opens_a_url(url, server):
             assert dataset[name].values.tobytes() == values.tobytes()
 
 
-def test_damage_is_found_and_computed_again(url, server):
+def test_damaged_tiles_are_found_and_written_again(url, server):
     fill(url, server)
     bucket = locate(url, server.options)
     raw, _ = bucket.read("cost/c.0.0.0", 10**6)
@@ -85,7 +85,7 @@ def test_damage_is_found_and_computed_again(url, server):
     assert verify(url, storage_options=server.options) == []
 
 
-def test_another_sweep_and_something_else_are_refused(url, server):
+def test_another_sweep_and_other_content_are_rejected(url, server):
     bucket = locate(url, server.options)
     bucket.write("thesis.tex", b"all of it")
     with pytest.raises(StoreError, match="exists and is not a gdjax store"):
@@ -100,7 +100,7 @@ def test_another_sweep_and_something_else_are_refused(url, server):
 # The lease
 
 
-def test_a_second_writer_is_refused_until_the_first_one_ends(url, server):
+def test_a_second_writer_is_rejected_until_the_first_one_ends(url, server):
     with open_store(url, server) as store:
         store.write((0, 0), part(store, (0, 0)))
         message = (
@@ -112,12 +112,12 @@ def test_a_second_writer_is_refused_until_the_first_one_ends(url, server):
         # a worker of the writer takes no lease
         tiles = Tiles(locate(url, server.options))
         tiles.write((2, 1), part(tiles, (2, 1)))
-        assert verify(url, storage_options=server.options) == []  # readers are welcome
+        assert verify(url, storage_options=server.options) == []  # reading needs no lease
     assert locate(url, server.options).read(lock.LOCK, 999)[1] == MISSING
     assert len(fill(url, server)) == 4
 
 
-def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkeypatch):
+def test_a_lease_is_renewed_and_an_expired_lease_is_taken_over(url, server, monkeypatch):
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.8)
     bucket = locate(url, server.options)
     store = open_store(url, server)
@@ -132,7 +132,7 @@ def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkey
     with open_store(url, server) as second:
         second.write((0, 0), part(second, (0, 0)))
         store._lock._closing.clear()
-        store._lock._renew()  # the paused process goes on
+        store._lock._renew()  # the paused process continues
         with pytest.raises(StoreError, match="another process has taken over the lease"):
             store.write((1, 1), part(store, (1, 1)))
         store.close()
@@ -140,7 +140,7 @@ def test_a_lease_is_renewed_and_an_expired_one_is_taken_over(url, server, monkey
     assert bucket.read(lock.LOCK, 999)[1] == MISSING
 
 
-def test_a_lease_that_is_removed_frees_the_store(url, server):
+def test_removing_the_lease_releases_the_store(url, server):
     bucket = locate(url, server.options)
     bucket.write(lock.LOCK, b"what nobody understands")
     with pytest.raises(StoreError, match=r"is being written by another process; start again"):
@@ -149,8 +149,8 @@ def test_a_lease_that_is_removed_frees_the_store(url, server):
     open_store(url, server).close()
 
 
-def test_a_tile_of_two_writers_is_found(url, server):
-    """The lease does not stop a paused holder: it writes one chunk after the other has finished."""
+def test_a_tile_written_by_two_writers_is_reported(url, server):
+    """A paused holder, which the lease does not stop, writes a chunk after the other writer."""
     fill(url, server)
     late = Tiles(locate(url, server.options))
     array = late.schema.variables["cost"]
@@ -163,7 +163,7 @@ def test_a_tile_of_two_writers_is_found(url, server):
 # Errors
 
 
-def test_what_cannot_be_reached_is_one_line_and_nothing_is_lost(server, tmp_path, url):
+def test_a_lost_connection_is_an_error_of_one_line_and_loses_no_tile(server, tmp_path, url):
     kind = server.url.partition(":")[0]
     with servers.serve(kind, tmp_path) as other:
         path = f"{other.url}/s.zarr"
@@ -187,10 +187,10 @@ def test_what_cannot_be_reached_is_one_line_and_nothing_is_lost(server, tmp_path
             verify(path, storage_options=other.options)
         assert "\n" not in str(caught.value)
         store.close()
-    fill(url, server)  # elsewhere all is well
+    fill(url, server)  # another store still works
 
 
-def test_a_tile_cut_off_in_the_middle_is_written_again(url, server, monkeypatch):
+def test_a_partially_written_tile_is_written_again(url, server, monkeypatch):
     store = open_store(url, server)
     store.write((0, 0), part(store, (0, 0)))
     write, keys = type(store.location).write, []
@@ -211,7 +211,7 @@ def test_a_tile_cut_off_in_the_middle_is_written_again(url, server, monkeypatch)
     assert len(fill(url, server)) == 5
 
 
-def test_refused_credentials_and_a_bucket_that_does_not_exist(server):
+def test_wrong_credentials_and_a_missing_bucket_are_errors(server):
     none = server.url.replace("bucket", "no-such-bucket") + "/s.zarr"
     for call in (open_store, lambda url, server: verify(url, storage_options=server.options)):
         with pytest.raises(StoreError, match="no such bucket or container; create it"):
@@ -223,7 +223,7 @@ def test_refused_credentials_and_a_bucket_that_does_not_exist(server):
         assert "\n" not in str(caught.value)
 
 
-def test_an_object_deleted_behind_the_sweeps_back(url, server):
+def test_an_object_deleted_during_the_sweep_is_restored(url, server):
     with open_store(url, server) as store:
         store.write((0, 0), part(store, (0, 0)))
         store.save_checkpoint((0, 1), {"w": np.zeros(3)}, {"step": 1})

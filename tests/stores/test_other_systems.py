@@ -1,4 +1,4 @@
-"""What macOS and Windows lack, taken away here: flags of `open`, signals, links."""
+"""Simulation of macOS and Windows, which lack flags of `open`, signals and links."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ NOT_EVERYWHERE = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_DIRECTORY")
 
 @pytest.fixture
 def poor(monkeypatch):
-    """An `os` without what only some systems have."""
+    """Remove from `os` what only some systems have."""
     for name in NOT_EVERYWHERE:
         monkeypatch.delattr(os, name, raising=False)
 
@@ -27,12 +27,12 @@ def folder(tmp_path):
 
 
 def test_files_are_read_as_they_were_written(poor, folder):
-    data = bytes(range(256)) + b"\r\n\x1a\n"  # what a text mode would change
+    data = bytes(range(256)) + b"\r\n\x1a\n"  # bytes that text mode would change
     folder.write("some", data, durable=True)
     assert folder.read("some", 1000) == (data, None)
 
 
-def test_a_link_is_not_followed_where_open_cannot_refuse_it(poor, folder, tmp_path):
+def test_a_link_is_not_followed_if_open_has_no_flag_for_it(poor, folder, tmp_path):
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     data, problem = folder.read("link", 1000)
@@ -40,7 +40,7 @@ def test_a_link_is_not_followed_where_open_cannot_refuse_it(poor, folder, tmp_pa
     assert "a link" in problem
 
 
-def test_a_store_has_one_writer_where_open_has_fewer_flags(poor, folder):
+def test_a_store_has_one_writer_if_open_has_fewer_flags(poor, folder):
     first = lock.acquire(folder)
     try:
         with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
@@ -50,8 +50,8 @@ def test_a_store_has_one_writer_where_open_has_fewer_flags(poor, folder):
     lock.acquire(folder).close()
 
 
-def test_work_in_a_thread_and_without_a_python_handler_is_left_alone(monkeypatch):
-    """Embedded interpreters have a handler that Python cannot put back: it is not replaced."""
+def test_signal_handlers_are_not_replaced_in_a_thread_or_without_a_python_handler(monkeypatch):
+    """Embedded interpreters have a handler that Python cannot restore, so it is kept."""
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was replaced"))
     with interrupts.interruptible() as stop:

@@ -1,4 +1,4 @@
-"""A store opens as labeled arrays, with plain xarray too, and without a warning."""
+"""Reading of stores as labeled arrays, by gdjax and by plain xarray."""
 
 import json
 import os
@@ -36,7 +36,7 @@ assert "gdjax" not in sys.modules
 
 
 @pytest.mark.parametrize("opened", [open_dataset, xr.open_zarr])
-def test_labels_types_and_attributes(tmp_path, opened):
+def test_datasets_have_labels_types_and_attributes(tmp_path, opened):
     fill(tmp_path)
     with opened(tmp_path) as dataset:
         for name, values in whole().items():
@@ -63,7 +63,7 @@ def test_labels_types_and_attributes(tmp_path, opened):
     ],
     ids=str,
 )
-def test_what_is_asked_for_is_read_across_tiles(tmp_path, key):
+def test_a_selection_is_read_across_tiles(tmp_path, key):
     fill(tmp_path)
     positions = key if isinstance(key, tuple) else (key,)
     expected = whole()["cost"]
@@ -72,7 +72,7 @@ def test_what_is_asked_for_is_read_across_tiles(tmp_path, key):
     np.testing.assert_array_equal(open_dataset(tmp_path).cost[key], expected)
 
 
-def test_unfinished_tiles_show_the_fill_value(tmp_path):
+def test_unfinished_tiles_have_the_fill_value(tmp_path):
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
         store.write((2, 1), part(store, (2, 1)))
@@ -88,7 +88,7 @@ def test_unfinished_tiles_show_the_fill_value(tmp_path):
         assert (dataset.attrs["tiles"], dataset.attrs["tiles_finished"]) == (6, 2)
 
 
-def test_a_tile_whose_writing_was_cut_off_is_not_shown(tmp_path):
+def test_a_partially_written_tile_is_not_shown(tmp_path):
     fill(tmp_path)
     (tmp_path / "finished" / "c.0.1").unlink()
     (tmp_path / "cost" / "c.0.1.0").write_bytes(b"damaged besides")
@@ -101,14 +101,14 @@ def test_a_tile_whose_writing_was_cut_off_is_not_shown(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["zarr.json", "seed/c.0"])
-def test_damaged_metadata_or_coordinates_are_an_error_that_names_them(tmp_path, file):
+def test_damaged_metadata_or_coordinates_are_named_in_the_error(tmp_path, file):
     fill(tmp_path)
     (tmp_path / file).write_bytes(b"{" + (tmp_path / file).read_bytes()[1:-1] + b"?")
     with pytest.raises(StoreError, match=f"{file}.*damaged|damaged: {file}: "):
         open_dataset(tmp_path)
 
 
-def test_a_hole_in_a_finished_tile_is_an_error_unless_asked_for(tmp_path):
+def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
     fill(tmp_path)
     (tmp_path / "cost" / "c.0.1.0").unlink()
     with pytest.raises(StoreError, match=r"tile \(0, 1\).*cost/c.0.1.0: missing.*skip_damaged"):
@@ -135,7 +135,7 @@ def test_a_damaged_chunk_is_an_error_when_it_is_read(tmp_path):
         assert dataset.attrs["tiles_finished"] == 5
 
 
-def test_what_becomes_damaged_after_it_was_opened_is_an_error_too(tmp_path):
+def test_damage_after_opening_is_an_error(tmp_path):
     fill(tmp_path)
     with open_dataset(tmp_path) as dataset:
         (tmp_path / "cost" / "c.2.1.0").unlink()
@@ -143,6 +143,6 @@ def test_what_becomes_damaged_after_it_was_opened_is_an_error_too(tmp_path):
             dataset.cost[4:].load()
 
 
-def test_no_store_is_an_error(tmp_path):
+def test_a_missing_store_is_an_error(tmp_path):
     with pytest.raises(StoreError, match="no store at this path"):
         open_dataset(tmp_path / "none")

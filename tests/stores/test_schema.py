@@ -1,4 +1,4 @@
-"""Arrays as metadata describe them: believed only where they are what would have been written."""
+"""Validation of metadata, which must equal what gdjax would have written."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ from gdjax.stores.schema import (
 COST = ArraySchema("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "NaN", {"units": "1"})
 
 
-def test_metadata_are_those_of_the_array_and_no_other():
+def test_metadata_that_do_not_match_the_array_are_rejected():
     cost = Variable(("seed", "step"), "f4", {"units": "1"})
     layout = Layout({"seed": 5, "step": 3}, {"seed": 2}, {"cost": cost})
     root = make_root(layout.schema, layout.record({}), [])
@@ -57,7 +57,7 @@ def test_metadata_are_those_of_the_array_and_no_other():
         refused(lambda document, key=key: document.pop(key))
 
 
-def test_a_chunk_is_the_numbers_and_their_checksum():
+def test_a_chunk_has_the_values_and_their_checksum():
     values = np.arange(3, dtype="f4")[None]
     raw = COST.encode(values)
     assert len(raw) == COST.nbytes == 2 * 3 * 4 + 4
@@ -75,7 +75,7 @@ def test_a_chunk_is_the_numbers_and_their_checksum():
     ["", " a", "a ", "a.", ".a", "__a", "a/b", "a\\b", "a:b", "zarr.json", "ZARR.json", "a\nb",
      "AUX", "nul.txt", "com1", "x" * 201, "ü" * 101, 3, None],
 )  # fmt: skip
-def test_what_cannot_be_a_file_on_every_system_is_no_name(name):
+def test_names_that_are_not_portable_file_names_are_rejected(name):
     with pytest.raises(InputError, match="is not a valid name"):
         check_name(name, "variables")
 
@@ -83,25 +83,25 @@ def test_what_cannot_be_a_file_on_every_system_is_no_name(name):
 @pytest.mark.parametrize(
     "name", ["cost", "params.0.w", "ü", "a b", "x" * 200, "auxiliary", "com10"]
 )
-def test_other_names_are_fine(name):
+def test_portable_names_are_accepted(name):
     check_name(name, "variables")
 
 
-def test_names_that_one_file_would_have():
+def test_names_that_share_a_file_name_are_rejected():
     check_distinct(["a", "b", "a"], "x")
     for pair in (["W", "w"], ["Stra\u00dfe", "STRASSE"], ["\u00e9", "e\u0301"]):
         with pytest.raises(InputError, match=r"x: .* are the same file on systems that ignore"):
             check_distinct(pair, "x")
 
 
-def test_a_number_beyond_what_is_stored():
+def test_a_value_out_of_range_of_the_stored_type_is_rejected():
     check_at_most(MAX_TILES, MAX_TILES, "tiles", "here")
     with pytest.raises(InputError, match="here: 1,048,577 tiles, expected at most 1,048,576"):
         check_at_most(MAX_TILES + 1, MAX_TILES, "tiles", "here")
 
 
 def test_zarr_writes_the_same_metadata_and_the_same_chunks(tmp_path):
-    """What is written here by hand is what zarr-python writes."""
+    """Chunks and metadata are written without zarr-python, in the same format."""
     array = zarr.create_array(
         tmp_path / "cost",
         shape=COST.shape,

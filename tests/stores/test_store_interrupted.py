@@ -1,4 +1,4 @@
-"""Whatever ends a process, and whatever the disk refuses: what is finished stays finished."""
+"""Killed processes and full disks, after which finished tiles are intact."""
 
 import contextlib
 import errno
@@ -31,7 +31,7 @@ from gdjax.stores.reader import Stored, read_attributes, verify
 
 @contextlib.contextmanager
 def talk_to(*arguments):
-    """Run Python as a process that is told lines and tells lines."""
+    """Run Python as a process with line-based pipes."""
     command = [sys.executable, *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True) as process:
@@ -52,7 +52,7 @@ def hear(process: subprocess.Popen) -> str:
 # Several processes
 
 
-def test_a_second_process_is_refused_and_a_killed_one_frees_the_store(tmp_path):
+def test_a_second_process_is_rejected_and_killing_the_first_releases_the_store(tmp_path):
     path = tmp_path / "s"
     code = """
 import sys, small_store
@@ -66,7 +66,7 @@ sys.stdin.read()
         before = stamps(path)
         with pytest.raises(StoreError, match=f"being written by process {first.pid} on"):
             open_store(path)
-        assert verify(path) == []  # readers are welcome
+        assert verify(path) == []  # reading needs no lock
         assert stamps(path) == before
         # a worker of the process that holds the lock takes none
         code = """
@@ -82,33 +82,33 @@ store.write((2, 1), small_store.part(store, (2, 1)))
     assert equals_whole(path)
 
 
-def test_one_process_opens_a_store_once(tmp_path):
+def test_a_process_cannot_open_a_store_twice(tmp_path):
     with open_store(tmp_path), pytest.raises(StoreError, match="being written by"):
         open_store(tmp_path)
     open_store(tmp_path).close()
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.long)])
-def test_kill_while_tiles_are_written(tmp_path, kills):
-    """Half of the kills while a tile is being written, the others anywhere from the start on."""
+def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
+    """Half of the kills occur while a tile is written, the others at any time."""
     path = tmp_path / "s"
     moments = random.Random(3)
     written: dict[str, tuple[int, int]] = {}
     created, halfway, stores = 0, 0, 0
     with talk_to(HERE / "small_store.py") as server:
-        say(server, tmp_path / "first")  # imports take their time once
+        say(server, tmp_path / "first")  # excludes the time of imports
         while not (answer := hear(server)).endswith("ended 0"):
             assert answer
         for number in range(kills):
             say(server, path)
-            while not (answer := hear(server)).isdecimal():  # "writing" may come first
+            while not (answer := hear(server)).isdecimal():  # "writing" may be printed first
                 pass
             child = int(answer)
             answer = ""
             if number % 2:
                 for _ in range(moments.randrange(1, 4)):
-                    answer = hear(server)  # it begins to write a tile
-                    if answer.startswith("ended"):  # few were left
+                    answer = hear(server)  # the start of a tile
+                    if answer.startswith("ended"):  # no tile was left
                         break
                 time.sleep(moments.uniform(0, 0.002))
             else:
@@ -143,7 +143,7 @@ def test_kill_while_tiles_are_written(tmp_path, kills):
     assert not list(path.rglob("*.partial"))
 
 
-def test_a_creation_cut_off_is_done_again(tmp_path, monkeypatch):
+def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
     path = tmp_path / "s"
 
     def killed(*_):
@@ -164,7 +164,7 @@ def test_a_creation_cut_off_is_done_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("refused", ["cost", "params.0.weights", "finished"])
-def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, refused):
+def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch, refused):
     path = tmp_path / "s"
     with open_store(path) as store:
         store.write((0, 0), part(store, (0, 0)))
@@ -188,7 +188,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, ref
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of one megabyte."""
+    """Return a file system of one megabyte."""
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
@@ -200,7 +200,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_disk_that_is_really_full(small_disk):
+def test_a_store_on_a_full_file_system_can_be_completed_later(small_disk):
     ballast = small_disk / "ballast"
 
     def occupy():
@@ -216,7 +216,7 @@ def test_a_disk_that_is_really_full(small_disk):
     with open_store(path) as store:
         store.write((0, 0), part(store, (0, 0)))
         occupy()
-        os.truncate(ballast, ballast.stat().st_size - 2 * 4096)  # room for two chunks of five
+        os.truncate(ballast, ballast.stat().st_size - 2 * 4096)  # space for two of five chunks
         with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
             store.write((0, 1), part(store, (0, 1)))
         with pytest.raises(StoreError, match="No space left on device"):
@@ -227,7 +227,7 @@ def test_a_disk_that_is_really_full(small_disk):
     assert equals_whole(path)
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_of_the_store(tmp_path):
+def test_a_read_only_folder_is_a_store_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
         open_store(tmp_path / "file" / "s")

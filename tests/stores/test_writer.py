@@ -1,4 +1,4 @@
-"""A store keeps what is written, is taken up again, and takes nothing that is not its own."""
+"""Writing of stores: tiles, reopening, checkpoints, and rejection of other content."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,15 @@ from gdjax.stores.reader import read_attributes, verify
 from gdjax.stores.schema import FORMAT, Coordinate, Layout, Variable
 from gdjax.stores.writer import Store, Tiles, differences
 
-# Writing and taking up again
+# Writing and reopening
 
 
-def test_what_is_written_is_read_back_to_the_last_bit(tmp_path):
+def test_values_are_read_back_with_the_same_bits(tmp_path):
     assert len(fill(tmp_path / "s")) == 6
     assert equals_whole(tmp_path / "s")
 
 
-def test_a_second_start_computes_nothing_and_writes_nothing(tmp_path):
+def test_reopening_a_finished_store_writes_nothing(tmp_path):
     fill(tmp_path)
     before = stamps(tmp_path)
     assert fill(tmp_path) == []
@@ -40,7 +40,7 @@ def test_only_missing_tiles_are_written(tmp_path):
     assert equals_whole(tmp_path)
 
 
-def test_tiles_padded_beyond_the_edge_are_cropped(tmp_path):
+def test_tiles_are_cropped_at_the_edge_of_the_grid(tmp_path):
     with open_store(tmp_path) as store:
         assert store.shape == TILES
         for tile in np.ndindex(TILES):
@@ -76,9 +76,7 @@ def test_a_finished_tile_is_not_written_again(tmp_path):
         ((0, 0), {"costs": np.zeros((2, 2))}, "costs"),
     ],
 )
-def test_a_tile_that_does_not_fit_is_refused_before_anything_is_written(
-    tmp_path, tile, change, message
-):
+def test_an_invalid_tile_is_rejected_before_anything_is_written(tmp_path, tile, change, message):
     with open_store(tmp_path) as store:
         before = stamps(tmp_path)
         inside = tile if len(tile) == 2 and tile < TILES and min(tile) >= 0 else (0, 0)
@@ -87,7 +85,7 @@ def test_a_tile_that_does_not_fit_is_refused_before_anything_is_written(
     assert stamps(tmp_path) == before
 
 
-def test_annotations_and_origins(tmp_path):
+def test_annotations_and_writers_are_recorded(tmp_path):
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
         assert store.add_writer({"device": "gpu"}) == 2
@@ -95,7 +93,7 @@ def test_annotations_and_origins(tmp_path):
         with pytest.raises(InputError, match="digest"):
             store.annotate(digest="mine")
     Tiles(tmp_path, writer=2).write((0, 1), part(store, (0, 1)))
-    with open_store(tmp_path) as store:  # the same device again is no new origin
+    with open_store(tmp_path) as store:  # the same device is not a new writer
         assert store.writer == 1
     attributes = read_attributes(tmp_path)
     assert attributes is not None
@@ -108,7 +106,7 @@ def test_annotations_and_origins(tmp_path):
         np.testing.assert_array_equal(dataset.finished, expected)
 
 
-def test_the_store_needs_no_jax():
+def test_stores_do_not_import_jax():
     code = "import sys, gdjax.stores.writer, gdjax.stores.reader; sys.exit('jax' in sys.modules)"
     assert python(code).returncode == 0
 
@@ -116,7 +114,7 @@ def test_the_store_needs_no_jax():
 # Another sweep, another format, something else
 
 
-def test_what_other_differences_decide_is_listed_only_where_it_stands_alone():
+def test_consequences_of_other_differences_are_not_listed():
     stored = {"num_steps": 4, "layout": {"sizes": {"step": 5}}, "program_hash": "a"}
     longer = {"num_steps": 9, "layout": {"sizes": {"step": 10}}, "program_hash": "b"}
     assert differences(stored, longer) == "num_steps: stored 4, expected 9"
@@ -124,7 +122,7 @@ def test_what_other_differences_decide_is_listed_only_where_it_stands_alone():
     assert differences(stored, other) == "program_hash: stored 'a', expected 'b'"
 
 
-def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
+def test_another_sweep_is_rejected_with_the_differences(tmp_path):
     fill(tmp_path)
     before = stamps(tmp_path)
     config = {"steps": 400, "batch_size": None, "optimizer": "adam"}
@@ -139,7 +137,7 @@ def test_another_sweep_is_refused_and_the_differences_are_named(tmp_path):
     assert equals_whole(tmp_path)
 
 
-def test_other_coordinates_are_another_sweep(tmp_path):
+def test_other_coordinates_are_rejected_as_another_sweep(tmp_path):
     fill(tmp_path)
     rates = np.geomspace(0.1, 30, 5)
     rates[3] = np.nextafter(rates[3], 1)
@@ -147,7 +145,7 @@ def test_other_coordinates_are_another_sweep(tmp_path):
         Store(tmp_path, small_store.layout(rates), identity=small_store.IDENTITY, writer={})
 
 
-def test_another_format_is_refused(tmp_path, monkeypatch):
+def test_another_format_is_rejected(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("gdjax.stores.schema.FORMAT", FORMAT + 1)
         fill(tmp_path)
@@ -160,7 +158,7 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("made", [Path.touch, Path.mkdir, None])
-def test_a_folder_of_something_else_is_left_alone(tmp_path, made):
+def test_a_folder_with_other_content_is_rejected_and_not_changed(tmp_path, made):
     (tmp_path / "thesis.tex").write_text("all of it")
     (tmp_path / "cost").mkdir()
     (tmp_path / "cost" / "c.0.0.0").write_text("a draft")
@@ -174,7 +172,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, made):
         open_store(tmp_path / "thesis.tex")
 
 
-def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     path, victim = tmp_path / "s", tmp_path / "victim"
     victim.write_text("precious")
     fill(path)
@@ -184,8 +182,8 @@ def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
     assert victim.read_text() == "precious"
 
 
-def test_what_the_format_foresees_can_be_stored(tmp_path):
-    """A network's state, an optimizer's memory, measures with dimensions of their own."""
+def test_nested_parameters_states_and_array_metrics_can_be_stored(tmp_path):
+    """Store model states, optimizer states and metrics with their own dimensions."""
     grid = {"learning_rate": 3, "seed": 2}
     dims = tuple(grid)
     own = {"state.mean": ("unit",), "memory.0.trace": ("unit",), "rights": ("late_step", "byte")}
@@ -210,7 +208,7 @@ def test_what_the_format_foresees_can_be_stored(tmp_path):
         assert dataset.late_step.values.tolist() == [0, 50]
 
 
-def test_no_store_is_no_store(tmp_path):
+def test_a_missing_store_is_an_error(tmp_path):
     assert read_attributes(tmp_path / "none") is None
     for opened in (Tiles, verify):
         with pytest.raises(StoreError, match="no store at this path"):
@@ -220,7 +218,7 @@ def test_no_store_is_no_store(tmp_path):
         open_store("gopher://bucket/sweep.zarr")
 
 
-def test_what_cannot_be_recorded_is_named_before_anything_is_made(tmp_path):
+def test_an_unrecordable_value_is_named_before_a_store_is_created(tmp_path):
     with pytest.raises(InputError, match=r"identity.config.cost"):
         open_store(tmp_path / "s", config={"cost": np.sum})
     assert not (tmp_path / "s").exists()
@@ -235,7 +233,7 @@ def test_a_checkpoint_is_kept_until_its_tile_is_written(tmp_path):
         assert store.load_checkpoint((1, 0)) is None
         store.save_checkpoint((1, 0), {"w": w}, {"step": 100})
         store.save_checkpoint((1, 0), {"w": w + 1}, {"step": 200})
-    with xr.open_zarr(tmp_path, chunks=None) as dataset:  # checkpoints do not disturb a reader
+    with xr.open_zarr(tmp_path, chunks=None) as dataset:  # readers ignore checkpoints
         assert "w" not in dataset
     with open_store(tmp_path) as store:
         assert store.load_checkpoint((0, 0)) is None
@@ -248,7 +246,7 @@ def test_a_checkpoint_is_kept_until_its_tile_is_written(tmp_path):
         assert store.load_checkpoint((1, 0)) is None
 
 
-def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path):
+def test_a_damaged_checkpoint_is_not_used(tmp_path):
     with open_store(tmp_path) as store:
         store.save_checkpoint((0, 0), {"w": np.arange(4)}, {})
         (file,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
@@ -256,10 +254,10 @@ def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path):
         raw[-40] ^= 1
         file.write_bytes(raw)
         assert store.load_checkpoint((0, 0)) is None
-        assert verify(tmp_path) == []  # a checkpoint is no part of the results
+        assert verify(tmp_path) == []  # checkpoints are not part of the results
 
 
-# Cost
+# Size
 
 
 def test_the_metadata_of_a_large_grid_are_small(tmp_path):

@@ -1,9 +1,9 @@
-"""Stores that mean harm or are broken: mutants of whole stores are used like any other store.
+"""Use of malicious or broken stores: mutants of whole stores.
 
     python tests/stores/try_mutants.py [how many]
 
-Each mutant is opened, verified, replayed and resumed. It opens, or ends in one line of a
-StoreError. An audit hook watches that nothing is run, imported or written outside the store.
+Each mutant is opened, verified, replayed and resumed. It either opens or raises a StoreError of
+one line. An audit hook checks that nothing is run, imported or written outside the store.
 """
 
 import collections
@@ -27,16 +27,16 @@ from mutants import KINDS, Files, as_files, checkpoint, harmless, link, write
 
 from gdjax.errors import StoreError
 
-SECONDS = 120  # a mutant that takes longer hangs
+SECONDS = 120  # limit for a mutant
 
 
 def originals(folder: Path) -> list[Files]:
-    """Two stores of the same sweep: one whole, one whose second tile has got halfway."""
+    """Return two stores of a sweep: a complete one, and one interrupted in its second tile."""
     from gdjax import problems
     from gdjax.descent import block_loop
     from gdjax.sweeps import axes, slab_runner, sweep
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
@@ -62,7 +62,7 @@ def originals(folder: Path) -> list[Files]:
 
 
 class Watch:
-    """Notes what must not happen while a store is in use."""
+    """Audit hook that records forbidden events while a store is in use."""
 
     RUNS = (
         "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",
@@ -113,7 +113,7 @@ class Watch:
         if at is not None and not path.startswith("/"):
             path = f"{Path(f'/proc/self/fd/{at}').readlink()}/{path}"
         head, tail = os.path.split(path)
-        # Opening follows a link; renaming and removing do not.
+        # Opening a file follows links; renaming and removing do not.
         real = os.path.realpath(path) if event == "open" else f"{os.path.realpath(head)}/{tail}"
         if not any(real == a or real.startswith(f"{a}/") for a in self.allowed):
             self.noted.append(f"{event} {path!r} -> {real!r}")
@@ -124,7 +124,7 @@ def _bytes(text):
 
 
 def use(path: Path) -> None:
-    """All that is done with somebody's store that nobody goes on with."""
+    """Apply all functions that read a store."""
     import gdjax as gd
     from gdjax.stores import Tiles
 
@@ -148,13 +148,13 @@ def complete(path: Path) -> None:
 
 
 def as_they_are(path: Path) -> dict[str, tuple]:
-    """What stands in a folder, down to when it was written."""
+    """Return mode, inode, size and time of every entry of a folder."""
     stats = {str(child): os.lstat(child) for child in sorted(path.rglob("*"))}
     return {name: (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 
 
 def remember() -> None:
-    """Check and compile equal sweeps of different stores once."""
+    """Cache checks and compilation of equal sweeps of different stores."""
     from gdjax.sweeps import factories, preflight, stored
 
     modules: list[Any] = [preflight, import_module("gdjax.sweeps.replay")]
@@ -200,11 +200,11 @@ def remember() -> None:
 
 
 class Late(BaseException):
-    """A mutant takes too long."""
+    """Timeout of a mutant."""
 
 
 def outcome(act, path) -> tuple[str, str]:
-    """How it ends, and the error's text."""
+    """Return how an action ends, and the text of the error."""
 
     def late(*_):
         raise Late
@@ -224,16 +224,16 @@ def outcome(act, path) -> tuple[str, str]:
 
 
 def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
-    """Try mutants of all kinds in turn, print a table; returns what must not have happened."""
+    """Try mutants of all kinds, print a table, and return the forbidden events."""
     from gdjax.sweeps import identity
 
-    identity.revision = lambda: "unknown"  # asks git, which would be noted
+    identity.revision = lambda: "unknown"  # calls git, which the hook would record
     remember()
     warnings.simplefilter("ignore")
     rng = random.Random(seed)
     table = collections.defaultdict(collections.Counter)
     wrong = []
-    memory = Path("/dev/shm")  # writing there is quicker, and a mutant is written but once
+    memory = Path("/dev/shm")  # writing there is faster
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
         home = Path(made).resolve()
         base = originals(home)
@@ -241,8 +241,8 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
         if cache := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             allowed.append(cache)
         watch = Watch(allowed)
-        sys.dont_write_bytecode = True  # it would be noted
-        for files in base:  # imports what is imported late
+        sys.dont_write_bytecode = True  # the hook would record it
+        for files in base:  # imports the lazy modules
             write(files, home / "mutant")
             assert outcome(use, home / "mutant")[0] == "opens", outcome(use, home / "mutant")
             assert outcome(complete, home / "mutant")[0] == "opens"
