@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Any
 
 FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
-"""Current names of outcomes, by their names in stores and summaries of earlier versions."""
+"""Current names of outcomes, by their names in results of earlier versions."""
 
 
 def current_names(attrs: Mapping[str, Any]) -> list[str]:

@@ -61,8 +61,8 @@ def interruptible() -> Generator[threading.Event]:
 def end_at_ctrl_c() -> None:
     """Make Ctrl-C end this process at once, with a message and status 130.
 
-    Commands call this before any slow import; a library never should. A process that ignores Ctrl-C
-    continues to ignore it.
+    Commands call this before any slow import. A library should not call it. A process that ignores
+    Ctrl-C continues to ignore it.
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _leave)

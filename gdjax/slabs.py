@@ -131,7 +131,7 @@ def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> 
 def _share(width, array):
     """Return shape and type of one device's share of an array.
 
-    If width is None, the share is the whole array. The sharding is left out, since it differs
+    If width is None, the share is the whole array. The sharding is omitted, since it differs
     inside `shard_map`.
     """
     shape = array.shape if width is None else (width, *array.shape[1:])

@@ -60,7 +60,7 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
         P(x_(k) <= median <= x_(n + 1 - k)) >= 1 - 2 P(B < k),   B binomial (n, 1/2)
 
     The median is the middle value, or the mean of the two middle values. It is +inf if the upper of
-    the two is +inf, and `of` then gives the lower one. NaN means "not recorded" and is left out.
+    the two is +inf, and `of` then gives the lower one. NaN means "not recorded" and is omitted.
     The ends of the interval are observed values. For fewer than six runs no interval of 95 %
     exists, and the ends are infinite.
 
@@ -128,7 +128,7 @@ def paired(
 
         mean d +- t_{n-1} sd(d) / sqrt(n),   d_i = second_i - first_i
 
-    Paired runs start from the same points. Pairs with a value that is not finite are left out, and
+    Paired runs start from the same points. Pairs with a value that is not finite are omitted, and
     `of` gives their number.
 
     Args:

@@ -76,7 +76,7 @@ def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
 
 
 def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file atomically: after a kill it is complete or absent.
+    """Write a file atomically: if the process is killed, it is complete or absent.
 
     Args:
         path: path of the file, in an existing folder.

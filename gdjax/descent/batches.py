@@ -2,9 +2,9 @@
 
     stream = permutation_0 ++ permutation_1 ++ ...,   batch_t = stream[t b : (t + 1) b]
 
-A step uses the whole set or a mini-batch of b samples. Every pass contains each sample once. If b
-does not divide the number of samples, the first batch of a pass begins with the remaining samples
-of the previous pass, so no sample is dropped and every batch has b samples.
+A step uses the whole training set or a mini-batch of b samples. Every pass contains each sample
+once. If b does not divide the number of samples, the first batch of a pass begins with the
+remaining samples of the previous pass, so no sample is dropped and every batch has b samples.
 
 >>> order = Order((jax.random.key(0),), samples=5, batch_size=2)
 >>> sorted(order.rows(0, 5).ravel().tolist())  # five batches of 2 are two passes over 5
@@ -83,7 +83,7 @@ class Order:
         return self._passes[number]
 
     def rows(self, first: int, count: int) -> Int[np.ndarray, "streams count batch"]:
-        """Return the sample numbers of `count` batches of each stream, from `first` on."""
+        """Return the sample indices of `count` batches of each stream, from `first` on."""
         start, stop = first * self.batch_size, (first + count) * self.batch_size
         passes = range(start // self.samples, -(-stop // self.samples))
         stream = np.concatenate([self._pass(number) for number in passes], axis=1)

@@ -123,7 +123,7 @@ class BlockConfig(NamedTuple):
         problem: cost and evaluation, without data (see `without_data`).
         make_optimizer: factory `make_optimizer(**settings)` of the optimizer.
         metrics: metrics to record besides the cost.
-        batched: whether a step uses a mini-batch instead of the whole set.
+        batched: whether a step uses a mini-batch instead of the whole training set.
         divergence_threshold: cost above which a run counts as diverged.
         buffers: name and number of rows of each buffer: `SNAPSHOTS`, and array metrics.
         stop_tolerance: gradient norm at or below which a run takes no further steps, if every
@@ -185,7 +185,7 @@ class Shared(NamedTuple):
         data: training set.
         recorded: samples of the records; None if a record needs no separate samples.
         metrics: data of each metric, by name.
-        rows: sample numbers of the batches of a record, [batches, batch], if a record is a mean
+        rows: sample indices of the batches of a record, [batches, batch], if a record is a mean
             over batches; None otherwise.
     """
 
@@ -388,7 +388,7 @@ def _record(config, settings, shared, schedule, index, at, carry, info):
             return value.astype(dtype), jnp.full((), jnp.nan, dtype)
 
         value, norm = jax.lax.cond(at == schedule.last, with_gradient, alone, point)
-        # The cost over the whole set may diverge before that of any mini-batch does.
+        # The cost over the whole training set may diverge before that of any mini-batch.
         late = (state.diverged_at < 0) & ~finite(value, state.params, config.divergence_threshold)
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
     diverged = state.diverged_at >= 0
@@ -468,7 +468,7 @@ def block_program(
 
     Returns:
         A program whose arguments are carries, settings (under `cost` and `optimizer`, and a key
-        under `probes` if a metric declares one), sample numbers, keys of a random cost, arrays that
+        under `probes` if a metric declares one), sample indices, keys of a random cost, arrays that
         all runs share, and a `BlockSchedule`. It returns carries, records, and buffers by name.
     """
     block: Callable = partial(_block, config)

@@ -78,7 +78,7 @@ class RecordSchedule(NamedTuple):
     def recorded_steps(self) -> np.ndarray:
         """Return the recorded steps: the multiples of `record_every`, and the last step.
 
-        The first step is left out if it has already been recorded.
+        The first step is omitted if it has already been recorded.
         """
         every = self.record_every
         steps = np.arange(-(-self.first // every) * every, self.last + 1, every)
@@ -133,7 +133,7 @@ class BlockResult(NamedTuple):
         is_last: whether the descent is finished.
         recorded_steps: steps of the records.
         records: values of the records.
-        arrays: new snapshots and values of array metrics, by name; empty ones are left out.
+        arrays: new snapshots and values of array metrics, by name; empty ones are omitted.
     """
 
     carry: Carry
@@ -163,7 +163,8 @@ def run_blocks(
         block: compiled function `(carry, order, schedule) -> (carry, records, buffers)`.
         carry: carry of the run, or of the slab of runs, at `schedule.first`.
         schedule: steps to take and steps to record.
-        order: function `(first, count) -> sample numbers` of mini-batches; None uses the whole set.
+        order: function `(first, count) -> sample indices` of mini-batches; None uses the whole
+            training set.
         capacity: numbers of rows of the arrays of a block.
         run_axis: whether arrays have a leading axis of runs.
         controller: controller of the number of steps of a block, to reuse in the next descent.
@@ -261,13 +262,13 @@ def _repeated(schedule, due, records, arrays, axis):
 def example_inputs(
     schedule: RecordSchedule, order: Callable | None, capacity: BlockCapacity
 ) -> tuple[BlockSchedule, PyTree]:
-    """Return schedule and sample numbers of a block without steps, for compilation."""
+    """Return schedule and sample indices of a block without steps, for compilation."""
     rows = None if order is None else _padded_rows(order, 0, 1, capacity.batches)
     return _block_schedule(schedule, schedule.first, 0, [], capacity), rows
 
 
 def _padded_rows(order, first, count, batches):
-    """Return the sample numbers of `count` batches, padded to `batches` rows."""
+    """Return the sample indices of `count` batches, padded to `batches` rows."""
     rows = order(first, count)
     spare = [(0, 0)] * (rows.ndim - 2)
     return np.pad(rows, [*spare, (0, batches - count), (0, 0)])

@@ -106,7 +106,7 @@ def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTrans
 
         g_l <- g_l + d_l w_l
 
-    Biases decay, too.
+    Weight decay also applies to biases.
 
     Args:
         first: d of the first layer.

@@ -96,8 +96,8 @@ def objective(
     """Return the objective of a step: a cost with fixed batch and keywords.
 
     Args:
-        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. It receives
-            those of `key`, `step` and `model_state` that it declares.
+        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. Of the
+            keywords `key`, `step` and `model_state`, it receives those that it declares.
         batch: samples of the step.
         key: random key of the step.
         step: number of the step.
@@ -209,9 +209,9 @@ def step(
     """Evaluate the cost at the current parameters, then update them once.
 
     Args:
-        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. It receives
-            those of the keywords `key`, `step` and `model_state` that it declares; with
-            `model_state` it returns `(scalar, model_state)`.
+        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. Of the
+            keywords `key`, `step` and `model_state`, it receives those that it declares. With
+            `model_state`, it returns `(scalar, model_state)`.
         optimizer: any Optax transformation. All evaluations of a line search use the same batch,
             key and model state.
         state: state from `init` or an earlier step.
@@ -219,7 +219,7 @@ def step(
         key: random key, for a random cost.
         at: number of the step, which `diverged_at` holds if the step diverges.
         divergence_threshold: cost above which a run counts as diverged. NaN and infinity count as
-            diverged, too. A diverged run is not updated again.
+            diverged as well. A diverged run is not updated again.
         microbatch: number of samples evaluated together, for a cost that is a mean over samples;
             None for all.
 
@@ -260,7 +260,7 @@ def update(
 ) -> tuple[PyTree, PyTree]:
     """Return an optimizer's updates and next state.
 
-    Its update function is called with those of the extra arguments that it accepts.
+    The update function is called with the extra arguments that it accepts.
 
     Args:
         optimizer: any Optax transformation.

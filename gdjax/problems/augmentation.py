@@ -114,8 +114,8 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
 
         C(w, key) = mean_i c(w, copy_key(image_i))
 
-    Records, curvature, landscapes and minima use the original images. Each run draws copies of its
-    own.
+    Records, curvature, landscapes and minima use the original images. Each run draws its own
+    copies.
 
     Args:
         problem: problem whose data are `(images as rows of pixels, labels)`.

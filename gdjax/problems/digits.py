@@ -50,8 +50,8 @@ def digits(
         loss: "quadratic", "cross_entropy" (then the outputs are logits), or a function
             `(outputs, labels)` that returns one number per sample. The cost is its mean.
         samples: number of training images, from the start of the set; None for all.
-        distortion: a `Distortion`, or a mapping of its fields. The network then learns from shifted
-            and rotated copies instead of the training images. Test images are not changed.
+        distortion: a `Distortion`, or a mapping of its fields. The network is then trained on
+            shifted and rotated copies instead of the training images. Test images are not changed.
         data_dir: folder of prepared data sets; by default `TFDS_DATA_DIR` or
             `~/tensorflow_datasets`.
 

@@ -86,7 +86,7 @@ def evaluation_of(
 
 
 def evaluation_microbatch(problem: Problem) -> int | None:
-    """Return the microbatch size of the deterministic cost; None if it couples samples."""
+    """Return the microbatch size of the evaluation; None if it couples samples."""
     if problem.evaluation is not None:
         return MICROBATCH_SIZE
     return cost_microbatch(problem)
@@ -195,7 +195,7 @@ def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
 
     Args:
         problem: problem to reduce.
-        model: whether to keep `predict` and `loss`, too.
+        model: whether to keep `predict` and `loss` as well.
     """
     part = as_problem(problem.cost, problem.data)
     if model:

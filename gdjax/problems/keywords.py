@@ -22,7 +22,7 @@ def declared(function: Callable) -> dict[str, Any]:
     """Return the settings of a function, which can be swept, with their defaults.
 
     Settings are the keyword-only arguments and, among the others, those with a default. `key`,
-    `step` and `model_state` are left out, since a descent supplies them.
+    `step` and `model_state` are omitted, since a descent supplies them.
 
     Examples:
         >>> def cost(w, batch, scale=2.0, *, key, temperature=1.0): return scale * w / temperature
@@ -69,8 +69,8 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
     """Bind values to the keywords that a function declares; ignore the others.
 
-    Keywords that a descent supplies can be bound, too. Equal values return the same object, so that
-    no program is compiled twice.
+    Keywords that a descent supplies can also be bound. For equal values, the same object is
+    returned, so that no program is compiled twice.
     """
     names = {*declared(function), *given_to(function)}
     fixed = {name: value for name, value in values.items() if name in names}

@@ -52,20 +52,21 @@ class Metric:
 
     A number is recorded along `step` in the type of the cost, and is NaN at records without a
     measurement. A metric with `dims` or a `dtype` is stored as a separate array in its own type. If
-    `every` > 1, that array has a dimension `<name>_step` of its own, without gaps. After a run has
+    `every` > 1, that array has a separate dimension `<name>_step`, without gaps. After a run has
     diverged, its values are those of its frozen parameters. If the type has no NaN, a sweep has
     another array `<name>_known`, which is False after divergence and for unfinished runs.
 
     Args:
         function: function `function(params, data, **settings) -> value`, or with an `init`,
-            `function(params, data, own, **settings) -> (value, own)`. It may declare four
-            keyword-only arguments: `key`, a separate random key for each step of each run; `step`,
-            the number of the step; `model_state`, the model state of the cost; `opt_state`, the
-            state of the optimizer. Other keywords are settings of the cost.
+            `function(params, data, metric_state, **settings) -> (value, metric_state)`. It may
+            declare four keyword-only arguments: `key`, a separate random key for each step of each
+            run; `step`, the number of the step; `model_state`, the model state of the cost;
+            `opt_state`, the state of the optimizer. Other keywords are settings of the cost.
         data: second argument of the function, any pytree of arrays such as the test set, or None.
-        every: number of records from one measurement to the next. The last record is measured, too.
-        init: function `init(params, data) -> own`, the initial state of a metric that passes a
-            state from one measurement to the next, such as the warm start of an eigenvalue
+        every: number of records from one measurement to the next. The metric is also computed at
+            the last record.
+        init: function `init(params, data) -> metric_state`, the initial state of a metric that
+            passes a state from one measurement to the next, such as the warm start of an eigenvalue
             estimate.
         long_name: description of the value, for axes and tables.
         units: unit of the value; "1" for a pure number.
@@ -249,7 +250,7 @@ class Problem:
         return f"Problem({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields alone, since `_known_shapes` is of no use in another process."""
+        """Return the fields only, since `_known_shapes` is not valid in another process."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     @cached_property

@@ -35,7 +35,7 @@ class Function:
         f: function `f(x) -> scalar`, with x a scalar array in 1-D and a vector of two in 2-D.
         domain: bounds `((lo, hi),)` in 1-D, `((lo, hi), (lo, hi))` in 2-D.
         critical_points: all isolated critical points in the domain, for the default settings of
-            `f`. "two_factors" lists points that are not isolated, too.
+            `f`. "two_factors" also lists points that are not isolated.
         formula: formula in mathtext, for titles.
         source: reference to the literature.
     """

@@ -1,4 +1,4 @@
-"""Validate a problem, its metrics and parameters before optimization.
+"""Validation of a problem, its metrics and parameters before optimization.
 
     C(12 samples) = 4/12 C(the first 4) + 8/12 C(the others)
 
@@ -290,8 +290,8 @@ def check_metrics(
 
     Raises:
         InputError: if a metric is not real or has other dimensions, if it has an init and does not
-            return `(value, own)`, or if it declares a model state or an optimizer state that does
-            not exist.
+            return `(value, metric_state)`, or if it declares a model state or an optimizer state
+            that does not exist.
     """
     return {
         name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
@@ -468,7 +468,7 @@ def _mean_checks(role, function, problem, params, settings, available):
 
 
 def _is_mean(role, values, count, cut):
-    """Return whether a value is the mean of its parts; False if a value is not finite.
+    """Return whether a value is the mean of its parts; False if one is not finite.
 
     Raises:
         InputError: if the values are finite and the first is not the mean.

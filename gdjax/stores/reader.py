@@ -124,7 +124,7 @@ def open_dataset(
     Returns:
         The sweep as an `xarray.Dataset`. Arrays are read when they are used; those of a store of
         format 2 with several parts are read on opening. Runs that are not finished have the fill
-        value: NaN in floating arrays. The state from which `extend` continues runs is left out.
+        value: NaN in floating arrays. The state from which `extend` continues runs is omitted.
         Attributes are those of the store (`identity` and `writers` as JSON text), `tiles` and
         `tiles_finished`.
 
@@ -242,7 +242,7 @@ class Stored:
 
     @property
     def writers(self) -> list[dict[str, Any]]:
-        """Descriptions of what computed the tiles; flags are numbers of entries, from 1."""
+        """Descriptions of what computed the tiles; a flag is the number of an entry, from 1."""
         return self.attributes["origins" if self.format == 2 else "writers"]
 
     @property

@@ -300,7 +300,7 @@ class Store(Tiles):
         damages = self.damaged_tiles()
         for damage in damages:
             assert damage.tile is not None
-            # The flag is removed first, so that after a kill the tile is computed again.
+            # The flag is removed first: if the process is killed, the tile is recomputed.
             self.location.remove(self.schema.flags.key(damage.tile))
             self.location.remove(damage.file)
         return self.restored + damages

@@ -92,7 +92,7 @@ def _sweeps_of(tree):
 
 
 def _is_common(name, sweeps):
-    """Return whether all sweeps have this array, in one shape, and it is not a parameter."""
+    """Return whether an array of equal shape, not a parameter, is in all sweeps."""
     if name.split(".")[0] in PREFIXES:
         return False
     # Lengths of axes and steps are not compared here: `_check_coordinates` raises if they differ.

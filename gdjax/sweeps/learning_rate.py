@@ -186,7 +186,7 @@ def find_learning_rate(
 
 
 def _search_rates(search, center, horizon):
-    """Run the rounds of a search; return whether the best rate works and is not the largest."""
+    """Run the rounds; return whether the best rate works and is not the largest."""
     for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, LONG)):
         last = _round_around(search, center, ratio, max(MIN_STEPS, -(-horizon // share)))
         center = last.rates[last.best]

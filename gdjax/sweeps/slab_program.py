@@ -137,7 +137,7 @@ class SlabProgram:
         return min(max(fitting, 64), block_loop.MAX_BLOCK_BATCHES)
 
     def samples(self) -> jax.ShapeDtypeStruct | None:
-        """Return the shape of the sample indices of a block; None for the whole set."""
+        """Return the shape of the sample indices of a block; None for all samples."""
         if self.spec.batch_size is None:
             return None
         run_shape = (self.slab.runs,) if self.has_own_order else ()

@@ -261,7 +261,7 @@ class ProgramSpec:
 
     @property
     def is_carry_small(self) -> bool:
-        """Whether optimizer and metric states are at most as large as parameters and records."""
+        """Whether optimizer and metric states are no larger than parameters and records."""
         metrics, shapes = self.metrics, self.shapes
         states = [
             jax.eval_shape(metric.init, shapes.params, metric.data)
