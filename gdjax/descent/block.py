@@ -3,8 +3,8 @@
     block:  evaluate, record if due, update;   repeated for each step
 
 The numbers of the steps and of the records are inputs of the program and do not determine its
-shapes. So one compilation serves the whole descent and every continuation, and results do not
-depend on where blocks end.
+shapes. One compilation therefore serves the whole descent and every continuation, and results do
+not depend on where blocks end.
 """
 
 from collections.abc import Callable, Mapping

@@ -69,9 +69,9 @@ def classify(
     cost that decreases at a constant rate covers about a quarter of this range in the last quarter
     of the records, so the run is `not_converged`, even if the rate is small. A run whose cost has
     not changed is also `not_converged`, unless its gradient vanishes, since its steps may be too
-    small. So is a run whose cost is below the baseline and whose
-    gradient does not vanish, even if the cost is flat. A run that has stalled may still leave its
-    plateau with more steps.
+    small. A run whose cost is below the baseline and whose gradient does not vanish is also
+    `not_converged`, even if the cost is flat. A run that has stalled may still leave its plateau
+    with more steps.
 
     Without a baseline no run stalls, and a run whose gradient vanishes has converged.
 

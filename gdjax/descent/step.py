@@ -217,7 +217,7 @@ def step(
         state: state from `init` or an earlier step.
         batch: samples of this step.
         key: random key, for a random cost.
-        at: number of the step, which `diverged_at` holds if the step diverges.
+        at: number of the step, which is stored in `diverged_at` if the step diverges.
         divergence_threshold: cost above which a run counts as diverged. NaN and infinity count as
             diverged as well. A diverged run is not updated again.
         microbatch: number of samples evaluated together, for a cost that is a mean over samples;

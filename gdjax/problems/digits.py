@@ -57,7 +57,8 @@ def digits(
 
     Returns:
         A Problem whose data are `(images [samples, pixels], labels [samples])` and whose metric
-        `test_accuracy` is the share of test images whose label is the index of the largest output.
+        `test_accuracy` is the fraction of test images whose label is the index of the largest
+        output.
 
     Raises:
         InputError: if the loss or a network setting is unknown, if the set has fewer images than

@@ -97,7 +97,7 @@ def cross_entropy(
 def accuracy(
     outputs: Float[Array, "*samples outputs"], labels: Num[Array, "*samples"]
 ) -> Float[Array, ""]:
-    """Return the share of samples whose label is the first argmax of the outputs."""
+    """Return the fraction of samples whose label is the first argmax of the outputs."""
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)
 
 

@@ -73,7 +73,7 @@ def read_attributes(
         annotations; None if there is no store yet.
 
     Raises:
-        StoreError: if the location holds something else, a store of another format, or a damaged
+        StoreError: if the location contains something else, a store of another format, or a damaged
             `zarr.json`.
     """
     root = read_root(locate(store, storage_options))
@@ -176,7 +176,7 @@ def read_root(
         digest: digest of the identity of that sweep, for which a damaged root is returned as None.
 
     Raises:
-        StoreError: if the location holds something else, a store of another format, or a store
+        StoreError: if the location contains something else, a store of another format, or a store
             whose root is damaged.
     """
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():

@@ -1,7 +1,7 @@
 """The schema of a store: its arrays, their metadata, and its sweep.
 
-The grid of runs is divided into tiles. In each array over the grid a chunk holds one tile; other
-dimensions (the step, those of a parameter) are not divided:
+The grid of runs is divided into tiles. In each array over the grid, a chunk contains one tile.
+Other dimensions (steps, and those of a parameter) are not divided:
 
     chunk of variable v for tile (i, j)  =  v[i m : (i+1) m, j n : (j+1) n, ...]  =  v/c.i.j.0
 

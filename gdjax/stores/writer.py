@@ -199,7 +199,7 @@ class Store(Tiles):
 
     Raises:
         InputError: if a value in `identity` or `writer` cannot be represented in JSON.
-        StoreError: if the store is in use, holds something else or another sweep, or is damaged
+        StoreError: if the store is in use, contains something else or another sweep, or is damaged
             beyond repair.
 
     Attributes:
@@ -311,10 +311,10 @@ class Store(Tiles):
 
 
 def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str, Any]) -> bool:
-    """Return whether a store holds a whole sweep and is intact.
+    """Return whether a store contains a complete sweep and is intact.
 
     Raises:
-        StoreError: if the store holds something else or another sweep.
+        StoreError: if the store contains something else or another sweep.
     """
     root = _read_own_root(location, layout, layout.record(identity))
     return root is not None and Stored(location).is_whole()

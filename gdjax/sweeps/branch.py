@@ -114,7 +114,7 @@ def branch(
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
-        width: runs computed together per device; None chooses by memory.
+        width: runs computed together per device; None to choose it by memory.
         devices: devices to compute on; None for as many local devices as the sweep used.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.

@@ -123,7 +123,7 @@ class CheckedSweep(NamedTuple):
 
     Args:
         spec: specification of the sweep.
-        stored: identity of the store whose slabs and tiles are reused; None chooses new ones.
+        stored: identity of the store whose slabs and tiles are reused; None for new ones.
         initial_carry: function for initial carries, as in `SlabProgram`.
         where: store, for error messages.
     """
@@ -354,7 +354,7 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
     Args:
         checked: checked sweep; slabs and tiles of its store are reused.
         devices: devices that compute the sweep.
-        width: runs computed together per device; None chooses.
+        width: runs computed together per device; None to choose it automatically.
 
     Raises:
         InputError: if the width, or even a single run, does not fit in memory; or if a static axis
@@ -409,8 +409,9 @@ def fit_program(
     Args:
         spec: specification of the program.
         devices: devices that compute the program.
-        width: runs computed together per device; None chooses.
-        tile_shape: runs of a tile along each dimension, which requires a width; None chooses.
+        width: runs computed together per device; None to choose it automatically.
+        tile_shape: runs of a tile along each dimension, which requires a width; None to choose it
+            automatically.
         one_run: whether a tile has one run, for each dimension; None for no dimension.
         initial_carry: function for initial carries, as in `SlabProgram`.
 
