@@ -111,11 +111,34 @@ def plane(
     """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
     Args:
+        problem: a Problem or a cost, as in `grid`.
+        params: origin w_0 of the plane.
         directions: dict `{name: d_1, other name: d_2}` with descriptive names.
         a: coordinates along the first direction, in multiples of d_1.
         b: coordinates along the second direction, in multiples of d_2.
+        data: data that replace those of the problem.
+        metrics: further functions to evaluate, as in `grid`.
+        width: number of points per device at a time, as in `grid`.
 
-    The other arguments, the result and the errors are those of `grid`.
+    Returns:
+        A Dataset with `cost` and each metric over the dimensions a and b, as of `grid`.
+
+    Raises:
+        InputError: as in `grid`.
+
+    Examples:
+        A plane through two minima, at a = 0 and a = 1:
+
+        >>> from gdjax import landscape, problems
+        >>> himmelblau = problems.function("himmelblau")
+        >>> first, second = (jnp.array(point.x) for point in problems.find("himmelblau").minima[:2])
+        >>> directions = {
+        ...     "to the second": landscape.direction_to(first, second),
+        ...     "across": jnp.array([0.0, 1.0]),
+        ... }
+        >>> surface = plane(himmelblau, first, directions, a=[0, 0.5, 1], b=[-1, 0, 1])
+        >>> surface.cost.sel(b=0).round(3).values.tolist()
+        [0.0, 13.712, 0.0]
     """
     return grid(problem, params, directions, (a, b), data=data, metrics=metrics, width=width)
 

@@ -5,7 +5,7 @@ from .census import count_minima as count_minima
 from .census import count_stored_minima as count_stored_minima
 from .clustering import cluster_points as cluster_points
 from .counting import estimate_unseen as estimate_unseen
-from .end_points import certify as certify
+from .end_points import classify_end_points as classify_end_points
 from .end_points import count_kinds as count_kinds
 from .matching import match as match
 from .matching import match_pairs as match_pairs

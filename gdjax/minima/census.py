@@ -45,7 +45,7 @@ from gdjax.minima.end_points import (
     ISOLATED_MINIMA,
     MAX_STEPS,
     EndPointKind,
-    certify,
+    classify_end_points,
 )
 from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.problem import Problem, check_problem
@@ -83,8 +83,8 @@ def count_minima(
             largest uncertainty of the position of a minimum.
         output_tolerance: longest step within a cluster of minima with equal outputs, as the root
             mean square of the difference.
-        gradient_tolerance: largest gradient norm that counts as zero, see `certify`.
-        max_steps: maximum number of steps of polishing, see `certify`.
+        gradient_tolerance: largest gradient norm that counts as zero, see `classify_end_points`.
+        max_steps: maximum number of steps of polishing, see `classify_end_points`.
 
     Returns:
         A Dataset. The number of distinct minima is its size along `minimum`, and that of manifolds
@@ -111,14 +111,14 @@ def count_minima(
           are NaN if the problem has no network, since its symmetries are then unknown.
 
     Raises:
-        InputError: if `certify` does not accept the arguments, or if the cost changes under the
-            symmetries of the network.
+        InputError: if `classify_end_points` does not accept the arguments, or if the cost changes
+            under the symmetries of the network.
     """
     check_problem(problem)
     check_key(key)
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
     _check_symmetric(problem, key_check)
-    ends = certify(
+    ends = classify_end_points(
         problem,
         params,
         key=key_ends,

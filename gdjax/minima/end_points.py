@@ -13,7 +13,7 @@ Many runs are polished by one program, in float64. The example has ten starting 
 >>> from gdjax.problems import bowl
 >>> problem = bowl([1.0, 10.0])
 >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 10))
->>> ends = certify(problem, starts, key=jax.random.key(1))
+>>> ends = classify_end_points(problem, starts, key=jax.random.key(1))
 >>> [EndPointKind(kind).label for kind in np.unique(ends.kind)]
 ['strict minimum']
 >>> bool(np.all(np.abs(ends.params) < 1e-9))
@@ -137,7 +137,7 @@ class EndPoints(NamedTuple):
     __repr__ = fields_with(kind=EndPointKind)
 
 
-def certify(
+def classify_end_points(
     problem: Problem,
     params: PyTree,
     *,
@@ -146,7 +146,7 @@ def certify(
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     max_steps: int = MAX_STEPS,
 ) -> EndPoints:
-    """Polish and certify the end points of many runs.
+    """Polish the end points of many runs, and classify them with certificates.
 
     Args:
         problem: problem whose cost over all its data is evaluated.
@@ -169,9 +169,9 @@ def certify(
     }
     for name, value in tolerances.items():
         if not 0 < value < np.inf:
-            raise InputError(f"certify: {name} = {value}, expected a number above 0")
+            raise InputError(f"classify_end_points: {name} = {value}, expected a number above 0")
     if max_steps < 0:
-        raise InputError(f"certify: max_steps = {max_steps}, expected 0 or more")
+        raise InputError(f"classify_end_points: max_steps = {max_steps}, expected 0 or more")
     runs = check_runs(problem, params)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)

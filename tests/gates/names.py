@@ -45,6 +45,7 @@ FUNCTIONS = (
     ("count_kinds", "count_end_points"),
     ("cluster_points", "cluster", "groups"),
     ("path_barrier", "barrier"),
+    ("classify_end_points", "certify"),
     ("pairwise_barriers", "barriers"),
     ("basins_of_attraction", "basins"),
     ("learning_rate_limits", "stability_limits"),

@@ -7,7 +7,7 @@ import pytest
 
 from gdjax.critical_points.classify import Kind
 from gdjax.errors import InputError
-from gdjax.minima.end_points import EndPointKind, certify
+from gdjax.minima.end_points import EndPointKind, classify_end_points
 from gdjax.problems import bowl
 from gdjax.problems.problem import Problem
 
@@ -44,7 +44,7 @@ def test_points_that_are_not_strict_minima_are_not_certified_as_such():
 
     problem = Problem(init=lambda key: jnp.zeros(2), cost=cost)
     starts = jnp.array([(start, i) for i, (_, start, _) in enumerate(ENDS)], float)
-    ends = certify(problem, starts, key=KEY)
+    ends = classify_end_points(problem, starts, key=KEY)
     assert named(ends.kind) == [expected for *_, expected in ENDS]
     # A parabola: Newton's method arrives in one step, and its curvature is 10 everywhere.
     parabola = {name: np.asarray(getattr(ends, name))[-1] for name in ends._fields}
@@ -79,4 +79,4 @@ def test_end_point_kinds_extend_kinds_of_critical_points():
 )
 def test_invalid_tolerances_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
-        certify(bowl([1.0]), np.zeros((1, 1)), key=KEY, **wrong)
+        classify_end_points(bowl([1.0]), np.zeros((1, 1)), key=KEY, **wrong)
