@@ -50,7 +50,7 @@ def test_rows_are_medians_and_counts(runs):
     ]
 
 
-def test_rows_are_those_of_the_first_axis_in_any_order_of_dimensions(runs):
+def test_values_are_grouped_by_the_first_axis_in_the_order_of_dimensions(runs):
     turned = runs.transpose("step", "seed", "learning_rate")
     axis, values, cost = report.by_first_axis(turned, "cost")
     assert (axis, values.tolist()) == ("seed", list(range(SEEDS)))

@@ -1,4 +1,4 @@
-"""The order of mini-batches: every sample once a pass, all orders alike, the same from anywhere."""
+"""Order of mini-batches: each sample once per pass, uniform orders, random access."""
 
 import itertools
 
@@ -23,11 +23,11 @@ def order(samples, batch_size, *seeds):
 @pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(sizes=SIZES, passes=st.integers(1, 3))
-def test_every_pass_shows_each_sample_once(sizes, passes):
+def test_every_pass_has_each_sample_once(sizes, passes):
     samples, batch_size = sizes
     steps = -(-passes * samples // batch_size)
     stream = order(samples, batch_size).rows(0, steps).ravel()
-    assert stream.size == steps * batch_size  # no batch is smaller than asked
+    assert stream.size == steps * batch_size  # all batches have the full size
     for number in range(passes):
         one = stream[number * samples : (number + 1) * samples]
         assert sorted(one) == list(range(samples))
@@ -35,7 +35,7 @@ def test_every_pass_shows_each_sample_once(sizes, passes):
 
 @settings(max_examples=10, deadline=None)
 @given(sizes=SIZES, data=st.data())
-def test_any_access_is_a_part_of_the_sequence(sizes, data):
+def test_any_range_of_rows_is_a_slice_of_the_sequence(sizes, data):
     samples, batch_size = sizes
     whole = order(samples, batch_size, 3).rows(0, 40)
     jumping = order(samples, batch_size, 3)
@@ -45,13 +45,13 @@ def test_any_access_is_a_part_of_the_sequence(sizes, data):
         np.testing.assert_array_equal(jumping.rows(first, count), whole[:, first : first + count])
 
 
-def test_the_rest_of_a_pass_opens_the_next():
+def test_a_batch_may_have_samples_of_two_passes():
     rows = order(5, 2).rows(0, 5)[0]
     assert sorted(rows.ravel()[:5]) == sorted(rows.ravel()[5:]) == [0, 1, 2, 3, 4]
-    assert rows.shape == (5, 2)  # the third batch has one sample of either pass
+    assert rows.shape == (5, 2)  # the third batch has one sample of each pass
 
 
-def test_streams_do_not_depend_on_what_runs_beside_them():
+def test_streams_do_not_depend_on_the_other_streams():
     together = order(17, 4, 5, 6, 7).rows(2, 9)
     for i, seed in enumerate((5, 6, 7)):
         np.testing.assert_array_equal(together[i], order(17, 4, seed).rows(2, 9)[0])
@@ -63,7 +63,7 @@ def test_passes_and_streams_differ():
     assert len(set(permutations)) == 6
 
 
-def test_the_batch_size_cuts_one_and_the_same_stream():
+def test_the_batch_size_does_not_change_the_stream_of_samples():
     streams = [order(12, size, 4).rows(0, 24 // size).ravel() for size in (1, 3, 4, 12)]
     for stream in streams[1:]:
         np.testing.assert_array_equal(stream, streams[0])
@@ -78,14 +78,14 @@ def test_all_orders_are_equally_likely():
 
 
 def test_two_streams_are_independent():
-    """Where sample 0 stands in one stream says nothing of where it stands in the next seed's."""
+    """The position of sample 0 in one stream is independent of that for the next seed."""
     place = np.argmax(order(4, 4, *range(4000)).rows(0, 2) == 0, axis=-1)
     for a, b in ((place[:-1, 0], place[1:, 0]), (place[:, 0], place[:, 1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
 
 
 @pytest.mark.parametrize("batch_size", [0, -3, 6])
-def test_a_batch_size_out_of_range_is_named(batch_size):
+def test_a_batch_size_out_of_range_is_an_error(batch_size):
     with pytest.raises(InputError, match=f"batch_size = {batch_size}, expected 1 to 5"):
         order(5, batch_size)
 
@@ -94,11 +94,11 @@ def test_a_batch_size_out_of_range_is_named(batch_size):
     ("epochs", "samples", "batch_size", "steps"),
     [(10, 60_000, 32, 18_750), (1, 10, 3, 4), (3, 10, 10, 3), (7, 4000, None, 7), (0, 9, 2, 0)],
 )
-def test_epochs_in_steps(epochs, samples, batch_size, steps):
+def test_epochs_are_converted_to_steps(epochs, samples, batch_size, steps):
     assert steps_for(epochs, samples, batch_size) == steps
 
 
-def test_keys_in_a_list_are_keys_in_an_array():
+def test_a_list_of_keys_is_equivalent_to_an_array():
     keys = [jax.random.key(seed) for seed in (5, 6)]
     np.testing.assert_array_equal(Order(keys, 9, 2).rows(0, 9), order(9, 2, 5, 6).rows(0, 9))
 
@@ -110,12 +110,12 @@ PROBLEM = Problem(init=lambda key: np.zeros(2), cost=lambda w, batch: 0.0, data=
 ALONE = Problem(init=lambda key: np.zeros(2), cost=lambda w: 0.0)
 
 
-def test_a_record_sees_all_samples_unless_told():
+def test_a_record_uses_all_samples_by_default():
     assert recorded_samples(PROBLEM, None) is DATA
     assert recorded_samples(ALONE, None) is None
 
 
-def test_the_few_are_different_ones_in_order_and_always_the_same():
+def test_record_samples_are_distinct_sorted_and_reproducible():
     few = recorded_samples(PROBLEM, 7)
     assert len(np.unique(few["y"])) == 7
     assert np.all(np.diff(few["y"]) > 0)
@@ -125,12 +125,12 @@ def test_the_few_are_different_ones_in_order_and_always_the_same():
 
 
 @pytest.mark.parametrize("count", [0, 21, -1, 2.0, True, "5"])
-def test_a_number_of_samples_that_there_are_not(count):
+def test_an_invalid_number_of_record_samples_is_an_error(count):
     with pytest.raises(InputError, match="expected a whole number from 1 to 20"):
         check_record_samples(PROBLEM, count, None)
 
 
-def test_without_data_there_is_nothing_to_choose():
+def test_record_samples_without_data_are_an_error():
     with pytest.raises(InputError, match="the problem has no data; leave it out"):
         check_record_samples(ALONE, 3, None)
     check_record_samples(PROBLEM, 20, None)

@@ -1,4 +1,4 @@
-"""Which steps are recorded, and blocks whose ends do not show in the results."""
+"""Recorded steps, and independence of the results from the length of blocks."""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ def results(
     stop_tolerance=None,
     seconds=None,
 ):
-    """Everything that `run_blocks` yields for one run."""
+    """Return everything that `run_blocks` yields for one run."""
     metrics = metrics or {}
     settings = {"cost": settings or {}, "optimizer": {}}
     config = config_of(
@@ -98,15 +98,17 @@ def costs(found):
         (0, 7, 3, [0, 3, 6, 7]),
         (0, 6, 3, [0, 3, 6]),
         (0, 2, 5, [0, 2]),
-        (10, 5, 1, [11, 12, 13, 14, 15]),  # the start was recorded before
+        (10, 5, 1, [11, 12, 13, 14, 15]),  # the start is already recorded
         (10, 5, 5, [15]),
         (10, 5, 4, [12, 15]),
         (12, 4, 4, [16]),
         (10, 1, 100, [11]),
-        (10, 0, 1, [10]),  # there is always something to look at
+        (10, 0, 1, [10]),  # there is always one record
     ],
 )
-def test_records_are_the_start_the_multiples_and_the_last(first, steps, record_every, expected):
+def test_recorded_steps_are_the_first_the_multiples_and_the_last(
+    first, steps, record_every, expected
+):
     recorded = plan(first, steps, record_every)._replace(first_is_recorded=first > 0)
     assert recorded.recorded_steps().tolist() == expected
 
@@ -119,7 +121,7 @@ def test_a_step_that_is_not_recorded_yet_is_due():
 
 @examples(deadline=None)
 @given(cuts=st.lists(st.integers(0, 30), min_size=1, max_size=4), every=st.integers(1, 12))
-def test_a_plan_in_parts_records_what_the_whole_records_and_its_ends(cuts, every):
+def test_a_split_schedule_records_the_same_steps_and_the_ends_of_its_parts(cuts, every):
     whole = plan(0, sum(cuts), every).recorded_steps().tolist()
     ends = np.cumsum(cuts).tolist()
     parts = [
@@ -129,7 +131,7 @@ def test_a_plan_in_parts_records_what_the_whole_records_and_its_ends(cuts, every
     assert {step for part in parts for step in part} == {*whole, *ends}
 
 
-def test_snapshots_are_multiples_and_the_last():
+def test_snapshot_steps_are_the_multiples_and_the_last():
     kept = plan(0, 10, 2, 4)
     assert [s for s in range(11) if kept.is_snapshot(s)] == [0, 4, 8, 10]
     assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()
@@ -139,12 +141,12 @@ def test_snapshots_are_multiples_and_the_last():
     ("steps", "runs", "room"),
     [(10, 1, 128), (127, 1, 128), (128, 1, 256), (10**6, 1, 1024), (10**6, 256, 256)],
 )
-def test_room_for_records_follows_their_number_and_that_of_the_runs(steps, runs, room):
+def test_the_record_capacity_depends_on_the_numbers_of_records_and_runs(steps, runs, room):
     assert block_loop.record_capacity(plan(0, steps, 1), runs) == room
     assert block_loop.record_capacity(plan(0, steps, steps), runs) == 128
 
 
-def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
+def test_the_snapshot_capacity_is_bounded_by_memory_and_by_their_number():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
     few = plan(0, 10, 1, 1, {"bits": 3})
     assert block_loop.buffer_capacity(small, {}, runs=1, schedule=few) == {"snapshots": 11}
@@ -157,7 +159,7 @@ def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
     assert block_loop.buffer_capacity(small, {}, runs=1, schedule=plan(0, 10, 1)) == {}
 
 
-# -- where blocks end is nobody's business
+# -- lengths of blocks
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
@@ -165,7 +167,7 @@ def test_room_for_snapshots_is_bounded_by_memory_and_by_need():
 def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
     todo = plan(0, 100, record_every)
     long = results(todo, batch_size=batch_size, seconds=1e9)
-    short = results(todo, batch_size=batch_size, seconds=0.0)  # every block took too long
+    short = results(todo, batch_size=batch_size, seconds=0.0)  # every block takes too long
     assert len(short) > len(long)
     np.testing.assert_array_equal(costs(short), costs(long))
     np.testing.assert_array_equal(short[-1].carry.state.params, long[-1].carry.state.params)
@@ -174,7 +176,7 @@ def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
     )
 
 
-def test_few_rows_at_a_time_give_the_same_bits():
+def test_fewer_rows_per_block_give_the_same_bits():
     found = [
         results(plan(0, 40, 10), batch_size=7, batches=rows)
         for rows in (5, block_loop.MAX_BLOCK_BATCHES)
@@ -183,15 +185,15 @@ def test_few_rows_at_a_time_give_the_same_bits():
     np.testing.assert_array_equal(costs(found[0]), costs(found[1]))
 
 
-def test_a_long_way_to_the_next_record_is_cut_too():
-    """So that Ctrl-C and the progress bar do not wait for a record."""
+def test_a_long_interval_between_records_is_split_into_blocks():
+    """Ctrl-C and the progress bar therefore do not wait for a record."""
     found = results(plan(0, 200, 200), seconds=0.0)
     steps = [result.num_steps for result in found]
     assert max(np.diff([0, *steps])) <= 16
     assert np.concatenate([p.recorded_steps for p in found]).tolist() == [0, 200]
 
 
-def test_few_slots_keep_all_snapshots():
+def test_a_small_snapshot_buffer_keeps_all_snapshots():
     todo = plan(0, 30, 1, 2)
     few, many = (results(todo, buffers={"snapshots": slots}) for slots in (3, 16))
     for found in (few, many):
@@ -204,7 +206,7 @@ def test_few_slots_keep_all_snapshots():
     np.testing.assert_array_equal(a[-1], few[-1].carry.state.params)
 
 
-def test_a_piece_says_where_the_descent_is():
+def test_block_results_have_the_current_step_and_their_records():
     found = results(plan(0, 100, 7), seconds=0.0)
     for result in found:
         assert np.all(result.recorded_steps <= result.num_steps)
@@ -213,8 +215,8 @@ def test_a_piece_says_where_the_descent_is():
     assert [result.is_last for result in found] == [False] * (len(found) - 1) + [True]
 
 
-def test_what_rests_is_looked_at_once_and_repeated():
-    """After the first block nothing moves: one more look stands for all records to come."""
+def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
+    """After the first block nothing changes, so one evaluation gives all later records."""
     metrics = {
         "third": gd.Metric(lambda w, data: jnp.sum(w), every=3),
         "where": gd.Metric(lambda w, data: w, every=4, dims=("coordinate",)),
@@ -240,7 +242,7 @@ def test_what_rests_is_looked_at_once_and_repeated():
 # -- metrics
 
 
-def test_a_metric_sees_the_settings_that_it_declares():
+def test_a_metric_gets_the_settings_that_it_declares():
     def seen(w, data, *, temperature=1.0):
         return temperature
 

@@ -1,4 +1,4 @@
-"""What `descend` records, keeps and goes on with; each number against a loop in numpy."""
+"""Records, snapshots and continuation of `descend`, against loops in NumPy."""
 
 import re
 
@@ -35,7 +35,7 @@ BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
 def by_hand(rate, steps, rows=None):
-    """Path, cost of the whole set and cost of the batch at each step, in double precision."""
+    """Return path, full-batch cost and mini-batch cost at each step, in double precision."""
     x, y, w = X.astype(float), Y.astype(float), np.zeros(3)
     path, whole, part = [], [], []
     for t in range(steps + 1):
@@ -56,17 +56,17 @@ def assert_same_bits(a, b):
 # -- records
 
 
-def test_the_cost_is_that_of_the_whole_set_before_the_update():
+def test_the_cost_is_that_of_the_full_batch_before_the_update():
     run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
     path, whole, _ = by_hand(0.1, 20)
     assert run.recorded_steps.tolist() == [0, 6, 12, 18, 20]
     np.testing.assert_allclose(run.cost, whole[run.recorded_steps], rtol=1e-5)
     np.testing.assert_allclose(run.params, path[20], rtol=1e-5)
-    assert np.all(np.isnan(run.batch_cost))  # there are no mini-batches
+    assert np.all(np.isnan(run.batch_cost))  # without mini-batches
     assert run.num_steps == 20
 
 
-def test_gradient_norms_of_the_whole_set():
+def test_gradient_norms_are_those_of_the_full_batch():
     run = gd.descend(LINE, SGD, START, 10, key=KEY)
     path, _, _ = by_hand(0.1, 11)
     slopes = np.linalg.norm(np.diff(path, axis=0), axis=1) / 0.1
@@ -74,13 +74,13 @@ def test_gradient_norms_of_the_whole_set():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30])
-def test_mini_batches_against_a_loop(batch_size):
+def test_mini_batch_descent_equals_a_loop(batch_size):
     run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, record_every=10)
     rows = Order([KEY], 30, batch_size).rows(0, 26)[0]
     path, whole, part = by_hand(0.1, 25, rows)
     np.testing.assert_allclose(run.cost, whole[run.recorded_steps], rtol=1e-4)
     np.testing.assert_allclose(run.params, path[25], rtol=1e-4)
-    assert np.isnan(run.batch_cost[0])  # nothing seen yet
+    assert np.isnan(run.batch_cost[0])  # no batch before the first step
     since = [part[a:b].mean() for a, b in ((0, 10), (10, 20), (20, 25))]
     np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
     assert np.all(np.isnan(run.gradient_norm[:-1]))
@@ -88,7 +88,7 @@ def test_mini_batches_against_a_loop(batch_size):
     assert run.gradient_norm[-1] == pytest.approx(slope, rel=1e-3)
 
 
-def test_no_steps_is_a_look_at_the_start():
+def test_zero_steps_record_the_start():
     for batch_size in (None, 7):
         run = gd.descend(LINE, SGD, START, 0, key=KEY, batch_size=batch_size)
         assert run.recorded_steps.tolist() == [0]
@@ -96,7 +96,7 @@ def test_no_steps_is_a_look_at_the_start():
         assert_same_bits(run.params, START)
 
 
-def test_microbatches_of_unequal_length_make_one_mean():
+def test_microbatches_of_unequal_length_give_the_mean_over_all_samples():
     """2,003 is a prime: microbatches of 1,000, 1,000 and 3 samples."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2003, 4)), rng.normal(size=2003)
@@ -108,7 +108,7 @@ def test_microbatches_of_unequal_length_make_one_mean():
 
 
 @pytest.mark.long
-def test_a_line_search_asks_about_all_samples_microbatch_by_microbatch():
+def test_a_line_search_evaluates_all_samples_in_microbatches():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2003, 4)) * np.array([1, 2, 5, 9]), rng.normal(size=2003)
     search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
@@ -158,31 +158,31 @@ def test_metrics_have_their_own_cadence_and_data():
     run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, metrics=seen)
     path, _, _ = by_hand(0.1, 17)
     np.testing.assert_allclose(run.metrics["always"], path[run.recorded_steps, 0], rtol=1e-5)
-    taken = np.isin(run.recorded_steps, [0, 6, 12, 17])  # every third record and the last
+    taken = np.isin(run.recorded_steps, [0, 6, 12, 17])  # the multiples of 6 and the last
     np.testing.assert_array_equal(np.isnan(run.metrics["third"]), ~taken)
     sums = path[run.recorded_steps].sum(axis=1)[taken]
     np.testing.assert_allclose(run.metrics["third"][taken], sums, rtol=1e-4)
 
 
 def counter(every=1):
-    """How often it was asked before."""
+    """Return a metric that counts its earlier evaluations."""
     return gd.Metric(lambda w, data, count: (count, count + 1), init=lambda w, data: 0, every=every)
 
 
-def test_a_metric_may_carry_a_state():
+def test_a_metric_may_have_a_state():
     run = gd.descend(LINE, SGD, START, 7, key=KEY, metrics={"asked": counter(2)})
     np.testing.assert_array_equal(run.metrics["asked"], [0, np.nan, 1, np.nan, 2, np.nan, 3, 4])
     more = gd.descend(LINE, SGD, run, 2, key=KEY, metrics={"asked": counter()})
     assert more.metrics["asked"].tolist() == [5, 6]
 
 
-def test_the_problems_own_metrics_are_watched_unless_others_are_given():
+def test_metrics_of_the_problem_are_recorded_unless_others_are_passed():
     problem = line(metrics={"own": gd.Metric(lambda w, data: w[0])})
     assert set(gd.descend(problem, SGD, START, 1, key=KEY).metrics) == {"own"}
     assert set(gd.descend(problem, SGD, START, 1, key=KEY, metrics={}).metrics) == set()
 
 
-# -- going on
+# -- continuation
 
 
 @pytest.mark.long
@@ -192,7 +192,7 @@ def test_the_problems_own_metrics_are_watched_unless_others_are_given():
     [SGD, ADAM, MOMENTUM, optax.sgd(optax.cosine_decay_schedule(0.1, 100)), optax.lbfgs()],
     ids=["sgd", "adam", "momentum", "schedule", "lbfgs"],
 )
-def test_ten_steps_and_ninety_are_a_hundred(optimizer, batch_size):
+def test_ten_and_ninety_more_steps_equal_a_hundred_steps(optimizer, batch_size):
     options = {"key": KEY, "batch_size": batch_size, "record_every": 5}
     whole = gd.descend(LINE, optimizer, START, 100, **options)
     first = gd.descend(LINE, optimizer, START, 10, **options)
@@ -206,8 +206,8 @@ def test_ten_steps_and_ninety_are_a_hundred(optimizer, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
-def test_no_further_steps_change_nothing(batch_size):
-    """A converged descent stays converged: the whole set is looked at, not a mini-batch."""
+def test_continuing_by_zero_steps_changes_nothing(batch_size):
+    """A converged descent stays converged, since it is evaluated on the full batch."""
     problem = gd.Problem(init=lambda key: START, cost=mean_square, data=(X, X @ np.ones(3)))
     first = gd.descend(problem, SGD, START, 400, key=KEY, batch_size=batch_size)
     again = gd.descend(problem, SGD, first, 0, key=KEY, batch_size=batch_size)
@@ -218,7 +218,7 @@ def test_no_further_steps_change_nothing(batch_size):
     assert (again.cost[0], again.gradient_norm[0]) == (first.cost[-1], first.gradient_norm[-1])
 
 
-def test_a_finished_descent_can_be_gone_on_with_more_than_once():
+def test_a_finished_descent_can_be_continued_more_than_once():
     first = gd.descend(LINE, ADAM, START, 10, key=KEY)
     before = np.array(first.params)
     ends = [gd.descend(LINE, ADAM, first, 5, key=KEY).params for _ in range(2)]
@@ -226,7 +226,7 @@ def test_a_finished_descent_can_be_gone_on_with_more_than_once():
     assert_same_bits(first.params, before)
 
 
-def test_going_on_elsewhere_takes_the_gradient_from_there():
+def test_continuing_on_another_problem_uses_its_gradient():
     """The first step after a change of cost, data or order is a step of the new problem."""
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     moved = gd.Problem(init=BOWL.init, cost=lambda w: jnp.sum((w - 5) ** 2))
@@ -238,7 +238,7 @@ def test_going_on_elsewhere_takes_the_gradient_from_there():
     np.testing.assert_allclose(whole.params, batched.params - 0.1 * slope, rtol=1e-5)
 
 
-# -- the same again
+# -- reproducibility
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
@@ -259,7 +259,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
     assert np.any(one[0] != data_seed[0]) == (batch_size is not None)
 
 
-# -- what is left alone, and what is compiled
+# -- unchanged arguments, and compilation
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
     ],
     ids=["jax", "on another device", "numpy", "numbers"],
 )
-def test_the_callers_parameters_survive(mine):
+def test_the_parameters_of_the_caller_are_not_deleted(mine):
     start, problem = mine(), gd.Problem(init=BOWL.init, cost=lambda w: w[0] ** 2 + w[1] ** 2)
     found = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
     assert np.asarray(start).tolist() == [1.0, 1.0]
@@ -283,7 +283,7 @@ def test_the_callers_parameters_survive(mine):
 
 @pytest.fixture
 def programs(monkeypatch):
-    """The programs that are made from here on."""
+    """Return a list that collects the programs that are created."""
     made, begin = [], slabs.Program.__init__
 
     def init(self, *arguments, **options):
@@ -299,8 +299,8 @@ def programs(monkeypatch):
 @pytest.mark.parametrize(
     "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
 )
-def test_one_compilation_serves_the_whole_descent(programs, batch_size, start):
-    """As often traced for five steps as for 1,001 in many blocks, the last of them short."""
+def test_a_descent_compiles_its_program_once(programs, batch_size, start):
+    """The cost is traced as often for 5 steps as for 1,001 steps in many blocks."""
     traced, compiled = [], []
     for steps in (5, 1001):
         count = []
@@ -318,12 +318,12 @@ def test_one_compilation_serves_the_whole_descent(programs, batch_size, start):
         compiled.append([len(program.compiled) for program in programs])
     assert traced[0] == traced[1]
     assert compiled[0] == compiled[1]
-    assert compiled[0] in ([1], [1, 1])  # where a program begins the run, another takes its steps
+    assert compiled[0] in ([1], [1, 1])  # one program may start the run and another take its steps
 
 
 @pytest.fixture
 def lowered(monkeypatch):
-    """The text of every program that a descent calls."""
+    """Return a list that collects the text of every program that a descent calls."""
     texts = []
 
     def call(self, *arguments):
@@ -351,4 +351,4 @@ def test_data_are_arguments_of_the_program_and_not_in_it(lowered, batch_size):
     assert longest_constant("".join(lowered)) < 2000
     closed = gd.Problem(init=problem.init, cost=lambda w: mean_square(w, (x, y)))
     gd.descend(closed, SGD, jnp.zeros(20), 2, key=KEY)
-    assert longest_constant(lowered[-1]) > 40_000  # what the line above would find
+    assert longest_constant(lowered[-1]) > 40_000  # check that the assertion above can fail

@@ -1,7 +1,7 @@
-"""What can be handed to `descend`, and what is told why it cannot.
+"""Valid and invalid arguments of `descend`.
 
-Wrong types go to the function without the type checks that are on during tests: what a user sees
-must not depend on them.
+Wrong types are passed without the type checks of the test suite, since the errors that a user gets
+must not depend on these checks.
 """
 
 import inspect
@@ -61,7 +61,7 @@ def square(params):
         ({"metrics": {"m": gd.Metric(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
     ],
 )
-def test_a_wrong_argument_is_named_before_any_work(arguments, message):
+def test_an_invalid_argument_is_named_before_any_work(arguments, message):
     given = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
     with pytest.raises(InputError, match=message):
         descend(**{**given, **arguments})
@@ -76,13 +76,13 @@ def test_a_wrong_argument_is_named_before_any_work(arguments, message):
     ],
     ids=["sum", "vector", "complex"],
 )
-def test_a_cost_that_fails_the_check_is_not_descended(cost, message):
+def test_an_invalid_cost_is_rejected(cost, message):
     problem = gd.Problem(init=LINE.init, cost=cost, data=X)
     with pytest.raises(InputError, match=message):
         gd.descend(problem, SGD, jnp.ones(2), 3, key=KEY)
 
 
-def test_going_on_with_another_kind_of_optimizer():
+def test_continuing_with_another_optimizer_is_an_error():
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     with pytest.raises(InputError, match=r"start: .*start\.params to start a new"):
         gd.descend(BOWL, optax.adam(0.1), first, 3, key=KEY)
@@ -105,8 +105,8 @@ def test_going_on_with_another_kind_of_optimizer():
     ],
     ids=["scalar", "tensor", "nested", "with None", "number", "numpy number"],
 )
-def test_parameters_of_any_structure(start):
-    """Each parameter of a sum of squares shrinks by 1 - 2 * 0.1 a step."""
+def test_parameters_may_have_any_structure(start):
+    """Each parameter of a sum of squares shrinks by a factor 1 - 2 * 0.1 per step."""
     problem = gd.Problem(init=lambda key: start, cost=square)
     run = gd.descend(problem, SGD, start, 5, key=KEY, snapshot_every=1)
     assert jax.tree.structure(run.params) == jax.tree.structure(start)
@@ -117,14 +117,14 @@ def test_parameters_of_any_structure(start):
         assert kept.shape == (6, *np.shape(begin))
 
 
-def test_double_precision_where_it_is_enabled():
+def test_double_precision_is_used_if_enabled():
     with jax.enable_x64(True):
         run = gd.descend(BOWL, SGD, jnp.ones(2), 7, key=KEY)
     assert run.params.dtype == run.cost.dtype == np.float64
     np.testing.assert_allclose(run.cost, 2 * 0.8 ** (2 * np.arange(8)), rtol=1e-14)
 
 
-def test_mixed_precision_keeps_each_type():
+def test_parameters_of_mixed_precision_keep_their_types():
     start = {"half": jnp.ones(4, jnp.bfloat16), "single": jnp.ones(2)}
     problem = gd.Problem(init=lambda key: start, cost=square)
     for optimizer in (SGD, optax.adam(0.1), optax.sgd(0.1, momentum=0.9)):
@@ -140,7 +140,7 @@ def test_mixed_precision_keeps_each_type():
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_costs_are_summed_in_single(dtype):
+def test_half_precision_costs_are_summed_in_single_precision(dtype):
     """400 mini-batch costs of 4: a sum in bfloat16 would stop growing at 1,024."""
     problem = gd.Problem(
         init=lambda key: jnp.ones((), dtype),
@@ -184,7 +184,7 @@ OPTIMIZERS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_does_what_a_plain_loop_does(name):
+def test_every_optimizer_equals_a_plain_loop(name):
     optimizer = OPTIMIZERS[name]
     start = jnp.array([2.0, -1.0])
 
@@ -203,16 +203,16 @@ def test_every_optimizer_does_what_a_plain_loop_does(name):
 
     run = gd.descend(gd.Problem(init=lambda key: start, cost=cost), optimizer, start, 7, key=KEY)
     known = loop(start, optimizer.init(start))
-    moved = run.carry.state.params  # a schedule-free run has other parameters where it is evaluated
+    moved = run.carry.state.params  # schedule-free runs are evaluated at other parameters
     np.testing.assert_allclose(moved, known, rtol=1e-5, atol=1e-6)  # from 2 and -1
     assert not np.allclose(run.params, start)
 
 
-# -- other people's models
+# -- models of other libraries
 
 
 @pytest.mark.long
-def test_a_flax_model_in_a_few_lines():
+def test_a_flax_model_can_be_minimized():
     model = nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)])
     x = X[:, None]
     problem = gd.Problem(
@@ -225,7 +225,7 @@ def test_a_flax_model_in_a_few_lines():
 
 
 @pytest.mark.long
-def test_an_equinox_model_in_a_few_lines():
+def test_an_equinox_model_can_be_minimized():
     x = X[:, None]
     _, fixed = eqx.partition(eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY), eqx.is_array)
     problem = gd.Problem(
@@ -237,23 +237,23 @@ def test_an_equinox_model_in_a_few_lines():
     assert run.cost[-1] < 0.01 * np.var(np.asarray(x**2))
 
 
-def test_a_whole_equinox_model_is_told_what_is_not_an_array():
+def test_an_unpartitioned_equinox_model_is_an_error_that_names_the_leaf():
     model = eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY)
     problem = gd.Problem(init=lambda key: model, cost=lambda model: jnp.sum(model(jnp.ones(1))))
     with pytest.raises(InputError, match=r"params\.activation = .* is not an array"):
         gd.descend(problem, SGD, model, 1, key=KEY)
 
 
-# -- a bare cost, and calls inside of other programs
+# -- a cost function without a problem, and calls inside transformations
 
 
-def test_a_bare_cost_is_minimized_from_a_starting_point():
+def test_a_cost_function_is_minimized_from_given_parameters():
     run = gd.descend(lambda w: jnp.sum(w**2), SGD, jnp.ones(2), 3, key=KEY)
     np.testing.assert_allclose(run.cost, 2 * 0.64 ** np.arange(4), rtol=1e-6)
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
-def test_a_descent_inside_of_another_program(transform):
+def test_a_descent_inside_a_transformation_is_an_error(transform):
     def end(w):
         return jnp.sum(gd.descend(BOWL, SGD, w, 3, key=KEY).params)
 

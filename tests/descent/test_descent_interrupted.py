@@ -1,4 +1,4 @@
-"""Ctrl-C, progress, and threads: a descent leaves the process as it found it."""
+"""Ctrl-C, progress bar and threads of a descent."""
 
 import io
 import os
@@ -23,14 +23,14 @@ FOREVER = 10**9
 
 @pytest.fixture
 def python_handler():
-    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
+    """Make Ctrl-C raise KeyboardInterrupt, however the tests were started."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)
 
 
 def when(ready):
-    """Ctrl-C from another thread, once `ready()`."""
+    """Send Ctrl-C from another thread once `ready()` is true."""
 
     def press():
         while not ready():
@@ -46,7 +46,7 @@ def listening():
     return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
 
 
-def test_ctrl_c_ends_a_descent_and_returns_what_there_is(python_handler):
+def test_ctrl_c_ends_a_descent_which_returns_its_records(python_handler):
     thread = when(listening)
     run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=1000)
     thread.join()
@@ -57,12 +57,12 @@ def test_ctrl_c_ends_a_descent_and_returns_what_there_is(python_handler):
     assert np.all(np.isfinite(run.cost))
     assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
     assert signal.getsignal(signal.SIGINT) is python_handler
-    more = gd.descend(BOWL, SLOW, run, 10, key=KEY)  # and it can be gone on with
+    more = gd.descend(BOWL, SLOW, run, 10, key=KEY)  # the descent can be continued
     assert more.num_steps == run.num_steps + 10
     assert not more.interrupted
 
 
-def test_ctrl_c_between_two_records(python_handler):
+def test_ctrl_c_between_two_records_ends_a_descent(python_handler):
     began = []
 
     def later():
@@ -79,7 +79,7 @@ def test_ctrl_c_between_two_records(python_handler):
 
 
 def pressed_while_compiling(times):
-    """A cost that is traced while the descent listens, and Ctrl-C comes then."""
+    """Return a cost that sends Ctrl-C while it is traced."""
 
     def cost(w):
         for _ in range(times if listening() else 0):
@@ -89,19 +89,19 @@ def pressed_while_compiling(times):
     return gd.Problem(init=BOWL.init, cost=cost)
 
 
-def test_a_second_ctrl_c_interrupts_at_once(python_handler):
+def test_a_second_ctrl_c_interrupts_immediately(python_handler):
     with pytest.raises(KeyboardInterrupt):
         gd.descend(pressed_while_compiling(2), SLOW, jnp.ones(2), 10, key=KEY)
     assert signal.getsignal(signal.SIGINT) is python_handler
 
 
-def test_ctrl_c_that_comes_too_late_to_end_anything_is_told(python_handler):
+def test_ctrl_c_too_late_to_end_a_descent_is_reported(python_handler):
     run = gd.descend(pressed_while_compiling(1), SLOW, jnp.ones(2), 10, key=KEY)
     assert run.interrupted
     assert run.num_steps == 10
 
 
-def test_a_descent_in_another_thread_is_the_same_descent(python_handler):
+def test_a_descent_in_another_thread_gives_the_same_results(python_handler):
     found = []
     start = jnp.array([1.0, -3.0])
     optimizer = optax.adam(0.1)
@@ -139,7 +139,7 @@ def test_a_long_descent_shows_its_cost_on_a_terminal(monkeypatch, python_handler
     assert run.interrupted
 
 
-def test_random_numbers_and_settings_of_the_process_are_left_alone():
+def test_a_descent_does_not_change_random_states_and_settings():
     before = (np.random.get_state()[1].tolist(), dict(jax.config.values))  # noqa: NPY002
     gd.descend(BOWL, optax.sgd(0.1), jnp.ones(2), 3, key=KEY)
     assert before == (np.random.get_state()[1].tolist(), dict(jax.config.values))  # noqa: NPY002

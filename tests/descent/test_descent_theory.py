@@ -1,4 +1,4 @@
-"""Descent against what is known of it: quadratic costs, momentum, two factors, their stability."""
+"""Descent against theory: quadratic costs, momentum, two factors, stability."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def rotated(eigenvalues, seed=0):
 
 
 @pytest.mark.parametrize("learning_rate", [0.02, 0.15, 0.199, 0.21])
-def test_on_a_bowl_the_path_is_a_power_of_a_matrix(learning_rate):
+def test_on_a_quadratic_cost_the_path_is_given_by_matrix_powers(learning_rate):
     hessian, _ = rotated([1.0, 3.0, 10.0])
     start = np.array([1.0, -2.0, 0.5])
     found = path(bowl(hessian), optax.sgd(learning_rate), start, 30)
@@ -53,7 +53,7 @@ def test_on_a_bowl_the_path_is_a_power_of_a_matrix(learning_rate):
 
 
 @pytest.mark.parametrize(("share", "known"), [(0.999, 1.0e-7), (1.0, 50.0), (1.001, 2.4e10)])
-def test_the_limit_of_stability_is_two_over_the_largest_eigenvalue(share, known):
+def test_the_stability_limit_is_two_over_the_largest_eigenvalue(share, known):
     run = descend(
         bowl(np.diag([1.0, 10.0, 100.0])),
         optax.sgd(share * 2 / 100),
@@ -65,10 +65,10 @@ def test_the_limit_of_stability_is_two_over_the_largest_eigenvalue(share, known)
     assert run.cost[-1] == pytest.approx(known, rel=0.05)
 
 
-def test_the_best_fixed_step_and_its_rate():
-    """Learning rate 2 / (1 + 10), rate (10 - 1) / (10 + 1); a little more or less is slower."""
+def test_the_best_fixed_step_has_the_known_convergence_rate():
+    """The learning rate is 2 / (1 + 10), the contraction is (10 - 1) / (10 + 1)."""
     hessian, q = rotated([1.0, 4.0, 10.0])
-    start = q @ np.array([1.0, 0.0, 1.0])  # where the two extremes balance, the rate is exact
+    start = q @ np.array([1.0, 0.0, 1.0])  # equal extreme components make the rate exact
     best = 2 / (1 + 10)
     length = np.linalg.norm(path(bowl(hessian), optax.sgd(best), start, 40), axis=1)
     np.testing.assert_allclose(length[1:] / length[:-1], 9 / 11, rtol=1e-9)
@@ -86,7 +86,7 @@ MOMENTA = {
 @pytest.mark.parametrize("beta", [0.3, 0.9])
 @pytest.mark.parametrize("kind", MOMENTA)
 @pytest.mark.parametrize(("share", "grows"), [(0.98, False), (1.02, True)])
-def test_momentum_moves_the_limit(kind, beta, share, grows):
+def test_momentum_changes_the_stability_limit(kind, beta, share, grows):
     nesterov, limit = MOMENTA[kind]
     curvature = 4.0
     optimizer = optax.sgd(share * limit(beta) / curvature, momentum=beta, nesterov=nesterov)
@@ -96,7 +96,7 @@ def test_momentum_moves_the_limit(kind, beta, share, grows):
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_follows_its_recurrence(nesterov):
+def test_momentum_satisfies_its_recurrence(nesterov):
     """v <- beta v + g; heavy ball steps along v, Nesterov's along g + beta v."""
     rate, beta = 0.1, 0.9
     found = path(lambda w: 2 * w**2, optax.sgd(rate, momentum=beta, nesterov=nesterov), 1.0, 25)
@@ -108,7 +108,7 @@ def test_momentum_follows_its_recurrence(nesterov):
         w -= rate * (g + beta * v if nesterov else v)
 
 
-def test_a_schedule_is_a_product_of_contractions():
+def test_descent_with_a_schedule_is_a_product_of_contractions():
     rates = optax.piecewise_constant_schedule(0.1, {3: 0.5, 6: 0.1})
     found = path(lambda w: w**2, optax.sgd(rates), 1.0, 10)
     factors = 1 - 2 * np.array([0.1] * 3 + [0.05] * 3 + [0.005] * 4)
@@ -123,7 +123,7 @@ def regression(w, batch):
 
 
 @pytest.mark.long
-def test_the_hessian_of_a_regression_sets_its_limit():
+def test_the_hessian_of_a_regression_determines_its_stability_limit():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(20, 4)), rng.normal(size=20)
     hessian = 2 * x.T @ x / 20
@@ -141,8 +141,8 @@ def test_the_hessian_of_a_regression_sets_its_limit():
     assert ends[1].outcome == gd.descent.Outcome.DIVERGED
 
 
-def test_from_zero_a_regression_ends_in_the_shortest_solution():
-    """Gradients lie in the row space of X, so a start outside it keeps what it has outside."""
+def test_from_zero_a_regression_converges_to_the_solution_of_least_norm():
+    """Gradients lie in the row space of X, so the orthogonal component of the start is kept."""
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(5, 8)), rng.normal(size=5)
     inverse = np.linalg.pinv(x)
@@ -160,7 +160,7 @@ def factors(w, s=1.0):
     return (s - w[0] * w[1]) ** 2 / 2
 
 
-def test_the_error_against_the_flow_is_of_first_order():
+def test_the_error_relative_to_the_gradient_flow_is_of_first_order():
     """u = ab from a = b: u(t) = s e^{2st} / (e^{2st} - 1 + s/u0) along the flow."""
     s, u0, time = 2.0, 0.01, 4.0
     rates = np.array([0.04, 0.02, 0.01, 0.005])
@@ -175,8 +175,8 @@ def test_the_error_against_the_flow_is_of_first_order():
     assert errors[-2] / errors[-1] == pytest.approx(2, rel=0.05)
 
 
-def test_the_balance_that_the_flow_keeps_is_lost_at_second_order():
-    """A step multiplies a^2 - b^2 by 1 - rate^2 (s - ab)^2 exactly; the flow keeps it."""
+def test_the_invariant_of_the_gradient_flow_changes_at_second_order():
+    """A step multiplies a^2 - b^2 by 1 - rate^2 (s - ab)^2, and the flow conserves it."""
     lost = []
     for rate in (0.02, 0.01):
         w = path(factors, optax.sgd(rate), np.array([0.5, 1.5]), round(2 / rate))
@@ -187,7 +187,7 @@ def test_the_balance_that_the_flow_keeps_is_lost_at_second_order():
     assert lost[0] / lost[1] == pytest.approx(2, rel=0.1)
 
 
-def test_the_hessian_of_two_factors():
+def test_the_hessian_of_two_factors_has_the_known_eigenvalues():
     w = jnp.array([0.7, -1.3])
     known = [[1.3**2, 2 * 0.7 * -1.3 - 1], [2 * 0.7 * -1.3 - 1, 0.7**2]]
     np.testing.assert_allclose(jax.hessian(factors)(w), known, rtol=1e-12)
@@ -196,7 +196,7 @@ def test_the_hessian_of_two_factors():
 
 
 @pytest.mark.parametrize(("rate", "stays"), [(0.95, True), (1.05, False)])
-def test_above_one_no_minimum_holds_a_descent(rate, stays):
+def test_above_a_rate_of_one_no_minimum_is_stable(rate, stays):
     """The flattest minimum, (1, 1), has eigenvalue 2: a small offset grows by |1 - 2 rate|."""
     w = path(factors, optax.sgd(rate), np.full(2, 1 + 1e-9), 40)
     offset = np.abs(w[:, 0] - 1)
@@ -204,7 +204,7 @@ def test_above_one_no_minimum_holds_a_descent(rate, stays):
     assert bool(offset[-1] < offset[0]) is stays
 
 
-# -- other optimizers
+# -- other optimizers and costs
 
 
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate():
@@ -220,11 +220,11 @@ def rosenbrock(w):
 
 @pytest.mark.parametrize(
     ("optimizer", "steps"),
-    # Adam at a fixed rate arrives by step 5,000; after 6,500 it is thrown out again and again.
+    # Adam at a fixed rate converges by step 5,000; after 6,500 it leaves the minimum repeatedly.
     [(optax.lbfgs(), 60), (optax.adam(0.02), 6000), (optax.sgd(1e-3, momentum=0.9), 8000)],
     ids=["lbfgs", "adam", "momentum"],
 )
-def test_the_bottom_of_a_curved_valley_is_found(optimizer, steps):
+def test_the_minimum_of_the_rosenbrock_function_is_found(optimizer, steps):
     run = descend(rosenbrock, optimizer, np.array([-1.2, 1.0]), steps, record_every=1000)
     np.testing.assert_allclose(run.params, 1, atol=1e-4)
     assert run.cost[-1] < 1e-8

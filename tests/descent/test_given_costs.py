@@ -1,4 +1,4 @@
-"""Costs that are given a key, the step's number or a model state, against loops written by hand."""
+"""Costs with a key, a step number or a model state, against hand-written loops."""
 
 import inspect
 import itertools
@@ -22,7 +22,7 @@ SGD = optax.sgd(0.05, momentum=0.9)
 
 
 def everything(w, x, *, key, step, model_state, scale=1.0):
-    """A regression with noise that fades, against running statistics of what it has seen."""
+    """Return a regression cost with decaying noise and running statistics of its batches."""
     noise = jax.random.normal(key, x.shape) / (1 + step)
     value = jnp.mean((w[0] * x + w[1] + noise - scale * model_state["mean"]) ** 2)
     mean = 0.8 * model_state["mean"] + 0.2 * jnp.mean(x)
@@ -43,7 +43,7 @@ def problem(**fields):
 
 
 def by_hand(steps, rows=None):
-    """Parameters, states and costs at each step."""
+    """Return parameters, states and costs at each step."""
     w, model_state, memory, found = START, FIRST, SGD.init(START), []
     cost = jax.jit(jax.value_and_grad(everything, has_aux=True))
     for t in range(steps + 1):
@@ -73,8 +73,8 @@ def same_bits(a, b):
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_key_step_and_state_against_a_loop(batch_size):
-    """Each batch is seen once by the model state, whatever is recorded between."""
+def test_costs_with_key_step_and_state_equal_a_loop(batch_size):
+    """Records do not update the model state, so each batch updates it once."""
     run = descend(
         20,
         batch_size=batch_size,
@@ -98,7 +98,7 @@ def test_key_step_and_state_against_a_loop(batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_in_parts_it_is_the_same_descent(batch_size):
+def test_a_continued_descent_equals_an_uninterrupted_one(batch_size):
     whole = descend(30, batch_size=batch_size, record_every=4)
     first = descend(9, batch_size=batch_size, record_every=4)
     rest = descend(21, first, batch_size=batch_size, record_every=4)
@@ -113,7 +113,7 @@ def test_in_parts_it_is_the_same_descent(batch_size):
     assert (again.outcome, again.cost[-1]) == (whole.outcome, whole.cost[-1])
 
 
-def test_a_diverged_run_keeps_the_state_it_had():
+def test_a_diverged_run_keeps_its_model_state():
     def until_five(w, x, *, key, step, model_state):
         value, after = everything(w, x, key=key, step=step, model_state=model_state)
         return jnp.where(step < 5, value, jnp.nan), after
@@ -133,13 +133,13 @@ def test_a_diverged_run_keeps_the_state_it_had():
 
 
 def fresh(w, *, key):
-    """Points drawn afresh: a stream without an end."""
+    """Return the cost of points that are drawn at every evaluation."""
     x = jax.random.normal(key, (8,))
     return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
 
 
 @pytest.mark.long
-def test_an_endless_stream_needs_no_data():
+def test_a_cost_that_draws_its_samples_needs_no_data():
     online = gd.Problem(init=lambda key: START, cost=fresh)
     run = gd.descend(online, SGD, START, 15, key=KEYS_OF, record_every=5)
     w, memory, costs = START, SGD.init(START), []
@@ -155,7 +155,7 @@ def test_an_endless_stream_needs_no_data():
     assert run.cost[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_another_key_draws_other_numbers_and_none_is_refused():
+def test_another_key_gives_other_numbers_and_a_missing_key_is_an_error():
     online = gd.Problem(init=lambda key: START, cost=fresh)
     ends = [
         gd.descend(online, SGD, START, 3, key=key).params
@@ -167,11 +167,11 @@ def test_another_key_draws_other_numbers_and_none_is_refused():
         inspect.unwrap(gd.descend)(online, SGD, START, 3, key=None)
 
 
-# -- what a record sees
+# -- samples of a record
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_records_on_a_part_of_the_samples(batch_size):
+def test_records_may_use_a_subset_of_the_samples(batch_size):
     line = gd.Problem(
         init=lambda key: START, cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
     )
@@ -189,8 +189,8 @@ def test_records_on_a_part_of_the_samples(batch_size):
             inspect.unwrap(gd.descend)(line, SGD, START, 1, record_samples=wrong, **options)
 
 
-def test_a_cost_that_couples_samples_is_never_split():
-    """2,500 samples would be three microbatches, and a variance is no mean of theirs."""
+def test_a_cost_that_couples_samples_is_not_split_into_microbatches():
+    """2,500 samples would be three microbatches, but a variance is not the mean over them."""
     x = jnp.sin(jnp.arange(2500.0) ** 2)
     spread = gd.Problem(
         init=lambda key: START,
@@ -208,7 +208,7 @@ def test_a_cost_that_couples_samples_is_never_split():
 
 
 def contrastive(w, x):
-    """InfoNCE: each sample's two views have to be found among those of the whole batch."""
+    """Return the InfoNCE loss, which matches the two views of each sample within a batch."""
     a, b = w[0] * x[:, 0], w[1] * x[:, 1]
     logits = a[:, None] * b[None]
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diag(logits))
@@ -226,7 +226,7 @@ VIEWS = np.random.default_rng(5).normal(size=(50, 2)).astype(np.float32)
 @pytest.mark.long
 @pytest.mark.parametrize("record_samples", [None, 20])
 def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_samples):
-    """At another number of samples it is another number, which no step ever sees."""
+    """The cost depends on the number of samples, so records use the batch size."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     options = {"key": KEYS_OF, "batch_size": 8, "record_samples": record_samples}
     run = gd.descend(problem, SGD, START, 3, **options)
@@ -239,13 +239,13 @@ def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_sa
     np.testing.assert_allclose(run.cost[-1], mean(run.params), rtol=1e-5)
     slope = jnp.linalg.norm(jax.grad(mean)(run.params))
     np.testing.assert_allclose(run.gradient_norm[-1], slope, rtol=1e-4)
-    # As many samples are another cost: log 50 is not log 8.
+    # The cost depends on the number of samples: log 50 is not log 8.
     assert abs(contrastive_by_hand(np.asarray(START), VIEWS) - at_start) > 1
 
 
 @pytest.mark.long
 def test_records_and_batch_costs_of_a_coupled_cost_can_be_compared():
-    """Where nothing moves, batches drawn at random cost on average what the fixed ones do."""
+    """Without updates, the mean cost of random batches is that of the fixed batches."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     still = optax.sgd(1e-12)
     run = gd.descend(problem, still, START, 300, key=KEYS_OF, batch_size=8, record_every=300)
@@ -262,7 +262,7 @@ def contrastive_means(problem, batch_size):
     return np.mean([contrastive_by_hand(np.asarray(START), VIEWS[r]) for r in rows])
 
 
-def test_a_record_that_holds_no_batch_is_refused():
+def test_fewer_record_samples_than_a_batch_are_an_error():
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     with pytest.raises(InputError, match="record_samples = 5, expected at least batch_size = 8"):
         gd.descend(problem, SGD, START, 1, key=KEYS_OF, batch_size=8, record_samples=5)
@@ -270,7 +270,7 @@ def test_a_record_that_holds_no_batch_is_refused():
         gd.sweep(problem, gd.axes(learning_rate=[0.1], batch_size=[4, 8]), 1, record_samples=5)
 
 
-def test_a_coupled_cost_that_no_memory_holds_is_refused(monkeypatch):
+def test_a_coupled_cost_that_does_not_fit_in_memory_is_an_error(monkeypatch):
     monkeypatch.setattr("gdjax.slabs.memory_limit", lambda device: 2**20)
     pairs = gd.Problem(
         init=lambda key: START,
@@ -278,7 +278,7 @@ def test_a_coupled_cost_that_no_memory_holds_is_refused(monkeypatch):
         data=jnp.ones(3000),
         couples_samples=True,
     )
-    # A batch fits, and a record needs no more than a batch does.
+    # A batch fits, and a record needs no more memory than a batch.
     run = gd.descend(pairs, SGD, START, 1, key=KEYS_OF, batch_size=30)
     np.testing.assert_allclose(run.cost[0], np.exp(float(START[0])), rtol=1e-5)
     with pytest.raises(InputError, match=r"MiB.*a smaller batch_size and record_samples"):
@@ -296,7 +296,7 @@ SCHEDULE_FREE = {
 
 @pytest.mark.parametrize("name", SCHEDULE_FREE)
 def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
-    """Nobody has to say so: Optax's own formula, applied by hand after each step."""
+    """This is the default, checked against Optax's formula after each step."""
     optimizer = SCHEDULE_FREE[name]()
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
     run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, snapshot_every=1)
@@ -312,7 +312,7 @@ def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
     assert not np.allclose(run.carry.state.params, run.params)
 
 
-def test_schedule_free_parts_have_to_be_told_apart():
+def test_ambiguous_schedule_free_states_need_an_explicit_eval_params_fn():
     bowl = gd.Problem(
         init=lambda key: {"a": START, "b": START},
         cost=lambda w: jnp.sum((w["a"] - 3) ** 2 + w["b"] ** 2),
@@ -328,8 +328,8 @@ def test_schedule_free_parts_have_to_be_told_apart():
     np.testing.assert_array_equal(run.params["a"], run.carry.state.params["a"])
 
 
-def test_an_optimizer_says_at_which_parameters_to_record():
-    """Schedule-free descent moves one point and is evaluated at another."""
+def test_an_optimizer_can_set_the_parameters_to_evaluate():
+    """Schedule-free descent updates one point and is evaluated at another."""
     optimizer = optax.contrib.schedule_free_sgd(0.1)
     read = optax.contrib.schedule_free_eval_params
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
@@ -348,7 +348,7 @@ def test_an_optimizer_says_at_which_parameters_to_record():
     assert same_bits(more.params, ten.params)
 
 
-def test_a_state_is_wanted_where_the_cost_has_one_and_only_there():
+def test_a_model_state_is_required_if_and_only_if_the_cost_has_one():
     with pytest.raises(InputError, match=r"model_state: none given.*problem\.begin"):
         descend(1, model_state=None)
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum(w**2))

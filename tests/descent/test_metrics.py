@@ -1,4 +1,4 @@
-"""The gradient's noise against its definition, sample by sample, on a linear regression."""
+"""Gradient noise metrics against their definition, on a linear regression."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ PROBLEM = gd.Problem(
 
 
 def slopes(w=W):
-    """The gradient of each sample's cost, 2 (x.w - y) x."""
+    """Return the gradient of the loss of each sample, 2 (x.w - y) x."""
     return 2 * (X @ w - Y)[:, None] * X
 
 
@@ -53,7 +53,7 @@ def taken(metric, w=W, **settings):
     return float(compiled(metric.function, params, metric.data, settings))
 
 
-def test_one_sample_a_batch_over_all_samples_is_the_definition():
+def test_batches_of_one_sample_give_the_definition():
     metric = gradient_noise(PROBLEM, KEY, batch_size=1, batches=N)
     assert taken(metric) == pytest.approx(noise(slopes()), rel=1e-4)
 
@@ -71,7 +71,7 @@ def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
     assert error < 0.1 * noise(slopes())
 
 
-def test_the_noise_of_a_mini_batch_is_that_of_a_sample_over_its_size():
+def test_the_noise_of_a_mini_batch_is_that_of_a_sample_divided_by_its_size():
     """E |g_B - g|^2 = noise/B (1 - B/n), by drawing 8,000 mini-batches."""
     g = slopes()
     for batch_size in (2, 20):
@@ -81,20 +81,20 @@ def test_the_noise_of_a_mini_batch_is_that_of_a_sample_over_its_size():
         assert np.mean(squares) == pytest.approx(known, rel=0.06)
 
 
-def test_the_scale_is_noise_over_the_squared_gradient():
+def test_the_noise_scale_is_the_noise_over_the_squared_gradient():
     metric = noise_scale(PROBLEM, KEY, batch_size=1, batches=N)
     known = noise(slopes()) / np.sum(slopes().mean(axis=0) ** 2)
     assert taken(metric) == pytest.approx(known, rel=1e-4)
     assert metric.units == "samples"
 
 
-def test_samples_that_agree_make_no_noise():
+def test_equal_samples_give_zero_noise():
     same = gd.Problem(init=PROBLEM.init, cost=mean_square, data=(np.ones((8, 3)), np.ones(8)))
     assert taken(gradient_noise(same, KEY, batch_size=2, batches=4)) == pytest.approx(0, abs=1e-9)
 
 
 def test_settings_of_the_cost_reach_the_metric():
-    """Weight decay is the same for every sample: no noise of its own, but a longer gradient."""
+    """Weight decay is equal for all samples, so it adds no noise but changes the gradient."""
     decay = 3.0
     plain, scale = (
         make(PROBLEM, KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
@@ -106,7 +106,7 @@ def test_settings_of_the_cost_reach_the_metric():
     assert taken(scale, decay=decay) == pytest.approx(known, rel=1e-4)
 
 
-def test_watched_along_a_descent():
+def test_noise_metrics_are_recorded_along_a_descent():
     metrics = {
         "noise": gradient_noise(PROBLEM, KEY, batch_size=1, batches=N),
         "scale": noise_scale(PROBLEM, KEY, batch_size=4, batches=15),
@@ -119,27 +119,27 @@ def test_watched_along_a_descent():
     for t in range(21):
         assert run.metrics["noise"][t] == pytest.approx(noise(slopes(w)), rel=1e-3)
         w = w - 0.1 * slopes(w).mean(axis=0)
-    assert run.metrics["scale"][-1] > run.metrics["scale"][0]  # the gradient goes, noise stays
+    assert run.metrics["scale"][-1] > run.metrics["scale"][0]  # only the gradient vanishes
 
 
-def test_the_same_key_takes_the_same_samples():
+def test_a_key_determines_the_samples():
     a, b, c = (
         gradient_noise(PROBLEM, key, batch_size=2, batches=5)
         for key in (KEY, KEY, jax.random.key(9))
     )
     assert taken(a) == taken(b) != taken(c)
-    assert a.function == b.function  # so that a descent is not compiled again
+    assert a.function == b.function  # avoids recompilation
 
 
 @pytest.mark.parametrize("make", [gradient_noise, noise_scale])
 @pytest.mark.parametrize(("batch_size", "batches"), [(0, 4), (31, 2), (4, 1), (1, 61)])
-def test_too_few_samples_are_named(make, batch_size, batches):
+def test_too_few_samples_are_an_error(make, batch_size, batches):
     with pytest.raises(InputError, match=f"batches = {batches} of batch_size = {batch_size}"):
         make(PROBLEM, KEY, batch_size=batch_size, batches=batches)
 
 
 @pytest.mark.parametrize("make", [gradient_noise, noise_scale])
-def test_without_data_there_is_no_noise(make):
+def test_noise_metrics_without_data_are_an_error(make):
     bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match=f"{make.__name__}: the problem has no data"):
         make(bowl, KEY)

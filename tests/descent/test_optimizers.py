@@ -1,7 +1,8 @@
-"""Every certified test function with every common optimiser: where does it end?
+"""End points of every common optimizer on every certified test function.
 
-One program an optimiser: functions and starts are axes of a sweep. Descents start 3 % of the domain
-beside a minimum and must end in a known one; what else is right stands in `ELSEWHERE`.
+There is one program per optimizer: functions and starts are axes of a sweep. Descents start at a
+distance of 3 % of the domain from a minimum and must end in a known one. `ELSEWHERE` lists the
+exceptions.
 """
 
 import jax
@@ -21,7 +22,7 @@ SIDES = np.array([max(hi - lo for lo, hi in FUNCTIONS[name].domain) for name in 
 
 
 def decaying(factory, **settings):
-    """A factory whose rate falls to 0: steps of a fixed length would hop around their minimum."""
+    """Return a factory with a rate that decays to 0, since steps of fixed length oscillate."""
 
     def made(learning_rate):
         return factory(optax.cosine_decay_schedule(learning_rate, STEPS), **settings)
@@ -29,8 +30,8 @@ def decaying(factory, **settings):
     return made
 
 
-# By name: the factory; whether its steps are as long as the rate, or as rate times gradient, or as
-# a line search finds them.
+# By name: the factory, and whether the length of its steps is the rate, the rate times the gradient
+# norm, or determined by a line search.
 OPTIMIZERS = {
     "sgd": (decaying(optax.sgd), "gradient"),
     "momentum": (decaying(optax.sgd, momentum=0.9), "gradient"),
@@ -46,12 +47,12 @@ OPTIMIZERS = {
     "lbfgs": (optax.lbfgs, None),
 }
 
-# What is right though it is no isolated minimum: a saddle that falls without end, a floor.
+# Exceptions: a saddle, where the cost is unbounded below, and a manifold of minima.
 ELSEWHERE = {"monkey_saddle": "falls", "two_factors": "floor"}
 
 
 def sharpest(name):
-    """The largest eigenvalue of the Hessian at any minimum; 1 where there is none."""
+    """Return the largest eigenvalue of the Hessian over all minima; 1 if there is none."""
     known = FUNCTIONS[name]
     hessian = jax.jit(jax.hessian(known.f))
     values = [
@@ -62,7 +63,7 @@ def sharpest(name):
 
 
 def starts(name):
-    """Beside each of the lowest minima; of a function without any, beside its critical points."""
+    """Return starts near each of the lowest minima, or near critical points without minima."""
     known = FUNCTIONS[name]
     points = [np.atleast_1d(p.x) for p in known.minima or known.critical_points]
     side = max(hi - lo for lo, hi in known.domain)
@@ -95,7 +96,7 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 
 @pytest.fixture(scope="module", params=PARAMS)
 def ended(request):
-    """The optimizer's name, and the end [function, start, 2] and cost of each descent."""
+    """Return the optimizer's name, and end point [function, start, 2] and cost per descent."""
     factory, rate = OPTIMIZERS[request.param]
     numbers = np.arange(len(NAMES))
     own = {"function": numbers, "row": numbers}
@@ -112,7 +113,7 @@ def ended(request):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_every_function_with_every_optimizer(name, ended):
+def test_every_optimizer_ends_in_a_known_minimum_of_every_function(name, ended):
     _, runs = ended
     known, row = FUNCTIONS[name], runs.isel({runs.outcome.dims[0]: NAMES.index(name)})
     ends, costs = row.params.values.reshape(STARTS, -1), row.cost.values

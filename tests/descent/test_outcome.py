@@ -1,4 +1,4 @@
-"""How descents end, by the definitions and on costs whose end is known."""
+"""Outcomes of descents, by definition and on costs with a known outcome."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def descend(cost, start, steps, learning_rate, *, baseline=None, optimizer=None,
         (0.9, 1e-6, -1, 0.9, "stalled"),
         (1.0, 0.0, -1, 0.9, "stalled"),
         (1.0, 0.0, -1, jnp.float32(0.9), "stalled"),
-        (0.1, 1e-5, -1, None, "converged"),  # up to the tolerance, and with it
+        (0.1, 1e-5, -1, None, "converged"),  # the tolerance is inclusive
         (0.1, 2e-5, -1, None, "not_converged"),
         (1.0, 2e-5, -1, 0.9, "not_converged"),
         (0.1, NAN, -1, None, "not_converged"),
@@ -39,14 +39,14 @@ def descend(cost, start, steps, learning_rate, *, baseline=None, optimizer=None,
         (-5.0, 1e-6, -1, None, "converged"),
     ],
 )
-def test_by_definition(cost, norm, diverged_at, baseline, expected):
+def test_outcomes_follow_their_definition(cost, norm, diverged_at, baseline, expected):
     codes = classify(
         jnp.float32([cost]), jnp.float32(norm), jnp.int32(diverged_at), baseline, jnp.float32(1e-5)
     )
     assert labels(codes) == [expected]
 
 
-def test_many_runs_at_once_are_classified_one_by_one():
+def test_an_array_of_runs_is_classified_elementwise():
     cost, norm = jnp.array([[[0.1], [0.1]], [[1.0], [INF]]]), jnp.array([[0.0, 1.0], [0.0, INF]])
     codes = classify(cost, norm, jnp.array([[-1, -1], [-1, 3]]), 0.9)
     assert codes.shape == (2, 2)
@@ -54,20 +54,20 @@ def test_many_runs_at_once_are_classified_one_by_one():
     assert set(labels(codes)) == set(OUTCOMES)
 
 
-# -- stalled: by constructed histories of the cost
+# -- stalled: constructed histories of the cost
 
 T = np.linspace(0, 1, 21)
-"""The times of 21 records, from the start to the end."""
+"""Relative times of 21 records, from 0 to 1."""
 
 
 def ends(cost, *, norm=1e-3, baseline=0.9):
-    """The outcome of one run with a given history of its cost, in single precision."""
+    """Return the outcome of a run with a given history of its cost, in single precision."""
     cost = np.asarray(cost, np.float32)
     return labels(classify(cost[None], np.float32([norm]), np.array([-1]), baseline))[0]
 
 
 HISTORIES = {
-    # Saturated: it fell at once and has not moved since, or only in the fifth digit.
+    # Saturated: the cost fell immediately and has since changed by at most its fifth digit.
     "plateau above the baseline": (1 + 0.4 * (T == 0), "stalled"),
     "plateau that is left very slowly": (1 + 0.4 * (T == 0) - 4e-5 * T**3, "stalled"),
     "plateau at the baseline, to rounding": (
@@ -77,10 +77,10 @@ HISTORIES = {
     "plateau after a rise": (np.where(T == 0, 0.95, 1.0), "stalled"),
     "plateau after noise": (np.where(T < 0.7, 1 + np.sin(100 * T) ** 2, 1.0), "stalled"),
     "noise below a thousandth": (np.where(T == 0, 2, 1 + 4e-4 * np.sin(100 * T)), "stalled"),
-    # Below the baseline there is something learned, flat or not.
+    # Below the baseline the run has learned, so it has not stalled.
     "plateau just below the baseline": (np.where(T == 0, 2, 0.9 - 1e-5), "not_converged"),
     "plateau far below the baseline": (np.where(T == 0, 2, 0.1), "not_converged"),
-    # Slow, but with the steps that it always had.
+    # Slow, but at a constant speed.
     "slow and steady far above": (2.5 - 0.1 * T, "not_converged"),
     "slow and steady, a hundredth in all": (1 - 0.0095 * T, "not_converged"),
     "so slow that nothing shows": (1 - 1e-6 * T, "not_converged"),
@@ -88,11 +88,11 @@ HISTORIES = {
     "one over t": (1 + 1 / (1 + 20 * T), "not_converged"),
     "halved each record": (0.95 + 0.5 ** np.arange(21), "stalled"),
     "from a huge start, still falling": (1 + 1e4 * (T == 0) + 0.1 * (1 - T), "not_converged"),
-    # It does not stay.
+    # The plateau does not last.
     "leaves the plateau at the end": (np.where(T == 0, 2, 1 - 0.01 * (T > 0.9)), "not_converged"),
     "noise": (1.5 + 0.3 * np.sin(100 * T), "not_converged"),
     "rising": (1 + 0.01 * T, "not_converged"),
-    # Too few records show nothing.
+    # There are too few records to decide.
     "nine records": (np.where(np.arange(9) == 0, 2.0, 1.0), "not_converged"),
     "ten records": (np.where(np.arange(10) == 0, 2.0, 1.0), "stalled"),
     "a branch, nine records": (np.where(T < 0.6, NAN, 1 + (np.arange(21) == 12)), "not_converged"),
@@ -101,7 +101,7 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize(("cost", "expected"), HISTORIES.values(), ids=HISTORIES)
-def test_a_run_stalls_where_its_cost_is_flat_and_not_below_the_baseline(cost, expected):
+def test_a_run_has_stalled_if_its_cost_is_flat_and_not_below_the_baseline(cost, expected):
     assert ends(cost) == expected
     assert ends(cost, baseline=None) == "not_converged"
     runs = np.array([cost, np.linspace(1, 2, len(cost))], np.float32)
@@ -109,29 +109,29 @@ def test_a_run_stalls_where_its_cost_is_flat_and_not_below_the_baseline(cost, ex
     assert labels(codes) == [expected, "not_converged"]
 
 
-def test_the_rule_has_the_units_of_the_cost():
-    """A cost in other units has the same outcome, one below zero included."""
+def test_the_outcome_does_not_depend_on_the_unit_of_the_cost():
+    """This includes negative costs."""
     for cost, expected in HISTORIES.values():
         assert ends(1024 * cost, baseline=1024 * 0.9) == expected
     assert ends(-3 + 1.0 * (T == 0), baseline=-4.0) == "stalled"
     assert ends(-5 + 1.0 * (T == 0), baseline=-4.0) == "not_converged"
 
 
-def test_a_vanishing_gradient_is_enough_and_a_divergence_is_more():
+def test_a_vanishing_gradient_suffices_and_divergence_has_precedence():
     assert ends(np.ones(1), norm=1e-6) == "stalled"
     assert ends(2.5 - 0.1 * T, norm=1e-6) == "stalled"
     diverged = classify(np.full((1, 21), INF), np.zeros(1), np.array([3]), 0.9)
     assert labels(diverged) == ["diverged"]
 
 
-# -- where descents end
+# -- outcomes of descents
 
 
 def test_a_saturated_run_stalls_before_its_gradient_vanishes():
-    """One sigmoid for data without a pattern, from far out: sigma(w)^2 + (sigma(w) - 1)^2 >= 1 / 2.
+    """One sigmoid on data without a pattern: sigma(w)^2 + (sigma(w) - 1)^2 >= 1 / 2.
 
-    The best answer that ignores the input costs 1 / 2. The first step, with a rate of 30, goes from
-    w = 1 to the flat side, where the cost is close to 1 and falls by 1e-4 in twenty steps.
+    The best constant output has cost 1 / 2. The first step, at a rate of 30, moves from w = 1 to
+    the flat side, where the cost is close to 1 and decreases by 1e-4 in twenty steps.
     """
 
     def cost(w):
@@ -151,7 +151,7 @@ def test_a_saturated_run_stalls_before_its_gradient_vanishes():
     assert slow.outcome == Outcome.NOT_CONVERGED
 
 
-def test_a_continued_descent_is_judged_by_all_its_records():
+def test_the_outcome_of_a_continued_descent_uses_all_its_records():
     def cost(w):
         return jax.nn.sigmoid(w) ** 2 + (1 - jax.nn.sigmoid(w)) ** 2
 
@@ -161,8 +161,8 @@ def test_a_continued_descent_is_judged_by_all_its_records():
     assert gd.descend(problem, optax.sgd(60.0), first, 17, key=KEY).outcome == Outcome.STALLED
 
 
-def test_converged_and_descending_on_a_bowl():
-    """|grad| = 2 * 0.8^t is at the tolerance of 1e-3 after log(2000) / log(1.25) = 34.06 steps."""
+def test_a_bowl_converges_at_the_known_step():
+    """|grad| = 2 * 0.8^t is at the tolerance, 1e-3, after log(2000) / log(1.25) = 34.06 steps."""
 
     def bowl(w):
         return jnp.sum(w**2)
@@ -173,7 +173,7 @@ def test_converged_and_descending_on_a_bowl():
         assert run.gradient_norm[-1] == pytest.approx(2 * 0.8**steps, rel=1e-4)
 
 
-def test_a_plateau_above_the_baseline_stalls_and_below_it_converged():
+def test_a_plateau_has_stalled_above_the_baseline_and_converged_below_it():
     def plateau(w):
         return jnp.sum(jax.nn.sigmoid(w))
 
@@ -183,7 +183,7 @@ def test_a_plateau_above_the_baseline_stalls_and_below_it_converged():
 
 
 @pytest.mark.parametrize(("learning_rate", "power"), [(2.0, 2), (0.4, 4), (1.3, 2)])
-def test_the_step_of_divergence_is_that_of_a_loop_in_double_precision(learning_rate, power):
+def test_the_step_of_divergence_equals_that_of_a_loop_in_double_precision(learning_rate, power):
     w, t = 1.5, 0
     while w**power <= 1e12:
         w, t = w - learning_rate * power * w ** (power - 1), t + 1
@@ -191,17 +191,17 @@ def test_the_step_of_divergence_is_that_of_a_loop_in_double_precision(learning_r
     assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, t)
     np.testing.assert_array_equal(np.isinf(run.cost), run.recorded_steps >= t)
     np.testing.assert_array_equal(np.isinf(run.gradient_norm), run.recorded_steps >= t)
-    np.testing.assert_allclose(run.params, w, rtol=1e-4)  # frozen there
+    np.testing.assert_allclose(run.params, w, rtol=1e-4)  # frozen at divergence
 
 
-def test_at_a_smaller_bound_the_same_run_diverges_earlier():
+def test_a_smaller_divergence_threshold_gives_an_earlier_divergence():
     """w_t^2 = 9^t passes 1,000 at t = 4."""
     run = descend(lambda w: w**2, jnp.ones(()), 10, 2.0, divergence_threshold=1000.0)
     assert run.diverged_at == 4
     assert run.cost[:5].tolist() == [1.0, 9.0, 81.0, 729.0, INF]
 
 
-def test_between_records_the_step_is_known_too():
+def test_the_step_of_divergence_is_known_between_records():
     run = descend(
         lambda w: w**2, jnp.ones(()), 30, 2.0, divergence_threshold=1000.0, record_every=10
     )
@@ -213,23 +213,23 @@ def test_between_records_the_step_is_known_too():
 @pytest.mark.parametrize(
     ("cost", "start", "at"),
     [
-        (lambda w: w * NAN, 1.0, 0),  # not a number from the start
+        (lambda w: w * NAN, 1.0, 0),  # NaN from the start
         (lambda w: 1 / w, 0.0, 0),
-        (jnp.log, 0.15, 1),  # over the edge at 0 with the first step
+        (jnp.log, 0.15, 1),  # the first step leaves the domain
         (lambda w: jnp.sqrt(w**2), 0.0, 0),  # finite, but its gradient is 0/0
-        (lambda w: jnp.where(w > 0, w, -INF), 0.05, 1),  # falls for ever
+        (lambda w: jnp.where(w > 0, w, -INF), 0.05, 1),  # decreases without bound
         (lambda w: jnp.maximum(w, 0) ** 1.5 + jnp.sqrt(jnp.maximum(-w, 0)), 0.0, 0),
     ],
     ids=["nan", "pole", "log", "sqrt", "minus infinity", "slope infinite"],
 )
-def test_nan_and_infinity_are_outcomes_and_never_in_the_costs(cost, start, at):
+def test_nan_and_infinity_give_divergence_and_are_not_in_the_records(cost, start, at):
     run = descend(cost, jnp.array(start), 6, 0.1)
     assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, at)
     assert not np.any(np.isnan(run.cost))
     np.testing.assert_array_equal(np.isposinf(run.cost), run.recorded_steps >= at)
 
 
-def test_a_diverged_descent_does_not_come_back_to_life():
+def test_a_diverged_descent_stays_diverged_when_continued():
     run = descend(lambda w: w**2, jnp.ones(()), 30, 2.0, optimizer=optax.adam(1e9))
     more = gd.descend(
         gd.Problem(init=lambda key: run.params, cost=lambda w: w**2),
@@ -243,8 +243,8 @@ def test_a_diverged_descent_does_not_come_back_to_life():
     np.testing.assert_array_equal(more.params, run.params)
 
 
-def test_what_no_mini_batch_has_shown_the_whole_set_does():
-    """The one sample that spoils the mean is the last of 40; batches of one meet it later."""
+def test_divergence_of_the_full_batch_is_found_before_that_of_a_mini_batch():
+    """Only the last of 40 samples has a huge loss, and batches of one sample reach it later."""
     x = jnp.ones(40).at[39].set(1e14)
     problem = gd.Problem(
         init=lambda key: jnp.zeros(()), cost=lambda w, x: jnp.mean(x + 0 * w), data=x

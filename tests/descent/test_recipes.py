@@ -1,4 +1,4 @@
-"""Recipes: what they add to a step, and that what cannot be is refused."""
+"""Recipes: their steps against the formulas, and rejection of invalid values."""
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ from gdjax.problems.networks import Network
 
 
 @pytest.mark.long
-def test_steps_of_a_recipe_are_the_formula():
-    """Three steps with decay by layer and an annealed rate, against plain numpy."""
+def test_steps_of_a_recipe_equal_the_formula():
+    """Compare three steps with decay per layer and an annealed rate with NumPy."""
     recipe = Recipe(0.7, epochs=1, warmup_steps=1, decay=0.3, decay_behind=0.05)
     params = Network((3, 2, 2)).init(jax.random.key(0))
     expected = [[np.asarray(a, np.float64) for a in layer] for layer in params]
@@ -31,7 +31,7 @@ def test_steps_of_a_recipe_are_the_formula():
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_plain_is_gradient_descent_at_a_held_rate():
+def test_the_plain_recipe_is_gradient_descent_at_a_constant_rate():
     rule = RECIPES["plain"].optimizer(10)
     w = jnp.array([2.0])
     updates, _ = rule.update(jnp.array([0.5]), rule.init(w), w)
@@ -46,6 +46,6 @@ def test_plain_is_gradient_descent_at_a_held_rate():
         ({"decay_behind": float("inf")}, "decay_behind = inf"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_value(fields, named):
+def test_an_invalid_value_is_an_error_that_shows_it(fields, named):
     with pytest.raises(InputError, match=named):
         Recipe(**{"learning_rate": 1.0, "epochs": 1, **fields})

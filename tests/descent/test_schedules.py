@@ -1,4 +1,4 @@
-"""The schedule is Optax's where its numbers are known, and can be swept where they are not."""
+"""The warmup schedule, which equals that of Optax and accepts traced numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,14 @@ from gdjax.errors import InputError
 @pytest.mark.parametrize("start", [0.0, 0.01])
 @pytest.mark.parametrize("end", [0.0, 0.02])
 @pytest.mark.parametrize(("warmup", "total"), [(0, 50), (10, 50), (49, 50)])
-def test_it_is_optaxs(peak, start, end, warmup, total):
+def test_the_schedule_equals_that_of_optax(peak, start, end, warmup, total):
     expected = optax.warmup_cosine_decay_schedule(start, peak, warmup, total, end)
     steps = jnp.arange(total + 20)
     found = jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(steps)
     np.testing.assert_allclose(found, jax.vmap(expected)(steps), rtol=1e-6, atol=1e-6 * peak)
 
 
-def test_it_is_the_formula_in_float64():
+def test_the_schedule_equals_the_formula_in_float64():
     with jax.enable_x64(True):
         rate = warmup_cosine(3.0, 4, 11, start=0.5, end=0.25)
         found = np.array([rate(step) for step in range(14)])
@@ -30,7 +30,7 @@ def test_it_is_the_formula_in_float64():
     np.testing.assert_allclose(found, np.where(t < 4, 0.5 + 2.5 * t / 4, fall), rtol=1e-14)
 
 
-def test_all_its_numbers_can_be_traced():
+def test_all_arguments_of_the_schedule_can_be_traced():
     numbers = jnp.array([3.0, 4.0, 11.0, 0.5, 0.25]), jnp.array([1.0, 0.0, 6.0, 0.1, 0.0])
 
     def rates(peak, warmup, total, start, end):
@@ -42,7 +42,7 @@ def test_all_its_numbers_can_be_traced():
         np.testing.assert_allclose(row, one, rtol=1e-6, atol=1e-7)
 
 
-def test_no_decay_at_all_stays_finite():
+def test_a_schedule_without_decay_is_finite():
     found = jax.vmap(warmup_cosine(2.0, 5, 5))(jnp.arange(8))
     np.testing.assert_allclose(found[:6], [0, 0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
     assert np.isfinite(found).all()

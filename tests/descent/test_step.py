@@ -1,4 +1,4 @@
-"""One step: what moves, what is looked at, and what counts as the end of the numbers."""
+"""A single step: updates, evaluation, and the criterion of divergence."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def slope(w, batch):
     return 2 * x.T @ (x @ w - y) / len(y)
 
 
-def test_steps_follow_the_gradients_of_their_own_batches():
+def test_each_step_uses_the_gradient_of_its_batch():
     w = np.array([1.0, -2.0, 0.5])
     state = init(SGD, jnp.asarray(w, jnp.float32))
     for t in range(5):
@@ -40,11 +40,11 @@ def test_steps_follow_the_gradients_of_their_own_batches():
         assert bool(info.moved)
 
 
-def test_what_has_diverged_stays_where_it_was():
+def test_a_diverged_run_keeps_its_state():
     def cliff(w, *, model_state):
         return jnp.where(w > 0.5, -w, NAN), model_state + 1
 
-    optimizer = optax.sgd(-1.0, momentum=0.9)  # uphill, over the cliff
+    optimizer = optax.sgd(-1.0, momentum=0.9)  # ascent, to where the cost is infinite
     states = [init(optimizer, jnp.array(1.2), jnp.array(0))]
     for t in range(5):
         state, info = step(cliff, optimizer, states[-1], at=t)
@@ -57,7 +57,7 @@ def test_what_has_diverged_stays_where_it_was():
     assert all(m == memory[0] for m in memory)
 
 
-def test_the_bound_is_the_largest_cost_that_may_go_on():
+def test_the_divergence_threshold_is_the_largest_cost_that_does_not_diverge():
     for bound, diverged in ((9.0, -1), (8.9, 7)):
         found, _ = step(
             lambda w: w**2, SGD, init(SGD, jnp.array(3.0)), at=7, divergence_threshold=bound
@@ -65,7 +65,7 @@ def test_the_bound_is_the_largest_cost_that_may_go_on():
         assert int(found.diverged_at) == diverged
 
 
-def test_a_step_gives_a_cost_its_key_its_number_and_its_state():
+def test_a_step_passes_key_step_number_and_model_state_to_the_cost():
     def cost(w, x, *, key, step, model_state):
         seen = jax.random.normal(key) + 10 * step + 100 * model_state
         return jnp.mean(x * w) * seen, model_state + 1
@@ -79,8 +79,8 @@ def test_a_step_gives_a_cost_its_key_its_number_and_its_state():
     assert float(after.model_state) == 3
 
 
-def test_a_line_search_asks_the_same_batch_key_and_state_again():
-    """The first trial is far too long; what it is measured against decides how far it goes."""
+def test_a_line_search_uses_the_same_batch_key_and_model_state():
+    """The first trial step is too long, so the accepted one depends on what is compared."""
 
     def cost(w, x, *, key, model_state):
         target = jnp.mean(x) + jax.random.normal(key) + model_state
@@ -106,7 +106,7 @@ def test_a_line_search_asks_the_same_batch_key_and_state_again():
             value_fn=alone,
         )
         np.testing.assert_allclose(after.params, 1.0 + updates, rtol=1e-5)
-        assert float(after.model_state) == state + 1  # seen once, whatever was asked
+        assert float(after.model_state) == state + 1  # updated once per step
 
 
 @pytest.mark.parametrize(
@@ -125,20 +125,23 @@ def test_a_line_search_asks_the_same_batch_key_and_state_again():
         (0.0, [1e38, -1e38], True),
     ],
 )
-def test_finite(value, gradient, expected):
+def test_finiteness_requires_a_finite_value_and_gradient(value, gradient, expected):
     tree = {"a": jnp.array(gradient[:1]), "b": jnp.array(gradient[1:])}
     assert bool(jax.jit(finite)(jnp.float32(value), tree, 1e12)) is expected
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_finite_in_half_precision(dtype):
-    one, many = jnp.ones((), dtype), jnp.full(20_000, 10, dtype)  # their sum is above 65,504
+def test_finiteness_is_checked_without_overflow_in_half_precision(dtype):
+    one, many = (
+        jnp.ones((), dtype),
+        jnp.full(20_000, 10, dtype),
+    )  # their sum is above 65,504
     assert bool(finite(one, many, 1e12))
     assert not bool(finite(one, many.at[7].set(INF), 1e12))
     assert not bool(finite(one * INF, many, 1e12))
 
 
-def test_an_infinite_bound_does_not_let_infinity_through():
+def test_infinity_diverges_at_an_infinite_threshold():
     assert not bool(finite(jnp.float32(INF), jnp.zeros(2), INF))
     assert bool(finite(jnp.float32(1e38), jnp.zeros(2), INF))
 
@@ -151,14 +154,14 @@ def test_an_infinite_bound_does_not_let_infinity_through():
         ([jnp.float16, jnp.bfloat16], jnp.float32),
     ],
 )
-def test_costs_are_kept_in_single_precision_at_least(dtypes, expected):
+def test_costs_are_stored_in_at_least_single_precision(dtypes, expected):
     params = [jnp.ones(2, dtype) for dtype in dtypes]
     assert cost_type(params) == expected
     _, info = step(lambda p: sum(jnp.sum(a) for a in p), SGD, init(SGD, params))
     assert info.cost.dtype == expected
 
 
-def test_costs_are_kept_in_double_precision_if_the_parameters_are():
+def test_costs_are_stored_in_double_precision_if_the_parameters_are():
     with jax.enable_x64(True):
         assert cost_type({"a": jnp.ones(2), "b": jnp.ones(2, jnp.float32)}) == jnp.float64
 

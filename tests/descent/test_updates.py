@@ -1,4 +1,4 @@
-"""What an optimizer is handed: every one of Optax's descends, or is refused with its reason."""
+"""Arguments of optimizer updates: every optimizer of Optax works or is an explained error."""
 
 import inspect
 
@@ -63,7 +63,10 @@ OTHERS = {
     "apply_every": optax.chain(optax.apply_every(2), SGD),
 }
 REFUSED = {
-    "lookahead": (optax.lookahead(SGD, 5, 0.5), "has no attribute 'fast'"),  # wants pairs
+    "lookahead": (
+        optax.lookahead(SGD, 5, 0.5),
+        "has no attribute 'fast'",
+    ),  # expects pairs
     "dpsgd": (
         optax.chain(contrib.differentially_private_aggregate(1.0, 0.1, key=0), SGD),
         "need a gradient per sample",
@@ -94,7 +97,7 @@ def test_every_optimizer_descends():
     assert {name for name, value in found.items() if not value < cost(START)} == set()
 
 
-def test_all_of_optax_is_in_the_grid_or_has_its_reason():
+def test_every_optimizer_of_optax_is_tested_or_excluded_with_a_reason():
     aliases = {
         name
         for module in (optax, contrib)
@@ -103,12 +106,12 @@ def test_all_of_optax_is_in_the_grid_or_has_its_reason():
         and "learning_rate" in inspect.signature(made).parameters
         and not name.startswith(("scale_by", "_"))
     }
-    old = {"optimistic_adam"}  # warns that its second version is to be taken
+    old = {"optimistic_adam"}  # deprecated
     assert aliases - OPTIMIZERS.keys() - REFUSED.keys() == old
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_descend_is_refused_with_its_reason(name):
+def test_an_unsupported_optimizer_is_an_error_with_its_reason(name):
     optimizer, reason = REFUSED[name]
     problem = gd.Problem(init=lambda key: START, cost=cost)
     with pytest.raises(InputError, match=f"optimizer: .*{reason}"):
@@ -129,8 +132,8 @@ HANDED = {
 
 
 @pytest.mark.long
-def test_steps_are_those_of_loops_that_hand_over_what_is_wanted():
-    """All in one program: each optimiser by `step`, and by hand."""
+def test_steps_equal_loops_that_pass_the_required_arguments():
+    """Compare `step` with a hand-written loop for each optimizer, in one program."""
 
     def by_step(optimizer):
         begin = init(optimizer, START)

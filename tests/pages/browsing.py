@@ -1,4 +1,4 @@
-"""A browser for the tests of pages, and what every page must bear."""
+"""A browser for the tests of pages, and the checks that apply to every page."""
 
 import shutil
 
@@ -11,9 +11,9 @@ QUIET = (
 )  # fmt: skip
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
-SECONDS = 2  # of the browser's own processor time, until the first picture is there
+SECONDS = 2  # of the browser's processor time, until the first picture
 
-# Texts whose contrast with what is behind them is below what WCAG's level AA asks for.
+# Texts whose contrast with their background is below that of WCAG level AA.
 PALE = """() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);
   const light = (c) => {
@@ -42,7 +42,7 @@ PALE = """() => {
   return found;
 }"""
 
-# What can be reached by keyboard, and what can be used.
+# Elements that can be reached by keyboard, and elements that can be used.
 USABLE = """() => [...document.querySelectorAll("button, select, input, a[href], [tabindex='0']")]
   .filter((node) => node.getClientRects().length && !node.disabled && node.tabIndex >= 0)
   .map((node) => node.id || node.getAttribute("aria-label") || node.textContent || node.type)"""
@@ -58,7 +58,7 @@ UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas[
 
 
 def executable() -> str:
-    """The browser of this machine; without one, tests are skipped."""
+    """Return the browser of this machine; skip the test if there is none."""
     pytest.importorskip("playwright", reason="needs playwright, which drives the browser")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
@@ -67,13 +67,13 @@ def executable() -> str:
 
 
 class Visit:
-    """A page in the browser, and everything that it complained of or asked for.
+    """A page in the browser, with its errors and its requests.
 
     Args:
-        browser: of playwright.
-        file: of the page.
-        size: of the window.
-        address: what stands behind the file's name, from its # on.
+        browser: browser of Playwright.
+        file: file of the page.
+        size: size of the window.
+        address: fragment of the URL, from its # on.
     """
 
     def __init__(self, browser, file, size=DESK, address=""):
@@ -84,7 +84,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri() + address)
-        # What a lesson adds as it opens moves what stands below it, so a click would miss.
+        # A lesson adds elements as it opens, which move those below, so a click would miss.
         self.page.evaluate("async () => { if (typeof lesson !== 'undefined') await lesson; }")
         Visit.settle(self)
 
@@ -92,7 +92,7 @@ class Visit:
         return self.page.text_content(selector)
 
     def place(self, selector, across=0.5, down=0.5):
-        """Scroll to an element; a point of it, by shares of its width and height."""
+        """Scroll to an element; return a point of it, given as fractions of its size."""
         found = self.page.locator(selector)
         found.scroll_into_view_if_needed()
         box = found.bounding_box()
@@ -117,12 +117,12 @@ class Visit:
         self.settle()
 
     def settle(self):
-        """Wait for two pictures of the screen."""
+        """Wait for two animation frames."""
         twice = "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
         self.page.evaluate(twice)
 
     def picture(self, selector):
-        """What a canvas shows, as text that differs where pictures do."""
+        """Return the picture of a canvas as text, for comparison."""
         return self.page.evaluate("(at) => document.querySelector(at).toDataURL()", selector)
 
     def processor_seconds(self):
@@ -132,7 +132,7 @@ class Visit:
         return {entry["name"]: entry["value"] for entry in metrics}["ProcessTime"]
 
     def bears_inspection(self):
-        """Nothing was complained of or asked for, all can be read and reached by keyboard."""
+        """Check that there are no errors or requests, and check contrast and keyboard access."""
         assert self.complaints == []
         assert [url for url in self.requests[1:] if not url.startswith(("data:", "blob:"))] == []
         assert self.page.evaluate(PALE) == []

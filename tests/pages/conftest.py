@@ -1,4 +1,4 @@
-"""One browser for a file of tests, one page for all tests of the lesson."""
+"""Fixtures of the browser and of the file of the lesson."""
 
 import jax
 import pytest
@@ -20,7 +20,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lesson_file(tmp_path_factory):
-    """The page of the digit network, with eight that have learned nothing."""
+    """Return the page of the digit network, with eight untrained networks."""
     problem = gd.problems.digits("mnist5k")
     networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
     page = gd.lesson(problem, networks)

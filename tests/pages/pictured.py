@@ -1,4 +1,4 @@
-"""What the pages are tested on: a sweep, a landscape, a census, made of numbers that are known."""
+"""Data for tests of the pages: a sweep, a landscape and a census with known numbers."""
 
 import json
 
@@ -10,7 +10,7 @@ RATES, SEEDS, STEPS = np.array([0.1, 1.0, 10.0]), np.arange(4), np.arange(0, 50,
 
 
 def sweep(label="training cost"):
-    """Three rates, four seeds, two momenta, five records; the largest rate diverges for seed 3."""
+    """Return a sweep of 3 rates, 4 seeds, 2 momenta; the largest rate diverges for seed 3."""
     random = np.random.default_rng(0)
     cost = np.exp(-RATES[:, None, None, None] * STEPS / 40) * random.uniform(1, 2, (3, 4, 2, 1))
     cost[2, 3, :, 2:] = np.inf
@@ -41,7 +41,7 @@ def sweep(label="training cost"):
 
 
 def plane():
-    """A bowl, and a descent of it that ends in the middle."""
+    """Return the landscape of a bowl, with a descent that ends at its center."""
     a = b = np.linspace(-2, 2, 21)
     t = np.linspace(1, 0, 12)
     at = {"dims": "snapshot"}
@@ -69,7 +69,7 @@ def plane():
 
 
 def census():
-    """Three minima at the corners of a triangle."""
+    """Return a census of three minima at the corners of a triangle."""
     distance = np.array([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]])
     barrier = np.array([[0.0, 0.5, 1.5], [0.5, 0, 2.5], [1.5, 2.5, 0]])
     pair = ("compared", "compared_with")

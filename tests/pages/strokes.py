@@ -1,4 +1,4 @@
-"""Strokes of a pen from an image of a digit: its lines, thinned to one pixel."""
+"""Conversion of an image of a digit to pen strokes, by thinning to one pixel."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ AROUND = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)] 
 
 
 def thinned(ink: np.ndarray) -> np.ndarray:
-    """What is left of a picture when its rims are taken off without breaking a line.
+    """Thin an image to lines of one pixel without breaking them.
 
     Zhang and Suen (1984), Communications of the ACM 27(3), 236-239.
 
     Args:
-        ink: where there is some, "rows columns", nothing at the border.
+        ink: pixels with ink, "rows columns"; no ink at the border.
     """
     ink = ink.copy()
     while True:
@@ -26,11 +26,11 @@ def thinned(ink: np.ndarray) -> np.ndarray:
 
 
 def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, float]]]:
-    """Lines through the middle of a digit's ink, in shares of the image's width and height.
+    """Return the center lines of a digit, as fractions of the image's width and height.
 
     Args:
         image: gray values, "side side".
-        threshold: above which a pixel has ink.
+        threshold: gray value above which a pixel has ink.
     """
     side = len(image)
     rest = {tuple(at) for at in np.argwhere(thinned(np.pad(image > threshold, 1)))}
@@ -38,7 +38,7 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
     undrawn = {frozenset((at, near)) for at in rest for near in joined[at]}
     drawn = [[at] for at in rest if not joined[at]]
     while undrawn:
-        # A pen is put down where a line ends, if there is such a place.
+        # A stroke starts at the end of a line, if there is one.
         open_ends = [at for at in rest if sum(at in pair for pair in undrawn) == 1]
         at = min(open_ends) if open_ends else min(min(undrawn, key=min))
         line = [at]
@@ -51,6 +51,6 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
 
 
 def neighbours(at):
-    """Pixels around one, those that share a side first."""
+    """Return the pixels around one, those that share a side first."""
     near = [(at[0] + i, at[1] + j) for i, j in AROUND]
     return near[::2] + near[1::2]

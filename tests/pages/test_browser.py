@@ -1,4 +1,4 @@
-"""The pages in a browser: real clicks, drags and keys, and numbers that are those of gdjax."""
+"""The explorer in a browser: clicks, drags and keys, and its numbers against gdjax."""
 
 import io
 import shlex
@@ -33,7 +33,7 @@ def explorer(browser, pages):
     return Visit(browser, pages["explore"])
 
 
-def test_the_first_picture_is_there_soon_and_hostile_text_is_text(explorer):
+def test_the_first_picture_appears_quickly_and_text_of_data_is_escaped(explorer):
     assert explorer.processor_seconds() < SECONDS
     assert explorer.page.evaluate("() => window.broken") is None
     assert explorer.page.locator("img").count() == 0
@@ -42,7 +42,7 @@ def test_the_first_picture_is_there_soon_and_hostile_text_is_text(explorer):
     assert explorer.text("#title") == "24 descents"
 
 
-def test_the_page_follows_dark_mode(explorer):
+def test_the_page_uses_the_color_scheme_of_the_browser(explorer):
     def lightness(scheme):
         explorer.page.emulate_media(color_scheme=scheme)
         explorer.settle()
@@ -53,7 +53,7 @@ def test_the_page_follows_dark_mode(explorer):
     assert lightness("light") > 0.9
 
 
-def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
+def test_a_cell_shows_its_runs_on_click_and_on_key(explorer):
     explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.12)  # the largest rate, the last seed
     assert explorer.text("#runs-told") == "learning rate 10, seed 3: 2 diverged."
@@ -68,7 +68,7 @@ def test_a_cell_shows_its_runs_by_click_and_by_key(explorer):
     assert "median of 2 runs: ∞" in hint
 
 
-def test_a_cell_says_its_value_by_click_key_and_tap(browser, explorer, pages):
+def test_a_cell_shows_its_value_on_click_key_and_tap(browser, explorer, pages):
     explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.12)
     value = "median of 2 runs: ∞; 2 diverged."
@@ -82,7 +82,7 @@ def test_a_cell_says_its_value_by_click_key_and_tap(browser, explorer, pages):
     assert phone.text("#cell-told").endswith(value)
 
 
-def test_medians_and_quartiles_per_setting_are_those_of_numpy(explorer):
+def test_medians_and_quartiles_per_setting_equal_those_of_numpy(explorer):
     runs = sweep()
     explorer.page.select_option("#metric", "0")
     explorer.page.select_option("#curves", "settings")
@@ -126,7 +126,7 @@ def test_the_command_of_a_cell_replays_its_median_run(browser, pages, explorer):
         ("a\n reboot", None), ("\x1b[2J", None),
     ],
 )  # fmt: skip
-def test_a_word_of_a_command_does_nothing_in_a_shell(explorer, text, word):
+def test_words_of_a_command_are_quoted_for_a_shell(explorer, text, word):
     assert explorer.page.evaluate("(text) => shellWord(text)", text) == word
 
 
@@ -148,7 +148,7 @@ def test_the_map_is_saved_as_a_picture_and_the_runs_as_a_table(explorer, tmp_pat
     assert sorted(set(table.outcome)) == ["diverged", "not converged", "not finished"]
 
 
-def test_a_field_of_a_table_is_no_formula(explorer):
+def test_a_field_of_a_table_cannot_be_a_formula(explorer):
     given = ["=1+1", "a,b", 'say "a"', -2.5]
     expected = ["'=1+1", '"a,b"', '"say ""a"""', "-2.5"]
     assert explorer.page.evaluate("(given) => given.map(csvField)", given) == expected
@@ -170,9 +170,9 @@ def test_axes_sliders_and_time_choose_what_the_map_shows(explorer):
     explorer.page.select_option("#axis-y", "1")
 
 
-def test_a_brushed_range_says_where_its_runs_lie(explorer):
+def test_a_brushed_range_shows_the_number_of_its_runs(explorer):
     cost = "#strips figure:nth-child(1) canvas"
-    explorer.drag(cost, (0.93, 0.3), (0.999, 0.3))  # what is infinite lies at the right end
+    explorer.drag(cost, (0.93, 0.3), (0.999, 0.3))  # infinite values are at the right end
     assert "2 of 24 runs are in the brushed range" in explorer.text("#runs-told")
     explorer.keys(cost, "Escape")
     assert "brushed" not in explorer.text("#runs-told")
@@ -180,7 +180,7 @@ def test_a_brushed_range_says_where_its_runs_lie(explorer):
     assert "brushed" in explorer.text("#runs-told")
 
 
-def test_a_landscape_turns_and_its_descent_is_scrubbed(explorer):
+def test_a_landscape_rotates_and_its_descent_follows_the_slider(explorer):
     pictures = [explorer.picture("#surface")]
     explorer.drag("#surface", (0.5, 0.5), (0.7, 0.4))
     pictures.append(explorer.picture("#surface"))
@@ -197,7 +197,7 @@ def test_a_landscape_turns_and_its_descent_is_scrubbed(explorer):
     assert "descent" not in explorer.text("#landscape-told")
 
 
-def test_a_landscape_has_an_axis_of_its_cost(explorer):
+def test_a_landscape_has_a_cost_axis(explorer):
     explorer.page.select_option("#plane", "0")
     explorer.page.evaluate(
         """() => {
@@ -214,14 +214,14 @@ def test_a_landscape_has_an_axis_of_its_cost(explorer):
     assert {"cost, log", "0.1", "1"} <= set(explorer.page.evaluate("() => window.texts"))
 
 
-def test_between_two_minima_stands_their_barrier(explorer):
+def test_selecting_two_minima_shows_their_barrier(explorer):
     explorer.click("#minima-rows tr:nth-child(1) button")
     explorer.click("#minima-rows tr:nth-child(3) button")
     expected = "the cost rises by 1.5, after matching by 0.75. They are 4 apart"
     assert expected in explorer.text("#minima-told")
     explorer.keys("#minima-map", "ArrowRight", "Enter")
     assert "the cost rises by 2.5, after matching by 1.25" in explorer.text("#minima-told")
-    # Minimum 0 lies at the lower left corner of the triangle.
+    # Minimum 0 is at the lower left corner of the triangle.
     x, y = explorer.page.evaluate(
         "() => { const box = byId('minima-map').getBoundingClientRect();"
         "const unit = Math.min((box.width - 110) / 3, (box.height - 90) / 4);"
@@ -231,7 +231,7 @@ def test_between_two_minima_stands_their_barrier(explorer):
     assert "the cost rises by 0.5" in explorer.text("#minima-told")
 
 
-def test_slopes_of_the_test_functions_are_those_of_gdjax(explorer):
+def test_gradients_of_the_test_functions_equal_those_of_gdjax(explorer):
     known = {name: f for name, f in FUNCTIONS.items() if len(f.domain) == 2}
     assert explorer.page.evaluate("() => Object.keys(PLANES)") == list(known)
     share = np.random.default_rng(0).random((20, 2))
@@ -251,7 +251,7 @@ def test_slopes_of_the_test_functions_are_those_of_gdjax(explorer):
 
 
 @pytest.mark.parametrize(("name", "momentum"), [("himmelblau", 0.0), ("six_hump_camel", 0.9)])
-def test_a_click_starts_a_descent_whose_steps_are_ours(explorer, name, momentum):
+def test_a_click_starts_a_descent_with_the_steps_of_gdjax(explorer, name, momentum):
     explorer.page.select_option("#function", name)
     explorer.keys("#momentum", *(["End", *["ArrowLeft"] * 9] if momentum else ["Home"]))
     assert explorer.text("#momentum-told") == (str(momentum) if momentum else "none")
@@ -278,11 +278,11 @@ def test_a_click_starts_a_descent_whose_steps_are_ours(explorer, name, momentum)
     assert "flies away" in explorer.text("#descent-told")
 
 
-def test_the_explorer_bears_inspection(explorer):
+def test_the_explorer_has_no_errors_and_is_accessible(explorer):
     explorer.bears_inspection()
 
 
-def test_on_a_phone_nothing_of_the_explorer_sticks_out(browser, pages):
+def test_no_element_of_the_explorer_is_wider_than_a_phone(browser, pages):
     visit = Visit(browser, pages["explore"], PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     assert visit.complaints == []
@@ -291,7 +291,7 @@ def test_on_a_phone_nothing_of_the_explorer_sticks_out(browser, pages):
 
 
 @pytest.mark.long
-def test_tables_fit_a_phone(browser, pages, lesson_file):
+def test_no_table_is_wider_than_a_phone(browser, pages, lesson_file):
     for file, address in ((pages["explore"], ""), (lesson_file, "#lesson=0")):
         visit = Visit(browser, file, PHONE, address)
         visit.page.wait_for_function("() => document.querySelector('tbody tr') !== null")

@@ -1,4 +1,4 @@
-"""The lesson in a browser: clicks, touches and keys, and numbers that are those of gdjax."""
+"""The lesson in a browser: clicks, touches and keys, and its numbers against gdjax."""
 
 import itertools
 import re
@@ -48,7 +48,7 @@ PATIENCE = 120  # seconds that the page may take on a busy machine
 
 
 class Lesson(Visit):
-    """The lesson, opened at an address, once it has taken the steps that the address asks for."""
+    """The lesson, opened at an address, after the steps that the address requests."""
 
     def __init__(self, browser, file, address="", size=DESK):
         if "lesson=" not in address:
@@ -61,7 +61,7 @@ class Lesson(Visit):
         self.settle()
 
     def settle(self):
-        """Wait until a change has reached every card: a picture for the pad, one for the cards."""
+        """Wait until a change has reached every card: one frame for the pad, one for the cards."""
         super().settle()
         super().settle()
 
@@ -80,7 +80,7 @@ class Lesson(Visit):
         self.settle()
 
     def predict(self, question, choice=0):
-        """Answer a question by keyboard; what the page then says."""
+        """Answer a question by keyboard; return the reply of the page."""
         box = f"#{question}-question"
         self.page.focus(f"{box} input >> nth={choice}")
         self.page.keyboard.press("Space")
@@ -93,7 +93,7 @@ class Lesson(Visit):
         return self.text(f"{box} .told")
 
     def violations(self):
-        """What axe-core finds against the WCAG at levels A and AA."""
+        """Return the violations of WCAG levels A and AA that axe-core finds."""
         axe = pytest.importorskip(
             "axe_playwright_python", reason="needs axe-playwright-python, which brings axe-core"
         )
@@ -103,7 +103,7 @@ class Lesson(Visit):
 
 
 def network_of(flat, widths=(784, 16, 16, 10)):
-    """The page's parameters as those of gdjax."""
+    """Convert the parameters of the page to those of gdjax."""
     layers, at = [], 0
     for n_in, n_out in itertools.pairwise(widths):
         weights = np.reshape(flat[at : at + n_out * n_in], (n_out, n_in))
@@ -120,13 +120,13 @@ def problem():
 
 @pytest.fixture(scope="module")
 def trained(browser, lesson_file):
-    """The page as it opens: a network after ten epochs."""
+    """Return the page as it opens, with a network after ten epochs."""
     return Lesson(browser, lesson_file)
 
 
 @pytest.fixture
 def opened(browser, lesson_file):
-    """Opens the page at an address; closes it after the test."""
+    """Return a function that opens the page at an address; close the page after the test."""
     visits = []
 
     def open_lesson(address="", size=DESK):
@@ -140,8 +140,8 @@ def opened(browser, lesson_file):
 
 @pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
-def test_ten_steps_are_those_of_gdjax(opened, address):
-    """The same seed gives the same start and order; costs and parameters agree to rounding."""
+def test_ten_steps_equal_those_of_gdjax(opened, address):
+    """A seed gives the same start and order; costs and parameters agree within rounding."""
     run = dict(RUNS[address])
     streams = keys.streams(0, seed=run.pop("seed"))
     rate, scale = run.pop("rate"), run.pop("scale", 1.0)
@@ -167,7 +167,7 @@ def test_ten_steps_are_those_of_gdjax(opened, address):
     assert visit.complaints == []
 
 
-def test_the_page_trains_and_its_numbers_are_those_of_the_network(trained, problem):
+def test_the_numbers_of_the_page_equal_those_of_its_trained_network(trained, problem):
     page = trained.first()
     assert page["step"] == 1250
     last, params = page["records"][-1], network_of(page["params"])
@@ -188,7 +188,7 @@ def test_the_page_trains_and_its_numbers_are_those_of_the_network(trained, probl
     assert trained.text("#number-accuracy") == f"{100 * right:.1f} %"
 
 
-def test_training_starts_pauses_goes_on_and_is_undone(opened):
+def test_training_starts_pauses_resumes_and_is_undone(opened):
     visit = opened("#step=0")
     start = visit.first()
     assert visit.text("#network-told").startswith("This network has taken no step")
@@ -215,7 +215,7 @@ def test_training_starts_pauses_goes_on_and_is_undone(opened):
     assert visit.complaints == []
 
 
-def test_a_changed_setting_starts_again_and_the_same_settings_give_the_same(opened):
+def test_a_changed_setting_restarts_and_equal_settings_give_equal_results(opened):
     visit = opened("#step=20&seed=5")
     before = visit.first()
     visit.page.fill("#seed", "6")
@@ -227,7 +227,7 @@ def test_a_changed_setting_starts_again_and_the_same_settings_give_the_same(open
     assert again.page.input_value("#seed") == "5"
 
 
-def test_a_descent_that_diverges_says_so(opened):
+def test_a_diverged_descent_is_reported(opened):
     visit = opened("#activation=relu&rate=1000&scale=100&step=50")
     assert visit.text("#number-cost") == "∞"
     assert "has diverged" in visit.text("#look-told")
@@ -236,7 +236,7 @@ def test_a_descent_that_diverges_says_so(opened):
     assert visit.complaints == []
 
 
-def test_earlier_networks_of_a_descent_can_be_looked_at(trained, problem):
+def test_earlier_networks_of_a_descent_can_be_shown(trained, problem):
     trained.keys("#look", "Home")
     assert "after 0 of 1,250 steps" in trained.text("#look-told")
     assert trained.text("#network-told").startswith("This network has taken no step")
@@ -254,7 +254,7 @@ def test_earlier_networks_of_a_descent_can_be_looked_at(trained, problem):
     "address",
     ["#rate=<img src=x onerror=window.broken=1>", "#seed=-1&drawing=javascript:alert(1)", "#a=b"],
 )
-def test_a_hostile_address_is_ignored_with_a_word(opened, address):
+def test_an_invalid_address_is_ignored_with_a_message(opened, address):
     visit = opened(address + "&step=0")
     assert visit.text("#address-told").endswith("It was ignored.")
     assert visit.page.input_value("#seed") == "0"
@@ -263,7 +263,7 @@ def test_a_hostile_address_is_ignored_with_a_word(opened, address):
     assert visit.complaints == []
 
 
-def test_an_address_brings_back_a_drawing(opened):
+def test_an_address_restores_a_drawing(opened):
     visit = opened("#step=0")
     visit.drag("#pad", (0.3, 0.2), (0.7, 0.2), (0.45, 0.85))
     address = visit.page.evaluate("() => location.hash")
@@ -275,7 +275,7 @@ def test_an_address_brings_back_a_drawing(opened):
     assert again.picture("#pad") == visit.picture("#pad")
 
 
-def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(opened):
+def test_a_drawing_by_mouse_or_by_keys_is_scaled_and_centered(opened):
     visit = opened("#step=300")
     visit.click("#clear")
     assert visit.text("#answer").startswith("Draw a digit")
@@ -287,9 +287,9 @@ def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(opened):
     assert box[:, 0].max() - box[:, 0].min() + 1 in (19, 20)  # as tall as the data set's digits
     weights = gd.data.load("mnist5k").test_images.reshape(-1, 28, 28).sum(0)
     center = [np.average(np.arange(28), weights=weights.sum(axis)) for axis in (1, 0)]
-    assert abs(box.mean(0) - center).max() < 0.6  # whole pixels
+    assert abs(box.mean(0) - center).max() < 0.6  # drawings move by whole pixels
     visit.click("#clear")
-    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # from where the hand left off
+    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # from the end of the drawing by mouse
     assert visit.text("#answer")[:19] == by_hand[:19]
     phone = opened("#step=300", PHONE)
     phone.click("#clear")
@@ -298,7 +298,7 @@ def test_a_drawing_is_scaled_and_centered_by_hand_and_by_key(opened):
     assert phone.text("#example-told") == "Your drawing."
 
 
-def test_how_sure_an_answer_is_stands_on_an_absolute_scale(trained, problem):
+def test_the_confidence_of_an_answer_has_an_absolute_scale(trained, problem):
     unsure = 0
     for at in range(len(trained.first()["records"])):
         image, output = trained.page.evaluate(
@@ -322,7 +322,7 @@ def test_how_sure_an_answer_is_stands_on_an_absolute_scale(trained, problem):
     np.testing.assert_allclose(output, ours, atol=1e-5)
 
 
-def test_noise_is_called_noise(trained):
+def test_noise_is_labeled_as_noise(trained):
     images = []
     for _ in range(3):
         trained.click("#noise")
@@ -337,7 +337,7 @@ def test_noise_is_called_noise(trained):
     assert trained.text("#example-told").startswith("Test digit 1 ")
 
 
-def test_any_neuron_shows_its_weights_and_what_it_sees(trained, problem):
+def test_any_neuron_shows_its_weights_and_inputs(trained, problem):
     params = network_of(trained.first()["params"])
     trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
     assert trained.text("#neuron-title") == "Neuron 2 of hidden layer 1"
@@ -357,7 +357,7 @@ def test_any_neuron_shows_its_weights_and_what_it_sees(trained, problem):
     assert trained.picture("#neuron-pictures canvas") != weights
 
 
-def test_slopes_of_an_image_are_ours(trained, problem):
+def test_gradients_with_respect_to_an_image_equal_those_of_gdjax(trained, problem):
     trained.choose("#target", "3")
     slopes = trained.page.evaluate(
         """async () => {
@@ -374,7 +374,7 @@ def test_slopes_of_an_image_are_ours(trained, problem):
     assert trained.page.locator("#matter tbody tr").count() == 8 + 3
 
 
-def test_after_a_step_for_one_image_the_numbers_are_of_the_network_shown(trained, problem):
+def test_after_a_step_for_one_image_the_numbers_are_those_of_the_shown_network(trained, problem):
     trained.choose("#target", "5")
     trained.keys("#nudge-rate", "End")
     before = {name: trained.text(name) for name in ("#answer", "#matter-told", "#network-told")}
@@ -403,17 +403,17 @@ def test_after_a_step_for_one_image_the_numbers_are_of_the_network_shown(trained
 
 @pytest.fixture(scope="module")
 def course(browser, lesson_file):
-    """The course, with a network of 300 steps."""
+    """Return the course, with a network after 300 steps."""
     return Lesson(browser, lesson_file, "#lesson=1&step=300")
 
 
 def number(words, before):
-    """The number that stands behind some words."""
+    """Return the number that follows some words."""
     found = re.search(re.escape(before) + r"\s*([\u22120-9.,e-]+)", words)
     return float(found[1].rstrip(".,").replace(",", "").replace("\u2212", "-"))
 
 
-def test_noise_is_read_as_sure_as_the_page_says(course, problem):
+def test_the_confidence_for_noise_is_what_the_page_states(course, problem):
     told = course.predict("sure")
     images = course.page.evaluate(
         "() => Array.from({ length: 50 }, (_, i) => Array.from(noisePixels(i + 1, 784)))"
@@ -444,7 +444,7 @@ def test_the_answer_of_lower_cost_is_found(course, problem):
     assert course.predict("outputs") != told
 
 
-def test_a_nudge_changes_the_cost_by_what_is_computed(course, problem):
+def test_a_change_of_a_weight_changes_the_cost_as_computed(course, problem):
     course.click("#course-on")
     for nudge in ("0.01", "1"):
         course.choose("#weight-nudge", nudge)
@@ -472,7 +472,7 @@ def test_a_nudge_changes_the_cost_by_what_is_computed(course, problem):
     assert course.text("#weight-told").count(place) == 0
 
 
-def test_one_of_three_gradients_is_the_image_times_one_number(course, problem):
+def test_one_of_three_gradients_is_a_multiple_of_the_image(course, problem):
     course.click("#course-on")
     course.keys("#network", "ArrowDown", "ArrowDown")
     course.settle()
@@ -484,7 +484,7 @@ def test_one_of_three_gradients_is_the_image_times_one_number(course, problem):
     assert "gradient of neuron 1 " in course.text("#picture-question legend")
 
 
-def test_the_cost_turns_where_the_page_says(course, problem):
+def test_the_lowest_cost_on_a_line_is_where_the_page_states(course, problem):
     course.click("#course-on")
     course.wait("() => document.querySelector('#slide-question button')")
     told = course.predict("slide")
@@ -504,8 +504,8 @@ def test_the_cost_turns_where_the_page_says(course, problem):
 
 
 @pytest.mark.long
-def test_sixteen_networks_are_those_of_gdjax(course, problem):
-    """Only here do sixteen networks train: 8,000 steps."""
+def test_sixteen_networks_equal_those_of_gdjax(course, problem):
+    """No other test trains sixteen networks, which takes 8,000 steps."""
     course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
     course.settle()
     told = course.predict("sixteen")
@@ -526,7 +526,7 @@ def test_sixteen_networks_are_those_of_gdjax(course, problem):
     course.page.evaluate("async () => { await (await lesson).run(300); }")
 
 
-def test_batches_and_the_whole_set_are_compared_at_equal_cost(course, problem):
+def test_mini_batches_and_full_batches_are_compared_at_equal_cost(course, problem):
     course.page.evaluate("async () => { (await lesson).change({ lesson: 7 }); }")
     course.settle()
     rate, seed = course.page.evaluate(
@@ -548,7 +548,7 @@ def test_batches_and_the_whole_set_are_compared_at_equal_cost(course, problem):
     assert course.page.is_hidden("#compare-numbers")
 
 
-def test_votes_are_those_of_the_networks(course, problem):
+def test_votes_equal_those_of_the_networks(course, problem):
     course.page.evaluate("async () => { (await lesson).change({ lesson: 8 }); }")
     course.settle()
     networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
@@ -596,7 +596,7 @@ def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
     assert visit.complaints == []
 
 
-def test_a_prediction_of_training_is_compared_with_what_it_reads(opened):
+def test_a_prediction_about_training_is_compared_with_the_result(opened):
     visit = opened("#step=0&rate=0.001")
     visit.choose("#epochs", "1")
     told = visit.predict("train")
@@ -604,7 +604,7 @@ def test_a_prediction_of_training_is_compared_with_what_it_reads(opened):
     assert f"{100 * visit.first()['records'][-1]['accuracy']:.1f} %" in told
 
 
-def test_the_ball_goes_against_the_slope(trained):
+def test_the_ball_moves_against_the_gradient(trained):
     def at():
         return float(
             trained.text("#ball-told").split("x = ")[1].split(" ")[0].replace("\u2212", "-")
@@ -622,13 +622,13 @@ def test_the_ball_goes_against_the_slope(trained):
     trained.click("#ball-roll")
 
 
-def test_the_lesson_bears_inspection(trained):
+def test_the_lesson_has_no_errors_and_is_accessible(trained):
     trained.bears_inspection()
     assert trained.violations() == []
 
 
 @pytest.mark.long
-def test_on_a_phone_nothing_sticks_out(opened):
+def test_no_element_is_wider_than_a_phone(opened):
     visit = opened("#step=0", PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     visit.page.touchscreen.tap(*visit.place("#next"))

@@ -1,4 +1,4 @@
-"""The lesson's modules, each by itself, in node; and together, as one script in one scope."""
+"""Modules of the lesson: each in Node, and all bundled as one script."""
 
 import json
 import re
@@ -14,7 +14,7 @@ MODULES = Path(__file__).parent / "modules"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in MODULES.glob("*.test.js")))
-def test_modules_alone(name):
+def test_each_module_passes_its_tests_in_node(name):
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node, which runs JavaScript without a browser: apt-get install nodejs")
@@ -25,7 +25,7 @@ def test_modules_alone(name):
 
 
 @pytest.mark.parametrize("name", ["lesson/lesson.js", "lesson/worker.js"])
-def test_a_bundle_has_each_module_once_after_what_it_imports(name):
+def test_a_bundle_has_each_module_once_and_after_its_imports(name):
     script = bundle([name])
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
     declared = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script, re.MULTILINE)
@@ -33,7 +33,7 @@ def test_a_bundle_has_each_module_once_after_what_it_imports(name):
     assert declared.index("forward") < declared.index("measure")
 
 
-def test_every_text_is_in_one_file_and_every_one_is_used():
+def test_all_texts_are_in_one_file_and_are_used():
     texts = json.loads(read("lesson/texts.json"))
     markup, script = read("lesson/page.html"), bundle(["lesson/lesson.js"])
     named = set(re.findall(r'data-(?:text|label)="([^"]+)"', markup))
@@ -43,7 +43,7 @@ def test_every_text_is_in_one_file_and_every_one_is_used():
     assert set(re.findall(r'data-(?:text|label)="([^"]+)"', markup)) <= set(texts)
     choices = {name for name in texts if name.startswith(("activation.", "cost."))}
     assert set(texts) - named - choices == {"language"}
-    # No words stand in the markup itself, and no sentence in a script.
+    # The markup has no words, and scripts have no sentences.
     words = re.sub(r"<[^>]*>", " ", markup).split()
     assert [word for word in words if re.search("[a-zA-Z]", word)] == []
     for path in (MODULES.parents[2] / "gdjax/pages/resources/lesson").glob("*.js"):

@@ -1,4 +1,4 @@
-"""A page is one file that asks nobody: what is in it, what it lets run, how it is written."""
+"""Self-contained pages: content, security policy, and writing."""
 
 import json
 import re
@@ -14,19 +14,19 @@ from gdjax.pages.page import deflated, island
 from gdjax.pages.quantization import quantize
 
 
-def test_text_of_data_cannot_begin_a_tag():
+def test_text_of_data_cannot_start_a_tag():
     written = island({"name": HOSTILE, "values": np.array([1, np.nan], "f4")})
     assert "<" not in written
     assert json.loads(written)["name"] == HOSTILE
 
 
 @pytest.mark.parametrize(("given", "kind"), [(np.int64, "i4"), (np.float16, "f8"), (bool, "i4")])
-def test_arrays_become_what_browsers_read(given, kind):
+def test_arrays_are_encoded_for_browsers(given, kind):
     told = json.loads(island(np.array([[0, 1]], given)))
     assert (told["kind"], told["shape"]) == (kind, [1, 2])
 
 
-def test_a_page_runs_its_own_script_only_and_names_no_other_place():
+def test_a_page_runs_only_its_script_and_refers_to_no_other_location():
     html = gd.explore(sweep(HOSTILE), planes={HOSTILE: plane()}, minima=census(), name=HOSTILE).html
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
     assert "default-src 'none'" in policy
@@ -37,7 +37,7 @@ def test_a_page_runs_its_own_script_only_and_names_no_other_place():
     assert "http" not in html.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
-def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
+def test_a_page_that_cannot_be_written_is_an_error_and_leaves_no_file(tmp_path):
     page = gd.explore()
     assert page.save(tmp_path / "page.html").read_text(encoding="utf-8") == page.html
     (tmp_path / "taken").mkdir()
@@ -49,7 +49,7 @@ def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
     assert len(repr(page)) < 100
 
 
-def test_what_does_not_fit_is_left_out_with_a_word():
+def test_data_that_do_not_fit_are_left_out_with_a_message():
     import xarray as xr
 
     cost = np.broadcast_to(np.float32(1), (300, 400, 200))
@@ -84,13 +84,13 @@ def test_what_does_not_fit_is_left_out_with_a_word():
         ({"minima": sweep()}, "minima is not a census"),
     ],
 )
-def test_what_is_not_what_it_should_be_is_refused(given, message):
+def test_invalid_input_is_rejected(given, message):
     with pytest.raises(InputError, match=message):
         gd.explore(**given)
 
 
 @pytest.mark.long
-def test_lessons_are_of_networks_that_a_page_can_compute():
+def test_a_lesson_needs_a_network_that_a_page_can_compute():
     with pytest.raises(InputError, match="square images"):
         gd.lesson(gd.problems.function("himmelblau"))
     with pytest.raises(InputError, match="square images"):
@@ -99,7 +99,7 @@ def test_lessons_are_of_networks_that_a_page_can_compute():
         gd.lesson(gd.problems.digits("mnist5k", distortion={"copies": 2}))
 
 
-def test_images_are_deflated_without_loss():
+def test_images_are_compressed_without_loss():
     import base64
     import zlib
 
@@ -108,7 +108,7 @@ def test_images_are_deflated_without_loss():
     np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(3, 4), images)
 
 
-def test_bytes_are_within_half_a_step_of_the_weights():
+def test_quantized_weights_are_within_half_a_step():
     random = np.random.default_rng(0)
     layers = [
         (random.normal(size=(3, n, m)), random.normal(size=(3, n))) for m, n in [(5, 4), (4, 2)]
@@ -123,7 +123,7 @@ def test_bytes_are_within_half_a_step_of_the_weights():
 
 
 @pytest.mark.long
-def test_networks_of_other_shapes_are_refused():
+def test_networks_of_other_shapes_are_rejected():
     problem = gd.problems.digits("mnist5k", samples=100)
     other = gd.problems.digits("mnist5k", samples=100, widths=(4,))
     keys = jax.random.split(jax.random.key(0), 2)

@@ -1,4 +1,4 @@
-"""`gdjax explore` and `gdjax lesson`: one file each, and one line where that cannot be."""
+"""The commands `gdjax explore` and `gdjax lesson`: pages of one file, and errors of one line."""
 
 import json
 import pickle
@@ -32,13 +32,13 @@ def refused(capsys, *arguments):
     return told
 
 
-def test_a_store_becomes_a_page(store, tmp_path, capsys):
+def test_explore_writes_a_page_of_a_store(store, tmp_path, capsys):
     main(["explore", str(store), "--out", str(tmp_path / "page.html")])
     assert f"written to {tmp_path / 'page.html'} (" in capsys.readouterr().out
     assert '"whole":2' in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_damage_is_skipped_where_that_is_asked_for(store, tmp_path, capsys):
+def test_damaged_tiles_are_skipped_on_request(store, tmp_path, capsys):
     import shutil
 
     damaged = tmp_path / "damaged.zarr"
@@ -52,7 +52,7 @@ def test_damage_is_skipped_where_that_is_asked_for(store, tmp_path, capsys):
     assert "0 of 1 tiles are finished" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_landscapes_and_minima_that_were_written_are_read(tmp_path, capsys):
+def test_saved_landscapes_and_minima_are_read(tmp_path, capsys):
     import xarray as xr
     from pictured import census, plane
 
@@ -68,7 +68,7 @@ def test_landscapes_and_minima_that_were_written_are_read(tmp_path, capsys):
 
 
 class Harm:
-    """What makes a file where it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, file):
         self.file = file
@@ -79,9 +79,7 @@ class Harm:
 
 @pytest.mark.parametrize("flag", ["--planes", "--minima"])
 @pytest.mark.parametrize("pickled", [True, False])
-def test_a_folder_of_format_2_is_not_read_and_nothing_in_it_unpickled(
-    tmp_path, capsys, flag, pickled
-):
+def test_a_folder_of_format_2_is_rejected_without_unpickling(tmp_path, capsys, flag, pickled):
     folder, done = tmp_path / "old.zarr", tmp_path / "done"
     (folder / "cost").mkdir(parents=True)
     (folder / ".zgroup").write_text('{"zarr_format": 2}')
@@ -97,7 +95,7 @@ def test_a_folder_of_format_2_is_not_read_and_nothing_in_it_unpickled(
     assert not done.exists()
 
 
-def test_what_cannot_work_is_said_in_one_line(store, tmp_path, capsys):
+def test_invalid_arguments_are_errors_of_one_line(store, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     zarr.save(str(tmp_path / "other.zarr"), np.ones(3))
     (tmp_path / "taken.html").mkdir()
@@ -122,7 +120,7 @@ def test_what_cannot_work_is_said_in_one_line(store, tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_full_disk_is_said_in_one_line(tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_an_error_of_one_line(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -132,7 +130,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lesson_of_no_data_is_refused_before_any_work(capsys, monkeypatch, tmp_path):
+def test_a_lesson_of_unknown_data_is_rejected_before_any_work(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(jax, "jit", None)
     out = ["--out", str(tmp_path / "page.html")]
     assert "'nothing'" in refused(capsys, "lesson", "--data", "nothing", *out)
@@ -147,8 +145,8 @@ def test_a_lesson_is_one_file(tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_decisions_of_trained_networks_survive_as_bytes(tmp_path, capsys, monkeypatch):
-    """Only here are the 64 networks of the lesson trained."""
+def test_quantization_does_not_change_decisions_of_trained_networks(tmp_path, capsys, monkeypatch):
+    """No other test trains the 64 networks of the lesson."""
     trained = {}
 
     def lesson(problem, networks):

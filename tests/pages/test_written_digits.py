@@ -1,4 +1,4 @@
-"""Digits that people wrote are read by the page as they are by the network, drawn anew, too."""
+"""Handwritten digits, redrawn on the page, against the answers for their pixels."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from strokes import strokes, thinned
 import gdjax as gd
 
 DIGITS = 10
-SPECK = 15  # of the pad's 280: a line that is shorter is none of the digit's
-POINTS = 0.02  # worse: what a pen of one width makes unlike the handwriting that it follows
+SPECK = 15  # of the pad's 280 pixels: shorter lines are not part of the digit
+POINTS = 0.02  # accuracy that is lost by a pen of one width
 
 
-def test_a_thick_line_is_thinned_to_its_middle():
+def test_a_thick_line_is_thinned_to_its_center():
     ink = np.zeros((12, 12), bool)
     ink[2:10, 4:7] = True
     middle = thinned(ink)
@@ -33,7 +33,7 @@ READ_BY_MODULE = """([lines, count]) => lesson.then((page) => {
 
 
 def on_the_pad(image):
-    """Lines of a digit in the pad's own grid, as a hand draws them: smooth, and without specks."""
+    """Return the lines of a digit on the pad's grid, smooth and without specks."""
     lines = [279 * np.array(line) for line in strokes(image)]
     lengths = [np.hypot(*np.ptp(line, axis=0)) for line in lines]
     drawn = [line for line, length in zip(lines, lengths, strict=True) if length >= SPECK]
@@ -41,14 +41,14 @@ def on_the_pad(image):
 
 
 def smoothed(line):
-    """Each point but the ends as the mean of itself, twice, and its neighbors."""
+    """Average each inner point with its neighbors, with weights 1/4, 1/2, 1/4."""
     inner = (line[:-2] + 2 * line[1:-1] + line[2:]) / 4
     return np.concatenate([line[:1], inner, line[-1:]]) if len(line) > 3 else line
 
 
 @pytest.mark.long
 def test_drawn_digits_are_read_as_well_as_their_pixels(browser, lesson_file):
-    """Only here are all 1,000 test digits drawn, each compared with its own pixels."""
+    """No other test draws all 1,000 test digits and compares each with its pixels."""
     visit = Visit(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images
     label, by_pixel, by_stroke = np.transpose(
@@ -62,8 +62,8 @@ def test_drawn_digits_are_read_as_well_as_their_pixels(browser, lesson_file):
 
 
 @pytest.mark.long
-def test_the_mouse_draws_what_is_meant(browser, lesson_file):
-    """Only here are written digits drawn with the mouse: some 400 moves."""
+def test_digits_drawn_with_the_mouse_equal_their_lines(browser, lesson_file):
+    """No other test draws handwritten digits with the mouse, which takes about 400 moves."""
     visit = Visit(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images[:DIGITS]
     mouse = visit.page.mouse
