@@ -1,4 +1,4 @@
-"""Whatever gdjax imports is declared: nothing comes in only because something else brings it."""
+"""Declared dependencies, which include every module that gdjax imports."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def imported() -> dict[str, str]:
-    """Top-level modules from outside that files of gdjax import, each with one such file."""
+    """Return the external top-level modules that gdjax imports, each with one such file."""
     modules = {}
     for file in (ROOT / "gdjax").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -29,7 +29,7 @@ def imported() -> dict[str, str]:
 
 
 @pytest.mark.long
-def test_what_is_imported_is_declared():
+def test_every_imported_module_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {

@@ -1,4 +1,4 @@
-"""One family of errors, so that a command or a user can catch them all, and nothing else."""
+"""Hierarchy of the errors of gdjax."""
 
 import pytest
 
@@ -8,16 +8,16 @@ KINDS = (errors.InputError, errors.DataError, errors.StoreError)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_error_belongs_to_the_family(kind):
+def test_every_error_has_the_common_base_class(kind):
     with pytest.raises(errors.GdjaxError, match="says why"):
         raise kind("says why")
 
 
-def test_a_wrong_argument_is_also_what_python_calls_a_value_error():
+def test_an_input_error_is_a_value_error():
     with pytest.raises(ValueError, match="learning_rate"):
         raise errors.InputError("learning_rate = -1")
 
 
-def test_the_family_does_not_catch_what_is_not_ours():
+def test_the_base_class_does_not_catch_other_errors():
     assert not issubclass(ValueError, errors.GdjaxError)
     assert not any(issubclass(a, b) for a in KINDS for b in KINDS if a is not b)

@@ -1,4 +1,4 @@
-"""Histories of runs are those of the Dataset, each once, and chains are those of ArviZ."""
+"""Export of the histories of runs, and of chains to ArviZ."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ BOWL = gd.problems.bowl([1.0, 9.0])
 GRID = gd.axes(learning_rate=[0.05, 0.1, 9.0], seed=range(4))
 
 
-def test_each_run_has_its_setting_records_and_outcome():
+def test_each_exported_run_has_its_settings_records_and_outcome():
     runs = gd.sweep(BOWL, GRID, 200, record_every=50)
     found = list(gd.export.histories(runs))
     assert len(found) == 12
@@ -32,14 +32,14 @@ def test_each_run_has_its_setting_records_and_outcome():
     assert outcomes[9.0] is Outcome.DIVERGED
 
 
-def test_axes_that_vary_together_are_all_named():
+def test_all_zipped_axes_are_in_the_settings():
     pairs = gd.zip_axes(learning_rate=[0.1, 0.2], momentum=[0.0, 0.5])
     (first, second) = gd.export.histories(gd.sweep(BOWL, gd.axes(pair=pairs), 5))
     for run, (rate, momentum) in ((first, (0.1, 0.0)), (second, (0.2, 0.5))):
         assert {**run.at, "learning_rate": rate, "momentum": momentum} == run.at
 
 
-def test_a_store_in_use_is_followed_until_its_last_run(tmp_path):
+def test_a_store_that_is_being_written_is_followed_until_its_last_run(tmp_path):
     store = tmp_path / "runs"
     work = threading.Thread(
         target=gd.sweep,
@@ -66,7 +66,7 @@ def test_a_store_in_use_is_followed_until_its_last_run(tmp_path):
         (xr.Dataset({"outcome": 0}), 1.0, "poll_seconds = 1.0, expected .* the path or URL"),
     ],
 )
-def test_bad_arguments_are_named(runs, poll, expected):
+def test_invalid_arguments_are_named(runs, poll, expected):
     with pytest.raises(gd.errors.InputError, match=expected):
         list(gd.export.histories(runs, poll_seconds=poll))
 
@@ -86,7 +86,7 @@ def sampled(key):
 
 @pytest.fixture(scope="module")
 def chains():
-    """Two results, mapped over keys."""
+    """Return two results, mapped over keys."""
     return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
 
 
@@ -130,7 +130,7 @@ def test_arviz_computes_the_same_diagnostics(chains):
     assert size == pytest.approx(float(one.effective_sample_size), rel=0.01)
 
 
-def test_results_without_chains_are_refused(chains):
+def test_results_without_chains_are_rejected(chains):
     limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
     for result in (limit, chains, chains._replace(samples=None)):
         with pytest.raises(gd.errors.InputError, match="of several minima select one"):

@@ -1,4 +1,4 @@
-"""Statuses in attributes, as the CF conventions want them."""
+"""Flag attributes according to the CF conventions."""
 
 import json
 from enum import IntEnum
@@ -12,22 +12,22 @@ from gdjax.minima.end_points import EndPointKind
 
 
 class Odd(IntEnum):
-    """Values that are no row of whole numbers from 0."""
+    """Enumeration whose values are not consecutive integers from 0."""
 
     UP = 7
     SIDE_WAYS = -1
 
 
-def test_values_and_meanings_stand_in_one_order():
+def test_values_and_meanings_have_the_same_order():
     assert flags(Odd) == {"flag_values": [7, -1], "flag_meanings": "up side_ways"}
 
 
 @pytest.mark.parametrize("statuses", [Outcome, Kind, EndPointKind, Odd], ids=lambda s: s.__name__)
-def test_every_number_finds_its_word(statuses):
+def test_every_value_has_a_meaning_without_spaces(statuses):
     found = flags(statuses)
     words = dict(zip(found["flag_values"], found["flag_meanings"].split(), strict=True))
     assert len(words) == len(statuses)
     for status in statuses:
         assert words[int(status)] == status.name.lower()
-    # Attributes are written as JSON: plain numbers, and no blank within a word.
+    # Attributes are written as JSON: plain numbers, and no space within a word.
     assert json.loads(json.dumps(found)) == found

@@ -1,4 +1,4 @@
-"""Ctrl-C, at every moment of a process: only the flag, or a second Ctrl-C, ends the work."""
+"""Ctrl-C at any time: the first one sets a flag, and a second one interrupts."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from gdjax.interrupts import interruptible
 
 @pytest.fixture
 def python_handler():
-    """Ctrl-C raises KeyboardInterrupt, however the tests were started."""
+    """Make Ctrl-C raise KeyboardInterrupt, however the tests were started."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)
@@ -43,7 +43,7 @@ def test_a_second_ctrl_c_interrupts(python_handler):
 
 
 @pytest.mark.parametrize("pressed_before", [True, False])
-def test_work_within_work_shares_its_flag(pressed_before, python_handler):
+def test_nested_blocks_share_a_flag(pressed_before, python_handler):
     with interruptible() as outer:
         if pressed_before:
             press()
@@ -58,14 +58,14 @@ def test_work_within_work_shares_its_flag(pressed_before, python_handler):
     assert signal.getsignal(signal.SIGINT) is python_handler
 
 
-def test_a_flag_is_forgotten_with_its_work(python_handler):
+def test_a_flag_is_reset_after_its_block(python_handler):
     with interruptible():
         press()
     with interruptible() as stop:
         assert not stop.is_set()
 
 
-def test_a_users_own_handler_is_put_back_after_an_error(python_handler):
+def test_a_user_defined_handler_is_restored_after_an_error(python_handler):
     def mine(_signum, _frame):
         raise AssertionError("not while gdjax listens")
 
@@ -75,7 +75,7 @@ def test_a_users_own_handler_is_put_back_after_an_error(python_handler):
     assert signal.getsignal(signal.SIGINT) is mine
 
 
-def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(python_handler):
+def test_a_process_that_ignores_ctrl_c_still_ignores_it(python_handler):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with interruptible() as stop:
         press()
@@ -83,7 +83,7 @@ def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(python_handler):
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-def test_outside_the_main_thread_signals_are_left_alone(python_handler):
+def test_outside_the_main_thread_no_handler_is_installed(python_handler):
     flags = []
 
     def work():
@@ -96,7 +96,7 @@ def test_outside_the_main_thread_signals_are_left_alone(python_handler):
     assert flags == [(False, python_handler)]
 
 
-# -- a process of a command's own
+# -- commands in a separate process
 
 PRESS = """
 import gc, signal, sys
@@ -138,11 +138,11 @@ def python(*lines, arguments=(), cwd=None):
 
 
 def ended(done, advice):
-    """Status 130 with advice, and nothing else said."""
+    """Check that the status is 130 and that only the advice is printed."""
     return (done.returncode, done.stderr.strip()) == (130, f"interrupted; {advice}")
 
 
-def test_ctrl_c_outside_of_work_ends_the_process_with_advice():
+def test_ctrl_c_outside_a_block_ends_the_process_with_advice():
     done = python(
         "interrupts.end_at_ctrl_c()", "print('so far')", "press()", "print('not reached')"
     )
@@ -150,12 +150,12 @@ def test_ctrl_c_outside_of_work_ends_the_process_with_advice():
     assert done.stdout == "so far\n"
 
 
-def test_ctrl_c_in_a_callback_is_not_swallowed():
+def test_ctrl_c_in_a_callback_is_not_lost():
     done = python("interrupts.end_at_ctrl_c()", "press_in_a_callback(lambda: True)", "gc.collect()")
     assert ended(done, "run the same command again"), done.stderr
 
 
-def test_a_second_ctrl_c_within_work_ends_the_process():
+def test_a_second_ctrl_c_within_a_block_ends_the_process():
     done = python(
         "interrupts.end_at_ctrl_c()",
         "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
@@ -168,7 +168,7 @@ def test_a_second_ctrl_c_within_work_ends_the_process():
     assert done.stdout == "True\n"
 
 
-def test_work_that_ends_by_its_flag_says_how_to_go_on():
+def test_a_block_that_ends_by_its_flag_prints_how_to_resume():
     done = python(
         "interrupts.end_at_ctrl_c()",
         "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
@@ -178,7 +178,7 @@ def test_work_that_ends_by_its_flag_says_how_to_go_on():
     assert ended(done, "what was done is kept. Go on with:  gdjax resume it"), done.stderr
 
 
-def test_a_command_that_ignores_ctrl_c_goes_on_ignoring_it():
+def test_a_command_that_ignores_ctrl_c_still_ignores_it():
     ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
     done = python(ignoring, "interrupts.end_at_ctrl_c()", "press()", "print('reached')")
     assert (done.returncode, done.stdout) == (0, "reached\n")
@@ -220,7 +220,7 @@ def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
 
 
 @pytest.mark.long
-def test_ctrl_c_while_pictures_are_drawn_waits_for_them(tmp_path):
+def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     at = "sys.meta_path.insert(0, At('gdjax.plots.training'))"
     done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
     assert done.returncode == 130, done.stderr
@@ -231,8 +231,8 @@ def test_ctrl_c_while_pictures_are_drawn_waits_for_them(tmp_path):
 
 
 @pytest.mark.long
-def test_ctrl_c_at_many_moments_of_train(tmp_path):
-    """From the first import to the middle of the descent: status 130, one line, no traceback."""
+def test_ctrl_c_at_any_time_of_train_exits_with_130_and_one_line(tmp_path):
+    """Times range from the first import to the middle of the descent."""
     listening = "interrupts.end_at_ctrl_c()\nprint('listening', flush=True)"
     for number, wait in enumerate(0.01 * 1.8**k for k in range(12)):
         arguments = ["train", "--num-steps", "2000000000", "--out", str(tmp_path / str(number))]
@@ -253,8 +253,8 @@ def test_ctrl_c_at_many_moments_of_train(tmp_path):
 
 
 @pytest.mark.long
-def test_a_test_that_is_started_by_a_shell_that_ignores_ctrl_c_can_press_it():
-    """`nohup` and background jobs of scripts ignore it, and children inherit that."""
+def test_tests_can_send_ctrl_c_even_if_the_shell_ignores_it():
+    """`nohup` and background jobs of scripts ignore Ctrl-C, which children inherit."""
     script = 'trap \'\' INT; exec "$0" "$@"'
     name = f"{__file__}::test_ctrl_c_sets_the_flag_and_nothing_else"
     pytest_ = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", name]

@@ -1,4 +1,4 @@
-"""Streams of random numbers: what a run draws depends on its own seeds, and on nothing else."""
+"""Streams of random keys, which depend only on the seeds of a run."""
 
 import jax
 import numpy as np
@@ -15,11 +15,11 @@ def bits(key):
     return tuple(jax.random.key_data(key).ravel().tolist())
 
 
-def test_same_numbers_same_streams():
+def test_equal_seeds_give_equal_streams():
     assert [bits(k) for k in streams(7, 3, 5)] == [bits(k) for k in streams(7, 3, 5)]
 
 
-def test_the_start_depends_on_seed_only_and_the_order_on_data_seed_only():
+def test_init_depends_only_on_seed_and_order_only_on_data_seed():
     base, other_seed, other_data = streams(7, 3, 5), streams(7, 4, 5), streams(7, 3, 6)
     assert bits(base.order) == bits(other_seed.order)
     assert bits(base.init) == bits(other_data.init)
@@ -29,7 +29,7 @@ def test_the_start_depends_on_seed_only_and_the_order_on_data_seed_only():
     assert bits(base.order) != bits(other_data.order)
 
 
-def test_no_two_of_many_streams_share_a_key():
+def test_keys_of_different_streams_are_distinct():
     keys = [
         bits(key)
         for root in (0, 1, 2)
@@ -39,7 +39,7 @@ def test_no_two_of_many_streams_share_a_key():
     assert len(set(keys)) == len(keys)
 
 
-def test_streams_of_many_seeds_are_those_of_each():
+def test_streams_of_an_array_of_seeds_equal_those_of_each_seed():
     seeds = np.array([0, 1, 9, 2**32 - 1])
     many = streams(5, seeds, seeds[::-1].copy(), perturbation_seed=seeds)
     for i, seed in enumerate(seeds):
@@ -49,12 +49,12 @@ def test_streams_of_many_seeds_are_those_of_each():
 
 @pytest.mark.parametrize("wrong", [-1, 2**32, 2**70])
 @pytest.mark.parametrize("name", ["root_seed", "seed", "data_seed"])
-def test_a_seed_out_of_range_is_named(name, wrong):
+def test_a_seed_out_of_range_is_an_error(name, wrong):
     with pytest.raises(InputError, match=f"{name} = {wrong}"):
         streams(**{"root_seed": 0, name: wrong})
 
 
-def test_noise_depends_on_the_start_and_on_its_own_seed():
+def test_noise_depends_on_seed_and_noise_seed():
     base = streams(7, 3, 5)
     assert bits(base.noise) == bits(streams(7, 3, 6).noise)
     others = (streams(7, 4, 5), streams(7, 3, 5, noise_seed=1), streams(8, 3, 5))

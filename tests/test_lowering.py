@@ -1,4 +1,4 @@
-"""What is compiled for CPUs here can be compiled for accelerators: nothing calls the host."""
+"""Lowering of programs for accelerators, without calls of the host."""
 
 import re
 
@@ -25,7 +25,7 @@ W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
 
 
 def of_a_point(function):
-    """A function of curvature above the size at which matrices are decomposed, and below it."""
+    """Return a program that calls a curvature function above and below the dense limit."""
     few = lambda w: jnp.sum(jnp.cos(w)) + w[0] * w[1]  # noqa: E731
 
     def both(w, key):
@@ -35,7 +35,7 @@ def of_a_point(function):
 
 
 def block():
-    """The block of a sweep by mini-batches, with snapshots and a metric."""
+    """Return the block of a sweep by mini-batches, with snapshots and a metric."""
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
     (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
@@ -55,9 +55,9 @@ def block():
     ],
     ids=["block", "eigenpairs", "trace", "classify"],
 )
-def test_programs_for_accelerators_call_no_host(make, platform):
+def test_programs_for_accelerators_do_not_call_the_host(make, platform):
     jitted, arguments = make()
-    # Placement is this machine's; the program is exported for one device of another.
+    # Shardings refer to this machine, but the program is exported for one device of another.
     arguments = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype) if hasattr(a, "dtype") else a, arguments
     )
@@ -86,7 +86,7 @@ def digits_block(runs, batch_size, own_orders):
 def test_an_accelerator_computes_all_runs_of_a_block_together(batch_size, own_orders):
     runs, more = 6, 7
     text, wider = (digits_block(n, batch_size, own_orders) for n in (runs, more))
-    # A loop over runs would be one more loop, or have products without an axis of runs.
+    # A loop over runs would be an additional loop, or have products without an axis of runs.
     assert text.count("stablehlo.while") == wider.count("stablehlo.while")
     products = re.findall(r"stablehlo.dot_general.*-> tensor<([\dx]+)xf32>", text)
     assert len(products) > 5

@@ -1,4 +1,4 @@
-"""Cores and memory where they are limited, and where what says so does not exist."""
+"""Numbers of cores and memory, with limits and on systems without limit files."""
 
 import os
 
@@ -8,7 +8,7 @@ import pytest
 from gdjax import machine
 
 WHOLE = psutil.virtual_memory().total
-UNLIMITED = 9223372036854771712  # what version 1 says of a group without a limit
+UNLIMITED = 9223372036854771712  # in cgroups v1, a group without a limit
 
 
 def tree(root, files):
@@ -18,20 +18,20 @@ def tree(root, files):
     return root
 
 
-def test_cores_are_those_that_the_process_may_run_on(monkeypatch):
+def test_cores_are_those_available_to_the_process(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
     assert machine.cores() == 3
 
 
 @pytest.mark.parametrize(("counted", "cores"), [(6, 6), (None, 1)])
-def test_cores_where_nothing_says_which(counted, cores, monkeypatch):
-    """macOS and Windows have no os.sched_getaffinity; some systems do not even count."""
+def test_cores_without_an_affinity_mask(counted, cores, monkeypatch):
+    """macOS and Windows have no os.sched_getaffinity; on some systems cpu_count is None."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
     assert machine.cores() == cores
 
 
-def test_memory_is_the_machines_where_no_group_limits_it(tmp_path):
+def test_memory_is_that_of_the_machine_without_a_limit(tmp_path):
     assert machine.memory(tmp_path) == WHOLE
 
 
@@ -82,9 +82,9 @@ def test_memory_is_the_machines_where_no_group_limits_it(tmp_path):
         ),
     ],
 )
-def test_memory_is_what_the_smallest_limit_leaves(files, limit, tmp_path):
+def test_memory_is_given_by_the_smallest_limit(files, limit, tmp_path):
     assert machine.memory(tree(tmp_path, files)) == limit
 
 
-def test_memory_of_this_process_is_no_more_than_the_machine_has():
+def test_memory_is_at_most_that_of_the_machine():
     assert 0 < machine.memory() <= WHOLE

@@ -1,4 +1,4 @@
-"""`python -m gdjax`: Ctrl-C is listened to before anything is imported that takes long."""
+"""`python -m gdjax`, which handles Ctrl-C before slow imports."""
 
 import subprocess
 import sys
@@ -7,13 +7,13 @@ import gdjax
 from gdjax import __main__, interrupts
 
 
-def test_the_module_is_the_command():
+def test_the_module_runs_the_command():
     command = [sys.executable, "-m", "gdjax", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"gdjax {gdjax.__version__}\n"
 
 
-def test_ctrl_c_comes_first(monkeypatch):
+def test_ctrl_c_is_handled_before_slow_imports(monkeypatch):
     order = []
     monkeypatch.setattr(interrupts, "end_at_ctrl_c", lambda: order.append("Ctrl-C"))
     monkeypatch.setattr("gdjax.cli.main", lambda: order.append("command"))

@@ -1,4 +1,4 @@
-"""What a package says about itself."""
+"""Metadata of the package."""
 
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from gdjax.cli import main
 ROOT = Path(__file__).parent.parent
 
 
-def test_one_version_everywhere(capsys):
+def test_the_version_is_the_same_everywhere(capsys):
     main(["--version"])
     assert capsys.readouterr().out == f"gdjax {gdjax.__version__}\n"
     assert f"version: {gdjax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {gdjax.__version__}" in (ROOT / "docs" / "changelog.md").read_text()
 
 
-def test_types_are_shipped():
+def test_the_package_has_type_information():
     assert (Path(gdjax.__file__).parent / "py.typed").is_file()
 
 
-def test_a_wrong_name_is_an_attribute_error():
+def test_an_unknown_attribute_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = gdjax.no_such_name

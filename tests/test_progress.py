@@ -1,4 +1,4 @@
-"""Progress shows on a terminal and in a notebook, and nowhere else."""
+"""Progress bars, which are shown only on a terminal and in a notebook."""
 
 import sys
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ def test_a_shell_of_ipython_is_a_terminal(monkeypatch):
     assert not progress.in_notebook()
 
 
-def test_a_notebook_without_widgets_shows_letters(monkeypatch, capsys):
+def test_a_notebook_without_widgets_shows_a_text_bar(monkeypatch, capsys):
     kernel(monkeypatch)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
     with progress.bar(total=2, unit="run", delay=0) as bar:
@@ -35,7 +35,7 @@ def test_a_notebook_without_widgets_shows_letters(monkeypatch, capsys):
         assert "2/2" in capsys.readouterr().err
 
 
-def test_a_notebook_with_widgets_shows_them(monkeypatch):
+def test_a_notebook_with_widgets_shows_a_widget(monkeypatch):
     kernel(monkeypatch)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(tqdm.notebook, "tqdm", lambda **settings: settings)

@@ -1,4 +1,4 @@
-"""The examples of the README, run as a user would: without the strict flags of these tests."""
+"""README: its examples run without the settings of the test suite."""
 
 import os
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.long
-def test_examples_run(tmp_path):
+def test_examples_of_the_readme_run(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],
         cwd=tmp_path,
@@ -24,13 +24,13 @@ def test_examples_run(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_readme_counts_the_experiments():
+def test_the_readme_has_the_number_of_experiments():
     found = re.search(r"(\d+) experiments", (ROOT / "README.md").read_text())
     assert found is not None
     assert int(found[1]) == len(list((ROOT / "results").glob("*/summary.json")))
 
 
-def test_readme_is_short_and_its_pictures_are_there():
+def test_the_readme_is_short_and_its_figures_exist():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) < 130
     pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)|src=\"([^\"]*)\"", text)

@@ -11,13 +11,13 @@ NAMES = render.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_is_what_its_template_renders(name):
+def test_a_page_equals_its_rendered_template(name):
     stored = (render.RESULTS / name / "README.md").read_text("utf8")
     assert stored == render.rendered(name), "run `python experiments/render.py`"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_template_writes_no_number_of_its_own(name):
+def test_a_template_contains_no_literal_number(name):
     source = (render.PAGES / f"{name}.md").read_text("utf8")
     assert render.written_numbers(source, render.all_keys(render.summary(name))) == []
 
@@ -32,7 +32,7 @@ def test_pictures_and_pages_that_a_page_links_to_exist(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_answers_in_one_or_two_sentences_and_shows_a_table(name):
+def test_a_page_has_an_answer_of_one_or_two_sentences_and_a_table(name):
     page = render.rendered(name)
     entry = render.entry(name, page)
     assert entry["question"].endswith("?")
@@ -56,13 +56,13 @@ def test_a_page_answers_in_one_or_two_sentences_and_shows_a_table(name):
         ("{% for x in ['cost at 1', 'rate 2'] %}{{ s[x] }}{% endfor %}", ["2"]),
     ],
 )
-def test_numbers_that_a_template_writes_are_found(source, numbers):
+def test_literal_numbers_in_a_template_are_found(source, numbers):
     found = render.written_numbers(source, ["cost", "cost at 1"])
     assert len(found) == len(numbers)
     assert all(expected in text for text, expected in zip(found, numbers, strict=True))
 
 
-def test_a_page_changes_with_its_summary_and_refuses_a_claim_that_no_longer_holds():
+def test_a_page_depends_on_its_summary_and_a_false_claim_is_an_error():
     summary = render.summary("digits")
     changed = copy.deepcopy(summary)
     changed["seeds_test_accuracy_median"] = [0.957, 0.951, 0.963]
@@ -103,6 +103,6 @@ def test_every_experiment_has_a_page():
     assert files - {"box_counting", "common", "listening", "render"} == set(NAMES)
 
 
-def test_an_experiment_without_a_template_is_refused():
+def test_an_experiment_without_a_template_is_an_error():
     with pytest.raises(SystemExit, match=r"no template experiments/pages/nothing\.md"):
         render.main(["nothing"])

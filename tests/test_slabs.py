@@ -1,4 +1,4 @@
-"""Slabs and compiled programs, each against what must hold whatever the code."""
+"""Invariants of slabs and of compiled programs."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ DEVICES = tuple(jax.local_devices())
 
 
 @pytest.mark.parametrize(("width", "devices"), [(1, 1), (4, 1), (2, 2), (1, 4)])
-def test_a_slab_of_runs_is_a_loop_over_runs(width, devices):
+def test_a_slab_of_runs_equals_a_loop_over_runs(width, devices):
     slab = Slab(width, DEVICES[:devices])
     run = {"w": np.linspace(-1, 1, slab.runs * 3, dtype=np.float32).reshape(-1, 3)}
     shared = np.array([1.0, 2.0, 3.0], np.float32)
@@ -26,7 +26,7 @@ def test_a_slab_of_runs_is_a_loop_over_runs(width, devices):
     np.testing.assert_allclose(sums, run["w"].sum(axis=1), rtol=1e-6)
 
 
-def test_every_slot_of_a_slab_gives_the_same_bits():
+def test_every_lane_of_a_slab_gives_the_same_bits():
     slab = Slab(4, DEVICES[:2])
     weights = jax.random.normal(jax.random.key(0), (16, 16))
     w = jnp.broadcast_to(weights, (slab.runs, 16, 16))
@@ -39,8 +39,8 @@ def test_every_slot_of_a_slab_gives_the_same_bits():
 
 
 @pytest.mark.parametrize("count", [1, 6, 13])
-def test_any_number_of_runs_goes_through_slabs(count):
-    """Keys and arrays in, trees out, in order, with nothing of what fills the last slab up."""
+def test_any_number_of_runs_can_be_computed_in_slabs(count):
+    """Results are trees in the order of the runs, without the padding of the last slab."""
     slab = Slab(3, DEVICES[:2])
 
     def one(run, shift):
@@ -56,7 +56,7 @@ def test_any_number_of_runs_goes_through_slabs(count):
     assert len(program.compiled) == 1
 
 
-def test_what_is_placed_is_a_copy():
+def test_placed_arrays_are_copies():
     slab = Slab(2, DEVICES[:2])
     mine = jnp.arange(4.0)
     call = Program(over_runs(lambda x: x + 1, slab, (0,)), donate=(0,))
@@ -82,7 +82,7 @@ def test_a_program_is_compiled_once_for_each_shape():
     assert traces == [(3,), (4,)]
 
 
-def test_time_for_compiling_is_counted_once():
+def test_compilation_time_is_counted_once():
     program = Program(jnp.sin)
     assert program.seconds == 0
     program(jnp.ones(3))
@@ -92,7 +92,7 @@ def test_time_for_compiling_is_counted_once():
     assert program.seconds == spent
 
 
-def test_equal_programs_have_equal_hashes_and_others_do_not():
+def test_only_equal_programs_have_equal_hashes():
     x = jnp.ones(3)
     first, again, other = (Program(f) for f in (jnp.sin, jnp.sin, jnp.cos))
     assert first.compile(x).hash == again.compile(x).hash != other.compile(x).hash
@@ -106,7 +106,7 @@ def test_a_program_compiled_in_float32_is_not_used_in_float64():
     assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)
 
 
-def test_what_is_compiled_ahead_is_waited_for_and_compiled_once():
+def test_a_program_compiled_in_advance_is_compiled_once():
     traced = []
 
     def third(x):
@@ -123,13 +123,13 @@ def test_what_is_compiled_ahead_is_waited_for_and_compiled_once():
     assert program.seconds > 0
 
 
-def test_a_cpu_device_has_the_memory_that_the_host_grants():
+def test_the_memory_limit_of_a_cpu_device_is_that_of_the_host():
     assert memory_limit(jax.local_devices(backend="cpu")[0]) == machine.memory()
 
 
 @pytest.mark.long
 def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
-    """Functions that compare types with those they were made with, as Equinox's do."""
+    """Diffrax compares types with those of the creation of its functions, as Equinox does."""
     import diffrax
 
     def cost(w, y0):
@@ -144,14 +144,14 @@ def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
         program = Program(over_runs(jax.grad(cost), slab, (0, None)))
         found.append(in_slabs(program, slab, starts, (slab.share(y0),)))
     np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_allclose(found[0], 1 + starts / 2, rtol=1e-6)  # of (1 + w/2)^2
+    np.testing.assert_allclose(found[0], 1 + starts / 2, rtol=1e-6)  # derivative of (1 + w/2)^2
 
 
 # -- LAPACK on several CPU devices
 
 
 @pytest.mark.parametrize("call", [jnp.linalg.eigvalsh, jnp.linalg.svd, jnp.linalg.eigvals])
-def test_eigenvalues_on_several_cpu_devices_are_refused_before_they_stand_still(call):
+def test_eigenvalues_on_several_cpu_devices_are_an_error_instead_of_a_deadlock(call):
     many = Slab(1, DEVICES[:2])
     matrices = many.place(np.eye(20)[None].repeat(2, axis=0))
     with pytest.raises(InputError, match=r"2 CPU devices uses LAPACK.s eig.*local_devices"):

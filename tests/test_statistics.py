@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, and +inf is a value like others."""
+"""Coverage of intervals, and statistics of values that include +inf."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from gdjax.errors import InputError
 from gdjax.statistics import mean, median, medians, paired, seeds_needed, share
 
 
-def test_the_usual_median_where_it_is_finite():
-    """With eight seeds the fourth value is no median."""
+def test_the_median_is_the_usual_one_if_it_is_finite():
+    """With eight seeds the fourth value is not the median."""
     values = [1.0, 2.0, 3.0, 4.0, 6.0, 7.0, np.inf, np.inf]
     found = median(values)
     assert (found.value, found.of) == (5.0, "mean of the two middle values")
@@ -23,7 +23,7 @@ def test_the_usual_median_where_it_is_finite():
 
 
 @pytest.mark.parametrize("n", [5, 6, 8, 12, 16, 31])
-def test_intervals_of_the_median_cover_it_exactly_as_the_binomial_says(n):
+def test_intervals_of_the_median_have_their_binomial_coverage(n):
     draws = np.sort(np.random.default_rng(n).exponential(size=(4000, n)))
     found = median(draws[0])
     if n < 6:
@@ -35,7 +35,7 @@ def test_intervals_of_the_median_cover_it_exactly_as_the_binomial_says(n):
     assert low + high == n - 1
 
 
-def test_intervals_of_shares_are_those_of_clopper_and_pearson():
+def test_intervals_of_proportions_equal_those_of_clopper_and_pearson():
     found = share(3, 10)
     assert stats.binom.sf(2, 10, found.low) == pytest.approx(0.025)
     assert stats.binom.cdf(3, 10, found.high) == pytest.approx(0.025)
@@ -44,8 +44,8 @@ def test_intervals_of_shares_are_those_of_clopper_and_pearson():
 
 
 @pytest.mark.parametrize("n", [8, 30, 150])
-def test_intervals_of_shares_hold_any_share_as_often_as_they_say(n):
-    """By the binomial distribution, without chance; Wilson's hold .84 of shares near 0 and 1."""
+def test_intervals_of_proportions_have_their_nominal_coverage(n):
+    """Coverage is computed exactly; Wilson's intervals cover .84 of proportions near 0 and 1."""
     ends = [share(k, n) for k in range(n + 1)]
     low, high = (np.array([getattr(end, name) for end in ends]) for name in ("low", "high"))
     inside = np.concatenate([np.geomspace(1e-4, 0.5, 400), low[1:] + 1e-9, high[:-1] - 1e-9])
@@ -55,7 +55,7 @@ def test_intervals_of_shares_hold_any_share_as_often_as_they_say(n):
         assert coverage.min() >= 0.95
 
 
-def test_differences_from_the_same_starts_are_sharper_than_of_means():
+def test_paired_differences_have_shorter_intervals_than_differences_of_means():
     rng = np.random.default_rng(0)
     start = 10 * rng.normal(size=16)
     second = start + 1 + 0.1 * rng.normal(size=16)
@@ -67,17 +67,17 @@ def test_differences_from_the_same_starts_are_sharper_than_of_means():
 
 
 @pytest.mark.parametrize(("ratio", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
-def test_numbers_of_seeds_are_those_of_published_tables(ratio, n):
+def test_numbers_of_seeds_equal_those_of_published_tables(ratio, n):
     assert seeds_needed(ratio, 1.0) == seeds_needed(-2 * ratio, 2.0) == n
 
 
-def test_many_seeds_are_those_of_the_normal_distribution():
+def test_large_numbers_of_seeds_follow_the_normal_distribution():
     quantiles = stats.norm.isf(0.005) + stats.norm.isf(0.1)
     exact = (quantiles / 0.01) ** 2
     assert abs(seeds_needed(0.01, 1.0, power=0.9, level=0.99) - exact) < quantiles**2
 
 
-def test_a_difference_is_seen_as_often_as_the_number_of_seeds_says():
+def test_a_difference_is_detected_with_the_stated_power():
     n = seeds_needed(0.7, 1.0, power=0.9)
     draws = np.random.default_rng(0).normal(0.7, 1.0, size=(4000, n))
     for size, least, most in ((n, 0.9, 0.93), (n - 1, 0.87, 0.9)):
@@ -87,7 +87,7 @@ def test_a_difference_is_seen_as_often_as_the_number_of_seeds_says():
     assert (found.low > 0 or found.high < 0) == (t.pvalue[0] < 0.05)
 
 
-def test_a_difference_that_no_number_of_seeds_shows():
+def test_a_difference_that_no_number_of_seeds_detects_is_an_error():
     for difference in (0.0, 1e-9, np.nan):
         with pytest.raises(InputError, match="difference = "):
             seeds_needed(difference, 1.0)
@@ -96,14 +96,14 @@ def test_a_difference_that_no_number_of_seeds_shows():
             seeds_needed(1.0, **{"standard_deviation": 1.0} | settings)
 
 
-def test_rows_of_medians():
+def test_medians_are_computed_per_row():
     value, low, high = medians(np.array([[1.0, 2.0, 3.0], [np.nan] * 3]))
     assert value[0] == 2.0
     assert np.isnan(value[1])
     assert (low[0], high[0]) == (-np.inf, np.inf)
 
 
-def test_what_has_no_number():
+def test_statistics_without_values_are_nan():
     for values in ([], [np.nan], [-np.inf, 1.0]):
         with pytest.raises(InputError, match="median"):
             median(values)

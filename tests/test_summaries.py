@@ -1,4 +1,4 @@
-"""What results say of themselves: names, shapes and a few numbers, never all of them."""
+"""Representations of results: names, shapes and a few numbers."""
 
 import re
 
@@ -18,7 +18,7 @@ from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.stored import run_of
 
 
-def test_a_problem_says_what_it_is_without_its_data():
+def test_a_problem_is_shown_without_its_data():
     told = repr(digits("mnist5k"))
     assert len(told) < 250
     for part in ("digits", "mnist5k", "4,000 samples", "784-16-16-10", "test_accuracy", "0.9"):
@@ -27,7 +27,7 @@ def test_a_problem_says_what_it_is_without_its_data():
     assert repr(own) == "Problem(cost=squared_error)"
 
 
-def test_a_descent_says_how_it_ended():
+def test_a_descent_is_shown_with_its_outcome():
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w["a"] ** 2))
     run = descend(bowl, optax.sgd(0.25), {"a": jnp.ones(2)}, 3, key=jax.random.key(0))
     assert repr(run) == (
@@ -36,7 +36,7 @@ def test_a_descent_says_how_it_ended():
 
 
 @pytest.mark.long
-def test_results_are_a_line_a_field():
+def test_results_are_shown_with_one_line_per_field():
     pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=2)
     lines = repr(pairs).splitlines()
     assert lines[0] == "Eigenpairs("
@@ -45,27 +45,27 @@ def test_results_are_a_line_a_field():
     assert max(map(len, lines)) < 100
 
 
-def test_numbers_that_are_not_there_are_told():
+def test_missing_numbers_are_shown():
     assert short(np.array([[1.0, np.nan, np.inf]])) == "float64[1, 3], all 1, 2 not finite"
     assert short(np.full((2, 3), np.nan)) == "float64[2, 3], none finite"
     assert short(np.zeros((0, 3))) == "float64[0, 3]"
 
 
-def test_traced_values_and_keys_are_told_by_their_shapes():
+def test_traced_values_and_keys_are_shown_by_their_shapes():
     seen = []
     jax.jit(lambda x: seen.append(short(x)) or x)(jnp.ones((2, 3)))
     assert seen == ["float32[2, 3]"]
     assert short(jax.random.key(0)) == "key<fry>[]"
 
 
-def test_a_network_is_its_size_and_a_function_its_name():
+def test_a_network_is_shown_by_its_size_and_a_function_by_its_name():
     params = Network((784, 16, 16, 10)).init(jax.random.key(0))
     assert short(params) == "13,002 numbers in 6 arrays"
     assert short(fields) == "fields"
     assert len(short("a" * 1000)) <= 60
 
 
-def test_kinds_and_statuses_are_given_in_words():
+def test_kinds_and_statuses_are_shown_by_name():
     ends = classify_end_points(
         bowl([1.0, 2.0]), np.array([[0.0, 1.0], [np.nan, 0.0]]), key=jax.random.key(0)
     )
@@ -79,7 +79,7 @@ def test_kinds_and_statuses_are_given_in_words():
     assert "    status = int32[]" in traced[0].splitlines()
 
 
-def test_axes_and_runs_are_one_line(tmp_path):
+def test_axes_and_runs_are_shown_in_one_line(tmp_path):
     grid = axes(learning_rate=[0.1, 0.2], rule=["a", "b"], seed=range(5))
     assert repr(grid) == (
         "Axes(20 runs; learning_rate: [0.1, 0.2], rule: [a, b], seed: int64[5] from 0 to 4)"

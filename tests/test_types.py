@@ -1,4 +1,4 @@
-"""A type checker sees types through the lazy front, not Any, and finds what is wrong."""
+"""Types that type checkers infer through the lazy imports of gdjax."""
 
 import json
 import os
@@ -73,8 +73,8 @@ def judge(revealed, errors):
 
 
 @pytest.mark.long
-def test_pyright_sees_types(tmp_path):
-    """A whole run of pyright: it resolves stubs by rules of its own."""
+def test_pyright_infers_types_and_finds_errors(tmp_path):
+    """Run pyright, which has its own rules to resolve stubs."""
     pytest.importorskip("pyright")
     told = json.loads(checked(tmp_path, "pyright", "--outputjson", "--pythonpath", sys.executable))[
         "generalDiagnostics"
@@ -88,8 +88,8 @@ def test_pyright_sees_types(tmp_path):
 
 
 @pytest.mark.long
-def test_mypy_sees_types(tmp_path):
-    """A whole run of mypy, which reads JAX and NumPy along: ten seconds of processor time."""
+def test_mypy_infers_types_and_finds_errors(tmp_path):
+    """Run mypy, which also reads JAX and NumPy: ten seconds of processor time."""
     pytest.importorskip("mypy")
     told = checked(tmp_path, "mypy", "--no-error-summary").splitlines()
     revealed = [

@@ -1,4 +1,4 @@
-"""A small prepared set, one that is still to be prepared, and a cache folder for every test."""
+"""Fixtures: a prepared data set, one to be prepared, and a cache folder for every test."""
 
 import gzip
 import hashlib
@@ -21,7 +21,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A data folder with the set `tiny`, its version folder, and what is in it."""
+    """Return a data folder with the data set `tiny`, its version folder, and its content."""
     splits = some()
     folder = tmp_path / "data" / "tiny" / "1.0.0"
     store(folder, splits)
@@ -48,7 +48,7 @@ def originals(images, tmp_path_factory):
 
 @pytest.fixture
 def module(originals, tmp_path, monkeypatch):
-    """The folder of the module with the set `tiny`, which `prepare` then knows."""
+    """Return the folder of a module with the data set `tiny`, registered for `prepare`."""
     folder = tmp_path / "module"
     folder.mkdir()
     (folder / "tiny_set.py").write_text(MODULE)

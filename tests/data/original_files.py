@@ -1,4 +1,4 @@
-"""Original files of a set of the MNIST family, and a stand-in for the address they lie at."""
+"""Original files of a data set of the MNIST family, and a mock of their download server."""
 
 import contextlib
 import gzip
@@ -8,7 +8,7 @@ import types
 import requests
 
 URL = "http://digits.invalid/"
-# A set of the MNIST family, as TFDS would have it, that knows the checksums of ORIGINALS.
+# A TFDS data set of the MNIST family with the checksums of ORIGINALS.
 MODULE = """
 import hashlib, os
 from pathlib import Path
@@ -29,13 +29,13 @@ class Tiny(mnist.MNIST, skip_registration=True):
 
 
 def pack(array):
-    """A gzipped idx file: two zeros, 8 for bytes, the number of axes, their lengths, the data."""
+    """Return a gzipped idx file: 0, 0, 8 for bytes, number of axes, their lengths, the data."""
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return gzip.compress(head + array.tobytes(), mtime=0)
 
 
 class Served:
-    """Answers to downloads: the original files, or a failure."""
+    """Mock of downloads, which returns the original files or an error."""
 
     def __init__(self, originals, *, status=200, error=None):
         self.originals, self.status, self.error, self.urls = originals, status, error, []

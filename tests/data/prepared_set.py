@@ -1,4 +1,4 @@
-"""Prepared sets written record by record, as TFDS lays them out, without TFDS's builders."""
+"""Prepared data sets in the layout of TFDS, written without its builders."""
 
 import io
 import json
@@ -14,7 +14,7 @@ def png(image):
 
 
 def store(folder, splits, *, features=None, classes=10, shards=1, file_format="array_record"):
-    """A prepared set as TFDS lays it out: {split: (images, labels)} in a version folder."""
+    """Write {split: (images, labels)} as a prepared data set in the layout of TFDS."""
     from array_record.python import array_record_module  # ty: ignore[missing-module-member]
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -62,7 +62,7 @@ def store(folder, splits, *, features=None, classes=10, shards=1, file_format="a
 
 
 def some(shape=(4, 5), classes=10, seed=0):
-    """Random images and labels, 9 to train on and 6 to test with."""
+    """Return random images and labels, 9 for training and 6 for testing."""
     rng = np.random.default_rng(seed)
     return {
         split: (rng.integers(0, 256, (n, *shape), np.uint8), rng.integers(0, classes, n))

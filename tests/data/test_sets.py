@@ -1,4 +1,4 @@
-"""Known facts about the digits; prepared sets; names that nothing is known of."""
+"""Known properties of the digits, prepared data sets, and unknown names."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
 def test_full_mnist_has_the_known_properties(monkeypatch):
-    monkeypatch.delenv("XDG_CACHE_HOME")  # decoded once a machine, not once a test
+    monkeypatch.delenv("XDG_CACHE_HOME")  # decoded once per machine instead of once per test
     dataset = load("mnist", data_dir=PREPARED)
     assert dataset.train_images.shape == (60_000, 28, 28)
     assert dataset.test_images.shape == (10_000, 28, 28)
@@ -37,12 +37,12 @@ def test_full_mnist_has_the_known_properties(monkeypatch):
 # Prepared sets
 
 
-def test_data_folder_comes_from_the_environment(tiny, monkeypatch):
+def test_the_data_folder_is_read_from_the_environment(tiny, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tiny[0]))
     assert_holds(load("tiny"), tiny[2])
 
 
-def test_loading_prints_nothing_and_imports_tfds_late(tiny):
+def test_loading_prints_nothing_and_imports_tfds_lazily(tiny):
     code = (
         "import sys, logging\n"
         "from gdjax.data import load\n"
@@ -57,10 +57,10 @@ def test_loading_prints_nothing_and_imports_tfds_late(tiny):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-# What is there
+# Availability
 
 
-def test_available_tells_what_can_be_loaded_now(tiny, tmp_path):
+def test_available_lists_the_data_sets_that_can_be_loaded(tiny, tmp_path):
     data_dir = tiny[0]
     store(data_dir / "letters" / "upper" / "2.0.0", some())
     store(data_dir / "words" / "1.0.0", some(), features={"text": {}})
@@ -84,12 +84,12 @@ def test_available_tells_what_can_be_loaded_now(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("name", "nearest"), [("mnsit", "mnist"), ("fashion-mnist", "fashion_mnist"), ("tny", "tiny")]
 )
-def test_an_unknown_name_gets_the_nearest(tiny, name, nearest):
+def test_an_unknown_name_is_an_error_with_the_nearest_name(tiny, name, nearest):
     with pytest.raises(DataError, match=f"{name}.*did you mean '{nearest}'.*mnist5k.*kmnist"):
         load(name, data_dir=tiny[0])
 
 
 @pytest.mark.parametrize("name", ["zzz", "", "../data/tiny", "/etc", "tiny/1.0.0", "a/b/c"])
-def test_a_name_like_nothing_is_unknown(tiny, name):
+def test_a_name_unlike_any_other_is_an_error_without_a_suggestion(tiny, name):
     with pytest.raises(DataError, match=r"unknown.*Expected mnist5k"):
         load(name, data_dir=tiny[0])

@@ -1,4 +1,4 @@
-"""Prepared sets are read as they were written, or not at all."""
+"""Reading of prepared data sets, and errors for damaged ones."""
 
 import hashlib
 import time
@@ -15,7 +15,7 @@ from gdjax.errors import DataError
     ("name", "shape", "classes", "shards"),
     [("grey", (4, 5), 10, 1), ("colour", (3, 6, 3), 300, 2), ("letters/upper", (4, 4), 26, 3)],
 )
-def test_any_prepared_set_is_read_as_it_was_written(tmp_path, name, shape, classes, shards):
+def test_a_prepared_data_set_is_read_as_it_was_written(tmp_path, name, shape, classes, shards):
     splits = some(shape, classes)
     store(tmp_path / name / "1.0.0", splits, classes=classes, shards=shards)
     dataset = load(name, data_dir=tmp_path)
@@ -33,7 +33,7 @@ def test_any_prepared_set_is_read_as_it_was_written(tmp_path, name, shape, class
     assert dataset.hash == again.hash == digest.hexdigest()[:16]
 
 
-def test_the_newest_version_is_taken(tmp_path):
+def test_the_newest_version_is_read(tmp_path):
     for version, seed in (("1.9.0", 1), ("1.10.0", 2), ("1.2.0", 3)):
         store(tmp_path / "tiny" / version, some(seed=seed))
     assert_holds(load("tiny", data_dir=tmp_path), some(seed=2))
@@ -46,7 +46,7 @@ SHARD = "tiny-train.array_record-00000-of-00001"
     ("file", "change"),
     [
         (SHARD, lambda b: b[: len(b) // 2]),
-        (SHARD, lambda b: b[:65536]),  # a file of the format, with no records
+        (SHARD, lambda b: b[:65536]),  # a valid file without records
         (SHARD, lambda b: b""),
         (SHARD, lambda b: b[:100] + bytes([b[100] ^ 1]) + b[101:]),
         (SHARD, None),
@@ -98,7 +98,7 @@ def test_any_flipped_byte_of_the_description_is_an_error_or_harmless(tiny):
         ({"classes": 3}, "labels of the train split run from 0 to 9, expected 0 to 2"),
     ],
 )
-def test_a_set_that_cannot_be_used_says_why(tmp_path, settings, message):
+def test_an_unusable_data_set_is_an_error_with_the_reason(tmp_path, settings, message):
     splits = some()
     splits["train"][1][:2] = 0, 9
     store(tmp_path / "odd" / "1.0.0", splits, **settings)
@@ -106,13 +106,13 @@ def test_a_set_that_cannot_be_used_says_why(tmp_path, settings, message):
         load("odd", data_dir=tmp_path)
 
 
-def test_a_set_without_a_test_split(tmp_path):
+def test_a_data_set_without_a_test_split_is_an_error(tmp_path):
     store(tmp_path / "odd" / "1.0.0", {"train": some()["train"]})
     with pytest.raises(DataError, match="has no test split, only train; expected train and test"):
         load("odd", data_dir=tmp_path)
 
 
-def test_images_that_differ_in_size(tmp_path):
+def test_images_of_different_sizes_are_an_error(tmp_path):
     (images, labels), test = some().values()
     mixed = [*images[:-1], images[-1][:2]]
     store(tmp_path / "odd" / "1.0.0", {"train": (mixed, labels), "test": test})

@@ -1,4 +1,4 @@
-"""Each tracker gets one run for each run of a sweep, with its settings and its history."""
+"""Trackers: one run per run of a sweep, with settings and history."""
 
 import os
 import struct
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "trackers.md"
-BLOCK = 32768  # bytes of a block of a log in LevelDB's format
+BLOCK = 32768  # bytes per block of a log in LevelDB's format
 RUN = """
 import doctest, sys
 test = doctest.DocTestParser().get_doctest(sys.argv[1], {}, "trackers", None, 0)
@@ -21,7 +21,7 @@ sys.exit(runner.summarize().failed)
 
 
 def run_section(title, tmp_path):
-    """Run the examples before the first section and those of one; returns their folder."""
+    """Run the examples before the first section and those of one; return their folder."""
     first, *sections = PAGE.read_text("utf8").split("\n## ")
     (section,) = (text for text in sections if text.startswith(f"{title}\n"))
     done = subprocess.run(
@@ -52,13 +52,13 @@ def records(file):
         _, length, kind = struct.unpack("<IHB", raw[at : at + 7])
         record += raw[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in (1, 4):  # the whole record, or its last part
+        if kind in (1, 4):  # a full record or its last part
             yield record
             record = b""
 
 
 @pytest.mark.long
-def test_files_of_an_offline_mode_have_each_run(tmp_path):
+def test_files_of_the_offline_mode_contain_each_run(tmp_path):
     messages = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="W&B is not installed")
     folder = run_section("W&B", tmp_path)
     settings = set()

@@ -1,4 +1,4 @@
-"""Arrays in a file come back exactly as they were written, or not at all."""
+"""Files of arrays: exact round trips, and rejection of damaged files."""
 
 import hashlib
 
@@ -24,7 +24,7 @@ def there_and_back(arrays, meta):
     return kept
 
 
-def test_a_checkpoint_comes_back_to_the_last_bit():
+def test_a_checkpoint_is_read_back_with_the_same_bits():
     arrays, meta = there_and_back(ARRAYS, {"step": 12, "orders": [[0, 1]]})
     assert list(arrays) == list(ARRAYS)
     for name, values in ARRAYS.items():
@@ -35,7 +35,7 @@ def test_a_checkpoint_comes_back_to_the_last_bit():
     assert meta == {"step": 12, "orders": [[0, 1]]}
 
 
-def test_short_floats_come_back():
+def test_16_bit_floats_are_read_back():
     import ml_dtypes
 
     values = np.arange(3, dtype=ml_dtypes.bfloat16)
@@ -44,7 +44,7 @@ def test_short_floats_come_back():
     assert arrays["w"].tobytes() == values.tobytes()
 
 
-def test_any_flipped_bit_and_any_cut_makes_it_none():
+def test_a_file_with_any_flipped_bit_or_cut_is_rejected():
     raw = pack({"w": np.arange(3)}, {"step": 1})
     for bit in range(8 * len(raw)):
         flipped = bytearray(raw)
@@ -54,7 +54,7 @@ def test_any_flipped_bit_and_any_cut_makes_it_none():
         assert unpack(raw[:length]) is None
 
 
-def test_only_numbers_are_kept():
+def test_only_numeric_arrays_are_stored():
     with pytest.raises(InputError, match="w has dtype object"):
         pack({"w": np.array([None])}, {})
 
@@ -74,5 +74,5 @@ def test_only_numbers_are_kept():
         b"[" * 100_000 + b"\n",
     ],
 )
-def test_a_right_digest_of_something_else_is_none(header):
+def test_invalid_content_with_a_valid_digest_is_rejected(header):
     assert unpack(header + hashlib.sha256(header).digest()) is None

@@ -1,4 +1,4 @@
-"""Settings of JAX and of the machine under which nothing can be computed, or only seems so."""
+"""Settings of JAX and of the machine that prevent computations, and those that are harmless."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from gdjax.errors import InputError
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no such backend\nmore")])
-def test_a_platform_that_is_not_there(monkeypatch, error):
+def test_a_missing_platform_is_an_error(monkeypatch, error):
     def fail():
         raise error
 
@@ -25,12 +25,12 @@ def test_a_platform_that_is_not_there(monkeypatch, error):
         local_devices()
 
 
-def test_programs_need_compilation():
+def test_disabled_compilation_is_an_error():
     with jax.disable_jit(), pytest.raises(InputError, match="jax_disable_jit = True, expected Fal"):
         slabs.Program(lambda x: 2 * x)(jnp.ones(2))
 
 
-def test_numbers_that_are_not_recorded_are_no_error_under_debug_nans():
+def test_unrecorded_nan_is_not_an_error_under_debug_nans():
     bowl = gd.problems.bowl([1.0, 4.0])
     with jax.debug_nans(True), jax.debug_infs(True):
         runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1, 10.0]), 60, record_every=20)
@@ -38,7 +38,7 @@ def test_numbers_that_are_not_recorded_are_no_error_under_debug_nans():
     assert np.isposinf(runs.cost.values[1, -1])
 
 
-def test_memory_is_known_without_proc(monkeypatch):
+def test_memory_is_determined_without_proc(monkeypatch):
     total = psutil.virtual_memory().total
 
     def fail():
@@ -48,7 +48,7 @@ def test_memory_is_known_without_proc(monkeypatch):
     assert machine.memory() == pytest.approx(total, rel=0.01) or machine.memory() < total
 
 
-def test_a_number_of_cores_that_is_no_number_is_ignored(monkeypatch):
+def test_an_invalid_number_of_cores_is_ignored(monkeypatch):
     bowl, rates = gd.problems.bowl([1.0, 4.0]), gd.axes(learning_rate=[0.1])
     usual = gd.sweep(bowl, rates, 1)
     monkeypatch.setenv("NPROC", "abc")

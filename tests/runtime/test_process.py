@@ -1,4 +1,4 @@
-"""What a command does to its own process, seen from inside one."""
+"""Configuration of the process of a command."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 
 
 def report(**environment):
-    """Devices, folder of programs, backend of pictures and level of XLA's log, after `own`."""
+    """Return devices, compilation cache, Matplotlib backend and log level after `configure`."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TF_CPP"))}
     done = subprocess.run(
         [sys.executable, "-c", REPORT],
@@ -32,17 +32,17 @@ def report(**environment):
 
 
 @pytest.mark.long
-def test_cores_become_devices_and_programs_are_kept(tmp_path):
-    """A wrong MPLBACKEND would be found when all work is done."""
+def test_each_core_is_a_device_and_programs_are_cached(tmp_path):
+    """A wrong MPLBACKEND would otherwise cause an error only after the work."""
     devices, folder, backend, log_level = report(XDG_CACHE_HOME=str(tmp_path), MPLBACKEND="no_such")
     assert int(devices) == machine.cores()
     assert folder == str(tmp_path / "gdjax" / "programs")
     assert backend == "agg"
-    assert log_level == "3"  # no banners of slow compilations
+    assert log_level == "3"  # no warnings about slow compilation
 
 
 @pytest.mark.long
-def test_what_the_user_has_set_wins(tmp_path):
+def test_settings_of_the_user_have_precedence(tmp_path):
     theirs = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
     devices, folder, _, log_level = report(**theirs, TF_CPP_MIN_LOG_LEVEL="0")
     assert (devices, folder, log_level) == ("3", str(tmp_path), "0")

@@ -1,4 +1,4 @@
-"""Where results go, and what a summary holds."""
+"""Folders of results, and contents of summaries."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from gdjax.errors import GdjaxError, InputError
 
 @dataclass(frozen=True)
 class Config:
-    """A config as commands have them."""
+    """A config like those of commands."""
 
     rate: float = 0.1
     widths: tuple[int, ...] = (16, 16)
     out: Path | None = None
 
 
-def test_same_config_same_folder_other_config_another(tmp_path, monkeypatch):
+def test_each_config_has_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = results.folder("train", Config(), None)
     assert results.folder("train", Config(), None) == first
@@ -31,17 +31,17 @@ def test_same_config_same_folder_other_config_another(tmp_path, monkeypatch):
     assert first.parent == Path("results/train")
 
 
-def test_where_results_go_is_not_part_of_the_hash(tmp_path):
+def test_the_output_folder_is_not_part_of_the_hash(tmp_path):
     assert results.digest(Config()) == results.digest(replace(Config(), out=tmp_path))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--out = .*file/below"):
         results.folder("train", Config(), tmp_path / "file" / "below")
 
 
-def test_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
+def test_the_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     numbers = {"cost": np.float32(np.inf), "steps": np.int64(3), "curve": np.array([1.0, np.nan])}
     file = results.write_summary(tmp_path, "train", Config(), numbers)
     found = json.loads(file.read_text(), parse_constant=pytest.fail)
@@ -51,7 +51,7 @@ def test_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, monkeypatch):
     file = tmp_path / "summary.json"
     file.write_text("old")
 
@@ -67,7 +67,7 @@ def test_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
 
 
 class Full:
-    """Data and a picture for a disk without room."""
+    """Data and a figure that fail to be saved on a full disk."""
 
     def to_zarr(self, store, **settings):
         raise OSError(28, "No space left on device")
@@ -76,12 +76,12 @@ class Full:
 
 
 @pytest.mark.parametrize("save", [results.save_data, results.save_figure])
-def test_full_disk_is_an_error_that_says_what_to_do(save, tmp_path):
+def test_a_full_disk_is_an_error_with_advice(save, tmp_path):
     with pytest.raises(GdjaxError, match=r"a: could not be written \(No space.*with --out"):
         save(Full(), tmp_path / "a")
 
 
-def test_a_large_picture_is_kept_in_256_colors(tmp_path):
+def test_a_large_figure_is_saved_in_256_colors(tmp_path):
     def saved(side):
         figure = Figure(figsize=(6, 6), facecolor="white")
         axes = figure.add_axes((0.05, 0.05, 0.9, 0.9))
@@ -95,5 +95,5 @@ def test_a_large_picture_is_kept_in_256_colors(tmp_path):
     large = saved(810)
     assert (large.mode, large.size) == ("P", (900, 900))
     assert large.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-    # A marker of a color that nothing else has keeps it.
+    # A marker keeps its color even if nothing else has it.
     np.testing.assert_allclose(large.convert("RGB").getpixel((450, 450)), (255, 0, 255), atol=10)
