@@ -103,7 +103,7 @@ def test_medians_are_computed_per_row():
     assert (low[0], high[0]) == (-np.inf, np.inf)
 
 
-def test_statistics_without_values_are_nan():
+def test_invalid_values_are_an_error():
     for values in ([], [np.nan], [-np.inf, 1.0]):
         with pytest.raises(InputError, match="median"):
             median(values)

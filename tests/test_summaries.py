@@ -45,7 +45,7 @@ def test_results_are_shown_with_one_line_per_field():
     assert max(map(len, lines)) < 100
 
 
-def test_missing_numbers_are_shown():
+def test_empty_and_non_finite_arrays_are_shown():
     assert short(np.array([[1.0, np.nan, np.inf]])) == "float64[1, 3], all 1, 2 not finite"
     assert short(np.full((2, 3), np.nan)) == "float64[2, 3], none finite"
     assert short(np.zeros((0, 3))) == "float64[0, 3]"

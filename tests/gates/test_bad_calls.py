@@ -1,6 +1,6 @@
-"""Each bad call ends with one line that names the argument and says what was expected.
+"""Invalid calls: each raises an error of one line that names the argument and what is expected.
 
-The calls run in one process of their own, without the type checks that are on during tests.
+The calls run in a separate process, without the type checks of the test suite.
 """
 
 import commits
@@ -9,7 +9,7 @@ import pytest
 from bad_calls import CALLS, COMMANDS
 
 OWN = ("InputError; ", "DataError; ", "StoreError; ", f"{errors.SIGNATURE}; ")
-"""What a call may end with: errors of gdjax, or Python's own where a signature forbids the call."""
+"""Permitted errors: those of gdjax, or a TypeError if the call does not match the signature."""
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def rows():
 
 
 @pytest.mark.parametrize(("call", "argument", "expected"), CALLS)
-def test_a_bad_call_is_refused_in_one_line(rows, call, argument, expected):
+def test_an_invalid_call_is_an_error_of_one_line(rows, call, argument, expected):
     row = rows[call]
     assert row.startswith(OWN)
     assert f"; names {argument}; " in row
@@ -27,7 +27,7 @@ def test_a_bad_call_is_refused_in_one_line(rows, call, argument, expected):
 
 
 @pytest.mark.parametrize(("line", "argument", "expected"), COMMANDS)
-def test_a_bad_command_line_ends_with_2_and_says_why(rows, line, argument, expected):
+def test_an_invalid_command_line_exits_with_2_and_the_reason(rows, line, argument, expected):
     row = rows[f"gdjax {line}"]
     assert row.startswith("exit 2; ")
     assert f"; names {argument}; " in row

@@ -1,4 +1,4 @@
-"""The gates' own parts: what they compare, and how they find a name that has changed."""
+"""Scripts that compare two commits: tables, hashes and renamed arguments."""
 
 import bad_calls
 import commits
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 
-def test_a_table_says_what_differs(monkeypatch):
+def test_differences_of_tables_are_listed(monkeypatch):
     def fail(folder):
         raise ValueError("no such thing\nmore")
 
@@ -29,14 +29,14 @@ def test_a_table_says_what_differs(monkeypatch):
     assert lines[-1] == "1 rows as at then, 2 others"
 
 
-def test_a_hash_tells_types_shapes_and_bits():
+def test_a_hash_depends_on_type_shape_and_bits():
     a = np.zeros(4, np.float32)
     arrays = (a, -a, a.astype(np.int32), a.reshape(2, 2), np.array(["a"], object), np.zeros(2))
     assert len({golden_bits.digest(array) for array in arrays}) == len(arrays)
     assert golden_bits.digest(a) == golden_bits.digest(a.copy())
 
 
-def test_arguments_are_found_under_their_name_of_this_commit():
+def test_arguments_are_passed_under_their_name_in_this_commit():
     library = names.library()
     bowl = library.problems.bowl([1.0, 4.0])
     given = {"num_steps": 2, "divergence_threshold": 1e3, "root_seed": 5}
@@ -51,7 +51,7 @@ def test_arguments_are_found_under_their_name_of_this_commit():
         library.sweep(bowl, library.axes(seed=[0]), 1, no_such_argument=1)
 
 
-def test_a_users_cost_declares_what_this_commit_gives_it():
+def test_a_user_defined_cost_declares_the_names_of_this_commit():
     def cost(w, *, model_state):
         return w**2 + model_state, model_state + 1
 
@@ -61,12 +61,12 @@ def test_a_users_cost_declares_what_this_commit_gives_it():
     assert runs.cost.values.ravel().tolist() == [4.0, 1.0, 2.0]
 
 
-def test_a_commit_that_is_not_there_is_nothing_to_compare_with():
+def test_a_missing_commit_gives_no_comparison():
     with commits.checked_out("no-such-commit") as folder:
         assert folder is None
 
 
-def test_a_row_says_how_a_call_ends():
+def test_a_row_shows_how_a_call_ends():
     prepared = {"gd": names.library(), "Path": commits.Path}
     assert errors.of_call("gd.axes(seed=[0])", "seed", prepared) == "accepted"
     refused = errors.of_call("gd.axes(seed=[-1])", "seed", prepared)
@@ -81,7 +81,7 @@ def test_a_row_says_how_a_call_ends():
     )
 
 
-def test_a_row_says_how_a_command_ends():
+def test_a_row_shows_how_a_command_ends():
     assert errors.of_command("train --epochs 0", "--epochs") == (
         "exit 2; names --epochs; remedy; gdjax: --epochs 0: expected at least 1"
     )
@@ -90,12 +90,12 @@ def test_a_row_says_how_a_command_ends():
     assert errors.of_command("--version", "") == "accepted"
 
 
-def test_each_case_stands_once():
+def test_each_case_is_listed_once():
     for cases, least in ((bad_calls.CALLS, 200), (bad_calls.COMMANDS, 100)):
         assert len({call for call, *_ in cases}) == len(cases) >= least
 
 
-def test_speed_is_a_ratio_with_its_spread(monkeypatch):
+def test_speed_is_reported_as_a_ratio_with_its_range(monkeypatch):
     ran = []
 
     def run(script, roots, arguments):
@@ -105,7 +105,12 @@ def test_speed_is_a_ratio_with_its_spread(monkeypatch):
 
     monkeypatch.setattr(commits, "run", run)
     found = compare_speed.compare({"then": commits.ROOT, "here": commits.ROOT}, "first_call", 2)
-    assert ran == ["here", "then", "then", "here"]  # by turns, and neither is always the first
+    assert ran == [
+        "here",
+        "then",
+        "then",
+        "here",
+    ]  # the commits alternate, and so does the first one
     assert found["first_call s"] == [(2.0, 1.0), (2.0, 3.0)]
     row = compare_speed.lines({"first_call s": found["first_call s"]}, "then")[1].split()
     assert row == ["first_call", "s", "2", "2", "1.000", "0.500", "to", "1.500"]

@@ -1,8 +1,7 @@
-"""What gdjax does with models that it does not know: each model in each operation.
+"""Models of other libraries: every operation of gdjax on every model.
 
-Numbers are compared with a loop that is written out here, bits with those of a sweep that nothing
-ended early, and what is said about points with dense matrices. Where an operation makes no sense
-for a model, what it is refused with is looked at.
+Numbers are compared with a loop, bits with those of an uninterrupted sweep, and curvature with
+dense matrices. If an operation is not defined for a model, its error is checked.
 """
 
 from functools import partial
@@ -33,7 +32,7 @@ from gdjax.sweeps import slab_runner
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
 QUICK = ("linen",)
-# What takes longest to compile is compiled once: one layer, one stage.
+# Models have one layer and one stage, to limit compilation time.
 MADE = MODELS | {
     "transformer": partial(transformer, layers=1),
     "neural_ode": partial(neural_ode, solver=diffrax.Euler()),
@@ -44,10 +43,10 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 
 
 class Swept(NamedTuple):
-    """A model, its stored sweep, the sweep's Dataset, and where its runs ended.
+    """A model, its stored sweep, the Dataset, and the end points of its runs.
 
-    `problem` is what can be looked at around the first end: where the cost carries a state, with
-    that of the first run.
+    `problem` has the deterministic cost near the first end point, with the model state of the first
+    run if there is one.
     """
 
     model: Model
@@ -79,7 +78,7 @@ def swept(request, tmp_path_factory):
     model = MADE[request.param]()
     store = tmp_path_factory.mktemp("models") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block_loop, "record_capacity", lambda *_: 2)  # so that a block is two steps
+        patch.setattr(block_loop, "record_capacity", lambda *_: 2)  # a block has two steps
         runs = sweep(model, store)
         problem = model.problem
         found = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
@@ -90,7 +89,7 @@ def swept(request, tmp_path_factory):
 
 
 def by_hand(model, seed, begin, step, recorded):
-    """Where a loop of one line a step ends, and the cost to be recorded at every step."""
+    """Return the end point of a plain loop, and the cost to record at every step."""
     problem, streams = model.problem, gd.streams(0, seed, 0)
     params, state = begin(streams.init)
     costs = []
@@ -109,7 +108,7 @@ def close(found, wanted, rtol, atol):
 
 
 @pytest.mark.long
-def test_numbers_are_those_of_a_loop_by_hand(swept):
+def test_a_sweep_equals_a_hand_written_loop(swept):
     model = swept.model
 
     @jax.jit
@@ -127,11 +126,11 @@ def test_numbers_are_those_of_a_loop_by_hand(swept):
 
 
 class Killed(BaseException):
-    """Nothing is done after it, as after kill -9."""
+    """Interruption without cleanup, as by kill -9."""
 
 
 @pytest.mark.long
-def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
+def test_a_killed_sweep_resumes_and_replays_with_the_same_bits(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 
     def killed(program, values, state=None, **options):
@@ -156,21 +155,21 @@ def test_killed_resumed_and_replayed_to_the_bit(swept, tmp_path, monkeypatch):
     for name, values in swept.runs.items():
         np.testing.assert_array_equal(resumed[name].values, values.values)
     again = gd.replay(tmp_path / "killed", {"seed": 1}, **given)
-    assert again.equal  # six neurons are no whole register: another slot would round otherwise
+    assert again.equal  # six neurons do not fill a register, so lanes may round differently
 
 
 @pytest.fixture(scope="module")
 def cost(swept):
-    """The deterministic cost of parameters."""
+    """Return the deterministic cost as a function of the parameters."""
     return jax.jit(lambda params: evaluate(swept.problem, params))
 
 
 def refusal(swept):
-    """What a cost between two networks is refused with; None where it is none."""
+    """Return the error of a cost between two networks, or None if it is defined."""
     return "has a model state" if swept.model.problem.stateful else None
 
 
-def test_a_plane_holds_the_costs_of_its_points(swept, cost):
+def test_a_plane_has_the_costs_of_its_points(swept, cost):
     directions = {
         name: jax.tree.map(lambda a, f=frequency: np.cos(f * a), swept.end)
         for name, frequency in (("one", 1.0), ("other", 3.0))
@@ -190,14 +189,14 @@ def test_a_plane_holds_the_costs_of_its_points(swept, cost):
 
 @pytest.fixture(scope="module")
 def dense(swept, cost):
-    """Length of the gradient and eigenvalues of the Hessian at the first run's end."""
+    """Return gradient norm and Hessian eigenvalues at the end point of the first run."""
     flat, unravel = ravel_pytree(swept.end)
     of_flat = lambda w: cost(unravel(w))  # noqa: E731
     g, H = jax.jit(lambda w: (jax.grad(of_flat)(w), jax.hessian(of_flat)(w)))(flat)
     return float(jnp.linalg.norm(g)), np.linalg.eigvalsh(np.asarray(H, float))
 
 
-def test_extremes_are_those_of_the_dense_hessian(swept, dense):
+def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.curvature.extreme_eigenpairs(swept.model.problem, swept.end, key=KEY)
@@ -209,7 +208,7 @@ def test_extremes_are_those_of_the_dense_hessian(swept, dense):
 
 
 @pytest.mark.long
-def test_what_is_no_end_is_certified_as_none(swept, dense):
+def test_a_point_that_is_not_critical_is_classified_as_such(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.critical_points.classify(swept.model.problem, swept.end, key=KEY)
@@ -221,7 +220,7 @@ def test_what_is_no_end_is_certified_as_none(swept, dense):
     np.testing.assert_allclose(found.largest, values[-1], atol=2e-3 * size)
 
 
-def test_barriers_are_those_of_the_line(swept, cost):
+def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.minima.pairwise_barriers(swept.model.problem, swept.ends, key=KEY)
@@ -234,7 +233,7 @@ def test_barriers_are_those_of_the_line(swept, cost):
 
 
 @pytest.mark.long
-def test_the_recommended_rate_is_one_at_which_costs_fall(swept):
+def test_the_cost_decreases_at_the_recommended_rate(swept):
     result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)
     assert result.status == gd.sweeps.LearningRateStatus.FOUND
     assert result.low <= result.learning_rate <= result.high

@@ -1,4 +1,4 @@
-"""Distorted copies of images, against scipy's interpolation and by hand."""
+"""Augmentation of images, against SciPy's interpolation and by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from gdjax.problems.augmentation import freshly_distorted, warped
 RANDOM = np.random.default_rng(0)
 
 
-def test_warped_images_are_scipys():
+def test_warped_images_equal_those_of_scipy():
     images = RANDOM.integers(0, 256, (12, 9, 7), np.uint8)
     shift, turn = RANDOM.uniform(-4, 4, (12, 2)), RANDOM.uniform(-3, 3, 12)
     found = np.asarray(warped(images, shift, turn))
@@ -31,7 +31,7 @@ def test_warped_images_are_scipys():
             order=1,
             mode="grid-constant",
         )
-        np.testing.assert_allclose(mine, expected, atol=0.502)  # rounded to whole numbers
+        np.testing.assert_allclose(mine, expected, atol=0.502)  # rounded to integers
 
 
 def test_whole_shifts_move_pixels_and_colors_together():
@@ -42,13 +42,13 @@ def test_whole_shifts_move_pixels_and_colors_together():
     assert not moved[:, :, :2].any()
 
 
-def test_copies_are_bounded_differ_and_are_the_same_again():
+def test_copies_are_bounded_distinct_and_reproducible():
     images = np.zeros((3, 11, 11), np.uint8)
     images[:, 5, 5] = 200
     copies = distorted(images, Distortion(copies=40, shift=2.0, turn=0.0))
     assert copies.shape == (120, 11, 11)
     rows, columns = np.nonzero(copies.sum(axis=0))
-    # All of what a shift by up to two pixels can reach, and nothing else.
+    # Exactly the pixels that a shift by up to two pixels can reach.
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 7, 3, 7)
     np.testing.assert_allclose(copies.sum(axis=(1, 2)), 200, atol=2)
     assert len(np.unique(copies.reshape(120, -1), axis=0)) == 120
@@ -60,7 +60,7 @@ def test_copies_are_bounded_differ_and_are_the_same_again():
     np.testing.assert_array_equal(plain, np.concatenate([images, images]))
 
 
-def test_fresh_copies_differ_from_step_to_step_and_records_see_the_images():
+def test_fresh_copies_differ_between_steps_and_records_use_the_images():
     images = RANDOM.integers(0, 256, (6, 25), np.uint8)
     weights = RANDOM.normal(size=25)
     problem = gd.Problem(
@@ -96,7 +96,7 @@ def test_digits_learn_from_copies_and_are_tested_on_images():
     assert fields == {"copies": 2, "shift": 0.5, "turn": 0.1, "seed": 0}
     same = digits(known, widths=(2,), samples=3, distortion=fields)
     np.testing.assert_array_equal(same.data[0], learned)
-    # What was recorded before there were distortions is read as before.
+    # Records that were written before augmentation existed are still read.
     assert "distortion" not in digits(known, widths=(2,)).provenance
 
 
@@ -110,6 +110,6 @@ def test_digits_learn_from_copies_and_are_tested_on_images():
         ({"seed": -1}, "seed = -1"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_value(fields, named):
+def test_an_invalid_value_is_an_error_that_shows_it(fields, named):
     with pytest.raises(InputError, match=named):
         Distortion(**fields)

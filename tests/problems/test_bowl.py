@@ -1,4 +1,4 @@
-"""A quadratic cost against dense linear algebra in numpy and the exact law of descent on it."""
+"""Quadratic costs against linear algebra in NumPy, and exact solutions of descent."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def test_value_gradient_and_hessian(basis):
 
 
 @pytest.mark.usefixtures("float64")
-def test_descent_follows_the_power_of_a_matrix():
+def test_descent_is_given_by_matrix_powers():
     spectrum, minimum, q = np.array([1.0, 3.0, 10.0]), np.array([1.0, 2.0, 3.0]), rotation(3)
     start = np.array([-1.0, 0.5, 2.0])
     contraction = np.eye(3) - 0.15 * q @ np.diag(spectrum) @ q.T
@@ -57,13 +57,13 @@ def test_descent_follows_the_power_of_a_matrix():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("share", "known"), [(0.999, 1.0e-7), (1.0, 50.0), (1.001, 2.4e10)])
-def test_cost_after_5000_steps_near_the_limit_of_stability(share, known):
+def test_the_cost_after_5000_steps_near_the_stability_limit(share, known):
     problem = bowl([1.0, 10.0, 100.0])
     w = descend(problem, jnp.ones(3), share * 2 / 100, 5000)
     assert float(problem.cost(w)) == pytest.approx(known, rel=0.05)
 
 
-def test_starts_are_normal_around_the_minimum():
+def test_starts_are_normally_distributed_around_the_minimum():
     problem = bowl([1.0, 2.0], minimum=[10.0, -10.0])
     starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4096))
     assert starts.dtype == jnp.float32
@@ -106,6 +106,6 @@ def test_problem_is_rebuilt_from_its_record():
         ({"eigenvalues": [1, 2], "basis": np.full((2, 2), np.nan)}, "basis differs"),
     ],
 )
-def test_what_cannot_work_is_refused(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     with pytest.raises(InputError, match=message):
         bowl(**arguments)

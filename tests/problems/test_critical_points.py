@@ -1,4 +1,4 @@
-"""Every listed critical point is certified in float64, and none may be missing."""
+"""Lists of critical points: each point is certified in float64, and none is missing."""
 
 import functools
 
@@ -69,7 +69,7 @@ def float64():
 
 @functools.cache
 def _calculus(name):
-    """Points [n, d] -> values, gradients and Hessians."""
+    """Return a function from points [n, d] to values, gradients and Hessians."""
     f = FUNCTIONS[name].f
     g = f if name in SURFACES else lambda w: f(w[0])
     return jax.jit(jax.vmap(lambda w: (g(w), jax.grad(g)(w), jax.hessian(g)(w))))
@@ -80,7 +80,7 @@ def calculus(name, points):
 
 
 def newton(name, points, steps=60, reach=0.3):
-    """Where Newton's method leads, and which of the points arrived."""
+    """Return the results of Newton's method, and which of them converged."""
     points = np.array(points)
     for _ in range(steps):
         _, gradient, hessian = calculus(name, points)
@@ -128,12 +128,12 @@ def test_listed_points_are_critical(name):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NAMES)
 def test_no_critical_point_is_missing(name):
-    # Newton's method from everywhere finds the listed points, each of them, and no others.
+    # Newton's method from many starts finds exactly the listed points.
     sides = [np.linspace(lo, hi, 41) for lo, hi in FUNCTIONS[name].domain]
     starts = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, len(sides))
     ends, arrived = newton(name, starts)
     found = ends[arrived & inside(name, ends)]
-    if name == "two_factors":  # its minima are a hyperbola
+    if name == "two_factors":  # its minima form a hyperbola
         minima = np.abs(found[:, 0] * found[:, 1] - 1) < 1e-6
         assert minima.sum() > 100
         found = found[~minima]
@@ -146,7 +146,7 @@ def test_no_critical_point_is_missing(name):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in SURFACES])
-def test_slope_changes_sign_at_the_listed_points_only(name):
+def test_the_derivative_changes_sign_only_at_the_listed_points(name):
     ((lo, hi),) = FUNCTIONS[name].domain
     _, slope, _ = calculus(name, np.linspace(lo, hi, 20_001)[:, None])
     assert np.count_nonzero(np.diff(np.sign(slope[:, 0]))) == len(listed(name))
@@ -154,14 +154,14 @@ def test_slope_changes_sign_at_the_listed_points_only(name):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", [name for name in SURFACES if name != "two_factors"])
-def test_gradient_turns_as_often_around_the_domain_as_the_points_in_it_say(name):
-    # The index theorem, which no search can fool: walking around a region, the gradient turns once
+def test_the_winding_number_of_the_gradient_is_that_of_the_listed_points(name):
+    # The index theorem, which does not depend on a search: around a region, the gradient turns once
     # forward for every minimum or maximum in it and once backward for every saddle (twice for the
-    # monkey's). The hyperbola of "two_factors" leaves its domain, so there is nothing to count.
+    # monkey saddle). The hyperbola of "two_factors" leaves its domain, so it is excluded.
     index = {"minimum": 1, "maximum": 1, "saddle": -1, "degenerate": -2}
     (left, right), (bottom, top) = FUNCTIONS[name].domain
     corners = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
-    # Where a narrow valley crosses the boundary the gradient turns within a millionth of the walk.
+    # If a narrow valley crosses the boundary, the gradient turns within a millionth of the path.
     steps = 800_000 if name in ("rosenbrock", "beale") else 8_000
     t = np.linspace(0, 4, steps + 1)
     walk = np.stack([np.interp(t, range(5), corners[:, axis]) for axis in (0, 1)], axis=1)
@@ -220,7 +220,7 @@ def test_known_eigenvalues(name, x, spectrum):
 
 
 @pytest.mark.usefixtures("float64")
-def test_rosenbrock_is_stable_below_its_known_limit():
+def test_descent_on_rosenbrock_is_stable_below_its_known_limit():
     limit = 0.0019968
     eigenvalues, vectors = np.linalg.eigh(calculus("rosenbrock", np.ones((1, 2)))[2][0])
     assert 2 / eigenvalues[-1] == pytest.approx(limit, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Known values of the digit classification problem, before and after learning."""
+"""Known values of the digit classification problem, before and after training."""
 
 import dataclasses
 import inspect
@@ -44,22 +44,22 @@ def zeros(problem):
     return jax.tree.map(jnp.zeros_like, problem.init(KEY))
 
 
-# -- before learning
+# -- before training
 
 
-def test_the_seed_has_13002_weights_and_biases(small):
+def test_the_default_network_has_13002_weights_and_biases(small):
     leaves = jax.tree.leaves(small.init(KEY))
     assert sum(leaf.size for leaf in leaves) == small.network.parameter_count == 13_002
     assert small.network.widths == (784, 16, 16, 10)
 
 
-def test_zero_parameters_answer_one_half_and_cost_two_and_a_half(small):
+def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(small):
     images = jnp.asarray(small.data[0][:7])
     np.testing.assert_array_equal(small.predict(zeros(small), images), np.full((7, 10), 0.5))
     assert small.cost(zeros(small), small.data) == 2.5
 
 
-def test_pixels_are_bytes_that_the_step_divides_by_255(small):
+def test_pixels_are_bytes_that_the_cost_divides_by_255(small):
     images, labels = small.data
     assert images.dtype == np.uint8
     assert images.shape == (4000, 784)
@@ -73,8 +73,8 @@ def test_pixels_are_bytes_that_the_step_divides_by_255(small):
 
 
 @pytest.mark.long
-def test_random_networks_are_right_one_time_in_ten(small):
-    """Exactly so on average, for any data: no output is preferred before learning."""
+def test_random_networks_have_an_accuracy_of_one_tenth(small):
+    """The mean is exact for any data, since no output is preferred before training."""
     images, labels = map(jnp.asarray, small.metrics["test_accuracy"].data)
 
     @jax.jit
@@ -84,10 +84,10 @@ def test_random_networks_are_right_one_time_in_ten(small):
 
     found = np.asarray(right(jax.random.split(KEY, 300)))
     assert found.mean() == pytest.approx(0.1, abs=4 * found.std() / np.sqrt(300))
-    assert found.std() < 0.1  # so that the line above says something
+    assert found.std() < 0.1  # makes the assertion above significant
 
 
-def test_the_baseline_is_the_cost_of_the_best_constant_answer(small, mnist5k):
+def test_the_baseline_is_the_cost_of_the_best_constant_output(small, mnist5k):
     """The mean of |a - onehot|^2 is smallest at the class frequencies, where it is 1 - sum p^2."""
     targets = np.eye(10)[np.asarray(mnist5k.train_labels)]
     frequencies = targets.mean(axis=0)
@@ -120,7 +120,7 @@ def test_binary_neurons_cannot_learn(mnist5k):
     assert run.outcome == Outcome.STALLED
 
 
-def test_temperature_is_a_setting_of_sigmoids_only(mnist5k):
+def test_only_sigmoids_have_a_temperature(mnist5k):
     few = {"samples": 50}
     smooth, tanh = (digits(mnist5k, activation=name, **few) for name in ("sigmoid", "tanh"))
     params = smooth.init(KEY)
@@ -189,7 +189,7 @@ def test_invalid_arguments_raise_input_error(mnist5k, arguments, message):
 # -- learning
 
 
-def test_a_huge_learning_rate_makes_the_network_stall_instead_of_diverging(mnist5k):
+def test_at_a_huge_learning_rate_the_network_stalls_without_divergence(mnist5k):
     problem = digits(mnist5k, samples=500)
     run = gd.descend(problem, optax.sgd(100.0), problem.init(KEY), 100, key=KEY, record_every=50)
     assert run.outcome == Outcome.STALLED
@@ -197,7 +197,7 @@ def test_a_huge_learning_rate_makes_the_network_stall_instead_of_diverging(mnist
     assert run.metrics["test_accuracy"][-1] == pytest.approx(0.1, abs=0.001)
 
 
-def test_the_full_set(mnist):
+def test_the_full_data_set_gives_a_problem(mnist):
     images, labels = mnist.data
     assert images.shape == (60_000, 784)
     assert mnist.baseline == pytest.approx(0.8997, abs=5e-5)
@@ -210,7 +210,7 @@ def test_the_full_set(mnist):
 
 
 @pytest.mark.long
-def test_ten_epochs_reach_the_known_accuracy(mnist):
+def test_ten_epochs_give_the_known_accuracy(mnist):
     """94.66 +- 0.09 % over seeds: batch 32, learning rate 1, weights N(0, 1/fan-in)."""
     steps = gd.descent.steps_for(10, mnist.samples, 32)
     optimizer = optax.sgd(1.0)

@@ -1,4 +1,4 @@
-"""Costs of single samples against numbers that can be worked out by hand, and against scipy."""
+"""Losses of single samples against values by hand and against SciPy."""
 
 import math
 
@@ -33,12 +33,12 @@ def test_the_quadratic_cost_has_no_half():
     assert slope.tolist() == [[4.0, 0.0]]
 
 
-def test_all_answers_one_half_cost_two_and_a_half():
+def test_outputs_of_one_half_have_a_loss_of_two_and_a_half():
     assert quadratic(jnp.full((3, 10), 0.5), jnp.array([0, 5, 9])).tolist() == [2.5] * 3
 
 
 @pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32])
-def test_quadratic_against_numpy(dtype):
+def test_the_quadratic_loss_equals_that_of_numpy(dtype):
     expected = np.sum((np.asarray(OUTPUTS) - np.eye(10)[np.asarray(LABELS)]) ** 2, axis=1)
     np.testing.assert_allclose(quadratic(OUTPUTS, LABELS.astype(dtype)), expected, rtol=1e-5)
 
@@ -49,7 +49,7 @@ def test_cross_entropy_of_equal_logits_is_the_log_of_their_number():
         assert float(found[0]) == pytest.approx(math.log(classes))
 
 
-def test_cross_entropy_against_scipy_and_unmoved_by_a_shift():
+def test_cross_entropy_equals_that_of_scipy_and_is_invariant_under_shifts():
     rows = np.arange(len(LABELS))
     expected = -log_softmax(np.asarray(OUTPUTS, np.float64), axis=1)[rows, np.asarray(LABELS)]
     np.testing.assert_allclose(cross_entropy(OUTPUTS, LABELS), expected, rtol=1e-5)
@@ -57,13 +57,13 @@ def test_cross_entropy_against_scipy_and_unmoved_by_a_shift():
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_labels_are_the_same_as_their_vectors(loss):
+def test_labels_are_equivalent_to_one_hot_vectors(loss):
     vectors = jnp.eye(10)[LABELS]
     np.testing.assert_array_equal(loss(OUTPUTS, LABELS), loss(OUTPUTS, vectors))
     np.testing.assert_array_equal(targets_for(OUTPUTS, LABELS), vectors)
 
 
-def test_vectors_of_any_numbers_are_targets():
+def test_targets_may_be_arbitrary_vectors():
     assert quadratic(jnp.array([[0.1, 0.9]]), jnp.array([[0.1, 0.4]]))[0] == pytest.approx(0.25)
 
 
@@ -73,7 +73,7 @@ def test_vectors_of_any_numbers_are_targets():
         ([[0.1, 0.9], [0.8, 0.3]], [1, 0], 1.0),
         ([[0.1, 0.9], [0.8, 0.3]], [0, 0], 0.5),
         ([[0.1, 0.9], [0.8, 0.3]], [0, 1], 0.0),
-        ([[0.5, 0.5], [0.5, 0.5]], [0, 1], 0.5),  # the first wins a tie
+        ([[0.5, 0.5], [0.5, 0.5]], [0, 1], 0.5),  # ties are resolved to the first
         ([[-3.0, -2.0], [-9.0, -8.0], [0.0, -1.0]], [1, 1, 1], 2 / 3),
     ],
 )
@@ -93,17 +93,17 @@ def test_accuracy(outputs, labels, share):
         (np.zeros((4, 2)), r"data: targets of shape \(4, 2\), expected 3 numbers per sample"),
     ],
 )
-def test_labels_that_no_output_stands_for(targets, message):
+def test_labels_without_an_output_are_rejected(targets, message):
     with pytest.raises(InputError, match=message):
         check_labels(targets, 3, "data")
 
 
-def test_labels_and_vectors_that_fit():
+def test_valid_labels_and_vectors_are_accepted():
     for targets in ([0, 1, 2], np.uint8([2]), np.zeros((4, 3)), []):
         check_labels(targets, 3, "data")
 
 
-def test_problems_look_at_their_labels():
+def test_problems_validate_their_labels():
     digits5k = load("mnist5k")
     few = digits5k._replace(classes=5)
     with pytest.raises(InputError, match="digits: train_labels of mnist5k: the label of sample"):

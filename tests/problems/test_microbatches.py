@@ -1,4 +1,4 @@
-"""The mean over microbatches equals that over all samples in float64, however they are split."""
+"""Means over microbatches, which equal those over all samples in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gdjax.problems.microbatches import in_microbatches, microbatch_size
 
-# Numbers of samples below, at and beyond a microbatch of 4, divisible by it and not.
+# Numbers of samples below, at and above a microbatch of 4, divisible by 4 or not.
 CUTS = [1, 3, 4, 5, 7, 8, 9, 10, 11, 23, 24]
 
 
@@ -26,7 +26,7 @@ def test_a_microbatch_is_the_largest_divisor_that_is_not_too_small(samples, micr
 
 
 @pytest.mark.parametrize("samples", CUTS)
-def test_every_sample_counts_once(samples):
+def test_every_sample_has_equal_weight(samples):
     share = in_microbatches(
         lambda _, rows: jnp.mean(jax.nn.one_hot(rows, samples), axis=0), microbatch=4
     )
@@ -34,7 +34,7 @@ def test_every_sample_counts_once(samples):
 
 
 @pytest.mark.parametrize("samples", CUTS)
-def test_value_and_gradient_of_a_regression(samples):
+def test_value_and_gradient_equal_those_over_all_samples(samples):
     rng = np.random.default_rng(samples)
     x, y, w = rng.normal(size=(samples, 3)), rng.normal(size=samples), rng.normal(size=3)
     with jax.enable_x64(True):
@@ -51,18 +51,18 @@ def test_value_and_gradient_of_a_regression(samples):
 
 @settings(max_examples=12, deadline=None)
 @given(samples=st.integers(1, 40), microbatch=st.integers(1, 12))
-def test_any_cut_gives_the_mean(samples, microbatch):
+def test_any_split_gives_the_mean(samples, microbatch):
     x = np.arange(samples, dtype=np.float32) ** 2
     mean = in_microbatches(lambda _, rows: jnp.mean(rows), microbatch=microbatch)
     np.testing.assert_allclose(jax.jit(mean)(None, x), np.mean(x, dtype=np.float64), rtol=1e-6)
 
 
-def test_without_data_the_function_is_called_as_it_is():
+def test_without_data_the_function_is_called_directly():
     assert in_microbatches(lambda p, data: (p, data))(3.0, None) == (3.0, None)
 
 
-def test_memory_does_not_grow_with_the_data():
-    def wide(w, x):  # needs 1,000 numbers a sample on the way
+def test_memory_does_not_grow_with_the_number_of_samples():
+    def wide(w, x):  # needs 1,000 numbers per sample
         return jnp.mean(jnp.sin(x[:, None] * w[None, :]) @ jnp.cos(w))
 
     def bytes_for(function, samples):

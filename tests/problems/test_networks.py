@@ -1,4 +1,4 @@
-"""Networks against numpy in float64, and against what must hold for every network."""
+"""Networks against NumPy in float64, and properties of every network."""
 
 import math
 
@@ -33,7 +33,7 @@ def float64():
 
 
 def random_params(network, seed=0):
-    """Weights and biases from N(0, 1), biases too."""
+    """Return weights and biases from N(0, 1)."""
     rng = np.random.default_rng(seed)
     return tuple(
         Layer(jnp.array(rng.normal(size=(n, m))), jnp.array(rng.normal(size=n)))
@@ -41,7 +41,7 @@ def random_params(network, seed=0):
     )
 
 
-# -- what a network has
+# -- parameters
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_known_parameter_counts(widths, count):
 
 @settings(max_examples=30, deadline=None)
 @given(widths=st.lists(st.integers(1, 40), min_size=2, max_size=5))
-def test_the_count_is_that_of_the_parameters(widths):
+def test_the_count_equals_the_number_of_parameters(widths):
     network = Network(tuple(widths))
     shapes = jax.eval_shape(network.init, KEY)
     assert network.parameter_count == sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -79,7 +79,7 @@ def test_the_count_is_that_of_the_parameters(widths):
         ({"initializer": "xavier"}, "initializer = 'xavier' is unknown; .*glorot"),
     ],
 )
-def test_what_cannot_be_built_is_named(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     fields = {"widths": (2, 1), "activation": "sigmoid", "output_activation": None}
     network = object.__new__(Network)
     for name, value in {**fields, "initializer": "fan_in", **arguments}.items():
@@ -88,7 +88,7 @@ def test_what_cannot_be_built_is_named(arguments, message):
         network.__post_init__()
 
 
-# -- how it starts
+# -- initialization
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_what_cannot_be_built_is_named(arguments, message):
         ("uniform", lambda fan_in, fan_out: math.sqrt(1 / 3)),
     ],
 )
-def test_weights_start_with_the_stated_spread(initializer, deviation):
-    fan_in, fan_out = 300, 200  # unequal, so that one taken for the other shows
+def test_initial_weights_have_the_stated_standard_deviation(initializer, deviation):
+    fan_in, fan_out = 300, 200  # unequal, so that an exchange is detected
     (layer,) = Network((fan_in, fan_out), initializer=initializer).init(jax.random.key(1))
     w, expected = np.asarray(layer.weights, np.float64), deviation(fan_in, fan_out)
     n = w.size
@@ -122,18 +122,18 @@ def test_the_scale_multiplies_weights_and_can_be_traced(initializer):
         np.testing.assert_allclose(b.weights, 0.25 * np.asarray(a.weights), rtol=1e-6)
 
 
-def test_layers_start_independently():
+def test_layers_are_initialized_independently():
     first, second = Network((8, 8, 8)).init(KEY)
     assert not np.any(first.weights == second.weights)
 
 
-# -- what it computes
+# -- outputs
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output_activation", [None, "identity", "sigmoid"])
-def test_outputs_against_numpy(activation, output_activation):
+def test_outputs_equal_those_of_numpy(activation, output_activation):
     network = Network((4, 5, 3, 2), activation=activation, output_activation=output_activation)
     params = random_params(network)
     x = np.random.default_rng(1).normal(size=(7, 4))
@@ -144,7 +144,7 @@ def test_outputs_against_numpy(activation, output_activation):
     np.testing.assert_allclose(jax.jit(network.apply)(params, x), a, rtol=1e-12, atol=1e-14)
 
 
-def test_bytes_are_taken_as_numbers():
+def test_bytes_are_converted_to_floats():
     network = Network((3, 2))
     params = network.init(KEY)
     pixels = jnp.array([[0, 7, 255]], jnp.uint8)
@@ -162,7 +162,7 @@ def test_inputs_are_divided_by_their_scale():
     )
 
 
-def test_zero_parameters_answer_one_half():
+def test_zero_parameters_give_outputs_of_one_half():
     network = Network((6, 4, 3))
     zeros = jax.tree.map(jnp.zeros_like, network.init(KEY))
     x = jax.random.normal(KEY, (5, 6))
@@ -171,7 +171,7 @@ def test_zero_parameters_answer_one_half():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("activation", SMOOTH)
-def test_gradients_against_finite_differences(activation):
+def test_gradients_equal_finite_differences(activation):
     network = Network((3, 4, 2), activation=activation)
     x = jnp.array(np.random.default_rng(2).normal(size=(5, 3)))
     check_grads(
@@ -180,7 +180,7 @@ def test_gradients_against_finite_differences(activation):
 
 
 @pytest.mark.long
-def test_networks_side_by_side_are_networks_one_by_one():
+def test_mapped_networks_equal_single_ones():
     network = Network((4, 6, 2), activation="tanh")
     keys, x = jax.random.split(KEY, 5), jax.random.normal(KEY, (3, 4))
     many = jax.vmap(network.init)(keys)
@@ -192,7 +192,7 @@ def test_networks_side_by_side_are_networks_one_by_one():
 # -- smooth and binary neurons
 
 
-def test_a_neuron_with_a_step_has_no_gradient():
+def test_a_neuron_with_a_step_activation_has_zero_gradient():
     network = Network((5, 4, 3, 2), activation="step", output_activation="sigmoid")
     params = network.init(KEY)
     x = jax.random.normal(KEY, (9, 5))
@@ -200,7 +200,7 @@ def test_a_neuron_with_a_step_has_no_gradient():
     for layer in gradient[:-1]:
         assert not np.any(layer.weights)
         assert not np.any(layer.bias)
-    assert np.all(gradient[-1].bias != 0)  # what feeds no step still learns
+    assert np.all(gradient[-1].bias != 0)  # the output bias precedes no step
 
 
 @pytest.mark.usefixtures("float64")
@@ -215,7 +215,7 @@ def test_temperature_divides_weights_and_biases():
 
 @pytest.mark.long
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-30, jnp.float32(0)])
-def test_at_temperature_zero_sigmoids_are_steps_and_the_gradient_is_zero(temperature):
+def test_at_zero_temperature_sigmoids_are_steps_and_the_gradient_is_zero(temperature):
     network, binary = Network((5, 4, 2)), Network((5, 4, 2), activation="step")
     params, x = network.init(jax.random.key(3)), jax.random.normal(KEY, (20, 5))
 
@@ -228,7 +228,7 @@ def test_at_temperature_zero_sigmoids_are_steps_and_the_gradient_is_zero(tempera
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "identity"])
-def test_temperature_is_for_sigmoids_only(activation):
+def test_only_sigmoids_have_a_temperature(activation):
     network = Network((4, 3), activation=activation)
     params, x = network.init(KEY), jax.random.normal(KEY, (6, 4))
     np.testing.assert_array_equal(
@@ -236,14 +236,14 @@ def test_temperature_is_for_sigmoids_only(activation):
     )
 
 
-# -- networks that compute the same
+# -- equivalent networks
 
 
 @pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(st.data())
-def test_order_and_signs_of_hidden_sigmoids_do_not_matter(data):
-    """s(-z) = 1 - s(z): a flipped neuron turns its bias over, and its sum into the next bias."""
+def test_permutations_and_flips_of_hidden_sigmoids_do_not_change_outputs(data):
+    """s(-z) = 1 - s(z), so a flip changes the sign of the bias and shifts the next biases."""
     widths = (3, *data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), 2)
     network = Network(widths)
     with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""The door: what can be descended comes in, and what cannot is told why, before any work."""
+"""Validation of problems before any work."""
 
 import dataclasses
 import inspect
@@ -26,7 +26,7 @@ def problem(cost, data=None, **fields):
 
 
 def unchecked(**fields):
-    """A Problem as a user gets it, without the tests' own type checks in the way."""
+    """Return a Problem without the type checks of the test suite."""
     made = object.__new__(gd.Problem)
     inspect.unwrap(gd.Problem.__init__)(made, **fields)
     return made
@@ -46,7 +46,7 @@ def test_samples_are_the_rows_of_every_array():
 
 
 @pytest.mark.parametrize("name", ["init", "cost"])
-def test_what_is_not_a_function_is_named(name):
+def test_a_field_that_is_not_a_function_is_named(name):
     fields = {"init": lambda key: W, "cost": parabola, name: 3.5}
     with pytest.raises(InputError, match=f"{name} = 3.5 is not callable"):
         unchecked(**fields)
@@ -62,29 +62,29 @@ def test_what_is_not_a_function_is_named(name):
         ((), "use None"),
     ],
 )
-def test_data_without_a_common_leading_axis(data, message):
+def test_data_without_a_common_leading_axis_are_rejected(data, message):
     with pytest.raises(InputError, match=message):
         problem(parabola, data)
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, True])
-def test_a_cadence_that_is_no_count(every):
+def test_an_invalid_cadence_is_rejected(every):
     with pytest.raises(InputError, match=f"every = {every}"):
         inspect.unwrap(gd.Metric.__init__)(
             object.__new__(gd.Metric), function=parabola, every=every
         )
 
 
-def test_declared_are_the_arguments_that_can_be_given_by_name():
+def test_declared_arguments_are_those_that_can_be_passed_by_name():
     def cost(w, batch, scale=2.0, *, key, temperature=1.0, decay=0):
         return w
 
     assert declared(cost) == {"scale": 2.0, "temperature": 1.0, "decay": 0}
     assert declared(lambda w, batch, /, scale=2.0, step=1: w) == {"scale": 2.0}
-    assert declared(dict) == {}  # has no signature to read
+    assert declared(dict) == {}  # it has no signature
 
 
-# -- check: costs that are fine
+# -- check: valid costs
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 12, 20])
@@ -99,30 +99,30 @@ def test_a_mean_over_samples_passes(samples):
         (
             lambda w, x: parabola(w, x) + 0.1 * jnp.sum(w**2),
             X,
-        ),  # weight decay is the same each block
-        (lambda w, x: parabola(w, x) * jnp.nan, X),  # numerical failure is an outcome, no error
-        (lambda w, x: jnp.mean(x) * w[0], X),  # whole and blocks cancel to about 0
+        ),  # weight decay is equal for all microbatches
+        (lambda w, x: parabola(w, x) * jnp.nan, X),  # NaN is an outcome, not an error
+        (lambda w, x: jnp.mean(x) * w[0], X),  # the means are about 0 by cancellation
         (lambda w, x: jnp.average((w[0] - x["x"]) ** 2), {"x": X, "unused": X > 0}),
     ],
     ids=["no data", "weight decay", "nan", "cancelling", "dict"],
 )
-def test_a_good_cost_passes(cost, data):
+def test_a_valid_cost_passes(cost, data):
     check(problem(cost, data), W)
 
 
-def test_rounding_in_half_precision_is_not_taken_for_a_sum():
+def test_rounding_in_half_precision_is_not_mistaken_for_a_sum():
     for dtype in (jnp.bfloat16, jnp.float16):
         for seed in range(5):
             x = jax.random.normal(jax.random.key(seed), (12,)).astype(dtype)
             check(problem(parabola, x), W.astype(dtype))
 
 
-def test_shapes_can_be_checked_without_numbers():
+def test_shapes_are_checked_without_values():
     shapes = jax.eval_shape(lambda: {"w": W, "deep": [W, (W,)]})
     check(problem(lambda p: jnp.sum(p["w"]) + jnp.sum(p["deep"][1][0])), shapes)
 
 
-def test_settings_reach_the_cost():
+def test_settings_are_passed_to_the_cost():
     def cost(w, x, *, power=2):
         return jnp.mean(jnp.abs(w[0] - x) ** power) if power < 3 else jnp.sum(x)
 
@@ -131,7 +131,7 @@ def test_settings_reach_the_cost():
         check(problem(cost, X), W, {"power": 3})
 
 
-# -- check: costs that cannot work
+# -- check: invalid costs
 
 
 @pytest.mark.parametrize(
@@ -156,17 +156,17 @@ def test_settings_reach_the_cost():
         *("no batch", "sum by length", "sum", "max", "mixes samples"),
     ],
 )
-def test_a_cost_that_cannot_be_descended(cost, message):
+def test_an_invalid_cost_is_rejected(cost, message):
     with pytest.raises(InputError, match=message):
         check(problem(cost, X), W)
 
 
-def test_a_sum_over_two_samples_is_found_too():
+def test_a_sum_over_two_samples_is_detected():
     with pytest.raises(InputError, match=r"instead of jnp\.sum"):
         check(problem(lambda w, x: jnp.sum((w[0] - x) ** 2), X[:2]), W)
 
 
-def test_a_cost_that_wants_a_batch_where_there_is_no_data():
+def test_a_cost_with_a_batch_argument_but_no_data_is_rejected():
     with pytest.raises(
         InputError, match=r"cost\(params\).*has no data.*give `data` to the Problem"
     ):
@@ -185,13 +185,13 @@ def test_a_cost_that_wants_a_batch_where_there_is_no_data():
         ("relu", "'relu' is not an array"),
     ],
 )
-def test_a_parameter_that_cannot_change_a_little_is_named(leaf, message):
+def test_a_parameter_that_is_not_a_float_is_named(leaf, message):
     params = {"layer": [leaf], "w": W}
     with pytest.raises(InputError, match=message):
         check(problem(lambda p: jnp.sum(p["w"])), params)
 
 
-def test_no_parameters_at_all():
+def test_a_problem_without_parameters_is_rejected():
     with pytest.raises(InputError, match="params: contains no arrays"):
         check(problem(lambda p: jnp.zeros(())), {})
 
@@ -225,7 +225,7 @@ def counting(w, data, state):
     return state, state + 1
 
 
-def test_good_metrics_pass():
+def test_valid_metrics_pass():
     metrics = {
         "plain": gd.Metric(plain),
         "integer": gd.Metric(lambda w, data: jnp.sum(w > 0)),
@@ -267,15 +267,15 @@ def test_good_metrics_pass():
         (gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
-def test_a_metric_that_is_not_what_it_says_is_named(metric, message):
+def test_an_invalid_metric_is_named(metric, message):
     with pytest.raises(InputError, match=message):
         check_metrics({"fine": gd.Metric(plain), "m": metric}, W)
 
 
-# -- a Problem is a pytree, its data the only leaf
+# -- a Problem is a pytree with its data as the only leaf
 
 
-def test_jitted_functions_of_a_problem_bake_no_data_in():
+def test_jitted_functions_of_a_problem_have_no_data_as_constants():
     big = problem(parabola, jnp.ones(100_000))
     assert jax.tree.leaves(big) == [big.data]
     traces = []
@@ -287,14 +287,14 @@ def test_jitted_functions_of_a_problem_bake_no_data_in():
 
     assert len(at.lower(big, W).as_text()) < 20_000
     assert float(at(big, W)) == pytest.approx(float(parabola(W, 1.0)), rel=1e-6)
-    other = dataclasses.replace(big, data=jnp.zeros(100_000))  # the same functions, other numbers
+    other = dataclasses.replace(big, data=jnp.zeros(100_000))  # the same functions with other data
     assert float(at(other, W)) == pytest.approx(4.0, rel=1e-6)
     assert len(traces) == 1
     at(dataclasses.replace(big, baseline=1.0), W)  # another problem
     assert len(traces) == 2
 
 
-def test_a_bare_cost_becomes_a_problem_once():
+def test_a_cost_function_is_converted_to_a_problem_once():
     made = as_problem(parabola, X)
     assert made.samples == 20
     assert jax.tree.structure(made) == jax.tree.structure(as_problem(parabola, X + 1))
@@ -306,22 +306,22 @@ def test_a_bare_cost_becomes_a_problem_once():
         inspect.unwrap(as_problem)(3)
 
 
-# -- what is looked at: the deterministic cost
+# -- the deterministic cost
 
 
 def noisy(w, x, *, key, scale=1.0):
     return parabola(w, x) + scale * jax.random.normal(key)
 
 
-def test_a_random_cost_is_looked_at_as_its_mean_over_fixed_keys():
+def test_the_deterministic_cost_of_a_random_cost_is_its_mean_over_fixed_keys():
     keys = jax.random.split(jax.random.key(0), KEYS)
     expected = np.mean([noisy(W, X, key=key, scale=2.0) for key in keys])
     made = problem(noisy, X)
     assert float(evaluate(made, W, scale=2.0)) == pytest.approx(expected, rel=1e-5)
-    check(made, W)  # it is no mean over samples, and is not asked to be
+    check(made, W)  # it need not be a mean over samples
 
 
-def test_an_evaluation_takes_the_place_of_a_random_cost():
+def test_an_evaluation_replaces_a_random_cost():
     made = problem(noisy, X, evaluation=parabola)
     assert float(evaluate(made, W, scale=2.0)) == pytest.approx(float(parabola(W, X)), rel=1e-6)
     with pytest.raises(InputError, match="evaluation: on 12 samples"):
@@ -330,7 +330,7 @@ def test_an_evaluation_takes_the_place_of_a_random_cost():
         problem(noisy, X, evaluation=noisy)
 
 
-def test_a_cost_that_mixes_samples_is_taken_whole_once_it_says_so():
+def test_a_cost_that_couples_samples_is_not_split_if_declared():
     def contrast(w, x):
         return w[0] * jnp.var(x)
 
@@ -344,7 +344,7 @@ def moving(w, x, *, model_state, step):
     return (w[0] - model_state) ** 2 + step + 0 * jnp.mean(x), 0.5 * model_state + 0.5 * jnp.mean(x)
 
 
-def test_a_cost_with_a_state_is_looked_at_where_it_is_frozen():
+def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state():
     made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
     params, state = made.begin(jax.random.key(0))
     check(made, params)
@@ -359,8 +359,8 @@ def test_a_cost_with_a_state_is_looked_at_where_it_is_frozen():
     assert not still.stateful
 
 
-def test_a_state_of_another_library_keeps_its_form():
-    """Equinox compares its states by identity."""
+def test_a_state_of_another_library_keeps_its_structure():
+    """Equinox compares states by identity."""
     norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "batch", mode="batch")
 
     def cost(w, *, model_state):
@@ -377,7 +377,7 @@ def test_a_keyword_that_no_descent_supplies_is_named():
 
 
 @pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
-def test_a_random_counter_is_not_told_to_become_a_float(leaf):
+def test_the_error_for_a_random_counter_does_not_advise_a_float(leaf):
     made = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
     with pytest.raises(InputError, match="it counts or seeds random numbers") as caught:
         check(made, {"w": W, "count": leaf})
@@ -398,7 +398,7 @@ def test_a_random_counter_is_not_told_to_become_a_float(leaf):
         ),
     ],
 )
-def test_a_state_that_is_lost_or_changes_its_form(cost, message):
+def test_a_model_state_that_is_missing_or_changes_structure_is_rejected(cost, message):
     made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=cost)
     with pytest.raises(InputError, match=message):
         check(made, W)

@@ -1,4 +1,4 @@
-"""A problem out of a model says what its two functions say, in training and looked at."""
+"""Supervised problems: costs and metrics of a model in training and in evaluation."""
 
 import equinox as eqx
 import jax
@@ -23,14 +23,14 @@ def start(key):
 
 
 def by_hand(w, x, labels):
-    """Mean of -log softmax(x w) at the labels, in float64."""
+    """Return the mean of -log softmax(x w) at the labels, in float64."""
     z = np.asarray(x, float) @ np.asarray(w, float)
     z = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     return -z[np.arange(len(labels)), labels].mean()
 
 
 @pytest.mark.long
-def test_cost_prediction_and_metrics_of_a_plain_model():
+def test_cost_prediction_and_metrics_of_a_deterministic_model():
     problem = supervised(
         start, lambda w, x: x @ w, cross_entropy, (X, LABELS), test=(X[:4], LABELS[:4])
     )
@@ -38,7 +38,7 @@ def test_cost_prediction_and_metrics_of_a_plain_model():
     np.testing.assert_allclose(problem.cost(w, problem.data), by_hand(w, X, LABELS), rtol=1e-6)
     np.testing.assert_array_equal(problem.predict(w, X), X @ w)
     assert float(problem.loss(problem.predict(w, X), LABELS)) == float(problem.cost(w, (X, LABELS)))
-    assert problem.evaluation is None  # the cost is its own
+    assert problem.evaluation is None  # the cost is its evaluation
     found = {name: float(m.function(w, m.data)) for name, m in problem.metrics.items()}
     right = np.mean(np.argmax(X[:4] @ np.asarray(w), axis=1) == LABELS[:4])
     assert found == {
@@ -57,7 +57,7 @@ def test_cost_prediction_and_metrics_of_a_plain_model():
         (lambda w, x: x @ w, LABELS[:, None]),
     ],
 )
-def test_only_labels_have_an_accuracy(outputs, targets):
+def test_accuracy_is_defined_only_for_labels(outputs, targets):
     def loss(outputs, targets):
         return jnp.sum(outputs) ** 2
 
@@ -65,8 +65,8 @@ def test_only_labels_have_an_accuracy(outputs, targets):
     assert list(problem.metrics) == ["test_cost"]
 
 
-def test_accuracy_of_sequences():
-    """A label a place: outputs are [samples, places, classes]."""
+def test_accuracy_of_sequences_is_the_mean_over_positions():
+    """There is a label per position: outputs are [samples, positions, classes]."""
     x, labels = np.eye(3, dtype=np.float32)[None].repeat(2, 0), np.array([[0, 1, 1], [1, 1, 0]])
     problem = supervised(start, lambda w, x: x @ w, cross_entropy, (x, labels), test=(x, labels))
     w = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -74,7 +74,7 @@ def test_accuracy_of_sequences():
     assert float(metric.function(w, metric.data)) == pytest.approx(4 / 6)
 
 
-def test_settings_of_the_model_are_settings_of_everything():
+def test_settings_of_the_model_are_settings_of_cost_and_metrics():
     def apply(w, x, *, sharpness=2.0):
         return sharpness * x @ w
 
@@ -89,13 +89,13 @@ def test_settings_of_the_model_are_settings_of_everything():
 
 
 def model(w, x, *, train, key, model_state, rate=0.1):
-    """Inputs that are shifted by their mean, in training also by noise."""
+    """Return outputs for inputs shifted by their mean, and in training also by noise."""
     mean = jnp.expand_dims(x.mean(0) if train else model_state, 0)
     noise = jax.random.normal(key, x.shape) if train else 0.0
     return (x - mean + noise) @ w, (1 - rate) * model_state + rate * x.mean(0)
 
 
-def test_training_and_looking_are_two_things():
+def test_training_and_evaluation_differ():
     problem = supervised(
         lambda key: (start(key), jnp.ones(3)),
         model,
@@ -121,7 +121,7 @@ def test_training_and_looking_are_two_things():
     )
 
 
-def test_a_model_that_is_always_random_is_looked_at_with_fixed_keys():
+def test_a_random_model_is_evaluated_with_fixed_keys():
     def apply(w, x, *, key):
         return (x + jax.random.normal(key, x.shape)) @ w
 
@@ -148,7 +148,7 @@ def test_inputs_may_be_a_tree():
     assert problem.samples == 6
 
 
-def test_a_whole_module_of_equinox_is_told_the_line_that_takes_it_apart():
+def test_an_unpartitioned_equinox_module_is_an_error_with_the_remedy():
     whole = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
     with pytest.raises(InputError, match=r"params are eqx\.filter\(model, eqx\.is_inexact_array\)"):
         gd.descend(
@@ -161,7 +161,7 @@ def test_a_whole_module_of_equinox_is_told_the_line_that_takes_it_apart():
 
 
 @pytest.mark.parametrize("name", ["data", "test"])
-def test_what_is_no_pair_is_named(name):
+def test_an_invalid_pair_is_named(name):
     pairs = {"data": (X, LABELS), "test": (X, LABELS)} | {name: X}
     with pytest.raises(InputError, match=f"{name} is of type ndarray, expected the pair"):
         supervised(start, lambda w, x: x @ w, cross_entropy, **pairs)

@@ -1,4 +1,4 @@
-"""Formulas against textbooks, and Problems made of registered functions and of one's own."""
+"""Test functions against textbook formulas, and problems of registered and other functions."""
 
 import functools
 
@@ -31,7 +31,7 @@ def hessians(name, points):
 
 
 @pytest.mark.usefixtures("float64")
-def test_ackley_is_the_textbook_expression():
+def test_ackley_equals_the_textbook_formula():
     w = np.random.default_rng(0).uniform(-2.5, 2.5, (100, 2))
     root = np.sqrt(np.mean(w**2, axis=1))
     waves = np.mean(np.cos(2 * np.pi * w), axis=1)
@@ -40,7 +40,7 @@ def test_ackley_is_the_textbook_expression():
 
 
 @pytest.mark.usefixtures("float64")
-def test_ackley_has_the_tip_of_a_cone_at_zero():
+def test_ackley_is_a_cone_at_zero():
     angles = np.linspace(0, 2 * np.pi, 9)
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     slope = values("ackley", 1e-7 * directions) / 1e-7
@@ -62,7 +62,7 @@ def test_ackley_has_a_finite_gradient_down_to_the_smallest_float32():
 
 
 @pytest.mark.usefixtures("float64")
-def test_two_factors_hessian():
+def test_the_hessian_of_two_factors_equals_the_formula():
     w = np.random.default_rng(0).uniform(-2, 2, (20, 2))
     x, y = w.T
     known = np.array([[y**2, 2 * x * y - 1], [2 * x * y - 1, x**2]])
@@ -73,10 +73,10 @@ def test_two_factors_hessian():
     np.testing.assert_allclose(values("two_factors", hyperbola), 0, atol=1e-25)
     np.testing.assert_allclose(eigenvalues[:, 0] / eigenvalues[:, 1], 0, atol=1e-14)
     np.testing.assert_allclose(eigenvalues[:, 1], (hyperbola**2).sum(axis=1), rtol=1e-13)
-    assert (eigenvalues[:, 1] >= 2).all()  # so a learning rate above 1 is never stable
+    assert (eigenvalues[:, 1] >= 2).all()  # so no learning rate above 1 is stable
 
 
-def test_two_factors_takes_another_target():
+def test_two_factors_accepts_another_target():
     f = find("two_factors").f
     assert float(f(jnp.array([1.5, 2.0]), target=3.0)) == 0
     assert declared(function("two_factors").cost) == {"target": 1.0}
@@ -94,7 +94,7 @@ def test_float32_stays_float32_and_agrees_with_float64(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_formula_can_be_drawn(name):
+def test_the_formula_can_be_rendered(name):
     MathTextParser("path").parse(FUNCTIONS[name].formula)
 
 
@@ -103,13 +103,13 @@ def test_registry_is_read_only():
         FUNCTIONS["mine"] = FUNCTIONS["beale"]
 
 
-def test_minima_are_sorted_and_strict():
+def test_listed_minima_are_sorted_and_strict():
     assert [point.value for point in find("goldstein_price").minima] == [3, 30, 84, 840]
     assert find("monkey_saddle").minima == ()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_problem_starts_everywhere_in_the_domain(name):
+def test_starts_are_uniform_in_the_domain(name):
     problem = function(name)
     starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4096))
     domain = np.array(FUNCTIONS[name].domain)
@@ -127,7 +127,7 @@ def test_problem_starts_everywhere_in_the_domain(name):
 
 
 @pytest.mark.usefixtures("float64")
-def test_problem_starts_in_float64_when_asked():
+def test_starts_are_float64_if_enabled():
     assert function("himmelblau").init(jax.random.key(0)).dtype == jnp.float64
 
 
@@ -157,7 +157,7 @@ def test_problem_is_rebuilt_from_its_record(name, domain, record):
     ("domain", "shape"),
     [((-2, 2), ()), ([[-1, 1]], (1,)), (np.array([[0, 1], [2, 3], [4, 5]]), (3,))],
 )
-def test_a_function_of_ones_own(domain, shape):
+def test_a_user_defined_function_gives_a_problem(domain, shape):
     def f(x, *, eps=0.1):
         return jnp.sum(x**4 - eps * x)
 
@@ -170,7 +170,7 @@ def test_a_function_of_ones_own(domain, shape):
     check(problem, start)
 
 
-def test_a_setting_of_ones_own_can_be_given_another_default():
+def test_the_default_of_a_setting_can_be_changed():
     def f(x, *, eps=0.1):
         return x**4 - eps * x
 
@@ -198,12 +198,12 @@ def test_a_setting_of_ones_own_can_be_given_another_default():
         ("quartic", ((-1, 1), (-1, 1)), "2 pairs, but 'quartic' has 1 coordinates"),
     ],
 )
-def test_what_cannot_work_is_refused(name, domain, message):
+def test_invalid_arguments_are_rejected(name, domain, message):
     with pytest.raises(InputError, match=message):
         function(name, domain)
 
 
-def test_an_unknown_name_without_a_neighbor_gets_no_guess():
+def test_an_unknown_name_without_similar_names_has_no_suggestion():
     with pytest.raises(InputError) as caught:
         find("xyz")
     assert "Did you mean" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Weight decay leaves biases alone; digits in their span are the digit network's own."""
+"""Weight decay without biases, and digit networks on the span of the images."""
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ def images():
     return data.train_images[:30].reshape(30, -1) / 255.0
 
 
-def test_decay_costs_squared_weights_and_no_biases():
+def test_decay_adds_squared_weights_without_biases():
     network = Network((2, 3, 1))
     x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     y = np.full((5, 1), 0.3, np.float32)
@@ -38,7 +38,7 @@ def test_decay_costs_squared_weights_and_no_biases():
 
 
 @pytest.mark.long
-def test_starts_are_those_of_the_whole_network(few, images):
+def test_starts_equal_those_of_the_full_network(few, images):
     """W x = (W B)(B^T x) for every x in the span of B."""
     whole = Network((784, 4, 10))
     wanted = jax.jit(whole.apply)(jax.jit(whole.init)(KEY), images.astype(np.float32))
@@ -48,8 +48,8 @@ def test_starts_are_those_of_the_whole_network(few, images):
     np.testing.assert_allclose(few.data[0] @ few.data[0].T, images @ images.T, atol=1e-4)
 
 
-def test_outside_the_span_only_decay_pulls(few, images):
-    """So a minimum of the whole network has nothing there, and none is lost."""
+def test_outside_the_span_the_gradient_is_that_of_the_decay(few, images):
+    """Minima of the full network therefore have no component there, so none is lost."""
     whole = Network((784, 4, 10))
     batch = (images.astype(np.float32), few.data[1])
     problem = decayed(whole, batch, 0.01)
@@ -62,7 +62,7 @@ def test_outside_the_span_only_decay_pulls(few, images):
     assert np.abs(wanted).max() > 1e-4
 
 
-def test_it_is_rebuilt_from_its_record(few):
+def test_the_problem_is_rebuilt_from_its_record(few):
     again = problem_from(few.provenance, "here")
     params = jax.jit(few.init)(KEY)
     here, there = (jax.jit(problem.cost)(params, problem.data) for problem in (few, again))
@@ -72,7 +72,7 @@ def test_it_is_rebuilt_from_its_record(few):
     assert 0 <= float(jax.jit(metric.function)(params, metric.data)) <= 1
 
 
-def test_images_from_another_one_on_are_others_and_rebuilt_from_a_record():
+def test_an_offset_selects_other_images_and_is_recorded():
     problem = few_digits(samples=20, first=50, widths=(2,))
     data = gd.data.load("mnist5k")
     images = data.train_images[50:70].reshape(20, -1) / 255.0
@@ -93,6 +93,6 @@ def test_images_from_another_one_on_are_others_and_rebuilt_from_a_record():
         ({"decay": float("nan")}, "decay = nan"),
     ],
 )
-def test_what_cannot_work(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
     with pytest.raises(InputError, match=message):
         few_digits(**settings)

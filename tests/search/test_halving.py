@@ -1,4 +1,4 @@
-"""A search ends the runs that it should, and the others have the bits of a full sweep."""
+"""Successive halving: which runs are stopped, and equal bits of the others."""
 
 import signal
 import subprocess
@@ -26,7 +26,7 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[None]
 
 
 def small_network():
-    """A 1-3-1 tanh network, whose runs differ in the last bits between slots of a slab."""
+    """Return a 1-3-1 tanh network, whose runs differ in the last bits between lanes."""
 
     def init(key):
         first, second = jax.random.split(key)
@@ -60,7 +60,7 @@ def assert_same_runs(runs, full):
             assert same_bits(runs[name].values[last], full[name].values[last]), name
 
 
-def test_the_best_runs_go_on_and_have_the_bits_of_the_sweep():
+def test_the_best_runs_continue_with_the_bits_of_the_sweep():
     rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
     runs = gd.search.successive_halving(BOWL, rates, rungs=(4, 16, 64), width=7, devices=ONE)
     full = gd.sweep(BOWL, rates, 64, record_every=4, width=7, devices=ONE)
@@ -77,7 +77,7 @@ def test_the_best_runs_go_on_and_have_the_bits_of_the_sweep():
     np.testing.assert_array_equal(runs.ended_at, np.array([4, 16, 64])[runs.rung.values])
 
 
-def test_a_network_whose_bits_depend_on_the_slot_keeps_them():
+def test_runs_keep_their_lane_and_their_bits():
     settings = {"record_every": 5, "width": 7, "devices": ONE}
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 9), seed=range(4))
     runs = gd.search.successive_halving(
@@ -111,7 +111,7 @@ def test_mini_batches_metrics_snapshots_and_parameters_at_the_end():
     np.testing.assert_allclose(runs[params].values[ended], short[params].values[ended], rtol=1e-5)
 
 
-def test_runs_that_diverge_or_stall_never_go_on():
+def test_diverged_and_stalled_runs_are_not_continued():
     def cost(w, *, kind=0):
         shapes = [w**2, jnp.zeros(()) * w + 1, -jnp.expm1(w**2 / 2)]
         return jnp.select([kind == i for i in range(3)], shapes)
@@ -132,7 +132,7 @@ def test_runs_that_diverge_or_stall_never_go_on():
     assert (runs.outcome == Outcome.DIVERGED).all()
 
 
-def test_equal_values_are_ordered_by_position():
+def test_ties_are_resolved_by_position():
     flat = gd.Problem(init=lambda key: np.float32(1), cost=lambda w: w)
     grid = gd.axes(learning_rate=[0.1], seed=range(6))
     for direction in ("minimize", "maximize"):
@@ -143,7 +143,7 @@ def test_equal_values_are_ordered_by_position():
 
 
 @pytest.mark.long
-def test_dense_slabs_give_the_numbers_up_to_rounding(monkeypatch):
+def test_dense_slabs_give_equal_numbers_within_rounding(monkeypatch):
     slabs = []
 
     def count(table):
@@ -211,7 +211,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_input_is_refused_before_any_work(message, monkeypatch):
+def test_invalid_arguments_are_rejected_before_any_work(message, monkeypatch):
     monkeypatch.setattr("gdjax.search.halving.execute", lambda *_, **__: pytest.fail("it worked"))
     settings = {"problem": BOWL, "axes": gd.axes(learning_rate=[0.1, 0.2]), **BAD[message]}
     with pytest.raises(InputError) as caught:
@@ -219,7 +219,7 @@ def test_bad_input_is_refused_before_any_work(message, monkeypatch):
     assert message in str(caught.value)
 
 
-def test_a_metric_that_is_an_array_cannot_be_compared():
+def test_an_array_metric_cannot_be_compared():
     with pytest.raises(InputError, match=r"metric = 'positive', expected .* cost, largest_weight"):
         gd.search.successive_halving(
             network(watched=True), gd.axes(learning_rate=[0.1, 0.2]), rungs=(6, 12),
@@ -273,7 +273,7 @@ def interrupt(monkeypatch, store, after):
 
 
 @pytest.mark.long
-def test_a_store_has_the_bits_and_an_interrupted_search_computes_the_rest(
+def test_a_stored_search_has_equal_bits_and_resumes_after_an_interruption(
     tmp_path, monkeypatch, in_memory
 ):
     store = tmp_path / "s.zarr"
@@ -288,7 +288,7 @@ def test_a_store_has_the_bits_and_an_interrupted_search_computes_the_rest(
 
 
 @pytest.mark.long
-def test_a_damaged_tile_is_computed_again_without_the_others(tmp_path, monkeypatch, in_memory):
+def test_only_a_damaged_tile_is_recomputed(tmp_path, monkeypatch, in_memory):
     store = tmp_path / "s.zarr"
     slabs = interrupt(monkeypatch, store, 100)
     with gd.open_dataset(store) as runs:
@@ -304,7 +304,7 @@ def test_a_damaged_tile_is_computed_again_without_the_others(tmp_path, monkeypat
         assert_equal_datasets(runs, in_memory)
 
 
-def test_hostile_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
+def test_invalid_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
     store = tmp_path / "s.zarr"
     interrupt(monkeypatch, store, 3)
     folder = store / ".gdjax" / "checkpoints"
@@ -329,7 +329,7 @@ def test_hostile_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
         assert_equal_datasets(runs, in_memory)
 
 
-def test_another_search_and_what_needs_a_sweep_are_refused(tmp_path):
+def test_another_search_and_operations_on_sweeps_are_rejected(tmp_path):
     store = tmp_path / "s.zarr"
     rates = gd.axes(learning_rate=[0.1, 0.2])
     settings = {"rungs": (2, 4), "reduction_factor": 2, "store": store}
@@ -346,13 +346,13 @@ def test_another_search_and_what_needs_a_sweep_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("rung", [0, 2])
-def test_an_interrupted_slab_goes_on_at_its_step(tmp_path, monkeypatch, in_memory, rung):
+def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memory, rung):
     store, begins = tmp_path / "s.zarr", []
     start, compute = rungs_module.start_blocks, _Search.compute
 
     def stop_at_a_block(self, program, slab, number, should_stop):
         if number == rung:
-            program.controller.num_steps = 3  # several blocks on the way to the rung
+            program.controller.num_steps = 3  # several blocks before the rung
             return compute(self, program, slab, number, lambda: True)
         return compute(self, program, slab, number, should_stop)
 
@@ -394,7 +394,7 @@ gd.search.successive_halving(**SETTINGS, store={store!r})
 
 
 @pytest.mark.long
-def test_a_killed_search_goes_on_at_any_rung(tmp_path, monkeypatch, in_memory):
+def test_a_killed_search_resumes_at_any_rung(tmp_path, monkeypatch, in_memory):
     store = tmp_path / "s.zarr"
     whole = interrupt(monkeypatch, tmp_path / "whole.zarr", 100)
     for after in (2, 6, 3):

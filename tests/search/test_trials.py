@@ -1,4 +1,4 @@
-"""Trials of a study are the runs of a sweep, and an interrupted study goes on."""
+"""Trials of an Optuna study as runs of a sweep, and resumption of studies."""
 
 import math
 import subprocess
@@ -33,7 +33,7 @@ def sgd(learning_rate, momentum):
 
 @pytest.fixture(scope="module")
 def searched():
-    """A study of 21 trials in batches of 8, the last one of 5."""
+    """Return a study of 21 trials in batches of 8, 8 and 5."""
     study = new_study(optuna.pruners.NopPruner())
     gd.search.optimize(
         BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 21, rungs=[10, 40], batch=8,
@@ -42,7 +42,7 @@ def searched():
     return study
 
 
-def test_values_and_intermediate_values_are_those_of_a_sweep(searched):
+def test_values_and_intermediate_values_equal_those_of_a_sweep(searched):
     trials = searched.trials
     assert [trial.number for trial in trials] == list(range(21))
     pairs = gd.zip_axes(
@@ -60,7 +60,7 @@ def test_values_and_intermediate_values_are_those_of_a_sweep(searched):
     assert {t.number for t in trials if t.value == math.inf} == diverged
 
 
-def test_a_run_is_closed_form():
+def test_values_equal_their_closed_form():
     study = new_study()
     gd.search.optimize(gd.problems.bowl([2.0]), RATES, study, 5, rungs=[3, 7], batch=4)
     start = 2 * study.trials[0].intermediate_values[0]
@@ -70,7 +70,7 @@ def test_a_run_is_closed_form():
         assert list(trial.intermediate_values) == list(range(8))
 
 
-def test_pruned_trials_end_at_a_rung_and_the_others_are_unchanged(searched):
+def test_pruned_trials_end_at_a_rung_without_changing_the_others(searched):
     class WorstHalf(optuna.pruners.BasePruner):
         def prune(self, study, trial):
             value = trial.intermediate_values[trial.last_step]
@@ -96,7 +96,7 @@ def test_pruned_trials_end_at_a_rung_and_the_others_are_unchanged(searched):
 
 
 @pytest.mark.parametrize(("diverged", "state"), [("inf", STATES.COMPLETE), ("fail", STATES.FAIL)])
-def test_a_diverged_trial_is_told_as_asked(diverged, state):
+def test_a_diverged_trial_has_the_requested_state(diverged, state):
     study = new_study()
     study.enqueue_trial({"learning_rate": 100.0})
     space = {"learning_rate": FLOAT(0.1, 100.0)}
@@ -106,7 +106,7 @@ def test_a_diverged_trial_is_told_as_asked(diverged, state):
     assert trial.value == (math.inf if diverged == "inf" else None)
 
 
-def test_batch_sizes_are_programs_of_their_own_and_equal_settings_one_run():
+def test_each_batch_size_has_a_program_and_equal_settings_share_a_run():
     x = np.linspace(-1, 1, 16, dtype=np.float32)
     traced = []
 
@@ -141,10 +141,10 @@ def test_a_metric_is_maximized():
     )
 
 
-def test_trials_of_an_interrupted_batch_are_run_again():
+def test_trials_of_an_interrupted_batch_are_repeated():
     study = new_study()
     asked = [study.ask(dict(RATES)) for _ in range(3)]
-    study.ask()  # its process ended before it had all settings
+    study.ask()  # its process ended before all settings were suggested
     gd.search.optimize(BOWL, RATES, study, 5, rungs=[4], batch=2)
     again = {trial.user_attrs.get("retry_of"): trial for trial in study.trials}
     for trial in asked:
@@ -169,7 +169,7 @@ gd.search.optimize(gd.problems.bowl([1.0, 9.0]), space, study, 48, rungs=[100, 2
 
 
 @pytest.mark.long
-def test_a_killed_study_in_sqlite_goes_on(tmp_path):
+def test_a_killed_study_in_sqlite_resumes(tmp_path):
     file = tmp_path / "study.db"
     command = [sys.executable, "-c", PROGRAM, str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as started:
@@ -200,7 +200,7 @@ def test_a_killed_study_in_sqlite_goes_on(tmp_path):
     assert study.best_value < 1e-6
 
 
-def test_a_sweep_becomes_a_study(tmp_path):
+def test_a_sweep_is_converted_to_a_study(tmp_path):
     pairs = gd.zip_axes(momentum=[0.0, 0.5], nesterov=[False, True])
     grid = gd.axes(learning_rate=[0.001, 0.1, 0.3], pair=pairs, seed=[0, 1])
 
@@ -230,7 +230,7 @@ def test_a_sweep_becomes_a_study(tmp_path):
 
 
 @pytest.mark.long  # the importances import scikit-learn
-def test_a_sweep_has_the_importances_of_optuna():
+def test_importances_of_a_sweep_equal_those_of_optuna():
     grid = gd.axes(learning_rate=[0.001, 0.01, 0.1], momentum=[0.0, 0.1, 0.2])
     study = gd.search.to_study(gd.sweep(BOWL, grid, 40, make_optimizer=sgd))
     importances = optuna.importance.get_param_importances(
@@ -256,7 +256,7 @@ def refused(expected, **changes):
     assert not isinstance(study, optuna.Study) or study.trials == []
 
 
-def test_bad_input_is_refused_before_any_trial():
+def test_invalid_arguments_are_rejected_before_any_trial():
     refused("study: its direction is maximize", study=new_study(direction="maximize"))
     refused("study: its direction is minimize", direction="maximize")
     refused(

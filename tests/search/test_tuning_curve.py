@@ -1,4 +1,4 @@
-"""The best of k random settings is the mean over all subsets, and its intervals cover the truth."""
+"""Tuning curves: expected best of k random settings, and coverage of the intervals."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ INF = math.inf
 
 
 def swept(values, *dims, **coordinates):
-    """Return what a sweep returns, with these final costs; infinite ones diverged."""
+    """Return a Dataset like that of a sweep with these final costs; infinite ones diverged."""
     values = np.asarray(values, float)
     dims = dims or ("setting", "seed")
     attrs = {"flag_meanings": "not_converged converged stalled diverged"}
@@ -27,7 +27,7 @@ def swept(values, *dims, **coordinates):
 
 
 def tuned(values, trials=None, **settings):
-    """Return the curves without the bootstrap, which most tests do not look at."""
+    """Return the curves without the bootstrap, which most tests do not need."""
     return gd.tuning_curve(swept(values), trials=trials, num_resamples=1, **settings)
 
 
@@ -39,7 +39,7 @@ def over_subsets(x, k):
     ):
         lowest = x[list(subset), seed].min()
         chosen = [s for s in subset if x[s, seed] == lowest]
-        best += [lowest] * 12  # 12 can be divided by the number of equal ones
+        best += [lowest] * 12  # 12 is divisible by the number of ties
         others = [r for r in range(x.shape[1]) if r != seed]
         fresh += [x[s, r] for s in chosen for r in others for _ in range(12 // len(chosen))]
     return np.mean(best), np.median(best), np.mean(fresh), np.median(fresh)
@@ -54,7 +54,7 @@ def over_subsets(x, k):
     ],
     ids=["different", "equal", "two_seeds"],
 )
-def test_curves_are_those_over_all_subsets(x):
+def test_curves_equal_those_over_all_subsets(x):
     x = np.asarray(x, float)
     trials = range(1, len(x) + 1)
     curve = tuned(x, trials)
@@ -65,7 +65,7 @@ def test_curves_are_those_over_all_subsets(x):
         np.testing.assert_allclose(found, over_subsets(x, k), rtol=1e-12, atol=1e-12)
 
 
-def test_the_best_of_k_of_evenly_spaced_values_is_closed_form():
+def test_the_best_of_k_evenly_spaced_values_equals_its_closed_form():
     n = 200
     x = np.random.default_rng(0).permutation(np.arange(1, n + 1) / (n + 1))[:, None]
     curve = tuned(x, [1, 2, 5, 50, 200])
@@ -108,7 +108,7 @@ def test_only_the_chosen_setting_counts_with_fresh_seeds():
     assert "expected_fresh" not in tuned(x[:, :1])
 
 
-def test_axes_and_seeds_of_a_sweep():
+def test_settings_and_seeds_are_distinguished_by_axis():
     rng = np.random.default_rng(0)
     dims = ("learning_rate", "optimizer", "seed", "momentum", "data_seed")
     runs = swept(rng.normal(size=(4, 2, 3, 2, 2)), *dims, optimizer=["sgd", "adam"])
@@ -123,7 +123,7 @@ def test_axes_and_seeds_of_a_sweep():
     assert by.attrs["num_settings"] == 4
 
 
-def test_intervals_contain_the_value_and_turn_with_the_direction():
+def test_intervals_contain_the_estimate_and_follow_the_direction():
     x = np.random.default_rng(0).normal(size=(40, 4))
     lowest = gd.tuning_curve(swept(x), num_resamples=50)
     highest = gd.tuning_curve(swept(-x), num_resamples=50, direction="maximize")
@@ -135,8 +135,8 @@ def test_intervals_contain_the_value_and_turn_with_the_direction():
 
 
 @pytest.mark.long
-def test_intervals_cover_the_truth_for_random_settings_and_seeds():
-    """Half of the variance is that of settings, the rest of seeds, common to all or not."""
+def test_intervals_have_their_nominal_coverage_for_random_settings_and_seeds():
+    """Half of the variance is due to settings, the rest to seeds, shared or not."""
     random, trials, num_settings, num_seeds = np.random.default_rng(0), [1, 4, 8], 48, 8
 
     def results(*shape):
@@ -175,7 +175,7 @@ def test_intervals_cover_the_truth_for_random_settings_and_seeds():
     assert share.mean() >= 0.90
 
 
-def test_a_curve_per_optimizer_is_drawn():
+def test_a_curve_per_optimizer_is_plotted():
     x = np.random.default_rng(0).uniform(1, 2, size=(2, 32, 3)) * [[[1]], [[100]]]
     runs = swept(x, "optimizer", "setting", "seed", optimizer=["sgd", "adam"])
     curve = gd.tuning_curve(runs, num_resamples=50)
@@ -212,12 +212,12 @@ def test_a_curve_per_optimizer_is_drawn():
         ({"root_seed": -1}, "root_seed = -1"),
     ],
 )
-def test_bad_arguments_are_named(settings, expected):
+def test_invalid_arguments_are_named(settings, expected):
     with pytest.raises(gd.errors.InputError, match=expected):
         gd.tuning_curve(swept([[1.0, 2.0], [3.0, 4.0]]), **settings)
 
 
-def test_runs_without_a_result_are_refused(tmp_path):
+def test_runs_without_a_result_are_rejected(tmp_path):
     runs = swept([[1.0, np.nan]])
     with pytest.raises(gd.errors.InputError, match="NaN in 1 of 2 runs"):
         gd.tuning_curve(runs)
