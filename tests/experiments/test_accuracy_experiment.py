@@ -1,4 +1,4 @@
-"""What an ingredient gives is a paired difference, and recipes read what they have not seen."""
+"""The accuracy experiment: paired gains of ingredients, and accuracy of recipes."""
 
 import dataclasses
 from functools import partial
@@ -21,7 +21,7 @@ from gdjax.sweeps import executor
 
 
 def plane_of_ways():
-    """A bowl, down which one goes along an axis and the other past it; one kept fewer points."""
+    """Return a bowl with two descents, one along an axis, one with fewer points."""
     bowl = gd.Problem(
         init=lambda key: jnp.full(3, 3.0),
         cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
@@ -34,7 +34,7 @@ def plane_of_ways():
 
 
 def study():
-    """Two rungs and one try with known gains, two recipes that read three digits."""
+    """Return two rungs and one variant with known gains, and two recipes on three digits."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
     dims = ("ladder_variant", "ladder_seed")
     answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
@@ -71,18 +71,18 @@ def study():
     )
 
 
-def test_gains_are_paired_start_by_start():
+def test_gains_are_paired_by_start():
     gains = accuracy.gains(study())
     difference = np.array([0.01, 0.02, 0.01])
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     mean, half = gains["distorted copies"]
     np.testing.assert_allclose([mean - half, mean + half], [expected.low, expected.high])
-    # Two of the three starts: only they are compared.
+    # Only two of the three starts are compared.
     np.testing.assert_allclose(gains["Adam"], (-0.02, 0), atol=1e-12)
     np.testing.assert_allclose(gains["weights averaged, distorted copies"], (0.01, 0), atol=1e-12)
 
 
-def test_ways_lie_on_the_plane_of_their_ends():
+def test_trajectories_lie_on_the_plane_of_their_end_points():
     plane = xr.Dataset(plane_of_ways())
     plain, best = (plane.sel(recipe=name).dropna("snapshot_step") for name in ("plain", "best"))
     assert (plain.sizes["snapshot_step"], best.sizes["snapshot_step"]) == (3, 2)
@@ -91,7 +91,7 @@ def test_ways_lie_on_the_plane_of_their_ends():
     np.testing.assert_allclose(best.path_cost, [27.1, 3.1], rtol=1e-5)
 
 
-def test_numbers_are_those_of_the_answers():
+def test_the_summary_has_the_numbers_of_the_answers():
     found = accuracy.numbers(study())
     assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
     assert found["errors_left"] == 1 / 4
@@ -103,11 +103,11 @@ def test_numbers_are_those_of_the_answers():
     np.testing.assert_allclose(found["distance_best"], 12**0.5, rtol=1e-6)
 
 
-def test_pictures_need_nothing_but_the_data():
+def test_figures_need_only_the_dataset():
     assert set(accuracy.plot(study())) == {"ladder", "weights", "differences", "ways"}
 
 
-def test_soft_targets_are_quadratic_ones_moved():
+def test_soft_targets_are_shifted_quadratic_targets():
     outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
     soft = towards(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
@@ -120,7 +120,7 @@ EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 @pytest.fixture
 def short(monkeypatch):
-    """Fewer passes, fewer variants, and prices from fewer steps."""
+    """Reduce passes and variants, and the steps of timings."""
     fewer = {
         k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.accuracy.RECIPES.items()
     }
@@ -131,7 +131,7 @@ def short(monkeypatch):
 
 
 @pytest.mark.long
-def test_a_small_study_goes_on_where_it_was(tmp_path, short, monkeypatch):
+def test_a_small_study_resumes(tmp_path, short, monkeypatch):
     small = Config(
         data="mnist5k",
         held_out=3800,
@@ -145,7 +145,7 @@ def test_a_small_study_goes_on_where_it_was(tmp_path, short, monkeypatch):
     )
     first = accuracy.run(small)
     problems, rungs = Problems(small.data, small.held_out), ladder(small.epochs)
-    monkeypatch.setattr(executor, "run_tile", None)  # nothing is computed again
+    monkeypatch.setattr(executor, "run_tile", None)  # no tile is recomputed
     again = accuracy.compared(problems, rungs, small, tmp_path / "ladder")
     for name in ("validation_accuracy", "averaged_accuracy"):
         np.testing.assert_array_equal(again[name], first[f"ladder_{name}"])

@@ -1,9 +1,9 @@
-"""The picture of speed."""
+"""Figure of the speed experiment."""
 
 from benchmarks.bars import ratios
 
 
-def test_bars_have_the_values_and_readable_names():
+def test_bars_have_their_values_and_readable_names():
     figure = ratios(
         {"whole_set_share": 0.7}, {"whole_set_times_torch_loop": 5.0, "trainability_times_scan": 12}
     )

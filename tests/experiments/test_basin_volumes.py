@@ -1,4 +1,4 @@
-"""Which coordinates see most of a basin: the set is what it should be, and small networks."""
+"""The basin volume experiment: its data set, and preconditioners on small networks."""
 
 import basin_volumes
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from basin_volumes import Config
 
 
-def test_the_digits_are_those_of_scikit_learn():
+def test_the_digits_equal_those_of_scikit_learn():
     images, labels = basin_volumes.digits8()
     assert images.shape == (1797, 64)
     assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
@@ -15,8 +15,8 @@ def test_the_digits_are_those_of_scikit_learn():
 
 
 @pytest.mark.long
-def test_who_knows_more_finds_more():
-    """Only networks show it: of a bowl everything would be found in its own coordinates."""
+def test_more_informative_coordinates_give_larger_volumes():
+    """A network is needed, since the volume of a bowl is exact in its own coordinates."""
     config = Config(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
     found = basin_volumes.run(config)
     numbers = basin_volumes.numbers(found)

@@ -1,4 +1,4 @@
-"""Small: nobody stays beyond a limit, small rates give the flow's basins, limits are drawn."""
+"""A small basin experiment: stability limits, basins at small rates, and figures."""
 
 import basins
 import numpy as np
@@ -28,16 +28,16 @@ def found(tree):
 
 
 @pytest.mark.long
-def test_nobody_is_held_beyond_a_limit(tree, found):
+def test_no_start_stays_at_a_minimum_above_its_limit(tree, found):
     for name in SMALL.functions:
         assert found[f"{name}_held_beyond_limit_most"] == 0
         assert found[f"{name}_half_arrives_up_to_0"] >= 0.9
-    # The largest rate is beyond the sharpest minimum's limit only, and momentum moves that.
+    # The largest rate exceeds only the limit of the sharpest minimum, which momentum changes.
     beyond = summaries.basins.beyond(tree["himmelblau"].to_dataset())
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
 
-def test_limits_are_those_of_the_certified_eigenvalues(found):
+def test_limits_follow_from_the_certified_eigenvalues(found):
     assert found["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
     assert found["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
     # All of Rastrigin's are within 2 % of each other.
@@ -46,14 +46,14 @@ def test_limits_are_those_of_the_certified_eigenvalues(found):
     assert least < most < 1.02 * least
 
 
-def test_larger_steps_send_starts_elsewhere_only_where_there_is_a_hill_to_jump(found):
+def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(found):
     assert found["himmelblau_elsewhere_at_0.9"] > found["himmelblau_elsewhere_at_0.5"] >= 0
     assert found["himmelblau_elsewhere_with_momentum_0"] == 0
     # One coordinate at a time, below its limit, no step of Rastrigin's is that long.
     assert found["rastrigin_elsewhere_at_0.5"] == 0
 
 
-def test_minima_that_are_alike_have_one_line(tree):
+def test_minima_with_equal_limits_share_a_line(tree):
     names, numbers, share, limit = basins.lines(tree["rastrigin"].to_dataset())
     assert names == ["(0, 0)", "4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the other 112"]
     assert numbers[0] == 0
@@ -61,14 +61,14 @@ def test_minima_that_are_alike_have_one_line(tree):
     assert limit.shape == (2, 4)
 
 
-def test_every_limit_is_in_the_picture(tree):
+def test_every_limit_is_in_the_figure(tree):
     picture = basins.plot(tree)["shares_himmelblau"]
     for axes, limits in zip(picture.axes, tree["himmelblau"].limit.values, strict=True):
         dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
         np.testing.assert_allclose(sorted(dashed), sorted(limits))
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     pictures = basins.plot(stored)

@@ -1,4 +1,4 @@
-"""Mini-batches are ahead of the whole set, and what is compared is what was spent."""
+"""The batch size experiment: mini-batches against full batches at equal budgets."""
 
 import batch_sizes
 import numpy as np
@@ -24,7 +24,7 @@ def found(dataset):
     return batch_sizes.numbers(dataset)
 
 
-def test_mini_batches_are_ahead_at_equal_epochs(found):
+def test_mini_batches_have_lower_costs_at_equal_epochs(found):
     assert found["equal_epochs_32_cost"][0] < 0.5
     assert found["equal_epochs_4000_cost"][0] > 0.8
     assert found["equal_epochs_32_accuracy"][0] > 0.7
@@ -32,7 +32,7 @@ def test_mini_batches_are_ahead_at_equal_epochs(found):
     assert found["epochs_to_half_4000"] == np.inf
 
 
-def test_each_is_recorded_as_long_as_it_ran(dataset):
+def test_each_batch_size_is_recorded_up_to_its_end(dataset):
     assert summaries.batch_sizes.last_epochs(dataset).tolist() == [2, 3]
     assert dataset.batch_size.values.tolist() == [32, 4000]
     assert np.all(dataset.seconds_an_epoch > 0)
@@ -42,7 +42,7 @@ def test_each_is_recorded_as_long_as_it_ran(dataset):
 
 
 def small(seconds):
-    """Two batch sizes, two rates, one seed; the first one's best rate changes along the way."""
+    """Return two batch sizes, two rates and one seed; the best rate of the first one changes."""
     cost = np.array([[[9, 1, 1, np.nan], [9, 2, 0, np.nan]], [[9, 8, 7, 6], [9, 7, 6, 5]]])
     return xr.Dataset(
         {
@@ -55,14 +55,14 @@ def small(seconds):
     )
 
 
-def test_equal_time_is_the_shortest_of_all_times():
+def test_the_equal_time_is_the_shortest_total_time():
     # 2 epochs of 1 s and 3 of 0.6 s: all have had 1.8 s, which is one epoch of the first.
     ends = batch_sizes.ends(small([1.0, 0.6]))
     assert ends["epochs"].tolist() == [2, 2]
     assert ends["time"].tolist() == [1, 3]
 
 
-def test_the_rate_is_chosen_where_it_is_looked_at():
+def test_the_rate_is_chosen_at_the_compared_budget():
     dataset = small([1.0, 0.6])
     assert float(batch_sizes.chosen(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.chosen(dataset, 0, 2).learning_rate) == 1.0
@@ -70,10 +70,10 @@ def test_the_rate_is_chosen_where_it_is_looked_at():
     assert summaries.batch_sizes.soonest(dataset, 1) == np.inf
 
 
-def test_every_batch_size_needs_its_epochs():
+def test_every_batch_size_needs_a_number_of_epochs():
     with pytest.raises(InputError, match="one number for each"):
         batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
 
 
-def test_the_picture_is_drawn(dataset):
+def test_the_figure_is_drawn(dataset):
     batch_sizes.plot(dataset)["budgets"].canvas.draw()

@@ -1,4 +1,4 @@
-"""Box counting against sets whose dimension is known."""
+"""Box counting against sets of known dimension."""
 
 import box_counting
 import numpy as np
@@ -8,7 +8,7 @@ from gdjax.errors import InputError
 
 
 def carpet(levels):
-    """Sierpinski's carpet: each square keeps 8 of its 9 parts."""
+    """Return Sierpinski's carpet: each square keeps 8 of its 9 parts."""
     cells = np.ones((1, 1), bool)
     for _ in range(levels):
         hole = np.zeros_like(cells)
@@ -17,7 +17,7 @@ def carpet(levels):
 
 
 def cantor(levels):
-    """Cantor's set: each interval keeps the outer two of its three parts."""
+    """Return Cantor's set: each interval keeps the outer two of its three parts."""
     cells = np.ones(1, bool)
     for _ in range(levels):
         cells = np.concatenate([cells, np.zeros_like(cells), cells])
@@ -25,7 +25,7 @@ def cantor(levels):
 
 
 def koch(levels):
-    """Corners of Koch's curve in the complex plane: each side becomes four, a third as long."""
+    """Return the corners of Koch's curve: each side becomes four sides, a third as long."""
     points = np.array([0.0, 1.0 + 0j])
     for _ in range(levels):
         step = np.diff(points) / 3
@@ -36,7 +36,7 @@ def koch(levels):
 
 
 def drawn(points, size):
-    """Cells of a square grid that hold a point of the plane, [0, 1] x [0, 1]."""
+    """Return the cells of a square grid on [0, 1] x [0, 1] that contain a point."""
     cells = np.zeros((size, size), bool)
     index = np.minimum((np.stack([points.real, points.imag]) * size).astype(int), size - 1)
     cells[tuple(index)] = True
@@ -59,7 +59,7 @@ def test_a_filled_square_has_dimension_2():
     assert (fit.smallest, fit.largest) == (1, 32)
 
 
-def test_the_carpet_is_exact_on_its_own_scales():
+def test_the_dimension_of_the_carpet_is_exact_on_its_scales():
     sides, counts = box_counting.box_counts(carpet(5), sides=3 ** np.arange(5))
     assert counts.tolist() == [8**5, 8**4, 8**3, 8**2, 8]
     fit = box_counting.dimension(sides, counts)
@@ -73,14 +73,14 @@ def test_a_set_on_a_line_has_a_dimension_below_1():
     assert fit.dimension == pytest.approx(np.log(2) / np.log(3), abs=1e-12)
 
 
-def test_kochs_curve_on_scales_that_are_not_its_own():
+def test_the_dimension_of_kochs_curve_on_other_scales():
     # 8 generations resolve 1/6561, well below a cell of 1/1024.
     fit = box_counting.dimension(*box_counting.box_counts(drawn(koch(8), 1024)))
     assert abs(fit.dimension - np.log(4) / np.log(3)) < 0.05
 
 
 def triangle(count, rng):
-    """Points of Sierpinski's triangle: half way to a random corner, again and again."""
+    """Return points of Sierpinski's triangle by repeated steps half way to a random corner."""
     corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
     point, found = np.full(1000, 0.3 + 0.3j), []
     for turn in range(30 + count // 1000):
@@ -90,7 +90,7 @@ def triangle(count, rng):
 
 
 def henon(count, rng):
-    """Points of Henon's attractor, in the unit square."""
+    """Return points of Henon's attractor, in the unit square."""
     x, y = rng.uniform(-0.1, 0.1, (2, 1000))
     found = []
     for turn in range(100 + count // 1000):
@@ -99,8 +99,8 @@ def henon(count, rng):
     return np.concatenate(found)
 
 
-def test_the_error_covers_what_is_known():
-    """On scales that are not the sets' own; the scatter alone does not: Koch comes out at 1.29."""
+def test_the_error_covers_the_known_dimension():
+    """On other scales than those of the sets the scatter is too small: 1.29 for Koch's curve."""
     rng = np.random.default_rng(0)
     drawings = {
         "koch": (koch(8), np.log(4) / np.log(3)),
@@ -122,7 +122,7 @@ def test_the_error_covers_what_is_known():
     assert biased > 2
 
 
-def test_the_residual_is_the_scatter_around_the_line():
+def test_the_residual_is_the_scatter_around_the_fitted_line():
     sides = np.array([1, 10, 100, 1000])
     # log10 N = 8 - s, and 0.1 up, down, down, up: a scatter that no line can follow.
     counts = np.round(10.0 ** (8 - np.arange(4) + 0.1 * np.array([1, -1, -1, 1]))).astype(int)
@@ -133,7 +133,7 @@ def test_the_residual_is_the_scatter_around_the_line():
     assert fit.standard_error == pytest.approx(np.sqrt(0.004), abs=1e-4)
 
 
-def test_a_boundary_is_where_two_sides_meet():
+def test_a_boundary_separates_the_two_sides():
     inside = np.zeros((6, 5), bool)
     inside[:, :2] = True
     cells = box_counting.boundary(inside)
@@ -149,7 +149,7 @@ def test_a_disc_has_a_smooth_boundary():
     assert abs(box_counting.dimension(*box_counting.box_counts(cells)).dimension - 1) < 0.03
 
 
-def test_what_cannot_be_counted_is_said():
+def test_invalid_input_is_an_error():
     with pytest.raises(InputError, match="empty"):
         box_counting.box_counts(np.zeros((8, 8), bool))
     with pytest.raises(InputError, match="expected 1 to 8"):

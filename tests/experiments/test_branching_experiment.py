@@ -1,4 +1,4 @@
-"""Barriers behind a change of one weight: known ones, and those of small networks."""
+"""Barriers after a change of one weight: known ones, and those of small networks."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ SMALL = Config(
 )
 
 
-def test_barriers_of_a_double_well_are_1_across_and_0_within():
+def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
     """The cost (p^2 - 1)^2 of the output's bias p, which no symmetry of the neurons changes."""
     network = Network((2, 3, 1), activation="tanh", output_activation="identity")
     start = network.init(jax.random.key(0))
@@ -48,7 +48,7 @@ def test_barriers_of_a_double_well_are_1_across_and_0_within():
 
 
 @pytest.mark.long
-def test_a_barrier_that_rearranging_neurons_removes_is_none():
+def test_a_barrier_that_matching_removes_is_zero():
     network = Network((2, 4, 1), activation="tanh", output_activation="identity")
     key, key_x, key_other = jax.random.split(jax.random.key(0), 3)
     start, x = network.init(key), jax.random.normal(key_x, (20, 2))
@@ -76,8 +76,8 @@ def test_a_barrier_that_rearranging_neurons_removes_is_none():
     assert other == pytest.approx(float(min(map(minima.path_barrier, costs))), abs=1e-6)
 
 
-def test_another_valley_is_behind_half_the_barrier_between_independent_starts():
-    """Changes of known barriers, in units of the median 2 between independent starts."""
+def test_half_the_barrier_between_independent_starts_separates_valleys():
+    """Barriers are known, in units of the median 2 between independent starts."""
     known = np.array([0.0, 0.9, 1.0, 2.0]).reshape(1, 2, 1, 1, 2, 1)
     dims = ("initializer", "trunk", "branch_step", "perturbation", "layer", "change")
     dataset = xr.Dataset(
@@ -109,7 +109,7 @@ def dataset():
 
 
 @pytest.mark.long
-def test_seeds_change_a_lit_weight_of_each_layer():
+def test_seeds_change_a_weight_with_nonzero_input_in_each_layer():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
     seeds = methods.branching.seeds_by_layer(problem, 3)
     assert seeds.shape == (3, 3)
@@ -127,7 +127,7 @@ def test_seeds_change_a_lit_weight_of_each_layer():
 
 
 @pytest.mark.long
-def test_a_change_of_nothing_has_no_barrier_and_rounding_hardly_any(dataset):
+def test_no_change_gives_no_barrier_and_rounding_a_small_one(dataset):
     np.testing.assert_allclose(dataset.barrier.sel(perturbation=0), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.floor, 0, atol=1e-6)
     assert (dataset.independent > 1e-4).all()
@@ -151,7 +151,7 @@ def test_reversed_pixels_give_the_same_descent_up_to_rounding():
 
 
 @pytest.mark.long
-def test_the_picture_is_drawn(dataset):
+def test_the_figure_is_drawn(dataset):
     figure = branching.plot(dataset)["branches"]
     figure.canvas.draw()
     assert figure.axes[0].get_title(loc="left") == "step 0: 0 of 12"

@@ -1,4 +1,4 @@
-"""Two numbers tell a linear network; a single weight doubles its period where it should."""
+"""The catapult experiment: linear networks as two numbers, and period doubling."""
 
 import catapult
 import jax
@@ -23,8 +23,8 @@ SMALL = Config(
 
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
-def test_a_linear_network_follows_its_two_numbers(x64, error):
-    """16 starts at rates on both sides of 2 / k, written out here without the library."""
+def test_a_linear_network_is_described_by_two_numbers(x64, error):
+    """16 starts at rates on both sides of 2 / k are computed without the library."""
     width, steps, starts = 64, 150, 16
     with jax.enable_x64(x64):
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
@@ -47,7 +47,7 @@ def test_a_linear_network_follows_its_two_numbers(x64, error):
             np.testing.assert_allclose(a.T / scale, b / scale, atol=error)
 
 
-def test_the_curvature_is_the_largest_eigenvalue_of_the_whole_kernel():
+def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
     with jax.enable_x64(True):
         problem = methods.catapult.network(jnp.tanh, 20, 3)
         (U, v), k = jax.jit(problem.init)(gd.streams(0).init)
@@ -58,7 +58,7 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_whole_kernel():
         assert float(k) == pytest.approx(np.linalg.eigvalsh(J @ J.T / 3)[-1], rel=1e-10)
 
 
-def test_an_onset_is_where_a_root_begins():
+def test_an_onset_is_the_first_rate_with_a_root():
     rates = np.linspace(0, 1, 2000)
     assert summaries.catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(
         0.4
@@ -66,8 +66,8 @@ def test_an_onset_is_where_a_root_begins():
 
 
 @pytest.mark.long
-def test_flights_land_below_four_and_the_picture_shows_every_rate(tmp_path):
-    """A whole run: what only it shows is that its parts fit together."""
+def test_catapults_converge_below_four_and_the_figure_shows_every_rate(tmp_path):
+    """A complete run tests that the parts fit together."""
     dataset = catapult.run(SMALL)
     found = catapult.numbers(dataset)
     assert found["two_numbers_apart"] < 1e-9

@@ -1,4 +1,4 @@
-"""The central flow's experiment: what is compared with what."""
+"""The central flow experiment: its comparisons, and a small run."""
 
 import central_flow
 import numpy as np
@@ -22,14 +22,14 @@ SMALL = Config(
 )
 
 
-def test_how_far_from_two_begins_when_it_is_there_and_ends_when_it_leaves():
+def test_the_deviation_from_two_is_measured_between_arrival_and_departure():
     rising, held, falling = np.linspace(1, 1.9995, 50), np.full(40, 2.0004), np.linspace(1.99, 1, 9)
     assert summaries.central_flow.at_edge(np.r_[rising, held, falling]) == pytest.approx(4e-4)
     assert summaries.central_flow.at_edge(rising) is None
 
 
-def test_deviations_are_of_costs_smoothed_alike():
-    """A prediction that is 3 % above everywhere is off by 3 %; lost descents by everything."""
+def test_deviations_compare_equally_smoothed_costs():
+    """A prediction 3 % too high deviates by 3 %; diverged descents deviate completely."""
     cost = np.exp(-np.linspace(0, 3, 201))[None, None] * np.ones((2, 1, 1))
     cost[1, 0, 100:] = np.inf
     dims = ("learning_rate", "seed", "step")
@@ -41,8 +41,8 @@ def test_deviations_are_of_costs_smoothed_alike():
 
 
 @pytest.mark.long
-def test_descents_are_foretold_and_pictures_come_from_the_data_alone(tmp_path):
-    """A whole run: what only it shows is that flows and descents begin at the same starts."""
+def test_descents_are_predicted_and_figures_need_only_the_dataset(tmp_path):
+    """A complete run tests that flows and descents have the same starts."""
     dataset = central_flow.run(SMALL)
     for number in range(3):
         part = central_flow.case(dataset, number)

@@ -1,4 +1,4 @@
-"""The command line that all experiments share, with a tiny one."""
+"""The common command line of experiments, with a tiny experiment."""
 
 import json
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def numbers(dataset):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """results/ elsewhere, and a process that stays as it is."""
+    """Redirect results/, and do not configure the process."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
     monkeypatch.setattr("gdjax.interrupts.end_at_ctrl_c", lambda: None)
@@ -59,7 +59,7 @@ def test_the_default_config_writes_to_its_own_folder_of_results(home, monkeypatc
     assert last(home / "doubling") == 8
 
 
-def test_another_config_writes_below_it_wherever_it_is_started(home, monkeypatch, capsys):
+def test_another_config_writes_to_a_subfolder_from_any_working_directory(home, monkeypatch, capsys):
     command(monkeypatch, "--times", "2")
     (folder,) = (home / "doubling").iterdir()
     assert last(folder) == 4
@@ -69,7 +69,7 @@ def test_another_config_writes_below_it_wherever_it_is_started(home, monkeypatch
     assert list((home / "doubling").iterdir()) == [folder]
 
 
-def test_out_is_where_results_go(home, monkeypatch):
+def test_out_sets_the_folder_of_results(home, monkeypatch):
     for arguments in ((), ("--times", "1")):
         command(monkeypatch, "--out", "here", *arguments)
         assert last(Path("here")) == (2 if arguments else 8)
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_an_experiment_with_advice(home, monkeypatch, capsys):
     assert "run the same command again" in capsys.readouterr().err
 
 
-def test_medians_over_seeds_are_the_usual_ones_where_they_are_finite():
+def test_medians_over_seeds_are_the_usual_ones_if_they_are_finite():
     cost = xr.DataArray([[1.0, np.inf], [4.0, np.inf], [2.0, 5.0], [3.0, 6.0]], dims=("seed", "at"))
     assert medians(cost).values.tolist() == [2.5, np.inf]
     assert medians(cost.T).dims == ("at",)

@@ -1,4 +1,4 @@
-"""A small network learns to read a share of the digits that no guessing reaches."""
+"""The digit experiment: a small network exceeds the accuracy of chance."""
 
 import digits
 import numpy as np
@@ -20,43 +20,43 @@ def found(dataset):
     return digits.numbers(dataset)
 
 
-def test_before_training_it_guesses(found):
-    # Random networks, each right by chance: 1 in 10 of a set with 100 digits a class.
+def test_before_training_the_accuracy_is_that_of_chance(found):
+    # Random networks are correct by chance: 1 in 10, for 100 digits per class.
     _, low, high = found["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
     assert found["initial_test_accuracy"] < 0.25
     assert found["initial_cost"] == pytest.approx(2.5, abs=0.2)
 
 
-def test_after_training_it_reads_digits_it_has_never_seen(found):
+def test_after_training_unseen_digits_are_classified(found):
     assert found["final_cost"] < 0.4 < found["baseline_cost"]
-    # Six epochs, a fifth of the default: far above 10 %, where a network that learnt nothing stays.
+    # Six epochs, a fifth of the default, are far above the 10 % of an untrained network.
     assert found["final_test_accuracy"] > 0.7
     assert found["wrong"] == round(1000 * (1 - found["final_test_accuracy"]))
 
 
-def test_the_numbers_are_over_starts_and_hold_the_pictures(dataset, found):
+def test_the_summary_is_over_starts_and_includes_the_plotted_start(dataset, found):
     accuracy = dataset.seeds_accuracy.values[:, -1]
     least, most = found["seeds_test_accuracy_least"], found["seeds_test_accuracy_most"]
     assert (least, most) == (accuracy.min(), accuracy.max())
-    # Of six starts the interval of the median is their range: it holds with 1 - 2 / 2^6.
+    # For six starts the interval of the median is their range, with coverage 1 - 2 / 2^6.
     assert found["seeds"] == 6
     np.testing.assert_allclose(
         found["seeds_test_accuracy_median"], [np.median(accuracy), least, most], rtol=1e-6
     )
-    # The pictures' start is the first of them, in a program of another width.
+    # The plotted start is the first of them, in a program of another width.
     assert float(dataset.seeds_accuracy[0, -1]) == pytest.approx(
         found["final_test_accuracy"], abs=0.05
     )
 
 
-def test_outputs_kept_are_those_of_the_accuracies(dataset):
+def test_the_stored_outputs_give_the_accuracies(dataset):
     for name, record in (("before", 0), ("after", -1)):
         right = np.argmax(dataset[name].values, axis=1) == dataset.label.values
         assert np.mean(right) == pytest.approx(float(dataset.test_accuracy[record]), abs=1e-6)
 
 
-def test_costs_on_images_never_trained_on_are_recorded_and_higher(dataset):
+def test_the_test_cost_is_recorded_and_higher(dataset):
     assert dataset.epoch.values.tolist() == list(range(7))
     target = np.eye(10)[dataset.label.values]
     by_hand = np.mean(np.sum((dataset.after.values - target) ** 2, axis=1))
@@ -64,7 +64,7 @@ def test_costs_on_images_never_trained_on_are_recorded_and_higher(dataset):
     assert float(dataset.test_cost[-1]) > float(dataset.cost[-1])
 
 
-def test_pictures_need_nothing_but_the_data(dataset):
+def test_figures_need_only_the_dataset(dataset):
     figures = digits.plot(dataset)
     assert set(figures) == {"learning", "confusion", "wrong", "weights"}
     images = [axes for axes in figures["weights"].axes if axes.images]

@@ -1,4 +1,4 @@
-"""Sharpness climbs to the limit of the learning rate, with momentum to its own, and stays there."""
+"""The edge of stability: sharpness rises to the limit of the learning rate and stays there."""
 
 import edge_of_stability
 import jax
@@ -36,7 +36,7 @@ def found(dataset):
     return edge_of_stability.numbers(dataset)
 
 
-def test_the_start_is_that_of_the_published_code():
+def test_the_start_equals_that_of_the_published_code():
     """20 points of T5 = 16 x^5 - 20 x^3 + 5 x; PyTorch's layers start within 1 / sqrt(inputs)."""
     problem = edge_of_stability.chebyshev()
     x, y = problem.data
@@ -56,22 +56,22 @@ def test_the_start_is_that_of_the_published_code():
 )
 def test_sharpness_stays_at_the_limit(found, panel, known):
     np.testing.assert_allclose(found[f"{panel}_threshold"], known, rtol=1e-5)
-    # With momentum it falls below after each spike and climbs again.
+    # With momentum it falls below after each spike and rises again.
     allowed = 0.02 if panel == "plain" else 0.15
     np.testing.assert_allclose(found[f"{panel}_late_over_threshold"], 1, atol=allowed)
     assert found[f"{panel}_runs_diverged"] == 0
     assert found[f"{panel}_sharpness_not_found"] == 0
 
 
-def test_it_climbs_there_from_below_while_the_cost_goes_on_falling(dataset, found):
-    """At 0.04 the limit, 50, is above where all starts begin; the cost falls, not monotonically."""
+def test_sharpness_rises_from_below_while_the_cost_decreases(dataset, found):
+    """At 0.04 the limit, 50, is above the initial sharpness; the cost is not monotonic."""
     assert np.all(dataset.plain_sharpness.isel(plain_step=0) < 50)
     assert found["plain_reached_at_step"][0] > 1000
     assert found["plain_cost_left_after_it"][0] < 0.6
     assert 0 < found["plain_records_with_rising_cost"][0] < 0.8
 
 
-def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
+def test_the_contrast_changes_only_the_bounds(dataset, found):
     problem = edge_of_stability.gd.problems.digits("mnist5k", samples=20)
     params = problem.init(jax.random.key(0))
     images, labels = (jnp.asarray(a) for a in problem.data)
@@ -87,7 +87,7 @@ def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
         for name in ("digits", "tangent")
     )
     first, second = tangent - digits
-    # Student's interval of two differences: 12.706 standard errors, each half of their distance.
+    # Student's interval of two differences: 12.706 standard errors, each half their distance.
     half = 12.7062 * abs(first - second) / 2
     mean = (first + second) / 2
     np.testing.assert_allclose(
@@ -95,7 +95,7 @@ def test_the_contrast_changes_the_bounds_and_nothing_else(dataset, found):
     )
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+def test_figures_need_only_the_dataset(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = edge_of_stability.plot(read)

@@ -1,4 +1,4 @@
-"""Edges of adaptive optimizers and of mini-batches: small runs that reach them."""
+"""Edges of stability of adaptive optimizers and of mini-batches, in small runs."""
 
 import adaptive_edge
 import numpy as np
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.long  # trains networks
 
 
 def drawn(experiment, dataset, folder):
-    """Its pictures, from the data alone."""
+    """Draw the figures of an experiment from its dataset."""
     dataset.to_zarr(folder / "data.zarr", zarr_format=3, consolidated=False)
     figures = experiment.plot(xr.open_zarr(folder / "data.zarr", consolidated=False).load())
     for figure in figures.values():
@@ -39,7 +39,7 @@ def test_adam_settles_at_38_and_rmsprop_at_2(tmp_path):
     assert drawn(adaptive_edge, dataset, tmp_path) == ["adaptive"]
 
 
-def test_small_batches_keep_the_whole_cost_flatter(tmp_path):
+def test_small_batches_give_a_lower_sharpness(tmp_path):
     config = stochastic_edge.Config(
         rates=(0.1, 0.2, 2), batch_sizes=(8, 64), starts=2, steps=2000, records=20
     )

@@ -1,4 +1,4 @@
-"""The comparison of learning-rate finders: suggestions of a ramp, and what counts as success."""
+"""Comparison of learning rate finders: suggestions of a ramp, and the criterion of success."""
 
 import numpy as np
 import pytest

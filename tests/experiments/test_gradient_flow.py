@@ -1,4 +1,4 @@
-"""Descent is a first-order approximation of the flow; the flow itself is exact."""
+"""The gradient flow experiment: order of the distance of descent from the flow."""
 
 import gradient_flow
 import numpy as np
@@ -28,13 +28,13 @@ def test_the_distance_is_of_first_order(found, problem):
     assert found[f"{problem}_flow_arrived"]
 
 
-def test_the_flow_of_two_factors_is_known_and_keeps_their_balance(found):
+def test_the_flow_of_two_factors_is_exact_and_conserves_its_invariant(found):
     assert found["equal_flow_error"] < 1e-8
     assert found["unequal_balance_lost_by_flow"] < 1e-8
     assert found["unequal_balance_order"] == pytest.approx(1, abs=0.1)
 
 
-def test_descent_from_equal_factors_is_its_recurrence(dataset):
+def test_descent_from_equal_factors_satisfies_its_recurrence(dataset):
     """a <- a + eta (s - a^2) a."""
     a, rate = SMALL.start, SMALL.factor_rate
     every = round(float(dataset.equal_time[0]) / rate)
@@ -51,7 +51,7 @@ def test_the_error_of_the_flow_is_far_below_the_distances(dataset, found):
     assert np.all(np.diff(dataset.digits_flow_cost) < 0)
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+def test_figures_need_only_the_dataset(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = gradient_flow.plot(read)

@@ -1,4 +1,4 @@
-"""Delays are those that were built in, runs that never get there count, and one network groks."""
+"""The grokking experiment: planted delays, runs that do not generalize, and a small run."""
 
 import grokking
 import jax
@@ -14,11 +14,11 @@ STEP = np.arange(0, 2001, 10)
 
 
 def built():
-    """Training pairs known at step 40, others 100 / decay later, a little later for each seed."""
+    """Return runs that learn training pairs at step 40, others 100 / decay later, by seed."""
     known_at = np.stack(
         [40 + 10 * np.arange(6) + 100 / d if d else np.full(6, np.inf) for d in DECAY]
     )
-    known_at[1, 5] = np.inf  # one that never got there
+    known_at[1, 5] = np.inf  # a run that does not generalize
     test = np.where(known_at[..., None] <= STEP, 1.0, 0.1)
     train = np.broadcast_to(np.where(STEP >= 40, 1.0, 0.2), test.shape)
     dims = ("weight_decay", "seed", "step")
@@ -29,7 +29,7 @@ def built():
     )
 
 
-def test_delays_are_those_that_were_built_in():
+def test_planted_delays_are_recovered():
     learnt, delay = grokking.delays(built())
     assert np.all(learnt == 40)
     np.testing.assert_array_equal(delay[2], 100 + 10 * np.arange(6))
@@ -49,7 +49,7 @@ def test_a_delay_of_one_over_decay_has_the_slope_minus_one():
     np.testing.assert_allclose(summaries.grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
 
 
-def test_the_picture_says_how_many_never_got_there():
+def test_the_figure_shows_how_many_runs_do_not_generalize():
     before = dict(matplotlib.rcParams)
     figure = grokking.plot(built())["delays"]
     figure.canvas.draw()
@@ -60,8 +60,8 @@ def test_the_picture_says_how_many_never_got_there():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_training_pairs_are_those_that_the_cost_sees():
-    """Targets outside of them may be anything; and each choice is another one."""
+def test_the_cost_depends_only_on_the_training_pairs():
+    """Targets of other pairs have no effect, and choices differ."""
     config = Config(modulus=5, width=3, seeds=2)
     problem = grokking.addition(config)
     inputs, sums, marks = problem.data
@@ -79,7 +79,7 @@ def test_training_pairs_are_those_that_the_cost_sees():
 
 
 @pytest.mark.long
-def test_with_decay_it_understands_later_and_without_it_does_not():
+def test_a_network_generalizes_late_with_decay_and_not_without():
     config = Config(decays=(0.0, 3.0), seeds=3, steps=400, record_every=20)
     dataset = grokking.run(config)
     learnt, delay = grokking.delays(dataset)

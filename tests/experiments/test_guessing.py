@@ -1,4 +1,4 @@
-"""Guesses: counted by hand, with a network and its negative both being guesses."""
+"""The guessing experiment, against a loop that counts each network and its negative."""
 
 import guessing
 import jax
@@ -20,7 +20,7 @@ def material():
     return x, y, chosen, others, sets, rest
 
 
-def test_images_are_cut_into_sets_in_which_digits_take_turns(material):
+def test_images_are_split_into_sets_with_alternating_digits(material):
     x, y, chosen, others, *_ = material
     assert x.shape == (1000, 25)
     np.testing.assert_allclose([x.mean(axis=0).max(), x.std()], [0, 1], atol=1e-5)
@@ -28,7 +28,7 @@ def test_images_are_cut_into_sets_in_which_digits_take_turns(material):
     assert len(np.unique(np.concatenate([chosen.ravel(), others]))) == 1000
 
 
-def test_a_block_counts_what_a_loop_counts(material):
+def test_a_block_has_the_counts_of_a_loop(material):
     *_, sets, rest = material
     count, hidden = 256, 4
     found, right = methods.guessing.block(jax.random.key(0), sets, rest, count=count, hidden=hidden)
@@ -47,14 +47,14 @@ def test_a_block_counts_what_a_loop_counts(material):
                         out = sign * np.maximum(np.asarray(rest[0]) @ W.T, 0) @ v
                         accuracy[s][place].append(np.mean(out * np.asarray(rest[1]) > 0))
     np.testing.assert_array_equal(found, expected)
-    nothing = methods.guessing.SHOWN * [np.nan]  # where fewer guesses fit
+    nothing = methods.guessing.SHOWN * [np.nan]  # if fewer guesses fit
     shown = [[(one + nothing)[: methods.guessing.SHOWN] for one in row] for row in accuracy]
     np.testing.assert_allclose(right, shown, atol=1e-6)
 
 
 @pytest.mark.long
 def test_guessed_and_trained_networks_are_compared(material):
-    """Only a run shows that descents fit what they learn from, and that pictures are drawn."""
+    """A complete run tests that descents fit their training set, and draws the figures."""
     config = Config(sets=4, most=8, blocks=6, guesses=512, trained=4, steps=300)
     found = guessing.run(config)
     assert found.k.values.tolist() == [2, 4, 6, 8]

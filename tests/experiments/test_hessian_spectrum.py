@@ -1,4 +1,4 @@
-"""Small: how many eigenvalues stand out by the stated rule, and what the rest sums to."""
+"""A small Hessian spectrum experiment: numbers of outliers, and sums of the rest."""
 
 import hessian_spectrum
 import numpy as np
@@ -32,11 +32,11 @@ def found(tree):
     return hessian_spectrum.numbers(tree)
 
 
-def test_the_rule_and_what_it_does_at_its_edges():
+def test_the_rule_for_outliers_and_its_limiting_cases():
     values = np.array([9.0, 8.0, 2.0, 1.9, 0.1, -1.0])
     assert summaries.hessian_spectrum.widest_gap(values, 3) == (2, 4.0)
     assert summaries.hessian_spectrum.widest_gap(values, 4) == (4, pytest.approx(19))
-    # There is no ratio to what is not above 0.
+    # The ratio to a value that is not positive is undefined.
     assert summaries.hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
 
 
@@ -45,7 +45,7 @@ def row_of(found, cost, epoch, matrix):
     return next(r for r in rows if r["matrix"] == matrix)
 
 
-def test_all_counts_stand_in_the_table(tree, found):
+def test_all_counts_are_in_the_table(tree, found):
     rows = found["counts"]
     assert len(rows) == len(SMALL.costs) * len(SMALL.epochs) * 2
     for row in rows:
@@ -55,7 +55,7 @@ def test_all_counts_stand_in_the_table(tree, found):
         np.testing.assert_allclose(row["largest"], values[:, 0], rtol=1e-3)
 
 
-def test_negative_parts_of_known_nodes():
+def test_negative_parts_equal_those_of_known_nodes():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
     told = summaries.hessian_spectrum.negative(nodes, weights, 100, 0.01)
@@ -72,20 +72,20 @@ def test_before_training_outputs_have_as_many_outliers_as_they_have_directions(
     told = row_of(found, cost, 0, "gauss_newton")
     assert told["above_gap"] == [outliers]
     assert told["gap"][0] > 10
-    # In the whole Hessian the same directions are hidden among others.
+    # In the full Hessian these directions are mixed with others.
     assert row_of(found, cost, 0, "hessian")["gap"][0] < told["gap"][0] / 3
     assert found[f"{cost}_all_converged"]
     assert found[f"{cost}_largest_residual"] <= 1.01e-3
 
 
-def test_negative_curvature_fades(found):
+def test_negative_curvature_decreases(found):
     before, after = (found[f"quadratic_{epoch}"]["smallest_over_largest"][0] for epoch in (0, 2))
     assert -1 < before < after < 0
     assert found["spread_0"]["negative_sum"] < found["spread_2"]["negative_sum"] < 0
 
 
 def test_nodes_sum_to_the_trace(tree, found):
-    """Two estimates from different probes, each with its error."""
+    """The two estimates use different probes and have standard errors."""
     seen = tree["quadratic"].to_dataset()
     for at in SMALL.shown:
         here = seen.sel(shown=at)
@@ -94,7 +94,7 @@ def test_nodes_sum_to_the_trace(tree, found):
         assert abs(sums.mean() - found[f"spread_{at}"]["trace"]) < 5 * error
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     pictures = hessian_spectrum.plot(stored)

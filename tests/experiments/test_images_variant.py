@@ -1,4 +1,4 @@
-"""Digits as small images."""
+"""The variant with small images of digits."""
 
 import numpy as np
 from variants.images import pooled, shrunk
@@ -8,7 +8,7 @@ from gdjax.data import load
 
 def test_digits_are_pooled_to_ten_by_ten():
     images = np.zeros((1, 28, 28), np.uint8)
-    images[0, 4:6, 6:8] = [[255, 0], [0, 255]]  # the first row's second cell
+    images[0, 4:6, 6:8] = [[255, 0], [0, 255]]  # the second cell of the first row
     images[0, 0] = 255  # in the margin
     cells = pooled(images)
     assert cells.shape == (1, 100)
@@ -16,7 +16,7 @@ def test_digits_are_pooled_to_ten_by_ten():
     np.testing.assert_allclose(cells[0, 1], 0.5)
 
 
-def test_what_is_not_learned_is_held_out():
+def test_images_not_used_for_training_are_the_test_set():
     small, whole = shrunk("mnist5k", 4200), load("mnist5k")
     assert (len(small.train_labels), len(small.test_labels)) == (4200, 800)
     np.testing.assert_array_equal(small.test_labels, whole.test_labels[200:])

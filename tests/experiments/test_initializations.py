@@ -1,4 +1,4 @@
-"""Starts that are too small wait, starts that are too large are saturated, those between learn."""
+"""The initialization experiment: small starts are slow, and large starts are saturated."""
 
 import initializations
 import jax
@@ -32,12 +32,12 @@ def found(dataset):
     return initializations.numbers(dataset)
 
 
-def test_before_training_everybody_guesses(found):
+def test_before_training_the_accuracy_is_that_of_chance(found):
     assert 0.07 < found["accuracy_before_mean"] < 0.13
 
 
-def test_tiny_starts_say_one_half_to_everything(dataset, found):
-    # All outputs are 1/2: the cost is 10 * 1/4, and every sigmoid is in its middle.
+def test_tiny_starts_give_outputs_of_one_half(dataset, found):
+    # All outputs are 1/2: the cost is 10 * 1/4, and every sigmoid is at its center.
     assert found["cost_before_smallest"] == pytest.approx(2.5, abs=0.02)
     assert np.all(dataset.slope_1.isel(initializer=1, init_scale=0, step=0) > 0.999)
 
@@ -48,14 +48,14 @@ def test_huge_starts_are_saturated_and_learn_nothing(found):
         assert found[f"{name}_accuracy_at_largest"][0] < 0.2
 
 
-def test_the_start_between_learns(found):
+def test_starts_of_intermediate_scale_learn(found):
     assert found["fan_in_best_scale"] == pytest.approx(1)
     assert found["fan_in_accuracy_at_best"][0] > 0.7
-    # N(0, 1) is 28 times N(0, 1/784): saturated already at its own scale.
+    # N(0, 1) is 28 times N(0, 1/784), so it is saturated at scale 1.
     assert found["normal_slope_at_best"][0] < found["fan_in_slope_at_best"][0] / 2
 
 
-def test_slopes_are_those_of_sigmoids_by_hand():
+def test_slopes_equal_those_of_sigmoids_by_hand():
     network = gd.problems.Network((6, 4, 3, 2), input_scale=255)
     params = network.init(jax.random.key(0))
     images = jnp.arange(30, dtype=np.uint8).reshape(5, 6) * 8
@@ -66,11 +66,11 @@ def test_slopes_are_those_of_sigmoids_by_hand():
         assert float(slope) == pytest.approx(np.mean(4 * a * (1 - a)), rel=1e-5)
 
 
-def test_epochs_are_counted_to_the_first_record_that_is_low_enough():
+def test_epochs_are_counted_to_the_first_record_below_the_target():
     cost = np.array([[3.0, 1.0, 0.4, 0.5], [3.0, 2.0, 1.0, 0.9]])
     epochs = summaries.initializations.epochs_to(cost, np.array([0.0, 1.0, 2.0, 3.0]), 0.45)
     assert epochs.tolist() == [2.0, np.inf]
 
 
-def test_the_picture_is_drawn(dataset):
+def test_the_figure_is_drawn(dataset):
     initializations.plot(dataset)["starts"].canvas.draw()

@@ -1,4 +1,4 @@
-"""Too small is slow, too large stalls or diverges, and every start has a limit of its own."""
+"""The learning rate experiment: slow, stalled and diverged runs, and limits per start."""
 
 import learning_rates
 import numpy as np
@@ -24,14 +24,14 @@ def found(dataset):
     return learning_rates.numbers(dataset)
 
 
-def test_between_too_small_and_too_large_lies_what_learns(found):
+def test_intermediate_rates_learn(found):
     assert found["sigmoid_best_rate"] == pytest.approx(3)
     assert found["sigmoid_accuracy_at_best"] > 0.7
     assert found["sigmoid_accuracy_at_lowest_rate"] < 0.35
     assert found["sigmoid_accuracy_within_2_points_to"] < 30
 
 
-def test_sigmoids_die_and_never_diverge_relus_do_both(dataset, found):
+def test_sigmoids_stall_without_divergence_and_relus_do_both(dataset, found):
     assert found["sigmoid_runs_diverged"] == 0
     assert found["sigmoid_share_stalled_at_most"] == 1
     assert found["relu_runs_diverged"] > 0
@@ -40,7 +40,7 @@ def test_sigmoids_die_and_never_diverge_relus_do_both(dataset, found):
     assert np.all(np.isinf(dataset.cost.values[gone][:, -1]))
 
 
-def test_the_fine_grid_says_for_every_start_which_rates_train(dataset, found):
+def test_the_fine_grid_shows_which_rates_train_for_every_start(dataset, found):
     assert dataset.trains.shape == (2, 4, 3)
     np.testing.assert_allclose(dataset.fine_rate[:, [0, -1]], SMALL.fine)
     for name, trains in zip(SMALL.activations, dataset.trains.values, strict=True):
@@ -49,7 +49,7 @@ def test_the_fine_grid_says_for_every_start_which_rates_train(dataset, found):
         assert found[f"{name}_starts_that_alternate"] == known
 
 
-def test_sets_and_their_borders():
+def test_sets_of_rates_have_their_borders():
     trains = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
     failure, last = summaries.learning_rates.borders(np.arange(1.0, 6.0), trains)
     assert (failure.tolist(), last.tolist()) == ([1, 4], [4, 3])
@@ -61,12 +61,12 @@ def test_sets_and_their_borders():
     np.testing.assert_array_equal(last, [2, np.nan])
 
 
-def test_a_range_for_each_network_is_asked_for():
+def test_each_network_needs_a_range_of_rates():
     with pytest.raises(InputError, match="expected a range of rates for each"):
         learning_rates.run(Config(fine=((8.0, 40.0),)))
 
 
-def test_every_picture_is_drawn(dataset):
+def test_every_figure_is_drawn(dataset):
     pictures = learning_rates.plot(dataset)
     assert set(pictures) == {
         "ends_sigmoid",

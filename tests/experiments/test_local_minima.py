@@ -1,4 +1,4 @@
-"""Small: with decay minima are points, counted once each, in pictures that can be drawn again."""
+"""A small local minima experiment: censuses with and without weight decay."""
 
 import local_minima
 import numpy as np
@@ -33,7 +33,7 @@ def found(tree):
     return local_minima.numbers(tree)
 
 
-def test_every_case_says_how_its_runs_ended(found):
+def test_every_case_has_the_outcomes_of_its_runs(found):
     for name in (DECAYED, DIGITS):
         ended = [
             v for k, v in found.items() if k.startswith(f"{name}: runs_") and "lowest" not in k
@@ -42,16 +42,16 @@ def test_every_case_says_how_its_runs_ended(found):
         assert found[f"{name}: minima"] > 0
 
 
-def test_with_decay_minima_are_points_and_fewer(tree, found):
+def test_with_decay_minima_are_isolated_and_fewer(tree, found):
     one = local_minima.by_case(tree)[DECAYED]
     assert np.all(one.minimum_nullity.values == 0)
     assert np.all(one.least_curvature.values > 0)
     assert found[f"{DECAYED}: minima"] < found[f"{DECAYED}: runs_strict_minimum"]
-    # Decay makes saying exactly 0.1 and 0.9 too dear.
+    # With decay, outputs of exactly 0.1 and 0.9 cost more than they save.
     assert found[f"{DECAYED}: cost_lowest"] > 0.01
 
 
-def test_the_digit_network_has_its_images_in_few_coordinates(tree, found):
+def test_images_of_the_digit_network_have_few_coordinates(tree, found):
     one = local_minima.by_case(tree)[DIGITS]
     assert one["params.0.weights"].shape[1:] == (3, 20)
     assert found[f"{DIGITS}: cost_lowest"] <= found[f"{DIGITS}: cost_median_of_runs"][0]
@@ -64,7 +64,7 @@ def test_the_digit_network_has_its_images_in_few_coordinates(tree, found):
     assert found[f"{DIGITS}: matched_distance_least"] <= found[f"{DIGITS}: distance_least"]
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     assert local_minima.numbers(stored) == local_minima.numbers(tree)

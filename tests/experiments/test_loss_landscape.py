@@ -1,4 +1,4 @@
-"""Small: the ends of three descents, on planes that say what they are and hide nothing unsaid."""
+"""A small loss landscape experiment: planes through the end points of three descents."""
 
 import loss_landscape
 import numpy as np
@@ -21,7 +21,7 @@ def found(tree):
     return loss_landscape.numbers(tree)
 
 
-def test_the_pictures_start_is_one_of_those_of_the_numbers(tree, found):
+def test_the_plotted_start_is_one_of_those_of_the_summary(tree, found):
     seeds = tree["seeds"].to_dataset()
     assert found["seeds"] == 2
     for branch in ("too_small", "good", "too_large"):
@@ -32,7 +32,7 @@ def test_the_pictures_start_is_one_of_those_of_the_numbers(tree, found):
         )
 
 
-def test_all_three_start_at_the_same_cost_and_the_large_rate_kills(tree, found):
+def test_all_three_start_at_the_same_cost_and_the_large_rate_stalls(tree, found):
     starts = {found[f"{branch.replace(' ', '_')}_start_cost"] for branch in BRANCHES}
     assert len(starts) == 1
     assert found["good_final_cost"] < found["too_small_final_cost"]
@@ -40,14 +40,14 @@ def test_all_three_start_at_the_same_cost_and_the_large_rate_kills(tree, found):
     assert found["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
 
 
-def test_a_dead_end_is_flat_wherever_one_looks(tree):
+def test_a_stalled_end_point_is_flat_in_all_directions(tree):
     for view in VIEWS:
         cost = loss_landscape.seen(tree, "too large", view).cost.values
         assert np.ptp(cost) < 0.01
 
 
-def test_the_end_is_steepest_along_the_eigenvector_and_as_curved_as_its_eigenvalue(found):
-    """No direction is more curved than the top eigenvector; measured from the costs alone."""
+def test_the_curvature_along_the_eigenvector_is_largest_and_equals_the_eigenvalue(found):
+    """Curvatures are measured from costs; that along the top eigenvector is the largest."""
     for branch in ("too_small", "good"):
         largest = found[f"{branch}_largest_eigenvalue"]
         along = {view: found[f"{branch}_curvature_along_{view}"] for view in VIEWS}
@@ -55,7 +55,7 @@ def test_the_end_is_steepest_along_the_eigenvector_and_as_curved_as_its_eigenval
         assert max(along["random"], along["neuron"]) < along["eigenvectors"]
 
 
-def test_planes_through_an_end_have_its_cost_in_the_middle_and_one_size(tree):
+def test_planes_through_an_end_point_have_its_cost_at_the_center_and_equal_sizes(tree):
     for branch in BRANCHES:
         way = loss_landscape.seen(tree, branch, "way")
         for view in VIEWS:
@@ -65,14 +65,14 @@ def test_planes_through_an_end_have_its_cost_in_the_middle_and_one_size(tree):
             assert (plane.a[0], plane.a[-1]) == (-SMALL.reach, SMALL.reach)
 
 
-def test_ways_come_with_what_their_planes_hide(tree, found):
+def test_trajectories_have_their_distances_from_the_plane(tree, found):
     way = loss_landscape.seen(tree, "good", "way")
     assert way.path_off[-1] < 1e-5
     assert found["good_off_plane_most"] > 0.01
     assert 0.5 < found["good_explained_by_1"] < found["good_explained_by_2"] < 1
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(tree, tmp_path):
+def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     pictures = loss_landscape.plot(stored)

@@ -1,4 +1,4 @@
-"""Straight lines cross hills; matching lowers them; curves go round."""
+"""The mode connectivity experiment: barriers of lines, after matching, and of curves."""
 
 import mode_connectivity
 import numpy as np
@@ -32,13 +32,13 @@ def found(dataset):
     return mode_connectivity.numbers(dataset)
 
 
-def test_networks_have_learned_something(dataset):
+def test_networks_have_learned(dataset):
     assert dataset.test_accuracy.min("run").max() > 0.5
     assert np.all(dataset.cost.min("run") < dataset.attrs["baseline"])
 
 
-def test_ends_of_all_paths_are_the_networks(dataset):
-    """Rearranging changes no outputs: the cost at both ends is that of training, in every kind."""
+def test_all_paths_end_at_the_networks(dataset):
+    """Matching changes no outputs, so the cost at both ends is that of training."""
     for k, width in enumerate(SMALL.widths):
         for pair in range(SMALL.networks[k] // 2):
             cost = dataset.cost.sel(width=width)
@@ -47,7 +47,7 @@ def test_ends_of_all_paths_are_the_networks(dataset):
                 np.testing.assert_allclose(along.isel(t=end), float(cost[run]), rtol=1e-4)
 
 
-def test_single_paths_are_those_of_the_matrix(dataset):
+def test_single_paths_have_the_barriers_of_the_matrix(dataset):
     for kind, name in (("straight", "barrier"), ("matched by weights", "matched_barrier")):
         along = dataset.cost_along.sel(width=16, pair=1, kind=kind).values
         rise = np.max(along - np.linspace(along[0], along[-1], len(along)))
@@ -56,7 +56,7 @@ def test_single_paths_are_those_of_the_matrix(dataset):
         )
 
 
-def test_matching_brings_networks_nearer_and_curves_lie_lower(dataset, found):
+def test_matching_reduces_distances_and_curves_have_lower_costs(dataset, found):
     assert np.all((dataset.matched_distance <= dataset.distance) | dataset.distance.isnull())
     mean = dataset.cost_along.mean("t").sel(kind=["straight", "curved"]).dropna("pair", how="all")
     assert np.all(
@@ -69,7 +69,7 @@ def test_matching_brings_networks_nearer_and_curves_lie_lower(dataset, found):
         )
 
 
-def test_numbers_leave_the_padding_out(dataset, found):
+def test_the_summary_excludes_padding(dataset, found):
     fewer = dataset.isel(run=slice(3), other=slice(3), pair=slice(1)).assign_coords(width=[17])
     both = xr.concat([dataset, fewer], "width", join="outer")
     told = mode_connectivity.numbers(both)
@@ -78,7 +78,7 @@ def test_numbers_leave_the_padding_out(dataset, found):
     assert {name: told[name] for name in found} == found
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+def test_figures_need_only_the_dataset(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     stored = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = mode_connectivity.plot(stored)

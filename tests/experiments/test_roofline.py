@@ -1,4 +1,4 @@
-"""A step does the operations of its products, and the memory bounds its rate."""
+"""The roofline experiment: operations and memory traffic of a step."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from benchmarks.timing import PARAMETERS
 
 
 @pytest.mark.long
-def test_a_step_does_the_operations_of_its_products_and_moves_its_weights():
+def test_a_step_has_the_operations_of_its_products_and_the_traffic_of_its_weights():
     config = roofline.Config(runs=4, batch_sizes=(32, 100_000))
     bounds = roofline.run(config)
     products = 4 * bounds.batch_size * PARAMETERS * config.runs

@@ -1,4 +1,4 @@
-"""Luck of seeds: coins that are known, variances that are known, and a small run."""
+"""The seed experiment: simulated coins, known variances, and a small run."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from seeds import Config
 
 
 def coins(starts, orders, images, quality=0.0, seed=0):
-    """Networks that read each image by a coin of its own, some of them better than others."""
+    """Simulate networks that classify each image by a coin, with different qualities."""
     rng = np.random.default_rng(seed)
     p = rng.uniform(0.3, 0.9, images) + quality * rng.normal(size=(starts, orders, 1))
     right = rng.uniform(size=(starts, orders, images)) < p
@@ -18,7 +18,7 @@ def coins(starts, orders, images, quality=0.0, seed=0):
     )
 
 
-def test_of_coins_all_is_luck_and_halves_have_nothing_in_common():
+def test_for_fair_coins_all_variance_is_chance_and_halves_are_uncorrelated():
     found = summaries.seeds.lucky(coins(16, 16, 400))
     luck = found["luck_of_images"]
     assert luck.low < 1 < luck.high
@@ -29,7 +29,7 @@ def test_of_coins_all_is_luck_and_halves_have_nothing_in_common():
     assert found["the_same_on_the_other"].low < 0 < found["best_on_one_half"].low
 
 
-def test_quality_is_what_halves_share():
+def test_quality_is_the_common_part_of_both_halves():
     found = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
     assert found["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
     assert found["luck_of_images"].high < 0.5
@@ -37,8 +37,8 @@ def test_quality_is_what_halves_share():
     assert found["the_same_on_the_other"].low > 0
 
 
-def test_shares_of_starts_and_orders_hold_the_truth():
-    """Variances 4, 1 and 1 of starts, orders and the remainder."""
+def test_intervals_of_variance_shares_contain_the_true_shares():
+    """Starts, orders and the remainder have variances 4, 1 and 1."""
     rng = np.random.default_rng(0)
     held = []
     for _ in range(100):
@@ -50,7 +50,7 @@ def test_shares_of_starts_and_orders_hold_the_truth():
     assert found["share_of_start"].low == found["share_of_order"].low == 0
 
 
-def test_networks_of_one_start_are_closer_if_the_start_decides():
+def test_networks_of_one_start_are_closer_if_the_start_has_an_effect():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
@@ -61,8 +61,8 @@ def test_networks_of_one_start_are_closer_if_the_start_decides():
 
 
 @pytest.mark.long
-def test_a_small_run_is_drawn_and_is_what_its_seeds_say():
-    """Only a run shows that starts and orders are crossed, and that accuracy is the sweep's."""
+def test_a_small_run_is_plotted_and_follows_its_seeds():
+    """A complete run tests that starts and orders are crossed, and the accuracies."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     found = seeds.run(config)
     assert found.right.shape == (2, 4, 3, 4800)

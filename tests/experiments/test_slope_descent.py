@@ -1,4 +1,4 @@
-"""Each start walks against the slope, into the valley that the certified maxima predict."""
+"""Descent in one dimension, into the valley that the certified maxima predict."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def found(dataset):
 
 
 @pytest.mark.long
-def test_slopes_are_the_derivative(dataset):
+def test_slopes_equal_the_derivative(dataset):
     x, slope = dataset.position.values[0], dataset.slope.values[0]
     np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)
     x, slope = dataset.position.values[1], dataset.slope.values[1]
     np.testing.assert_allclose(slope, 2 * x + 10 * np.cos(x), atol=1e-12)
 
 
-def test_every_step_is_the_rate_times_the_slope_against_it(dataset, found):
+def test_every_step_is_minus_the_rate_times_the_slope(dataset, found):
     step = dataset.position.diff("step").values
     rate = dataset.learning_rate.values[:, None, None]
     np.testing.assert_allclose(step, -rate * dataset.slope.values[..., :-1], rtol=0, atol=1e-14)
@@ -35,7 +35,7 @@ def test_every_step_is_the_rate_times_the_slope_against_it(dataset, found):
     assert found["steps_looked_at"] > 3 * 40 * 50
 
 
-def test_steps_shrink_by_the_curvature(found):
+def test_steps_decrease_by_the_factor_of_the_curvature(found):
     assert found["largest_error_of_contraction"] < 1e-6
 
 
@@ -46,19 +46,19 @@ def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(found):
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    # Between the known maxima on both sides of the lowest minimum, over the length of the domain.
+    # The distance of the maxima around the lowest minimum, over the length of the domain.
     [
         ("quartic", (0.12600019 + 2.5) / 5),
         ("sine_bowl", (1.97738303 + 10) / 20),
         ("two_sines", (6.21730885 - 4.19659627) / 4.8),
     ],
 )
-def test_the_lowest_valley_gets_no_more_than_its_width(found, name, width):
+def test_the_share_of_the_lowest_valley_is_its_width(found, name, width):
     assert found[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
     assert found[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / SMALL.starts)
 
 
-def test_too_large_a_rate_leaps_over_hilltops():
+def test_a_large_rate_crosses_maxima():
     found = slope_descent.numbers(
         slope_descent.run(Config(functions=("two_sines",), starts=40, steps=50, caution=4.0))
     )
@@ -66,7 +66,7 @@ def test_too_large_a_rate_leaps_over_hilltops():
     assert found["share_of_steps_that_lower_cost"] < 1
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+def test_figures_need_only_the_dataset(dataset, tmp_path):
     import xarray as xr
 
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)

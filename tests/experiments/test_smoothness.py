@@ -1,4 +1,4 @@
-"""A step has no slope, so nothing can be learnt; above that, temperature is a unit of weights."""
+"""The smoothness experiment: step activations, and temperature as a unit of weights."""
 
 import jax
 import jax.numpy as jnp
@@ -38,27 +38,27 @@ def test_steps_have_no_gradient_and_learn_nothing(dataset, found):
     assert found["accuracy_at_0"][0] < 0.25
 
 
-def test_gradients_of_single_images_grow_before_they_are_gone(dataset):
+def test_gradients_of_single_images_increase_before_they_vanish(dataset):
     median = dataset.image_gradient_norm.median(("image", "seed"))
     assert float(median.sel(looked_at=10)) < float(median.sel(looked_at=1))
     assert float(median.sel(looked_at=1)) < float(median.sel(looked_at=0.05))
     assert float(median.sel(looked_at=0.0001)) == 0
 
 
-def test_learning_stops_at_low_temperature_whatever_the_rate(dataset):
+def test_at_low_temperature_no_rate_learns(dataset):
     accuracy = dataset.test_accuracy.isel(step=-1).median("seed").max("learning_rate")
     assert float(accuracy.sel(temperature=0.5)) > 0.5
     assert float(accuracy.sel(temperature=0.03125)) < 0.3
 
 
 def test_temperature_is_a_unit_of_weights(dataset):
-    """C(w; T) = C(w / T; 1): scaled starts and rates give the same descent to the last bit."""
+    """C(w; T) = C(w / T; 1), so scaled starts and rates give a descent with the same bits."""
     warm = dataset.scaled_cost.values[dataset.temperature.values > 0]
     assert np.array_equal(warm, np.broadcast_to(warm[:1], warm.shape))
     assert np.all(warm[..., -1] < warm[..., 0])
 
 
-def test_temperature_zero_is_the_step():
+def test_zero_temperature_is_the_step_function():
     image = jnp.asarray(np.random.default_rng(0).integers(0, 256, (20, 784), dtype=np.uint8))
     smooth = gd.problems.Network((784, 16, 16, 10))
     step = gd.problems.Network((784, 16, 16, 10), activation="step")
@@ -72,7 +72,7 @@ def test_temperature_zero_is_the_step():
 def test_cost_along_a_weight_is_a_staircase(dataset):
     stairs = dataset.cost_along.sel(drawn=0).values
     smooth = dataset.cost_along.sel(drawn=1).values
-    # Each of the images moves the cost by a whole number over their count, at most once.
+    # Each image changes the cost at most once, by an integer over the number of images.
     assert len(np.unique(stairs)) <= SMALL.along + 1
     jumps = np.diff(stairs) * SMALL.along
     np.testing.assert_allclose(jumps, np.round(jumps), atol=1e-4)
@@ -80,7 +80,7 @@ def test_cost_along_a_weight_is_a_staircase(dataset):
     assert np.abs(np.diff(smooth)).max() < 1e-3
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+def test_figures_need_only_the_dataset(dataset, tmp_path):
     import xarray as xr
 
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)

@@ -1,4 +1,4 @@
-"""The measurements run, and what they say about themselves is arithmetic."""
+"""The speed experiment: its measurements run, and derived numbers are correct."""
 
 import numpy as np
 import pytest
@@ -22,11 +22,11 @@ def dataset():
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
-    monkeypatch.setattr("benchmarks.peers.found", lambda: None)  # PyTorch's threads would stay
+    monkeypatch.setattr("benchmarks.peers.found", lambda: None)  # threads of PyTorch would remain
     return Clock(SMALL.repeats)
 
 
-def test_a_share_is_the_works_own_operations_by_the_machines():
+def test_a_share_is_the_operations_of_the_work_over_those_of_the_machine():
     """A step of 13,002 parameters on 1,000 samples is 4 * 1,000 * 13,002 operations."""
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
@@ -71,7 +71,7 @@ def test_a_first_call_is_measured_in_fresh_processes():
 
 
 @pytest.mark.long
-def test_both_sides_of_a_first_call_do_the_same_work():
+def test_both_libraries_do_the_same_work_in_a_first_call():
     costs = first_call.ours(2, 2, 3)()
     _params, by_hand = first_call.by_hand(2, 2, 3)()
     assert costs.shape == (2, 2, 4)

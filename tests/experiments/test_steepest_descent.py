@@ -1,4 +1,4 @@
-"""The negative gradient is the steepest way down; saddles lie on the borders between basins."""
+"""Steepest descent in the plane: the gradient direction, and borders of basins."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def found(dataset):
 
 
 @pytest.mark.long
-def test_gradients_of_himmelblau(dataset):
+def test_gradients_of_himmelblau_equal_the_formula(dataset):
     x, y = dataset.point.values[0].T
     first, second = x**2 + y - 11, x + y**2 - 7
     expected = np.stack([4 * x * first + 2 * second, 2 * first + 4 * y * second], axis=-1)
@@ -35,7 +35,7 @@ def test_no_direction_is_steeper_than_the_negative_gradient(dataset, found):
     assert np.all(np.abs(dataset.slope.values) <= length * (1 + 1e-6))
 
 
-def test_slopes_are_the_cosine_of_the_angle_to_the_gradient(dataset):
+def test_slopes_are_proportional_to_the_cosine_of_the_angle_to_the_gradient(dataset):
     gradient = dataset.gradient.values
     towards = np.arctan2(gradient[..., 1], gradient[..., 0])[..., None]
     length = np.linalg.norm(gradient, axis=-1, keepdims=True)
@@ -48,7 +48,7 @@ def test_every_saddle_lies_on_a_border(found, name, saddles):
     assert found[f"{name}_saddles"] == found[f"{name}_saddles_on_border"] == saddles
 
 
-def test_every_start_arrives_at_a_small_rate(found):
+def test_every_start_converges_at_a_small_rate(found):
     for name, minima in (("himmelblau", 4), ("six_hump_camel", 6)):
         assert found[f"{name}_diverged_0.1"] == found[f"{name}_not_arrived_0.1"] == 0
         shares = found[f"{name}_share_by_minimum"]
@@ -57,20 +57,20 @@ def test_every_start_arrives_at_a_small_rate(found):
         assert sum(shares) == pytest.approx(1)
 
 
-def test_the_camel_is_the_same_after_half_a_turn(dataset):
+def test_basins_of_the_camel_function_are_invariant_under_half_a_turn(dataset):
     minima = dataset.minimum.values[1]
     partner = [int(np.argmin(np.linalg.norm(minima + m, axis=1))) for m in minima]
     end = dataset.end.values[1, 0]
     assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
 
 
-def test_a_large_rate_sends_starts_elsewhere(found):
+def test_a_large_rate_changes_the_end_points(found):
     assert found["himmelblau_elsewhere_0.9"] > 0.1
     assert found["six_hump_camel_diverged_0.9"] > 0.1  # its x^6 outgrows any fixed rate
 
 
 @pytest.mark.long
-def test_above_the_limit_the_sharpest_minimum_holds_nobody():
+def test_above_its_limit_no_start_stays_at_the_sharpest_minimum():
     found = steepest_descent.run(
         Config(functions=("himmelblau",), side=30, steps=600, rates=(0.1, 1.05), paths=2, points=2)
     )
@@ -79,7 +79,7 @@ def test_above_the_limit_the_sharpest_minimum_holds_nobody():
     assert not (found.end.values[0, 1] == sharpest).any()
 
 
-def test_pictures_can_be_drawn_from_the_data_alone(dataset, tmp_path):
+def test_figures_need_only_the_dataset(dataset, tmp_path):
     import xarray as xr
 
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)

@@ -1,4 +1,4 @@
-"""Where training stops: at the known limit where there is one, on a ragged boundary elsewhere."""
+"""The trainability boundary experiment: known limits, and irregular boundaries."""
 
 from dataclasses import replace
 
@@ -44,12 +44,12 @@ def found(dataset):
 def test_small_rates_train_and_large_ones_do_not(dataset, found):
     whole = dataset.trains.isel(map=0)
     assert whole[..., 0, 0].all()
-    assert not whole[:2, :, -1, :].any()  # where a whole row has a rate that is too large
+    assert not whole[:2, :, -1, :].any()  # rows with a rate that is too large
     assert found["runs_a_map"] == 36 * 36
     assert np.all((dataset.speed > 0) & (dataset.speed <= methods.trainability_boundary.CAP))
 
 
-def test_numbers_are_taken_over_seeds(dataset, found):
+def test_the_summary_is_over_seeds(dataset, found):
     fits = summaries.trainability_boundary.fits(dataset)
     assert fits.dimension.shape == (3, 2, 2)
     value, low, high = found["offset_4_times_closer"]
@@ -60,7 +60,7 @@ def test_numbers_are_taken_over_seeds(dataset, found):
     assert float(fits.dimension[0, 1, 0]) == one.dimension
 
 
-def test_a_zoom_lies_in_the_map_before_and_holds_both_sides(dataset):
+def test_a_zoom_lies_in_the_previous_map_and_contains_both_sides(dataset):
     for sides in (dataset.across.values, dataset.up.values):
         ratio = sides[..., -1] / sides[..., 0]
         np.testing.assert_allclose(ratio[..., 1], ratio[..., 0] ** (1 / SMALL.factor))
@@ -71,8 +71,8 @@ def test_a_zoom_lies_in_the_map_before_and_holds_both_sides(dataset):
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_with_the_first_layer_at_rest_the_boundary_is_2_over_the_largest_eigenvalue(name):
-    """What is left is linear regression on the hidden activations, here from the whole set."""
+def test_with_a_fixed_first_layer_the_boundary_is_2_over_the_largest_eigenvalue(name):
+    """The problem is then linear regression on the hidden activations."""
     config, seed = replace(SMALL, points=2, steps=100), 1
     condition = replace(
         CONDITIONS[name], batch=None, axes=("input_rate", "output_rate"), optimizer=rate_a_layer
@@ -111,11 +111,11 @@ def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, foun
     assert found["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
 
 
-def test_zooms_go_where_the_boundary_is_long_but_not_dust():
+def test_zooms_prefer_a_long_boundary_to_isolated_points():
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:64, :64]
     trains = rows < 32
-    # Teeth along a stretch of the boundary; dust in a corner.
+    # Teeth along a part of the boundary; isolated points in a corner.
     trains[16:48, 16:32] = rows[16:48, 16:32] < 32 + 12 * np.sin(columns[16:48, 16:32])
     trains[:16, 48:] = rng.random((16, 16)) < 0.5
     row, column = methods.trainability_boundary.richest(trains, factor=4)
@@ -138,13 +138,13 @@ def test_random_zooms_lie_around_boundary_cells_within_the_map():
         methods.trainability_boundary.random_window(np.ones((64, 64), bool), 8, rng)
 
 
-def test_wider_networks_have_as_many_more_samples():
+def test_the_number_of_samples_is_proportional_to_the_width():
     for name, samples in {"identity": 16, "relu": 16 * 17, "one sample": 1}.items():
         condition = CONDITIONS[name].with_neurons(16)
         assert (condition.width, condition.samples) == (16, samples)
 
 
-def test_random_places_are_those_of_the_seed():
+def test_random_positions_are_determined_by_the_seed():
     config = replace(
         SMALL, conditions=("identity",), placement="random", window=(0.1, 1e3), neurons=4, zooms=2
     )
@@ -158,8 +158,8 @@ def test_random_places_are_those_of_the_seed():
     assert np.all((shares > 0) & (shares < 1))
 
 
-def test_the_published_way_is_a_median_of_slopes():
-    """Of a straight line 1, of dust nearly 2: whole boxes of dust are all met."""
+def test_the_published_method_is_a_median_of_slopes():
+    """The dimension is 1 for a line and nearly 2 for random points, which fill all boxes."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5
     assert summaries.trainability_boundary.published_way(straight[None]) == pytest.approx(
@@ -174,12 +174,12 @@ def test_the_published_way_is_a_median_of_slopes():
     ("wrong", "message"),
     [({"points": 20}, "points = 20"), ({"conditions": ("tan",)}, r"conditions: no \['tan'\]")],
 )
-def test_what_cannot_be_measured_is_refused_before_any_work(wrong, message):
+def test_an_invalid_config_is_rejected_before_any_work(wrong, message):
     with pytest.raises(InputError, match=message):
         experiment.run(replace(SMALL, **wrong))
 
 
-def test_every_picture_is_drawn(dataset):
+def test_every_figure_is_drawn(dataset):
     pictures = experiment.plot(dataset)
     assert set(pictures) == {"whole", "closest", "dimensions", "cosine"}
     for figure in pictures.values():

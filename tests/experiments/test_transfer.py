@@ -1,4 +1,4 @@
-"""Parametrizations, best rates and regrets that were built in, and a small run."""
+"""The transfer experiment: parametrizations, planted rates and regrets, and a small run."""
 
 import jax
 import numpy as np
@@ -13,12 +13,12 @@ RATES = 2.0 ** np.arange(-4, 5)
 
 
 def parabola(best):
-    """Costs of four starts whose logarithm is a parabola around the best rate."""
+    """Return costs of four starts whose logarithm is a parabola around the best rate."""
     log = np.log(RATES[:, None] / best)
     return np.exp(0.3 * log**2) * np.array([1.0, 1.1, 1.2, 1.3])
 
 
-def test_best_and_good_rates_are_those_that_were_built_in():
+def test_planted_best_and_good_rates_are_recovered():
     cost = np.median(parabola(1.3), axis=1)
     assert summary.best_rate(RATES, cost) == pytest.approx(1.3)
     low, high = summary.good_rates(RATES, cost)
@@ -27,7 +27,7 @@ def test_best_and_good_rates_are_those_that_were_built_in():
     assert summary.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
 
 
-def test_a_shift_and_a_regret_are_those_that_were_built_in():
+def test_a_planted_shift_and_regret_are_recovered():
     narrow, wide = parabola(2.0), parabola(0.5)
     np.testing.assert_allclose(summary.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
     expected = np.exp(0.3 * np.log(4) ** 2)
@@ -35,7 +35,7 @@ def test_a_shift_and_a_regret_are_those_that_were_built_in():
     np.testing.assert_allclose(summary.regrets(wide, wide), 1)
 
 
-def test_all_parametrizations_are_the_same_at_the_base_width():
+def test_all_parametrizations_agree_at_the_base_width():
     base = {"base_width": 16, "layers": 3}
     for name in parametrizations.PARAMETRIZATIONS:
         for optimizer in parametrizations.OPTIMIZERS:
@@ -58,7 +58,7 @@ def test_updates_and_starting_weights_have_the_factors_of_the_table():
 
 
 @pytest.mark.long
-def test_a_small_run_has_all_numbers_and_pictures(tmp_path, monkeypatch):
+def test_a_small_run_has_all_numbers_and_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(parametrizations, "PARAMETRIZATIONS", ("standard", "mup"))
     monkeypatch.delitem(parametrizations.OPTIMIZERS, "descent")
     config = Config(

@@ -1,4 +1,4 @@
-"""Widths of minima beside how often they are found: known correlations, and a small census."""
+"""Correlations of widths of minima with their frequencies: known values, and a small census."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ from widths_of_valleys import Config
 from gdjax.errors import InputError
 
 
-def test_rank_correlations_are_those_of_scipy_with_ties():
+def test_rank_correlations_equal_those_of_scipy_with_ties():
     x, y = np.random.default_rng(0).integers(5, size=(2, 6, 30))
     wanted = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(rank_correlation(x, y), wanted)
     assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
 
 
-def test_partial_correlations_are_those_of_what_a_line_through_the_ranks_leaves():
+def test_partial_correlations_are_those_of_the_residuals_of_ranks():
     rng = np.random.default_rng(1)
     z = rng.integers(20, size=25)
     x, y = z + rng.integers(15, size=(2, 25))
@@ -35,7 +35,7 @@ def test_partial_correlations_are_those_of_what_a_line_through_the_ranks_leaves(
     assert abs(rank_correlation(x, y) - wanted) > 0.1
 
 
-def test_what_only_a_common_cause_correlates_is_not_correlated_given_it():
+def test_the_partial_correlation_given_a_common_cause_is_zero():
     """Spearman's correlation of normal numbers is 6/pi asin(r/2)."""
     rng = np.random.default_rng(2)
     z = rng.normal(size=20_000)
@@ -48,7 +48,7 @@ def test_what_only_a_common_cause_correlates_is_not_correlated_given_it():
     assert np.isnan(partial_rank_correlation(z, y, np.exp(z)))
 
 
-def test_the_bootstrap_draws_sets_as_a_binomial_distribution_does():
+def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
     """Four sets of correlation 1 and four of -1: the mean is 2 K / 8 - 1, K binomial (8, 1/2)."""
     rows = np.arange(12.0)
     sets = [np.array([rows, sign * rows]) for sign in (1, -1) * 4]
@@ -58,15 +58,15 @@ def test_the_bootstrap_draws_sets_as_a_binomial_distribution_does():
     assert found[:5] == pytest.approx((0, low, high, 0.95, 8))
 
 
-def test_an_expanded_tail_makes_a_normal_bootstrap_students_interval():
-    """The bootstrap's standard deviation of a mean of S is short of s by sqrt((S - 1) / S)."""
+def test_an_expanded_tail_turns_a_normal_bootstrap_into_students_interval():
+    """The bootstrap underestimates the deviation of a mean of S by sqrt((S - 1) / S)."""
     reach = stats.norm.isf(expanded_tail(8)) * np.sqrt(7 / 8)
     assert reach == pytest.approx(2.3646, abs=1e-4)  # Student's quantile for 7 degrees of freedom
     assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
 
 
-def test_the_bootstrap_draws_members_of_a_set():
-    """Of sets that are all the same, only members differ: the error of a mean of 8 x 50."""
+def test_the_bootstrap_also_draws_members_of_a_set():
+    """Sets are equal, so the error is that of the mean of 8 x 50 members."""
     values = np.random.default_rng(4).normal(size=50)
     found = bootstrap(lambda x: x.mean(axis=-1), [values[None]] * 8, 4000, np.random.default_rng(5))
     reach = stats.norm.isf(expanded_tail(8)) * values.std() / np.sqrt(8 * 50)
@@ -75,8 +75,8 @@ def test_the_bootstrap_draws_members_of_a_set():
     )
 
 
-def test_the_interval_holds_the_truth_over_sets_whose_correlations_differ():
-    """Sets differ in what correlates x and y besides z; the mean over all sets is known."""
+def test_the_interval_has_its_nominal_coverage_if_correlations_differ_between_sets():
+    """The correlation of x and y given z differs between sets; its mean is known."""
     rng = np.random.default_rng(6)
 
     def some_set(n, slope):
@@ -93,7 +93,7 @@ def test_the_interval_holds_the_truth_over_sets_whose_correlations_differ():
     assert held >= 36
 
 
-def test_correlations_are_within_sets_and_leave_out_what_was_refused():
+def test_correlations_are_within_sets_and_exclude_rejected_values():
     rng = np.random.default_rng(0)
     n, sets = 20, 4
     index = np.repeat(np.arange(sets), n)
@@ -122,7 +122,7 @@ def test_correlations_are_within_sets_and_leave_out_what_was_refused():
     assert found["volume_and_accuracy"][1][0] == pytest.approx(wanted)
 
 
-def test_the_narrow_group_is_above_the_largest_gap_of_coefficients():
+def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
     coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
     few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
     (narrow,) = summaries.widths_of_valleys.narrow_groups(
@@ -131,15 +131,15 @@ def test_the_narrow_group_is_above_the_largest_gap_of_coefficients():
     np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
 
 
-def test_a_set_of_images_holds_every_digit():
+def test_a_set_of_images_contains_every_digit():
     assert widths_of_valleys.complete_sets(Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
     with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k hold every"):
         widths_of_valleys.complete_sets(Config(sets=100))
 
 
 @pytest.mark.long
-def test_minima_are_measured_and_drawn():
-    """Only a census shows that widths belong to its minima, in its order."""
+def test_minima_are_measured_and_plotted():
+    """A census tests that widths belong to its minima, in order."""
     config = Config(
         sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
         resamples=50,

@@ -32,7 +32,7 @@ from gdjax.sweeps import slab_runner
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
 QUICK = ("linen",)
-# Models have one layer and one stage, to limit compilation time.
+# The models that take longest to compile have one layer or one stage.
 MADE = MODELS | {
     "transformer": partial(transformer, layers=1),
     "neural_ode": partial(neural_ode, solver=diffrax.Euler()),
