@@ -63,7 +63,7 @@ def test_float32_points_count_as_stationary_within_rounding():
     assert set(kinds(result)[len(points) :]) == {"not stationary"}
 
 
-# -- what a name needs
+# -- evidence for a kind
 
 
 def cubic_valley(w):
@@ -136,7 +136,7 @@ def at_zero():
 
 
 @pytest.mark.long
-def test_planted_spectra_and_what_spoils_no_neighbor(at_zero):
+def test_planted_spectra_are_classified_independently_of_each_other(at_zero):
     """Signs, residuals, a flat direction, a slope, a constant, and values that are not finite."""
     n = 40
     bulk = np.random.default_rng(0).uniform(size=n)
@@ -164,7 +164,7 @@ def test_planted_spectra_and_what_spoils_no_neighbor(at_zero):
 
 
 def planted_saddle(cost, params, data):
-    """A certificate of a cost without its slope, and the dense Hessian's eigenvalues.
+    """Return a certificate of a cost minus its slope, and eigenvalues of the dense Hessian.
 
     In float64; coordinates without any second derivative are left out of the Hessian.
     """

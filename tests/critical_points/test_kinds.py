@@ -1,12 +1,12 @@
 """Points of known kind, plain, reflected, shifted and with a constant added.
 
-A refusal is allowed where a name is not required. `points_named_before.json` has what must be
-named: for each function the numbers of the `VARIANTS` that were named rightly before a name needed
-a guard of the fourth order. It leaves out what cannot be named. In float32 each reflected quartic
-has a twin with the same numbers and another name (`TWINS`). A kink whose fourth derivative jumps,
-x |x|^3 + y^2, was named after the side of it to which the point was rounded. The plateau of
-y^2 - relu(x - 1.5)^3 is named where it is not probed as far as the cost falls: from farther away it
-looks like that of sigmoid(x) at x = 40, which is not a minimum.
+A point may be undecided if its kind is not required. `points_named_before.json` has the required
+ones: for each function the numbers of the `VARIANTS` that were classified correctly before a kind
+needed evidence of fourth order, except those that cannot be classified. In float32 each reflected
+quartic has a twin with the same numbers and another kind (`TWINS`). A kink whose fourth derivative jumps,
+x |x|^3 + y^2, was classified by the side to which the point was rounded. The plateau of
+y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region where the cost decreases:
+from farther away it equals that of sigmoid(x) at x = 40, which is not a minimum.
 """
 
 import json
@@ -95,7 +95,7 @@ def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
     result = certificates(n, points + twins)
     for field, numbers in result._asdict().items():
         first, second = np.split(numbers, 2)
-        # Where the offset is 100, the gradient is one of rounding alone.
+        # If the offset is 100, the gradient is due to rounding only.
         lost = 1e-14 if field in ("gradient_norm", "newton_distance") else 0
         np.testing.assert_allclose(first, second, rtol=0, atol=lost, err_msg=field)
     assert set(result.kind.tolist()) <= REFUSALS

@@ -34,12 +34,12 @@ def points_of(name, *kinds):
 
 
 def shaped(name, points):
-    """Points in the form of the function's argument: scalars in 1-D."""
+    """Return points in the shape of the function's argument: scalars in 1-D."""
     return points[:, 0] if len(FUNCTIONS[name].domain) == 1 else points
 
 
 def beside(points, seed=0):
-    """Points displaced a little in random directions."""
+    """Return points displaced slightly in random directions."""
     away = np.random.default_rng(seed).normal(size=points.shape)
     return points + NEAR * away / np.linalg.norm(away, axis=1, keepdims=True)
 
@@ -76,7 +76,7 @@ def test_minima_of_functions_are_reached_to_rounding(name):
 
 
 @pytest.mark.parametrize("name", ["quartic", "himmelblau"])
-def test_in_float32_the_gradient_is_what_the_parameters_last_bit_makes_it(name):
+def test_in_float32_the_gradient_is_limited_by_the_rounding_of_parameters(name):
     minima = points_of(name, "minimum")
     result = polished(name, shaped(name, beside(minima)), 0.0)
     assert result.gradient_norm.dtype == np.float32
@@ -207,7 +207,7 @@ def test_mapped_polish_equals_single_ones_beside_a_diverged_run():
         assert int(result.num_steps[1]) == 0
 
 
-# -- in float64, whatever is on
+# -- in float64, whatever the setting
 
 
 def regression_of_labels():
@@ -224,7 +224,7 @@ def regression_of_labels():
     return cost, jnp.zeros((3, 3)), (x, y)
 
 
-def test_cross_entropy_arrives_in_float64_where_float32_does_not():
+def test_cross_entropy_converges_in_float64_but_not_in_float32():
     cost, w, data = regression_of_labels()
     single = jax.jit(lambda w, data: polish(cost, w, data=data, atol=1e-10))(w, data)
     assert PolishStatus(int(single.status)) in (
@@ -241,7 +241,7 @@ def test_cross_entropy_arrives_in_float64_where_float32_does_not():
 
 
 @pytest.mark.long
-def test_where_cross_entropy_arrives_is_a_strict_minimum():
+def test_the_end_point_of_cross_entropy_is_a_strict_minimum():
     cost, w, data = regression_of_labels()
     result = polish(cost, np.float64(w), data=data)
     certificate = classify(cost, result.params, data=data, key=jax.random.key(0))
@@ -249,7 +249,7 @@ def test_where_cross_entropy_arrives_is_a_strict_minimum():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_types_of_parameters_are_kept(dtype):
+def test_types_of_parameters_are_preserved(dtype):
     polished = polish(lambda w: jnp.sum((w["a"] - 0.3) ** 2), {"a": np.ones(2, dtype)})
     assert polished.params["a"].dtype == polished.cost.dtype == dtype
     assert polished.status == PolishStatus.CONVERGED

@@ -1,4 +1,4 @@
-"""The central flow against closed forms, gradient flow away from the edge, and descent at it."""
+"""Central flow against closed forms, gradient flow below the edge, and descent at the edge."""
 
 import itertools
 
@@ -19,14 +19,14 @@ RUNS = 16
 
 
 def slope(w, force):
-    """A valley along y that narrows as the slope drives y up: curvature 1 + y across."""
+    """Return the cost of a valley along y with curvature 1 + y across and a slope along y."""
     return (1 + w[-1]) * jnp.sum(w[:-1] ** 2) / 2 - force * w[-1]
 
 
 @pytest.mark.parametrize(
     ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-6)]
 )
-def test_where_a_valley_narrows_the_swing_holds_back_the_slope(x64, error):
+def test_the_central_flow_in_a_narrowing_valley_equals_its_closed_form(x64, error):
     """y = f t until 1 + y = 2 / eta; from there on Sigma = 2 f, the cost is raised by 2 f / eta.
 
     The motion is a straight line, so that nothing is lost to the intervals but where it ends.
@@ -77,7 +77,7 @@ def test_central_flow_equals_the_gradient_flow_below_the_edge():
         assert np.max(central.covariance) == 0
 
 
-def test_how_the_edge_moves_with_the_point_is_the_third_derivative():
+def test_the_gradient_of_the_projected_hessian_is_a_third_derivative():
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         w, U = jnp.array(rng.normal(size=5)), jnp.array(rng.normal(size=(5, 3)))
@@ -93,7 +93,7 @@ def test_how_the_edge_moves_with_the_point_is_the_third_derivative():
 
 
 def network(samples=128, widths=(8, 16, 16, 1)):
-    """The case published with the code of the central flow: swish, random data."""
+    """Return the published case of the central flow: a swish network on random data."""
     key_x, key_y = jax.random.split(jax.random.key(0))
     data = jax.random.normal(key_x, (samples, 8)), jax.random.normal(key_y, (samples, 1))
 

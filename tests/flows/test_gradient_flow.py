@@ -1,4 +1,4 @@
-"""Gradient flow against closed forms, and descent's distance from it, which is of first order."""
+"""Gradient flow against closed forms, and the first-order distance of descent from it."""
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +29,14 @@ def factors(w, target=2.0):
 
 
 def product_along(time, start, s=2.0):
-    """u = ab along the flow from a = b, u(0) = start."""
+    """Return u = ab along the flow from a = b, with u(0) = start."""
     growth = np.exp(2 * s * time)
     return s * growth / (growth - 1 + s / start)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-4), (True, 1e-9)])
-def test_on_a_bowl_the_flow_is_an_exponential(x64, error):
+def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
     rng = np.random.default_rng(0)
     q = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     rates, start = np.array([0.5, 1.0, 20.0]), np.array([1.0, -2.0, 0.5])
@@ -62,12 +62,12 @@ def test_the_stated_tolerance_decides_the_error(float64):
         result = gradient_flow(factors, jnp.full(2, 0.1), times=[1.0, 2.0], rtol=tolerance)
         known = product_along(np.array([1.0, 2.0]), 0.01)
         errors.append(np.max(np.abs(np.prod(result.params, axis=1) - known)))
-        assert errors[-1] < 100 * tolerance  # what is wrong early grows by e^(2st)
+        assert errors[-1] < 100 * tolerance  # early errors grow by e^(2st)
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
 @pytest.mark.long
-def test_two_factors_from_equal_ones_are_a_logistic_curve(float64):
+def test_the_product_of_equal_factors_is_a_logistic_curve(float64):
     times = np.linspace(0, 4, 33)
     result = gradient_flow(factors, jnp.full(2, np.sqrt(0.01)), times=times)
     np.testing.assert_allclose(
@@ -76,7 +76,7 @@ def test_two_factors_from_equal_ones_are_a_logistic_curve(float64):
 
 
 @pytest.mark.long
-def test_the_flow_keeps_what_is_conserved(float64):
+def test_the_flow_conserves_its_invariant(float64):
     result = gradient_flow(factors, jnp.array([0.3, 1.7]), times=np.linspace(0, 5, 20))
     balance = result.params[:, 0] ** 2 - result.params[:, 1] ** 2
     np.testing.assert_allclose(balance, 0.3**2 - 1.7**2, rtol=1e-8)
@@ -84,7 +84,7 @@ def test_the_flow_keeps_what_is_conserved(float64):
 
 
 @pytest.mark.long
-def test_the_cost_never_rises_along_the_flow_of_a_network():
+def test_the_cost_does_not_increase_along_the_flow_of_a_network():
     problem, start = network()
     result = jax.jit(
         lambda w, data: gradient_flow(problem, w, data=data, times=np.linspace(0, 10, 40))
@@ -114,11 +114,11 @@ def test_mapped_flows_equal_single_ones(float64):
         np.testing.assert_allclose(together.params[i], one(start).params, rtol=1e-9, atol=1e-10)
 
 
-# -- descent beside it
+# -- comparison with descent
 
 
 def network(samples=30):
-    """A 3-6-2 tanh network whose parameters are tuples, its data an argument."""
+    """Return a 3-6-2 tanh network whose parameters are tuples and whose data is an argument."""
     layers = Network((3, 6, 2), activation="tanh")
     rng = np.random.default_rng(1)
     data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
@@ -131,7 +131,7 @@ def network(samples=30):
 
 
 @pytest.mark.long
-def test_on_a_bowl_the_distance_is_known(float64):
+def test_the_distance_on_a_bowl_equals_its_closed_form(float64):
     rates, curvature = np.array([0.1, 0.05, 0.025]), np.array([1.0, 3.0])
     start, times = np.array([1.0, -2.0]), np.array([0.1, 0.5, 1.0])
     result = distance_from_flow(
@@ -177,7 +177,7 @@ def test_the_distance_is_of_first_order_for_a_network(float64):
 
 
 @pytest.mark.long
-def test_the_descent_beside_the_flow_is_descend():
+def test_the_compared_descent_equals_that_of_descend():
     problem, start = network()
     result = distance_from_flow(problem, start, learning_rates=[0.1], times=[0.0, 0.5, 2.0])
     run = gd.descend(problem, optax.sgd(0.1), start, 20, key=KEY, record_every=5, snapshot_every=5)
@@ -205,7 +205,7 @@ def test_the_descent_beside_the_flow_is_descend():
         ([0.1, 0.3], [0.5], "time 0.5 is 1.66667 steps of learning rate 0.3, expected a whole"),
     ],
 )
-def test_times_between_steps_are_refused(rates, times, message):
+def test_times_between_steps_are_rejected(rates, times, message):
     with pytest.raises(InputError, match=message):
         distance_from_flow(factors, jnp.ones(2), learning_rates=rates, times=times)
 

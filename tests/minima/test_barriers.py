@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 
 def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), samples=70, scale=1):
-    """A network with everything that `digits` gives, on random inputs."""
+    """Return a network with the fields of a digit problem, on random inputs."""
     output = "identity" if cost == "cross_entropy" else None
     network = Network(widths, activation, output, input_scale=scale)
     per_sample = {"quadratic": gd.problems.quadratic, "cross_entropy": gd.problems.cross_entropy}[
@@ -58,7 +58,7 @@ def rise(cost):
 
 
 def directly(problem, a, b, points):
-    """Costs on the line, one point after the other, all parameters at once."""
+    """Return the costs on the line by direct evaluation of each point."""
     a, b = (jax.tree.map(np.asarray, end) for end in (a, b))
     cost = jax.jit(problem.cost)
     return np.array(
@@ -89,7 +89,7 @@ def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
     found = pairwise_barriers(problem, runs, key=KEY, points=9)
-    # Without a hidden layer there is nothing to save.
+    # Without a hidden layer there is no reduction of work.
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
@@ -111,7 +111,7 @@ def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
 
 
 @pytest.mark.long
-def test_copies_have_no_barrier_once_they_are_matched():
+def test_equivalent_networks_have_no_barrier_after_matching():
     """Both networks have the target outputs; networks between them do not."""
     problem = some_problem()
     one = of_run(some_runs(problem, 1), 0)
@@ -132,7 +132,7 @@ def test_copies_have_no_barrier_once_they_are_matched():
 
 
 @pytest.mark.long
-def test_blocks_devices_and_slabs_do_not_matter(monkeypatch):
+def test_barriers_do_not_depend_on_blocks_devices_and_slabs(monkeypatch):
     problem = some_problem(samples=2100)  # three blocks, one shorter
     runs = some_runs(problem, 4)
     expected = pairwise_barriers(problem, runs, key=KEY, points=5)
@@ -165,7 +165,7 @@ def test_any_problem_has_barriers():
 
 
 @pytest.mark.long
-def test_a_model_of_unknown_symmetries_is_not_called_matched():
+def test_a_model_of_unknown_symmetries_has_no_matched_barriers():
     """The same cost without its network has the same barriers, and no matched ones."""
     problem = some_problem()
     unknown = dataclasses.replace(problem, network=None)

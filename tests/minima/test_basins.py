@@ -9,7 +9,7 @@ import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 
-# Rastrigin's ripples are parted by its maxima (TRUTHS: certified in problems/critical_points.py).
+# The maxima that separate Rastrigin's minima (certified in problems/critical_points.py).
 HILLS = sorted(
     x
     for x in {p.x[0] for p in gd.problems.find("rastrigin").critical_points if p.kind == "maximum"}
@@ -17,7 +17,7 @@ HILLS = sorted(
 
 
 def himmelblau_gradient(_time, w):
-    """Hand-written, for many points at once: w is [2 n], all x first."""
+    """Return the hand-written gradient of many points: w is [2 n], all x first."""
     x, y = w.reshape(2, -1)
     a, b = x**2 + y - 11, x + y**2 - 7
     return -np.concatenate([4 * x * a + 2 * b, 2 * a + 4 * y * b])
@@ -55,12 +55,12 @@ def test_the_four_minima_and_their_limits(himmelblau):
         learning_rate_limits("himmelblau", momentum=0.9), 1.9 * himmelblau.limit[0]
     )
     assert len(learning_rate_limits("monkey_saddle")) == 0
-    # 0.014 is below the limit of all four: all are still found, but not from the same starts.
+    # 0.014 is below the limits of all four, so all are found, but from other starts.
     assert np.all(himmelblau.share.sel(learning_rate=0.014) > 0)
 
 
 @pytest.mark.long
-def test_no_start_stays_in_a_minimum_beyond_its_limit():
+def test_no_start_stays_at_a_minimum_above_its_limit():
     # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is gone.
     result = basins_of_attraction(
         "himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000
@@ -73,7 +73,7 @@ def test_no_start_stays_in_a_minimum_beyond_its_limit():
     ]
 
 
-def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
+def test_heavy_ball_multiplies_the_limit_by_one_plus_momentum():
     result = basins_of_attraction(
         "himmelblau", [0.016], momentum=[0.0, 0.5], side=30, num_steps=2000
     )
@@ -84,8 +84,8 @@ def test_heavy_ball_moves_the_limit_by_one_plus_momentum():
 
 
 @pytest.mark.long
-def test_rastrigin_shares_are_the_areas_between_its_hills():
-    """Below 1 / (largest curvature) steps of each coordinate are monotone: no hill is crossed."""
+def test_rastrigin_shares_are_the_areas_between_its_maxima():
+    """Below 1 / (largest curvature) coordinates are monotone, so no maximum is crossed."""
     result = basins_of_attraction("rastrigin", [0.002], side=64, num_steps=400).isel(
         momentum=0, learning_rate=0
     )
@@ -100,8 +100,8 @@ def test_rastrigin_shares_are_the_areas_between_its_hills():
 
 @pytest.mark.long
 def test_starts_without_a_minimum_have_codes():
-    # The quartic: rate 1 blows up from afar; 3 steps are too few; its hill at 0.126 holds a start
-    # that stands on it to the last bit.
+    # On the quartic, rate 1 diverges from far away, and 3 steps are too few. A start exactly at its
+    # maximum at 0.126 stays there.
     far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)
     assert np.all(far.end.values[0, 0][[0, -1]] == NoMinimum.DIVERGED)
     early = basins_of_attraction("quartic", [0.01], side=10, num_steps=3)
@@ -130,14 +130,14 @@ def test_minima_of_a_users_function_are_certified():
     assert int((result.end == NoMinimum.AT_NO_MINIMUM).sum()) == 0
 
 
-def test_arrived_at_is_the_first_step_with_a_small_gradient():
+def test_the_arrival_step_is_the_first_with_a_small_gradient():
     """On x^2 / 2 the gradient after t steps is (1 - rate)^t x_0."""
     result = basins_of_attraction(
         lambda x: x**2 / 2, [0.1], domain=(0.5, 1.5), side=3, num_steps=200, gradient_tolerance=1e-3
     )
     expected = np.ceil(np.log(1e-3 / result.x.values) / np.log(0.9))
     arrived = result.arrived_at.values[0, 0]
-    assert np.all((arrived >= expected) & (arrived < expected + 2))  # recorded every second step
+    assert np.all((arrived >= expected) & (arrived < expected + 2))  # every second step is recorded
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_invalid_arguments_are_refused(arguments, message):
 
 @pytest.mark.long
 def test_points_of_a_flat_valley_are_not_minima():
-    """On x^2 of (x, y) every point of the line x = 0 is at rest, and none is isolated."""
+    """On x^2 of (x, y) every point of the line x = 0 is critical, and none is isolated."""
     box = {"domain": ((-1, 1), (-1, 1)), "num_steps": 100}
     result = basins_of_attraction(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
     assert result.sizes["minimum"] == 0

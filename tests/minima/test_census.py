@@ -83,7 +83,7 @@ def test_planted_critical_points_have_their_kinds():
     np.testing.assert_allclose(found.share, 0.1)
 
 
-def test_a_census_with_former_names_is_still_counted_and_drawn():
+def test_a_census_with_former_names_is_still_read_and_plotted():
     """Variables and meanings as earlier versions stored them."""
     wells = Problem(init=lambda key: jnp.zeros(1), cost=lambda w: (w[0] ** 2 - 1) ** 2)
     found = count_minima(wells, jnp.array([[-1.0], [1.0]]), key=KEY)
@@ -96,7 +96,7 @@ def test_a_census_with_former_names_is_still_counted_and_drawn():
 
 @pytest.mark.long
 def test_the_lowest_point_of_ackley_is_counted_apart():
-    """A cone has no derivative at its tip, and no certificate; other minima have theirs."""
+    """A cone has no derivative at its tip, so only the other minima have certificates."""
     problem = gd.problems.function("ackley")
     starts = np.array([(0.01, -0.004), (-0.003, 0.002), (0.96, 0.01), (0.0, -0.94)])
     found = count_minima(problem, starts, key=KEY)
@@ -172,7 +172,7 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
 
 
 @pytest.mark.long
-def test_a_run_that_stopped_short_is_reported_and_not_counted():
+def test_a_run_that_has_not_converged_is_reported_and_not_counted():
     """One step of polishing, at most 0.1 long, from a distance of 2."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
     found = count_minima(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
@@ -207,7 +207,7 @@ def test_different_minima_stay_different_and_have_barriers(found):
     assert first.sizes["minimum"] > 2
     on_manifolds = int(first.manifold_count.sum())
     assert int(first["count"].sum()) + on_manifolds == 24
-    # Far from any doubt: ends of one minimum agree to 1e-6, minima differ by more than 0.01.
+    # End points of one minimum agree to 1e-6, and minima differ by more than 0.01.
     assert float(first.width.max()) < 1e-5
     assert float(first.gap) > 1e-2
     assert float(first.stable_from) < 1e-5 < 1e-2 < float(first.stable_to)
@@ -337,7 +337,7 @@ def with_decayed_biases(problem):
     return dataclasses.replace(problem, cost=cost)
 
 
-def test_a_cost_that_its_symmetries_change_is_refused():
+def test_a_cost_that_its_symmetries_change_is_rejected():
     biased = with_decayed_biases(xor())
     with pytest.raises(InputError, match="decay of biases"):
         count_minima(biased, starts(biased, 2), key=KEY)
@@ -365,12 +365,12 @@ def test_params_without_runs_are_refused():
         ({"max_steps": -1}, "max_steps = -1, expected 0 or more"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
     with pytest.raises(InputError, match=message):
         count_minima(gd.problems.function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings)
 
 
-def test_costs_that_cannot_be_descended_are_refused():
+def test_invalid_costs_are_rejected():
     vector = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: w**2)
     with pytest.raises(InputError, match="expected one scalar"):
         count_minima(vector, jnp.zeros((3, 2)), key=KEY)
@@ -386,7 +386,7 @@ def test_points_with_nan_costs_are_undecided():
 
 
 @pytest.mark.long
-def test_rastrigin_from_random_starts():
+def test_minima_of_rastrigin_are_counted_from_random_starts():
     """2,000 starts, 20 seeds: all among the 121, none twice, the unseen covered in 19 of 20."""
     problem = gd.problems.function("rastrigin")
     minima = np.array([p.x for p in gd.problems.find("rastrigin").minima])

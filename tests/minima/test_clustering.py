@@ -40,7 +40,7 @@ def components(points, tolerance):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.01, 2.0))
-def test_clusters_are_what_chains_of_near_points_connect(seed, count, tolerance):
+def test_clusters_are_connected_by_chains_of_near_points(seed, count, tolerance):
     points = np.random.default_rng(seed).normal(size=(count, 2))
     result = cluster_points(points, tolerance)
     assert result.labels.tolist() == components(points, tolerance).tolist()
@@ -81,7 +81,7 @@ def test_invalid_arguments_are_refused(points, tolerance):
         cluster_points(points, tolerance)
 
 
-def test_distances_in_a_plane_come_out_exact():
+def test_distances_in_a_plane_are_exact():
     points = np.random.default_rng(2).normal(size=(7, 2))
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
     position, share = classical_mds(distances)
@@ -98,7 +98,7 @@ def test_a_regular_simplex_does_not_fit_into_a_plane():
     assert position.shape == (6, 2)
 
 
-def test_points_that_are_all_the_same():
+def test_equal_points_are_embedded_at_one_position():
     position, share = classical_mds(np.zeros((3, 3)))
     assert np.all(position == 0)
     assert share == 1
@@ -110,8 +110,8 @@ def test_a_single_point():
     assert share == 1
 
 
-def test_a_ring_is_one_manifold_though_no_straight_line_stays_on_it():
-    """Two rings: points of one are connected through those between them, the rings are not."""
+def test_a_ring_is_one_manifold_although_no_line_stays_on_it():
+    """Points of a ring are connected through those between them, but two rings are not."""
 
     def cost(w):
         near, far = jnp.sum(w**2) - 1, jnp.sum((w - jnp.array([6.0, 0.0])) ** 2) - 1

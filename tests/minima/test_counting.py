@@ -32,7 +32,7 @@ def simulated(p, n, times=250):
 
 
 @pytest.mark.parametrize("p", [rastrigin_shares(), GEOMETRIC, ZIPF], ids=["rastrigin", "g", "z"])
-def test_mass_has_the_expectation_that_good_derived(p):
+def test_the_unseen_mass_has_the_expectation_of_good(p):
     """E f1 / n = sum p (1 - p)^(n - 1): the mass missed by n - 1 draws."""
     n = 100
     result = np.array([estimate.mass for estimate, _, _ in simulated(p, n)])
@@ -76,7 +76,7 @@ BASINS = {
 
 @pytest.mark.parametrize("basins", BASINS)
 @pytest.mark.parametrize("size", [10, 60, 700, 3000])
-def test_the_lower_bound_holds_whatever_the_shares(basins, size):
+def test_the_lower_bound_holds_for_any_shares(basins, size):
     """The bound has its nominal coverage for few draws and many (see `counting`)."""
     p = BASINS[basins](size) / np.sum(BASINS[basins](size))
     for n in (30, 63, 200):
@@ -104,7 +104,7 @@ def test_all_different_is_the_birthday_bound(n):
     assert estimate.number_low == result - n
 
 
-def test_chao_by_hand():
+def test_the_estimate_of_chao_equals_that_by_hand():
     # n = 20, f1 = 4, f2 = 2: 19/20 * 4 * 3 / (2 * 3) = 1.9.
     result = estimate_unseen([1, 1, 1, 1, 2, 2, 12])
     assert result.number == pytest.approx(1.9)
@@ -158,7 +158,7 @@ def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
     assert held.mean() > 0.95
 
 
-def test_a_basin_of_everything():
+def test_the_interval_of_a_single_basin_equals_its_closed_form():
     result = basin_shares([5])
     assert result.high.tolist() == [1.0]
     assert result.low[0] ** 5 == pytest.approx(0.025 * result.low[0])
@@ -166,7 +166,7 @@ def test_a_basin_of_everything():
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30))
-def test_intervals_hold_their_estimates(counts):
+def test_intervals_contain_their_estimates(counts):
     result = estimate_unseen(counts)
     assert 0 <= result.mass_low <= result.mass <= result.mass_high <= 1
     assert result.number_low >= 0

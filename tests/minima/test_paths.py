@@ -26,17 +26,17 @@ KEY = jax.random.key(0)
 
 
 def well(x):
-    """(x^2 - 1)^2: minima of 0 at -1 and 1, a hill of 1 at 0."""
+    """Return (x^2 - 1)^2, with minima of 0 at -1 and 1 and a maximum of 1 at 0."""
     return (x**2 - 1) ** 2
 
 
 def tilted(x):
-    """The same with one end higher: 0 at -1, 2 at 1."""
+    """Return the double well with one end higher: 0 at -1, 2 at 1."""
     return well(x) + 1 + x
 
 
 def hills(w):
-    """A ridge across the straight line from (-2, 0) to (2, 0), which falls off for y < 0."""
+    """Return a ridge across the line from (-2, 0) to (2, 0), which decreases for y < 0."""
     return jnp.exp(-2 * w[0] ** 2) * jax.nn.sigmoid(4 * w[1] + 2) + 0.01 * jnp.sum(w**2)
 
 
@@ -80,11 +80,11 @@ class TestShapes:
 
 
 class TestBarrier:
-    def test_of_the_double_well_is_the_hill(self):
+    def test_of_the_double_well_is_its_maximum(self):
         cost = linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0), points=101)
         assert float(path_barrier(cost)) == 1
 
-    def test_of_a_bowl_is_nothing(self):
+    def test_of_a_bowl_is_zero(self):
         for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
             cost = linear_path_cost(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
             assert float(path_barrier(cost)) == 0
@@ -104,7 +104,7 @@ class TestBarrier:
         costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
         assert path_barrier(costs).tolist() == [[1, 0], [0, 2]]
 
-    def test_of_what_is_not_finite_is_not_a_number(self):
+    def test_of_non_finite_costs_is_nan(self):
         assert np.isnan(float(path_barrier(jnp.array([0.0, jnp.nan, 0.0]))))
         assert np.isinf(float(path_barrier(jnp.array([0.0, jnp.inf, 0.0]))))
 
@@ -172,7 +172,7 @@ class TestCurve:
 
     @pytest.mark.long
     @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (polyline, 1), (polyline, 3)])
-    def test_goes_round_the_hill_that_the_straight_line_crosses(self, shape, bends):
+    def test_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
@@ -207,7 +207,7 @@ class TestCurve:
             result = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0.5})
             np.testing.assert_allclose(result, run.params, atol=1e-5)
 
-    def test_other_ends_need_no_other_program(self):
+    def test_other_end_points_use_the_same_program(self):
         traced = []
 
         def cost(w):
@@ -220,7 +220,7 @@ class TestCurve:
             path = curve(land, self.a + shift, self.b)
             gd.descend(path, PLAIN, jax.jit(path.init)(KEY), 3, key=KEY)
             counts.append(len(traced))
-        # What the door looks at is traced every time, the descent only once.
+        # The validation is traced every time, the descent only once.
         assert counts[2] - counts[1] < counts[0]
 
     @pytest.mark.long

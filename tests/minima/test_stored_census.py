@@ -41,7 +41,7 @@ def store(tmp_path_factory):
 def test_census_of_a_store_is_reproducible(store):
     first, second = count_stored_minima(store), count_stored_minima(store)
     assert first.identical(second)
-    # At rate 3 everything blows up.
+    # At rate 3 all runs diverge.
     assert count_kinds(first) == {"strict minimum": 8, "diverged": 8}
     assert named(first.kind.sel(run=first.learning_rate == 3.0).values) == ["diverged"] * 8
     minima = [p.x for p in gd.problems.find("quartic").minima]
@@ -58,7 +58,7 @@ def test_some_runs_of_a_store(store):
 
 
 @pytest.mark.long
-def test_a_cost_that_differs_from_run_to_run_has_no_census(tmp_path):
+def test_a_cost_that_differs_between_runs_has_no_census(tmp_path):
     problem = gd.problems.function("two_factors")
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
     gd.sweep(problem, grid, 5, store=tmp_path / "s")

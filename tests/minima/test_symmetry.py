@@ -88,7 +88,7 @@ def test_symmetries_change_parameters_but_not_outputs(widths, activation, output
 
 @pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus", "step"])
-def test_a_thousand_equivalents_come_to_one_form(activation):
+def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
     network = Network((20, 16, 16, 10), activation=activation)
     params = some_params(network, 0)
     keys = jax.random.split(jax.random.key(1), 1000)
@@ -118,7 +118,7 @@ def test_a_thousand_equivalents_come_to_one_form(activation):
     st.sampled_from(["sigmoid", "tanh", "relu", "softplus"]),
     st.integers(0, 2**31),
 )
-def test_the_form_is_an_equivalent_and_its_own_form(widths, activation, seed):
+def test_the_canonical_form_is_equivalent_and_idempotent(widths, activation, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         params = some_params(network, seed)
@@ -170,7 +170,7 @@ def test_the_margin_says_how_near_a_tie_is(gap):
         alike = (ours[0], Layer(jnp.array([[1.0, 1.0]]), jnp.zeros(1)))
         margin = float(canonical_symmetry(network, alike)[1])
         assert gap / 10 < margin < 10 * gap
-        # A difference in what they send on settles it.
+        # A difference in outgoing weights resolves the tie.
         assert float(canonical_symmetry(network, ours)[1]) > 0.01
 
 
@@ -191,7 +191,7 @@ def test_neurons_that_are_alike_may_tie():
 
 
 @pytest.mark.long
-def test_silent_neurons_are_left_alone():
+def test_neurons_without_incoming_weights_are_unchanged():
     """Neurons without incoming weights have no sign or scale to choose, and give no NaN."""
     for activation in ACTIVATIONS:
         network = Network((3, 4, 2), activation=activation)
@@ -213,7 +213,7 @@ def test_distances_of_coordinates_do_not_depend_on_the_arrangement(widths, activ
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
         g, h = (random_symmetry(network, jax.random.key(seed + k)) for k in (2, 3))
-        # One order and signs for both; scales as each likes.
+        # One permutation and signs for both, with different scales.
         h = tuple(x._replace(scale=y.scale) for x, y in zip(g, h, strict=True))
         plain = apart(coordinates(network, a), coordinates(network, b))
         moved = apart(
@@ -234,7 +234,7 @@ def test_a_flip_of_sigmoids_moves_plain_biases_but_not_coordinates():
     assert float(coordinates(network, other)[1].bias[0]) == 1.5
 
 
-def test_count_of_arrangements():
+def test_the_number_of_symmetries_equals_the_formula():
     a_layer = math.factorial(16) * 2**16
     assert count_symmetries(Network((784, 16, 16, 10))) == a_layer**2
     assert count_symmetries(Network((784, 16, 10), activation="relu")) == math.factorial(16)
@@ -243,7 +243,7 @@ def test_count_of_arrangements():
     assert count_symmetries(network) == len(all_symmetries(network))
 
 
-def test_random_arrangements_are_all_as_likely():
+def test_random_symmetries_are_uniform():
     network = Network((2, 2, 1), activation="tanh")
     keys = jax.random.split(jax.random.key(0), 4000)
     (one,) = jax.vmap(lambda key: random_symmetry(network, key))(keys)
@@ -265,7 +265,7 @@ def test_signs_and_scales_that_an_activation_does_not_have_are_not_taken():
 
 
 @pytest.mark.long
-def test_mapped_over_runs_as_one_by_one():
+def test_mapped_symmetries_equal_single_ones():
     network = Network((4, 3, 3, 2))
     keys = jax.random.split(jax.random.key(0), 5)
     runs = jax.vmap(network.init)(keys)

@@ -7,7 +7,7 @@ SIDE = np.linspace(-2, 2, 9)
 
 
 def plane(cost=None, *, length=(1.0, 1.0), path=False):
-    """A bowl on a plane; with a path that floats half a unit above it in the middle."""
+    """Return a bowl on a plane, optionally with a path half a unit above its center."""
     a, b = np.meshgrid(SIDE, SIDE / 2, indexing="ij")
     observed = xr.Dataset(
         {"cost": (("a", "b"), a**2 + b**2 + 0.01 if cost is None else cost)},

@@ -29,7 +29,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_figure_comes_back_with_every_axis_named_and_nothing_global_changed(name):
+def test_a_figure_is_returned_with_axis_labels_and_without_global_changes(name):
     before = dict(matplotlib.rcParams)
     figure = PICTURES[name]()
     figure.draw_without_rendering()
@@ -40,12 +40,12 @@ def test_a_figure_comes_back_with_every_axis_named_and_nothing_global_changed(na
     assert plt.get_fignums() == []
     for axes in figure.axes:
         assert axes.get_title(loc="left")
-        # A shared axis is named once, a bar by its place.
+        # A shared axis has one label, and a bar is labeled by its location.
         assert axes.get_xlabel() or axes.get_shared_x_axes().get_siblings(axes) != [axes]
         assert axes.get_ylabel() or name == "top"
 
 
-def test_share_of_zeros_is_written_and_each_layer_adds_up_to_the_rest():
+def test_the_share_of_zeros_is_shown_and_layers_sum_to_the_rest():
     figure = anatomy.relative_sizes(SIZES)
     start, end = figure.axes
     assert start.get_title(loc="left") == "start: 40.0% of all entries are exactly 0"
@@ -58,7 +58,7 @@ def test_share_of_zeros_is_written_and_each_layer_adds_up_to_the_rest():
     assert filled[0][1, 1] == 0.25
 
 
-def test_bars_have_length_sign_and_place_of_their_entries():
+def test_bars_have_length_sign_and_position_of_their_entries():
     start, end = anatomy.top_entries(BARS).axes
     assert [bar.get_width() for bar in start.patches] == [3, -2, 1]
     assert [bar.get_facecolor() for bar in start.patches] == [
@@ -67,12 +67,12 @@ def test_bars_have_length_sign_and_place_of_their_entries():
         to_rgba(VERMILLION),
     ]
     assert [label.get_text() for label in start.get_yticklabels()] == ["a", "b", "c"]
-    assert start.get_ylim()[0] > start.get_ylim()[1]  # the largest on top
+    assert start.get_ylim()[0] > start.get_ylim()[1]  # the largest is at the top
     np.testing.assert_allclose([bar.get_width() for bar in end.patches], [-30, 20])
     assert end.get_xlabel().endswith("(10$^{-6}$)")
 
 
-def test_proof_shows_changes_in_one_unit_and_errors_against_what_is_allowed():
+def test_the_check_shows_changes_in_one_unit_and_errors_against_their_limits():
     start, end, errors = anatomy.predicted_actual(PROOF).axes
     dots = next(line for line in start.lines if line.get_marker() == "o")
     np.testing.assert_allclose(dots.get_xdata(), [1, 2])

@@ -1,4 +1,4 @@
-"""Animations: only the ball moves, and notebooks can play them."""
+"""Animations of descents, and their display in notebooks."""
 
 from itertools import pairwise
 
@@ -22,12 +22,12 @@ def test_an_animation_follows_the_descent_and_is_small(tmp_path):
         assert image.size == result.frames[0].size
     figures = [np.asarray(frame, int) for frame in result.frames]
     changed = [np.abs(a - b).max(-1) > 40 for a, b in pairwise(figures)]
-    # The ball moves, the picture around it does not.
+    # Only the ball moves.
     assert all(0 < c.mean() < 0.05 for c in changed)
 
 
-def test_moments_pass_over_where_a_descent_rests():
-    """100 snapshots, the last 80 equal: half of the frames show the first 20."""
+def test_frames_skip_the_part_where_a_descent_does_not_move():
+    """The last 80 of 100 snapshots are equal; half of the frames show the first 20."""
     way = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
     observed = xr.Dataset({"path_a": ("t", way), "path_b": ("t", way)})
     shown = animations._frame_indices(observed, 21)
@@ -39,7 +39,7 @@ def test_moments_pass_over_where_a_descent_rests():
 
 
 @pytest.mark.long
-def test_an_animation_plays_in_a_page():
+def test_an_animation_is_embedded_in_a_page():
     result = animations.animation(plane(path=True), frames=3)
     assert result._repr_html_().startswith('<img alt="an animation" src="data:image/webp;base64,')
     assert result.to_jshtml().count("data:image/png") == len(result.frames) == 3

@@ -50,14 +50,14 @@ def test_distributions_show_every_pair_and_the_median():
 
 
 def blocks():
-    """Two clusters, {0, 2, 4} and {1, 3, 5}: 0.1 inside, 1 between."""
+    """Return two clusters, {0, 2, 4} and {1, 3, 5}, with barriers 0.1 within and 1 between."""
     odd = np.arange(6) % 2
     matrix = np.where(odd[:, None] == odd, 0.1, 1.0)
     np.fill_diagonal(matrix, 0)
     return matrix
 
 
-def test_matrices_stand_in_the_order_of_clusters():
+def test_matrices_are_sorted_by_clusters():
     order = cluster_order(blocks())
     assert len({int(k) % 2 for k in order[:3]}) == 1
     before = 2 * np.ones((6, 6)) - 2 * np.eye(6)
@@ -67,7 +67,7 @@ def test_matrices_stand_in_the_order_of_clusters():
     shown = np.asarray(second.get_array())
     np.testing.assert_allclose(shown[:3, 3:], 1.0)
     assert shown[:3, :3].max() == shown[3:, 3:].max() == 0.1
-    # One line across and one down, where the group changes.
+    # One horizontal and one vertical line at the border of the clusters.
     assert figure.axes[0].lines[0].get_ydata()[0] == 2.5
     assert len(figure.axes[0].lines) == 2
     assert figure.axes[1].get_title(loc="left") == "after\nmedian 1"

@@ -59,11 +59,11 @@ def test_settings_are_chosen_and_named():
     figure.canvas.draw()
 
 
-def test_maps_have_a_color_for_each_minimum_and_codes_of_their_own():
+def test_maps_have_a_color_for_each_minimum_and_each_code():
     figure = basin_maps(basins(), title="Where a start ends")
     image = np.asarray(figure.axes[0].images[0].get_array())
     left, right = (image[END[0] == number] for number in (0, 1))
-    # One hue each: what is later is darker, in all three parts by one factor.
+    # Each minimum has one hue; later arrival is darker by one factor in all channels.
     for cells in (left, right):
         ratio = cells / cells[0]
         np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(3))
@@ -81,7 +81,7 @@ def test_maps_have_a_color_for_each_minimum_and_codes_of_their_own():
 
 
 def test_many_minima_have_neighbors_of_other_colors():
-    """121 cells of a chess board, more than there are colors."""
+    """The map has 121 cells, more than there are colors."""
     side = np.arange(11.0)
     places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
     end = np.repeat(np.repeat(np.arange(121).reshape(11, 11), 3, 0), 3, 1)
@@ -114,7 +114,7 @@ def test_shares_end_at_their_limits():
     assert left_limit.get_color() == left.get_color() != right.get_color()
     assert {left_limit.get_linestyle(), right_limit.get_linestyle()} == {"--"}
     np.testing.assert_allclose(diverged.get_ydata(), [0, 0, 0.8])
-    # What never happens has no line and no name.
+    # Outcomes that do not occur have no line and no label.
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["left", "right", "diverged", "limit"]
     figure.canvas.draw()

@@ -18,7 +18,7 @@ def luminance(colors):
     return colors[..., :3] @ np.array([0.2126, 0.7152, 0.0722])
 
 
-def test_fast_runs_are_dark_and_equal_speeds_equal():
+def test_fast_runs_are_dark_and_equal_speeds_have_equal_colors():
     one = shown()
     colors = boundary.colored(one)
     for side in (one.trains, ~one.trains):
@@ -29,7 +29,7 @@ def test_fast_runs_are_dark_and_equal_speeds_equal():
 
 
 def test_sides_differ_in_blue_against_yellow_at_every_speed():
-    # What every kind of color vision keeps: blue against yellow.
+    # Every kind of color vision distinguishes blue from yellow.
     colors = boundary.colored(shown())
     trains = shown().trains
     contrast = colors[..., 2] - (colors[..., 0] + colors[..., 1]) / 2
@@ -37,7 +37,7 @@ def test_sides_differ_in_blue_against_yellow_at_every_speed():
     assert contrast[~trains].max() < -0.05
 
 
-def test_where_the_next_map_lies_is_framed():
+def test_the_position_of_the_next_map_is_framed():
     figure = boundary.maps([shown()], ["tanh"], title="whole", closer=[shown(1.0, 10.0)])
     whole, *bars = figure.axes
     assert figure.get_suptitle() == "What trains, whole: 50% to 50% of a map"
@@ -57,7 +57,7 @@ def test_ticks_are_round_rates():
     assert len(ticks) >= 2
 
 
-def test_dimensions_stand_beside_published_ones():
+def test_dimensions_are_shown_with_published_ones():
     one, other = Interval(1.2, 1.1, 1.25, 0.95, 10), Interval(1.5, 1.4, 1.7, 0.95, 10)
     known = {
         "tanh": {"whole": one, "8 times closer": other},

@@ -10,7 +10,7 @@ from gdjax.plots import minima
 SHARE = np.array([0.5, 0.3, 0.1])
 
 
-def test_frequencies_have_intervals_and_the_rest_beside_them():
+def test_frequencies_have_intervals_and_the_remainder():
     cost = np.array([1e-31, 2.0, 3.0])
     ax = Figure().subplots()
     axes = minima.frequencies(
@@ -22,12 +22,12 @@ def test_frequencies_have_intervals_and_the_rest_beside_them():
     np.testing.assert_allclose([bar.get_height() for bar in rest], [0.1])
     ends = [path.vertices[:, 1] for path in interval.lines[2][0].get_paths()]
     np.testing.assert_allclose(ends, [[0.45, 0.6], [0.25, 0.4]])
-    # A cost that is rounding of the largest is 0.
+    # A cost within rounding of the largest cost is 0.
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "2", "saddle"]
     assert "(1 of higher cost not drawn)" in axes.get_xlabel()
 
 
-def test_a_map_has_places_sizes_colors_and_the_lowest():
+def test_a_map_has_positions_sizes_colors_and_the_lowest_minimum():
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     figure = minima.embedding(position, 0.8, SHARE, np.array([2.0, 1.0, 3.0])).figure
     axes, bar = figure.axes
@@ -42,7 +42,7 @@ def test_a_map_has_places_sizes_colors_and_the_lowest():
     figure.canvas.draw()
 
 
-def test_minima_that_cost_the_same_have_no_lowest():
+def test_minima_of_equal_cost_have_no_lowest_one():
     """Costs that differ only by rounding count as equal."""
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     axes = minima.embedding(position, 1.0, SHARE, np.array([7e-31, 2e-24, 0.0]))
@@ -51,7 +51,7 @@ def test_minima_that_cost_the_same_have_no_lowest():
     assert axes.get_title(loc="right") == "cost: 0 everywhere"
 
 
-def test_counts_fall_as_the_tolerance_grows():
+def test_counts_decrease_with_the_tolerance():
     tolerance = np.geomspace(1e-3, 1e1, 5)
     figure = counts_by_tolerance(
         tolerance, {"a": np.array([9, 5, 5, 2, 1]), "b": np.array([3, 3, 3, 3, 1])}, 1e-1

@@ -27,7 +27,7 @@ RATES = np.geomspace(0.01, 1, 4)
 
 
 def swept(**values):
-    """A Dataset like that of a sweep, in which every run has its own costs."""
+    """Return a Dataset like that of a sweep, in which every run has different costs."""
     shape = tuple(len(v) for v in values.values())
     cost = 1.0 + np.arange(np.prod(shape) * 3, dtype=float).reshape(*shape, 3)[..., ::-1]
     outcome = xr.Variable(
@@ -69,14 +69,14 @@ def test_names_on_an_axis_are_written_below_it():
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["sgd", "adam"]
 
 
-def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_place():
+def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_cell():
     figure = drawn(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
     assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.01, momentum 0"
     assert figure.axes[0].get_ylabel() == "learning rate"
 
 
 def bar_extents(axes):
-    """Left and right edges and centers of the bars, in pixels."""
+    """Return left and right edges and centers of the bars, in pixels."""
     extents = np.array(
         [[bar.get_window_extent().x0, bar.get_window_extent().x1] for bar in axes.patches]
     )
@@ -99,7 +99,7 @@ def pixels(axes, places):
         ([30.0, 0.3, 3.0], "log"),
     ],
 )
-def test_bars_stand_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
+def test_bars_are_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
     """Bars are centered at the values, and equally wide in pixels."""
     figure = drawn(swept(learning_rate=np.array(values), seed=np.arange(2)))
     top, bottom = figure.axes
@@ -210,7 +210,7 @@ def test_an_axis_of_one_value_is_left_out_and_named_in_the_title():
     assert drawn(single).axes[0].get_title(loc="left") == "1 run ends at a cost of 1, a 1, b 0.5"
 
 
-def test_figure_of_diverged_runs_says_so():
+def test_the_figure_of_diverged_runs_has_a_note():
     for values in (
         {"seed": np.arange(3)},
         {"learning_rate": RATES, "seed": np.arange(3)},
@@ -229,7 +229,7 @@ def test_figure_of_diverged_runs_says_so():
         assert drawn(tree).axes[0].get_title(loc="left") == "Lowest median: one"
 
 
-def test_cells_that_have_not_been_run_are_neither_black_nor_lowest():
+def test_cells_of_unfinished_runs_are_neither_black_nor_lowest():
     runs = swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3))
     runs.cost[{"learning_rate": 0}] = np.nan
     figure = drawn(runs)
@@ -253,14 +253,14 @@ def test_branches_of_a_stored_run_are_drawn(tmp_path):
     np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
 
-def test_more_settings_than_there_is_room_for_are_refused_with_a_remedy():
+def test_too_many_settings_are_an_error_with_a_remedy():
     runs = swept(a=RATES, b=RATES, c=RATES)
     message = r"a, b, c, but a figure shows at most two settings.*sel\(c="
     with pytest.raises(InputError, match=message):
         plot(runs)
 
 
-def test_problems_that_were_compared_stand_beside_each_other():
+def test_compared_problems_are_drawn_side_by_side():
     narrow = swept(learning_rate=RATES, seed=np.arange(2))
     tree = xr.DataTree.from_dict({"narrow": narrow, "wide": narrow.assign(cost=narrow.cost / 2)})
     figure = drawn(tree)
@@ -272,7 +272,7 @@ def test_problems_that_were_compared_stand_beside_each_other():
 
 
 @pytest.mark.parametrize("result", [plane(), plane().isel(b=4), plane(path=True)])
-def test_slices_are_drawn_as_what_they_are(result):
+def test_slices_are_drawn_by_their_dimension(result):
     figure = drawn(result)
     label = "distance from the point, in the space of all parameters"
     expected = "first way" if "b" in result.dims else label
@@ -292,7 +292,7 @@ def test_a_spectrum_is_drawn_with_all_its_signs():
     assert spread.axes[0].get_xlim()[0] < -6
 
 
-def test_a_notebook_shows_a_figure_that_pyplot_never_saw():
+def test_a_notebook_shows_a_figure_created_without_pyplot():
     image, size = drawn(plane())._repr_png_()
     assert image.startswith(b"\x89PNG")
     assert size["width"] < 600
@@ -312,7 +312,7 @@ def test_results_that_cannot_be_drawn_are_refused(result, reported):
         plot(result)
 
 
-def test_a_setting_is_shown_by_factors_only_where_it_grows_by_factors():
+def test_a_setting_has_a_logarithmic_axis_only_if_it_is_geometric():
     assert Setting("learning_rate", RATES).log
     assert not Setting("momentum", np.array([0.0, 0.5, 0.9])).log
     assert not Setting("width", np.array([1.0, 2.0, 3.0])).log

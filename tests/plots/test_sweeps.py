@@ -22,7 +22,7 @@ def test_quantiles_count_divergence_as_worst():
 
 
 @pytest.mark.parametrize("values", [RATES, np.arange(4.0)])
-def test_ends_show_every_run_and_every_outcome(values):
+def test_final_costs_show_every_run_and_every_outcome(values):
     figure = sweeps.outcomes_by_setting(
         sweeps.Setting("learning_rate", values),
         ACCURACY,
@@ -59,12 +59,12 @@ def test_curves_are_medians_with_a_color_for_each_setting():
 
 def test_a_curve_of_eight_runs_is_the_mean_of_the_two_in_the_middle_while_it_is_finite():
     values = np.tile(np.arange(1.0, 9)[:, None], (1, 1, 2))
-    values[0, 4:, 1] = np.inf  # in the end half of them diverge
+    values[0, 4:, 1] = np.inf  # half of the runs diverge at the end
     axes = sweeps.curves_by_setting(np.arange(2.0), np.array([0.1]), values)
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [4.5, np.nan])
 
 
-def test_without_an_accuracy_and_with_costs_below_zero():
+def test_sweeps_without_accuracy_and_with_negative_costs_are_drawn():
     figure = sweeps.outcomes_by_setting(RATE, None, COST - 1, OUTCOME, outcomes=NAMES)
     top, bottom = figure.axes
     assert (top.get_ylabel(), top.get_yscale()) == ("final training cost", "linear")
@@ -92,7 +92,7 @@ def test_the_lowest_curve_is_named_and_thicker():
     assert f"{RATES[1]:.3g}" in axes.get_title("left")
 
 
-def test_sets_that_train_show_every_run_and_count_who_alternates():
+def test_rates_that_train_show_every_run_and_the_number_that_alternates():
     trained = np.array([[True, True], [False, True], [True, False]])
     figure = trained_sets({"a": Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
     (axes,) = figure.axes

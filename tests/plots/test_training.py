@@ -64,7 +64,7 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     np.testing.assert_array_equal(tested.get_ydata(), 2 * data["cost"])
     assert set(baseline.get_ydata()) == {0.9}
     assert top.get_yscale() == "log"
-    # The record without a measurement is left out, not joined as zero.
+    # A record without a measurement is left out.
     np.testing.assert_array_equal(bottom.lines[0].get_xydata(), [[0, 0.1], [1, 0.5], [3, 0.95]])
     assert "Test accuracy: 10.0% to 95.0%" in bottom.get_title(loc="left")
 
@@ -90,7 +90,7 @@ def test_any_outcome_can_be_drawn(changes):
     np.testing.assert_array_equal(drawn, data["cost"][np.isfinite(data["cost"])])
 
 
-def test_confusion_counts_rows_as_shown_and_columns_as_said():
+def test_confusion_has_rows_of_labels_and_columns_of_answers():
     matrix = training.confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 2, 1, 1]), 3)
     assert matrix.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
     (axes,) = training.confusion({"after": matrix}).axes
@@ -110,7 +110,7 @@ def test_wrong_examples_are_sorted_by_confidence_with_labels_and_answers():
     assert figure.get_suptitle() == "2 of 4 test images are misclassified"
 
 
-def test_with_more_errors_than_places_the_title_says_so():
+def test_with_more_errors_than_images_the_title_has_their_number():
     figure = training.misclassified(
         np.zeros((100, 2, 2)), np.zeros(100, int), np.eye(2)[np.ones(100, int)]
     )

@@ -24,7 +24,7 @@ def below(level, h):
 
 
 @pytest.mark.parametrize("d", [2, 30, 5000])
-def test_balls(d):
+def test_volumes_of_balls_are_exact(d):
     result = jax.jit(
         lambda w, key: basin_volume(lambda w: w @ w / 2, w, key=key, level=3.0, directions=16)
     )(np.zeros(d, np.float32), jax.random.key(0))
@@ -84,10 +84,10 @@ def test_boxes_to_20_dimensions(d):
     assert result.lower_bound.sum() <= 2
     assert np.abs(np.mean(result.log_volume) - exact) < 0.1
     held = (result.low <= exact) & (exact <= result.high)
-    assert held.sum() >= 13  # of 16 at 95 %: fewer happens once in 3,000
+    assert held.sum() >= 13  # of 16 at 95 %: fewer have a probability of 1 in 3,000
 
 
-def test_a_box_in_100_dimensions_is_a_lower_bound_and_says_so():
+def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
     """The standard error, below 1 nat, does not include the missing volume."""
     result, exact = boxes(100, 16, 4_000)
     assert result.lower_bound.all()
@@ -221,7 +221,7 @@ def test_open_valleys_have_no_volume():
 
 
 @pytest.mark.parametrize("bend", [0.0, 1.0])
-def test_a_curved_valley_is_a_lower_bound_and_says_so(bend):
+def test_a_curved_valley_is_reported_as_a_lower_bound(bend):
     """100 (y - x^2)^2 + x^2 / 100 <= 1 has the area of the ellipse without the bend, pi."""
 
     def valley(w):
@@ -290,6 +290,6 @@ def test_whitening_and_its_inverse_cancel():
 
 
 @pytest.mark.parametrize("given", [{"level": 0.0}, {"level": 1.0, "directions": 1}])
-def test_the_door(given):
+def test_invalid_arguments_are_rejected(given):
     with pytest.raises(InputError, match="expected"):
         basin_volume(lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **given)

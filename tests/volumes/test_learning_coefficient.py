@@ -105,7 +105,7 @@ def test_standard_errors_are_as_large_as_errors(found):
 
 
 @pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
-def test_limits(found, name):
+def test_coefficients_are_near_their_limits(found, name):
     row = list(KINDS).index(name)
     limit = KINDS[name][5]
     assert np.mean(found.coefficient[row]) == pytest.approx(limit, abs=0.04)
@@ -120,7 +120,7 @@ def cross(b):
     return 0.5 + u - u * special.k1(u) / special.k0(u)
 
 
-def test_the_limit_of_a_cross_is_far():
+def test_coefficients_of_a_cross_converge_slowly():
     """The limit is 1/2, with 0.41 at 1e4 and 0.45 at 1e8: logarithmic terms decay slowly."""
     assert cross(1e4) == pytest.approx(0.412, abs=0.002)
     assert cross(1e8) == pytest.approx(0.452, abs=0.001)
@@ -506,12 +506,12 @@ def test_temperatures_to_extrapolate_from(b):
         ({"inverse_temperature": 1.0, "num_integration_steps": 0}, "num_integration_steps = 0"),
     ],
 )
-def test_the_door(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     with pytest.raises(InputError, match=message):
         finite_temperature_coefficient(
             lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **arguments
         )
 
 
-def test_labels_are_words():
+def test_statuses_have_labels():
     assert [s.label for s in SamplingStatus] == ["agreed", "disagreed", "too few", "not finite"]
