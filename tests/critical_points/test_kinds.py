@@ -3,10 +3,10 @@
 A point may be undecided if its kind is not required. `points_named_before.json` has the required
 ones: for each function the numbers of the `VARIANTS` that were classified correctly before a kind
 needed evidence of fourth order, except those that cannot be classified. In float32 each reflected
-quartic has a twin with the same numbers and another kind (`TWINS`). A kink whose fourth derivative jumps,
-x |x|^3 + y^2, was classified by the side to which the point was rounded. The plateau of
-y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region where the cost decreases:
-from farther away it equals that of sigmoid(x) at x = 40, which is not a minimum.
+quartic has a twin with the same numbers and another kind (`TWINS`). A kink whose fourth derivative
+jumps, x |x|^3 + y^2, was classified by the side to which the point was rounded. The plateau of
+y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region of decreasing cost: from
+farther away it equals that of sigmoid(x) at x = 40, which is not a minimum.
 """
 
 import json
