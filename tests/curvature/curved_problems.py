@@ -9,7 +9,7 @@ from gdjax.problems import Layer, Network
 
 
 def random_params(network, seed=0):
-    """Weights N(0, 1/fan-in), and biases that are not zero either."""
+    """Return weights from N(0, 1/fan-in) and nonzero biases."""
     rng = np.random.default_rng(seed)
     return tuple(
         Layer(jnp.array(rng.normal(size=(n, m)) / np.sqrt(m)), jnp.array(rng.normal(size=n) / 2))
@@ -18,7 +18,7 @@ def random_params(network, seed=0):
 
 
 def regression(samples, seed=0):
-    """A 3-4-2 tanh network on random targets: cost, parameters, data, in the default type."""
+    """Return cost, parameters and data of a 3-4-2 tanh network, in the default type."""
     network = Network((3, 4, 2), activation="tanh")
     rng = np.random.default_rng(seed)
     data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
@@ -30,7 +30,7 @@ def regression(samples, seed=0):
 
 
 def pooled_digits(samples=60, dark=4, seed=0):
-    """A 100-16-16-10 network on images of 10 x 10 with some dark pixels: cost, parameters, data."""
+    """Return cost, parameters and data of a 100-16-16-10 network on images with dark pixels."""
     network = Network((100, 16, 16, 10))
     rng = np.random.default_rng(seed)
     prototypes = rng.uniform(size=(10, 100))
@@ -46,7 +46,7 @@ def pooled_digits(samples=60, dark=4, seed=0):
 
 
 def in_float64(tree):
-    """The same numbers in float64."""
+    """Convert a tree to float64."""
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
@@ -70,7 +70,7 @@ def dense_reference(cost, params, data=None):
 
 
 def quadratic(eigenvalues, seed=0):
-    """w^T A w / 2 with these eigenvalues in random directions; A is data, one sample of it."""
+    """Return w^T A w / 2 with given eigenvalues; A is the data, a single sample."""
     spectrum = np.asarray(eigenvalues, np.float64)
     basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(spectrum.size,) * 2))[0]
     matrix = (basis * spectrum) @ basis.T

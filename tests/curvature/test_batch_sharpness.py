@@ -21,7 +21,7 @@ def all_batches(count, size):
 
 
 def every_batch(cost, params, data, batches):
-    """g^T H g and |g|^2 of batches, each a row of samples."""
+    """Return g^T H g and |g|^2 of batches, each a row of samples."""
 
     def of_batch(chosen):
         batch = jax.tree.map(lambda a: a[chosen], data)
@@ -35,7 +35,7 @@ def every_batch(cost, params, data, batches):
 
 @pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
 def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
-    """16 keys, 28 batches of 2 of 8 samples: deviations are as large as the errors say."""
+    """For 16 keys and 28 batches of 2 of 8 samples, deviations agree with standard errors."""
     cost, params, data = regression(8)
     with jax.enable_x64(x64):
         params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
@@ -82,7 +82,7 @@ def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
 
 
 def test_the_error_is_the_jackknife_and_the_interval_student():
-    """Four samples as batches of one, by hand; and a curvature below 0."""
+    """Four samples as batches of one are computed by hand, also for negative curvature."""
     x = np.array([1.0, 2.0, 3.0, 5.0], np.float32)
     keys = jax.random.split(jax.random.key(0), 6)
     choose = jax.jit(jax.vmap(lambda key: jax.random.choice(key, 4, (1,), replace=False)[0]))
@@ -111,7 +111,7 @@ def test_the_error_is_the_jackknife_and_the_interval_student():
         assert (float(result.low), float(result.high)) == pytest.approx(expected, rel=2e-3)
 
 
-def test_the_whole_set_as_a_batch_is_the_curvature_along_the_gradient():
+def test_a_full_batch_gives_the_curvature_along_the_gradient():
     cost, params, data = regression(8)
     known = every_batch(cost, params, data, all_batches(8, 8))
     result = batch_sharpness(
@@ -132,7 +132,7 @@ def test_invalid_batches_are_refused():
 
 @pytest.mark.long
 def test_metric_uses_its_own_key_along_a_descent():
-    """With batches of the whole set, the value is the curvature along g at every record."""
+    """With full batches the value is the curvature along g at every record."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     metrics = {

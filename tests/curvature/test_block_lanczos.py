@@ -51,7 +51,7 @@ solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_steps"))
 
 @pytest.mark.long
 def test_lanczos_converges_from_every_start():
-    """A fresh block may move a pair beyond the tolerance; the search then goes on with that one."""
+    """A new block may move a pair out of the tolerance, after which the iteration continues."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
     result = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_steps=60)))(keys)
@@ -61,7 +61,7 @@ def test_lanczos_converges_from_every_start():
 @pytest.mark.long
 @pytest.mark.parametrize(("largest", "smallest"), ENDS)
 @pytest.mark.parametrize("name", SPECTRA)
-def test_ends_of_a_known_spectrum(name, largest, smallest):
+def test_extreme_eigenvalues_equal_those_of_a_known_spectrum(name, largest, smallest):
     spectrum = SPECTRA[name]
     A = matrix(spectrum)
     result = solved(jnp.array(A, jnp.float32), jax.random.key(0), largest, smallest)
@@ -70,7 +70,7 @@ def test_ends_of_a_known_spectrum(name, largest, smallest):
     exact = np.r_[falling[:largest], falling[N - smallest :]]
     V, values = np.asarray(result.vectors, float), np.asarray(result.values, float)
     residuals = np.linalg.norm(A @ V - values * V, axis=0)
-    # Residuals are what they say they are, to float32's rounding, and within the tolerance.
+    # Residuals are correct within float32 rounding, and within the tolerance.
     np.testing.assert_allclose(result.residuals, residuals, atol=2e-6 * size)
     assert result.residuals.max() <= 1e-3 * size
     # An eigenvalue lies within each residual; beyond the tolerance no eigenvalue was missed.
@@ -94,7 +94,7 @@ def test_a_small_tolerance_is_reached_in_float64():
 
 
 @pytest.mark.long
-def test_restarts_that_are_used_up_leave_large_residuals():
+def test_an_exhausted_number_of_restarts_leaves_large_residuals():
     A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
     result = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_steps=1)
     upper, lower, size = eigensolvers.sizes(0, 1)

@@ -24,7 +24,7 @@ def quadratic(w):
 
 
 @pytest.mark.parametrize("guess", [None, 1e6, 1e-9])
-def test_on_a_quadratic_it_is_the_curvature_over_the_slope(guess):
+def test_on_a_quadratic_critical_sharpness_is_the_curvature_over_the_slope(guess):
     w, direction = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, -3.0, 1.0])
     slope, curvature = np.sum(H * w * direction), np.sum(H * direction**2)
     result = critical_sharpness(quadratic, w, direction, guess=guess)
@@ -41,7 +41,7 @@ def test_on_a_quadratic_it_is_the_curvature_over_the_slope(guess):
     assert result.num_evaluations <= (3 if guess is None else 20)
 
 
-def test_where_the_direction_curves_down_the_critical_sharpness_is_0():
+def test_for_negative_curvature_the_critical_sharpness_is_0():
     result = critical_sharpness(lambda w: -quadratic(w), H, -(H**2))
     assert result.status == CriticalSharpnessStatus.NO_CROSSING
     assert (result.sharpness, result.learning_rate, result.high) == (0, np.inf, np.inf)
@@ -60,7 +60,7 @@ def test_where_the_direction_curves_down_the_critical_sharpness_is_0():
         (lambda w: jnp.sum(jnp.sqrt(w - 2)), H, CriticalSharpnessStatus.NOT_FINITE),
     ],
 )
-def test_without_a_descent_direction_there_is_a_status_and_no_number(cost, direction, status):
+def test_without_a_descent_direction_the_result_is_nan_with_a_status(cost, direction, status):
     result = critical_sharpness(cost, jnp.ones(3), direction)
     assert result.status == status
     numbers = (result.learning_rate, result.sharpness, result.low, result.high)
@@ -128,7 +128,7 @@ def test_the_direction_is_minus_the_update_per_learning_rate(make_optimizer):
 
 
 @pytest.mark.long
-def test_as_a_metric_it_is_that_of_each_step_with_few_evaluations():
+def test_the_metric_equals_the_value_at_each_step_with_few_evaluations():
     problem = bowl([1.0, 10.0, 100.0])
     metric = critical_sharpness_metric(problem, rtol=0.02)
     runs = gd.sweep(

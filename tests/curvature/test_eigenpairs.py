@@ -16,7 +16,7 @@ from gdjax.problems.test_functions import FUNCTIONS
 
 @pytest.fixture(scope="module")
 def network():
-    """The 100-16-16-10 network, and its Hessian in float64."""
+    """Return the 100-16-16-10 network and its Hessian in float64."""
     cost, params, data = pooled_digits()
     return cost, params, data, dense_reference(cost, params, data)
 
@@ -40,7 +40,7 @@ def found(network):
 
 
 @pytest.mark.long
-def test_ends_of_a_network_are_those_of_its_dense_hessian(network, found):
+def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(network, found):
     H = network[-1]
     exact = np.linalg.eigvalsh(H)
     assert H.shape == (2058, 2058)
@@ -173,7 +173,7 @@ def test_more_eigenpairs_than_parameters_are_refused(ends):
 
 
 @pytest.mark.long
-def test_layers_are_the_diagonal_blocks(network):
+def test_layers_give_the_diagonal_blocks_of_the_hessian(network):
     cost, params, data, H = network
     layers = HessianOperator(cost, params, data=data).layers()
     assert list(layers) == ["0", "1", "2"]
@@ -192,7 +192,7 @@ def test_layers_are_the_diagonal_blocks(network):
     assert at == 2058
 
 
-def test_an_array_is_its_own_only_layer():
+def test_an_array_is_a_single_layer():
     layers = HessianOperator(lambda w: jnp.sum(w**2), jnp.ones(3)).layers()
     assert list(layers) == ["all"]
     np.testing.assert_allclose(layers["all"].as_matrix(), 2 * np.eye(3))
@@ -209,7 +209,7 @@ def test_float64_parameters_give_float64_eigenvalues():
         np.testing.assert_allclose(found.values, exact[::-1][:3], rtol=1e-12)
 
 
-def test_parameters_of_sixteen_bits_are_computed_with_in_single_precision():
+def test_16_bit_parameters_are_converted_to_single_precision():
     w = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones((), jnp.float16)}
 
     def cost(w):

@@ -121,14 +121,14 @@ def test_upper_bounds_are_certified_by_their_own_inequality():
     assert np.sum(V * (H @ V)) <= high  # V V^T is feasible
 
 
-def test_what_is_not_finite_gives_a_status_and_no_number():
+def test_non_finite_values_give_nan_and_a_status():
     result = generalized_sharpness(lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(2), "linf", key=KEY)
     assert result.status == GeneralizedSharpnessStatus.NOT_FINITE
     assert np.isnan([result.low, result.high, result.step_curvature, result.dual_norm]).all()
     assert "not finite" in repr(result)
 
 
-def test_many_parameters_have_a_lower_bound_only():
+def test_for_many_parameters_there_is_only_a_lower_bound():
     h = jnp.linspace(0.0, 1.0, 2049)
     bowl = lambda w: jnp.sum(h * w**2) / 2  # noqa: E731
     result = generalized_sharpness(bowl, jnp.ones(2049), "linf", key=KEY, starts=1)
@@ -137,7 +137,7 @@ def test_many_parameters_have_a_lower_bound_only():
     assert result.status == GeneralizedSharpnessStatus.LOWER_BOUND_ONLY
 
 
-def test_a_step_below_the_limit_lowers_a_quadratic_cost():
+def test_a_step_below_the_limit_decreases_a_quadratic_cost():
     H = symmetric(6, 7, 5.0)
     cost, w = quadratic(H), jnp.arange(6.0) - 2
     for norm in ("linf", "l1", "l2"):

@@ -37,15 +37,15 @@ def problem():
 
 
 def anatomy_of(problem):
-    """Compiled `gradient_summary` of a problem, as a function of parameters and data."""
+    """Return the compiled `gradient_summary` of a problem, given parameters and data."""
     return jax.jit(lambda params, data: gradient_summary(problem, params, data=data))
 
 
-# -- backpropagation by hand: numpy, float64, one matrix product a line
+# -- backpropagation by hand: NumPy, float64, one matrix product per line
 
 
 def forward(params, x):
-    """Activations of all layers of a sigmoid network, samples in rows."""
+    """Return the activations of all layers of a sigmoid network, samples in rows."""
     activations = [x]
     for weights, bias in params:
         activations.append(expit(activations[-1] @ weights.T + bias))
@@ -71,7 +71,7 @@ def backpropagate(params, x, y):
 
 @pytest.fixture
 def by_hand(problem, float64):
-    """Float64 parameters, and 60 digits with 0/1 targets, for the functions above."""
+    """Return float64 parameters, and 60 digits with 0/1 targets."""
     images, labels = problem.data
     params = jax.tree.map(np.asarray, random_params(problem.network))
     return params, images[:60] / 255, np.eye(10)[labels[:60]]
@@ -108,7 +108,7 @@ def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand)
 
 @pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_all_zero_parameters_answer_one_half_and_cost_two_and_a_half(problem, dtype):
+def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(problem, dtype):
     with jax.enable_x64(dtype is np.float64):
         zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), random_params(problem.network))
         assert np.all(problem.predict(zeros, jnp.array(problem.data[0][:50])) == 0.5)
@@ -200,7 +200,7 @@ def test_largest_entries_refuses_invalid_counts(count):
         largest_entries(jnp.ones(3), count)
 
 
-# -- places
+# -- locations
 
 
 def test_locations_hold_the_entries_at_their_positions():
@@ -244,7 +244,7 @@ def test_locate_entries_refuses_another_network_or_image_shape():
         locate_entries(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
 
 
-# -- the proof by nudging
+# -- checks by finite changes
 
 
 def nudged_by(cost):
@@ -259,7 +259,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     np.testing.assert_allclose(found.predicted, bends * w * found.displacement, rtol=1e-14)
     np.testing.assert_allclose(found.second_order, bends * found.displacement**2 / 2, rtol=1e-14)
     assert np.all(np.abs(found.actual - found.predicted - found.second_order) <= found.rounding)
-    # At the chosen nudge both errors are equal: H h^2 / 2 = rounding.
+    # At the chosen change both errors are equal: H h^2 / 2 = rounding.
     np.testing.assert_allclose(np.abs(found.second_order), found.rounding, rtol=1e-6)
 
 
@@ -272,7 +272,7 @@ def test_change_has_the_largest_allowed_size_without_curvature():
 
 @pytest.fixture(scope="module")
 def nudged(problem):
-    """The digit network at a start: the 12 largest entries, 24 of any size, a dead one."""
+    """Return the initial digit network with 12 largest, 24 random and one zero entry."""
     params = jax.jit(problem.init)(jax.random.key(3))
     found = anatomy_of(problem)(params, problem.data)
     top = largest_entries(found.gradient, 12).position
@@ -287,12 +287,12 @@ def test_the_cost_changes_as_the_largest_entries_predict(nudged):
     _, _, found = nudged
     top = jax.tree.map(lambda a: a[:12], found)
     assert np.all(top.relative_error <= top.expected_error)
-    # It is a proof only if the expected error is small.
+    # The check is significant only if the expected error is small.
     assert np.max(top.expected_error) < 0.01
 
 
 @pytest.mark.long
-def test_the_cost_moves_by_rounding_at_most_where_the_gradient_is_dead(nudged, problem):
+def test_where_the_gradient_is_zero_the_cost_changes_at_most_by_rounding(nudged, problem):
     _, _, found = nudged
     assert np.all(problem.data[0][:, 0] == 0)
     assert float(found.predicted[-1]) == 0

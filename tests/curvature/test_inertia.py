@@ -12,7 +12,7 @@ SIGNS = ("known", "positive", "negative", "indeterminate")
 
 
 def planted(n):
-    """A matrix with two eigenvalues below zero, one at it, and two dead coordinates."""
+    """Return a matrix with two negative eigenvalues, a zero one and two dead coordinates."""
     values = np.r_[-2.0, -0.5, 0.0, np.linspace(0.3, 3, n - 3)]
     H = np.zeros((n + 2, n + 2))
     H[:n, :n] = quadratic(values)[2][0]
@@ -36,7 +36,7 @@ def looked(H, mask, perturbation, v):
     }
 
 
-def test_signs_and_the_inverse_are_those_of_the_matrix():
+def test_signs_and_the_inverse_equal_those_of_the_matrix():
     _, H, mask = planted(12)
     with jax.enable_x64(True):
         result = jax.tree.map(np.asarray, looked(H, mask, 0.0, np.ones(14)))
@@ -76,7 +76,7 @@ def test_extreme_inertia_has_both_ends_and_is_incomplete():
         )._replace(pseudoinverse=0, form_size=0)
     )(H)
     np.testing.assert_allclose(np.sort(inertia.values), np.r_[values[:3], values[-3:]], atol=1e-4)
-    assert bool(inertia.incomplete)  # two below and three above say nothing about those between
+    assert bool(inertia.incomplete)  # the eigenvalues between both ends are unknown
     assert int(inertia.negative.sum()) == 2
 
 

@@ -61,7 +61,7 @@ def test_counts_are_refused_as_costs(name):
         ASKED[name](lambda w: jnp.sum(w > 0), np.ones(2, np.float32))
 
 
-# -- a problem is an argument; what is looked at is its deterministic cost, over its data
+# -- problems as arguments: their deterministic cost over their data
 
 
 def line(data):
@@ -82,7 +82,7 @@ LOOKS = {
 def test_jitted_functions_take_data_as_an_argument(name):
     data = jnp.array(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
     lowered = jax.jit(LOOKS[name]).lower(line(data), jnp.ones(3))
-    # Written out they would take twice as many characters as bytes.
+    # As constants they would take two characters per byte.
     assert len(lowered.as_text()) < data.nbytes
 
 
@@ -110,7 +110,7 @@ def test_data_argument_replaces_the_data_of_the_problem(name):
 
 
 def batch_normalized(w, x):
-    """It mixes samples: the mean over microbatches is another number."""
+    """Return a cost that couples samples, so the mean over microbatches differs."""
     z = x @ w
     return jnp.mean((z - jnp.mean(z)) ** 4) / jnp.var(z) ** 2
 
@@ -180,7 +180,7 @@ def test_frozen_costs_use_one_model_state():
 
 
 @pytest.mark.parametrize("package", [critical_points, curvature, flows, landscape, volumes])
-def test_completion_shows_what_users_need_and_no_module(package):
+def test_completion_shows_public_names_and_no_modules(package):
     members = {name: getattr(package, name) for name in dir(package)}
     assert members
     assert not [name for name, value in members.items() if isinstance(value, types.ModuleType)]

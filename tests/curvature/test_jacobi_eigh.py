@@ -43,14 +43,14 @@ def test_jacobi_eigenpairs_equal_those_of_numpy(name, x64):
 
 
 def test_small_eigenvalues_of_a_graded_matrix_have_small_relative_errors():
-    """What sets rotations apart from LAPACK: diag(1, 0.1, ...) with small couplings."""
+    """The matrix is diag(1, 0.1, ...) with small couplings, where LAPACK is less accurate."""
     d = 10.0 ** -np.arange(7)
     A = np.float32(np.sqrt(d[:, None] * d) * (np.eye(7) + 0.1))
     exact = np.linalg.eigvalsh(A.astype(float))
     np.testing.assert_allclose(np.asarray(rotated(A)[0]), exact, rtol=1e-5)
 
 
-def test_jacobi_rotations_end_on_matrices_that_are_not_finite():
+def test_jacobi_rotations_terminate_on_non_finite_matrices():
     values, _ = rotated(jnp.eye(7).at[0, 0].set(jnp.nan))
     assert np.isnan(np.asarray(values)).any()
 

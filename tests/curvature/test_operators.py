@@ -36,7 +36,7 @@ def float64():
 
 
 @pytest.mark.parametrize("samples", [10, 2_500, 1_511])
-def test_product_is_that_of_the_dense_hessian_in_one_block_and_in_many(float64, samples):
+def test_product_equals_that_of_the_dense_hessian_for_any_number_of_microbatches(float64, samples):
     cost, params, data = regression(samples)
     flat, unravel = ravel_pytree(params)
     H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
@@ -97,13 +97,13 @@ def test_vector_with_another_tree_structure_is_refused():
         GaussNewtonOperator(regression_problem(data), params).mv(params[0])
 
 
-def test_gauss_newton_of_a_bare_cost_is_refused():
+def test_gauss_newton_of_a_cost_function_is_rejected():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match=r"no predict, no loss or no data .inputs, targets"):
         GaussNewtonOperator(gd.problems.as_problem(cost, data), params)
 
 
-# -- the whole matrix
+# -- dense matrices
 
 
 @pytest.mark.parametrize("samples", [7, 1_511])
@@ -144,7 +144,7 @@ def regression_model():
 
 
 def regression_problem(data):
-    """The regression with what Gauss and Newton need."""
+    """Return the regression with `predict` and `loss` for Gauss-Newton."""
     predict, loss = regression_model()
     return gd.Problem(
         init=Network((3, 4, 2)).init,
@@ -161,7 +161,7 @@ def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
     _, params, (x, y) = regression(samples)
     flat, unravel = ravel_pytree(params)
     J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
-    # Each sample's loss bends by exp(a - y) + 2 in each output, over the number of samples.
+    # The loss of a sample has curvature exp(a - y) + 2 in each output, over the number of samples.
     bend = (np.exp(np.asarray(predict(params, x) - y)) + 2) / samples
     G = np.einsum("soi,so,soj->ij", J, bend, J)
     problem = regression_problem((x, y))
@@ -276,7 +276,7 @@ def test_cost_without_second_derivatives_raises_an_error_with_a_remedy():
         jax.jit(product).lower(w)
 
 
-# -- what takes an operator
+# -- functions of operators
 
 
 OPERATORS = {
@@ -375,7 +375,7 @@ def test_sharpness_of_a_single_layer(fitted, kind):
     assert float(value) == pytest.approx(np.linalg.eigvalsh(dense)[-1], rel=1e-3)
 
 
-def test_a_function_is_an_operator():
+def test_a_function_is_accepted_as_an_operator():
     pairs = extreme_eigenpairs(
         FunctionOperator(lambda v: {"a": 3 * v["a"]}, {"a": jnp.ones(600)}), key=jax.random.key(0)
     )

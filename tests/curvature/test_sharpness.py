@@ -34,7 +34,7 @@ def rotation(n, seed=0):
 
 
 def cold(metric, params):
-    """The memory before the first estimate."""
+    """Return the metric state before the first estimate."""
     assert metric.init is not None
     return metric.init(params, metric.data)
 
@@ -46,7 +46,7 @@ def compiled(problem, options):
 
 
 def at(problem, params, **options):
-    """The sharpness at one point, from a cold start."""
+    """Return the sharpness at one point, from a cold start."""
     metric, function = compiled(problem, tuple(options.items()))
     return function(params, metric.data, cold(metric, params))
 
@@ -149,7 +149,7 @@ def test_sharpness_of_a_network_equals_that_of_its_dense_hessian(samples, x64):
             params = start(jax.random.key(seed))
             value, memory = at(problem, params)
             known = dense(problem, params)
-            assert known[0] < 0  # so that it says something about indefinite ones
+            assert known[0] < 0  # the Hessian is indefinite
             # Its square over the gap is what the residual leaves; less than it in any case.
             gap = known[-1] - known[-2]
             residual = float(memory.residual)
@@ -223,7 +223,7 @@ def test_vectors_are_kept_if_the_hessian_is_not_finite(bad):
     value, kept = jax.jit(metric.function)(gone, metric.data, memory)
     assert np.isnan(float(value))
     np.testing.assert_array_equal(kept.vectors, memory.vectors)
-    assert int(kept.products - memory.products) == 8  # it does not try again and again
+    assert int(kept.products - memory.products) == 8  # it does not restart
 
 
 # -- along a descent
@@ -302,7 +302,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
     np.testing.assert_array_equal(kept.sharpness, gd.sweep(problem, grid, 10, **options).sharpness)
     assert np.all(kept.sharpness > 0)
     assert gd.verify(tmp_path / "runs.zarr") == []
-    # The function may be renamed, as it was: a store does not depend on its name.
+    # The function may be renamed, since a store does not depend on its name.
     record = str(kept.attrs["identity"])
     assert "'sharpness'" in record.replace('"', "'")
     assert "curvature" not in record
@@ -310,7 +310,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
 
 @pytest.mark.long
 def test_metric_switches_to_an_eigenvector_that_becomes_the_largest(float64):
-    """Axis 0 sinks from 10 to 1 while axis 29 rises from 1 to 10, and no product mixes them."""
+    """The curvature of axis 0 falls from 10 to 1, that of axis 29 rises from 1 to 10."""
     sinking, rising = np.ones(40), np.ones(40)
     sinking[0] = rising[29] = 10
     sinking += np.linspace(0, 0.1, 40)
@@ -361,7 +361,7 @@ def test_cost_with_data_gives_the_metric_of_the_problem():
 
 @pytest.mark.long
 def test_sharpness_is_that_of_the_deterministic_cost():
-    """Noise in the cost, a decay in the evaluation; a state is the run's own."""
+    """The cost has noise and the evaluation has decay; the model state is that of the run."""
     problem = gd.Problem(
         init=lambda key: (jnp.ones(12), jnp.array(2.0)),
         cost=lambda w, *, key, model_state: (

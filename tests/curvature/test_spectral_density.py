@@ -18,7 +18,7 @@ def network():
 
 
 def mean_density(at, eigenvalues, width):
-    """1/n sum_i N(at; lambda_i, width^2), written out."""
+    """Return 1/n sum_i N(at; lambda_i, width^2)."""
     z = (at[:, None] - eigenvalues) / width
     return np.mean(np.exp(-(z**2) / 2) / (width * np.sqrt(2 * np.pi)), axis=1)
 
@@ -123,7 +123,7 @@ def test_small_problems_have_exact_nodes():
 
 @pytest.mark.long
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
-def test_a_spectrum_of_one_value_is_one_bell(level):
+def test_the_density_of_a_single_eigenvalue_is_a_gaussian(level):
     """The Krylov space has one vector, after which Lanczos would continue with NaN or noise."""
     result = jax.jit(
         lambda w, key: spectral_density(lambda w: level * jnp.sum(w**2) / 2, w, key=key)

@@ -16,7 +16,7 @@ from gdjax.curvature.stability_limits import (
 from gdjax.descent import non_euclidean_descent
 from gdjax.errors import InputError
 
-# A P that is held: 1 for RMSProp; for Adam eps, against which no gradient counts.
+# Constant P: 1 for RMSProp, and for Adam eps, which dominates the gradient.
 HELD = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=1.0)
 EPS = 1e12
 WIDE = {"eps": EPS, "b2": 0.9}
@@ -75,7 +75,7 @@ def test_bisection_of_runs_of_the_optimizer_gives_the_threshold(name):
         while np.max(high - low) > 1e-4 * predicted:
             middle = float((low[0] + high[0]) / 2)
             up = np.asarray(grows(middle)) > 0
-            assert np.all(up == up[0])  # every start says the same
+            assert np.all(up == up[0])  # all starts agree
             low, high = np.where(up, low, middle), np.where(up, middle, high)
     np.testing.assert_allclose((low + high) / 2, predicted, rtol=1e-4)
 

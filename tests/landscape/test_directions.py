@@ -45,7 +45,7 @@ def test_random_entries_are_standard_normal_and_independent_between_arrays():
     assert abs(a @ b / a.size) < 4 / np.sqrt(a.size)
 
 
-def test_the_key_decides_the_direction():
+def test_the_key_determines_the_direction():
     params = (jnp.zeros(3), 0.0, np.zeros((2, 2), np.float32))
     one, same, other = (ways.random_direction(params, key=jax.random.key(k)) for k in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, same))
@@ -104,7 +104,7 @@ def test_neurons_rescaled_together_with_their_direction_keep_it():
     np.testing.assert_allclose(
         ways.filter_normalize(d * scale, w * scale), before * scale, rtol=1e-5
     )
-    # Only the direction's way matters, not how long it was.
+    # Only the direction matters, not its length.
     np.testing.assert_allclose(ways.filter_normalize(d * scale, w), before, rtol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
     )
     x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
     np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
-    # One random draw for both networks, as whoever compares two pictures has.
+    # One random draw for both networks, as in a comparison of two figures.
     d = ways.random_direction(params, key=jax.random.key(2))
 
     def curve(w):
@@ -198,7 +198,7 @@ def test_direction_to_leads_from_one_network_to_the_other():
     assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
 
 
-def test_orthogonalized_directions_keep_lengths_and_say_so():
+def test_orthogonalized_directions_keep_and_record_their_lengths():
     rng = np.random.default_rng(0)
     trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
     result = ways.orthogonalize(trees)
@@ -207,7 +207,7 @@ def test_orthogonalized_directions_keep_lengths_and_say_so():
     np.testing.assert_array_equal(after[0], before[0])
     lengths = np.linalg.norm(before, axis=1)
     np.testing.assert_allclose(after @ after.T, np.diag(lengths**2), atol=1e-4)
-    # The first two span what they spanned.
+    # The span of the first two is unchanged.
     assert np.linalg.matrix_rank(np.concatenate([before[:2], after[:2]]), tol=1e-4) == 2
 
 
@@ -289,7 +289,7 @@ def test_projections_recover_planted_coordinates(float64):
     points = {
         n: origin[n] + c[:, :1] * d_1[n] + c[:, 1:] * d_2[n] + lift[:, None] * off[n] for n in "ab"
     }
-    # Named against the order of the alphabet: the order is that of the dict.
+    # Names are not in alphabetical order: the order is that of the dict.
     result = ways.project(points, origin, {"z": d_1, "a": d_2})
     np.testing.assert_allclose(result.coordinates, c, atol=1e-12)
     np.testing.assert_allclose(result.distance, np.abs(lift), atol=1e-12)

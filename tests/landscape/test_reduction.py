@@ -102,7 +102,7 @@ def test_init_of_a_reduced_problem_returns_its_origin():
 @pytest.mark.parametrize(
     ("widths", "directions", "less"), [((16,), 2, True), ((16,), 48, False), ((300,), 2, False)]
 )
-def test_reduction_pays_only_if_products_are_fewer_than_inputs(widths, directions, less):
+def test_reduction_is_used_only_if_products_are_fewer_than_inputs(widths, directions, less):
     problem = digits("mnist5k", samples=20, widths=widths)
     assert reduces_inputs(problem, dict.fromkeys(map(str, range(directions)))) == less
     assert not reduces_inputs(gd.problems.function("himmelblau"), {"d": None})

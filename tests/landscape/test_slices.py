@@ -67,7 +67,7 @@ def test_a_grid_has_as_many_dimensions_as_directions(float64):
 def test_along_an_eigenvector_the_curve_has_its_eigenvalue_as_curvature(float64, name):
     """C(e v) = C + e g.v + lambda e^2 / 2 + O(e^3): the rest falls with the third power."""
     known = gd.problems.find(name)
-    w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # where there is a gradient, too
+    w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # a point with nonzero gradient
     H, g = np.asarray(jax.jit(jax.hessian(known.f))(w)), np.asarray(jax.jit(jax.grad(known.f))(w))
     values, vectors = np.linalg.eigh(H)
     steps = np.array([1e-2, 5e-3])
@@ -147,7 +147,7 @@ def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
     np.testing.assert_allclose(result.slope, np.hypot(x, 10 * y), rtol=1e-13)
 
 
-# -- how it is computed
+# -- computation
 
 
 @pytest.mark.long
@@ -159,7 +159,7 @@ def test_slab_width_changes_only_rounding(problem, width):
     np.testing.assert_allclose(observed(width=width).cost, observed().cost, rtol=1e-5)
 
 
-def test_when_memory_is_short_slabs_are_narrower(problem, monkeypatch):
+def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 9)
     before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
@@ -188,7 +188,7 @@ def test_one_compilation_serves_the_whole_grid_and_the_next_one():
         return len(traces) - before
 
     first, again, larger = look(3), look(3), look(40)
-    # The door looks at the cost's type each time; only the first call also compiles it.
+    # The type of the cost is checked in each call; only the first call also compiles it.
     assert again == larger == first - 1
 
 
@@ -243,7 +243,7 @@ def test_integer_data_are_accepted():
     assert result.attrs["samples"] == 10
 
 
-def test_a_dataset_survives_its_store(tmp_path):
+def test_a_dataset_is_stored_and_read_back(tmp_path):
     units = {"x, seed 3": jnp.array([1.0, 0, 0]), "y": jnp.array([0, 1.0, 0])}
     result = slices.plane(weighted, jnp.zeros(3), units, [0, 1], [0, 1, 2])
     result.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
@@ -251,7 +251,7 @@ def test_a_dataset_survives_its_store(tmp_path):
     xr.testing.assert_identical(again, result)
 
 
-# -- the door
+# -- validation
 
 
 W = jnp.ones(3)

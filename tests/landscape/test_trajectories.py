@@ -95,7 +95,7 @@ def test_trajectory_plane_records_distances_from_the_plane(descent):
 
 
 @pytest.mark.long
-def test_the_plane_reaches_beyond_the_descent(descent):
+def test_the_plane_extends_beyond_the_descent(descent):
     _, _, seen = descent
     for axis in "ab":
         along, path = seen[axis].values, seen[f"path_{axis}"].values
@@ -126,7 +126,7 @@ def test_trajectory_plane_keeps_the_finite_part_of_a_diverged_descent(float64):
     assert result.snapshot_step.values.tolist() == list(range(10))
 
 
-def test_a_straight_descent_gets_a_plane_of_some_height(float64):
+def test_the_plane_of_a_straight_descent_has_a_nonzero_height(float64):
     line = {"w": np.linspace(1, 0, 5)[:, None] * np.ones(8)}
     result = trajectories.trajectory_plane(bowl, line, points=5)
     assert float(result.explained[0]) == pytest.approx(1)
