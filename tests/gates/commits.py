@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """Return what all scripts take from the command line."""
+    """Return the parser of the common command line arguments of the scripts."""
     made = argparse.ArgumentParser(description=doc.partition("\n")[0])
     made.add_argument("--against", metavar="COMMIT", help="compare with this commit")
     made.add_argument("--only", default="", metavar="TEXT", help="only cases with this in the name")
@@ -39,7 +39,7 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def checked_out(commit: str) -> Generator[Path | None]:
-    """Yield a folder with the files of a commit; None where this clone has not got it."""
+    """Yield a folder with the files of a commit, or None if the clone lacks the commit."""
     found = git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", check=False).strip()
     if not found:
         yield None
@@ -54,7 +54,7 @@ def checked_out(commit: str) -> Generator[Path | None]:
 
 
 def git(*arguments: str, check: bool = True) -> str:
-    """Return what a command of Git prints, run in this repository."""
+    """Run a command of Git in this repository, and return its output."""
     command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=check).stdout
 
@@ -68,7 +68,7 @@ def start(script: str, root: Path, arguments: Sequence[str], out: Path) -> subpr
 
 
 def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a script writes with the library of each folder; they run at the same time."""
+    """Run a script with the library of each folder, concurrently, and return its results."""
     with tempfile.TemporaryDirectory(prefix="gates-") as temporary:
         outs = {name: Path(temporary) / str(i) / "out.json" for i, name in enumerate(roots)}
         for out in outs.values():
@@ -81,7 +81,7 @@ def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -
 
 
 def write(out: Path, found: Any) -> None:
-    """Write what a script found with the library that it was started with."""
+    """Write the results of a script."""
     import gdjax
 
     if not Path(gdjax.__file__).is_relative_to(os.environ["PYTHONPATH"]):
@@ -124,7 +124,7 @@ def main(
 
 
 def difference(commit: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return lines that say which rows of two tables differ."""
+    """Return one line per row that differs between two tables."""
     lines = []
     for name in {**before, **after}:
         rows = before.get(name), after.get(name)

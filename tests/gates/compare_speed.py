@@ -24,7 +24,7 @@ RATES, SEEDS = [0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3], range(8)
 
 
 def measurement(function: Callable[[Path], dict[str, float]]) -> Callable:
-    """Enter a function of a temporary folder into the table; it returns values by name."""
+    """Register a function of a temporary folder that returns measured values by name."""
     MEASUREMENTS[function.__name__] = function
     return function
 
@@ -37,14 +37,14 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def peak() -> float:
-    """Return the most memory that this process has had, in MiB."""
+    """Return the peak memory of this process, in MiB."""
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 @measurement
 def first_call(_):
-    """A network's 64 runs in a new process: the parent counts its seconds, imports included."""
+    """Run 64 networks in a new process, whose total time the parent measures."""
     from golden_bits import network, sweep
 
     sweep(network(), {"learning_rate": RATES, "seed": SEEDS}, 200)
@@ -53,7 +53,7 @@ def first_call(_):
 
 @measurement
 def second_calls(_):
-    """Three models, 8 rates x 8 seeds each, called again."""
+    """Time second calls of three models with 8 rates and 8 seeds each."""
     from golden_bits import network, sweep
 
     gd = names.library()
@@ -120,7 +120,7 @@ def store_of_4000_files(folder):
 
 
 def compare(roots: dict[str, Path], only: str, turns: int) -> dict[str, list[tuple[float, ...]]]:
-    """Return, for each value, a pair for each turn: (then, here)."""
+    """Return a pair (then, here) for each value and each turn."""
     found: dict[str, list[tuple[float, ...]]] = {}
     for turn in range(turns):
         for name in MEASUREMENTS:

@@ -109,7 +109,7 @@ def of_call(call: str, argument: str, prepared: Mapping[str, Any]) -> str:
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
         how = kind if isinstance(error, GdjaxError) else f"raw {kind}"
         if isinstance(error, TypeError) and raised_in in ("<string>", names.__file__):
-            how = SIGNATURE  # Python itself says which argument is missing or unexpected
+            how = SIGNATURE  # Python names the missing or unexpected argument
         return row(how, argument, str(error))
     return "accepted"
 

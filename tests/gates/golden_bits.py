@@ -27,7 +27,7 @@ CASES: dict[str, Callable[[Path], Any]] = {}
 
 
 def case(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """Enter a function of a temporary folder into the table, under its name."""
+    """Register a function of a temporary folder as a case, under its name."""
     CASES[function.__name__] = function
     return function
 
@@ -57,7 +57,7 @@ def table(only: str) -> dict[str, str]:
             warnings.simplefilter("ignore")
             try:
                 found = function(Path(folder))
-            except Exception as error:  # a row like others, so that the other cases are still run
+            except Exception as error:  # recorded as a row, so that the other cases still run
                 traceback.print_exc()
                 rows[name] = f"{type(error).__name__}: {error}".splitlines()[0]
                 continue
@@ -80,7 +80,7 @@ def network(kind: str = "plain", **settings: Any) -> Any:
     """Return a network of 2-6-1 tanh neurons on 30 samples.
 
     Args:
-        kind: "plain", "noisy" (its cost draws), "stateful" (its cost carries a running mean) or
+        kind: "plain", "noisy" (random cost), "stateful" (model state with a running mean) or
             "aging" (its cost depends on the step).
         settings: arguments of `Problem`.
     """
@@ -447,7 +447,7 @@ def branched_into_another_order(folder):
 
 
 def grow(folder: Path, grid: Mapping[str, Any], num_steps: int, **settings: Any) -> Any:
-    """Extend the store of `folder`, in a new one where this commit writes one."""
+    """Extend the store of `folder`, in a new store if this commit requires one."""
     path = folder / "s.zarr"
     if not hasattr(gd(), "extend"):
         return sweep(network(), grid, num_steps, store=path, extend=True, **settings)
@@ -489,7 +489,7 @@ def interrupted_and_resumed(folder):
             try:
                 with gd().open_dataset(path) as dataset:
                     begun = bool((dataset.cost > 0).any())
-            except Exception:  # there is no store yet, or half of one
+            except Exception:  # there is no store yet, or an incomplete one
                 continue
             if begun:
                 os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Public names as they were and are, so that one script runs at two commits.
+"""Former and current public names, so that one script runs at two commits.
 
 The scripts of this folder use the first name of each row. An older commit has one of the others.
 Whoever renames something public adds the new name in front.
@@ -76,7 +76,7 @@ KEYWORDS = (
 """Arguments of public functions."""
 
 DECLARED = (("model_state", "state"), ("opt_state", "memory"))
-"""Keywords that a user's cost or metric declares, and is then given."""
+"""Keywords that a user-defined cost or metric may declare."""
 
 FLAGS = (("--num-steps", "--steps"), ("--root-seed", "--root"))
 """Flags of the commands `sweep`, `train` and `minima`."""
@@ -202,6 +202,6 @@ def _declared() -> dict[str, str]:
     try:
         problem = gdjax.Problem(init=lambda key: (0.0, 0.0), cost=cost)
         gdjax.sweep(problem, gdjax.axes(learning_rate=[1.0]), 0)
-    except Exception:  # an older commit takes it for a setting without a value
+    except Exception:  # an older commit treats it as a setting without a value
         return {row[0]: row[-1] for row in DECLARED}
     return {row[0]: row[0] for row in DECLARED}
