@@ -230,13 +230,14 @@ def test_a_sweep_is_converted_to_a_study(tmp_path):
 
 
 @pytest.mark.long  # the importances import scikit-learn
-def test_importances_of_a_sweep_equal_those_of_optuna():
-    grid = gd.axes(learning_rate=[0.001, 0.01, 0.1], momentum=[0.0, 0.1, 0.2])
+def test_optuna_finds_that_the_learning_rate_matters_most_in_a_sweep():
+    rates = np.geomspace(0.001, 0.1, 10)
+    grid = gd.axes(learning_rate=rates, momentum=[0.0, 0.02, 0.04, 0.06, 0.08])
     study = gd.search.to_study(gd.sweep(BOWL, grid, 40, make_optimizer=sgd))
     importances = optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
     )
-    assert max(importances, key=importances.get) == "learning_rate"
+    assert importances["learning_rate"] > 2 * importances["momentum"]
 
 
 def test_a_study_of_stored_runs_is_continued():
