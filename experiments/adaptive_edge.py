@@ -24,7 +24,8 @@ import common
 import optax
 import xarray as xr
 from drawings import edges as plots
-from summaries.adaptive_edge import numbers, panel
+from summaries.adaptive_edge import numbers
+from summaries.panels import merge, panel
 from variants.regressions import chebyshev
 
 import gdjax as gd
@@ -98,12 +99,7 @@ def run(config: Config) -> xr.Dataset:
         "digits_adam": watched(config, digits, optax.adam, config.digit_adam_rates, *large),
         "digits_rmsprop": watched(config, digits, rmsprop, config.digit_rmsprop_rates, *large),
     }
-    renamed = [
-        part.rename({str(n): f"{prefix}.{n}" for n in {*part.variables, *part.dims}})
-        for prefix, part in parts.items()
-    ]
-    joined = xr.merge(renamed, join="exact", compat="no_conflicts")
-    return joined.assign_attrs(panels=list(parts))
+    return merge(parts).assign_attrs(panels=list(parts))
 
 
 def plot(dataset: xr.Dataset) -> dict:

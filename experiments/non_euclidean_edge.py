@@ -25,7 +25,8 @@ import common
 import numpy as np
 import xarray as xr
 from drawings import edges as plots
-from summaries.non_euclidean_edge import numbers, panel
+from summaries.non_euclidean_edge import numbers
+from summaries.panels import merge, panel
 from variants.regressions import random_targets
 
 import gdjax as gd
@@ -97,14 +98,11 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
 def run(config: Config) -> xr.Dataset:
     """Return the records of all cases, each name prefixed with its case."""
     problem = random_targets(config.width, config.samples)
-    parts = []
+    parts = {}
     for case in CASES:
         print(f"{case} ...", flush=True)
-        part = recorded(config, problem, case, getattr(config, f"{case}_rates"))
-        names = {str(n) for n in {*part.variables, *part.dims}}
-        parts.append(part.rename({name: f"{case}.{name}" for name in names}))
-    joined = xr.merge(parts, join="exact", compat="no_conflicts")
-    return joined.assign_attrs(cases=list(CASES))
+        parts[case] = recorded(config, problem, case, getattr(config, f"{case}_rates"))
+    return merge(parts).assign_attrs(cases=list(CASES))
 
 
 def plot(dataset: xr.Dataset) -> dict:

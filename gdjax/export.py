@@ -14,7 +14,6 @@ one run of the tracker.
 """
 
 import datetime
-import importlib.metadata
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.stores import open_dataset
 from gdjax.sweeps.dataset import KNOWN
+from gdjax.sweeps.identity import versions
 from gdjax.volumes import FiniteTemperatureCoefficient, LocalLearningCoefficient, SamplingStatus
 
 
@@ -175,7 +175,7 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
     }
     chains, draws = np.shape(samples)[-2:]
     coordinates = {"chain": np.arange(chains), "draw": np.arange(draws), **temperatures}
-    version = importlib.metadata.version("gdjax")
+    version = versions()["gdjax"]
     attributes = {
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(),
         "creation_library": "gdjax",

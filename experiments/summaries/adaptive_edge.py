@@ -4,14 +4,7 @@ import numpy as np
 import xarray as xr
 
 from gdjax.statistics import median
-
-
-def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
-    """Return one panel without its prefix."""
-    start = f"{prefix}."
-    part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
-    every = {*map(str, part.variables), *map(str, part.dims)}
-    return part.rename({n: n.removeprefix(start) for n in every})
+from summaries.panels import panel
 
 
 def late(part: xr.Dataset) -> np.ndarray:

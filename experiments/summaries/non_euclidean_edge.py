@@ -4,9 +4,7 @@ import numpy as np
 import xarray as xr
 
 from gdjax.statistics import median
-from summaries.adaptive_edge import panel
-
-__all__ = ["numbers", "panel"]
+from summaries.panels import panel
 
 
 def late(values: np.ndarray) -> np.ndarray:

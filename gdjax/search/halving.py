@@ -248,7 +248,7 @@ def _search(
             )
     plan = preflight(spec, target)
     assert isinstance(plan, Plan)  # a search has no client
-    plan = _with_search_variables(plan)
+    plan = _with_search_variables(plan, spec.num_brackets)
     need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
     if need > limit:
         raise InputError(
@@ -258,14 +258,14 @@ def _search(
     return execute(plan, target, compute_tiles=run_rungs)
 
 
-def _with_search_variables(plan: Plan) -> Plan:
+def _with_search_variables(plan: Plan, num_brackets: int) -> Plan:
     """Return a plan with the variables of a search."""
     dims = tuple(plan.layout.tile)
     names = {
         "ended_at": (np.int32, "step at which the run ended"),
         "rung": (np.int16, "number of the rung at which the run ended, from 0"),
     }
-    if isinstance(plan.spec, SearchSpec) and plan.spec.num_brackets > 1:
+    if num_brackets > 1:
         names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
     own = {
         name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)

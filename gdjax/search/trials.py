@@ -340,12 +340,12 @@ class _Group:
         rows = np.arange(first, first + program.slab.runs)
         real_rows = np.arange(np.sum(rows < len(positions)))
         rows = np.minimum(rows, len(positions) - 1)  # a slab is padded with copies of the last run
-        records = SlabRecords(None if state is None else _rows(state, rows))
+        start = None if state is None else _rows(state, rows)
+        records = SlabRecords(start)
         values = program.spec.axes.values((positions[rows],))
         last = program.spec.schedule.last
         # The record at a rung is computed by the block that takes the next step.
         pause_at = rung + 1 if rung < last else None
-        start = None if state is None else _rows(state, rows)
         for result in start_blocks(program, values, start, pause_at=pause_at):
             records.add(result)
             if should_stop():

@@ -30,6 +30,7 @@ from jaxtyping import Float, Int
 from scipy.special import gammaln
 
 from gdjax.arguments import check_choice, check_number, check_whole, is_whole
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
 from gdjax.statistics import LEVEL
@@ -177,8 +178,7 @@ def _values(runs, metric, by, worst_value):
             f"runs: {unfinished} of {outcome.size} runs are not finished; finish them with "
             f"gd.resume, or select finished runs"
         )
-    diverged = outcome == outcome.attrs["flag_meanings"].split().index("diverged")
-    last = runs[metric].isel(step=-1).where(~diverged, worst_value)
+    last = runs[metric].isel(step=-1).where(outcome != Outcome.DIVERGED, worst_value)
     if missing := int(last.isnull().sum()):
         raise InputError(
             f"metric: the last record of {metric} is NaN in {missing} of {outcome.size} runs, "

@@ -42,12 +42,12 @@ from scipy import stats
 
 from gdjax.arguments import check_callable, check_number, check_whole, is_whole
 from gdjax.errors import InputError
-from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.statistics import LEVEL
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.concat import concat
 from gdjax.sweeps.dataset import named_leaves
-from gdjax.sweeps.sweep import compare
+from gdjax.sweeps.sweep import compare, problem_and_options
 
 CHANGE = "change"
 
@@ -105,12 +105,11 @@ def coordinate_check(
     check_whole("coordinate_check: num_seeds", num_seeds, 2)
     measured, layers = {}, {}
     for name, value in problems.items():
-        problem, own = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
-        check_problem(problem, f"problems[{name!r}]")
+        problem, options = problem_and_options(name, value)
         batch = jax.tree.map(lambda a: a[:num_samples], problem.data)
         layers[name] = _layers(problem, activations, batch, name)
         metric = Metric(_change(activations), batch, init=activations, dims=("layer",))
-        measured[name] = problem, {**own, "metrics": {CHANGE: metric}}
+        measured[name] = problem, {**options, "metrics": {CHANGE: metric}}
     first = next(iter(layers.values()))
     for name, here in layers.items():
         if here != first:

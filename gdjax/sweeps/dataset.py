@@ -252,6 +252,28 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _UNSAFE_OR_CAPITAL = re.compile(r"[^a-z0-9_-]")
 
 
+def stored_name(name: str, *, params_are_final: bool) -> str:
+    """Return the name of the stored array that equals an array of the carry.
+
+    The carry is that before the last evaluation, so that it has the final model state and the final
+    parameters, which are stored once.
+
+    Args:
+        name: name of an array.
+        params_are_final: whether the stored parameters are those of the carry, as they are without
+            separate evaluation parameters.
+
+    Examples:
+        >>> stored_name("carry.state.params.weights", params_are_final=True)
+        'params.weights'
+        >>> stored_name("carry.state.params.weights", params_are_final=False)
+        'carry.state.params.weights'
+    """
+    final = ("model_state", "params") if params_are_final else ("model_state",)
+    inner = name.removeprefix("carry.state.")
+    return inner if inner != name and inner.split(".")[0] in final else name
+
+
 def _hexadecimal(match):
     return "".join(f"%{byte:02x}" for byte in match[0].encode(errors="surrogatepass"))
 

@@ -199,13 +199,9 @@ class EarlierRuns:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
             runs = stored.isel(index)
-            # Arrays of the carry that equal final ones are stored once (see `make_plan`).
-            final = () if spec.eval_params_fn else ("params",)
-            final = tuple(f"carry.state.{name}" for name in (*final, "model_state"))
+            is_final = spec.eval_params_fn is None
             carry_names = [
-                name.removeprefix("carry.state.")
-                if name not in runs and f"{name}.".startswith(tuple(f"{f}." for f in final))
-                else name
+                name if name in runs else dataset.stored_name(name, params_are_final=is_final)
                 for name in carry_names
             ]
             if not (runs["finished"] > 0).all() or not set(carry_names) <= set(runs):

@@ -298,7 +298,7 @@ class _Round:
         times as much in the second half of the records as in the first. A cost that is bounded from
         below by 0 decreases by at most C(w_0).
         """
-        costs = self.runs.cost.values[self.best]
+        costs = self.costs[self.best]
         first, middle, last = costs[:, 0], costs[:, costs.shape[-1] // 2], costs[:, -1]
         falls = (first - last > 10 * np.abs(first)) & (middle - last >= 0.99 * (first - middle))
         return bool(np.all(falls))
@@ -501,7 +501,7 @@ def _failures(last, index):
     parts = [f"{count} of {starts} {outcome}" for outcome, count in counts.items() if count]
     if parts:
         return " and ".join(parts)
-    above = int(np.sum(~(cost < last.runs.cost.values[index, :, 0])))
+    above = int(np.sum(~(cost < last.costs[index, :, 0])))
     if above:
         return f"{above} of {starts} ended no lower than it began"
     return f"the median is {np.median(cost):.3g}"

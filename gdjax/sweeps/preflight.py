@@ -41,7 +41,7 @@ from gdjax.stores.schema import MAX_TILES, Layout, Variable
 from gdjax.stores.writer import read_only
 from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
-from gdjax.sweeps.dataset import PREFIXES, nbytes
+from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import ProgramSpec, RunShapes, SweepSpec
 from gdjax.sweeps.stored import identity_of
@@ -185,14 +185,11 @@ def make_plan(
     """
     layout = _common_layout(spec, programs)
     kept = ((stored or {}).get("layout") or {}).get("variables", ())
-    # The carry before the last evaluation has the final parameters and the final model state.
-    repeated = ["carry.state.model_state"]
-    if programs[0].spec.eval_params_fn is None:
-        repeated.append("carry.state.params")
+    is_final = programs[0].spec.eval_params_fn is None
     names = [
         name
         for name in layout.variables
-        if name in kept or not any(f"{name}.".startswith(f"{prefix}.") for prefix in repeated)
+        if name in kept or stored_name(name, params_are_final=is_final) == name
     ]
     return Plan(spec, tuple(programs), _restrict(layout, names))
 

@@ -202,8 +202,7 @@ def compare(
             f"{{'narrow': problem, 'wide': other}}"
         )
     for name, value in problems.items():
-        problem, options = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
-        check_problem(problem, f"problems[{name!r}]")
+        problem, options = problem_and_options(name, value)
         check_name(name, "compare")
         check_distinct(problems, "compare")
         if not isinstance(options, Mapping):
@@ -219,6 +218,17 @@ def compare(
         target = Target(**targeted)
         planned[name] = preflight(SweepSpec(**settings), target), target
     return xr.DataTree.from_dict({name: execute(*plan) for name, plan in planned.items()})
+
+
+def problem_and_options(name: str, value: Any) -> tuple[Problem, Any]:
+    """Return the problem and the keywords of `sweep` of an entry of a comparison.
+
+    Raises:
+        InputError: if the entry has no problem.
+    """
+    problem, options = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+    check_problem(problem, f"problems[{name!r}]")
+    return problem, options
 
 
 def check_keywords(settings: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from small_problems import network, same_bits
 
 from gdjax.errors import GdjaxError, InputError, StoreError
 from gdjax.stores.location import locate
-from gdjax.stores.reader import read_attributes, verify
+from gdjax.stores.reader import read_attributes, verify, without_carry
 from gdjax.sweeps import SweepSpec, axes, sweep
 from gdjax.sweeps.dask_executor import Plugin, _portable
 from gdjax.sweeps.preflight import CheckedSweep
@@ -107,7 +107,7 @@ def test_a_killed_worker_changes_no_bit(client, tmp_path):
     assert len(json.loads(found.attrs["writers"])) == 1
     assert found.attrs["writers"] == alone.attrs["writers"]
     with xr.open_zarr(there, chunks=None) as dataset:
-        assert same_bits(dataset[list(alone.data_vars)].load(), alone)
+        assert same_bits(without_carry(dataset.drop_vars("checksums")).load(), alone)
     before = stamps(there)
     run(there, client=client)  # nothing left to do
     assert stamps(there) == before

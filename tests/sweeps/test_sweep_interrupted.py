@@ -21,7 +21,7 @@ from small_problems import same_bits
 
 from gdjax.descent import block_loop
 from gdjax.errors import StoreError
-from gdjax.stores.reader import Stored, read_attributes, verify
+from gdjax.stores.reader import Stored, read_attributes, verify, without_carry
 from gdjax.stores.writer import Tiles
 from gdjax.sweeps import executor, slab_runner
 
@@ -46,8 +46,7 @@ def states(path):
 
 def stored(path):
     with xr.open_zarr(path, chunks=None) as dataset:
-        carry = [name for name in dataset if str(name).startswith("carry.")]
-        return dataset.drop_vars(["finished", "checksums", *carry]).load()
+        return without_carry(dataset).drop_vars(["finished", "checksums"]).load()
 
 
 # Killed
