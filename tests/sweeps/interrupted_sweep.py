@@ -13,7 +13,7 @@ from gdjax.descent import block_loop
 from gdjax.sweeps import axes, executor, slab_runner, sweep
 
 
-def run(path=None, steps=1500):
+def run(path=None, steps=1500, continuable=None):
     """Run the sweep, in slabs of two runs on one device."""
     grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], data_seed=range(2), seed=range(2))
     return sweep(
@@ -25,6 +25,7 @@ def run(path=None, steps=1500):
         snapshot_every=500,
         width=2,
         devices=jax.local_devices()[:1],
+        continuable=continuable,
         store=path,
     )
 

@@ -156,7 +156,7 @@ def test_ctrl_c_saves_the_state_and_no_step_is_computed_twice(tmp_path, uninterr
     for after in (700, 4100, 4500, 10_000):  # in total 8 tiles of 1,500 steps
         press.append(after)
         with pytest.raises(KeyboardInterrupt):
-            interrupted_sweep.run(tmp_path)
+            interrupted_sweep.run(tmp_path, continuable=False)
         assert signal.getsignal(signal.SIGINT) is handler
         assert read_attributes(tmp_path)["seconds"] > spent
         spent = read_attributes(tmp_path)["seconds"]
@@ -164,7 +164,7 @@ def test_ctrl_c_saves_the_state_and_no_step_is_computed_twice(tmp_path, uninterr
         unfinished = int((~finished(tmp_path)).sum())
         assert unfinished == 8 - sum(count == 1500 for count in steps.values())
         assert len(states(tmp_path)) == sum(0 < count < 1500 for count in steps.values()) <= 1
-    interrupted_sweep.run(tmp_path)
+    interrupted_sweep.run(tmp_path, continuable=False)
     assert list(steps.values()) == [1500] * 8
     assert same_bits(stored(tmp_path), uninterrupted)
 
@@ -174,9 +174,24 @@ def test_ctrl_c_in_the_last_tile_keeps_its_state(tmp_path, uninterrupted, counte
     steps, press = counted
     press.append(8 * 1500)
     with pytest.raises(KeyboardInterrupt):
-        interrupted_sweep.run(tmp_path)
+        interrupted_sweep.run(tmp_path, continuable=False)
     assert finished(tmp_path).all()
-    interrupted_sweep.run(tmp_path)
+    interrupted_sweep.run(tmp_path, continuable=False)
+    assert sum(steps.values()) == 8 * 1500
+    assert same_bits(stored(tmp_path), uninterrupted)
+
+
+@pytest.mark.long
+def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_keeps_its_state(
+    tmp_path, uninterrupted, counted
+):
+    """The carry before the last evaluation is kept, which is therefore a block of its own."""
+    steps, press = counted
+    press.append(8 * 1500)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_sweep.run(tmp_path, continuable=True)
+    assert int((~finished(tmp_path)).sum()) == len(states(tmp_path)) == 1
+    interrupted_sweep.run(tmp_path, continuable=True)
     assert sum(steps.values()) == 8 * 1500
     assert same_bits(stored(tmp_path), uninterrupted)
 
