@@ -114,7 +114,8 @@ def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np
     parts = [part(start) for start in range(0, len(rows), TOGETHER)]
     room, chains = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
     columns = {f"volume_{name}": value for name, value in room._asdict().items()}
-    return columns | {f"chains_{name}": value for name, value in chains._asdict().items()}
+    columns |= {f"chains_{name}": value for name, value in chains._asdict().items()}
+    return {name: value for name, value in columns.items() if value is not None}
 
 
 @partial(jax.jit, static_argnums=0)
@@ -148,7 +149,9 @@ def _measure(config, problem, minima, keys):
             num_integration_steps=config.num_integration_steps,
         )
         return room._replace(radii=jnp.median(room.radii)), chains._replace(
-            chain_coefficients=jnp.std(chains.chain_coefficients)
+            chain_coefficients=jnp.std(chains.chain_coefficients),
+            samples=None,
+            squared_distances=None,
         )
 
     return jax.vmap(one)(minima, keys)

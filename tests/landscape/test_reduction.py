@@ -38,7 +38,7 @@ def drawn(problem, scale=1.0):
     [
         {},
         {"activation": "tanh", "widths": (7,)},
-        {"activation": "relu", "cost": "cross_entropy", "widths": (9, 5, 4)},
+        {"activation": "relu", "loss": "cross_entropy", "widths": (9, 5, 4)},
     ],
 )
 def test_reduced_problem_has_equal_costs_on_the_slice(float64, settings):

@@ -18,7 +18,7 @@ RUNS = {
     "": {"rate": 3.0, "seed": 0},
     "#rate=0.1&batch=8&activation=tanh&cost=cross_entropy&seed=7&scale=0.3": {
         "rate": 0.1, "seed": 7, "scale": 0.3, "batch_size": 8,
-        "activation": "tanh", "cost": "cross_entropy",
+        "activation": "tanh", "loss": "cross_entropy",
     },
     "#rate=0.05&batch=0&activation=relu&seed=4294967295": {
         "rate": 0.05, "seed": 2**32 - 1, "batch_size": None, "activation": "relu",
