@@ -4,12 +4,7 @@
 
 The optimizer divides its steps by the diagonal P, which is held fixed. P is 1 for gradient descent;
 for Adam it is the root of the average of squared gradients in the optimizer's state (see
-`preconditioner`). With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
-
->>> float(stability_threshold(0.5))
-4.0
-
-If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any learning rate,
+`preconditioner`). If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any learning rate,
 since its P grows with the gradient.
 
 References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
@@ -51,7 +46,13 @@ FIXED_LENGTH = (
 
 
 def stability_threshold(
-    learning_rate: ArrayLike | Callable, optimizer: Callable = optax.sgd, **settings: Any
+    learning_rate: ArrayLike | Callable,
+    make_optimizer: Callable = optax.sgd,
+    *,
+    momentum: ArrayLike | None = None,
+    nesterov: bool | None = None,
+    b1: ArrayLike | None = None,
+    weight_decay: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """Return the largest eigenvalue of P^-1 H at which an optimizer is stable.
 
@@ -68,10 +69,16 @@ def stability_threshold(
 
     Args:
         learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
-        optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
+        make_optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
             `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
-        settings: keywords of the factory that differ from its defaults, such as `momentum`,
-            `nesterov`, `b1`, `weight_decay`.
+        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this argument and the next
+            ones, None means the factory's own value.
+        nesterov: whether the momentum is Nesterov's.
+        b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
+        weight_decay: decay d of `adamw`.
+
+    Returns:
+        The threshold, of the common shape of the learning rate and the settings.
 
     Raises:
         InputError: if the limit of the optimizer is not known, it does not accept a setting, a
@@ -79,7 +86,11 @@ def stability_threshold(
             [0, 1), or the decay is below 0 or above 2 / eta.
 
     Examples:
+        With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
+
         >>> import optax
+        >>> float(stability_threshold(0.5))
+        4.0
         >>> float(stability_threshold(0.1, momentum=0.9))
         38.0
         >>> float(stability_threshold(0.1, momentum=0.5, nesterov=True))
@@ -89,11 +100,18 @@ def stability_threshold(
 
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
-    return _limit("stability_threshold", learning_rate, optimizer, settings)
+    settings = _settings(momentum, nesterov, b1, weight_decay)
+    return _limit("stability_threshold", learning_rate, make_optimizer, settings)
 
 
 def largest_stable_learning_rate(
-    sharpness: ArrayLike, optimizer: Callable = optax.sgd, **settings: Any
+    sharpness: ArrayLike,
+    make_optimizer: Callable = optax.sgd,
+    *,
+    momentum: ArrayLike | None = None,
+    nesterov: bool | None = None,
+    b1: ArrayLike | None = None,
+    weight_decay: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """Return the largest learning rate at which an optimizer is stable.
 
@@ -108,8 +126,12 @@ def largest_stable_learning_rate(
         sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for
             RMSProp, Adam and AdamW (see `preconditioner`); for `non_euclidean_descent` the
             generalized sharpness in its norm. Traced values are not validated.
-        optimizer: factory of an optimizer, as for `stability_threshold`.
-        settings: keywords of the factory that differ from its defaults.
+        make_optimizer: factory of an optimizer, as for `stability_threshold`.
+        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this argument and the next
+            ones, None means the factory's own value.
+        nesterov: whether the momentum is Nesterov's.
+        b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
+        weight_decay: decay d of `adamw`.
 
     Returns:
         The learning rate, of the shape of the sharpness; infinite at a sharpness of 0 without
@@ -129,40 +151,45 @@ def largest_stable_learning_rate(
     """
     caller = "largest_stable_learning_rate"
     curvature = _checked(caller, "sharpness", sharpness, "a number >= 0", lambda x: x >= 0)
+    settings = _settings(momentum, nesterov, b1, weight_decay)
     decay = jnp.zeros(())
-    if _factory(optimizer) is optax.adamw:
-        decay = known(optimizer, **settings)[1]["weight_decay"]
+    if _factory(make_optimizer) is optax.adamw:
+        decay = known(caller, make_optimizer, settings)[1]["weight_decay"]
         decay = _checked(caller, "weight_decay", decay, "a number >= 0", lambda x: x >= 0)
-        settings = {**settings, "weight_decay": 0.0}
-    limit = _limit(caller, 1.0, optimizer, settings)  # rate times sharpness, without decay
+        settings["weight_decay"] = 0.0
+    limit = _limit(caller, 1.0, make_optimizer, settings)  # rate times sharpness, without decay
     return limit / (curvature + decay * limit / 2)
 
 
-def _limit(caller, learning_rate, optimizer, settings):
+def _settings(momentum, nesterov, b1, weight_decay):
+    settings = {"momentum": momentum, "nesterov": nesterov, "b1": b1, "weight_decay": weight_decay}
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _limit(caller, learning_rate, make_optimizer, settings):
     """Return the largest stable eigenvalue; errors name the calling function."""
-    if _factory(optimizer) is non_euclidean_descent:
-        return _generalized_limit(caller, learning_rate, optimizer, settings)
-    factory, taken = known(optimizer, **settings)
+    if _factory(make_optimizer) is non_euclidean_descent:
+        return _generalized_limit(caller, learning_rate, make_optimizer, settings)
+    factory, settings = known(caller, make_optimizer, settings)
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
     rate = _checked(caller, "learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
     # With a momentum of 1 or more past gradients never decay, and no curvature is stable.
-    momentum = 0.0 if taken[name] is None else taken[name]
+    momentum = 0.0 if settings[name] is None else settings[name]
     b = _checked(caller, name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
     decay = _checked(
-        caller, "weight_decay", taken.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
+        caller, "weight_decay", settings.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
     )
     _check_decay(decay, rate)
     limit = (2 - decay * rate) * (1 + b) / rate
     if averaged:
         limit = limit / (1 - b)
-    return limit / (1 + 2 * b) if taken["nesterov"] else limit
+    return limit / (1 + 2 * b) if settings["nesterov"] else limit
 
 
-def _generalized_limit(caller, learning_rate, optimizer, settings):
+def _generalized_limit(caller, learning_rate, make_optimizer, settings):
     """Return 2 / eta for steps that are scaled by the dual norm of the gradient."""
-    defaults = {n: p.default for n, p in inspect.signature(optimizer).parameters.items()}
-    if not (defaults | settings)["scaled"]:
+    if not _with_defaults(caller, make_optimizer, settings)["scaled"]:
         raise InputError(
             f"{caller}: scaled = False, expected True; the limit of steps of fixed "
             "length, 2 |g|_* / learning_rate, depends on the gradient: call "
@@ -172,11 +199,11 @@ def _generalized_limit(caller, learning_rate, optimizer, settings):
     return 2 / rate
 
 
-def _factory(optimizer):
+def _factory(make_optimizer):
     """Return the function inside nested `functools.partial` objects."""
-    while isinstance(optimizer, partial):
-        optimizer = optimizer.func
-    return optimizer
+    while isinstance(make_optimizer, partial):
+        make_optimizer = make_optimizer.func
+    return make_optimizer
 
 
 def _checked(caller, name, value, expected, is_valid):
@@ -211,26 +238,40 @@ def _check_decay(decay, rate):
         )
 
 
-def known(optimizer: Callable, **settings: Any) -> tuple[Callable, Mapping[str, Any]]:
+def known(
+    caller: str, make_optimizer: Callable, settings: Mapping[str, Any]
+) -> tuple[Callable, Mapping[str, Any]]:
     """Return the factory in `KNOWN` and its settings, including defaults.
+
+    Args:
+        caller: public function that errors name.
+        make_optimizer: factory of an optimizer, or a `functools.partial` of one.
+        settings: keywords of the factory that replace its defaults.
 
     Raises:
         InputError: if the factory is not in `KNOWN`, or does not accept a setting.
     """
-    factory = _factory(optimizer)
-    names = [name for name, each in KNOWN.items() if each is factory]
-    if not names:
+    factory = _factory(make_optimizer)
+    if factory not in KNOWN.values():
         raise InputError(
-            f"optimizer = {optimizer!r:.80}, whose limit of stability is not known; expected one "
-            f"of optax's {', '.join(KNOWN)}, or functools.partial of one{_hint(factory)}"
+            f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose limit of stability is not "
+            f"known; expected one of optax's {', '.join(KNOWN)}, or functools.partial of one"
+            f"{_hint(factory)}"
         )
-    parameters = inspect.signature(optimizer).parameters
-    unknown = sorted(settings.keys() - parameters.keys())
+    return factory, _with_defaults(caller, make_optimizer, settings)
+
+
+def _with_defaults(caller, make_optimizer, settings):
+    """Return the settings of a factory; refuse those that it does not accept."""
+    parameters = inspect.signature(make_optimizer).parameters
+    unknown = next((name for name in settings if name not in parameters), None)
     if unknown:
         raise InputError(
-            f"{names[0]} takes no {', '.join(unknown)}; its keywords are {', '.join(parameters)}"
+            f"{caller}: {unknown} = {settings[unknown]!r:.80}, but "
+            f"{_factory(make_optimizer).__name__} takes no {unknown}; its keywords are "
+            f"{', '.join(parameters)}"
         )
-    return factory, {name: p.default for name, p in parameters.items()} | settings
+    return {name: p.default for name, p in parameters.items()} | settings
 
 
 def _hint(factory):
@@ -245,7 +286,7 @@ def _hint(factory):
     )
 
 
-def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
+def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     """Return a function from an optimizer's state to the P of its last step.
 
         P = (1 - b1^t) (sqrt(nu / (1 - b2^t) + eps_root) + eps),   RMSProp's P = sqrt(nu + eps)
@@ -255,13 +296,11 @@ def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
     applies.
 
     Args:
-        optimizer: factory of an optimizer, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`, or a
-            `functools.partial` of one.
-        settings: keywords of the factory that differ from its defaults.
+        make_optimizer: factory of an optimizer, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`,
+            or a `functools.partial` of one, such as `partial(optax.adam, b2=0.99)`.
 
     Raises:
-        InputError: if the preconditioner of the optimizer is not known, or it does not accept a
-            setting.
+        InputError: if the preconditioner of the optimizer is not known.
 
     Examples:
         >>> rule = optax.adam(0.1)
@@ -269,19 +308,21 @@ def preconditioner(optimizer: Callable, **settings: Any) -> "Preconditioner":
         >>> preconditioner(optax.adam)(opt_state).round(3).tolist()
         [0.3, 0.4]
     """
-    factory, taken = known(optimizer, **settings)
+    factory, settings = known("preconditioner", make_optimizer, {})
     if factory not in ADAPTIVE:
         raise InputError(
-            f"preconditioner: optimizer = {optimizer!r:.80} does not divide its steps; use "
+            f"preconditioner: make_optimizer = {make_optimizer!r:.80} does not divide its steps; use "
             f"`sharpness_metric` without a preconditioner"
         )
-    if taken.get("centered"):
+    if settings.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")
     if factory is optax.rmsprop:
-        inside, outside = (taken["eps"], 0.0) if taken["eps_in_sqrt"] else (0.0, taken["eps"])
-        corrected = taken["bias_correction"]
-        return Preconditioner(0.0, taken["decay"] if corrected else 0.0, inside, outside)
-    return Preconditioner(taken["b1"], taken["b2"], taken["eps_root"], taken["eps"])
+        inside, outside = (
+            (settings["eps"], 0.0) if settings["eps_in_sqrt"] else (0.0, settings["eps"])
+        )
+        corrected = settings["bias_correction"]
+        return Preconditioner(0.0, settings["decay"] if corrected else 0.0, inside, outside)
+    return Preconditioner(settings["b1"], settings["b2"], settings["eps_root"], settings["eps"])
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_optimizers_without_a_preconditioner_are_refused():
     with pytest.raises(InputError, match="does not divide its steps; use `sharpness_metric`"):
         preconditioner(optax.sgd)
     with pytest.raises(InputError, match="expected RMSProp that is not centered"):
-        preconditioner(optax.rmsprop, centered=True)
+        preconditioner(partial(optax.rmsprop, centered=True))
     with pytest.raises(InputError, match="0 averages of squared gradients, expected one"):
         preconditioner(optax.adam)(optax.sgd(0.1, momentum=0.9).init(jnp.ones(2)))
     with pytest.raises(InputError, match="expected the structure of the parameters"):
@@ -106,7 +106,7 @@ def test_optimizers_without_a_preconditioner_are_refused():
 def test_preconditioners_with_equal_settings_share_a_program():
     assert preconditioner(optax.adam) == preconditioner(optax.adamw)
     assert hash(preconditioner(optax.adam)) == hash(preconditioner(partial(optax.adam, b1=0.9)))
-    assert preconditioner(optax.adam, b2=0.99) != preconditioner(optax.adam)
+    assert preconditioner(partial(optax.adam, b2=0.99)) != preconditioner(optax.adam)
 
 
 @pytest.mark.long

@@ -159,7 +159,7 @@ def test_rmsprop_stays_bounded_and_oscillates_with_half_the_learning_rate():
 def test_optimizers_without_a_known_threshold_are_refused():
     with pytest.raises(InputError, match=r"limit of stability is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
-    with pytest.raises(InputError, match="adam takes no momentum"):
+    with pytest.raises(InputError, match="momentum = 0.9, but adam takes no momentum"):
         stability_threshold(0.1, optax.adam, momentum=0.9)
 
 
@@ -167,16 +167,18 @@ def test_steps_in_another_norm_have_the_limit_of_the_generalized_sharpness():
     muon = partial(non_euclidean_descent, norm="spectral")
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
     with pytest.raises(InputError, match=r"scaled = False, expected True; .*generalized_sharpness"):
-        stability_threshold(0.1, muon, scaled=False)
+        stability_threshold(0.1, partial(muon, scaled=False))
+    with pytest.raises(InputError, match=r"momentum = 0.9, but non_euclidean_descent takes no"):
+        stability_threshold(0.1, muon, momentum=0.9)
     for rule, norm in ((optax.contrib.muon, "spectral"), (optax.sign_sgd, "linf")):
         with pytest.raises(InputError, match=f"generalized_sharpness.*{norm}.*scaled=False"):
             stability_threshold(0.1, rule)
 
 
 def test_known_returns_settings_of_partials_and_defaults():
-    factory, taken = known(partial(partial(optax.adam, b1=0.5), b2=0.99), eps=1.0)
+    factory, settings = known("f", partial(partial(optax.adam, b1=0.5), b2=0.99), {"eps": 1.0})
     assert factory is optax.adam
-    assert (taken["b1"], taken["b2"], taken["eps"], taken["nesterov"]) == (0.5, 0.99, 1.0, False)
+    assert [settings[n] for n in ("b1", "b2", "eps", "nesterov")] == [0.5, 0.99, 1.0, False]
 
 
 @pytest.mark.parametrize(

@@ -1000,7 +1000,7 @@ CALLS = (
     ),
     (
         "gd.curvature.stability_threshold(0.1, optax.contrib.muon)",
-        "optimizer",
+        "make_optimizer",
         "whose limit of stability is not known",
     ),
     (
@@ -1058,6 +1058,11 @@ CALLS = (
         "gd.curvature.stability_threshold(0.1, optax.sgd, momentum=2.0)",
         "momentum",
         "expected a number >= 0 and below 1",
+    ),
+    (
+        "gd.curvature.largest_stable_learning_rate(2.0, optax.adam, momentum=0.9)",
+        "momentum",
+        "but adam takes no momentum",
     ),
     (
         "gd.curvature.stability_threshold(optax.constant_schedule(0.1))",
