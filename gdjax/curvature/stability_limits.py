@@ -4,8 +4,8 @@
 
 The optimizer divides its steps by the diagonal P, which is held fixed. P is 1 for gradient descent;
 for Adam it is the root of the average of squared gradients in the optimizer's state (see
-`preconditioner`). If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any learning rate,
-since its P grows with the gradient.
+`preconditioner`). If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any
+learning rate, since its P grows with the gradient.
 
 References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
 Stability*, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of
@@ -268,8 +268,8 @@ def _with_defaults(caller, make_optimizer, settings):
     if unknown:
         raise InputError(
             f"{caller}: {unknown} = {settings[unknown]!r:.80}, but "
-            f"{_factory(make_optimizer).__name__} takes no {unknown}; its keywords are "
-            f"{', '.join(parameters)}"
+            f"{_factory(make_optimizer).__name__} takes no {unknown}; leave it out, or "
+            f"choose among {', '.join(parameters)}"
         )
     return {name: p.default for name, p in parameters.items()} | settings
 
@@ -311,8 +311,8 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     factory, settings = known("preconditioner", make_optimizer, {})
     if factory not in ADAPTIVE:
         raise InputError(
-            f"preconditioner: make_optimizer = {make_optimizer!r:.80} does not divide its steps; use "
-            f"`sharpness_metric` without a preconditioner"
+            f"preconditioner: make_optimizer = {make_optimizer!r:.80} does not divide its steps; "
+            f"use `sharpness_metric` without a preconditioner"
         )
     if settings.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")

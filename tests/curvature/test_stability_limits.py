@@ -159,7 +159,7 @@ def test_rmsprop_stays_bounded_and_oscillates_with_half_the_learning_rate():
 def test_optimizers_without_a_known_threshold_are_refused():
     with pytest.raises(InputError, match=r"limit of stability is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
-    with pytest.raises(InputError, match="momentum = 0.9, but adam takes no momentum"):
+    with pytest.raises(InputError, match=r"momentum = 0.9, but adam takes no momentum"):
         stability_threshold(0.1, optax.adam, momentum=0.9)
 
 
