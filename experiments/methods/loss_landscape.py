@@ -53,9 +53,10 @@ def look(
     key = jax.random.key(config.direction_seed)
     for view in VIEWS:
         two = landscape.plane_directions(problem, run.params, view, key=key)
-        first = dict([next(iter(two.items()))])
+        name, first = next(iter(two.items()))
         said = {"view": VIEWS[view], "seed": config.direction_seed}
         if planes:
             found[view] = landscape.plane(problem, run.params, two, side, side).assign_attrs(said)
-        found[f"line_{view}"] = landscape.line(problem, run.params, first, along).assign_attrs(said)
+        line = landscape.line(problem, run.params, first, along, name=name)
+        found[f"line_{view}"] = line.assign_attrs(said)
     return found

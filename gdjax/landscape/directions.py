@@ -4,12 +4,8 @@
 
 A direction is a tree like the parameters: a `random_direction`, scaled to the weights by
 `filter_normalize` or `layer_normalize`; the gradient; the difference to another network; a
-principal component of a descent; or an eigenvector. Slices take a dict of directions by name:
-
->>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
->>> d = filter_normalize(random_direction(w, key=jax.random.key(0)), w)
->>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
-[5.0, 1.0, 2.0]
+principal component of a descent; or an eigenvector. Planes and grids take a dict of directions by
+name.
 
 `orthogonalize`, `by_name`, `plane_directions` and `component_directions` return directions by name;
 all others are pure functions of arrays that can be jitted and mapped.
@@ -113,13 +109,19 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     Raises:
         InputError: if the tree or the shapes of the direction differ from those of `params`.
 
+    Examples:
+        >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
+        >>> d = filter_normalize(random_direction(w, key=jax.random.key(0)), w)
+        >>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
+        [5.0, 1.0, 2.0]
+
     References: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
     """
     check_like("filter_normalize: direction", direction, params)
 
     def scaled(d, w):
-        within = tuple(i for i in range(d.ndim) if i != axis % d.ndim) if d.ndim > 1 else None
-        return _rescaled(d, w, within)
+        axes = tuple(i for i in range(d.ndim) if i != axis % d.ndim) if d.ndim > 1 else None
+        return _rescaled(d, w, axes)
 
     return jax.tree.map(scaled, *_arrays(direction, params))
 
@@ -145,11 +147,11 @@ def _arrays(*trees):
 
 
 @partial(jax.jit, static_argnums=2)
-def _rescaled(d, w, within):
-    """Return d with the norms of w over the axes `within`; zero where d or w is zero."""
-    length = jnp.sqrt(jnp.sum(d**2, axis=within, keepdims=True))
-    wanted = jnp.sqrt(jnp.sum(w**2, axis=within, keepdims=True))
-    factor = jnp.where(length > 0, wanted / jnp.where(length > 0, length, 1), 0)
+def _rescaled(d, w, axes):
+    """Return d with the norms of w over some axes; zero where d or w is zero."""
+    length = jnp.sqrt(jnp.sum(d**2, axis=axes, keepdims=True))
+    length_of_w = jnp.sqrt(jnp.sum(w**2, axis=axes, keepdims=True))
+    factor = jnp.where(length > 0, length_of_w / jnp.where(length > 0, length, 1), 0)
     return (d * factor).astype(d.dtype)
 
 
@@ -209,25 +211,27 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
     References: Gram-Schmidt process, in which every projection is repeated to reduce rounding.
     """
-    turned, units = {}, []
+    orthogonal, units = {}, []
     for name, direction in directions.items():
         flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, direction))
         rest = d = np.asarray(flat, float)
         for unit in units * 2:
             rest = rest - unit * (unit @ rest)
-        length, left = np.linalg.norm(d), np.linalg.norm(rest)
-        if not left > 1e-5 * length:
-            before = f"lies along {', '.join(turned)}" if length > 0 and turned else "is zero"
-            raise InputError(
-                f"orthogonalize: direction {name!r} {before}; take one that leaves something"
+        length, length_of_rest = np.linalg.norm(d), np.linalg.norm(rest)
+        if not length_of_rest > 1e-5 * length:
+            parallel = (
+                f"lies along {', '.join(orthogonal)}" if length > 0 and orthogonal else "is zero"
             )
-        units.append(rest / left)
-        if not turned:
-            turned[name] = direction
+            raise InputError(
+                f"orthogonalize: direction {name!r} {parallel}; take one that leaves something"
+            )
+        units.append(rest / length_of_rest)
+        if not orthogonal:
+            orthogonal[name] = direction
             continue
-        rest = jnp.asarray(length * rest / left, flat.dtype)
-        turned[f"{name}, orthogonalized"] = unravel(rest)
-    return turned
+        rest = jnp.asarray(length * rest / length_of_rest, flat.dtype)
+        orthogonal[f"{name}, orthogonalized"] = unravel(rest)
+    return orthogonal
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
@@ -243,7 +247,8 @@ def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
     count = min((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)), default=0)
     if len(names) > count:
         raise InputError(
-            f"by_name: {len(names)} names, but the leading axis has {count} directions"
+            f"by_name: names = {', '.join(names)}, but the leading axis of stacked has {count} "
+            f"directions; give at most {count} names"
         )
     return {name: jax.tree.map(lambda a, i=i: a[i], stacked) for i, name in enumerate(names)}
 
@@ -289,9 +294,9 @@ def plane_directions(
     if count < 2:
         raise InputError(f"plane_directions: {count} parameter has no plane; take `line`")
     problem = as_problem(problem, data)
-    first, second = jax.random.split(key)
+    key_first, key_second = jax.random.split(key)
     if kind == "eigenvectors":
-        pairs = _largest_two(problem, params, first)
+        pairs = _largest_two(problem, params, key_first)
         if int(pairs.status) == EigenpairsStatus.NOT_FINITE:
             raise InputError(
                 "plane_directions: the Hessian is not finite at params, so it has no eigenvectors; "
@@ -303,19 +308,19 @@ def plane_directions(
             for i, pair in enumerate(zip(pairs.values, pairs.residuals, strict=True), 1)
         ]
         return {name: _unit(d) for name, d in by_name(names, pairs.vectors).items()}
-    draws = [random_direction(params, key=k) for k in (first, second)]
+    draws = [random_direction(params, key=k) for k in (key_first, key_second)]
     if kind == "gradient":
         steepest = jax.jit(gradient_direction)(problem, params)
-        two = {"gradient": steepest, "random direction": draws[0]}
+        directions = {"gradient": steepest, "random direction": draws[0]}
         if float(optax.tree.norm(steepest)) > 0:
-            two = orthogonalize(two)
-        return {name: _unit(d) for name, d in two.items()}
-    names, scaled = {
+            directions = orthogonalize(directions)
+        return {name: _unit(d) for name, d in directions.items()}
+    name, scaled = {
         "random": ("random direction", lambda d: d),
         "neuron": ("neuron-scaled direction", lambda d: filter_normalize(d, params)),
         "layer": ("layer-scaled direction", lambda d: layer_normalize(d, params)),
     }[kind]
-    return {f"{names} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
+    return {f"{name} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
 
 
 @jax.jit
@@ -390,8 +395,7 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
         InputError: if points or directions are not like the origin.
     """
     check_points("project: points", points, params)
-    for name, direction in directions.items():
-        check_like(f"project: direction {name!r}", direction, params)
+    check_named("project", params, directions)
     return _projected(*_arrays(points, params, tuple(directions.values())))
 
 
@@ -447,18 +451,36 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
         check_like(f"{argument}, each", each, one)
 
 
-def check_directions(
-    params: PyTree, directions: Mapping[str, PyTree]
-) -> tuple[list[float], list[float]]:
-    """Return the lengths of directions, and the cosine of each pair."""
-    max_directions = len(DIMENSIONS)
+def check_named(caller: str, params: PyTree, directions: Mapping[str, PyTree]) -> None:
+    """Check that directions are a mapping of names to trees like the parameters.
+
+    Raises:
+        InputError: if they are not.
+    """
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
-    if not is_named or not 1 <= len(directions) <= max_directions:
+    if not is_named or len(directions) > len(DIMENSIONS):
         raise InputError(
-            f"directions = {directions!r:.80}, expected a dict with one tree per direction, by name"
+            f"{caller}: directions = {directions!r:.80}, expected a dict with one tree per "
+            f"direction, by name"
         )
     for name, direction in directions.items():
-        check_like(f"direction {name!r}", direction, params)
+        check_like(f"{caller}: directions[{name!r}]", direction, params)
+
+
+def check_directions(
+    caller: str, params: PyTree, directions: Mapping[str, PyTree]
+) -> tuple[list[float], list[float]]:
+    """Return the lengths of directions, and the cosine of each pair.
+
+    Raises:
+        InputError: if `check_named` raises it, or there are no directions.
+    """
+    check_named(caller, params, directions)
+    if not directions:
+        raise InputError(
+            f"{caller}: directions = {directions!r}, expected a dict with one tree per direction, "
+            f"by name"
+        )
     flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
     lengths = [float(np.linalg.norm(d)) for d in flat]
     cosines = [
@@ -469,7 +491,10 @@ def check_directions(
 
 
 def check_independent(
-    directions: Mapping[str, PyTree], lengths: Sequence[float], cosines: Sequence[float]
+    caller: str,
+    directions: Mapping[str, PyTree],
+    lengths: Sequence[float],
+    cosines: Sequence[float],
 ) -> None:
     """Check that no direction is zero, and that no two directions are parallel.
 
@@ -479,12 +504,12 @@ def check_independent(
     for name, length in zip(directions, lengths, strict=True):
         if not length > 0:
             raise InputError(
-                f"directions: {name!r} has length {length:g}, expected a nonzero direction; "
-                f"give another, such as gd.landscape.random_direction(params, key=key)"
+                f"{caller}: the direction {name!r} has length {length:g}, expected a nonzero "
+                f"direction; give another, such as gd.landscape.random_direction(params, key=key)"
             )
     for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):
         if abs(cosine) > 1 - PARALLEL:
             raise InputError(
-                f"directions: {a!r} and {b!r} are parallel (cosine {cosine:.6g}), expected "
-                f"directions that span a plane; leave one out, or give another"
+                f"{caller}: directions {a!r} and {b!r} are parallel (cosine {cosine:.6g}), "
+                f"expected directions that span a plane; leave one out, or give another"
             )

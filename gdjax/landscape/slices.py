@@ -6,12 +6,6 @@ The grid is evaluated in slabs of points that share the data, so their first lay
 matrix product. The result is an `xarray.Dataset`, which `to_zarr` saves and
 `gdjax.plots` draws.
 
->>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
->>> flat, steep = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
->>> drawn = plane(bowl, jnp.zeros(2), {"flat": flat, "steep": steep}, [0.0, 1.0], [0.0, 2.0])
->>> drawn.cost.values.tolist()
-[[0.0, 40.0], [1.0, 41.0]]
-
 A slice of a network's cost is a slice of a smaller network's cost (`reduced`), since the first
 layer is linear in its weights:
 
@@ -19,18 +13,7 @@ layer is linear in its weights:
 
 The products are computed once per direction rather than once per point, and are the inputs of the
 smaller network: 48 instead of 784 pixels for 16 neurons and two directions. Its parameters and
-directions are trees like those of the network, and equal coordinates give equal costs:
-
->>> from gdjax.problems import digits
->>> problem = digits("mnist5k", samples=20)
->>> w, d = (problem.init(jax.random.key(seed)) for seed in (0, 1))
->>> small = reduced(problem, w, {"random": d})
->>> small.problem.network.widths
-(32, 16, 16, 10)
->>> whole = at_coordinates(w, {"random": d}, [0.5])
->>> part = at_coordinates(small.params, small.directions, [0.5])
->>> float(problem.cost(whole, problem.data)), float(small.problem.cost(part, small.problem.data))
-(2.597, 2.597)
+directions are trees like those of the network, and equal coordinates give equal costs.
 
 The functions that return a Dataset compile and run their own programs and must not be jitted. The
 cost may be NaN or infinite at some points. A cost with a model state raises an error, since running
@@ -54,11 +37,16 @@ import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
-from gdjax.arguments import check_whole, is_traced, real_array
+from gdjax.arguments import check_text, check_whole, is_traced, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
-from gdjax.landscape.directions import DIMENSIONS, check_directions, check_independent
+from gdjax.landscape.directions import (
+    DIMENSIONS,
+    check_directions,
+    check_independent,
+    check_named,
+)
 from gdjax.problems.evaluation import evaluation_of, evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.validation import check, check_like, check_metrics, check_params
@@ -79,9 +67,10 @@ _LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
 def line(
     problem: Problem | Callable,
     params: PyTree,
-    direction: Mapping[str, PyTree],
+    direction: PyTree,
     a: ArrayLike | Sequence,
     *,
+    name: str = "direction",
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
@@ -89,12 +78,30 @@ def line(
     """Return the cost along a line, C(w_0 + a d).
 
     Args:
-        direction: dict `{name: d}` with a descriptive name.
+        problem: a Problem or a cost, as in `grid`.
+        params: origin w_0 of the line.
+        direction: direction d, a tree like the parameters.
         a: coordinates along the line, in multiples of d.
+        name: name of the direction, the label of the axis.
+        data: data that replace those of the problem.
+        metrics: further functions to evaluate, as in `grid`.
+        width: number of points per device at a time, as in `grid`.
 
-    The other arguments, the result and the errors are those of `grid`.
+    Returns:
+        A Dataset with `cost` and each metric over the dimension a, as of `grid`.
+
+    Raises:
+        InputError: if the direction is zero or not like the parameters, or as in `grid`.
+
+    Examples:
+        >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
+        >>> line(bowl, jnp.zeros(2), jnp.array([0.0, 1.0]), [0.0, 1.0, 2.0]).cost.values.tolist()
+        [0.0, 10.0, 40.0]
     """
-    return grid(problem, params, direction, (a,), data=data, metrics=metrics, width=width)
+    check_text("line: name", name)
+    problem = checked_problem(problem, params, data)
+    check_like("line: direction", direction, params)
+    return _grid("line", problem, params, {name: direction}, {"a": a}, metrics, width)
 
 
 def plane(
@@ -140,7 +147,8 @@ def plane(
         >>> surface.cost.sel(b=0).round(3).values.tolist()
         [0.0, 13.712, 0.0]
     """
-    return grid(problem, params, directions, (a, b), data=data, metrics=metrics, width=width)
+    problem = checked_problem(problem, params, data)
+    return _grid("plane", problem, params, directions, {"a": a, "b": b}, metrics, width)
 
 
 def grid(
@@ -177,22 +185,34 @@ def grid(
     Raises:
         InputError: if directions or coordinates are not valid, if the problem fails `check` or has
             a model state, or if a metric is not a function of the parameters alone.
+
+    Examples:
+        >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
+        >>> directions = {"flat": jnp.array([1.0, 0.0]), "steep": jnp.array([0.0, 1.0])}
+        >>> grid(bowl, jnp.zeros(2), directions, [[0.0, 1.0], [0.0, 2.0]]).cost.values.tolist()
+        [[0.0, 40.0], [1.0, 41.0]]
     """
+    problem = checked_problem(problem, params, data)
+    vectors = {f"coordinates[{i}]": values for i, values in enumerate(coordinates)}
+    return _grid("grid", problem, params, directions, vectors, metrics, width)
+
+
+def _grid(caller, problem, params, directions, coordinates, metrics, width):
+    """Return the Dataset of `grid`; errors name the calling function and its arguments."""
     import xarray as xr
 
-    problem = checked_problem(problem, params, data)
-    lengths, cosines = check_directions(params, directions)
-    check_independent(directions, lengths, cosines)
-    axes = _check_axes(directions, coordinates)
+    lengths, cosines = check_directions(caller, params, directions)
+    check_independent(caller, directions, lengths, cosines)
+    axes = _check_axes(caller, directions, coordinates)
     count = math.prod(len(axis) for axis in axes)
     if count > MAX_POINTS:
         raise InputError(
-            f"coordinates: {count:,} points, expected at most {MAX_POINTS:,}; take fewer along "
-            f"each direction"
+            f"{caller}: {', '.join(coordinates)} = {count:,} points, expected at most "
+            f"{MAX_POINTS:,}; take fewer along each direction"
         )
     dims = tuple(DIMENSIONS[: len(axes)])
     metrics = _check_metrics(metrics, params, dims)
-    check_width(width)
+    check_width(caller, width)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
     cost_at, smaller = on_slice(problem, params, directions, width)
     columns = {"cost": (cost_at(points), "cost", "1")}
@@ -269,17 +289,17 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
     rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = tuple(jax.local_devices())
-    wide = width or min(WIDTH, -(-count // len(devices)))
-    sharing = len(devices) if devices[0].platform == "cpu" else 1
-    limit = min(slabs.memory_limit(device) for device in devices) / sharing / 2
+    slab_width = width or min(WIDTH, -(-count // len(devices)))
+    devices_per_memory = len(devices) if devices[0].platform == "cpu" else 1
+    limit = min(slabs.memory_limit(device) for device in devices) / devices_per_memory / 2
     while True:
-        slab = slabs.Slab(wide, devices)
+        slab = slabs.Slab(slab_width, devices)
         program = _program(function, jax.tree.structure(shared), slab)
         on_devices = slab.share(shared)
-        need = program.compile(slab.filled(rows, 0), on_devices).executable.memory_analysis()
-        if width or wide == 1 or need.temp_size_in_bytes <= limit:
+        memory = program.compile(slab.filled(rows, 0), on_devices).executable.memory_analysis()
+        if width or slab_width == 1 or memory.temp_size_in_bytes <= limit:
             break
-        wide //= 2
+        slab_width //= 2
     return slabs.in_slabs(program, slab, rows, (on_devices,), unit="point")
 
 
@@ -342,17 +362,12 @@ def at_coordinates(
         InputError: if a direction is not like the parameters, or the number of coordinates differs.
     """
     check_params(params)
-    if not isinstance(directions, Mapping):
-        raise InputError(
-            f"directions = {directions!r:.80}, expected a dict with one tree per direction, by name"
-        )
-    for name, direction in directions.items():
-        check_like(f"direction {name!r}", direction, params)
+    check_named("at_coordinates", params, directions)
     values = real_array(coordinates)
     if not is_traced(coordinates) and (values is None or values.shape != (len(directions),)):
         raise InputError(
-            f"coordinates = {coordinates!r:.80}, expected one number per direction, "
-            f"{len(directions)}"
+            f"at_coordinates: coordinates = {coordinates!r:.80}, expected one number per "
+            f"direction, {len(directions)}"
         )
     return displaced(params, tuple(directions.values()), jnp.asarray(coordinates))
 
@@ -382,6 +397,20 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
     Raises:
         InputError: if the problem has no network, if parameters or data do not belong to it, or if
             the smaller network has a different cost.
+
+    Examples:
+        >>> from gdjax.problems import digits
+        >>> problem = digits("mnist5k", samples=20)
+        >>> w, d = (problem.init(jax.random.key(seed)) for seed in (0, 1))
+        >>> small = reduced(problem, w, {"random": d})
+        >>> small.problem.network.widths
+        (32, 16, 16, 10)
+        >>> point = at_coordinates(w, {"random": d}, [0.5])
+        >>> small_point = at_coordinates(small.params, small.directions, [0.5])
+        >>> float(problem.cost(point, problem.data))
+        2.597
+        >>> float(small.problem.cost(small_point, small.problem.data))
+        2.597
     """
     remedy = "take the slice of problem.cost and problem.data instead, which works for any cost"
     network, data = problem.network, problem.data
@@ -391,9 +420,9 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
     check_like("reduced: params", params, shapes)
     for name, direction in directions.items():
         check_like(f"reduced: direction {name!r}", direction, params)
-    wanted = (problem.samples, network.widths[0])
-    if not isinstance(data, tuple) or jnp.shape(data[0]) != wanted:
-        raise InputError(f"reduced: the problem's data are not (inputs {wanted}, ...); {remedy}")
+    expected = (problem.samples, network.widths[0])
+    if not isinstance(data, tuple) or jnp.shape(data[0]) != expected:
+        raise InputError(f"reduced: the problem's data are not (inputs {expected}, ...); {remedy}")
     trees = (params, *directions.values())
     weights = jnp.concatenate([tree[0].weights for tree in trees])
     count, width = len(trees), network.widths[1]
@@ -445,14 +474,14 @@ def _check_same(problem, params, directions, small, remedy):
     corners = np.concatenate([np.zeros((1, count)), np.eye(count), np.ones((1, count))])
     with jax.default_matmul_precision("highest"):
         for corner in corners:
-            own = float(cost(at_coordinates(params, directions, corner), few))
+            full_cost = float(cost(at_coordinates(params, directions, corner), few))
             point = at_coordinates(small.params, small.directions, corner)
-            other = float(cost(point, few_products))
-            if not np.isclose(own, other, rtol=1e-3, atol=1e-9, equal_nan=True):
+            small_cost = float(cost(point, few_products))
+            if not np.isclose(full_cost, small_cost, rtol=1e-3, atol=1e-9, equal_nan=True):
                 raise InputError(
-                    f"reduced: at coordinates {corner.tolist()} the cost is {own:.6g}, but that of "
-                    f"the smaller network {other:.6g}; expected inputs that are at most scaled "
-                    f"before the first layer, and a cost of the outputs alone; {remedy}"
+                    f"reduced: at coordinates {corner.tolist()} the cost is {full_cost:.6g}, but "
+                    f"that of the smaller network {small_cost:.6g}; expected inputs that are at "
+                    f"most scaled before the first layer, and a cost of the outputs alone; {remedy}"
                 )
     _LINEAR.add(problem)
 
@@ -467,19 +496,19 @@ def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -
     return problem
 
 
-def _check_axes(directions, coordinates):
+def _check_axes(caller, directions, coordinates):
     if len(coordinates) != len(directions):
         raise InputError(
-            f"coordinates: {len(coordinates)} vectors for {len(directions)} directions; expected "
-            f"one each"
+            f"{caller}: directions = {', '.join(map(repr, directions))}, expected "
+            f"{len(coordinates)}, one for each of {', '.join(coordinates)}"
         )
     axes = []
-    for name, values in zip(directions, coordinates, strict=True):
+    for name, (argument, values) in zip(directions, coordinates.items(), strict=True):
         axis = real_array(values)
         if axis is None or axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
             raise InputError(
-                f"coordinates along {name!r} = {values!r:.80}, expected a vector of finite "
-                f"numbers, such as numpy.linspace(-1, 1, 51)"
+                f"{caller}: {argument} = {values!r:.80} along {name!r}, expected a vector of "
+                f"finite numbers, such as numpy.linspace(-1, 1, 51)"
             )
         axes.append(axis.astype(float))
     return axes
@@ -501,7 +530,7 @@ def _check_metrics(metrics, params, dims):
     return metrics
 
 
-def check_width(width: int | None) -> None:
+def check_width(caller: str, width: int | None) -> None:
     """Check that a width is a whole number >= 1."""
     if width is not None:
-        check_whole("width", width, 1)
+        check_whole(f"{caller}: width", width, 1)

@@ -3,16 +3,7 @@
     path_t = argmin_c |w_t - w(c)|,   w(c) = w_0 + sum_i c_i d_i,   off_t = the minimum
 
 A descent of many parameters does not lie in a plane, so the Dataset contains its distance from the
-plane and its cost besides the cost of the nearest point in the plane. If the descent lies in the
-plane, the costs are equal:
-
->>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2 + w[2] ** 2
->>> shots = jnp.array([[4.0, 1.0, 0.0], [3.0, 0.1, 0.0], [2.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
->>> way = trajectory_plane(bowl, shots, points=5)
->>> float(way.path_off.max()) < 1e-6
-True
->>> float(abs(way.path_cost - way.path_cost_in_slice).max()) < 1e-4
-True
+plane and its cost besides the cost of the nearest point in the plane.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -87,19 +78,19 @@ def descent_on_slice(
 
     check_points("descent_on_slice: snapshots", snapshots, params)
     problem = checked_problem(problem, params, data)
-    check_directions(params, directions)
-    check_width(width)
+    check_directions("descent_on_slice", params, directions)
+    check_width("descent_on_slice", width)
     projection = project(snapshots, params, directions)
     count = len(projection.distance)
     steps = _steps("descent_on_slice", step, count)
     cost_at, _ = on_slice(problem, params, directions, width)
-    own = over_rows(cost_of, snapshots, evaluation_part(problem), width)
+    snapshot_cost = over_rows(cost_of, snapshots, evaluation_part(problem), width)
     columns = {
         f"path_{letter}": (np.asarray(projection.coordinates[:, i]), name, "1")
         for i, (letter, name) in enumerate(zip(DIMENSIONS, directions, strict=False))
     } | {
         "path_off": (np.asarray(projection.distance), "distance off the slice", "1"),
-        "path_cost": (own, "cost", "1"),
+        "path_cost": (snapshot_cost, "cost", "1"),
         "path_cost_in_slice": (
             cost_at(np.asarray(projection.coordinates)),
             "cost of the nearest point in the slice",
@@ -148,6 +139,18 @@ def trajectory_plane(
     Raises:
         InputError: if fewer than three snapshots are finite, if the snapshots are all equal, or if
             another argument is not valid.
+
+    Examples:
+        The descent lies in a plane, so the costs of its points and of the nearest points in the
+        plane are equal:
+
+        >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2 + w[2] ** 2
+        >>> snapshots = jnp.array([[4, 1, 0], [3, 0.1, 0], [2, 0, 0], [1, 0, 0]])
+        >>> dataset = trajectory_plane(bowl, snapshots, points=5)
+        >>> float(dataset.path_off.max()) < 1e-6
+        True
+        >>> float(abs(dataset.path_cost - dataset.path_cost_in_slice).max()) < 1e-4
+        True
     """
     import xarray as xr
 
@@ -157,8 +160,8 @@ def trajectory_plane(
     )
     if finite.sum() < 3:
         raise InputError(
-            f"trajectory_plane: {finite.sum()} snapshots are finite, expected at least 3; keep "
-            f"more of them with snapshot_every, or lower the learning rate"
+            f"trajectory_plane: snapshots has {finite.sum()} finite points, expected at least 3; "
+            f"keep more of them with snapshot_every, or lower the learning rate"
         )
     if isinstance(points, bool) or points < 2 or not margin >= 0:
         raise InputError(
@@ -166,6 +169,7 @@ def trajectory_plane(
             f"and a margin >= 0"
         )
     steps = _steps("trajectory_plane", step, len(finite))
+    check_width("trajectory_plane", width)
     snapshots = jax.tree.map(lambda a: jnp.asarray(a)[finite], snapshots)
     origin = jax.tree.map(lambda a: a[-1], snapshots)
     size = ravel_pytree(origin)[0].size
@@ -173,21 +177,25 @@ def trajectory_plane(
         raise InputError(f"trajectory_plane: {size} parameter has no plane; take `line`")
     components = principal_components(snapshots, min(10, size, int(finite.sum())), center=origin)
     if not float(jnp.ptp(components.coordinates[:, 0])) > 0:
-        raise InputError("trajectory_plane: the snapshots are all at one place, so span no plane")
+        raise InputError(
+            "trajectory_plane: snapshots are all equal, expected different ones, which span a plane"
+        )
     directions = component_directions(components, 2)
     problem = as_problem(problem, data)
-    way = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite], width=width)
-    middle, extent = zip(*(_span(way[f"path_{axis}"].values) for axis in "ab"), strict=True)
-    extent = [max(own, SQUARE * max(extent)) * (1 + 2 * margin) for own in extent]
+    descent = descent_on_slice(
+        problem, origin, directions, snapshots, step=steps[finite], width=width
+    )
+    middle, extent = zip(*(_span(descent[f"path_{axis}"].values) for axis in "ab"), strict=True)
+    extent = [max(side, SQUARE * max(extent)) * (1 + 2 * margin) for side in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
-    drawn = plane(problem, origin, directions, *sides, metrics=metrics, width=width)
+    surface = plane(problem, origin, directions, *sides, metrics=metrics, width=width)
     share = xr.DataArray(
         np.asarray(components.explained),
         {"component": np.arange(1, len(components.explained) + 1)},
         attrs={"long_name": "share of the squared distance from the end", "units": "1"},
     )
-    return xr.merge([drawn, way, share.rename("explained")]).assign_attrs(
-        drawn.attrs, result="trajectory_plane", snapshots_left_out=int((~finite).sum())
+    return xr.merge([surface, descent, share.rename("explained")]).assign_attrs(
+        surface.attrs, result="trajectory_plane", snapshots_left_out=int((~finite).sum())
     )
 
 

@@ -946,29 +946,29 @@ CALLS = (
     ),
     ("gd.critical_points.polish(bowl, w, atol=-1.0)", "atol", "expected a number >= 0"),
     (
-        "gd.landscape.line(bowl, w, flat, [0.0, 1.0])",
+        "gd.landscape.line(bowl, w, {'flat': flat}, [0.0, 1.0])",
         "direction",
-        "expected a dict with one tree per direction, by name",
+        "expected the structure of the parameters",
     ),
     (
-        "gd.landscape.line(bowl, w, {'flat': zeros(2)}, [0.0, 1.0])",
-        "flat",
+        "gd.landscape.line(bowl, w, zeros(2), [0.0, 1.0])",
+        "direction",
         "expected a nonzero direction",
     ),
     (
-        "gd.landscape.line(bowl, w, {'flat': flat}, [])",
+        "gd.landscape.line(bowl, w, flat, [])",
         "a",
         "expected a vector of finite numbers, such as",
     ),
     (
-        "gd.landscape.line(bowl, w, {'flat': flat}, [nan])",
+        "gd.landscape.line(bowl, w, flat, [nan])",
         "a",
         "expected a vector of finite numbers, such as",
     ),
     (
         "gd.landscape.plane(bowl, w, {'flat': flat}, [0.0], [0.0])",
         "directions",
-        "expected one each",
+        "expected 2, one for each of a, b",
     ),
     (
         "gd.landscape.plane(bowl, w, {'flat': flat, 'same': flat}, [0.0, 1.0], [0.0, 1.0])",
@@ -1362,19 +1362,24 @@ CALLS = (
         "its cost cannot be differentiated at these params",
     ),
     (
-        "gd.landscape.line(bowl, w, {'flat': flat}, 'x')",
-        "coordinates",
+        "gd.landscape.line(bowl, w, flat, 'x')",
+        "a",
         "expected a vector of finite numbers",
     ),
     (
-        "gd.landscape.line(bowl, w, {'flat': flat}, [0.0], metrics=3)",
+        "gd.landscape.line(bowl, w, flat, [0.0], metrics=3)",
         "metrics",
         "expected a mapping of names to gdjax.Metric",
     ),
     (
-        "gd.landscape.line(bowl, w, {1: flat}, [0.0])",
+        "gd.landscape.grid(bowl, w, {1: flat}, [[0.0]])",
         "directions",
         "expected a dict with one tree per direction, by name",
+    ),
+    (
+        "gd.landscape.line(bowl, w, flat, [0.0], name=3)",
+        "name",
+        "expected text",
     ),
     (
         "gd.landscape.random_direction(w, key=3)",

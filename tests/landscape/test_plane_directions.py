@@ -109,8 +109,7 @@ def test_the_slope_along_the_gradient_is_its_length():
     w = jax.jit(problem.init)(jax.random.key(0))
     result = directions.plane_directions(problem, w, "gradient", key=KEY)
     e = 1e-2
-    first = {"gradient": result["gradient"]}
-    curve = gd.landscape.line(problem, w, first, [-e, e]).cost.values
+    curve = gd.landscape.line(problem, w, result["gradient"], [-e, e]).cost.values
     norm = float(optax.tree.norm(jax.jit(jax.grad(problem.cost))(w, problem.data)))
     assert (curve[1] - curve[0]) / (2 * e) == pytest.approx(norm, rel=1e-3)
 

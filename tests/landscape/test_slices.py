@@ -73,7 +73,7 @@ def test_along_an_eigenvector_the_curve_has_its_eigenvalue_as_curvature(float64,
     steps = np.array([1e-2, 5e-3])
     for value, v in zip(values, vectors.T, strict=True):
         a = np.concatenate([[0], steps, -steps])
-        curve = slices.line(known.f, w, {"eigenvector": v}, a).cost.values
+        curve = slices.line(known.f, w, v, a).cost.values
         rest = curve - curve[0] - a * (g @ v) - value * a**2 / 2
         third = np.abs(rest[1:3] - rest[3:]) / 2  # odd part: e^3 and higher
         assert np.log2(third[0] / third[1]) == pytest.approx(3, abs=0.1)
@@ -85,7 +85,7 @@ def test_the_sharpest_curve_through_himmelblaus_first_minimum_is_the_published_o
     f = gd.problems.find("himmelblau").f
     v = np.linalg.eigh(np.asarray(jax.jit(jax.hessian(f))(jnp.array([3.0, 2.0]))))[1][:, -1]
     e = 1e-4
-    curve = slices.line(f, jnp.array([3.0, 2.0]), {"v": v}, [-e, 0, e]).cost.values
+    curve = slices.line(f, jnp.array([3.0, 2.0]), v, [-e, 0, e]).cost.values
     assert (curve[0] - 2 * curve[1] + curve[2]) / e**2 == pytest.approx(82.284, abs=1e-3)
 
 
@@ -126,7 +126,7 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
 def test_slices_record_metrics_beside_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
-    result = slices.line(problem, w, {"d": d}, [0.0, 0.5], metrics=metrics)
+    result = slices.line(problem, w, d, [0.0, 0.5], metrics=metrics)
     there = at_coordinates(w, {"d": d}, [0.5])
     metric = problem.metrics["test_accuracy"]
     assert float(result.test_accuracy[1]) == pytest.approx(
@@ -162,12 +162,12 @@ def test_slab_width_changes_only_rounding(problem, width):
 def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 9)
-    before = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
+    before = slices.line(problem.cost, w, d, a, data=problem.data)
     widths = []
     slab = slabs.Slab
     monkeypatch.setattr(slabs, "memory_limit", lambda device: 2**20)
     monkeypatch.setattr(slabs, "Slab", lambda width, on: widths.append(width) or slab(width, on))
-    after = slices.line(problem.cost, w, {"d": d}, a, data=problem.data)
+    after = slices.line(problem.cost, w, d, a, data=problem.data)
     assert widths == [3, 1]
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
 
@@ -210,7 +210,7 @@ def test_equal_keys_give_equal_slices(problem):
     def look(seed):
         w = jax.jit(problem.init)(jax.random.key(0))
         d = ways.filter_normalize(ways.random_direction(w, key=jax.random.key(seed)), w)
-        return slices.line(problem, w, {f"random {seed}": d}, np.linspace(-1, 1, 5)).cost.values
+        return slices.line(problem, w, d, np.linspace(-1, 1, 5)).cost.values
 
     assert np.array_equal(look(1), look(1))
     assert not np.array_equal(look(1), look(2))
@@ -220,25 +220,25 @@ def test_equal_keys_give_equal_slices(problem):
 
 
 def test_a_scalar_is_a_parameter():
-    result = slices.line(lambda x: x**4 - x, 0.5, {"x": 1.0}, [-0.5, 0.5])
+    result = slices.line(lambda x: x**4 - x, 0.5, 1.0, [-0.5, 0.5])
     np.testing.assert_allclose(result.cost, [0, 0], atol=1e-7)
 
 
 def test_slices_accept_dicts_and_float16(float64):
     tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
     cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731
-    result = slices.line(cost, tree, {"d": tree}, [0.0, 2.0])
+    result = slices.line(cost, tree, tree, [0.0, 2.0])
     assert result.cost.values.tolist() == [3.0, 9.0]
 
 
 def test_costs_that_are_not_finite_are_recorded():
-    result = slices.line(jnp.log, jnp.array(0.0), {"x": 1.0}, [-1.0, 0.0, 1.0])
+    result = slices.line(jnp.log, jnp.array(0.0), 1.0, [-1.0, 0.0, 1.0])
     np.testing.assert_array_equal(result.cost, [np.nan, -np.inf, 0.0])
 
 
 def test_integer_data_are_accepted():
     data = np.arange(10, dtype=np.uint8)
-    result = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), {"w": 1.0}, [2.0], data=data)
+    result = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), 1.0, [2.0], data=data)
     assert result.cost.values.tolist() == [9.0]
     assert result.attrs["samples"] == 10
 
@@ -263,22 +263,28 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: slices.line(weighted, W, {"d": jnp.ones(2)}, [0]), r"'d' has .*\(2,\).*\(3,\)"),
-        (lambda: slices.line(weighted, W, {}, [0]), "expected a dict with one tree"),
-        (lambda: slices.plane(weighted, W, D, [0], [0]), "2 vectors for 1 directions"),
-        (lambda: slices.line(weighted, W, D, [[0]]), "along 'd' .*expected a vector"),
-        (lambda: slices.line(weighted, W, D, []), "along 'd' .*expected a vector"),
-        (lambda: slices.line(weighted, W, D, [np.nan]), "along 'd' .*finite numbers"),
-        (lambda: slices.line(weighted, W, D, [0], width=0), "width = 0, expected"),
-        (lambda: slices.line(A_SUM, W, D, [0]), "mean over the batch"),
-        (lambda: slices.line(lambda w: w, W, D, [0]), "expected one scalar"),
-        (lambda: slices.line(weighted, jnp.ones(3, int), D, [0]), "expected a real float"),
         (
-            lambda: slices.line(weighted, W, D, [0], metrics={"cost": Metric(weighted)}),
+            lambda: slices.line(weighted, W, jnp.ones(2), [0]),
+            r"line: direction has .*\(2,\).*\(3,\)",
+        ),
+        (lambda: slices.grid(weighted, W, {}, []), "expected a dict with one tree"),
+        (
+            lambda: slices.plane(weighted, W, D, [0], [0]),
+            "directions = 'd', expected 2, one for each of a, b",
+        ),
+        (lambda: slices.line(weighted, W, W, [[0]]), "line: a = .*expected a vector"),
+        (lambda: slices.line(weighted, W, W, []), "line: a = .*expected a vector"),
+        (lambda: slices.line(weighted, W, W, [np.nan]), "line: a = .*finite numbers"),
+        (lambda: slices.line(weighted, W, W, [0], width=0), "line: width = 0, expected"),
+        (lambda: slices.line(A_SUM, W, W, [0]), "mean over the batch"),
+        (lambda: slices.line(lambda w: w, W, W, [0]), "expected one scalar"),
+        (lambda: slices.line(weighted, jnp.ones(3, int), W, [0]), "expected a real float"),
+        (
+            lambda: slices.line(weighted, W, W, [0], metrics={"cost": Metric(weighted)}),
             "'cost' is taken",
         ),
         (
-            lambda: slices.line(weighted, W, D, [0], metrics={"s": STATEFUL}),
+            lambda: slices.line(weighted, W, W, [0], metrics={"s": STATEFUL}),
             "not a number of the pa",
         ),
     ],
@@ -291,8 +297,8 @@ def test_invalid_arguments_are_refused_with_a_remedy(call, message):
 def test_layers_of_another_network_are_refused():
     params = Network((4, 3, 2)).init(jax.random.key(0))
     other = (params[0], Layer(jnp.ones((2, 4)), jnp.ones(2)))
-    with pytest.raises(InputError, match="direction 'd' has"):
-        slices.line(lambda w: jnp.sum(w[0].bias), params, {"d": other}, [0])
+    with pytest.raises(InputError, match="line: direction has"):
+        slices.line(lambda w: jnp.sum(w[0].bias), params, other, [0])
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,9 @@ ONE = {"w": POINTS["w"][0]}
     [
         (
             lambda: trajectories.trajectory_plane(bowl, {"w": np.full((4, 8), np.nan)}),
-            "0 snapshots are finite, expected at least 3",
+            "snapshots has 0 finite points, expected at least 3",
         ),
-        (lambda: trajectories.trajectory_plane(bowl, {"w": np.ones((4, 8))}), "all at one place"),
+        (lambda: trajectories.trajectory_plane(bowl, {"w": np.ones((4, 8))}), "are all equal"),
         (lambda: trajectories.trajectory_plane(bowl, POINTS, points=1), "points = 1"),
         (lambda: trajectories.trajectory_plane(bowl, POINTS, margin=-1.0), "margin = -1"),
         (lambda: trajectories.trajectory_plane(jnp.sum, np.arange(5.0)), "1 parameter has no"),
