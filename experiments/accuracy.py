@@ -6,8 +6,8 @@ The network stays 784-16-16-10 with sigmoids; only its training changes. One ing
 after the other, from the same starts, and compared on the last 10,000 training images, which are
 held out: smaller batches, an annealed rate, weight decay, more of it for the first layer, distorted
 copies of the images, more epochs. Other changes are added to the distorted copies in the same
-way. Then two recipes are trained on all training images, from starts that were not used for any
-choice, and the test images are evaluated once.
+way. Then two recipes are trained on all training images, from starts that no choice was based on,
+and evaluated once on the test images.
 
     python experiments/accuracy.py                  (about 12 min of processor time)
 
@@ -29,7 +29,7 @@ from drawings import reading
 from methods.accuracy import compared, price, read_after_few, tested
 from summaries.accuracy import LEVEL, by_name, errors, gains, numbers
 from variants.learning import Problems
-from variants.training import ladder, tried
+from variants.training import ladder, single_changes
 
 LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
@@ -40,7 +40,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        held_out: number of last training images that are held out, on which everything is chosen.
+        held_out: number of last training images that are held out; all choices are made on these.
         epochs: passes over the images while ingredients are compared.
         seeds: number of starting points of the ladder.
         fewer_seeds: number of starting points of slow variants (100 epochs, fresh copies).
@@ -66,15 +66,15 @@ class Config:
 def run(config: Config) -> xr.Dataset:
     """Return the ladder, the changes on top of it, and the test results."""
     problems, store = Problems(config.data, config.held_out), Path(config.store)
-    rungs, more = ladder(config.epochs), tried(config.epochs)
+    rungs, more = ladder(config.epochs), single_changes(config.epochs)
     up = compared(problems, rungs, config, store / "ladder")
     test = tested(problems, {"plain": rungs["plain"], "best": rungs["longer"]}, config)
     prices = price(problems, rungs["distorted copies"])
-    on_top = compared(problems, more, config, store / "tried")
+    changes = compared(problems, more, config, store / "tried")
     return xr.merge(
         [
             up.rename({name: f"ladder_{name}" for name in (*up.variables,)}),
-            on_top.rename({name: f"tried_{name}" for name in (*on_top.variables,)}),
+            changes.rename({name: f"tried_{name}" for name in (*changes.variables,)}),
             test.rename(cost="test_run_cost"),
             read_after_few(config),
         ],
@@ -101,7 +101,7 @@ def plot(dataset: xr.Dataset) -> dict:
             LAYERS,
             left=wrong[1].sum() / wrong[0].sum(),
         ),
-        "ways": reading.ways(
+        "ways": reading.trajectories(
             dataset[["plane_cost"]].rename(plane_cost="cost"),
             {name: part.dropna("snapshot_step", subset=["path_off"]) for name, part in one.items()},
             accuracy,

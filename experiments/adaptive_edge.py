@@ -66,7 +66,7 @@ class Config:
     tolerance: float = 0.01
 
 
-def watched(
+def preconditioned_sharpness(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
     """Return cost and eta times preconditioned sharpness of descents at all rates."""
@@ -80,10 +80,10 @@ def watched(
         metrics={"sharpness": metric},
     )
     # P is undefined before the first step.
-    found = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
-    found = found.transpose("learning_rate", "seed", "step")
-    return found.assign(
-        product=found.sharpness * found.learning_rate,
+    sharpness_records = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
+    sharpness_records = sharpness_records.transpose("learning_rate", "seed", "step")
+    return sharpness_records.assign(
+        product=sharpness_records.sharpness * sharpness_records.learning_rate,
         limit=float(stability_threshold(1.0, rule)),
     )
 
@@ -94,10 +94,18 @@ def run(config: Config) -> xr.Dataset:
     rmsprop = partial(optax.rmsprop, decay=config.decay)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
     parts = {
-        "chebyshev_adam": watched(config, points, optax.adam, config.adam_rates, *small),
-        "chebyshev_rmsprop": watched(config, points, rmsprop, config.rmsprop_rates, *small),
-        "digits_adam": watched(config, digits, optax.adam, config.digit_adam_rates, *large),
-        "digits_rmsprop": watched(config, digits, rmsprop, config.digit_rmsprop_rates, *large),
+        "chebyshev_adam": preconditioned_sharpness(
+            config, points, optax.adam, config.adam_rates, *small
+        ),
+        "chebyshev_rmsprop": preconditioned_sharpness(
+            config, points, rmsprop, config.rmsprop_rates, *small
+        ),
+        "digits_adam": preconditioned_sharpness(
+            config, digits, optax.adam, config.digit_adam_rates, *large
+        ),
+        "digits_rmsprop": preconditioned_sharpness(
+            config, digits, rmsprop, config.digit_rmsprop_rates, *large
+        ),
     }
     return merge(parts).assign_attrs(panels=list(parts))
 
@@ -112,9 +120,9 @@ def plot(dataset: xr.Dataset) -> dict:
     }
     parts = {name: panel(dataset, name) for name in dataset.attrs["panels"]}
     return {
-        "adaptive": plots.climbs(
+        "adaptive": plots.sharpness_curves(
             [
-                plots.Climb(
+                plots.SharpnessPanel(
                     title=titles[name],
                     step=part.step.values,
                     learning_rate=part.learning_rate.values,

@@ -2,12 +2,12 @@
 
     log V = log V_n + log |det A| + log mean r^n,   A: the identity, or an estimate of the shape
 
-Networks 64-64-10 (4,810 parameters) are trained on scikit-learn's 8x8 digits by Adam on the whole
-set, with weight decay in the cost. Around each end point the distance to the boundary of its basin
-is measured in random directions, in coordinates that use increasing knowledge of its shape: none,
-the size of each layer's weights, the diagonal of the Hessian or, for a few networks, the whole
-Hessian. A mean over few directions underestimates the mean over all, so the coordinates with the
-largest estimate are the best.
+Networks 64-64-10 (4,810 parameters) are trained on scikit-learn's 8x8 digits by full-batch Adam,
+with weight decay in the cost. Around each end point the distance to the boundary of its basin is
+measured in random directions, in coordinates that use increasing knowledge of its shape: none, the
+size of each layer's weights, the diagonal of the Hessian or, for a few networks, the full Hessian.
+A mean over few directions underestimates the mean over all, so the coordinates with the largest
+estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)
 
@@ -40,7 +40,7 @@ class Config:
         hidden: neurons of the hidden layer.
         decay: weight decay of the weights, without the biases.
         seeds: number of networks.
-        whole: number of networks whose whole Hessian is decomposed.
+        whole: number of networks whose full Hessian is decomposed.
         steps: steps of Adam, with a learning rate that falls to 0 along half a cosine.
         learning_rate: initial learning rate.
         level: rise of the cost at the boundary of a basin.
@@ -83,10 +83,13 @@ def run(config: Config) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
     key = jax.random.key(config.key)
-    found = {name: volumes(config, problem, ends, name, key) for name in KNOWN}
+    by_knowledge = {name: volumes(config, problem, ends, name, key) for name in KNOWN}
     return xr.Dataset(
         {
-            field: (("known", "network"), np.stack([getattr(found[name], field) for name in KNOWN]))
+            field: (
+                ("known", "network"),
+                np.stack([getattr(by_knowledge[name], field) for name in KNOWN]),
+            )
             for field in ("log_volume", "standard_error", "effective_directions", "lower_bound")
         }
         | {

@@ -58,10 +58,10 @@ class Config:
 def one(config: Config, name: str) -> xr.Dataset:
     """Return the map of end points of one surface for all rates and momenta."""
     rates = learning_rate_limits(name).min() * np.array(config.rates)
-    found = basins_of_attraction(
+    basins = basins_of_attraction(
         name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
     )
-    return found.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
+    return basins.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
 
 
 def run(config: Config) -> xr.DataTree:
@@ -71,12 +71,12 @@ def run(config: Config) -> xr.DataTree:
     return tree
 
 
-def lines(found: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
+def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
     """Return names, first indices, shares and limits of groups of equivalent minima."""
-    share = found.share.transpose("momentum", "learning_rate", "minimum").values
-    limit = found.limit.values
-    alike = np.stack([found.minimum_cost.values, limit[0]]).round(6)
-    _, first, kind = np.unique(alike, axis=1, return_index=True, return_inverse=True)
+    share = basins.share.transpose("momentum", "learning_rate", "minimum").values
+    limit = basins.limit.values
+    rounded = np.stack([basins.minimum_cost.values, limit[0]]).round(6)
+    _, first, kind = np.unique(rounded, axis=1, return_index=True, return_inverse=True)
     ordered = [(int(at), np.flatnonzero(kind == k)) for k, at in enumerate(first)]
     ordered.sort()
     if len(ordered) > 5:
@@ -84,10 +84,10 @@ def lines(found: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarr
         ordered = [*ordered[:3], (ordered[3][0], rest)]
     names = []
     for at, members in ordered:
-        x, y = found.position.values[at]
+        x, y = basins.position.values[at]
         alone = len(members) == 1
         names.append(f"({x:.3g}, {y:.3g})" if alone else f"{len(members)} like ({x:.3g}, {y:.3g})")
-    if len(found.minimum) > 12:
+    if len(basins.minimum) > 12:
         names[-1] = f"the other {len(ordered[-1][1])}"
     return (
         names,
@@ -101,16 +101,16 @@ def plot(tree: xr.DataTree) -> dict:
     """Draw maps at some rates, and all shares against the rate, for each surface."""
     figures = {}
     for name, node in tree.children.items():
-        found = node.to_dataset()
+        surface = node.to_dataset()
         drawn = [(r, m) for m in tree.attrs["drawn_momenta"] for r in tree.attrs["drawn"]]
-        rate, momentum = found.learning_rate.values, found.momentum.values
+        rate, momentum = surface.learning_rate.values, surface.momentum.values
         figures[f"maps_{name}"] = basin_maps(
-            found,
+            surface,
             settings=drawn,
             columns=len(tree.attrs["drawn"]),
-            title=found.attrs["formula"] + ": where a start ends",
+            title=surface.attrs["formula"] + ": where a start ends",
         )
-        names, colors, share, limit = lines(found)
+        names, colors, share, limit = lines(surface)
         figures[f"shares_{name}"] = shares_by_rate(
             rate,
             list(share),
@@ -118,11 +118,11 @@ def plot(tree: xr.DataTree) -> dict:
             names,
             colors=colors,
             others=[
-                {text: found[f"share_{name}"].values[:, at] for name, text in SHOWN.items()}
+                {text: surface[f"share_{name}"].values[:, at] for name, text in SHOWN.items()}
                 for at in range(len(momentum))
             ],
             titles=[f"momentum {m:g}" if m else "no momentum" for m in momentum],
-            title=found.attrs["formula"],
+            title=surface.attrs["formula"],
         )
     return figures
 

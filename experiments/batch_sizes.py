@@ -2,20 +2,22 @@
 
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
 
-The digit network is trained with mini-batches of several sizes, up to the whole set, each with
+The digit network is trained with mini-batches of several sizes, up to full batches, each with
 several learning rates and starting points. They are compared after equal numbers of epochs and
 after equal times, each at the learning rate with the lowest median training cost there. Test images
-are not used for any choice. The whole set is trained longer, to see how many epochs it needs.
+are not used for any choice. Full-batch descent continues longer, to measure how many epochs it
+needs.
 
-The time is that of one run in a sweep of all runs of its batch size: 20 epochs recorded only at
-both ends, the shortest of three repetitions, divided by runs and epochs, without compilation.
+The time of a run is its share of the time of a sweep of all runs of its batch size: 20 epochs
+recorded only at both ends, the shortest of three repetitions, divided by runs and epochs, without
+compilation.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 
 Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch in
-batches of 8 takes three times as long as one of the whole set, one in batches of 32 up to twice as
-long: at equal time the cost is still lowest with 32, and by far the highest with the whole set,
-which needs about 150 epochs to reach the cost that batches of 32 reach in two.
+batches of 8 takes three times as long as a full-batch one, one in batches of 32 up to twice as
+long: at equal time the cost is still lowest with 32, and by far the highest with full batches,
+which need about 150 epochs to reach the cost that batches of 32 reach in two.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ import common
 import numpy as np
 import xarray as xr
 from drawings import budgets
-from summaries.batch_sizes import chosen, ends, numbers
+from summaries.batch_sizes import ends, numbers, runs_at_best_rate
 
 import gdjax as gd
 from gdjax.errors import InputError
@@ -36,7 +38,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        batch_sizes: images per step; the last is the whole training set, whatever its size.
+        batch_sizes: images per step; the last one stands for the whole training set.
         epochs: passes over the training set, for each batch size.
         lowest: smallest learning rate.
         highest: largest learning rate.
@@ -96,16 +98,16 @@ def run(config: Config) -> xr.Dataset:
         axes,
         1,
     )
-    found = [
+    parts = [
         tree[str(size)]
         .to_dataset()[["cost", "test_accuracy"]]
         .assign_coords(step=lambda runs, per=per: runs.step // per)
         .rename(step="epoch")
         for size, per in zip(sizes, epoch, strict=True)
     ]
-    seen = [size or problem.samples for size in sizes]
+    batch_sizes = [size or problem.samples for size in sizes]
     seconds = seconds_an_epoch(problem, axes, sizes, config)
-    joined = xr.concat(found, xr.Variable("batch_size", seen), join="outer")
+    joined = xr.concat(parts, xr.Variable("batch_size", batch_sizes), join="outer")
     return joined.assign(seconds_an_epoch=("batch_size", seconds)).assign_attrs(
         baseline=problem.baseline
     )
@@ -117,7 +119,7 @@ def plot(dataset: xr.Dataset) -> dict:
     for budget, end in ends(dataset).items():
         curves[budget] = []
         for index, size in enumerate(dataset.batch_size.values):
-            runs = chosen(dataset, index, end[index])
+            runs = runs_at_best_rate(dataset, index, end[index])
             unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
             curves[budget].append(
                 budgets.Curve(

@@ -21,8 +21,9 @@ barrier between independent starts than to zero. Counts at other thresholds are 
     python experiments/branching.py           (about 4 min of processor time)
 
 Expected: an early change leads into another valley, a late one does not (published: arXiv
-2506.13234, for ResNets on CIFAR, where it is decided within the first few per cent of training).
-Refuted if no change at step 0 does so, or if as many changes at the last step do as at the first.
+2506.13234, for ResNets on CIFAR, where the valley is determined within the first few percent of
+training). Refuted if no change at step 0 does so, or if as many changes at the last step do as at
+the first.
 """
 
 from collections.abc import Mapping
@@ -31,8 +32,8 @@ from dataclasses import dataclass
 import common
 import xarray as xr
 from drawings import branches as plots
-from methods.branching import of_starts
-from summaries.branching import ANOTHER, in_another_valley, numbers, relative
+from methods.branching import barriers_of_starts
+from summaries.branching import OTHER_VALLEY, in_another_valley, numbers, relative
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Config:
         learning_rate: learning rate of plain descent.
         batch_size: images per step.
         epochs: passes over the training set.
-        branch_steps: steps at which branches leave; those beyond the end are left out.
+        branch_steps: steps at which branches leave; steps beyond the end are skipped.
         perturbations: sizes of a change.
         trunks: number of descents to branch from, for each kind of start.
         changes: number of weights of each layer that are changed, at each step and size; the
@@ -73,7 +74,7 @@ class Config:
 
 def run(config: Config) -> xr.Dataset:
     """Return barriers between branches and their trunks, and both references."""
-    parts = [of_starts(config, name) for name in config.initializers]
+    parts = [barriers_of_starts(config, name) for name in config.initializers]
     joined = xr.concat(parts, "initializer", combine_attrs="identical")
     return joined.assign_coords(initializer=list(config.initializers))
 
@@ -82,7 +83,7 @@ def plot(dataset: xr.Dataset) -> Mapping:
     """Draw how barriers are distributed, by layer, step, size and kind of start."""
     return {
         "branches": plots.distributions(
-            relative(dataset), in_another_valley(dataset), threshold=ANOTHER
+            relative(dataset), in_another_valley(dataset), threshold=OTHER_VALLEY
         )
     }
 

@@ -27,8 +27,8 @@ import common
 import numpy as np
 import xarray as xr
 from drawings import catapult as plots
-from methods.catapult import ACTIVATIONS, apart, flights, single_weights
-from summaries.catapult import edges, landed, numbers
+from methods.catapult import ACTIVATIONS, difference_from_two_numbers, flights, single_weights
+from summaries.catapult import edges, ended_below_start, numbers
 
 from gdjax.statistics import median
 
@@ -45,12 +45,12 @@ class Config:
         starts: number of starting points of each network.
         examples: number of examples, and of inputs, in the case with several; the other has one.
         steps: steps of each descent.
-        shown: rates times k whose descents are drawn; the nearest swept ones are taken.
+        shown: rates times k of the descents to draw; the nearest values of the sweep are used.
         rates: learning rates of the single weight per layer: lowest, highest, number.
         weight: starting value of the single weight.
         weight_steps: steps of the single weight.
-        recorded: steps from one record to the next, a prime number, so that few periods are
-            seen in part.
+        recorded: steps from one record to the next, a prime number, so that the records are
+            unlikely to coincide with a period.
         kept: number of last records that are evaluated.
     """
 
@@ -71,17 +71,17 @@ def run(config: Config) -> xr.Dataset:
     """Return runs of networks and single weights, and the largest error of f and k."""
     flown, single = flights(config), single_weights(config)
     return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
-        apart=apart(config, config.widths[0]), **single.attrs
+        apart=difference_from_two_numbers(config, config.widths[0]), **single.attrs
     )
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw runs and edges, and the single weight at every rate."""
     edge = edges(dataset)
-    lands = landed(dataset).mean("seed").isel(width=-1)
+    lands = ended_below_start(dataset).mean("seed").isel(width=-1)
     shown = dataset.shown_cost.isel(examples=0, width=0).sel(activation="linear")
     panels = [
-        plots.Landing(
+        plots.SettledShares(
             title="One example" if n == 1 else f"{n} examples",
             share=dataset.share.values,
             lands={
@@ -96,7 +96,7 @@ def plot(dataset: xr.Dataset) -> dict:
         for n in dataset.examples.values
     ]
     return {
-        "landing": plots.landing(
+        "landing": plots.settled_shares(
             dataset.step.values,
             {float(s): shown.sel(shown=s).values for s in dataset.shown.values},
             panels,

@@ -6,15 +6,15 @@
 Descent with a rate at the edge of stability oscillates across its valley, and its time average is
 not the gradient flow, which continues into regions that are too sharp for the rate. The central
 flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
-Gaussian of 50 steps, is compared with the flow's mean cost, smoothed alike: on the published case,
-a swish network 8-16-16-1 on 128 random samples, over rates and starts; on narrower and wider
-networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All rates and starts of a
-network are one program.
+Gaussian of 50 steps, is compared with the flow's mean cost with the same smoothing: on the
+published case, a swish network 8-16-16-1 on 128 random samples, over rates and starts; on narrower
+and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All rates and
+starts of a network are one program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 
 Expected: at rate 0.1 a median deviation of at most 2 % and a largest one of at most 6 % between
-steps 100 and 900, where the gradient flow is off by tens of per cent; eta times sharpness within
+steps 100 and 900, where the gradient flow deviates by tens of percent; eta times sharpness within
 1e-3 of 2 once it has reached 2. Refuted by an interval of the median deviation that lies above 2 %.
 """
 

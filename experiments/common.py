@@ -42,13 +42,13 @@ def main(
     config, out = parse(name, config_type)
     process.configure()
     try:
-        written = write(name, config, run, plot, numbers, out)
+        directory = write(name, config, run, plot, numbers, out)
     except GdjaxError as error:
         raise SystemExit(f"{name}: {error}") from None
     except KeyboardInterrupt:
         print(interrupts.message(), file=sys.stderr)
         raise SystemExit(interrupts.STATUS) from None
-    print(f"written to {written}")
+    print(f"written to {directory}")
 
 
 def parse(
@@ -56,13 +56,13 @@ def parse(
 ) -> tuple[Any, Path | None]:
     """Return the config of a command line, and the folder for its results."""
 
-    given = tyro.conf.arg(
-        help="folder for results; by default the experiment's own in results/, or one below it "
-        "for another config than the default."
+    command_line = tyro.conf.arg(
+        help="folder for results; by default results/<experiment>, or a folder below it if the "
+        "config is not the default one."
     )
     fields = [
         ("config", tyro.conf.OmitArgPrefixes[config_type], field(default_factory=config_type)),
-        ("out", Annotated[Path | None, given], field(default=None)),
+        ("out", Annotated[Path | None, command_line], field(default=None)),
     ]
     Command = make_dataclass("Command", fields, namespace={"__doc__": config_type.__doc__})
     command: Any = tyro.cli(Command, prog=name, args=arguments)
@@ -81,17 +81,17 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
-    """Run an experiment and write its data, its summary and its pictures to a folder.
+    """Run an experiment and write its data, its summary and its figures to a folder.
 
     Data are written before anything is drawn; `plot` needs only the data.
     """
-    written = folder(name, config, out)
+    directory = folder(name, config, out)
     dataset = run(config)
-    results.save_data(dataset, written / "data.zarr")
-    found = dict(numbers(dataset))
-    results.write_summary(written, name, config, found)
+    results.save_data(dataset, directory / "data.zarr")
+    summary = dict(numbers(dataset))
+    results.write_summary(directory, name, config, summary)
     for file, figure in plot(dataset).items():
-        results.save_figure(figure, written / f"{file}.png")
-    for key, value in found.items():
+        results.save_figure(figure, directory / f"{file}.png")
+    for key, value in summary.items():
         print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")
-    return written
+    return directory

@@ -3,7 +3,7 @@
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
 
 A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs starts with random weights
-and is trained by mini-batch descent on the training images only. The pictures show one start. The
+and is trained by mini-batch descent on the training images only. The figures show one start. The
 numbers summarize 16 starts, which share the order of the mini-batches.
 
     python experiments/digits.py                  (about 60 s)
@@ -37,7 +37,7 @@ class Config:
         epochs: passes over the training images.
         learning_rate: learning rate of plain gradient descent.
         batch_size: images per step.
-        seed: seed of the starting point in the pictures.
+        seed: seed of the starting point in the figures.
         seeds: number of starting points for the numbers.
         random_networks: number of untrained networks that are evaluated before training.
     """
@@ -60,7 +60,7 @@ def run(config: Config) -> xr.Dataset:
     images, labels = tests = problem.metrics["test_accuracy"].data
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     metrics = {**problem.metrics, "test_cost": gd.Metric(problem.cost, tests)}
-    found = gd.descend(
+    descent = gd.descend(
         problem,
         optax.sgd(config.learning_rate),
         start,
@@ -89,26 +89,26 @@ def run(config: Config) -> xr.Dataset:
     )
     return xr.Dataset(
         {
-            "cost": ("record", found.cost),
-            "test_cost": ("record", found.metrics["test_cost"]),
-            "test_accuracy": ("record", found.metrics["test_accuracy"]),
+            "cost": ("record", descent.cost),
+            "test_cost": ("record", descent.metrics["test_cost"]),
+            "test_accuracy": ("record", descent.metrics["test_accuracy"]),
             "image": (("test", "pixel"), images),
             "label": ("test", labels),
             "before": (("test", "class"), np.asarray(predict(start, jnp.asarray(images)))),
-            "after": (("test", "class"), np.asarray(predict(found.params, jnp.asarray(images)))),
-            "weight": (("neuron", "pixel"), np.asarray(found.params[0].weights)),
+            "after": (("test", "class"), np.asarray(predict(descent.params, jnp.asarray(images)))),
+            "weight": (("neuron", "pixel"), np.asarray(descent.params[0].weights)),
             "seeds_cost": (("seed", "record"), many.cost.values[0]),
             "seeds_test_cost": (("seed", "record"), many.test_cost.values[0]),
             "seeds_accuracy": (("seed", "record"), many.test_accuracy.values[0]),
             "guess": ("network", np.asarray(guess(jnp.stack(others), tests))),
         },
-        {"epoch": ("record", found.recorded_steps / epoch)},
+        {"epoch": ("record", descent.recorded_steps / epoch)},
         {
             "baseline": problem.baseline,
-            "outcome": str(found.outcome),
+            "outcome": str(descent.outcome),
             "parameters": problem.network.parameter_count,
             "data_hash": (problem.provenance or {})["hash"],
-            "seconds": dict(found.seconds),
+            "seconds": dict(descent.seconds),
         },
     )
 

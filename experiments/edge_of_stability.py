@@ -27,7 +27,7 @@ import common
 import optax
 import xarray as xr
 from drawings import edge_of_stability as plots
-from methods.edge_of_stability import tangent_outputs, watched
+from methods.edge_of_stability import sharpness_records, tangent_outputs
 from summaries.edge_of_stability import names, numbers, panel
 from variants.regressions import chebyshev
 
@@ -79,13 +79,15 @@ def run(config: Config) -> xr.Dataset:
     small_momentum = (config.seeds, config.momentum_steps)
     of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
     parts = {
-        "plain": watched(config, small, config.rates, config.seeds, config.steps, optax.sgd),
-        "heavy": watched(config, small, config.heavy_rates, *small_momentum, momentum),
-        "nesterov": watched(
+        "plain": sharpness_records(
+            config, small, config.rates, config.seeds, config.steps, optax.sgd
+        ),
+        "heavy": sharpness_records(config, small, config.heavy_rates, *small_momentum, momentum),
+        "nesterov": sharpness_records(
             config, small, config.nesterov_rates, *small_momentum, partial(momentum, nesterov=True)
         ),
-        "digits": watched(config, digits, *of_digits),
-        "tangent": watched(config, tangent_outputs(digits), *of_digits),
+        "digits": sharpness_records(config, digits, *of_digits),
+        "tangent": sharpness_records(config, tangent_outputs(digits), *of_digits),
     }
     return xr.merge(
         [
@@ -102,7 +104,7 @@ def plot(dataset: xr.Dataset) -> dict:
         "plain": "Plain descent: limit 2/η",
         "heavy": f"Heavy ball {beta:g}: {2 + 2 * beta:.3g}/η",
         "nesterov": f"Nesterov {beta:g}: {(2 + 2 * beta) / (1 + 2 * beta):.3g}/η",
-        "digits": "Digit network, whole set: limit 2/η",
+        "digits": "Digit network, full batch: limit 2/η",
         "tangent": "Outputs 1/2 + z/4: limit 2/η",
     }
 

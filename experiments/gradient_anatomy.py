@@ -8,12 +8,12 @@ zero, and what the entries of the first layer look like as images of their pixel
 checked: the parameters of the largest entries are changed one by one, and the cost must change by
 gradient times change, up to the curvature H_ii h^2 / 2 and to the rounding of the cost.
 
-The pictures show one start; the numbers are medians of 16 with intervals.
+The figures show one start; the numbers are medians of 16 with intervals.
 
     python experiments/gradient_anatomy.py        (about 11 s)
 
-Expected: 2,112 entries exactly zero at any time (132 pixels are zero in all 4,000 images, times 16
-neurons); every change within the allowed error, which is below 1 % at the start. Refuted by one
+Expected: exactly 2,112 entries of zero at any time (132 pixels are zero in all 4,000 images, times
+16 neurons); every change within the allowed error, which is below 1 % at the start. Refuted by one
 change outside of it, from any start.
 """
 
@@ -27,7 +27,7 @@ import optax
 import xarray as xr
 from drawings import anatomy
 from methods.gradient_anatomy import examine, one
-from summaries.gradient_anatomy import expected_error, numbers, told
+from summaries.gradient_anatomy import expected_error, numbers, statistics_by_stage
 
 import gdjax as gd
 from gdjax.plots import images
@@ -42,9 +42,9 @@ class Config:
         widths: neurons of each hidden layer.
         epochs: numbers of epochs after which the gradient is examined, ascending.
         learning_rate: learning rate of the training in between.
-        batch_size: images per step of training; the examined gradient is that of the whole set.
+        batch_size: images per step of training; the examined gradient is that of all images.
         top: number of largest entries that are listed and checked.
-        seed: seed of the starting point in the pictures.
+        seed: seed of the starting point in the figures.
         seeds: number of starting points for the numbers.
     """
 
@@ -59,12 +59,13 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the gradients from the pictures' start, and the numbers of all starts."""
+    """Return the gradients from the start in the figures, and the statistics of all starts."""
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
     rule = optax.sgd(config.learning_rate)  # shared by all starts, so that they share a program
     rows = [
-        told(one(replace(config, seed=seed), problem, rule, look)) for seed in range(config.seeds)
+        statistics_by_stage(one(replace(config, seed=seed), problem, rule, look))
+        for seed in range(config.seeds)
     ]
     return one(config, problem, rule, look).assign(
         {
@@ -99,7 +100,7 @@ def plot(dataset: xr.Dataset) -> dict:
         figures[f"pixels_{epoch}"] = images.signed(
             first,
             title=f"Where the gradient pulls the first layer's weights, {name}",
-            label="slope of the cost: red weights fall, blue rise, grey (dark pixels) never move",
+            label="slope of the cost: red weights fall, blue rise, gray (dark pixels) never move",
         )
     return {
         "sizes": anatomy.relative_sizes(sizes),

@@ -12,7 +12,7 @@ same probability, are tested on all sets.
     python experiments/guessing.py           (about 20 s of processor time)
 
 Expected: guessed and trained networks are equal (published for small networks: Chiang et al., ICLR
-2023), and both improve with every image. Refuted if the paired difference over the 16 sets has an
+2023), and both become better as k grows. Refuted if the paired difference over the 16 sets has an
 interval without 0.
 """
 
@@ -67,10 +67,10 @@ def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
     The labels are -1 and 1.
     """
-    whole = gd.data.load(config.data)
-    labels = np.concatenate([whole.train_labels, whole.test_labels])
+    image_set = gd.data.load(config.data)
+    labels = np.concatenate([image_set.train_labels, image_set.test_labels])
     chosen = np.isin(labels, config.digits)
-    ten = pooled(np.concatenate([whole.train_images, whole.test_images])[chosen])
+    ten = pooled(np.concatenate([image_set.train_images, image_set.test_images])[chosen])
     half = SIDE // 2
     five = ten.reshape(-1, half, 2, half, 2).mean(axis=(2, 4)).reshape(-1, half**2)
     five -= five.mean(axis=0)
@@ -95,12 +95,12 @@ def run(config: Config) -> xr.Dataset:
     key = jax.random.fold_in(jax.random.key(config.key), config.blocks)
     ks = np.arange(2, config.most + 1, 2)
     settings = {"count": config.trained, "hidden": config.hidden, "steps": config.steps}
-    found = [
+    networks = [
         train(jax.random.fold_in(key, k), sets, rest, jnp.arange(config.most) < k,
               config.learning_rate, **settings)
         for k in ks
     ]  # fmt: skip
-    first, end = (np.stack([np.asarray(one[i], float) for one in found], 1) for i in range(2))
+    first, end = (np.stack([np.asarray(one[i], float) for one in networks], 1) for i in range(2))
     return xr.Dataset(
         {
             "accepted": (("set", "k"), accepted),
@@ -121,7 +121,7 @@ def run(config: Config) -> xr.Dataset:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the share of guesses that fit, both accuracies, and their difference."""
     share = dataset.accepted.values / dataset.attrs["guesses"]
-    return {"guesses": plots.of_guesses(dataset.k.values, share, compared(dataset))}
+    return {"guesses": plots.guessed_and_trained(dataset.k.values, share, compared(dataset))}
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ with ReLUs. All runs use the same mini-batches in the same order. Sigmoids are b
 cannot diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge
 or stall.
 
-Then the set of rates that train is determined for every starting point, on a fine grid around the
-largest of them: a run trains if it ends below the cost of the best constant prediction (0.9). If
-rates that train and rates that fail alternate, bisection does not find the largest one. The grid
-has 40 rates, 4 % apart; a finer grid can only find more alternation.
+Then the set of rates that work is determined for every starting point, on a fine grid around the
+largest of them: a rate works if its run ends below the cost of the best constant prediction
+(0.9). If rates that work and rates that fail alternate, bisection does not find the largest one.
+The grid has 40 rates, 4 % apart; a finer grid can only find more alternation.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
@@ -19,7 +19,7 @@ Expected: about 90 % of test digits classified correctly for sigmoids at rate 3,
 lowest training cost of rates 3.2 times apart; no run of the sigmoid network ever diverges. About
 half of 12 starts alternate between rates of 8 and 40, up to 1.5 times above the first failure.
 ReLUs need rates a hundred times smaller, and a third of those beyond 2 diverge. Refuted if, for
-each start, all rates below one border train and all above it fail.
+each start, all rates below one border work and all above it fail.
 """
 
 from dataclasses import dataclass
@@ -84,22 +84,22 @@ def run(config: Config) -> xr.Dataset:
         )
     problems = {name: digits(config, name) for name in config.activations}
     epoch = gd.descent.steps_for(1, next(iter(problems.values())).samples, config.batch_size)
-    found = []
+    parts = []
     for (name, problem), ends in zip(problems.items(), config.fine, strict=True):
         print(f"{name} ...", flush=True)
         wide = np.geomspace(config.lowest, config.highest, config.rates)
         fine = np.geomspace(*ends, config.fine_rates)
         runs = trained(config, problem, wide, epoch)
-        near = trained(config, problem, fine, config.epochs * epoch)
-        found.append(
+        fine_runs = trained(config, problem, fine, config.epochs * epoch)
+        parts.append(
             runs[["cost", "test_accuracy", "outcome", "diverged_at"]]
             .assign(baseline=problem.baseline)
             .assign(
                 fine_rate=("fine", fine),
-                trains=(("fine", "seed"), near.cost.values[..., -1] < problem.baseline),
+                trains=(("fine", "seed"), fine_runs.cost.values[..., -1] < problem.baseline),
             )
         )
-    joined = xr.concat(found, "activation", combine_attrs="drop")
+    joined = xr.concat(parts, "activation", combine_attrs="drop")
     joined = joined.assign_attrs(activations=list(problems))
     return joined.assign_coords(epoch=("step", joined.step.values / epoch))
 
@@ -117,12 +117,12 @@ def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) 
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw outcomes and curves of each network, and the rates that train every start."""
-    pictures = {}
+    """Draw outcomes and curves of each network, and the rates with which each start trains."""
+    images = {}
     rates = dataset.learning_rate.values
     sets = {}
     for name, runs in by_activation(dataset):
-        pictures[f"ends_{name}"] = plots.outcomes_by_setting(
+        images[f"ends_{name}"] = plots.outcomes_by_setting(
             plots.Setting("learning_rate", rates),
             runs.test_accuracy.values[..., -1],
             runs.cost.values[..., -1],
@@ -130,12 +130,12 @@ def plot(dataset: xr.Dataset) -> dict:
             outcomes=OUTCOMES,
             baseline=float(runs.baseline),
         )
-        pictures[f"curves_{name}"] = plots.curves_by_setting(
+        images[f"curves_{name}"] = plots.curves_by_setting(
             dataset.epoch.values, rates, runs.cost.values
         ).figure
         best = rates[np.argmin(statistics.medians(runs.cost.values[..., -1])[0])]
         sets[name] = Trained(runs.fine_rate.values, runs.trains.values.astype(bool), best)
-    return pictures | {"rates_that_train": trained_sets(sets)}
+    return images | {"rates_that_train": trained_sets(sets)}
 
 
 if __name__ == "__main__":

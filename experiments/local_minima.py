@@ -2,12 +2,12 @@
 
     minimize C(w) + decay sum of squared weights,   all starts;   ends -> census of certified minima
 
-Networks of 9 to 2,058 parameters are trained by whole-set descent. Their end points are polished in
-float64, certified, brought to a canonical form and counted. Without weight decay a network that can
-fit its data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do not
-decay, so all symmetric arrangements of the neurons have equal cost; they start at random, since
-zeros reach only some of the minima. Manifolds are counted by the paths that join them: an upper
-bound.
+Networks of 9 to 2,058 parameters are trained by full-batch descent. Their end points are polished
+in float64, certified, brought to a canonical form and counted. Without weight decay a network that
+can fit its data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do
+not decay, so all symmetric arrangements of the neurons have equal cost; they start at random,
+since zeros reach only some of the minima. Manifolds are counted by the paths that join them: an
+upper bound.
 
 The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer lies in
 the span of these images, so the images are given in coordinates of their span (`few_digits`): the
@@ -93,16 +93,16 @@ def run(config: Config) -> xr.DataTree:
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw frequencies, tolerances and, for the digits, map, barriers and accuracies."""
-    found = by_case(tree)
+    cases = by_case(tree)
     figures = {
         "tolerances": counts_by_tolerance(
-            next(iter(found.values())).tolerance.values,
-            {name: dataset.clusters.values for name, dataset in found.items()},
-            next(iter(found.values())).attrs["distance_tolerance"],
-            title="How many minima, by the distance within which ends are one",
+            next(iter(cases.values())).tolerance.values,
+            {name: dataset.clusters.values for name, dataset in cases.items()},
+            next(iter(cases.values())).attrs["distance_tolerance"],
+            title="Number of minima, by the tolerance of their distance",
         )
     }
-    for name, dataset in found.items():
+    for name, dataset in cases.items():
         if dataset.sizes["minimum"] < 2:
             continue
         file = name.replace(" ", "_").replace(",", "")
@@ -135,7 +135,7 @@ def plot(tree: xr.DataTree) -> dict:
             title=f"{name}: between any two minima",
         )
     worth = {
-        name: d for name, d in found.items() if "test_accuracy" in d and d.sizes["minimum"] > 1
+        name: d for name, d in cases.items() if "test_accuracy" in d and d.sizes["minimum"] > 1
     }
     if worth:
         figures["worth"] = accuracies(

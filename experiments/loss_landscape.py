@@ -9,7 +9,7 @@ eigenvectors, and the two principal components of the trajectory. The first thre
 and colors, so that they can be compared. The trajectory does not lie in its plane: its distance
 from it, its cost, and the cost of its projection are recorded.
 
-The pictures show one start; the numbers are medians over 16, with intervals.
+The figures show one start; the numbers are medians over 16, with intervals.
 
     python experiments/loss_landscape.py           (about 6 min)
 
@@ -26,7 +26,7 @@ import numpy as np
 import optax
 import xarray as xr
 from methods.loss_landscape import look
-from summaries.loss_landscape import BRANCHES, VIEWS, numbers, seen, title, told
+from summaries.loss_landscape import BRANCHES, VIEWS, dataset_of, numbers, statistics_of_end, title
 
 import gdjax as gd
 from gdjax.plots import animations, landscapes
@@ -41,7 +41,7 @@ class Config:
         learning_rates: learning rates: far too small, good, far too large.
         epochs: passes over the training set.
         batch_size: images per step.
-        seed: seed of the starting point and of the order of mini-batches in the pictures.
+        seed: seed of the starting point and of the order of mini-batches in the figures.
         seeds: number of starting points for the numbers.
         direction_seed: seed of the random directions.
         snapshots: approximate number of parameters stored along the descent.
@@ -72,14 +72,14 @@ def run(config: Config) -> xr.DataTree:
         for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)
     }
     parts = {
-        f"{branch}/{name}": seen.assign_attrs(learning_rate=rate)
+        f"{branch}/{name}": records.assign_attrs(learning_rate=rate)
         for branch, (rate, rule) in rules.items()
-        for name, seen in look(config, problem, rule).items()
+        for name, records in look(config, problem, rule).items()
     }
     coarse = replace(config, points=5)
     rows = [
         [
-            told(look(replace(coarse, seed=seed), problem, rule, planes=False))
+            statistics_of_end(look(replace(coarse, seed=seed), problem, rule, planes=False))
             for seed in range(config.seeds)
         ]
         for _, rule in rules.values()
@@ -97,28 +97,26 @@ def run(config: Config) -> xr.DataTree:
 
 def plot(tree) -> dict:
     """Draw trajectories, ends, a surface, lines, and an animation of the descent."""
-    ways = {title(tree, branch): seen(tree, branch, "way") for branch in BRANCHES}
+    trajectories = {title(tree, branch): dataset_of(tree, branch, "way") for branch in BRANCHES}
     ends = {
-        title(tree, branch): {text: seen(tree, branch, view) for view, text in VIEWS.items()}
+        title(tree, branch): {text: dataset_of(tree, branch, view) for view, text in VIEWS.items()}
         for branch in BRANCHES
     }
     good = title(tree, "good")
-    lines = {view: seen(tree, "good", f"line_{view}") for view in VIEWS}
+    lines = {view: dataset_of(tree, "good", f"line_{view}") for view in VIEWS}
     tops = numbers(tree)["good_largest_eigenvalue"]
     return {
         "descents": landscapes.descents(
-            ways, title=f"{len(ways)} descents from one start, on their planes"
+            trajectories, title=f"{len(trajectories)} descents from one start, on their planes"
         ),
-        "planes": landscapes.planes(
-            ends, title="Around the ends: one scale of distance and of cost"
-        ),
-        "surface": landscapes.surface(ways[good], title=good).figure,
+        "planes": landscapes.planes(ends, title="Around the ends, at equal scales"),
+        "surface": landscapes.surface(trajectories[good], title=good).figure,
         "lines": landscapes.lines(
             {line.a.attrs["long_name"]: line for line in lines.values()},
             parabolas={lines["eigenvectors"].a.attrs["long_name"]: tops},
             title=f"{good}; the cost along {len(lines)} directions",
         ).figure,
-        "descent": animations.animation(ways[good], title=good),
+        "descent": animations.animation(trajectories[good], title=good),
     }
 
 

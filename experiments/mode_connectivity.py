@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import common
 import xarray as xr
 from drawings.connectivity import barrier_distributions, profiles
-from methods.mode_connectivity import of_width
+from methods.mode_connectivity import paths_of_width
 from summaries.mode_connectivity import barriers_of, kinds_of, medians, numbers
 
 from gdjax.plots.barriers import barrier_matrix
@@ -61,11 +61,11 @@ class Config:
 
 def run(config: Config) -> xr.Dataset:
     """Return all widths, padded with NaN for widths with fewer networks."""
-    found = [
-        of_width(config, width, count)
+    parts = [
+        paths_of_width(config, width, count)
         for width, count in zip(config.widths, config.networks, strict=True)
     ]
-    joined = xr.concat(found, "width", join="outer")
+    joined = xr.concat(parts, "width", join="outer")
     return joined.assign_coords(width=list(config.widths))
 
 
@@ -89,7 +89,7 @@ def plot(dataset: xr.Dataset) -> dict:
         ),
         "matrix": barrier_matrix(
             {
-                "as they are written down": finite.barrier.values,
+                "before matching": finite.barrier.values,
                 "after matching": finite.matched_barrier.values,
             },
             title=f"Barriers between {len(finite.run)} networks {name}",

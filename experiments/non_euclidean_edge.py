@@ -109,15 +109,15 @@ def plot(dataset: xr.Dataset) -> dict:
     """Draw the generalized sharpness of all starts, one panel per case."""
     titles = {
         "sign_scaled": "Sign descent, scaled steps",
-        "sign_plain": "Sign descent, steps of one length",
+        "sign_plain": "Sign descent, steps of fixed length",
         "muon_scaled": "Muon without momentum, scaled steps",
-        "muon_plain": "Muon without momentum, steps of one length",
+        "muon_plain": "Muon without momentum, steps of fixed length",
     }
     parts = {case: panel(dataset, case) for case in dataset.attrs["cases"]}
     return {
-        "edges": plots.climbs(
+        "edges": plots.sharpness_curves(
             [
-                plots.Climb(
+                plots.SharpnessPanel(
                     title=titles[case],
                     step=part.step.values,
                     learning_rate=part.learning_rate.values,

@@ -103,7 +103,7 @@ def number(value: Any, spec: str = "") -> str:
 
 
 def percent(value: Any, digits: int = 0) -> str:
-    """Format a share in per cent.
+    """Format a share in percent.
 
     Examples:
         >>> percent(0.525, 1)
@@ -124,7 +124,7 @@ def interval(triple: Sequence[Any], spec: str = "") -> str:
 
 
 def percent_interval(triple: Sequence[Any], digits: int = 0) -> str:
-    """Format a share with the ends of its interval, in per cent.
+    """Format a share with the ends of its interval, in percent.
 
     Examples:
         >>> percent_interval([0.5, 0.25, 0.75])
@@ -153,8 +153,8 @@ def each(values: Iterable[Any], spec: str = "") -> str:
         >>> each([1, 2, 3], ".1f")
         '1.0, 2.0 and 3.0'
     """
-    *most, last = (number(v, spec) for v in values)
-    return f"{', '.join(most)} and {last}" if most else last
+    *leading, last = (number(v, spec) for v in values)
+    return f"{', '.join(leading)} and {last}" if leading else last
 
 
 def power(value: float, digits: int = 0) -> str:
@@ -259,14 +259,14 @@ def contents(pages: Mapping[str, str]) -> str:
 def entry(name: str, page: str) -> dict[str, str]:
     """Return the question, the answer and the first picture of a rendered page."""
     answer = re.search(r"^\*\*Answer\.\*\* \*\*(.*?)\*\*$", page, re.MULTILINE | re.DOTALL)
-    picture = re.search(r"!\[([^\]]*)\]\(([^)]*)\)", page)
-    if answer is None or picture is None:
+    thumbnail = re.search(r"!\[([^\]]*)\]\(([^)]*)\)", page)
+    if answer is None or thumbnail is None:
         raise ValueError(f"experiments/pages/{name}.md: expected an answer and a figure")
     return {
         "question": question(name),
         "answer": " ".join(answer[1].split()),
-        "alt": picture[1],
-        "picture": picture[2],
+        "alt": thumbnail[1],
+        "picture": thumbnail[2],
     }
 
 

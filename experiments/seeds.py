@@ -1,6 +1,7 @@
 """How much of a network's test accuracy is luck, and does a lucky network stay lucky?
 
-    Var(accuracy) over seeds   against   sum_i p_i (1 - p_i) / n^2,   p_i: share that read image i
+    Var(accuracy) over seeds against sum_i p_i (1 - p_i) / n^2, p_i: share of networks that
+    classify image i correctly
 
 2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and tested on
 the other 3,000: 64 starting points crossed with 32 orders of the mini-batches, for 10, 20 and 40
@@ -14,8 +15,8 @@ a common order.
 
 Expected: the longer the training, the larger the share of luck, and after the longest most of the
 variance (published for CIFAR-10: arXiv 2304.01910), so that the best hundredth on one half is
-little better than the others on the other half. Refuted by a share of luck that does not rise from
-one length to the next, its intervals overlapping, or whose last interval is below a half. Starts
+little better than the others on the other half. Refuted if the share of luck does not rise from
+one length to the next (the intervals overlap), or if its last interval lies below a half. Starts
 and orders have equal effects if the intervals of their shares of the variance overlap.
 """
 
@@ -109,7 +110,7 @@ def plot(dataset: xr.Dataset) -> dict:
             tuple(right[..., side].mean(axis=2).ravel() for side in (half, ~half)),
             intervals(one),
         )
-    return {"luck": plots.of_seeds(rows)}
+    return {"luck": plots.accuracy_over_seeds(rows)}
 
 
 if __name__ == "__main__":

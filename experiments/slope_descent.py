@@ -103,9 +103,9 @@ def nearest(ends, minima):
 def run(config: Config) -> xr.Dataset:
     """Return all curves, along a dimension `function` in the order of the config."""
     with jax.enable_x64(True):
-        found = [one(config, name) for name in config.functions]
+        curves = [one(config, name) for name in config.functions]
     # Curves differ in their number of minima; missing ones become NaN.
-    dataset = xr.concat(found, "function", join="outer", data_vars="all")
+    dataset = xr.concat(curves, "function", join="outer", data_vars="all")
     formulas = [gd.problems.find(name).formula for name in config.functions]
     return dataset.assign_attrs(functions=list(config.functions), formulas=formulas)
 

@@ -10,8 +10,8 @@ the median training cost over seeds, never by test images.
 
 The temperature is the unit of the weights: C(w; T) = C(w / T; 1). Starting weights and learning
 rate scaled by T and T^2 give the same descent, to the last bit if T is a power of two. The network
-can therefore be trained at every temperature above 0. A step function is the same in every unit of
-the weights, and its slope is zero.
+can therefore be trained at every temperature above 0. A step function does not depend on the scale
+of its argument, and its slope is zero.
 
     python experiments/smoothness.py           (about 40 s)
 
@@ -65,7 +65,7 @@ class Config:
 
 
 def trained(config: Config, problem) -> xr.Dataset:
-    """Train networks at every temperature, from the usual and from scaled starts."""
+    """Train networks at every temperature, from unscaled and from scaled starts."""
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     train = partial(
         gd.sweep, problem, num_steps=steps, batch_size=config.batch_size, record_every=steps
@@ -75,14 +75,12 @@ def trained(config: Config, problem) -> xr.Dataset:
         gd.axes(temperature=config.temperatures, learning_rate=config.learning_rates, seed=seeds)
     )
     t = np.array(config.temperatures)
-    unit = np.where(t > 0, t, 1)  # a step function is the same in any unit
-    together = gd.zip_axes(
-        temperature=t, init_scale=unit, learning_rate=config.scaled_rate * unit**2
-    )
-    scaled = train(gd.axes(temperature=together, seed=seeds))
+    unit = np.where(t > 0, t, 1)  # a step function does not depend on the scale
+    zipped = gd.zip_axes(temperature=t, init_scale=unit, learning_rate=config.scaled_rate * unit**2)
+    scaled = train(gd.axes(temperature=zipped, seed=seeds))
     names = ["cost", "test_accuracy"]
-    kept = scaled[names].reset_coords(drop=True)
-    return xr.merge([usual[[*names, "outcome"]], kept.rename({n: f"scaled_{n}" for n in names})])
+    records = scaled[names].reset_coords(drop=True)
+    return xr.merge([usual[[*names, "outcome"]], records.rename({n: f"scaled_{n}" for n in names})])
 
 
 def run(config: Config) -> xr.Dataset:
@@ -102,7 +100,7 @@ def plot(dataset: xr.Dataset) -> dict:
             dataset.added.values,
             {float(t): dataset.cost_along.sel(drawn=t).values for t in dataset.drawn.values},
             temperature=dataset.looked_at.values,
-            whole=dataset.gradient_norm.values,
+            full_batch=dataset.gradient_norm.values,
             image=image.median("image").values,
             still=(image == 0).mean("image").values,
             trained=dataset.temperature.values,

@@ -9,7 +9,7 @@ measured if they are installed: PyTorch with the same arithmetic, as a loop over
 `torch.func.vmap`; loss-landscapes for a plane, PyHessian for eigenvalues.
 
 Command: python experiments/speed.py      (about 6 minutes on two cores, with all peers)
-Expected: shares of at least 0.70 for the whole set, 0.30 for batches in one order, 0.15 for batches
+Expected: shares of at least 0.70 for full batches, 0.30 for batches in one order, 0.15 for batches
 in 64 orders, 0.60 for a plane.
 """
 
@@ -60,7 +60,7 @@ def run(config: Config) -> Any:
 
     clock = Clock(config.repeats)
     dataset = data()
-    found = {}
+    ratios = {}
     for part in (
         lambda: descents.one_descent(clock, config, dataset),
         lambda: descents.whole_set(clock, config, dataset),
@@ -74,10 +74,10 @@ def run(config: Config) -> Any:
         lambda: landscape.eigenvalues(clock, config, dataset),
         lambda: landscape.paths(clock, config, dataset),
     ):
-        found |= part()
-    found["matrix_product_GFlops"] = max(clock.rates) / 1e9
+        ratios |= part()
+    ratios["matrix_product_GFlops"] = max(clock.rates) / 1e9
     return xr.Dataset(
-        {name: ((), value) for name, value in found.items()},
+        {name: ((), value) for name, value in ratios.items()},
         attrs={
             "data": dataset.name,
             "torch": getattr(peers.found(), "__version__", "not installed"),

@@ -39,7 +39,7 @@ class Config:
         side: starts along each side of the map.
         steps: steps of each start.
         rates: learning rates of the maps, in units of 2 / the largest eigenvalue at any minimum.
-        paths: number of random starts whose whole paths are drawn, at the first rate.
+        paths: number of random starts whose paths are drawn completely, at the first rate.
         points: number of random points at which slopes in all directions are measured.
         directions: number of directions, evenly spaced.
         seed: seed of the random starts and points.
@@ -58,9 +58,9 @@ class Config:
 def run(config: Config) -> xr.Dataset:
     """Return all surfaces, along a dimension `function` in the order of the config."""
     with jax.enable_x64(True):
-        found = [one(config, name) for name in config.functions]
+        surfaces = [one(config, name) for name in config.functions]
     # Surfaces differ in their critical points; missing ones become NaN.
-    dataset = xr.concat(found, "function", join="outer", data_vars="all")
+    dataset = xr.concat(surfaces, "function", join="outer", data_vars="all")
     formulas = [gd.problems.find(name).formula for name in config.functions]
     return dataset.assign_coords(rate=list(config.rates)).assign_attrs(
         functions=list(config.functions), formulas=formulas
@@ -69,7 +69,7 @@ def run(config: Config) -> xr.Dataset:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw slopes in all directions, paths, and the maps of ends."""
-    pictures = [
+    grids = [
         surfaces.Surface(
             title=formula,
             x=surface.x.values,
@@ -83,15 +83,15 @@ def plot(dataset: xr.Dataset) -> dict:
             by_function(dataset), dataset.attrs["formulas"], strict=True
         )
     ]
-    found = dict(by_function(dataset))
-    first = next(iter(found.values()))
-    centre = np.array([np.mean(pictures[0].x), np.mean(pictures[0].y)])
-    shown = np.argmin(np.linalg.norm(first.point.values - centre, axis=1))
+    by_name = dict(by_function(dataset))
+    first = next(iter(by_name.values()))
+    center = np.array([np.mean(grids[0].x), np.mean(grids[0].y)])
+    shown = np.argmin(np.linalg.norm(first.point.values - center, axis=1))
     gradient = dataset.gradient.values.reshape(-1, 2)
     slope = dataset.slope.values.reshape(len(gradient), -1)
     figures = {
         "directions": directions(
-            pictures[0],
+            grids[0],
             first.point.values[shown],
             int(shown),
             dataset.angle.values,
@@ -99,16 +99,16 @@ def plot(dataset: xr.Dataset) -> dict:
             slopes=slope / np.linalg.norm(gradient, axis=1, keepdims=True),
         ),
         "basins": draw_basins(
-            pictures,
-            [list(surface.end.values) for surface in found.values()],
-            [list(surface.learning_rate.values) for surface in found.values()],
+            grids,
+            [list(surface.end.values) for surface in by_name.values()],
+            [list(surface.learning_rate.values) for surface in by_name.values()],
             not_arrived=NoMinimum.NOT_ARRIVED,
             diverged=NoMinimum.DIVERGED,
         ),
     }
-    for picture, (name, surface) in zip(pictures, found.items(), strict=True):
+    for grid, (name, surface) in zip(grids, by_name.items(), strict=True):
         figures[f"paths_{name}"] = surfaces.paths(
-            picture,
+            grid,
             surface.path.values,
             surface.path_end.values,
             field_at=surface.field_at.values,

@@ -2,18 +2,18 @@
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 
-Descent on the whole set increases lambda_max to 2 / eta. With mini-batches the sharpness of the
-whole cost stays below that; it is reported that the curvature of a mini-batch's cost along its own
-gradient reaches 2 / eta (Andreyev and Beneventano 2024, arXiv 2412.20553; their public code takes
-the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of the whole
-cost, are recorded for a swish network 8-16-16-1 on random samples, over rates, batch sizes and
-starts.
+Full-batch descent increases lambda_max to 2 / eta. With mini-batches the sharpness of the
+full-batch cost stays below that; it is reported that the curvature of a mini-batch's cost along
+its own gradient reaches 2 / eta (Andreyev and Beneventano 2024, arXiv 2412.20553; their public
+code takes the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of
+the full-batch Hessian, are recorded for a swish network 8-16-16-1 on random samples, over rates,
+batch sizes and starts.
 
     python experiments/stochastic_edge.py           (about a minute on two cores)
 
 Expected: eta / 2 times batch sharpness settles at 1 within 10 % for every batch size at the larger
-rates, and the whole cost's sharpness is lower for smaller batches. Refuted by intervals outside of
-0.9 to 1.1 at most of the rates at which descent has settled.
+rates, and the sharpness of the full-batch cost is lower for smaller batches. Refuted by intervals
+outside of 0.9 to 1.1 at most of the rates at which the sharpness has become stationary.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Config:
     tolerance: float = 0.02
 
 
-def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
+def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
     """Return the late sharpness of descents with one batch size, in units of 2 / eta."""
     rates = np.geomspace(*config.rates)
     last = config.records // 4
@@ -74,11 +74,11 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
     )
     late = runs.isel(step=slice(-last, None)).drop_attrs()
     late = late.transpose("learning_rate", "seed", "step", ...)
-    stayed = late.diverged_at < 0
+    bounded = late.diverged_at < 0
 
     def middle(values):
         """Return the median over the last quarter in units of 2 / eta; NaN if diverged."""
-        return (values * late.learning_rate / 2).median("step").where(stayed)
+        return (values * late.learning_rate / 2).median("step").where(bounded)
 
     return xr.Dataset(
         {
@@ -87,7 +87,7 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
             "ratios": middle(late.batch.isel(estimate=2)),
             "whole": middle(late.sharpness),
             "cost": late.cost.isel(step=-1, drop=True),
-            "diverged": ~stayed,
+            "diverged": ~bounded,
         }
     ).expand_dims(batch_size=[size])
 
@@ -95,31 +95,35 @@ def settled(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
 def run(config: Config) -> xr.Dataset:
     """Return all batch sizes."""
     problem = random_targets(config.width, config.samples)
-    return xr.concat([settled(config, problem, size) for size in config.batch_sizes], "batch_size")
+    return xr.concat(
+        [final_sharpness(config, problem, size) for size in config.batch_sizes], "batch_size"
+    )
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return the late sharpness by batch size and rate, with intervals over starts."""
-    found: dict = {"rates": dataset.learning_rate.values.tolist()}
+    summary: dict = {"rates": dataset.learning_rate.values.tolist()}
     for size in dataset.batch_size.values:
         part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")
         for name in ("batch", "ratios", "whole"):
             rows = [row[np.isfinite(row)] for row in part[name].values]
-            found[f"{name}_{size}"] = [list(median(r)[:3]) if len(r) else None for r in rows]
-        found[f"error_{size}"] = float(np.nanmedian(part.error))
-        found[f"diverged_{size}"] = part.diverged.sum("seed").values.tolist()
-        found[f"cost_{size}"] = [float(c) for c in part.cost.median("seed").values]
-    return found
+            summary[f"{name}_{size}"] = [list(median(r)[:3]) if len(r) else None for r in rows]
+        summary[f"error_{size}"] = float(np.nanmedian(part.error))
+        summary[f"diverged_{size}"] = part.diverged.sum("seed").values.tolist()
+        summary[f"cost_{size}"] = [float(c) for c in part.cost.median("seed").values]
+    return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw all three quantities in one picture."""
     at = ("batch_size", "learning_rate", "seed")
     return {
-        "settled": plots.settled(
+        "settled": plots.by_batch_size(
             dataset.batch_size.values,
             dataset.learning_rate.values,
-            **{name: dataset[name].transpose(*at).values for name in ("batch", "ratios", "whole")},
+            batch=dataset.batch.transpose(*at).values,
+            ratios=dataset.ratios.transpose(*at).values,
+            full_batch=dataset.whole.transpose(*at).values,
         )
     }
 

@@ -6,9 +6,9 @@ A small network learns random targets, with one learning rate for each of its tw
 pair of rates on a grid. A pair trains if the mean cost of the last fifth of the steps is below the
 cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a single
 sample; and one rate against an offset of the starting weights. Each has ten seeds, with their own
-data and starting points. The window of each map in which the two sides are most entangled is mapped
-again with as many runs, eight times closer, and so on; with random placement, the window surrounds
-a random boundary cell instead. A smooth boundary has box-counting dimension 1.
+data and starting points. The window of each map in which the two sides are most intertwined is
+mapped again with as many runs, eight times closer, and so on; with random placement, the window
+surrounds a random boundary cell instead. A smooth boundary has box-counting dimension 1.
 
 The simplest case is f(x) = x^2 + e cos(2 pi x / l), with one parameter and one learning rate. Its
 boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of
@@ -17,11 +17,12 @@ boundary should be a single rate as long as f is convex, up to a roughness e / l
     python experiments/trainability_boundary.py           (about 11 min of processor time)
 
 Expected: a dimension above 1 in every condition, for the whole map and even more for the closer
-maps. Refuted for a condition by a median over seeds whose interval is nearer to 1 than the bias of
-box counting. Published (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to 1.98, from the local
-slopes of box counts on zooms of 4096 x 4096 runs, with one seed and one window each. The dependence
-of that measurement on the window is larger than most of the differences between conditions. One
-boundary rate in every convex case (Liu 2024, arXiv 2406.13971).
+maps. Refuted for a condition if the interval of its median over seeds comes closer to 1 than the
+bias of box counting. Published dimensions (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to
+1.98, from the local slopes of box counts on zooms of 4096 x 4096 runs, with one seed and one
+window each. The dependence of that measurement on the window is larger than most of the
+differences between conditions. Expected for the simplest case: one boundary rate in every convex
+case (Liu 2024, arXiv 2406.13971).
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Config:
             random boundary cell.
         neurons: number of inputs and of hidden neurons in every condition.
         window: smallest and largest value on both axes of the first map; None: the condition's.
-        seeds: seeds of data, starting points and random places; the first is shown in the pictures.
+        seeds: seeds of data, starting points and random places; the first is shown in the figures.
         roughness: e / l^2 of the one-dimensional cases.
         rates: number of learning rates of each one-dimensional case.
         rate_range: smallest and largest learning rate of these cases.
@@ -92,8 +93,8 @@ def run(config: Config) -> xr.Dataset:
             xr.concat([maps(config, CONDITIONS[name], seed) for seed in config.seeds], "seed")
             for name in config.conditions
         ]
-        found = xr.merge([xr.concat(mapped, "condition"), cosine(config)])
-    return found.assign_coords(seed=list(config.seeds)).assign_attrs(
+        dataset = xr.merge([xr.concat(mapped, "condition"), cosine(config)])
+    return dataset.assign_coords(seed=list(config.seeds)).assign_attrs(
         conditions=list(config.conditions)
     )
 
@@ -112,20 +113,20 @@ def panels(dataset: xr.Dataset, index: int) -> list[plots.Map]:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw maps and zooms, all dimensions, and the one-dimensional case."""
-    known = over_seeds(dataset)
+    over_all_seeds = over_seeds(dataset)
 
     last = dataset.sizes["map"] - 1
 
     def drawn(index, closer=None):
         part = parts(dataset)[index]
-        titles = [f"{name}: {_short(medians[part])}" for name, medians in known.items()]
+        titles = [f"{name}: {_short(medians[part])}" for name, medians in over_all_seeds.items()]
         return plots.maps(panels(dataset, index), titles, title=part, closer=closer)
 
-    published = [CONDITIONS[name].published for name in known]
+    published = [CONDITIONS[name].published for name in over_all_seeds]
     return {
         "whole": drawn(0, panels(dataset, min(1, last))),
         "closest": drawn(last),
-        "dimensions": plots.dimensions(known, published),
+        "dimensions": plots.dimensions(over_all_seeds, published),
         "cosine": plots.boundary_rates(
             dataset.roughness.values,
             dataset.learning_rate.values,

@@ -4,10 +4,10 @@
 
 Digit networks with two hidden layers of tanh and identity outputs are trained at widths from 16 to
 256, with plain descent and with Adam, in three parametrizations that are the same at width 16
-(`methods/parametrizations.py` has their table). At each width the interval of good rates is found,
-and the regret of the rate that is best at width 16: the cost that it reaches over the lowest one.
-The coordinate check shows the reason, that is, how the change of each layer in the first step
-depends on the width.
+(`methods/parametrizations.py` has their table). At each width the interval of good rates is
+measured, and the regret of the rate that is best at width 16, which is the ratio of its cost to
+the lowest cost. The coordinate check shows the reason, that is, how the change of each layer in
+the first step depends on the width.
 
     python experiments/transfer.py                (about 7 min of processor time)
 
@@ -74,7 +74,7 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
         name: getattr(full, name)[:, :: config.pixel_stride, :: config.pixel_stride]
         for name in ("train_images", "test_images")
     }
-    made = {}
+    problems_by_width = {}
     for width in widths:
         digits = gd.problems.digits(
             full._replace(**few),
@@ -84,7 +84,7 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
         )
         base = {"base_width": config.widths[0]}
         layers = {"layers": config.hidden_layers + 1}
-        made[str(width)] = (
+        problems_by_width[str(width)] = (
             parametrizations.parametrized(digits, parametrization, **base),
             {
                 "make_optimizer": parametrizations.make_optimizer(
@@ -92,7 +92,7 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
                 )
             },
         )
-    return made
+    return problems_by_width
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
@@ -134,7 +134,7 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
         )
         .drop_attrs()
         .drop_vars("layer")
-    )  # text is not stable in Zarr
+    )  # Zarr has no stable format for text
     names = ("learning_rate", *joined.data_vars)
     return joined.rename({str(name): f"{optimizer}.{name}" for name in names})
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import common
 import xarray as xr
 from drawings import widths as plots
-from methods.widths_of_valleys import complete_sets, of_set, problem_of
+from methods.widths_of_valleys import complete_sets, minima_of_set, problem_of
 from summaries.widths_of_valleys import PAIRS, WIDTHS, correlations, numbers
 
 from gdjax.errors import InputError
@@ -41,7 +41,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        sets: number of disjoint sets of training images, among those with every digit.
+        sets: number of disjoint sets of training images, among the sets that contain every digit.
         images: number of training images in each set.
         hidden: neurons of the hidden layer.
         decay: weight decay of the weights, without the biases.
@@ -86,13 +86,13 @@ def run(config: Config) -> xr.Dataset:
     """Return the minima of all sets, with the width of each."""
     if config.sets < 2:
         raise InputError(f"sets = {config.sets}: expected at least 2, over which to repeat")
-    chosen = complete_sets(config)
-    first = problem_of(config, chosen[0])
-    found = [of_set(config, index, first) for index in chosen]
-    return xr.concat(found, "minimum", combine_attrs="drop").assign_attrs(
+    indices = complete_sets(config)
+    first = problem_of(config, indices[0])
+    sets = [minima_of_set(config, index, first) for index in indices]
+    return xr.concat(sets, "minimum", combine_attrs="drop").assign_attrs(
         resamples=config.resamples,
-        kinds=[dict(one.attrs["kinds"]) for one in found],
-        parameters=found[0].attrs["parameters"],
+        kinds=[dict(one.attrs["kinds"]) for one in sets],
+        parameters=sets[0].attrs["parameters"],
     )
 
 
@@ -102,8 +102,11 @@ PAIRS += [(a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")]
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw starts and accuracy against both widths, and correlations of each set."""
-    found = correlations(dataset)
-    return {"widths": plots.of_minima(dataset, found), "sets": plots.of_sets(found)}
+    rank_correlations = correlations(dataset)
+    return {
+        "widths": plots.widths_of_minima(dataset, rank_correlations),
+        "sets": plots.correlations_of_sets(rank_correlations),
+    }
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def finding(name: str, root: Path = ROOT) -> str:
     alt, file = results[name].picture
     return "\n".join(
         [
-            "## What was found",
+            "## Result",
             "",
             f"**{results[name].answer}**",
             "",

@@ -46,7 +46,7 @@ def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: in
 
 
 def whole_set(clock, config, dataset):
-    """Time the whole set of 5,000 samples: layouts of gdjax and of a user, and peers."""
+    """Time full batches of 5,000 samples: layouts of gdjax and of a user, and peers."""
     import jax
     import jax.numpy as jnp
 
@@ -71,19 +71,19 @@ def whole_set(clock, config, dataset):
         return jnp.mean(jnp.sum((a - jax.nn.one_hot(batch[1], 10)) ** 2, axis=1))
 
     users = gd.Problem(init=natural_init, cost=natural, data=small.data)
-    found = {}
+    results = {}
     for name, problem in (("whole_set", small), ("whole_set_natural_layout", users)):
         seconds, rate = steps_only(
             clock, lambda steps, p=problem: sweep_seconds(p, axes, steps, None), few, many
         )
         run_steps = (many - few) * config.runs
-        found[f"{name}_share"] = share(seconds, rate, 5000, run_steps)
-        found[f"{name}_ms_a_run_step"] = 1e3 * seconds / run_steps
-    ours = found["whole_set_ms_a_run_step"]
+        results[f"{name}_share"] = share(seconds, rate, 5000, run_steps)
+        results[f"{name}_ms_a_run_step"] = 1e3 * seconds / run_steps
+    milliseconds_of_gdjax = results["whole_set_ms_a_run_step"]
     for peer, milliseconds in peers.whole_set(small, config.runs, config.repeats).items():
-        found[f"{peer}_whole_set_ms_a_run_step"] = milliseconds
-        found[f"whole_set_times_{peer}"] = milliseconds / ours
-    return found
+        results[f"{peer}_whole_set_ms_a_run_step"] = milliseconds
+        results[f"whole_set_times_{peer}"] = milliseconds / milliseconds_of_gdjax
+    return results
 
 
 def mini_batches(clock, config, dataset):
@@ -119,7 +119,7 @@ def mini_batches(clock, config, dataset):
 def one_descent(clock, config, dataset):
     """Time ten epochs of one run, recorded once per epoch, against a ten-line scan.
 
-    Both draw ten permutations; gdjax also evaluates the cost of the whole set eleven times. The
+    Both draw ten permutations; gdjax also evaluates the full-batch cost eleven times. The
     scan is measured without records, and with the cost evaluated once per epoch.
     """
     import jax
@@ -157,8 +157,8 @@ def one_descent(clock, config, dataset):
 
         def epoch(params, key):
             order = jax.random.permutation(key, 60_000).reshape(-1, 32)
-            seen = problem.cost(params, (images, labels)) if records else None
-            return jax.lax.scan(step, params, order)[0], seen
+            cost = problem.cost(params, (images, labels)) if records else None
+            return jax.lax.scan(step, params, order)[0], cost
 
         return jax.lax.scan(epoch, params, jax.random.split(key, epochs))
 
@@ -301,7 +301,7 @@ def second_start(_config):
     with tempfile.TemporaryDirectory() as folder:
         for start in ("first", "second"):
             out = Path(folder) / start
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             command = [
                 sys.executable,
                 "-m",
@@ -319,10 +319,10 @@ def second_start(_config):
             ) as running:
                 while running.poll() is None and not list(out.rglob("cost/c")):
                     time.sleep(0.01)
-                found[f"{start}_start_first_tile_seconds"] = time.perf_counter() - began
+                found[f"{start}_start_first_tile_seconds"] = time.perf_counter() - start_time
             if running.returncode:
                 raise RuntimeError(f"{' '.join(command)} ended with status {running.returncode}")
-            found[f"{start}_start_seconds"] = time.perf_counter() - began
+            found[f"{start}_start_seconds"] = time.perf_counter() - start_time
     return found
 
 

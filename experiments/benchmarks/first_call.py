@@ -110,10 +110,10 @@ def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
     compiled.clear()
     times, work = [], []
     for _ in range(2):
-        began, worked = time.perf_counter(), time.process_time()
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
         call()
-        times.append(time.perf_counter() - began)
-        work.append(time.process_time() - worked)
+        times.append(time.perf_counter() - wall_start)
+        work.append(time.process_time() - cpu_start)
         if len(times) == 1:
             programs, compiling = len(compiled), sum(compiled)
     return {
@@ -150,12 +150,12 @@ def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict
         for _ in range(pairs)
     ]
     summary: dict[str, Any] = {}
-    for what in ("beyond", "second"):
-        ratio = [pair["ours"][what] / pair["by_hand"][what] for pair in found]
+    for call in ("beyond", "second"):
+        ratio = [pair["ours"][call] / pair["by_hand"][call] for pair in found]
         middle = statistics.median(ratio)
-        summary |= {f"first_call_{what}_ratio": middle.value}
-        summary |= {f"first_call_{what}_ratio_least": min(ratio)}
-        summary |= {f"first_call_{what}_ratio_most": max(ratio)}
+        summary |= {f"first_call_{call}_ratio": middle.value}
+        summary |= {f"first_call_{call}_ratio_least": min(ratio)}
+        summary |= {f"first_call_{call}_ratio_most": max(ratio)}
     for name in ("ours", "by_hand"):
         summary[f"first_call_beyond_seconds_{name}"] = statistics.median(
             [pair[name]["beyond"] for pair in found]

@@ -65,7 +65,7 @@ def eigenvalues(clock, config, dataset):
     )
     like = problem.init(jax.random.key(0))
     each = [gd.params_of(runs, like, {"seed": seed}) for seed in range(many)]
-    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
     keys = jax.random.split(jax.random.key(0), many)
     problem = jax.tree.map(jnp.asarray, problem)
 
@@ -73,9 +73,9 @@ def eigenvalues(clock, config, dataset):
         return gd.curvature.extreme_eigenpairs(problem, params, key=key, largest=10)
 
     one = jax.jit(ends)
-    all_of_them = jax.jit(jax.vmap(ends, in_axes=(0, 0, None)))
+    of_all_points = jax.jit(jax.vmap(ends, in_axes=(0, 0, None)))
     alone, _ = clock.best(lambda: one(each[0], keys[0], problem))
-    batched, _ = clock.best(lambda: all_of_them(together, keys, problem))
+    batched, _ = clock.best(lambda: of_all_points(stacked, keys, problem))
     exact = one(each[0], keys[0], problem)
     found = {
         "eigenvalues_seconds": alone,

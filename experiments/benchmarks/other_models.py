@@ -196,28 +196,28 @@ def convolutional():
     model = CNN()
 
     def init(key):
-        made = model.init(key, images, train=False)
-        return made["params"], made["batch_stats"]
+        variables = model.init(key, images, train=False)
+        return variables["params"], variables["batch_stats"]
 
     def apply(params, x, *, train, key, model_state):
-        outputs, made = model.apply(
+        outputs, updates = model.apply(
             {"params": params, "batch_stats": model_state},
             x,
             train,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        return outputs, made["batch_stats"]
+        return outputs, updates["batch_stats"]
 
     def crossed(outputs):
         return -jnp.mean(jax.nn.log_softmax(outputs)[jnp.arange(12), labels])
 
     def by_hand(params, state, batch, key):
         variables = {"params": params, "batch_stats": state}
-        outputs, made = model.apply(
+        outputs, updates = model.apply(
             variables, batch[0], True, rngs={"dropout": key}, mutable=["batch_stats"]
         )
-        return crossed(outputs), made["batch_stats"]
+        return crossed(outputs), updates["batch_stats"]
 
     def recorded(params, state):
         return crossed(model.apply({"params": params, "batch_stats": state}, images, False))
@@ -307,9 +307,9 @@ def variational():
     def bound(params, x, noise):
         mean, log_variance = jnp.split(x @ params["encoder"], 2, axis=1)
         code = mean + noise * jnp.exp(log_variance / 2)
-        apart = jnp.sum((code @ params["decoder"] - x) ** 2, axis=1)
+        reconstruction_error = jnp.sum((code @ params["decoder"] - x) ** 2, axis=1)
         divergence = 0.5 * jnp.sum(mean**2 + jnp.exp(log_variance) - log_variance - 1, axis=1)
-        return jnp.mean(apart + divergence)
+        return jnp.mean(reconstruction_error + divergence)
 
     def by_hand(params, state, batch, key):
         return bound(params, batch, jax.random.normal(key, (len(batch), 2))), None
@@ -390,9 +390,9 @@ def neural_ode(solver=None):
         def one(z):
             term = diffrax.ODETerm(field)
             # Second derivatives use forward mode, which the default adjoint does not support.
-            given = {} if train else {"adjoint": diffrax.DirectAdjoint()}
+            options = {} if train else {"adjoint": diffrax.DirectAdjoint()}
             solution = diffrax.diffeqsolve(
-                term, solver, 0.0, 1.0, 0.25, z, params, max_steps=8, **given
+                term, solver, 0.0, 1.0, 0.25, z, params, max_steps=8, **options
             )
             return solution.ys[0]
 

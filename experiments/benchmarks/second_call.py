@@ -102,10 +102,10 @@ def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
         times = []
         for turn in range(turns + 1):
             for call in pair:
-                began = time.perf_counter()
+                start_time = time.perf_counter()
                 call()
                 if turn:  # the first call compiles
-                    times.append(time.perf_counter() - began)
+                    times.append(time.perf_counter() - start_time)
         both = np.reshape(times, (-1, 2))
         summary[f"second_call_{name}_ratio"] = statistics.median(both[:, 0] / both[:, 1]).value
     return summary

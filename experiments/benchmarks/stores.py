@@ -4,7 +4,7 @@
 
 The script prints seconds and peak memory for each row. The first three rows also run at commits
 before format 3, for a comparison in one session. `s3` and `az` are servers on this machine, as in
-the tests (`tests/stores/servers.py`), and are left out if they cannot be started.
+the tests (`tests/stores/servers.py`), and are skipped if they cannot be started.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def network() -> gd.Problem:
 
 def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
     """Run a function; print its time and the process's peak memory since its start."""
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     result = function()
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start_time
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"{name:40} {seconds:10.3f} s {seconds / unit:12.3e} s each {peak:8.0f} MiB", flush=True)
     return result
@@ -87,7 +87,7 @@ def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
     for kind in ("s3", "az"):
         if reason := servers.missing(kind):
-            print(f"{kind}: left out, {reason}")
+            print(f"{kind}: skipped, {reason}")
             continue
         with servers.serve(kind, folder) as server:
             yield kind, f"{server.url}/tiles.zarr", {"storage_options": server.options}

@@ -77,15 +77,17 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
         for axes, (stage, bars) in zip(
             np.ravel(figure.subplots(1, len(stages), squeeze=False)), stages.items(), strict=True
         ):
-            place = np.arange(len(bars.values))
-            unit, written = _unit(bars.values)
-            axes.barh(place, bars.values / unit, color=np.where(bars.values > 0, VERMILLION, BLUE))
-            axes.set_yticks(place, bars.places)
+            positions = np.arange(len(bars.values))
+            unit, unit_text = _unit(bars.values)
+            axes.barh(
+                positions, bars.values / unit, color=np.where(bars.values > 0, VERMILLION, BLUE)
+            )
+            axes.set_yticks(positions, bars.places)
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(rows - 0.4, -0.6)
             axes.axvline(0, color=BLACK, linewidth=1)
             axes.set_title(stage)
-            axes.set_xlabel(f"slope of the cost{written}")
+            axes.set_xlabel(f"slope of the cost{unit_text}")
             axes.xaxis.set_major_locator(MaxNLocator(5))
         figure.legend(
             handles=[
@@ -114,16 +116,18 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
             axes.axline((0, 0), slope=1, color=GREY, linewidth=1.2, zorder=0)
             axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
             axes.axvline(0, color=GREY, linewidth=0.6, zorder=0)
-            unit, written = _unit(proof.predicted)
+            unit, unit_text = _unit(proof.predicted)
             axes.plot(proof.predicted / unit, proof.actual / unit, **shown)
             axes.set_title(stage)
-            axes.set_xlabel(f"predicted change of the cost{written},\ngradient times nudge")
-            axes.set_ylabel(f"actual change of the cost{written}")
+            axes.set_xlabel(f"predicted change of the cost{unit_text},\ngradient times change")
+            axes.set_ylabel(f"actual change of the cost{unit_text}")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(5))
-            some = proof.predicted != 0  # a zero entry predicts no change
-            found = np.abs(proof.actual[some] / proof.predicted[some] - 1)
-            errors.plot(proof.expected_error[some], np.maximum(found, LEAST), label=stage, **shown)
+            nonzero = proof.predicted != 0  # a zero entry predicts no change
+            deviations = np.abs(proof.actual[nonzero] / proof.predicted[nonzero] - 1)
+            errors.plot(
+                proof.expected_error[nonzero], np.maximum(deviations, LEAST), label=stage, **shown
+            )
         errors.set_xscale("log")
         errors.set_yscale("log")
         allowed = np.array(errors.get_xlim()) * (0.8, 1.25)
@@ -138,7 +142,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
             label_log_axis(axis, form=_percent)
         errors.set_xlabel("error allowed,\nfrom curvature and rounding")
         errors.set_ylabel("error of the prediction")
-        errors.set_title("error, nudge by nudge")
+        errors.set_title("error of each single change")
         errors.legend(loc="lower right")
     return figure
 

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from gdjax.plots.style import BLACK, GREY, Figure, style
 from gdjax.plots.surfaces import minimum_color
 
-LOOKS = {"diverged": (BLACK, "-"), "not arrived": (GREY, "-"), "at no minimum": (GREY, ":")}
+LINE_STYLES = {"diverged": (BLACK, "-"), "not arrived": (GREY, "-"), "at no minimum": (GREY, ":")}
 
 
 def shares_by_rate(
@@ -46,7 +46,7 @@ def shares_by_rate(
                 axes.plot(learning_rate, shares[:, number], "o-", color=color, label=label, ms=4)
                 axes.axvline(limits[number], color=color, linestyle="--", linewidth=1.5)
             for text, values in rest.items():
-                color, dash = LOOKS[text]
+                color, dash = LINE_STYLES[text]
                 if np.any(values > 0):
                     axes.plot(learning_rate, values, dash, color=color, label=text)
             axes.set_xscale("log")

@@ -51,15 +51,15 @@ class Map(NamedTuple):
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
     """Return the colors of a map: on each side, by the rank of a run's speed there.
 
-    Ranks use the whole range of colors for any distribution of speeds; equal speeds have equal
+    Ranks use the full range of colors for any distribution of speeds; equal speeds have equal
     colors.
     """
     colors = np.zeros((*shown.trains.shape, 4))
     for side, colormap in ((shown.trains, TRAINS), (~shown.trains, DIVERGES)):
         if side.any():
-            _, place, count = np.unique(shown.speed[side], return_inverse=True, return_counts=True)
+            _, ranks, count = np.unique(shown.speed[side], return_inverse=True, return_counts=True)
             rank = (np.cumsum(count) - count / 2) / count.sum()
-            colors[side] = colormap(1 - rank[place])
+            colors[side] = colormap(1 - rank[ranks])
     return colors
 
 
@@ -101,7 +101,9 @@ def maps(
             bar.set_ticks([0.0, 1.0], labels=ends)
             bar.set_label(label, labelpad=-12)
         shares = [np.mean(one.trains) for one in shown]
-        figure.suptitle(f"What trains, {title}: {min(shares):.0%} to {max(shares):.0%} of a map")
+        figure.suptitle(
+            f"Trainable settings, {title}: {min(shares):.0%} to {max(shares):.0%} of a map"
+        )
     return figure
 
 
@@ -144,27 +146,29 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
     with style():
         figure = Figure(figsize=(11, 5.5))
         axes = figure.subplots()
-        places = np.arange(len(known))
-        ways = list(next(iter(known.values())))
-        step = 0.8 / (len(ways) + 1)
-        for number, (way, color) in enumerate(zip(ways, CYCLE, strict=False)):
-            values = [medians[way] for medians in known.values()]
+        positions = np.arange(len(known))
+        methods = list(next(iter(known.values())))
+        step = 0.8 / (len(methods) + 1)
+        for number, (method, color) in enumerate(zip(methods, CYCLE, strict=False)):
+            values = [medians[method] for medians in known.values()]
             middle = np.array([one.value for one in values])
             ends = np.array([[one.low for one in values], [one.high for one in values]])
             axes.errorbar(
-                places + step * (number - len(ways) / 2), middle, yerr=abs(ends - middle),
-                fmt="o", color=color, capsize=3, label=way,
+                positions + step * (number - len(methods) / 2), middle, yerr=abs(ends - middle),
+                fmt="o", color=color, capsize=3, label=method,
             )  # fmt: skip
-        axes.plot(places + step * len(ways) / 2, published, "D", color=BLACK, label="published")
+        axes.plot(
+            positions + step * len(methods) / 2, published, "D", color=BLACK, label="published"
+        )
         axes.axhline(1, color=GREY, linestyle=":")
         axes.text(len(known) - 0.52, 1.01, "a smooth line", color=GREY, ha="right", va="bottom")
-        axes.set_xticks(places, list(known))
+        axes.set_xticks(positions, list(known))
         axes.set_xlim(-0.5, len(known) - 0.5)
         axes.set_ylabel("dimension of the boundary")
-        least, most = (pick(medians[ways[0]].value for medians in known.values())
+        lowest, highest = (pick(medians[methods[0]].value for medians in known.values())
                        for pick in (min, max))  # fmt: skip
         axes.set_title(
-            f"Dimensions of the {ways[0]}: {least:.2f} to {most:.2f}, medians over seeds"
+            f"Dimensions of the {methods[0]}: {lowest:.2f} to {highest:.2f}, medians over seeds"
         )
         figure.legend(loc="outside right upper")
     return figure
@@ -191,12 +195,14 @@ def boundary_rates(
         top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
         middle = (learning_rate[:-1] + learning_rate[1:]) / 2
         top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
-        top.set_ylabel("learning rates where\nbounded turns to diverging")
-        most = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
-        top.set_title(f"Boundaries: {most[0]} while the cost is convex, up to {most[1]:,} beyond")
+        top.set_ylabel("learning rates where\nboundedness changes")
+        counts = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
+        top.set_title(
+            f"Boundaries: {counts[0]} while the cost is convex, up to {counts[1]:,} beyond"
+        )
         bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
         bottom.set_yscale("log")
-        bottom.set_ylabel("how many")
+        bottom.set_ylabel("number of boundaries")
         bottom.set_xlabel(
             r"roughness $\epsilon / \lambda^2$ of $x^2 + \epsilon\,\cos(2\pi x/\lambda)$"
         )

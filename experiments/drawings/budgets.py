@@ -44,7 +44,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
         grid = figure.subplots(2, 2, sharex="col", sharey="row")
         for (top, bottom), curves, label, title in (
             (grid[:, 0], by_epochs, "epochs", "Equal epochs"),
-            (grid[:, 1], by_time, "seconds of computing, a run", "Equal time"),
+            (grid[:, 1], by_time, "seconds of computation per run", "Equal time"),
         ):
             for number, curve in enumerate(curves):
                 color = CYCLE[number % len(CYCLE)]
@@ -62,11 +62,11 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
             bottom.set_xlabel(label)
             bottom.xaxis.set_major_formatter("{x:g}")
             bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
-            top.legend(title="images a step", loc="lower left", title_fontsize=12)
+            top.legend(title="images per step", loc="lower left", title_fontsize=12)
         grid[0, 0].set_ylabel("training cost")
         grid[1, 0].set_ylabel("test accuracy")
         figure.suptitle(
-            f"Lowest cost at the dots: {_cheapest(by_epochs)} images a step for equal epochs, "
+            f"Lowest cost at the dots: {_cheapest(by_epochs)} images per step for equal epochs, "
             f"{_cheapest(by_time)} for equal time"
         )
     return figure

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from gdjax.plots.style import BLACK, CYCLE, GREY, style
 
 
-class Landing(NamedTuple):
+class SettledShares(NamedTuple):
     """Shares of starts that land, for each kind of network.
 
     Args:
@@ -28,10 +28,10 @@ class Landing(NamedTuple):
     edge: Mapping[str, tuple[float, float, float]]
 
 
-def landing(
+def settled_shares(
     step: Float[np.ndarray, " steps"] | np.ndarray,
     cost: Mapping[float, Float[np.ndarray, " steps"]],
-    panels: Sequence[Landing],
+    panels: Sequence[SettledShares],
 ) -> Figure:
     """Draw the cost of single runs on the left, and the shares that land by network.
 
@@ -45,13 +45,13 @@ def landing(
         left, *others = figure.subplots(1, 1 + len(panels))
         early = step <= 60
         for number, (share, values) in enumerate(cost.items()):
-            shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)[early]
-            left.plot(step[early], shown, color=CYCLE[number], label=f"{share:.3g}")
+            values_shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)[early]
+            left.plot(step[early], values_shown, color=CYCLE[number], label=f"{share:.3g}")
         left.set_yscale("log")
         left.set_ylim(bottom=1e-9)
         left.set_xlabel("step")
         left.set_ylabel("cost")
-        left.set_title("Up, then down: a linear network")
+        left.set_title("Cost of a linear network")
         left.legend(title="rate · curvature\nat the start", title_fontsize=12)
         for axes, panel in zip(others, panels, strict=True):
             for number, (name, lands) in enumerate(panel.lands.items()):
@@ -64,9 +64,9 @@ def landing(
             axes.set_yticks([0, 0.5, 1])
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_xlabel("rate · curvature at the start")
-            axes.set_ylabel("starts that land")
+            axes.set_ylabel("share that ends below its start")
             axes.set_title(panel.title)
-            axes.legend(title="lands up to", title_fontsize=12, loc="upper right")
+            axes.legend(title="largest share of rate", title_fontsize=12, loc="upper right")
     return figure
 
 
@@ -89,20 +89,20 @@ def chaos(
     with style():
         figure = Figure(figsize=(14, 9))
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
-        seen = np.where(density > 0, density, np.nan).T
+        positive = np.where(density > 0, density, np.nan).T
         top.set_facecolor("#0b0724")
         top.imshow(
-            seen,
+            positive,
             origin="lower",
             aspect="auto",
             extent=tuple(bounds),
             cmap="inferno",
-            norm=LogNorm(1, np.nanquantile(seen, 0.995)),
+            norm=LogNorm(1, np.nanquantile(positive, 0.995)),
         )
         for name, at in doublings.items():
             top.axvline(at, color="white", linewidth=0.8, linestyle=":")
-            place = (at - 0.006, bounds[2] + 0.03)
-            top.text(*place, f"{name}: {at:.4g}", color="white", rotation=90, ha="right")
+            text_position = (at - 0.006, bounds[2] + 0.03)
+            top.text(*text_position, f"{name}: {at:.4g}", color="white", rotation=90, ha="right")
         top.set_ylabel("weight x, after hundreds of steps")
         top.set_title(f"x ← x + η x (1 - x²): {len(rate):,} learning rates, one sweep")
         width = len(rate) // len(density)

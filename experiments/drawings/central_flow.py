@@ -47,7 +47,7 @@ def flows(
         left.plot(step, cost, color=GREY, linewidth=0.5, alpha=0.8, label="descent")
         left.plot(step, average, color=BLACK, label="descent, smoothed")
         left.plot(step, mean, "--", color=ORANGE, label="central flow, mean cost")
-        left.plot(step, center, ":", color=BLUE, label="central flow, its centre")
+        left.plot(step, center, ":", color=BLUE, label="central flow, center")
         left.plot(step, plain, color=VERMILLION, linewidth=1.2, label="gradient flow")
         left.set_yscale("log")
         left.set_xlabel("step of descent")
@@ -60,7 +60,7 @@ def flows(
         right.set_ylim(bottom=0)
         right.set_xlabel("step of descent")
         right.set_ylabel("learning rate · eigenvalue")
-        right.set_title("Along the central flow: held at 2")
+        right.set_title("Central flow: the product stays at 2")
         right.legend(loc="lower right")
     return figure
 
@@ -97,6 +97,6 @@ def deviations(rows: Sequence[Deviation]) -> Figure:
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         axes.axvline(0.02, color=GREY, linestyle=":")
         axes.set_xlabel("deviation from the smoothed cost of descent, median over time")
-        axes.set_title("Each dot a start, the bar their median")
+        axes.set_title("One dot per start; the bar is their median")
         axes.legend(loc="lower right")
     return figure

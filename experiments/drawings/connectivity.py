@@ -45,7 +45,7 @@ def profiles(
                     axes.plot(t, np.median(values, axis=0), color=color, label=kind)
             pairs = len(next(iter(cost[name].values())))
             panels[0, column].set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
-            panels[1, column].set_xlabel("place on the path")
+            panels[1, column].set_xlabel("position on the path")
             panels[1, column].set_xticks([0, 0.5, 1], ["one\nnetwork", "half-way", "the\nother"])
             if baseline is not None:
                 panels[0, column].axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
@@ -89,14 +89,14 @@ def barrier_distributions(
             for number, kind in enumerate(kinds):
                 if kind not in by_kind:
                     continue
-                place = group + (number - (len(kinds) - 1) / 2) * width
+                position = group + (number - (len(kinds) - 1) / 2) * width
                 values = by_kind[kind]
                 color = CYCLE[number % len(CYCLE)]
-                x = place + rng.uniform(-0.3, 0.3, len(values)) * width
+                x = position + rng.uniform(-0.3, 0.3, len(values)) * width
                 axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
                 half = float(np.median(values))
                 axes.plot(
-                    place + np.array([-0.42, 0.42]) * width,
+                    position + np.array([-0.42, 0.42]) * width,
                     [half, half],
                     color=color,
                     linewidth=3.5,
@@ -105,7 +105,7 @@ def barrier_distributions(
                 )
                 axes.annotate(
                     f"{half:.2g}",
-                    (place, max(float(values.max()), half)),
+                    (position, max(float(values.max()), half)),
                     xytext=(0, 5),
                     textcoords="offset points",
                     ha="center",

@@ -59,7 +59,7 @@ def valleys(curves: Sequence[Curve]) -> Figure:
             ha="center",
             va="top",
         )
-        figure.suptitle("Where starts end: the colour of a start is that of its valley")
+        figure.suptitle("Where starts end: each start has the color of its valley")
     return figure
 
 
@@ -194,8 +194,8 @@ def _lengths(axes, curve, contractions):
         middle = np.argsort(late)[len(late) // 2]
         time = np.arange(late[middle], own.shape[1])
         theory = own[middle, time[0]] * abs(ratio) ** (time - time[0])
-        seen = theory > 1e-14
-        axes.plot(time[seen], theory[seen], "--", color=BLACK, zorder=3)
+        above_rounding = theory > 1e-14
+        axes.plot(time[above_rounding], theory[above_rounding], "--", color=BLACK, zorder=3)
     for number, x in enumerate(curve.minima):
         axes.plot([], [], color=CYCLE[number % len(CYCLE)], label=f"ends at {x:.2f}")
     axes.plot([], [], "--", color=BLACK, label="theory:\n1 - rate · f''")

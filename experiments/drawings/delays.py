@@ -38,8 +38,8 @@ def after_training(
             low, half, high = quantiles(test[number].T[after])
             left.fill_between(step[after], low, high, color=color, alpha=0.2)
             left.plot(step[after], half, color=color, label=f"{value:g}")
-        memorised = quantiles(train.reshape(-1, len(step)).T[after])[1]
-        left.plot(step[after], memorised, "--", color=BLACK, label="training pairs,\nall decays")
+        memorized = quantiles(train.reshape(-1, len(step)).T[after])[1]
+        left.plot(step[after], memorized, "--", color=BLACK, label="training pairs,\nall decays")
         left.axhline(known, color=GREY, linewidth=1, linestyle=":")
         left.set_xscale("log")
         left.xaxis.set_major_formatter("{x:g}")
@@ -47,7 +47,7 @@ def after_training(
         left.set_ylim(0, 1.02)
         left.yaxis.set_major_formatter(PercentFormatter(1.0))
         left.set_xlabel("step")
-        left.set_ylabel("pairs that are right")
+        left.set_ylabel("share of correct pairs")
         left.set_title(f"Pairs not trained on: median and middle half of {test.shape[1]} seeds")
         left.legend(
             title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
@@ -87,7 +87,7 @@ def _against_decay(axes, decay, delay, last):
     axes.set_xlabel("weight decay")
     axes.set_ylabel("delay in steps")
     without = np.flatnonzero(decay == 0)
-    title = "Delay until the others are right, too"
+    title = "Delay until the other pairs are correct"
     if len(without):
         count = int(np.sum(np.isinf(delay[without[0]])))
         title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"

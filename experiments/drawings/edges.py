@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from gdjax.plots.style import BLACK, CYCLE, GREY, style
 
 
-class Climb(NamedTuple):
+class SharpnessPanel(NamedTuple):
     """Descents at several rates from several starts.
 
     Args:
@@ -28,7 +28,7 @@ class Climb(NamedTuple):
     limit: float
 
 
-def climbs(panels: Sequence[Climb], *, label: str) -> Figure:
+def sharpness_curves(panels: Sequence[SharpnessPanel], *, label: str) -> Figure:
     """Draw every start as a thin line, medians thick, and the limit dashed.
 
     Args:
@@ -54,13 +54,13 @@ def climbs(panels: Sequence[Climb], *, label: str) -> Figure:
     return figure
 
 
-def settled(
+def by_batch_size(
     batch_size: Sequence[int] | np.ndarray,
     learning_rate: Float[np.ndarray, " rates"],
     *,
     batch: Float[np.ndarray, "sizes rates starts"],
     ratios: Float[np.ndarray, "sizes rates starts"],
-    whole: Float[np.ndarray, "sizes rates starts"],
+    full_batch: Float[np.ndarray, "sizes rates starts"],
 ) -> Figure:
     """Draw the sharpness at the end of descents, in units of 2 / rate.
 
@@ -71,29 +71,29 @@ def settled(
         learning_rate: learning rates of the descents.
         batch: batch sharpness, NaN if a descent diverged.
         ratios: batch sharpness as a mean of ratios.
-        whole: largest eigenvalue of the Hessian of the whole cost.
+        full_batch: largest eigenvalue of the Hessian of the full-batch cost.
     """
     names = {
         "Batch sharpness": batch,
-        "The same, mean of ratios": ratios,
-        "Sharpness of the whole cost": whole,
+        "Batch sharpness, mean of ratios": ratios,
+        "Sharpness of the full-batch cost": full_batch,
     }
     with style():
         figure = Figure(figsize=(15, 5))
         for axes, (title, values) in zip(
             figure.subplots(1, 3, sharey=True), names.items(), strict=True
         ):
-            for size, of_rates, color in zip(batch_size, values, CYCLE, strict=False):
-                known = np.isfinite(of_rates).any(axis=1)
-                middle = np.nanmedian(of_rates[known], axis=1)
-                axes.plot(learning_rate[known], middle, color=color, label=f"{size}")
-                across = np.broadcast_to(learning_rate[:, None], of_rates.shape)
-                axes.plot(across.ravel(), of_rates.ravel(), ".", color=color, alpha=0.4)
+            for size, size_values, color in zip(batch_size, values, CYCLE, strict=False):
+                measured = np.isfinite(size_values).any(axis=1)
+                middle = np.nanmedian(size_values[measured], axis=1)
+                axes.plot(learning_rate[measured], middle, color=color, label=f"{size}")
+                across = np.broadcast_to(learning_rate[:, None], size_values.shape)
+                axes.plot(across.ravel(), size_values.ravel(), ".", color=color, alpha=0.4)
             axes.axhline(1, color=GREY, linestyle="--")
             axes.set_xscale("log")
             axes.set_ylim(0, 1.5)
             axes.set_xlabel("learning rate")
             axes.set_title(title)
         figure.axes[0].set_ylabel("in units of 2 / learning rate,\nlast quarter of the steps")
-        figure.axes[2].legend(title="samples a step", title_fontsize=12, loc="upper left")
+        figure.axes[2].legend(title="samples per step", title_fontsize=12, loc="upper left")
     return figure

@@ -2,7 +2,7 @@
 
 import numpy as np
 import xarray as xr
-from summaries.finders import METHODS, bootstrap, judged
+from summaries.finders import METHODS, bootstrap, evaluate_recommendations
 
 from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, style
 
@@ -15,14 +15,14 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
     Args:
         dataset: result of `finders.run`.
     """
-    results = judged(dataset)
+    results = evaluate_recommendations(dataset)
     with style():
         figure = Figure(figsize=(13, 5.2))
         left, right = figure.subplots(1, 2)
         edges = np.arange(-8.25, 8.5, 0.5)
         for color, (method, label) in zip(COLORS, METHODS.items(), strict=True):
-            mine = results.sel(finder=method)
-            share, low, high = bootstrap(mine.success)
+            finder_results = results.sel(finder=method)
+            share, low, high = bootstrap(finder_results.success)
             cost = float(dataset.evaluations.sel(finder=method).median())
             left.errorbar(
                 cost,
@@ -33,9 +33,13 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
                 capsize=4,
                 label=label,
             )
-            ratios = np.clip(mine.ratio.values[np.isfinite(mine.ratio.values)], -8, 8)
+            ratios = np.clip(
+                finder_results.ratio.values[np.isfinite(finder_results.ratio.values)], -8, 8
+            )
             counts, _ = np.histogram(ratios, edges)
-            right.stairs(np.cumsum(counts) / mine.ratio.size, edges, color=color, label=label)
+            right.stairs(
+                np.cumsum(counts) / finder_results.ratio.size, edges, color=color, label=label
+            )
         left.set_xscale("log")
         left.set_ylim(0, 1)
         left.set_xlabel("cost of the search, in evaluations of the cost")

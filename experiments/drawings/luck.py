@@ -11,7 +11,7 @@ from scipy import stats
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
-APART = {"neither": "nothing", "one_order": "the order", "one_start": "the start"}
+COMMON_PARTS = {"neither": "nothing", "one_order": "the order", "one_start": "the start"}
 
 
 class Trained(NamedTuple):
@@ -28,7 +28,7 @@ class Trained(NamedTuple):
     found: Mapping[str, Interval]
 
 
-def of_seeds(trained: Mapping[str, Trained]) -> Figure:
+def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
     """Draw accuracies of many networks, one half against the other, and pairs.
 
     Args:
@@ -50,55 +50,55 @@ def of_seeds(trained: Mapping[str, Trained]) -> Figure:
     return figure
 
 
-def _spread(axes, percent, found):
-    luck = np.sqrt(found["luck_of_images"].value) * found["deviation"].value * 100
+def _spread(axes, percent, statistics):
+    luck = np.sqrt(statistics["luck_of_images"].value) * statistics["deviation"].value * 100
     axes.hist(percent, bins=40, density=True, color=BLUE, alpha=0.5, label="networks")
     x = np.linspace(percent.min(), percent.max(), 200)
     for width, color, label in (
         (percent.std(), BLUE, f"normal, {percent.std():.2f} wide"),
-        (luck, VERMILLION, f"images' coins alone, {luck:.2f} wide"),
+        (luck, VERMILLION, f"luck of single images alone, {luck:.2f} wide"),
     ):
         axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
-    axes.set_xlabel("test images right, per cent")
+    axes.set_xlabel("test accuracy, %")
     axes.set_ylabel("density of networks")
     axes.set_ylim(top=1.45 * axes.get_ylim()[1])
     axes.legend(loc="upper left")
 
 
-def _halves(axes, first, second, found):
+def _halves(axes, first, second, statistics):
     axes.plot(first, second, ".", color=GREY, markersize=2, rasterized=True)
     best = np.argsort(first)[-max(len(first) // 100, 1) :]
     label = "best hundredth on this half"
     axes.plot(first[best], second[best], "o", color=VERMILLION, markersize=3, label=label)
-    axes.axhline(second.mean(), color=BLUE, linewidth=1, label="mean on the other")
-    r = found["correlation_of_halves"]
+    axes.axhline(second.mean(), color=BLUE, linewidth=1, label="mean on the other half")
+    r = statistics["correlation_of_halves"]
     axes.set_title(f"correlation {r.value:.2f} ({r.low:.2f} to {r.high:.2f})")
-    axes.set_xlabel("right on one half, per cent")
-    axes.set_ylabel("right on the other half, per cent")
+    axes.set_xlabel("accuracy on one half, %")
+    axes.set_ylabel("accuracy on the other half, %")
     low, high = axes.get_ylim()
     axes.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
     axes.legend(loc="upper left")
 
 
-def _pairs(axes, found):
-    places = np.arange(len(APART))
-    values = [found[f"apart_of_{name}"] for name in APART]
+def _pairs(axes, statistics):
+    positions = np.arange(len(COMMON_PARTS))
+    values = [statistics[f"apart_of_{name}"] for name in COMMON_PARTS]
     height = 100 * np.array([one.value for one in values])
     error = 100 * np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]])
-    axes.bar(places, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
-    axes.set_xticks(places, list(APART.values()))
+    axes.bar(positions, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
+    axes.set_xticks(positions, list(COMMON_PARTS.values()))
     axes.set_xlabel("what two networks share")
-    axes.set_ylabel("images that only one of two reads, %")
+    axes.set_ylabel("images that only one of two classifies correctly, %")
 
 
-FOUND = {
+SERIES = {
     "guessed": ("guessed", GREY),
     "trained": ("trained until they fit", BLUE),
-    "trained_on": ("trained on and on", GREEN),
+    "trained_on": ("trained further", GREEN),
 }
 
 
-def of_guesses(
+def guessed_and_trained(
     k: Int[np.ndarray, " ks"],
     share: Float[np.ndarray, "sets ks"],
     found: Mapping[str, Mapping[int, Interval]],
@@ -120,20 +120,20 @@ def of_guesses(
         rare.set_ylim(bottom=0.3 * share[share > 0].min())
         rare.set_ylabel("share of guesses that fit")
         rare.legend()
-        for name, (label, color) in FOUND.items():
+        for name, (label, color) in SERIES.items():
             _by_k(reads, found[name], color, label)
-        reads.set_ylabel("unseen images right, per cent")
+        reads.set_ylabel("accuracy on unseen images, %")
         reads.legend()
         gains.axhline(0, color="black", linewidth=1)
         for name in ("trained", "trained_on"):
-            _by_k(gains, found[name.replace("trained", "gain")], FOUND[name][1], FOUND[name][0])
-        gains.set_ylabel("better than guessed, points")
+            _by_k(gains, found[name.replace("trained", "gain")], SERIES[name][1], SERIES[name][0])
+        gains.set_ylabel("gain over guessed networks, points")
         for axes in (rare, reads, gains):
-            axes.set_xlabel("images that are fitted")
+            axes.set_xlabel("number of fitted images")
         last, gain = list(found["gain_on"].items())[-1]
         figure.suptitle(
-            f"With {last} images, networks trained on and on read {100 * gain.value:.1f} points "
-            f"more than guessed ones ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
+            f"With {last} images, networks trained further classify {100 * gain.value:.1f} points "
+            f"more correctly than guessed ones ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
         )
     return figure
 

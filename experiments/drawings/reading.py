@@ -40,7 +40,7 @@ def ladder(
         left.set_yticks(range(len(names)), [("+ " if i else "") + n for i, n in enumerate(names)])
         left.invert_yaxis()
         left.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-        left.set_xlabel("held-out images read right")
+        left.set_xlabel("accuracy on held-out images")
         left.set_title(f"{values.shape[1]} starts, step by step")
         for row, (name, (mean, half)) in enumerate(gains.items()):
             color = BLUE if name in accuracy else ORANGE
@@ -53,7 +53,7 @@ def ladder(
         right.set_yticks(range(len(gains)), list(gains))
         right.invert_yaxis()
         right.set_xlabel(f"gain in percentage points, with {level:.0%} intervals")
-        right.set_title("Added in turn; below, only tried")
+        right.set_title("Added in turn; below, single changes")
     return figure
 
 
@@ -113,7 +113,7 @@ def differences(
         bars.set_xticks(range(share.shape[1]))
         bars.yaxis.set_major_formatter(PercentFormatter(1))
         bars.set_xlabel("digit")
-        bars.set_ylabel("read wrong, test images")
+        bars.set_ylabel("misclassified test images")
         first, second = wrong
         bars.set_title(f"The recipe {second} leaves {left:.0%} of the errors of {first}")
         bars.legend()
@@ -128,7 +128,7 @@ def differences(
     return figure
 
 
-def ways(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -> Figure:
+def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -> Figure:
     """Draw two descents from one start, on the plane through it and both end points.
 
     Args:

@@ -13,8 +13,8 @@ def bounds(dataset: xr.Dataset) -> Figure:
         figure = Figure(figsize=(7, 4.4))
         axes = figure.subplots()
         size = dataset.batch_size
-        axes.plot(size, dataset.weights_share, "--", color=GREY, label="only weights are moved")
-        axes.plot(size, dataset.share, "o-", color=BLUE, label="all that the program moves")
+        axes.plot(size, dataset.weights_share, "--", color=GREY, label="transfers of weights only")
+        axes.plot(size, dataset.share, "o-", color=BLUE, label="all transfers of the program")
         axes.set_xscale("log")
         axes.set_ylim(0, 1.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

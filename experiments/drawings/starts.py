@@ -34,18 +34,18 @@ class Starts(NamedTuple):
     slope: Float[np.ndarray, "scales seeds"]
 
 
-def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
+def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
     """Draw accuracies, speed and saturation against the scale of starting weights.
 
     Args:
-        found: results by the initializer's name.
+        initializers: results by the initializer's name.
         epochs: length of the runs; slower ones are drawn above it.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
         (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
         never = 1.15 * epochs
-        for number, (name, starts) in enumerate(found.items()):
+        for number, (name, starts) in enumerate(initializers.items()):
             look = {
                 "color": CYCLE[number % len(CYCLE)],
                 "marker": MARKERS[number % len(MARKERS)],
@@ -57,15 +57,17 @@ def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
                 _median(starts.accuracy_before),
                 **(look | {"marker": "", "linestyle": ":", "label": None}),
             )
-            taken = _median(starts.epochs)
-            fast.plot(starts.scale, np.where(np.isfinite(taken), taken, never), **look)
+            epochs_needed = _median(starts.epochs)
+            fast.plot(
+                starts.scale, np.where(np.isfinite(epochs_needed), epochs_needed, never), **look
+            )
             before.plot(starts.scale, _median(starts.cost_before), **look)
             slope.plot(starts.scale, _median(starts.slope), **look)
         after.set_title("After training")
         after.set_ylabel("test accuracy\n(dotted: before training)")
         after.yaxis.set_major_formatter(PercentFormatter(1.0))
         after.set_ylim(0, 1)
-        fast.set_title("How long it takes to begin")
+        fast.set_title("Duration of the first phase")
         fast.set_ylabel("epochs to half the cost\nof ignoring the image")
         fast.set_ylim(0, 1.25 * epochs)
         ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
@@ -78,9 +80,9 @@ def by_scale(found: Mapping[str, Starts], epochs: float) -> Figure:
         for axes in (before, slope):
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
-            axes.set_xlabel("scale of starting weights (1 is the initialiser's own)")
+            axes.set_xlabel("scale of starting weights (1: that of the initializer)")
         slope.legend(loc="lower left")
-        figure.suptitle("What the scale of the start decides (medians over seeds)")
+        figure.suptitle("Effect of the initial scale (medians over seeds)")
     return figure
 
 

@@ -68,7 +68,7 @@ def basins(
             loc="outside lower center",
             ncols=5,
         )
-        figure.suptitle("Where a start ends: color of the start = color of its minimum")
+        figure.suptitle("Each start has the color of the minimum where it ends")
     return figure
 
 
@@ -95,9 +95,9 @@ def directions(
         figure = Figure(figsize=(11, 5.4))
         arrows, curve = figure.subplots(1, 2)
         _draw_slopes(arrows, surface, point, angle, slopes[shown], downhill[shown])
-        away = np.degrees((angle - downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
+        from_downhill = np.degrees((angle - downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
         curve.plot(
-            away.ravel(),
+            from_downhill.ravel(),
             slopes.ravel(),
             ".",
             color=BLUE,
@@ -121,7 +121,7 @@ def directions(
         curve.set_ylim(-1.15, 1.6)
         curve.set_xlabel("angle from the negative gradient (degrees)")
         curve.set_ylabel("slope / length of gradient")
-        curve.set_title(f"At {len(slopes)} points: none is steeper")
+        curve.set_title(f"At {len(slopes)} points: no direction is steeper")
         curve.legend(loc="upper center")
     return figure
 
@@ -129,9 +129,9 @@ def directions(
 def _draw_slopes(axes, surface, point, angle, slope, downhill):
     """Draw arrows as long as the slope along them, colored by its sign."""
     reach = 0.14 * min(np.ptp(surface.x), np.ptp(surface.y))
-    near = 1.25 * reach
+    radius = 1.25 * reach
     columns, rows = (
-        np.abs(a - p) < near for a, p in zip((surface.x, surface.y), point, strict=True)
+        np.abs(a - p) < radius for a, p in zip((surface.x, surface.y), point, strict=True)
     )
     nearby = surface.cost[np.ix_(rows, columns)]
     axes.contour(
@@ -169,8 +169,8 @@ def _draw_slopes(axes, surface, point, angle, slope, downhill):
         zorder=4,
     )
     axes.plot([], [], color=BLACK, linewidth=2.5, label="negative gradient")
-    axes.set_xlim(point[0] - near, point[0] + near)
-    axes.set_ylim(point[1] - near, point[1] + near)
+    axes.set_xlim(point[0] - radius, point[0] + radius)
+    axes.set_ylim(point[1] - radius, point[1] + radius)
     axes.set_xlabel("parameter x")
     axes.set_ylabel("parameter y")
     axes.set_title("At one point: arrow length = steepness")

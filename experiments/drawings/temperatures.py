@@ -20,7 +20,7 @@ def cooling(
     lines: Mapping[float, Float[np.ndarray, " shifts"]],
     *,
     temperature: Float[np.ndarray, " temperatures"],
-    whole: Float[np.ndarray, "temperatures seeds"],
+    full_batch: Float[np.ndarray, "temperatures seeds"],
     image: Float[np.ndarray, "temperatures seeds"],
     still: Float[np.ndarray, "temperatures seeds"],
     trained: Float[np.ndarray, " trained"],
@@ -34,7 +34,7 @@ def cooling(
         shift: shifts of one weight.
         lines: cost at each shift, by temperature.
         temperature: temperatures at which gradients were computed.
-        whole: norm of the gradient over the whole training set.
+        full_batch: norm of the gradient over the whole training set.
         image: norm of the gradient of a typical single image.
         still: share of single images whose gradient is zero.
         trained: temperatures at which networks were trained.
@@ -47,7 +47,7 @@ def cooling(
         panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
         _stairs(panels["stairs"], shift, lines)
         axes = panels["gradient"]
-        _band(axes, temperature, whole, BLUE, "whole training set")
+        _band(axes, temperature, full_batch, BLUE, "whole training set")
         _band(axes, temperature, image, ORANGE, "typical single image")
         axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
         axes.set_ylim(0, None)

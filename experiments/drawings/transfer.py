@@ -58,12 +58,12 @@ def changes(dataset: xr.Dataset) -> Figure:
             part = dataset[f"{optimizer}.change"].isel(step=0)
             part = part.transpose("parametrization", "layer", "checked_width", "seed")
             slopes = dataset[f"{optimizer}.slope"].isel(step=0).transpose("parametrization", ...)
-            for axes, name, layers, of_layers in zip(
+            for axes, name, layers, layer_changes in zip(
                 row, names, part.values, slopes.values, strict=True
             ):
                 bands = statistics.medians(layers)
                 for number, (slope, color, middle, low, high) in enumerate(
-                    zip(of_layers, CYCLE, *bands, strict=False), start=1
+                    zip(layer_changes, CYCLE, *bands, strict=False), start=1
                 ):
                     label = "outputs" if number == len(layers) else f"layer {number}"
                     axes.plot(widths, middle, "o-", color=color, label=f"{label}: {slope:.2f}")

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from gdjax.plots.style import BLUE, GREEN, GREY, style
 from gdjax.statistics import Interval
 
-ACROSS = {
+VARIABLES = {
     "volume": ("volume_log_volume", "log volume, nats"),
     "coefficient": ("chains_coefficient", "learning coefficient at one temperature"),
 }
 LABELS = {"volume": "volume", "coefficient": "learning coefficient at one temperature"}
 
 
-def of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+def widths_of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
     """Plot each minimum's starts and accuracy against its volume and coefficient.
 
     Args:
@@ -28,54 +28,55 @@ def of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) ->
     with style():
         figure = Figure(figsize=(11, 7.6))
         panels = figure.subplots(2, 2, sharex="col", sharey="row")
-        for column, (name, (variable, label)) in enumerate(ACROSS.items()):
+        for column, (name, (variable, label)) in enumerate(VARIABLES.items()):
             x = dataset[variable].values
             rows = {"starts": dataset["count"].values,
                     "accuracy": 100 * dataset.test_accuracy.values}  # fmt: skip
-            for axes, (asked, y) in zip(panels[:, column], rows.items(), strict=True):
+            for axes, (quantity, y) in zip(panels[:, column], rows.items(), strict=True):
                 for index in np.unique(sets):
                     axes.plot(x[sets == index], y[sets == index], "o", color=f"C{index}",
                               markersize=4, alpha=0.8)  # fmt: skip
-                pair = f"{name}_and_{asked}"
-                alone, given = found[pair][0], found[f"{pair}_given_cost"][0]
+                pair = f"{name}_and_{quantity}"
+                correlation, partial = found[pair][0], found[f"{pair}_given_cost"][0]
                 axes.set_title(
-                    f"rank correlation {_interval(alone)};\ncost held fixed {_interval(given)}",
+                    f"rank correlation {_interval(correlation)};\n"
+                    f"cost held fixed {_interval(partial)}",
                     fontsize="medium",
                 )
             panels[0, column].set_yscale("log", base=2)
             panels[0, column].yaxis.set_major_formatter("{x:g}")
             panels[1, column].set_xlabel(label)
-        panels[0, 0].set_ylabel("starts that end there")
-        panels[1, 0].set_ylabel("test digits right, per cent")
+        panels[0, 0].set_ylabel("number of starts")
+        panels[1, 0].set_ylabel("test accuracy, %")
         figure.suptitle(
             f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
         )
     return figure
 
 
-def of_sets(found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+def correlations_of_sets(found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
     """Plot the rank correlations of each set, and their mean with its interval.
 
     Args:
         found: mean rank correlations and those of each set, by the names of both variables.
     """
-    rows = [(name, asked, given) for asked in ("starts", "accuracy") for name in LABELS
-            for given in ("", "_given_cost")]  # fmt: skip
+    rows = [(name, quantity, suffix) for quantity in ("starts", "accuracy") for name in LABELS
+            for suffix in ("", "_given_cost")]  # fmt: skip
     with style():
         figure = Figure(figsize=(9, 5))
         axes = figure.subplots()
         axes.axvline(0, color=GREY, linewidth=0.8)
-        for place, (name, asked, given) in enumerate(rows):
-            mean, each = found[f"{name}_and_{asked}{given}"]
-            color = GREEN if given else BLUE
-            axes.plot(each, np.full(len(each), place), "o", color=GREY, markersize=4)
-            axes.errorbar(mean.value, place + 0.25, xerr=_arms(mean), fmt="o", color=color,
+        for row, (name, quantity, suffix) in enumerate(rows):
+            mean, set_values = found[f"{name}_and_{quantity}{suffix}"]
+            color = GREEN if suffix else BLUE
+            axes.plot(set_values, np.full(len(set_values), row), "o", color=GREY, markersize=4)
+            axes.errorbar(mean.value, row + 0.25, xerr=_arms(mean), fmt="o", color=color,
                           capsize=3)  # fmt: skip
-        what = {"starts": "starts", "accuracy": "digits read"}
+        quantities = {"starts": "starts", "accuracy": "digits read"}
         axes.set_yticks(
             range(len(rows)),
-            [f"{LABELS[name]}\nand {what[asked]}" + (", cost held fixed" if given else "")
-             for name, asked, given in rows], fontsize="small",
+            [f"{LABELS[name]}\nand {quantities[quantity]}" + (", cost held fixed" if suffix else "")
+             for name, quantity, suffix in rows], fontsize="small",
         )  # fmt: skip
         axes.invert_yaxis()
         axes.set_xlim(-1.05, 1.05)
@@ -111,19 +112,19 @@ def by_coordinates(
     with style():
         figure = Figure(figsize=(8, 4.6))
         axes = figure.subplots()
-        places = np.arange(len(known))
-        axes.plot(places, log_volume, color=GREY, linewidth=0.6)
-        axes.plot(places, log_volume, "o", color=BLUE, markersize=4)
-        for place, (_, gain) in zip(places[1:], gains.items(), strict=True):
-            height = np.nanmean(log_volume[place - 1 : place + 1])
+        positions = np.arange(len(known))
+        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
+        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
+        for position, (_, gain) in zip(positions[1:], gains.items(), strict=True):
+            height = np.nanmean(log_volume[position - 1 : position + 1])
             axes.annotate(
                 f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
-                (place - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
+                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
             )  # fmt: skip
-        axes.set_xticks(places, known)
+        axes.set_xticks(positions, known)
         axes.set_xlim(-0.6, len(known) - 0.4)
-        axes.set_xlabel("what the coordinates know of the basin")
-        axes.set_ylabel("log volume found, nats")
+        axes.set_xlabel("knowledge of the basin in the coordinates")
+        axes.set_ylabel("estimated log volume, nats")
         best = known[int(np.argmax(np.nanmean(log_volume, axis=1)))]
-        axes.set_title(f"Most is found in coordinates that know of the basin: {best}")
+        axes.set_title(f"The largest volume is estimated with knowledge of:  {best}")
     return figure

@@ -1,4 +1,4 @@
-"""Training by recipes, and descriptions of the networks."""
+"""Training by recipes, and statistics of the trained networks."""
 
 import time
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ def compared(
     samples = len(problems.set.train_labels) - problems.held_out
     parts = []
     for name, variant in variants.items():
-        place = store / name.replace(" ", "_")
-        problem = problems.learning(variant)
+        location = store / name.replace(" ", "_")
+        problem = problems.with_held_out_images(variant)
         seeds = range(config.fewer_seeds if variant.long else config.seeds)
-        runs = trained(problem, variant, seeds, samples, place)
+        runs = trained(problem, variant, seeds, samples, location)
         like = jax.eval_shape(problem.init, jax.random.key(0))
         step = runs.snapshot_step.values
         late = np.flatnonzero(step > 0.75 * step[-1])
@@ -58,9 +58,9 @@ def compared(
 
 def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
     """Return the seconds to draw all copies, and the relative time of a fresh step."""
-    began = time.process_time()
-    problem = problems.learning(variant)
-    drawn = time.process_time() - began
+    start_time = time.process_time()
+    problem = problems.with_held_out_images(variant)
+    drawn = time.process_time() - start_time
     streams = gd.streams(0, seed=0)
     start = problem.init(streams.init)
 
@@ -77,10 +77,10 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
         )
         return run.seconds["run"]
 
-    pair = problem, problems.learning(variant._replace(fresh=True))
-    # The faster of three, in turn, since other processes may run on the machine.
-    once, anew = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
-    return {"copies_seconds": drawn, "fresh_step": float(anew / once)}
+    pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
+    # The shortest of three alternating timings counts, since other processes may run.
+    with_cache, without_cache = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
+    return {"copies_seconds": drawn, "fresh_step": float(without_cache / with_cache)}
 
 
 def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config") -> xr.Dataset:
@@ -92,19 +92,19 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config"
     few = gd.problems.digits(problems.set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
     metric = gd.curvature.sharpness_metric(few)
-    sharpness, begin = metric.function, metric.init
-    assert begin is not None  # this metric always has a state
+    sharpness, init = metric.function, metric.init
+    assert init is not None  # this metric always has a state
 
     @jax.jit
     def sharp(params):
-        return sharpness(params, few.data, begin(params, few.data))[0]
+        return sharpness(params, few.data, init(params, few.data))[0]
 
-    parts, ways = [], {}
+    parts, trajectories = [], {}
     for name, variant in variants.items():
-        place = Path(config.store) / "test" / name
-        runs = trained(problems.whole(variant), variant, seeds, samples, place)
+        location = Path(config.store) / "test" / name
+        runs = trained(problems.with_all_images(variant), variant, seeds, samples, location)
         params = from_named("params", like, runs)
-        ways[name] = from_named("snapshots", like, runs.isel(seed=0))
+        trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
         slopes, answers = jax.jit(jax.vmap(_slopes, (0, None)))(params, images)
         norms = [jnp.sqrt(jnp.sum(layer.weights**2, axis=(1, 2))) for layer in params]
         sharpest = [
@@ -127,7 +127,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config"
     return xr.merge(
         [
             joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds))),
-            on_plane(few, ways, config.points),
+            on_plane(few, trajectories, config.points),
         ]
     )
 
@@ -139,9 +139,9 @@ def read_after_few(config: "Config") -> xr.Dataset:
     accuracy = {}
     for name in ("plain", "quick"):
         variant = Variant(RECIPES[name])
-        place = Path(config.store) / "bundled" / name
+        location = Path(config.store) / "bundled" / name
         samples = len(problems.set.train_labels)
-        runs = trained(problems.whole(variant), variant, seeds, samples, place)
+        runs = trained(problems.with_all_images(variant), variant, seeds, samples, location)
         accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
     return xr.Dataset(
         {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
@@ -149,24 +149,25 @@ def read_after_few(config: "Config") -> xr.Dataset:
     )
 
 
-def on_plane(problem: gd.Problem, ways: Mapping[str, Any], points: int) -> xr.Dataset:
+def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:
     """Return the cost on the plane through a start and two ends, with both paths."""
-    start = jax.tree.map(lambda a: a[0], next(iter(ways.values())))
+    start = jax.tree.map(lambda a: a[0], next(iter(trajectories.values())))
     ends = {
-        f"towards {name}": jax.tree.map(lambda a: a[-1] - a[0], way) for name, way in ways.items()
+        f"towards {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)
+        for name, trajectory in trajectories.items()
     }
     directions = landscape.orthogonalize(ends)
-    seen = {
-        name: landscape.descent_on_slice(problem, start, directions, way)
-        for name, way in ways.items()
+    projections = {
+        name: landscape.descent_on_slice(problem, start, directions, trajectory)
+        for name, trajectory in trajectories.items()
     }
     sides = []
     for path in ("path_a", "path_b"):
-        at = np.concatenate([way[path].values for way in seen.values()])
+        at = np.concatenate([trajectory[path].values for trajectory in projections.values()])
         margin = 0.25 * np.ptp(at)
         sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
     ground = landscape.plane(problem, start, directions, *sides)
-    paths = xr.concat(seen.values(), xr.Variable("recipe", list(ways)), join="outer")
+    paths = xr.concat(projections.values(), xr.Variable("recipe", list(trajectories)), join="outer")
     return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
 
 

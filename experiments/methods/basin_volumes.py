@@ -41,9 +41,9 @@ def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
     def one(at, problem):
         w, key = at
         scale = coordinates(config, problem, w, name)
-        asked = {"level": config.level, "directions": config.directions}
-        found = basin_volume(problem, w, key=key, preconditioner=scale, **asked)
-        return found._replace(radii=jnp.median(found.radii))
+        options = {"level": config.level, "directions": config.directions}
+        volume = basin_volume(problem, w, key=key, preconditioner=scale, **options)
+        return volume._replace(radii=jnp.median(volume.radii))
 
     each = [
         jax.device_get(one((jax.tree.map(lambda a, i=i: a[i], ends), keys[i]), problem))

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 SEEDS = 4_000  # number of seeds that are searched for those that change a given layer
-TOGETHER = 256  # number of seeds whose changed weights are computed together
+SEEDS_PER_CALL = 256  # number of seeds whose changed weights are computed together
 
 
-def of_starts(config: "Config", initializer: str) -> xr.Dataset:
+def barriers_of_starts(config: "Config", initializer: str) -> xr.Dataset:
     """Return barriers after all changes for one kind of start, and both references."""
     widths = (config.width, config.width)
     problem = gd.problems.digits(
@@ -107,12 +107,12 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     keys = gd.streams(0, perturbation_seed=np.arange(SEEDS)).perturbation
 
     @jax.jit
-    def places(keys):
-        def place(key):
+    def choose_weights(keys):
+        def choose_weight(key):
             moved = one_weight(key, zeros, 1.0)
             return jnp.argmax(jnp.concatenate([jnp.abs(a).ravel() for a in jax.tree.leaves(moved)]))
 
-        return jax.lax.map(place, keys, batch_size=TOGETHER)
+        return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
 
     usable = [
         (np.broadcast_to(lit(problem), w.weights.shape) if k == 0 else np.ones(w.weights.shape))
@@ -123,14 +123,14 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
             np.concatenate([np.where(mask, k, -1).ravel(), np.full(w.bias.shape, -1)])
             for k, (mask, w) in enumerate(zip(usable, like, strict=True))
         ]
-    )[np.asarray(places(keys))]
-    chosen = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
-    if min(map(len, chosen)) < count:
+    )[np.asarray(choose_weights(keys))]
+    seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
+    if min(map(len, seeds)) < count:
         raise InputError(
-            f"trunks times changes = {count}, expected at most {min(map(len, chosen))}: no more "
-            f"weights of a layer are among the first {SEEDS} seeds"
+            f"trunks times changes = {count}, expected at most {min(map(len, seeds))}: the "
+            f"first {SEEDS} seeds choose only so many weights of some layer; take fewer"
         )
-    return np.stack(chosen)
+    return np.stack(seeds)
 
 
 def reversed_inputs(problem: gd.Problem) -> gd.Problem:
@@ -155,8 +155,8 @@ def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
 
-def _one(ends, which):
-    return jax.tree.map(lambda leaf: leaf[which], ends)
+def _one(ends, index):
+    return jax.tree.map(lambda leaf: leaf[index], ends)
 
 
 def _against(config, problem, end, others):

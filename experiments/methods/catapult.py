@@ -1,4 +1,4 @@
-"""Descents whose first steps are too long."""
+"""Descents whose first steps are longer than is stable at the start."""
 
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ def two_numbers(f, k, share, width, steps):
     return jax.lax.scan(step, (f, k), length=steps + 1)[1]
 
 
-def apart(config: "Config", width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
+def difference_from_two_numbers(config: "Config", width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
     """Return the largest relative error of the cost predicted from f and k."""
     with jax.enable_x64(True):
         problem = network(ACTIVATIONS["linear"], width, 1)
@@ -86,12 +86,12 @@ def apart(config: "Config", width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
         keys = gd.streams(0, np.arange(config.starts)).init
         (U, v), k = jax.vmap(problem.init)(keys)
         f = jnp.sum(U[..., 0] * v, axis=1) * problem.data[0][0, 0] / np.sqrt(width)
-        of_starts = jax.vmap(two_numbers, (0, 0, None, None, None))
-        known = jnp.stack([of_starts(f, k, s, width, config.steps)[0] for s in shares])
-        known = known**2 / 2 / k[None, :, None]
-        found = runs.cost.transpose("learning_rate", "seed", "step").values
-        scale = np.max(known, axis=-1, keepdims=True)
-        return float(np.max(np.abs(found - known) / scale))
+        two_number_descents = jax.vmap(two_numbers, (0, 0, None, None, None))
+        expected = jnp.stack([two_number_descents(f, k, s, width, config.steps)[0] for s in shares])
+        expected = expected**2 / 2 / k[None, :, None]
+        costs = runs.cost.transpose("learning_rate", "seed", "step").values
+        scale = np.max(expected, axis=-1, keepdims=True)
+        return float(np.max(np.abs(costs - expected) / scale))
 
 
 def flights(config: "Config") -> xr.Dataset:
@@ -109,7 +109,7 @@ def flights(config: "Config") -> xr.Dataset:
                 )
                 cost = runs.cost.transpose("learning_rate", "seed", "step")
                 k = runs.curvature.transpose("learning_rate", "seed", "step")
-                found = xr.Dataset(
+                flight = xr.Dataset(
                     {
                         "highest": cost.max("step") / cost.isel(step=0),
                         "last": cost.isel(step=-1) / cost.isel(step=0),
@@ -119,8 +119,8 @@ def flights(config: "Config") -> xr.Dataset:
                         ),
                     }
                 ).drop_attrs()
-                place = {"examples": [examples], "activation": [name], "width": [width]}
-                parts.append(found.expand_dims(place))
+                coordinates = {"examples": [examples], "activation": [name], "width": [width]}
+                parts.append(flight.expand_dims(coordinates))
     return xr.merge(parts, join="outer", compat="no_conflicts").rename(learning_rate="share")
 
 

@@ -24,17 +24,17 @@ def followed(config: "Config", problem: gd.Problem, rates, starts: int, steps: i
 
     def one(rate, key, problem):
         start = problem.init(key)
-        until = rate * steps
+        end_time = rate * steps
         central = central_flow(
             problem,
             start,
             rate,
-            until,
+            end_time,
             eigenvectors=config.eigenvectors,
             intervals=intervals,
         )
-        kept = (central.cost, central.mean_cost, central.eigenvalues, central.residual)
-        return *kept, central.status == FlowStatus.COMPLETED
+        records = (central.cost, central.mean_cost, central.eigenvalues, central.residual)
+        return *records, central.status == FlowStatus.COMPLETED
 
     def plain(rate, key, problem):
         times = rate * steps / intervals * jnp.arange(intervals + 1)
@@ -43,9 +43,9 @@ def followed(config: "Config", problem: gd.Problem, rates, starts: int, steps: i
 
     every = (jnp.repeat(jnp.asarray(rates), starts), jnp.tile(keys, len(rates)))
     mapped = jax.jit(jax.vmap(one, (0, 0, None))).lower(*every, problem).compile()
-    began = time.process_time()
-    center, mean, values, residual, arrived = jax.block_until_ready(mapped(*every, problem))
-    seconds = time.process_time() - began
+    start_time = time.process_time()
+    center, mean, values, residual, ended = jax.block_until_ready(mapped(*every, problem))
+    seconds = time.process_time() - start_time
     flat = jax.jit(jax.vmap(plain, (0, 0, None)))(*every, problem)
 
     def shaped(values):
@@ -61,7 +61,7 @@ def followed(config: "Config", problem: gd.Problem, rates, starts: int, steps: i
             "plain": (at, shaped(flat)),
             "product": ((*at, "largest"), shaped(values) * np.reshape(rates, (-1, 1, 1, 1))),
             "residual": (dims, shaped(residual).max(axis=-1)),
-            "arrived": (dims, shaped(arrived)),
+            "arrived": (dims, shaped(ended)),
             "seconds": seconds,
         },
         {"learning_rate": list(rates), "step": config.stride * np.arange(intervals + 1)},

@@ -30,7 +30,7 @@ def tangent_outputs(problem: gd.Problem) -> gd.Problem:
     return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
 
 
-def watched(
+def sharpness_records(
     config: "Config", problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
 ) -> xr.Dataset:
     """Return cost and sharpness of descents at all rates from all starts."""

@@ -42,7 +42,7 @@ ROOT_SEED = 1000  # root seed of the finders; that of the truth is 0
 
 @dataclass(frozen=True)
 class Config:
-    """Cases, truth and finders.
+    """Cases, reference sweeps and finders.
 
     Args:
         problems: names of the problems.
@@ -100,10 +100,10 @@ def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
 
 def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
     """Return rate and number of evaluations of each method and seed."""
-    found = np.full((len(METHODS), config.seeds, 2), np.nan)
+    rates = np.full((len(METHODS), config.seeds, 2), np.nan)
     searches = (config.horizon, config.num_starts), (config.short_horizon, 1)
     for seed in range(config.seeds):
-        for place, (horizon, starts) in enumerate(searches):
+        for column, (horizon, starts) in enumerate(searches):
             result = gd.find_learning_rate(
                 case.problem,
                 make_optimizer,
@@ -112,12 +112,12 @@ def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
                 horizon=horizon,
                 batch_size=case.batch_size,
             )
-            found[place, seed] = result.learning_rate, result.num_evaluations
+            rates[column, seed] = result.learning_rate, result.num_evaluations
     ramps = ramp_costs(case, make_optimizer, config.seeds, root_seed=ROOT_SEED)
-    found[2:, :, 0] = np.array([suggestions(costs) for costs in ramps]).T
-    found[2:, :, 1] = 3 * STEPS
+    rates[2:, :, 0] = np.array([suggestions(costs) for costs in ramps]).T
+    rates[2:, :, 1] = 3 * STEPS
     dims = ("finder", "finder_seed")
-    return {"rate": (dims, found[..., 0]), "evaluations": (dims, found[..., 1])}
+    return {"rate": (dims, rates[..., 0]), "evaluations": (dims, rates[..., 1])}
 
 
 def run(config: Config) -> xr.Dataset:

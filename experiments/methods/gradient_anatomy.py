@@ -23,7 +23,7 @@ def one(
 ) -> xr.Dataset:
     """Return the gradient of each stage from one start, and checks of its entries."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
-        raise InputError(f"epochs = {config.epochs}, expected whole numbers >= 0 that rise")
+        raise InputError(f"epochs = {config.epochs}, expected increasing whole numbers >= 0")
     streams = gd.streams(0, seed=config.seed)
     at, params = 0, problem.init(streams.init)
     before, stages = None, []
@@ -41,10 +41,10 @@ def one(
             )
             at, params = steps, before.params
         stages.append(jax.tree.map(np.asarray, look(problem, params)))
-    found, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
+    summaries, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
     gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
     side = math.isqrt(problem.network.widths[0])
-    places = [
+    locations = [
         locate_entries(params, top, network=problem.network, image_shape=(side, side))
         for top in nudges.position
     ]
@@ -53,10 +53,10 @@ def one(
         {
             "gradient": (("stage", "entry"), gradient),
             "layer": ("entry", layer),
-            "cost": ("stage", found.cost),
-            "norm": ("stage", found.norm),
-            "layer_norm": (("stage", "part"), np.stack(found.layer_norms, axis=1)),
-            "zero_share": ("stage", found.zero_share),
+            "cost": ("stage", summaries.cost),
+            "norm": ("stage", summaries.norm),
+            "layer_norm": (("stage", "part"), np.stack(summaries.layer_norms, axis=1)),
+            "zero_share": ("stage", summaries.zero_share),
             "position": (("stage", "top"), nudges.position),
             **{
                 name: (("stage", "top"), getattr(nudges, name))
@@ -66,7 +66,7 @@ def one(
         },
         {"epoch": ("stage", list(config.epochs))},
         {
-            "places": [[place.label for place in stage] for stage in places],
+            "places": [[location.label for location in stage] for stage in locations],
             "image_shape": [side, side],
             "neurons": problem.network.widths[1],
             "data_hash": (problem.provenance or {})["hash"],

@@ -19,26 +19,26 @@ def halving(largest: float, count: int) -> np.ndarray:
     return largest / 2.0 ** np.arange(count)
 
 
-def compared(problem, start, rates, until, times, **options):
+def compared(problem, start, rates, end_time, times, **options):
     """Return distances and costs of descents beside the flow, and both parameters."""
-    every = max(1, round(until / rates[0] / times)) * rates[0]
-    at = every * np.arange(1, max(1, round(until / every)) + 1)
-    found = jax.jit(
+    every = max(1, round(end_time / rates[0] / times)) * rates[0]
+    at = every * np.arange(1, max(1, round(end_time / every)) + 1)
+    descents = jax.jit(
         lambda problem, w: distance_from_flow(problem, w, learning_rates=rates, times=at, **options)
     )(gd.problems.as_problem(problem), start)
     return (
         xr.Dataset(
             {
-                "distance": (("rate", "time"), np.asarray(found.distance)),
-                "cost": (("rate", "time"), np.asarray(found.cost)),
-                "flow_cost": ("time", np.asarray(found.flow.cost)),
-                "arrived": int(found.flow.status) == FlowStatus.COMPLETED,
-                "solver_steps": int(found.flow.num_steps),
+                "distance": (("rate", "time"), np.asarray(descents.distance)),
+                "cost": (("rate", "time"), np.asarray(descents.cost)),
+                "flow_cost": ("time", np.asarray(descents.flow.cost)),
+                "arrived": int(descents.flow.status) == FlowStatus.COMPLETED,
+                "solver_steps": int(descents.flow.num_steps),
             },
             {"rate": rates, "time": at},
         ),
-        jax.tree.map(np.asarray, found.params),
-        jax.tree.map(np.asarray, found.flow.params),
+        jax.tree.map(np.asarray, descents.params),
+        jax.tree.map(np.asarray, descents.flow.params),
     )
 
 
@@ -67,7 +67,7 @@ def digits(config: "Config") -> xr.Dataset:
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.streams(0).init)
     rates = halving(config.digit_rate, config.rates)
-    found, _, flow = compared(
+    costs, _, flow = compared(
         problem,
         start,
         rates,
@@ -77,7 +77,7 @@ def digits(config: "Config") -> xr.Dataset:
     )
     looser = jax.jit(
         lambda problem, w: gd.flows.gradient_flow(
-            problem, w, times=found.time.values, rtol=config.check
+            problem, w, times=costs.time.values, rtol=config.check
         )
     )(problem, start)
     squares = jax.tree.map(
@@ -85,5 +85,5 @@ def digits(config: "Config") -> xr.Dataset:
         flow,
         looser.params,
     )
-    found["flow_error"] = ("time", np.sqrt(sum(jax.tree.leaves(squares))))
-    return found
+    costs["flow_error"] = ("time", np.sqrt(sum(jax.tree.leaves(squares))))
+    return costs

@@ -35,13 +35,13 @@ def addition(config: "Config") -> gd.Problem:
     def predict(params, inputs):
         return (inputs @ params["in"]) ** 2 @ params["out"]
 
-    def chosen(marks, pairs):
-        return jnp.take(marks, jnp.asarray(pairs, int), axis=1)
+    def chosen(flags, pairs):
+        return jnp.take(flags, jnp.asarray(pairs, int), axis=1)
 
     def cost(params, batch, *, pairs=0):
         inputs, sums, marks = batch
-        apart = predict(params, inputs) - jax.nn.one_hot(sums, p)
-        inside = jnp.where(chosen(marks, pairs), jnp.sum(apart**2, axis=1), 0)
+        error = predict(params, inputs) - jax.nn.one_hot(sums, p)
+        inside = jnp.where(chosen(marks, pairs), jnp.sum(error**2, axis=1), 0)
         return jnp.mean(inside) * (p**2 / trained)
 
     def right(params, batch, marked):

@@ -35,7 +35,7 @@ def block(key, sets, rest, *, count, hidden):
     """Return accepted guesses of a block, and the accuracy of some of them.
 
     Returns:
-        Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 count, and
+        Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 `count`, and
         accuracies [sets, k / 2, SHOWN], NaN if fewer guesses fit.
     """
     (x, y), (x_rest, y_rest) = sets, rest
@@ -50,37 +50,37 @@ def block(key, sets, rest, *, count, hidden):
     def first_of(row):
         return jnp.nonzero(row, size=SHOWN, fill_value=count)[0]
 
-    place = jax.vmap(jax.vmap(first_of))(fits)
-    flat = jnp.minimum(place, count - 1).reshape(-1)
+    first_fit = jax.vmap(jax.vmap(first_of))(fits)
+    flat = jnp.minimum(first_fit, count - 1).reshape(-1)
     read = outputs(jax.tree.map(lambda a: a[flat], network), x_rest) * y_rest[None]
-    read = read.reshape(*place.shape, -1)
-    flip = sign[jnp.minimum(place, count - 1), jnp.arange(len(y))[:, None, None]]
+    read = read.reshape(*first_fit.shape, -1)
+    flip = sign[jnp.minimum(first_fit, count - 1), jnp.arange(len(y))[:, None, None]]
     # An output of 0 (no active neuron) is wrong with either sign.
     right = jnp.mean(read * flip[..., None] > 0, axis=-1)
-    return jnp.sum(fits, axis=-1), jnp.where(place < count, right, jnp.nan)
+    return jnp.sum(fits, axis=-1), jnp.where(first_fit < count, right, jnp.nan)
 
 
 def guess(config: "Config", sets, rest):
     """Return accepted guesses [sets, k / 2], mean accuracies, and the number tested."""
     accepted = np.zeros((config.sets, config.most // 2), int)
-    total, seen = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
+    total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
     for number in range(config.blocks):
         key = jax.random.fold_in(jax.random.key(config.key), number)
         count, right = block(key, sets, rest, count=config.guesses, hidden=config.hidden)
         right = np.asarray(right, float)
         accepted += np.asarray(count)
         total += np.nansum(right, axis=-1)
-        seen += np.sum(~np.isnan(right), axis=-1)
+        counts += np.sum(~np.isnan(right), axis=-1)
     with np.errstate(invalid="ignore"):
-        return accepted, total / seen, seen
+        return accepted, total / counts, counts
 
 
 @partial(jax.jit, static_argnames=("count", "hidden", "steps"))
-def train(key, sets, rest, used, rate, *, count, hidden, steps):
+def train(key, sets, rest, mask, rate, *, count, hidden, steps):
     """Return accuracies of descents on each set, at the first fit and at the end.
 
     Args:
-        used: flags (0 or 1) of the training images, of shape [most].
+        mask: flags (0 or 1) of the training images, of shape [most].
 
     Returns:
         Both of shape [sets, count], NaN if not all images were ever fitted.
@@ -88,47 +88,47 @@ def train(key, sets, rest, used, rate, *, count, hidden, steps):
 
     def cost(network, x, y):
         margin = outputs(jax.tree.map(lambda a: a[None], network), x)[0] * y
-        return jnp.sum(jax.nn.softplus(-margin) * used) / jnp.sum(used), margin
+        return jnp.sum(jax.nn.softplus(-margin) * mask) / jnp.sum(mask), margin
 
     def descend(network, x, y):
         def advance(carry, _):
-            network, kept, done = carry
+            network, result, done = carry
             gradient, margin = jax.grad(cost, has_aux=True)(network, x, y)
-            fitted = jnp.all((margin > 0) | (used == 0))
+            fitted = jnp.all((margin > 0) | (mask == 0))
             keep = fitted & ~done
-            kept = jax.tree.map(lambda new, old: jnp.where(keep, new, old), network, kept)
+            result = jax.tree.map(lambda new, old: jnp.where(keep, new, old), network, result)
             network = jax.tree.map(lambda w, g: w - rate * g, network, gradient)
-            return (network, kept, done | fitted), None
+            return (network, result, done | fitted), None
 
         first = (network, network, jnp.zeros((), bool))
         (network, kept, done), _ = jax.lax.scan(advance, first, None, length=steps)
         return kept, network, done
 
-    def of_set(key, x, y):
+    def train_on_set(key, x, y):
         starts = drawn(key, count, x.shape[-1], hidden)
-        kept, end, done = jax.vmap(lambda w: descend(w, x, y))(starts)
+        results, end, done = jax.vmap(lambda w: descend(w, x, y))(starts)
         x_rest, y_rest = rest
-        right = [jnp.mean(outputs(w, x_rest) * y_rest[None] > 0, axis=1) for w in (kept, end)]
+        right = [jnp.mean(outputs(w, x_rest) * y_rest[None] > 0, axis=1) for w in (results, end)]
         return tuple(jnp.where(done, one, jnp.nan) for one in right)
 
-    return jax.lax.map(lambda one: of_set(*one), (jax.random.split(key, len(sets[0])), *sets))
+    return jax.lax.map(lambda one: train_on_set(*one), (jax.random.split(key, len(sets[0])), *sets))
 
 
 def speed(config: "Config", sets, rest) -> dict[str, float]:
     """Return guesses per second of processor time, and the rate of random draws."""
     per_network = config.hidden * (sets[0].shape[-1] + 1)
     normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))
-    whole = partial(block, count=config.guesses, hidden=config.hidden)
+    program = partial(block, count=config.guesses, hidden=config.hidden)
 
-    def rate(work):
-        jax.block_until_ready(work(jax.random.key(0)))
+    def rate(program):
+        jax.block_until_ready(program(jax.random.key(0)))
         start = time.process_time()
         for number in range(16):
-            jax.block_until_ready(work(jax.random.key(number)))
+            jax.block_until_ready(program(jax.random.key(number)))
         return 16 * config.guesses / (time.process_time() - start)
 
     return {
         "numbers_a_network": float(per_network),
-        "networks_a_second": rate(lambda key: whole(key, sets, rest)),
+        "networks_a_second": rate(lambda key: program(key, sets, rest)),
         "drawn_a_second": rate(normal),
     }

@@ -61,26 +61,35 @@ def ends_of(config: "Config"):
 def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
     """Return the ends of both spectra with one cost, for every start and epoch."""
     problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
-    placed = jax.tree.map(jnp.asarray, problem)
+    on_device = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)
     rule = optax.sgd(learning_rate)  # shared by all starts, so that they share a program
     points = [descend(config, problem, rule, seed) for seed in range(config.seeds)]
-    found = [
-        [[program(placed, w, key) for program in programs] for w, _, _ in way]
-        for way, key in zip(points, keys, strict=True)
+    eigenvalues = [
+        [[program(on_device, w, key) for program in programs] for w, _, _ in points_of_start]
+        for points_of_start, key in zip(points, keys, strict=True)
     ]
 
     def gathered(name, matrix, part=...):
-        rows = [[np.asarray(getattr(both[matrix], name))[part] for both in way] for way in found]
+        rows = [
+            [np.asarray(getattr(both[matrix], name))[part] for both in points_of_start]
+            for points_of_start in eigenvalues
+        ]
         return np.array(rows)
 
     dims = ("seed", "epoch")
     top, bottom = slice(0, config.largest), slice(config.largest, None)
-    seen = xr.Dataset(
+    records = xr.Dataset(
         {
-            "cost": (dims, [[cost for _, cost, _ in way] for way in points]),
-            "test_accuracy": (dims, [[share for _, _, share in way] for way in points]),
+            "cost": (
+                dims,
+                [[cost for _, cost, _ in points_of_start] for points_of_start in points],
+            ),
+            "test_accuracy": (
+                dims,
+                [[share for _, _, share in points_of_start] for points_of_start in points],
+            ),
             "smallest": ((*dims, "low"), gathered("values", 0, bottom)),
             "smallest_residual": ((*dims, "low"), gathered("residuals", 0, bottom)),
         }
@@ -100,10 +109,10 @@ def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
             "parameters": problem.network.parameter_count,
         },
     )
-    seen["status"] = (("matrix", *dims), [gathered("status", number) for number in range(2)])
+    records["status"] = (("matrix", *dims), [gathered("status", number) for number in range(2)])
     if cost != config.costs[0]:
-        return seen
-    return seen.merge(spread(config, problem, dict(zip(config.epochs, points[0], strict=True))))
+        return records
+    return records.merge(spread(config, problem, dict(zip(config.epochs, points[0], strict=True))))
 
 
 def spread(config: "Config", problem: gd.Problem, points: dict) -> xr.Dataset:

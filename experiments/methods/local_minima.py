@@ -52,7 +52,7 @@ def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
 
 
 def small_digits(config: "Config") -> gd.Problem:
-    """Return 10x10 digits with one hidden layer."""
+    """Return the problem of 10x10 digits, with one hidden layer."""
     data, n = gd.data.load(config.data), config.pooled_images
     network = gd.problems.Network((100, *config.pooled_hidden, 10))
     train = (pooled(data.train_images[:n]), data.train_labels[:n])
@@ -62,25 +62,27 @@ def small_digits(config: "Config") -> gd.Problem:
 
 def cases(config: "Config") -> dict[str, Case]:
     """Return all cases, the smallest first."""
-    found = {}
+    cases_by_name = {}
     plain = partial(optax.sgd, learning_rate=config.xor_rate)
     for hidden in config.hidden:
         for decay in config.xor_decay:
             name = f"XOR 2-{hidden}-1" + (f", decay {decay:g}" if decay else "")
             problem = xor(hidden, decay, config.xor_scale)
-            found[name] = Case(problem, config.xor_steps, plain, config.polishing, config.xor_seeds)
+            cases_by_name[name] = Case(
+                problem, config.xor_steps, plain, config.polishing, config.xor_seeds
+            )
     heavy = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
     settings = (config.steps, heavy, config.polishing, config.seeds)
     if config.pooled_images:
         name = "-".join(map(str, (100, *config.pooled_hidden, 10)))
-        found[f"digits {name}"] = Case(small_digits(config), *settings)
+        cases_by_name[f"digits {name}"] = Case(small_digits(config), *settings)
     if config.images:
         name = "-".join(map(str, (784, *config.widths, 10)))
         few = gd.problems.few_digits(
             config.data, samples=config.images, widths=config.widths, decay=config.decay
         )
-        found[f"digits {name}"] = Case(few, *settings)
-    return found
+        cases_by_name[f"digits {name}"] = Case(few, *settings)
+    return cases_by_name
 
 
 def one(config: "Config", case: Case) -> xr.Dataset:
@@ -96,8 +98,8 @@ def one(config: "Config", case: Case) -> xr.Dataset:
     )
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = [gd.params_of(runs, like, {"seed": seed}) for seed in range(case.seeds)]
-    together = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
-    found = count_minima(
-        problem, together, key=jax.random.key(config.key), max_steps=case.polishing
+    end_points = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
+    census = count_minima(
+        problem, end_points, key=jax.random.key(config.key), max_steps=case.polishing
     )
-    return found.assign_coords(seed=("run", runs.seed.values))
+    return census.assign_coords(seed=("run", runs.seed.values))

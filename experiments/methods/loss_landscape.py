@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def descend(config, problem, rule):
-    """Return one descent with snapshots, the first of them at its start."""
+    """Return one descent with snapshots, the first one at the start."""
     streams = gd.streams(0, seed=config.seed)
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     every = max(1, steps // config.snapshots)
@@ -37,7 +37,7 @@ def look(
 ) -> dict[str, xr.Dataset]:
     """Return one descent, and the cost on lines and planes around its end."""
     run = descend(config, problem, rule)
-    way = landscape.trajectory_plane(
+    trajectory = landscape.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
     ).assign_attrs(
         outcome=str(run.outcome),
@@ -49,14 +49,15 @@ def look(
     along = np.linspace(-config.reach, config.reach, 301)
     if not planes:  # the summary needs only these points
         along = np.array([-RISE_AT, -step, 0, step, RISE_AT])
-    found = {"way": way}
+    parts = {"way": trajectory}
     key = jax.random.key(config.direction_seed)
     for view in VIEWS:
         two = landscape.plane_directions(problem, run.params, view, key=key)
         name, first = next(iter(two.items()))
-        said = {"view": VIEWS[view], "seed": config.direction_seed}
+        attributes = {"view": VIEWS[view], "seed": config.direction_seed}
         if planes:
-            found[view] = landscape.plane(problem, run.params, two, side, side).assign_attrs(said)
+            plane = landscape.plane(problem, run.params, two, side, side)
+            parts[view] = plane.assign_attrs(attributes)
         line = landscape.line(problem, run.params, first, along, name=name)
-        found[f"line_{view}"] = line.assign_attrs(said)
-    return found
+        parts[f"line_{view}"] = line.assign_attrs(attributes)
+    return parts

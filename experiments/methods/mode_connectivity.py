@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mode_connectivity import Config
 
 
-def of_width(config: "Config", width: int, count: int) -> xr.Dataset:
+def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
     """Return networks of one width and the paths between them."""
     problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
     trained, ends = train(config, problem, count)
@@ -91,8 +91,8 @@ def single(config: "Config", problem, ends, first, second):
 
         return jax.lax.map(one, control)
 
-    found = [look(control, problem, test.data) for control in controls]
-    return (np.stack([np.asarray(one[k]) for one in found], 1) for k in (0, 1))
+    paths = [look(control, problem, test.data) for control in controls]
+    return (np.stack([np.asarray(one[k]) for one in paths], 1) for k in (0, 1))
 
 
 def bend(config: "Config", problem, a, b):

@@ -91,12 +91,12 @@ def preactivations(problem: gd.Problem) -> Callable[[PyTree, PyTree], list[Array
     """Return the function `(params, batch) -> preactivations of each layer`."""
     network = problem.network
 
-    def of_layers(params, batch):
+    def layer_outputs(params, batch):
         a = jnp.asarray(batch[0]).astype(params[0].weights.dtype) / network.input_scale
-        found = []
+        outputs = []
         for layer, name in zip(params, network.activations, strict=True):
-            found.append(a @ layer.weights.T + layer.bias[None])
-            a = ACTIVATIONS[name](found[-1])
-        return found
+            outputs.append(a @ layer.weights.T + layer.bias[None])
+            a = ACTIVATIONS[name](outputs[-1])
+        return outputs
 
-    return of_layers
+    return layer_outputs

@@ -108,8 +108,8 @@ def suggestions(costs: np.ndarray) -> tuple[float, float]:
         if not np.isfinite(average) or smoothed[-1] > STOP * min(smoothed):
             smoothed = smoothed[: i + 1 if np.isfinite(average) else i]
             break
-    kept = np.array(smoothed)[STEPS // 10 : -5]
-    if len(kept) < 2:
+    inner = np.array(smoothed)[STEPS // 10 : -5]
+    if len(inner) < 2:
         return float("nan"), float("nan")
-    rates = rates[STEPS // 10 : STEPS // 10 + len(kept)]
-    return float(rates[np.argmin(kept)]) / 10, float(rates[np.argmin(np.diff(kept))])
+    rates = rates[STEPS // 10 : STEPS // 10 + len(inner)]
+    return float(rates[np.argmin(inner)]) / 10, float(rates[np.argmin(np.diff(inner))])

@@ -60,13 +60,13 @@ def at_start(config: "Config", problem) -> xr.Dataset:
             lambda t: along_one_weight(problem, params, t, data, shifts), temperatures
         )
 
-    whole, single = norms(params, jnp.asarray(config.looked_at), data)
+    full_batch, single = norms(params, jnp.asarray(config.looked_at), data)
     few = jax.tree.map(lambda a: a[: config.along], data)
     first = jax.tree.map(lambda a: a[0], params)
     cost = lines(first, jnp.asarray(config.drawn), few, jnp.asarray(SHIFTS))
     return xr.Dataset(
         {
-            "gradient_norm": (("looked_at", "seed"), np.asarray(whole)),
+            "gradient_norm": (("looked_at", "seed"), np.asarray(full_batch)),
             "image_gradient_norm": (("looked_at", "seed", "image"), np.asarray(single)),
             "cost_along": (("drawn", "added"), np.asarray(cost)),
         },

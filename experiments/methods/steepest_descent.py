@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from steepest_descent import Config
 
 
-NEAR = 1e-2  # largest distance from a certified minimum at which a descent has converged to it
+MAX_DISTANCE = (
+    1e-2  # largest distance from a certified minimum at which a descent has converged to it
+)
 GRADIENT = 1e-3  # largest slope at which a descent has converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
 FIELD = 17  # arrows along each side of a drawn field
@@ -51,8 +53,8 @@ def paths(f, learning_rate, starts, steps):
 def nearest(points, minima):
     """Return the index of the minimum that each point has reached, or of none."""
     distance = np.linalg.norm(np.asarray(points)[..., None, :] - minima, axis=-1)
-    arrived = np.min(distance, axis=-1) < NEAR
-    return np.where(arrived, np.argmin(distance, axis=-1), NoMinimum.NOT_ARRIVED)
+    converged = np.min(distance, axis=-1) < MAX_DISTANCE
+    return np.where(converged, np.argmin(distance, axis=-1), NoMinimum.NOT_ARRIVED)
 
 
 def one(config: "Config", name: str) -> xr.Dataset:
@@ -69,12 +71,12 @@ def one(config: "Config", name: str) -> xr.Dataset:
         side=config.side,
         num_steps=config.steps,
         gradient_tolerance=GRADIENT,
-        distance_tolerance=NEAR,
+        distance_tolerance=MAX_DISTANCE,
     ).isel(momentum=0)
     minima = kinds["minimum"] = held.position.values
     init = gd.problems.function(name).init
     keys = gd.streams(config.seed, np.arange(config.paths)).init
-    walked = paths(known.f, rates[0], jax.vmap(init)(keys), config.steps)
+    trajectories = paths(known.f, rates[0], jax.vmap(init)(keys), config.steps)
     keys = gd.streams(config.seed, np.arange(config.points)).probes
     points = jax.vmap(init)(keys)
     angle, slope = directional_slopes(known.f, points, config.directions)
@@ -88,16 +90,19 @@ def one(config: "Config", name: str) -> xr.Dataset:
             "y": ("row", held.y.values),
             "cost": (("row", "column"), held.cost.values),
             "end": (("rate", "row", "column"), held.end.values),
-            "path": (("start", "step", "xy"), np.asarray(walked)),
-            "path_end": ("start", nearest(walked[:, -1], minima)),
+            "path": (("start", "step", "xy"), np.asarray(trajectories)),
+            "path_end": ("start", nearest(trajectories[:, -1], minima)),
             "field_at": (("arrow", "xy"), np.asarray(field)),
             "field": (("arrow", "xy"), -np.asarray(gradient(field))),
             "point": (("probe", "xy"), np.asarray(points)),
             "gradient": (("probe", "xy"), np.asarray(gradient(points))),
             "slope": (("probe", "direction"), np.asarray(slope)),
             "learning_rate": ("rate", rates),
-            **{kind: ((f"{kind}_number", "xy"), found) for kind, found in kinds.items()},
+            **{
+                kind: ((f"{kind}_number", "xy"), converged_to)
+                for kind, converged_to in kinds.items()
+            },
         },
         {"angle": ("direction", angle)}
-        | {f"{kind}_number": np.arange(len(found)) for kind, found in kinds.items()},
+        | {f"{kind}_number": np.arange(len(converged_to)) for kind, converged_to in kinds.items()},
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainability_boundary import Config
 
 
-DUST = 0.25  # largest share of boundary cells in a window for the next map
+MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
 WIDTH = 256  # runs per device at a time; they fit a cache, and are 2.6 times as fast as 4096
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
@@ -48,22 +48,22 @@ def train(
     return trains, speed.astype(np.float32)
 
 
-def richest(trains: np.ndarray, factor: int) -> tuple[int, int]:
+def window_with_longest_boundary(trains: np.ndarray, factor: int) -> tuple[int, int]:
     """Return row and column of the window with the longest boundary in it.
 
     Windows in which more than a quarter of the cells are boundary are not resolved; they are used
     only if there are no others. Windows with equal shares of both sides are preferred.
     """
     size = len(trains) // factor
-    best, place = -1.0, (0, 0)
+    best, corner = -1.0, (0, 0)
     for row in range(0, len(trains) - size + 1, max(1, size // 4)):
         for column in range(0, len(trains) - size + 1, max(1, size // 4)):
             inside = trains[row : row + size, column : column + size]
             share, length = inside.mean(), box_counting.boundary(inside).mean()
-            score = length * min(share, 1 - share) * (1.0 if length <= DUST else 1e-3)
+            score = length * min(share, 1 - share) * (1.0 if length <= MAX_BOUNDARY_SHARE else 1e-3)
             if score > best:
-                best, place = score, (row, column)
-    return place
+                best, corner = score, (row, column)
+    return corner
 
 
 def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -82,21 +82,21 @@ def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2
     rng = np.random.default_rng(seed)
-    found, all_sides = [], []
+    windows, sides_of_maps = [], []
     for _ in range(config.zooms + 1):
         sides = [np.geomspace(*ends, config.points) for ends in window]
-        found.append(train(config, condition, problem, sides, seed))
-        all_sides.append(sides)
+        windows.append(train(config, condition, problem, sides, seed))
+        sides_of_maps.append(sides)
         if config.placement == "random":
-            corner = random_window(found[-1][0], config.factor, rng)
+            corner = random_window(windows[-1][0], config.factor, rng)
         else:
-            corner = richest(found[-1][0], config.factor)
+            corner = window_with_longest_boundary(windows[-1][0], config.factor)
         window = tuple(
             (side[start], side[start] * (side[-1] / side[0]) ** (1 / config.factor))
             for side, start in zip(sides, reversed(corner), strict=True)
         )
-    trains, speed = (np.stack(arrays) for arrays in zip(*found, strict=True))
-    across, up = np.swapaxes(all_sides, 0, 1)
+    trains, speed = (np.stack(arrays) for arrays in zip(*windows, strict=True))
+    across, up = np.swapaxes(sides_of_maps, 0, 1)
     return xr.Dataset(
         {
             "trains": (("map", "row", "column"), trains),

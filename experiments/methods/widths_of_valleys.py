@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from summaries.widths_of_valleys import FEWEST
+from summaries.widths_of_valleys import MIN_MINIMA
 
 import gdjax as gd
 from gdjax.errors import InputError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from widths_of_valleys import Config
 
 
-TOGETHER = 8  # minima measured per call of the compiled program
+MINIMA_PER_CALL = 8  # minima measured per call of the compiled program
 FROM_CENSUS = ("count", "minimum_cost")
 
 
@@ -60,11 +60,11 @@ def problem_of(config: "Config", index: int) -> gd.Problem:
     )
 
 
-def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
+def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
     """Return the census of one set of images, with the width of each of its minima."""
     problem = problem_of(config, index)
     # Problems that differ only in their data share compiled programs.
-    alike = replace(first, data=problem.data, metrics=NOTHING)
+    same_static = replace(first, data=problem.data, metrics=NOTHING)
     runs = gd.sweep(
         problem,
         gd.axes(seed=range(config.seeds)),
@@ -78,24 +78,24 @@ def of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
     ends = gd.params_of(runs, like, {})
-    found = count_minima(alike, ends, key=key_census, max_steps=config.polishing)
-    count = found.sizes["minimum"]
-    if count < FEWEST:
+    census = count_minima(same_static, ends, key=key_census, max_steps=config.polishing)
+    count = census.sizes["minimum"]
+    if count < MIN_MINIMA:
         raise InputError(
             f"seeds = {config.seeds}: minima found {count} on set {index}, expected at least "
-            f"{FEWEST}, to compare their widths; take more seeds"
+            f"{MIN_MINIMA}, to compare their widths; take more seeds"
         )
-    minima = gd.params_of(found, like, {})
+    minima = gd.params_of(census, like, {})
     with jax.enable_x64(True):
-        columns = measured(config, alike, minima, key_widths)
-    columns |= {name: found[name].values for name in FROM_CENSUS}
+        columns = measured(config, same_static, minima, key_widths)
+    columns |= {name: census[name].values for name in FROM_CENSUS}
     metric = problem.metrics["test_accuracy"]
     accuracy = jax.jit(jax.vmap(metric.function, in_axes=(0, None)))(minima, metric.data)
     columns["test_accuracy"] = np.asarray(accuracy)
     return xr.Dataset(
         {name: ("minimum", value) for name, value in columns.items()},
         coords={"set": ("minimum", np.full(count, index))},
-        attrs={"kinds": count_kinds(found), "parameters": problem.network.parameter_count},
+        attrs={"kinds": count_kinds(census), "parameters": problem.network.parameter_count},
     )
 
 
@@ -103,15 +103,15 @@ def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np
     """Return volume and coefficient of every minimum."""
     count = len(jax.tree.leaves(minima)[0])
     # The last call is padded, so that one program serves all sets.
-    rows = np.minimum(np.arange(-(-count // TOGETHER) * TOGETHER), count - 1)
+    rows = np.minimum(np.arange(-(-count // MINIMA_PER_CALL) * MINIMA_PER_CALL), count - 1)
     minima = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64)[rows], minima)
     inputs = minima, jax.random.split(key, len(rows))
 
     def part(start):
-        some = jax.tree.map(lambda a: a[start : start + TOGETHER], inputs)
-        return _measure(config, problem, *some)
+        inputs_part = jax.tree.map(lambda a: a[start : start + MINIMA_PER_CALL], inputs)
+        return _measure(config, problem, *inputs_part)
 
-    parts = [part(start) for start in range(0, len(rows), TOGETHER)]
+    parts = [part(start) for start in range(0, len(rows), MINIMA_PER_CALL)]
     room, chains = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
     columns = {f"volume_{name}": value for name, value in room._asdict().items()}
     columns |= {f"chains_{name}": value for name, value in chains._asdict().items()}

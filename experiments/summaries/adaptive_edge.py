@@ -18,15 +18,15 @@ def late(part: xr.Dataset) -> np.ndarray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return the late products of each panel and rate, with intervals over starts."""
-    found: dict = {}
+    summary: dict = {}
     for name in dataset.attrs["panels"]:
         part = panel(dataset, name)
-        settled, product = late(part), part["product"].values
-        found[f"{name}_limit"] = float(part.limit)
-        found[f"{name}_rates"] = part.learning_rate.values.tolist()
-        found[f"{name}_late"] = [list(median(row)[:3]) for row in settled]
-        found[f"{name}_all_late"] = list(median(settled)[:3])
-        found[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
-        found[f"{name}_not_found"] = int(np.isnan(product).sum())
-        found[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
-    return found
+        ratios, product = late(part), part["product"].values
+        summary[f"{name}_limit"] = float(part.limit)
+        summary[f"{name}_rates"] = part.learning_rate.values.tolist()
+        summary[f"{name}_late"] = [list(median(row)[:3]) for row in ratios]
+        summary[f"{name}_all_late"] = list(median(ratios)[:3])
+        summary[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
+        summary[f"{name}_not_found"] = int(np.isnan(product).sum())
+        summary[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+    return summary

@@ -19,19 +19,19 @@ def gains(dataset: xr.Dataset) -> dict[str, Interval]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return log volumes in nats, and the differences between coordinates."""
-    found: dict = {
+    summary: dict = {
         "parameters": dataset.attrs["parameters"],
         "test_accuracy": median(dataset.test_accuracy.values)[:3],
         "cost": median(dataset.cost.values)[:3],
     }
     for name in KNOWN:
         one = dataset.sel(known=name).dropna("network")
-        found |= {
+        summary |= {
             f"{name}_log_volume": mean(one.log_volume.values)[:3],
             f"{name}_effective_directions": float(one.effective_directions.median()),
             f"{name}_lower_bounds": float(one.lower_bound.mean()),
             f"{name}_standard_error": float(one.standard_error.median()),
         }
     for name, one in gains(dataset).items():
-        found[f"{name}_gain"] = one[:3]
-    return found
+        summary[f"{name}_gain"] = one[:3]
+    return summary

@@ -23,36 +23,36 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     }
 
 
-def chosen(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
+def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
     """Return a batch size's runs at the rate with the lowest median cost at an epoch."""
     runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
     cost = medians(runs.cost.isel(epoch=end))
     return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
 
 
-def soonest(dataset: xr.Dataset, index: int) -> float:
+def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
     """Return the first epoch with a median cost of half the baseline, over all rates."""
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
-    there = np.nonzero(half.any("learning_rate").values)[0]
-    return float(dataset.epoch[there[0]]) if len(there) else float("inf")
+    indices = np.nonzero(half.any("learning_rate").values)[0]
+    return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return times per epoch, and the results of each batch size at both budgets."""
-    found: dict = {}
+    summary: dict = {}
     sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
     for index, size in enumerate(sizes):
-        found[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
+        summary[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
     for budget, end in ends(dataset).items():
         for index, size in enumerate(sizes):
-            runs = chosen(dataset, index, end[index])
-            there = runs.isel(epoch=end[index])
-            found |= {
+            runs = runs_at_best_rate(dataset, index, end[index])
+            at_end = runs.isel(epoch=end[index])
+            summary |= {
                 f"equal_{budget}_{size}_epochs": int(end[index]),
                 f"equal_{budget}_{size}_rate": float(runs.learning_rate),
-                f"equal_{budget}_{size}_cost": median(there.cost.values)[:3],
-                f"equal_{budget}_{size}_accuracy": median(there.test_accuracy.values)[:3],
+                f"equal_{budget}_{size}_cost": median(at_end.cost.values)[:3],
+                f"equal_{budget}_{size}_accuracy": median(at_end.test_accuracy.values)[:3],
             }
     for index, size in enumerate(sizes):
-        found[f"epochs_to_half_{size}"] = soonest(dataset, index)
-    return found
+        summary[f"epochs_to_half_{size}"] = epochs_to_half_baseline(dataset, index)
+    return summary

@@ -4,8 +4,8 @@ import xarray as xr
 
 from gdjax.statistics import share
 
-ANOTHER = 0.5  # threshold, in units of the barrier between independent starts
-THRESHOLDS = (0.01, 0.1, 0.25, ANOTHER, 1.0)  # thresholds of the counts, in the same units
+OTHER_VALLEY = 0.5  # threshold, in units of the barrier between independent starts
+THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of the counts, in the same units
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:
@@ -15,12 +15,12 @@ def relative(dataset: xr.Dataset) -> xr.DataArray:
 
 def in_another_valley(dataset: xr.Dataset) -> xr.DataArray:
     """Return for each change whether it leads into another valley."""
-    return (relative(dataset) >= ANOTHER) & (dataset.barrier > dataset.floor.max("trunk"))
+    return (relative(dataset) >= OTHER_VALLEY) & (dataset.barrier > dataset.floor.max("trunk"))
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts of changes into another valley, barriers, and references."""
-    told: dict = {
+    summary: dict = {
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],
         "changes_per_layer_step_and_size": dataset.sizes["trunk"] * dataset.sizes["change"],
@@ -28,7 +28,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
     for kind in dataset.initializer.values:
         one = dataset.sel(initializer=kind)
-        told |= {
+        summary |= {
             f"{kind}_cost": float(one.trunk_cost.median()),
             f"{kind}_independent": _with_range(one.independent),
             f"{kind}_floor": float(one.floor.max()),
@@ -38,7 +38,7 @@ def numbers(dataset: xr.Dataset) -> dict:
             for step in dataset.branch_step.values:
                 at = {"perturbation": size, "branch_step": step}
                 each = another.sel(at)
-                told[f"{kind}_{size:g}_at_{step}"] = {
+                summary[f"{kind}_{size:g}_at_{step}"] = {
                     "another_valley": int(each.sum()),
                     "share_of_starts_with_another_valley": share(
                         int(each.any(["layer", "change"]).sum()), dataset.sizes["trunk"]
@@ -52,7 +52,7 @@ def numbers(dataset: xr.Dataset) -> dict:
                         for layer in dataset.layer.values
                     },
                 }
-    return told
+    return summary
 
 
 def _with_range(values):
@@ -60,5 +60,5 @@ def _with_range(values):
 
 
 def _distribution(ratios):
-    reached = {f"{least:g}": int((ratios >= least).sum()) for least in THRESHOLDS}
-    return {"median_and_range": _with_range(ratios), "at_least": reached}
+    counts = {f"{threshold:g}": int((ratios >= threshold).sum()) for threshold in THRESHOLDS}
+    return {"median_and_range": _with_range(ratios), "at_least": counts}

@@ -5,64 +5,70 @@ import xarray as xr
 
 from gdjax.statistics import median
 
-DEAD = 1e-3  # share of the initial curvature below which the neurons are inactive, with no gradient
+INACTIVE_SHARE = (
+    1e-3  # share of the initial curvature below which the neurons are inactive, with no gradient
+)
 
 
-def landed(dataset: xr.Dataset) -> xr.DataArray:
+def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
     """Return which runs end below their start with active neurons."""
-    return (dataset["last"] < 1) & (dataset.flatness > DEAD)
+    return (dataset["last"] < 1) & (dataset.flatness > INACTIVE_SHARE)
 
 
 def edges(dataset: xr.Dataset) -> xr.DataArray:
     """Return the limit rate of each start, [examples, activation, width, seed]."""
-    lands = landed(dataset).transpose(..., "share")
-    until = np.cumprod(lands.values, axis=-1).sum(axis=-1)
+    lands = ended_below_start(dataset).transpose(..., "share")
+    leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
     share = np.r_[0.0, dataset.share.values]
-    return xr.DataArray(share[until], lands.isel(share=0, drop=True).coords)
+    return xr.DataArray(share[leading], lands.isel(share=0, drop=True).coords)
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
     """Return the onset of an oscillation: the zero of a line fitted to its square."""
     first = int(np.argmax(swing > low))
-    some = np.arange(first, first + int(np.argmax(swing[first:] > high)))
-    slope, at_zero = np.polyfit(rates[some], swing[some] ** 2, 1)
+    indices = np.arange(first, first + int(np.argmax(swing[first:] > high)))
+    slope, at_zero = np.polyfit(rates[indices], swing[indices] ** 2, 1)
     return float(-at_zero / slope)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return edges with intervals, period doublings, and the share of chaotic rates."""
-    found: dict = {"two_numbers_apart": dataset.attrs["apart"]}
+    summary: dict = {"two_numbers_apart": dataset.attrs["apart"]}
     edge = edges(dataset)
     for index in np.ndindex(*edge.shape[:-1]):
         one = edge[index]
         name = f"{one.activation.item()}_{one.width.item()}_examples_{one.examples.item()}"
-        found[f"edge_{name}"] = list(median(one.values)[:3])
-        some = landed(dataset).sel({d: one[d] for d in ("examples", "activation", "width")})
-        half = dataset.share.values[some.mean("seed").values >= 0.5]
-        found[f"half_land_at_{name}"] = float(half.max())
-        found[f"some_land_at_{name}"] = float(dataset.share.values[some.any("seed").values].max())
+        summary[f"edge_{name}"] = list(median(one.values)[:3])
+        landed_runs = ended_below_start(dataset).sel(
+            {d: one[d] for d in ("examples", "activation", "width")}
+        )
+        half = dataset.share.values[landed_runs.mean("seed").values >= 0.5]
+        summary[f"half_land_at_{name}"] = float(half.max())
+        summary[f"some_land_at_{name}"] = float(
+            dataset.share.values[landed_runs.any("seed").values].max()
+        )
     one = dataset.isel(examples=0)
     for share in (2.5, 3.5):
-        near = one.sel(share=share, activation="linear", method=None)
-        product = share * near.flatness.values
-        found[f"linear_from_{share}_lands_at"] = [float(np.min(product)), float(np.max(product))]
-    lands = landed(dataset)
+        records = one.sel(share=share, activation="linear", method=None)
+        product = share * records.flatness.values
+        summary[f"linear_from_{share}_lands_at"] = [float(np.min(product)), float(np.max(product))]
+    lands = ended_below_start(dataset)
     flown = (dataset.highest > 1.05) & lands
     dead = (dataset["last"] < 1) & ~lands
     relu = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])
-    found["dead_ReLU_from_6_on"] = [float(v) for v in relu.values]
+    summary["dead_ReLU_from_6_on"] = [float(v) for v in relu.values]
     smooth = dataset.highest.sel(share=slice(None, 1.9)) <= 1.05
-    found["smooth_below_1.9_linear"] = float(
+    summary["smooth_below_1.9_linear"] = float(
         smooth.isel(examples=0).sel(activation="linear").mean()
     )
-    found["runs_that_flew_and_landed"] = int(flown.sum())
-    found["runs"] = int(flown.size)
+    summary["runs_that_flew_and_landed"] = int(flown.sum())
+    summary["runs"] = int(flown.size)
     rates, swing = dataset.rate.values, dataset.swing.values
-    found["rates"] = len(rates)
-    found["first_doubling"] = onset(rates, swing[:, 0])
-    found["second_doubling"] = onset(rates, swing[:, 1], 0.03, 0.1)
-    found["first_chaos"] = float(rates[np.argmax(dataset.exponent.values > 0.01)])
-    found["chaotic_share_beyond_it"] = float(
-        np.mean(dataset.exponent.values[rates >= found["first_chaos"]] > 0)
+    summary["rates"] = len(rates)
+    summary["first_doubling"] = onset(rates, swing[:, 0])
+    summary["second_doubling"] = onset(rates, swing[:, 1], 0.03, 0.1)
+    summary["first_chaos"] = float(rates[np.argmax(dataset.exponent.values > 0.01)])
+    summary["chaotic_share_beyond_it"] = float(
+        np.mean(dataset.exponent.values[rates >= summary["first_chaos"]] > 0)
     )
-    return found
+    return summary

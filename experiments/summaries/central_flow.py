@@ -27,34 +27,36 @@ def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndar
     off = np.abs(smoothed(dataset, part[name]) / smoothed(dataset, part.cost) - 1)
     length = off.shape[-1] - 1
     off = off[..., length // 10 : length - length // 10 + 1]
-    lost = ~np.all(np.isfinite(off), axis=-1)
-    off = np.where(lost[..., None], np.inf, off)
+    diverged = ~np.all(np.isfinite(off), axis=-1)
+    off = np.where(diverged[..., None], np.inf, off)
     return np.median(off, axis=-1), np.max(off, axis=-1)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return deviations with intervals over starts, and distances from the limit."""
-    found: dict = {}
+    summary: dict = {}
     for number, name in enumerate(dataset.attrs["cases"]):
         part = case(dataset, number)
-        told = {which: deviation(dataset, part, which) for which in ("mean", "center", "plain")}
+        deviations = {
+            average: deviation(dataset, part, average) for average in ("mean", "center", "plain")
+        }
         top = part["product"].values[..., 0]
         for index, rate in enumerate(part.learning_rate.values):
             label = f"{name.replace(' ', '_')}_rate_{rate:g}"
-            for which, (middle, largest) in told.items():
-                found[f"{label}_{which}_median"] = list(median(middle[index])[:3])
-                found[f"{label}_{which}_largest"] = list(median(largest[index])[:3])
-            apart = [at_edge(one) for one in top[index]]
-            found[f"{label}_at_edge"] = sum(a is not None for a in apart)
-            found[f"{label}_from_2"] = max((a for a in apart if a is not None), default=None)
-            found[f"{label}_most_at_edge"] = int(
+            for average, (middle, largest) in deviations.items():
+                summary[f"{label}_{average}_median"] = list(median(middle[index])[:3])
+                summary[f"{label}_{average}_largest"] = list(median(largest[index])[:3])
+            distances = [at_edge(one) for one in top[index]]
+            summary[f"{label}_at_edge"] = sum(a is not None for a in distances)
+            summary[f"{label}_from_2"] = max((a for a in distances if a is not None), default=None)
+            summary[f"{label}_most_at_edge"] = int(
                 np.max(np.sum(part["product"].values[index] > 1.99, axis=-1))
             )
-        found[f"{name.replace(' ', '_')}_runs"] = int(top.shape[0] * top.shape[1])
-        found[f"{name.replace(' ', '_')}_processor_seconds"] = float(part.seconds)
-        found[f"{name.replace(' ', '_')}_arrived"] = int(part.arrived.sum())
-        found[f"{name.replace(' ', '_')}_residual"] = float(part.residual.max())
-    return found
+        summary[f"{name.replace(' ', '_')}_runs"] = int(top.shape[0] * top.shape[1])
+        summary[f"{name.replace(' ', '_')}_processor_seconds"] = float(part.seconds)
+        summary[f"{name.replace(' ', '_')}_arrived"] = int(part.arrived.sum())
+        summary[f"{name.replace(' ', '_')}_residual"] = float(part.residual.max())
+    return summary
 
 
 def at_edge(product: np.ndarray) -> float | None:
@@ -62,7 +64,7 @@ def at_edge(product: np.ndarray) -> float | None:
 
     The range ends at the last record within 1e-3 of 2.
     """
-    near = np.flatnonzero(np.abs(product - 2) < 1e-3)
-    if near.size < 10:
+    indices = np.flatnonzero(np.abs(product - 2) < 1e-3)
+    if indices.size < 10:
         return None
-    return float(np.max(np.abs(product[near[0] + 5 : near[-1] + 1] - 2)))
+    return float(np.max(np.abs(product[indices[0] + 5 : indices[-1] + 1] - 2)))

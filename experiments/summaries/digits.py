@@ -13,7 +13,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         dataset.label.values, np.argmax(dataset.after.values, axis=1), dataset.sizes["class"]
     )
     errors = matrix - np.diag(np.diag(matrix))
-    shown, said = np.unravel_index(np.argmax(errors), errors.shape)
+    true_digit, read_digit = np.unravel_index(np.argmax(errors), errors.shape)
     right = np.diag(matrix) / matrix.sum(axis=1)
     accuracy = dataset.seeds_accuracy.values
     cost, test_cost = dataset.seeds_cost.values, dataset.seeds_test_cost.values
@@ -37,7 +37,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         "seeds_test_accuracy_after_1_epoch": statistics.median(accuracy[:, 1])[:3],
         "random_networks_mean_accuracy": statistics.mean(dataset.guess.values)[:3],
         "wrong": int(errors.sum()),
-        "most_frequent_error": f"{shown} taken for {said}, {errors.max()} times",
+        "most_frequent_error": f"{true_digit} taken for {read_digit}, {errors.max()} times",
         "best_read": int(np.argmax(right)),
         "worst_read": int(np.argmin(right)),
         "worst_read_share": float(right.min()),

@@ -24,59 +24,59 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
     """Return sharpness over its limit, median of the last quarter, [rates, seeds]."""
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     late = ratio[..., -ratio.shape[-1] // 4 :]
-    known = np.any(~np.isnan(late), axis=-1)
-    middle = np.nanmedian(np.where(known[..., None], late, 0), axis=-1)
+    measured = np.any(~np.isnan(late), axis=-1)
+    middle = np.nanmedian(np.where(measured[..., None], late, 0), axis=-1)
     diverged = part.diverged_at.transpose("learning_rate", "seed").values >= 0
-    return np.where(diverged, np.inf, np.where(known, middle, np.nan))
+    return np.where(diverged, np.inf, np.where(measured, middle, np.nan))
 
 
-def settled(part: xr.Dataset) -> dict:
+def late_statistics(part: xr.Dataset) -> dict:
     """Return for each rate the late sharpness, and the later course of the cost."""
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     cost = part.cost.transpose("learning_rate", "seed", "step").values
     records = ratio.shape[-1]
-    found: dict = {"rates": [], "threshold": [], "late_over_threshold": [], "highest": []}
-    found["late_over_threshold_interval"] = []
-    found |= {"reached_at_step": [], "cost_left_after_it": [], "records_with_rising_cost": []}
+    summary: dict = {"rates": [], "threshold": [], "late_over_threshold": [], "highest": []}
+    summary["late_over_threshold_interval"] = []
+    summary |= {"reached_at_step": [], "cost_left_after_it": [], "records_with_rising_cost": []}
     for index, rate in enumerate(part.learning_rate.values):
         late = median(late_ratios(part)[index])
         # The limit can be reached from below or from above, since a start may be above it.
-        near = np.abs(ratio[index] - 1) < 0.02
-        first = [int(np.argmax(n)) if n.any() else -1 for n in near]
+        at_limit = np.abs(ratio[index] - 1) < 0.02
+        first = [int(np.argmax(n)) if n.any() else -1 for n in at_limit]
         hit = [seed for seed, at in enumerate(first) if at >= 0]
         left = [np.min(cost[index, s, -records // 10 :]) / cost[index, s, first[s]] for s in hit]
         rises = [
             np.mean(np.diff(cost[index, s, first[s] :]) > 0) for s in hit if first[s] < records - 1
         ]
-        found["rates"].append(float(rate))
-        found["threshold"].append(float(part.threshold[index]))
-        found["late_over_threshold"].append(late.value)
-        found["late_over_threshold_interval"].append([late.low, late.high])
-        found["highest"].append(float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])))
-        found["reached_at_step"].append(
+        summary["rates"].append(float(rate))
+        summary["threshold"].append(float(part.threshold[index]))
+        summary["late_over_threshold"].append(late.value)
+        summary["late_over_threshold_interval"].append([late.low, late.high])
+        summary["highest"].append(float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])))
+        summary["reached_at_step"].append(
             float(np.median([part.step.values[first[s]] for s in hit])) if hit else None
         )
-        found["cost_left_after_it"].append(float(np.median(left)) if hit else None)
-        found["records_with_rising_cost"].append(float(np.median(rises)) if rises else None)
-    return found
+        summary["cost_left_after_it"].append(float(np.median(left)) if hit else None)
+        summary["records_with_rising_cost"].append(float(np.median(rises)) if rises else None)
+    return summary
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return sharpness over its limit in every panel."""
-    found: dict = {}
+    summary: dict = {}
     for prefix in PANELS:
         part = panel(dataset, prefix)
-        found |= {f"{prefix}_{name}": value for name, value in settled(part).items()}
-        for place, name in enumerate(("at_start", "at_first_record")):
-            found[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=place).median())
-        found[f"{prefix}_cost_at_end"] = [
+        summary |= {f"{prefix}_{name}": value for name, value in late_statistics(part).items()}
+        for index, name in enumerate(("at_start", "at_first_record")):
+            summary[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=index).median())
+        summary[f"{prefix}_cost_at_end"] = [
             float(c) for c in part.cost.isel(step=-1).median("seed").values
         ]
-        found[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
-        found[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
+        summary[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
+        summary[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
     bounded, free = (late_ratios(panel(dataset, name)) for name in ("digits", "tangent"))
-    found["tangent_minus_digits"] = [
+    summary["tangent_minus_digits"] = [
         paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None
         for a, b in zip(bounded, free, strict=True)
     ]
-    return found
+    return summary

@@ -12,23 +12,24 @@ METHODS = {
 DRAWS = 2000  # bootstrap samples of the problems
 
 
-def judged(dataset: xr.Dataset) -> xr.Dataset:
+def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
     """Return the ratio to the best rate, regret and success of each recommendation.
 
-    A recommendation that is missing or outside the grid of the truth has no success and regret 1.
+    A recommendation that is missing or outside the grid of the reference counts as a failure with
+    regret 1.
     """
     rates = dataset.learning_rate.values
     logs = np.log2(rates)
     cost = dataset.cost.where(dataset.trains, np.inf)
-    place = cost.argmin("learning_rate")
+    lowest = cost.argmin("learning_rate")
     best_cost = cost.min("learning_rate")
-    best = xr.DataArray(rates[place.values], place.coords, place.dims)
+    best = xr.DataArray(rates[lowest.values], lowest.coords, lowest.dims)
     ratio = np.log2(dataset.rate / best)
     at = np.log2(dataset.rate)
     nearest = np.abs(at.fillna(0).values[..., None] - logs).argmin(-1)
     nearest = xr.DataArray(nearest, at.coords, at.dims)
-    known = at.notnull() & (at > logs[0] - 0.5) & (at < logs[-1] + 0.5)
-    trains = dataset.trains.isel(learning_rate=nearest) & known
+    inside = at.notnull() & (at > logs[0] - 0.5) & (at < logs[-1] + 0.5)
+    trains = dataset.trains.isel(learning_rate=nearest) & inside
     final = dataset.cost.where(np.isfinite(dataset.cost), np.inf).isel(learning_rate=nearest)
     regret = (final - best_cost) / (dataset.start_cost - best_cost)
     regret = regret.where(trains, 1.0).clip(0, 1)
@@ -39,7 +40,7 @@ def judged(dataset: xr.Dataset) -> xr.Dataset:
             "regret": regret,
             "success": success,
             "trains": trains,
-            "at_end": (place == 0) | (place == len(rates) - 1),
+            "at_end": (lowest == 0) | (lowest == len(rates) - 1),
         }
     ).drop_vars("learning_rate", errors="ignore")
 
@@ -55,23 +56,23 @@ def bootstrap(values: xr.DataArray) -> list[float]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return share of success, regret and cost of each method, for each warm-up."""
-    results = judged(dataset)
-    found: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
+    results = evaluate_recommendations(dataset)
+    summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
     for method in METHODS:
-        mine = results.sel(finder=method)
-        found[f"{method}_evaluations"] = float(dataset.evaluations.sel(finder=method).median())
-        found[f"{method}_share"] = bootstrap(mine.success)
-        found[f"{method}_trains"] = bootstrap(mine.trains)
-        found[f"{method}_regret"] = bootstrap(mine.regret)
-        found[f"{method}_median_regret"] = float(mine.regret.median())
+        finder_results = results.sel(finder=method)
+        summary[f"{method}_evaluations"] = float(dataset.evaluations.sel(finder=method).median())
+        summary[f"{method}_share"] = bootstrap(finder_results.success)
+        summary[f"{method}_trains"] = bootstrap(finder_results.trains)
+        summary[f"{method}_regret"] = bootstrap(finder_results.regret)
+        summary[f"{method}_median_regret"] = float(finder_results.regret.median())
         for optimizer in dataset.optimizer.values:
-            share = mine.success.sel(optimizer=optimizer)
-            found[f"{method}_share_{optimizer}"] = float(share.mean())
-        for place, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
-            found[f"{method}_share_{name}"] = bootstrap(mine.success.isel(warmup=place))
+            share = finder_results.success.sel(optimizer=optimizer)
+            summary[f"{method}_share_{optimizer}"] = float(share.mean())
+        for index, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
+            summary[f"{method}_share_{name}"] = bootstrap(finder_results.success.isel(warmup=index))
     for method in ("search", "short_search"):
         for other in ("ramp_minimum", "ramp_steepest"):
             pair = (results.success.sel(finder=m, drop=True).astype(float) for m in (method, other))
-            mine, theirs = pair
-            found[f"{method}_minus_{other}"] = bootstrap(mine - theirs)
-    return found
+            finder_results, other_results = pair
+            summary[f"{method}_minus_{other}"] = bootstrap(finder_results - other_results)
+    return summary

@@ -13,7 +13,7 @@ def expected_error(stage):
     return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)
 
 
-def found_error(stage):
+def measured_error(stage):
     """Return the relative error of each prediction; 0 if the prediction is 0."""
     size = np.abs(stage.predicted.values)
     off = np.abs((stage.actual - stage.predicted).values)
@@ -26,8 +26,8 @@ def holding_half(gradient):
     return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
 
 
-def told(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the numbers of each start, one for each stage."""
+def statistics_by_stage(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return statistics of one start, one value for each stage."""
     stages = [dataset.isel(stage=i) for i in range(dataset.sizes["stage"])]
     gradients = [stage.gradient.values for stage in stages]
     shares = (dataset.layer_norm.values / np.maximum(dataset.norm.values, 1e-30)[:, None]) ** 2
@@ -45,25 +45,25 @@ def told(dataset: xr.Dataset) -> dict[str, np.ndarray]:
         "share_of_largest_in_last_layer": np.mean(layer == dataset.layer.values[-1], axis=1),
         "share_of_largest_positive": np.mean(largest > 0, axis=1),
         "nudges_within_allowed": np.array(
-            [np.mean(found_error(stage) <= expected_error(stage)) for stage in stages]
+            [np.mean(measured_error(stage) <= expected_error(stage)) for stage in stages]
         ),
     }
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return signs, zeros, shares and errors of each stage."""
-    found = {
+    summary = {
         "parameters": dataset.sizes["entry"],
         "dark_pixels": int(dataset.dark_pixels),
         "data_hash": dataset.attrs["data_hash"],
     }
-    for i, places in enumerate(dataset.attrs["places"]):
+    for i, labels in enumerate(dataset.attrs["places"]):
         stage = dataset.isel(stage=i)
         g = stage.gradient.values
-        error = found_error(stage)
+        error = measured_error(stage)
         shares = (stage.layer_norm.values / (float(stage.norm) or 1)) ** 2
         name = f"epoch_{int(stage.epoch)}"
-        found |= {
+        summary |= {
             f"{name}_cost": float(stage.cost),
             f"{name}_gradient_norm": float(stage.norm),
             f"{name}_exactly_zero": int(np.sum(g == 0)),
@@ -71,7 +71,7 @@ def numbers(dataset: xr.Dataset) -> dict:
             f"{name}_negative": int(np.sum(g < 0)),
             f"{name}_entries_holding_half": holding_half(g),
             f"{name}_share_of_layers": [float(share) for share in shares],
-            f"{name}_largest_entry": places[0],
+            f"{name}_largest_entry": labels[0],
             f"{name}_largest_error_found": float(np.max(error)),
             f"{name}_largest_error_allowed": float(np.max(expected_error(stage))),
             f"{name}_nudges_within_allowed": float(np.mean(error <= expected_error(stage))),
@@ -79,7 +79,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         for key in map(str, dataset.data_vars):
             if key.startswith("seeds_"):
                 values = dataset[key].values[i]
-                what = f"{name}_{key.removeprefix('seeds_')}"
-                found[f"{what}_over_seeds"] = median(values)[:3]
-                found[f"{what}_least_and_most"] = [float(values.min()), float(values.max())]
-    return found | {"seeds": dataset.sizes["seed"]}
+                prefix = f"{name}_{key.removeprefix('seeds_')}"
+                summary[f"{prefix}_over_seeds"] = median(values)[:3]
+                summary[f"{prefix}_least_and_most"] = [float(values.min()), float(values.max())]
+    return summary | {"seeds": dataset.sizes["seed"]}

@@ -14,10 +14,10 @@ def order(dataset: xr.Dataset, prefix: str) -> float:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return orders, errors of the flow, and conserved quantities."""
-    found: dict = {}
+    summary: dict = {}
     for prefix in ("equal", "unequal", "digits"):
         largest = dataset[f"{prefix}_distance"].max(f"{prefix}_time").values
-        found |= {
+        summary |= {
             f"{prefix}_order": order(dataset, prefix),
             f"{prefix}_largest_distances": [float(d) for d in largest],
             f"{prefix}_last_ratio": float(largest[-2] / largest[-1]),
@@ -27,13 +27,13 @@ def numbers(dataset: xr.Dataset) -> dict:
     balance = dataset.unequal_flow_balance.values
     a, b = dataset.attrs["unequal"]
     # A step multiplies a^2 - b^2 by 1 - eta^2 (s - ab)^2.
-    lost = 1 - dataset.unequal_balance.values[:, -1] / (a**2 - b**2)
-    return found | {
+    balance_lost = 1 - dataset.unequal_balance.values[:, -1] / (a**2 - b**2)
+    return summary | {
         "equal_flow_error": float(abs(dataset.equal_flow_product - dataset.equal_known).max()),
         "unequal_balance_lost_by_flow": float(np.max(np.abs(balance / (a**2 - b**2) - 1))),
-        "unequal_balance_lost_by_descent": [float(d) for d in lost],
+        "unequal_balance_lost_by_descent": [float(d) for d in balance_lost],
         "unequal_balance_order": float(
-            np.polyfit(np.log(dataset.unequal_rate.values[-4:]), np.log(lost[-4:]), 1)[0]
+            np.polyfit(np.log(dataset.unequal_rate.values[-4:]), np.log(balance_lost[-4:]), 1)[0]
         ),
         "digits_flow_error_at_looser_tolerance": float(dataset.digits_flow_error.max()),
         "digits_first_time": float(dataset.digits_time[0]),

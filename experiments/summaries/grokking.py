@@ -6,10 +6,10 @@ import xarray as xr
 from gdjax import statistics
 
 
-def reached(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
+def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
     """Return the first step at which an accuracy is reached; +inf if it never is."""
-    there = accuracy >= known
-    return np.where(there.any(-1), step[np.argmax(there, axis=-1)], np.inf)
+    above = accuracy >= known
+    return np.where(above.any(-1), step[np.argmax(above, axis=-1)], np.inf)
 
 
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -18,11 +18,11 @@ def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     The delay is +inf if the others, or the training pairs, are never known.
     """
     known = dataset.attrs["known"]
-    learnt, understood = (
-        reached(dataset.step.values, dataset[name].values, known)
+    memorized, generalized = (
+        first_step_at(dataset.step.values, dataset[name].values, known)
         for name in ("train_accuracy", "test_accuracy")
     )
-    return learnt, np.where(np.isfinite(understood), understood - learnt, np.inf)
+    return memorized, np.where(np.isfinite(generalized), generalized - memorized, np.inf)
 
 
 def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
@@ -31,26 +31,26 @@ def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
     delay ~ decay^slope
     """
     delay = delay[decay > 0]
-    whole = np.all(np.isfinite(delay) & (delay > 0), axis=0)
-    if np.sum(decay > 0) < 2 or not whole.any():
+    all_known = np.all(np.isfinite(delay) & (delay > 0), axis=0)
+    if np.sum(decay > 0) < 2 or not all_known.any():
         return np.empty(0)
-    return np.polyfit(np.log(decay[decay > 0]), np.log(delay[:, whole]), 1)[0]
+    return np.polyfit(np.log(decay[decay > 0]), np.log(delay[:, all_known]), 1)[0]
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return delays with intervals, numbers of runs without one, and the slope."""
     decay = dataset.weight_decay.values
-    learnt, delay = delays(dataset)
+    memorized, delay = delays(dataset)
     test = dataset.test_accuracy.values
-    at = np.searchsorted(dataset.step.values, np.where(np.isfinite(learnt), learnt, 0))
-    then = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
-    found: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
+    at = np.searchsorted(dataset.step.values, np.where(np.isfinite(memorized), memorized, 0))
+    test_accuracy = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
+    summary: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
     for index, value in enumerate(decay):
         name = f"decay_{value:g}"
         late, never = delay[index], int(np.sum(np.isinf(delay[index])))
-        found |= {
-            f"{name}_learnt": statistics.median(learnt[index])[:3],
-            f"{name}_test_accuracy_then": statistics.median(then[index])[:3],
+        summary |= {
+            f"{name}_learnt": statistics.median(memorized[index])[:3],
+            f"{name}_test_accuracy_then": statistics.median(test_accuracy[index])[:3],
             f"{name}_delay": statistics.median(late)[:3],
             f"{name}_delay_from_to": [float(late.min()), float(late.max())],
             f"{name}_never": never,
@@ -58,12 +58,14 @@ def numbers(dataset: xr.Dataset) -> dict:
             f"{name}_test_accuracy_most": float(test[index].max()),
         }
     slopes = exponents(decay, delay)
-    found["exponent_seeds"] = len(slopes)
+    summary["exponent_seeds"] = len(slopes)
     if len(slopes) > 1:
-        found["exponent"] = statistics.mean(slopes)[:3]
+        summary["exponent"] = statistics.mean(slopes)[:3]
     half = delay.shape[1] // 2
-    for name, some in (("first", delay[:, :half]), ("second", delay[:, half:])):
+    for name, delays_of_half in (("first", delay[:, :half]), ("second", delay[:, half:])):
         for index, value in enumerate(decay):
-            if value and some.size:
-                found[f"{name}_half_decay_{value:g}_delay"] = statistics.median(some[index])[:3]
-    return found
+            if value and delays_of_half.size:
+                summary[f"{name}_half_decay_{value:g}_delay"] = statistics.median(
+                    delays_of_half[index]
+                )[:3]
+    return summary

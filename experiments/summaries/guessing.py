@@ -8,7 +8,7 @@ from gdjax.statistics import Interval, mean, paired
 
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
     """Return accuracies and paired differences over sets, for each k with guesses."""
-    found: dict[str, dict[int, Interval]] = {
+    accuracies: dict[str, dict[int, Interval]] = {
         name: {} for name in ("guessed", "trained", "trained_on", "gain", "gain_on")
     }
     for k in dataset.k.values.tolist():
@@ -17,16 +17,19 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
         if not (one.looked_at > 0).all() or not np.isfinite(trained).all():
             break
         guessed = one.guessed.values
-        found["guessed"][k] = mean(guessed)
-        found["trained"][k], found["trained_on"][k] = mean(trained), mean(on)
-        found["gain"][k], found["gain_on"][k] = paired(guessed, trained), paired(guessed, on)
-    return found
+        accuracies["guessed"][k] = mean(guessed)
+        accuracies["trained"][k], accuracies["trained_on"][k] = mean(trained), mean(on)
+        accuracies["gain"][k], accuracies["gain_on"][k] = (
+            paired(guessed, trained),
+            paired(guessed, on),
+        )
+    return accuracies
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return shares of guesses that fit, accuracies, and their differences, by k."""
     speeds = dataset.attrs["speed"]
-    found: dict = {
+    summary: dict = {
         "guesses_of_each_set": dataset.attrs["guesses"],
         "unseen_images": dataset.attrs["unseen"],
         "guesses_a_minute_of_processor_time": 60 * 2 * speeds["networks_a_second"],
@@ -35,12 +38,12 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
     for name, by_k in compared(dataset).items():
         for k, one in by_k.items():
-            found[f"{name}_{k}"] = one[:3]
+            summary[f"{name}_{k}"] = one[:3]
     for k in dataset.k.values.tolist():
         one = dataset.sel(k=k)
-        found[f"accepted_of_a_million_{k}"] = float(
+        summary[f"accepted_of_a_million_{k}"] = float(
             1e6 * one.accepted.mean() / dataset.attrs["guesses"]
         )
-        found[f"looked_at_least_{k}"] = int(one.looked_at.min())
-        found[f"descents_that_fit_{k}"] = float(np.isfinite(one.trained.values).mean())
-    return found
+        summary[f"looked_at_least_{k}"] = int(one.looked_at.min())
+        summary[f"descents_that_fit_{k}"] = float(np.isfinite(one.trained.values).mean())
+    return summary

@@ -11,8 +11,8 @@ MATRICES = ("hessian", "gauss_newton")
 
 def branches(tree) -> dict[str, xr.Dataset]:
     """Return the branch of each cost, the one with densities first."""
-    found = {cost: branch.to_dataset() for cost, branch in tree.children.items()}
-    return dict(sorted(found.items(), key=lambda item: "density" not in item[1]))
+    by_cost = {cost: branch.to_dataset() for cost, branch in tree.children.items()}
+    return dict(sorted(by_cost.items(), key=lambda item: "density" not in item[1]))
 
 
 def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
@@ -40,11 +40,11 @@ def negative(nodes: np.ndarray, weights: np.ndarray, size: int, below: float) ->
         "eigenvalues_above": np.sum(weights * (nodes > below), axis=1),
         "negative_sum": np.sum(weights * np.minimum(nodes, 0), axis=1),
     }
-    found = {}
+    shares = {}
     for name, row in rows.items():
-        found[name] = float(size * row.mean())
-        found[f"{name}_error"] = float(size * row.std(ddof=1) / len(row) ** 0.5)
-    return found
+        shares[name] = float(size * row.mean())
+        shares[f"{name}_error"] = float(size * row.std(ddof=1) / len(row) ** 0.5)
+    return shares
 
 
 def digits(values) -> list[float]:
@@ -54,56 +54,58 @@ def digits(values) -> list[float]:
 
 def numbers(tree) -> dict:
     """Return counts by each rule at every point; traces and negative parts at some."""
-    found = {}
-    for cost, seen in branches(tree).items():
-        found[f"{cost}_all_converged"] = bool(np.all(seen.status == EigenpairsStatus.CONVERGED))
+    summary = {}
+    for cost, records in branches(tree).items():
+        summary[f"{cost}_all_converged"] = bool(
+            np.all(records.status == EigenpairsStatus.CONVERGED)
+        )
         residuals = [
-            (seen[f"{matrix}_residual"].max("rank") / seen[matrix].isel(rank=0)).max()
+            (records[f"{matrix}_residual"].max("rank") / records[matrix].isel(rank=0)).max()
             for matrix in MATRICES
         ]
-        found[f"{cost}_largest_residual"] = float(max(residuals))
-        for epoch in seen.epoch.values:
-            here = seen.sel(epoch=epoch)
-            found[f"{cost}_{epoch}"] = {
-                "cost": digits(here.cost),
-                "test_accuracy": digits(here.test_accuracy),
-                "test_accuracy_median": digits(median(here.test_accuracy.values)[:3]),
+        summary[f"{cost}_largest_residual"] = float(max(residuals))
+        for epoch in records.epoch.values:
+            at_epoch = records.sel(epoch=epoch)
+            summary[f"{cost}_{epoch}"] = {
+                "cost": digits(at_epoch.cost),
+                "test_accuracy": digits(at_epoch.test_accuracy),
+                "test_accuracy_median": digits(median(at_epoch.test_accuracy.values)[:3]),
                 "smallest_over_largest": digits(
-                    here.smallest.isel(low=-1) / here.hessian.isel(rank=0)
+                    at_epoch.smallest.isel(low=-1) / at_epoch.hessian.isel(rank=0)
                 ),
             }
-    found["counts"] = counts(tree)
-    seen = next(iter(branches(tree).values()))
-    first = seen.sel(seed=0)
-    for at in seen.shown.values:
-        here = seen.sel(shown=at)
-        trace, size = float(here.trace), seen.attrs["parameters"]
+    summary["counts"] = counts(tree)
+    records = next(iter(branches(tree).values()))
+    first = records.sel(seed=0)
+    for at in records.shown.values:
+        at_epoch = records.sel(shown=at)
+        trace, size = float(at_epoch.trace), records.attrs["parameters"]
         beyond = 0.01 * float(first.hessian.sel(epoch=at)[0])
-        told = {
+        spreads = {
             "trace": trace,
-            "trace_standard_error": float(here.trace_error),
+            "trace_standard_error": float(at_epoch.trace_error),
             "top_10_over_trace": float(first.hessian.sel(epoch=at)[:10].sum()) / trace,
             "counted_beyond": beyond,
-            **negative(here.node.values, here.weight.values, size, beyond),
+            **negative(at_epoch.node.values, at_epoch.weight.values, size, beyond),
         }
-        found[f"spread_{at}"] = dict(zip(told, digits([*told.values()]), strict=True))
-    return found
+        summary[f"spread_{at}"] = dict(zip(spreads, digits([*spreads.values()]), strict=True))
+    return summary
 
 
 def gaps(values: np.ndarray, within: int) -> tuple[list[int], list[float]]:
     """Return for each row the number of values above its widest gap, and the ratio."""
-    found = [widest_gap(row, within) for row in values]
-    return [k for k, _ in found], [ratio for _, ratio in found]
+    widest = [widest_gap(row, within) for row in values]
+    return [k for k, _ in widest], [ratio for _, ratio in widest]
 
 
 def counts(tree) -> list[dict]:
     """Return one row of counts for each cost, epoch and matrix."""
     rows = []
-    for cost, seen in branches(tree).items():
-        for epoch in seen.epoch.values:
+    for cost, records in branches(tree).items():
+        for epoch in records.epoch.values:
             for matrix in MATRICES:
-                values = seen.sel(epoch=epoch)[matrix].values
-                above, ratio = gaps(values, seen.attrs["gap_within"])
+                values = records.sel(epoch=epoch)[matrix].values
+                above, ratio = gaps(values, records.attrs["gap_within"])
                 above_all, ratio_all = gaps(values, values.shape[1] - 1)
                 tenth = np.sum(values > values[:, :1] / 10, axis=1)
                 rows.append(
@@ -125,10 +127,12 @@ def counts(tree) -> list[dict]:
     return rows
 
 
-def near_zero(seen: xr.Dataset) -> float:
+def near_zero(records: xr.Dataset) -> float:
     """Return the smallest share of eigenvalues within a hundredth of the largest."""
-    size = np.abs(seen.node).max(("probe", "depth"))
-    return float((seen.weight * (np.abs(seen.node) < size / 100)).sum("depth").mean("probe").min())
+    size = np.abs(records.node).max(("probe", "depth"))
+    return float(
+        (records.weight * (np.abs(records.node) < size / 100)).sum("depth").mean("probe").min()
+    )
 
 
 def above_gap(branch: xr.Dataset) -> str:

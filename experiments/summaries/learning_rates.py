@@ -1,4 +1,4 @@
-"""Summary of the learning rates that train each start."""
+"""Summary of the learning rates with which each start trains."""
 
 import numpy as np
 import xarray as xr
@@ -38,7 +38,7 @@ def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return the best rate by training cost, its accuracy, and other outcomes."""
-    found: dict = {}
+    summary: dict = {}
     rates = dataset.learning_rate.values
     for name, runs in by_activation(dataset):
         cost, accuracy = runs.cost.values[..., -1], runs.test_accuracy.values[..., -1]
@@ -48,7 +48,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         trains = runs.trains.values.astype(bool)
         failure, last = borders(runs.fine_rate.values, trains)
         alternate = int(np.sum(alternates(trains)))
-        found |= {
+        summary |= {
             f"{name}_best_rate": float(rates[best]),
             f"{name}_accuracy_at_best": float(half[best]),
             f"{name}_accuracy_at_best_interval": [float(low[best]), float(high[best])],
@@ -67,6 +67,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         for code, outcome in enumerate(OUTCOMES):
             shares = np.mean(runs.outcome.values == code, axis=1)
             if outcome in ("stalled", "diverged"):
-                found[f"{name}_share_{outcome}_at_most"] = float(shares.max())
-                found[f"{name}_runs_{outcome}"] = int(np.sum(runs.outcome.values == code))
-    return found
+                summary[f"{name}_share_{outcome}_at_most"] = float(shares.max())
+                summary[f"{name}_runs_{outcome}"] = int(np.sum(runs.outcome.values == code))
+    return summary

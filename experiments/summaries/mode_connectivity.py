@@ -34,32 +34,32 @@ def barriers_of(dataset):
 
 def medians(dataset) -> str:
     """Return median barriers of one width: straight, matched by weights, curved."""
-    found = barriers_of(dataset)
-    straight, matched, curved = (np.median(found[KINDS[kind]]) for kind in (0, 1, 3))
+    barriers = barriers_of(dataset)
+    straight, matched, curved = (np.median(barriers[KINDS[kind]]) for kind in (0, 1, 3))
     return f"{straight:.2g} straight, {matched:.2g} matched, {curved:.2g} curved"
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return barriers with their range, distances, and accuracies."""
-    found = {}
+    summary = {}
     for width in dataset.width.values:
         one = dataset.sel(width=width)
         name = f"width_{width}"
-        found[f"{name}_cost"] = float(one.cost.median())
-        found[f"{name}_test_accuracy"] = float(one.test_accuracy.median())
+        summary[f"{name}_cost"] = float(one.cost.median())
+        summary[f"{name}_test_accuracy"] = float(one.test_accuracy.median())
         for kind, values in barriers_of(one).items():
             low, half, high = np.quantile(values, (0, 0.5, 1))
             short = kind.replace(" ", "_")
-            found[f"{name}_barrier_{short}"] = float(half)
-            found[f"{name}_barrier_{short}_least"] = float(low)
-            found[f"{name}_barrier_{short}_most"] = float(high)
+            summary[f"{name}_barrier_{short}"] = float(half)
+            summary[f"{name}_barrier_{short}_least"] = float(low)
+            summary[f"{name}_barrier_{short}_most"] = float(high)
         plain, matched = of_pairs(one.distance), of_pairs(one.matched_distance)
-        found[f"{name}_pairs"] = len(plain)
-        found[f"{name}_distance"] = float(np.median(plain))
-        found[f"{name}_distance_matched"] = float(np.median(matched))
+        summary[f"{name}_pairs"] = len(plain)
+        summary[f"{name}_distance"] = float(np.median(plain))
+        summary[f"{name}_distance_matched"] = float(np.median(matched))
         lower = of_pairs(one.matched_barrier) <= of_pairs(one.barrier)
-        found[f"{name}_matching_lowered_the_barrier_of"] = float(np.mean(lower))
+        summary[f"{name}_matching_lowered_the_barrier_of"] = float(np.mean(lower))
         for kind, values in kinds_of(one, "accuracy_along").items():
             lowest = np.median(values.min(axis=1))
-            found[f"{name}_lowest_accuracy_{kind.replace(' ', '_')}"] = float(lowest)
-    return found
+            summary[f"{name}_lowest_accuracy_{kind.replace(' ', '_')}"] = float(lowest)
+    return summary

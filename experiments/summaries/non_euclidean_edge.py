@@ -14,14 +14,14 @@ def late(values: np.ndarray) -> np.ndarray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return late sharpness and curvature along the step, in units of the limit."""
-    found: dict = {}
+    summary: dict = {}
     for case in dataset.attrs["cases"]:
         part = panel(dataset, case)
-        found[f"{case}_rates"] = part.learning_rate.values.tolist()
+        summary[f"{case}_rates"] = part.learning_rate.values.tolist()
         for name in ("sharpness", "step_curvature"):
-            settled = late(part[name].values)
-            found[f"{case}_{name}"] = [list(median(row)[:3]) for row in settled]
-        found[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
-        found[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
-        found[f"{case}_runs_diverged"] = int(np.isnan(part.cost.values[..., -1]).sum())
-    return found
+            ratios = late(part[name].values)
+            summary[f"{case}_{name}"] = [list(median(row)[:3]) for row in ratios]
+        summary[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
+        summary[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+        summary[f"{case}_runs_diverged"] = int(np.isnan(part.cost.values[..., -1]).sum())
+    return summary

@@ -61,12 +61,12 @@ def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
     for _ in range(dataset.attrs["resamples"]):
         counts = [rng.multinomial(n, np.full(n, 1 / n)) for n in (starts, orders)]
         drawn.append(weighted(flat, np.outer(*counts).ravel(), halves(images, rng)))
-    found = {}
+    advantages = {}
     for name in values[0]:
         low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
         value = float(np.mean([one[name] for one in values]))
-        found[name] = Interval(value, float(low), float(high), 0.95, len(flat))
-    return found
+        advantages[name] = Interval(value, float(low), float(high), 0.95, len(flat))
+    return advantages
 
 
 def shares(accuracy: np.ndarray) -> dict[str, Interval]:
@@ -80,9 +80,9 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
     Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
     """
     a, b = accuracy.shape
-    away = accuracy - accuracy.mean()
-    rows, columns = away.mean(axis=1), away.mean(axis=0)
-    rest = away - rows[:, None] - columns
+    deviation = accuracy - accuracy.mean()
+    rows, columns = deviation.mean(axis=1), deviation.mean(axis=0)
+    rest = deviation - rows[:, None] - columns
     square = np.sum(rest**2) / ((a - 1) * (b - 1))
     ratios = {}
     for name, means, across in (("start", rows, b), ("order", columns, a)):
@@ -90,14 +90,14 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
         F = across * np.sum(means**2) / freedom / square
         ends = [F / stats.f.ppf(q, freedom, (a - 1) * (b - 1)) for q in (0.975, 0.025)]
         ratios[name] = [max((x - 1) / across, 0.0) for x in (F, *ends)]
-    found = {}
+    shares_by_cause = {}
     for name, other in (("start", "order"), ("order", "start")):
         value, low, high = (float(x / (1 + x + ratios[other][0])) for x in ratios[name])
-        found[f"share_of_{name}"] = Interval(value, low, high, 0.95, a * b)
-    return found
+        shares_by_cause[f"share_of_{name}"] = Interval(value, low, high, 0.95, a * b)
+    return shares_by_cause
 
 
-def apart(dataset: xr.Dataset) -> dict[str, Interval]:
+def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return the share of images that only one of two networks classifies correctly.
 
     Pairs are grouped by a common start, a common order, or neither. The intervals over the starts
@@ -105,12 +105,12 @@ def apart(dataset: xr.Dataset) -> dict[str, Interval]:
     """
     x = dataset.right.values.astype(np.float32)
     a, b = x.shape[:2]
-    of_start, of_order = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
+    start_sums, order_sums = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
     # For each image, the share of a network's partners that classify it correctly.
     others = {
-        "one_start": (of_start - x) / (b - 1),
-        "one_order": (of_order - x) / (a - 1),
-        "neither": (x.sum(axis=(0, 1)) - of_start - of_order + x) / ((a - 1) * (b - 1)),
+        "one_start": (start_sums - x) / (b - 1),
+        "one_order": (order_sums - x) / (a - 1),
+        "neither": (x.sum(axis=(0, 1)) - start_sums - order_sums + x) / ((a - 1) * (b - 1)),
     }
     return {
         f"apart_of_{name}": mean((x + p - 2 * x * p).mean(axis=(1, 2)))
@@ -121,19 +121,19 @@ def apart(dataset: xr.Dataset) -> dict[str, Interval]:
 def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return all statistics of one length of training, with intervals."""
     accuracy = dataset.right.values.mean(axis=2)
-    return lucky(dataset) | shares(accuracy) | apart(dataset)
+    return lucky(dataset) | shares(accuracy) | disagreement(dataset)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies, the share of luck, and pairwise differences."""
-    found: dict = {
+    summary: dict = {
         "networks": dataset.sizes["start"] * dataset.sizes["order"],
         "images": dataset.sizes["image"],
     }
     for epochs in dataset.epochs.values:
         one = dataset.sel(epochs=epochs)
         accuracy = one.right.values.mean(axis=2).ravel()
-        told: dict = {
+        entries: dict = {
             "accuracy_least": float(accuracy.min()),
             "accuracy_most": float(accuracy.max()),
             "cost_most": float(one.cost.max()),
@@ -141,6 +141,6 @@ def numbers(dataset: xr.Dataset) -> dict:
             "excess_kurtosis": float(stats.kurtosis(accuracy)),
         }
         for name, interval in intervals(one).items():
-            told |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
-        found |= {f"{name}_after_{epochs}": value for name, value in told.items()}
-    return found
+            entries |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
+        summary |= {f"{name}_after_{epochs}": value for name, value in entries.items()}
+    return summary

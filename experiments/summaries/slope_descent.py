@@ -9,22 +9,22 @@ import xarray as xr
 def by_function(dataset):
     """Return each curve by its name, without the padding."""
     for index, name in enumerate(dataset.attrs["functions"]):
-        found = dataset.isel(function=index)
-        yield name, found.dropna("minimum").dropna("maximum")
+        curve = dataset.isel(function=index)
+        yield name, curve.dropna("minimum").dropna("maximum")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return the results of the descents, and the predictions."""
-    found: dict = {}
+    summary: dict = {}
     step = dataset.position.diff("step").values
     slope = dataset.slope.values[..., :-1]
     moved = step != 0
-    found["steps_looked_at"] = int(moved.sum())
-    found["share_of_steps_against_slope"] = float(np.mean((step * slope < 0)[moved]))
-    found["share_of_steps_that_lower_cost"] = float(
+    summary["steps_looked_at"] = int(moved.sum())
+    summary["share_of_steps_against_slope"] = float(np.mean((step * slope < 0)[moved]))
+    summary["share_of_steps_that_lower_cost"] = float(
         np.mean((dataset.cost.diff("step").values <= 0)[np.abs(step) > 1e-6])
     )
-    found["share_in_predicted_valley"] = float(
+    summary["share_in_predicted_valley"] = float(
         np.mean(dataset.valley.values == dataset.predicted_valley.values)
     )
     distances, errors = [], []
@@ -34,12 +34,12 @@ def numbers(dataset: xr.Dataset) -> dict:
         distances.append(np.max(np.abs(curve.position.values[:, -1] - at)))
         errors.append(np.max(np.abs(contraction(curve) - shrinks_by(curve)[valley])))
         lowest = int(np.argmin(curve.minimum_cost.values))
-        found[f"{name}_learning_rate"] = float(curve.learning_rate)
-        found[f"{name}_share_at_lowest"] = float(np.mean(valley == lowest))
-        found[f"{name}_width_of_lowest"] = width(curve, lowest)
-    found["largest_distance_to_minimum"] = float(max(distances))
-    found["largest_error_of_contraction"] = float(max(errors))
-    return found
+        summary[f"{name}_learning_rate"] = float(curve.learning_rate)
+        summary[f"{name}_share_at_lowest"] = float(np.mean(valley == lowest))
+        summary[f"{name}_width_of_lowest"] = width(curve, lowest)
+    summary["largest_distance_to_minimum"] = float(max(distances))
+    summary["largest_error_of_contraction"] = float(max(errors))
+    return summary
 
 
 def shrinks_by(curve):

@@ -19,22 +19,22 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return the ranges of large and of zero gradients, and accuracies."""
     accuracy, rate = best(dataset)
     scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
-    looked_at = dataset.looked_at.values
-    whole = medians(dataset.gradient_norm).values
+    temperatures = dataset.looked_at.values
+    gradient_norm = medians(dataset.gradient_norm).values
     typical = dataset.image_gradient_norm.median("image")
     image = medians(typical).values
     still = (dataset.image_gradient_norm == 0).mean("image")
     steps = dataset.sel(temperature=0)
-    found = {
+    summary = {
         "seeds": dataset.sizes["seed"],
         "image_gradient_norm_at_1": median(typical.sel(looked_at=1).values)[:3],
         "image_gradient_norm_most": median(typical[image.argmax()].values)[:3],
-        "image_gradient_norm_most_at": float(looked_at[image.argmax()]),
-        "image_gradient_zero_from": float(looked_at[image == 0].max()),
-        "gradient_norm_most": float(whole.max()),
-        "gradient_norm_most_at": float(looked_at[whole.argmax()]),
+        "image_gradient_norm_most_at": float(temperatures[image.argmax()]),
+        "image_gradient_zero_from": float(temperatures[image == 0].max()),
+        "gradient_norm_most": float(gradient_norm.max()),
+        "gradient_norm_most_at": float(temperatures[gradient_norm.argmax()]),
         "images_without_gradient": {
-            f"at_{t:.2g}": median(still.sel(looked_at=t).values)[:3] for t in looked_at
+            f"at_{t:.2g}": median(still.sel(looked_at=t).values)[:3] for t in temperatures
         },
         "gradient_norm_of_steps": float(dataset.gradient_norm.sel(looked_at=0).max()),
         "cost_moved_by_steps": float(np.ptp(steps.cost.values, axis=-1).max()),
@@ -44,7 +44,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
     for index, temperature in enumerate(dataset.temperature.values):
         name = f"{temperature:g}"
-        found[f"accuracy_at_{name}"] = median(accuracy.values[index])[:3]
-        found[f"best_rate_at_{name}"] = float(rate.values[index])
-        found[f"scaled_accuracy_at_{name}"] = median(scaled.values[index])[:3]
-    return found
+        summary[f"accuracy_at_{name}"] = median(accuracy.values[index])[:3]
+        summary[f"best_rate_at_{name}"] = float(rate.values[index])
+        summary[f"scaled_accuracy_at_{name}"] = median(scaled.values[index])[:3]
+    return summary

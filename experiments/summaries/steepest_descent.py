@@ -9,10 +9,10 @@ from gdjax.minima.basins import NoMinimum
 def by_function(dataset):
     """Return each surface by its name, without the padding."""
     for index, name in enumerate(dataset.attrs["functions"]):
-        found = dataset.isel(function=index)
+        surface = dataset.isel(function=index)
         for kind in ("minimum", "saddle", "maximum"):
-            found = found.dropna(f"{kind}_number")
-        yield name, found
+            surface = surface.dropna(f"{kind}_number")
+        yield name, surface
 
 
 def steepest(dataset):
@@ -23,8 +23,8 @@ def steepest(dataset):
     gradient = dataset.gradient.values.reshape(-1, 2)
     slope = dataset.slope.values.reshape(len(gradient), -1)
     ratio = -np.min(slope, axis=1) / np.linalg.norm(gradient, axis=1)
-    away = dataset.angle.values[np.argmin(slope, axis=1)] - downhill(gradient)
-    return ratio, np.degrees(np.abs((away + np.pi) % (2 * np.pi) - np.pi))
+    from_downhill = dataset.angle.values[np.argmin(slope, axis=1)] - downhill(gradient)
+    return ratio, np.degrees(np.abs((from_downhill + np.pi) % (2 * np.pi) - np.pi))
 
 
 def downhill(gradient):
@@ -34,19 +34,19 @@ def downhill(gradient):
 
 def on_border(surface):
     """Return for each saddle whether starts around it end in different minima."""
-    end, found = surface.end.values[0], []
+    end, distances = surface.end.values[0], []
     for x, y in surface.saddle.values:
         row = np.argmin(np.abs(surface.y.values - y))
         column = np.argmin(np.abs(surface.x.values - x))
         around = end[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-        found.append(len(np.unique(around[around >= 0])) > 1)
-    return np.array(found)
+        distances.append(len(np.unique(around[around >= 0])) > 1)
+    return np.array(distances)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return the steepest slopes, and the shares of the maps."""
     ratio, angle = steepest(dataset)
-    found = {
+    summary = {
         "slopes_measured": int(dataset.slope.size),
         "steepest_over_gradient_norm_least": float(ratio.min()),
         "steepest_over_gradient_norm_most": float(ratio.max()),
@@ -55,18 +55,18 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, surface in by_function(dataset):
         small = surface.end.values[0]
         border = on_border(surface)
-        found[f"{name}_saddles"] = len(border)
-        found[f"{name}_saddles_on_border"] = int(border.sum())
-        found[f"{name}_share_by_minimum"] = [
+        summary[f"{name}_saddles"] = len(border)
+        summary[f"{name}_saddles_on_border"] = int(border.sum())
+        summary[f"{name}_share_by_minimum"] = [
             float(np.mean(small == number)) for number in surface.minimum_number.values
         ]
         for index, share in enumerate(dataset.rate.values):
             end = surface.end.values[index]
-            found[f"{name}_learning_rate_{share:g}"] = float(surface.learning_rate[index])
-            found[f"{name}_diverged_{share:g}"] = float(np.mean(end == NoMinimum.DIVERGED))
-            found[f"{name}_not_arrived_{share:g}"] = float(np.mean(end == NoMinimum.NOT_ARRIVED))
-            found[f"{name}_at_no_minimum_{share:g}"] = float(
+            summary[f"{name}_learning_rate_{share:g}"] = float(surface.learning_rate[index])
+            summary[f"{name}_diverged_{share:g}"] = float(np.mean(end == NoMinimum.DIVERGED))
+            summary[f"{name}_not_arrived_{share:g}"] = float(np.mean(end == NoMinimum.NOT_ARRIVED))
+            summary[f"{name}_at_no_minimum_{share:g}"] = float(
                 np.mean(end == NoMinimum.AT_NO_MINIMUM)
             )
-            found[f"{name}_elsewhere_{share:g}"] = float(np.mean(end != small))
-    return found
+            summary[f"{name}_elsewhere_{share:g}"] = float(np.mean(end != small))
+    return summary

@@ -27,17 +27,19 @@ def published_way(maps: np.ndarray) -> float:
 def fits(dataset: xr.Dataset) -> xr.Dataset:
     """Return dimension and error of each map, and the published measure of each seed."""
 
-    def each(function, dims, kept):
+    def each(function, dims, core_dims):
         return xr.apply_ufunc(function, dataset.trains, input_core_dims=[dims],
-                              output_core_dims=kept, vectorize=True)  # fmt: skip
+                              output_core_dims=core_dims, vectorize=True)  # fmt: skip
 
     def fit(trains):
-        found = box_counting.dimension(*box_counting.box_counts(box_counting.boundary(trains)))
-        return found.dimension, found.error
+        box_dimension = box_counting.dimension(
+            *box_counting.box_counts(box_counting.boundary(trains))
+        )
+        return box_dimension.dimension, box_dimension.error
 
     dimension, error = each(fit, ("row", "column"), [[], []])
-    way = each(published_way, ("map", "row", "column"), [[]])
-    return xr.Dataset({"dimension": dimension, "error": error, "published_way": way})
+    published = each(published_way, ("map", "row", "column"), [[]])
+    return xr.Dataset({"dimension": dimension, "error": error, "published_way": published})
 
 
 def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
@@ -48,43 +50,46 @@ def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
 def parts(dataset: xr.Dataset) -> list[str]:
     """Return the names of the maps of one seed: "whole", "8 times closer"."""
     ends = dataset.up.values[0, 0][:, [0, -1]]
-    closer = np.log(ends[0, 1] / ends[0, 0]) / np.log(ends[:, 1] / ends[:, 0])
-    return ["whole", *(f"{times:.0f} times closer" for times in closer[1:])]
+    magnification = np.log(ends[0, 1] / ends[0, 0]) / np.log(ends[:, 1] / ends[:, 0])
+    return ["whole", *(f"{times:.0f} times closer" for times in magnification[1:])]
 
 
 def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
     """Return medians over seeds of each condition and map."""
-    told = {}
+    medians = {}
     for index, condition in enumerate(dataset.attrs["conditions"]):
         one = fits(dataset.isel(condition=index))
         named = {name: one.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
         named["the published way"] = one.published_way
-        told[condition] = {name: median(values.values) for name, values in named.items()}
-    return told
+        medians[condition] = {name: median(values.values) for name, values in named.items()}
+    return medians
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return dimensions with intervals, and roughnesses with several boundary rates."""
-    told: dict = {"runs_a_map": int(dataset.trains[0, 0, 0].size), "seeds": dataset.sizes["seed"]}
+    summary: dict = {
+        "runs_a_map": int(dataset.trains[0, 0, 0].size),
+        "seeds": dataset.sizes["seed"],
+    }
     for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
         name = condition.replace(" ", "_")
-        of_one = dataset.isel(condition=index)
-        one = fits(of_one)
-        told |= {f"{name}_{part.replace(' ', '_')}": one[:3] for part, one in medians.items()}
-        told |= {
+        condition_data = dataset.isel(condition=index)
+        one = fits(condition_data)
+        summary |= {f"{name}_{part.replace(' ', '_')}": one[:3] for part, one in medians.items()}
+        summary |= {
             f"{name}_published": CONDITIONS[condition].published,
             f"{name}_least": one.dimension.min("seed").values.tolist(),
             f"{name}_most": one.dimension.max("seed").values.tolist(),
             f"{name}_error_most": one.error.max("seed").values.tolist(),
             f"{name}_of_a_line": (one.dimension - one.error <= 1).sum("seed").values.tolist(),
-            f"{name}_share_that_trains": of_one.trains.mean(
+            f"{name}_share_that_trains": condition_data.trains.mean(
                 ("seed", "row", "column")
             ).values.tolist(),
         }
     roughness, rates = dataset.roughness.values, boundary_rates(dataset)
     ragged = rates > 1
-    told["largest_roughness_with_one_boundary_rate"] = float(roughness[~ragged].max())
-    told["smallest_roughness_with_several"] = float(roughness[ragged].min())
-    told["roughness_where_convexity_ends"] = float(1 / (2 * np.pi**2))
-    told["most_boundary_rates"] = int(rates.max())
-    return told
+    summary["largest_roughness_with_one_boundary_rate"] = float(roughness[~ragged].max())
+    summary["smallest_roughness_with_several"] = float(roughness[ragged].min())
+    summary["roughness_where_convexity_ends"] = float(1 / (2 * np.pi**2))
+    summary["most_boundary_rates"] = int(rates.max())
+    return summary

@@ -69,36 +69,38 @@ def regrets(
     narrow: Float[np.ndarray, "rates seeds"], wide: Float[np.ndarray, "rates seeds"]
 ) -> Float[np.ndarray, " seeds"]:
     """Return the ratio of wide networks' costs at the narrow ones' best rate and at their own."""
-    chosen, own = (int(np.argmin(np.median(cost, axis=1))) for cost in (narrow, wide))
-    return wide[chosen] / wide[own]
+    transferred, own = (int(np.argmin(np.median(cost, axis=1))) for cost in (narrow, wide))
+    return wide[transferred] / wide[own]
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
     widths = dataset.width.values
-    found: dict = {}
+    summary: dict = {}
     for optimizer in dataset.attrs["optimizers"]:
         rates = dataset[f"{optimizer}.learning_rate"].values
         costs = dataset[f"{optimizer}.cost"].transpose("parametrization", "width", ..., "seed")
-        for name, of_widths in zip(dataset.attrs["parametrizations"], costs.values, strict=True):
-            half = np.median(of_widths, axis=-1)
+        for name, costs_by_width in zip(
+            dataset.attrs["parametrizations"], costs.values, strict=True
+        ):
+            half = np.median(costs_by_width, axis=-1)
             key = f"{optimizer}_{name}"
-            found |= {
+            summary |= {
                 f"{key}_best": [best_rate(rates, cost) for cost in half],
                 f"{key}_good": [good_rates(rates, cost) for cost in half],
                 f"{key}_lowest_cost": [float(cost.min()) for cost in half],
-                f"{key}_shift": shift(rates, of_widths[0], of_widths[-1]),
+                f"{key}_shift": shift(rates, costs_by_width[0], costs_by_width[-1]),
                 f"{key}_regret": [
-                    list(statistics.median(regrets(of_widths[0], wide))[:3])
-                    for wide in of_widths[1:]
+                    list(statistics.median(regrets(costs_by_width[0], wide))[:3])
+                    for wide in costs_by_width[1:]
                 ],
-                f"{key}_runs_diverged": int(np.sum(np.isinf(of_widths))),
+                f"{key}_runs_diverged": int(np.sum(np.isinf(costs_by_width))),
             }
             checked = dataset.isel(parametrization=dataset.attrs["parametrizations"].index(name))
             for step in dataset.step.values:
                 slopes = [checked[f"{optimizer}.{n}"].sel(step=step).values for n in SLOPES]
-                found[f"{key}_slopes_{step}"] = np.stack(slopes, axis=-1).tolist()
-    return found | {"widths_ratio": float(widths[-1] / widths[0]), "good": GOOD}
+                summary[f"{key}_slopes_{step}"] = np.stack(slopes, axis=-1).tolist()
+    return summary | {"widths_ratio": float(widths[-1] / widths[0]), "good": GOOD}
 
 
 SLOPES = ("slope", "slope_low", "slope_high")

@@ -10,11 +10,11 @@ from scipy import stats
 from gdjax.statistics import Interval
 
 ROUNDING = 1e-12  # smallest denominator of a partial correlation; below it is rounding error
-FEWEST = 5  # minimum number of minima of a set for partial correlations
+MIN_MINIMA = 5  # minimum number of minima of a set for partial correlations
 WIDTHS = {"volume": "volume_log_volume", "coefficient": "chains_coefficient"}
-ASKED = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
-NAMES = WIDTHS | ASKED
-PAIRS = [(a, b, None) for a in WIDTHS for b in ASKED]
+QUANTITIES = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
+NAMES = WIDTHS | QUANTITIES
+PAIRS = [(a, b, None) for a in WIDTHS for b in QUANTITIES]
 
 
 def rank_correlation(
@@ -69,10 +69,10 @@ def bootstrap(
         resamples: number of resamples.
         rng: generator of the resamples.
     """
-    chosen = rng.integers(len(sets), size=(resamples, len(sets)))
-    values = np.empty(chosen.shape)
+    resampled = rng.integers(len(sets), size=(resamples, len(sets)))
+    values = np.empty(resampled.shape)
     for index, variables in enumerate(sets):
-        drawn = chosen == index
+        drawn = resampled == index
         n = variables.shape[1]
         members = rng.integers(n, size=(drawn.sum(), n))
         values[drawn] = statistic(*variables[:, members])
@@ -85,9 +85,9 @@ def bootstrap(
 
 def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
     """Return the variables of each set, for the minima whose width is known."""
-    known = np.isfinite(dataset[WIDTHS["coefficient"]].values)
-    columns = np.array([dataset[NAMES[name]].values[known] for name in names], float)
-    index = dataset["set"].values[known]
+    measured = np.isfinite(dataset[WIDTHS["coefficient"]].values)
+    columns = np.array([dataset[NAMES[name]].values[measured] for name in names], float)
+    index = dataset["set"].values[measured]
     return [columns[:, index == one] for one in np.unique(index)]
 
 
@@ -98,16 +98,16 @@ def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
     accuracy; and volume and coefficient against starts and accuracy with the cost held fixed.
     """
     rng = np.random.default_rng(0)
-    found = {}
+    estimates = {}
     for a, b, fixed in PAIRS:
         names = [a, b] if fixed is None else [a, b, fixed]
         statistic = rank_correlation if fixed is None else partial_rank_correlation
         sets = _sets(dataset, names)
-        found[f"{a}_and_{b}" + ("" if fixed is None else f"_given_{fixed}")] = (
+        estimates[f"{a}_and_{b}" + ("" if fixed is None else f"_given_{fixed}")] = (
             bootstrap(statistic, sets, dataset.attrs["resamples"], rng),
             np.array([statistic(*variables) for variables in sets]),
         )
-    return found
+    return estimates
 
 
 def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -115,23 +115,23 @@ def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
 
     Sets with fewer than 5 such members are excluded.
     """
-    found = []
+    narrow = []
     for variables in sets:
         ordered = np.sort(variables[0])
         gap = np.argmax(np.diff(ordered))
-        found.append(variables[:, variables[0] > ordered[gap]])
-    return [one for one in found if one.shape[1] >= FEWEST]
+        narrow.append(variables[:, variables[0] > ordered[gap]])
+    return [one for one in narrow if one.shape[1] >= MIN_MINIMA]
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts, widths, and rank correlations with widths."""
     labels = sorted({label for one in dataset.attrs["kinds"] for label in one})
-    found: dict = {
+    summary: dict = {
         f"runs_{label.replace(' ', '_')}": [one.get(label, 0) for one in dataset.attrs["kinds"]]
         for label in labels
     }
     _, minima = np.unique(dataset["set"].values, return_counts=True)
-    found |= {
+    summary |= {
         "parameters": dataset.attrs["parameters"],
         "sets": len(minima),
         "minima": dataset.sizes["minimum"],
@@ -149,14 +149,14 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
     for name, variable in NAMES.items():
         values = dataset[variable].values
-        found |= {
+        summary |= {
             f"{name}_least": float(np.nanmin(values)),
             f"{name}_median": float(np.nanmedian(values)),
             f"{name}_most": float(np.nanmax(values)),
         }
     for name, (mean, each) in correlations(dataset).items():
-        found[name] = mean[:3]
-        found[f"{name}_by_set"] = each.tolist()
+        summary[name] = mean[:3]
+        summary[f"{name}_by_set"] = each.tolist()
     # A correlation over two groups may differ from the one within each group.
     narrow = [
         one[1:] for one in narrow_groups(_sets(dataset, ["coefficient", "volume", "accuracy"]))
@@ -164,10 +164,10 @@ def numbers(dataset: xr.Dataset) -> dict:
     if len(narrow) > 1:
         rng = np.random.default_rng(0)
         mean = bootstrap(rank_correlation, narrow, dataset.attrs["resamples"], rng)
-        found |= {
+        summary |= {
             "narrow_sets": len(narrow),
             "narrow_minima": sum(one.shape[1] for one in narrow),
             "narrow_volume_and_accuracy": mean[:3],
             "narrow_volume_and_accuracy_by_set": [float(rank_correlation(*one)) for one in narrow],
         }
-    return found
+    return summary

@@ -26,9 +26,9 @@ def shrunk(name: str, learned: int) -> ImageSet:
 
     The first `learned` images are for training, all others for tests.
     """
-    whole = load(name)
-    images = np.concatenate([whole.train_images, whole.test_images])
-    labels = np.concatenate([whole.train_labels, whole.test_labels])
+    image_set = load(name)
+    images = np.concatenate([image_set.train_images, image_set.test_images])
+    labels = np.concatenate([image_set.train_labels, image_set.test_labels])
     small = np.round(255 * pooled(images)).astype(np.uint8).reshape(-1, SIDE, SIDE)
     parts = (small[:learned], labels[:learned], small[learned:], labels[learned:])
-    return ImageSet(f"{name}, 10x10", *parts, whole.classes, whole.hash)
+    return ImageSet(f"{name}, 10x10", *parts, image_set.classes, image_set.hash)

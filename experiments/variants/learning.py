@@ -9,9 +9,9 @@ from typing import Any
 
 import gdjax as gd
 from gdjax.problems import freshly_distorted
-from variants.training import Variant, towards
+from variants.training import Variant, quadratic_with_targets
 
-KEPT = 12  # approximate number of stored parameters of a run
+STORED_PARAMETERS = 12  # approximate number of stored parameters of a run
 RECORDED = 1000  # samples on which the recorded cost is evaluated
 
 
@@ -21,37 +21,41 @@ class Problems:
     def __init__(self, data: str, held_out: int):
         self.set = gd.data.load(data)
         self.held_out = held_out
-        self.made: dict[Any, gd.Problem] = {}
+        self.problems: dict[Any, gd.Problem] = {}
 
-    def learning(self, variant: Variant) -> gd.Problem:
+    def with_held_out_images(self, variant: Variant) -> gd.Problem:
         """Return the problem of training without the held-out images, evaluated on those."""
-        seen = len(self.set.train_labels) - self.held_out
-        problem = self._of(variant, seen)
-        rest = self.set.train_images[seen:], self.set.train_labels[seen:]
+        num_learned = len(self.set.train_labels) - self.held_out
+        problem = self._of(variant, num_learned)
+        rest = self.set.train_images[num_learned:], self.set.train_labels[num_learned:]
         function = problem.metrics["test_accuracy"].function
         metric = gd.Metric(
             function, (rest[0].reshape(len(rest[0]), -1), rest[1]), long_name="validation accuracy"
         )
         return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
-    def whole(self, variant: Variant) -> gd.Problem:
+    def with_all_images(self, variant: Variant) -> gd.Problem:
         """Return the problem with all training images, evaluated on the test images."""
         return self._of(variant, len(self.set.train_labels))
 
     def _of(self, variant, samples):
         distortion = None if variant.fresh else variant.recipe.distortion
-        place = samples, distortion
-        if place not in self.made:
+        key = samples, distortion
+        if key not in self.problems:
             # Only copies of one part of the set are cached, to bound memory.
-            self.made = {k: v for k, v in self.made.items() if k[0] == samples}
-            self.made[place] = gd.problems.digits(self.set, samples=samples, distortion=distortion)
-        problem = self.made[place]
+            self.problems = {k: v for k, v in self.problems.items() if k[0] == samples}
+            self.problems[key] = gd.problems.digits(
+                self.set, samples=samples, distortion=distortion
+            )
+        problem = self.problems[key]
         if variant.fresh:
             shape = self.set.train_images.shape[1:]
             return freshly_distorted(problem, shape, variant.recipe.distortion)
         if variant.targets == (0.0, 1.0):
             return problem
-        other = gd.problems.digits(self.set, loss=towards(*variant.targets), samples=samples)
+        other = gd.problems.digits(
+            self.set, loss=quadratic_with_targets(*variant.targets), samples=samples
+        )
         return dataclasses.replace(other, data=problem.data)
 
 
@@ -59,7 +63,7 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
     """Return a sweep over starting points with about a dozen stored parameters each."""
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
-    steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // KEPT)
+    steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)
     return gd.sweep(
         problem,
         gd.axes(seed=seeds),

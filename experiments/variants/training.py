@@ -60,7 +60,7 @@ def ladder(epochs: int) -> dict[str, Variant]:
     return {name: Variant(recipe) for name, recipe in rungs.items()}
 
 
-def tried(epochs: int) -> dict[str, Variant]:
+def single_changes(epochs: int) -> dict[str, Variant]:
     """Return single changes of the distorted copies, or of the longer descent."""
     best = RECIPES["best"]
     base = dataclasses.replace(best, epochs=epochs)
@@ -94,7 +94,7 @@ def _heavy_ball(learning_rate):
     return optax.sgd(learning_rate, momentum=0.9)
 
 
-def towards(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def quadratic_with_targets(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Return the squared error with target `on` for the digit and `off` for others."""
     return lambda outputs, labels: jnp.sum(
         (outputs - off - (on - off) * targets_for(outputs, labels)) ** 2, axis=-1

@@ -13,7 +13,7 @@ import xarray as xr
 from accuracy import Config
 from scipy import stats
 from variants.learning import Problems
-from variants.training import ladder, towards, tried
+from variants.training import ladder, quadratic_with_targets, single_changes
 
 import gdjax as gd
 from gdjax.problems import quadratic
@@ -109,9 +109,11 @@ def test_figures_need_only_the_dataset():
 
 def test_soft_targets_are_shifted_quadratic_targets():
     outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
-    soft = towards(0.1, 0.9)(outputs, labels)
+    soft = quadratic_with_targets(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
-    np.testing.assert_allclose(towards(0.0, 1.0)(outputs, labels), quadratic(outputs, labels))
+    np.testing.assert_allclose(
+        quadratic_with_targets(0.0, 1.0)(outputs, labels), quadratic(outputs, labels)
+    )
 
 
 # What is tried by a rule, targets, images or a length of its own; the others differ in numbers.
@@ -126,7 +128,9 @@ def short(monkeypatch):
     }
     for module in ("methods.accuracy", "variants.training"):
         monkeypatch.setattr(f"{module}.RECIPES", fewer)
-    monkeypatch.setattr(accuracy, "tried", lambda epochs: {k: tried(epochs)[k] for k in EACH_WAY})
+    monkeypatch.setattr(
+        accuracy, "single_changes", lambda epochs: {k: single_changes(epochs)[k] for k in EACH_WAY}
+    )
     monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))
 
 

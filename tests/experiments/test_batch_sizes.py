@@ -64,10 +64,10 @@ def test_the_equal_time_is_the_shortest_total_time():
 
 def test_the_rate_is_chosen_at_the_compared_budget():
     dataset = small([1.0, 0.6])
-    assert float(batch_sizes.chosen(dataset, 0, 1).learning_rate) == 0.1
-    assert float(batch_sizes.chosen(dataset, 0, 2).learning_rate) == 1.0
-    assert summaries.batch_sizes.soonest(dataset, 0) == 1
-    assert summaries.batch_sizes.soonest(dataset, 1) == np.inf
+    assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
+    assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
+    assert summaries.batch_sizes.epochs_to_half_baseline(dataset, 0) == 1
+    assert summaries.batch_sizes.epochs_to_half_baseline(dataset, 1) == np.inf
 
 
 def test_every_batch_size_needs_a_number_of_epochs():

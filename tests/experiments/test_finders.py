@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from methods import finders, ramp
-from summaries.finders import METHODS, judged, numbers
+from summaries.finders import METHODS, evaluate_recommendations, numbers
 from variants.small_problems import PROBLEMS
 
 
@@ -43,7 +43,7 @@ def dataset(rates_found):
 
 def test_success_is_a_rate_within_a_factor_2_that_trains():
     found = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
-    results = judged(dataset(found)).isel(problem=0, optimizer=0, warmup=0)
+    results = evaluate_recommendations(dataset(found)).isel(problem=0, optimizer=0, warmup=0)
     success = results.success.transpose("finder", "finder_seed")
     assert success.values.tolist() == [[True, True], [True, False], [False, False], [False, False]]
     regret = results.regret.transpose("finder", "finder_seed")

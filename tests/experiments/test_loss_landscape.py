@@ -42,7 +42,7 @@ def test_all_three_start_at_the_same_cost_and_the_large_rate_stalls(tree, found)
 
 def test_a_stalled_end_point_is_flat_in_all_directions(tree):
     for view in VIEWS:
-        cost = loss_landscape.seen(tree, "too large", view).cost.values
+        cost = loss_landscape.dataset_of(tree, "too large", view).cost.values
         assert np.ptp(cost) < 0.01
 
 
@@ -57,16 +57,16 @@ def test_the_curvature_along_the_eigenvector_is_largest_and_equals_the_eigenvalu
 
 def test_planes_through_an_end_point_have_its_cost_at_the_center_and_equal_sizes(tree):
     for branch in BRANCHES:
-        way = loss_landscape.seen(tree, branch, "way")
+        way = loss_landscape.dataset_of(tree, branch, "way")
         for view in VIEWS:
-            plane = loss_landscape.seen(tree, branch, view)
+            plane = loss_landscape.dataset_of(tree, branch, view)
             assert float(plane.cost[3, 3]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
             assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
             assert (plane.a[0], plane.a[-1]) == (-SMALL.reach, SMALL.reach)
 
 
 def test_trajectories_have_their_distances_from_the_plane(tree, found):
-    way = loss_landscape.seen(tree, "good", "way")
+    way = loss_landscape.dataset_of(tree, "good", "way")
     assert way.path_off[-1] < 1e-5
     assert found["good_off_plane_most"] > 0.01
     assert 0.5 < found["good_explained_by_1"] < found["good_explained_by_2"] < 1

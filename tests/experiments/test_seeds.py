@@ -54,7 +54,9 @@ def test_networks_of_one_start_are_closer_if_the_start_has_an_effect():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
-    found = summaries.seeds.apart(xr.Dataset({"right": (("start", "order", "image"), right)}))
+    found = summaries.seeds.disagreement(
+        xr.Dataset({"right": (("start", "order", "image"), right)})
+    )
     assert found["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
     for name in ("apart_of_one_order", "apart_of_neither"):
         assert found[name].value == pytest.approx(0.5, abs=0.02)

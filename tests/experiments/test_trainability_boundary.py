@@ -118,9 +118,9 @@ def test_zooms_prefer_a_long_boundary_to_isolated_points():
     # Teeth along a part of the boundary; isolated points in a corner.
     trains[16:48, 16:32] = rows[16:48, 16:32] < 32 + 12 * np.sin(columns[16:48, 16:32])
     trains[:16, 48:] = rng.random((16, 16)) < 0.5
-    row, column = methods.trainability_boundary.richest(trains, factor=4)
+    row, column = methods.trainability_boundary.window_with_longest_boundary(trains, factor=4)
     inside = trains[row : row + 16, column : column + 16]
-    assert box_counting.boundary(inside).mean() <= methods.trainability_boundary.DUST
+    assert box_counting.boundary(inside).mean() <= methods.trainability_boundary.MAX_BOUNDARY_SHARE
     assert 16 <= row < 48
     assert column <= 32
 

@@ -15,7 +15,7 @@ def test_zero_temperature_and_zero_gradient_are_on_the_axes():
         shift,
         {1.0: shift, 0.0: np.round(shift)},
         temperature=temperature,
-        whole=norm,
+        full_batch=norm,
         image=norm / 2,
         still=np.array([[0.0] * 3, [0] * 3, [0.5] * 3, [1] * 3]),
         trained=temperature,
