@@ -153,7 +153,7 @@ def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) 
     """Return the cost on the plane through a start and two ends, with both paths."""
     start = jax.tree.map(lambda a: a[0], next(iter(trajectories.values())))
     ends = {
-        f"towards {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)
+        f"toward {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)
         for name, trajectory in trajectories.items()
     }
     directions = landscape.orthogonalize(ends)

@@ -232,8 +232,8 @@ def _pixels(images: list[bytes], prepared: Prepared, split: str) -> np.ndarray:
             f"{prepared.folder}: an image of the {split} split cannot be read ({error}); expected "
             f"PNG or JPEG"
         ) from error
-    colours = (prepared.channels,) if prepared.channels > 1 else ()
-    return pixels.reshape(-1, height, width, *colours)
+    color_axes = (prepared.channels,) if prepared.channels > 1 else ()
+    return pixels.reshape(-1, height, width, *color_axes)
 
 
 def _json(file: Path) -> Any:

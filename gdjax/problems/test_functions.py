@@ -155,7 +155,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
                 ((-10.0, 10.0),),
                 points.SINE_BOWL,
                 r"$x^2 + 10 \sin x$",
-                "SciPy lecture notes, chapter on optimisation",
+                "SciPy lecture notes, chapter on optimization",
             ),
             Function(
                 "two_sines",

@@ -13,7 +13,7 @@ from gdjax.errors import DataError
 
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "shards"),
-    [("grey", (4, 5), 10, 1), ("colour", (3, 6, 3), 300, 2), ("letters/upper", (4, 4), 26, 3)],
+    [("gray", (4, 5), 10, 1), ("color", (3, 6, 3), 300, 2), ("letters/upper", (4, 4), 26, 3)],
 )
 def test_a_prepared_data_set_is_read_as_it_was_written(tmp_path, name, shape, classes, shards):
     splits = some(shape, classes)

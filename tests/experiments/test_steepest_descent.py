@@ -37,9 +37,9 @@ def test_no_direction_is_steeper_than_the_negative_gradient(dataset, found):
 
 def test_slopes_are_proportional_to_the_cosine_of_the_angle_to_the_gradient(dataset):
     gradient = dataset.gradient.values
-    towards = np.arctan2(gradient[..., 1], gradient[..., 0])[..., None]
+    toward = np.arctan2(gradient[..., 1], gradient[..., 0])[..., None]
     length = np.linalg.norm(gradient, axis=-1, keepdims=True)
-    expected = length * np.cos(dataset.angle.values - towards)
+    expected = length * np.cos(dataset.angle.values - toward)
     np.testing.assert_allclose(dataset.slope.values, expected, atol=1e-5)
 
 

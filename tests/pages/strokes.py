@@ -34,7 +34,7 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
     """
     side = len(image)
     rest = {tuple(at) for at in np.argwhere(thinned(np.pad(image > threshold, 1)))}
-    joined = {at: [near for near in neighbours(at) if near in rest] for at in rest}
+    joined = {at: [near for near in neighbors(at) if near in rest] for at in rest}
     undrawn = {frozenset((at, near)) for at in rest for near in joined[at]}
     drawn = [[at] for at in rest if not joined[at]]
     while undrawn:
@@ -50,7 +50,7 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
     return [[((x - 0.5) / side, (y - 0.5) / side) for y, x in line] for line in drawn]
 
 
-def neighbours(at):
+def neighbors(at):
     """Return the pixels around one, those that share a side first."""
     near = [(at[0] + i, at[1] + j) for i, j in AROUND]
     return near[::2] + near[1::2]

@@ -40,7 +40,7 @@ def test_sides_differ_in_blue_against_yellow_at_every_speed():
 def test_the_position_of_the_next_map_is_framed():
     figure = boundary.maps([shown()], ["tanh"], title="whole", closer=[shown(1.0, 10.0)])
     whole, *bars = figure.axes
-    assert figure.get_suptitle() == "What trains, whole: 50% to 50% of a map"
+    assert figure.get_suptitle() == "Trainable settings, whole: 50% to 50% of a map"
     assert whole.get_title("left") == "tanh"
     left, bottom = whole.patches[0].get_xy()
     assert (left, bottom) == pytest.approx((0, 0))

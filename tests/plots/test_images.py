@@ -56,8 +56,8 @@ def test_images_of_nan_are_gray(value):
 
 
 def test_rows_of_pixels_become_images_and_back():
-    grey = np.arange(2 * 49).reshape(2, 49)
-    assert np.array_equal(images.square_images(grey)[1].ravel(), grey[1])
+    gray = np.arange(2 * 49).reshape(2, 49)
+    assert np.array_equal(images.square_images(gray)[1].ravel(), gray[1])
     colors = np.arange(48).reshape(1, 48)
     assert images.square_images(colors).shape == (1, 4, 4, 3)
     assert images.square_images(np.zeros((3, 30))) is None

@@ -104,7 +104,7 @@ def test_a_mean_over_samples_passes(samples):
         (lambda w, x: jnp.mean(x) * w[0], X),  # the means are about 0 by cancellation
         (lambda w, x: jnp.average((w[0] - x["x"]) ** 2), {"x": X, "unused": X > 0}),
     ],
-    ids=["no data", "weight decay", "nan", "cancelling", "dict"],
+    ids=["no data", "weight decay", "nan", "canceling", "dict"],
 )
 def test_a_valid_cost_passes(cost, data):
     check(problem(cost, data), W)

@@ -62,8 +62,8 @@ def test_a_value_that_is_neither_a_path_nor_a_url_is_rejected():
         locate("runs", {"region": "here"})
     with pytest.raises(InputError, match=r"store = 'gopher://x/y'"):
         locate("gopher://x/y")
-    with pytest.raises(InputError, match=r"store = 's3://x/y'.*colour"):
-        locate("s3://x/y", {"colour": "blue"})
+    with pytest.raises(InputError, match=r"store = 's3://x/y'.*color"):
+        locate("s3://x/y", {"color": "blue"})
 
 
 def test_a_url_without_obstore_says_what_to_install(monkeypatch):

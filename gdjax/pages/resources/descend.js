@@ -74,7 +74,7 @@ function tryDescents(root, functions) {
     dot(path[path.length - 1], 7, "#b3420a");
   });
 
-  // Colours by the logarithm of the height above the lowest point, with lines between bands.
+  // Colors by the logarithm of the height above the lowest point, with lines between bands.
   function painted(width, height) {
     const [w, h] = [Math.round(width), Math.round(height)];
     const image = element("canvas", { width: w, height: h });

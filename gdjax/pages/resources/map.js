@@ -121,7 +121,7 @@ function cellMap(canvas, look, pick, say) {
   return redraw;
 }
 
-// A band of colours with the numbers at its ends.
+// A band of colors with the numbers at its ends.
 function colorBar(canvas, stops, texts) {
   return fitted(canvas, () => 34, (pen, width) => {
     for (let x = 0; x < width; x += 1) {
