@@ -24,6 +24,7 @@ def test_curves_are_medians_up_to_the_end_and_thin_beyond():
     assert "seconds" in figure.axes[3].get_xlabel()
     title = figure.get_suptitle()
     assert title == (
-        "Lowest cost at the dots: all 4000 images per step for equal epochs, all 4000 for equal time"
+        "Lowest cost at the dots: all 4000 images per step for equal epochs, "
+        "all 4000 for equal time"
     )
     figure.canvas.draw()
