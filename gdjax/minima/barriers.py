@@ -2,12 +2,6 @@
 
     barrier_ij = barrier of the straight line from network i to network j
 
->>> from gdjax.problems.problem import Problem
->>> well = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: (x**2 - 1) ** 2)
->>> result = pairwise_barriers(well, jnp.array([-1.0, 1.0, 1.0]), key=jax.random.key(0))
->>> result.barrier.tolist()
-[[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
-
 The first layer's pre-activations are linear along a straight line: z(t) = (1 - t) z_a + t z_b for
 every image. They are computed once for each network, since a symmetry only changes their order and
 sign. The first layer, 97 % of the digit network's arithmetic, is therefore not evaluated again
@@ -24,7 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax import progress
-from gdjax.errors import InputError
+from gdjax.arguments import check_whole
+from gdjax.keys import check_key
 from gdjax.minima.matching import RESTARTS, match_pairs
 from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
 from gdjax.minima.symmetry import (
@@ -118,22 +113,30 @@ def pairwise_barriers(
 
     Raises:
         InputError: if the parameters have no axis of runs or belong to another network, if the
-            cost is not a real scalar or has a model state (see `path_cost`), or if there are fewer
-            than two points.
+            cost is not a real scalar or has a model state (see `path_cost`), or if another argument
+            is out of range.
+
+    Examples:
+        >>> from gdjax.problems import Problem
+        >>> well = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: (x**2 - 1) ** 2)
+        >>> result = pairwise_barriers(well, jnp.array([-1.0, 1.0, 1.0]), key=jax.random.key(0))
+        >>> result.barrier.tolist()
+        [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    if points < 2:
-        raise InputError(f"points = {points}, expected 2 or more: the two end points of the path")
+    check_whole("pairwise_barriers: points", points, 2)
+    check_whole("pairwise_barriers: restarts", restarts)
+    check_key(key)
     runs = check_runs(problem, params)
     problem = as_problem(problem, data)
     first, second = np.triu_indices(runs, 1)
-    local = tuple(jax.local_devices() if devices is None else devices)
+    devices = tuple(jax.local_devices() if devices is None else devices)
     network = problem.network
     if network is not None:
         check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
     identity = None if network is None else _identity_symmetries(network, len(first))
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
-            _costs, problem, params, first, second, points=points, devices=local, bar=bar
+            _costs, problem, params, first, second, points=points, devices=devices, bar=bar
         )
         cost = measure(identity)
         if network is None:
@@ -143,15 +146,13 @@ def pairwise_barriers(
             matches = match_pairs(network, params, first, second, key=key, restarts=restarts)
             distance, matched_distance = matches.distance, matches.matched_distance
             matched_cost = measure(matches.symmetry)
-    full = partial(_matrix, runs, first, second)
-    full_matched = (
-        full if network is not None else partial(_matrix, runs, first, second, diagonal=np.nan)
-    )
+    as_matrix = partial(_matrix, runs, first, second)
+    as_matched = partial(as_matrix, diagonal=0.0 if network is not None else np.nan)
     return PairwiseBarriers(
-        barrier=full(np.asarray(path_barrier(cost))),
-        matched_barrier=full_matched(np.asarray(path_barrier(matched_cost))),
-        distance=full(distance),
-        matched_distance=full_matched(matched_distance),
+        barrier=as_matrix(np.asarray(path_barrier(cost))),
+        matched_barrier=as_matched(np.asarray(path_barrier(matched_cost))),
+        distance=as_matrix(distance),
+        matched_distance=as_matched(matched_distance),
         first=first,
         second=second,
         t=np.linspace(0, 1, points),
@@ -166,13 +167,13 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
     params = jax.tree.map(jnp.asarray, params)
     dtype = jnp.result_type(*jax.tree.leaves(params))
     t = jnp.linspace(0, 1, points, dtype=dtype)
-    splits, data, samples = _is_loss_of_outputs(problem), problem.data, problem.samples
+    uses_sums, data, samples = _is_loss_of_outputs(problem), problem.data, problem.samples
     length = microbatch_size(samples) if samples else 0
     pairs = jax.tree.map(np.asarray, (first, second, symmetry))
     total = np.zeros((len(first), points))
-    begins = range(0, samples, length) if splits else [0]
+    begins = range(0, samples, length) if uses_sums else [0]
     for begin in begins:
-        if not splits:
+        if not uses_sums:
             evaluate = _PathCost(problem.network)
             shared = (params, evaluation_part(problem))
             share, size = 1.0, sum(leaf[0].nbytes for leaf in jax.tree.leaves(params))
@@ -183,8 +184,8 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
             shared = (sums, _without_inputs(params), jnp.asarray(targets))
             share = len(inputs) / samples
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
-        room = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
-        slab = Slab(int(np.clip(room // size, 1, 64)), devices)
+        max_bytes = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
+        slab = Slab(int(np.clip(max_bytes // size, 1, 64)), devices)
         program = _program(evaluate, jax.tree.structure(shared), slab)
         shared = slab.share((shared, t))
         for start in range(0, len(first), slab.runs):
@@ -291,6 +292,6 @@ def _distances(params, first, second):
 
 
 def _matrix(runs, first, second, values, diagonal=0.0):
-    full = np.full((runs, runs), diagonal, np.asarray(values).dtype)
-    full[first, second] = full[second, first] = values
-    return full
+    matrix = np.full((runs, runs), diagonal, np.asarray(values).dtype)
+    matrix[first, second] = matrix[second, first] = values
+    return matrix

@@ -5,17 +5,7 @@
 Descents start on a grid, and one program runs them for every learning rate and momentum. At small
 learning rates, the basins are those of the gradient flow, separated by the stable manifolds of
 saddles. Larger steps cross these boundaries, and above 2 / (largest eigenvalue) no start converges
-to a minimum:
-
->>> result = basins_of_attraction("quartic", [0.02, 0.12], side=200, num_steps=500)
->>> result.limit.values.round(3).tolist()
-[[0.111, 0.145]]
->>> result.share.isel(momentum=0, learning_rate=0).values.tolist()
-[0.525, 0.475]
->>> float(result.share.isel(momentum=0, learning_rate=1, minimum=0))
-0.0
-
-The maximum between the two minima is at 0.126, and 0.525 of [-2.5, 2.5] lies left of it.
+to a minimum.
 """
 
 from collections.abc import Callable, Sequence
@@ -107,15 +97,25 @@ def basins_of_attraction(
     Raises:
         InputError: if the function is unknown, if the domain has more than two coordinates, or if
             learning rates, momenta or another argument are out of range.
+
+    Examples:
+        The maximum between both minima of the function is at 0.126, and 0.525 of [-2.5, 2.5] lies
+        left of it. The second learning rate is above the limit of the first minimum:
+
+        >>> result = basins_of_attraction("quartic", [0.02, 0.12], side=200, num_steps=500)
+        >>> result.limit.values.round(3).tolist()
+        [[0.111, 0.145]]
+        >>> result.share.isel(momentum=0, learning_rate=0).values.tolist()
+        [0.525, 0.475]
+        >>> float(result.share.isel(momentum=0, learning_rate=1, minimum=0))
+        0.0
     """
-    for name, value in (("side", side), ("num_steps", num_steps)):
-        check_whole(f"basins_of_attraction: {name}", value, 1)
+    check_whole("basins_of_attraction: side", side, 1)
+    check_whole("basins_of_attraction: num_steps", num_steps, 1)
     check_number("basins_of_attraction: gradient_tolerance", gradient_tolerance, above=0)
     check_number("basins_of_attraction: distance_tolerance", distance_tolerance, above=0)
-    rates, momenta = (
-        _check_numbers("learning_rate", learning_rate),
-        _check_numbers("momentum", momentum),
-    )
+    rates = _check_numbers("learning_rate", learning_rate)
+    momenta = _check_numbers("momentum", momentum)
     if not (rates > 0).all() or not ((momenta >= 0) & (momenta < 1)).all():
         raise InputError(
             f"basins_of_attraction: learning_rate = {rates.tolist()} and momentum = "
@@ -175,10 +175,14 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
     Returns:
         The learning rate above which each minimum is unstable, [minima].
 
+    Raises:
+        InputError: if the name is not registered, or the momentum is not in [0, 1).
+
     Examples:
         >>> learning_rate_limits("quartic").round(3).tolist()
         [0.111, 0.145]
     """
+    check_number("learning_rate_limits: momentum", momentum, least=0, below=1)
     known = test_functions.find(name)
     minima = np.array([np.atleast_1d(point.x) for point in known.minima])
     if not len(minima):  # a test function whose minima are a manifold
@@ -328,7 +332,7 @@ def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
             ),
             **{
                 f"share_{name}": (settings, shares[..., count + i], _named(f"share {name}"))
-                for i, name in enumerate(why.name.lower() for why in NoMinimum)
+                for i, name in enumerate(reason.name.lower() for reason in NoMinimum)
             },
             "position": (
                 ("minimum", "coordinate"),

@@ -3,16 +3,7 @@
     end points -> polished -> certified -> in canonical form -> clusters -> Dataset of minima
 
 Only certified minima are counted. Other end points are reported by kind: divergence, no critical
-point, a saddle, or a point at which the cost has no derivative. The example has forty starts on a
-function with four minima:
-
->>> from gdjax.minima import count_kinds
->>> from gdjax.problems import function
->>> problem = function("himmelblau")
->>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 40))
->>> result = count_minima(problem, starts, key=jax.random.key(1))
->>> result.sizes["minimum"], count_kinds(result)
-(4, {'strict minimum': 40})
+point, a saddle, or a point at which the cost has no derivative.
 
 Two end points are the same minimum if a chain of end points leads from one to the other with no
 step longer than a tolerance (`cluster_points`). Networks are first brought to their canonical form,
@@ -34,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
+from gdjax.arguments import check_number
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key, streams
 from gdjax.minima.barriers import pairwise_barriers
@@ -45,6 +37,7 @@ from gdjax.minima.end_points import (
     ISOLATED_MINIMA,
     MAX_STEPS,
     EndPointKind,
+    check_options,
     classify_end_points,
 )
 from gdjax.minima.symmetry import canonicalize, coordinates
@@ -94,10 +87,10 @@ def count_minima(
           gradient norm before and after polishing, extreme eigenvalues, nullity and the number of
           dead coordinates.
         - For each `minimum`, lowest first: `count`, `share` with an interval (`share_low`,
-          `share_high`), cost, smallest and largest eigenvalue, nullity, `width` of its cluster, the
-          problem's metrics, `same_outputs` (equal for minima with equal outputs), and parameters.
-          These values are those of the run `first` in its original form, since flips of sigmoids
-          change eigenvalues.
+          `share_high`), cost, smallest and largest eigenvalue, nullity, `diameter` of its cluster,
+          the problem's metrics, `same_outputs` (equal for minima with equal outputs), and
+          parameters. These values are those of the run `first` in its original form, since flips of
+          sigmoids change eigenvalues.
         - For each `manifold` of minima, lowest first: `manifold_count`, `manifold_share` with an
           interval, `manifold_cost`, `manifold_nullity`, `manifold_sharpness`, `manifold_first` and
           `manifold_same_outputs`.
@@ -113,7 +106,25 @@ def count_minima(
     Raises:
         InputError: if `classify_end_points` does not accept the arguments, or if the cost changes
             under the symmetries of the network.
+
+    Examples:
+        Forty starts on a function with four minima:
+
+        >>> from gdjax.minima import count_kinds
+        >>> from gdjax.problems import function
+        >>> problem = function("himmelblau")
+        >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 40))
+        >>> result = count_minima(problem, starts, key=jax.random.key(1))
+        >>> result.sizes["minimum"], count_kinds(result)
+        (4, {'strict minimum': 40})
     """
+    check_options(
+        "count_minima",
+        max_steps,
+        distance_tolerance=distance_tolerance,
+        gradient_tolerance=gradient_tolerance,
+    )
+    check_number("count_minima: output_tolerance", output_tolerance, least=0)
     check_problem(problem)
     check_key(key)
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
@@ -205,6 +216,13 @@ def count_stored_minima(
         >>> result.sizes["run"], result.sizes["minimum"], sorted(result.coords)
         (20, 2, ['learning_rate', 'seed', 'tolerance'])
     """
+    check_options(
+        "count_stored_minima",
+        max_steps,
+        distance_tolerance=distance_tolerance,
+        gradient_tolerance=gradient_tolerance,
+    )
+    check_number("count_stored_minima: output_tolerance", output_tolerance, least=0)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     dataset, identity, grid = stored.dataset, stored.identity, stored.axes
     chosen = positions(grid, at or {}, nearest=nearest)
@@ -249,8 +267,9 @@ def _cost_settings(problem, grid, values):
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
             raise InputError(
-                f"count_minima: the cost differs between runs with {axis}, so that their minima "
-                f"cannot be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
+                f"count_stored_minima: the cost differs between runs with {axis}, so that their "
+                f"minima cannot be compared; choose one value: "
+                f"at={{{axis!r}: {values[axis][0].item()!r}}}"
             )
     return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
 
@@ -271,7 +290,7 @@ def _check_symmetric(problem, key):
     before, after = (float(cost(p, *data)) for p in (params, canonicalize(problem.network, params)))
     if not abs(after - before) <= 1e-4 * max(abs(before), 1e-30):
         raise InputError(
-            f"count_minima: the cost of a network is {before:.6g} and that of its canonical form "
+            f"problem: the cost of a network is {before:.6g} and that of its canonical form "
             f"{after:.6g}, expected the same (decay of biases is a common reason). Leave biases "
             f"out of it, or use dataclasses.replace(problem, network=None)"
         )

@@ -1,9 +1,6 @@
 """The Dataset of a census: runs, minima, manifolds of minima, and barriers.
 
 The numbers of clusters are also given for other tolerances.
-
->>> attributes("cost")
-{'long_name': 'cost', 'units': '1'}
 """
 
 from collections.abc import Mapping
@@ -147,7 +144,7 @@ def build_dataset(
             ends.nullity[first],
             attributes("number of zero eigenvalues"),
         ),
-        "width": ("minimum", _widths(minima), attributes("largest distance in the cluster")),
+        "diameter": ("minimum", _diameters(minima), attributes("largest distance in the cluster")),
         "manifold_of": (
             "run",
             manifolds.labels.astype(np.int32),
@@ -205,7 +202,12 @@ def build_dataset(
 
 
 def attributes(long_name: str) -> dict[str, str]:
-    """Return the attributes of a dimensionless variable."""
+    """Return the attributes of a dimensionless variable.
+
+    Examples:
+        >>> attributes("cost")
+        {'long_name': 'cost', 'units': '1'}
+    """
     return {"long_name": long_name, "units": "1"}
 
 
@@ -219,14 +221,14 @@ def _unseen(count):
     return {k: float(v) for k, v in estimate_unseen(count)._asdict().items()}
 
 
-def _widths(minima):
-    """Return the width of each minimum's cluster, the largest of merged clusters."""
+def _diameters(minima):
+    """Return the diameter of each minimum's cluster, the largest of merged clusters."""
     if minima.clusters is None:
         return np.zeros(0)
     labels = minima.labels[minima.labels >= 0]
-    widths = np.zeros(len(minima.first))
-    np.maximum.at(widths, labels, minima.clusters.widths[minima.clusters.labels])
-    return widths
+    diameters = np.zeros(len(minima.first))
+    np.maximum.at(diameters, labels, minima.clusters.diameters[minima.clusters.labels])
+    return diameters
 
 
 def _tolerance_numbers(minima, pairs, same):

@@ -3,30 +3,14 @@
     a ~ b   if a chain of points leads from a to b with no step longer than the tolerance
 
 This is single linkage: two points of different clusters are always farther apart than the
-tolerance, so no minimum is counted twice. Since a chain may be long, the width of each cluster is
-also returned. If the widest cluster is narrower than the smallest gap, every other linkage gives
-the same clusters.
-
->>> result = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
->>> result.labels.tolist(), result.widths.tolist(), round(result.gap, 3)
-([0, 0, 1], [1e-06, 0.0], 1.0)
->>> cluster_counts(result.heights, [1e-9, 1e-3, 10.0]).tolist()
-[3, 2, 1]
+tolerance, so no minimum is counted twice. Since a chain may be long, the diameter of each cluster
+is also returned. If the largest diameter is below the smallest gap, every other linkage gives the
+same clusters.
 
 End points on a manifold of minima are different points of it, so they are clustered by paths of
 equal cost:
 
     a ~ b   if the straight line from a to b, all its points polished, is a path of equal cost
-
-Points of one branch of the hyperbola x y = 1 are on one manifold, and the other branch is a second
-manifold:
-
->>> from gdjax.problems.problem import Problem
->>> valley = Problem(init=lambda key: jnp.ones(2), cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2)
->>> points = np.array([[2.0, 0.5], [0.8, 1.25], [-1.0, -1.0]])
->>> sharpness, key = np.full(3, 2.0), jax.random.key(0)
->>> cluster_manifolds(valley, points, np.zeros(3), sharpness=sharpness, key=key).tolist()
-[0, 0, 1]
 
 References:
     Sneath 1957, Journal of General Microbiology 17, 201; scipy.cluster.hierarchy.
@@ -70,7 +54,7 @@ class Clusters(NamedTuple):
 
     Args:
         labels: number of each point's cluster; clusters are numbered by their first point.
-        widths: largest distance between two points of each cluster.
+        diameters: largest distance between two points of each cluster.
         gap: smallest distance between points of different clusters; inf for a single cluster.
         heights: distances at which clusters join as the tolerance grows, ascending.
         stable_from: smallest tolerance that gives these clusters.
@@ -78,7 +62,7 @@ class Clusters(NamedTuple):
     """
 
     labels: Int[np.ndarray, " points"]
-    widths: Float[np.ndarray, " clusters"]
+    diameters: Float[np.ndarray, " clusters"]
     gap: float
     heights: Float[np.ndarray, " joins"]
     stable_from: float
@@ -96,6 +80,11 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
 
     Raises:
         InputError: if there are no points, points are not finite, or the tolerance is negative.
+
+    Examples:
+        >>> result = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
+        >>> result.labels.tolist(), result.diameters.tolist(), round(result.gap, 3)
+        ([0, 0, 1], [1e-06, 0.0], 1.0)
     """
     points = np.asarray(points)
     if points.ndim != 2 or len(points) == 0 or not np.isfinite(points).all():
@@ -103,7 +92,7 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
             f"cluster_points: points of shape {points.shape}, expected at least one point, one per "
             f"row, all of them finite"
         )
-    check_number("cluster: tolerance", tolerance, least=0)
+    check_number("cluster_points: tolerance", tolerance, least=0)
     if len(points) == 1:
         return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0, np.inf)
     # pdist subtracts coordinates, so distances are exact except for the rounding of differences.
@@ -115,7 +104,7 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
     heights = tree[:, 2]
     return Clusters(
         labels=labels,
-        widths=np.array(
+        diameters=np.array(
             [matrix[np.ix_(labels == c, labels == c)].max() for c in range(labels.max() + 1)]
         ),
         gap=float(np.min(matrix, where=~same, initial=np.inf)),
@@ -140,6 +129,11 @@ def cluster_counts(
     Args:
         heights: distances at which clusters join, see `Clusters`.
         tolerances: longest steps within a cluster, in the units of the points.
+
+    Examples:
+        >>> heights = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3).heights
+        >>> cluster_counts(heights, [1e-9, 1e-3, 10.0]).tolist()
+        [3, 2, 1]
     """
     return len(heights) + 1 - np.searchsorted(heights, np.asarray(tolerances), side="right")
 
@@ -209,15 +203,27 @@ def cluster_manifolds(
         costs: cost at each point.
         sharpness: largest eigenvalue of the Hessian at each point.
         key: random key for matching.
+
+    Examples:
+        Points of one branch of the hyperbola x y = 1 are on one manifold, and the other branch is a
+        second manifold:
+
+        >>> from gdjax.problems import Problem
+        >>> cost = lambda w: (1 - w[0] * w[1]) ** 2 / 2
+        >>> valley = Problem(init=lambda key: jnp.ones(2), cost=cost)
+        >>> points = np.array([[2.0, 0.5], [0.8, 1.25], [-1.0, -1.0]])
+        >>> sharpness, key = np.full(3, 2.0), jax.random.key(0)
+        >>> cluster_manifolds(valley, points, np.zeros(3), sharpness=sharpness, key=key).tolist()
+        [0, 0, 1]
     """
     labels = np.full(len(costs), -1)
     with jax.enable_x64(True):
         connected = partial(_connected, problem, params, costs, sharpness, key)
         for number in range(len(costs)):
-            left = np.flatnonzero(labels < 0)
-            if not len(left):
+            unlabeled = np.flatnonzero(labels < 0)
+            if not len(unlabeled):
                 break
-            first, others = left[0], left[1:]
+            first, others = unlabeled[0], unlabeled[1:]
             labels[first] = number
             others = others[_equal_cost(costs[others], costs[first])]
             labels[others[connected(np.full(len(others), first), others)]] = number
@@ -238,14 +244,14 @@ def _nearest_pairs(params, costs, labels):
     flat = [np.asarray(leaf).reshape(len(costs), -1) for leaf in jax.tree.leaves(params)]
     distance = squareform(pdist(np.concatenate(flat, axis=1)))
     distance[(labels[:, None] == labels) | ~_equal_cost(costs[:, None], costs)] = np.inf
-    chosen = []
+    pairs = []
     for number in range(labels.max(initial=-1) + 1):
         members = np.flatnonzero(labels == number)
         order = np.argsort(distance[members], axis=None)[:NEAREST_PATHS]
         a, b = np.unravel_index(order, (len(members), len(costs)))
         finite = np.isfinite(distance[members[a], b])
-        chosen += zip(members[a[finite]].tolist(), b[finite].tolist(), strict=True)
-    pairs = np.unique(np.sort(np.array(chosen, int).reshape(-1, 2), axis=1), axis=0)
+        pairs += zip(members[a[finite]].tolist(), b[finite].tolist(), strict=True)
+    pairs = np.unique(np.sort(np.array(pairs, int).reshape(-1, 2), axis=1), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 

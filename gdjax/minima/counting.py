@@ -5,11 +5,7 @@
 
 Here n runs ended at minima; f1 of the minima were found once and f2 twice. If every minimum was
 found many times, few are missing; if many were found only once, the next run is likely to find
-another. In the example, five runs found three minima, two of them once:
-
->>> unseen = estimate_unseen([3, 1, 1])
->>> unseen.mass, unseen.number, unseen.number_low
-(0.4, 0.8, 0)
+another.
 
 Both estimates assume that the runs are independent draws from the same unknown shares, which holds
 for random starts but not for a grid of starts. The shares are arbitrary, so the number is bounded
@@ -26,6 +22,7 @@ from jaxtyping import ArrayLike, Float
 from scipy import stats
 
 from gdjax import statistics
+from gdjax.arguments import check_number
 from gdjax.errors import InputError
 
 LEVEL = 0.95
@@ -93,12 +90,19 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
 
     Args:
         counts: number of runs that ended at each minimum, >= 1.
-        level: confidence level.
+        level: confidence level, in (0, 1).
 
     Raises:
-        InputError: if counts are not whole numbers >= 1, or are empty.
+        InputError: if counts are not whole numbers >= 1, or are empty, or the level is out of
+            range.
 
     Examples:
+        Five runs found three minima, two of them once:
+
+        >>> unseen = estimate_unseen([3, 1, 1])
+        >>> unseen.mass, unseen.number, unseen.number_low
+        (0.4, 0.8, 0)
+
         After a hundred runs that found ten minima ten times each, another minimum is unlikely:
 
         >>> unseen = estimate_unseen([10] * 10)
@@ -116,7 +120,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         Biometrics 43, 783; the bias-corrected variance as in Chao 2005, Encyclopedia of Statistical
         Sciences 12, 7907.
     """
-    counts = _check_counts(counts)
+    counts = _check_counts("estimate_unseen", counts, level)
     n, observed = int(counts.sum()), len(counts)
     once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
     z = float(stats.norm.isf((1 - level) / 2))
@@ -212,17 +216,18 @@ def basin_shares(
         counts: number of runs that ended at each minimum, >= 1.
         runs: number of all runs, including those that ended at no minimum; None means the sum of
             the counts.
-        level: confidence level.
+        level: confidence level, in (0, 1).
 
     Raises:
-        InputError: if counts are not whole numbers >= 1, or if they sum to more than `runs`.
+        InputError: if counts are not whole numbers >= 1, if they sum to more than `runs`, or if the
+            level is out of range.
 
     Examples:
         >>> shares = basin_shares([30, 10], 50)
         >>> shares.share.tolist(), shares.low.round(2).tolist(), shares.high.round(2).tolist()
         ([0.6, 0.2], [0.43, 0.07], [0.74, 0.37])
     """
-    counts = _check_counts(counts)
+    counts = _check_counts("basin_shares", counts, level)
     total = int(counts.sum())
     runs = total if runs is None else runs
     if runs < total:
@@ -262,10 +267,11 @@ def _bisect(condition, inside, outside):
     return np.exp(inside)
 
 
-def _check_counts(counts):
+def _check_counts(caller, counts, level):
+    check_number(f"{caller}: level", level, above=0, below=1)
     array = np.asarray(counts)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
         raise InputError(
-            f"counts = {counts!r:.80}, expected whole numbers >= 1, one for each minimum"
+            f"{caller}: counts = {counts!r:.80}, expected whole numbers >= 1, one for each minimum"
         )
     return array.astype(np.int64)

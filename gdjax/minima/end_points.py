@@ -8,16 +8,7 @@ polishing distinguishes the two: a minimum does not move, but such a point moves
 infinity. If a cost has no derivative at its lowest point, no gradient becomes small, but the cost
 rises in proportion to the distance in all directions.
 
-Many runs are polished by one program, in float64. The example has ten starting points on a bowl:
-
->>> from gdjax.problems import bowl
->>> problem = bowl([1.0, 10.0])
->>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 10))
->>> ends = classify_end_points(problem, starts, key=jax.random.key(1))
->>> [EndPointKind(kind).label for kind in np.unique(ends.kind)]
-['strict minimum']
->>> bool(np.all(np.abs(ends.params) < 1e-9))
-True
+Many runs are polished by one program, in float64.
 """
 
 from enum import IntEnum
@@ -30,10 +21,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
@@ -162,16 +154,26 @@ def classify_end_points(
     Raises:
         InputError: if params have no leading axis of runs, if the problem cannot be minimized, if a
             tolerance is not a finite number above 0, or if max_steps is below 0.
+
+    Examples:
+        Ten starting points on a bowl:
+
+        >>> from gdjax.problems import bowl
+        >>> problem = bowl([1.0, 10.0])
+        >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 10))
+        >>> ends = classify_end_points(problem, starts, key=jax.random.key(1))
+        >>> [EndPointKind(kind).label for kind in np.unique(ends.kind)]
+        ['strict minimum']
+        >>> bool(np.all(np.abs(ends.params) < 1e-9))
+        True
     """
-    tolerances = {
-        "distance_tolerance": distance_tolerance,
-        "gradient_tolerance": gradient_tolerance,
-    }
-    for name, value in tolerances.items():
-        if not 0 < value < np.inf:
-            raise InputError(f"classify_end_points: {name} = {value}, expected a number above 0")
-    if max_steps < 0:
-        raise InputError(f"classify_end_points: max_steps = {max_steps}, expected 0 or more")
+    check_options(
+        "classify_end_points",
+        max_steps,
+        distance_tolerance=distance_tolerance,
+        gradient_tolerance=gradient_tolerance,
+    )
+    check_key(key)
     runs = check_runs(problem, params)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)
@@ -217,6 +219,17 @@ def classify_end_points(
         flat_length=certificate.flat_length,
         slope=slope,
     )
+
+
+def check_options(caller: str, max_steps: int, **tolerances: float) -> None:
+    """Check the arguments of `classify_end_points`; errors name the calling function.
+
+    Raises:
+        InputError: if a tolerance is not a finite number above 0, or `max_steps` is below 0.
+    """
+    for name, value in tolerances.items():
+        check_number(f"{caller}: {name}", value, above=0)
+    check_whole(f"{caller}: max_steps", max_steps)
 
 
 class _Certify(NamedTuple):

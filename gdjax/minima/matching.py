@@ -8,14 +8,6 @@ the best signs are those of S. Coordinate ascent over the layers ends when no la
 repeated from several starts. With one hidden layer the result is optimal; with more it need not be,
 since the problem is NP-hard.
 
->>> from gdjax.minima.symmetry import random_symmetry
->>> network = Network((3, 4, 4, 2))
->>> params = network.init(jax.random.key(0))
->>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
->>> result = match(network, other, params, key=jax.random.key(2))
->>> result.distance > 1, result.matched_distance < 1e-5
-(True, True)
-
 Distances are those of `coordinates`, in which symmetries are rotations, and matching never
 increases them. Everything is computed on the host, in float64.
 
@@ -33,7 +25,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 from scipy.optimize import linear_sum_assignment
 
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.minima.symmetry import (
     FLIPS,
     SCALES,
@@ -110,10 +104,20 @@ def match(
 
     Raises:
         InputError: if parameters belong to another network, or if restarts are below 0.
+
+    Examples:
+        >>> from gdjax.minima.symmetry import random_symmetry
+        >>> network = Network((3, 4, 4, 2))
+        >>> params = network.init(jax.random.key(0))
+        >>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
+        >>> result = match(network, other, params, key=jax.random.key(2))
+        >>> result.distance > 1, result.matched_distance < 1e-5
+        (True, True)
     """
-    stacked = jax.tree.map(
-        lambda *a: jnp.stack(a), *_check_two("match", network, params, reference)
-    )
+    check_whole("match: restarts", restarts)
+    check_key(key)
+    pair = _check_pair("match", network, params, reference)
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *pair)
     matches = match_pairs(
         network, stacked, np.array([0]), np.array([1]), key=key, restarts=restarts
     )
@@ -142,8 +146,8 @@ def match_pairs(
     Raises:
         InputError: if parameters belong to another network, or if restarts are below 0.
     """
-    if restarts < 0:
-        raise InputError(f"match: restarts = {restarts}, expected 0 or more")
+    check_whole("match_pairs: restarts", restarts)
+    check_key(key)
     rows, scales = _host_coordinates(network, params)
     starts = _starts(network, key, restarts)
     inner = zip(network.widths[1:-1], network.widths[2:], strict=True)
@@ -193,19 +197,19 @@ def match_activations(
     Raises:
         InputError: if parameters or inputs belong to another network.
     """
+    pair = _check_pair("match_activations", network, params, reference)
     if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:
         raise InputError(
             f"match_activations: inputs of shape {jnp.shape(inputs)}, expected "
             f"(samples, {network.widths[0]})"
         )
-    both = _check_two("match_activations", network, params, reference)
     scales = [
         [np.asarray(scale, float) for scale in normalize_scales(network, list(one))[1]]
-        for one in both
+        for one in pair
     ]
     symmetry, before, after = [], 0.0, 0.0
     for number in range(len(network.widths) - 2):
-        a, b = (_activations(network, one, inputs, number) for one in both)
+        a, b = (_activations(network, one, inputs, number) for one in pair)
         (order,), (sign,), _ = solve_assignment((b @ a.T)[None], network.activation in FLIPS)
         before += float(np.sum((a - b) ** 2))
         after += float(np.sum((a[order] * sign[:, None] - b) ** 2))
@@ -215,8 +219,12 @@ def match_activations(
     return _first_match(network, params, matches)
 
 
-def _check_two(caller, network, params, reference):
-    return tuple(tuple(check_layers(caller, network, one)) for one in (params, reference))
+def _check_pair(caller, network, params, reference):
+    arguments = {"params": params, "reference": reference}
+    return [
+        tuple(check_layers(caller, network, layers, argument))
+        for argument, layers in arguments.items()
+    ]
 
 
 def _first_match(network, params, matches):
@@ -232,7 +240,7 @@ def _first_match(network, params, matches):
 @partial(jax.jit, static_argnums=0)
 @partial(jax.vmap, in_axes=(None, 0))
 def _normal_form(network, params):
-    layers = check_layers("match", network, params)
+    layers = check_layers("match_pairs", network, params)
     return coordinates(network, params), normalize_scales(network, layers)[1]
 
 
@@ -295,7 +303,7 @@ def _starts(network, key, restarts):
     """Return the starts, only one with one hidden layer, where all are equivalent."""
     if len(network.widths) <= 3:
         return [_Start()]
-    drawn = [
+    random = [
         _Start(
             tuple(
                 (np.asarray(order), np.asarray(sign, float))
@@ -304,7 +312,7 @@ def _starts(network, key, restarts):
         )
         for k in jax.random.split(key, restarts)
     ]
-    return [_Start(), _Start(forward=True), *drawn]
+    return [_Start(), _Start(forward=True), *random]
 
 
 def _match_rows(network, rows, i, j, starts):

@@ -3,12 +3,7 @@
     barrier = max over t of C(w(t)) - ((1 - t) C(w(0)) + t C(w(1))),   0 <= t <= 1
 
 A path consists of a stack of control points and a shape, which gives the weight of each control
-point at t. Two points define a straight line, and more define a Bezier curve or a polyline. The
-barrier between the minima -1 and 1 of the double well is 1:
-
->>> well = lambda x: (x**2 - 1) ** 2
->>> float(path_barrier(linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0))))
-1.0
+point at t. Two points define a straight line, and more define a Bezier curve or a polyline.
 
 `curve` returns a Problem with the mean cost along a path, so that any optimizer can minimize it.
 """
@@ -23,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, with_data, without_data
 from gdjax.problems.microbatches import in_microbatches
@@ -104,13 +100,14 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
         bends: number of evenly spaced control points between a and b.
 
     Raises:
-        InputError: if a and b have different shapes.
+        InputError: if a and b have different shapes, or bends is below 0.
 
     Examples:
         >>> linear_path(jnp.array(0.0), jnp.array(1.0), bends=1).tolist()
         [0.0, 0.5, 1.0]
     """
-    _check_same_shapes(a, b)
+    check_whole("linear_path: bends", bends)
+    _check_same_shapes("linear_path", a, b)
 
     def stack(a, b):
         a, b = jnp.asarray(a), jnp.asarray(b)
@@ -148,6 +145,8 @@ def linear_path_cost(
         >>> linear_path_cost(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), points=3).tolist()
         [0.0, 1.0, 4.0]
     """
+    check_whole("linear_path_cost: points", points, 2)
+    _check_same_shapes("linear_path_cost", a, b)
     return path_cost(problem, linear_path(a, b), data=data, points=points)
 
 
@@ -179,8 +178,7 @@ def path_cost(
             running statistics of the end points are not valid between them. Give the problem an
             `evaluation` that computes the statistics of its batch at each point.
     """
-    if points < 2:
-        raise InputError(f"points = {points}, expected 2 or more: the two end points of the path")
+    check_whole("path_cost: points", points, 2)
     problem = as_problem(problem, data)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
     mean = in_microbatches(evaluation_of(problem), evaluation_microbatch(problem))
@@ -213,8 +211,15 @@ def path_barrier(
         >>> float(path_barrier(jnp.array([1.0, 2.0, 0.0])))
         1.5
 
+        The barrier between the minima -1 and 1 of a double well:
+
+        >>> well = lambda x: (x**2 - 1) ** 2
+        >>> float(path_barrier(linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0))))
+        1.0
+
     References:
-        Frankle et al. 2020, arXiv 1912.05671, without their division by accuracies.
+        Entezari et al. 2021, arXiv 2110.06296, definition 2.1. Frankle et al. 2020, arXiv
+        1912.05671, subtract the mean of both ends instead of the line between them.
     """
     cost = jnp.asarray(cost)
     t = jnp.linspace(0, 1, cost.shape[-1], dtype=cost.dtype)
@@ -280,9 +285,8 @@ def curve(
         arXiv 1802.10026, section 3, equation 2.
     """
     for name, value in (("bends", bends), ("nodes", nodes)):
-        if value < 1:
-            raise InputError(f"curve: {name} = {value}, expected 1 or more")
-    _check_same_shapes(a, b)
+        check_whole(f"curve: {name}", value, 1)
+    _check_same_shapes("curve", a, b)
     single = jax.eval_shape(problem.init, jax.random.key(0))
     has_pairs = jnp.ndim(jax.tree.leaves(a)[0]) > len(jax.tree.leaves(single)[0].shape)
     ends = jax.tree.map(jnp.asarray, (a, b))
@@ -339,10 +343,10 @@ def _fix_ends(control):
     return jnp.concatenate([stop(control[:1]), control[1:-1], stop(control[-1:])])
 
 
-def _check_same_shapes(a, b):
+def _check_same_shapes(caller, a, b):
     shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(end)] for end in (a, b)]
     if jax.tree.structure(a) != jax.tree.structure(b) or shapes[0] != shapes[1]:
         raise InputError(
-            f"path: a has shapes {shapes[0]} and b {shapes[1]}, expected two sets of parameters of "
-            f"one problem"
+            f"{caller}: a has shapes {shapes[0]} and b {shapes[1]}, expected two sets of "
+            f"parameters of one problem"
         )

@@ -5,14 +5,7 @@
 Biases are transformed like the incoming weights. Every activation allows permutations. Activations
 with s(-z) = c - s(z) allow sign flips (c is 1 for sigmoid and 0 for tanh; the next layer's bias
 compensates for it), and those with s(a z) = a s(z) allow scales > 0. The outputs of the network do
-not change:
-
->>> network = Network((2, 3, 1))
->>> params = network.init(jax.random.key(0))
->>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
->>> x = jnp.ones((1, 2))
->>> bool(jnp.allclose(network.apply(params, x), network.apply(other, x)))
-True
+not change.
 
 A layer of 16 sigmoid neurons has 16! 2^16 = 1.4e18 equivalent forms.
 
@@ -92,6 +85,14 @@ def apply_symmetry(
 
     Raises:
         InputError: if parameters or symmetry belong to another network.
+
+    Examples:
+        >>> network = Network((2, 3, 1))
+        >>> params = network.init(jax.random.key(0))
+        >>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
+        >>> x = jnp.ones((1, 2))
+        >>> bool(jnp.allclose(network.apply(params, x), network.apply(other, x)))
+        True
     """
     layers = check_layers("apply_symmetry", network, params)
     if len(symmetry) != len(params) - 1:
@@ -116,13 +117,14 @@ def random_symmetry(network: Network, key: Key[Array, ""]) -> tuple[NeuronSymmet
         network.widths[1:-1], jax.random.split(key, max(1, len(network.widths) - 2)), strict=False
     ):
         key_order, key_sign, key_scale = jax.random.split(layer_key, 3)
-        drawn = identity_symmetry(width)
+        symmetry = identity_symmetry(width)
         if network.activation in FLIPS:
-            drawn = drawn._replace(sign=jax.random.rademacher(key_sign, (width,), drawn.sign.dtype))
+            sign = jax.random.rademacher(key_sign, (width,), symmetry.sign.dtype)
+            symmetry = symmetry._replace(sign=sign)
         if network.activation in SCALES:
-            exponent = jax.random.uniform(key_scale, (width,), drawn.scale.dtype, -1, 1)
-            drawn = drawn._replace(scale=jnp.exp(exponent))
-        symmetries.append(drawn._replace(order=jax.random.permutation(key_order, width)))
+            exponent = jax.random.uniform(key_scale, (width,), symmetry.scale.dtype, -1, 1)
+            symmetry = symmetry._replace(scale=jnp.exp(exponent))
+        symmetries.append(symmetry._replace(order=jax.random.permutation(key_order, width)))
     return tuple(symmetries)
 
 
@@ -149,7 +151,8 @@ def canonicalize(network: Network, params: Params) -> Params:
     Raises:
         InputError: if the parameters belong to another network.
     """
-    return apply_symmetry(network, params, canonical_symmetry(network, params)[0])
+    layers = tuple(check_layers("canonicalize", network, params))
+    return apply_symmetry(network, layers, canonical_symmetry(network, layers)[0])
 
 
 @_jit_of_network
@@ -167,7 +170,7 @@ def canonical_symmetry(
     Raises:
         InputError: if the parameters belong to another network.
     """
-    layers, scales = normalize_scales(network, check_layers("canonicalize", network, params))
+    layers, scales = normalize_scales(network, check_layers("canonical_symmetry", network, params))
     symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
     for number, (width, scale) in enumerate(zip(network.widths[1:-1], scales, strict=True)):
         row = jnp.concatenate([layers[number].weights, layers[number].bias[:, None]], axis=1)
@@ -262,8 +265,16 @@ def _relative_minimum(distances, form):
     return smallest / jnp.where(largest > 0, largest, 1)
 
 
-def check_layers(caller: str, network: Network, params: Params) -> list[Layer]:
+def check_layers(
+    caller: str, network: Network, params: Params, argument: str = "params"
+) -> list[Layer]:
     """Return the layers of parameters, after a check that they belong to a network.
+
+    Args:
+        caller: public function that errors name.
+        network: network to which the parameters must belong.
+        params: parameters of one network.
+        argument: name of the argument that errors name.
 
     Raises:
         InputError: if `network` is not a Network, or if layers or shapes differ from its own.
@@ -278,7 +289,8 @@ def check_layers(caller: str, network: Network, params: Params) -> list[Layer]:
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
     if shapes != expected or not all(isinstance(layer, Layer) for layer in params):
         raise InputError(
-            f"{caller}: params have shapes {shapes}, expected {expected}: the layers of a network "
-            f"with widths {network.widths}, as its init returns them; use jax.vmap for several"
+            f"{caller}: {argument} has shapes {shapes}, expected {expected}: the layers of a "
+            f"network with widths {network.widths}, as its init returns them; use jax.vmap for "
+            f"several"
         )
     return [Layer(jnp.asarray(weights), jnp.asarray(bias)) for weights, bias in params]

@@ -1094,6 +1094,31 @@ CALLS = (
         "expected a number above 0",
     ),
     (
+        "gd.minima.count_minima(bowl, w[None], key=key, output_tolerance=-1.0)",
+        "output_tolerance",
+        "count_minima: output_tolerance = -1.0, expected a number >= 0",
+    ),
+    (
+        "gd.minima.count_stored_minima(store, gradient_tolerance=0)",
+        "gradient_tolerance",
+        "count_stored_minima: gradient_tolerance = 0, expected a number above 0",
+    ),
+    (
+        "gd.minima.pairwise_barriers(bowl, w[None], key=key, restarts=-1)",
+        "restarts",
+        "pairwise_barriers: restarts = -1, expected a whole number >= 0",
+    ),
+    (
+        "gd.minima.estimate_unseen([3, 1], level=2.0)",
+        "level",
+        "estimate_unseen: level = 2.0, expected a number above 0 and below 1",
+    ),
+    (
+        "gd.minima.learning_rate_limits('quartic', momentum=1.0)",
+        "momentum",
+        "expected a number >= 0 and below 1",
+    ),
+    (
         "gd.minima.count_stored_minima(folder)",
         "there is no store",
         "empty: there is no store at this path; check the path",
@@ -1121,9 +1146,9 @@ CALLS = (
     (
         "gd.minima.linear_path_cost(bowl, w, w, points=0)",
         "points",
-        "expected 2 or more: the two end points of the path",
+        "linear_path_cost: points = 0, expected a whole number >= 2",
     ),
-    ("gd.minima.curve(bowl, w, w, bends=-1)", "bends", "expected 1 or more"),
+    ("gd.minima.curve(bowl, w, w, bends=-1)", "bends", "expected a whole number >= 1"),
     (
         "gd.minima.basins_of_attraction('himmelblau', 0.01, side=0)",
         "side",

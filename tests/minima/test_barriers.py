@@ -205,8 +205,10 @@ def test_runs_that_are_not_finite_have_nan_barriers():
 @pytest.mark.long
 def test_invalid_arguments_are_refused():
     problem = some_problem()
-    with pytest.raises(InputError, match="points = 1"):
+    with pytest.raises(InputError, match="pairwise_barriers: points = 1"):
         pairwise_barriers(problem, some_runs(problem, 2), key=KEY, points=1)
+    with pytest.raises(InputError, match="pairwise_barriers: restarts = -1"):
+        pairwise_barriers(problem, some_runs(problem, 2), key=KEY, restarts=-1)
     other = some_problem(widths=(7, 4, 3))
     with pytest.raises(InputError, match="leading axis of at least one run before"):
         pairwise_barriers(problem, some_runs(other, 2), key=KEY)

@@ -198,7 +198,7 @@ def test_equivalents_of_one_network_are_one_minimum(found):
     again = count_minima(problem, equivalents, key=KEY)
     assert again["count"].values.tolist() == [20]
     assert float(again.minimum_cost[0]) == pytest.approx(float(first.minimum_cost[0]))
-    assert float(again.width[0]) < 1e-6
+    assert float(again.diameter[0]) < 1e-6
 
 
 @pytest.mark.long
@@ -208,7 +208,7 @@ def test_different_minima_stay_different_and_have_barriers(found):
     on_manifolds = int(first.manifold_count.sum())
     assert int(first["count"].sum()) + on_manifolds == 24
     # End points of one minimum agree to 1e-6, and minima differ by more than 0.01.
-    assert float(first.width.max()) < 1e-5
+    assert float(first.diameter.max()) < 1e-5
     assert float(first.gap) > 1e-2
     assert float(first.stable_from) < 1e-5 < 1e-2 < float(first.stable_to)
     assert np.all(np.diff(first.minimum_cost) > -1e-9)
@@ -360,9 +360,13 @@ def test_params_without_runs_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"distance_tolerance": -1.0}, "distance_tolerance = -1.0, expected a number above 0"),
+        (
+            {"distance_tolerance": -1.0},
+            "count_minima: distance_tolerance = -1.0, expected a number above 0",
+        ),
         ({"gradient_tolerance": np.inf}, "gradient_tolerance = inf"),
-        ({"max_steps": -1}, "max_steps = -1, expected 0 or more"),
+        ({"output_tolerance": -1.0}, "count_minima: output_tolerance = -1.0, expected a number"),
+        ({"max_steps": -1}, "count_minima: max_steps = -1, expected a whole number >= 0"),
     ],
 )
 def test_invalid_settings_are_rejected(settings, message):

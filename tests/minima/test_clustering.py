@@ -46,7 +46,7 @@ def test_clusters_are_connected_by_chains_of_near_points(seed, count, tolerance)
     assert result.labels.tolist() == components(points, tolerance).tolist()
     assert result.gap > tolerance
     distance = np.linalg.norm(points[:, None] - points, axis=-1)
-    for number, width in enumerate(result.widths):
+    for number, width in enumerate(result.diameters):
         mine = result.labels == number
         assert width == pytest.approx(distance[np.ix_(mine, mine)].max(), abs=1e-12)
 
@@ -77,7 +77,7 @@ def test_one_point_is_one_cluster():
     [(np.zeros((0, 2)), 1.0), (np.full((2, 1), np.nan), 1.0), (np.zeros((2, 1)), -1.0)],
 )
 def test_invalid_arguments_are_refused(points, tolerance):
-    with pytest.raises(InputError, match="cluster"):
+    with pytest.raises(InputError, match="cluster_points: "):
         cluster_points(points, tolerance)
 
 

@@ -177,7 +177,7 @@ def test_intervals_contain_their_estimates(counts):
 
 @pytest.mark.parametrize("counts", [[], [0, 1], [1.5], [[1]], [-1]])
 def test_invalid_counts_are_refused(counts):
-    with pytest.raises(InputError, match="whole numbers >= 1"):
+    with pytest.raises(InputError, match=r"estimate_unseen: counts = .* whole numbers >= 1"):
         estimate_unseen(counts)
 
 

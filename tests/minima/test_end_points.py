@@ -74,7 +74,7 @@ def test_end_point_kinds_extend_kinds_of_critical_points():
     [
         ({"distance_tolerance": 0.0}, "distance_tolerance = 0.0, expected a number above 0"),
         ({"gradient_tolerance": np.nan}, "gradient_tolerance = nan"),
-        ({"max_steps": -1}, "max_steps = -1, expected 0 or more"),
+        ({"max_steps": -1}, "classify_end_points: max_steps = -1, expected a whole number >= 0"),
     ],
 )
 def test_invalid_tolerances_are_refused(wrong, message):

@@ -222,10 +222,10 @@ def test_networks_that_are_not_finite_are_not_rearranged():
 def test_networks_that_cannot_be_matched_are_refused():
     network = Network((3, 4, 2))
     params = some_params(network, 0)
-    with pytest.raises(InputError, match="restarts = -1"):
+    with pytest.raises(InputError, match="match: restarts = -1"):
         match(network, params, params, key=KEY, restarts=-1)
     other = some_params(Network((3, 5, 2)), 0)
-    with pytest.raises(InputError, match="match: params have shapes"):
+    with pytest.raises(InputError, match="match: reference has shapes"):
         match(network, params, other, key=KEY)
     with pytest.raises(InputError, match=r"inputs of shape \(7, 4\), expected \(samples, 3\)"):
         match_activations(network, params, params, np.ones((7, 4)))

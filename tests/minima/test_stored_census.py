@@ -62,7 +62,9 @@ def test_a_cost_that_differs_between_runs_has_no_census(tmp_path):
     problem = gd.problems.function("two_factors")
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
     gd.sweep(problem, grid, 5, store=tmp_path / "s")
-    with pytest.raises(InputError, match="the cost differs between runs with target"):
+    with pytest.raises(
+        InputError, match="count_stored_minima: the cost differs between runs with target"
+    ):
         count_stored_minima(tmp_path / "s")
     result = count_stored_minima(tmp_path / "s", {"target": 2.0})
     a, b = result["params"].values.T

@@ -106,7 +106,7 @@ def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
     for leaf in map(np.asarray, jax.tree.leaves(found)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
     points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(found)
-    assert len(cluster_points(np.asarray(points), 1e-3).widths) == 1
+    assert len(cluster_points(np.asarray(points), 1e-3).diameters) == 1
     # They were different before: no two of the thousand have the same first weights.
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 
