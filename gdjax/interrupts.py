@@ -88,7 +88,7 @@ def resumable(command: str) -> Generator[None]:
 
     KeyboardInterrupt, which a sweep raises after it has saved its state, becomes status 130.
     """
-    _advice.append(f"what was done is kept. Go on with:  {command}")
+    _advice.append(f"finished work is kept. Continue with: {command}")
     try:
         yield
     except KeyboardInterrupt:

@@ -83,13 +83,13 @@ def streams(
             raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
 
     base = np.array([0, root_seed], np.uint32)
-    init, order, probes, noise, pushes = (_folded(base, purpose) for purpose in range(5))
+    init, order, probes, noise, perturbations = (_folded(base, purpose) for purpose in range(5))
     return Streams(
         _keys(_folded(init, seed)),
         _keys(_folded(order, data_seed)),
         _keys(_folded(probes, seed)),
         _keys(_folded(_folded(noise, seed), noise_seed)),
-        _keys(_folded(pushes, perturbation_seed)),
+        _keys(_folded(perturbations, perturbation_seed)),
     )
 
 

@@ -151,7 +151,7 @@ def paired(
     reach = float(stats.t.isf((1 - level) / 2, n - 1)) * spread
     mean = float(np.mean(difference))
     left_out = int(np.sum(~finite))
-    of = f"{left_out} pairs are not finite and left out" if left_out else ""
+    of = f"{left_out} pairs are not finite and omitted" if left_out else ""
     return Interval(mean, mean - reach, mean + reach, level, n, of)
 
 

@@ -164,7 +164,7 @@ def test_a_second_ctrl_c_within_a_block_ends_the_process():
         "    print(stop.is_set())",
         "    press()",
     )
-    assert ended(done, "what was done is kept. Go on with:  gdjax resume it"), done.stderr
+    assert ended(done, "finished work is kept. Continue with: gdjax resume it"), done.stderr
     assert done.stdout == "True\n"
 
 
@@ -175,7 +175,7 @@ def test_a_block_that_ends_by_its_flag_prints_how_to_resume():
         "    press()",
         "    if stop.is_set(): raise KeyboardInterrupt",
     )
-    assert ended(done, "what was done is kept. Go on with:  gdjax resume it"), done.stderr
+    assert ended(done, "finished work is kept. Continue with: gdjax resume it"), done.stderr
 
 
 def test_a_command_that_ignores_ctrl_c_still_ignores_it():

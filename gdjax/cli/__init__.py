@@ -84,8 +84,8 @@ def _run(arguments: list[str]) -> None:
         | Annotated[Lesson, tyro.conf.subcommand("lesson")]
         | Annotated[Data, tyro.conf.subcommand("data")],
         prog="gdjax",
-        description="See gradient descent: what a step does, and where it ends. Also: --version; "
-        "--completion bash, zsh or fish prints what the shell wants to be told.",
+        description="See gradient descent: train networks, sweep settings, and examine the cost. "
+        "Also: --version; --completion bash, zsh or fish prints a completion script.",
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
     )

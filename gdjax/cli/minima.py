@@ -328,7 +328,7 @@ def _print(rows, manifolds, summary, tolerance):
     )
     if "no derivative" in ended:
         print(
-            "points where the cost has no derivative are not certified; its lowest points may be "
+            "points without a derivative of the cost are not certified; the lowest of them may be "
             "minima, which are not counted"
         )
     if rows:
@@ -340,7 +340,7 @@ def _print(rows, manifolds, summary, tolerance):
     if manifolds:
         _print_unseen("manifolds", summary, "unseen_manifold")
     if "functions" in summary:
-        print(f"different functions computed: {summary['functions']:.0f}")
+        print(f"number of different functions: {summary['functions']:.0f}")
 
 
 def _row(name, row, accuracy):

@@ -67,7 +67,7 @@ def load(text: str | None) -> Any:
     except SystemExit as end:
         raise InputError(
             f"--problem {text}: {file} calls sys.exit({end.code!r}), expected a file that only "
-            f'defines {name}; put what else it does below `if __name__ == "__main__":`'
+            f'defines {name}; put its other statements below `if __name__ == "__main__":`'
         ) from None
     except InputError:
         raise

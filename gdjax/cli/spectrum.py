@@ -131,7 +131,7 @@ class Spectrum:
             self._draw(folder, point, spectrum, summary["stability_threshold"])
         print(table(point.label, summary))
         print(
-            ("" if finite else "nothing can be drawn of what is not finite; ")
+            ("" if finite else "values that are not finite cannot be drawn; ")
             + f"written to {folder}"
         )
         print(results.next_command("landscape", *self.origin.flags()))

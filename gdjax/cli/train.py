@@ -103,7 +103,7 @@ class Train:
                 f"after {run.num_steps} of {steps} steps; the parameters so far are in "
                 f"{folder / 'params.npz'}. Run the same command again for all of them"
                 if run.num_steps < steps
-                else f"when all {steps} steps were done; everything is in {folder}"
+                else f"when all {steps} steps were done; all results are in {folder}"
             )
             print(f"interrupted {progress}", file=sys.stderr)
             raise SystemExit(interrupts.STATUS)

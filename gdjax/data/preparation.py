@@ -182,7 +182,7 @@ def prepared(
             with contextlib.suppress(OSError):
                 folder.rmdir()
     if (folder := find(name, data_dir)) is None:
-        raise _unwritten(name, home, OSError("what was prepared could not be put in its place"))
+        raise _unwritten(name, home, OSError("the prepared set could not be moved to its folder"))
     return folder
 
 
@@ -342,7 +342,7 @@ def _unwritten(name: str, home: Path, error: Exception) -> DataError:
     if any(text in str(error) for text in full):
         return DataError(
             f"no space left in {home.parent} to prepare {name}, which takes up to "
-            f"{NEEDED // 10**6} MB on the way; free some, or name another "
+            f"{NEEDED // 10**6} MB temporarily; free some, or name another "
             f"folder in data_dir or TFDS_DATA_DIR"
         )
     return DataError(

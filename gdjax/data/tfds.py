@@ -87,7 +87,7 @@ def describe(folder: Path) -> Prepared:
         shape = [n if (n := int(d)) > 0 else None for d in image["shape"]["dimensions"]]
         classes, dtype = int(label["numClasses"]), image.get("dtype", "uint8")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder / "features.json", "image or label are incomplete") from error
+        raise _damaged(folder / "features.json", "image or label is incomplete") from error
     height, width, channels = shape if len(shape) == 3 else (None, None, None)
     if dtype != "uint8" or channels not in MODES:
         raise DataError(
@@ -137,7 +137,7 @@ def _split(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
     if labels.min() < 0 or labels.max() >= prepared.classes:
         raise DataError(
             f"{prepared.folder}: labels of the {split} split run from {labels.min()} to "
-            f"{labels.max()}, expected 0 to {prepared.classes - 1}; sets with unlabelled images "
+            f"{labels.max()}, expected 0 to {prepared.classes - 1}; sets with unlabeled images "
             f"cannot be used"
         )
     labels = labels.astype(np.uint8 if prepared.classes <= 256 else np.int32)

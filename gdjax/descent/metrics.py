@@ -105,7 +105,7 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
         _OfOutputs(_packed, _predict("right_samples", problem)),
         data=_labelled("right_samples", problem, data),
         every=every,
-        long_name="which samples are right, as bits",
+        long_name="correctly classified samples, as bits",
         dims=("byte",),
         dtype=np.uint8,
     )

@@ -70,14 +70,14 @@ class Recipe:
             d = self.distortion
             copies = (
                 f"; {d.copies} copies of each image, shifted by up to {d.shift:g} pixels and "
-                f"turned by up to {d.turn:g} radians"
+                f"rotated by up to {d.turn:g} radians"
             )
         batches = (
-            "of the whole set" if self.batch_size is None else f"in batches of {self.batch_size}"
+            "of full batches" if self.batch_size is None else f"in batches of {self.batch_size}"
         )
         return (
             f"{self.epochs} epochs {batches}; {rate}; decay {self.decay:g} "
-            f"in the first layer and {self.decay_behind:g} behind it{copies}"
+            f"in the first layer and {self.decay_behind:g} in the others{copies}"
         )
 
     def optimizer(

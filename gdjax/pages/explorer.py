@@ -2,8 +2,8 @@
 
     runs: [settings x settings x ...]  ->  a map of any metric over any two axes, and its runs
 
-The size of a page is limited: records, and then values of axes, are left out of a sweep that is too
-large, and the page states which.
+The size of a page is limited: records, and then values of axes, are omitted from a large
+sweep, and the page states which.
 """
 
 import json
@@ -20,7 +20,7 @@ from gdjax.pages.page import Page, build
 
 NUMBERS = 1_000_000  # maximum over all curves together, 5.4 MB as text
 RECORDS = 120  # maximum per run
-FEWEST = 20  # records kept per run before values of axes are left out
+FEWEST = 20  # records kept per run before values of axes are omitted
 RUNS = 20_000
 SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (

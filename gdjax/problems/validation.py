@@ -190,7 +190,7 @@ def _differences(before, after):
 
     old, new = leaves(before), leaves(after)
     differences = [
-        f"{name} was {old.get(name, 'not there')} and is {new.get(name, 'not there')}"
+        f"{name} was {old.get(name, 'absent')} and is {new.get(name, 'absent')}"
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]

@@ -36,7 +36,7 @@ from gdjax.stores.schema import (
 
 SWEEP = f"{OWN}/sweep"  # digest of the identity, which identifies the sweep if the root is lost
 
-EXCHANGED = "is another chunk than the one that was written here"
+EXCHANGED = "is not the chunk that was written here"
 RESTORE = "Start its sweep again on this store, with the arguments it had: that"
 
 
@@ -375,7 +375,7 @@ class Stored:
                 continue
             values = array.decode(raw).astype(array.dtype)
             if describe_values(values, array.dims) != described[array.name]:
-                damages.append(Damage(array.key(), "holds other values than its sweep says"))
+                damages.append(Damage(array.key(), "has other values than its sweep"))
         return damages
 
     def damaged_frame(self) -> list[Damage]:

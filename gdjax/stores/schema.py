@@ -428,7 +428,7 @@ def seal(root: Mapping[str, Any]) -> bytes:
     blank = {**root, "attributes": {**attributes, "digest": ""}}
     blank["attributes"]["digest"] = hashlib.sha256(serialize(blank)).hexdigest()
     raw = serialize(blank)
-    check_at_most(len(raw), MAX_ROOT_BYTES, "bytes of zarr.json", "what is recorded of the sweep")
+    check_at_most(len(raw), MAX_ROOT_BYTES, "bytes of zarr.json", "the record of the sweep")
     return raw
 
 

@@ -172,7 +172,7 @@ def branch(
         warnings.warn(
             f"branch: up to its step the run was computed by another program than the stored one, "
             f"so that its bits may differ; to have equal bits, vary only axes of the sweep and "
-            f"pushes{listed}",
+            f"perturbations{listed}",
             stacklevel=2,
         )
     return runs

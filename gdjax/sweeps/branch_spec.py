@@ -147,7 +147,7 @@ def validate_branches(spec: BranchSpec) -> None:
         )
     sizes = along.get(PERTURBATION, np.zeros(1))
     if sizes.dtype.kind not in "if" or np.any(sizes < 0):
-        raise InputError("axes: perturbation is a length; expected numbers of at least 0")
+        raise InputError("axes: perturbation is a norm; expected numbers of at least 0")
     if "seed" in along and along["seed"].tolist() != [spec.trunk.get("seed")]:
         raise InputError(
             "axes: seed sets the starting point, but branches start from a stored run; use "

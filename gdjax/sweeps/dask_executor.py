@@ -254,8 +254,8 @@ def _explained(error: BaseException, tile: tuple[int, ...]) -> BaseException:
         return error
     explained = GdjaxError(
         f"client: workers died on tile {tile}, the last one {error.last_worker.address}; if it was "
-        f"for lack of memory, choose a smaller width. What is finished stays finished: start the "
-        f"sweep again on its store"
+        f"for lack of memory, choose a smaller width. Finished runs are kept; start the sweep "
+        f"again on its store"
     )
     explained.__cause__ = error
     return explained

@@ -30,7 +30,7 @@ from gdjax.sweeps.axes import Axes
 
 LONG_NAMES = {
     "cost": "cost over the whole training set",
-    "batch_cost": "mean cost that the steps saw since the record before",
+    "batch_cost": "mean cost of the steps since the previous record",
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
@@ -115,19 +115,19 @@ def build_layout(
             "units": metric.units if metric else "1",
         }
         variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
-    attrs = {"long_name": "how the run ended", **flags(outcome.Outcome)}
+    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome)}
     variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
-    attrs = {"long_name": "step of divergence, -1 where there was none", "units": "1"}
+    attrs = {"long_name": "step of divergence, -1 if the run did not diverge", "units": "1"}
     variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)
     trees = [
         ("params", params, (), "final parameters"),
         ("model_state", model_state, (), "final model state"),
-        ("carry", carry, (), "what more steps need"),
+        ("carry", carry, (), "state for further steps"),
     ]
     if len(snapshots):
         sizes["snapshot_step"] = len(snapshots)
         coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
-        trees.append(("snapshots", params, ("snapshot_step",), "parameters along the way"))
+        trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
     for prefix, tree, extra_dims, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
@@ -168,7 +168,7 @@ def _metric_variables(name, metric, along, dtype):
     attrs = {"long_name": long_name, "units": metric.units}
     made = {name: Variable((*along, *metric.dims), dtype, attrs, _fill_value(dtype))}
     if dtype.kind != "f":
-        attrs = {"long_name": f"whether {long_name} is that of a run which goes on", "units": "1"}
+        attrs = {"long_name": f"whether {long_name} was recorded before divergence", "units": "1"}
         made[name + KNOWN] = Variable(along, np.bool_, attrs)
     return made
 

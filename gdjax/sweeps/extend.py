@@ -110,9 +110,9 @@ def extend(
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warnings.warn(
-            f"{store}: its runs have not kept what more steps need (continuable = False), so that "
-            f"they are run again from their start: {spec.num_steps * spec.axes.runs:,} run-steps "
-            f"more",
+            f"{store}: its runs have not kept the state for further steps (continuable = False), "
+            f"so they are run again from their start, which takes "
+            f"{spec.num_steps * spec.axes.runs:,} more run-steps",
             stacklevel=2,
         )
     slab = stored.identity["slab"]

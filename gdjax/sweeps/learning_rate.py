@@ -426,18 +426,18 @@ def _reason_without_rounds(status, first, search):
     starts = search.num_starts
     if status == LearningRateStatus.COST_NOT_FINITE:
         count = int(np.sum(~first.cost_is_finite))
-        return f"Cost or gradient is not finite at {count} of {starts} starts. Look at the problem."
+        return f"Cost or gradient is not finite at {count} of {starts} starts. Check the problem."
     if status == LearningRateStatus.UPDATE_NOT_FINITE:
         count = int(np.sum(~first.step_is_finite))
         return (
             f"The first update of the optimizer is not finite at {count} of {starts} starts, where "
-            f"cost and gradient are. Look at the optimizer."
+            f"cost and gradient are. Check the optimizer."
         )
     slopes = first.sharpness.slope
     return (
         f"The first step of the optimizer does not go downhill at {int(np.sum(slopes <= 0))} of "
-        f"{starts} starts. Look at the sign of its updates: it must add minus the learning rate "
-        f"times the gradient. A start may also be a critical point."
+        f"{starts} starts. Check the sign of its updates: gradient descent adds minus the "
+        f"learning rate times the gradient. A start may also be a critical point."
     )
 
 
@@ -503,5 +503,5 @@ def _failures(last, index):
         return " and ".join(parts)
     above = int(np.sum(~(cost < last.costs[index, :, 0])))
     if above:
-        return f"{above} of {starts} ended no lower than it began"
+        return f"{above} of {starts} ended with a cost no lower than at the start"
     return f"the median is {np.median(cost):.3g}"

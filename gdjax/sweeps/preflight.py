@@ -605,7 +605,7 @@ def _layout_in_memory(plan, max_param_bytes):
     if param_bytes > max_param_bytes:
         warnings.warn(
             f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
-            f"{max_param_bytes / 2**20:,.0f} MiB and are left out; pass a store, or a larger "
+            f"{max_param_bytes / 2**20:,.0f} MiB and are omitted; pass a store, or a larger "
             f"max_param_bytes",
             stacklevel=4,
         )

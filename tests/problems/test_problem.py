@@ -394,7 +394,7 @@ def test_the_error_for_a_random_counter_does_not_advise_a_float(leaf):
         ),
         (
             lambda w, *, model_state: (w[0], {"mean": model_state}),
-            r"model_state was float32\[\] and is not there; model_state\['mean'\] was not there",
+            r"model_state was float32\[\] and is absent; model_state\['mean'\] was absent",
         ),
     ],
 )

@@ -218,7 +218,7 @@ def test_exchanged_chunks_are_found(tmp_path):
             (tmp_path / other).write_bytes(sound[one])
             assert {damage.file for damage in verify(tmp_path)} == {one, other}
             with open_dataset(tmp_path) as dataset:
-                with pytest.raises(StoreError, match="is another chunk than the one that was"):
+                with pytest.raises(StoreError, match="is not the chunk that was written"):
                     dataset[name].load()
                 for untouched in set(dataset.data_vars) - {name}:
                     dataset[untouched].load()

@@ -250,7 +250,7 @@ def test_a_difference_in_an_array_metric_is_reported_with_its_step(whole, monkey
 
 
 @pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
-@pytest.mark.filterwarnings("ignore:.*have not kept what more steps need")
+@pytest.mark.filterwarnings("ignore:.*have not kept the state for further steps")
 def test_an_extended_store_has_array_metrics(whole, tmp_path, continuable):
     fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
     swept(tmp_path / "few", num_steps=6, **fewer)

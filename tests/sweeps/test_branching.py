@@ -95,7 +95,7 @@ def test_a_branch_may_have_other_settings_and_another_order_of_samples(store):
     [
         ({"branch_step": [13]}, r"branch_step = \[13\], expected steps of the trunk"),
         ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to num_steps = 12, as axes"),
-        ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a length"),
+        ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a norm"),
         ({"branch_step": [1], "seed": [1, 2]}, "use perturbation_seed for several"),
     ],
 )

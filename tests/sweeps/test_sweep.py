@@ -324,7 +324,7 @@ def test_the_parameters_of_a_run_can_be_selected():
 
 def test_parameters_above_max_param_bytes_are_left_out_with_a_warning():
     with pytest.warns(
-        UserWarning, match=r"parameters are more than max_param_bytes = 0 MiB and are left out"
+        UserWarning, match=r"parameters are more than max_param_bytes = 0 MiB and are omitted"
     ):
         light = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, max_param_bytes=23)
     full = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, max_param_bytes=24)

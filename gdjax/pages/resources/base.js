@@ -1,9 +1,9 @@
-// What every page uses: its data, elements, colors, canvases that fit.
-// Text from data becomes text nodes only; nothing here, or anywhere, makes markup from a string.
+// Functions of all pages: data, elements, colors, and canvases that fit the window.
+// Text from data becomes text nodes only; no script makes markup from a string.
 
 const VIEWS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
-// Arrays of the island as typed arrays with a shape; all else stays what it is.
+// Converts the arrays of the embedded data to typed arrays with a shape; keeps all other values.
 function unpack(value) {
   if (Array.isArray(value)) return value.map(unpack);
   if (value === null || typeof value !== "object") return value;
@@ -40,7 +40,7 @@ export function option(value, text) {
   return element("option", { value: String(value), textContent: text });
 }
 
-// Colors: stops of equal distance, told apart in grey too.
+// Color scales: equidistant stops that differ in gray value, too.
 export const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
 export const VALLEY = ["#0b3c5d", "#1c6a8f", "#4496ad", "#86bfbd", "#c0dccb", "#e7efdb", "#f8f6ea"];
 export const SIGNED = ["#0b4f8a", "#5b93c2", "#b7d0e3", "#ffffff", "#f2c1a3", "#d97a45", "#a63603"];
@@ -60,7 +60,7 @@ export function rgb(stops, share) {
 export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 export const bright = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b > 140;
 
-// A canvas in the pixels of its screen; draws itself anew when its width changes.
+// A canvas in the pixels of its screen, which is drawn again when its width changes.
 export function fitted(canvas, ratio, draw) {
   let width = 0;
   const redraw = () => {
@@ -83,13 +83,13 @@ export function fitted(canvas, ratio, draw) {
   return redraw;
 }
 
-// Where a pointer is, in the canvas's own units.
+// Position of a pointer in the units of the canvas.
 export function within(canvas, event) {
   const box = canvas.getBoundingClientRect();
   return [event.clientX - box.left, event.clientY - box.top];
 }
 
-// One small dark label that follows the pointer; null hides it.
+// A small dark label that follows the pointer; null hides it.
 export const tip = (() => {
   const box = element("div", { className: "tip", hidden: true, role: "presentation" });
   document.body.append(box);
@@ -106,7 +106,7 @@ export const tip = (() => {
 
 export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-// Calls `draw` once before the next picture, however often it was asked for.
+// Calls `draw` once before the next frame, also after several requests.
 export function soon(draw) {
   let asked = false;
   return () => {

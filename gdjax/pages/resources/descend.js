@@ -1,4 +1,4 @@
-// Test functions whose every critical point is known: a click is a start, and its descent is drawn.
+// Test functions with known critical points: a click starts a descent, which is drawn.
 
 function tryDescents(root, functions) {
   const select = (id) => root.querySelector(`#${id}`);
@@ -21,7 +21,7 @@ function tryDescents(root, functions) {
   const eta = () => 10 ** Number(rate.value);
   const beta = () => Number(momentum.value);
 
-  // The largest curvature at the known points, minima first: what a rate has to respect.
+  // The largest curvature at the known points, minima first, which limits the learning rate.
   function sharpest() {
     const minima = known().points.filter((_, i) => known().kinds[i] === "minimum");
     const curvature = ([x, y]) => {

@@ -1,4 +1,4 @@
-// The explorer put together: sections for what the page was given.
+// The explorer: a section for each part of the page's data.
 
 function explorer() {
   const { sweep, planes, census, functions } = DATA;

@@ -1,5 +1,5 @@
-// The test functions and their gradients, by hand; a test compares them with those of gdjax.
-// Where they are drawn and their critical points come with the data.
+// The test functions and their gradients; a test compares them with those of gdjax.
+// Their domains and critical points are in the data of the page.
 
 const SIN = Math.sin;
 const COS = Math.cos;
@@ -109,8 +109,8 @@ function goldstein(x, y) {
   return { value: A * B, slope: [dA * B + A * dBx, dA * B + A * dBy] };
 }
 
-// w ← w − η m,  m ← g + β m: plain descent where β is 0. Stops where a number is no longer finite
-// or farther out than `bound`.
+// w ← w − η m,  m ← g + β m: plain descent if β is 0. Stops if a number is not finite or exceeds
+// `bound`.
 export function descent(plane, start, { rate, momentum = 0, steps = 200, bound = 1e6 }) {
   const path = [[...start]];
   let [x, y] = start;

@@ -1,4 +1,4 @@
-// Landscapes: which one, turned by hand, and a descent on it scrubbed through time.
+// Landscapes: selection, rotation by hand, and a slider for the steps of a descent.
 
 function exploreLandscapes(root, planes) {
   const select = (id) => root.querySelector(`#${id}`);
@@ -10,7 +10,7 @@ function exploreLandscapes(root, planes) {
 
   function show(i) {
     const plane = planes[i];
-    // A fresh canvas, so that nothing of the last landscape listens on.
+    // A new canvas, without the event listeners of the last landscape.
     const fresh = canvas.cloneNode(false);
     canvas.replaceWith(fresh);
     canvas = fresh;

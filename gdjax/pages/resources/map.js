@@ -3,7 +3,7 @@
 const MARKS = { __proto__: null, diverged: "×", stalled: "○", converged: "✓", "not finished": "·" };
 const OUTCOME_COLORS = { __proto__: null, "not converged": "#56b4e9", converged: "#009e73", stalled: "#222222", diverged: "#d55e00", "not finished": "#c8c8c8" };
 
-// `look()` says what is to be drawn: {columns, rows, nameX, nameY, value(i, j), color(i, j),
+// `look()` describes what to draw: {columns, rows, nameX, nameY, value(i, j), color(i, j),
 // mark(i, j), bold(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter, and
 // `say(text)` with the hint of the cell that a click, a tap or an arrow key reaches.
 function cellMap(canvas, look, pick, say) {

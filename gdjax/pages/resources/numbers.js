@@ -1,6 +1,6 @@
-// Numbers as text, and their extent.
+// Numbers as text, and their range.
 
-// A number as people write it: 0.0312, 12,345, 3.2e-7.
+// A number in readable form: 0.0312, 12,345, 3.2e-7.
 export function number(x, digits = 3) {
   if (x === Infinity) return "∞";
   if (x === -Infinity) return "−∞";

@@ -1,4 +1,4 @@
-// The sweep: a map of any metric over any two axes, the runs of a cell, and where they lie.
+// The sweep: a map of any metric over any two axes, the runs of a cell, and their positions.
 
 const NONE = "—";
 
@@ -12,7 +12,7 @@ function sweepOf(data) {
   const shown = (v) => (typeof v === "string" ? v : number(v, 4));
   const settings = (run) =>
     place(run).flatMap((at, i) => Object.entries(data.axes[i].values).map(([name, values]) => `${words(name)} ${shown(values[at])}`));
-  // The command that replays a run; null where its words do not fit into a command.
+  // The command that replays a run; null if its words are not valid in a command.
   const command = (run, store) => {
     const at = place(run).flatMap((index, i) => Object.entries(data.axes[i].values).map(([name, values]) => `${name}=${values[index]}`));
     const all = ["gdjax", "replay", store, "--at", ...at].map(shellWord);
@@ -31,13 +31,13 @@ function sweepOf(data) {
   return { ...data, shape: shape_, strides, runs, records, outcomeOf, place, settings, command, labels, nameOf, finals };
 }
 
-// The last that was recorded: metrics may have a cadence of their own.
+// The last recorded value, since metrics may be recorded less often than the cost.
 function lastNumber(values) {
   for (let i = values.length - 1; i >= 0; i -= 1) if (!Number.isNaN(values[i])) return values[i];
   return NaN;
 }
 
-// The inverse of the empirical distribution function, so that +inf counts as what it is.
+// The inverse of the empirical distribution function, which treats +inf as the largest value.
 function quantile(values, share) {
   const sorted = values.filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
   return sorted.length ? sorted[Math.max(Math.ceil(share * sorted.length), 1) - 1] : NaN;
@@ -50,13 +50,13 @@ function bandOf(values, records, runs) {
   return { low: at(0.25), middle: at(0.5), high: at(0.75) };
 }
 
-// A word of a shell command; null where a terminal could act on it though it is quoted.
+// A word of a shell command; null if a terminal could interpret it even in quotes.
 function shellWord(text) {
   if (/[\u0000-\u001f\u007f-\u009f]/.test(text)) return null;
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-// A field of a table; a spreadsheet takes text that begins with one of =+-@ for a formula.
+// A field of a table; a spreadsheet interprets text that begins with one of =+-@ as a formula.
 function csvField(value) {
   const text = typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
@@ -68,8 +68,8 @@ function mostCommon(texts) {
   return [...counts].sort((a, b) => b[1] - a[1])[0][0];
 }
 
-const MAX_SETTINGS = 12; // whose medians are drawn at most
-const MAX_CURVES = 60; // of chosen runs that are drawn at most
+const MAX_SETTINGS = 12; // maximum number of settings with medians
+const MAX_CURVES = 60; // maximum number of curves of selected runs
 
 function save(name, blob) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
@@ -86,10 +86,10 @@ function exploreRuns(root, data, store) {
   const state = { metric: accuracy >= 0 ? accuracy : 0, x: 0, y: sweep.shape.length > 1 ? 1 : -1, fixed: axes.map(() => -1), at: records - 1 };
   let chosen = new Set();
   let chosenWords = "";
-  let brushed = null; // run -> whether it is in what was brushed
+  let brushed = null; // run -> whether it is in the brushed range
   let cells = null;
 
-  // Runs of every cell of the map, under what the sliders hold fixed.
+  // Runs of every cell of the map, for the values of the sliders.
   function arrange() {
     const [nx, ny] = [state.x, state.y].map((i) => (i < 0 ? 1 : sweep.shape[i]));
     cells = Array.from({ length: nx * ny }, () => []);
@@ -120,7 +120,7 @@ function exploreRuns(root, data, store) {
     const { nx, ny, values, outcomes, low, high, log, ends } = view;
     const at = (i, j) => i * ny + j;
     const share = scale(low, high, 0, 1, log);
-    const flip = !outcomes && !metrics[state.metric].share; // low costs are bright, as good reading is
+    const flip = !outcomes && !metrics[state.metric].share; // bright cells are good: low costs, high accuracies
     return {
       columns: state.x < 0 ? [""] : sweep.labels(state.x),
       rows: state.y < 0 ? [""] : sweep.labels(state.y),
@@ -170,7 +170,7 @@ function exploreRuns(root, data, store) {
     showCommand();
   }, (text) => (select("cell-told").textContent = `${text.replaceAll("\n", "; ")}.`));
 
-  // Of several runs, the one whose value is the median: the map shows it.
+  // Of several runs, the one with the median value, which the map shows.
   function showCommand() {
     const runs = [...chosen];
     const middle = median(runs.map(valueOf));
@@ -317,7 +317,7 @@ function exploreRuns(root, data, store) {
     });
   });
 
-  // What is chosen above the map.
+  // The selection above the map.
   metrics.forEach((m, i) => select("metric").append(option(i, m.label)));
   select("metric").append(option(metrics.length, "how it ended"));
   const axisOptions = (box, none) => {

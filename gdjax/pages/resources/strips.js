@@ -1,7 +1,7 @@
-// Where runs lie among all: a strip of dots for each metric, on which a range can be brushed.
+// Positions of runs among all: a strip of dots for each metric, on which a range can be brushed.
 
-// values: of all runs; state(run): "chosen", "brushed" or "". `brush(range)` hears what was brushed,
-// null for nothing.
+// values: of all runs; state(run): "chosen", "brushed" or "". `brush(range)` receives the
+// brushed range, null for none.
 function strip(canvas, name, values, share, state, brush) {
   const finite = Array.from(values).filter(Number.isFinite);
   let [low, high] = extent(finite);
@@ -9,7 +9,7 @@ function strip(canvas, name, values, share, state, brush) {
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const infinite = values.some((v) => v === Infinity);
   const jitter = (run) => ((run * 7919) % 101) / 100 - 0.5;
-  let range = null; // in places from 0 to 1
+  let range = null; // as positions from 0 to 1
   let place = null;
   let right = 0;
 

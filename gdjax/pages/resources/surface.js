@@ -1,9 +1,9 @@
-// A landscape in space: quadrilaterals from back to front, lit from one side, turned by hand.
+// A landscape in 3-D: quadrilaterals from back to front, lit from one side, rotated by hand.
 
 const AXIS = 40; // pixels to the left, for the numbers of the height axis
 
-// what: {cost [a, b], a, b} and, maybe, path; returns redraw. `moment()` is how many points of the
-// path are shown, `heightOf` what a cost is drawn as.
+// what: {cost [a, b], a, b} and, optionally, path; returns redraw. `moment()` is the number of
+// points of the path to show, `heightOf` the height of a cost.
 function surface(canvas, what, moment) {
   const [na, nb] = what.cost.shape;
   const { a, b, path } = what;
@@ -124,7 +124,7 @@ function surface(canvas, what, moment) {
     const [u, v] = project(x, y, 1);
     pen.fillText(log ? "cost, log" : "cost", Math.max(u, 26), v - 14);
   }
-  // At its own cost in black, its place on the plane in orange, a thread from one to the other.
+  // The path at its own cost in black, its projection in orange, and lines between the two.
   function way(pen) {
     const n = Math.max(1, Math.min(moment(), path.path_a.length));
     const at = (i, cost) => project(side(a.values, na, path.path_a[i]), side(b.values, nb, path.path_b[i]), raised(cost));

@@ -1,8 +1,8 @@
-// What the page shows, in its address: a teacher shares an exercise as a link.
+// The state of the page in its address, so that a teacher can share an exercise as a link.
 //
 //   #lesson=3&rate=10&seed=7&step=125&digit=4
 //
-// A link may come from anybody: each value is read as what its field allows, or ignored.
+// Links are untrusted: a value that its field does not allow is ignored.
 
 const whole = (low, high) => ({
   read: (word) => (/^\d{1,10}$/.test(word) && Number(word) >= low && Number(word) <= high ? Number(word) : undefined),
@@ -17,7 +17,7 @@ const oneOf = (...choices) => ({
   write: String,
 });
 
-// Lines of a drawing as letters: two for a number of the pad, four for a point, a dot between lines.
+// Lines of a drawing as letters: two per number of the pad, four per point, a dot between lines.
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const PAD = 280;
 const POINTS = 2000;
@@ -33,7 +33,7 @@ const drawing = {
   write: (lines) => lines.map((line) => line.map(([x, y]) => twoLetters(x) + twoLetters(y)).join("")).join("."),
 };
 
-export const STEPS = 20000; // that a page may be asked to take
+export const STEPS = 20000; // maximum number of steps in an address
 export const FIELDS = {
   lesson: whole(0, 8),
   rate: real(0.001, 1000),
@@ -53,7 +53,7 @@ export const DEFAULTS = {
   digit: 0, noise: null, drawing: null,
 };
 
-// The state that an address describes, and the names in it that were ignored.
+// The state in an address, and the ignored names.
 export function readAddress(hash) {
   const state = { ...DEFAULTS };
   const ignored = [];
@@ -67,7 +67,7 @@ export function readAddress(hash) {
   return { state, ignored };
 }
 
-// Only what differs from the defaults is written.
+// Only values that differ from the defaults are written.
 export function writeAddress(state) {
   const parts = Object.keys(FIELDS)
     .filter((name) => state[name] !== null && state[name] !== DEFAULTS[name])

@@ -1,4 +1,4 @@
-// A ball on a curve: its slope, a learning rate, and where step after step leads.
+// A ball on a curve: its slope, a learning rate, and its steps.
 
 import { ARROWS, DATA, fitted, option, within } from "../base.js";
 import { scale } from "../chart.js";
@@ -62,7 +62,7 @@ export function ballCard(root) {
       pen.arc(placeX(v), placeY(curve().f(v)), 4, 0, 7);
       pen.fill();
     }
-    // The tangent, of one length on the screen whatever its slope.
+    // The tangent, with the same length on the screen for every slope.
     const steep = (placeY(y + slope) - placeY(y)) / (placeX(x + 1) - placeX(x));
     const reach = 70 / Math.hypot(1, steep);
     pen.strokeStyle = "#0b5d94";

@@ -1,4 +1,4 @@
-// The course: eight steps through the page, each with something to do and a question.
+// The course: eight steps through the page, each with an exercise and a question.
 
 import { DATA, byId, element } from "../base.js";
 import { parameterCount } from "./network.js";

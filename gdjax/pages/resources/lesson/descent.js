@@ -1,7 +1,7 @@
 // Gradient descent of a network, as gdjax does it: w ← w − η g, with g of a mini-batch.
 //
-// Settings: {rate, batch, seed, scale, activation, cost}, where batch 0 is the whole set. A descent
-// of given settings has the same numbers wherever it is computed.
+// Settings: {rate, batch, seed, scale, activation, cost}, where batch 0 is a full batch. A descent
+// with given settings has the same numbers on every machine.
 
 import { keysOf, foldIn, normals, permutation, splitKey } from "./threefry.js";
 import { COSTS, addGradient, forward, largest, layersOf, parameterCount } from "./network.js";
@@ -26,7 +26,7 @@ export function startingPoint({ seed, scale }, widths) {
   return params;
 }
 
-// Numbers of the images that step `t` sees: passes through the set, each in another order.
+// Numbers of the images of step `t`: passes through the set, each in another order.
 export function batchOrder(batch, count) {
   if (!batch) {
     const all = Uint32Array.from({ length: count }, (_, i) => i);
@@ -44,8 +44,8 @@ export function batchOrder(batch, count) {
     Uint32Array.from({ length: batch }, (_, i) => orderOf(Math.floor((t * batch + i) / count))[(t * batch + i) % count]);
 }
 
-// Mean cost of images, share read and share of saturated hidden neurons; adds the images' gradients
-// to `gradient` where one is passed.
+// Mean cost of images, accuracy and share of saturated hidden neurons; adds the images' gradients
+// to `gradient` if one is passed.
 export function measure(model, params, { lit, labels }, rows, gradient = null) {
   const layers = layersOf(model, params);
   const hidden = model.widths.slice(1, -1).reduce((sum, width) => sum + width, 0);
@@ -74,7 +74,7 @@ export const rowsOf = ({ labels }) => batchOrder(0, labels.length)(0);
 export const stepped = (params, gradient, rate) => params.map((w, i) => w - rate * gradient[i]);
 export const norm = (vector) => Math.sqrt(vector.reduce((sum, g) => sum + g * g, 0));
 
-// What is shown of a network: accuracy on the test images, all else on the training images.
+// Record of a network: accuracy on the test images, other values on the training images.
 export function recordOf(model, params, step, { train, test }) {
   const gradient = new Float64Array(params.length);
   const rows = rowsOf(train);
@@ -89,12 +89,12 @@ export function recordOf(model, params, step, { train, test }) {
   };
 }
 
-// Records are made at steps that grow by equal ratios, as what is learned does.
+// Recorded steps grow by equal ratios, since progress slows down.
 export const nextRecord = (step, ratio) => (step < 10 ? step + 1 : Math.ceil(ratio * step));
 
 const LINE_POINTS = 32;
 
-// A cost along a line, from t = 0 to where it is above its start again: {t, cost}.
+// Cost along a line, from t = 0 until it exceeds its start again: {t, cost}.
 export function costsAlong(costAt) {
   const start = costAt(0);
   let end = 0.01;
@@ -103,7 +103,7 @@ export function costsAlong(costAt) {
   return { t, cost: t.map((at, i) => (i ? costAt(at) : start)) };
 }
 
-// Cost of always answering how frequent each digit is: 1 - Σ p², or the entropy of p.
+// Cost of the constant prediction p of the frequencies: 1 - Σ p², or the entropy of p.
 export function baselineOf(cost, labels, outputs) {
   const shares = Array.from({ length: outputs }, (_, digit) => labels.filter((label) => label === digit).length / labels.length);
   return cost === "quadratic"

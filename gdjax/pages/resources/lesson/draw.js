@@ -1,4 +1,4 @@
-// The card on which a digit is drawn, and the network that reads it.
+// The card with the drawing of a digit, and the network that reads it.
 
 import { byId } from "../base.js";
 import { percent } from "../numbers.js";
@@ -24,7 +24,7 @@ export function imageOf({ digit, noise, drawing }, test) {
 
 export const noisePixels = (seed, size) => Uint8Array.from(randomBits([0, seed], size), (bits) => bits >>> 24);
 
-// All that a network computes for an image.
+// All values that a network computes for an image.
 export function reading({ model, params }, pixels) {
   const layers = layersOf(model, params);
   const activities = forward(layers, litPixels(pixels, pixels.length));
@@ -61,7 +61,7 @@ export function drawCard(page) {
   byId("next").addEventListener("click", () => showDigit(1));
   byId("previous").addEventListener("click", () => showDigit(-1));
 
-  // What an address describes: a drawing is one that can be continued.
+  // The image of an address; a drawing can be continued.
   function reset() {
     if (page.state.drawing) drawing.show(null, page.state.drawing);
     else drawing.show(page.image().pixels.some((p) => p) ? page.image().pixels : null);

@@ -9,7 +9,7 @@ export async function inflated(base64) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// A set of images with their labels, and the pixels that are lit.
+// A set of images with their labels and lists of nonzero pixels.
 export async function imageSet({ images, labels, size }) {
   const pixels = await inflated(images);
   return { pixels, size, labels: await inflated(labels), lit: litPixels(pixels, size) };

@@ -1,6 +1,6 @@
-// The descents that the worker makes, as the page sees them.
+// The page's view of the descents in the worker.
 //
-// The worker is made from a text inside the page: a page that was opened as a file may load no other.
+// The worker is created from text inside the page, since a page opened as a file cannot load files.
 
 export function openLaboratory(source, sets, changed) {
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
@@ -38,7 +38,7 @@ export function openLaboratory(source, sets, changed) {
     costsAlong: (model, params) => ask("costsAlong", { model, params }),
     measure: (model, params, set) => ask("measure", { model, params, set }),
     pause: () => ask("pause"),
-    // Resolves when each is at its step of `until`, or where it was paused.
+    // Resolves when each descent has reached its step of `until`, or was paused.
     run: (names, until) => ask("run", { names, until }),
   };
 }

@@ -1,4 +1,4 @@
-// The lesson put together: the state, the descent that it describes, the cards that show both.
+// The lesson: the state, its descent, and the cards that show both.
 
 import { DATA, byId, soon } from "../base.js";
 import { readAddress, writeAddress } from "./address.js";
@@ -105,7 +105,7 @@ async function openLesson() {
     nudged = [];
     matter?.forget();
   }
-  // A page in a frame without an address of its own goes without.
+  // A page in a frame may not have an address.
   function remember() {
     if (location.protocol !== "about:") history.replaceState(null, "", writeAddress(state));
   }
@@ -153,5 +153,5 @@ async function openLesson() {
   return page;
 }
 
-// For whoever looks into the page with a browser's tools.
+// For developer tools of the browser.
 const lesson = openLesson();

@@ -1,10 +1,10 @@
-// Many trained networks, and one image that all of them read.
+// Many trained networks that classify one image.
 //
-// Their weights are bytes: for each neuron w = scale · byte, with its bias in single precision.
+// Their weights are bytes: w = scale · byte for each neuron, with biases in single precision.
 
 import { forward, largest, layersOf, litPixels } from "./network.js";
 
-// Parameters of each network, from bytes, scales and biases of all of them.
+// Parameters of each network, from the bytes, scales and biases of all networks.
 export function networksOf({ count, bytes, scales, biases }, widths) {
   const signed = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   let [byte, neuron] = [0, 0];

@@ -1,4 +1,4 @@
-// Which of all numbers matter most for the image that is shown: the gradient of its cost.
+// The parameters that matter most for the displayed image: the gradient of its cost.
 
 import { byId, element, fitted, option } from "../base.js";
 import { number, percent } from "../numbers.js";
@@ -30,7 +30,7 @@ export function matterCard(page) {
   const root = byId("matter");
   const select = byId("target");
   const rate = byId("nudge-rate");
-  let target = null; // chosen by hand; else the label, or what the network answers
+  let target = null; // selected digit; otherwise the label, or the answer of the network
   let of = null; // the image for which it was chosen
   let gradient = null;
   let layers = null;
@@ -60,7 +60,7 @@ export function matterCard(page) {
     select.value = String(wanted);
     layers = read.layers;
     gradient = imageGradient(network, read, wanted);
-    const squares = gradient.map((g) => g * g).sort(); // typed: by size, the smallest first
+    const squares = gradient.map((g) => g * g).sort(); // a typed array: ascending by value
     const total = squares.reduce((sum, g) => sum + g, 0);
     say("matter-told", sentences(
       text("matter.cost", { target: wanted, cost: COSTS[network.model.cost].value(read.activities.at(-1), wanted) }),
@@ -118,7 +118,7 @@ export function matterCard(page) {
     await tellNudged();
   });
 
-  // No record is of a network that steps for one image have changed: its numbers are computed.
+  // Steps for one image are not recorded, so the values of the changed network are computed here.
   async function tellNudged() {
     const { model, params, step, nudges } = page.network();
     if (!nudges) return say("nudged-told", "");

@@ -2,11 +2,11 @@
 //
 //   a_0 = pixels / 255,   a_l = s(W_l a_{l-1} + b_l),   C = mean over images of c(a_L, label)
 //
-// A model says what is computed: {widths, activation, cost}. Parameters are one array, in gdjax's
+// A model defines the computation: {widths, activation, cost}. Parameters are one array, in gdjax's
 // order: for each layer its weights [to, from], then its biases.
 
-// Of each activation: its value, its slope as a function of the value, and whether it is so close to
-// level that its neuron hardly learns.
+// For each activation: its value, its slope as a function of the value, and whether it is so flat
+// that its neuron hardly learns.
 export const ACTIVATIONS = {
   sigmoid: {
     value: (z) => 1 / (1 + Math.exp(-z)),
@@ -18,7 +18,7 @@ export const ACTIVATIONS = {
   identity: { value: (z) => z, slope: () => 1, isSaturated: () => false },
 };
 
-// Of each cost: its value for one image, and its slope along each output.
+// For each cost: its value for one image, and its slope along each output.
 export const COSTS = {
   quadratic: {
     value: (outputs, label) => outputs.reduce((sum, a, i) => sum + (a - (i === label ? 1 : 0)) ** 2, 0),
@@ -69,7 +69,7 @@ export function layersOf(model, params) {
   });
 }
 
-// The pixels of images that are not dark: 81 % of all are, and add nothing to any sum.
+// The nonzero pixels of images; the others, 81 % of all, add nothing to the sums.
 export function litPixels(images, size) {
   const count = images.length / size;
   const begins = new Uint32Array(count + 1);
@@ -86,7 +86,7 @@ export function litPixels(images, size) {
   return { count, begins, positions: Uint16Array.from(positions), values: Float64Array.from(values) };
 }
 
-// Activities of all layers but the first, of image `row`.
+// Activations of all layers but the first, for image `row`.
 export function forward(layers, lit, row = 0) {
   const activities = [afterPixels(layers[0], lit, row)];
   for (let l = 1; l < layers.length; l += 1) {
@@ -135,7 +135,7 @@ export function addGradient(gradient, model, layers, lit, row, activities, label
   }
 }
 
-// The first layer's part: the picture, times one number for each neuron.
+// The first layer's part: the image, times one number for each neuron.
 function addPixels(gradient, deltas, from, { begins, positions, values }, row) {
   const [begin, end] = [begins[row], begins[row + 1]];
   for (let i = 0; i < deltas.length; i += 1) {
@@ -144,14 +144,14 @@ function addPixels(gradient, deltas, from, { begins, positions, values }, row) {
   }
 }
 
-// How sure an answer is, on the outputs' own scale: each says of its digit alone how much it is one.
+// Certainty of an answer, on the scale of the outputs; each output rates its digit independently.
 export function answerOf(model, outputs) {
   const sure = model.cost === "cross_entropy" ? softmax(outputs) : outputs;
   const [best, second] = Array.from(sure.keys()).sort((a, b) => sure[b] - sure[a] || a - b);
   return { best, second, sure, isClear: sure[best] >= 0.5 };
 }
 
-// Which parameter the number `at` is: {layer, to, from}, where `from` is missing for a bias.
+// The parameter with the number `at`: {layer, to, from}, without `from` for a bias.
 export function parameterAt(layers, at) {
   const layer = layers.findIndex(({ begin, to, from }) => at < begin + to * (from + 1));
   const { begin, to, from } = layers[layer];

@@ -1,4 +1,4 @@
-// One neuron: what it is sent, with which weights, and what it makes of that.
+// One neuron: its inputs, its weights, and its output.
 
 import { byId, element, fitted } from "../base.js";
 import { number } from "../numbers.js";
@@ -47,7 +47,7 @@ export function neuronPanel(box) {
   };
 }
 
-// One bar for each neuron before, with its number: to the right where it excites.
+// One bar for each neuron of the layer before, with its number: to the right if it excites.
 function bars(pen, width, values) {
   const most = values.reduce((best, v) => Math.max(best, Math.abs(v)), 1e-9);
   const row = width / values.length;

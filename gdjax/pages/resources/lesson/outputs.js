@@ -15,7 +15,7 @@ const ANSWERS_AB = ["A", "B"];
 export function outputsCard(page) {
   let from = 0; // test image at which the search for the next pair begins
   let pair = [];
-  let asked = null; // parameters of the network that the pair is of
+  let asked = null; // parameters of the network of the pair
   const canvases = ANSWERS_AB.map((name) => {
     const canvas = element("canvas", { role: "img" });
     byId("outputs-pair").append(element("figure", {}, element("figcaption", { id: `outputs-${name}` }), canvas));
@@ -41,7 +41,7 @@ export function outputsCard(page) {
     });
   }
 
-  // Two images whose costs differ, neither of which is read almost perfectly if there are such.
+  // Two images with different costs, if possible none of which is read almost perfectly.
   function nextPair() {
     const { test } = page.sets;
     const { model } = page.network();

@@ -1,6 +1,6 @@
-// Where a digit is drawn, by mouse, finger or keyboard, and how the drawing becomes pixels.
+// Pad to draw a digit by mouse, finger or keyboard, and conversion of the drawing to pixels.
 //
-// A drawing is a list of lines, each a list of points [x, y] in whole numbers of the pad's own grid.
+// A drawing is a list of lines, each a list of points [x, y], whole numbers on the pad's grid.
 
 import { ARROWS, element, fitted, soon, within } from "../base.js";
 import { pixelsInto } from "./squares.js";
@@ -18,19 +18,19 @@ function newInk() {
 function lineInto(pen, from, to) {
   pen.beginPath();
   pen.moveTo(...from);
-  pen.lineTo(to[0] + 0.01, to[1]); // a point, too, leaves ink
+  pen.lineTo(to[0] + 0.01, to[1]); // a single point also leaves ink
   pen.stroke();
 }
 
-// The pixels of a drawing, as the network is shown them.
+// The pixels of a drawing, as the input of the network.
 export function pixelsOfDrawing(lines) {
   const { ink, pen } = newInk();
   for (const line of lines) line.forEach((point, i) => lineInto(pen, line[Math.max(i - 1, 0)], point));
   return asPixels(ink);
 }
 
-// As the images of the data set were made: the ink's box scaled to 20 by 20 of 28 by 28 pixels,
-// then moved by whole pixels until its center of mass is nearest to the middle of pixel (14, 14).
+// As in the data set, the box of the ink is scaled to 20 by 20 of 28 by 28 pixels, and then moved
+// by whole pixels until its center of mass is nearest to the middle of pixel (14, 14).
 function asPixels(ink, side = 28) {
   const size = ink.width;
   const raw = ink.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, size, size).data;
@@ -47,12 +47,12 @@ function asPixels(ink, side = 28) {
   }
   const pixels = new Uint8Array(side * side);
   if (right < 0) return pixels;
-  const step = Math.max(right - left + 1, bottom - top + 1) / ((20 / 28) * side); // ink a pixel
-  // Share of ink in each pixel of the scaled box, whose middle is put in the middle for now.
+  const step = Math.max(right - left + 1, bottom - top + 1) / ((20 / 28) * side); // ink per pixel
+  // Share of ink in each pixel of the scaled box, which is centered for now.
   const [midX, midY] = [(left + right + 1) / 2, (top + bottom + 1) / 2];
   const place = (shiftX, shiftY) => {
     const found = new Float64Array(side * side);
-    const fine = 4; // samples a pixel, each way
+    const fine = 4; // samples per pixel in each direction
     for (let i = 0; i < side * fine; i += 1) {
       const y = Math.floor(midY + ((i + 0.5) / fine - side / 2 + shiftY) * step);
       if (y < 0 || y >= size) continue;
@@ -75,12 +75,12 @@ function asPixels(ink, side = 28) {
   return Uint8Array.from(centered, (p) => Math.min(255, Math.round(p)));
 }
 
-// The pad: calls `drawn(lines)` as a drawing grows, with null where it is cleared. Returns what shows
-// a drawing or an image.
+// The pad: calls `drawn(lines)` as a drawing grows, with null when it is cleared. Returns functions
+// that show a drawing or an image.
 export function pad(canvas, drawn) {
   const { ink, pen } = newInk();
   let lines = [];
-  let image = null; // of the data set, or noise, where nothing is drawn
+  let image = null; // image of the data set, or noise, if nothing is drawn
   let at = [PAD_SIZE / 2, PAD_SIZE / 4];
   let isDown = false;
   let isKeyboard = false;

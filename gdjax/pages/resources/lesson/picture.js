@@ -13,7 +13,7 @@ const GRADIENTS_ABC = ["A", "B", "C"];
 
 export function pictureCard(page) {
   let pictures = [];
-  let shown = null; // {params, pixels, neuron} that the question is about
+  let shown = null; // {params, pixels, neuron} of the question
   let asked = 0;
   const canvases = GRADIENTS_ABC.map((name) => {
     const canvas = element("canvas", { role: "img", "aria-label": text("picture.one", { name }) });
@@ -25,7 +25,7 @@ export function pictureCard(page) {
     signedInto(pen, pictures[i], 0, 0, width, pictures[i].reduce((best, g) => Math.max(best, Math.abs(g)), 0));
   }));
 
-  // The neuron chosen in the network above, if it is of the first layer; else the one that learns most.
+  // The selected neuron if it is in the first layer; otherwise the one with the largest gradient.
   function neuronOf(gradient, { from, to }, chosen) {
     if (chosen && chosen.layer === 0) return chosen.neuron;
     const sizes = Array.from({ length: to }, (_, i) => Math.abs(gradient[to * from + i]));

@@ -1,11 +1,11 @@
-// A question that is asked before anything runs. Its answer is computed, then compared with what was
-// predicted.
+// A question that is asked before a computation. The computed answer is compared with the
+// prediction.
 
 import { element } from "../base.js";
 import { sentences, text } from "./text.js";
 
-// asked: {ask, choices, answer}, where answer() gives {right, words}: the number of the right choice,
-// and what was computed.
+// asked: {ask, choices, answer}, where answer() gives {right, words}: the number of the correct
+// choice, and a description of the result.
 export function showQuestion(box, { ask, choices, answer }) {
   const options = choices.map((words, i) =>
     element("label", { className: "choice" }, element("input", { type: "radio", name: box.id, value: String(i) }), words),
@@ -25,5 +25,5 @@ export function showQuestion(box, { ask, choices, answer }) {
   box.replaceChildren(group, check, told);
 }
 
-// The number of the last limit that a value reaches, from 0: below the first limit it is 0.
+// The number of limits that a value reaches.
 export const classOf = (value, limits) => limits.filter((limit) => value >= limit).length;

@@ -12,8 +12,8 @@ const SIXTEEN_EPOCHS = 4;
 const LEARN_LIMITS = [4, 8, 12];
 const CELL = { width: 120, height: 56 };
 
-// A network learns if it reads more than half; it has stalled if most of its hidden neurons are
-// saturated and it does not read.
+// A network learns if it reads more than half of the digits; it has stalled if it does not and most
+// of its hidden neurons are saturated.
 export function fateOf({ accuracy, saturated }) {
   if (accuracy > 0.5) return "learns";
   return saturated > 0.5 ? "stalled" : "crawls";

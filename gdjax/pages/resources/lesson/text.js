@@ -1,4 +1,4 @@
-// The page's texts, all of them in texts.json: a translation is one file.
+// The texts of the page, all in texts.json, so that a translation is one file.
 //
 //   text("train.steps", { count: 3 })   "{count} step" or "{count} steps": "3 steps"
 
@@ -17,10 +17,10 @@ export function text(name, values = {}) {
   });
 }
 
-// Sentences, those that are there, one after the other.
+// Joins the sentences that are not empty.
 export const sentences = (...parts) => parts.filter(Boolean).join(" ");
 
-// What stands in the markup: an element's words, its accessible name.
+// Texts in the markup: the content and the accessible name of an element.
 export function fillTexts(values) {
   for (const node of document.querySelectorAll("[data-text]")) node.append(text(node.dataset.text, values));
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", text(node.dataset.label, values));

@@ -1,4 +1,4 @@
-// Random numbers as gdjax draws them, so that a seed of this page is a seed of gdjax.
+// The random numbers of gdjax, so that seeds have the same meaning in this page.
 //
 // Threefry-2x32 with 20 rounds (Salmon et al., SC 2011) turns a key and a counter into 64 bits; JAX
 // builds everything else on it. A key is two 32-bit numbers.

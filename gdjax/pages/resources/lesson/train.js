@@ -7,7 +7,7 @@ import { FIELDS, STEPS } from "./address.js";
 import { classOf, showQuestion } from "./question.js";
 import { say, text } from "./text.js";
 
-const READ_LIMITS = [0.25, 0.5, 0.75, 0.9]; // of the test digits
+const READ_LIMITS = [0.25, 0.5, 0.75, 0.9]; // share of the test digits
 export const SETTINGS = ["rate", "batch", "seed", "scale", "activation", "cost"];
 export const EPOCHS = [1, 10, 100];
 export const CHOICES = {
@@ -20,13 +20,13 @@ export const CHOICES = {
 export const settingsOf = (state) => Object.fromEntries(SETTINGS.map((name) => [name, state[name]]));
 export const stepsOf = (epochs, batch, images) => Math.ceil((epochs * images) / (batch || images));
 
-// How a value of a setting is written.
+// Text of the value of a setting.
 export function settingWords(name, value, images) {
   if (name === "batch" && value === 0) return text("batch.whole", { all: images });
   return name === "activation" || name === "cost" ? text(`${name}.${value}`) : number(value);
 }
 
-// The numbers of a record, as words.
+// Text of the numbers of a record.
 export function numbersOf(record, { batch }, images) {
   return {
     step: number(record.step),
@@ -110,7 +110,7 @@ export function trainCard(page) {
     curves(records, at);
   }
 
-  // A value that an address brought may be none of the list's.
+  // A value from an address may be missing from the list.
   function showChoice(name) {
     const word = String(state[name]);
     if (![...byId(name).options].some(({ value }) => value === word)) byId(name).append(option(word, settingWords(name, state[name], images)));

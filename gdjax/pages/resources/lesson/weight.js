@@ -1,4 +1,4 @@
-// One weight, nudged: the change of the cost is the slope times the nudge, as long as it is small.
+// A change of one weight: the cost changes by the slope times this change, as long as it is small.
 
 import { byId, option } from "../base.js";
 import { number } from "../numbers.js";
@@ -11,8 +11,8 @@ import { say, text } from "./text.js";
 const NUDGES = [0.01, 0.1, 1];
 
 export function weightCard(page) {
-  let rank = 0; // of the slope, by size
-  let shown = null; // what the question is about
+  let rank = 0; // rank of the slope by size
+  let shown = null; // subject of the question
   byId("weight-nudge").append(...NUDGES.map((h) => option(h, number(h))));
   byId("weight-nudge").value = "0.1";
   byId("weight-nudge").addEventListener("change", () => ask());

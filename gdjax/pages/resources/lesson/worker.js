@@ -1,19 +1,19 @@
-// The worker: descends beside the page, so that the page answers while it trains.
+// The worker: descents in a separate thread, so that the page responds while it trains.
 //
-// The page asks {id, ask, ...} and is answered {id, answer}; while descents run, the worker tells
-// {progress: [...]} of each of them.
+// The page sends {id, ask, ...} and receives {id, answer}; while descents run, the worker sends
+// their {progress: [...]}.
 
 import { batchOrder, costsAlong, gradientOf, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
 
-const SLICE = 40; // milliseconds of work between two looks at what the page asks
+const SLICE = 40; // milliseconds of work between two checks for messages
 const SHOWN = "first"; // the descent whose network the page shows
 const UNDO = 200; // moves that can be undone
 
 let data = null; // {widths, train, test}
 const descents = new Map();
-let running = null; // {names, until, finish}, until which step each is to go
+let running = null; // {names, until, finish}, with the last step of each
 
-// Records are of `images` training images, all by default, at steps that grow by `ratio`.
+// Records use `images` training images, all by default, at steps that grow by `ratio`.
 function begin(name, settings, { images = data.train.labels.length, ratio = 1.25 }) {
   const descent = {
     name,
@@ -49,7 +49,7 @@ function remember({ past, step, params, records }) {
   if (past.length > UNDO) past.shift();
 }
 
-// What the page gets to know. The parameters of records stay here until they are asked for.
+// State that is sent to the page. The parameters of records are sent only on request.
 const told = ({ name, settings, model, step, params, records, past }) => ({
   name, settings, model, step,
   params: name === SHOWN ? params : null,
@@ -65,13 +65,13 @@ const isUnfinished = (name) => {
   return descent.step < running.until[running.names.indexOf(name)] && !isDiverged(descent);
 };
 
-// Descents take turns: the one that is behind moves.
+// Descents take turns: the one with the fewest steps continues.
 function nextName() {
   const names = running.names.filter(isUnfinished);
   return names.reduce((best, name) => (descents.get(name).step < descents.get(best).step ? name : best), names[0]);
 }
 
-// A slice of work; what the page asks is heard between two of them.
+// A slice of work; messages of the page are handled between slices.
 function work() {
   if (!running) return;
   const end = Date.now() + SLICE;
@@ -128,7 +128,7 @@ const ANSWERS = {
     const costAt = (t) => measure(model, stepped(params, gradient, t), data.train, rows).cost;
     return costsAlong(costAt);
   },
-  // Numbers of parameters that no descent has: those after steps for one digit, or along a line.
+  // Values at parameters outside of descents: after steps for one digit, or along a line.
   measure: ({ model, params, set }) => measure(model, params, data[set], rowsOf(data[set])),
 };
 
