@@ -17,6 +17,9 @@ import numpy as np
 
 from gdjax.errors import InputError
 
+MAX_WHOLE = 2**31 - 1  # default limit of whole numbers, which count something in 32 bits
+MAX_COUNT = 1_000_000  # limit of random draws, probes and starts, which are in memory at once
+
 
 def is_whole(value: Any, least: int = 0, most: int | float = math.inf) -> TypeGuard[int]:
     """Return whether a value is a whole number in a range; booleans are not.
@@ -39,7 +42,7 @@ def is_traced(value: Any) -> bool:
 
 
 def check_whole(
-    name: str, value: Any, least: int = 0, most: int | float = math.inf, *, remedy: str = ""
+    name: str, value: Any, least: int = 0, most: int | float = MAX_WHOLE, *, remedy: str = ""
 ) -> None:
     """Check that an argument is a whole number in a range.
 
@@ -54,7 +57,8 @@ def check_whole(
         InputError: if the value is not a whole number in the range.
     """
     if not is_whole(value, least, most):
-        valid = f">= {least:,}" if most == math.inf else f"from {least:,} to {most:,}"
+        unlimited = most in (MAX_COUNT, MAX_WHOLE, math.inf) and not is_whole(value, least)
+        valid = f">= {least:,}" if unlimited else f"from {least:,} to {most:,}"
         raise InputError(f"{name} = {_short(value)}, expected a whole number {valid}{remedy}")
 
 

@@ -4,6 +4,8 @@ Every message names the problem, the value and a remedy. Numerical failure is no
 diverged run is returned with its outcome (see `gdjax.descent.outcome`).
 """
 
+import contextlib
+from collections.abc import Generator
 from typing import Any
 
 
@@ -15,7 +17,10 @@ class GdjaxError(Exception):
 
 
 class InputError(GdjaxError, ValueError):
-    """Invalid argument."""
+    """Invalid argument. The message is one line, also if the value takes several to print."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class DataError(GdjaxError):
@@ -40,3 +45,69 @@ def printable(text: Any) -> str:
         'cost\\x1b[2J\\n'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+# Errors of a device or the system, which are not due to a user's function that is traced.
+OF_SYSTEM = (RuntimeError, MemoryError, FloatingPointError, OSError, Warning)
+
+# Errors of JAX for a function whose Python code depends on the values of arrays.
+OF_TRACERS = {
+    "ConcretizationTypeError",
+    "NonConcreteBooleanIndexError",
+    "TracerArrayConversionError",
+    "TracerIntegerConversionError",
+}
+
+
+def first_line(error: Exception) -> str:
+    """Return the class of an error and the first line of its message; for tracers the class."""
+    if _is_of_tracers(error):
+        return type(error).__name__
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text:.300}".rstrip(" .:")
+
+
+def remedy_for(error: Exception, otherwise: str) -> str:
+    """Return what to do about an error of a user's function.
+
+    Args:
+        error: the error.
+        otherwise: text for errors that do not come from Python code that needs values of arrays.
+    """
+    if not _is_of_tracers(error):
+        return otherwise
+    return (
+        "expected a function that JAX can trace, in which the values of arrays are unknown: use "
+        "jax.numpy for numpy, jnp.where for if and for masks, and no float() or int() of an array"
+    )
+
+
+def _is_of_tracers(error):
+    return not OF_TRACERS.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+
+
+@contextlib.contextmanager
+def explained(failure: str, remedy: str) -> Generator[None]:
+    """Convert an error of a user's function to an `InputError` of one line.
+
+    Args:
+        failure: which function failed, and at what.
+        remedy: what was expected and what to do.
+
+    Raises:
+        InputError: if the function raises an error, unless it is one of `OF_SYSTEM`.
+
+    Examples:
+        >>> with explained("cost: failed", "expected a function of params"):
+        ...     {}["weights"]
+        Traceback (most recent call last):
+        gdjax.errors.InputError: cost: failed: KeyError: 'weights'; expected a function of params
+    """
+    try:
+        yield
+    except GdjaxError:
+        raise
+    except Exception as error:
+        if isinstance(error, OF_SYSTEM) and not isinstance(error, NotImplementedError):
+            raise
+        raise InputError(f"{failure}: {first_line(error)}; {remedy_for(error, remedy)}") from error

@@ -32,7 +32,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 from jaxtyping import PyTree
 
 from gdjax import machine, progress
-from gdjax.errors import InputError
+from gdjax.errors import InputError, explained
 
 RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
@@ -42,6 +42,10 @@ COMPILED_CONFIG = ("jax_enable_x64", "jax_default_matmul_precision")
 # Level 1 of 3; at level 0 the last bits of results differ.
 FAST_COMPILATION = {"xla_backend_optimization_level": 1}
 
+OPERATIONS = (
+    "expected operations that JAX can compile, differentiate and map over runs (of a callback: "
+    "with a vmap_method and a derivative)"
+)
 DECOMPOSITIONS = re.compile(r"lapack_[a-z](syevd|heevd|gesdd|gesvd|gees|geev)")
 
 
@@ -188,7 +192,8 @@ class Program:
         started = time.perf_counter()
         if signature not in self.compiled:
             _check_jit()
-            lowered = self.jitted.lower(*arguments)
+            with explained("cost or metric: could not be compiled", OPERATIONS):
+                lowered = self.jitted.lower(*arguments)
             digest = _hash(lowered, arguments)
             self.compiled[signature] = Compiled(self._compile(lowered), digest)
             self.seconds += time.perf_counter() - started
@@ -207,7 +212,8 @@ class Program:
         signature = _signature(arguments)
         if signature not in self.compiled:
             _check_jit()
-            lowered = self.jitted.lower(*arguments)
+            with explained("cost or metric: could not be compiled", OPERATIONS):
+                lowered = self.jitted.lower(*arguments)
             digest = _hash(lowered, arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
             self.compiled[signature] = Compiled(pool.submit(self._compile, lowered), digest)

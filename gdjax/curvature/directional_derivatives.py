@@ -23,11 +23,11 @@ from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.errors import InputError
+from gdjax.errors import InputError, explained
 from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem
-from gdjax.problems.validation import check_value, first_line
+from gdjax.problems.validation import check_value
 
 ITERATIONS = 30  # maximum number of power iterations for third derivatives
 SHIFT = 0.5  # multiple of |t| added along u, without which the iteration may cycle
@@ -129,16 +129,20 @@ def averaged(
         return value
 
     mean = in_microbatches(function_of(cost), evaluation_microbatch(problem))
-    try:
-        with jax.default_matmul_precision("highest"):
+    with (
+        explained(
+            "problem: its cost or a derivative cannot be computed at these params",
+            "expected params with the shapes of the problem's init, and operations that JAX can "
+            "differentiate and map over points",
+        ),
+        jax.default_matmul_precision("highest"),
+    ):
+        try:
             return mean(point, jax.tree.map(jnp.asarray, problem.data))
-    except TypeError as error:
-        if "forward-mode" in str(error):
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
             raise InputError(NO_SECOND_DERIVATIVE) from error
-        raise InputError(
-            f"problem: its cost cannot be differentiated at these params: {first_line(error)}; "
-            f"expected params with the shapes of the problem's init"
-        ) from error
 
 
 class DirectionalDerivatives(NamedTuple):

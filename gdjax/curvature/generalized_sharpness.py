@@ -33,7 +33,7 @@ import scipy.linalg
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
-from gdjax.arguments import check_choice, check_number, check_whole
+from gdjax.arguments import MAX_COUNT, check_choice, check_number, check_whole
 from gdjax.curvature import norm_bounds
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
@@ -151,7 +151,7 @@ def generalized_sharpness(
     """
     check_choice("generalized_sharpness: norm", norm, NORMS)
     check_key(key)
-    check_whole("generalized_sharpness: starts", starts, 0)
+    check_whole("generalized_sharpness: starts", starts, 0, MAX_COUNT)
     check_whole("generalized_sharpness: max_steps", max_steps, 1)
     check_number("generalized_sharpness: rtol", rtol, least=0)
     params = at_least_float32(params)

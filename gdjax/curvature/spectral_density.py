@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree, ScalarLike
 from matfree import decomp, stochtrace
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.curvature.eigenpairs import DENSE, ROUNDING
 from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.keys import check_key
@@ -99,7 +99,7 @@ def hessian_trace(
     estimation*.
     """
     check_key(key)
-    check_whole("hessian_trace: probes", probes, 6, remedy=", three thirds of 2")
+    check_whole("hessian_trace: probes", probes, 6, MAX_COUNT, remedy=", three thirds of 2")
     operator = as_operator("hessian_trace", operator, params, data)
     flat, product = ravel_pytree(operator.like)[0], operator.flat_mv
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
@@ -161,8 +161,8 @@ def spectral_density(
     References: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
     """
     check_key(key)
-    check_whole("spectral_density: probes", probes, 2)
-    check_whole("spectral_density: depth", depth, 1)
+    check_whole("spectral_density: probes", probes, 2, MAX_COUNT)
+    check_whole("spectral_density: depth", depth, 1, MAX_COUNT)
     check_number("spectral_density: width", width, above=0)
     operator = as_operator("spectral_density", operator, params, data)
     flat = ravel_pytree(operator.like)[0]

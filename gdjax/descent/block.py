@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
-from gdjax.problems.evaluation import cost_microbatch, evaluation_microbatch, evaluation_of
+from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
-from gdjax.problems.microbatches import in_microbatches, over_batches
+from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import Program, Slab, over_runs
 

@@ -24,7 +24,7 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.errors import InputError
+from gdjax.errors import InputError, explained
 from gdjax.problems.keywords import given_to
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.summaries import fields
@@ -116,12 +116,13 @@ def objective(
     value = (lambda params, batch: whole(params, batch)[0]) if stateful else whole
 
     def evaluate(params):
-        if not stateful:
-            return *in_microbatches(jax.value_and_grad(value), microbatch)(
-                params, batch
-            ), model_state
-        (cost_value, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
-        return cost_value, gradient, state
+        with explained("cost: could not be differentiated", "expected a cost with a gradient"):
+            if not stateful:
+                return *in_microbatches(jax.value_and_grad(value), microbatch)(
+                    params, batch
+                ), model_state
+            (cost_value, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
+            return cost_value, gradient, state
 
     return Objective(
         value=lambda params: in_microbatches(value, microbatch)(params, batch),

@@ -5,6 +5,7 @@ Traceback (most recent call last):
 gdjax.errors.InputError: gradient_tolerance = -1.0, expected a number above 0
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +13,10 @@ from jaxtyping import PyTree
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.descent.batches import records_batches
-from gdjax.errors import InputError
+from gdjax.errors import InputError, first_line
 from gdjax.keys import Streams, check_key
 from gdjax.problems.problem import Problem
-from gdjax.problems.validation import check_like, first_line
+from gdjax.problems.validation import check_like
 
 MAX_STEPS = 2**31 - 1  # steps of a run are counted in 32 bits
 MAX_RECORDS_PER_RUN = 10_000_000
@@ -64,7 +65,7 @@ def check_counts(
     whole = (("num_steps", num_steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
-        check_whole(name, value, least)
+        check_whole(name, value, least, math.inf)
         if value > MAX_STEPS:
             raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}")
     if num_steps // record_every > MAX_RECORDS_PER_RUN:

@@ -211,8 +211,13 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
     References: Gram-Schmidt process, in which every projection is repeated to reduce rounding.
     """
+    if not isinstance(directions, Mapping) or not directions:
+        raise InputError(
+            f"directions = {directions!r:.80}, expected a dict with one tree per direction, by name"
+        )
     orthogonal, units = {}, []
     for name, direction in directions.items():
+        check_like(f"direction {name!r}", direction, next(iter(directions.values())))
         flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, direction))
         rest = d = np.asarray(flat, float)
         for unit in units * 2:

@@ -289,7 +289,8 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | Non
     rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = tuple(jax.local_devices())
-    slab_width = width or min(WIDTH, -(-count // len(devices)))
+    most = -(-count // len(devices))
+    slab_width = min(WIDTH, most) if width is None else min(width, max(WIDTH, most))
     devices_per_memory = len(devices) if devices[0].platform == "cpu" else 1
     limit = min(slabs.memory_limit(device) for device in devices) / devices_per_memory / 2
     while True:

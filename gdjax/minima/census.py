@@ -41,6 +41,7 @@ from gdjax.minima.end_points import (
     classify_end_points,
 )
 from gdjax.minima.symmetry import canonicalize, coordinates
+from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.problem import Problem, check_problem
 from gdjax.sweeps.axes import AxisValue, positions
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
@@ -238,6 +239,11 @@ def count_stored_minima(
         )
     )
     problem = with_settings(problem, _cost_settings(problem, grid, values))
+    if problem.stateful:
+        raise InputError(
+            "problem: the cost has a model state, which differs between runs; count the minima of "
+            "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
+        )
     like = jax.eval_shape(problem.init, jax.random.key(0))
     # The point at which a diverged run was stopped is unrelated to minima.
     diverged = dataset["diverged_at"].values[indices] >= 0
@@ -285,9 +291,11 @@ def _check_symmetric(problem, key):
         layer._replace(bias=layer.bias + jax.random.normal(k, layer.bias.shape))
         for layer, k in zip(params, keys, strict=False)
     )
-    data = () if problem.data is None else (jax.tree.map(jnp.asarray, problem.data),)
-    cost = jax.jit(problem.cost)
-    before, after = (float(cost(p, *data)) for p in (params, canonicalize(problem.network, params)))
+    evaluation, data = evaluation_of(problem), jax.tree.map(jnp.asarray, problem.data)
+    if problem.evaluation is None and not problem.random and data is not None:
+        evaluation = problem.cost  # a new function would be compiled again
+    cost = jax.jit(evaluation)
+    before, after = (float(cost(p, data)) for p in (params, canonicalize(problem.network, params)))
     if not abs(after - before) <= 1e-4 * max(abs(before), 1e-30):
         raise InputError(
             f"problem: the cost of a network is {before:.6g} and that of its canonical form "

@@ -15,6 +15,7 @@
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +25,10 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.problems.keywords import accepted, bind, given_to
-from gdjax.problems.microbatches import MICROBATCH_SIZE, in_microbatches
+from gdjax.problems.keywords import accepted, bind, declared, given_to
+from gdjax.problems.microbatches import MICROBATCH_SIZE, cost_microbatch, in_microbatches
 from gdjax.problems.problem import Problem, as_problem, check_problem
+from gdjax.problems.validation import check_fixed, check_params, check_role
 
 KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
 
@@ -69,6 +71,12 @@ def evaluation_of(
                 "gdjax.problems.frozen(problem, step=...), or define an evaluation"
             )
         keywords["step"] = jnp.asarray(step, jnp.int32)
+    for name, default in declared(function).items():
+        if default is inspect.Parameter.empty and name not in keywords:
+            raise InputError(
+                f"problem: the cost requires {name}, which has no default; give it one, or fix it: "
+                f"gdjax.problems.frozen(problem, {name}=...)"
+            )
 
     def evaluate(params, batch, **more):
         arguments = (params,) if batch is None else (params, batch)
@@ -92,17 +100,6 @@ def evaluation_microbatch(problem: Problem) -> int | None:
     return cost_microbatch(problem)
 
 
-def cost_microbatch(problem: Problem) -> int | None:
-    """Return the microbatch size of the cost; None for no microbatches.
-
-    A cost that couples samples, draws random numbers or has a model state is not split into
-    microbatches.
-    """
-    return (
-        None if problem.couples_samples or problem.random or problem.stateful else MICROBATCH_SIZE
-    )
-
-
 def evaluate(
     problem: Problem,
     params: PyTree,
@@ -123,11 +120,16 @@ def evaluate(
         settings: values of the cost's keywords; its defaults if not given.
 
     Raises:
-        InputError: if the cost depends on a model state or a step that is not given.
+        InputError: if the cost depends on a model state or a step that is not given, if it declares
+            no such argument and one is given, or if it does not accept these parameters.
     """
     check_problem(problem)
     problem = problem if data is None else as_problem(problem, data)
+    check_fixed(problem, model_state, step, settings)
     cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
+    check_params(params)
+    role = "cost" if problem.evaluation is None else "evaluation"
+    check_role(role, problem, params, settings, model_state)
     return in_microbatches(cost, evaluation_microbatch(problem))(params, problem.data)
 
 
@@ -151,7 +153,8 @@ def frozen(
         settings: values of the cost's keywords; its defaults if not given.
 
     Raises:
-        InputError: if the cost depends on a model state or a step that is not given.
+        InputError: if the cost depends on a model state or a step that is not given, or if it
+            declares no such argument and one is given.
 
     Examples:
         >>> pulled = Problem(
@@ -164,6 +167,8 @@ def frozen(
         >>> float(frozen(pulled, model_state=jnp.ones(())).cost(jnp.array(3.0)))
         4.0
     """
+    check_problem(problem)
+    check_fixed(problem, model_state, step, settings)
     cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
     constants = dict(settings) | ({} if model_state is None else {"model_state": model_state})
 

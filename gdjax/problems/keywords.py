@@ -60,6 +60,16 @@ def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, .
     return tuple(name for name in names if name in keywords and name not in fixed)
 
 
+def takes_any(function: Callable) -> bool:
+    """Return whether a function accepts keywords that it does not name.
+
+    Examples:
+        >>> takes_any(lambda w, **settings: w), takes_any(lambda w, scale=1.0: w)
+        (True, False)
+    """
+    return any(p.kind is p.VAR_KEYWORD for p in _parameters(function))
+
+
 def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the subset of settings that a function declares."""
     names = declared(function)

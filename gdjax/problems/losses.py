@@ -29,6 +29,8 @@ def targets_for(
     outputs: Float[Array, "samples outputs"], targets: Num[Array, " samples *outputs"]
 ) -> Float[Array, "samples outputs"]:
     """Return target vectors: labels one-hot encoded, vectors unchanged."""
+    _check_outputs(outputs)
+    _check_targets("targets", targets, outputs.shape[:-1], outputs.shape)
     if targets.ndim == outputs.ndim:
         return targets.astype(outputs.dtype)
     return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
@@ -97,8 +99,38 @@ def cross_entropy(
 def accuracy(
     outputs: Float[Array, "*samples outputs"], labels: Num[Array, "*samples"]
 ) -> Float[Array, ""]:
-    """Return the fraction of samples whose label is the first argmax of the outputs."""
+    """Return the fraction of samples whose label is the first argmax of the outputs.
+
+    Args:
+        outputs: outputs of the network.
+        labels: one label per sample.
+
+    Raises:
+        InputError: if one of them is not an array of numbers, or their shapes differ.
+    """
+    _check_outputs(outputs)
+    _check_targets("labels", labels, outputs.shape[:-1])
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)
+
+
+def _check_outputs(outputs):
+    if not _is_numbers(outputs) or not outputs.ndim:
+        raise InputError(f"outputs = {outputs!r:.80}, expected an array [samples, outputs]")
+
+
+def _check_targets(name, targets, *shapes):
+    """Check that labels or targets are an array of one of several shapes."""
+    if not _is_numbers(targets) or targets.shape not in shapes:
+        value = f"of shape {targets.shape}" if _is_numbers(targets) else f"= {targets!r:.80}"
+        valid = " or ".join(map(str, shapes))
+        raise InputError(f"{name} {value}, expected an array of shape {valid}, as of the outputs")
+
+
+def _is_numbers(value):
+    """Return whether a value is an array of numbers; its values may be traced."""
+    if not (hasattr(value, "ndim") and hasattr(value, "dtype")):
+        return False
+    return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.number, jnp.bool_))
 
 
 LOSSES: Mapping[str, Callable[..., Shaped[Array, " samples"]]] = MappingProxyType(

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from gdjax.problems.problem import Problem
+
 MICROBATCH_SIZE = 1000
 
 
@@ -112,3 +114,14 @@ def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE
         return total
 
     return mean
+
+
+def cost_microbatch(problem: Problem) -> int | None:
+    """Return the microbatch size of the cost; None for no microbatches.
+
+    A cost that couples samples, draws random numbers or has a model state is not split into
+    microbatches.
+    """
+    return (
+        None if problem.couples_samples or problem.random or problem.stateful else MICROBATCH_SIZE
+    )

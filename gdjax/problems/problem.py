@@ -36,7 +36,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.arguments import check_callable, check_flag, check_number, check_text, check_whole
-from gdjax.errors import InputError
+from gdjax.errors import InputError, explained
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.networks import Network
 from gdjax.summaries import short
@@ -278,9 +278,11 @@ class Problem:
         """Return a random starting point and the initial model state (None without one).
 
         Raises:
-            InputError: if the cost has a model state and `init` did not return a pair.
+            InputError: if `init` fails, or if the cost has a model state and it returns no pair.
         """
-        made = self.init(key, **settings)
+        remedy = "expected init(key) -> params, with random numbers such as jax.random.normal(key)"
+        with explained("init: could not be called as init(key)", remedy):
+            made = self.init(key, **settings)
         if not self.stateful:
             return made, None
         if not isinstance(made, tuple) or len(made) != 2:
@@ -415,12 +417,13 @@ def _check_data(data):
         if not is_array(leaf) or is_text or not leaf.shape or leaf.shape[0] == 0:
             raise InputError(
                 f"Problem: {name} = {leaf!r:.80}, expected an array of numbers with a leading "
-                f"sample axis"
+                f"sample axis; convert lists and tables by numpy.asarray"
             )
         sizes[name] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
         lengths = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         raise InputError(
             f"Problem: data has leading axes of different lengths ({lengths}); expected one row "
-            f"per sample in every array"
+            f"per sample in every array; for a single sample of several arrays, such as a graph, "
+            f"give each array a leading axis of length 1"
         )

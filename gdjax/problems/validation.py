@@ -23,10 +23,17 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax._runtime.devices import local_devices
-from gdjax.errors import InputError
+from gdjax.errors import GdjaxError, InputError, first_line, remedy_for
 from gdjax.keys import streams
-from gdjax.problems.evaluation import cost_microbatch
-from gdjax.problems.keywords import GIVEN, GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.keywords import (
+    GIVEN,
+    GIVEN_TO_METRICS,
+    accepted,
+    declared,
+    given_to,
+    takes_any,
+)
+from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.problem import Metric, Problem, is_array
 from gdjax.slabs import Program
 
@@ -86,25 +93,75 @@ def checking(
     settings = dict(settings or {})
     if problem.stateful and model_state is None:
         model_state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
-    available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
-    roles, pending = {"cost": problem.cost}, []
-    if problem.evaluation is not None:
-        roles["evaluation"] = problem.evaluation
-    for role, function in roles.items():
-        fixed = settings if role == "cost" else accepted(function, settings)
-        value = _shape_of(role, function, problem, params, available, fixed)
-        if role == "cost" and problem.stateful:
-            value = _without_state(value, model_state)
-        check_value(value, role)
+    pending = []
+    for role in ("cost",) if problem.evaluation is None else ("cost", "evaluation"):
+        check_role(role, problem, params, settings, model_state)
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
-            pending += _mean_checks(role, function, problem, params, fixed, available)
+            pending += _mean_checks(role, problem, params, settings, model_state)
 
     def rest():
         for compare in pending:
             compare()
 
     return rest
+
+
+def check_role(
+    role: str,
+    problem: Problem,
+    params: PyTree,
+    settings: Mapping[str, Any],
+    model_state: PyTree = None,
+) -> None:
+    """Check that a cost or an evaluation can be called and returns a real scalar.
+
+    Args:
+        role: name of the function, "cost" or "evaluation".
+        problem: problem with this function.
+        params: parameters (arrays, or their shapes).
+        settings: values of the cost's keywords; its defaults if not given.
+        model_state: model state (arrays, or their shapes).
+
+    Raises:
+        InputError: if it cannot be called, or does not return a real floating-point scalar.
+    """
+    function, available, fixed = _call_of(role, problem, settings, model_state)
+    value = _shape_of(role, function, problem, params, available, fixed)
+    if role == "cost" and problem.stateful:
+        value = _without_state(value, model_state)
+    check_value(value, role)
+
+
+def _call_of(role, problem, settings, model_state):
+    """Return a function of a problem, what a descent can supply to it, and its settings."""
+    function = getattr(problem, role)
+    available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
+    return function, available, settings if role == "cost" else accepted(function, settings)
+
+
+def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping[str, Any]) -> None:
+    """Check that the values to which a cost is fixed are arguments that the problem declares.
+
+    Raises:
+        InputError: if a function of the problem declares no such argument.
+    """
+    functions = [problem.cost, problem.evaluation, problem.predict]
+    functions += [metric.function for metric in problem.metrics.values()]
+    functions = [function for function in functions if function is not None]
+    known = {name for function in functions for name in given_to(function)}
+    for name, value in (("model_state", model_state), ("step", step)):
+        if value is not None and name not in known:
+            raise InputError(f"{name}: given, but the problem's cost declares none; leave it out")
+    if any(takes_any(function) for function in functions):
+        return
+    valid = dict.fromkeys(name for function in functions for name in declared(function))
+    for name in settings:
+        if name not in valid:
+            raise InputError(
+                f"{name}: is not an argument of the problem's cost; "
+                f"{'expected ' + ', '.join(valid) if valid else 'it has none; leave it out'}"
+            )
 
 
 def _shape_of(role, function, problem, params, available, settings):
@@ -124,9 +181,15 @@ def _shape_of(role, function, problem, params, available, settings):
 
     try:
         return jax.eval_shape(call, params, data, keywords)
-    except (TypeError, AttributeError) as error:
+    except GdjaxError:
+        raise
+    except Exception as error:  # whatever the user's function raises
         places = ", ".join(["params", *(("batch",) if data else ()), *needs])
         remedy = f"; params are {_shapes(params)!s:.200}, expected those of the problem's init"
+        if not isinstance(error, TypeError | AttributeError):
+            batch = f" and the batch is {_shapes(data[0])!s:.200}" if data else ""
+            remedy = f"; params are {_shapes(params)!s:.200}{batch}; correct the {role} for these"
+        remedy = "; " + remedy_for(error, remedy[2:])
         with contextlib.suppress(ValueError):
             signature = inspect.signature(function)
             lacking = [
@@ -137,8 +200,8 @@ def _shape_of(role, function, problem, params, available, settings):
             ]
             if lacking:
                 remedy = (
-                    f"; a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, or "
-                    f"sweep over it"
+                    f"; a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, sweep "
+                    f"over it, or fix it: gdjax.problems.frozen(problem, {lacking[0]}=...)"
                 )
             elif not _binds(signature, 1 + len(data), {**keywords, **settings}):
                 remedy = (
@@ -322,7 +385,9 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
     filled = {name: every[name] for name in needed}
     try:
         value = jax.eval_shape(once, params, metric.data, filled)
-    except TypeError as error:
+    except GdjaxError:
+        raise
+    except Exception as error:  # whatever the user's function raises
         places = ", ".join(["params", "data", *(["state"] if metric.init else []), *needed])
         raise InputError(
             f"metrics: {name!r} could not be called as function({places}): {first_line(error)}; "
@@ -364,11 +429,6 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
 
 def _shapes(tree):
     return jax.tree.map(lambda a: f"{jnp.result_type(a)}{list(jnp.shape(a))}", tree)
-
-
-def first_line(error: Exception) -> str:
-    """Return the class of an error and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]:.300}"
 
 
 def check_can_run(entry: str, *trees: PyTree) -> None:
@@ -431,12 +491,13 @@ def check_params(params: PyTree, source: str = "") -> None:
         raise InputError(f"{source}params: arrays without numbers; expected at least one number")
 
 
-def _mean_checks(role, function, problem, params, settings, available):
+def _mean_checks(role, problem, params, settings, model_state):
     """Return functions that check whether a cost is a mean over samples.
 
     They compare the cost of a few samples with the weighted mean over two microbatches. The list is
     empty if the cost is known to be a mean, or if values are traced.
     """
+    function, available, settings = _call_of(role, problem, settings, model_state)
     needs = {name: available[name] for name in given_to(function)}
     leaves = jax.tree.leaves((params, problem.data, needs))
     known = all(
@@ -529,3 +590,7 @@ def check_like(name: str, tree: Any, params: Any) -> None:
             f"{name} has {jax.tree.structure(tree)} with shapes {shapes[0]}, expected the "
             f"structure of the parameters, {jax.tree.structure(params)} with shapes {shapes[1]}"
         )
+    for leaf in jax.tree.leaves(tree):
+        dtype = leaf.dtype if is_array(leaf) else np.asarray(leaf).dtype
+        if getattr(dtype, "kind", "f") in "OSUM":
+            raise InputError(f"{name} has type {dtype}, expected arrays of numbers")

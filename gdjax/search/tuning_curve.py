@@ -29,7 +29,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy.special import gammaln
 
-from gdjax.arguments import check_choice, check_number, check_whole, is_whole
+from gdjax.arguments import MAX_COUNT, check_choice, check_number, check_whole, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
@@ -106,7 +106,7 @@ def tuning_curve(
     """
     check_choice("direction", direction, DIRECTIONS)
     check_number("level", level, above=0, below=1)
-    check_whole("num_resamples", num_resamples, 1)
+    check_whole("num_resamples", num_resamples, 1, MAX_COUNT)
     check_whole("root_seed", root_seed, 0, 2**32 - 1)
     if worst_value is not None:
         check_number("worst_value", worst_value)

@@ -40,7 +40,7 @@ import xarray as xr
 from jaxtyping import Float, PyTree
 from scipy import stats
 
-from gdjax.arguments import check_callable, check_number, check_whole, is_whole
+from gdjax.arguments import MAX_COUNT, check_callable, check_number, check_whole, is_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.statistics import LEVEL
@@ -101,8 +101,8 @@ def coordinate_check(
             f"coordinate_check: steps = {steps!r:.80}, expected whole numbers >= 1, ascending, "
             f"such as (1, 10, 100)"
         )
-    check_whole("coordinate_check: num_samples", num_samples, 1)
-    check_whole("coordinate_check: num_seeds", num_seeds, 2)
+    check_whole("coordinate_check: num_samples", num_samples, 1, MAX_COUNT)
+    check_whole("coordinate_check: num_seeds", num_seeds, 2, MAX_COUNT)
     measured, layers = {}, {}
     for name, value in problems.items():
         problem, options = problem_and_options(name, value)

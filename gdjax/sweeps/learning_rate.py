@@ -26,7 +26,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import MAX_COUNT, check_whole
 from gdjax.curvature.critical_sharpness import (
     CriticalSharpness,
     CriticalSharpnessStatus,
@@ -38,7 +38,7 @@ from gdjax.descent.validation import check_counts
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.evaluation import evaluate, frozen
-from gdjax.problems.keywords import same_for_equal
+from gdjax.problems.keywords import given_to, same_for_equal
 from gdjax.problems.problem import Problem, check_problem
 from gdjax.sweeps.axes import axes, zip_axes
 from gdjax.sweeps.binding import factory_arguments
@@ -158,7 +158,7 @@ def find_learning_rate(
         InputError: if an argument has an invalid type or value.
     """
     check_problem(problem)
-    check_whole("find_learning_rate: num_starts", num_starts, 1)
+    check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
     check_whole("find_learning_rate: horizon", horizon, 1)
     check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
     check_counts(problem, horizon, batch_size, 1, None)
@@ -328,17 +328,18 @@ def _first_steps(problem, make_optimizer, root_seed, num_starts) -> _FirstSteps:
 def _steps_of(problem, make_optimizer, keys):
     def of_start(key):
         params, model_state = problem.begin(key)
-        at = frozen(problem, model_state=model_state, step=0)
-        step = update_direction(make_optimizer, at, params)
+        step = 0 if "step" in given_to(problem.cost) else None
+        at = frozen(problem, model_state=model_state, step=step)
+        direction = update_direction(make_optimizer, at, params)
         gradient = update_direction(optax.sgd, at, params)
         cost = evaluate(at, params)
         # An optimizer that warms up takes no first step.
-        is_zero = optax.tree.norm(step) == 0
-        direction = jax.tree.map(lambda a, b: jnp.where(is_zero, b, a), step, gradient)
+        norm = optax.tree.norm(direction)
+        direction = jax.tree.map(lambda a, b: jnp.where(norm == 0, b, a), direction, gradient)
         return _FirstSteps(
             critical_sharpness(at, params, direction),
             cost_is_finite=jnp.isfinite(cost) & jnp.isfinite(optax.tree.norm(gradient)),
-            step_is_finite=jnp.isfinite(optax.tree.norm(step)),
+            step_is_finite=jnp.isfinite(norm),
         )
 
     return jax.vmap(of_start)(keys)

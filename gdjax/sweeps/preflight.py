@@ -82,7 +82,8 @@ class Target:
             raise InputError("storage_options: requires a store; pass store=..., a URL")
         if self.width is not None:
             check_whole("width", self.width, 1)
-        check_whole("max_param_bytes", self.max_param_bytes, remedy=" of bytes, such as 2**30")
+        remedy = " of bytes, such as 2**30"
+        check_whole("max_param_bytes", self.max_param_bytes, 0, math.inf, remedy=remedy)
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
                 "client: requires a store that all workers can reach, store=..., and uses the "
@@ -330,11 +331,17 @@ def _random_params(params):
 
 
 def check_params(params: PyTree, limit: int) -> None:
-    """Check that the parameters and the gradient of one run fit in device memory.
+    """Check that parameters have numbers and fit in device memory together with a gradient.
 
     Raises:
-        InputError: if they do not fit.
+        InputError: if an array is empty, or if they do not fit.
     """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if 0 in leaf.shape:
+            raise InputError(
+                f"init: params{jax.tree_util.keystr(path)} has shape {leaf.shape}, an array "
+                f"without numbers, which a store cannot contain; leave it out of params"
+            )
     leaves = jax.tree.leaves(params)
     need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     if need > limit:

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
@@ -144,7 +144,7 @@ def basin_volume(
         InputError: if the level is not above 0, or if there are fewer than 2 directions.
     """
     basin = basin_of("basin_volume", problem, params, level, data, preconditioner)
-    check_whole("basin_volume: directions", directions, 2)
+    check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
 
     def direction(key):
         u = jax.random.normal(key, basin.center.shape, basin.center.dtype)

@@ -39,7 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
@@ -458,6 +458,6 @@ LEAST = {"num_chains": 2, "num_samples": 8, "num_integration_steps": 1, "num_war
 def _check(**values):
     for name, value in values.items():
         if name in LEAST:
-            check_whole(f"finite_temperature_coefficient: {name}", value, LEAST[name])
+            check_whole(f"finite_temperature_coefficient: {name}", value, LEAST[name], MAX_COUNT)
         else:
             check_number(f"finite_temperature_coefficient: {name}", value, above=0)

@@ -5,7 +5,8 @@ A row has a call, the argument that its error names, and a part of what the erro
 Calls are written with the names that `names.py` lists first, and evaluated among those that
 `errors.py` prepares: `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid`
 (axes), `key`, `runs` (a sweep of the bowl), `store` (its store), `own` (a store of a user's
-problem), `damaged` (a store with a flipped bit), `folder` (an empty one), `flat` (a direction).
+problem), `kept` (a store of `counted`, whose cost has a model state), `damaged` (a store with a
+flipped bit), `folder` (an empty one), `flat` (a direction).
 """
 
 CALLS = (
@@ -611,7 +612,7 @@ CALLS = (
     (
         "gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w: float(w[0])), ax, 5)",
         "cost",
-        "expected: traced array with shape",
+        "ConcretizationTypeError; expected a function that JAX can trace",
     ),
     (
         "gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w, b: jnp.sum(w) * jnp.sum(b), "
@@ -1314,7 +1315,7 @@ CALLS = (
     (
         "gd.flows.gradient_flow(bowl, w, times=[1.0], max_steps='x')",
         "max_steps",
-        "expected a whole number from 1",
+        "expected a whole number >= 1",
     ),
     ("gd.flows.gradient_flow(bowl, w, times=[1.0], rtol=10**30)", "rtol", "expected a number"),
     ("gd.flows.gradient_flow(bowl, 'x', times=[1.0])", "params", "is not an array"),
@@ -1384,7 +1385,7 @@ CALLS = (
     (
         "gd.curvature.HessianOperator(bowl, zeros(3)).as_matrix()",
         "params",
-        "its cost cannot be differentiated at these params",
+        "its cost or a derivative cannot be computed at these params",
     ),
     (
         "gd.landscape.line(bowl, w, flat, 'x')",
@@ -1424,6 +1425,125 @@ CALLS = (
     ("gd.explore(runs, minima=3)", "minima", "pass the result of minima.count_minima"),
     ("gd.data.prepare(3)", "name", "expected mnist, fashion_mnist or kmnist"),
     ("gd.descent.warmup_cosine(0.1, 1, 'x')", "total_steps", "expected a finite number"),
+    # Parameters, settings and losses
+    ("gd.problems.evaluate(bowl, None)", "params", "expected a pytree of real arrays"),
+    ("gd.problems.evaluate(bowl, 'x')", "params", "is not an array"),
+    ("gd.problems.evaluate(bowl, zeros(3))", "params", "params are float32[3], expected those"),
+    ("gd.problems.evaluate(bowl, w, model_state=3)", "model_state", "leave it out"),
+    ("gd.problems.evaluate(bowl, w, step=3)", "step", "leave it out"),
+    ("gd.problems.evaluate(bowl, w, beta=1.0)", "beta", "it has none; leave it out"),
+    ("gd.problems.frozen(bowl, step=1)", "step", "leave it out"),
+    ("gd.problems.frozen(bowl, temperature=1.0)", "temperature", "it has none; leave it out"),
+    (
+        "gd.curvature.extreme_eigenpairs(lambda w, *, t: t * w[0], w, key=key)",
+        "t",
+        "fix it: gdjax.problems.frozen(problem, t=...)",
+    ),
+    ("gd.problems.accuracy(3, zeros(3))", "outputs", "expected an array [samples, outputs]"),
+    ("gd.problems.accuracy(zeros((3, 2)), zeros(4))", "labels", "expected an array of shape (3,)"),
+    (
+        "gd.problems.cross_entropy(zeros((3, 2)), None)",
+        "targets",
+        "expected an array of shape (3,) or (3, 2)",
+    ),
+    (
+        "gd.problems.quadratic(zeros((3, 2)), zeros((1, 2)))",
+        "targets",
+        "expected an array of shape (3,) or (3, 2)",
+    ),
+    # Costs and starts of a user
+    (
+        "gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w: {}['a']), ax, 5)",
+        "cost",
+        "KeyError: 'a'; params are float32[2]; correct the cost for these",
+    ),
+    (
+        "gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w: jnp.mean(w[w > 0])), ax, 5)",
+        "cost",
+        "expected a function that JAX can trace",
+    ),
+    (
+        "gd.descend(lambda w: jax.lax.while_loop(lambda u: u < 3, lambda u: 2 * u, w[0]), sgd, w, "
+        "5, key=key)",
+        "cost",
+        "could not be differentiated: ValueError: Reverse-mode differentiation does not work",
+    ),
+    (
+        "gd.curvature.extreme_eigenpairs(lambda w: w.reshape(3)[0], w, key=key)",
+        "params",
+        "cannot be computed at these params: TypeError: cannot reshape",
+    ),
+    (
+        "gd.landscape.line(lambda w: jax.pure_callback(lambda a: a[0], jax.ShapeDtypeStruct((), "
+        "'float32'), w), w, {'flat': flat}, [0.0])",
+        "cost",
+        "cannot be computed at these params: NotImplementedError: vmap is only supported",
+    ),
+    (
+        "gd.sweep(gd.Problem(init=lambda key: w.reshape(3), cost=lambda w: w[0]), ax, 5)",
+        "init",
+        "could not be called as init(key): TypeError: cannot reshape",
+    ),
+    (
+        "gd.sweep(gd.Problem(init=lambda key: (w, zeros(0)), cost=lambda w: w[0][0]), ax, 5)",
+        "init",
+        "an array without numbers, which a store cannot contain; leave it out of params",
+    ),
+    (
+        "gd.Problem(init=lambda key: 0.0, cost=lambda w, b: w, data=[[1.0], [2.0]])",
+        "data",
+        "convert lists and tables by numpy.asarray",
+    ),
+    # Numbers that no machine can count to
+    (
+        "gd.landscape.line(bowl, w, {'flat': flat}, [0.0], width=10**30)",
+        "width",
+        "expected a whole number from 1 to 2,147,483,647",
+    ),
+    (
+        "gd.curvature.critical_sharpness(bowl, w, w, max_evaluations=10**30)",
+        "max_evaluations",
+        "expected a whole number from 1 to 2,147,483,647",
+    ),
+    (
+        "gd.find_learning_rate(bowl, num_starts=10**30)",
+        "num_starts",
+        "expected a whole number from 1 to 1,000,000",
+    ),
+    (
+        "gd.curvature.hessian_trace(bowl, w, key=key, probes=10**9)",
+        "probes",
+        "expected a whole number from 6 to 1,000,000",
+    ),
+    # Directions
+    (
+        "gd.landscape.line(bowl, w, {'flat': numpy.array([None, 1.0])}, [0.0])",
+        "flat",
+        "has type object, expected arrays of numbers",
+    ),
+    (
+        "gd.landscape.at_coordinates(w, {'flat': numpy.array(['a', 'b'])}, [0.0])",
+        "flat",
+        "expected arrays of numbers",
+    ),
+    (
+        "gd.landscape.orthogonalize({'flat': numpy.array([None, 1.0])})",
+        "flat",
+        "has type object, expected arrays of numbers",
+    ),
+    ("gd.landscape.orthogonalize([flat])", "directions", "expected a dict with one tree per"),
+    # Minima of costs that are not functions of the parameters alone
+    (
+        "gd.minima.count_stored_minima(kept, problem=counted)",
+        "problem",
+        "the cost has a model state, which differs between runs",
+    ),
+    (
+        "gd.minima.count_minima(dataclasses.replace(gd.problems.digits(widths=(2,), samples=9), "
+        "cost=lambda w, b, *, t: t), w, key=key)",
+        "t",
+        "fix it: gdjax.problems.frozen(problem, t=...)",
+    ),
 )
 
 SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"

@@ -9,6 +9,7 @@ exit status, whether its text names the argument and says what to do, and its fi
 
 import collections
 import contextlib
+import dataclasses
 import io
 import math
 import os
@@ -78,6 +79,11 @@ def prepare() -> dict[str, Any]:
     Path("empty").mkdir()
     own = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     gd.sweep(own, gd.axes(learning_rate=[0.1]), 2, store="own.zarr")
+    counted = gd.Problem(
+        init=lambda key: (jnp.ones(2), jnp.zeros(())),
+        cost=lambda w, *, model_state: (jnp.sum(w**2), model_state + 1),
+    )
+    gd.sweep(counted, gd.axes(learning_rate=[0.1]), 2, store="kept.zarr")
     shutil.copytree("s.zarr", "damaged.zarr")
     for file in Path("damaged.zarr/cost").rglob("c*"):
         if file.is_file():
@@ -85,11 +91,20 @@ def prepare() -> dict[str, Any]:
             raw[0] ^= 1
             file.write_bytes(raw)
     return {
-        **{"gd": gd, "jax": jax, "jnp": jnp, "optax": optax, "Path": Path, "__file__": __file__},
+        **{
+            "gd": gd,
+            "jax": jax,
+            "jnp": jnp,
+            "numpy": np,
+            "optax": optax,
+            "Path": Path,
+            "__file__": __file__,
+        },
         **{"nan": math.nan, "inf": math.inf, "zeros": jnp.zeros, "key": jax.random.key(0)},
         **{"bowl": bowl, "net": net, "w": jnp.ones(2), "v": net.init(jax.random.key(0))},
         **{"ax": gd.axes(learning_rate=[0.1]), "grid": grid, "sgd": optax.sgd(0.1), "runs": runs},
         **{"store": Path("s.zarr"), "own": Path("own.zarr"), "damaged": Path("damaged.zarr")},
+        **{"kept": Path("kept.zarr"), "counted": counted, "dataclasses": dataclasses},
         **{"folder": Path("empty"), "flat": jnp.array([1.0, 0.0]), "data": net.data},
         **{"init": lambda key: jnp.ones((2, 1)), "apply": lambda w, x: x @ w},
         "loss": lambda outputs, targets: jnp.mean(outputs),
