@@ -1475,7 +1475,7 @@ CALLS = (
     ),
     (
         "gd.landscape.line(lambda w: jax.pure_callback(lambda a: a[0], jax.ShapeDtypeStruct((), "
-        "'float32'), w), w, {'flat': flat}, [0.0])",
+        "'float32'), w), w, flat, [0.0])",
         "cost",
         "cannot be computed at these params: NotImplementedError: vmap is only supported",
     ),
@@ -1496,7 +1496,7 @@ CALLS = (
     ),
     # Numbers that no machine can count to
     (
-        "gd.landscape.line(bowl, w, {'flat': flat}, [0.0], width=10**30)",
+        "gd.landscape.line(bowl, w, flat, [0.0], width=10**30)",
         "width",
         "expected a whole number from 1 to 2,147,483,647",
     ),
@@ -1517,8 +1517,8 @@ CALLS = (
     ),
     # Directions
     (
-        "gd.landscape.line(bowl, w, {'flat': numpy.array([None, 1.0])}, [0.0])",
-        "flat",
+        "gd.landscape.line(bowl, w, numpy.array([None, 1.0]), [0.0])",
+        "direction",
         "has type object, expected arrays of numbers",
     ),
     (
