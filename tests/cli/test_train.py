@@ -140,7 +140,7 @@ def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("own_nothing", "undrawn")
 def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):
     for recipe in ("plain", "quick"):
         arguments = ["--epochs", "1", "--batch-size", "500", "--learning-rate", "1"]

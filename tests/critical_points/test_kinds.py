@@ -131,7 +131,7 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
     shown = [
         (name, turned, offset)
         for name, (_, seen) in HIDDEN.items()
-        for turned, offset in ([(0, 0.0), (1, 0.0), (1, 1e4)] if seen else [(1, 0.0), (0, 1e4)])
+        for turned, offset in ([(1, 0.0), (1, 1e4)] if seen else [(1, 0.0)])
     ]
     with jax.enable_x64(precision == "float64"):
 
