@@ -139,6 +139,8 @@ class _Search:
         assert isinstance(plan.spec, SearchSpec)
         self.plan, self.sink, self.spec = plan, sink, plan.spec
         self.memory = sink if isinstance(sink, Memory) else Memory(plan.layout)
+        for name, variable in plan.layout.variables.items():
+            self.memory.arrays[name].fill(_fill_value(variable))
         grid = self.spec.axes
         self.arrays = {
             name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
@@ -434,3 +436,10 @@ class _Search:
             for name in self.sink.location.sizes(CHECKPOINTS):
                 if name.startswith(_SAVED):
                     self.sink.location.remove(f"{CHECKPOINTS}/{name}")
+
+
+def _fill_value(variable):
+    """Return the value of a variable before it is computed."""
+    if variable.fill_value is not None:
+        return variable.fill_value
+    return False if np.dtype(variable.dtype).kind == "b" else np.nan

@@ -147,6 +147,7 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
                 raise KeyboardInterrupt
             writer = sink.add_writer(plan.writers[number])
             written = pool.submit(sink.write, tile, variables, writer)
+            del variables  # free it when written, not after the next tile
             if stop.is_set():
                 break
         if written is not None:
@@ -161,12 +162,9 @@ class Memory:
 
     def __init__(self, layout: Layout):
         self.schema = layout.schema
+        # Every tile is written, and until then its part takes no memory.
         self.arrays = {
-            name: np.full(
-                [layout.sizes[d] for d in v.dims],
-                _fill_value(v),
-                v.dtype,
-            )
+            name: np.empty([layout.sizes[d] for d in v.dims], v.dtype)
             for name, v in layout.variables.items()
         }
 
@@ -192,10 +190,3 @@ class Memory:
         cropped = tuple(slice(s.stop - s.start) for s in region)
         for name, whole in self.arrays.items():
             whole[region] = arrays[name][cropped]
-
-
-def _fill_value(variable):
-    """Return the value of a variable before it is computed."""
-    if variable.fill_value is not None:
-        return variable.fill_value
-    return False if np.dtype(variable.dtype).kind == "b" else np.nan
