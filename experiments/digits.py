@@ -38,7 +38,7 @@ class Config:
         learning_rate: learning rate of plain gradient descent.
         batch_size: images per step.
         seed: seed of the starting point in the figures.
-        seeds: number of starting points for the numbers.
+        seeds: number of starting points for the statistics.
         random_networks: number of untrained networks that are evaluated before training.
     """
 

@@ -45,7 +45,7 @@ class Config:
         batch_size: images per step of training; the examined gradient is that of all images.
         top: number of largest entries that are listed and checked.
         seed: seed of the starting point in the figures.
-        seeds: number of starting points for the numbers.
+        seeds: number of starting points for the statistics.
     """
 
     data: str = "mnist5k"
@@ -99,7 +99,7 @@ def plot(dataset: xr.Dataset) -> dict:
         first = g[: neurons * side[0] * side[1]].reshape(neurons, *side)
         figures[f"pixels_{epoch}"] = images.signed(
             first,
-            title=f"Where the gradient pulls the first layer's weights, {name}",
+            title=f"Descent directions of the first layer's weights, {name}",
             label="slope of the cost: red weights fall, blue rise, gray (dark pixels) never move",
         )
     return {

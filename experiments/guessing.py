@@ -91,7 +91,7 @@ def run(config: Config) -> xr.Dataset:
     x, y = images(config)
     chosen, others = cut(config, y)
     sets, rest = ((jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i])) for i in (chosen, others))
-    accepted, guessed, seen = guess(config, sets, rest)
+    accepted, guessed, counts = guess(config, sets, rest)
     key = jax.random.fold_in(jax.random.key(config.key), config.blocks)
     ks = np.arange(2, config.most + 1, 2)
     settings = {"count": config.trained, "hidden": config.hidden, "steps": config.steps}
@@ -105,7 +105,7 @@ def run(config: Config) -> xr.Dataset:
         {
             "accepted": (("set", "k"), accepted),
             "guessed": (("set", "k"), guessed),
-            "looked_at": (("set", "k"), seen),
+            "looked_at": (("set", "k"), counts),
             "trained": (("set", "k", "descent"), first),
             "trained_on": (("set", "k", "descent"), end),
         },

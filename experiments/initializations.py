@@ -101,8 +101,8 @@ def run(config: Config) -> xr.Dataset:
         batch_size=config.batch_size,
         record_every=epoch,
     )
-    kept = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
-    joined = xr.concat([tree[name].to_dataset()[kept] for name in problems], "initializer")
+    names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
+    joined = xr.concat([tree[name].to_dataset()[names] for name in problems], "initializer")
     return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
         initializers=list(problems), baseline=any_problem.baseline
     )

@@ -42,7 +42,7 @@ class Config:
         epochs: passes over the training set.
         batch_size: images per step.
         seed: seed of the starting point and of the order of mini-batches in the figures.
-        seeds: number of starting points for the numbers.
+        seeds: number of starting points for the statistics.
         direction_seed: seed of the random directions.
         snapshots: approximate number of parameters stored along the descent.
         points: points along each side of a plane.

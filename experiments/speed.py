@@ -80,7 +80,7 @@ def run(config: Config) -> Any:
         {name: ((), value) for name, value in ratios.items()},
         attrs={
             "data": dataset.name,
-            "torch": getattr(peers.found(), "__version__", "not installed"),
+            "torch": getattr(peers.torch_or_none(), "__version__", "not installed"),
         },
     )
 

@@ -36,7 +36,7 @@ from jaxtyping import install_import_hook
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-MOST = 10**9  # bytes that a worker may use before it clears its caches
+MAX_WORKER_BYTES = 10**9  # memory of a worker above which it clears its caches
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -57,14 +57,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-class LettingGo:
+class CacheClearing:
     """Plugin that clears compiled programs after a file; those of all files take 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):
         if nextitem is not None and nextitem.path == item.path:
             return
-        if psutil.Process().memory_info().rss > MOST:
+        if psutil.Process().memory_info().rss > MAX_WORKER_BYTES:
             jax.clear_caches()
             gc.collect()
             if sys.platform == "linux" and (
@@ -75,16 +75,16 @@ class LettingGo:
 
 def pytest_configure(config):
     """Register a plugin rather than a fixture of this folder, so that it covers doctests."""
-    config.pluginmanager.register(LettingGo())
+    config.pluginmanager.register(CacheClearing())
 
 
 @pytest.fixture
-def own_nothing(monkeypatch):
+def keep_devices(monkeypatch):
     """Keep commands that are called in this process from changing the suite's devices."""
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
+def empty_figures(monkeypatch):
     """Make commands write empty files for figures, since drawing takes most of their time."""
     monkeypatch.setattr("gdjax._runtime.results.save_figure", lambda figure, file: file.touch())

@@ -37,12 +37,12 @@ def test_every_imported_module_is_a_declared_dependency():
         for entries in lists
         for entry in entries
     }
-    found = packages_distributions()
+    result = packages_distributions()
     modules = imported()
     assert {"jax", "numpy", "PIL"} <= set(modules)
     missing = {
         f"{module} ({file})"
         for module, file in modules.items()
-        if not {name.lower().replace("_", "-") for name in found[module]} & declared
+        if not {name.lower().replace("_", "-") for name in result[module]} & declared
     }
     assert not missing

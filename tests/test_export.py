@@ -18,9 +18,9 @@ GRID = gd.axes(learning_rate=[0.05, 0.1, 9.0], seed=range(4))
 
 def test_each_exported_run_has_its_settings_records_and_outcome():
     runs = gd.sweep(BOWL, GRID, 200, record_every=50)
-    found = list(gd.export.histories(runs))
-    assert len(found) == 12
-    for run in found:
+    result = list(gd.export.histories(runs))
+    assert len(result) == 12
+    for run in result:
         cell = runs.sel(run.at)
         np.testing.assert_array_equal(run.step, runs.step)
         assert set(run.records) == {"cost", "gradient_norm"}
@@ -28,7 +28,7 @@ def test_each_exported_run_has_its_settings_records_and_outcome():
             np.testing.assert_array_equal(values, cell[name])
         assert run.outcome == int(cell.outcome)
         assert run.diverged_at == (int(cell.diverged_at) if int(cell.diverged_at) >= 0 else None)
-    outcomes = {run.at["learning_rate"]: run.outcome for run in found}
+    outcomes = {run.at["learning_rate"]: run.outcome for run in result}
     assert outcomes[9.0] is Outcome.DIVERGED
 
 
@@ -49,12 +49,12 @@ def test_a_store_that_is_being_written_is_followed_until_its_last_run(tmp_path):
     work.start()
     while not (store / "zarr.json").exists():
         time.sleep(0.01)
-    found = list(gd.export.histories(store, poll_seconds=0.01))
+    result = list(gd.export.histories(store, poll_seconds=0.01))
     work.join()
-    settings = [tuple(run.at.values()) for run in found]
+    settings = [tuple(run.at.values()) for run in result]
     assert len(settings) == len(set(settings)) == 12
     stored = gd.open_dataset(store)
-    for run in found:
+    for run in result:
         np.testing.assert_array_equal(run.records["cost"], stored.cost.sel(run.at))
 
 
@@ -123,9 +123,9 @@ def test_arviz_computes_the_same_diagnostics(chains):
     az = pytest.importorskip("arviz_stats", reason="ArviZ 1 is not installed")
     one = jax.tree.map(lambda array: array[0], chains)
     tree = gd.export.arviz(one)
-    found = az.rhat(tree)
-    assert found["coefficient"].item() == pytest.approx(float(one.rhat), abs=1e-4)
-    assert found["squared_distance"].item() == pytest.approx(float(one.distance_rhat), abs=1e-4)
+    result = az.rhat(tree)
+    assert result["coefficient"].item() == pytest.approx(float(one.rhat), abs=1e-4)
+    assert result["squared_distance"].item() == pytest.approx(float(one.distance_rhat), abs=1e-4)
     size = az.ess(tree, method="mean")["coefficient"].item()
     assert size == pytest.approx(float(one.effective_sample_size), rel=0.01)
 

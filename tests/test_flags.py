@@ -11,7 +11,7 @@ from gdjax.flags import flags
 from gdjax.minima.end_points import EndPointKind
 
 
-class Odd(IntEnum):
+class Status(IntEnum):
     """Enumeration whose values are not consecutive integers from 0."""
 
     UP = 7
@@ -19,15 +19,17 @@ class Odd(IntEnum):
 
 
 def test_values_and_meanings_have_the_same_order():
-    assert flags(Odd) == {"flag_values": [7, -1], "flag_meanings": "up side_ways"}
+    assert flags(Status) == {"flag_values": [7, -1], "flag_meanings": "up side_ways"}
 
 
-@pytest.mark.parametrize("statuses", [Outcome, Kind, EndPointKind, Odd], ids=lambda s: s.__name__)
+@pytest.mark.parametrize(
+    "statuses", [Outcome, Kind, EndPointKind, Status], ids=lambda s: s.__name__
+)
 def test_every_value_has_a_meaning_without_spaces(statuses):
-    found = flags(statuses)
-    words = dict(zip(found["flag_values"], found["flag_meanings"].split(), strict=True))
+    result = flags(statuses)
+    words = dict(zip(result["flag_values"], result["flag_meanings"].split(), strict=True))
     assert len(words) == len(statuses)
     for status in statuses:
         assert words[int(status)] == status.name.lower()
     # Attributes are written as JSON: plain numbers, and no space within a word.
-    assert json.loads(json.dumps(found)) == found
+    assert json.loads(json.dumps(result)) == result

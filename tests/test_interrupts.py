@@ -66,13 +66,13 @@ def test_a_flag_is_reset_after_its_block(python_handler):
 
 
 def test_a_user_defined_handler_is_restored_after_an_error(python_handler):
-    def mine(_signum, _frame):
+    def handler(_signum, _frame):
         raise AssertionError("not while gdjax listens")
 
-    signal.signal(signal.SIGINT, mine)
+    signal.signal(signal.SIGINT, handler)
     with pytest.raises(ZeroDivisionError), interruptible():
         _ = 1 / 0
-    assert signal.getsignal(signal.SIGINT) is mine
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_process_that_ignores_ctrl_c_still_ignores_it(python_handler):

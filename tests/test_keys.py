@@ -58,7 +58,7 @@ def test_noise_depends_on_seed_and_noise_seed():
     base = streams(7, 3, 5)
     assert bits(base.noise) == bits(streams(7, 3, 6).noise)
     others = (streams(7, 4, 5), streams(7, 3, 5, noise_seed=1), streams(8, 3, 5))
-    assert len({bits(found.noise) for found in (base, *others)}) == 4
+    assert len({bits(result.noise) for result in (base, *others)}) == 4
     seeds = np.arange(3)
     many = streams(7, seeds, noise_seed=seeds[::-1].copy()).noise
     each = [bits(streams(7, k, noise_seed=2 - k).noise) for k in range(3)]

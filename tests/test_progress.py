@@ -9,8 +9,8 @@ from gdjax import progress
 
 
 def kernel(monkeypatch, shell="ZMQInteractiveShell"):
-    made = type(shell, (), {})()
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: made))
+    created = type(shell, (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: created))
 
 
 def test_without_a_terminal_and_a_notebook_nothing_is_shown(capsys):
@@ -39,5 +39,9 @@ def test_a_notebook_with_widgets_shows_a_widget(monkeypatch):
     kernel(monkeypatch)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(tqdm.notebook, "tqdm", lambda **settings: settings)
-    shown = progress.bar(total=2, unit="run", desc="walking")
-    assert (shown["total"], shown["desc"], shown["delay"]) == (2, "walking", progress.DELAY)
+    displayed = progress.bar(total=2, unit="run", desc="walking")
+    assert (displayed["total"], displayed["desc"], displayed["delay"]) == (
+        2,
+        "walking",
+        progress.DELAY,
+    )

@@ -25,15 +25,15 @@ def test_examples_of_the_readme_run(tmp_path):
 
 
 def test_the_readme_has_the_number_of_experiments():
-    found = re.search(r"(\d+) experiments", (ROOT / "README.md").read_text())
-    assert found is not None
-    assert int(found[1]) == len(list((ROOT / "results").glob("*/summary.json")))
+    result = re.search(r"(\d+) experiments", (ROOT / "README.md").read_text())
+    assert result is not None
+    assert int(result[1]) == len(list((ROOT / "results").glob("*/summary.json")))
 
 
 def test_the_readme_is_short_and_its_figures_exist():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) < 130
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)|src=\"([^\"]*)\"", text)
-    assert pictures
-    for named in pictures:
+    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)|src=\"([^\"]*)\"", text)
+    assert figures
+    for named in figures:
         assert (ROOT / "".join(named)).is_file()

@@ -27,8 +27,8 @@ def test_pictures_and_pages_that_a_page_links_to_exist(name):
     page = (render.RESULTS / name / "README.md").read_text("utf8")
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)
     assert [t for t in targets if not (render.RESULTS / name / t).is_file()] == []
-    pictures = {f.name for f in (render.RESULTS / name).iterdir() if f.suffix in (".png", ".webp")}
-    assert pictures == set(targets) & pictures, "a picture is on no page"
+    figures = {f.name for f in (render.RESULTS / name).iterdir() if f.suffix in (".png", ".webp")}
+    assert figures == set(targets) & figures, "a picture is on no page"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,9 +57,9 @@ def test_a_page_has_an_answer_of_one_or_two_sentences_and_a_table(name):
     ],
 )
 def test_literal_numbers_in_a_template_are_found(source, numbers):
-    found = render.written_numbers(source, ["cost", "cost at 1"])
-    assert len(found) == len(numbers)
-    assert all(expected in text for text, expected in zip(found, numbers, strict=True))
+    result = render.written_numbers(source, ["cost", "cost at 1"])
+    assert len(result) == len(numbers)
+    assert all(expected in text for text, expected in zip(result, numbers, strict=True))
 
 
 def test_a_page_depends_on_its_summary_and_a_false_claim_is_an_error():

@@ -26,7 +26,7 @@ def test_a_slab_of_runs_equals_a_loop_over_runs(width, devices):
     np.testing.assert_allclose(sums, run["w"].sum(axis=1), rtol=1e-6)
 
 
-def test_every_lane_of_a_slab_gives_the_same_bits():
+def test_every_slot_of_a_slab_gives_the_same_bits():
     slab = Slab(4, DEVICES[:2])
     weights = jax.random.normal(jax.random.key(0), (16, 16))
     w = jnp.broadcast_to(weights, (slab.runs, 16, 16))
@@ -34,8 +34,8 @@ def test_every_lane_of_a_slab_gives_the_same_bits():
     def chaotic(w, x):
         return jax.lax.fori_loop(0, 200, lambda _, x: jnp.sin(3 * w @ x), x)
 
-    found = np.asarray(Program(over_runs(chaotic, slab, (0, None)))(slab.place(w), jnp.ones(16)))
-    np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))
+    result = np.asarray(Program(over_runs(chaotic, slab, (0, None)))(slab.place(w), jnp.ones(16)))
+    np.testing.assert_array_equal(result, np.broadcast_to(result[0], result.shape))
 
 
 @pytest.mark.parametrize("count", [1, 6, 13])
@@ -50,20 +50,20 @@ def test_any_number_of_runs_can_be_computed_in_slabs(count):
     program = Program(over_runs(one, slab, (0, None)))
     keys = jax.random.split(jax.random.key(0), count)
     x = np.arange(2.0 * count, dtype=np.float32).reshape(count, 2)
-    found = in_slabs(program, slab, (keys, x), slab.share((jnp.full(2, 10.0),)))
-    np.testing.assert_array_equal(found["moved"], x + 10)
-    np.testing.assert_array_equal(found["drawn"], jax.vmap(jax.random.uniform)(keys))
+    result = in_slabs(program, slab, (keys, x), slab.share((jnp.full(2, 10.0),)))
+    np.testing.assert_array_equal(result["moved"], x + 10)
+    np.testing.assert_array_equal(result["drawn"], jax.vmap(jax.random.uniform)(keys))
     assert len(program.compiled) == 1
 
 
 def test_placed_arrays_are_copies():
     slab = Slab(2, DEVICES[:2])
-    mine = jnp.arange(4.0)
+    user_defined = jnp.arange(4.0)
     call = Program(over_runs(lambda x: x + 1, slab, (0,)), donate=(0,))
-    placed = slab.place(mine)
+    placed = slab.place(user_defined)
     call(placed)
     assert placed.is_deleted()
-    assert mine.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert user_defined.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 # -- programs
@@ -138,13 +138,13 @@ def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
         return jnp.sum(solution.ys)
 
     starts, y0 = jnp.arange(4.0), jnp.ones(1)
-    found = []
+    result = []
     for devices in (jax.local_devices()[:1], jax.local_devices()[:2]):
         slab = Slab(2, tuple(devices))
         program = Program(over_runs(jax.grad(cost), slab, (0, None)))
-        found.append(in_slabs(program, slab, starts, (slab.share(y0),)))
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_allclose(found[0], 1 + starts / 2, rtol=1e-6)  # derivative of (1 + w/2)^2
+        result.append(in_slabs(program, slab, starts, (slab.share(y0),)))
+    np.testing.assert_array_equal(result[0], result[1])
+    np.testing.assert_allclose(result[0], 1 + starts / 2, rtol=1e-6)  # derivative of (1 + w/2)^2
 
 
 # -- LAPACK on several CPU devices

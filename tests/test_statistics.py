@@ -11,9 +11,9 @@ from gdjax.statistics import mean, median, medians, paired, seeds_needed, share
 def test_the_median_is_the_usual_one_if_it_is_finite():
     """With eight seeds the fourth value is not the median."""
     values = [1.0, 2.0, 3.0, 4.0, 6.0, 7.0, np.inf, np.inf]
-    found = median(values)
-    assert (found.value, found.of) == (5.0, "mean of the two middle values")
-    assert (found.low, found.high) == (1.0, np.inf)
+    result = median(values)
+    assert (result.value, result.of) == (5.0, "mean of the two middle values")
+    assert (result.low, result.high) == (1.0, np.inf)
     assert median([3.0, 1.0, np.inf]).value == 3.0
     half = median([1.0, 2.0, np.inf, np.inf])
     assert half.value == np.inf
@@ -25,20 +25,20 @@ def test_the_median_is_the_usual_one_if_it_is_finite():
 @pytest.mark.parametrize("n", [5, 6, 8, 12, 16, 31])
 def test_intervals_of_the_median_have_their_binomial_coverage(n):
     draws = np.sort(np.random.default_rng(n).exponential(size=(4000, n)))
-    found = median(draws[0])
+    result = median(draws[0])
     if n < 6:
-        assert (found.low, found.high) == (-np.inf, np.inf)
+        assert (result.low, result.high) == (-np.inf, np.inf)
         return
-    low, high = (np.flatnonzero(draws[0] == end)[0] for end in (found.low, found.high))
+    low, high = (np.flatnonzero(draws[0] == end)[0] for end in (result.low, result.high))
     covered = (draws[:, low] <= np.log(2)) & (np.log(2) <= draws[:, high])
     assert covered.mean() > 0.95 - 0.01
     assert low + high == n - 1
 
 
 def test_intervals_of_proportions_equal_those_of_clopper_and_pearson():
-    found = share(3, 10)
-    assert stats.binom.sf(2, 10, found.low) == pytest.approx(0.025)
-    assert stats.binom.cdf(3, 10, found.high) == pytest.approx(0.025)
+    result = share(3, 10)
+    assert stats.binom.sf(2, 10, result.low) == pytest.approx(0.025)
+    assert stats.binom.cdf(3, 10, result.high) == pytest.approx(0.025)
     assert share(0, 5).low == 0
     assert share(0, 5).high == pytest.approx(1 - 0.025 ** (1 / 5))
 
@@ -50,8 +50,8 @@ def test_intervals_of_proportions_have_their_nominal_coverage(n):
     low, high = (np.array([getattr(end, name) for end in ends]) for name in ("low", "high"))
     inside = np.concatenate([np.geomspace(1e-4, 0.5, 400), low[1:] + 1e-9, high[:-1] - 1e-9])
     for p in (inside, 1 - inside):
-        held = (low <= p[:, None]) & (p[:, None] <= high)
-        coverage = np.sum(held * stats.binom.pmf(np.arange(n + 1), n, p[:, None]), axis=1)
+        covered = (low <= p[:, None]) & (p[:, None] <= high)
+        coverage = np.sum(covered * stats.binom.pmf(np.arange(n + 1), n, p[:, None]), axis=1)
         assert coverage.min() >= 0.95
 
 
@@ -59,10 +59,10 @@ def test_paired_differences_have_shorter_intervals_than_differences_of_means():
     rng = np.random.default_rng(0)
     start = 10 * rng.normal(size=16)
     second = start + 1 + 0.1 * rng.normal(size=16)
-    found = paired(start, second)
-    assert found.low < 1 < found.high
-    assert found.high - found.low < 0.2
-    assert mean(second - start)[:3] == pytest.approx(found[:3])
+    result = paired(start, second)
+    assert result.low < 1 < result.high
+    assert result.high - result.low < 0.2
+    assert mean(second - start)[:3] == pytest.approx(result[:3])
     assert "1 pairs" in paired([1.0, 2.0, 3.0], [1.0, 2.5, np.inf]).of
 
 
@@ -83,8 +83,8 @@ def test_a_difference_is_detected_with_the_stated_power():
     for size, least, most in ((n, 0.9, 0.93), (n - 1, 0.87, 0.9)):
         t = stats.ttest_1samp(draws[:, :size], 0, axis=1)
         assert least - 0.01 < np.mean(t.pvalue < 0.05) < most + 0.01
-    found = paired(np.zeros(n), draws[0])
-    assert (found.low > 0 or found.high < 0) == (t.pvalue[0] < 0.05)
+    result = paired(np.zeros(n), draws[0])
+    assert (result.low > 0 or result.high < 0) == (t.pvalue[0] < 0.05)
 
 
 def test_a_difference_that_no_number_of_seeds_detects_is_an_error():

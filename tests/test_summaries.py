@@ -19,10 +19,10 @@ from gdjax.sweeps.stored import run_of
 
 
 def test_a_problem_is_shown_without_its_data():
-    told = repr(digits("mnist5k"))
-    assert len(told) < 250
+    summary = repr(digits("mnist5k"))
+    assert len(summary) < 250
     for part in ("digits", "mnist5k", "4,000 samples", "784-16-16-10", "test_accuracy", "0.9"):
-        assert part in told
+        assert part in summary
     own = Problem(init=lambda key: jnp.ones(2), cost=optax.squared_error)
     assert repr(own) == "Problem(cost=squared_error)"
 
@@ -52,9 +52,9 @@ def test_empty_and_non_finite_arrays_are_shown():
 
 
 def test_traced_values_and_keys_are_shown_by_their_shapes():
-    seen = []
-    jax.jit(lambda x: seen.append(short(x)) or x)(jnp.ones((2, 3)))
-    assert seen == ["float32[2, 3]"]
+    observed = []
+    jax.jit(lambda x: observed.append(short(x)) or x)(jnp.ones((2, 3)))
+    assert observed == ["float32[2, 3]"]
     assert short(jax.random.key(0)) == "key<fry>[]"
 
 

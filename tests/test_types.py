@@ -47,7 +47,7 @@ gd.sweep(problem, grid, 3, batch_sise=3)
 gd.no_such_name
 gd.plot(run, titel="x")
 """
-REVEALED = PROGRAM.count("reveal_type")
+NUM_REVEALED = PROGRAM.count("reveal_type")
 
 
 def checked(tmp_path, *command):
@@ -60,15 +60,15 @@ def checked(tmp_path, *command):
     return done.stdout
 
 
-def judge(revealed, errors):
-    assert len(revealed) == REVEALED
-    nothing = [kind for kind in revealed if re.fullmatch(r"(Any|Unknown|Module.*)", kind)]
-    assert nothing == []
-    assert any("Descent" in kind for kind in revealed)
+def check_types(types, errors):
+    assert len(types) == NUM_REVEALED
+    empty = [kind for kind in types if re.fullmatch(r"(Any|Unknown|Module.*)", kind)]
+    assert empty == []
+    assert any("Descent" in kind for kind in types)
     assert any("no_such_name" in error for error in errors)
     assert any("titel" in error for error in errors)
     assert any("batch_sise" in error for error in errors)
-    results = [kind.rpartition(".")[2] for kind in revealed[-6:]]
+    results = [kind.rpartition(".")[2] for kind in types[-6:]]
     assert results == ["Dataset", "DataTree", *["Dataset"] * 4]
 
 
@@ -76,25 +76,25 @@ def judge(revealed, errors):
 def test_pyright_infers_types_and_finds_errors(tmp_path):
     """Run pyright, which has its own rules to resolve stubs."""
     pytest.importorskip("pyright")
-    told = json.loads(checked(tmp_path, "pyright", "--outputjson", "--pythonpath", sys.executable))[
-        "generalDiagnostics"
-    ]
-    revealed = [
+    summary = json.loads(
+        checked(tmp_path, "pyright", "--outputjson", "--pythonpath", sys.executable)
+    )["generalDiagnostics"]
+    types = [
         re.sub(r'^Type of ".*?" is "(.*)"$', r"\1", entry["message"], flags=re.DOTALL)
-        for entry in told
+        for entry in summary
         if entry["severity"] == "information"
     ]
-    judge(revealed, [entry["message"] for entry in told if entry["severity"] == "error"])
+    check_types(types, [entry["message"] for entry in summary if entry["severity"] == "error"])
 
 
 @pytest.mark.long
 def test_mypy_infers_types_and_finds_errors(tmp_path):
     """Run mypy, which also reads JAX and NumPy: ten seconds of processor time."""
     pytest.importorskip("mypy")
-    told = checked(tmp_path, "mypy", "--no-error-summary").splitlines()
-    revealed = [
+    summary = checked(tmp_path, "mypy", "--no-error-summary").splitlines()
+    types = [
         re.sub(r'.* note: Revealed type is "(.*)"$', r"\1", line)
-        for line in told
+        for line in summary
         if "Revealed type" in line
     ]
-    judge(revealed, [line for line in told if " error: " in line])
+    check_types(types, [line for line in summary if " error: " in line])

@@ -93,7 +93,7 @@ def mini_batches(clock, config, dataset):
     problem = gd.problems.digits(dataset)
     few, many = 10, 10 + max(20, round(4000 * config.scale))
     run_steps = (many - few) * config.runs
-    found = {}
+    results = {}
     for name, axes in (
         ("shared_order", gd.axes(seed=range(config.runs))),
         ("own_orders", gd.axes(data_seed=range(config.runs))),
@@ -101,19 +101,19 @@ def mini_batches(clock, config, dataset):
         seconds, rate = steps_only(
             clock, lambda steps, a=axes: sweep_seconds(problem, a, steps, 32), few, many
         )
-        found[f"{name}_share"] = share(seconds, rate, 32, run_steps)
-        found[f"{name}_us_a_run_step"] = 1e6 * seconds / run_steps
+        results[f"{name}_share"] = share(seconds, rate, 32, run_steps)
+        results[f"{name}_us_a_run_step"] = 1e6 * seconds / run_steps
     one = gd.axes(seed=[0])
     seconds, _ = steps_only(clock, lambda steps: sweep_seconds(problem, one, steps, 32), few, many)
     alone = 1e6 * seconds / (many - few)
-    found["one_run_us_a_step"] = alone
-    found["one_sweep_times_one_after_another"] = alone / found["shared_order_us_a_run_step"]
+    results["one_run_us_a_step"] = alone
+    results["one_sweep_times_one_after_another"] = alone / results["shared_order_us_a_run_step"]
     torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
     if torch_us is not None:
-        found["torch_loop_us_a_run_step"] = torch_us
+        results["torch_loop_us_a_run_step"] = torch_us
         for name in ("shared_order", "own_orders"):
-            found[f"{name}_times_torch_loop"] = torch_us / found[f"{name}_us_a_run_step"]
-    return found
+            results[f"{name}_times_torch_loop"] = torch_us / results[f"{name}_us_a_run_step"]
+    return results
 
 
 def one_descent(clock, config, dataset):
@@ -167,7 +167,7 @@ def one_descent(clock, config, dataset):
         records: clock.best(lambda r=records: scan(start, images, labels, jax.random.key(1), r))[0]
         for records in (False, True)
     }
-    found = {
+    results = {
         "ten_epochs_seconds": ours_seconds * 10 / epochs,
         "ten_epochs_times_scan_without_records": scans[False] / ours_seconds,
         "ten_epochs_times_scan_with_records": scans[True] / ours_seconds,
@@ -175,8 +175,8 @@ def one_descent(clock, config, dataset):
     }
     torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
     if torch_us is not None:
-        found["ten_epochs_times_torch_loop"] = torch_us * 1e-6 * steps / ours_seconds
-    return found
+        results["ten_epochs_times_torch_loop"] = torch_us * 1e-6 * steps / ours_seconds
+    return results
 
 
 def trainability(clock, config):
@@ -256,7 +256,7 @@ def many_runs(config):
 
     Each measurement runs in a process of its own.
     """
-    found = {}
+    results = {}
     steps = max(20, round(500 * config.scale))
     for runs in (64, 64 * max(2, round(64 * config.scale))):
         with tempfile.TemporaryDirectory() as folder:
@@ -266,13 +266,13 @@ def many_runs(config):
                 command, capture_output=True, text=True, check=True, cwd=experiments
             )
         seconds, peak = (float(word) for word in done.stdout.split()[-2:])
-        found[runs] = seconds / runs, peak
-    (few, many) = sorted(found)
+        results[runs] = seconds / runs, peak
+    (few, many) = sorted(results)
     return {
         "many_runs": many,
-        "many_runs_time_a_run_against_64": found[many][0] / found[few][0],
-        "peak_MiB_of_64": found[few][1],
-        "peak_MiB_of_many": found[many][1],
+        "many_runs_time_a_run_against_64": results[many][0] / results[few][0],
+        "peak_MiB_of_64": results[few][1],
+        "peak_MiB_of_many": results[many][1],
     }
 
 
@@ -295,7 +295,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
 
 def second_start(_config):
     """Time a second `gdjax sweep`: from its start to the first tile, and to its end."""
-    found = {}
+    results = {}
     # Without cached bytecode, Python compiles its files again at every start.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
@@ -319,11 +319,11 @@ def second_start(_config):
             ) as running:
                 while running.poll() is None and not list(out.rglob("cost/c")):
                     time.sleep(0.01)
-                found[f"{start}_start_first_tile_seconds"] = time.perf_counter() - start_time
+                results[f"{start}_start_first_tile_seconds"] = time.perf_counter() - start_time
             if running.returncode:
                 raise RuntimeError(f"{' '.join(command)} ended with status {running.returncode}")
-            found[f"{start}_start_seconds"] = time.perf_counter() - start_time
-    return found
+            results[f"{start}_start_seconds"] = time.perf_counter() - start_time
+    return results
 
 
 if __name__ == "__main__":

@@ -145,22 +145,22 @@ def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict
     """
     from gdjax import statistics
 
-    found = [
+    results = [
         {name: fresh(name, rates, seeds, steps) for name in ("ours", "by_hand")}
         for _ in range(pairs)
     ]
     summary: dict[str, Any] = {}
     for call in ("beyond", "second"):
-        ratio = [pair["ours"][call] / pair["by_hand"][call] for pair in found]
+        ratio = [pair["ours"][call] / pair["by_hand"][call] for pair in results]
         middle = statistics.median(ratio)
         summary |= {f"first_call_{call}_ratio": middle.value}
         summary |= {f"first_call_{call}_ratio_least": min(ratio)}
         summary |= {f"first_call_{call}_ratio_most": max(ratio)}
     for name in ("ours", "by_hand"):
         summary[f"first_call_beyond_seconds_{name}"] = statistics.median(
-            [pair[name]["beyond"] for pair in found]
+            [pair[name]["beyond"] for pair in results]
         ).value
-        summary[f"first_call_programs_{name}"] = found[0][name]["programs"]
+        summary[f"first_call_programs_{name}"] = results[0][name]["programs"]
     return summary
 
 

@@ -24,7 +24,7 @@ def planes(clock, config, dataset):
         lambda: gd.landscape.plane(problem.cost, params, named, at, at, data=problem.data)
     )
     own, _ = clock.best(lambda: gd.landscape.plane(problem, params, named, at, at))
-    found = {
+    results = {
         "plane_seconds": opaque,
         "plane_share": share(opaque, rate, 5000, side**2 / 2),
         "plane_of_a_network_seconds": own,
@@ -32,10 +32,10 @@ def planes(clock, config, dataset):
     }
     peer = peers.plane(problem, params, directions, side, config.repeats)
     if peer is not None:
-        found["loss_landscapes_plane_seconds"] = peer
-        found["plane_times_loss_landscapes"] = peer / opaque
-        found["plane_of_a_network_times_loss_landscapes"] = peer / own
-    return found
+        results["loss_landscapes_plane_seconds"] = peer
+        results["plane_times_loss_landscapes"] = peer / opaque
+        results["plane_of_a_network_times_loss_landscapes"] = peer / own
+    return results
 
 
 def eigenvalues(clock, config, dataset):
@@ -77,7 +77,7 @@ def eigenvalues(clock, config, dataset):
     alone, _ = clock.best(lambda: one(each[0], keys[0], problem))
     batched, _ = clock.best(lambda: of_all_points(stacked, keys, problem))
     exact = one(each[0], keys[0], problem)
-    found = {
+    results = {
         "eigenvalues_seconds": alone,
         "eigenvalues_products": int(exact.num_hvps),
         "eigenvalues_largest_residual": float(np.max(exact.residuals) / exact.norm),
@@ -88,10 +88,10 @@ def eigenvalues(clock, config, dataset):
     if peer is not None:
         seconds, values = peer
         off = np.abs(np.array(values) / np.asarray(exact.values) - 1)
-        found["pyhessian_eigenvalues_seconds"] = seconds
-        found["pyhessian_eigenvalues_largest_error"] = float(np.max(off))
-        found["eigenvalues_times_pyhessian"] = seconds / alone
-    return found
+        results["pyhessian_eigenvalues_seconds"] = seconds
+        results["pyhessian_eigenvalues_largest_error"] = float(np.max(off))
+        results["eigenvalues_times_pyhessian"] = seconds / alone
+    return results
 
 
 def paths(clock, config, dataset):

@@ -9,7 +9,7 @@ import common
 from benchmarks.timing import WIDTHS
 
 
-def found() -> Any:
+def torch_or_none() -> Any:
     """Return the module torch, or None."""
     try:
         return importlib.import_module("torch")
@@ -48,7 +48,7 @@ def _network(torch, layers):
 def _package(name):
     """Return a package that builds on PyTorch, or None."""
     try:
-        return importlib.import_module(name) if found() else None
+        return importlib.import_module(name) if torch_or_none() else None
     except ImportError:
         return None
 
@@ -62,7 +62,7 @@ def _descend(torch, flat, cost):
 
 def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
     """Return milliseconds per run-step of a loop over runs and of `torch.func.vmap`."""
-    torch = found()
+    torch = torch_or_none()
     if torch is None:
         return {}
     x, y, params = _setup(torch, problem, 5000)
@@ -93,7 +93,7 @@ def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
 
 def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
     """Return microseconds per step of a PyTorch loop at batches of 32, or None."""
-    torch = found()
+    torch = torch_or_none()
     if torch is None:
         return None
     x, y, params = _setup(torch, problem, len(problem.data[1]))
@@ -115,7 +115,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
     is shifted by one step, since the package reverses direction before it evaluates. Return None if
     the package is missing.
     """
-    torch, package = found(), _package("loss_landscapes")
+    torch, package = torch_or_none(), _package("loss_landscapes")
     if package is None:
         return None
     x, y = _samples(torch, problem, len(problem.data[1]))
@@ -145,7 +145,7 @@ def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
     """Return mean seconds and values of the largest eigenvalues by `pyhessian`."""
-    torch, package = found(), _package("pyhessian")
+    torch, package = torch_or_none(), _package("pyhessian")
     if package is None:
         return None
     model = _network(torch, params)

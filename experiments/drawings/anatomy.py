@@ -61,7 +61,7 @@ def relative_sizes(stages: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) 
             axes.set_ylabel("share of the layer's entries")
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid[0].legend(loc="upper left")
-        grid[-1].set_xlabel("size of an entry next to the largest,  |g$_i$| / max |g|")
+        grid[-1].set_xlabel("size of an entry relative to the largest,  |g$_i$| / max |g|")
     return figure
 
 

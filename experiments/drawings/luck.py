@@ -20,12 +20,12 @@ class Trained(NamedTuple):
     Args:
         accuracy: accuracy of each network on all images.
         halves: accuracy of each network on each half of the images.
-        found: numbers of the experiment.
+        statistics: statistics of the experiment.
     """
 
     accuracy: Float[np.ndarray, " networks"]
     halves: tuple[Float[np.ndarray, " networks"], Float[np.ndarray, " networks"]]
-    found: Mapping[str, Interval]
+    statistics: Mapping[str, Interval]
 
 
 def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
@@ -38,11 +38,13 @@ def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
         figure = Figure(figsize=(13, 0.6 + 4.2 * len(trained)))
         rows = figure.subplots(len(trained), 3, squeeze=False)
         for (name, one), (spread, against, pairs) in zip(trained.items(), rows, strict=True):
-            _spread(spread, 100 * one.accuracy, one.found)
+            _spread(spread, 100 * one.accuracy, one.statistics)
             spread.set_title(name)
-            _halves(against, *(100 * half for half in one.halves), one.found)
-            _pairs(pairs, one.found)
-        shares = ", ".join(f"{one.found['luck_of_images'].value:.0%}" for one in trained.values())
+            _halves(against, *(100 * half for half in one.halves), one.statistics)
+            _pairs(pairs, one.statistics)
+        shares = ", ".join(
+            f"{one.statistics['luck_of_images'].value:.0%}" for one in trained.values()
+        )
         figure.suptitle(
             f"Luck with single images is {shares} of the variance of "
             f"{len(one.accuracy):,} networks' accuracies"
@@ -56,7 +58,7 @@ def _spread(axes, percent, statistics):
     x = np.linspace(percent.min(), percent.max(), 200)
     for width, color, label in (
         (percent.std(), BLUE, f"normal, {percent.std():.2f} wide"),
-        (luck, VERMILLION, f"luck of single images alone, {luck:.2f} wide"),
+        (luck, VERMILLION, f"luck with single images, {luck:.2f} wide"),
     ):
         axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
     axes.set_xlabel("test accuracy, %")
@@ -87,7 +89,7 @@ def _pairs(axes, statistics):
     error = 100 * np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]])
     axes.bar(positions, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
     axes.set_xticks(positions, list(COMMON_PARTS.values()))
-    axes.set_xlabel("what two networks share")
+    axes.set_xlabel("common part of two networks")
     axes.set_ylabel("images that only one of two classifies correctly, %")
 
 
@@ -101,14 +103,14 @@ SERIES = {
 def guessed_and_trained(
     k: Int[np.ndarray, " ks"],
     share: Float[np.ndarray, "sets ks"],
-    found: Mapping[str, Mapping[int, Interval]],
+    accuracies: Mapping[str, Mapping[int, Interval]],
 ) -> Figure:
     """Draw guessed networks beside trained ones.
 
     Args:
         k: numbers of images that the networks fit.
         share: share of guesses that fit, for each set of images.
-        found: accuracies and differences, by name and k.
+        accuracies: accuracies and differences, by name and k.
     """
     with style():
         figure = Figure(figsize=(13, 4.4))
@@ -121,16 +123,18 @@ def guessed_and_trained(
         rare.set_ylabel("share of guesses that fit")
         rare.legend()
         for name, (label, color) in SERIES.items():
-            _by_k(reads, found[name], color, label)
+            _by_k(reads, accuracies[name], color, label)
         reads.set_ylabel("accuracy on unseen images, %")
         reads.legend()
         gains.axhline(0, color="black", linewidth=1)
         for name in ("trained", "trained_on"):
-            _by_k(gains, found[name.replace("trained", "gain")], SERIES[name][1], SERIES[name][0])
+            _by_k(
+                gains, accuracies[name.replace("trained", "gain")], SERIES[name][1], SERIES[name][0]
+            )
         gains.set_ylabel("gain over guessed networks, points")
         for axes in (rare, reads, gains):
             axes.set_xlabel("number of fitted images")
-        last, gain = list(found["gain_on"].items())[-1]
+        last, gain = list(accuracies["gain_on"].items())[-1]
         figure.suptitle(
             f"With {last} images, networks trained further classify {100 * gain.value:.1f} points "
             f"more correctly than guessed ones ({100 * gain.low:.1f} to {100 * gain.high:.1f})"

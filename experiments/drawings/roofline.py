@@ -20,6 +20,6 @@ def bounds(dataset: xr.Dataset) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("samples per step")
         axes.set_ylabel("share of the peak rate, at most")
-        axes.set_title(f"Bounds by the memory of an {dataset.accelerator}")
+        axes.set_title(f"Bounds set by the memory of an {dataset.accelerator}")
         axes.legend()
     return figure

@@ -88,7 +88,7 @@ def _stairs(axes, shift, lines):
         axes.text(shift[-1], cost[-1], f"  T = {temperature:g}", color=color, va="center")
     axes.set_xlim(shift[0], shift[-1] + 0.3 * np.ptp(shift))
     axes.set_xticks(np.linspace(shift[0], shift[-1], 5))
-    axes.set_xlabel("added to one weight of the last layer")
+    axes.set_xlabel("shift of one weight of the last layer")
     axes.set_ylabel("cost")
     axes.set_title("Cost along one weight at temperature T")
 

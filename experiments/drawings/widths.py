@@ -17,12 +17,14 @@ VARIABLES = {
 LABELS = {"volume": "volume", "coefficient": "learning coefficient at one temperature"}
 
 
-def widths_of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+def widths_of_minima(
+    dataset: Any, correlations: Mapping[str, tuple[Interval, np.ndarray]]
+) -> Figure:
     """Plot each minimum's starts and accuracy against its volume and coefficient.
 
     Args:
         dataset: minima of several sets with their widths, from `widths_of_valleys`.
-        found: mean rank correlations and those of each set, by the names of both variables.
+        correlations: mean rank correlations and those of each set, by the names of both variables.
     """
     sets = dataset["set"].values
     with style():
@@ -37,7 +39,7 @@ def widths_of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarra
                     axes.plot(x[sets == index], y[sets == index], "o", color=f"C{index}",
                               markersize=4, alpha=0.8)  # fmt: skip
                 pair = f"{name}_and_{quantity}"
-                correlation, partial = found[pair][0], found[f"{pair}_given_cost"][0]
+                correlation, partial = correlations[pair][0], correlations[f"{pair}_given_cost"][0]
                 axes.set_title(
                     f"rank correlation {_interval(correlation)};\n"
                     f"cost held fixed {_interval(partial)}",
@@ -54,11 +56,11 @@ def widths_of_minima(dataset: Any, found: Mapping[str, tuple[Interval, np.ndarra
     return figure
 
 
-def correlations_of_sets(found: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+def correlations_of_sets(correlations: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
     """Plot the rank correlations of each set, and their mean with its interval.
 
     Args:
-        found: mean rank correlations and those of each set, by the names of both variables.
+        correlations: mean rank correlations and those of each set, by the names of both variables.
     """
     rows = [(name, quantity, suffix) for quantity in ("starts", "accuracy") for name in LABELS
             for suffix in ("", "_given_cost")]  # fmt: skip
@@ -67,7 +69,7 @@ def correlations_of_sets(found: Mapping[str, tuple[Interval, np.ndarray]]) -> Fi
         axes = figure.subplots()
         axes.axvline(0, color=GREY, linewidth=0.8)
         for row, (name, quantity, suffix) in enumerate(rows):
-            mean, set_values = found[f"{name}_and_{quantity}{suffix}"]
+            mean, set_values = correlations[f"{name}_and_{quantity}{suffix}"]
             color = GREEN if suffix else BLUE
             axes.plot(set_values, np.full(len(set_values), row), "o", color=GREY, markersize=4)
             axes.errorbar(mean.value, row + 0.25, xerr=_arms(mean), fmt="o", color=color,

@@ -101,8 +101,8 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
             return (network, result, done | fitted), None
 
         first = (network, network, jnp.zeros((), bool))
-        (network, kept, done), _ = jax.lax.scan(advance, first, None, length=steps)
-        return kept, network, done
+        (network, first_fit, done), _ = jax.lax.scan(advance, first, None, length=steps)
+        return first_fit, network, done
 
     def train_on_set(key, x, y):
         starts = drawn(key, count, x.shape[-1], hidden)

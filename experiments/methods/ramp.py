@@ -72,7 +72,7 @@ def swept(
 
 
 def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int) -> np.ndarray:
-    """Return the cost at each step of a ramp, that of the batch if any, [seeds, steps]."""
+    """Return the cost (of the batch, if there are batches) at each step, [seeds, steps]."""
     runs = swept(
         case,
         make_optimizer,

@@ -83,9 +83,9 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
     plain, best = wrong.sum(axis=1)
     left = {int(k): best[k] / plain[k] for k in np.flatnonzero(plain)}
-    for what, choose in (("most", max), ("least", min)):
+    for extreme, choose in (("most", max), ("least", min)):
         digit = choose(left, key=left.__getitem__)
-        summary[f"errors_left_{what}"] = f"{digit}: {left[digit]:.2f}"
+        summary[f"errors_left_{extreme}"] = f"{digit}: {left[digit]:.2f}"
     return summary
 
 

@@ -1,4 +1,4 @@
-"""Summary of delays between knowing the training set and the rest."""
+"""Summary of delays between memorization and generalization."""
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.nd
 
 
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps to knowing the training pairs, and delays, [decays, seeds].
+    """Return steps until the training pairs are known, and delays, [decays, seeds].
 
     The delay is +inf if the others, or the training pairs, are never known.
     """

@@ -31,7 +31,7 @@ def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
 
 
 def negative(nodes: np.ndarray, weights: np.ndarray, size: int, below: float) -> dict:
-    """Return counts of eigenvalues below -below and above it, and the negative sum.
+    """Return counts of eigenvalues under `-below` and over `below`, and the negative sum.
 
     All are means over probes, each with its standard error.
     """

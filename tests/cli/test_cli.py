@@ -87,7 +87,7 @@ def test_wrong_values_exit_with_one_line_and_status_2_before_any_work(arguments,
         ),
     ],
 )
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("keep_devices")
 def test_errors_of_the_library_exit_with_one_line_and_status_2(
     arguments, message, tmp_path, capsys
 ):

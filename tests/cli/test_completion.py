@@ -13,9 +13,9 @@ def test_every_completion_script_has_commands_and_flags(shell, capsys):
     with pytest.raises(SystemExit) as end:
         main(["--completion", shell])
     assert not end.value.code
-    told = capsys.readouterr().out
+    summary = capsys.readouterr().out
     for word in ("sweep", "landscape", "learning-rate"):
-        assert word in told
+        assert word in summary
 
 
 def test_bash_completes_a_command_and_a_flag(capsys, tmp_path):

@@ -10,7 +10,7 @@ import xarray as xr
 import gdjax as gd
 from gdjax.cli import main
 
-pytestmark = pytest.mark.usefixtures("own_nothing")
+pytestmark = pytest.mark.usefixtures("keep_devices")
 
 
 def summary(folder):
@@ -32,12 +32,12 @@ def test_a_new_descent_is_shown_with_its_trajectory_and_end_point(tmp_path, caps
             str(tmp_path),
         ]
     )
-    told = summary(tmp_path)
-    assert list(told["planes"]) == ["trajectory", "random", "neuron", "eigenvectors"]
-    way = told["planes"]["trajectory"]
-    assert 0 < way["explained"] <= 1
-    assert way["start_cost"] > way["end_cost"]
-    assert all(row["evaluated"] == "as a smaller network" for row in told["planes"].values())
+    output = summary(tmp_path)
+    assert list(output["planes"]) == ["trajectory", "random", "neuron", "eigenvectors"]
+    kind = output["planes"]["trajectory"]
+    assert 0 < kind["explained"] <= 1
+    assert kind["start_cost"] > kind["end_cost"]
+    assert all(row["evaluated"] == "as a smaller network" for row in output["planes"].values())
     assert {p.name for p in tmp_path.iterdir()} == {
         "summary.json",
         "planes.zarr",
@@ -49,7 +49,7 @@ def test_a_new_descent_is_shown_with_its_trajectory_and_end_point(tmp_path, caps
     tree = xr.open_datatree(tmp_path / "planes.zarr", engine="zarr", consolidated=False).load()
     assert dict(tree["neuron"].sizes) == {"a": 5, "b": 5}
     assert float(tree["neuron"].cost.min()) == pytest.approx(
-        told["planes"]["neuron"]["lowest_cost"]
+        output["planes"]["neuron"]["lowest_cost"]
     )
     printed = capsys.readouterr().out
     assert "eigenvector 1" in printed

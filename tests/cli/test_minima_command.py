@@ -13,7 +13,7 @@ from gdjax._runtime import process
 from gdjax.cli import main
 from gdjax.cli.minima import Minima
 
-pytestmark = pytest.mark.usefixtures("own_nothing")
+pytestmark = pytest.mark.usefixtures("keep_devices")
 
 
 def summary(folder):
@@ -29,9 +29,9 @@ def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     """Himmelblau's four certified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
-    told = summary(tmp_path)
+    output = summary(tmp_path)
     known = gd.problems.find("himmelblau").minima
-    rows = told["minima"]
+    rows = output["minima"]
     for row in rows:
         away = [np.hypot(*np.subtract(row["at"], point.x)) for point in known]
         assert min(away) < 1e-6
@@ -40,9 +40,9 @@ def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     )
     assert sum(row["runs"] for row in rows) == 60
     assert all(row["share_low"] < 0.25 < row["share_high"] for row in rows)
-    assert told["ended"] == {"strict minimum": 60}
-    assert told["unseen_mass"] == 0
-    assert told["stable_from"] < 1e-3 < told["stable_to"]
+    assert output["ended"] == {"strict minimum": 60}
+    assert output["unseen_mass"] == 0
+    assert output["stable_from"] < 1e-3 < output["stable_to"]
     # The default learning rate is a fifth of 2 / 133.786.
     assert float(opened(tmp_path).learning_rate[0]) == pytest.approx(0.4 / 133.786, rel=1e-4)
     basins = opened(tmp_path, "basins")
@@ -80,14 +80,14 @@ def networks(tmp_path_factory):
 
 @pytest.mark.long
 def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
-    told, found = summary(networks), opened(networks)
-    costs = [row["cost"] for row in told["minima"]]
+    output, result = summary(networks), opened(networks)
+    costs = [row["cost"] for row in output["minima"]]
     assert costs == sorted(costs)
-    assert len(costs) == found.sizes["minimum"] > 0
-    assert all(0 <= row["test_accuracy"] <= 1 for row in told["minima"])
-    assert sum(told["ended"].values()) == told["runs"] == 6
-    assert "at" not in told["minima"][0]
-    assert found.attrs["problem"]["problem"] == "few_digits"
+    assert len(costs) == result.sizes["minimum"] > 0
+    assert all(0 <= row["test_accuracy"] <= 1 for row in output["minima"])
+    assert sum(output["ended"].values()) == output["runs"] == 6
+    assert "at" not in output["minima"][0]
+    assert result.attrs["problem"]["problem"] == "few_digits"
     assert not (networks / "basins.png").exists()
 
 
@@ -131,8 +131,8 @@ def test_runs_that_end_in_no_minimum_are_counted_by_kind(tmp_path, capsys):
 
 
 def test_the_choices_of_functions_are_those_of_the_library():
-    given, _ = get_args(get_type_hints(Minima)["function"])
-    assert get_args(given) == tuple(gd.problems.FUNCTIONS)
+    options, _ = get_args(get_type_hints(Minima)["function"])
+    assert get_args(options) == tuple(gd.problems.FUNCTIONS)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from gdjax.cli.train import Train
 def path(optimizer, steps=3):
     """Return the parameters at each step, for a constant gradient of 1."""
     w = jnp.zeros(())
-    state, found = optimizer.init(w), []
+    state, result = optimizer.init(w), []
     for _ in range(steps):
         update, state = optimizer.update(jnp.ones(()), state, w)
         w = optax.apply_updates(w, update)
-        found.append(float(w))
-    return found
+        result.append(float(w))
+    return result
 
 
 def test_each_named_optimizer_steps_by_its_formula():
@@ -32,9 +32,9 @@ def test_each_named_optimizer_steps_by_its_formula():
 
 
 def test_momentum_is_not_fixed_if_it_is_an_axis():
-    made = factory("momentum", ("momentum",))
-    np.testing.assert_allclose(path(made(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
-    assert "momentum" in inspect.signature(made).parameters
+    created = factory("momentum", ("momentum",))
+    np.testing.assert_allclose(path(created(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
+    assert "momentum" in inspect.signature(created).parameters
 
 
 @pytest.mark.parametrize("command", [Train, Sweep])

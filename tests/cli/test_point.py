@@ -24,10 +24,10 @@ def test_a_new_descent_equals_one_by_descend():
     problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
     start = problem.init(streams.init)
     run = gd.descend(problem, optax.sgd(2.0), start, 10, key=streams.order, batch_size=400)
-    for kept, expected in zip(
+    for stored, expected in zip(
         jax.tree.leaves(point.params), jax.tree.leaves(run.params), strict=True
     ):
-        np.testing.assert_allclose(kept, expected, atol=1e-6)
+        np.testing.assert_allclose(stored, expected, atol=1e-6)
     assert point.step.tolist() == list(range(11))
     assert equal(jax.tree.map(lambda a: a[0], point.snapshots), start)
     assert equal(jax.tree.map(lambda a: a[-1], point.snapshots), point.params)
@@ -58,9 +58,9 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
     # The cost has the temperature of the run.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
-        found = float(point.problem.cost(params, point.problem.data))
+        result = float(point.problem.cost(params, point.problem.data))
         recorded = float(runs.cost.sel(values).sel(step=step))
-        assert found == pytest.approx(recorded, rel=1e-5)
+        assert result == pytest.approx(recorded, rel=1e-5)
     share = point.problem.metrics["test_accuracy"]
     assert float(share.function(point.params, share.data)) == pytest.approx(
         float(runs.test_accuracy.sel(values)[-1]), abs=2e-3
@@ -71,7 +71,7 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing", "undrawn")
+@pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
     main(["train", "--recipe", "plain", *flags.split(), "--out", str(tmp_path)])
@@ -92,7 +92,7 @@ def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing", "undrawn")
+@pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
     """Without flags, rate and batch size are those of the recipe, and are in the summary."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())

@@ -8,7 +8,7 @@ from gdjax._runtime import process, results
 from gdjax.cli import main
 from gdjax.errors import InputError
 
-MINE = """
+USER_FILE = """
 import jax, jax.numpy as jnp
 from gdjax import Problem
 from beside import DATA
@@ -28,13 +28,13 @@ def ends():
     raise SystemExit(0)
 """
 
-pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")
+pytestmark = pytest.mark.usefixtures("keep_devices", "empty_figures")
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
-    (folder / "my_line.py").write_text(MINE)
+    (folder / "my_line.py").write_text(USER_FILE)
     (folder / "beside.py").write_text("import numpy as np\nDATA = np.eye(2, dtype='f4')\n")
     return folder / "my_line.py"
 
@@ -62,13 +62,13 @@ def test_a_sweep_of_a_user_defined_problem_prints_its_table(swept):
 
 @pytest.mark.long
 def test_its_store_is_resumed_replayed_and_analyzed_with_the_file(swept, file, tmp_path, capsys):
-    store, mine = str(swept / "runs.zarr"), f"{file}:made"
+    store, user_defined = str(swept / "runs.zarr"), f"{file}:made"
     at = ["learning_rate=0.2", "seed=1", "shape=wave", "scale=1", "batch_size=2"]
-    main(["resume", store, "--problem", mine, "--out", str(tmp_path)])
-    main(["replay", store, "--problem", mine, "--at", *at])
+    main(["resume", store, "--problem", user_defined, "--out", str(tmp_path)])
+    main(["replay", store, "--problem", user_defined, "--at", *at])
     assert "shape=wave" in (printed := capsys.readouterr().out)
     assert "equal to the last bit" in printed
-    where = ["--store", store, "--problem", mine, "--out", str(tmp_path)]
+    where = ["--store", store, "--problem", user_defined, "--out", str(tmp_path)]
     main(["landscape", *where, "--at", *at, "--directions", "random", "--points", "3"])
     main(["spectrum", *where, "--at", *at])
     main(["minima", *where, "--at", *at[2:]])

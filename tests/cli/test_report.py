@@ -43,8 +43,8 @@ def test_rows_are_medians_and_counts(runs):
         # The second and the eighth of nine runs: 2 * (1 + 9) / 2^9 = 3.9 % is outside.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
-    ways = ("not_converged", "stalled", "diverged")
-    assert [{way: row[way] for way in ways} for row in rows] == [
+    kinds = ("not_converged", "stalled", "diverged")
+    assert [{kind: row[kind] for kind in kinds} for row in rows] == [
         {"not_converged": 9, "stalled": 0, "diverged": 0},
         {"not_converged": 6, "stalled": 1, "diverged": 2},
     ]

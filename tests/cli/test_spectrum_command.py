@@ -11,7 +11,7 @@ import gdjax as gd
 from gdjax.cli import main
 from gdjax.cli.point import Origin
 
-pytestmark = pytest.mark.usefixtures("own_nothing")
+pytestmark = pytest.mark.usefixtures("keep_devices")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def run(out, *arguments):
 def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, capsys):
     store, at = trained
     flags = ["--largest", "3", "--smallest", "1", "--probes", "60"]
-    told = run(tmp_path, "--store", str(store), "--at", *at, *flags)
+    summary = run(tmp_path, "--store", str(store), "--at", *at, *flags)
     assert {p.name for p in tmp_path.iterdir()} == {
         "summary.json",
         "spectrum.zarr",
@@ -54,53 +54,53 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
     )
     exact = np.linalg.eigvalsh(H)
     size = np.abs(exact).max()
-    assert told["status"] == "converged"
-    np.testing.assert_allclose(told["eigenvalues"], exact[[-1, -2, -3, 0]], atol=2e-3 * size)
-    assert max(told["residuals"]) <= 1e-3 * size
-    assert abs(told["trace"] - exact.sum()) <= 4 * told["trace_standard_error"]
+    assert summary["status"] == "converged"
+    np.testing.assert_allclose(summary["eigenvalues"], exact[[-1, -2, -3, 0]], atol=2e-3 * size)
+    assert max(summary["residuals"]) <= 1e-3 * size
+    assert abs(summary["trace"] - exact.sum()) <= 4 * summary["trace_standard_error"]
     first = 784 * 2 + 2
     blocks = {"layer 1": H[:first, :first], "layer 2": H[first:, first:]}
-    assert list(told["parts"]) == list(blocks)
+    assert list(summary["parts"]) == list(blocks)
     for name, block in blocks.items():
         largest = np.linalg.eigvalsh(block)[-1]
-        assert told["parts"][name]["largest"] == pytest.approx(largest, abs=2e-3 * size)
-    assert told["stability_threshold"] == pytest.approx(2.0)  # of learning rate 1
-    assert told["share_of_threshold"] == pytest.approx(exact[-1] / 2, rel=1e-2)
-    assert told["certificate"]["kind"] == "not stationary"
-    assert told["certificate"]["dead"] == np.sum(np.all(H == 0, axis=0)) > 0
+        assert summary["parts"][name]["largest"] == pytest.approx(largest, abs=2e-3 * size)
+    assert summary["stability_threshold"] == pytest.approx(2.0)  # of learning rate 1
+    assert summary["share_of_threshold"] == pytest.approx(exact[-1] / 2, rel=1e-2)
+    assert summary["certificate"]["kind"] == "not stationary"
+    assert summary["certificate"]["dead"] == np.sum(np.all(H == 0, axis=0)) > 0
 
-    seen = xr.open_zarr(tmp_path / "spectrum.zarr", consolidated=False).load()
-    np.testing.assert_allclose(seen.eigenvalue, told["eigenvalues"], rtol=1e-6)
-    assert seen.attrs["parts"] == ["layer 1", "layer 2"]
-    np.testing.assert_allclose(seen.weight.sum("depth"), 1, rtol=1e-4)
-    assert dict(seen.part_eigenvalue.sizes) == {"part": 2, "rank": 3}
+    observed = xr.open_zarr(tmp_path / "spectrum.zarr", consolidated=False).load()
+    np.testing.assert_allclose(observed.eigenvalue, summary["eigenvalues"], rtol=1e-6)
+    assert observed.attrs["parts"] == ["layer 1", "layer 2"]
+    np.testing.assert_allclose(observed.weight.sum("depth"), 1, rtol=1e-4)
+    assert dict(observed.part_eigenvalue.sizes) == {"part": 2, "rank": 3}
 
     printed = capsys.readouterr().out
     assert "1,600 parameters" in printed
     assert "converged" in printed
-    assert f"{told['certificate']['dead']} dead coordinates set aside" in printed
+    assert f"{summary['certificate']['dead']} dead coordinates set aside" in printed
 
 
 @pytest.mark.long
 def test_the_end_point_of_a_descent_is_classified_as_a_minimum(hilly, tmp_path, capsys):
     """It is identified as one of Himmelblau's four by its largest eigenvalue."""
     at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]
-    told = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
+    summary = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
     known = [82.2843, 105.4190, 80.5498, 133.7865]
-    assert min(abs(told["eigenvalues"][0] - top) for top in known) < 1e-2
-    assert len(told["eigenvalues"]) == 2
-    assert told["parts"] == {}
-    assert told["certificate"]["kind"] == "strict minimum"
-    assert told["trace"] == pytest.approx(sum(told["eigenvalues"]), rel=1e-5)
-    assert told["stability_threshold"] == pytest.approx(200)
+    assert min(abs(summary["eigenvalues"][0] - top) for top in known) < 1e-2
+    assert len(summary["eigenvalues"]) == 2
+    assert summary["parts"] == {}
+    assert summary["certificate"]["kind"] == "strict minimum"
+    assert summary["trace"] == pytest.approx(sum(summary["eigenvalues"]), rel=1e-5)
+    assert summary["stability_threshold"] == pytest.approx(200)
     assert "of 0 exactly 0; 0 dead" in capsys.readouterr().out
 
 
 @pytest.mark.long
 def test_a_non_finite_point_is_reported_and_not_plotted(hilly, tmp_path, capsys):
-    told = run(tmp_path, "--store", str(hilly), "--at", "learning_rate=1e30", "seed=2")
-    assert told["status"] == "not finite"
-    assert told["certificate"]["kind"] == "undecided"
+    summary = run(tmp_path, "--store", str(hilly), "--at", "learning_rate=1e30", "seed=2")
+    assert summary["status"] == "not finite"
+    assert summary["certificate"]["kind"] == "undecided"
     assert not list(tmp_path.glob("*.png"))
     assert "nothing can be drawn of what is not finite" in capsys.readouterr().out
 

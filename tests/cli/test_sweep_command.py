@@ -14,7 +14,7 @@ from gdjax._runtime import process
 from gdjax.cli import main
 from gdjax.descent import Outcome
 
-pytestmark = pytest.mark.usefixtures("own_nothing", "undrawn")
+pytestmark = pytest.mark.usefixtures("keep_devices", "empty_figures")
 
 
 @pytest.fixture(scope="module")

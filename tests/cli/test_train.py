@@ -15,7 +15,7 @@ from gdjax import data
 from gdjax.cli import main
 from gdjax.descent import RECIPES
 
-PICTURES = {"learning", "confusion", "wrong", "weights"}
+FIGURES = {"learning", "confusion", "wrong", "weights"}
 
 
 def start(folder, *more):
@@ -46,16 +46,16 @@ def test_the_default_network_learns_digits_from_any_working_directory(tmp_path):
     with np.load(tmp_path / "out" / "params.npz") as params:
         assert sum(params[name].size for name in params) == 13_002
         assert params["params.0.weights"].shape == (16, 784)
-    assert {p.stem for p in (tmp_path / "out").glob("*.png")} == PICTURES
+    assert {p.stem for p in (tmp_path / "out").glob("*.png")} == FIGURES
 
 
 @pytest.fixture
 def few_images(monkeypatch):
     """Load only the first 300 images of each part."""
-    whole = data.load
+    complete = data.load
 
     def load(name):
-        images = whole(name)
+        images = complete(name)
         return images._replace(
             train_images=images.train_images[:300],
             train_labels=images.train_labels[:300],
@@ -87,7 +87,7 @@ def few_images(monkeypatch):
         ),
     ],
 )
-@pytest.mark.usefixtures("own_nothing", "few_images", "undrawn")
+@pytest.mark.usefixtures("keep_devices", "few_images", "empty_figures")
 def test_flags_have_their_documented_effect(arguments, steps, tmp_path):
     main(["train", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -98,7 +98,7 @@ def test_flags_have_their_documented_effect(arguments, steps, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing", "few_images")
+@pytest.mark.usefixtures("keep_devices", "few_images")
 def test_flags_have_precedence_over_a_recipe(tmp_path, capsys):
     main(
         [
@@ -116,13 +116,13 @@ def test_flags_have_precedence_over_a_recipe(tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     best = RECIPES["best"]
     assert summary["problem"]["distortion"] == dataclasses.asdict(best.distortion)
-    said = capsys.readouterr().out
-    assert f"{best.epochs} epochs in batches of 16; rate {best.learning_rate:g}" in said
-    assert f"{best.distortion.copies} copies of each image" in said
-    assert all((tmp_path / f"{name}.png").stat().st_size for name in PICTURES)
+    recorded = capsys.readouterr().out
+    assert f"{best.epochs} epochs in batches of 16; rate {best.learning_rate:g}" in recorded
+    assert f"{best.distortion.copies} copies of each image" in recorded
+    assert all((tmp_path / f"{name}.png").stat().st_size for name in FIGURES)
 
 
-@pytest.mark.usefixtures("own_nothing")
+@pytest.mark.usefixtures("keep_devices")
 def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
     tmp_path, capsys, monkeypatch
 ):
@@ -140,7 +140,7 @@ def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("own_nothing", "undrawn")
+@pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):
     for recipe in ("plain", "quick"):
         arguments = ["--epochs", "1", "--batch-size", "500", "--learning-rate", "1"]

@@ -54,11 +54,11 @@ def store(folder, splits, *, features=None, classes=10, shards=1, file_format="a
         "pythonClassName": f"{kind}.class_label_feature.ClassLabel",
     }
     features = {"image": image, "label": label} if features is None else features
-    whole = {
+    complete = {
         "featuresDict": {"features": features},
         "pythonClassName": f"{kind}.features_dict.FeaturesDict",
     }
-    (folder / "features.json").write_text(json.dumps(whole))
+    (folder / "features.json").write_text(json.dumps(complete))
 
 
 def some(shape=(4, 5), classes=10, seed=0):

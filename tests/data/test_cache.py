@@ -43,21 +43,21 @@ def test_a_damaged_cache_is_made_again(tiny, damage, part):
     data_dir, folder, splits = tiny
     load("tiny", data_dir=data_dir)
     (file,) = (file for file in folder.iterdir() if file.name.startswith("."))
-    whole = file.read_bytes()
-    at = min(int(part * len(whole)), len(whole) - 1)
-    flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    file.write_bytes(flipped if damage == "flip" else whole[:at])
+    complete = file.read_bytes()
+    at = min(int(part * len(complete)), len(complete) - 1)
+    flipped = complete[:at] + bytes([complete[at] ^ 1]) + complete[at + 1 :]
+    file.write_bytes(flipped if damage == "flip" else complete[:at])
     assert_holds(load("tiny", data_dir=data_dir), splits)
-    assert file.read_bytes() == whole
+    assert file.read_bytes() == complete
 
 
 def test_changed_data_are_decoded_again(tiny):
     data_dir, folder, _ = tiny
     old = load("tiny", data_dir=data_dir)
-    kept = (folder / ".gdjax_arrays").read_bytes()
+    stored = (folder / ".gdjax_arrays").read_bytes()
     folder.rename(folder.with_name("old"))
     store(folder, some(seed=1))
-    (folder / ".gdjax_arrays").write_bytes(kept)
+    (folder / ".gdjax_arrays").write_bytes(stored)
     new = load("tiny", data_dir=data_dir)
     assert_holds(new, some(seed=1))
     assert new.hash != old.hash

@@ -50,10 +50,10 @@ preparation.prepared("tiny", data_dir, originals)
 
 def assert_holds(dataset, images):
     """Compare pairs of image and label, since rows are in the order of TFDS."""
-    for part, found in (("train", dataset[1:3]), ("t10k", dataset[3:5])):
+    for part, result in (("train", dataset[1:3]), ("t10k", dataset[3:5])):
         pairs = [
             Counter((image.tobytes(), int(label)) for image, label in zip(*arrays, strict=True))
-            for arrays in (found, images[part])
+            for arrays in (result, images[part])
         ]
         assert pairs[0] == pairs[1]
 
@@ -77,8 +77,8 @@ def test_tfds_reads_the_prepared_data_set(images, originals, data_dir):
 
         source = tfds.builder_from_directory(folder).as_data_source("test")
         rows = [source[i] for i in range(len(source))]
-    found = Counter((row["image"].tobytes(), int(row["label"])) for row in rows)
-    assert found == Counter((i.tobytes(), int(k)) for i, k in zip(*images["t10k"], strict=True))
+    result = Counter((row["image"].tobytes(), int(row["label"])) for row in rows)
+    assert result == Counter((i.tobytes(), int(k)) for i, k in zip(*images["t10k"], strict=True))
 
 
 def test_load_downloads_a_missing_data_set(images, originals, data_dir, monkeypatch):
@@ -121,11 +121,11 @@ def test_only_output_of_the_preparing_thread_is_suppressed(capsys):
 
 def test_of_two_simultaneous_preparations_one_is_kept(images, originals, data_dir, monkeypatch):
     together = threading.Barrier(2, timeout=60)
-    whole = Path.rename
+    complete = Path.rename
 
     def slow(*arguments):
         together.wait()
-        return whole(*arguments)
+        return complete(*arguments)
 
     def work():
         try:
@@ -229,6 +229,6 @@ def test_a_terminal_shows_the_progress_of_a_preparation(way, originals, data_dir
     Served(originals).install(monkeypatch)
     monkeypatch.setattr(sys, "stderr", Terminal())
     prepare("tiny", data_dir=data_dir, manual_dir=originals if way == "manual" else None)
-    shown = sys.stderr.getvalue()
-    assert re.search(r"preparing tiny: +0%.*0/12", shown)
-    assert (way == "download") == bool(re.search(r"downloading tiny: .*0%", shown))
+    displayed = sys.stderr.getvalue()
+    assert re.search(r"preparing tiny: +0%.*0/12", displayed)
+    assert (way == "download") == bool(re.search(r"downloading tiny: .*0%", displayed))

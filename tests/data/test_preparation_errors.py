@@ -17,7 +17,7 @@ from gdjax.errors import DataError
 pytestmark = pytest.mark.usefixtures("module")
 
 
-def nothing_left(data_dir):
+def is_unchanged(data_dir):
     """Return whether a failed preparation has left neither a file nor a folder."""
     return not data_dir.exists()
 
@@ -30,14 +30,14 @@ def test_a_missing_network_is_an_error(data_dir, originals, monkeypatch):
     assert time.perf_counter() - start < 3
     for part in ("tiny", URL, str(data_dir / "tiny"), "--manual-dir", "mnist5k needs no network"):
         assert part in str(error.value)
-    assert nothing_left(data_dir)
+    assert is_unchanged(data_dir)
 
 
 def test_a_missing_url_is_an_error(data_dir, originals, monkeypatch):
     Served(originals, status=404).install(monkeypatch)
     with pytest.raises(DataError, match=r"could not be downloaded from http://digits\.invalid/"):
         load("tiny", data_dir=data_dir)
-    assert nothing_left(data_dir)
+    assert is_unchanged(data_dir)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_wrong_checksum_is_an_error(way, damage, data_dir, originals, tmp_path
     Served(wrong).install(monkeypatch)
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz of tiny.*wrong checksum"):
         prepare("tiny", data_dir=data_dir, manual_dir=wrong if way == "manual" else None)
-    assert nothing_left(data_dir)
+    assert is_unchanged(data_dir)
 
 
 def test_missing_original_files_are_an_error(data_dir, originals, tmp_path):
@@ -79,7 +79,7 @@ def test_insufficient_space_before_the_preparation_is_an_error(data_dir, origina
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert nothing_left(data_dir)
+    assert is_unchanged(data_dir)
 
 
 @pytest.mark.parametrize("kind", [OSError, RuntimeError])  # of files, and of the record writer
@@ -92,7 +92,7 @@ def test_a_full_disk_during_the_preparation_is_an_error(data_dir, originals, mon
     monkeypatch.setattr(preparation._FromArrays, "_generate_examples", full)
     with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert nothing_left(data_dir)
+    assert is_unchanged(data_dir)
 
 
 def test_a_read_only_folder_is_not_changed_even_by_the_superuser(data_dir, originals):

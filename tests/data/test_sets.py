@@ -65,11 +65,15 @@ def test_available_lists_the_data_sets_that_can_be_loaded(tiny, tmp_path):
     store(data_dir / "letters" / "upper" / "2.0.0", some())
     store(data_dir / "words" / "1.0.0", some(), features={"text": {}})
     (data_dir / "mnist" / "3.0.1").mkdir(parents=True)  # damaged
-    found = {entry.name: entry for entry in available(data_dir)}
-    assert set(found) == {"mnist5k", "mnist", "fashion_mnist", "kmnist", "tiny", "letters/upper"}
-    assert {name for name in found if found[name].prepared} == {"mnist5k", "tiny", "letters/upper"}
-    assert found["tiny"][1:] == (str(tiny[1]), True, 9, 6)
-    assert found["mnist5k"][3:] == (4000, 1000)
+    result = {entry.name: entry for entry in available(data_dir)}
+    assert set(result) == {"mnist5k", "mnist", "fashion_mnist", "kmnist", "tiny", "letters/upper"}
+    assert {name for name in result if result[name].prepared} == {
+        "mnist5k",
+        "tiny",
+        "letters/upper",
+    }
+    assert result["tiny"][1:] == (str(tiny[1]), True, 9, 6)
+    assert result["mnist5k"][3:] == (4000, 1000)
     assert [entry.name for entry in available(tmp_path / "nowhere")] == [
         "mnist5k",
         "mnist",

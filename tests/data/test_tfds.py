@@ -20,13 +20,13 @@ def test_a_prepared_data_set_is_read_as_it_was_written(tmp_path, name, shape, cl
     store(tmp_path / name / "1.0.0", splits, classes=classes, shards=shards)
     dataset = load(name, data_dir=tmp_path)
     again = load(name, data_dir=tmp_path)
-    for found in (dataset, again):
-        assert_holds(found, splits)
-        assert found.name == name
-        assert found.classes == classes
-        assert found.train_images.dtype == np.uint8
-        assert found.train_labels.dtype == (np.uint8 if classes <= 256 else np.int32)
-        assert found.train_labels.flags.aligned
+    for result in (dataset, again):
+        assert_holds(result, splits)
+        assert result.name == name
+        assert result.classes == classes
+        assert result.train_images.dtype == np.uint8
+        assert result.train_labels.dtype == (np.uint8 if classes <= 256 else np.int32)
+        assert result.train_labels.flags.aligned
     digest = hashlib.sha256()
     for array in dataset[1:5]:
         digest.update(str(array.shape).encode() + array.tobytes())

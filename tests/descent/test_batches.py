@@ -37,12 +37,14 @@ def test_every_pass_has_each_sample_once(sizes, passes):
 @given(sizes=SIZES, data=st.data())
 def test_any_range_of_rows_is_a_slice_of_the_sequence(sizes, data):
     samples, batch_size = sizes
-    whole = order(samples, batch_size, 3).rows(0, 40)
+    complete = order(samples, batch_size, 3).rows(0, 40)
     jumping = order(samples, batch_size, 3)
     for _ in range(4):
         first = data.draw(st.integers(0, 39))
         count = data.draw(st.integers(1, 40 - first))
-        np.testing.assert_array_equal(jumping.rows(first, count), whole[:, first : first + count])
+        np.testing.assert_array_equal(
+            jumping.rows(first, count), complete[:, first : first + count]
+        )
 
 
 def test_a_batch_may_have_samples_of_two_passes():
@@ -71,8 +73,8 @@ def test_the_batch_size_does_not_change_the_stream_of_samples():
 
 def test_all_orders_are_equally_likely():
     """Chi-squared over the 24 orders of 4 samples: below 53 in all but one of 10,000 seeds."""
-    found = order(4, 4, *range(2400)).rows(0, 1)[:, 0]
-    counts = [np.all(found == p, axis=1).sum() for p in itertools.permutations(range(4))]
+    result = order(4, 4, *range(2400)).rows(0, 1)[:, 0]
+    counts = [np.all(result == p, axis=1).sum() for p in itertools.permutations(range(4))]
     assert sum(counts) == 2400
     assert sum((c - 100) ** 2 / 100 for c in counts) < 53
 

@@ -83,8 +83,8 @@ def results(
     )
 
 
-def costs(found):
-    return np.concatenate([result.records.cost for result in found])
+def costs(results):
+    return np.concatenate([result.records.cost for result in results])
 
 
 # -- plans
@@ -122,18 +122,18 @@ def test_a_step_that_is_not_recorded_yet_is_due():
 @examples(deadline=None)
 @given(cuts=st.lists(st.integers(0, 30), min_size=1, max_size=4), every=st.integers(1, 12))
 def test_a_split_schedule_records_the_same_steps_and_the_ends_of_its_parts(cuts, every):
-    whole = plan(0, sum(cuts), every).recorded_steps().tolist()
+    complete = plan(0, sum(cuts), every).recorded_steps().tolist()
     ends = np.cumsum(cuts).tolist()
     parts = [
         plan(end - steps, steps, every).recorded_steps().tolist()
         for steps, end in zip(cuts, ends, strict=True)
     ]
-    assert {step for part in parts for step in part} == {*whole, *ends}
+    assert {step for part in parts for step in part} == {*complete, *ends}
 
 
 def test_snapshot_steps_are_the_multiples_and_the_last():
-    kept = plan(0, 10, 2, 4)
-    assert [s for s in range(11) if kept.is_snapshot(s)] == [0, 4, 8, 10]
+    stored = plan(0, 10, 2, 4)
+    assert [s for s in range(11) if stored.is_snapshot(s)] == [0, 4, 8, 10]
     assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()
 
 
@@ -165,39 +165,40 @@ def test_the_snapshot_capacity_is_bounded_by_memory_and_by_their_number():
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize("record_every", [1, 13])
 def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
-    todo = plan(0, 100, record_every)
-    long = results(todo, batch_size=batch_size, seconds=1e9)
-    short = results(todo, batch_size=batch_size, seconds=0.0)  # every block takes too long
+    schedule = plan(0, 100, record_every)
+    long = results(schedule, batch_size=batch_size, seconds=1e9)
+    short = results(schedule, batch_size=batch_size, seconds=0.0)  # every block takes too long
     assert len(short) > len(long)
     np.testing.assert_array_equal(costs(short), costs(long))
     np.testing.assert_array_equal(short[-1].carry.state.params, long[-1].carry.state.params)
     assert (
-        np.concatenate([p.recorded_steps for p in short]).tolist() == todo.recorded_steps().tolist()
+        np.concatenate([p.recorded_steps for p in short]).tolist()
+        == schedule.recorded_steps().tolist()
     )
 
 
 def test_fewer_rows_per_block_give_the_same_bits():
-    found = [
+    result = [
         results(plan(0, 40, 10), batch_size=7, batches=rows)
         for rows in (5, block_loop.MAX_BLOCK_BATCHES)
     ]
-    assert len(found[0]) >= 40 / 5
-    np.testing.assert_array_equal(costs(found[0]), costs(found[1]))
+    assert len(result[0]) >= 40 / 5
+    np.testing.assert_array_equal(costs(result[0]), costs(result[1]))
 
 
 def test_a_long_interval_between_records_is_split_into_blocks():
     """Ctrl-C and the progress bar therefore do not wait for a record."""
-    found = results(plan(0, 200, 200), seconds=0.0)
-    steps = [result.num_steps for result in found]
+    actual = results(plan(0, 200, 200), seconds=0.0)
+    steps = [result.num_steps for result in actual]
     assert max(np.diff([0, *steps])) <= 16
-    assert np.concatenate([p.recorded_steps for p in found]).tolist() == [0, 200]
+    assert np.concatenate([p.recorded_steps for p in actual]).tolist() == [0, 200]
 
 
 def test_a_small_snapshot_buffer_keeps_all_snapshots():
-    todo = plan(0, 30, 1, 2)
-    few, many = (results(todo, buffers={"snapshots": slots}) for slots in (3, 16))
-    for found in (few, many):
-        steps = np.concatenate([p.arrays["snapshots"].steps for p in found if p.arrays])
+    schedule = plan(0, 30, 1, 2)
+    few, many = (results(schedule, buffers={"snapshots": slots}) for slots in (3, 16))
+    for result in (few, many):
+        steps = np.concatenate([p.arrays["snapshots"].steps for p in result if p.arrays])
         assert steps.tolist() == list(range(0, 31, 2))
     a, b = (
         np.concatenate([p.arrays["snapshots"].values for p in f if p.arrays]) for f in (few, many)
@@ -207,12 +208,12 @@ def test_a_small_snapshot_buffer_keeps_all_snapshots():
 
 
 def test_block_results_have_the_current_step_and_their_records():
-    found = results(plan(0, 100, 7), seconds=0.0)
-    for result in found:
+    actual = results(plan(0, 100, 7), seconds=0.0)
+    for result in actual:
         assert np.all(result.recorded_steps <= result.num_steps)
         assert len(result.recorded_steps) == len(result.records.cost)
-    assert found[-1].num_steps == 100
-    assert [result.is_last for result in found] == [False] * (len(found) - 1) + [True]
+    assert actual[-1].num_steps == 100
+    assert [result.is_last for result in actual] == [False] * (len(actual) - 1) + [True]
 
 
 def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
@@ -221,14 +222,15 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
         "third": gd.Metric(lambda w, data: jnp.sum(w), every=3),
         "where": gd.Metric(lambda w, data: w, every=4, dims=("coordinate",)),
     }
-    todo = plan(0, 100, 2, 4, metric_every={"third": 3, "where": 4})
+    schedule = plan(0, 100, 2, 4, metric_every={"third": 3, "where": 4})
     slots = {"snapshots": 30, "where": 2}
-    found = results(todo, buffers=slots, metrics=metrics, stop_tolerance=1e9)
-    assert [result.num_steps for result in found] == [16, 100]
+    actual = results(schedule, buffers=slots, metrics=metrics, stop_tolerance=1e9)
+    assert [result.num_steps for result in actual] == [16, 100]
     assert (
-        np.concatenate([p.recorded_steps for p in found]).tolist() == todo.recorded_steps().tolist()
+        np.concatenate([p.recorded_steps for p in actual]).tolist()
+        == schedule.recorded_steps().tolist()
     )
-    rest = found[1]
+    rest = actual[1]
     assert rest.arrays["snapshots"].steps.tolist() == list(range(16, 101, 4))
     assert rest.arrays["snapshots"].values.shape == (len(rest.arrays["snapshots"].steps), 4)
     assert len(set(rest.records.cost.tolist())) == 1
@@ -243,26 +245,26 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
 
 
 def test_a_metric_gets_the_settings_that_it_declares():
-    def seen(w, data, *, temperature=1.0):
+    def metric(w, data, *, temperature=1.0):
         return temperature
 
     def unaware(w, data):
         return jnp.float32(5)
 
-    found = results(
+    result = results(
         plan(0, 2, 1, metric_every={"seen": 1, "unaware": 1}),
-        metrics={"seen": gd.Metric(seen), "unaware": gd.Metric(unaware)},
+        metrics={"seen": gd.Metric(metric), "unaware": gd.Metric(unaware)},
         settings={"temperature": jnp.float32(0.25)},
     )
-    assert found[0].records.metrics["seen"].tolist() == [0.25] * 3
-    assert found[0].records.metrics["unaware"].tolist() == [5] * 3
+    assert result[0].records.metrics["seen"].tolist() == [0.25] * 3
+    assert result[0].records.metrics["unaware"].tolist() == [5] * 3
 
 
 def test_settings_change_the_cost():
     for temperature in (0.5, 2.0):
-        (found,) = results(plan(0, 0), settings={"temperature": jnp.float32(temperature)})
+        (result,) = results(plan(0, 0), settings={"temperature": jnp.float32(temperature)})
         expected = cost(jnp.zeros(4), X, temperature=temperature)
-        np.testing.assert_allclose(found.records.cost, [expected], rtol=1e-6)
+        np.testing.assert_allclose(result.records.cost, [expected], rtol=1e-6)
 
 
 # -- slabs
@@ -279,8 +281,8 @@ def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_orde
     repeat = slab.runs if own_order else 1
 
     def rows(first, count):
-        found = np.repeat(order.rows(first, count), repeat, axis=0)
-        return found if own_order else found[0]
+        actual = np.repeat(order.rows(first, count), repeat, axis=0)
+        return actual if own_order else actual[0]
 
     def run_block(carry, rows, steps):
         placed = slab.place(rows) if own_order else slab.share(rows)
@@ -290,7 +292,7 @@ def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_orde
     blocks = block_loop.run_blocks(
         run_block, carry, plan(), rows, capacity=BlockCapacity(128, {}), run_axis=True
     )
-    found = np.concatenate([result.records.cost for result in blocks], axis=1)
-    assert found.shape == (slab.runs, 41)
-    np.testing.assert_array_equal(found, np.broadcast_to(found[0], found.shape))
-    np.testing.assert_allclose(found[0], costs(results(plan(), batch_size=7)), rtol=1e-4)
+    actual = np.concatenate([result.records.cost for result in blocks], axis=1)
+    assert actual.shape == (slab.runs, 41)
+    np.testing.assert_array_equal(actual, np.broadcast_to(actual[0], actual.shape))
+    np.testing.assert_allclose(actual[0], costs(results(plan(), batch_size=7)), rtol=1e-4)

@@ -37,15 +37,15 @@ BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 def by_hand(rate, steps, rows=None):
     """Return path, full-batch cost and mini-batch cost at each step, in double precision."""
     x, y, w = X.astype(float), Y.astype(float), np.zeros(3)
-    path, whole, part = [], [], []
+    path, complete, part = [], [], []
     for t in range(steps + 1):
         xb, yb = (x, y) if rows is None else (x[rows[t]], y[rows[t]])
         r = xb @ w - yb
         path.append(w)
-        whole.append(np.mean((x @ w - y) ** 2))
+        complete.append(np.mean((x @ w - y) ** 2))
         part.append(np.mean(r**2))
         w = w - rate * 2 * xb.T @ r / len(r)
-    return np.array(path), np.array(whole), np.array(part)
+    return np.array(path), np.array(complete), np.array(part)
 
 
 def assert_same_bits(a, b):
@@ -58,9 +58,9 @@ def assert_same_bits(a, b):
 
 def test_the_cost_is_that_of_the_full_batch_before_the_update():
     run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
-    path, whole, _ = by_hand(0.1, 20)
+    path, complete, _ = by_hand(0.1, 20)
     assert run.recorded_steps.tolist() == [0, 6, 12, 18, 20]
-    np.testing.assert_allclose(run.cost, whole[run.recorded_steps], rtol=1e-5)
+    np.testing.assert_allclose(run.cost, complete[run.recorded_steps], rtol=1e-5)
     np.testing.assert_allclose(run.params, path[20], rtol=1e-5)
     assert np.all(np.isnan(run.batch_cost))  # without mini-batches
     assert run.num_steps == 20
@@ -77,8 +77,8 @@ def test_gradient_norms_are_those_of_the_full_batch():
 def test_mini_batch_descent_equals_a_loop(batch_size):
     run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, record_every=10)
     rows = Order([KEY], 30, batch_size).rows(0, 26)[0]
-    path, whole, part = by_hand(0.1, 25, rows)
-    np.testing.assert_allclose(run.cost, whole[run.recorded_steps], rtol=1e-4)
+    path, complete, part = by_hand(0.1, 25, rows)
+    np.testing.assert_allclose(run.cost, complete[run.recorded_steps], rtol=1e-4)
     np.testing.assert_allclose(run.params, path[25], rtol=1e-4)
     assert np.isnan(run.batch_cost[0])  # no batch before the first step
     since = [part[a:b].mean() for a, b in ((0, 10), (10, 20), (20, 25))]
@@ -113,25 +113,25 @@ def test_a_line_search_evaluates_all_samples_in_microbatches():
     x, y = rng.normal(size=(2003, 4)) * np.array([1, 2, 5, 9]), rng.normal(size=2003)
     search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
     optimizer = optax.chain(optax.sgd(1.0), search)
-    seen = []
+    observed = []
 
     def cost(w, batch):
-        seen.append(len(batch[1]))
+        observed.append(len(batch[1]))
         return mean_square(w, batch)
 
     with jax.enable_x64(True):
         w = jnp.zeros(4)
-        asked = objective(cost, (x, y), microbatch=1000)
-        np.testing.assert_allclose(asked.value(w), np.mean(y**2), rtol=1e-12)
-        np.testing.assert_allclose(asked.gradient(w), -2 * x.T @ y / 2003, rtol=1e-11)
-        assert set(seen) == {1000, 3}
+        requested = objective(cost, (x, y), microbatch=1000)
+        np.testing.assert_allclose(requested.value(w), np.mean(y**2), rtol=1e-12)
+        np.testing.assert_allclose(requested.gradient(w), -2 * x.T @ y / 2003, rtol=1e-11)
+        assert set(observed) == {1000, 3}
         problem = gd.Problem(init=lambda key: w, cost=mean_square, data=(x, y))
         run = gd.descend(problem, optimizer, w, 3, key=KEY)
-        memory, whole = optimizer.init(w), lambda w: mean_square(w, (x, y))
+        memory, complete = optimizer.init(w), lambda w: mean_square(w, (x, y))
         for _ in range(3):
-            value, grad = jax.value_and_grad(whole)(w)
+            value, grad = jax.value_and_grad(complete)(w)
             updates, memory = optimizer.update(
-                grad, memory, w, value=value, grad=grad, value_fn=whole
+                grad, memory, w, value=value, grad=grad, value_fn=complete
             )
             w = optax.apply_updates(w, updates)
     assert float(memory[1].learning_rate) < 0.1  # the first rate, 1, is far too large
@@ -151,11 +151,11 @@ def test_snapshots_are_the_parameters_at_their_steps():
 
 
 def test_metrics_have_their_own_cadence_and_data():
-    seen = {
+    observed = {
         "always": gd.Metric(lambda w, data: w[0]),
         "third": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3),
     }
-    run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, metrics=seen)
+    run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, metrics=observed)
     path, _, _ = by_hand(0.1, 17)
     np.testing.assert_allclose(run.metrics["always"], path[run.recorded_steps, 0], rtol=1e-5)
     taken = np.isin(run.recorded_steps, [0, 6, 12, 17])  # the multiples of 6 and the last
@@ -194,14 +194,14 @@ def test_metrics_of_the_problem_are_recorded_unless_others_are_passed():
 )
 def test_ten_and_ninety_more_steps_equal_a_hundred_steps(optimizer, batch_size):
     options = {"key": KEY, "batch_size": batch_size, "record_every": 5}
-    whole = gd.descend(LINE, optimizer, START, 100, **options)
+    complete = gd.descend(LINE, optimizer, START, 100, **options)
     first = gd.descend(LINE, optimizer, START, 10, **options)
     rest = gd.descend(LINE, optimizer, first, 90, **options)
-    assert_same_bits(rest.params, whole.params)
-    assert_same_bits(rest.carry.state.opt_state, whole.carry.state.opt_state)
+    assert_same_bits(rest.params, complete.params)
+    assert_same_bits(rest.carry.state.opt_state, complete.carry.state.opt_state)
     for name in ("recorded_steps", "cost", "batch_cost"):
         joined = np.concatenate([getattr(first, name), getattr(rest, name)])
-        np.testing.assert_array_equal(joined, getattr(whole, name))
+        np.testing.assert_array_equal(joined, getattr(complete, name))
     assert rest.num_steps == 100
 
 
@@ -230,12 +230,12 @@ def test_continuing_on_another_problem_uses_its_gradient():
     """The first step after a change of cost, data or order is a step of the new problem."""
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     moved = gd.Problem(init=BOWL.init, cost=lambda w: jnp.sum((w - 5) ** 2))
-    then = gd.descend(moved, SGD, first, 1, key=KEY)
-    np.testing.assert_allclose(then.params, first.params - 0.2 * (first.params - 5), rtol=1e-6)
+    continued = gd.descend(moved, SGD, first, 1, key=KEY)
+    np.testing.assert_allclose(continued.params, first.params - 0.2 * (first.params - 5), rtol=1e-6)
     batched = gd.descend(LINE, SGD, START, 3, key=KEY, batch_size=2)
-    whole = gd.descend(LINE, SGD, batched, 1, key=KEY)
+    complete = gd.descend(LINE, SGD, batched, 1, key=KEY)
     slope = 2 * X.T @ (X @ np.asarray(batched.params) - Y) / 30
-    np.testing.assert_allclose(whole.params, batched.params - 0.1 * slope, rtol=1e-5)
+    np.testing.assert_allclose(complete.params, batched.params - 0.1 * slope, rtol=1e-5)
 
 
 # -- reproducibility
@@ -250,8 +250,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
     def run(seed, data_seed):
         stream = gd.streams(0, seed, data_seed)
         start = problem.init(stream.init)
-        found = gd.descend(problem, ADAM, start, 40, key=stream, batch_size=batch_size)
-        return found.params, found.cost
+        result = gd.descend(problem, ADAM, start, 40, key=stream, batch_size=batch_size)
+        return result.params, result.cost
 
     one, again, seed, data_seed = run(1, 1), run(1, 1), run(2, 1), run(1, 2)
     assert_same_bits(one, again)
@@ -274,9 +274,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
 )
 def test_the_parameters_of_the_caller_are_not_deleted(mine):
     start, problem = mine(), gd.Problem(init=BOWL.init, cost=lambda w: w[0] ** 2 + w[1] ** 2)
-    found = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
+    result = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
     assert np.asarray(start).tolist() == [1.0, 1.0]
-    for run in found:
+    for run in result:
         np.testing.assert_allclose(run.params, 0.8**200, rtol=1e-4)
         np.testing.assert_allclose(run.cost[:3], [2, 2 * 0.8**2, 2 * 0.8**4], rtol=1e-6)
 
@@ -284,14 +284,14 @@ def test_the_parameters_of_the_caller_are_not_deleted(mine):
 @pytest.fixture
 def programs(monkeypatch):
     """Return a list that collects the programs that are created."""
-    made, begin = [], slabs.Program.__init__
+    created, begin = [], slabs.Program.__init__
 
     def init(self, *arguments, **options):
-        made.append(self)
+        created.append(self)
         begin(self, *arguments, **options)
 
     monkeypatch.setattr(slabs.Program, "__init__", init)
-    return made
+    return created
 
 
 @pytest.mark.long
@@ -335,7 +335,7 @@ def lowered(monkeypatch):
 
 
 def longest_constant(text):
-    return max((len(found) for found in re.findall(r"dense<[^>]*>", text)), default=0)
+    return max((len(result) for result in re.findall(r"dense<[^>]*>", text)), default=0)
 
 
 @pytest.mark.long

@@ -102,17 +102,17 @@ def test_ctrl_c_too_late_to_end_a_descent_is_reported(python_handler):
 
 
 def test_a_descent_in_another_thread_gives_the_same_results(python_handler):
-    found = []
+    result = []
     start = jnp.array([1.0, -3.0])
     optimizer = optax.adam(0.1)
     thread = threading.Thread(
-        target=lambda: found.append(gd.descend(BOWL, optimizer, start, 50, key=KEY))
+        target=lambda: result.append(gd.descend(BOWL, optimizer, start, 50, key=KEY))
     )
     thread.start()
     thread.join()
     here = gd.descend(BOWL, optimizer, start, 50, key=KEY)
-    np.testing.assert_array_equal(found[0].cost, here.cost)
-    assert not found[0].interrupted
+    np.testing.assert_array_equal(result[0].cost, here.cost)
+    assert not result[0].interrupted
     assert signal.getsignal(signal.SIGINT) is python_handler
 
 

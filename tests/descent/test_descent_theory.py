@@ -46,10 +46,10 @@ def rotated(eigenvalues, seed=0):
 def test_on_a_quadratic_cost_the_path_is_given_by_matrix_powers(learning_rate):
     hessian, _ = rotated([1.0, 3.0, 10.0])
     start = np.array([1.0, -2.0, 0.5])
-    found = path(bowl(hessian), optax.sgd(learning_rate), start, 30)
+    result = path(bowl(hessian), optax.sgd(learning_rate), start, 30)
     contraction = np.eye(3) - learning_rate * hessian
     known = [np.linalg.matrix_power(contraction, t) @ start for t in range(31)]
-    np.testing.assert_allclose(found, known, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(result, known, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize(("share", "known"), [(0.999, 1.0e-7), (1.0, 50.0), (1.001, 2.4e10)])
@@ -99,10 +99,10 @@ def test_momentum_changes_the_stability_limit(kind, beta, share, grows):
 def test_momentum_satisfies_its_recurrence(nesterov):
     """v <- beta v + g; heavy ball steps along v, Nesterov's along g + beta v."""
     rate, beta = 0.1, 0.9
-    found = path(lambda w: 2 * w**2, optax.sgd(rate, momentum=beta, nesterov=nesterov), 1.0, 25)
+    result = path(lambda w: 2 * w**2, optax.sgd(rate, momentum=beta, nesterov=nesterov), 1.0, 25)
     w, v = 1.0, 0.0
     for t in range(26):
-        assert found[t] == pytest.approx(w, rel=1e-10, abs=1e-14)
+        assert result[t] == pytest.approx(w, rel=1e-10, abs=1e-14)
         g = 4 * w
         v = beta * v + g
         w -= rate * (g + beta * v if nesterov else v)
@@ -110,9 +110,9 @@ def test_momentum_satisfies_its_recurrence(nesterov):
 
 def test_descent_with_a_schedule_is_a_product_of_contractions():
     rates = optax.piecewise_constant_schedule(0.1, {3: 0.5, 6: 0.1})
-    found = path(lambda w: w**2, optax.sgd(rates), 1.0, 10)
+    result = path(lambda w: w**2, optax.sgd(rates), 1.0, 10)
     factors = 1 - 2 * np.array([0.1] * 3 + [0.05] * 3 + [0.005] * 4)
-    np.testing.assert_allclose(found, [1, *np.cumprod(factors)], rtol=1e-6)
+    np.testing.assert_allclose(result, [1, *np.cumprod(factors)], rtol=1e-6)
 
 
 # -- linear regression
@@ -127,8 +127,8 @@ def test_the_hessian_of_a_regression_determines_its_stability_limit():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(20, 4)), rng.normal(size=20)
     hessian = 2 * x.T @ x / 20
-    found = jax.hessian(regression)(jnp.zeros(4), (x, y))
-    np.testing.assert_allclose(found, hessian, rtol=1e-12)
+    result = jax.hessian(regression)(jnp.zeros(4), (x, y))
+    np.testing.assert_allclose(result, hessian, rtol=1e-12)
     top = np.linalg.eigvalsh(hessian)[-1]
     ends = [
         descend(

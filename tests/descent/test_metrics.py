@@ -62,12 +62,12 @@ def test_batches_of_one_sample_give_the_definition():
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
     batches = 4
-    found = [
+    result = [
         taken(gradient_noise(PROBLEM, key, batch_size=batch_size, batches=batches))
         for key in jax.random.split(jax.random.key(1), 150)
     ]
-    error = np.std(found) / np.sqrt(len(found))
-    assert np.mean(found) == pytest.approx(noise(slopes()), abs=4 * error)
+    error = np.std(result) / np.sqrt(len(result))
+    assert np.mean(result) == pytest.approx(noise(slopes()), abs=4 * error)
     assert error < 0.1 * noise(slopes())
 
 

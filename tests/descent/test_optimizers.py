@@ -48,7 +48,7 @@ OPTIMIZERS = {
 }
 
 # Exceptions: a saddle, where the cost is unbounded below, and a manifold of minima.
-ELSEWHERE = {"monkey_saddle": "falls", "two_factors": "floor"}
+OTHER_ENDS = {"monkey_saddle": "falls", "two_factors": "floor"}
 
 
 def sharpest(name):
@@ -117,11 +117,11 @@ def test_every_optimizer_ends_in_a_known_minimum_of_every_function(name, ended):
     _, runs = ended
     known, row = FUNCTIONS[name], runs.isel({runs.outcome.dims[0]: NAMES.index(name)})
     ends, costs = row.params.values.reshape(STARTS, -1), row.cost.values
-    if ELSEWHERE.get(name) == "falls":
+    if OTHER_ENDS.get(name) == "falls":
         assert np.all((costs[:, -1] < -1) | np.isposinf(costs[:, -1]))
         return
     assert np.all(costs[:, -1] <= costs[:, 0])
-    if name not in ELSEWHERE:
+    if name not in OTHER_ENDS:
         minima = np.array([np.atleast_1d(p.x) for p in known.minima])
         at = ends[:, : minima.shape[1]]
         away = np.linalg.norm(at[:, None] - minima, axis=2).min(axis=1)

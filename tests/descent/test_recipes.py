@@ -27,8 +27,10 @@ def test_steps_of_a_recipe_equal_the_formula():
         params = optax.apply_updates(params, updates)
         for layer, decay in zip(expected, (0.3, 0.05), strict=True):
             layer[:] = [a - float(rate(step)) * (np.cos(a + step) + decay * a) for a in layer]
-    for mine, theirs in zip(jax.tree.leaves(params), [*expected[0], *expected[1]], strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    for user_defined, reference in zip(
+        jax.tree.leaves(params), [*expected[0], *expected[1]], strict=True
+    ):
+        np.testing.assert_allclose(user_defined, reference, rtol=1e-5, atol=1e-6)
 
 
 def test_the_plain_recipe_is_gradient_descent_at_a_constant_rate():

@@ -17,17 +17,17 @@ from gdjax.errors import InputError
 def test_the_schedule_equals_that_of_optax(peak, start, end, warmup, total):
     expected = optax.warmup_cosine_decay_schedule(start, peak, warmup, total, end)
     steps = jnp.arange(total + 20)
-    found = jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(steps)
-    np.testing.assert_allclose(found, jax.vmap(expected)(steps), rtol=1e-6, atol=1e-6 * peak)
+    result = jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(steps)
+    np.testing.assert_allclose(result, jax.vmap(expected)(steps), rtol=1e-6, atol=1e-6 * peak)
 
 
 def test_the_schedule_equals_the_formula_in_float64():
     with jax.enable_x64(True):
         rate = warmup_cosine(3.0, 4, 11, start=0.5, end=0.25)
-        found = np.array([rate(step) for step in range(14)])
+        result = np.array([rate(step) for step in range(14)])
     t = np.arange(14.0)
     fall = 0.25 + 2.75 * (1 + np.cos(np.pi * np.minimum((t - 4) / 7, 1))) / 2
-    np.testing.assert_allclose(found, np.where(t < 4, 0.5 + 2.5 * t / 4, fall), rtol=1e-14)
+    np.testing.assert_allclose(result, np.where(t < 4, 0.5 + 2.5 * t / 4, fall), rtol=1e-14)
 
 
 def test_all_arguments_of_the_schedule_can_be_traced():
@@ -43,9 +43,9 @@ def test_all_arguments_of_the_schedule_can_be_traced():
 
 
 def test_a_schedule_without_decay_is_finite():
-    found = jax.vmap(warmup_cosine(2.0, 5, 5))(jnp.arange(8))
-    np.testing.assert_allclose(found[:6], [0, 0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
-    assert np.isfinite(found).all()
+    result = jax.vmap(warmup_cosine(2.0, 5, 5))(jnp.arange(8))
+    np.testing.assert_allclose(result[:6], [0, 0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
+    assert np.isfinite(result).all()
 
 
 @pytest.mark.parametrize(("warmup", "total"), [(6, 5), (-1, 5), (0, -2)])

@@ -59,16 +59,16 @@ def test_a_diverged_run_keeps_its_state():
 
 def test_the_divergence_threshold_is_the_largest_cost_that_does_not_diverge():
     for bound, diverged in ((9.0, -1), (8.9, 7)):
-        found, _ = step(
+        result, _ = step(
             lambda w: w**2, SGD, init(SGD, jnp.array(3.0)), at=7, divergence_threshold=bound
         )
-        assert int(found.diverged_at) == diverged
+        assert int(result.diverged_at) == diverged
 
 
 def test_a_step_passes_key_step_number_and_model_state_to_the_cost():
     def cost(w, x, *, key, step, model_state):
-        seen = jax.random.normal(key) + 10 * step + 100 * model_state
-        return jnp.mean(x * w) * seen, model_state + 1
+        observed = jax.random.normal(key) + 10 * step + 100 * model_state
+        return jnp.mean(x * w) * observed, model_state + 1
 
     key = jax.random.key(3)
     state = init(SGD, jnp.array(1.0), jnp.array(2.0))

@@ -35,7 +35,7 @@ WITH_A_RATE = (
     *("acprop", "ademamix", "adopt", "galore", "madgrad", "muon", "schedule_free_adamw"),
     *("schedule_free_sgd", "simplified_ademamix", "sophia"),
 )
-OTHERS = {
+OTHER_OPTIMIZERS = {
     "lbfgs": optax.lbfgs(),
     "noisy_sgd": optax.noisy_sgd(0.05, key=0),
     "polyak_sgd": optax.polyak_sgd(),
@@ -72,7 +72,7 @@ REFUSED = {
         "need a gradient per sample",
     ),
 }
-OPTIMIZERS = OTHERS | {
+OPTIMIZERS = OTHER_OPTIMIZERS | {
     name: getattr(optax, name, getattr(contrib, name, None))(0.05) for name in WITH_A_RATE
 }
 
@@ -93,17 +93,17 @@ def test_every_optimizer_descends():
 
         return {name: cost(end(optimizer).params) for name, optimizer in OPTIMIZERS.items()}
 
-    found = {name: float(value) for name, value in ends().items()}
-    assert {name for name, value in found.items() if not value < cost(START)} == set()
+    result = {name: float(value) for name, value in ends().items()}
+    assert {name for name, value in result.items() if not value < cost(START)} == set()
 
 
 def test_every_optimizer_of_optax_is_tested_or_excluded_with_a_reason():
     aliases = {
         name
         for module in (optax, contrib)
-        for name, made in vars(module).items()
-        if inspect.isfunction(made)
-        and "learning_rate" in inspect.signature(made).parameters
+        for name, created in vars(module).items()
+        if inspect.isfunction(created)
+        and "learning_rate" in inspect.signature(created).parameters
         and not name.startswith(("scale_by", "_"))
     }
     old = {"optimistic_adam"}  # deprecated
@@ -118,7 +118,7 @@ def test_an_unsupported_optimizer_is_an_error_with_its_reason(name):
         gd.descend(problem, optimizer, START, 1, key=jax.random.key(0))
 
 
-HANDED = {
+EXTRA_ARGUMENTS = {
     "sam": (),
     "sam, opaque": ("grad_fn",),
     "sophia": ("obj_fn",),
@@ -151,8 +151,8 @@ def test_steps_equal_loops_that_pass_the_required_arguments():
                 "obj_fn": cost,
                 "grad_fn": lambda w, _: jax.grad(cost)(w),
             }
-            given = {name: every[name] for name in names}
-            updates, memory = optimizer.update(gradient, memory, w, **given)
+            options = {name: every[name] for name in names}
+            updates, memory = optimizer.update(gradient, memory, w, **options)
             return optax.apply_updates(w, updates), memory
 
         return jax.lax.fori_loop(0, 5, body, (START, optimizer.init(START)))[0]
@@ -161,7 +161,7 @@ def test_steps_equal_loops_that_pass_the_required_arguments():
     def both():
         return {
             name: (by_step(OPTIMIZERS[name]), by_hand(OPTIMIZERS[name], names))
-            for name, names in HANDED.items()
+            for name, names in EXTRA_ARGUMENTS.items()
         }
 
     for name, (left, right) in both().items():

@@ -92,12 +92,12 @@ def test_names_of_other_libraries_are_written_as_a_sphinx_inventory():
 
 
 def test_every_public_function_has_a_docstring():
-    unsaid = {
+    undeclared = {
         name
         for name, value in public(gd)
         if (inspect.isfunction(value) or inspect.isclass(value)) and not inspect.getdoc(value)
     }
-    assert unsaid == set()
+    assert undeclared == set()
 
 
 def test_the_page_of_commands_lists_all_commands(capsys):
@@ -151,9 +151,9 @@ def scripts(page):
 def test_every_block_of_python_is_run():
     """Blocks are run by the build (code-cell), as doctests, or as complete programs."""
     for page in [*WRITTEN, ROOT / "README.md"]:
-        shown = fences(page, "python")
-        assert not shown or page in PAGES or page.name == "README.md", page
-        for code in shown:
+        displayed = fences(page, "python")
+        assert not displayed or page in PAGES or page.name == "README.md", page
+        for code in displayed:
             assert code.lstrip().startswith(">>>") or code in scripts(page), code
         assert fences(page, "text") == [], page
 
@@ -214,8 +214,8 @@ def named(page):
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
     for line in re.findall(r"`gdjax\s((?:[a-z]+|--version)\b[^`]*)`", text):
         words = shlex.split(line)
-        whole = any(word.startswith("-") for word in words)
-        yield words if whole else [*words, "--help"]
+        complete = any(word.startswith("-") for word in words)
+        yield words if complete else [*words, "--help"]
 
 
 def test_every_shown_command_is_valid(monkeypatch, capsys):
@@ -245,9 +245,9 @@ def test_linked_live_pages_are_those_that_are_generated():
     page = (DOCS / "see_it_move.md").read_text("utf8")
     assert live.MARK.findall(page) == list(live.COMMANDS)
     for name in live.COMMANDS:
-        shown = live.shown(name)
-        assert f'src="live/{name}.html"' in shown
-        assert f"--out {name}.html" in shown
+        displayed = live.shown(name)
+        assert f'src="live/{name}.html"' in displayed
+        assert f"--out {name}.html" in displayed
     with pytest.raises(ValueError, match="no live page 'other'"):
         live.shown("other")
 
@@ -268,9 +268,9 @@ def test_a_frontier_page_has_a_question_a_program_and_a_finding(page, experiment
     assert text.count("$$") >= 2
     assert "```{code-cell}" in text
     assert gallery.ONE.findall(text) == [experiment]
-    found = gallery.finding(experiment)
-    assert f"python experiments/{experiment}.py" in found
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", found):
+    result = gallery.finding(experiment)
+    assert f"python experiments/{experiment}.py" in result
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", result):
         assert (path.parent / picture).is_file()
 
 
@@ -344,8 +344,8 @@ def test_a_notebook_runs_completely(page, tmp_path):
 def test_the_page_on_user_defined_files_runs(tmp_path):
     """Run the blocks of the page in order, including its commands."""
     page = DOCS / "how_to" / "own_file.md"
-    mine, table = scripts(page)
-    (tmp_path / "mine.py").write_text(mine)
+    user_defined, table = scripts(page)
+    (tmp_path / "mine.py").write_text(user_defined)
     (tmp_path / "table.py").write_text(table)
     lines = [[sys.executable, "-m", "gdjax", *line] for line in shell(page)]
     assert len(lines) == 3
@@ -353,8 +353,8 @@ def test_the_page_on_user_defined_files_runs(tmp_path):
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "0.031623" in done.stdout
-    for made in ("sweep/summary.json", "landscape/planes.png", "mine.html"):
-        assert (tmp_path / made).is_file()
+    for created in ("sweep/summary.json", "landscape/planes.png", "mine.html"):
+        assert (tmp_path / created).is_file()
 
 
 @pytest.mark.long
@@ -362,15 +362,15 @@ def test_the_page_on_slurm_submits_the_requested_resources(monkeypatch):
     """Start only a scheduler and compare the job script, since there is no Slurm here."""
     jobqueue = pytest.importorskip("dask_jobqueue")
     (script,) = [code for code in scripts(DOCS / "how_to" / "clusters.md") if "SLURM" in code]
-    asked, studied = [], []
+    requested, studied = [], []
 
     class Slurm(jobqueue.SLURMCluster):
-        def scale(self, n=None, jobs=0, **given):
-            asked.append((jobs, self.job_script()))
+        def scale(self, n=None, jobs=0, **options):
+            requested.append((jobs, self.job_script()))
 
     monkeypatch.setattr(jobqueue, "SLURMCluster", Slurm)
     exec(script, {"study": lambda client, store: studied.append((client.status, store))})
-    jobs, text = asked[0]
+    jobs, text = requested[0]
     assert jobs == 16
     for line in ("-p cpu", "--cpus-per-task=8", "--mem=30G", "-t 02:00:00"):
         assert f"#SBATCH {line}\n" in text

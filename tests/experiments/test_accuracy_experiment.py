@@ -29,8 +29,8 @@ def plane_of_ways():
     )
     first = jnp.array([[3.0, 3.0, 3.0], [2.0, 3.0, 3.0], [1.0, 3.0, 3.0]])
     second = jnp.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
-    found = methods.accuracy.on_plane(bowl, {"plain": first, "best": second}, 5)
-    return dict(found.data_vars)
+    result = methods.accuracy.on_plane(bowl, {"plain": first, "best": second}, 5)
+    return dict(result.data_vars)
 
 
 def study():
@@ -92,15 +92,15 @@ def test_trajectories_lie_on_the_plane_of_their_end_points():
 
 
 def test_the_summary_has_the_numbers_of_the_answers():
-    found = accuracy.numbers(study())
+    result = accuracy.numbers(study())
     assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
-    assert found["errors_left"] == 1 / 4
-    assert (found["test_best"], found["test_best_lowest"]) == (0.875, 0.75)
-    assert found["test_gain"] == 0.375
-    np.testing.assert_allclose(found["bundled_gain"], 0.05)
-    assert found["saturated_plain"] == [0.1] * 3
-    np.testing.assert_allclose(found["distance_plain"], 2, rtol=1e-6)
-    np.testing.assert_allclose(found["distance_best"], 12**0.5, rtol=1e-6)
+    assert result["errors_left"] == 1 / 4
+    assert (result["test_best"], result["test_best_lowest"]) == (0.875, 0.75)
+    assert result["test_gain"] == 0.375
+    np.testing.assert_allclose(result["bundled_gain"], 0.05)
+    assert result["saturated_plain"] == [0.1] * 3
+    np.testing.assert_allclose(result["distance_plain"], 2, rtol=1e-6)
+    np.testing.assert_allclose(result["distance_best"], 12**0.5, rtol=1e-6)
 
 
 def test_figures_need_only_the_dataset():
@@ -116,7 +116,8 @@ def test_soft_targets_are_shifted_quadratic_targets():
     )
 
 
-# What is tried by a rule, targets, images or a length of its own; the others differ in numbers.
+# One variant each with other targets, optimizer, images and length; the rest differ in numbers
+# only.
 EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 
@@ -159,5 +160,5 @@ def test_a_small_study_resumes(tmp_path, short, monkeypatch):
     np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
     right = (first.answer == first.label).mean("test")
     np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
-    # From all 4,000 images each time, and two hundred for the ladder.
+    # The test networks use all 4,000 images, and the ladder uses two hundred.
     assert float(first.test_accuracy.sel(recipe="best").min()) > 0.85

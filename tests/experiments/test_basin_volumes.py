@@ -18,10 +18,10 @@ def test_the_digits_equal_those_of_scikit_learn():
 def test_more_informative_coordinates_give_larger_volumes():
     """A network is needed, since the volume of a bowl is exact in its own coordinates."""
     config = Config(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
-    found = basin_volumes.run(config)
-    numbers = basin_volumes.numbers(found)
+    result = basin_volumes.run(config)
+    numbers = basin_volumes.numbers(result)
     assert numbers["parameters"] == 310
     assert numbers["diagonal_gain"][0] > 0
     assert numbers["Hessian_gain"][0] > 0
-    assert np.isnan(found.log_volume.sel(known="Hessian").values).tolist() == [False, False, True]
-    basin_volumes.plot(found)["volumes"].canvas.draw()
+    assert np.isnan(result.log_volume.sel(known="Hessian").values).tolist() == [False, False, True]
+    basin_volumes.plot(result)["volumes"].canvas.draw()

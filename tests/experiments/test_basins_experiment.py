@@ -23,34 +23,34 @@ def tree():
 
 
 @pytest.fixture(scope="module")
-def found(tree):
+def summary(tree):
     return basins.numbers(tree)
 
 
 @pytest.mark.long
-def test_no_start_stays_at_a_minimum_above_its_limit(tree, found):
+def test_no_start_stays_at_a_minimum_above_its_limit(tree, summary):
     for name in SMALL.functions:
-        assert found[f"{name}_held_beyond_limit_most"] == 0
-        assert found[f"{name}_half_arrives_up_to_0"] >= 0.9
+        assert summary[f"{name}_held_beyond_limit_most"] == 0
+        assert summary[f"{name}_half_arrives_up_to_0"] >= 0.9
     # The largest rate exceeds only the limit of the sharpest minimum, which momentum changes.
     beyond = summaries.basins.beyond(tree["himmelblau"].to_dataset())
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
 
-def test_limits_follow_from_the_certified_eigenvalues(found):
-    assert found["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
-    assert found["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
+def test_limits_follow_from_the_certified_eigenvalues(summary):
+    assert summary["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
+    assert summary["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
     # All of Rastrigin's are within 2 % of each other.
-    least, most = found["rastrigin_limit_least"], found["rastrigin_limit_most"]
+    least, most = summary["rastrigin_limit_least"], summary["rastrigin_limit_most"]
     assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
     assert least < most < 1.02 * least
 
 
-def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(found):
-    assert found["himmelblau_elsewhere_at_0.9"] > found["himmelblau_elsewhere_at_0.5"] >= 0
-    assert found["himmelblau_elsewhere_with_momentum_0"] == 0
+def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(summary):
+    assert summary["himmelblau_elsewhere_at_0.9"] > summary["himmelblau_elsewhere_at_0.5"] >= 0
+    assert summary["himmelblau_elsewhere_with_momentum_0"] == 0
     # One coordinate at a time, below its limit, no step of Rastrigin's is that long.
-    assert found["rastrigin_elsewhere_at_0.5"] == 0
+    assert summary["rastrigin_elsewhere_at_0.5"] == 0
 
 
 def test_minima_with_equal_limits_share_a_line(tree):
@@ -71,9 +71,9 @@ def test_every_limit_is_in_the_figure(tree):
 def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    pictures = basins.plot(stored)
-    assert set(pictures) == {
+    figures = basins.plot(stored)
+    assert set(figures) == {
         f"{kind}_{name}" for name in SMALL.functions for kind in ("maps", "shares")
     }
-    for picture in pictures.values():
+    for picture in figures.values():
         picture.canvas.draw()

@@ -20,16 +20,16 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return batch_sizes.numbers(dataset)
 
 
-def test_mini_batches_have_lower_costs_at_equal_epochs(found):
-    assert found["equal_epochs_32_cost"][0] < 0.5
-    assert found["equal_epochs_4000_cost"][0] > 0.8
-    assert found["equal_epochs_32_accuracy"][0] > 0.7
-    assert found["epochs_to_half_32"] <= 2
-    assert found["epochs_to_half_4000"] == np.inf
+def test_mini_batches_have_lower_costs_at_equal_epochs(summary):
+    assert summary["equal_epochs_32_cost"][0] < 0.5
+    assert summary["equal_epochs_4000_cost"][0] > 0.8
+    assert summary["equal_epochs_32_accuracy"][0] > 0.7
+    assert summary["epochs_to_half_32"] <= 2
+    assert summary["epochs_to_half_4000"] == np.inf
 
 
 def test_each_batch_size_is_recorded_up_to_its_end(dataset):

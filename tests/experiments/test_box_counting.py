@@ -82,21 +82,21 @@ def test_the_dimension_of_kochs_curve_on_other_scales():
 def triangle(count, rng):
     """Return points of Sierpinski's triangle by repeated steps half way to a random corner."""
     corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
-    point, found = np.full(1000, 0.3 + 0.3j), []
+    point, result = np.full(1000, 0.3 + 0.3j), []
     for turn in range(30 + count // 1000):
         point = (point + corners[rng.integers(3, size=1000)]) / 2
-        found += [point] if turn >= 30 else []
-    return np.concatenate(found)
+        result += [point] if turn >= 30 else []
+    return np.concatenate(result)
 
 
 def henon(count, rng):
     """Return points of Henon's attractor, in the unit square."""
     x, y = rng.uniform(-0.1, 0.1, (2, 1000))
-    found = []
+    result = []
     for turn in range(100 + count // 1000):
         x, y = 1 - 1.4 * x**2 + y, 0.3 * x
-        found += [(x + 1.5) / 3 + 1j * (y + 0.5)] if turn >= 100 else []
-    return np.concatenate(found)
+        result += [(x + 1.5) / 3 + 1j * (y + 0.5)] if turn >= 100 else []
+    return np.concatenate(result)
 
 
 def test_the_error_covers_the_known_dimension():
@@ -124,7 +124,7 @@ def test_the_error_covers_the_known_dimension():
 
 def test_the_residual_is_the_scatter_around_the_fitted_line():
     sides = np.array([1, 10, 100, 1000])
-    # log10 N = 8 - s, and 0.1 up, down, down, up: a scatter that no line can follow.
+    # log10 N = 8 - s with deviations of 0.1 up, down, down and up, which no line can fit.
     counts = np.round(10.0 ** (8 - np.arange(4) + 0.1 * np.array([1, -1, -1, 1]))).astype(int)
     fit = box_counting.dimension(sides, counts)
     assert fit.dimension == pytest.approx(1, abs=1e-4)

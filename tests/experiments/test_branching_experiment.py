@@ -91,9 +91,9 @@ def test_half_the_barrier_between_independent_starts_separates_valleys():
         {"initializer": ["fan_in"], "branch_step": [0], "perturbation": [1.0], "layer": [1, 2]},
         {"steps": 9},
     )
-    told = branching.numbers(dataset)
-    assert told["fan_in_independent"] == [2.0, 1.0, 5.0]
-    at = told["fan_in_1_at_0"]
+    summary = branching.numbers(dataset)
+    assert summary["fan_in_independent"] == [2.0, 1.0, 5.0]
+    at = summary["fan_in_1_at_0"]
     assert (at["another_valley"], at["at_least"]["0.25"], at["at_least"]["1"]) == (2, 3, 1)
     assert at["median_and_range"] == pytest.approx([0.475, 0.0, 1.0])
     assert [at[f"layer_{k}"]["another_valley"] for k in (1, 2)] == [1, 1]

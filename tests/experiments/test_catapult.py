@@ -41,8 +41,8 @@ def test_a_linear_network_is_described_by_two_numbers(x64, error):
             return (U - move * v, v - move * U), (f, k)
 
         k0 = k
-        found = jax.lax.scan(step, (U, v), length=steps + 1)[1]
-        for a, b in zip(found, known, strict=True):
+        result = jax.lax.scan(step, (U, v), length=steps + 1)[1]
+        for a, b in zip(result, known, strict=True):
             scale = np.max(np.abs(b), axis=1, keepdims=True)
             np.testing.assert_allclose(a.T / scale, b / scale, atol=error)
 
@@ -69,13 +69,13 @@ def test_an_onset_is_the_first_rate_with_a_root():
 def test_catapults_converge_below_four_and_the_figure_shows_every_rate(tmp_path):
     """A complete run tests that the parts fit together."""
     dataset = catapult.run(SMALL)
-    found = catapult.numbers(dataset)
-    assert found["two_numbers_apart"] < 1e-9
-    assert 3 <= found["edge_linear_64_examples_1"][0] <= 4.5
-    assert found["smooth_below_1.9_linear"] > 0.9
-    assert found["first_doubling"] == pytest.approx(1, abs=0.01)
-    assert found["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
-    assert 1.28 < found["first_chaos"] < 1.4
+    result = catapult.numbers(dataset)
+    assert result["two_numbers_apart"] < 1e-9
+    assert 3 <= result["edge_linear_64_examples_1"][0] <= 4.5
+    assert result["smooth_below_1.9_linear"] > 0.9
+    assert result["first_doubling"] == pytest.approx(1, abs=0.01)
+    assert result["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
+    assert 1.28 < result["first_chaos"] < 1.4
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = catapult.plot(read)

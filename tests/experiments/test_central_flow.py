@@ -23,8 +23,12 @@ SMALL = Config(
 
 
 def test_the_deviation_from_two_is_measured_between_arrival_and_departure():
-    rising, held, falling = np.linspace(1, 1.9995, 50), np.full(40, 2.0004), np.linspace(1.99, 1, 9)
-    assert summaries.central_flow.at_edge(np.r_[rising, held, falling]) == pytest.approx(4e-4)
+    rising, covered, falling = (
+        np.linspace(1, 1.9995, 50),
+        np.full(40, 2.0004),
+        np.linspace(1.99, 1, 9),
+    )
+    assert summaries.central_flow.at_edge(np.r_[rising, covered, falling]) == pytest.approx(4e-4)
     assert summaries.central_flow.at_edge(rising) is None
 
 
@@ -49,9 +53,9 @@ def test_descents_are_predicted_and_figures_need_only_the_dataset(tmp_path):
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
-    found = central_flow.numbers(dataset)
-    assert found["width_16_rate_0.1_mean_median"][0] < 0.05
-    assert found["width_16_arrived"] == found["width_16_runs"] == 4
+    result = central_flow.numbers(dataset)
+    assert result["width_16_rate_0.1_mean_median"][0] < 0.05
+    assert result["width_16_arrived"] == result["width_16_runs"] == 4
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = central_flow.plot(read)

@@ -16,37 +16,37 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return digits.numbers(dataset)
 
 
-def test_before_training_the_accuracy_is_that_of_chance(found):
+def test_before_training_the_accuracy_is_that_of_chance(summary):
     # Random networks are correct by chance: 1 in 10, for 100 digits per class.
-    _, low, high = found["random_networks_mean_accuracy"]
+    _, low, high = summary["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
-    assert found["initial_test_accuracy"] < 0.25
-    assert found["initial_cost"] == pytest.approx(2.5, abs=0.2)
+    assert summary["initial_test_accuracy"] < 0.25
+    assert summary["initial_cost"] == pytest.approx(2.5, abs=0.2)
 
 
-def test_after_training_unseen_digits_are_classified(found):
-    assert found["final_cost"] < 0.4 < found["baseline_cost"]
+def test_after_training_unseen_digits_are_classified(summary):
+    assert summary["final_cost"] < 0.4 < summary["baseline_cost"]
     # Six epochs, a fifth of the default, are far above the 10 % of an untrained network.
-    assert found["final_test_accuracy"] > 0.7
-    assert found["wrong"] == round(1000 * (1 - found["final_test_accuracy"]))
+    assert summary["final_test_accuracy"] > 0.7
+    assert summary["wrong"] == round(1000 * (1 - summary["final_test_accuracy"]))
 
 
-def test_the_summary_is_over_starts_and_includes_the_plotted_start(dataset, found):
+def test_the_summary_is_over_starts_and_includes_the_plotted_start(dataset, summary):
     accuracy = dataset.seeds_accuracy.values[:, -1]
-    least, most = found["seeds_test_accuracy_least"], found["seeds_test_accuracy_most"]
+    least, most = summary["seeds_test_accuracy_least"], summary["seeds_test_accuracy_most"]
     assert (least, most) == (accuracy.min(), accuracy.max())
     # For six starts the interval of the median is their range, with coverage 1 - 2 / 2^6.
-    assert found["seeds"] == 6
+    assert summary["seeds"] == 6
     np.testing.assert_allclose(
-        found["seeds_test_accuracy_median"], [np.median(accuracy), least, most], rtol=1e-6
+        summary["seeds_test_accuracy_median"], [np.median(accuracy), least, most], rtol=1e-6
     )
     # The plotted start is the first of them, in a program of another width.
     assert float(dataset.seeds_accuracy[0, -1]) == pytest.approx(
-        found["final_test_accuracy"], abs=0.05
+        summary["final_test_accuracy"], abs=0.05
     )
 
 

@@ -32,7 +32,7 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return edge_of_stability.numbers(dataset)
 
 
@@ -54,24 +54,24 @@ def test_the_start_equals_that_of_the_published_code():
     ("panel", "known"),
     [("plain", [2 / 0.04, 2 / 0.06]), ("heavy", [3.8 / 0.06]), ("nesterov", [3.8 / 2.8 / 0.03])],
 )
-def test_sharpness_stays_at_the_limit(found, panel, known):
-    np.testing.assert_allclose(found[f"{panel}_threshold"], known, rtol=1e-5)
+def test_sharpness_stays_at_the_limit(summary, panel, known):
+    np.testing.assert_allclose(summary[f"{panel}_threshold"], known, rtol=1e-5)
     # With momentum it falls below after each spike and rises again.
     allowed = 0.02 if panel == "plain" else 0.15
-    np.testing.assert_allclose(found[f"{panel}_late_over_threshold"], 1, atol=allowed)
-    assert found[f"{panel}_runs_diverged"] == 0
-    assert found[f"{panel}_sharpness_not_found"] == 0
+    np.testing.assert_allclose(summary[f"{panel}_late_over_threshold"], 1, atol=allowed)
+    assert summary[f"{panel}_runs_diverged"] == 0
+    assert summary[f"{panel}_sharpness_not_found"] == 0
 
 
-def test_sharpness_rises_from_below_while_the_cost_decreases(dataset, found):
+def test_sharpness_rises_from_below_while_the_cost_decreases(dataset, summary):
     """At 0.04 the limit, 50, is above the initial sharpness; the cost is not monotonic."""
     assert np.all(dataset.plain_sharpness.isel(plain_step=0) < 50)
-    assert found["plain_reached_at_step"][0] > 1000
-    assert found["plain_cost_left_after_it"][0] < 0.6
-    assert 0 < found["plain_records_with_rising_cost"][0] < 0.8
+    assert summary["plain_reached_at_step"][0] > 1000
+    assert summary["plain_cost_left_after_it"][0] < 0.6
+    assert 0 < summary["plain_records_with_rising_cost"][0] < 0.8
 
 
-def test_the_contrast_changes_only_the_bounds(dataset, found):
+def test_the_contrast_changes_only_the_bounds(dataset, summary):
     problem = edge_of_stability.gd.problems.digits("mnist5k", samples=20)
     params = problem.init(jax.random.key(0))
     images, labels = (jnp.asarray(a) for a in problem.data)
@@ -91,7 +91,7 @@ def test_the_contrast_changes_only_the_bounds(dataset, found):
     half = 12.7062 * abs(first - second) / 2
     mean = (first + second) / 2
     np.testing.assert_allclose(
-        found["tangent_minus_digits"][0], [mean, mean - half, mean + half], rtol=1e-4, atol=1e-6
+        summary["tangent_minus_digits"][0], [mean, mean - half, mean + half], rtol=1e-4, atol=1e-6
     )
 
 

@@ -32,10 +32,10 @@ def test_adam_settles_at_38_and_rmsprop_at_2(tmp_path):
         digit_records=4,
     )
     dataset = adaptive_edge.run(config)
-    found = adaptive_edge.numbers(dataset)
-    assert found["chebyshev_adam_limit"] == pytest.approx(38)
-    np.testing.assert_allclose(found["chebyshev_adam_late"][0][0], 38, rtol=0.05)
-    np.testing.assert_allclose(found["chebyshev_rmsprop_late"][0][0], 2, rtol=0.08)
+    result = adaptive_edge.numbers(dataset)
+    assert result["chebyshev_adam_limit"] == pytest.approx(38)
+    np.testing.assert_allclose(result["chebyshev_adam_late"][0][0], 38, rtol=0.05)
+    np.testing.assert_allclose(result["chebyshev_rmsprop_late"][0][0], 2, rtol=0.08)
     assert drawn(adaptive_edge, dataset, tmp_path) == ["adaptive"]
 
 
@@ -44,7 +44,7 @@ def test_small_batches_give_a_lower_sharpness(tmp_path):
         rates=(0.1, 0.2, 2), batch_sizes=(8, 64), starts=2, steps=2000, records=20
     )
     dataset = stochastic_edge.run(config)
-    whole = dataset.whole.median(["learning_rate", "seed"]).values
-    assert whole[0] < 0.7 < whole[1]
+    complete = dataset.whole.median(["learning_rate", "seed"]).values
+    assert complete[0] < 0.7 < complete[1]
     assert drawn(stochastic_edge, dataset, tmp_path) == ["settled"]
     assert len(stochastic_edge.numbers(dataset)["batch_8"]) == 2

@@ -42,8 +42,8 @@ def dataset(rates_found):
 
 
 def test_success_is_a_rate_within_a_factor_2_that_trains():
-    found = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
-    results = evaluate_recommendations(dataset(found)).isel(problem=0, optimizer=0, warmup=0)
+    result = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
+    results = evaluate_recommendations(dataset(result)).isel(problem=0, optimizer=0, warmup=0)
     success = results.success.transpose("finder", "finder_seed")
     assert success.values.tolist() == [[True, True], [True, False], [False, False], [False, False]]
     regret = results.regret.transpose("finder", "finder_seed")

@@ -19,15 +19,15 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return gradient_anatomy.numbers(dataset)
 
 
 def test_the_summary_has_all_starts_and_the_first_one(dataset):
-    found = gradient_anatomy.numbers(dataset)
-    assert found["seeds"] == 2
+    result = gradient_anatomy.numbers(dataset)
+    assert result["seeds"] == 2
     for name in ("epoch_0", "epoch_1"):
-        value, low, high = found[f"{name}_nudges_within_allowed_over_seeds"]
+        value, low, high = result[f"{name}_nudges_within_allowed_over_seeds"]
         assert value == 1  # all checks of both starts
         assert (low, high) == (-np.inf, np.inf)  # two starts have no interval
     first = dataset.seeds_cost.values[:, 0]
@@ -35,26 +35,26 @@ def test_the_summary_has_all_starts_and_the_first_one(dataset):
 
 
 @pytest.mark.parametrize("epoch", SMALL.epochs)
-def test_gradients_of_weights_of_dark_pixels_are_always_zero(found, epoch):
-    assert found["dark_pixels"] == 132
-    assert found[f"epoch_{epoch}_exactly_zero"] == 8 * 132
+def test_gradients_of_weights_of_dark_pixels_are_always_zero(summary, epoch):
+    assert summary["dark_pixels"] == 132
+    assert summary[f"epoch_{epoch}_exactly_zero"] == 8 * 132
     signs = ("exactly_zero", "positive", "negative")
-    assert sum(found[f"epoch_{epoch}_{sign}"] for sign in signs) == 784 * 8 + 8 * 10 + 18
+    assert sum(summary[f"epoch_{epoch}_{sign}"] for sign in signs) == 784 * 8 + 8 * 10 + 18
 
 
 @pytest.mark.parametrize("epoch", SMALL.epochs)
-def test_every_change_is_predicted_within_the_theoretical_error(found, epoch):
-    assert found[f"epoch_{epoch}_nudges_within_allowed"] == 1
-    assert found[f"epoch_{epoch}_largest_error_found"] < 0.02
+def test_every_change_is_predicted_within_the_theoretical_error(summary, epoch):
+    assert summary[f"epoch_{epoch}_nudges_within_allowed"] == 1
+    assert summary[f"epoch_{epoch}_largest_error_found"] < 0.02
 
 
-def test_the_initial_gradient_decreases_the_outputs(dataset, found):
+def test_the_initial_gradient_decreases_the_outputs(dataset, summary):
     # Outputs near 1/2 are too large in 9 of 10 cases: 2 (1/2 - 1/10) 1/4 = 0.2 per bias.
     start = dataset.isel(stage=0)
     assert all(place.startswith("layer 2") for place in dataset.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
     assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert found["epoch_0_cost"] == pytest.approx(2.5, abs=0.3)
+    assert summary["epoch_0_cost"] == pytest.approx(2.5, abs=0.3)
 
 
 def test_listed_entries_are_the_largest_in_order(dataset):
@@ -65,12 +65,12 @@ def test_listed_entries_are_the_largest_in_order(dataset):
         )
 
 
-def test_shares_of_layers_sum_to_one_and_few_entries_have_half(found):
+def test_shares_of_layers_sum_to_one_and_few_entries_have_half(summary):
     for epoch in SMALL.epochs:
-        assert sum(found[f"epoch_{epoch}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
+        assert sum(summary[f"epoch_{epoch}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
     assert summaries.gradient_anatomy.holding_half(np.array([3.0, -4.0, 0.0])) == 1
     assert summaries.gradient_anatomy.holding_half(np.ones(10)) in (5, 6)
-    assert found["epoch_0_entries_holding_half"] < 80
+    assert summary["epoch_0_entries_holding_half"] < 80
 
 
 def test_figures_need_only_the_dataset(dataset):

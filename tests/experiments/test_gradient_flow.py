@@ -17,21 +17,21 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return gradient_flow.numbers(dataset)
 
 
 @pytest.mark.parametrize("problem", ["equal", "unequal", "digits"])
-def test_the_distance_is_of_first_order(found, problem):
-    assert found[f"{problem}_order"] == pytest.approx(1, abs=0.1)
-    assert found[f"{problem}_last_ratio"] == pytest.approx(2, rel=0.05)
-    assert found[f"{problem}_flow_arrived"]
+def test_the_distance_is_of_first_order(summary, problem):
+    assert summary[f"{problem}_order"] == pytest.approx(1, abs=0.1)
+    assert summary[f"{problem}_last_ratio"] == pytest.approx(2, rel=0.05)
+    assert summary[f"{problem}_flow_arrived"]
 
 
-def test_the_flow_of_two_factors_is_exact_and_conserves_its_invariant(found):
-    assert found["equal_flow_error"] < 1e-8
-    assert found["unequal_balance_lost_by_flow"] < 1e-8
-    assert found["unequal_balance_order"] == pytest.approx(1, abs=0.1)
+def test_the_flow_of_two_factors_is_exact_and_conserves_its_invariant(summary):
+    assert summary["equal_flow_error"] < 1e-8
+    assert summary["unequal_balance_lost_by_flow"] < 1e-8
+    assert summary["unequal_balance_order"] == pytest.approx(1, abs=0.1)
 
 
 def test_descent_from_equal_factors_satisfies_its_recurrence(dataset):
@@ -44,9 +44,10 @@ def test_descent_from_equal_factors_satisfies_its_recurrence(dataset):
         assert product == pytest.approx(a**2, rel=1e-9)
 
 
-def test_the_error_of_the_flow_is_far_below_the_distances(dataset, found):
+def test_the_error_of_the_flow_is_far_below_the_distances(dataset, summary):
     assert (
-        found["digits_flow_error_at_looser_tolerance"] < 0.1 * found["digits_largest_distances"][-1]
+        summary["digits_flow_error_at_looser_tolerance"]
+        < 0.1 * summary["digits_largest_distances"][-1]
     )
     assert np.all(np.diff(dataset.digits_flow_cost) < 0)
 

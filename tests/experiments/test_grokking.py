@@ -34,13 +34,17 @@ def test_planted_delays_are_recovered():
     assert np.all(learnt == 40)
     np.testing.assert_array_equal(delay[2], 100 + 10 * np.arange(6))
     assert np.isinf(delay[0]).all()
-    found = grokking.numbers(built())
-    assert (found["decay_0_never"], found["decay_0.1_never"], found["decay_1_never"]) == (6, 1, 0)
-    assert found["decay_0_delay"][0] == np.inf
-    assert found["decay_1_delay"] == (125.0, 100.0, 150.0)
-    assert found["decay_0.1_delay"] == (1025.0, 1000.0, np.inf)
-    assert found["decay_0.1_test_accuracy_then"][0] == 0.1
-    assert found["exponent_seeds"] == 5
+    result = grokking.numbers(built())
+    assert (result["decay_0_never"], result["decay_0.1_never"], result["decay_1_never"]) == (
+        6,
+        1,
+        0,
+    )
+    assert result["decay_0_delay"][0] == np.inf
+    assert result["decay_1_delay"] == (125.0, 100.0, 150.0)
+    assert result["decay_0.1_delay"] == (1025.0, 1000.0, np.inf)
+    assert result["decay_0.1_test_accuracy_then"][0] == 0.1
+    assert result["exponent_seeds"] == 5
 
 
 def test_a_delay_of_one_over_decay_has_the_slope_minus_one():

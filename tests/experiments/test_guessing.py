@@ -31,7 +31,9 @@ def test_images_are_split_into_sets_with_alternating_digits(material):
 def test_a_block_has_the_counts_of_a_loop(material):
     *_, sets, rest = material
     count, hidden = 256, 4
-    found, right = methods.guessing.block(jax.random.key(0), sets, rest, count=count, hidden=hidden)
+    result, right = methods.guessing.block(
+        jax.random.key(0), sets, rest, count=count, hidden=hidden
+    )
     first, second = (
         np.asarray(a) for a in methods.guessing.drawn(jax.random.key(0), count, 25, hidden)
     )
@@ -46,21 +48,21 @@ def test_a_block_has_the_counts_of_a_loop(material):
                         expected[s, place] += 1
                         out = sign * np.maximum(np.asarray(rest[0]) @ W.T, 0) @ v
                         accuracy[s][place].append(np.mean(out * np.asarray(rest[1]) > 0))
-    np.testing.assert_array_equal(found, expected)
-    nothing = methods.guessing.SHOWN * [np.nan]  # if fewer guesses fit
-    shown = [[(one + nothing)[: methods.guessing.SHOWN] for one in row] for row in accuracy]
-    np.testing.assert_allclose(right, shown, atol=1e-6)
+    np.testing.assert_array_equal(result, expected)
+    empty = methods.guessing.SHOWN * [np.nan]  # if fewer guesses fit
+    displayed = [[(one + empty)[: methods.guessing.SHOWN] for one in row] for row in accuracy]
+    np.testing.assert_allclose(right, displayed, atol=1e-6)
 
 
 @pytest.mark.long
 def test_guessed_and_trained_networks_are_compared(material):
     """A complete run tests that descents fit their training set, and draws the figures."""
     config = Config(sets=4, most=8, blocks=6, guesses=512, trained=4, steps=300)
-    found = guessing.run(config)
-    assert found.k.values.tolist() == [2, 4, 6, 8]
-    assert (np.diff(found.accepted.values, axis=1) <= 0).all()
-    numbers = guessing.numbers(found)
+    result = guessing.run(config)
+    assert result.k.values.tolist() == [2, 4, 6, 8]
+    assert (np.diff(result.accepted.values, axis=1) <= 0).all()
+    numbers = guessing.numbers(result)
     assert numbers["descents_that_fit_2"] > 0.5
     low, high = numbers["gain_on_4"][1:]
     assert low < numbers["gain_on_4"][0] < high
-    guessing.plot(found)["guesses"].canvas.draw()
+    guessing.plot(result)["guesses"].canvas.draw()

@@ -28,7 +28,7 @@ def tree():
 
 
 @pytest.fixture(scope="module")
-def found(tree):
+def experiment_summary(tree):
     return hessian_spectrum.numbers(tree)
 
 
@@ -40,13 +40,13 @@ def test_the_rule_for_outliers_and_its_limiting_cases():
     assert summaries.hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
 
 
-def row_of(found, cost, epoch, matrix):
-    rows = [r for r in found["counts"] if (r["cost"], r["epoch"]) == (cost, epoch)]
+def row_of(experiment_summary, cost, epoch, matrix):
+    rows = [r for r in experiment_summary["counts"] if (r["cost"], r["epoch"]) == (cost, epoch)]
     return next(r for r in rows if r["matrix"] == matrix)
 
 
-def test_all_counts_are_in_the_table(tree, found):
-    rows = found["counts"]
+def test_all_counts_are_in_the_table(tree, experiment_summary):
+    rows = experiment_summary["counts"]
     assert len(rows) == len(SMALL.costs) * len(SMALL.epochs) * 2
     for row in rows:
         values = tree[row["cost"]].to_dataset().sel(epoch=row["epoch"])[row["matrix"]].values
@@ -58,50 +58,58 @@ def test_all_counts_are_in_the_table(tree, found):
 def test_negative_parts_equal_those_of_known_nodes():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
-    told = summaries.hessian_spectrum.negative(nodes, weights, 100, 0.01)
-    assert told["eigenvalues_below"] == pytest.approx(20)
-    assert told["eigenvalues_above"] == pytest.approx(25)
-    assert told["negative_sum"] == pytest.approx(-25)
-    assert told["negative_sum_error"] == pytest.approx(5)
+    summary = summaries.hessian_spectrum.negative(nodes, weights, 100, 0.01)
+    assert summary["eigenvalues_below"] == pytest.approx(20)
+    assert summary["eigenvalues_above"] == pytest.approx(25)
+    assert summary["negative_sum"] == pytest.approx(-25)
+    assert summary["negative_sum_error"] == pytest.approx(5)
 
 
 @pytest.mark.parametrize(("cost", "outliers"), [("quadratic", 10), ("cross_entropy", 9)])
 def test_before_training_outputs_have_as_many_outliers_as_they_have_directions(
-    found, cost, outliers
+    experiment_summary, cost, outliers
 ):
-    told = row_of(found, cost, 0, "gauss_newton")
-    assert told["above_gap"] == [outliers]
-    assert told["gap"][0] > 10
+    summary = row_of(experiment_summary, cost, 0, "gauss_newton")
+    assert summary["above_gap"] == [outliers]
+    assert summary["gap"][0] > 10
     # In the full Hessian these directions are mixed with others.
-    assert row_of(found, cost, 0, "hessian")["gap"][0] < told["gap"][0] / 3
-    assert found[f"{cost}_all_converged"]
-    assert found[f"{cost}_largest_residual"] <= 1.01e-3
+    assert row_of(experiment_summary, cost, 0, "hessian")["gap"][0] < summary["gap"][0] / 3
+    assert experiment_summary[f"{cost}_all_converged"]
+    assert experiment_summary[f"{cost}_largest_residual"] <= 1.01e-3
 
 
-def test_negative_curvature_decreases(found):
-    before, after = (found[f"quadratic_{epoch}"]["smallest_over_largest"][0] for epoch in (0, 2))
+def test_negative_curvature_decreases(experiment_summary):
+    before, after = (
+        experiment_summary[f"quadratic_{epoch}"]["smallest_over_largest"][0] for epoch in (0, 2)
+    )
     assert -1 < before < after < 0
-    assert found["spread_0"]["negative_sum"] < found["spread_2"]["negative_sum"] < 0
+    assert (
+        experiment_summary["spread_0"]["negative_sum"]
+        < experiment_summary["spread_2"]["negative_sum"]
+        < 0
+    )
 
 
-def test_nodes_sum_to_the_trace(tree, found):
+def test_nodes_sum_to_the_trace(tree, experiment_summary):
     """The two estimates use different probes and have standard errors."""
-    seen = tree["quadratic"].to_dataset()
+    observed = tree["quadratic"].to_dataset()
     for at in SMALL.shown:
-        here = seen.sel(shown=at)
+        here = observed.sel(shown=at)
         sums = 13_002 * (here.node * here.weight).sum("depth").values
-        error = np.hypot(sums.std(ddof=1) / 2, found[f"spread_{at}"]["trace_standard_error"])
-        assert abs(sums.mean() - found[f"spread_{at}"]["trace"]) < 5 * error
+        error = np.hypot(
+            sums.std(ddof=1) / 2, experiment_summary[f"spread_{at}"]["trace_standard_error"]
+        )
+        assert abs(sums.mean() - experiment_summary[f"spread_{at}"]["trace"]) < 5 * error
 
 
 def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    pictures = hessian_spectrum.plot(stored)
-    assert list(pictures) == ["density", "ranks"]
-    for picture in pictures.values():
+    figures = hessian_spectrum.plot(stored)
+    assert list(figures) == ["density", "ranks"]
+    for picture in figures.values():
         picture.canvas.draw()
-    panels = [axes.get_title(loc="left") for axes in pictures["ranks"].axes]
+    panels = [axes.get_title(loc="left") for axes in figures["ranks"].axes]
     assert panels == [
         f"{cost}: {matrix}"
         for cost in ("quadratic cost", "cross entropy")

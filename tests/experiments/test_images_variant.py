@@ -17,8 +17,8 @@ def test_digits_are_pooled_to_ten_by_ten():
 
 
 def test_images_not_used_for_training_are_the_test_set():
-    small, whole = shrunk("mnist5k", 4200), load("mnist5k")
+    small, complete = shrunk("mnist5k", 4200), load("mnist5k")
     assert (len(small.train_labels), len(small.test_labels)) == (4200, 800)
-    np.testing.assert_array_equal(small.test_labels, whole.test_labels[200:])
-    back = pooled(whole.test_images[200:]) * 255
+    np.testing.assert_array_equal(small.test_labels, complete.test_labels[200:])
+    back = pooled(complete.test_images[200:]) * 255
     np.testing.assert_allclose(small.test_images.reshape(800, 100), back, atol=0.5)

@@ -28,31 +28,31 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return initializations.numbers(dataset)
 
 
-def test_before_training_the_accuracy_is_that_of_chance(found):
-    assert 0.07 < found["accuracy_before_mean"] < 0.13
+def test_before_training_the_accuracy_is_that_of_chance(summary):
+    assert 0.07 < summary["accuracy_before_mean"] < 0.13
 
 
-def test_tiny_starts_give_outputs_of_one_half(dataset, found):
+def test_tiny_starts_give_outputs_of_one_half(dataset, summary):
     # All outputs are 1/2: the cost is 10 * 1/4, and every sigmoid is at its center.
-    assert found["cost_before_smallest"] == pytest.approx(2.5, abs=0.02)
+    assert summary["cost_before_smallest"] == pytest.approx(2.5, abs=0.02)
     assert np.all(dataset.slope_1.isel(initializer=1, init_scale=0, step=0) > 0.999)
 
 
-def test_huge_starts_are_saturated_and_learn_nothing(found):
+def test_huge_starts_are_saturated_and_learn_nothing(summary):
     for name in SMALL.initializers:
-        assert found[f"{name}_slope_at_largest"][0] < 0.06
-        assert found[f"{name}_accuracy_at_largest"][0] < 0.2
+        assert summary[f"{name}_slope_at_largest"][0] < 0.06
+        assert summary[f"{name}_accuracy_at_largest"][0] < 0.2
 
 
-def test_starts_of_intermediate_scale_learn(found):
-    assert found["fan_in_best_scale"] == pytest.approx(1)
-    assert found["fan_in_accuracy_at_best"][0] > 0.7
+def test_starts_of_intermediate_scale_learn(summary):
+    assert summary["fan_in_best_scale"] == pytest.approx(1)
+    assert summary["fan_in_accuracy_at_best"][0] > 0.7
     # N(0, 1) is 28 times N(0, 1/784), so it is saturated at scale 1.
-    assert found["normal_slope_at_best"][0] < found["fan_in_slope_at_best"][0] / 2
+    assert summary["normal_slope_at_best"][0] < summary["fan_in_slope_at_best"][0] / 2
 
 
 def test_slopes_equal_those_of_sigmoids_by_hand():

@@ -20,33 +20,33 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return learning_rates.numbers(dataset)
 
 
-def test_intermediate_rates_learn(found):
-    assert found["sigmoid_best_rate"] == pytest.approx(3)
-    assert found["sigmoid_accuracy_at_best"] > 0.7
-    assert found["sigmoid_accuracy_at_lowest_rate"] < 0.35
-    assert found["sigmoid_accuracy_within_2_points_to"] < 30
+def test_intermediate_rates_learn(summary):
+    assert summary["sigmoid_best_rate"] == pytest.approx(3)
+    assert summary["sigmoid_accuracy_at_best"] > 0.7
+    assert summary["sigmoid_accuracy_at_lowest_rate"] < 0.35
+    assert summary["sigmoid_accuracy_within_2_points_to"] < 30
 
 
-def test_sigmoids_stall_without_divergence_and_relus_do_both(dataset, found):
-    assert found["sigmoid_runs_diverged"] == 0
-    assert found["sigmoid_share_stalled_at_most"] == 1
-    assert found["relu_runs_diverged"] > 0
-    assert found["relu_runs_stalled"] > 0
-    gone = dataset.outcome.values == Outcome.DIVERGED
-    assert np.all(np.isinf(dataset.cost.values[gone][:, -1]))
+def test_sigmoids_stall_without_divergence_and_relus_do_both(dataset, summary):
+    assert summary["sigmoid_runs_diverged"] == 0
+    assert summary["sigmoid_share_stalled_at_most"] == 1
+    assert summary["relu_runs_diverged"] > 0
+    assert summary["relu_runs_stalled"] > 0
+    diverged = dataset.outcome.values == Outcome.DIVERGED
+    assert np.all(np.isinf(dataset.cost.values[diverged][:, -1]))
 
 
-def test_the_fine_grid_shows_which_rates_train_for_every_start(dataset, found):
+def test_the_fine_grid_shows_which_rates_train_for_every_start(dataset, summary):
     assert dataset.trains.shape == (2, 4, 3)
     np.testing.assert_allclose(dataset.fine_rate[:, [0, -1]], SMALL.fine)
     for name, trains in zip(SMALL.activations, dataset.trains.values, strict=True):
         # A start alternates if it trains at a rate above one at which it fails.
         known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
-        assert found[f"{name}_starts_that_alternate"] == known
+        assert summary[f"{name}_starts_that_alternate"] == known
 
 
 def test_sets_of_rates_have_their_borders():
@@ -67,13 +67,13 @@ def test_each_network_needs_a_range_of_rates():
 
 
 def test_every_figure_is_drawn(dataset):
-    pictures = learning_rates.plot(dataset)
-    assert set(pictures) == {
+    figures = learning_rates.plot(dataset)
+    assert set(figures) == {
         "ends_sigmoid",
         "ends_relu",
         "curves_sigmoid",
         "curves_relu",
         "rates_that_train",
     }
-    for figure in pictures.values():
+    for figure in figures.values():
         figure.canvas.draw()

@@ -29,52 +29,52 @@ def tree():
 
 
 @pytest.fixture(scope="module")
-def found(tree):
+def summary(tree):
     return local_minima.numbers(tree)
 
 
-def test_every_case_has_the_outcomes_of_its_runs(found):
+def test_every_case_has_the_outcomes_of_its_runs(summary):
     for name in (DECAYED, DIGITS):
         ended = [
-            v for k, v in found.items() if k.startswith(f"{name}: runs_") and "lowest" not in k
+            v for k, v in summary.items() if k.startswith(f"{name}: runs_") and "lowest" not in k
         ]
         assert sum(ended) == SMALL.seeds
-        assert found[f"{name}: minima"] > 0
+        assert summary[f"{name}: minima"] > 0
 
 
-def test_with_decay_minima_are_isolated_and_fewer(tree, found):
+def test_with_decay_minima_are_isolated_and_fewer(tree, summary):
     one = local_minima.by_case(tree)[DECAYED]
     assert np.all(one.minimum_nullity.values == 0)
     assert np.all(one.least_curvature.values > 0)
-    assert found[f"{DECAYED}: minima"] < found[f"{DECAYED}: runs_strict_minimum"]
+    assert summary[f"{DECAYED}: minima"] < summary[f"{DECAYED}: runs_strict_minimum"]
     # With decay, outputs of exactly 0.1 and 0.9 cost more than they save.
-    assert found[f"{DECAYED}: cost_lowest"] > 0.01
+    assert summary[f"{DECAYED}: cost_lowest"] > 0.01
 
 
-def test_images_of_the_digit_network_have_few_coordinates(tree, found):
+def test_images_of_the_digit_network_have_few_coordinates(tree, summary):
     one = local_minima.by_case(tree)[DIGITS]
     assert one["params.0.weights"].shape[1:] == (3, 20)
-    assert found[f"{DIGITS}: cost_lowest"] <= found[f"{DIGITS}: cost_median_of_runs"][0]
+    assert summary[f"{DIGITS}: cost_lowest"] <= summary[f"{DIGITS}: cost_median_of_runs"][0]
     accuracy = one.test_accuracy.values
-    least, most = (found[f"{DIGITS}: accuracy_{end}"] for end in ("least", "most"))
+    least, most = (summary[f"{DIGITS}: accuracy_{end}"] for end in ("least", "most"))
     assert (least, most) == (accuracy.min(), accuracy.max())
     lowest = accuracy[np.argmin(one.minimum_cost.values)]
-    assert found[f"{DIGITS}: accuracy_of_the_lowest"] == lowest
+    assert summary[f"{DIGITS}: accuracy_of_the_lowest"] == lowest
     assert most > 0.2
-    assert found[f"{DIGITS}: matched_distance_least"] <= found[f"{DIGITS}: distance_least"]
+    assert summary[f"{DIGITS}: matched_distance_least"] <= summary[f"{DIGITS}: distance_least"]
 
 
 def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     assert local_minima.numbers(stored) == local_minima.numbers(tree)
-    pictures = local_minima.plot(stored)
-    assert set(pictures) == {
+    figures = local_minima.plot(stored)
+    assert set(figures) == {
         "tolerances",
         "frequencies_XOR_2-2-1_decay_0.001",
         "map_digits_784-3-10",
         "barriers_digits_784-3-10",
         "worth",
     }
-    for picture in pictures.values():
+    for picture in figures.values():
         picture.canvas.draw()

@@ -17,27 +17,27 @@ def tree():
 
 
 @pytest.fixture(scope="module")
-def found(tree):
+def summary(tree):
     return loss_landscape.numbers(tree)
 
 
-def test_the_plotted_start_is_one_of_those_of_the_summary(tree, found):
+def test_the_plotted_start_is_one_of_those_of_the_summary(tree, summary):
     seeds = tree["seeds"].to_dataset()
-    assert found["seeds"] == 2
+    assert summary["seeds"] == 2
     for branch in ("too_small", "good", "too_large"):
         first = float(seeds.final_cost.sel(branch=branch)[0])
-        assert first == found[f"{branch}_final_cost"]
-        assert found[f"{branch}_final_cost_over_seeds"][0] == np.mean(
+        assert first == summary[f"{branch}_final_cost"]
+        assert summary[f"{branch}_final_cost_over_seeds"][0] == np.mean(
             seeds.final_cost.sel(branch=branch)
         )
 
 
-def test_all_three_start_at_the_same_cost_and_the_large_rate_stalls(tree, found):
-    starts = {found[f"{branch.replace(' ', '_')}_start_cost"] for branch in BRANCHES}
+def test_all_three_start_at_the_same_cost_and_the_large_rate_stalls(tree, summary):
+    starts = {summary[f"{branch.replace(' ', '_')}_start_cost"] for branch in BRANCHES}
     assert len(starts) == 1
-    assert found["good_final_cost"] < found["too_small_final_cost"]
-    assert found["too_large_outcome"] == "stalled"
-    assert found["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
+    assert summary["good_final_cost"] < summary["too_small_final_cost"]
+    assert summary["too_large_outcome"] == "stalled"
+    assert summary["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
 
 
 def test_a_stalled_end_point_is_flat_in_all_directions(tree):
@@ -46,37 +46,37 @@ def test_a_stalled_end_point_is_flat_in_all_directions(tree):
         assert np.ptp(cost) < 0.01
 
 
-def test_the_curvature_along_the_eigenvector_is_largest_and_equals_the_eigenvalue(found):
+def test_the_curvature_along_the_eigenvector_is_largest_and_equals_the_eigenvalue(summary):
     """Curvatures are measured from costs; that along the top eigenvector is the largest."""
     for branch in ("too_small", "good"):
-        largest = found[f"{branch}_largest_eigenvalue"]
-        along = {view: found[f"{branch}_curvature_along_{view}"] for view in VIEWS}
+        largest = summary[f"{branch}_largest_eigenvalue"]
+        along = {view: summary[f"{branch}_curvature_along_{view}"] for view in VIEWS}
         assert along["eigenvectors"] == pytest.approx(largest, rel=0.03)
         assert max(along["random"], along["neuron"]) < along["eigenvectors"]
 
 
 def test_planes_through_an_end_point_have_its_cost_at_the_center_and_equal_sizes(tree):
     for branch in BRANCHES:
-        way = loss_landscape.dataset_of(tree, branch, "way")
+        kind = loss_landscape.dataset_of(tree, branch, "way")
         for view in VIEWS:
             plane = loss_landscape.dataset_of(tree, branch, view)
-            assert float(plane.cost[3, 3]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
+            assert float(plane.cost[3, 3]) == pytest.approx(float(kind.path_cost[-1]), rel=1e-4)
             assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
             assert (plane.a[0], plane.a[-1]) == (-SMALL.reach, SMALL.reach)
 
 
-def test_trajectories_have_their_distances_from_the_plane(tree, found):
-    way = loss_landscape.dataset_of(tree, "good", "way")
-    assert way.path_off[-1] < 1e-5
-    assert found["good_off_plane_most"] > 0.01
-    assert 0.5 < found["good_explained_by_1"] < found["good_explained_by_2"] < 1
+def test_trajectories_have_their_distances_from_the_plane(tree, summary):
+    kind = loss_landscape.dataset_of(tree, "good", "way")
+    assert kind.path_off[-1] < 1e-5
+    assert summary["good_off_plane_most"] > 0.01
+    assert 0.5 < summary["good_explained_by_1"] < summary["good_explained_by_2"] < 1
 
 
 def test_figures_need_only_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    pictures = loss_landscape.plot(stored)
-    assert list(pictures) == ["descents", "planes", "surface", "lines", "descent"]
+    figures = loss_landscape.plot(stored)
+    assert list(figures) == ["descents", "planes", "surface", "lines", "descent"]
     for name in ("descents", "planes", "surface", "lines"):
-        pictures[name].canvas.draw()
-    assert len(pictures["descent"].frames) <= 60
+        figures[name].canvas.draw()
+    assert len(figures["descent"].frames) <= 60

@@ -28,7 +28,7 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def experiment_summary(dataset):
     return mode_connectivity.numbers(dataset)
 
 
@@ -56,7 +56,7 @@ def test_single_paths_have_the_barriers_of_the_matrix(dataset):
         )
 
 
-def test_matching_reduces_distances_and_curves_have_lower_costs(dataset, found):
+def test_matching_reduces_distances_and_curves_have_lower_costs(dataset, experiment_summary):
     assert np.all((dataset.matched_distance <= dataset.distance) | dataset.distance.isnull())
     mean = dataset.cost_along.mean("t").sel(kind=["straight", "curved"]).dropna("pair", how="all")
     assert np.all(
@@ -64,18 +64,18 @@ def test_matching_reduces_distances_and_curves_have_lower_costs(dataset, found):
     )
     for width in SMALL.widths:
         assert (
-            found[f"width_{width}_barrier_matched_by_weights"]
-            < (found[f"width_{width}_barrier_straight"])
+            experiment_summary[f"width_{width}_barrier_matched_by_weights"]
+            < (experiment_summary[f"width_{width}_barrier_straight"])
         )
 
 
-def test_the_summary_excludes_padding(dataset, found):
+def test_the_summary_excludes_padding(dataset, experiment_summary):
     fewer = dataset.isel(run=slice(3), other=slice(3), pair=slice(1)).assign_coords(width=[17])
     both = xr.concat([dataset, fewer], "width", join="outer")
-    told = mode_connectivity.numbers(both)
-    assert (told["width_16_pairs"], told["width_17_pairs"]) == (6, 3)
-    assert all(np.isfinite(value) for value in told.values())
-    assert {name: told[name] for name in found} == found
+    summary = mode_connectivity.numbers(both)
+    assert (summary["width_16_pairs"], summary["width_17_pairs"]) == (6, 3)
+    assert all(np.isfinite(value) for value in summary.values())
+    assert {name: summary[name] for name in experiment_summary} == experiment_summary
 
 
 def test_figures_need_only_the_dataset(dataset, tmp_path):

@@ -23,9 +23,9 @@ def test_the_summary_and_the_figure_show_the_records():
             variables[f"{case}.{name}"] = (dims, values)
         coordinates |= {dims[0]: [0.01], dims[2]: np.arange(8)}
     dataset = xr.Dataset(variables, coordinates, {"cases": list(CASES)})
-    found = non_euclidean_edge.numbers(dataset)
-    np.testing.assert_allclose(found["muon_plain_sharpness"], [[np.mean([6.1, 7]) / 7] * 3], 0.02)
-    assert found["sign_scaled_at_start"] == [0.1]
+    result = non_euclidean_edge.numbers(dataset)
+    np.testing.assert_allclose(result["muon_plain_sharpness"], [[np.mean([6.1, 7]) / 7] * 3], 0.02)
+    assert result["sign_scaled_at_start"] == [0.1]
     figure = non_euclidean_edge.plot(dataset)["edges"]
     assert len(figure.axes) == len(CASES)
 
@@ -33,7 +33,7 @@ def test_the_summary_and_the_figure_show_the_records():
 @pytest.mark.long
 def test_curvature_along_a_step_of_one_length_is_at_most_the_sharpness():
     config = Config(width=3, samples=6, steps=20, records=5, starts=2)
-    found = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))
-    assert found.cost.dims == ("learning_rate", "seed", "step")
-    assert np.all(found.step_curvature <= found.sharpness * (1 + 1e-3) + 1e-6)
-    assert np.all(found.sharpness > 0)
+    result = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))
+    assert result.cost.dims == ("learning_rate", "seed", "step")
+    assert np.all(result.step_curvature <= result.sharpness * (1 + 1e-3) + 1e-6)
+    assert np.all(result.sharpness > 0)

@@ -19,60 +19,60 @@ def coins(starts, orders, images, quality=0.0, seed=0):
 
 
 def test_for_fair_coins_all_variance_is_chance_and_halves_are_uncorrelated():
-    found = summaries.seeds.lucky(coins(16, 16, 400))
-    luck = found["luck_of_images"]
+    result = summaries.seeds.lucky(coins(16, 16, 400))
+    luck = result["luck_of_images"]
     assert luck.low < 1 < luck.high
     assert luck.value == pytest.approx(1, abs=0.25)  # 256 networks: 1 +- 0.09
-    halves = found["correlation_of_halves"]
+    halves = result["correlation_of_halves"]
     assert halves.low < 0.1
     assert halves.high > -0.1
-    assert found["the_same_on_the_other"].low < 0 < found["best_on_one_half"].low
+    assert result["the_same_on_the_other"].low < 0 < result["best_on_one_half"].low
 
 
 def test_quality_is_the_common_part_of_both_halves():
-    found = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
-    assert found["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
-    assert found["luck_of_images"].high < 0.5
-    assert found["correlation_of_halves"].low > 0.5
-    assert found["the_same_on_the_other"].low > 0
+    result = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
+    assert result["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
+    assert result["luck_of_images"].high < 0.5
+    assert result["correlation_of_halves"].low > 0.5
+    assert result["the_same_on_the_other"].low > 0
 
 
 def test_intervals_of_variance_shares_contain_the_true_shares():
     """Starts, orders and the remainder have variances 4, 1 and 1."""
     rng = np.random.default_rng(0)
-    held = []
+    covered = []
     for _ in range(100):
         values = 2 * rng.normal(size=(24, 1)) + rng.normal(size=24) + rng.normal(size=(24, 24))
-        found = summaries.seeds.shares(values)
-        held.append(found["share_of_start"].low < 4 / 6 < found["share_of_start"].high)
-    assert np.mean(held) > 0.88
-    found = summaries.seeds.shares(rng.normal(size=(64, 32)))
-    assert found["share_of_start"].low == found["share_of_order"].low == 0
+        result = summaries.seeds.shares(values)
+        covered.append(result["share_of_start"].low < 4 / 6 < result["share_of_start"].high)
+    assert np.mean(covered) > 0.88
+    result = summaries.seeds.shares(rng.normal(size=(64, 32)))
+    assert result["share_of_start"].low == result["share_of_order"].low == 0
 
 
 def test_networks_of_one_start_are_closer_if_the_start_has_an_effect():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
-    found = summaries.seeds.disagreement(
+    result = summaries.seeds.disagreement(
         xr.Dataset({"right": (("start", "order", "image"), right)})
     )
-    assert found["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
+    assert result["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
     for name in ("apart_of_one_order", "apart_of_neither"):
-        assert found[name].value == pytest.approx(0.5, abs=0.02)
+        assert result[name].value == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.long
 def test_a_small_run_is_plotted_and_follows_its_seeds():
     """A complete run tests that starts and orders are crossed, and the accuracies."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
-    found = seeds.run(config)
-    assert found.right.shape == (2, 4, 3, 4800)
-    assert found.cost.sel(epochs=2).mean() < found.cost.sel(epochs=1).mean()
-    accuracy = found.right.values.mean(axis=3)
+    result = seeds.run(config)
+    assert result.right.shape == (2, 4, 3, 4800)
+    assert result.cost.sel(epochs=2).mean() < result.cost.sel(epochs=1).mean()
+    accuracy = result.right.values.mean(axis=3)
     assert len(np.unique(accuracy[1])) > 6
-    numbers = seeds.numbers(found)
+    numbers = seeds.numbers(result)
     least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
     assert (least, most) == (accuracy[1].min(), accuracy[1].max())
     assert mean == pytest.approx(accuracy[1].mean())
-    seeds.plot(found)["luck"].canvas.draw()
+    seeds.plot(result)["luck"].canvas.draw()

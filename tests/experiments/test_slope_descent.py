@@ -14,7 +14,7 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return slope_descent.numbers(dataset)
 
 
@@ -26,22 +26,22 @@ def test_slopes_equal_the_derivative(dataset):
     np.testing.assert_allclose(slope, 2 * x + 10 * np.cos(x), atol=1e-12)
 
 
-def test_every_step_is_minus_the_rate_times_the_slope(dataset, found):
+def test_every_step_is_minus_the_rate_times_the_slope(dataset, summary):
     step = dataset.position.diff("step").values
     rate = dataset.learning_rate.values[:, None, None]
     np.testing.assert_allclose(step, -rate * dataset.slope.values[..., :-1], rtol=0, atol=1e-14)
-    assert found["share_of_steps_against_slope"] == 1
-    assert found["share_of_steps_that_lower_cost"] == 1
-    assert found["steps_looked_at"] > 3 * 40 * 50
+    assert summary["share_of_steps_against_slope"] == 1
+    assert summary["share_of_steps_that_lower_cost"] == 1
+    assert summary["steps_looked_at"] > 3 * 40 * 50
 
 
-def test_steps_decrease_by_the_factor_of_the_curvature(found):
-    assert found["largest_error_of_contraction"] < 1e-6
+def test_steps_decrease_by_the_factor_of_the_curvature(summary):
+    assert summary["largest_error_of_contraction"] < 1e-6
 
 
-def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(found):
-    assert found["share_in_predicted_valley"] == 1
-    assert found["largest_distance_to_minimum"] < 1e-8
+def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(summary):
+    assert summary["share_in_predicted_valley"] == 1
+    assert summary["largest_distance_to_minimum"] < 1e-8
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,17 @@ def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(found):
         ("two_sines", (6.21730885 - 4.19659627) / 4.8),
     ],
 )
-def test_the_share_of_the_lowest_valley_is_its_width(found, name, width):
-    assert found[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
-    assert found[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / SMALL.starts)
+def test_the_share_of_the_lowest_valley_is_its_width(summary, name, width):
+    assert summary[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
+    assert summary[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / SMALL.starts)
 
 
 def test_a_large_rate_crosses_maxima():
-    found = slope_descent.numbers(
+    result = slope_descent.numbers(
         slope_descent.run(Config(functions=("two_sines",), starts=40, steps=50, caution=4.0))
     )
-    assert found["share_in_predicted_valley"] < 1
-    assert found["share_of_steps_that_lower_cost"] < 1
+    assert result["share_in_predicted_valley"] < 1
+    assert result["share_of_steps_that_lower_cost"] < 1
 
 
 def test_figures_need_only_the_dataset(dataset, tmp_path):

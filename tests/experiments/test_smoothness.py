@@ -27,15 +27,15 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return smoothness.numbers(dataset)
 
 
-def test_steps_have_no_gradient_and_learn_nothing(dataset, found):
-    assert found["gradient_norm_of_steps"] == 0
+def test_steps_have_no_gradient_and_learn_nothing(dataset, summary):
+    assert summary["gradient_norm_of_steps"] == 0
     assert np.all(dataset.image_gradient_norm.sel(looked_at=0) == 0)
-    assert found["cost_moved_by_steps"] == 0
-    assert found["accuracy_at_0"][0] < 0.25
+    assert summary["cost_moved_by_steps"] == 0
+    assert summary["accuracy_at_0"][0] < 0.25
 
 
 def test_gradients_of_single_images_increase_before_they_vanish(dataset):

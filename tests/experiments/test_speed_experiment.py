@@ -22,7 +22,9 @@ def dataset():
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
-    monkeypatch.setattr("benchmarks.peers.found", lambda: None)  # threads of PyTorch would remain
+    monkeypatch.setattr(
+        "benchmarks.peers.torch_or_none", lambda: None
+    )  # threads of PyTorch would remain
     return Clock(SMALL.repeats)
 
 
@@ -33,41 +35,42 @@ def test_a_share_is_the_operations_of_the_work_over_those_of_the_machine():
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
-def test_every_part_metrics_something(part, clock, dataset, monkeypatch):
-    # At so few steps a difference of two sweeps is noise: take the longer one alone.
+def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypatch):
+    # With so few steps the difference of two sweeps is noise, so the longer one is timed alone.
     monkeypatch.setattr(
         descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
     )
-    found = getattr(descents, part)(clock, SMALL, dataset)
-    assert found
-    assert all(value > 0 for value in found.values())
-    assert not any("torch" in name for name in found)
+    result = getattr(descents, part)(clock, SMALL, dataset)
+    assert result
+    assert all(value > 0 for value in result.values())
+    assert not any("torch" in name for name in result)
 
 
 @pytest.mark.long
 def test_tiny_networks_against_a_step_called_from_python(clock):
-    found = descents.trainability(clock, SMALL)
-    assert found["trainability_times_stepwise"] == pytest.approx(
-        found["trainability_run_steps_a_second"] / found["trainability_stepwise_run_steps_a_second"]
+    result = descents.trainability(clock, SMALL)
+    assert result["trainability_times_stepwise"] == pytest.approx(
+        result["trainability_run_steps_a_second"]
+        / result["trainability_stepwise_run_steps_a_second"]
     )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
 def test_every_part_measures_something(part, clock, dataset):
-    found = getattr(landscape, part)(clock, SMALL, dataset)
-    assert found
-    assert all(value > 0 for value in found.values())
-    assert found.get("eigenvalues_largest_residual", 0) < 1e-3
+    result = getattr(landscape, part)(clock, SMALL, dataset)
+    assert result
+    assert all(value > 0 for value in result.values())
+    assert result.get("eigenvalues_largest_residual", 0) < 1e-3
 
 
 @pytest.mark.long
 def test_a_first_call_is_measured_in_fresh_processes():
-    found = first_call.ratios(1, rates=1, seeds=2, steps=3)
-    assert found["first_call_beyond_ratio"] > 0
-    assert found["first_call_programs_by_hand"] == 1
-    # Starting points, block, and what is small: none of them twice.
-    assert found["first_call_programs_ours"] < 20
+    result = first_call.ratios(1, rates=1, seeds=2, steps=3)
+    assert result["first_call_beyond_ratio"] > 0
+    assert result["first_call_programs_by_hand"] == 1
+    # Starting points, block and small programs are each compiled once.
+    assert result["first_call_programs_ours"] < 20
 
 
 @pytest.mark.long
@@ -82,6 +85,6 @@ def test_both_libraries_do_the_same_work_in_a_first_call():
 @pytest.mark.long
 def test_second_calls_of_other_models_do_the_same_work(monkeypatch):
     monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
-    found = second_call.ratios(1, seeds=2, steps=20)
-    assert found["second_call_linen_ratio"] > 0
-    assert found["second_call_linen_difference"] < 1e-4
+    result = second_call.ratios(1, seeds=2, steps=20)
+    assert result["second_call_linen_ratio"] > 0
+    assert result["second_call_linen_difference"] < 1e-4

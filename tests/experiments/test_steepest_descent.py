@@ -14,7 +14,7 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return steepest_descent.numbers(dataset)
 
 
@@ -26,11 +26,11 @@ def test_gradients_of_himmelblau_equal_the_formula(dataset):
     np.testing.assert_allclose(dataset.gradient.values[0], expected, rtol=1e-12, atol=1e-10)
 
 
-def test_no_direction_is_steeper_than_the_negative_gradient(dataset, found):
+def test_no_direction_is_steeper_than_the_negative_gradient(dataset, summary):
     # The nearest of directions 2 degrees apart is at most 1 degree away.
-    assert found["degrees_from_negative_gradient_most"] <= 1 + 1e-3
-    assert found["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
-    assert found["steepest_over_gradient_norm_most"] <= 1 + 1e-6
+    assert summary["degrees_from_negative_gradient_most"] <= 1 + 1e-3
+    assert summary["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
+    assert summary["steepest_over_gradient_norm_most"] <= 1 + 1e-6
     length = np.linalg.norm(dataset.gradient.values, axis=-1, keepdims=True)
     assert np.all(np.abs(dataset.slope.values) <= length * (1 + 1e-6))
 
@@ -44,14 +44,14 @@ def test_slopes_are_proportional_to_the_cosine_of_the_angle_to_the_gradient(data
 
 
 @pytest.mark.parametrize(("name", "saddles"), [("himmelblau", 4), ("six_hump_camel", 7)])
-def test_every_saddle_lies_on_a_border(found, name, saddles):
-    assert found[f"{name}_saddles"] == found[f"{name}_saddles_on_border"] == saddles
+def test_every_saddle_lies_on_a_border(summary, name, saddles):
+    assert summary[f"{name}_saddles"] == summary[f"{name}_saddles_on_border"] == saddles
 
 
-def test_every_start_converges_at_a_small_rate(found):
+def test_every_start_converges_at_a_small_rate(summary):
     for name, minima in (("himmelblau", 4), ("six_hump_camel", 6)):
-        assert found[f"{name}_diverged_0.1"] == found[f"{name}_not_arrived_0.1"] == 0
-        shares = found[f"{name}_share_by_minimum"]
+        assert summary[f"{name}_diverged_0.1"] == summary[f"{name}_not_arrived_0.1"] == 0
+        shares = summary[f"{name}_share_by_minimum"]
         assert len(shares) == minima
         assert min(shares) > 0.05
         assert sum(shares) == pytest.approx(1)
@@ -64,19 +64,19 @@ def test_basins_of_the_camel_function_are_invariant_under_half_a_turn(dataset):
     assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
 
 
-def test_a_large_rate_changes_the_end_points(found):
-    assert found["himmelblau_elsewhere_0.9"] > 0.1
-    assert found["six_hump_camel_diverged_0.9"] > 0.1  # its x^6 outgrows any fixed rate
+def test_a_large_rate_changes_the_end_points(summary):
+    assert summary["himmelblau_elsewhere_0.9"] > 0.1
+    assert summary["six_hump_camel_diverged_0.9"] > 0.1  # its x^6 outgrows any fixed rate
 
 
 @pytest.mark.long
 def test_above_its_limit_no_start_stays_at_the_sharpest_minimum():
-    found = steepest_descent.run(
+    result = steepest_descent.run(
         Config(functions=("himmelblau",), side=30, steps=600, rates=(0.1, 1.05), paths=2, points=2)
     )
     sharpest = 3  # (-3.779, -3.283), largest eigenvalue 133.786
-    assert (found.end.values[0, 0] == sharpest).mean() > 0.2
-    assert not (found.end.values[0, 1] == sharpest).any()
+    assert (result.end.values[0, 0] == sharpest).mean() > 0.2
+    assert not (result.end.values[0, 1] == sharpest).any()
 
 
 def test_figures_need_only_the_dataset(dataset, tmp_path):

@@ -37,22 +37,22 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def found(dataset):
+def summary(dataset):
     return experiment.numbers(dataset)
 
 
-def test_small_rates_train_and_large_ones_do_not(dataset, found):
-    whole = dataset.trains.isel(map=0)
-    assert whole[..., 0, 0].all()
-    assert not whole[:2, :, -1, :].any()  # rows with a rate that is too large
-    assert found["runs_a_map"] == 36 * 36
+def test_small_rates_train_and_large_ones_do_not(dataset, summary):
+    complete = dataset.trains.isel(map=0)
+    assert complete[..., 0, 0].all()
+    assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
+    assert summary["runs_a_map"] == 36 * 36
     assert np.all((dataset.speed > 0) & (dataset.speed <= methods.trainability_boundary.CAP))
 
 
-def test_the_summary_is_over_seeds(dataset, found):
+def test_the_summary_is_over_seeds(dataset, summary):
     fits = summaries.trainability_boundary.fits(dataset)
     assert fits.dimension.shape == (3, 2, 2)
-    value, low, high = found["offset_4_times_closer"]
+    value, low, high = summary["offset_4_times_closer"]
     assert value == np.median(fits.dimension[2, :, 1])
     assert (low, high) == (-np.inf, np.inf)  # two seeds have no interval
     cells = box_counting.boundary(dataset.trains.values[0, 1, 0])
@@ -104,11 +104,11 @@ def test_each_layer_has_its_own_rate():
     np.testing.assert_allclose(np.concatenate(updates), [-1.0, -1.0])
 
 
-def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, found):
+def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, summary):
     counts = summaries.trainability_boundary.boundary_rates(dataset)
     assert counts[:2].tolist() == [1, 1]
     assert counts[2] > 10
-    assert found["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
+    assert summary["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
 
 
 def test_zooms_prefer_a_long_boundary_to_isolated_points():
@@ -180,7 +180,7 @@ def test_an_invalid_config_is_rejected_before_any_work(wrong, message):
 
 
 def test_every_figure_is_drawn(dataset):
-    pictures = experiment.plot(dataset)
-    assert set(pictures) == {"whole", "closest", "dimensions", "cosine"}
-    for figure in pictures.values():
+    figures = experiment.plot(dataset)
+    assert set(figures) == {"whole", "closest", "dimensions", "cosine"}
+    for figure in figures.values():
         figure.canvas.draw()

@@ -74,12 +74,12 @@ def test_a_small_run_has_all_numbers_and_figures(tmp_path, monkeypatch):
     dataset = transfer.run(config)
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     dataset = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    found = transfer.numbers(dataset)
-    assert len(found["adam_mup_regret"]) == 1
-    assert np.shape(found["adam_standard_slopes_1"]) == (3, 3)
+    result = transfer.numbers(dataset)
+    assert len(result["adam_mup_regret"]) == 1
+    assert np.shape(result["adam_standard_slopes_1"]) == (3, 3)
     costs = dataset["adam.cost"].sel(width=4)
     np.testing.assert_array_equal(costs[0], costs[1])  # the base width
-    pictures = transfer.plot(dataset)
-    assert set(pictures) == {"transfer", "coordinates"}
-    for figure in pictures.values():
+    figures = transfer.plot(dataset)
+    assert set(figures) == {"transfer", "coordinates"}
+    for figure in figures.values():
         figure.canvas.draw()

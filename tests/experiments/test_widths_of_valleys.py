@@ -52,10 +52,10 @@ def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
     """Four sets of correlation 1 and four of -1: the mean is 2 K / 8 - 1, K binomial (8, 1/2)."""
     rows = np.arange(12.0)
     sets = [np.array([rows, sign * rows]) for sign in (1, -1) * 4]
-    found = bootstrap(rank_correlation, sets, 20_000, np.random.default_rng(3))
+    result = bootstrap(rank_correlation, sets, 20_000, np.random.default_rng(3))
     tail = expanded_tail(8)
     low, high = (2 * stats.binom.ppf([tail, 1 - tail], 8, 0.5) / 8 - 1).tolist()
-    assert found[:5] == pytest.approx((0, low, high, 0.95, 8))
+    assert result[:5] == pytest.approx((0, low, high, 0.95, 8))
 
 
 def test_an_expanded_tail_turns_a_normal_bootstrap_into_students_interval():
@@ -68,9 +68,11 @@ def test_an_expanded_tail_turns_a_normal_bootstrap_into_students_interval():
 def test_the_bootstrap_also_draws_members_of_a_set():
     """Sets are equal, so the error is that of the mean of 8 x 50 members."""
     values = np.random.default_rng(4).normal(size=50)
-    found = bootstrap(lambda x: x.mean(axis=-1), [values[None]] * 8, 4000, np.random.default_rng(5))
+    result = bootstrap(
+        lambda x: x.mean(axis=-1), [values[None]] * 8, 4000, np.random.default_rng(5)
+    )
     reach = stats.norm.isf(expanded_tail(8)) * values.std() / np.sqrt(8 * 50)
-    assert (found.value, found.low, found.high) == pytest.approx(
+    assert (result.value, result.low, result.high) == pytest.approx(
         (values.mean(), values.mean() - reach, values.mean() + reach), abs=0.1 * reach
     )
 
@@ -85,12 +87,12 @@ def test_the_interval_has_its_nominal_coverage_if_correlations_differ_between_se
 
     sets = 8
     truth = np.mean([partial_rank_correlation(*some_set(1000, s)) for s in rng.normal(size=300)])
-    held = 0
+    covered = 0
     for _ in range(40):
         drawn = [some_set(20, slope) for slope in rng.normal(size=sets)]
-        found = bootstrap(partial_rank_correlation, drawn, 100, rng)
-        held += found.low <= truth <= found.high
-    assert held >= 36
+        result = bootstrap(partial_rank_correlation, drawn, 100, rng)
+        covered += result.low <= truth <= result.high
+    assert covered >= 36
 
 
 def test_correlations_are_within_sets_and_exclude_rejected_values():
@@ -109,17 +111,17 @@ def test_correlations_are_within_sets_and_exclude_rejected_values():
         coords={"set": ("minimum", index)},
         attrs={"resamples": 100},
     )
-    found = widths_of_valleys.correlations(dataset)
-    mean, each = found["volume_and_starts"]
+    result = widths_of_valleys.correlations(dataset)
+    mean, each = result["volume_and_starts"]
     assert mean[:3] == pytest.approx((1, 1, 1))
     np.testing.assert_allclose(each, np.ones(sets))
-    assert found["coefficient_and_starts_given_cost"][0].value == pytest.approx(-1)
-    mean, each = found["volume_and_accuracy_given_cost"]
+    assert result["coefficient_and_starts_given_cost"][0].value == pytest.approx(-1)
+    mean, each = result["volume_and_accuracy_given_cost"]
     assert mean.low < mean.value == pytest.approx(each.mean())
     assert mean.low < 0 < mean.high
     first = dataset.isel(minimum=slice(4, n))
     wanted = stats.spearmanr(first.volume_log_volume, first.test_accuracy).statistic
-    assert found["volume_and_accuracy"][1][0] == pytest.approx(wanted)
+    assert result["volume_and_accuracy"][1][0] == pytest.approx(wanted)
 
 
 def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
@@ -144,11 +146,11 @@ def test_minima_are_measured_and_plotted():
         sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
         resamples=50,
     )  # fmt: skip
-    found = widths_of_valleys.run(config)
-    assert found.volume_log_volume.sizes == {"minimum": found.sizes["minimum"]}
-    assert set(found["set"].values) == set(widths_of_valleys.complete_sets(config))
-    numbers = widths_of_valleys.numbers(found)
+    result = widths_of_valleys.run(config)
+    assert result.volume_log_volume.sizes == {"minimum": result.sizes["minimum"]}
+    assert set(result["set"].values) == set(widths_of_valleys.complete_sets(config))
+    numbers = widths_of_valleys.numbers(result)
     assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
     assert numbers["volume_least"] <= numbers["volume_most"]
-    for figure in widths_of_valleys.plot(found).values():
+    for figure in widths_of_valleys.plot(result).values():
         figure.canvas.draw()

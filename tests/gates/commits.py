@@ -2,7 +2,7 @@
 
     with checked_out("HEAD~1") as then:  tables = run(script, {"HEAD~1": then, "here": ROOT})
 
-The script is the one that runs, at both commits; only the library is that of the commit.
+Both runs use the current script; only the library is that of the commit.
 """
 
 import argparse
@@ -30,23 +30,25 @@ ENVIRONMENT = {
 
 def parser(doc: str) -> argparse.ArgumentParser:
     """Return the parser of the common command line arguments of the scripts."""
-    made = argparse.ArgumentParser(description=doc.partition("\n")[0])
-    made.add_argument("--against", metavar="COMMIT", help="compare with this commit")
-    made.add_argument("--only", default="", metavar="TEXT", help="only cases with this in the name")
-    made.add_argument("--write", type=Path, metavar="FILE", help=argparse.SUPPRESS)
-    return made
+    created = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    created.add_argument("--against", metavar="COMMIT", help="compare with this commit")
+    created.add_argument(
+        "--only", default="", metavar="TEXT", help="only cases with this in the name"
+    )
+    created.add_argument("--write", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    return created
 
 
 @contextlib.contextmanager
 def checked_out(commit: str) -> Generator[Path | None]:
     """Yield a folder with the files of a commit, or None if the clone lacks the commit."""
-    found = git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", check=False).strip()
-    if not found:
+    result = git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", check=False).strip()
+    if not result:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="gates-") as temporary:
         folder = Path(temporary) / "commit"
-        git("worktree", "add", "--detach", "--quiet", str(folder), found)
+        git("worktree", "add", "--detach", "--quiet", str(folder), result)
         try:
             yield folder
         finally:
@@ -80,13 +82,13 @@ def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -
         return {name: json.loads(out.read_text()) for name, out in outs.items()}
 
 
-def write(out: Path, found: Any) -> None:
+def write(out: Path, results: Any) -> None:
     """Write the results of a script."""
     import gdjax
 
     if not Path(gdjax.__file__).is_relative_to(os.environ["PYTHONPATH"]):
         raise SystemExit(f"{gdjax.__file__} is not the library of {os.environ['PYTHONPATH']}")
-    out.write_text(json.dumps(found))
+    out.write_text(json.dumps(results))
 
 
 def main(
@@ -95,31 +97,33 @@ def main(
     table: Callable[[str], Mapping[str, str]],
     summary: Callable[[Mapping[str, str]], str] = lambda rows: f"{len(rows)} rows",
 ) -> None:
-    """Print a table of this commit, or how it differs from that of another one.
+    """Print the table of this commit, or its differences from that of another one.
 
     Args:
-        doc: of the script.
-        script: its file.
-        table: makes a row of text for each case whose name has a text in it.
-        summary: says in one line what the rows are.
+        doc: docstring of the script.
+        script: file of the script.
+        table: function that returns a row of text for each case whose name contains a given text.
+        summary: function that returns a summary of the rows in one line.
     """
-    given = parser(doc).parse_args()
-    if given.write:
-        write(given.write, table(given.only))
+    options = parser(doc).parse_args()
+    if options.write:
+        write(options.write, table(options.only))
         return
     began = time.perf_counter()
-    arguments = ["--only", given.only]
-    if given.against is None:
+    arguments = ["--only", options.only]
+    if options.against is None:
         rows = run(script, {"here": ROOT}, arguments)["here"]
         lines = [*(f"{name}  {row}" for name, row in rows.items()), summary(rows)]
     else:
-        with checked_out(given.against) as then:
-            if then is None:
-                print(f"{Path(script).name}: this clone has no {given.against}; nothing to compare")
+        with checked_out(options.against) as before:
+            if before is None:
+                print(
+                    f"{Path(script).name}: this clone has no {options.against}; nothing to compare"
+                )
                 return
-            tables = run(script, {given.against: then, "here": ROOT}, arguments)
-        lines = difference(given.against, *tables.values())
-        lines += [f"{who}: {summary(rows)}" for who, rows in tables.items()]
+            tables = run(script, {options.against: before, "here": ROOT}, arguments)
+        lines = difference(options.against, *tables.values())
+        lines += [f"{side}: {summary(rows)}" for side, rows in tables.items()]
     print("\n".join([*lines, f"({time.perf_counter() - began:.0f} s)"]))
 
 
@@ -130,7 +134,7 @@ def difference(commit: str, before: Mapping[str, str], after: Mapping[str, str])
         rows = before.get(name), after.get(name)
         if rows[0] != rows[1]:
             lines.append(name)
-            lines += [f"  {who}: {row}" for who, row in zip((commit, "here"), rows, strict=True)]
+            lines += [f"  {side}: {row}" for side, row in zip((commit, "here"), rows, strict=True)]
     same = sum(before.get(name) == row for name, row in after.items())
     lines.append(f"{same} rows as at {commit}, {len({**before, **after}) - same} others")
     return lines

@@ -1,10 +1,10 @@
-"""Print how long calls take and how much memory they need, here against another commit.
+"""Print times and memory of calls, compared with another commit.
 
     python tests/gates/compare_speed.py --against HEAD~1    # about ten minutes on two free cores
     python tests/gates/compare_speed.py --against HEAD~1 --only first_call --turns 9
 
-The commits take turns, each measurement in a fresh process. What is printed is the median of each
-side, the median ratio of a turn's two sides, and the least and the largest ratio.
+The commits alternate, and each measurement runs in a new process. The table has the median of each
+side, and the median, the smallest and the largest ratio of the two sides of a turn.
 """
 
 import resource
@@ -30,7 +30,7 @@ def measurement(function: Callable[[Path], dict[str, float]]) -> Callable:
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Return how long a call takes."""
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -62,15 +62,15 @@ def second_calls(_):
         "stateful": (network("stateful"), 8000),
         "digits": (gd.problems.digits(widths=(16,), samples=500), 40),
     }
-    found = {}
+    result = {}
     for name, (problem, num_steps) in models.items():
 
         def work(problem=problem, num_steps=num_steps):
             return sweep(problem, {"learning_rate": RATES, "seed": SEEDS}, num_steps)
 
         work()
-        found[f"{name} s"] = min(seconds(work) for _ in range(2))
-    return found
+        result[f"{name} s"] = min(seconds(work) for _ in range(2))
+    return result
 
 
 def digit_runs(store: Path | None) -> dict[str, float]:
@@ -79,8 +79,8 @@ def digit_runs(store: Path | None) -> dict[str, float]:
 
     problem = names.library().problems.digits(widths=(16, 16))
     grid = {"learning_rate": [0.3, 1.0, 3.0], "seed": range(32)}
-    given = {"batch_size": 32, "record_every": 250, "snapshot_every": 500, "store": store}
-    return {"s": seconds(lambda: sweep(problem, grid, 2500, **given)), "peak MiB": peak()}
+    options = {"batch_size": 32, "record_every": 250, "snapshot_every": 500, "store": store}
+    return {"s": seconds(lambda: sweep(problem, grid, 2500, **options)), "peak MiB": peak()}
 
 
 @measurement
@@ -101,8 +101,8 @@ def store_of_4000_files(folder):
 
     gd, path = names.library(), folder / "s.zarr"
     grid = {"batch_size": [3, 5, 6, 10, 15, 30], "learning_rate": RATES, "seed": range(9)}
-    given = {"width": 1, "devices": jax.local_devices()[:1], "store": path}
-    written = seconds(lambda: sweep(network(), grid, 20, **given))
+    options = {"width": 1, "devices": jax.local_devices()[:1], "store": path}
+    written = seconds(lambda: sweep(network(), grid, 20, **options))
     files = sum(file.is_file() for file in path.rglob("*"))
     gd.open_dataset(path).close()  # imports
 
@@ -120,54 +120,54 @@ def store_of_4000_files(folder):
 
 
 def compare(roots: dict[str, Path], only: str, turns: int) -> dict[str, list[tuple[float, ...]]]:
-    """Return a pair (then, here) for each value and each turn."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    """Return a pair (other commit, this commit) for each value and each turn."""
+    result: dict[str, list[tuple[float, ...]]] = {}
     for turn in range(turns):
         for name in MEASUREMENTS:
             if only not in name:
                 continue
             sides = {}
-            for who in sorted(roots, reverse=bool(turn % 2)):
+            for side in sorted(roots, reverse=bool(turn % 2)):
                 began = time.perf_counter()
-                values = commits.run(__file__, {who: roots[who]}, ["--only", name])[who]
+                values = commits.run(__file__, {side: roots[side]}, ["--only", name])[side]
                 values["process s"] = time.perf_counter() - began
-                sides[who] = values
+                sides[side] = values
             for value in next(iter(sides.values())):
-                pair = tuple(sides[who].get(value, float("nan")) for who in roots)
-                found.setdefault(f"{name} {value}", []).append(pair)
+                pair = tuple(sides[side].get(value, float("nan")) for side in roots)
+                result.setdefault(f"{name} {value}", []).append(pair)
             print(f"turn {turn + 1} of {turns}: {name}", file=sys.stderr)
-    return found
+    return result
 
 
-def lines(found: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
+def lines(values: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
     """Return the table as text."""
-    made = [f"{'':34}{commit:>12}{'here':>12}{'ratio':>8}   least to largest"]
-    for name, pairs in found.items():
-        then, here = (statistics.median(side) for side in zip(*pairs, strict=True))
+    created = [f"{'':34}{commit:>12}{'here':>12}{'ratio':>8}   least to largest"]
+    for name, pairs in values.items():
+        continued, here = (statistics.median(side) for side in zip(*pairs, strict=True))
         ratios = [b / a for a, b in pairs if a]
-        made.append(
-            f"{name:34}{then:12.4g}{here:12.4g}{statistics.median(ratios):8.3f}"
+        created.append(
+            f"{name:34}{continued:12.4g}{here:12.4g}{statistics.median(ratios):8.3f}"
             f"   {min(ratios):.3f} to {max(ratios):.3f}"
         )
-    return made
+    return created
 
 
 def main() -> None:
-    """Measure one thing in this process, or all at two commits by turns."""
+    """Make one measurement in this process, or all at two commits in alternation."""
     parser = commits.parser(__doc__ or "")
     parser.add_argument("--turns", type=int, default=4, help="measurements of each side")
-    given = parser.parse_args()
-    if given.write:
+    options = parser.parse_args()
+    if options.write:
         with tempfile.TemporaryDirectory() as folder:
-            commits.write(given.write, MEASUREMENTS[given.only](Path(folder)))
+            commits.write(options.write, MEASUREMENTS[options.only](Path(folder)))
         return
     began = time.perf_counter()
-    commit = given.against or "HEAD"
-    with commits.checked_out(commit) as then:
-        if then is None:
+    commit = options.against or "HEAD"
+    with commits.checked_out(commit) as before:
+        if before is None:
             raise SystemExit(f"compare_speed.py: this clone has no {commit}")
-        found = compare({commit: then, "here": commits.ROOT}, given.only, given.turns)
-    print("\n".join([*lines(found, commit), f"({time.perf_counter() - began:.0f} s)"]))
+        result = compare({commit: before, "here": commits.ROOT}, options.only, options.turns)
+    print("\n".join([*lines(result, commit), f"({time.perf_counter() - began:.0f} s)"]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Print how bad calls and bad command lines end, or which end otherwise than at another commit.
+"""Print the results of invalid calls and command lines, or their differences from another commit.
 
     python tests/gates/errors.py                    # the table
     python tests/gates/errors.py --against HEAD~1   # what differs
 
-For each of `bad_calls.py`: the class of the error ("raw" where it is not one of gdjax's own) or the
-exit status, whether its text names the argument and says what to do, and its first line.
+For each case of `bad_calls.py` it prints the class of the error ("raw" if it is not an error of
+gdjax) or the exit status, whether the text names the argument and a remedy, and its first line.
 """
 
 import collections
@@ -42,7 +42,7 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
 def table(only: str) -> dict[str, str]:
-    """Run the cases whose texts contain a text, in an own folder."""
+    """Run the cases that contain a given text, in a temporary folder."""
     rows = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -57,7 +57,7 @@ def table(only: str) -> dict[str, str]:
 
 
 def prepare() -> dict[str, Any]:
-    """Make problems, stores and files that calls and commands name; returns the names of calls."""
+    """Create the problems, stores and files of the cases; return the namespace of the calls."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -112,7 +112,7 @@ def prepare() -> dict[str, Any]:
 
 
 def of_call(call: str, argument: str, prepared: Mapping[str, Any]) -> str:
-    """Return how a call ends."""
+    """Return the result of a call as a row."""
     from gdjax.errors import GdjaxError
 
     output = io.StringIO()
@@ -130,7 +130,7 @@ def of_call(call: str, argument: str, prepared: Mapping[str, Any]) -> str:
 
 
 def of_command(line: str, argument: str) -> str:
-    """Return how a command ends, in this process."""
+    """Run a command in this process, and return its result as a row."""
     from gdjax.cli import main
 
     printed, errors = io.StringIO(), io.StringIO()
@@ -146,16 +146,16 @@ def of_command(line: str, argument: str) -> str:
 
 
 def row(how: str, argument: str, text: str) -> str:
-    """Return how a case ended, whether its text names the argument, and its first line."""
+    """Return the kind of a result, whether its text names the argument, and its first line."""
     text = re.sub(r"[─│╭╮╰╯]+", " ", text).replace(str(Path.cwd()), "HERE")
     text = re.sub(r" at 0x[0-9a-f]+|[0-9a-f]{32}", "", text.replace(str(commits.ROOT), "ROOT"))
     named = any(name in text for name in _spellings(argument))
-    says = ("names" if named else "does not name", argument)
+    names_argument = ("names" if named else "does not name", argument)
     remedy = "remedy" if REMEDY.search(text) else "no remedy"
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     first = next((line for line in lines if "Parsing error" not in line), "")
     more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 and "exit" not in how else ""
-    return f"{how}; {' '.join(says)}; {remedy}; {first[:160]}{more}"
+    return f"{how}; {' '.join(names_argument)}; {remedy}; {first[:160]}{more}"
 
 
 def _spellings(argument):

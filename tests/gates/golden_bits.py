@@ -1,4 +1,4 @@
-"""Print one SHA-256 for each variable of some thirty sweeps, or which differ from another commit.
+"""Print a SHA-256 for each variable of about thirty sweeps, or the differences from another commit.
 
     python tests/gates/golden_bits.py                    # the table
     python tests/gates/golden_bits.py --against HEAD~1   # what differs
@@ -32,9 +32,9 @@ def case(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
     return function
 
 
-def hashes(found: Any) -> dict[str, str]:
+def hashes(result: Any) -> dict[str, str]:
     """Return a hash of type, shape and bytes for each variable of a Dataset, or array by name."""
-    arrays = found.variables if hasattr(found, "variables") else found
+    arrays = result.variables if hasattr(result, "variables") else result
     return {names.variable(str(name)): digest(array) for name, array in arrays.items()}
 
 
@@ -56,12 +56,12 @@ def table(only: str) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                found = function(Path(folder))
+                result = function(Path(folder))
             except Exception as error:  # recorded as a row, so that the other cases still run
                 traceback.print_exc()
                 rows[name] = f"{type(error).__name__}: {error}".splitlines()[0]
                 continue
-            rows |= {f"{name} {what}": row for what, row in sorted(hashes(found).items())}
+            rows |= {f"{name} {array}": row for array, row in sorted(hashes(result).items())}
     return rows
 
 
@@ -179,8 +179,8 @@ def warm_up(_):
     import optax
 
     schedule = gd().descent.warmup_cosine(0.1, 5, 30)
-    given = partial(optax.sgd, learning_rate=schedule)
-    return sweep(network(), {"momentum": [0.0, 0.9]}, 30, make_optimizer=given)
+    factory = partial(optax.sgd, learning_rate=schedule)
+    return sweep(network(), {"momentum": [0.0, 0.9]}, 30, make_optimizer=factory)
 
 
 @case
@@ -259,12 +259,12 @@ def cost_of_the_step(_):
 
 @case
 def functions_of_the_plane(_):
-    found = {}
+    result = {}
     for name in ("rosenbrock", "himmelblau", "two_factors"):
         problem = gd().problems.function(name)
         runs = sweep(problem, {"learning_rate": [1e-4, 1e-3], "seed": [0, 1]}, 25)
-        found |= {f"{name}.{key}": a for key, a in runs.variables.items()}
-    return found
+        result |= {f"{name}.{key}": a for key, a in runs.variables.items()}
+    return result
 
 
 @case
@@ -309,8 +309,8 @@ def metrics_with_memory(_):
     import jax.numpy as jnp
 
     def largest(params, data, before):
-        now = jnp.maximum(before, jnp.max(jnp.abs(params["output"])))
-        return now, now
+        current = jnp.maximum(before, jnp.max(jnp.abs(params["output"])))
+        return current, current
 
     def moment(params, data, *, opt_state, step):
         return step + sum(jnp.sum(a) for a in jax.tree.leaves(opt_state))
@@ -353,8 +353,8 @@ def diverging(_):
 @case
 def converging_early(_):
     grid = {"learning_rate": [0.001, 0.1, 0.15], "seed": [0, 1]}
-    given = {"stop_when_converged": True, "gradient_tolerance": 1e-3}
-    return sweep(bowl(), grid, 400, record_every=10, **given)
+    options = {"stop_when_converged": True, "gradient_tolerance": 1e-3}
+    return sweep(bowl(), grid, 400, record_every=10, **options)
 
 
 # Slabs, types, memory
@@ -364,12 +364,12 @@ def converging_early(_):
 def widths(_):
     import jax
 
-    found = {}
+    result = {}
     for width, devices in ((1, 1), (2, 1), (5, 1), (3, 2)):
-        given = {"width": width, "devices": jax.local_devices()[:devices]}
-        runs = sweep(network(), RATES, 20, batch_size=6, **given)
-        found |= {f"{width}x{devices}.{key}": a for key, a in runs.variables.items()}
-    return found
+        options = {"width": width, "devices": jax.local_devices()[:devices]}
+        runs = sweep(network(), RATES, 20, batch_size=6, **options)
+        result |= {f"{width}x{devices}.{key}": a for key, a in runs.variables.items()}
+    return result
 
 
 @case
@@ -398,8 +398,8 @@ def compared(_):
 
 
 def stored(path: Path, **changed: Any) -> Any:
-    given: dict[str, Any] = {"batch_size": 6, "make_optimizer": momentum(), "width": 2} | changed
-    return sweep(network(), RATES, 24, store=path / "s.zarr", snapshot_every=8, **given)
+    options: dict[str, Any] = {"batch_size": 6, "make_optimizer": momentum(), "width": 2} | changed
+    return sweep(network(), RATES, 24, store=path / "s.zarr", snapshot_every=8, **options)
 
 
 @case
@@ -422,7 +422,7 @@ def continuable(folder):
 @case
 def branched(folder):
     stored(folder)
-    found = {}
+    result = {}
     for perturb in ("direction", "one_weight"):
         branches = gd().branch(
             folder / "s.zarr",
@@ -431,8 +431,8 @@ def branched(folder):
             problem=network(),
             perturb=perturb,
         )
-        found |= {f"{perturb}.{key}": a for key, a in branches.variables.items()}
-    return found
+        result |= {f"{perturb}.{key}": a for key, a in branches.variables.items()}
+    return result
 
 
 @case
@@ -457,24 +457,24 @@ def grow(folder: Path, grid: Mapping[str, Any], num_steps: int, **settings: Any)
 
 @case
 def grown_along_axes(folder):
-    given = {"width": 2, "batch_size": 6}
-    sweep(network(), RATES, 20, store=folder / "s.zarr", **given)
+    options = {"width": 2, "batch_size": 6}
+    sweep(network(), RATES, 20, store=folder / "s.zarr", **options)
     larger = {"learning_rate": [0.01, 0.02, 0.05, 0.2], "seed": [0, 1, 2]}
-    return grow(folder, larger, 20, **given)
+    return grow(folder, larger, 20, **options)
 
 
 @case
 def grown_along_steps(folder):
-    given = {"width": 2, "batch_size": 6, "make_optimizer": momentum()}
-    sweep(network(), RATES, 20, store=folder / "s.zarr", continuable=True, **given)
-    return grow(folder, RATES, 33, **given)
+    options = {"width": 2, "batch_size": 6, "make_optimizer": momentum()}
+    sweep(network(), RATES, 20, store=folder / "s.zarr", continuable=True, **options)
+    return grow(folder, RATES, 33, **options)
 
 
 @case
 def grown_from_the_start(folder):
-    given = {"width": 2, "record_every": 4}
-    sweep(network(), RATES, 10, store=folder / "s.zarr", **given)
-    return grow(folder, RATES, 17, **given)
+    options = {"width": 2, "record_every": 4}
+    sweep(network(), RATES, 10, store=folder / "s.zarr", **options)
+    return grow(folder, RATES, 17, **options)
 
 
 @case
@@ -488,18 +488,18 @@ def interrupted_and_resumed(folder):
             time.sleep(0.05)
             try:
                 with gd().open_dataset(path) as dataset:
-                    begun = bool((dataset.cost > 0).any())
+                    started = bool((dataset.cost > 0).any())
             except Exception:  # there is no store yet, or an incomplete one
                 continue
-            if begun:
+            if started:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
 
     watcher = threading.Thread(target=interrupt)
     watcher.start()
     try:
-        given = {"batch_size": 6, "make_optimizer": momentum(), "width": 1, "record_every": 1000}
-        sweep(network(), grid, 30_000, store=path, **given)
+        options = {"batch_size": 6, "make_optimizer": momentum(), "width": 1, "record_every": 1000}
+        sweep(network(), grid, 30_000, store=path, **options)
         raise AssertionError("the sweep was done before it was interrupted")
     except KeyboardInterrupt:
         pass
@@ -518,23 +518,23 @@ def descents(_):
     import numpy as np
     import optax
 
-    found = {}
+    result = {}
 
     def add(name, run):
         leaves = jax.tree.leaves((run.params, names.attribute(run, "model_state"), run.snapshots))
-        found.update({f"{name}.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
+        result.update({f"{name}.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
         for field in ("recorded_steps", "cost", "batch_cost", "gradient_norm"):
             value = names.attribute(run, field, (("recorded_steps", "step"),))
-            found[f"{name}.{field}"] = np.asarray(value)
+            result[f"{name}.{field}"] = np.asarray(value)
 
     key, problem = jax.random.key(4), network()
     start = problem.init(jax.random.key(5))
     add("whole", gd().descend(problem, optax.sgd(0.1), start, 20, key=key))
-    given = {"batch_size": 7, "record_every": 4, "snapshot_every": 8}
-    first = gd().descend(problem, optax.adam(0.01), start, 10, key=key, **given)
+    options = {"batch_size": 7, "record_every": 4, "snapshot_every": 8}
+    first = gd().descend(problem, optax.adam(0.01), start, 10, key=key, **options)
     add("first", first)
-    add("continued", gd().descend(problem, optax.adam(0.01), first, 15, key=key, **given))
-    return found
+    add("continued", gd().descend(problem, optax.adam(0.01), first, 15, key=key, **options))
+    return result
 
 
 if __name__ == "__main__":

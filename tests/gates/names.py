@@ -1,7 +1,7 @@
 """Former and current public names, so that one script runs at two commits.
 
 The scripts of this folder use the first name of each row. An older commit has one of the others.
-Whoever renames something public adds the new name in front.
+If a public name changes, add the new name in front.
 
     gd = names.library();   gd.sweep(problem, axes, num_steps, make_optimizer=...)
 """
@@ -50,7 +50,7 @@ FUNCTIONS = (
     ("basins_of_attraction", "basins"),
     ("learning_rate_limits", "stability_limits"),
 )
-"""Attributes of `gdjax` and its modules; an older one may stand in a module of the other."""
+"""Attributes of `gdjax` and its modules; an older name may belong to another module."""
 
 KEYWORDS = (
     ("num_steps", "steps"),
@@ -106,7 +106,7 @@ def library() -> Any:
 
 
 class Renamed:
-    """A module whose attributes and arguments are found under any of their names."""
+    """A module whose attributes and arguments are accessible under any of their names."""
 
     def __init__(self, module: ModuleType):
         self._module = module
@@ -171,17 +171,17 @@ def _renamed(function):
     @functools.wraps(function, updated=())
     def called(*args, **kwargs):
         known = _parameters(function)
-        given = {}
+        options = {}
         for name, value in kwargs.items():
             here = next((other for other in _names(name, KEYWORDS) if other in known), name)
-            given[here] = value
-        return function(*args, **given)
+            options[here] = value
+        return function(*args, **options)
 
     return called
 
 
 def _parameters(function) -> set[str]:
-    """Return the arguments of a function, those that it hands on to a sweep included."""
+    """Return the arguments of a function, including those that it passes to a sweep."""
     import gdjax
 
     parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
@@ -193,7 +193,7 @@ def _parameters(function) -> set[str]:
 
 @functools.cache
 def _declared() -> dict[str, str]:
-    """Return, for each row, the name that this commit knows: that of a state of a cost decides."""
+    """Return the name of each row at this commit, from the name of the state of a cost."""
     import gdjax
 
     def cost(w, *, model_state):

@@ -39,8 +39,8 @@ def test_a_hash_depends_on_type_shape_and_bits():
 def test_arguments_are_passed_under_their_name_in_this_commit():
     library = names.library()
     bowl = library.problems.bowl([1.0, 4.0])
-    given = {"num_steps": 2, "divergence_threshold": 1e3, "root_seed": 5}
-    runs = library.sweep(bowl, library.axes(learning_rate=[0.1], seed=[0]), **given)
+    options = {"num_steps": 2, "divergence_threshold": 1e3, "root_seed": 5}
+    runs = library.sweep(bowl, library.axes(learning_rate=[0.1], seed=[0]), **options)
     assert runs.sizes["step"] == 3
     assert library.sweep.__name__ == "sweep"
     pair = library.zip_axes(learning_rate=[0.1, 0.2], seed=[0, 1])
@@ -99,18 +99,18 @@ def test_speed_is_reported_as_a_ratio_with_its_range(monkeypatch):
     ran = []
 
     def run(script, roots, arguments):
-        (who,) = roots
-        ran.append(who)
-        return {who: {"s": {"then": 2.0, "here": 1.0 + len(ran) // 2}[who]}}
+        (side,) = roots
+        ran.append(side)
+        return {side: {"s": {"then": 2.0, "here": 1.0 + len(ran) // 2}[side]}}
 
     monkeypatch.setattr(commits, "run", run)
-    found = compare_speed.compare({"then": commits.ROOT, "here": commits.ROOT}, "first_call", 2)
+    result = compare_speed.compare({"then": commits.ROOT, "here": commits.ROOT}, "first_call", 2)
     assert ran == [
         "here",
         "then",
         "then",
         "here",
     ]  # the commits alternate, and so does the first one
-    assert found["first_call s"] == [(2.0, 1.0), (2.0, 3.0)]
-    row = compare_speed.lines({"first_call s": found["first_call s"]}, "then")[1].split()
+    assert result["first_call s"] == [(2.0, 1.0), (2.0, 3.0)]
+    row = compare_speed.lines({"first_call s": result["first_call s"]}, "then")[1].split()
     assert row == ["first_call", "s", "2", "2", "1.000", "0.500", "to", "1.500"]

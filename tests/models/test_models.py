@@ -81,11 +81,11 @@ def swept(request, tmp_path_factory):
         patch.setattr(block_loop, "record_capacity", lambda *_: 2)  # a block has two steps
         runs = sweep(model, store)
         problem = model.problem
-        found = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
+        result = [gd.sweeps.run_of(store, {"seed": k}, problem) for k in range(SEEDS)]
         if problem.stateful:
-            problem = frozen(problem, model_state=found[0].model_state)
-        ends = jax.tree.map(lambda *leaves: np.stack(leaves), *(run.params for run in found))
-        yield Swept(model, store, runs, problem, ends, found[0].params)
+            problem = frozen(problem, model_state=result[0].model_state)
+        ends = jax.tree.map(lambda *leaves: np.stack(leaves), *(run.params for run in result))
+        yield Swept(model, store, runs, problem, ends, result[0].params)
 
 
 def by_hand(model, seed, begin, step, recorded):
@@ -102,8 +102,8 @@ def by_hand(model, seed, begin, step, recorded):
     return params, state, costs
 
 
-def close(found, wanted, rtol, atol):
-    for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+def close(actual, wanted, rtol, atol):
+    for a, b in zip(*map(jax.tree.leaves, (actual, wanted)), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
@@ -125,7 +125,7 @@ def test_a_sweep_equals_a_hand_written_loop(swept):
         np.testing.assert_allclose(swept.runs.cost[seed], costs, rtol=2e-4)
 
 
-class Killed(BaseException):
+class ProcessKilled(BaseException):
     """Interruption without cleanup, as by kill -9."""
 
 
@@ -136,26 +136,26 @@ def test_a_killed_sweep_resumes_and_replays_with_the_same_bits(swept, tmp_path, 
     def killed(program, values, state=None, **options):
         for result in blocks(program, values, state, **options):
             if result.num_steps > 4:
-                raise Killed
+                raise ProcessKilled
             yield result
 
     def counted(program, values, state=None, **options):
         taken.append(0 if state is None else state.step)
         yield from blocks(program, values, state, **options)
 
-    given = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
+    arguments = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
     monkeypatch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(slab_runner, "start_blocks", killed)
-    with pytest.raises(Killed):
+    with pytest.raises(ProcessKilled):
         sweep(swept.model, tmp_path / "killed")
     monkeypatch.setattr(slab_runner, "start_blocks", counted)
-    resumed = gd.resume(tmp_path / "killed", **given)
+    resumed = gd.resume(tmp_path / "killed", **arguments)
     assert taken == [4]
     assert set(resumed) == set(swept.runs)
     for name, values in swept.runs.items():
         np.testing.assert_array_equal(resumed[name].values, values.values)
-    again = gd.replay(tmp_path / "killed", {"seed": 1}, **given)
-    assert again.equal  # six neurons do not fill a register, so lanes may round differently
+    again = gd.replay(tmp_path / "killed", {"seed": 1}, **arguments)
+    assert again.equal  # six neurons do not fill a register, so rounding may depend on the slot
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +178,13 @@ def test_a_plane_has_the_costs_of_its_points(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.landscape.plane(swept.model.problem, *arguments)
-    found = gd.landscape.plane(swept.problem, *arguments)
+    result = gd.landscape.plane(swept.problem, *arguments)
     for i, a in enumerate((0.0, 0.1)):
         for j, b in enumerate((-0.2, 0.2)):
             point = jax.tree.map(
                 lambda w, d, e, a=a, b=b: w + a * d + b * e, swept.end, *directions.values()
             )
-            np.testing.assert_allclose(found.cost.values[i, j], cost(point), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(result.cost.values[i, j], cost(point), rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -201,10 +201,10 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.curvature.extreme_eigenpairs(swept.model.problem, swept.end, key=KEY)
     pairs = partial(gd.curvature.extreme_eigenpairs, swept.problem, key=KEY, largest=1, smallest=1)
-    found = jax.jit(pairs)(swept.end)
+    result = jax.jit(pairs)(swept.end)
     values = dense[1]
     size = np.abs(values).max()
-    np.testing.assert_allclose(np.sort(found.values), [values[0], values[-1]], atol=2e-3 * size)
+    np.testing.assert_allclose(np.sort(result.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
 @pytest.mark.long
@@ -212,12 +212,12 @@ def test_a_point_that_is_not_critical_is_classified_as_such(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.critical_points.classify(swept.model.problem, swept.end, key=KEY)
-    found = gd.critical_points.classify(swept.problem, swept.end, key=KEY)
+    result = gd.critical_points.classify(swept.problem, swept.end, key=KEY)
     norm, values = dense
-    assert found.kind_name == "not stationary"
-    np.testing.assert_allclose(found.gradient_norm, norm, rtol=1e-3)
+    assert result.kind_name == "not stationary"
+    np.testing.assert_allclose(result.gradient_norm, norm, rtol=1e-3)
     size = np.abs(values).max()
-    np.testing.assert_allclose(found.largest, values[-1], atol=2e-3 * size)
+    np.testing.assert_allclose(result.largest, values[-1], atol=2e-3 * size)
 
 
 def test_barriers_equal_those_of_direct_evaluation(swept, cost):
@@ -225,11 +225,11 @@ def test_barriers_equal_those_of_direct_evaluation(swept, cost):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.minima.pairwise_barriers(swept.model.problem, swept.ends, key=KEY)
         return
-    found = gd.minima.pairwise_barriers(swept.problem, swept.ends, key=KEY, points=5)
+    result = gd.minima.pairwise_barriers(swept.problem, swept.ends, key=KEY, points=5)
     between = lambda t: jax.tree.map(lambda a: (1 - t) * a[0] + t * a[1], swept.ends)  # noqa: E731
     line = [float(cost(between(t))) for t in np.linspace(0, 1, 5)]
     rise = np.max(np.array(line) - np.linspace(line[0], line[-1], 5))
-    np.testing.assert_allclose(found.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(result.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.long

@@ -60,13 +60,13 @@ UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas[
 def executable() -> str:
     """Return the browser of this machine; skip the test if there is none."""
     pytest.importorskip("playwright", reason="needs playwright, which drives the browser")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    result = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if result is None:
         pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}: apt-get install chromium")
-    return found
+    return result
 
 
-class Visit:
+class OpenedPage:
     """A page in the browser, with its errors and its requests.
 
     Args:
@@ -84,18 +84,18 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri() + address)
-        # A lesson adds elements as it opens, which move those below, so a click would miss.
+        # A lesson adds elements while it opens, which move those below, so a click could miss.
         self.page.evaluate("async () => { if (typeof lesson !== 'undefined') await lesson; }")
-        Visit.settle(self)
+        OpenedPage.settle(self)
 
     def text(self, selector):
         return self.page.text_content(selector)
 
     def place(self, selector, across=0.5, down=0.5):
         """Scroll to an element; return a point of it, given as fractions of its size."""
-        found = self.page.locator(selector)
-        found.scroll_into_view_if_needed()
-        box = found.bounding_box()
+        result = self.page.locator(selector)
+        result.scroll_into_view_if_needed()
+        box = result.bounding_box()
         return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
     def click(self, selector, across=0.5, down=0.5):
@@ -122,7 +122,7 @@ class Visit:
         self.page.evaluate(twice)
 
     def picture(self, selector):
-        """Return the picture of a canvas as text, for comparison."""
+        """Return the image of a canvas as text, for comparison."""
         return self.page.evaluate("(at) => document.querySelector(at).toDataURL()", selector)
 
     def processor_seconds(self):
@@ -131,7 +131,7 @@ class Visit:
         metrics = session.send("Performance.getMetrics")["metrics"]
         return {entry["name"]: entry["value"] for entry in metrics}["ProcessTime"]
 
-    def bears_inspection(self):
+    def check_errors_and_accessibility(self):
         """Check that there are no errors or requests, and check contrast and keyboard access."""
         assert self.complaints == []
         assert [url for url in self.requests[1:] if not url.startswith(("data:", "blob:"))] == []

@@ -9,11 +9,11 @@ import gdjax as gd
 
 @pytest.fixture(scope="module")
 def browser():
-    found = executable()
+    result = executable()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=list(QUIET))
+        opened = driver.chromium.launch(executable_path=result, args=list(QUIET))
         yield opened
         opened.close()
 

@@ -35,15 +35,15 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
     side = len(image)
     rest = {tuple(at) for at in np.argwhere(thinned(np.pad(image > threshold, 1)))}
     joined = {at: [near for near in neighbors(at) if near in rest] for at in rest}
-    undrawn = {frozenset((at, near)) for at in rest for near in joined[at]}
+    remaining = {frozenset((at, near)) for at in rest for near in joined[at]}
     drawn = [[at] for at in rest if not joined[at]]
-    while undrawn:
+    while remaining:
         # A stroke starts at the end of a line, if there is one.
-        open_ends = [at for at in rest if sum(at in pair for pair in undrawn) == 1]
-        at = min(open_ends) if open_ends else min(min(undrawn, key=min))
+        open_ends = [at for at in rest if sum(at in pair for pair in remaining) == 1]
+        at = min(open_ends) if open_ends else min(min(remaining, key=min))
         line = [at]
-        while onward := [near for near in joined[at] if frozenset((at, near)) in undrawn]:
-            undrawn.remove(frozenset((at, onward[0])))
+        while onward := [near for near in joined[at] if frozenset((at, near)) in remaining]:
+            remaining.remove(frozenset((at, onward[0])))
             at = onward[0]
             line.append(at)
         drawn.append(line)

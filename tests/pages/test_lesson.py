@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from browsing import DESK, PHONE, Visit
+from browsing import DESK, PHONE, OpenedPage
 
 import gdjax as gd
 from gdjax import keys
@@ -44,10 +44,10 @@ STEPS = {
 }
 
 
-PATIENCE = 120  # seconds that the page may take on a busy machine
+PATIENCE = 120  # timeout in seconds on a busy machine
 
 
-class Lesson(Visit):
+class Lesson(OpenedPage):
     """The lesson, opened at an address, after the steps that the address requests."""
 
     def __init__(self, browser, file, address="", size=DESK):
@@ -311,10 +311,10 @@ def test_the_confidence_of_an_answer_has_an_absolute_scale(trained, problem):
             at,
         )
         first, second = np.argsort(-np.array(output))[:2]
-        told = trained.text("#answer")
-        assert told.startswith(f"The network reads {first}: output {100 * output[first]:.1f} %")
-        assert f"then {second} with {100 * output[second]:.1f} %" in told
-        assert ("No output reaches 50 %" in told) == (output[first] < 0.5)
+        summary = trained.text("#answer")
+        assert summary.startswith(f"The network reads {first}: output {100 * output[first]:.1f} %")
+        assert f"then {second} with {100 * output[second]:.1f} %" in summary
+        assert ("No output reaches 50 %" in summary) == (output[first] < 0.5)
         unsure += output[first] < 0.5
     assert 0 < unsure < at
     params = network_of(trained.first()["params"])
@@ -328,8 +328,8 @@ def test_noise_is_labeled_as_noise(trained):
         trained.click("#noise")
         trained.settle()
         images.append(trained.image())
-        told = trained.text("#example-told")
-        assert told == "Noise: every pixel is drawn at random. It is no digit."
+        summary = trained.text("#example-told")
+        assert summary == "Noise: every pixel is drawn at random. It is not a digit."
     assert len({tuple(image) for image in images}) == 3
     assert np.mean(images) == pytest.approx(127.5, abs=10)
     trained.click("#next")
@@ -342,8 +342,8 @@ def test_any_neuron_shows_its_weights_and_inputs(trained, problem):
     trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
     assert trained.text("#neuron-title") == "Neuron 2 of hidden layer 1"
     image = np.asarray(trained.image()) / 255
-    seen = params[0].weights[2] @ image + params[0].bias[2]
-    assert f"activity is {1 / (1 + np.exp(-seen)):.3g}".split(".")[0] in trained.text(
+    observed = params[0].weights[2] @ image + params[0].bias[2]
+    assert f"activity is {1 / (1 + np.exp(-observed)):.3g}".split(".")[0] in trained.text(
         "#neuron-told"
     )
     assert trained.page.locator("#neuron-pictures figure:visible").count() == 3
@@ -389,10 +389,10 @@ def test_after_a_step_for_one_image_the_numbers_are_those_of_the_shown_network(t
     images, labels = problem.metrics["test_accuracy"].data
     right = int(np.sum(np.asarray(problem.predict(stepped, images)).argmax(1) == labels))
     cost = float(jax.jit(problem.cost)(stepped, problem.data))
-    told = trained.text("#nudged-told")
-    assert told.startswith("After 1,250 steps and 1 step for one image alone: cost ")
-    assert float(told.split("cost ")[1].split(",")[0]) == pytest.approx(cost, rel=6e-3)
-    assert f"{right:,} of 1,000 test digits read" in told
+    summary = trained.text("#nudged-told")
+    assert summary.startswith("After 1,250 steps and 1 step for one image alone: cost ")
+    assert float(summary.split("cost ")[1].split(",")[0]) == pytest.approx(cost, rel=6e-3)
+    assert f"{right:,} of 1,000 test digits read" in summary
     assert "1 step for one image alone" in trained.text("#network-told")
     trained.click("#undo-nudge")
     trained.wait("() => !document.getElementById('nudged-told').textContent")
@@ -409,20 +409,20 @@ def course(browser, lesson_file):
 
 def number(words, before):
     """Return the number that follows some words."""
-    found = re.search(re.escape(before) + r"\s*([\u22120-9.,e-]+)", words)
-    return float(found[1].rstrip(".,").replace(",", "").replace("\u2212", "-"))
+    result = re.search(re.escape(before) + r"\s*([\u22120-9.,e-]+)", words)
+    return float(result[1].rstrip(".,").replace(",", "").replace("\u2212", "-"))
 
 
 def test_the_confidence_for_noise_is_what_the_page_states(course, problem):
-    told = course.predict("sure")
+    summary = course.predict("sure")
     images = course.page.evaluate(
         "() => Array.from({ length: 50 }, (_, i) => Array.from(noisePixels(i + 1, 784)))"
     )
     params = network_of(course.first()["params"])
     outputs = np.asarray(problem.predict(params, np.array(images, np.uint8)))
     largest = outputs.max(axis=1)
-    assert number(told, "mean is") == pytest.approx(100 * largest.mean(), abs=0.06)
-    assert f"{np.sum(largest >= 0.5)} of 50" in told
+    assert number(summary, "mean is") == pytest.approx(100 * largest.mean(), abs=0.06)
+    assert f"{np.sum(largest >= 0.5)} of 50" in summary
     right = int(np.searchsorted([25, 50, 75], 100 * largest.mean(), side="right"))
     assert course.predict("sure", right).startswith("As you predicted")
     assert course.predict("sure", (right + 1) % 4).startswith("Not as you predicted")
@@ -430,9 +430,9 @@ def test_the_confidence_for_noise_is_what_the_page_states(course, problem):
 
 def test_the_answer_of_lower_cost_is_found(course, problem):
     course.click("#course-on")
-    told = course.predict("outputs")
-    a, b = number(told, "cost of A is"), number(told, "that of B is")
-    assert ("A" if a < b else "B") == told.split("predicted")[1].split(": ")[1][0]
+    summary = course.predict("outputs")
+    a, b = number(summary, "cost of A is"), number(summary, "that of B is")
+    assert ("A" if a < b else "B") == summary.split("predicted")[1].split(": ")[1][0]
     params = network_of(course.first()["params"])
     images, labels = problem.metrics["test_accuracy"].data
     outputs = np.asarray(problem.predict(params, images))
@@ -441,16 +441,16 @@ def test_the_answer_of_lower_cost_is_found(course, problem):
         assert np.min(abs(costs - cost)) < 1e-3
         assert cost > 0.05
     course.click("#outputs-next")
-    assert course.predict("outputs") != told
+    assert course.predict("outputs") != summary
 
 
 def test_a_change_of_a_weight_changes_the_cost_as_computed(course, problem):
     course.click("#course-on")
     for nudge in ("0.01", "1"):
         course.choose("#weight-nudge", nudge)
-        told = course.predict("weight", 2)
-        slope, predicted = number(told, "nudge ="), number(told.split("nudge =")[1], "=")
-        change = number(told, "changed by")
+        summary = course.predict("weight", 2)
+        slope, predicted = number(summary, "nudge ="), number(summary.split("nudge =")[1], "=")
+        change = number(summary, "changed by")
         assert predicted == pytest.approx(slope * float(nudge), rel=6e-3)
         place = re.search(r"The (bias|weight) .*? is ", course.text("#weight-told"))[0]
         assert "output" in place
@@ -476,26 +476,26 @@ def test_one_of_three_gradients_is_a_multiple_of_the_image(course, problem):
     course.click("#course-on")
     course.keys("#network", "ArrowDown", "ArrowDown")
     course.settle()
-    told = course.predict("picture")
+    summary = course.predict("picture")
     params = network_of(course.first()["params"])
     one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([7]))
     gradient = jax.jit(jax.grad(problem.cost))(params, one)
-    assert number(told, "image times") == pytest.approx(float(gradient[0].bias[1]), rel=6e-3)
+    assert number(summary, "image times") == pytest.approx(float(gradient[0].bias[1]), rel=6e-3)
     assert "gradient of neuron 1 " in course.text("#picture-question legend")
 
 
 def test_the_lowest_cost_on_a_line_is_where_the_page_states(course, problem):
     course.click("#course-on")
     course.wait("() => document.querySelector('#slide-question button')")
-    told = course.predict("slide")
-    cost, t = number(told, "on this line is"), number(told, "at t =")
+    summary = course.predict("slide")
+    cost, t = number(summary, "on this line is"), number(summary, "at t =")
     params = network_of(course.first()["params"])
     value_and_gradient = jax.jit(jax.value_and_grad(problem.cost))
     start, gradient = value_and_gradient(params, problem.data)
     along = lambda t: value_and_gradient(  # noqa: E731
         jax.tree.map(lambda w, g: w - t * g, params, gradient), problem.data
     )
-    assert number(told, "at t = 0 it is") == pytest.approx(float(start), rel=6e-3)
+    assert number(summary, "at t = 0 it is") == pytest.approx(float(start), rel=6e-3)
     assert float(along(t)[0]) == pytest.approx(cost, rel=6e-3)
     step = t / 8
     assert cost <= min(float(along(t - step)[0]), float(along(t + step)[0])) + 1e-3
@@ -508,8 +508,8 @@ def test_sixteen_networks_equal_those_of_gdjax(course, problem):
     """No other test trains sixteen networks, which takes 8,000 steps."""
     course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
     course.settle()
-    told = course.predict("sixteen")
-    counts = [number(told, word) for word in ("Learned:", "Crawling:", "Stalled:")]
+    summary = course.predict("sixteen")
+    counts = [number(summary, word) for word in ("Learned:", "Crawling:", "Stalled:")]
     assert sum(counts) == 16
     assert min(counts) > 0
     assert course.page.locator(".cell.learns").count() == counts[0]
@@ -519,8 +519,8 @@ def test_sixteen_networks_equal_those_of_gdjax(course, problem):
         batch_size=32, record_every=500, make_optimizer=optax.sgd,
     )  # fmt: skip
     for row, accuracy in enumerate(runs.test_accuracy.values[:, 0, -1]):
-        shown = float(course.text(f".cell >> nth={4 * row}").split(" ")[0])
-        assert shown == pytest.approx(100 * accuracy, abs=0.21)
+        displayed = float(course.text(f".cell >> nth={4 * row}").split(" ")[0])
+        assert displayed == pytest.approx(100 * accuracy, abs=0.21)
     course.click(".cell >> nth=4")
     assert "rate=1&" in course.page.evaluate("() => location.hash")
     course.page.evaluate("async () => { await (await lesson).run(300); }")
@@ -532,7 +532,7 @@ def test_mini_batches_and_full_batches_are_compared_at_equal_cost(course, proble
     rate, seed = course.page.evaluate(
         "async () => { const { rate, seed } = (await lesson).state; return [rate, seed]; }"
     )
-    told = course.predict("compare")
+    summary = course.predict("compare")
     streams = keys.streams(0, seed=seed)
     for words, batch_size, steps in (("first reads", 32, 125), ("second", None, 1)):
         run = gd.descend(
@@ -540,7 +540,7 @@ def test_mini_batches_and_full_batches_are_compared_at_equal_cost(course, proble
             key=streams, batch_size=batch_size, record_every=steps,
         )  # fmt: skip
         accuracy = float(run.metrics["test_accuracy"][-1])
-        assert number(told, words) == pytest.approx(100 * accuracy, abs=0.21)
+        assert number(summary, words) == pytest.approx(100 * accuracy, abs=0.21)
     assert course.text("#compare-name-1") == "images in a step: all 4,000"
     assert course.page.locator("#compare-accuracy path").count() == 2
     course.choose("#compare-setting", "activation")
@@ -558,11 +558,11 @@ def test_votes_equal_those_of_the_networks(course, problem):
     for pixels, clicks in ((image, ()), (moved, ("right", "right", "up"))):
         for click in clicks:
             course.click(f"#vote-{click}")
-        told = course.predict("vote")
+        summary = course.predict("vote")
         counts = np.bincount(np.argmax(read(networks, pixels[None])[:, 0], 1), minlength=10)
-        assert f"{counts.max()} of 8 read" in told
-        shown = [int(bar) for bar in course.page.locator("#vote-bars span").all_text_contents()]
-        np.testing.assert_array_equal(shown, counts)
+        assert f"{counts.max()} of 8 read" in summary
+        displayed = [int(bar) for bar in course.page.locator("#vote-bars span").all_text_contents()]
+        np.testing.assert_array_equal(displayed, counts)
     assert course.text("#vote-told") == "Moved by 2 to the right and \u22121 down."
 
 
@@ -582,7 +582,7 @@ def test_each_step_of_the_course_is_accessible(opened, size):
             assert f"lesson={step}" in visit.page.evaluate("() => location.hash")
         assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
         assert visit.violations() == []
-    visit.bears_inspection()
+    visit.check_errors_and_accessibility()
 
 
 @pytest.mark.long
@@ -599,9 +599,9 @@ def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
 def test_a_prediction_about_training_is_compared_with_the_result(opened):
     visit = opened("#step=0&rate=0.001")
     visit.choose("#epochs", "1")
-    told = visit.predict("train")
-    assert told.startswith("As you predicted: below 25 %. After 125 steps it reads ")
-    assert f"{100 * visit.first()['records'][-1]['accuracy']:.1f} %" in told
+    summary = visit.predict("train")
+    assert summary.startswith("As you predicted: below 25 %. After 125 steps it reads ")
+    assert f"{100 * visit.first()['records'][-1]['accuracy']:.1f} %" in summary
 
 
 def test_the_ball_moves_against_the_gradient(trained):
@@ -623,7 +623,7 @@ def test_the_ball_moves_against_the_gradient(trained):
 
 
 def test_the_lesson_has_no_errors_and_is_accessible(trained):
-    trained.bears_inspection()
+    trained.check_errors_and_accessibility()
     assert trained.violations() == []
 
 

@@ -6,7 +6,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from pictured import HOSTILE, census, plane, sweep
+from page_data import HOSTILE, census, plane, sweep
 
 import gdjax as gd
 from gdjax.errors import GdjaxError, InputError
@@ -22,8 +22,8 @@ def test_text_of_data_cannot_start_a_tag():
 
 @pytest.mark.parametrize(("given", "kind"), [(np.int64, "i4"), (np.float16, "f8"), (bool, "i4")])
 def test_arrays_are_encoded_for_browsers(given, kind):
-    told = json.loads(island(np.array([[0, 1]], given)))
-    assert (told["kind"], told["shape"]) == (kind, [1, 2])
+    summary = json.loads(island(np.array([[0, 1]], given)))
+    assert (summary["kind"], summary["shape"]) == (kind, [1, 2])
 
 
 def test_a_page_runs_only_its_script_and_refers_to_no_other_location():
@@ -62,14 +62,14 @@ def test_data_that_do_not_fit_are_left_out_with_a_message():
     )
     html = gd.explore(runs).html
     assert len(html) < 8e6
-    shown = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))["sweep"]
-    assert shown["told"] == [
+    displayed = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))["sweep"]
+    assert displayed["told"] == [
         "Curves show 20 of 200 records of each run.",
         "Of 300 values of learning rate 150 are shown, evenly chosen; the store has the others.",
         "Of 400 values of seed 100 are shown, evenly chosen; the store has the others.",
     ]
-    assert shown["metrics"][0]["values"]["shape"] == [150, 100, 20]
-    assert [axis["whole"] for axis in shown["axes"]] == [300, 400]
+    assert displayed["metrics"][0]["values"]["shape"] == [150, 100, 20]
+    assert [axis["whole"] for axis in displayed["axes"]] == [300, 400]
     small = json.loads(island(gd.pages.explorer._sweep(sweep(), 1000)))
     assert small["told"] == []
 

@@ -12,7 +12,7 @@ import zarr
 import gdjax as gd
 from gdjax.cli import main
 
-pytestmark = pytest.mark.usefixtures("own_nothing")
+pytestmark = pytest.mark.usefixtures("keep_devices")
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def refused(capsys, *arguments):
     with pytest.raises(SystemExit) as raised:
         main(list(arguments))
     assert raised.value.code == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    return told
+    summary = capsys.readouterr().err
+    assert summary.count("\n") == 1
+    return summary
 
 
 def test_explore_writes_a_page_of_a_store(store, tmp_path, capsys):
@@ -46,28 +46,28 @@ def test_damaged_tiles_are_skipped_on_request(store, tmp_path, capsys):
     (file,) = (damaged / "cost").glob("c.*")
     file.write_bytes(b"")
     out = str(tmp_path / "page.html")
-    told = refused(capsys, "explore", str(damaged), "--out", out)
-    assert "is damaged" in told
+    summary = refused(capsys, "explore", str(damaged), "--out", out)
+    assert "is damaged" in summary
     main(["explore", str(damaged), "--skip-damaged", "--out", out])
     assert "0 of 1 tiles are finished" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_saved_landscapes_and_minima_are_read(tmp_path, capsys):
     import xarray as xr
-    from pictured import census, plane
+    from page_data import census, plane
 
     xr.DataTree.from_dict({"trajectory": plane(), "random": plane()[["cost"]]}).to_zarr(
         tmp_path / "planes.zarr", zarr_format=3, consolidated=False
     )
     census().to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    given = ["--planes", str(tmp_path / "planes.zarr"), "--minima", str(tmp_path / "data.zarr")]
-    main(["explore", *given, "--out", str(tmp_path / "page.html")])
+    options = ["--planes", str(tmp_path / "planes.zarr"), "--minima", str(tmp_path / "data.zarr")]
+    main(["explore", *options, "--out", str(tmp_path / "page.html")])
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert '"title":"trajectory"' in html
     assert '"ended":10' in html
 
 
-class Harm:
+class CodeOnUnpickling:
     """An object that creates a file when it is unpickled."""
 
     def __init__(self, file):
@@ -90,7 +90,9 @@ def test_a_folder_of_format_2_is_rejected_without_unpickling(tmp_path, capsys, f
     }  # fmt: skip
     (folder / "cost" / ".zarray").write_text(json.dumps(described))
     (folder / "cost" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["a"]}')
-    (folder / "cost" / "0").write_bytes(pickle.dumps(Harm(done)) if pickled else bytes(4))
+    (folder / "cost" / "0").write_bytes(
+        pickle.dumps(CodeOnUnpickling(done)) if pickled else bytes(4)
+    )
     assert "is not a folder written by `gdjax`" in refused(capsys, "explore", flag, str(folder))
     assert not done.exists()
 
@@ -125,8 +127,8 @@ def test_a_full_disk_is_an_error_of_one_line(tmp_path, capsys, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    told = refused(capsys, "explore", "--out", str(tmp_path / "page.html"))
-    assert "could not be written (No space left on device); free some space" in told
+    summary = refused(capsys, "explore", "--out", str(tmp_path / "page.html"))
+    assert "could not be written (No space left on device); free some space" in summary
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,9 +153,9 @@ def test_quantization_does_not_change_decisions_of_trained_networks(tmp_path, ca
 
     def lesson(problem, networks):
         trained.update(problem=problem, networks=networks)
-        return made(problem, networks)
+        return created(problem, networks)
 
-    made = gd.pages.lesson
+    created = gd.pages.lesson
     monkeypatch.setattr("gdjax.pages.lesson", lesson)
     main(["lesson", "--out", str(tmp_path / "page.html")])
     assert (tmp_path / "page.html").stat().st_size < 3e6

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browsing import Visit
+from browsing import OpenedPage
 from strokes import strokes, thinned
 
 import gdjax as gd
@@ -49,7 +49,7 @@ def smoothed(line):
 @pytest.mark.long
 def test_drawn_digits_are_read_as_well_as_their_pixels(browser, lesson_file):
     """No other test draws all 1,000 test digits and compares each with its pixels."""
-    visit = Visit(browser, lesson_file)
+    visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images
     label, by_pixel, by_stroke = np.transpose(
         visit.page.evaluate(READ_BY_MODULE, [[*map(on_the_pad, images)], len(images)])
@@ -64,7 +64,7 @@ def test_drawn_digits_are_read_as_well_as_their_pixels(browser, lesson_file):
 @pytest.mark.long
 def test_digits_drawn_with_the_mouse_equal_their_lines(browser, lesson_file):
     """No other test draws handwritten digits with the mouse, which takes about 400 moves."""
-    visit = Visit(browser, lesson_file)
+    visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images[:DIGITS]
     mouse = visit.page.mouse
     for image in images:
@@ -83,6 +83,6 @@ def test_digits_drawn_with_the_mouse_equal_their_lines(browser, lesson_file):
         visit.settle()
         drawn = visit.page.evaluate("async () => (await lesson).state.drawing")
         assert len(drawn) == len(lines)
-        for told, meant in zip(drawn, lines, strict=True):
-            np.testing.assert_allclose(told, meant, atol=1)
+        for summary, meant in zip(drawn, lines, strict=True):
+            np.testing.assert_allclose(summary, meant, atol=1)
     assert visit.complaints == []

@@ -19,9 +19,9 @@ RANDOM = np.random.default_rng(0)
 def test_warped_images_equal_those_of_scipy():
     images = RANDOM.integers(0, 256, (12, 9, 7), np.uint8)
     shift, turn = RANDOM.uniform(-4, 4, (12, 2)), RANDOM.uniform(-3, 3, 12)
-    found = np.asarray(warped(images, shift, turn))
+    result = np.asarray(warped(images, shift, turn))
     middle = np.array([4.0, 3.0])
-    for image, s, angle, mine in zip(images, shift, turn, found, strict=True):
+    for image, s, angle, user_defined in zip(images, shift, turn, result, strict=True):
         cos, sin = np.cos(angle), np.sin(angle)
         rotation = np.array([[cos, sin], [-sin, cos]])
         expected = ndimage.affine_transform(
@@ -31,7 +31,7 @@ def test_warped_images_equal_those_of_scipy():
             order=1,
             mode="grid-constant",
         )
-        np.testing.assert_allclose(mine, expected, atol=0.502)  # rounded to integers
+        np.testing.assert_allclose(user_defined, expected, atol=0.502)  # rounded to integers
 
 
 def test_whole_shifts_move_pixels_and_colors_together():
@@ -88,9 +88,9 @@ def test_digits_learn_from_copies_and_are_tested_on_images():
     labels = np.array([0, 1, 2, 1], np.uint8)
     known = ImageSet("tiny", images, labels, images, labels, 3, "0")
     problem = digits(known, widths=(2,), samples=3, distortion=Distortion(copies=2))
-    learned, shown = problem.data
+    learned, displayed = problem.data
     assert learned.shape == (6, 25)
-    np.testing.assert_array_equal(shown, [0, 1, 2, 0, 1, 2])
+    np.testing.assert_array_equal(displayed, [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(problem.metrics["test_accuracy"].data[0], images.reshape(4, 25))
     fields = problem.provenance["distortion"]
     assert fields == {"copies": 2, "shift": 0.5, "turn": 0.1, "seed": 0}

@@ -51,8 +51,8 @@ def test_descent_is_given_by_matrix_powers():
     start = np.array([-1.0, 0.5, 2.0])
     contraction = np.eye(3) - 0.15 * q @ np.diag(spectrum) @ q.T
     known = minimum + np.linalg.matrix_power(contraction, 20) @ (start - minimum)
-    found = descend(bowl(spectrum, minimum, basis=q), jnp.asarray(start), 0.15, 20)
-    np.testing.assert_allclose(found, known, rtol=1e-12)
+    result = descend(bowl(spectrum, minimum, basis=q), jnp.asarray(start), 0.15, 20)
+    np.testing.assert_allclose(result, known, rtol=1e-12)
 
 
 @pytest.mark.usefixtures("float64")

@@ -132,12 +132,12 @@ def test_no_critical_point_is_missing(name):
     sides = [np.linspace(lo, hi, 41) for lo, hi in FUNCTIONS[name].domain]
     starts = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, len(sides))
     ends, arrived = newton(name, starts)
-    found = ends[arrived & inside(name, ends)]
+    result = ends[arrived & inside(name, ends)]
     if name == "two_factors":  # its minima form a hyperbola
-        minima = np.abs(found[:, 0] * found[:, 1] - 1) < 1e-6
+        minima = np.abs(result[:, 0] * result[:, 1] - 1) < 1e-6
         assert minima.sum() > 100
-        found = found[~minima]
-    distance = np.linalg.norm(found[:, None] - listed(name)[None], axis=-1)
+        result = result[~minima]
+    distance = np.linalg.norm(result[:, None] - listed(name)[None], axis=-1)
 
     np.testing.assert_allclose(distance.min(axis=1), 0, atol=1e-8)
     if name != "two_factors":
@@ -195,8 +195,8 @@ def test_known_numbers_of_points(name, counts):
 
 def test_rastrigin_has_a_grid_of_minima():
     offsets = np.array([0, 0.99495864, 1.98991223, 2.98485570, 3.97978386, 4.97469139])
-    found = np.unique([np.abs(point.x) for point in find("rastrigin").minima])
-    np.testing.assert_allclose(found, offsets, rtol=0, atol=6e-9)
+    result = np.unique([np.abs(point.x) for point in find("rastrigin").minima])
+    np.testing.assert_allclose(result, offsets, rtol=0, atol=6e-9)
 
 
 @pytest.mark.usefixtures("float64")

@@ -82,9 +82,9 @@ def test_random_networks_have_an_accuracy_of_one_tenth(small):
     def right(key):
         return small.metrics["test_accuracy"].function(small.init(key), (images, labels))
 
-    found = np.asarray(right(jax.random.split(KEY, 300)))
-    assert found.mean() == pytest.approx(0.1, abs=4 * found.std() / np.sqrt(300))
-    assert found.std() < 0.1  # makes the assertion above significant
+    result = np.asarray(right(jax.random.split(KEY, 300)))
+    assert result.mean() == pytest.approx(0.1, abs=4 * result.std() / np.sqrt(300))
+    assert result.std() < 0.1  # makes the assertion above significant
 
 
 def test_the_baseline_is_the_cost_of_the_best_constant_output(small, mnist5k):

@@ -45,8 +45,8 @@ def test_the_quadratic_loss_equals_that_of_numpy(dtype):
 
 def test_cross_entropy_of_equal_logits_is_the_log_of_their_number():
     for classes in (2, 10):
-        found = cross_entropy(jnp.full((1, classes), 7.0), jnp.array([1]))
-        assert float(found[0]) == pytest.approx(math.log(classes))
+        result = cross_entropy(jnp.full((1, classes), 7.0), jnp.array([1]))
+        assert float(result[0]) == pytest.approx(math.log(classes))
 
 
 def test_cross_entropy_equals_that_of_scipy_and_is_invariant_under_shifts():
@@ -78,8 +78,8 @@ def test_targets_may_be_arbitrary_vectors():
     ],
 )
 def test_accuracy(outputs, labels, share):
-    found = accuracy(jnp.array(outputs), jnp.array(labels, jnp.uint8))
-    assert float(found) == pytest.approx(share)
+    result = accuracy(jnp.array(outputs), jnp.array(labels, jnp.uint8))
+    assert float(result) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ def problem(cost, data=None, **fields):
 
 def unchecked(**fields):
     """Return a Problem without the type checks of the test suite."""
-    made = object.__new__(gd.Problem)
-    inspect.unwrap(gd.Problem.__init__)(made, **fields)
-    return made
+    created = object.__new__(gd.Problem)
+    inspect.unwrap(gd.Problem.__init__)(created, **fields)
+    return created
 
 
 def parabola(w, x):
@@ -295,13 +295,13 @@ def test_jitted_functions_of_a_problem_have_no_data_as_constants():
 
 
 def test_a_cost_function_is_converted_to_a_problem_once():
-    made = as_problem(parabola, X)
-    assert made.samples == 20
-    assert jax.tree.structure(made) == jax.tree.structure(as_problem(parabola, X + 1))
-    assert as_problem(made) is made
-    assert as_problem(made, X[:5]).samples == 5
+    created = as_problem(parabola, X)
+    assert created.samples == 20
+    assert jax.tree.structure(created) == jax.tree.structure(as_problem(parabola, X + 1))
+    assert as_problem(created) is created
+    assert as_problem(created, X[:5]).samples == 5
     with pytest.raises(InputError, match="cost function has no starting points"):
-        made.init(jax.random.key(0))
+        created.init(jax.random.key(0))
     with pytest.raises(InputError, match="problem = 3"):
         inspect.unwrap(as_problem)(3)
 
@@ -316,14 +316,14 @@ def noisy(w, x, *, key, scale=1.0):
 def test_the_deterministic_cost_of_a_random_cost_is_its_mean_over_fixed_keys():
     keys = jax.random.split(jax.random.key(0), KEYS)
     expected = np.mean([noisy(W, X, key=key, scale=2.0) for key in keys])
-    made = problem(noisy, X)
-    assert float(evaluate(made, W, scale=2.0)) == pytest.approx(expected, rel=1e-5)
-    check(made, W)  # it need not be a mean over samples
+    created = problem(noisy, X)
+    assert float(evaluate(created, W, scale=2.0)) == pytest.approx(expected, rel=1e-5)
+    check(created, W)  # it need not be a mean over samples
 
 
 def test_an_evaluation_replaces_a_random_cost():
-    made = problem(noisy, X, evaluation=parabola)
-    assert float(evaluate(made, W, scale=2.0)) == pytest.approx(float(parabola(W, X)), rel=1e-6)
+    created = problem(noisy, X, evaluation=parabola)
+    assert float(evaluate(created, W, scale=2.0)) == pytest.approx(float(parabola(W, X)), rel=1e-6)
     with pytest.raises(InputError, match="evaluation: on 12 samples"):
         check(problem(noisy, X, evaluation=lambda w, x: jnp.sum((w[0] - x) ** 2)), W)
     with pytest.raises(InputError, match="evaluation declares `key`"):
@@ -335,9 +335,9 @@ def test_a_cost_that_couples_samples_is_not_split_if_declared():
         return w[0] * jnp.var(x)
 
     x = jnp.arange(3000.0)
-    made = problem(contrast, x, couples_samples=True)
-    check(made, W)
-    assert float(evaluate(made, W)) == pytest.approx(float(contrast(W, x)), rel=1e-6)
+    created = problem(contrast, x, couples_samples=True)
+    check(created, W)
+    assert float(evaluate(created, W)) == pytest.approx(float(contrast(W, x)), rel=1e-6)
 
 
 def moving(w, x, *, model_state, step):
@@ -345,15 +345,15 @@ def moving(w, x, *, model_state, step):
 
 
 def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state():
-    made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
-    params, state = made.begin(jax.random.key(0))
-    check(made, params)
-    assert float(evaluate(made, params, model_state=state, step=3)) == 3.25
+    created = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
+    params, state = created.begin(jax.random.key(0))
+    check(created, params)
+    assert float(evaluate(created, params, model_state=state, step=3)) == 3.25
     with pytest.raises(InputError, match=r"frozen\(problem, model_state"):
-        evaluate(made, params)
+        evaluate(created, params)
     with pytest.raises(InputError, match=r"frozen\(problem, step"):
-        evaluate(made, params, model_state=state)
-    still = frozen(made, model_state=jnp.ones(()), step=0)
+        evaluate(created, params, model_state=state)
+    still = frozen(created, model_state=jnp.ones(()), step=0)
     assert still.init(jax.random.key(0)) is W
     assert float(evaluate(still, params)) == 0.25
     assert not still.stateful
@@ -378,9 +378,9 @@ def test_a_keyword_that_no_descent_supplies_is_named():
 
 @pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
 def test_the_error_for_a_random_counter_does_not_advise_a_float(leaf):
-    made = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
+    created = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
     with pytest.raises(InputError, match="it counts or seeds random numbers") as caught:
-        check(made, {"w": W, "count": leaf})
+        check(created, {"w": W, "count": leaf})
     assert "astype" not in str(caught.value)
 
 
@@ -399,8 +399,8 @@ def test_the_error_for_a_random_counter_does_not_advise_a_float(leaf):
     ],
 )
 def test_a_model_state_that_is_missing_or_changes_structure_is_rejected(cost, message):
-    made = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=cost)
+    created = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=cost)
     with pytest.raises(InputError, match=message):
-        check(made, W)
+        check(created, W)
     with pytest.raises(InputError, match=r"expected the pair \(params, model_state\)"):
         gd.Problem(init=lambda key: W, cost=cost).begin(jax.random.key(0))

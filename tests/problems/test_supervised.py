@@ -39,9 +39,9 @@ def test_cost_prediction_and_metrics_of_a_deterministic_model():
     np.testing.assert_array_equal(problem.predict(w, X), X @ w)
     assert float(problem.loss(problem.predict(w, X), LABELS)) == float(problem.cost(w, (X, LABELS)))
     assert problem.evaluation is None  # the cost is its evaluation
-    found = {name: float(m.function(w, m.data)) for name, m in problem.metrics.items()}
+    result = {name: float(m.function(w, m.data)) for name, m in problem.metrics.items()}
     right = np.mean(np.argmax(X[:4] @ np.asarray(w), axis=1) == LABELS[:4])
-    assert found == {
+    assert result == {
         "test_cost": pytest.approx(by_hand(w, X[:4], LABELS[:4]), rel=1e-6),
         "test_accuracy": right,
     }
@@ -83,9 +83,9 @@ def test_settings_of_the_model_are_settings_of_cost_and_metrics():
     assert all(declared(function) == {"sharpness": 2.0} for function in functions)
     w = problem.init(KEY)
     for sharpness in (2.0, 0.5):
-        given = {} if sharpness == 2 else {"sharpness": sharpness}
-        found = problem.cost(w, (X, LABELS), **given)
-        np.testing.assert_allclose(found, by_hand(sharpness * w, X, LABELS), rtol=1e-6)
+        options = {} if sharpness == 2 else {"sharpness": sharpness}
+        result = problem.cost(w, (X, LABELS), **options)
+        np.testing.assert_allclose(result, by_hand(sharpness * w, X, LABELS), rtol=1e-6)
 
 
 def model(w, x, *, train, key, model_state, rate=0.1):
@@ -114,8 +114,8 @@ def test_training_and_evaluation_differ():
     noise = np.asarray(jax.random.normal(KEY, X.shape))
     np.testing.assert_allclose(value, by_hand(w, X - X.mean(0) + noise, LABELS), rtol=1e-5)
     np.testing.assert_allclose(after, 0.9 + 0.1 * X.mean(0), rtol=1e-5)
-    seen = problem.evaluation(w, problem.data, model_state=model_state)
-    np.testing.assert_allclose(seen, by_hand(w, X - 1, LABELS), rtol=1e-5)
+    observed = problem.evaluation(w, problem.data, model_state=model_state)
+    np.testing.assert_allclose(observed, by_hand(w, X - 1, LABELS), rtol=1e-5)
     np.testing.assert_allclose(
         problem.predict(w, X, model_state=model_state), (X - 1) @ w, rtol=1e-5
     )
@@ -149,12 +149,14 @@ def test_inputs_may_be_a_tree():
 
 
 def test_an_unpartitioned_equinox_module_is_an_error_with_the_remedy():
-    whole = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
+    complete = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
     with pytest.raises(InputError, match=r"params are eqx\.filter\(model, eqx\.is_inexact_array\)"):
         gd.descend(
-            supervised(lambda key: whole, lambda m, x: jax.vmap(m)(x), cross_entropy, (X, LABELS)),
+            supervised(
+                lambda key: complete, lambda m, x: jax.vmap(m)(x), cross_entropy, (X, LABELS)
+            ),
             optax.sgd(0.1),
-            whole,
+            complete,
             1,
             key=KEY,
         )

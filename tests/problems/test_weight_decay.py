@@ -40,20 +40,20 @@ def test_decay_adds_squared_weights_without_biases():
 @pytest.mark.long
 def test_starts_equal_those_of_the_full_network(few, images):
     """W x = (W B)(B^T x) for every x in the span of B."""
-    whole = Network((784, 4, 10))
-    wanted = jax.jit(whole.apply)(jax.jit(whole.init)(KEY), images.astype(np.float32))
-    found = jax.jit(few.network.apply)(jax.jit(few.init)(KEY), few.data[0])
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    complete = Network((784, 4, 10))
+    wanted = jax.jit(complete.apply)(jax.jit(complete.init)(KEY), images.astype(np.float32))
+    result = jax.jit(few.network.apply)(jax.jit(few.init)(KEY), few.data[0])
+    np.testing.assert_allclose(result, wanted, atol=1e-5)
     assert few.network.widths == (30, 4, 10)
     np.testing.assert_allclose(few.data[0] @ few.data[0].T, images @ images.T, atol=1e-4)
 
 
 def test_outside_the_span_the_gradient_is_that_of_the_decay(few, images):
     """Minima of the full network therefore have no component there, so none is lost."""
-    whole = Network((784, 4, 10))
+    complete = Network((784, 4, 10))
     batch = (images.astype(np.float32), few.data[1])
-    problem = decayed(whole, batch, 0.01)
-    params = jax.jit(whole.init)(KEY)
+    problem = decayed(complete, batch, 0.01)
+    params = jax.jit(complete.init)(KEY)
     slope = np.asarray(jax.jit(jax.grad(problem.cost))(params, batch)[0].weights)
     span = np.linalg.svd(images, full_matrices=False)[2]
     outside = np.eye(784) - span.T @ span
@@ -65,8 +65,8 @@ def test_outside_the_span_the_gradient_is_that_of_the_decay(few, images):
 def test_the_problem_is_rebuilt_from_its_record(few):
     again = problem_from(few.provenance, "here")
     params = jax.jit(few.init)(KEY)
-    here, there = (jax.jit(problem.cost)(params, problem.data) for problem in (few, again))
-    assert float(here) == float(there)
+    here, other = (jax.jit(problem.cost)(params, problem.data) for problem in (few, again))
+    assert float(here) == float(other)
     metric = again.metrics["test_accuracy"]
     assert metric.data[0].shape == (1000, 30)
     assert 0 <= float(jax.jit(metric.function)(params, metric.data)) <= 1

@@ -19,9 +19,9 @@ ARRAYS = {
 
 
 def there_and_back(arrays, meta):
-    kept = unpack(pack(arrays, meta))
-    assert kept is not None
-    return kept
+    stored = unpack(pack(arrays, meta))
+    assert stored is not None
+    return stored
 
 
 def test_a_checkpoint_is_read_back_with_the_same_bits():

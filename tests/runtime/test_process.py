@@ -43,6 +43,6 @@ def test_each_core_is_a_device_and_programs_are_cached(tmp_path):
 
 @pytest.mark.long
 def test_settings_of_the_user_have_precedence(tmp_path):
-    theirs = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
-    devices, folder, _, log_level = report(**theirs, TF_CPP_MIN_LOG_LEVEL="0")
+    reference = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    devices, folder, _, log_level = report(**reference, TF_CPP_MIN_LOG_LEVEL="0")
     assert (devices, folder, log_level) == ("3", str(tmp_path), "0")

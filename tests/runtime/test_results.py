@@ -44,10 +44,10 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path):
 def test_the_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     numbers = {"cost": np.float32(np.inf), "steps": np.int64(3), "curve": np.array([1.0, np.nan])}
     file = results.write_summary(tmp_path, "train", Config(), numbers)
-    found = json.loads(file.read_text(), parse_constant=pytest.fail)
-    assert found["config"] == {"rate": 0.1, "widths": [16, 16], "out": None}
-    assert (found["cost"], found["steps"], found["curve"]) == ("inf", 3, [1.0, "nan"])
-    assert {"python", "gdjax", "jax", "optax", "numpy"} <= set(found["versions"])
+    result = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert result["config"] == {"rate": 0.1, "widths": [16, 16], "out": None}
+    assert (result["cost"], result["steps"], result["curve"]) == ("inf", 3, [1.0, "nan"])
+    assert {"python", "gdjax", "jax", "optax", "numpy"} <= set(result["versions"])
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
@@ -66,7 +66,7 @@ def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-class Full:
+class FullDisk:
     """Data and a figure that fail to be saved on a full disk."""
 
     def to_zarr(self, store, **settings):
@@ -78,7 +78,7 @@ class Full:
 @pytest.mark.parametrize("save", [results.save_data, results.save_figure])
 def test_a_full_disk_is_an_error_with_advice(save, tmp_path):
     with pytest.raises(GdjaxError, match=r"a: could not be written \(No space.*with --out"):
-        save(Full(), tmp_path / "a")
+        save(FullDisk(), tmp_path / "a")
 
 
 def test_a_large_figure_is_saved_in_256_colors(tmp_path):

@@ -26,7 +26,7 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[None]
 
 
 def small_network():
-    """Return a 1-3-1 tanh network, whose runs differ in the last bits between lanes."""
+    """Return a 1-3-1 tanh network, whose runs differ in the last bits between slots."""
 
     def init(key):
         first, second = jax.random.split(key)
@@ -77,7 +77,7 @@ def test_the_best_runs_continue_with_the_bits_of_the_sweep():
     np.testing.assert_array_equal(runs.ended_at, np.array([4, 16, 64])[runs.rung.values])
 
 
-def test_runs_keep_their_lane_and_their_bits():
+def test_runs_keep_their_slot_and_their_bits():
     settings = {"record_every": 5, "width": 7, "devices": ONE}
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 9), seed=range(4))
     runs = gd.search.successive_halving(
@@ -155,12 +155,12 @@ def test_dense_slabs_give_equal_numbers_within_rounding(monkeypatch):
         monkeypatch.setattr(rungs_module, name, lambda *args, packs=packs: count(packs(*args)))
     grid = gd.axes(learning_rate=np.geomspace(0.01, 0.1, 8), seed=range(4))
     settings = {"rungs": (5, 20), "width": 4, "devices": ONE}
-    kept = gd.search.successive_halving(small_network(), grid, **settings)
+    stored = gd.search.successive_halving(small_network(), grid, **settings)
     dense = gd.search.successive_halving(small_network(), grid, keep_slots=False, **settings)
     assert slabs[0] == slabs[2] == 8
     assert slabs[1] >= slabs[3] == 2
-    np.testing.assert_array_equal(kept.rung, dense.rung)
-    np.testing.assert_allclose(kept.cost, dense.cost, rtol=1e-4)
+    np.testing.assert_array_equal(stored.rung, dense.rung)
+    np.testing.assert_allclose(stored.cost, dense.cost, rtol=1e-4)
 
 
 @pytest.mark.long
@@ -396,7 +396,7 @@ gd.search.successive_halving(**SETTINGS, store={store!r})
 @pytest.mark.long
 def test_a_killed_search_resumes_at_any_rung(tmp_path, monkeypatch, in_memory):
     store = tmp_path / "s.zarr"
-    whole = interrupt(monkeypatch, tmp_path / "whole.zarr", 100)
+    complete = interrupt(monkeypatch, tmp_path / "whole.zarr", 100)
     for after in (2, 6, 3):
         code = CHILD.format(
             path=[str(Path(__file__).parent), *sys.path], after=after, store=str(store)
@@ -407,6 +407,6 @@ def test_a_killed_search_resumes_at_any_rung(tmp_path, monkeypatch, in_memory):
         assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
     rungs = {name.name.split(".")[1] for name in (store / ".gdjax/checkpoints").iterdir()}
     assert rungs == {"0", "1", "2"}
-    assert interrupt(monkeypatch, store, 100) == whole - 11
+    assert interrupt(monkeypatch, store, 100) == complete - 11
     with gd.open_dataset(store) as runs:
         assert_equal_datasets(runs, in_memory)

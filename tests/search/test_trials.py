@@ -143,11 +143,11 @@ def test_a_metric_is_maximized():
 
 def test_trials_of_an_interrupted_batch_are_repeated():
     study = new_study()
-    asked = [study.ask(dict(RATES)) for _ in range(3)]
+    requested = [study.ask(dict(RATES)) for _ in range(3)]
     study.ask()  # its process ended before all settings were suggested
     gd.search.optimize(BOWL, RATES, study, 5, rungs=[4], batch=2)
     again = {trial.user_attrs.get("retry_of"): trial for trial in study.trials}
-    for trial in asked:
+    for trial in requested:
         assert again[trial.number].params == trial.params
         assert again[trial.number].state == STATES.COMPLETE
     states = [trial.state for trial in study.trials]
@@ -180,8 +180,8 @@ def test_a_killed_study_in_sqlite_resumes(tmp_path):
             assert started.poll() is None
             time.sleep(0.01)
         started.kill()
-    told = {trial.number: trial for trial in study.trials if trial.state.is_finished()}
-    assert 5 <= len(told) < 48
+    summary = {trial.number: trial for trial in study.trials if trial.state.is_finished()}
+    assert 5 <= len(summary) < 48
     subprocess.run(command, check=True, capture_output=True)
     trials = study.trials
     storage.remove_session()
@@ -189,7 +189,7 @@ def test_a_killed_study_in_sqlite_resumes(tmp_path):
     retried = {trial.user_attrs.get("retry_of") for trial in trials}
     counted = [trial for trial in trials if trial.params and trial.number not in retried]
     assert len(counted) == 48
-    for number, trial in told.items():
+    for number, trial in summary.items():
         assert (trials[number].state, trials[number].value) == (trial.state, trial.value)
     ends = {STATES.COMPLETE: {400}, STATES.PRUNED: {100, 200}}  # no run diverges
     for trial in counted:

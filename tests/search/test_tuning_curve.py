@@ -61,8 +61,8 @@ def test_curves_equal_those_over_all_subsets(x):
     names = ("expected_best", "median_best", "expected_fresh", "median_fresh")
     for k in trials:
         at = curve.sel(trials=k)
-        found = [at[name].item() for name in names]
-        np.testing.assert_allclose(found, over_subsets(x, k), rtol=1e-12, atol=1e-12)
+        result = [at[name].item() for name in names]
+        np.testing.assert_allclose(result, over_subsets(x, k), rtol=1e-12, atol=1e-12)
 
 
 def test_the_best_of_k_evenly_spaced_values_equals_its_closed_form():
@@ -79,12 +79,12 @@ def test_the_estimate_is_unbiased_and_that_with_replacement_is_not():
     draws = np.random.default_rng(0).uniform(size=(400, n))
     runs = swept(draws[..., None], "optimizer", "setting", "seed")
     curves = gd.tuning_curve(runs, trials=[k], num_resamples=1)
-    found = curves.expected_best.mean().item()
+    result = curves.expected_best.mean().item()
     j = np.arange(1, n + 1)
     with_replacement = ((n - j + 1) ** k - (n - j) ** k) / n**k
     biased = np.mean(np.sort(draws) @ with_replacement)
     error = 1 / k / math.sqrt(len(draws))  # more than the standard error of the mean of minima
-    assert abs(found - 1 / (k + 1)) < 2 * error
+    assert abs(result - 1 / (k + 1)) < 2 * error
     assert biased - 1 / (k + 1) > 4 * error
 
 

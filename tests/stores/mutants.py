@@ -1,4 +1,4 @@
-"""Mutants of whole stores: names, numbers, types, nesting, lengths, links, codecs, records.
+"""Mutants of complete stores: names, numbers, types, nesting, lengths, links, codecs, records.
 
 A mutation changes the files of a store in memory and updates its digests.
 """

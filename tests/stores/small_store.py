@@ -55,8 +55,8 @@ def layout(rates=None) -> Layout:
     )
 
 
-def whole() -> dict[str, np.ndarray]:
-    """Return every variable over the whole grid."""
+def all_values() -> dict[str, np.ndarray]:
+    """Return every variable over the complete grid."""
     random = np.random.default_rng(7)
     cost = random.normal(size=(RATES, SEEDS, RECORDS)).astype(np.float32)
     cost[2:4, 0:2] = np.nan
@@ -71,7 +71,7 @@ def whole() -> dict[str, np.ndarray]:
 
 def part(store, tile) -> dict[str, np.ndarray]:
     """Return every variable over one tile, cropped to the grid."""
-    return {name: values[store.schema.region(tile)] for name, values in whole().items()}
+    return {name: values[store.schema.region(tile)] for name, values in all_values().items()}
 
 
 def open_store(path, **changed) -> Store:
@@ -89,12 +89,14 @@ def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
     return missing
 
 
-def equals_whole(path) -> bool:
+def equals_all_values(path) -> bool:
     """Return whether a store, read by plain xarray, has the bits that were written."""
     import xarray as xr
 
     with xr.open_zarr(path, chunks=None) as dataset:
-        return all(dataset[name].values.tobytes() == v.tobytes() for name, v in whole().items())
+        return all(
+            dataset[name].values.tobytes() == v.tobytes() for name, v in all_values().items()
+        )
 
 
 def stamps(path) -> dict[str, tuple[int, int]]:

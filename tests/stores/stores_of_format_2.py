@@ -30,7 +30,7 @@ import gdjax as gd
 
 STORES = ("finished", "unfinished", "grown", "static", "continuable", "branched")
 OF_OWN_PROBLEM = ("finished", "unfinished")
-"""Stores whose problem is `problem()`; the problems of the others are named by the record."""
+"""Stores whose problem is `problem()`; the record names the problems of the others."""
 MOMENTUM = partial(optax.sgd, momentum=0.9)
 ADAM = partial(optax.adam, b1=0.8)
 
@@ -182,13 +182,13 @@ def make_branched(path: Path) -> None:
 
 def bits_of(path: Path) -> dict[str, str]:
     """Return a hash of type, shape and bytes of each variable and coordinate of a store."""
-    found = {}
+    result = {}
     with gd.open_dataset(path) as dataset:
         for name, variable in sorted(dataset.variables.items()):
             values = np.ascontiguousarray(variable.values)
             text = f"{variable.dims} {values.dtype} {values.shape}".encode()
-            found[str(name)] = hashlib.sha256(text + values.tobytes()).hexdigest()[:16]
-    return found
+            result[str(name)] = hashlib.sha256(text + values.tobytes()).hexdigest()[:16]
+    return result
 
 
 def main(path: str) -> None:
@@ -198,7 +198,7 @@ def main(path: str) -> None:
         globals()[f"make_{name}"](folder / name)
         for lock in (folder / name).rglob("lock"):
             lock.unlink()
-    found = {name: bits_of(folder / name) for name in STORES}
-    (folder / "bits.json").write_text(json.dumps(found, indent=1) + "\n")
+    result = {name: bits_of(folder / name) for name in STORES}
+    (folder / "bits.json").write_text(json.dumps(result, indent=1) + "\n")
     files = [file for name in STORES for file in (folder / name).rglob("*") if file.is_file()]
     print(f"{len(files)} files, {sum(file.stat().st_size for file in files):,} bytes")

@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import small_store
-from small_store import equals_whole, files_of, fill, open_store, part, stamps, whole
+from small_store import all_values, equals_all_values, files_of, fill, open_store, part, stamps
 
 from gdjax.errors import StoreError
 from gdjax.stores.reader import open_dataset, read_attributes, verify
@@ -102,7 +102,7 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
             assert ours == small_store.WRITER
             file.write_bytes(raw)
         assert contents(tmp_path) == sound
-    assert equals_whole(tmp_path)
+    assert equals_all_values(tmp_path)
 
 
 def test_several_damaged_files_are_found_at_once(tmp_path):
@@ -142,7 +142,7 @@ def test_invalid_or_ambiguous_json_is_rejected(tmp_path, more):
 
 
 def test_a_chunk_of_nan_is_distinguished_from_a_deleted_chunk(tmp_path):
-    assert np.isnan(whole()["cost"][2:4, 0:2]).all()
+    assert np.isnan(all_values()["cost"][2:4, 0:2]).all()
     fill(tmp_path)
     assert (tmp_path / "cost" / "c.1.0.0").exists()
     assert verify(tmp_path) == []
@@ -199,7 +199,7 @@ def test_a_folder_replaced_by_a_file_or_link_is_an_error_in_one_line(tmp_path, r
     (path / name).unlink()
     elsewhere.rename(path / name)
     assert fill(path) == []
-    assert equals_whole(path)
+    assert equals_all_values(path)
 
 
 @pytest.mark.long
@@ -249,6 +249,6 @@ def test_a_copy_without_hidden_files_is_a_valid_store(tmp_path):
     (copy / ".gdjax").rmdir()
     assert verify(copy) == []
     with open_dataset(copy) as dataset:
-        np.testing.assert_array_equal(dataset.cost, whole()["cost"])
+        np.testing.assert_array_equal(dataset.cost, all_values()["cost"])
     assert fill(copy) == []
     assert verify(copy) == []

@@ -23,20 +23,22 @@ def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
 
 
 def test_coordinates_ascend_and_values_are_those_of_their_part():
-    whole = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
-    assert whole.seed.values.tolist() == [1, 4, 5, 6]
-    np.testing.assert_array_equal(whole.cost, 10.0 * whole.seed.values[:, None] + np.arange(3))
-    np.testing.assert_array_equal(whole.weights, np.repeat([[1.0], [4], [5], [6]], 2, 1))
-    assert whole.cost.attrs == {"units": "1"}
+    complete = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
+    assert complete.seed.values.tolist() == [1, 4, 5, 6]
+    np.testing.assert_array_equal(
+        complete.cost, 10.0 * complete.seed.values[:, None] + np.arange(3)
+    )
+    np.testing.assert_array_equal(complete.weights, np.repeat([[1.0], [4], [5], [6]], 2, 1))
+    assert complete.cost.attrs == {"units": "1"}
 
 
 @pytest.mark.parametrize(
     "key", [np.s_[1], np.s_[:, 1], np.s_[::-1], np.s_[[2, 0]], np.s_[3:1:-1, [0, 2]], np.s_[2, 2]]
 )
 def test_only_the_selected_values_are_read(key):
-    whole = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
+    complete = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     expected = (10.0 * np.array([1, 4, 5, 6])[:, None] + np.arange(3))[key]
-    np.testing.assert_array_equal(whole.cost[key], expected)
+    np.testing.assert_array_equal(complete.cost[key], expected)
 
 
 def test_string_values_keep_their_order():
@@ -44,16 +46,20 @@ def test_string_values_keep_their_order():
         one = part([0]).rename(seed="kind")
         return one.assign_coords(kind=np.array([name], object))
 
-    whole = join([named("z"), named("a")], {"kind": ["kind"]})
-    assert whole.kind.values.tolist() == ["z", "a"]
+    complete = join([named("z"), named("a")], {"kind": ["kind"]})
+    assert complete.kind.values.tolist() == ["z", "a"]
 
 
 def test_the_later_part_has_precedence_and_missing_records_are_nan():
     early, late = part([0, 1], [0, 1, 2]), part([1], [2, 3, 4], value=0.5)
-    whole = join([early, late], {"seed": ["seed"]}, {"step": 2})
-    assert whole.step.values.tolist() == [0, 2, 4]  # 3 is neither a multiple of 2 nor the last step
+    complete = join([early, late], {"seed": ["seed"]}, {"step": 2})
+    assert complete.step.values.tolist() == [
+        0,
+        2,
+        4,
+    ]  # 3 is neither a multiple of 2 nor the last step
     nan = np.nan
-    np.testing.assert_array_equal(whole.cost, [[0, 2, nan], [10, 12.5, 14.5]])
+    np.testing.assert_array_equal(complete.cost, [[0, 2, nan], [10, 12.5, 14.5]])
     ends = join([part([0], [0, 2, 3])], {"seed": ["seed"]}, {"step": 2})
     assert ends.step.values.tolist() == [0, 2, 3]
 
@@ -64,46 +70,46 @@ def test_parts_with_different_arrays_are_rejected(other):
         join([part([0]), other], {"seed": ["seed"]})
 
 
-SAID = {"axes": {"seed": {"seed": [0]}}, "record_every": 1, "snapshot_every": None}
+RECORD = {"axes": {"seed": {"seed": [0]}}, "record_every": 1, "snapshot_every": None}
 
 
-def described(said, *origins):
-    return {"identity": json.dumps(said), "origins": json.dumps(origins)}
+def described(record, *origins):
+    return {"identity": json.dumps(record), "origins": json.dumps(origins)}
 
 
-def flagged(seeds, said, *origins):
+def flagged(seeds, record, *origins):
     flags = np.full(len(seeds), 1, np.uint16)
-    one = part(seeds, **described(said, *origins), tiles=2, tiles_finished=1)
+    one = part(seeds, **described(record, *origins), tiles=2, tiles_finished=1)
     return one.assign(finished=("seed", flags))
 
 
 def test_writers_are_renumbered_and_counts_are_summed():
-    whole = join_parts(
-        [flagged([0, 1], SAID, {"device": "a"}), flagged([2], SAID, {"device": "b"})]
+    complete = join_parts(
+        [flagged([0, 1], RECORD, {"device": "a"}), flagged([2], RECORD, {"device": "b"})]
     )
-    assert whole.finished.values.tolist() == [1, 1, 2]
-    assert json.loads(whole.attrs["origins"]) == [{"device": "a"}, {"device": "b"}]
-    assert (whole.attrs["tiles"], whole.attrs["tiles_finished"]) == (4, 2)
-    assert json.loads(whole.attrs["identity"])["axes"] == {"seed": {"seed": [0, 1, 2]}}
+    assert complete.finished.values.tolist() == [1, 1, 2]
+    assert json.loads(complete.attrs["origins"]) == [{"device": "a"}, {"device": "b"}]
+    assert (complete.attrs["tiles"], complete.attrs["tiles_finished"]) == (4, 2)
+    assert json.loads(complete.attrs["identity"])["axes"] == {"seed": {"seed": [0, 1, 2]}}
 
 
-@pytest.mark.parametrize("said", [{}, {**SAID, "axes": 3}, {**SAID, "measures": {"m": {}}}])
-def test_parts_that_are_not_sweeps_are_rejected(said):
-    parts = [flagged([s], said, {}) for s in (0, 1)]
+@pytest.mark.parametrize("record", [{}, {**RECORD, "axes": 3}, {**RECORD, "measures": {"m": {}}}])
+def test_parts_that_are_not_sweeps_are_rejected(record):
+    parts = [flagged([s], record, {}) for s in (0, 1)]
     with pytest.raises(StoreError, match="its parts are not sweeps"):
         join_parts(parts)
 
 
 def test_the_steps_of_a_metric_follow_its_cadence():
     def one(seeds, steps):
-        said = {**SAID, "record_every": 2, "measures": {"m": {"every": 3}}}
-        made = flagged(seeds, said, {}).isel(step=[0])
+        recorded = {**RECORD, "record_every": 2, "measures": {"m": {"every": 3}}}
+        created = flagged(seeds, recorded, {}).isel(step=[0])
         values = 10.0 * np.array(seeds)[:, None] + np.array(steps)
-        return made.assign(m=(("seed", "m_step"), values)).assign_coords(m_step=list(steps))
+        return created.assign(m=(("seed", "m_step"), values)).assign_coords(m_step=list(steps))
 
-    whole = join_parts([one([0], [0, 6, 8]), one([0], [12, 14])])
-    assert whole.m_step.values.tolist() == [0, 6, 12, 14]
-    assert whole.m.values.tolist() == [[0, 6, 12, 14]]
+    complete = join_parts([one([0], [0, 6, 8]), one([0], [12, 14])])
+    assert complete.m_step.values.tolist() == [0, 6, 12, 14]
+    assert complete.m.values.tolist() == [[0, 6, 12, 14]]
 
 
 def test_outcomes_with_flag_meanings_are_decoded():

@@ -8,7 +8,7 @@ import pytest
 import servers
 import small_store
 import xarray as xr
-from small_store import TILES, part, whole
+from small_store import TILES, all_values, part
 
 from gdjax.errors import StoreError
 from gdjax.stores import Store, Tiles, lock, open_dataset, read_attributes, verify
@@ -51,7 +51,7 @@ def test_an_object_store_has_the_same_bytes_as_a_folder(url, server, tmp_path):
     assert verify(url, storage_options=server.options) == []
     assert fill(url, server) == []
     with open_dataset(url, storage_options=server.options) as dataset:
-        for name, values in whole().items():
+        for name, values in all_values().items():
             assert dataset[name].values.tobytes() == values.tobytes()
 
 
@@ -61,7 +61,7 @@ def test_plain_xarray_reads_a_url(url, server):
     fill(url, server)
     store = ObjectStore(locate(url, server.options).store, read_only=True)
     with xr.open_zarr(store, chunks=None) as dataset:
-        for name, values in whole().items():
+        for name, values in all_values().items():
             assert dataset[name].values.tobytes() == values.tobytes()
 
 

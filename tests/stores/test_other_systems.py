@@ -16,7 +16,7 @@ NOT_EVERYWHERE = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_DIRECTORY")
 
 @pytest.fixture
 def poor(monkeypatch):
-    """Remove from `os` what only some systems have."""
+    """Remove from `os` the attributes that only some systems have."""
     for name in NOT_EVERYWHERE:
         monkeypatch.delattr(os, name, raising=False)
 

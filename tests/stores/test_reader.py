@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from small_store import fill, open_store, part, whole
+from small_store import all_values, fill, open_store, part
 
 from gdjax.errors import StoreError
 from gdjax.stores.reader import open_dataset
@@ -39,14 +39,14 @@ assert "gdjax" not in sys.modules
 def test_datasets_have_labels_types_and_attributes(tmp_path, opened):
     fill(tmp_path)
     with opened(tmp_path) as dataset:
-        for name, values in whole().items():
+        for name, values in all_values().items():
             assert dataset[name].dtype == values.dtype
             np.testing.assert_array_equal(dataset[name], values)
         np.testing.assert_array_equal(dataset.learning_rate, np.geomspace(0.1, 30, 5))
         assert dataset.learning_rate.attrs["long_name"] == "learning rate"
         assert dataset.momentum.dims == ("learning_rate",)
         assert dataset.outcome.attrs["flag_meanings"] == "not_converged diverged"
-        assert dataset.cost.sel(learning_rate=30, seed=2, step=0) == whole()["cost"][4, 2, 0]
+        assert dataset.cost.sel(learning_rate=30, seed=2, step=0) == all_values()["cost"][4, 2, 0]
         assert json.loads(dataset.attrs["identity"])["config"]["steps"] == 300
 
 
@@ -66,7 +66,7 @@ def test_datasets_have_labels_types_and_attributes(tmp_path, opened):
 def test_a_selection_is_read_across_tiles(tmp_path, key):
     fill(tmp_path)
     positions = key if isinstance(key, tuple) else (key,)
-    expected = whole()["cost"]
+    expected = all_values()["cost"]
     for axis, position in reversed(list(enumerate(positions))):
         expected = expected[(slice(None),) * axis + (position,)]
     np.testing.assert_array_equal(open_dataset(tmp_path).cost[key], expected)
@@ -80,9 +80,9 @@ def test_unfinished_tiles_have_the_fill_value(tmp_path):
     for opened in (open_dataset, xr.open_zarr):
         with opened(tmp_path) as dataset:
             for name, fill_value in expected.items():
-                values = np.full_like(whole()[name], fill_value)
+                values = np.full_like(all_values()[name], fill_value)
                 for region in np.s_[:2, :2], np.s_[4:, 2:]:
-                    values[region] = whole()[name][region]
+                    values[region] = all_values()[name][region]
                 np.testing.assert_array_equal(dataset[name], values)
     with open_dataset(tmp_path) as dataset:
         assert (dataset.attrs["tiles"], dataset.attrs["tiles_finished"]) == (6, 2)
@@ -96,7 +96,7 @@ def test_a_partially_written_tile_is_not_shown(tmp_path):
         assert np.isnan(dataset.cost[:2, 2:]).all()
         assert (dataset.outcome[:2, 2:] == -1).all()
         assert (dataset.finished[:2, 2:] == 0).all()
-        np.testing.assert_array_equal(dataset.cost[:2, :2], whole()["cost"][:2, :2])
+        np.testing.assert_array_equal(dataset.cost[:2, :2], all_values()["cost"][:2, :2])
         assert dataset.attrs["tiles_finished"] == 5
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
         assert np.isnan(dataset.cost[:2, 2:]).all()
         assert (dataset.finished[:2, 2:] == 0).all()
         assert (dataset.outcome[:2, 2:] == -1).all()
-        np.testing.assert_array_equal(dataset.cost[:2, :2], whole()["cost"][:2, :2])
+        np.testing.assert_array_equal(dataset.cost[:2, :2], all_values()["cost"][:2, :2])
         assert dataset.attrs["tiles_finished"] == 5
 
 

@@ -16,7 +16,7 @@ from small_store import (
     ENVIRONMENT,
     HERE,
     TILES,
-    equals_whole,
+    equals_all_values,
     files_of,
     fill,
     open_store,
@@ -30,7 +30,7 @@ from gdjax.stores.reader import Stored, read_attributes, verify
 
 
 @contextlib.contextmanager
-def talk_to(*arguments):
+def start_process(*arguments):
     """Run Python as a process with line-based pipes."""
     command = [sys.executable, *map(str, arguments)]
     pipe = subprocess.PIPE
@@ -38,13 +38,13 @@ def talk_to(*arguments):
         yield process
 
 
-def say(process: subprocess.Popen, line) -> None:
+def write_line(process: subprocess.Popen, line) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
 
 
-def hear(process: subprocess.Popen) -> str:
+def read_line(process: subprocess.Popen) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -61,8 +61,8 @@ store.write((0, 0), small_store.part(store, (0, 0)))
 print("open", flush=True)
 sys.stdin.read()
 """
-    with talk_to("-c", code, path) as first:
-        assert hear(first) == "open"
+    with start_process("-c", code, path) as first:
+        assert read_line(first) == "open"
         before = stamps(path)
         with pytest.raises(StoreError, match=f"being written by process {first.pid} on"):
             open_store(path)
@@ -79,7 +79,7 @@ store.write((2, 1), small_store.part(store, (2, 1)))
         first.kill()
     missing = fill(path)
     assert set(np.ndindex(TILES)) - set(missing) == {(0, 0), (2, 1)}
-    assert equals_whole(path)
+    assert equals_all_values(path)
 
 
 def test_a_process_cannot_open_a_store_twice(tmp_path):
@@ -94,20 +94,20 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
     path = tmp_path / "s"
     moments = random.Random(3)
     written: dict[str, tuple[int, int]] = {}
-    created, halfway, stores = 0, 0, 0
-    with talk_to(HERE / "small_store.py") as server:
-        say(server, tmp_path / "first")  # excludes the time of imports
-        while not (answer := hear(server)).endswith("ended 0"):
+    created, num_partial, stores = 0, 0, 0
+    with start_process(HERE / "small_store.py") as server:
+        write_line(server, tmp_path / "first")  # excludes the time of imports
+        while not (answer := read_line(server)).endswith("ended 0"):
             assert answer
         for number in range(kills):
-            say(server, path)
-            while not (answer := hear(server)).isdecimal():  # "writing" may be printed first
+            write_line(server, path)
+            while not (answer := read_line(server)).isdecimal():  # "writing" may be printed first
                 pass
             child = int(answer)
             answer = ""
             if number % 2:
                 for _ in range(moments.randrange(1, 4)):
-                    answer = hear(server)  # the start of a tile
+                    answer = read_line(server)  # the start of a tile
                     if answer.startswith("ended"):  # no tile was left
                         break
                 time.sleep(moments.uniform(0, 0.002))
@@ -116,7 +116,7 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
             while not answer.startswith("ended"):
-                answer = hear(server)
+                answer = read_line(server)
                 assert answer
             assert answer in ("ended 0", f"ended {signal.SIGKILL:d}")
             if not path.exists() or read_attributes(path) is None:
@@ -124,21 +124,23 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
             created += 1
             assert verify(path) == []
             finished = Stored(path).flags()[0] > 0
-            now = stamps(path)
+            current = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
-                    assert written.setdefault(file, now[file]) == now[file]  # written once
+                    assert written.setdefault(file, current[file]) == current[file]  # written once
             if finished.all():
-                assert equals_whole(path)
+                assert equals_all_values(path)
                 written.clear()
                 stores += 1
                 path = tmp_path / f"s{stores}"
             else:
-                halfway += any(file.split("/")[0] != "finished" and "/c." in file for file in now)
+                num_partial += any(
+                    file.split("/")[0] != "finished" and "/c." in file for file in current
+                )
     assert created > 0
-    assert halfway > 0, "no kill hit the writing of a tile"
+    assert num_partial > 0, "no kill hit the writing of a tile"
     fill(path)
-    assert equals_whole(path)
+    assert equals_all_values(path)
     assert verify(path) == []
     assert not list(path.rglob("*.partial"))
 
@@ -157,7 +159,7 @@ def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
     assert read_attributes(path) is None
     (path / "cost" / "zarr.json").write_text("half of")
     fill(path)
-    assert equals_whole(path)
+    assert equals_all_values(path)
 
 
 # A full disk
@@ -183,7 +185,7 @@ def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch, refused):
         store.write((1, 0), part(store, (1, 0)))  # there is space again
     assert verify(path) == []
     assert len(fill(path)) == 4
-    assert equals_whole(path)
+    assert equals_all_values(path)
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ def test_a_store_on_a_full_file_system_can_be_completed_later(small_disk):
     ballast.unlink()
     assert verify(path) == []
     assert fill(path) == [tile for tile in np.ndindex(TILES) if tile != (0, 0)]
-    assert equals_whole(path)
+    assert equals_all_values(path)
 
 
 def test_a_read_only_folder_is_a_store_error(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small_store
 import xarray as xr
-from small_store import TILES, equals_whole, files_of, fill, open_store, part, python, stamps
+from small_store import TILES, equals_all_values, files_of, fill, open_store, part, python, stamps
 
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.reader import read_attributes, verify
@@ -19,7 +19,7 @@ from gdjax.stores.writer import Store, Tiles, differences
 
 def test_values_are_read_back_with_the_same_bits(tmp_path):
     assert len(fill(tmp_path / "s")) == 6
-    assert equals_whole(tmp_path / "s")
+    assert equals_all_values(tmp_path / "s")
 
 
 def test_reopening_a_finished_store_writes_nothing(tmp_path):
@@ -37,7 +37,7 @@ def test_only_missing_tiles_are_written(tmp_path):
     assert (1, 1) not in fill(tmp_path)
     after = stamps(tmp_path)
     assert all(after[file] == before[file] for file in files_of((1, 1)))
-    assert equals_whole(tmp_path)
+    assert equals_all_values(tmp_path)
 
 
 def test_tiles_are_cropped_at_the_edge_of_the_grid(tmp_path):
@@ -51,7 +51,7 @@ def test_tiles_are_cropped_at_the_edge_of_the_grid(tmp_path):
                 padded[name] = np.pad(values, widths, constant_values=1)
             store.write(tile, padded)
         assert store.finished().all()
-    assert equals_whole(tmp_path)
+    assert equals_all_values(tmp_path)
     assert verify(tmp_path) == []
 
 
@@ -134,7 +134,7 @@ def test_another_sweep_is_rejected_with_the_differences(tmp_path):
         f"Choose another store, or restore these settings"
     )
     assert stamps(tmp_path).keys() == before.keys()
-    assert equals_whole(tmp_path)
+    assert equals_all_values(tmp_path)
 
 
 def test_other_coordinates_are_rejected_as_another_sweep(tmp_path):

@@ -1,4 +1,4 @@
-"""Use of malicious or broken stores: mutants of whole stores.
+"""Use of malicious or broken stores: mutants of complete stores.
 
     python tests/stores/try_mutants.py [how many]
 
@@ -61,7 +61,7 @@ def originals(folder: Path) -> list[Files]:
     return stores
 
 
-class Watch:
+class AuditHook:
     """Audit hook that records forbidden events while a store is in use."""
 
     RUNS = (
@@ -147,7 +147,7 @@ def complete(path: Path) -> None:
     gd.resume(path)
 
 
-def as_they_are(path: Path) -> dict[str, tuple]:
+def file_states(path: Path) -> dict[str, tuple]:
     """Return mode, inode, size and time of every entry of a folder."""
     stats = {str(child): os.lstat(child) for child in sorted(path.rglob("*"))}
     return {name: (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
@@ -199,7 +199,7 @@ def remember() -> None:
         module.check, module.fit_program = remembered_check, remembered_fit
 
 
-class Late(BaseException):
+class TimeLimit(BaseException):
     """Timeout of a mutant."""
 
 
@@ -207,7 +207,7 @@ def outcome(act, path) -> tuple[str, str]:
     """Return how an action ends, and the text of the error."""
 
     def late(*_):
-        raise Late
+        raise TimeLimit
 
     signal.signal(signal.SIGALRM, late)
     signal.alarm(SECONDS)
@@ -234,13 +234,13 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
     table = collections.defaultdict(collections.Counter)
     wrong = []
     memory = Path("/dev/shm")  # writing there is faster
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
-        home = Path(made).resolve()
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as created:
+        home = Path(created).resolve()
         base = originals(home)
         allowed = [home / "mutant", "/dev/null"]
         if cache := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             allowed.append(cache)
-        watch = Watch(allowed)
+        watch = AuditHook(allowed)
         sys.dont_write_bytecode = True  # the hook would record it
         for files in base:  # imports the lazy modules
             write(files, home / "mutant")
@@ -261,11 +261,11 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
             write(files, home / "mutant")
             ends = []
             for act in (use, complete):
-                before = as_they_are(home / "mutant")
+                before = file_states(home / "mutant")
                 watch.on = True
                 ends.append(outcome(act, home / "mutant"))
                 watch.on = False
-                if act is use and as_they_are(home / "mutant") != before:
+                if act is use and file_states(home / "mutant") != before:
                     watch.noted.append("a reader changed the store")
             shutil.rmtree(home / "mutant")
             names = [end for end, _ in ends]

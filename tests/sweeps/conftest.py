@@ -10,7 +10,7 @@ from gdjax.sweeps.preflight import Target
 
 
 @pytest.fixture
-def as_users_have_it(monkeypatch, request):
+def user_settings(monkeypatch, request):
     """Disable the suite's checks of annotations: the library must reject wrong types itself."""
     for kind in (SweepSpec, Target):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))

@@ -35,15 +35,15 @@ def save_often():
     block_loop.record_capacity = lambda *_: 64
 
 
-def say_when_it_begins():
+def report_start():
     compute = executor.run_tile
 
-    def said(plan, tile, monitor):
+    def reporting(plan, tile, monitor):
         executor.run_tile = compute
         print("begun", flush=True)
         return compute(plan, tile, monitor)
 
-    executor.run_tile = said
+    executor.run_tile = reporting
 
 
 def serve() -> None:
@@ -60,7 +60,7 @@ def serve() -> None:
     for line in sys.stdin:
         child = os.fork()  # JAX has not been used in this process, so it starts in the child
         if child == 0:
-            say_when_it_begins()
+            report_start()
             run(line.strip())
             os._exit(0)
         print(child, flush=True)

@@ -71,7 +71,7 @@ def stored(path, **changed):
         path: path of its store; None keeps the sweep in memory.
         changed: arguments of `sweep` that differ.
     """
-    given = {
+    options = {
         "problem": network(watched=True),
         "axes": axes(**GRID),
         "num_steps": 40,
@@ -83,7 +83,7 @@ def stored(path, **changed):
         "width": 1,
         **changed,
     }
-    return sweep(store=path, **given)
+    return sweep(store=path, **options)
 
 
 def same_bits(a, b) -> bool:

@@ -72,13 +72,13 @@ def test_layout():
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = RecordSchedule(0, 10, 4, 8, metric_every={})
-    found = build_layout(grid, (2, 3), plan, params, None, {}, {}, record_equals_step=False)
-    assert found.sizes == {
+    result = build_layout(grid, (2, 3), plan, params, None, {}, {}, record_equals_step=False)
+    assert result.sizes == {
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
     }
-    assert found.schema.tiles == (1, 2)
-    assert {n: c.values.tolist() for n, c in found.coordinates.items()} == {
+    assert result.schema.tiles == (1, 2)
+    assert {n: c.values.tolist() for n, c in result.coordinates.items()} == {
         "step": [0, 4, 8, 10],
         "snapshot_step": [0, 8, 10],
         "pair": [0, 1],
@@ -86,14 +86,14 @@ def test_layout():
         "decay": [0.0, 1.0],
         "seed": list(range(6)),
     }
-    dtypes = {name: np.dtype(v.dtype).name for name, v in found.variables.items()}
+    dtypes = {name: np.dtype(v.dtype).name for name, v in result.variables.items()}
     assert dtypes == {
         **dict.fromkeys(("cost", "batch_cost", "gradient_norm"), "float32"),
         **{"outcome": "int8", "diverged_at": "int32"},
         **dict.fromkeys(("params.w", "snapshots.w"), "float32"),
     }
-    assert found.variables["snapshots.w"].dims == ("pair", "seed", "snapshot_step", "w[0]", "w[1]")
-    assert nbytes(found, ("params.w",)) == 12 * 6 * 4
+    assert result.variables["snapshots.w"].dims == ("pair", "seed", "snapshot_step", "w[0]", "w[1]")
+    assert nbytes(result, ("params.w",)) == 12 * 6 * 4
 
 
 def test_the_model_state_is_stored_with_the_parameters():
@@ -101,7 +101,7 @@ def test_the_model_state_is_stored_with_the_parameters():
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
     plan = RecordSchedule(0, 2, 1, None, metric_every={})
     grid = axes(seed=range(2))
-    found = build_layout(
+    result = build_layout(
         grid,
         (2,),
         plan,
@@ -114,7 +114,7 @@ def test_the_model_state_is_stored_with_the_parameters():
     )
     kinds = {
         name: (v.dims[1:], np.dtype(v.dtype).name, v.fill_value)
-        for name, v in found.variables.items()
+        for name, v in result.variables.items()
         if name.startswith("model_state.")
     }
     assert kinds == {
@@ -123,4 +123,4 @@ def test_the_model_state_is_stored_with_the_parameters():
         "model_state.on": ((), "bool", None),
     }
     assert storable(state["key"]).tolist() == [0, 0]
-    assert found.variables["cost"].attrs["long_name"].startswith("cost over 7 samples")
+    assert result.variables["cost"].attrs["long_name"].startswith("cost over 7 samples")

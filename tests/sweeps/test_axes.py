@@ -48,11 +48,11 @@ def test_zipped_axes_share_a_dimension():
 
 
 def test_values_of_an_axis_have_one_type():
-    for given in ([1, 2.5], np.float32([1, 2.5]), jnp.array([1, 2.5]), (1, 2.5)):
-        values = axes(rate=given).dimensions["rate"]["rate"]
+    for options in ([1, 2.5], np.float32([1, 2.5]), jnp.array([1, 2.5]), (1, 2.5)):
+        values = axes(rate=options).dimensions["rate"]["rate"]
         assert (values.dtype, values.tolist()) == (np.float64, [1.0, 2.5])
-    for given in (range(2), np.uint8([0, 1]), jnp.arange(2), [0.0, 1.0]):
-        assert axes(seed=given).dimensions["seed"]["seed"].dtype == np.int64
+    for options in (range(2), np.uint8([0, 1]), jnp.arange(2), [0.0, 1.0]):
+        assert axes(seed=options).dimensions["seed"]["seed"].dtype == np.int64
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_a_required_argument_of_the_optimizer_needs_a_value():
 
 
 def test_make_optimizer_has_to_be_a_factory():
-    for given in (optax.sgd(0.1), 0.1):
+    for options in (optax.sgd(0.1), 0.1):
         with pytest.raises(InputError, match=r"optimizer = .* such as optax.sgd"):
-            inspect.unwrap(factory_arguments)(given)
+            inspect.unwrap(factory_arguments)(options)
 
 
 # What can be traced
@@ -150,8 +150,8 @@ def test_make_optimizer_has_to_be_a_factory():
 
 def swept(optimizer, **values):
     grid = axes(**values)
-    found = assign_roles(two_scales(), grid, optimizer)
-    check_factory(optimizer, found, grid, jax.ShapeDtypeStruct((2,), jnp.float32))
+    result = assign_roles(two_scales(), grid, optimizer)
+    check_factory(optimizer, result, grid, jax.ShapeDtypeStruct((2,), jnp.float32))
 
 
 def cosine(learning_rate, decay_steps):

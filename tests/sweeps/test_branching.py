@@ -14,7 +14,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.sweeps.branch_spec import direction, one_weight
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
-GIVEN = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
+OPTIONS = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
 LINE = gd.Problem(
     init=lambda key: {"a": jax.random.normal(key, (2,)), "b": jnp.zeros(())},
     cost=lambda w, batch: jnp.mean((batch @ w["a"] + w["b"] - 1) ** 2),
@@ -27,7 +27,7 @@ AT = {"learning_rate": 0.4, "seed": 1}
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("branching") / "s.zarr"
     grid = gd.axes(learning_rate=[0.1, 0.4], seed=[0, 1])
-    gd.sweep(LINE, grid, 12, store=path, **GIVEN)
+    gd.sweep(LINE, grid, 12, store=path, **OPTIONS)
     return path
 
 
@@ -35,18 +35,18 @@ def store(tmp_path_factory):
 def branches(store, tmp_path_factory):
     path = tmp_path_factory.mktemp("branches") / "b.zarr"
     grid = gd.axes(branch_step=[0, 6, 7, 12], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
-    given = {"problem": LINE, "make_optimizer": OPTIMIZER}
-    return path, gd.branch(store, AT, grid, to=path, **given)
+    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    return path, gd.branch(store, AT, grid, to=path, **options)
 
 
 @pytest.mark.long
 def test_an_unperturbed_branch_has_the_bits_of_the_run(store, branches):
     with gd.open_dataset(store) as dataset:
         own = dataset.sel(AT).load()
-    found = branches[1].isel(learning_rate=0, seed=0)
-    for step in found.branch_step.values:
+    result = branches[1].isel(learning_rate=0, seed=0)
+    for step in result.branch_step.values:
         for seed in (0, 1):
-            branch = found.sel(branch_step=step, perturbation=0, perturbation_seed=seed)
+            branch = result.sel(branch_step=step, perturbation=0, perturbation_seed=seed)
             late = branch.step >= step
             for name in ("cost", "batch_cost", "gradient_norm"):
                 assert same_bits(branch[name][late], own[name][late.values])
@@ -60,31 +60,31 @@ def test_a_perturbation_has_the_requested_norm(branches):
     away = last - last.sel(perturbation=0)
     squares = (away["params.a"] ** 2).sum("a[0]") + away["params.b"] ** 2
     np.testing.assert_allclose(np.sqrt(squares), [[0, 0], [0.5, 0.5]], rtol=1e-5)
-    ways = away["params.a"].sel(perturbation=0.5)
-    assert np.abs(ways[0] - ways[1]).max() > 0.01
+    kinds = away["params.a"].sel(perturbation=0.5)
+    assert np.abs(kinds[0] - kinds[1]).max() > 0.01
 
 
 def test_branches_differ_and_can_be_replayed(branches):
-    path, found = branches
-    assert len(np.unique(found.cost.sel(perturbation=0.5).values[..., -1])) == 8
+    path, result = branches
+    assert len(np.unique(result.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
     assert gd.replay(path, where, problem=LINE, make_optimizer=OPTIMIZER).equal
-    assert same_bits(gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER).cost, found.cost)
+    assert same_bits(gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER).cost, result.cost)
 
 
 @pytest.mark.long
 def test_a_branch_may_have_other_settings_and_another_order_of_samples(store):
     grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
-    given = {"problem": LINE, "make_optimizer": OPTIMIZER}
-    found = gd.branch(store, AT, grid, num_steps=15, **given)
-    assert found.step.values.tolist() == [6, 9, 12, 15]
-    other, same = found.cost.squeeze().values
+    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    result = gd.branch(store, AT, grid, num_steps=15, **options)
+    assert result.step.values.tolist() == [6, 9, 12, 15]
+    other, same = result.cost.squeeze().values
     own = gd.open_dataset(store).cost.sel(AT)
     assert same_bits(same[:3], own.sel(step=[6, 9, 12]))
     assert same_bits(other[0], same[0])
     assert (other[1:] != same[1:]).all()
     with pytest.warns(UserWarning, match="another program"):
-        orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **given)
+        orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **options)
     costs = orders.cost.isel(branch_step=0, learning_rate=0, seed=0).transpose("data_seed", "step")
     np.testing.assert_allclose(costs[0], own.sel(step=costs.step), rtol=1e-4)
     assert abs(costs[1, -1] - costs[0, -1]) > 1e-4

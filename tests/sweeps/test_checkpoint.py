@@ -27,11 +27,11 @@ from gdjax.sweeps.checkpoint import (
     ],
 )
 def test_arrays_and_keys_survive_the_transfer_to_the_host(array):
-    there = to_host(array)
-    assert type(there) is np.ndarray
-    back = jnp.asarray(from_host(there, array))
+    other = to_host(array)
+    assert type(other) is np.ndarray
+    back = jnp.asarray(from_host(other, array))
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
-    assert same_bits(to_host(back), there)
+    assert same_bits(to_host(back), other)
 
 
 RUN = {"cost": ((7,), np.dtype(np.float32)), "outcome": ((), np.dtype(np.int8))}
@@ -89,8 +89,8 @@ def test_finished_slabs_that_do_not_fit_are_not_used(spoil):
 def test_the_state_of_a_slab_with_wrong_names_is_not_used(spoil):
     arrays, meta = checkpoint().to_stored()
     spoil(arrays, meta)
-    found = TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2)
-    assert (len(found.done), found.slab) == (1, None)
+    result = TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2)
+    assert (len(result.done), result.slab) == (1, None)
 
 
 def test_records_continue_from_a_checkpoint():

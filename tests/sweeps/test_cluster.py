@@ -51,7 +51,7 @@ def client():
 
 
 def run(path, steps=400, client=None, **changed):
-    given = {
+    options = {
         "problem": network(watched=True),
         "axes": axes(learning_rate=[0.1, 0.2, 0.3, 0.4], seed=range(8)),
         "num_steps": steps,
@@ -61,7 +61,7 @@ def run(path, steps=400, client=None, **changed):
         "width": 1,
         **changed,
     }
-    return sweep(store=path, client=client, **given)
+    return sweep(store=path, client=client, **options)
 
 
 def stamps(path):
@@ -75,15 +75,15 @@ def finished_tiles(path):
 
 @pytest.mark.long
 def test_a_killed_worker_changes_no_bit(client, tmp_path):
-    there, here = tmp_path / "there", tmp_path / "here"
-    seen: dict[str, tuple[int, int]] = {}
+    other, here = tmp_path / "there", tmp_path / "here"
+    observed: dict[str, tuple[int, int]] = {}
     killed = []
 
     def kill():
-        while finished_tiles(there) < 2:
+        while finished_tiles(other) < 2:
             time.sleep(0.01)
         victim = next(iter(workers.values()))
-        seen.update(stamps(there))
+        observed.update(stamps(other))
         killed.append(victim)
         os.kill(victim, signal.SIGKILL)
 
@@ -92,25 +92,25 @@ def test_a_killed_worker_changes_no_bit(client, tmp_path):
     assert len(set(workers.values())) == 2
     watcher = threading.Thread(target=kill, daemon=True)
     watcher.start()
-    found = run(there, client=client).load()
+    result = run(other, client=client).load()
     watcher.join()
     assert killed
-    now = stamps(there)
-    finished = [file for file in seen if "/finished/" in file]
+    current = stamps(other)
+    finished = [file for file in observed if "/finished/" in file]
     assert finished
-    assert all(now[file] == seen[file] for file in finished)  # no tile was stored twice
-    assert (found.finished > 0).all()
-    assert found.attrs["tiles"] == found.attrs["tiles_finished"] == 8
+    assert all(current[file] == observed[file] for file in finished)  # no tile was stored twice
+    assert (result.finished > 0).all()
+    assert result.attrs["tiles"] == result.attrs["tiles_finished"] == 8
     alone = run(here).load()
-    assert same_bits(found, alone)
-    assert found.identity == alone.identity
-    assert len(json.loads(found.attrs["writers"])) == 1
-    assert found.attrs["writers"] == alone.attrs["writers"]
-    with xr.open_zarr(there, chunks=None) as dataset:
+    assert same_bits(result, alone)
+    assert result.identity == alone.identity
+    assert len(json.loads(result.attrs["writers"])) == 1
+    assert result.attrs["writers"] == alone.attrs["writers"]
+    with xr.open_zarr(other, chunks=None) as dataset:
         assert same_bits(without_carry(dataset.drop_vars("checksums")).load(), alone)
-    before = stamps(there)
-    run(there, client=client)  # nothing left to do
-    assert stamps(there) == before
+    before = stamps(other)
+    run(other, client=client)  # nothing left to do
+    assert stamps(other) == before
 
 
 @pytest.mark.long
@@ -149,12 +149,12 @@ def test_workers_with_different_settings_are_recorded_as_different_writers(clien
     client.wait_for_workers(2, timeout=120)  # one was killed above and restarts
     one = next(iter(client.run(os.getpid)))
     client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # read by XLA at startup
-    found = run(tmp_path / "there", client=client).load()
+    result = run(tmp_path / "there", client=client).load()
     client.run(lambda: os.environ.pop("NPROC"), workers=[one])
-    threads = [writer["cpu_threads"] for writer in json.loads(found.attrs["writers"])]
+    threads = [writer["cpu_threads"] for writer in json.loads(result.attrs["writers"])]
     assert sorted(threads) == [DEVICES, 9]
-    assert set(np.unique(found.finished)) <= {1, 2}
-    assert same_bits(found.drop_vars("finished"), run(None))
+    assert set(np.unique(result.finished)) <= {1, 2}
+    assert same_bits(result.drop_vars("finished"), run(None))
 
 
 def test_a_worker_with_too_few_devices_is_rejected(tmp_path):
@@ -170,9 +170,9 @@ def test_a_worker_with_too_few_devices_is_rejected(tmp_path):
 @pytest.mark.long
 def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     with jax.enable_x64(True):
-        there, here = (run(tmp_path / str(c), 20, client=c) for c in (client, None))
-    assert there["params.first.bias"].dtype == float
-    assert same_bits(there.load(), here.load())
+        other, here = (run(tmp_path / str(c), 20, client=c) for c in (client, None))
+    assert other["params.first.bias"].dtype == float
+    assert same_bits(other.load(), here.load())
 
 
 def test_a_client_needs_a_store_and_no_devices(client, tmp_path):
@@ -271,17 +271,17 @@ def test_workers_that_share_only_a_bucket_give_the_bits_of_a_local_sweep(tmp_pat
                 assert len(set(folders.values())) == 2
                 watcher = threading.Thread(target=kill, daemon=True)
                 watcher.start()
-                found = run(store, client=client, storage_options=server.options).load()
+                result = run(store, client=client, storage_options=server.options).load()
                 watcher.join()
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
         assert killed
-        assert (found.finished > 0).all()
+        assert (result.finished > 0).all()
         assert verify(store, storage_options=server.options) == []
         for name in ("one", "two"):  # no worker's folder has a part of the store
             assert not list((tmp_path / name).rglob("zarr.json"))
     alone = run(tmp_path / "here").load()
-    assert same_bits(found, alone)
-    assert found.identity == alone.identity
+    assert same_bits(result, alone)
+    assert result.identity == alone.identity

@@ -19,10 +19,10 @@ def runs():
 
 def test_a_stored_sweep_equals_the_sweep_in_memory(runs, tmp_path):
     gd.sweep(BOWL, GRID, STEPS, store=tmp_path / "s")
-    found = gd.compare_stores(runs, tmp_path / "s")
-    assert (found.first_difference == -1).all()
-    assert not found.params_differ.any()
-    assert float(found.largest_cost.max()) == 0
+    result = gd.compare_stores(runs, tmp_path / "s")
+    assert (result.first_difference == -1).all()
+    assert not result.params_differ.any()
+    assert float(result.largest_cost.max()) == 0
 
 
 def test_the_first_step_and_the_size_of_a_difference_are_reported(runs):
@@ -30,35 +30,35 @@ def test_the_first_step_and_the_size_of_a_difference_are_reported(runs):
     other.cost[1, 2, 5] += 0.25
     other.cost[1, 2, 7] += 0.5
     other.params[0, 1, 0] += 1
-    found = gd.compare_stores(runs, other)
+    result = gd.compare_stores(runs, other)
     expected = np.full((2, 3), -1)
     expected[1, 2] = 5
-    np.testing.assert_array_equal(found.first_difference, expected)
-    np.testing.assert_allclose(found.largest_cost[1, 2], 0.5, rtol=1e-6)
-    assert found.params_differ.values.nonzero() == (0, 1)
+    np.testing.assert_array_equal(result.first_difference, expected)
+    np.testing.assert_allclose(result.largest_cost[1, 2], 0.5, rtol=1e-6)
+    assert result.params_differ.values.nonzero() == (0, 1)
 
 
 def test_the_difference_from_a_diverged_run_is_infinite(runs):
     other = runs.copy(deep=True)
     other.cost[0, 0, 3:] = np.inf
-    found = gd.compare_stores(runs, other)
-    assert int(found.first_difference[0, 0]) == 3
-    assert float(found.largest_cost[0, 0]) == np.inf
+    result = gd.compare_stores(runs, other)
+    assert int(result.first_difference[0, 0]) == 3
+    assert float(result.largest_cost[0, 0]) == np.inf
 
 
 def test_runs_and_steps_that_only_one_sweep_has_are_left_out(runs):
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
-    found = gd.compare_stores(runs, gd.sweep(BOWL, grid, 4))
-    assert found.learning_rate.values.tolist() == [0.1]
-    assert found.seed.values.tolist() == [0, 1]
+    result = gd.compare_stores(runs, gd.sweep(BOWL, grid, 4))
+    assert result.learning_rate.values.tolist() == [0.1]
+    assert result.seed.values.tolist() == [0, 1]
 
 
 def test_unfinished_runs_are_marked(runs):
     other = runs.copy(deep=True)
     other.outcome[1] = -1
-    found = gd.compare_stores(runs, other)
-    assert found.first_difference.values.tolist() == [[-1] * 3, [-2] * 3]
-    assert found.largest_cost[1].isnull().all()
+    result = gd.compare_stores(runs, other)
+    assert result.first_difference.values.tolist() == [[-1] * 3, [-2] * 3]
+    assert result.largest_cost[1].isnull().all()
 
 
 @pytest.mark.parametrize(

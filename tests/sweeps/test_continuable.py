@@ -74,10 +74,10 @@ def test_parameters_are_stored_once(tmp_path):
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam])
 def test_an_existing_store_decides_whether_runs_can_continue(tmp_path, continuable, make_optimizer):
-    made, _ = swept(tmp_path / "s", 3, make_optimizer, continuable=continuable)
-    again, kept = swept(tmp_path / "s", 3, make_optimizer)
-    assert again.equals(made)
-    assert kept is continuable
+    created, _ = swept(tmp_path / "s", 3, make_optimizer, continuable=continuable)
+    again, stored = swept(tmp_path / "s", 3, make_optimizer)
+    assert again.equals(created)
+    assert stored is continuable
     with pytest.raises(gd.errors.StoreError, match="continuable: stored"):
         swept(tmp_path / "s", 3, make_optimizer, continuable=not continuable)
 
@@ -88,9 +88,9 @@ def test_a_run_continues_by_default(tmp_path, recwarn):
         tmp_path / "s", num_steps=7, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM
     )
     assert not [w for w in recwarn if "from their start" in str(w.message)]
-    whole, _ = swept(None, 7, MOMENTUM, width=1)
-    assert same_bits(more.cost, whole.cost)
-    assert same_bits(more.params, whole.params)
+    complete, _ = swept(None, 7, MOMENTUM, width=1)
+    assert same_bits(more.cost, complete.cost)
+    assert same_bits(more.params, complete.params)
     assert json.loads(more.attrs["identity"])["continuable"] is True
 
 
@@ -102,11 +102,11 @@ def test_a_store_with_the_parameters_twice_is_that_sweep(tmp_path, monkeypatch):
         return plan(spec, programs, {"layout": {"variables": layout.variables}})
 
     monkeypatch.setattr(preflight, "make_plan", with_all)
-    made, _ = swept(tmp_path / "s", 3, MOMENTUM, width=1)
+    created, _ = swept(tmp_path / "s", 3, MOMENTUM, width=1)
     monkeypatch.undo()
     assert "carry.state.params" in arrays(tmp_path / "s")
-    assert swept(tmp_path / "s", 3, MOMENTUM, width=1)[0].equals(made)
-    assert gd.resume(tmp_path / "s", problem=BOWL, make_optimizer=MOMENTUM).equals(made)
+    assert swept(tmp_path / "s", 3, MOMENTUM, width=1)[0].equals(created)
+    assert gd.resume(tmp_path / "s", problem=BOWL, make_optimizer=MOMENTUM).equals(created)
     wide = gd.axes(learning_rate=[0.1, 0.4, 0.2])
     more = gd.extend(tmp_path / "s", wide, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM)
     assert more.cost.shape == (3, 4)

@@ -23,7 +23,7 @@ from gdjax.sweeps import executor, run_of, slab_runner
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 RATES, SEEDS = [0.1, 0.4], [0, 1, 2]
-GIVEN = {
+OPTIONS = {
     "make_optimizer": OPTIMIZER,
     "batch_size": 2,
     "record_every": 3,
@@ -49,9 +49,9 @@ LINE = gd.Problem(
 )
 
 
-def grown(path, rates, seeds, steps, **changed):
+def sweep_of(path, rates, seeds, steps, **changed):
     grid = gd.axes(learning_rate=rates, seed=seeds)
-    return gd.sweep(LINE, grid, steps, store=path, **{**GIVEN, **changed})
+    return gd.sweep(LINE, grid, steps, store=path, **{**OPTIONS, **changed})
 
 
 def equal(a, b):
@@ -63,14 +63,14 @@ def equal(a, b):
     return [name for name in sorted(names - text) if not same_bits(a[name], b[name])]
 
 
-def larger(path, to, rates=RATES, seeds=SEEDS, steps=20, **given):
+def larger(path, to, rates=RATES, seeds=SEEDS, steps=20, **options):
     grid = gd.axes(learning_rate=rates, seed=seeds)
-    return gd.extend(path, grid, steps, to=to, problem=LINE, make_optimizer=OPTIMIZER, **given)
+    return gd.extend(path, grid, steps, to=to, problem=LINE, make_optimizer=OPTIMIZER, **options)
 
 
 @pytest.fixture(scope="module")
-def whole():
-    return grown(None, RATES, SEEDS, 20)
+def complete_sweep():
+    return sweep_of(None, RATES, SEEDS, 20)
 
 
 def contents(path):
@@ -94,33 +94,35 @@ def computed(monkeypatch):
 
 
 @pytest.mark.long
-def test_an_axis_is_extended_without_recomputing_stored_tiles(whole, tmp_path, computed):
+def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tmp_path, computed):
     old, new = tmp_path / "old", tmp_path / "new"
-    grown(old, [0.4], [1, 0], 20)
+    sweep_of(old, [0.4], [1, 0], 20)
     before = contents(old)
     computed.clear()
-    found = larger(old, new)
-    assert equal(whole, found) == []
+    result = larger(old, new)
+    assert equal(complete_sweep, result) == []
     assert contents(old) == before
     flags = gd.stores.Stored(new).flags()[0]
     assert len(computed) == flags.size - 1  # a tile of two runs was copied
     first = json.loads(gd.open_dataset(old).attrs["writers"])
-    assert json.loads(found.attrs["writers"]) == first  # both have the same writer
+    assert json.loads(result.attrs["writers"]) == first  # both have the same writer
     computed.clear()
-    assert equal(whole, larger(old, new)) == []  # the second time nothing is computed
+    assert equal(complete_sweep, larger(old, new)) == []  # the second time nothing is computed
     assert computed == []
     with xr.open_zarr(new, chunks=None) as plain:  # the complete sweep, stored values first
         assert plain.learning_rate.values.tolist() == [0.4, 0.1]
         assert plain.seed.values.tolist() == [1, 0, 2]
-        assert same_bits(plain.cost.sortby(["learning_rate", "seed"]), whole.cost)
+        assert same_bits(plain.cost.sortby(["learning_rate", "seed"]), complete_sweep.cost)
     assert gd.verify(new) == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("steps", [9, 11])  # one that the long sweep records, and one it does not
-def test_further_steps_have_the_bits_of_one_sweep(whole, tmp_path, continuable, steps, monkeypatch):
-    grown(tmp_path / "old", RATES, [0, 1], steps, continuable=continuable)
+def test_further_steps_have_the_bits_of_one_sweep(
+    complete_sweep, tmp_path, continuable, steps, monkeypatch
+):
+    sweep_of(tmp_path / "old", RATES, [0, 1], steps, continuable=continuable)
     taken = []
     blocks = slab_runner.start_blocks
 
@@ -130,59 +132,59 @@ def test_further_steps_have_the_bits_of_one_sweep(whole, tmp_path, continuable, 
 
     monkeypatch.setattr(slab_runner, "start_blocks", counted)
     if continuable:
-        found = larger(tmp_path / "old", tmp_path / "new")
+        result = larger(tmp_path / "old", tmp_path / "new")
         assert sorted(taken) == [0] * (len(taken) - taken.count(steps)) + [steps] * taken.count(
             steps
         )
         assert steps in taken
     else:
         with pytest.warns(UserWarning, match=f"run again from their start: {steps * 4} run-steps"):
-            found = larger(tmp_path / "old", tmp_path / "new")
+            result = larger(tmp_path / "old", tmp_path / "new")
         assert set(taken) == {0}
-    assert equal(whole, found) == []
+    assert equal(complete_sweep, result) == []
     at = {"learning_rate": 0.1, "seed": 1}
     assert gd.replay(tmp_path / "new", at, problem=LINE, make_optimizer=OPTIMIZER).equal
     run = run_of(tmp_path / "new", {"learning_rate": 0.4, "seed": 1}, LINE)
     assert run.step.tolist() == [0, 6, 12, 18, 20]
-    assert same_bits(run.params, whole.params[1, 1])
+    assert same_bits(run.params, complete_sweep.params[1, 1])
 
 
 @pytest.mark.long
-def test_an_unfinished_store_is_extended(whole, tmp_path, computed):
+def test_an_unfinished_store_is_extended(complete_sweep, tmp_path, computed):
     old = tmp_path / "old"
-    grown(old, RATES, [0, 1], 20, devices=jax.local_devices()[:1])
+    sweep_of(old, RATES, [0, 1], 20, devices=jax.local_devices()[:1])
     flags = sorted((old / "finished").glob("c.*"))
     flags[0].unlink()
     (old / "cost" / f"{flags[1].name}.0").write_bytes(b"damaged")
     computed.clear()
-    assert equal(whole, larger(old, tmp_path / "new")) == []
+    assert equal(complete_sweep, larger(old, tmp_path / "new")) == []
     assert len(computed) == gd.stores.Stored(tmp_path / "new").flags()[0].size - len(flags) + 2
 
 
-def test_an_interrupted_extension_resumes(whole, tmp_path, monkeypatch):
+def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch):
     old, new = tmp_path / "old", tmp_path / "new"
-    grown(old, RATES, [0, 1], 11, continuable=True)
+    sweep_of(old, RATES, [0, 1], 11, continuable=True)
     compute = executor.run_tile
 
-    def cut_off(plan, tile, monitor):
+    def interrupt(plan, tile, monitor):
         if tile != (0, 0):
             raise KeyboardInterrupt
         return compute(plan, tile, monitor)
 
-    monkeypatch.setattr(executor, "run_tile", cut_off)
+    monkeypatch.setattr(executor, "run_tile", interrupt)
     with pytest.raises(KeyboardInterrupt):
         larger(old, new)
     monkeypatch.undo()
     assert 0 < (gd.open_dataset(new).finished.values > 0).sum() < 6
-    assert equal(whole, larger(old, new)) == []
+    assert equal(complete_sweep, larger(old, new)) == []
 
 
 @pytest.mark.long
 def test_a_process_killed_during_an_extension_changes_no_bit(tmp_path):
     steps = 3000
     old, new = tmp_path / "old", tmp_path / "new"
-    whole = grown(None, RATES, SEEDS, steps)
-    grown(old, RATES, [0, 1], 11, continuable=True)
+    complete = sweep_of(None, RATES, SEEDS, steps)
+    sweep_of(old, RATES, [0, 1], 11, continuable=True)
     code = (
         "import test_extend as t; from pathlib import Path; from gdjax.sweeps import slab_runner; "
         f"slab_runner.CHECKPOINT_SECONDS = 0.01; "
@@ -201,16 +203,16 @@ def test_a_process_killed_during_an_extension_changes_no_bit(tmp_path):
         child.kill()
     assert child.returncode == -signal.SIGKILL
     assert not (gd.open_dataset(new).finished.values > 0).all()
-    assert equal(whole, larger(old, new, steps=steps)) == []
+    assert equal(complete, larger(old, new, steps=steps)) == []
     at = {"learning_rate": 0.4, "seed": 0}
     assert gd.replay(new, at, problem=LINE, make_optimizer=OPTIMIZER).equal
 
 
 def test_an_invalid_extension_is_rejected_before_any_work(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
-    grown(old, RATES, [0, 1], 9)
+    sweep_of(old, RATES, [0, 1], 9)
     before = contents(old)
-    for message, given in (
+    for message, options in (
         (
             "the stored axis seed has the value 1, which is missing from the request",
             {"seeds": [0, 2]},
@@ -219,10 +221,10 @@ def test_an_invalid_extension_is_rejected_before_any_work(tmp_path):
         ("is the stored sweep; pass the path of a new store", {"to": old}),
     ):
         with pytest.raises(InputError, match=message):
-            larger(**{"path": old, "to": new, "steps": 9, **given})
+            larger(**{"path": old, "to": new, "steps": 9, **options})
     with pytest.raises(InputError, match="expected the same dimensions"):
         gd.extend(old, gd.axes(learning_rate=RATES), to=new, problem=LINE, make_optimizer=OPTIMIZER)
-    grown(new, RATES, [5], 9)
+    sweep_of(new, RATES, [5], 9)
     with pytest.raises(StoreError, match="contains another sweep"):
         larger(old, new, steps=9)
     with pytest.raises(StoreError, match="no store at this path"):
@@ -232,16 +234,16 @@ def test_an_invalid_extension_is_rejected_before_any_work(tmp_path):
 
 @pytest.mark.long
 def test_a_static_axis_can_be_extended(tmp_path, computed):
-    given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    options = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
     few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
-    gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **given)
+    gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **options)
     grid = gd.axes(shape=["wave", "square"], learning_rate=[0.1, 0.2])
-    whole = gd.sweep(LINE, grid, 6, batch_size=2, **given)
+    complete = gd.sweep(LINE, grid, 6, batch_size=2, **options)
     computed.clear()
-    found = gd.extend(
+    result = gd.extend(
         tmp_path / "old", grid, to=tmp_path / "new", problem=LINE, make_optimizer=OPTIMIZER
     )
-    assert equal(whole, found) == []
+    assert equal(complete, result) == []
     assert computed == [(1, 0)]
 
 
@@ -251,12 +253,12 @@ def test_a_static_axis_can_be_extended(tmp_path, computed):
 @pytest.mark.long
 def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
-    given = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
-    runs = gd.sweep(LINE, grid, 6, store=tmp_path, **given)
+    options = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    runs = gd.sweep(LINE, grid, 6, store=tmp_path, **options)
     assert runs.cost.dims == ("shape", "batch_size", "learning_rate", "step")
     assert runs.coords["shape"].values.tolist() == ["wave", "square"]
     at = {"shape": "square", "batch_size": 4}
-    alone = gd.sweep(LINE, gd.axes(learning_rate=[0.1, 0.2]), 6, **given, batch_size=4)
+    alone = gd.sweep(LINE, gd.axes(learning_rate=[0.1, 0.2]), 6, **options, batch_size=4)
     for name in ("cost", "batch_cost", "params", "largest"):
         assert same_bits(runs[name].sel(at), alone[name])
     assert len(np.unique(runs.cost.values[..., 0, -1])) == 4
@@ -301,16 +303,16 @@ def test_an_axis_cannot_also_be_an_argument():
         gd.sweep(LINE, gd.axes(batch_size=[5], learning_rate=[0.1]), 3)
 
 
-def test_a_sweep_in_memory_has_the_attributes_of_a_store(whole, tmp_path):
-    stored = grown(tmp_path, RATES, SEEDS, 20)
-    assert whole.attrs["writers"] == stored.attrs["writers"]
-    there = json.loads(stored.attrs["identity"])
-    del there["layout"]
-    assert json.loads(whole.attrs["identity"]) == there | {"continuable": False}
+def test_a_sweep_in_memory_has_the_attributes_of_a_store(complete_sweep, tmp_path):
+    stored = sweep_of(tmp_path, RATES, SEEDS, 20)
+    assert complete_sweep.attrs["writers"] == stored.attrs["writers"]
+    other = json.loads(stored.attrs["identity"])
+    del other["layout"]
+    assert json.loads(complete_sweep.attrs["identity"]) == other | {"continuable": False}
 
 
 def test_attributes_can_be_written_to_netcdf(tmp_path):
-    grown(tmp_path / "s", RATES, SEEDS, 20)
+    sweep_of(tmp_path / "s", RATES, SEEDS, 20)
     with gd.open_dataset(tmp_path / "s") as dataset:
         dataset[["cost", "params"]].astype("f4").to_netcdf(tmp_path / "s.nc", engine="scipy")
         with xr.open_dataset(tmp_path / "s.nc", engine="scipy") as again:

@@ -114,8 +114,8 @@ def test_an_optimizer_that_returns_nan_is_named():
 
 def test_a_cost_that_is_not_finite_is_named():
     """The square root of w - 2 and its derivatives are NaN at w = 1."""
-    nowhere = gd.Problem(init=lambda key: jnp.ones(3), cost=lambda w: jnp.sum(jnp.sqrt(w - 2)))
-    result = find_learning_rate(nowhere)
+    never_finite = gd.Problem(init=lambda key: jnp.ones(3), cost=lambda w: jnp.sum(jnp.sqrt(w - 2)))
+    result = find_learning_rate(never_finite)
     assert result.status == LearningRateStatus.COST_NOT_FINITE
     assert np.isnan(result.learning_rate)
 

@@ -16,7 +16,7 @@ BRANCHES = gd.axes(branch_step=[2])
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def complete(tmp_path_factory):
     """Return a finished sweep of two tiles."""
     path = tmp_path_factory.mktemp("flags") / "s"
     grid = gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1])
@@ -26,9 +26,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def half(whole, tmp_path):
+def half_finished(complete, tmp_path):
     """Return the same sweep with one unfinished tile."""
-    path = shutil.copytree(whole, tmp_path / "s")
+    path = shutil.copytree(complete, tmp_path / "s")
     next(iter((path / "finished").glob("c.*"))).unlink()
     return path
 
@@ -38,7 +38,7 @@ def xla(monkeypatch, *flags):
 
 
 @pytest.fixture
-def given(monkeypatch):
+def set_flags(monkeypatch):
     """Return the XLA flags with which the store was written, in order."""
     flags = ["--xla_cpu_enable_fast_math=false", "--xla_backend_optimization_level=3"]
     xla(monkeypatch, *flags)
@@ -46,14 +46,14 @@ def given(monkeypatch):
 
 
 @pytest.mark.long
-def test_a_store_is_not_continued_under_other_numeric_flags(half):
+def test_a_store_is_not_continued_under_other_numeric_flags(half_finished):
     with jax.threefry_partitionable(False):
         with pytest.raises(StoreError, match="partitionable: stored True, expected False"):
-            gd.resume(half)
-        again = gd.replay(half, AT)
+            gd.resume(half_finished)
+        again = gd.replay(half_finished, AT)
         assert again.changed == {"jax_threefry_partitionable": (True, False)}
         assert not again.equal  # the initial parameters differ
-    assert gd.resume(half).finished.values.all()
+    assert gd.resume(half_finished).finished.values.all()
 
 
 @pytest.mark.parametrize(
@@ -64,33 +64,35 @@ def test_a_store_is_not_continued_under_other_numeric_flags(half):
         (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', expected 'rbg'"),
     ],
 )
-def test_a_different_jax_setting_is_named(half, context, difference):
+def test_a_different_jax_setting_is_named(half_finished, context, difference):
     with context(), pytest.raises(StoreError, match=difference):
-        gd.resume(half)
+        gd.resume(half_finished)
 
 
 @pytest.mark.long
-def test_a_compiler_with_fewer_optimizations_is_named(half):
+def test_a_compiler_with_fewer_optimizations_is_named(half_finished):
     least = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", not least)
     try:
         with pytest.raises(
             StoreError, match=f"optimizations: stored {least}, expected {not least}"
         ):
-            gd.resume(half)
-        assert gd.replay(half, AT).changed == {"jax_disable_most_optimizations": (least, not least)}
+            gd.resume(half_finished)
+        assert gd.replay(half_finished, AT).changed == {
+            "jax_disable_most_optimizations": (least, not least)
+        }
     finally:
         jax.config.update("jax_disable_most_optimizations", least)
 
 
 @pytest.mark.long
-def test_different_xla_flags_that_change_code_are_named(half, monkeypatch):
+def test_different_xla_flags_that_change_code_are_named(half_finished, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
     with pytest.raises(StoreError, match=r"flags.xla: stored .*, expected 'xla_backend_optim.*=0'"):
-        gd.resume(half)
-    assert gd.replay(half, AT).changed["xla"][1] == "xla_backend_optimization_level=0"
+        gd.resume(half_finished)
+    assert gd.replay(half_finished, AT).changed["xla"][1] == "xla_backend_optimization_level=0"
     with pytest.warns(UserWarning, match=r"another program .*xla: stored .*, here"):
-        gd.branch(half, AT, BRANCHES)
+        gd.branch(half_finished, AT, BRANCHES)
 
 
 @pytest.mark.long
@@ -103,19 +105,19 @@ def test_different_xla_flags_that_change_code_are_named(half, monkeypatch):
         lambda flags: [*flags, "--xla_force_host_platform_device_count=4"],
     ],
 )
-def test_flags_without_numeric_effect_are_not_compared(given, same, tmp_path, monkeypatch):
+def test_flags_without_numeric_effect_are_not_compared(set_flags, same, tmp_path, monkeypatch):
     swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
     gd.sweep(*swept, store=tmp_path / "s")
-    xla(monkeypatch, *same(given))
+    xla(monkeypatch, *same(set_flags))
     assert gd.replay(tmp_path / "s", {"learning_rate": 0.1}).changed == {}
     gd.sweep(*swept, store=tmp_path / "s")
 
 
 @pytest.mark.long
-def test_flags_in_a_file_are_read(given, tmp_path, monkeypatch):
+def test_flags_in_a_file_are_read(set_flags, tmp_path, monkeypatch):
     swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
     gd.sweep(*swept, store=tmp_path / "s")
-    (tmp_path / "flags").write_text("\n".join(given))
+    (tmp_path / "flags").write_text("\n".join(set_flags))
     xla(monkeypatch, str(tmp_path / "flags"))
     gd.sweep(*swept, store=tmp_path / "s")
     (tmp_path / "flags").write_text("--xla_cpu_enable_fast_math=true")
@@ -124,7 +126,7 @@ def test_flags_in_a_file_are_read(given, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_a_process_with_other_flags_reports_the_difference(half):
+def test_a_process_with_other_flags_reports_the_difference(half_finished):
     code = """
 import sys, gdjax as gd
 print(gd.replay(sys.argv[1], {"learning_rate": 0.1, "seed": 1}).changed)
@@ -133,7 +135,7 @@ gd.resume(sys.argv[1])
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     environment["JAX_THREEFRY_PARTITIONABLE"] = "0"
     run = subprocess.run(
-        [sys.executable, "-c", code, str(half)],
+        [sys.executable, "-c", code, str(half_finished)],
         capture_output=True,
         text=True,
         check=False,

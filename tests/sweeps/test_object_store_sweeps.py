@@ -31,23 +31,23 @@ def sweep(store, options=None, rates=RATES):
 
 @pytest.mark.long
 def test_all_functions_take_a_url(server, tmp_path):
-    url, given = f"{server.url}/all.zarr", {"storage_options": server.options}
+    url, options = f"{server.url}/all.zarr", {"storage_options": server.options}
     local = sweep(tmp_path / "s").load()
     assert same_bits(sweep(url, server.options).load(), local)
-    assert gd.verify(url, **given) == []
-    with gd.open_dataset(url, **given) as dataset:
+    assert gd.verify(url, **options) == []
+    with gd.open_dataset(url, **options) as dataset:
         assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"] == 2
-    assert gd.replay(url, AT, **given).equal
-    assert run_of(url, AT, **given).step.tolist() == [8]
-    assert problem_of(url, **given).provenance["eigenvalues"] == [1.0, 10.0]
-    assert gd.minima.count_stored_minima(url, **given).sizes["run"] == 4
-    there = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)
-    assert same_bits(there.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
+    assert gd.replay(url, AT, **options).equal
+    assert run_of(url, AT, **options).step.tolist() == [8]
+    assert problem_of(url, **options).provenance["eigenvalues"] == [1.0, 10.0]
+    assert gd.minima.count_stored_minima(url, **options).sizes["run"] == 4
+    other = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)
+    assert same_bits(other.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
     grid = gd.axes(learning_rate=[*RATES, 0.15], seed=range(2))
-    larger = gd.extend(url, grid, to=f"{server.url}/larger.zarr", **given).load()
+    larger = gd.extend(url, grid, to=f"{server.url}/larger.zarr", **options).load()
     assert same_bits(larger.cost, sweep(None, rates=[*RATES, 0.15]).cost)
-    assert same_bits(gd.extend(url, grid, to=tmp_path / "copy", **given).cost, larger.cost)
-    assert same_bits(gd.resume(url, **given).load().cost, local.cost)
+    assert same_bits(gd.extend(url, grid, to=tmp_path / "copy", **options).cost, larger.cost)
+    assert same_bits(gd.resume(url, **options).load().cost, local.cost)
 
 
 def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, monkeypatch):
@@ -64,16 +64,16 @@ def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, mon
     monkeypatch.setattr(executor, "run_tile", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep(url, server.options)
-    found = gd.resume(url, storage_options=server.options).load()
+    result = gd.resume(url, storage_options=server.options).load()
     assert tiles == [(0, 0), (1, 0)]
-    assert same_bits(found, sweep(tmp_path / "s").load())
+    assert same_bits(result, sweep(tmp_path / "s").load())
 
 
 @pytest.mark.long
 def test_compared_problems_are_stored_under_one_url(server):
     grid = gd.axes(learning_rate=[0.1])
-    given = {"store": f"{server.url}/compared", "storage_options": server.options}
-    tree = gd.compare({"a": BOWL, "b": gd.problems.bowl([2.0])}, grid, 3, **given)
+    options = {"store": f"{server.url}/compared", "storage_options": server.options}
+    tree = gd.compare({"a": BOWL, "b": gd.problems.bowl([2.0])}, grid, 3, **options)
     with gd.open_dataset(f"{server.url}/compared/b", storage_options=server.options) as dataset:
         assert same_bits(dataset.cost, tree["b"].cost)
 

@@ -47,11 +47,11 @@ def computed(monkeypatch):
 def test_a_stored_sweep_equals_the_returned_dataset(stored_sweep):
     in_memory = stored(None)
     with xr.open_zarr(stored_sweep, chunks=None) as dataset:
-        found = without_carry(dataset).load()
-    assert (found.finished == 1).all()
-    assert same_bits(found.drop_vars(["finished", "checksums"]), in_memory)
+        result = without_carry(dataset).load()
+    assert (result.finished == 1).all()
+    assert same_bits(result.drop_vars(["finished", "checksums"]), in_memory)
     for name, variable in in_memory.variables.items():
-        assert found[name].attrs == variable.attrs, name
+        assert result[name].attrs == variable.attrs, name
 
 
 @pytest.mark.long
@@ -86,15 +86,15 @@ with xr.open_zarr(sys.argv[1]) as runs:
 
 def test_a_finished_store_computes_nothing(stored_sweep, computed):
     before = {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")}
-    found = stored(stored_sweep).load()
+    result = stored(stored_sweep).load()
     assert not computed
-    assert same_bits(found.drop_vars("finished"), stored(None))
+    assert same_bits(result.drop_vars("finished"), stored(None))
     assert {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")} == before
 
 
 @pytest.mark.long
 def test_only_missing_or_damaged_tiles_are_computed(tmp_path, computed):
-    whole = stored(tmp_path).load()
+    complete = stored(tmp_path).load()
     tiles = len(computed)
     assert tiles > 1
     computed.clear()
@@ -105,7 +105,7 @@ def test_only_missing_or_damaged_tiles_are_computed(tmp_path, computed):
     with pytest.warns(UserWarning, match=rf"was damaged: cost/c.{tile}.0: checksum differs; tile"):
         again = stored(tmp_path)
     assert computed == [(1, 0, 0)]
-    assert same_bits(again, whole)
+    assert same_bits(again, complete)
 
 
 @pytest.mark.long
@@ -169,12 +169,12 @@ def test_a_store_of_more_devices_than_available_is_rejected(stored_sweep):
 def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep):
     """New keywords of `sweep` are covered without a change of this test."""
     names = {field.name for field in dataclasses.fields(SweepSpec)}
-    said = open_sweep(stored_sweep).identity
-    assert names <= set(said)
+    recorded = open_sweep(stored_sweep).identity
+    assert names <= set(recorded)
     problem = network(watched=True)
     again = open_sweep(stored_sweep).spec(problem)
     for name in names - {"problem", "axes", "make_optimizer", "metrics"}:
-        assert plain(getattr(again, name)) == said[name]
+        assert plain(getattr(again, name)) == recorded[name]
     assert again.problem is problem
     assert again.make_optimizer.keywords == {"momentum": 0.9}
     assert {name: m.every for name, m in again.recorded_metrics.items()} == {
@@ -213,11 +213,11 @@ def test_an_optimizer_is_restored_from_its_record():
 
 
 def test_an_optimizer_that_cannot_be_restored_is_an_error():
-    def mine(learning_rate):
+    def user_optimizer(learning_rate):
         return optax.sgd(learning_rate)
 
-    with pytest.raises(StoreError, match=r"s: its optimizer '.*mine' cannot be rebuilt"):
-        factories.optimizer_from(factories.describe(mine), "s")
+    with pytest.raises(StoreError, match=r"s: its optimizer '.*user_optimizer' cannot be rebuilt"):
+        factories.optimizer_from(factories.describe(user_optimizer), "s")
     masked = factories.describe(partial(optax.adamw, mask=lambda p: p, weight_decay=0.1))
     assert " at 0x" not in str(masked)  # addresses differ between processes
     with pytest.raises(StoreError, match=r"adamw has the argument mask = '<function .*pass the"):
@@ -266,8 +266,8 @@ def test_axes_are_restored_from_their_record():
 def test_a_writer_records_what_the_bits_depend_on():
     spec = SweepSpec(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
     slab = Slab(1, tuple(jax.local_devices()))
-    found = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))
-    assert found["device"] == "4 x cpu"
-    assert found["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
-    assert found["jax"] == jax.__version__
-    assert found["revision"]
+    result = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))
+    assert result["device"] == "4 x cpu"
+    assert result["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
+    assert result["jax"] == jax.__version__
+    assert result["revision"]

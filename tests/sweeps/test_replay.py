@@ -22,7 +22,7 @@ from gdjax.sweeps.slab_program import SlabProgram
 
 PROBLEM = network(watched=True)
 AT = {"learning_rate": 0.1, "seed": 0, "scale": 1.0}
-again_of = partial(replay, problem=PROBLEM)
+replay_run = partial(replay, problem=PROBLEM)
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def store(stored_sweep, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed"), [(0.2, 3), (2.0, 0)])
 def test_a_replayed_run_has_equal_bits(stored_sweep, rate, seed):
-    again = again_of(stored_sweep, {"learning_rate": rate, "seed": seed, "scale": 1})
+    again = replay_run(stored_sweep, {"learning_rate": rate, "seed": seed, "scale": 1})
     assert (again.at, again.changed) == ({"learning_rate": rate, "seed": seed, "scale": 1.0}, {})
     assert (again.equal, again.largest_difference, again.first_step) == (True, 0.0, None)
     place = {"learning_rate": GRID["learning_rate"].index(rate), "seed": seed, "scale": 0}
-    there = open_dataset(stored_sweep).isel(place).load()
-    assert (there.diverged_at >= 0) == (rate == 2.0)
-    assert same_bits(again.dataset, there.drop_vars("finished"))
-    kept = {"params.first.bias", "snapshots.first.bias", "cost", "outcome", "largest_weight"}
-    assert kept <= set(again.dataset.data_vars)
+    other = open_dataset(stored_sweep).isel(place).load()
+    assert (other.diverged_at >= 0) == (rate == 2.0)
+    assert same_bits(again.dataset, other.drop_vars("finished"))
+    stored = {"params.first.bias", "snapshots.first.bias", "cost", "outcome", "largest_weight"}
+    assert stored <= set(again.dataset.data_vars)
 
 
 def test_a_store_is_opened_once(stored_sweep, monkeypatch):
@@ -57,7 +57,7 @@ def test_a_store_is_opened_once(stored_sweep, monkeypatch):
 
     monkeypatch.setattr(reader, "read_root", counted)
     at = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}
-    again_of(stored_sweep, at)
+    replay_run(stored_sweep, at)
     run_of(stored_sweep, at, PROBLEM)
     assert len(opened) == 2
 
@@ -78,12 +78,12 @@ def test_a_finished_store_on_a_read_only_disk_is_resumed(store, monkeypatch):
 def test_runs_with_mini_batches_and_metrics_are_replayed(tmp_path):
     problem = network(watched=True)
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
-    given = {"record_every": 5, "batch_size": 5, "width": 2, "root_seed": 8}
-    found = sweep(problem, grid, 50, store=tmp_path, **given)
+    options = {"record_every": 5, "batch_size": 5, "width": 2, "root_seed": 8}
+    result = sweep(problem, grid, 50, store=tmp_path, **options)
     again = replay(tmp_path, {"scale": 0.5, "data_seed": 2}, problem=problem)
     assert again.at == {"learning_rate": 0.4, "scale": 0.5, "data_seed": 2}
     assert again.equal
-    assert same_bits(again.dataset.largest_weight, found.largest_weight[1, 2])
+    assert same_bits(again.dataset.largest_weight, result.largest_weight[1, 2])
 
 
 def changed(store, name, place, change):
@@ -96,37 +96,37 @@ def changed(store, name, place, change):
 
 def test_a_difference_is_reported_with_its_step(store):
     changed(store, "cost", (1, 2, 0, slice(3, None)), lambda cost: cost + np.float32(0.25))
-    again = again_of(store, {**AT, "learning_rate": 0.2, "seed": 2})
+    again = replay_run(store, {**AT, "learning_rate": 0.2, "seed": 2})
     assert not again.equal
     assert again.first_step == 24
     np.testing.assert_allclose(again.largest_difference, 0.25, rtol=1e-4)
-    assert again_of(store, {**AT, "learning_rate": 0.2, "seed": 3}).equal
+    assert replay_run(store, {**AT, "learning_rate": 0.2, "seed": 3}).equal
     changed(store, "params.first.bias", (1, 3, 0, 0), lambda bias: np.nan)
-    again = again_of(store, {**AT, "learning_rate": 0.2, "seed": 3})
+    again = replay_run(store, {**AT, "learning_rate": 0.2, "seed": 3})
     assert (again.equal, again.largest_difference, again.first_step) == (False, np.inf, 40)
     changed(store, "snapshots.second.weights", (0, 0, 0, 1), lambda weights: -weights)
-    assert again_of(store, AT).first_step == 16
+    assert replay_run(store, AT).first_step == 16
 
 
 def test_a_difference_of_one_bit_is_reported(store):
     changed(store, "cost", (0, 0, 0, 5), lambda cost: np.nextafter(cost, np.float32(np.inf)))
-    again = again_of(store, AT)
+    again = replay_run(store, AT)
     assert (again.equal, again.first_step) == (False, 40)
     assert 0 < again.largest_difference < 1e-3
 
 
 @pytest.mark.long
 def test_replay_on_other_devices_or_versions_reports_the_changes(stored_sweep, monkeypatch):
-    few = again_of(stored_sweep, AT, devices=jax.local_devices()[:2])
+    few = replay_run(stored_sweep, AT, devices=jax.local_devices()[:2])
     assert few.changed.keys() == {"device", "program_hash"}  # it depends on their number
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
     assert few.equal  # the same process has the same number of threads
     monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', expected 'another'"):
-        again_of(stored_sweep, AT)
-    made = identity.writer
-    monkeypatch.setattr(identity, "writer", lambda work: made(work) | {"jax": "0.0"})
-    changed = again_of(stored_sweep, AT).changed
+        replay_run(stored_sweep, AT)
+    created = identity.writer
+    monkeypatch.setattr(identity, "writer", lambda work: created(work) | {"jax": "0.0"})
+    changed = replay_run(stored_sweep, AT).changed
     assert changed.keys() == {"jax", "program_hash"}
     assert (changed["jax"], changed["program_hash"][1]) == ((jax.__version__, "0.0"), "another")
 
@@ -134,18 +134,18 @@ def test_replay_on_other_devices_or_versions_reports_the_changes(stored_sweep, m
 def test_replay_of_an_unfinished_run_is_an_error(store):
     (store / "finished" / "c.0.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
-        again_of(store, AT)
+        replay_run(store, AT)
     with pytest.raises(StoreError, match="no store at this path"):
-        again_of(store / "none", AT)
+        replay_run(store / "none", AT)
 
 
 def test_a_user_defined_problem_or_optimizer_has_to_be_passed_and_equal(tmp_path):
     problem = network()
 
-    def mine(learning_rate):
+    def user_optimizer(learning_rate):
         return optax.sgd(learning_rate)
 
-    sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, make_optimizer=mine)
+    sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, make_optimizer=user_optimizer)
     at = {"learning_rate": 0.1}
     with pytest.raises(
         StoreError, match=r"its problem is user-defined; pass the original one: problem=..."
@@ -156,11 +156,11 @@ def test_a_user_defined_problem_or_optimizer_has_to_be_passed_and_equal(tmp_path
         match=r"its optimizer .* cannot be rebuilt from a record; pass .*: make_optimizer=...",
     ):
         replay(tmp_path, at, problem=problem)
-    assert replay(tmp_path, at, problem=problem, make_optimizer=mine).equal
+    assert replay(tmp_path, at, problem=problem, make_optimizer=user_optimizer).equal
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     for call in (partial(replay, at=at), resume):
         with pytest.raises(StoreError, match=r"other data than this problem \(data_hash: stored"):
-            call(tmp_path, problem=other, make_optimizer=mine)
+            call(tmp_path, problem=other, make_optimizer=user_optimizer)
 
 
 @pytest.mark.long

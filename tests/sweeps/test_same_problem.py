@@ -42,9 +42,9 @@ def own(folder, curvature=10.0, scale=1.0):
     return f"{file}:problem"
 
 
-def swept(problem, path, **given):
+def swept(problem, path, **options):
     return gd.sweep(
-        problem, gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1]), 4, store=path, width=2, **given
+        problem, gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1]), 4, store=path, width=2, **options
     )
 
 
@@ -61,7 +61,7 @@ def readers(path, problem):
 
 
 def another_version(monkeypatch, package="jax"):
-    """Make a package appear to have another version."""
+    """Simulate another version of a package."""
     version = identity._version
     monkeypatch.setattr(
         identity, "_version", lambda name: "0.0" if name == package else version(name)
@@ -105,8 +105,8 @@ def test_the_same_problem_from_another_file_is_accepted(users, tmp_path, name):
 
 
 def test_a_problem_that_is_rebuilt_is_accepted(named):
-    for made in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
-        readers(named, made)["run_of"]()
+    for created in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
+        readers(named, created)["run_of"]()
     watched = dataclasses.replace(
         gd.problems.bowl([1.0, 10.0]), metrics={"first": gd.Metric(lambda w, data: w[0])}
     )
@@ -198,10 +198,10 @@ def test_another_optimizer_is_rejected(named, optimizer, difference):
 @pytest.mark.long
 def test_another_optimizer_of_the_same_name_is_rejected(tmp_path):
     def made(factor):
-        def mine(learning_rate):
+        def user_optimizer(learning_rate):
             return optax.sgd(factor * learning_rate)
 
-        return mine
+        return user_optimizer
 
     swept(gd.problems.bowl([1.0, 10.0]), tmp_path, make_optimizer=made(1.0))
     gd.branch(tmp_path, AT, BRANCHES, make_optimizer=made(1.0))
@@ -209,11 +209,11 @@ def test_another_optimizer_of_the_same_name_is_rejected(tmp_path):
         gd.branch(tmp_path, AT, BRANCHES, make_optimizer=made(0.5))
 
 
-def test_a_command_rejects_another_problem(users, tmp_path, own_nothing):
+def test_a_command_rejects_another_problem(users, tmp_path, keep_devices):
     texts = tuple(f"{axis}={value}" for axis, value in AT.items())
-    given = {"store": str(users), "at": texts}
-    assert Origin(**given, problem=own(tmp_path / "same")).find().params.shape == (2,)
-    origin = Origin(**given, problem=own(tmp_path / "other", curvature=17.0))
+    options = {"store": str(users), "at": texts}
+    assert Origin(**options, problem=own(tmp_path / "same")).find().params.shape == (2,)
+    origin = Origin(**options, problem=own(tmp_path / "other", curvature=17.0))
     with pytest.raises(StoreError, match="used another problem"):
         Landscape(origin=origin, out=tmp_path / "out").run()
 

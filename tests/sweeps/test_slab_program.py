@@ -22,9 +22,9 @@ def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
 
 
 def test_initial_parameters_depend_on_the_seeds():
-    given = inputs(seed=[3, 9, 4])
+    options = inputs(seed=[3, 9, 4])
     seeds = np.array([4, 3, 9, 9])
-    keys, settings = given.starts({"learning_rate": np.full(4, 0.1), "seed": seeds})
+    keys, settings = options.starts({"learning_rate": np.full(4, 0.1), "seed": seeds})
     expected = gd.streams(7, seed=seeds).init
     assert same_bits(jax.random.key_data(keys), jax.random.key_data(expected))
     assert settings["optimizer"]["learning_rate"].dtype == np.float32
@@ -64,8 +64,8 @@ def test_only_random_costs_and_metrics_get_keys():
     values = {"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}
     assert inputs(seed=range(4)).noise(values) is None
     streams = gd.streams(7, seed=np.arange(4))
-    found = inputs(problem=noisy, seed=range(4)).noise(values)
-    assert same_bits(jax.random.key_data(found), jax.random.key_data(streams.noise))
+    result = inputs(problem=noisy, seed=range(4)).noise(values)
+    assert same_bits(jax.random.key_data(result), jax.random.key_data(streams.noise))
     one = inputs(problem=noisy).noise(values)
     assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.streams(7).noise))
     drawing = gd.Metric(lambda w, data, *, key: jax.random.normal(key))
@@ -74,13 +74,13 @@ def test_only_random_costs_and_metrics_get_keys():
 
 
 def test_the_initial_carry_of_a_slab_equals_that_of_each_run():
-    given = inputs(seed=range(4))
-    carry = given.start_program(
-        *given.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), given.shared
+    options = inputs(seed=range(4))
+    carry = options.start_program(
+        *options.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), options.shared
     )
     for seed in range(4):
         start = PROBLEM.init(gd.streams(7, seed=seed).init)
-        for found, expected in zip(
+        for result, expected in zip(
             jax.tree.leaves(carry.state.params), jax.tree.leaves(start), strict=True
         ):
-            np.testing.assert_allclose(found[seed], expected, rtol=1e-6)
+            np.testing.assert_allclose(result[seed], expected, rtol=1e-6)

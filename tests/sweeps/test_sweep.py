@@ -28,7 +28,7 @@ ROOT = 3
 GRADIENT = jax.jit(jax.value_and_grad(cost))
 
 
-class Alone(NamedTuple):
+class SingleRun(NamedTuple):
     cost: np.ndarray
     batch_cost: np.ndarray
     gradient_norm: np.ndarray
@@ -55,11 +55,11 @@ def alone(optimizer, steps, *, seed=0, data_seed=0, scale=1.0, decay=0.0, batch_
             batch_costs.append(value)
             updates, state = optimizer.update(gradient, state, params)
             params = optax.apply_updates(params, updates)
-    return Alone(np.array(costs), np.array(batch_costs), np.array(norms), params)
+    return SingleRun(np.array(costs), np.array(batch_costs), np.array(norms), params)
 
 
-def close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=1e-6)
 
 
 # Against separate descents
@@ -76,45 +76,45 @@ def close(found, expected):
     ids=["momentum", "weight decay", "betas"],
 )
 def test_axes_set_keywords_of_the_optimizer(optimizer, swept):
-    found = sweep(network(), axes(**swept), 10, make_optimizer=optimizer, root_seed=ROOT)
+    result = sweep(network(), axes(**swept), 10, make_optimizer=optimizer, root_seed=ROOT)
     names = list(swept)
-    assert found.cost.dims == (*names, "step")
-    for index in np.ndindex(*found.cost.shape[:-1]):
+    assert result.cost.dims == (*names, "step")
+    for index in np.ndindex(*result.cost.shape[:-1]):
         at = dict(zip(names, (swept[n][i] for n, i in zip(names, index, strict=True)), strict=True))
         one = alone(optimizer(**at), 10)
-        close(found.cost.sel(at), one.cost)
-        close(found.gradient_norm.sel(at), one.gradient_norm)
-        close(found["params.second.weights"].sel(at), one.params["second"]["weights"])
-    last = found.cost.isel(step=-1).values
+        close(result.cost.sel(at), one.cost)
+        close(result.gradient_norm.sel(at), one.gradient_norm)
+        close(result["params.second.weights"].sel(at), one.params["second"]["weights"])
+    last = result.cost.isel(step=-1).values
     assert len(np.unique(last)) == last.size
 
 
 def test_axes_set_keywords_of_init_and_cost():
     grid = axes(scale=[0.5, 2.0], decay=[0.0, 0.3], seed=[4, 9], learning_rate=[0.1])
-    found = sweep(network(), grid, 8, root_seed=ROOT).isel(learning_rate=0)
+    result = sweep(network(), grid, 8, root_seed=ROOT).isel(learning_rate=0)
     for scale in (0.5, 2.0):
         for decay in (0.0, 0.3):
             one = alone(optax.sgd(0.1), 8, seed=9, scale=scale, decay=decay)
-            close(found.cost.sel(scale=scale, decay=decay, seed=9), one.cost)
+            close(result.cost.sel(scale=scale, decay=decay, seed=9), one.cost)
 
 
 def test_zipped_axes_vary_together():
     pair = zip_axes(learning_rate=[0.05, 0.2], scale=[2.0, 0.5])
-    found = sweep(network(), axes(pair=pair, seed=[1]), 5, root_seed=ROOT)
-    assert found.cost.dims == ("pair", "seed", "step")
-    assert found.learning_rate.dims == found.scale.dims == ("pair",)
+    result = sweep(network(), axes(pair=pair, seed=[1]), 5, root_seed=ROOT)
+    assert result.cost.dims == ("pair", "seed", "step")
+    assert result.learning_rate.dims == result.scale.dims == ("pair",)
     for i, (rate, scale) in enumerate([(0.05, 2.0), (0.2, 0.5)]):
-        close(found.cost[i, 0], alone(optax.sgd(rate), 5, seed=1, scale=scale).cost)
+        close(result.cost[i, 0], alone(optax.sgd(rate), 5, seed=1, scale=scale).cost)
 
 
 @pytest.mark.long
 def test_data_seeds_set_the_order_of_mini_batches():
     grid = axes(data_seed=[7, 0], seed=[2], learning_rate=[0.1])
-    found = sweep(network(), grid, 10, root_seed=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
+    result = sweep(network(), grid, 10, root_seed=ROOT, batch_size=4).isel(seed=0, learning_rate=0)
     for data_seed in (0, 7):
         one = alone(optax.sgd(0.1), 10, seed=2, data_seed=data_seed, batch_size=4)
-        close(found.cost.sel(data_seed=data_seed), one.cost)
-        close(found.batch_cost.sel(data_seed=data_seed), one.batch_cost)
+        close(result.cost.sel(data_seed=data_seed), one.cost)
+        close(result.batch_cost.sel(data_seed=data_seed), one.batch_cost)
     shared = sweep(
         network(), axes(seed=[2, 5], learning_rate=[0.1]), 10, root_seed=ROOT, batch_size=4
     )
@@ -124,12 +124,12 @@ def test_data_seeds_set_the_order_of_mini_batches():
 
 
 def test_the_first_ten_steps_equal_those_of_descend():
-    found = sweep(
+    result = sweep(
         network(watched=True), axes(learning_rate=[0.1, 0.3], seed=[6]), 10, root_seed=ROOT
     )
     keys = streams(ROOT, seed=6)
     one = gd.descend(network(watched=True), optax.sgd(0.3), init(keys.init), 10, key=keys.order)
-    run = found.isel(learning_rate=1, seed=0)
+    run = result.isel(learning_rate=1, seed=0)
     for name in ("cost", "gradient_norm"):
         close(run[name], getattr(one, name))
     close(run.largest_weight, one.metrics["largest_weight"])
@@ -141,16 +141,16 @@ def test_axes_can_set_one_rate_per_layer():
         labels = {"first": {"weights": "a", "bias": "a"}, "second": {"weights": "b"}}
         return optax.partition({"a": optax.sgd(first), "b": optax.sgd(second)}, labels)
 
-    found = sweep(
+    result = sweep(
         network(),
         axes(first=[0.0, 0.2], second=[0.1, 0.3]),
         10,
         make_optimizer=rates,
         root_seed=ROOT,
     )
-    close(found.cost.sel(first=0.2, second=0.3), alone(rates(0.2, 0.3), 10).cost)
+    close(result.cost.sel(first=0.2, second=0.3), alone(rates(0.2, 0.3), 10).cost)
     start = init(streams(ROOT).init)["first"]["weights"]
-    assert same_bits(found["params.first.weights"].sel(first=0.0, second=0.1), start)
+    assert same_bits(result["params.first.weights"].sel(first=0.0, second=0.1), start)
 
 
 @pytest.mark.long
@@ -159,11 +159,11 @@ def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
         return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
 
     grid = axes(learning_rate=[0.1, 0.3], warmup_steps=[0, 4])
-    found = sweep(network(), grid, 10, make_optimizer=warm, root_seed=ROOT)
+    result = sweep(network(), grid, 10, make_optimizer=warm, root_seed=ROOT)
     for peak, steps in ((0.1, 4), (0.3, 0), (0.3, 4)):
-        optaxs = optax.warmup_cosine_decay_schedule(0.0, peak, steps, 10)
-        one = alone(optax.sgd(optaxs), 10)
-        close(found.cost.sel(learning_rate=peak, warmup_steps=steps), one.cost)
+        reference = optax.warmup_cosine_decay_schedule(0.0, peak, steps, 10)
+        one = alone(optax.sgd(reference), 10)
+        close(result.cost.sel(learning_rate=peak, warmup_steps=steps), one.cost)
 
 
 @pytest.mark.long
@@ -179,13 +179,13 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
         return cost(jax.lax.fori_loop(0, steps, step, params), problem.data)
 
     grid = axes(seed=range(64), learning_rate=[rate])
-    found = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
+    result = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
     starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
     # The last digits are changed, so that runs separate even if two programs round alike.
     moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
     apart = np.array([last_cost(start) for start in moved])
-    assert np.mean(np.abs(found - apart) > 1e-2 * apart) > 0.2  # the runs have separated
-    assert stats.ks_2samp(found, apart).pvalue > 0.01
+    assert np.mean(np.abs(result - apart) > 1e-2 * apart) > 0.2  # the runs have separated
+    assert stats.ks_2samp(result, apart).pvalue > 0.01
 
 
 # Outcomes
@@ -245,39 +245,39 @@ def test_medians_over_seeds_are_correct():
 
     problem = dataclasses.replace(BOWL, init=start, cost=lambda w: jnp.sum(w**4))
     sizes = [0.1, 0.2, 0.3, 30.0, 40.0]
-    found = sweep(problem, axes(size=sizes, learning_rate=[0.1]), 30).cost.isel(learning_rate=0)
-    last = found.isel(step=-1)
+    result = sweep(problem, axes(size=sizes, learning_rate=[0.1]), 30).cost.isel(learning_rate=0)
+    last = result.isel(step=-1)
     assert np.isposinf(last).values.tolist() == [False, False, False, True, True]
     for share, of in ((0.5, 2), (0.6, 2), (0.61, 3)):
         assert last.quantile(share, "size", method="inverted_cdf") == last[of]
 
 
 def test_runs_with_mini_batches_can_diverge(spread):
-    found = sweep(
+    result = sweep(
         network(), axes(learning_rate=[0.1, 1e4], seed=range(2)), 30, batch_size=4, root_seed=ROOT
     )
-    at = found.diverged_at.sel(learning_rate=1e4)
+    at = result.diverged_at.sel(learning_rate=1e4)
     assert (at > 0).all()
-    late = found.step >= at
-    assert np.isposinf(found.cost.sel(learning_rate=1e4).where(late, np.inf)).all()
-    assert np.isfinite(found.cost.sel(learning_rate=0.1)).all()
-    assert not np.isnan(found.cost).any()
+    late = result.step >= at
+    assert np.isposinf(result.cost.sel(learning_rate=1e4).where(late, np.inf)).all()
+    assert np.isfinite(result.cost.sel(learning_rate=0.1)).all()
+    assert not np.isnan(result.cost).any()
 
 
 def test_float64_is_used_if_enabled():
     with jax.enable_x64(True):
-        found = sweep(BOWL, axes(learning_rate=[0.1, 0.3]), 20)
-    assert (found.cost.dtype, found["params"].dtype) == (np.float64, np.float64)
+        result = sweep(BOWL, axes(learning_rate=[0.1, 0.3]), 20)
+    assert (result.cost.dtype, result["params"].dtype) == (np.float64, np.float64)
     for rate in (0.1, 0.3):
         exact = 2 * (1 - 2 * rate) ** (2 * np.arange(21.0))
-        np.testing.assert_allclose(found.cost.sel(learning_rate=rate), exact, rtol=1e-13)
+        np.testing.assert_allclose(result.cost.sel(learning_rate=rate), exact, rtol=1e-13)
 
 
 # The Dataset
 
 
 def test_labels():
-    found = sweep(
+    result = sweep(
         network(watched=True),
         axes(learning_rate=[0.1, 0.2], **{"init.scale": [1.0]}),
         7,
@@ -285,38 +285,40 @@ def test_labels():
         record_every=3,
         snapshot_every=6,
     )
-    assert dict(found.sizes) | {"learning_rate": 2, "init.scale": 1, "step": 4} == dict(found.sizes)
-    assert found.step.values.tolist() == [0, 3, 6, 7]
-    assert found.snapshot_step.values.tolist() == [0, 6, 7]
-    assert set(found.data_vars) == {
+    assert dict(result.sizes) | {"learning_rate": 2, "init.scale": 1, "step": 4} == dict(
+        result.sizes
+    )
+    assert result.step.values.tolist() == [0, 3, 6, 7]
+    assert result.snapshot_step.values.tolist() == [0, 6, 7]
+    assert set(result.data_vars) == {
         *("cost", "batch_cost", "gradient_norm", "largest_weight", "outcome", "diverged_at"),
         *("positive", "positive_known"),
         *(f"params.{n}" for n in ("first.weights", "first.bias", "second.weights")),
         *(f"snapshots.{n}" for n in ("first.weights", "first.bias", "second.weights")),
     }
-    assert found["params.first.weights"].dims == (
+    assert result["params.first.weights"].dims == (
         *("learning_rate", "init.scale"),
         *("first.weights[0]", "first.weights[1]"),
     )
-    assert found.positive_step.values.tolist() == [0, 7]
-    assert found.positive.dims == ("learning_rate", "init.scale", "positive_step", "byte")
-    assert found.largest_weight.attrs == {"long_name": "largest weight", "units": "1"}
-    assert found["init.scale"].attrs["long_name"] == "init scale"
-    for name in set(found.variables) - {"outcome"}:
-        assert found[name].attrs["units"] == "1", name
-        assert found[name].attrs["long_name"], name
-    assert np.isnan(found.largest_weight).values[0, 0].tolist() == [False, True, False, False]
-    assert np.isnan(found.gradient_norm).values[0, 0].tolist() == [True, True, True, False]
-    assert json.loads(found.attrs["writers"])[0]["device"] == "4 x cpu"
-    assert found.attrs["seconds"] > 0
+    assert result.positive_step.values.tolist() == [0, 7]
+    assert result.positive.dims == ("learning_rate", "init.scale", "positive_step", "byte")
+    assert result.largest_weight.attrs == {"long_name": "largest weight", "units": "1"}
+    assert result["init.scale"].attrs["long_name"] == "init scale"
+    for name in set(result.variables) - {"outcome"}:
+        assert result[name].attrs["units"] == "1", name
+        assert result[name].attrs["long_name"], name
+    assert np.isnan(result.largest_weight).values[0, 0].tolist() == [False, True, False, False]
+    assert np.isnan(result.gradient_norm).values[0, 0].tolist() == [True, True, True, False]
+    assert json.loads(result.attrs["writers"])[0]["device"] == "4 x cpu"
+    assert result.attrs["seconds"] > 0
     assert same_bits(
-        found["snapshots.first.bias"].isel(snapshot_step=-1), found["params.first.bias"]
+        result["snapshots.first.bias"].isel(snapshot_step=-1), result["params.first.bias"]
     )
 
 
 def test_the_parameters_of_a_run_can_be_selected():
-    found = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root_seed=ROOT)
-    params = params_of(found, init(jax.random.key(0)), {"learning_rate": 0.2, "seed": 5})
+    result = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root_seed=ROOT)
+    params = params_of(result, init(jax.random.key(0)), {"learning_rate": 0.2, "seed": 5})
     start = init(streams(ROOT, seed=5).init)
     assert jax.tree.structure(params) == jax.tree.structure(start)
     assert all(map(same_bits, jax.tree.leaves(params), jax.tree.leaves(start)))
@@ -340,18 +342,18 @@ def test_compare_sweeps_problems_of_different_shapes():
     def sized(n):
         return Problem(init=lambda key: jnp.ones(n), cost=lambda w: jnp.mean(w**2))
 
-    found = compare(
+    result = compare(
         {"one": sized(1), "three": sized(3), "longer": (sized(1), {"num_steps": 9})},
         axes(learning_rate=[0.1, 0.2]),
         4,
         record_every=2,
     )
-    assert isinstance(found, xr.DataTree)
-    assert set(found.children) == {"one", "three", "longer"}
-    assert found["three"].to_dataset()["params"].shape == (2, 3)
-    assert found["longer"].step.values.tolist() == [0, 2, 4, 6, 8, 9]
+    assert isinstance(result, xr.DataTree)
+    assert set(result.children) == {"one", "three", "longer"}
+    assert result["three"].to_dataset()["params"].shape == (2, 3)
+    assert result["longer"].step.values.tolist() == [0, 2, 4, 6, 8, 9]
     assert same_bits(
-        found["one"].to_dataset(),
+        result["one"].to_dataset(),
         sweep(sized(1), axes(learning_rate=[0.1, 0.2]), 4, record_every=2),
     )
 
@@ -375,5 +377,5 @@ def test_compare_checks_everything_before_any_work(tmp_path):
 
 @pytest.mark.long
 def test_many_values_need_no_more_memory_than_a_tile():
-    found = sweep(BOWL, axes(learning_rate=np.linspace(0.01, 0.4, 1001)), 2, width=16)
-    close(found.cost[:, -1], 2 * (1 - 2 * found.learning_rate) ** 4)
+    result = sweep(BOWL, axes(learning_rate=np.linspace(0.01, 0.4, 1001)), 2, width=16)
+    close(result.cost[:, -1], 2 * (1 - 2 * result.learning_rate) ** 4)

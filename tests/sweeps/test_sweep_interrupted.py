@@ -65,8 +65,8 @@ def test_a_sweep_killed_at_random_times_ends_with_the_same_bits(tmp_path, uninte
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     moments = random.Random(5)
-    kills, halfway, stores = 0, 0, 0
-    seen: dict[str, int] = {}
+    kills, num_partial, stores = 0, 0, 0
+    observed: dict[str, int] = {}
     path = tmp_path / "0"
     command = [sys.executable, "-W", "ignore", str(HERE / "interrupted_sweep.py")]
     pipe = subprocess.PIPE
@@ -92,19 +92,19 @@ def test_a_sweep_killed_at_random_times_ends_with_the_same_bits(tmp_path, uninte
                 time.sleep(moments.uniform(0, 1))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            while (said := hear()) == "begun":
+            while (recorded := hear()) == "begun":
                 pass
-            status = int(said)
+            status = int(recorded)
             assert status in (0, signal.SIGKILL)
             kills += status == signal.SIGKILL
             done = finished(path)
             if done is None:
                 continue
             assert verify(path) == []
-            halfway += bool(states(path))
+            num_partial += bool(states(path))
             for tile in map(tuple, np.argwhere(done)):
                 for file in path.glob(f"*/c.{'.'.join(map(str, tile))}*"):
-                    assert seen.setdefault(str(file), file.stat().st_mtime_ns) == (
+                    assert observed.setdefault(str(file), file.stat().st_mtime_ns) == (
                         file.stat().st_mtime_ns
                     )
             if done.all():
@@ -116,7 +116,7 @@ def test_a_sweep_killed_at_random_times_ends_with_the_same_bits(tmp_path, uninte
         server.stdin.close()
     assert same_bits(stored(path), uninterrupted)
     assert states(path) == []
-    assert halfway >= wanted // 4
+    assert num_partial >= wanted // 4
 
 
 # Ctrl-C

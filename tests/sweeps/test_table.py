@@ -29,15 +29,15 @@ def test_a_table_has_one_row_per_run_at_its_last_record(runs):
     assert list(frame)[:5] == ["pair", "seed", "learning_rate", "scale", "step"]
     assert not any("params" in column for column in frame)
     for index, row in frame.iterrows():
-        there = runs.isel(pair=index // 2, seed=index % 2)
+        other = runs.isel(pair=index // 2, seed=index % 2)
         assert (row.learning_rate, row.scale, row.seed, row.step) == (
-            there.learning_rate,
-            there.scale,
-            there.seed,
+            other.learning_rate,
+            other.scale,
+            other.seed,
             6,
         )
         for name in ("cost", "gradient_norm", "largest_weight"):
-            np.testing.assert_array_equal(row[name], there[name].values[-1])
+            np.testing.assert_array_equal(row[name], other[name].values[-1])
     assert frame.outcome.tolist() == ["not_converged"] * 2 + ["diverged"] * 2
     assert (frame.diverged_at >= 0).tolist() == [False, False, True, True]
 
@@ -50,10 +50,10 @@ def test_a_table_may_have_one_row_per_record(runs):
 
 
 def test_runs_that_are_not_finished_have_no_outcome(runs):
-    begun = runs.assign(
+    started = runs.assign(
         outcome=runs.outcome.where(runs.seed != 5, -1).assign_attrs(runs.outcome.attrs)
     )
-    assert gd.table(begun).outcome.isna().tolist() == [False, True] * 2
+    assert gd.table(started).outcome.isna().tolist() == [False, True] * 2
 
 
 def test_compared_problems_give_one_table():
@@ -65,10 +65,10 @@ def test_compared_problems_give_one_table():
 
 
 def test_a_dataset_that_is_not_a_sweep_is_rejected(runs):
-    for given, message in (
+    for options, message in (
         ((runs.cost,), "runs = DataArray"),
         ((runs[["cost"]],), "runs = Dataset"),
         ((runs, 3), "record = 3, expected -3 to 2"),
     ):
         with pytest.raises(InputError, match=message):
-            inspect.unwrap(gd.table)(*given)
+            inspect.unwrap(gd.table)(*options)

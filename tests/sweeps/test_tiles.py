@@ -21,7 +21,7 @@ from gdjax.sweeps.slab_runner import TileMonitor, run_slab, run_tile
 RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
 
 
-class Sink:
+class MemorySink:
     """Store of the checkpoints of a tile in memory."""
 
     def __init__(self):
@@ -47,8 +47,8 @@ def tile_of(plan, sink, *, stop=False):
 
 
 def runs_of(grid, steps=60, *, problem=None, **changed):
-    given = {"record_every": 10, "root_seed": 3, "width": 2, **changed}
-    return sweep(problem or network(), grid, steps, **given)
+    options = {"record_every": 10, "root_seed": 3, "width": 2, **changed}
+    return sweep(problem or network(), grid, steps, **options)
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +60,17 @@ def sixty_four():
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_every_lane_of_a_slab_gives_the_same_bits(batch_size):
+def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
     plan = plan_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
     (program,) = plan.programs
     assert program.slab.runs == 8
     alone = tuple(np.full(8, i) for i in (2, 1))
     mixed = np.array([0, 2, 1, 2, 2, 0, 1, 2]), np.array([1, 1, 0, 2, 1, 0, 1, 1])
-    found, others = run_slab(program, alone), run_slab(program, mixed)
-    assert found is not None
+    result, others = run_slab(program, alone), run_slab(program, mixed)
+    assert result is not None
     assert others is not None
     same = (mixed[0] == 2) & (mixed[1] == 1)
-    for name, values in found.items():
+    for name, values in result.items():
         for value in (*values, *others[name][same]):
             assert same_bits(value, values[0]), name
     assert len({row.tobytes() for row in others["cost"]}) == 6  # the number of different runs
@@ -82,16 +82,16 @@ def test_sweeps_of_7_and_of_64_runs_give_the_same_bits(sixty_four):
 
 
 def test_the_order_of_axes_and_values_changes_no_bit():
-    there = runs_of(axes(learning_rate=RATES, seed=range(5)))
+    other = runs_of(axes(learning_rate=RATES, seed=range(5)))
     back = runs_of(axes(seed=[3, 0, 4, 2, 1], learning_rate=RATES[::-1]))
-    back = back.sortby(["seed", "learning_rate"]).transpose(*there.dims)
-    for name in there.variables:
-        dims = there[name].dims
-        assert same_bits(there[name], back[name].transpose(*dims)), name
+    back = back.sortby(["seed", "learning_rate"]).transpose(*other.dims)
+    for name in other.variables:
+        dims = other[name].dims
+        assert same_bits(other[name], back[name].transpose(*dims)), name
 
 
 def test_a_run_has_the_same_bits_in_any_tile(sixty_four):
-    """The shape of the grid determines the tile, the lane and the neighbors of a run."""
+    """The shape of the grid determines the tile, the slot and the neighbors of a run."""
     tall = runs_of(axes(seed=range(64), learning_rate=[0.1, 0.4, 30.0]))
     wide = tall.sel(learning_rate=[0.4]).transpose("learning_rate", ...)
     for name in sixty_four.data_vars:
@@ -108,9 +108,9 @@ def test_a_diverged_run_does_not_change_other_runs():
 
 @pytest.mark.long
 def test_the_order_of_mini_batches_does_not_depend_on_other_runs():
-    given = {"batch_size": 5, "width": 1}
-    many = runs_of(axes(seed=[1, 2], data_seed=[5, 0, 4, 1, 3, 2], learning_rate=[0.5]), **given)
-    one = runs_of(axes(learning_rate=[0.5], seed=[2], data_seed=[4]), **given)
+    options = {"batch_size": 5, "width": 1}
+    many = runs_of(axes(seed=[1, 2], data_seed=[5, 0, 4, 1, 3, 2], learning_rate=[0.5]), **options)
+    one = runs_of(axes(learning_rate=[0.5], seed=[2], data_seed=[4]), **options)
     for name in one.data_vars:
         picked = many[name].sel(data_seed=[4], seed=[2]).transpose(*one[name].dims)
         assert same_bits(one[name], picked), name
@@ -155,8 +155,8 @@ def test_one_compilation_serves_all_values():
 
         problem = Problem(init=lambda key, *, scale=1.0: scale * jnp.ones(2), cost=cost)
         grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
-        found = sweep(problem, grid, 20, width=1, root_seed=root)
-        assert found.sizes["learning_rate"] == len(rates)
+        result = sweep(problem, grid, 20, width=1, root_seed=root)
+        assert result.sizes["learning_rate"] == len(rates)
         return len(traces) - count
 
     assert counted([0.1], 0) == counted(np.geomspace(0.01, 0.9, 24), 1) > 0
@@ -176,28 +176,28 @@ def test_a_tile_resumed_at_any_block_ends_with_the_same_bits(batch_size, monkeyp
         "snapshot_every": 20,
         "record_every": 4,
     }
-    drifting = Metric(  # a metric whose state has a random key
+    random_walk = Metric(  # a metric whose state has a random key
         lambda w, data, state: (jnp.sum(w["first"]["bias"]) + state[0], (state[0] + 1, state[1])),
         init=lambda w, data: (jnp.zeros(()), jax.random.key(1)),
     )
-    problem = dataclasses.replace(network(watched=True), metrics={"drift": drifting})
+    problem = dataclasses.replace(network(watched=True), metrics={"drift": random_walk})
     plan = plan_of(problem, axes(learning_rate=[0.01, 0.3], seed=range(4)), **swept)
-    whole = tile_of(plan, Sink())
-    assert whole is not None
-    assert set(whole) >= {"drift", "snapshots.first.bias", "params.first.bias"}
-    sink, stopped = Sink(), 0
-    while (found := tile_of(plan, sink, stop=True)) is None:
+    complete = tile_of(plan, MemorySink())
+    assert complete is not None
+    assert set(complete) >= {"drift", "snapshots.first.bias", "params.first.bias"}
+    sink, stopped = MemorySink(), 0
+    while (result := tile_of(plan, sink, stop=True)) is None:
         stopped += 1
         assert stopped < 100
     assert stopped >= 3
     assert sink.steps == sorted(set(sink.steps))
-    assert all(same_bits(found[name], whole[name]) for name in whole)
+    assert all(same_bits(result[name], complete[name]) for name in complete)
 
 
 def test_a_long_tile_saves_its_state_periodically(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
-    sink = Sink()
+    sink = MemorySink()
     assert tile_of(plan_of(network(), axes(learning_rate=RATES, seed=range(2))), sink) is not None
     assert sink.steps == [16, 32, 48]
 
@@ -218,19 +218,19 @@ def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
         cost=cost,
         metrics={"size": Metric(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
     )
-    given = {
+    options = {
         "record_every": 1,
         "stop_when_converged": True,
         "width": 1,
         "divergence_threshold": 100.0,
     }
-    runs = runs_of(axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **given)
+    runs = runs_of(axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **options)
     assert len(work_done) < 4000
     plain = runs_of(
         axes(learning_rate=[0.5, 2.0]),
         2000,
         problem=problem,
-        **{**given, "stop_when_converged": False},
+        **{**options, "stop_when_converged": False},
     )
     assert len(work_done) > 8000
     assert same_bits(runs, plain)
@@ -241,9 +241,9 @@ def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
 def test_stop_when_converged_freezes_a_run_at_the_record_where_its_gradient_vanishes():
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1, 0.45])
-    given = {"problem": bowl, "gradient_tolerance": 1e-3, "record_every": 5}
-    on = runs_of(grid, 400, **given)
-    stopped = runs_of(grid, 400, stop_when_converged=True, **given)
+    options = {"problem": bowl, "gradient_tolerance": 1e-3, "record_every": 5}
+    on = runs_of(grid, 400, **options)
+    stopped = runs_of(grid, 400, stop_when_converged=True, **options)
     for rate in (0.1, 0.45):
         before, after = (r.sel(learning_rate=rate) for r in (on, stopped))
         still = before.gradient_norm.values <= 1e-3
@@ -272,9 +272,9 @@ def test_16_bit_floats_are_stored_exactly(dtype, stored, tmp_path):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(np.uint32(3)), 0), seed)
         start = init(key)["w"].astype(jnp.float32)
         np.testing.assert_array_equal(runs["params.w"].sel(seed=seed)[0], start)
-        kept = params_of(runs, init(key), {"learning_rate": 0.1, "seed": seed})["w"]
-        assert kept.dtype == dtype
-        np.testing.assert_array_equal(kept, init(key)["w"])
+        retained = params_of(runs, init(key), {"learning_rate": 0.1, "seed": seed})["w"]
+        assert retained.dtype == dtype
+        np.testing.assert_array_equal(retained, init(key)["w"])
     assert runs["params.w"].attrs.get("comment") == (
         "computed as bfloat16" if dtype == "bfloat16" else None
     )
@@ -301,7 +301,7 @@ def test_the_program_that_is_measured_is_the_program_that_runs(batch_size, more)
     )
     (program,) = plan.programs
     assert len(program.block_program.compiled) == 1
-    tile_of(plan, Sink())
+    tile_of(plan, MemorySink())
     assert len(program.block_program.compiled) == 1
     assert len(program.program_hash()) == 16
     assert len(program.block_program.compiled) == 1

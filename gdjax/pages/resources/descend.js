@@ -106,12 +106,12 @@ function tryDescents(root, functions) {
     select("momentum-told").textContent = beta() ? String(beta()) : "none";
     select("steps-told").textContent = number(most);
     told.textContent = diverged
-      ? `It flies away at step ${diverged}: the rate is too large for the slopes that it met.`
+      ? `It diverges at step ${diverged}: the rate is too large for the slopes on its path.`
       : `After ${count(path.length - 1, "step")} from (${start.map((v) => number(v)).join(", ")}) it is at (${end.map((v) => number(v, 5)).join(", ")}): ` +
         `cost ${number(plane().f(...end))}, slope ${number(Math.hypot(...slope))}` +
         `${near >= 0 ? `; a ${known().kinds[near] === "degenerate" ? "degenerate point" : known().kinds[near]} of cost ${number(known().points[near][2])} is there` : ""}.`;
     select("limit-told").textContent =
-      `The sharpest minimum bears rates up to ${number(limit)}${beta() ? " with this momentum" : ""}; beyond that no descent can rest in it.`;
+      `The sharpest minimum is stable for rates up to ${number(limit)}${beta() ? " with this momentum" : ""}; above that no descent can converge to it.`;
     chart(select("descent-cost"), {
       x: "step", y: "cost", logY: true, height: 250,
       lines: [{ x: path.map((_, t) => t), y: path.map((at) => plane().f(...at)), color: "#b3420a" }],

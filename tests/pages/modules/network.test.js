@@ -36,7 +36,7 @@ for (const activation of ["sigmoid", "tanh", "relu"]) {
   }
 }
 
-test("the gradient of a first-layer neuron is the picture times one number", () => {
+test("the gradient of a first-layer neuron is the image times one number", () => {
   const model = { widths: WIDTHS, activation: "sigmoid", cost: "quadratic" };
   const layers = layersOf(model, START);
   const gradient = new Float64Array(START.length);
@@ -64,7 +64,7 @@ test("a start has the variance of its scale, and zero biases", () => {
   assert.ok(wide.subarray(40000, 40100).every((b) => b === 0));
 });
 
-test("each pass shows each image once, and an incomplete batch opens the next pass", () => {
+test("each pass has each image once, and the next pass begins with an incomplete batch", () => {
   const order = batchOrder(2, 5);
   const seen = [0, 1, 2, 3, 4].flatMap((t) => [...order(t)]);
   assert.deepEqual(seen.slice(0, 5).sort(), [0, 1, 2, 3, 4]);
@@ -72,7 +72,7 @@ test("each pass shows each image once, and an incomplete batch opens the next pa
   assert.deepEqual([...batchOrder(0, 3)(7)], [0, 1, 2]);
 });
 
-test("answers are on an absolute scale", () => {
+test("the certainty of answers has an absolute scale", () => {
   const quadratic = { cost: "quadratic" };
   assert.deepEqual(answerOf(quadratic, Float64Array.from([0.1, 0.4, 0.2])), {
     best: 1, second: 2, sure: Float64Array.from([0.1, 0.4, 0.2]), isClear: false,
@@ -82,7 +82,7 @@ test("answers are on an absolute scale", () => {
   assert.equal(isClear, true);
 });
 
-test("numbers of a network have names", () => {
+test("parameter numbers are converted to names", () => {
   const layers = layersOf({ widths: WIDTHS, activation: "sigmoid", cost: "quadratic" }, START);
   assert.deepEqual(parameterAt(layers, 0), { layer: 0, to: 0, from: 0 });
   assert.deepEqual(parameterAt(layers, 36), { layer: 0, to: 0 });
@@ -90,13 +90,13 @@ test("numbers of a network have names", () => {
   assert.equal(parameterCount([784, 16, 16, 10]), 13002);
 });
 
-test("the baseline is the cost of the best constant answer", () => {
+test("the baseline is the cost of the best constant output", () => {
   const labels = Uint8Array.from([0, 0, 1, 0]);
   assert.equal(baselineOf("quadratic", labels, 2), 1 - (0.75 ** 2 + 0.25 ** 2));
   assert.ok(Math.abs(baselineOf("cross_entropy", labels, 2) - (-0.75 * Math.log(0.75) - 0.25 * Math.log(0.25))) < 1e-12);
 });
 
-test("a cost along a line is followed until it is above its start", () => {
+test("a cost along a line is computed until it exceeds its start", () => {
   const { t, cost } = costsAlong((at) => (at - 3) ** 2);
   assert.equal(t[0], 0);
   assert.equal(cost[0], 9);
@@ -105,7 +105,7 @@ test("a cost along a line is followed until it is above its start", () => {
   assert.ok(Math.abs(lowest - 3) <= t[1] / 2 + 1e-12);
 });
 
-test("records are made at steps that grow", () => {
+test("intervals between records increase", () => {
   const steps = [0];
   while (steps.at(-1) < 2000) steps.push(nextRecord(steps.at(-1), 1.25));
   assert.deepEqual(steps.slice(0, 13), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17]);

@@ -4,7 +4,7 @@ import test from "node:test";
 import { keysOf, normals, permutation, randomBits, threefry } from "../../../gdjax/pages/resources/lesson/threefry.js";
 
 // Known answers of Random123 (Salmon et al. 2011), threefry2x32 with 20 rounds.
-test("threefry has its published answers", () => {
+test("threefry gives the published numbers", () => {
   assert.deepEqual(threefry([0, 0], 0, 0), [0x6b200159, 0x99ba4efe]);
   assert.deepEqual(threefry([0xffffffff, 0xffffffff], 0xffffffff, 0xffffffff), [0x1cb996fc, 0xbb002be7]);
   assert.deepEqual(threefry([0x13198a2e, 0x03707344], 0x243f6a88, 0x85a308d3), [0xc4923a9c, 0x483df7a0]);
@@ -25,7 +25,7 @@ test("a permutation has each number once, in the order of its random bits", () =
   assert.ok([...order].every((at, i) => i === 0 || bits[order[i - 1]] <= bits[at]));
 });
 
-test("the seed decides the start and not the order of batches", () => {
+test("the seed determines the start but not the order of batches", () => {
   assert.notDeepEqual(keysOf(1).init, keysOf(2).init);
   assert.deepEqual(keysOf(1).order, keysOf(2).order);
 });

@@ -37,10 +37,10 @@ from gdjax.sweeps import (
 )
 from gdjax.sweeps.preflight import Target
 
-pytestmark = pytest.mark.usefixtures("as_users_have_it")
+pytestmark = pytest.mark.usefixtures("user_settings")
 
 
-class Usage(NamedTuple):
+class DiskUsage(NamedTuple):
     total: int
     used: int
     free: int
@@ -115,14 +115,14 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     ],
 )
 def test_an_invalid_argument_is_an_error(changed, message):
-    given = {
+    options = {
         "problem": network(),
         "axes": axes(learning_rate=[0.1], decay=[0.0]),
         "num_steps": 3,
         **changed,
     }
     with pytest.raises(InputError, match=message):
-        sweep(**given)
+        sweep(**options)
 
 
 @pytest.mark.long
@@ -268,9 +268,9 @@ def test_an_equinox_module_has_to_be_partitioned():
     def mlp(key):
         return eqx.nn.MLP(2, 1, 3, 1, key=key)
 
-    whole = Problem(init=mlp, cost=lambda m: jnp.mean(m(jnp.ones(2))) ** 2)
+    complete = Problem(init=mlp, cost=lambda m: jnp.mean(m(jnp.ones(2))) ** 2)
     with pytest.raises(InputError, match=r"is not an array; .* eqx\.filter"):
-        sweep(whole, axes(learning_rate=[0.1]), 1)
+        sweep(complete, axes(learning_rate=[0.1]), 1)
     _, static = eqx.partition(mlp(jax.random.key(0)), eqx.is_inexact_array)
     parts = Problem(
         init=lambda key: eqx.filter(mlp(key), eqx.is_inexact_array),
@@ -286,8 +286,8 @@ def test_streams_inside_a_transformation_raise_an_error_with_advice():
 
 
 def test_a_tolerance_may_be_an_integer_of_any_size():
-    found = sweep(BOWL, axes(learning_rate=[0.1]), 1, gradient_tolerance=2**31)
-    assert found.outcome.values.tolist() == [Outcome.CONVERGED]
+    result = sweep(BOWL, axes(learning_rate=[0.1]), 1, gradient_tolerance=2**31)
+    assert result.outcome.values.tolist() == [Outcome.CONVERGED]
 
 
 # Checks of size
@@ -299,7 +299,7 @@ def test_grids_that_are_too_large_are_rejected_before_any_work(tmp_path, monkeyp
         axes(seed=range(5_000_000_000))
     # With the real memory size, the result would depend on the machine.
     monkeypatch.setattr("gdjax.machine.memory", lambda: 24 * 2**30)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**40, 2**40 - 2**33, 2**33))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(2**40, 2**40 - 2**33, 2**33))
     many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
     with pytest.raises(
         InputError, match=r"1,000,000,000 runs need .* GiB of memory.* pass a store"
@@ -308,7 +308,7 @@ def test_grids_that_are_too_large_are_rejected_before_any_work(tmp_path, monkeyp
     with pytest.raises(InputError, match=r"1,000,000,000 runs need .* GiB on disk, .* 8.0 GiB"):
         sweep(BOWL, many, 1, store=tmp_path / "s", width=64)
     few = axes(learning_rate=[0.1], seed=range(1000))
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**6, 10**6 - 9000, 9000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(10**6, 10**6 - 9000, 9000))
     with pytest.raises(
         InputError, match=r"1,000 runs need .* KiB on disk, but .* has 8.8 KiB free"
     ):

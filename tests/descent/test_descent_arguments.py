@@ -62,9 +62,9 @@ def square(params):
     ],
 )
 def test_an_invalid_argument_is_named_before_any_work(arguments, message):
-    given = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
+    options = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
     with pytest.raises(InputError, match=message):
-        descend(**{**given, **arguments})
+        descend(**{**options, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_parameters_may_have_any_structure(start):
     problem = gd.Problem(init=lambda key: start, cost=square)
     run = gd.descend(problem, SGD, start, 5, key=KEY, snapshot_every=1)
     assert jax.tree.structure(run.params) == jax.tree.structure(start)
-    for leaf, begin, kept in zip(
+    for leaf, begin, stored in zip(
         *map(jax.tree.leaves, (run.params, start, run.snapshots)), strict=True
     ):
         np.testing.assert_allclose(leaf, 0.8**5 * np.asarray(begin), rtol=1e-5)
-        assert kept.shape == (6, *np.shape(begin))
+        assert stored.shape == (6, *np.shape(begin))
 
 
 def test_double_precision_is_used_if_enabled():

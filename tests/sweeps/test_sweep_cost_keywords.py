@@ -38,9 +38,9 @@ def problem():
 
 
 def run(store=None, axes=GRID, **changed):
-    given = {"num_steps": 30, "batch_size": 5, "record_every": 10, "width": 1, **changed}
-    steps = given.pop("num_steps")
-    return gd.sweep(problem(), axes, steps, store=store, **given)
+    options = {"num_steps": 30, "batch_size": 5, "record_every": 10, "width": 1, **changed}
+    steps = options.pop("num_steps")
+    return gd.sweep(problem(), axes, steps, store=store, **options)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def stored(tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
 def test_every_run_equals_a_loop(stored, rate, seed, noise_seed):
-    found = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
+    result = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
     keys = gd.streams(0, seed=seed, noise_seed=noise_seed)
     w, model_state = init(keys.init)
     rows = Order([keys.order], 12, 5).rows(0, 30)[0]
@@ -61,10 +61,12 @@ def test_every_run_equals_a_loop(stored, rate, seed, noise_seed):
         key = jax.random.fold_in(keys.noise, t)
         gradient, model_state = slope(w, X[rows[t]], key=key, step=t, model_state=model_state)
         w = w - rate * gradient
-    np.testing.assert_allclose(found.params, w, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found["model_state.mean"], model_state["mean"], rtol=1e-5)
-    assert int(found["model_state.seen"]) == 30
-    np.testing.assert_allclose(found.cost[-1], evaluation(w, X, model_state=model_state), rtol=1e-4)
+    np.testing.assert_allclose(result.params, w, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result["model_state.mean"], model_state["mean"], rtol=1e-5)
+    assert int(result["model_state.seen"]) == 30
+    np.testing.assert_allclose(
+        result.cost[-1], evaluation(w, X, model_state=model_state), rtol=1e-4
+    )
 
 
 def test_runs_draw_independent_numbers_and_diverged_runs_keep_their_state(stored):
@@ -76,8 +78,8 @@ def test_runs_draw_independent_numbers_and_diverged_runs_keep_their_state(stored
 
 
 def test_the_other_runs_of_a_slab_change_no_bit(stored):
-    there = gd.axes(noise_seed=[1, 5], learning_rate=[0.2], seed=[4, 9, 2])
-    beside = run(axes=there, snapshot_every=10)
+    elsewhere = gd.axes(noise_seed=[1, 5], learning_rate=[0.2], seed=[4, 9, 2])
+    beside = run(axes=elsewhere, snapshot_every=10)
     at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
     one, other = stored[1].sel(at), beside.sel(at)
     for name in (
@@ -107,17 +109,17 @@ def test_a_tile_resumed_from_a_checkpoint_has_the_same_results(batch_size, monke
 
     program = program_of(batch_size)
     positions = program.positions((0, 0, 0))
-    whole = run_slab(program, positions)
+    complete = run_slab(program, positions)
     monkeypatch.setattr(block_loop, "BLOCK_SECONDS", 0.0)
-    stopped, monitor = program_of(batch_size), Stopping()
+    stopped, monitor = program_of(batch_size), StoppingMonitor()
     vars(stopped)["controller"] = block_loop.BlockLengthController(7, 0.0)
     assert run_slab(stopped, positions, monitor=monitor) is None
     assert monitor.saved.step == 7
     again = run_slab(program_of(batch_size), positions, monitor.saved)
-    assert all(same_bits(again[name], whole[name]) for name in whole)
+    assert all(same_bits(again[name], complete[name]) for name in complete)
 
 
-class Stopping(TileMonitor):
+class StoppingMonitor(TileMonitor):
     """A monitor that stops after the first block and keeps the checkpoint."""
 
     def __init__(self):
@@ -140,12 +142,12 @@ def test_a_cost_that_draws_its_samples_is_swept_without_data():
         return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
 
     online = gd.Problem(init=lambda key: jnp.zeros(2), cost=fresh)
-    found = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10, width=1)
+    result = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10, width=1)
     w, noise = jnp.zeros(2), gd.streams(0, noise_seed=3).noise
     for t in range(10):
         w = w - 0.2 * jax.grad(fresh)(w, key=jax.random.fold_in(noise, t))
-    np.testing.assert_allclose(found.params[1, 1], w, rtol=1e-5)
-    assert {"cost", "batch_cost"} <= set(found.data_vars)
+    np.testing.assert_allclose(result.params[1, 1], w, rtol=1e-5)
+    assert {"cost", "batch_cost"} <= set(result.data_vars)
 
 
 def test_a_cost_that_couples_samples_is_swept_without_microbatches():
@@ -156,9 +158,9 @@ def test_a_cost_that_couples_samples_is_swept_without_microbatches():
         data=x,
         couples_samples=True,
     )
-    found = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1, width=1)
+    result = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1, width=1)
     expected = 1 - 0.2 * jax.grad(spread.cost)(jnp.ones(2), x)
-    np.testing.assert_allclose(found.params[1], expected, rtol=1e-5)
+    np.testing.assert_allclose(result.params[1], expected, rtol=1e-5)
 
 
 def test_a_noise_seed_axis_needs_a_random_cost():
@@ -176,7 +178,7 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
     )
     read = optax.contrib.schedule_free_eval_params
     options = {"record_samples": 5, "eval_params_fn": read, "record_every": 5}
-    found = gd.sweep(
+    result = gd.sweep(
         line,
         gd.axes(learning_rate=[0.05, 0.1]),
         10,
@@ -193,9 +195,9 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
         key=jax.random.key(0),
         **options,
     )
-    np.testing.assert_allclose(found.cost[1], one.cost, rtol=1e-5)
-    np.testing.assert_allclose(found.params[1], one.params, rtol=1e-5)
-    assert found.cost.attrs["long_name"] == "cost over 5 samples of the training set"
+    np.testing.assert_allclose(result.cost[1], one.cost, rtol=1e-5)
+    np.testing.assert_allclose(result.params[1], one.params, rtol=1e-5)
+    assert result.cost.attrs["long_name"] == "cost over 5 samples of the training set"
     assert gd.replay(tmp_path / "s.zarr", {"learning_rate": 0.1}, problem=line).equal
     del options["eval_params_fn"]
     default = gd.sweep(
@@ -207,6 +209,6 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
         width=1,
         **options,
     )
-    np.testing.assert_allclose(default.cost, found.cost, rtol=1e-6)
-    np.testing.assert_allclose(default.params, found.params, rtol=1e-6)
+    np.testing.assert_allclose(default.cost, result.cost, rtol=1e-6)
+    np.testing.assert_allclose(default.params, result.params, rtol=1e-6)
     assert gd.replay(tmp_path / "d.zarr", {"learning_rate": 0.1}, problem=line).equal

@@ -53,12 +53,12 @@ def test_larger_tiles_have_the_same_numbers_in_fewer_files(tmp_path, one_by_one)
 @pytest.mark.long
 @pytest.mark.usefixtures("gathered")
 def test_an_interrupted_tile_resumes_at_its_unfinished_slab(tmp_path, one_by_one, monkeypatch):
-    blocks, begun = slab_runner.start_blocks, []
+    blocks, started = slab_runner.start_blocks, []
 
     def interrupted(program, values, state=None, **options):
-        begun.append(state is not None)
+        started.append(state is not None)
         for number, result in enumerate(blocks(program, values, state, **options)):
-            if len(begun) == 3 and number == 1:
+            if len(started) == 3 and number == 1:
                 signal.raise_signal(signal.SIGINT)
             yield result
 
@@ -66,11 +66,11 @@ def test_an_interrupted_tile_resumes_at_its_unfinished_slab(tmp_path, one_by_one
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several blocks per slab
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
-    (kept,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
-    assert kept.name.startswith("0.")
+    (stored,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
+    assert stored.name.startswith("0.")
     run(tmp_path)
-    assert begun[3:].count(True) == 1
-    assert begun[3]  # the unfinished slab resumes; earlier ones are not recomputed
+    assert started[3:].count(True) == 1
+    assert started[3]  # the unfinished slab resumes; earlier ones are not recomputed
     with xr.open_zarr(tmp_path, chunks=None) as dataset:
         for name in one_by_one.data_vars:
             assert same_bits(dataset[name].values, one_by_one[name].values), name

@@ -173,7 +173,7 @@ def test_strings_and_booleans_are_matched_exactly():
 
 @pytest.mark.long
 def test_every_value_of_a_store_selects_its_run(tmp_path):
-    """Values are tried as given, as stored, in single precision and as printed in errors."""
+    """Values are tested as passed, as stored, in single precision and as printed in errors."""
     rates = np.geomspace(1e-3, 1, 7)
     gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=rates, seed=[3]), 1, store=tmp_path)
     with gd.open_dataset(tmp_path) as dataset:
@@ -187,23 +187,24 @@ def test_every_value_of_a_store_selects_its_run(tmp_path):
 def test_functions_of_a_store_take_the_nearest_run_only_on_request(tmp_path):
     grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)
-    at, whole = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}
+    at, complete = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}
     branches = axes(branch_step=[1])
     for call in (
         lambda at, **near: run_of(tmp_path, at, **near).at,
         lambda at, **near: dict(gd.replay(tmp_path, at, **near).at),
         lambda at, **near: {
-            name: gd.branch(tmp_path, at, branches, **near)[name].item() for name in whole
+            name: gd.branch(tmp_path, at, branches, **near)[name].item() for name in complete
         },
         lambda at, **near: {
-            name: gd.minima.count_stored_minima(tmp_path, at, **near)[name].item() for name in whole
+            name: gd.minima.count_stored_minima(tmp_path, at, **near)[name].item()
+            for name in complete
         },
     ):
         with pytest.raises(InputError, match=r"the nearest values are 0\.5, 0\.05"):
             call(at)
         with pytest.raises(InputError, match="seed = 77 is not in the grid"):
             call({**at, "seed": 77}, nearest=True)
-        assert call(at, nearest=True) == whole
+        assert call(at, nearest=True) == complete
 
 
 @pytest.mark.parametrize(

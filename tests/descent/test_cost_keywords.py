@@ -38,22 +38,22 @@ def seen(w, data, *, model_state):
 
 
 def problem(**fields):
-    given = {"cost": everything, "evaluation": plain, "data": X, **fields}
-    return gd.Problem(init=lambda key: (START, FIRST), **given)
+    options = {"cost": everything, "evaluation": plain, "data": X, **fields}
+    return gd.Problem(init=lambda key: (START, FIRST), **options)
 
 
 def by_hand(steps, rows=None):
     """Return parameters, states and costs at each step."""
-    w, model_state, memory, found = START, FIRST, SGD.init(START), []
+    w, model_state, memory, result = START, FIRST, SGD.init(START), []
     cost = jax.jit(jax.value_and_grad(everything, has_aux=True))
     for t in range(steps + 1):
         batch = X if rows is None else X[rows[t]]
         key = jax.random.fold_in(KEYS_OF.noise, t)
         (value, after), gradient = cost(w, batch, key=key, step=t, model_state=model_state)
-        found.append((w, model_state, float(value), float(plain(w, X, model_state=model_state))))
+        result.append((w, model_state, float(value), float(plain(w, X, model_state=model_state))))
         updates, memory = SGD.update(gradient, memory)
         w, model_state = optax.apply_updates(w, updates), after
-    return found
+    return result
 
 
 def descend(steps, start=START, model_state=FIRST, **options):
@@ -83,14 +83,14 @@ def test_costs_with_key_step_and_state_equal_a_loop(batch_size):
         metrics={"seen": gd.Metric(seen)},
     )
     rows = None if batch_size is None else Order([KEYS_OF.order], 12, 5).rows(0, 21)[0]
-    found = by_hand(20, rows)
+    result = by_hand(20, rows)
     at = [0, 6, 12, 18, 20]
     assert run.recorded_steps.tolist() == at
-    np.testing.assert_allclose(run.snapshots, [found[t][0] for t in at], rtol=1e-4)
-    np.testing.assert_allclose(run.cost, [found[t][3] for t in at], rtol=1e-4)
-    since = [np.mean([found[t][2] for t in range(a, b)]) for a, b in itertools.pairwise(at)]
+    np.testing.assert_allclose(run.snapshots, [result[t][0] for t in at], rtol=1e-4)
+    np.testing.assert_allclose(run.cost, [result[t][3] for t in at], rtol=1e-4)
+    since = [np.mean([result[t][2] for t in range(a, b)]) for a, b in itertools.pairwise(at)]
     np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
-    np.testing.assert_allclose(run.model_state["mean"], found[20][1]["mean"], rtol=1e-5)
+    np.testing.assert_allclose(run.model_state["mean"], result[20][1]["mean"], rtol=1e-5)
     assert int(run.model_state["batches"]) == 20
     assert run.metrics["seen"].tolist() == at
     slope = jax.grad(plain)(run.params, X, model_state=run.model_state)
@@ -99,18 +99,18 @@ def test_costs_with_key_step_and_state_equal_a_loop(batch_size):
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_a_continued_descent_equals_an_uninterrupted_one(batch_size):
-    whole = descend(30, batch_size=batch_size, record_every=4)
+    complete = descend(30, batch_size=batch_size, record_every=4)
     first = descend(9, batch_size=batch_size, record_every=4)
     rest = descend(21, first, batch_size=batch_size, record_every=4)
-    assert same_bits(rest.carry.state, whole.carry.state)
+    assert same_bits(rest.carry.state, complete.carry.state)
     joined = {
         *zip(first.recorded_steps, first.cost, strict=True),
         *zip(rest.recorded_steps, rest.cost, strict=True),
     }
-    assert joined >= {*zip(whole.recorded_steps, whole.cost, strict=True)}
-    again = descend(0, whole, batch_size=batch_size)
-    assert same_bits(again.carry.state, whole.carry.state)
-    assert (again.outcome, again.cost[-1]) == (whole.outcome, whole.cost[-1])
+    assert joined >= {*zip(complete.recorded_steps, complete.cost, strict=True)}
+    again = descend(0, complete, batch_size=batch_size)
+    assert same_bits(again.carry.state, complete.carry.state)
+    assert (again.outcome, again.cost[-1]) == (complete.outcome, complete.cost[-1])
 
 
 def test_a_diverged_run_keeps_its_model_state():
@@ -177,8 +177,8 @@ def test_records_may_use_a_subset_of_the_samples(batch_size):
     )
     options = {"key": KEYS_OF, "batch_size": batch_size, "record_every": 5}
     run = gd.descend(line, SGD, START, 10, record_samples=4, **options)
-    whole = gd.descend(line, SGD, START, 10, **options)
-    np.testing.assert_allclose(run.params, whole.params, rtol=1e-6)
+    complete = gd.descend(line, SGD, START, 10, **options)
+    np.testing.assert_allclose(run.params, complete.params, rtol=1e-6)
     part = recorded_samples(line, 4)
     assert part.shape == (4,)
     assert run.cost[-1] == pytest.approx(float(line.cost(run.params, part)), rel=1e-5)
@@ -202,9 +202,9 @@ def test_a_cost_that_couples_samples_is_not_split_into_microbatches():
     np.testing.assert_allclose(run.cost[0], spread.cost(START, x), rtol=1e-5)
     expected = START - 0.1 * jax.grad(spread.cost)(START, x)
     np.testing.assert_allclose(run.params, expected, rtol=1e-5)
-    unsaid = gd.Problem(init=spread.init, cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]), data=x)
+    undeclared = gd.Problem(init=spread.init, cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]), data=x)
     with pytest.raises(InputError, match="couples_samples=True"):
-        gd.descend(unsaid, optax.sgd(0.1), START, 1, key=KEYS_OF)
+        gd.descend(undeclared, optax.sgd(0.1), START, 1, key=KEYS_OF)
 
 
 def contrastive(w, x):

@@ -31,7 +31,7 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture
-def says(path, monkeypatch):
+def change_record(path, monkeypatch):
     """Return a function that changes the store's record."""
     attributes = Stored(path).attributes
 
@@ -44,7 +44,7 @@ def says(path, monkeypatch):
 
 
 @pytest.fixture
-def nothing_is_run(monkeypatch):
+def forbid_execution(monkeypatch):
     done = []
     monkeypatch.setattr(os, "system", done.append)
     before = set(sys.modules)
@@ -80,10 +80,10 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.usefixtures("nothing_is_run")
-@pytest.mark.parametrize("said", OPTIMIZERS, ids=str)
-def test_an_optimizer_that_is_not_in_the_table_has_to_be_passed(path, says, said):
-    says(make_optimizer=said)
+@pytest.mark.usefixtures("forbid_execution")
+@pytest.mark.parametrize("record", OPTIMIZERS, ids=str)
+def test_an_optimizer_that_is_not_in_the_table_has_to_be_passed(path, change_record, record):
+    change_record(make_optimizer=record)
     for call in (gd.replay, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError) as caught:
             call(path, AT)
@@ -112,10 +112,10 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.usefixtures("nothing_is_run")
-@pytest.mark.parametrize("said", PROBLEMS, ids=str)
-def test_a_problem_that_is_not_in_the_table_has_to_be_passed(path, says, said):
-    says(problem=said)
+@pytest.mark.usefixtures("forbid_execution")
+@pytest.mark.parametrize("record", PROBLEMS, ids=str)
+def test_a_problem_that_is_not_in_the_table_has_to_be_passed(path, change_record, record):
+    change_record(problem=record)
     for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
         with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:
             call(path, AT)
@@ -125,20 +125,20 @@ def test_a_problem_that_is_not_in_the_table_has_to_be_passed(path, says, said):
 def test_no_record_causes_a_download(monkeypatch):
     monkeypatch.setattr(sets, "prepare", lambda *_, **__: pytest.fail("downloads"))
     monkeypatch.setattr(sets, "available", lambda *_: [])
-    said = {"problem": "digits", "name": "fashion_mnist", "hash": "0" * 16}
+    recorded = {"problem": "digits", "name": "fashion_mnist", "hash": "0" * 16}
     with pytest.raises(
         StoreError, match="'fashion_mnist', which is not prepared on this machine, and r"
     ):
-        factories.problem_from(said, "s")
+        factories.problem_from(recorded, "s")
 
 
-def test_changed_data_are_an_error_in_every_function_that_rebuilds_them(path, says):
+def test_changed_data_are_an_error_in_every_function_that_rebuilds_them(path, change_record):
     digits = gd.problems.digits("mnist5k", widths=(2,), samples=10)
-    said = dict(digits.provenance)
-    assert factories.problem_from(said, "s").provenance == said
+    recorded = dict(digits.provenance)
+    assert factories.problem_from(recorded, "s").provenance == recorded
     with pytest.raises(StoreError, match=r"digits had hash = '0+', .* the data set has changed"):
-        factories.problem_from({**said, "hash": "0" * 16}, "s")
-    says(data_hash="0" * 16)
+        factories.problem_from({**recorded, "hash": "0" * 16}, "s")
+    change_record(data_hash="0" * 16)
     for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
         with pytest.raises(StoreError, match="its sweep used other data than this problem"):
             call(path, AT)
@@ -170,16 +170,16 @@ def test_changed_data_are_an_error_in_every_function_that_rebuilds_them(path, sa
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("as_users_have_it")
-def test_an_invalid_record_is_an_error(path, says, changed):
-    says(**changed)
+@pytest.mark.usefixtures("user_settings")
+def test_an_invalid_record_is_an_error(path, change_record, changed):
+    change_record(**changed)
     with pytest.raises(StoreError):
         gd.replay(path, AT)
 
 
 @pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
-def test_an_axis_without_an_array_is_a_store_error(path, says, named):
-    says(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
+def test_an_axis_without_an_array_is_a_store_error(path, change_record, named):
+    change_record(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
     for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError, match="which is not an axis of its arrays"):
             call(path, AT)
@@ -192,8 +192,8 @@ def test_every_optimizer_of_the_table_can_be_restored():
         assert described == {"name": name, "keywords": {}}
         assert factories.optimizer_from(described, "s") is factory
     text = {"name": "optax.adam", "keywords": {"eps": 1e-3, "mu_dtype": "bfloat16"}}
-    made = factories.optimizer_from(text, "s")(learning_rate=0.1)
-    memory = jax.eval_shape(made.init, np.zeros(2, np.float32))
+    created = factories.optimizer_from(text, "s")(learning_rate=0.1)
+    memory = jax.eval_shape(created.init, np.zeros(2, np.float32))
     assert memory[0].mu.dtype == "bfloat16"
     rate = warmup_cosine(1.0, 2, 6, end=0.1)
     described = factories.describe(functools.partial(optax.sgd, learning_rate=rate))

@@ -68,7 +68,7 @@ PROBLEM = gd.Problem(**{**vars(PLAIN), "metrics": MEASURES})
 
 
 def swept(store=None, **changed):
-    given = {
+    options = {
         "axes": gd.axes(**GRID),
         "num_steps": STEPS,
         "make_optimizer": partial(optax.sgd, momentum=DECAY),
@@ -78,11 +78,11 @@ def swept(store=None, **changed):
         "devices": jax.local_devices()[:1],
         **changed,
     }
-    return gd.sweep(PROBLEM, store=store, **given)
+    return gd.sweep(PROBLEM, store=store, **options)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def stored_sweep(tmp_path_factory):
     """Return the store of sixteen runs, and their Dataset."""
     path = tmp_path_factory.mktemp("whole") / "s"
     return path, swept(path).load()
@@ -92,10 +92,10 @@ def right_in_numpy(dataset):
     """Return which samples are classified correctly, computed from the stored parameters."""
     inputs, labels = samples()
     w_in, w_out, bias = (dataset[f"params.{n}"].values for n in ("in", "out", "bias"))
-    kept = [dataset[f"snapshots.{n}"].values for n in ("in", "out", "bias")]
-    assert all(same_bits(a[:, :, -1], b) for a, b in zip(kept, (w_in, w_out, bias), strict=True))
-    hidden = np.tanh(np.einsum("ni,rstih->rstnh", inputs, kept[0]))
-    outputs = np.einsum("rstnh,rsthk->rstnk", hidden, kept[1]) + kept[2][..., None, :]
+    stored = [dataset[f"snapshots.{n}"].values for n in ("in", "out", "bias")]
+    assert all(same_bits(a[:, :, -1], b) for a, b in zip(stored, (w_in, w_out, bias), strict=True))
+    hidden = np.tanh(np.einsum("ni,rstih->rstnh", inputs, stored[0]))
+    outputs = np.einsum("rstnh,rsthk->rstnk", hidden, stored[1]) + stored[2][..., None, :]
     return outputs.argmax(-1) == labels
 
 
@@ -103,8 +103,8 @@ def right_in_numpy(dataset):
 
 
 @pytest.mark.long
-def test_metrics_equal_those_computed_by_numpy_from_the_parameters(whole):
-    _, runs = whole
+def test_metrics_equal_those_computed_by_numpy_from_the_parameters(stored_sweep):
+    _, runs = stored_sweep
     right = right_in_numpy(runs)
     assert runs.by_class.dims == ("learning_rate", "seed", "step", "class")
     labels = samples()[1]
@@ -118,9 +118,9 @@ def test_metrics_equal_those_computed_by_numpy_from_the_parameters(whole):
     assert 0.2 < right.mean() < 0.9
 
 
-def test_a_metric_gets_the_optimizer_state_before_the_step(whole):
+def test_a_metric_gets_the_optimizer_state_before_the_step(stored_sweep):
     """w_{t+1} = w_t - rate m_{t+1}, and a record at t + 1 sees m_{t+1}."""
-    _, runs = whole
+    _, runs = stored_sweep
     bias = runs["snapshots.bias"].values
     moved = -np.diff(bias, axis=2) / np.array(RATES)[:, None, None, None]
     known = (runs.diverged_at.values < 0)[..., None, None]
@@ -130,8 +130,8 @@ def test_a_metric_gets_the_optimizer_state_before_the_step(whole):
     assert known.sum() == 12
 
 
-def test_keys_are_derived_from_the_seed_and_the_step(whole):
-    _, runs = whole
+def test_keys_are_derived_from_the_seed_and_the_step(stored_sweep):
+    _, runs = stored_sweep
     steps = runs.drawn_step.values
     assert steps.tolist() == [0, 2, 4, 6, 8, 9]
     probes = gd.streams(0, seed=np.array(SEEDS)).probes
@@ -142,8 +142,8 @@ def test_keys_are_derived_from_the_seed_and_the_step(whole):
                 np.testing.assert_array_equal(runs.drawn[rate, seed, number], expected)
 
 
-def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(whole):
-    _, runs = whole
+def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(stored_sweep):
+    _, runs = stored_sweep
     at = runs.diverged_at.values
     assert (at[-1] > 0).all()
     assert (at[:-1] < 0).all()
@@ -161,8 +161,8 @@ def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(whole):
     assert runs.halves.attrs["long_name"] == "halves"
 
 
-def test_a_table_has_scalar_metrics_only(whole):
-    _, runs = whole
+def test_a_table_has_scalar_metrics_only(stored_sweep):
+    _, runs = stored_sweep
     assert list(gd.table(runs)) == [
         "learning_rate", "seed", "step", "cost", "gradient_norm", "outcome", "diverged_at",
         "halves",
@@ -185,8 +185,8 @@ def test_a_single_descent_records_array_metrics():
     np.testing.assert_array_equal(unpacked(run.arrays["right"].values, SAMPLES), right[[0, 4, 5]])
     more = gd.descend(PROBLEM, sgd, run, 4, key=keys)
     assert more.arrays["right"].steps.tolist() == [8, 9]
-    whole = gd.descend(PROBLEM, sgd, start, 9, key=keys)
-    for name, one in whole.arrays.items():
+    complete = gd.descend(PROBLEM, sgd, start, 9, key=keys)
+    for name, one in complete.arrays.items():
         late = np.isin(one.steps, more.arrays[name].steps)
         assert same_bits(one.values[late], more.arrays[name].values), name
 
@@ -195,16 +195,16 @@ def test_a_single_descent_records_array_metrics():
 
 
 @pytest.mark.long
-def test_an_interrupted_sweep_ends_with_the_same_bits(whole, tmp_path, monkeypatch):
+def test_an_interrupted_sweep_ends_with_the_same_bits(stored_sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(
         block_loop, "record_capacity", lambda *_: 2
     )  # several blocks even for so few steps
-    blocks, begun = slab_runner.start_blocks, []
+    blocks, started = slab_runner.start_blocks, []
 
     def interrupted(*arguments, **keywords):
-        begun.append(1)
+        started.append(1)
         for number, result in enumerate(blocks(*arguments, **keywords)):
-            if len(begun) == 2 and number == 2:
+            if len(started) == 2 and number == 2:
                 signal.raise_signal(signal.SIGINT)
             yield result
 
@@ -220,26 +220,26 @@ def test_an_interrupted_sweep_ends_with_the_same_bits(whole, tmp_path, monkeypat
     )  # fmt: skip
     again = gd.resume(tmp_path, problem=PROBLEM)
     assert saved[0] is not None
-    assert same_bits(again.drop_vars("finished"), whole[1].drop_vars("finished"))
+    assert same_bits(again.drop_vars("finished"), stored_sweep[1].drop_vars("finished"))
 
 
-def test_a_replayed_run_has_the_same_bits(whole):
-    path, runs = whole
+def test_a_replayed_run_has_the_same_bits(stored_sweep):
+    path, runs = stored_sweep
     for rate, seed in ((0.9, 1), (40.0, 3)):
         again = gd.replay(path, {"learning_rate": rate, "seed": seed}, problem=PROBLEM)
         assert again.equal, (again.first_step, again.largest_difference)
-        there = runs.isel(learning_rate=RATES.index(rate), seed=seed)
-        assert same_bits(again.dataset.right, there.right)
-        assert same_bits(again.dataset.right_known, there.right_known)
+        other = runs.isel(learning_rate=RATES.index(rate), seed=seed)
+        assert same_bits(again.dataset.right, other.right)
+        assert same_bits(again.dataset.right_known, other.right_known)
 
 
-def test_a_difference_in_an_array_metric_is_reported_with_its_step(whole, monkeypatch):
-    path, _ = whole
+def test_a_difference_in_an_array_metric_is_reported_with_its_step(stored_sweep, monkeypatch):
+    path, _ = stored_sweep
     replay = import_module("gdjax.sweeps.replay")  # in the package this name is the function
-    found = replay.run_slab
+    result = replay.run_slab
 
     def other(*arguments, **keywords):
-        arrays = found(*arguments, **keywords)
+        arrays = result(*arguments, **keywords)
         arrays["right"] = arrays["right"].copy()
         arrays["right"][:, 2] ^= 1
         return arrays
@@ -251,28 +251,28 @@ def test_a_difference_in_an_array_metric_is_reported_with_its_step(whole, monkey
 
 @pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.filterwarnings("ignore:.*have not kept the state for further steps")
-def test_an_extended_store_has_array_metrics(whole, tmp_path, continuable):
+def test_an_extended_store_has_array_metrics(stored_sweep, tmp_path, continuable):
     fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
     swept(tmp_path / "few", num_steps=6, **fewer)
     grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
-    grown = gd.extend(tmp_path / "few", grid, STEPS, to=to, problem=PROBLEM)
-    runs = whole[1]
-    assert grown.right_step.values.tolist() == [0, 4, 8, 9]
+    extended = gd.extend(tmp_path / "few", grid, STEPS, to=to, problem=PROBLEM)
+    runs = stored_sweep[1]
+    assert extended.right_step.values.tolist() == [0, 4, 8, 9]
     for name in (*MEASURES, "right_known", "cost"):
-        assert same_bits(grown[name], runs[name]), name
+        assert same_bits(extended[name], runs[name]), name
 
 
-def test_plain_xarray_reads_array_metrics(whole):
-    path, runs = whole
+def test_plain_xarray_reads_array_metrics(stored_sweep):
+    path, runs = stored_sweep
     with xr.open_zarr(path) as dataset:
         assert same_bits(dataset.right, runs.right)
         assert dataset.right_step.attrs["long_name"] == "step of right"
 
 
-def test_a_sweep_in_memory_has_array_metrics(whole):
+def test_a_sweep_in_memory_has_array_metrics(stored_sweep):
     runs = swept()
-    assert same_bits(runs.right, whole[1].right)
-    assert same_bits(runs.right_known, whole[1].right_known)
+    assert same_bits(runs.right, stored_sweep[1].right)
+    assert same_bits(runs.right_known, stored_sweep[1].right_known)
 
 
 # Invalid metrics
