@@ -96,7 +96,7 @@ def plot(tree) -> dict:
                 here["at"].values,
                 here.density.values,
                 here.density_error.values,
-                float(here.width),
+                float(here.bandwidth),
                 records.attrs["parameters"],
                 np.append(ends.hessian.values[top], ends.smallest),
                 np.append(ends.hessian_residual.values[top], ends.smallest_residual),

@@ -91,8 +91,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             f"distance_from_flow, central_flow, pairwise_barriers, basin_volume, "
             f"local_learning_coefficient or find_learning_rate return"
         )
-    drawn = draw(result, title)
-    return figure_of(drawn) if isinstance(drawn, Axes) else drawn
+    axes_or_figure = draw(result, title)
+    return figure_of(axes_or_figure) if isinstance(axes_or_figure, Axes) else axes_or_figure
 
 
 def _function_for(result: Any) -> Callable[[Any, str], Any] | None:
@@ -162,7 +162,7 @@ def _density(density, title):
         np.asarray(density.at),
         np.asarray(density.value),
         np.asarray(density.error),
-        float(density.width),
+        float(density.bandwidth),
     )
     return spectrum.densities([panel])
 
@@ -316,7 +316,7 @@ def _sweep(runs, title):
         label = " and ".join(repeats) or "run"
         cost = runs.cost.stack(run=repeats, create_index=False) if repeats else runs.cost
         values = cost.transpose("run", "step") if repeats else cost.expand_dims("run")
-        drawn: Any = sweeps.curves(
+        axes_or_figure: Any = sweeps.curves(
             runs.step.values, values.values, baseline=baseline, label=label, title=title
         )
     else:
@@ -326,11 +326,11 @@ def _sweep(runs, title):
         if len(compared) == 2:
             stalled = [final.outcome.values == k for k, n in enumerate(outcomes) if n == "stalled"]
             rows, columns = axes
-            drawn = sweeps.map_by_settings(
+            axes_or_figure = sweeps.map_by_settings(
                 rows, columns, final.cost.values, *stalled, baseline=baseline, title=title
             )
         else:
-            drawn = sweeps.outcomes_by_setting(
+            axes_or_figure = sweeps.outcomes_by_setting(
                 *axes,
                 final.test_accuracy.values if "test_accuracy" in runs else None,
                 final.cost.values,
@@ -340,8 +340,10 @@ def _sweep(runs, title):
                 title=title,
             )
     if not title:
-        _name_constants(drawn if isinstance(drawn, Axes) else drawn.axes[0], runs)
-    return drawn
+        _name_constants(
+            axes_or_figure if isinstance(axes_or_figure, Axes) else axes_or_figure.axes[0], runs
+        )
+    return axes_or_figure
 
 
 def _tuning_curve(curve, title):

@@ -125,14 +125,14 @@ class Minima:
                         f"--{flag.replace('_', '-')}: sets new descents, but --store has finished "
                         f"ones; leave it out"
                     )
-        whole = {
+        whole_numbers = {
             "--seeds": self.seeds,
             "--num-steps": self.num_steps,
             "--samples": self.samples,
             "--widths": min(self.widths, default=1),
             "--polishing": self.polishing,
         }
-        for flag, number in whole.items():
+        for flag, number in whole_numbers.items():
             if number is not None and number < 1:
                 raise InputError(f"{flag} {number}: expected at least 1")
         for flag, number in (
@@ -192,7 +192,7 @@ class Minima:
         figures = {}
         share = census.share.values
         if len(rows) and census["count"].max() > 1:
-            rest = {
+            other_shares = {
                 k: n / census.sizes["run"]
                 for k, n in count_kinds(census).items()
                 if k not in POINTS
@@ -202,7 +202,7 @@ class Minima:
                 census.share_low.values,
                 census.share_high.values,
                 census.minimum_cost.values,
-                others=rest,
+                others=other_shares,
                 title=title,
             ).figure
         if "barrier" in census:
@@ -302,12 +302,14 @@ def _median(matrix):
 def _print(rows, manifolds, summary, tolerance):
     accurate = bool(rows) and "test_accuracy" in rows[0]
     accuracy = "  test accuracy" if accurate else ""
-    place = "  at" if rows and "at" in rows[0] else ""
-    print(f"minimum  runs  share, 95 % interval         cost{accuracy}  sharpness  nullity{place}")
+    position = "  at" if rows and "at" in rows[0] else ""
+    print(
+        f"minimum  runs  share, 95 % interval         cost{accuracy}  sharpness  nullity{position}"
+    )
     for row in rows[:ROWS]:
         accuracy = f"  {row['test_accuracy']:>13.1%}" if accurate else ""
-        place = f"  {_place(row['at'])}" if "at" in row else ""
-        print(_row("minimum", row, accuracy) + place)
+        position = f"  {_place(row['at'])}" if "at" in row else ""
+        print(_row("minimum", row, accuracy) + position)
     if len(rows) > ROWS:
         print(f"... and {len(rows) - ROWS} more, in summary.json")
     if manifolds:

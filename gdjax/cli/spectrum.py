@@ -145,7 +145,7 @@ class Spectrum:
         spread = plots.DensityPanel(
             point.label,
             *(spectrum.density[:3]),
-            width=float(spectrum.density.width),
+            bandwidth=float(spectrum.density.bandwidth),
             size=spectrum.size,
             ends=spectrum.extremes.values,
             residuals=spectrum.extremes.residuals,
@@ -276,7 +276,7 @@ def dataset(spectrum: SpectrumResults) -> Any:
         {"at": ("at", density.at, {"long_name": "eigenvalue"}), "rank": rank},
         {
             "parts": list(spectrum.parts),
-            "density_width": float(density.width),
+            "density_bandwidth": float(density.bandwidth),
             "trace": float(spectrum.trace.value),
             "trace_standard_error": float(spectrum.trace.error),
         },

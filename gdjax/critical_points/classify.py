@@ -4,12 +4,7 @@
 
 The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. If some
 signs are unknown, the third and fourth derivatives along these directions decide, or the cost is
-followed along them. For a saddle:
-
->>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
->>> certificate = classify(saddle, jnp.zeros(2), key=jax.random.key(0))
->>> certificate.kind_name, float(certificate.smallest), float(certificate.largest)
-('saddle', -2.0, 2.0)
+followed along them.
 
 A kind is given only if the evidence for it exceeds rounding. For other points the certificate
 contains the quantities that would have to be smaller, and `advice` suggests a remedy.
@@ -65,7 +60,7 @@ POLISH = (
 class Kind(IntEnum):
     """Kind of a point.
 
-    A critical point of the named type lies within `distance_tolerance * max(1, |w|)`.
+    A critical point of the named type lies within `distance_rtol * max(1, |w|)`.
 
     - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
       on every coordinate, and the gradient is small enough for a critical point nearby
@@ -85,7 +80,7 @@ class Kind(IntEnum):
     - FLAT: the cost depends on no parameter within the probed radius (`probe_radius`).
     - NO_DERIVATIVE: the gradient is discontinuous at the point.
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
-      `newton_point`, is longer than `distance_tolerance` plus its own rounding.
+      `newton_point`, is longer than this distance plus its own rounding.
     - UNDECIDED: none of these can be established at this resolution.
     """
 
@@ -140,7 +135,7 @@ class Certificate(NamedTuple):
         distance: upper bound of the distance to that critical point.
         newton_point: end point of Newton's step, a tree like the parameters.
         newton_distance: length of Newton's step.
-        distance_tolerance: largest distance that counts as zero: `distance_tolerance` of `classify`
+        distance_tolerance: largest distance that counts as zero: `distance_rtol` of `classify`
             times max(1, |w|), plus the rounding of Newton's step.
         cubic: largest |third derivative| along flat unit directions, whose eigenvalues have no
             known sign.
@@ -204,7 +199,7 @@ class Certificate(NamedTuple):
         # Convert to NumPy: outside an x64 context JAX would convert float64 to float32 and warn.
         c = Certificate(*map(np.asarray, self._replace(newton_point=0)))
         kind = Kind(int(c.kind))
-        wider = "; float64 resolves more" if c.cost.dtype == np.float32 else ""
+        remedy = "; float64 resolves more" if c.cost.dtype == np.float32 else ""
         if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
             return (
                 f"a critical point seems to be {c.newton_distance:.2g} away (`newton_point`), "
@@ -224,11 +219,11 @@ class Certificate(NamedTuple):
         if c.nullity == 0:
             return (
                 f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: "
-                f"{POLISH}{wider}"
+                f"{POLISH}{remedy}"
             )
         return (
             f"{int(c.nullity)} of the eigenvalues are within {c.resolution:.2g} of zero, and "
-            f"neither the third derivative nor the fourth nor a walk along them decides{wider}"
+            f"neither the third derivative nor the fourth nor a walk along them decides{remedy}"
         )
 
 
@@ -239,9 +234,9 @@ def classify(
     key: Key[Array, ""],
     data: PyTree = None,
     gradient_tolerance: ScalarLike = 1e-5,
-    distance_tolerance: ScalarLike = 1e-3,
+    distance_rtol: ScalarLike = 1e-3,
     rtol: ScalarLike = 1e-6,
-    max_steps: int = 100,
+    max_restarts: int = 100,
 ) -> Certificate:
     """Return a certificate of the kind of a critical point, with its evidence.
 
@@ -255,21 +250,22 @@ def classify(
         data: data that replaces the problem's own.
         gradient_tolerance: gradient norm that counts as zero, in units of the cost per unit of
             parameter.
-        distance_tolerance: maximum distance of the critical point that the kind refers to, in units
-            of max(1, |w|). If Newton's step is longer than this plus its rounding, the point is not
+        distance_rtol: maximum distance of the critical point that the kind refers to, relative to
+            max(1, |w|). If Newton's step is longer than this plus its rounding, the point is not
             stationary.
         rtol: tolerance of eigenvalue residuals, relative to the largest |eigenvalue|; used above
             2,048 parameters, for which only products are computed.
-        max_steps: maximum number of restarts of block Lanczos, used above 2,048 parameters.
+        max_restarts: maximum number of restarts of block Lanczos, used above 2,048 parameters.
 
     Raises:
         InputError: if the parameters are not real floats, the cost is not a scalar, a tolerance is
-            out of range, `max_steps` is below 1, or `key` is not a random key.
+            out of range, `max_restarts` is below 1, or `key` is not a random key.
 
     Examples:
         >>> saddle = lambda w: 1e4 * w[0] ** 2 - 0.4 * w[1] ** 2
-        >>> classify(saddle, jnp.zeros(2), key=jax.random.key(0)).kind_name
-        'saddle'
+        >>> certificate = classify(saddle, jnp.zeros(2), key=jax.random.key(0))
+        >>> certificate.kind_name, float(certificate.largest)
+        ('saddle', 20000.0)
 
     References:
         Kantorovich 1948; Ortega and Rheinboldt 1970, *Iterative Solution of Nonlinear Equations in
@@ -278,33 +274,33 @@ def classify(
     problem = as_problem(problem, data)
     check_key(key)
     check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
-    check_number("classify: distance_tolerance", distance_tolerance, least=0)
+    check_number("classify: distance_rtol", distance_rtol, least=0)
     check_number("classify: rtol", rtol, above=0)
-    check_whole("classify: max_steps", max_steps, 1)
+    check_whole("classify: max_restarts", max_restarts, 1)
     params = at_least_float32(params)
     leaves = jax.tree.leaves((params, problem.data, key))
-    tolerances = (gradient_tolerance, distance_tolerance, rtol)
+    tolerances = (gradient_tolerance, distance_rtol, rtol)
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return _traced(problem, params, key, *tolerances, max_steps)
+        return _traced(problem, params, key, *tolerances, max_restarts)
     check_params(params)
-    wide = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
-    with jax.enable_x64(jax.config.read("jax_enable_x64") or wide):
-        certificate = _compiled(problem, params, key, *tolerances, max_steps)
+    is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
+    with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):
+        certificate = _compiled(problem, params, key, *tolerances, max_restarts)
         # NumPy keeps float64 where JAX would convert to float32.
-        return jax.tree.map(np.asarray, certificate) if wide else certificate
+        return jax.tree.map(np.asarray, certificate) if is_float64 else certificate
 
 
-def _traced(problem, params, key, gradient_tolerance, distance_tolerance, rtol, max_steps):
+def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
     w, unravel = ravel_params(params)
     at = directional_derivatives(problem, unravel)
-    tolerances = (gradient_tolerance, distance_tolerance, rtol)
+    tolerances = (gradient_tolerance, distance_rtol, rtol)
     certificate = _certificate(
-        at, w, _data_scale(problem.data, w.dtype), key, *tolerances, max_steps
+        at, w, _data_scale(problem.data, w.dtype), key, *tolerances, max_restarts
     )
     return certificate._replace(newton_point=unravel(certificate.newton_point))
 
 
-_compiled = jax.jit(_traced, static_argnames="max_steps")
+_compiled = jax.jit(_traced, static_argnames="max_restarts")
 
 
 def _data_scale(data, dtype):
@@ -317,15 +313,15 @@ def _data_scale(data, dtype):
     return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
 
 
-def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance, rtol, max_steps):
+def _certificate(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
     # Draw once, since several draws take longer to compile than everything else.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
-    shifts, away, probes, combined = jnp.split(draw, (2, 2 + count, 4 + count))
+    shifts, far_offsets, probes, combined = jnp.split(draw, (2, 2 + count, 4 + count))
     farthest = FARTHEST * jnp.maximum(1, jnp.max(jnp.abs(w)))
     radii = NEAREST * (farthest / NEAREST) ** jnp.linspace(0, 1, PROBES, dtype=w.dtype)
     radii = jnp.concatenate([radii, jnp.stack([data_scale, 1 / data_scale])])
-    gradient = gradient_evidence(at, w, shifts, radii, away)
+    gradient = gradient_evidence(at, w, shifts, radii, far_offsets)
     mask = gradient.live.astype(w.dtype)
     probes = mask[None] * probes
 
@@ -337,23 +333,25 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance,
     if w.size <= DENSE:
         curvature = dense_inertia(hessian, mask, change)
     else:
-        curvature = extreme_inertia(hessian, mask, change, key=key, rtol=rtol, max_steps=max_steps)
-    near = kantorovich_evidence(at, w, gradient, curvature, mask, probes, combined)
+        curvature = extreme_inertia(
+            hessian, mask, change, key=key, rtol=rtol, max_restarts=max_restarts
+        )
+    newton = kantorovich_evidence(at, w, gradient, curvature, mask, probes, combined)
     resolution = jnp.max(jnp.where(curvature.known, curvature.error_bound, 0))
     direction_error = curvature.pseudoinverse(resolution * probes[1]) / w.size**0.5
     direction_error = direction_error / jnp.maximum(1, 1e3 * jnp.linalg.norm(direction_error))
     higher = higher_order_evidence(
-        at, w, gradient, curvature, near, direction_error, resolution, distance_tolerance
+        at, w, gradient, curvature, newton, direction_error, resolution, distance_rtol
     )
 
     stationary = jnp.maximum(gradient_tolerance, gradient.rounding)
-    reach = distance_tolerance * jnp.maximum(1, jnp.linalg.norm(w))
+    reach = distance_rtol * jnp.maximum(1, jnp.linalg.norm(w))
     finite = jnp.all(
         jnp.isfinite(
             jnp.stack([gradient.norm, curvature.norm, change, gradient.cost.astype(w.dtype)])
         )
     )
-    kind = _kind(gradient, curvature, near, higher, stationary, reach, finite)
+    kind = _kind(gradient, curvature, newton, higher, stationary, reach, finite)
     lowest = jnp.argmin(jnp.where(curvature.known, curvature.values, jnp.inf))
     highest = jnp.argmax(jnp.where(curvature.known, curvature.values, -jnp.inf))
     has_curvature = jnp.any(gradient.live) & finite
@@ -374,11 +372,11 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance,
         nullity=curvature.nullity.astype(jnp.int32),
         dead=dead,
         probe_radius=gradient.probe_radius,
-        kantorovich=near.kantorovich,
-        distance=near.distance,
-        newton_point=w + near.step,
-        newton_distance=lengths(near.step),
-        distance_tolerance=reach + near.rounding,
+        kantorovich=newton.kantorovich,
+        distance=newton.distance,
+        newton_point=w + newton.step,
+        newton_distance=lengths(newton.step),
+        distance_tolerance=reach + newton.rounding,
         cubic=jnp.where(is_flat, higher.cubic, jnp.nan),
         cubic_resolution=jnp.where(is_flat, higher.cubic_rounding, jnp.nan),
         quartic=jnp.where(is_flat, higher.sign * higher.quartic, jnp.nan),
@@ -390,7 +388,7 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_tolerance,
 def _kind(
     gradient: GradientEvidence,
     curvature: Inertia,
-    near: KantorovichEvidence,
+    newton: KantorovichEvidence,
     higher: HigherOrderEvidence,
     stationary,
     reach,
@@ -398,24 +396,24 @@ def _kind(
 ):
     """Return the first kind whose evidence holds."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
-    both = any_positive & any_negative
+    has_both_signs = any_positive & any_negative
     # Curvature explains a change of the gradient of at most its norm times the distance.
     jumps = gradient.jump > DOMINANT * curvature.norm * gradient.displacement
-    newton_distance = lengths(near.step)
-    far = newton_distance > reach + near.rounding
-    in_last_digits = (newton_distance <= near.rounding) & (near.digits < MAX_KANTOROVICH)
-    saddle = higher.flat_gradient_vanishes & (near.is_near | in_last_digits)
-    all_signs = (curvature.nullity == 0) & ~curvature.incomplete & near.is_near
+    newton_distance = lengths(newton.step)
+    is_far = newton_distance > reach + newton.rounding
+    in_last_digits = (newton_distance <= newton.rounding) & (newton.digits < MAX_KANTOROVICH)
+    saddle = higher.flat_gradient_vanishes & (newton.is_near | in_last_digits)
+    all_signs = (curvature.nullity == 0) & ~curvature.incomplete & newton.is_near
     isolated = all_signs & jnp.all(gradient.live)
-    one = (curvature.nullity == 1) & ~curvature.incomplete
+    has_one_flat_direction = (curvature.nullity == 1) & ~curvature.incomplete
     rises, falls = higher.rises, higher.falls
     cases = [
         (~finite, Kind.UNDECIDED),
         (~jnp.any(gradient.live), Kind.FLAT),
         (jumps, Kind.NO_DERIVATIVE),
-        ((gradient.norm > stationary) | far, Kind.NOT_STATIONARY),
-        (both & saddle, Kind.SADDLE),
-        (both, Kind.UNDECIDED),
+        ((gradient.norm > stationary) | is_far, Kind.NOT_STATIONARY),
+        (has_both_signs & saddle, Kind.SADDLE),
+        (has_both_signs, Kind.UNDECIDED),
         (isolated & any_positive, Kind.STRICT_MINIMUM),
         (isolated & any_negative, Kind.STRICT_MAXIMUM),
         (all_signs & any_positive, Kind.MANIFOLD_OF_MINIMA),
@@ -423,8 +421,8 @@ def _kind(
         (higher.cubic_significant, Kind.DEGENERATE_SADDLE),
         (~higher.cubic_vanishes, Kind.UNDECIDED),
         (falls & (any_positive | any_negative | rises), Kind.DEGENERATE_SADDLE),
-        (one & rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
-        (one & (rises | falls), Kind.DEGENERATE_MAXIMUM),
+        (has_one_flat_direction & rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
+        (has_one_flat_direction & (rises | falls), Kind.DEGENERATE_MAXIMUM),
         (higher.may_be_manifold & (higher.flat_length >= 1), Kind.MANIFOLD_OF_MINIMA),
     ]
     conditions, kinds = zip(*cases, strict=True)

@@ -127,7 +127,9 @@ class HigherOrderEvidence(NamedTuple):
         return self.cubic <= self.cubic_rounding
 
 
-def gradient_evidence(at: DirectionalDerivatives, w, shifts, radii, away) -> GradientEvidence:
+def gradient_evidence(
+    at: DirectionalDerivatives, w, shifts, radii, far_offsets
+) -> GradientEvidence:
     """Evaluate gradients at the point, next to it, and far away for dead coordinates."""
     eps = jnp.finfo(w.dtype).eps
     digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
@@ -135,9 +137,11 @@ def gradient_evidence(at: DirectionalDerivatives, w, shifts, radii, away) -> Gra
     shifts = digits[None] * jnp.sign(shifts) * (1 + size) / (2 + size)
     shifts = jnp.concatenate([shifts, -shifts])
     # Probe on both sides of the point and of 0, each coordinate by at least the radius.
-    away = radii[:, None] * jnp.sign(away) * (1 + jnp.abs(away))
-    far = jnp.concatenate([w[None] + away, w[None] - away, away, -away])
-    points = jnp.concatenate([w[None], w[None] + shifts, w[None] + 2 * shifts, far])
+    far_offsets = radii[:, None] * jnp.sign(far_offsets) * (1 + jnp.abs(far_offsets))
+    far_points = jnp.concatenate(
+        [w[None] + far_offsets, w[None] - far_offsets, far_offsets, -far_offsets]
+    )
+    points = jnp.concatenate([w[None], w[None] + shifts, w[None] + 2 * shifts, far_points])
     costs, gradients = jax.lax.map(at.gradient, points, batch_size=11)
     g, near, twice, distant = jnp.split(gradients, (1, 5, 9))
     changes = near - g
@@ -185,7 +189,7 @@ def kantorovich_evidence(
         [jnp.stack([w] * 3 + [w + step] * 3), jnp.stack([w] * FLAT_DIRECTIONS)]
     )
     among_flat = (jnp.arange(6 + FLAT_DIRECTIONS) >= 6)[:, None]
-    thirds, turned = largest_third(
+    thirds, cubic_directions = largest_third(
         at,
         points,
         jnp.concatenate([starts, starts, flat]),
@@ -193,11 +197,11 @@ def kantorovich_evidence(
     )
     # Third derivatives do not detect kinks. Products with H are therefore also compared in the last
     # digits, and at twice the step, beyond the critical point.
-    others = jnp.stack([w, gradient.displaced[1], gradient.displaced[3], w + 2 * step])
+    displaced_points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3], w + 2 * step])
     directions = jnp.concatenate(
         [jnp.stack([curvature.flattest, curvature.steepest]), _unit(probes)]
     )
-    images = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(others, directions)
+    images = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(displaced_points, directions)
     kinks = lengths(images[1:] - images[:1]) / jnp.array([1, 1, 2], w.dtype)[:, None]
     change = jnp.maximum(jnp.max(thirds[:6]) * length, jnp.max(kinks))
     signed = jnp.any(curvature.positive | curvature.negative)
@@ -210,7 +214,7 @@ def kantorovich_evidence(
         kantorovich=kantorovich,
         digits=digits,
         distance=jnp.where(kantorovich < MAX_KANTOROVICH, 2 * length / (1 + root), jnp.inf),
-        flat=jnp.concatenate([flat, turned[6:]]),
+        flat=jnp.concatenate([flat, cubic_directions[6:]]),
         third=jnp.max(thirds[6:]),
     )
 
@@ -221,10 +225,10 @@ def _flat_directions(combined):
     Along any two orthogonal directions, x^4 - y^4 rises in one and falls in the other.
     """
     first, second = (_unit(vectors) for vectors in jnp.split(combined, 2))
-    rest = second - jnp.sum(first * second, axis=1, keepdims=True) * first
-    rest = rest - jnp.sum(first * rest, axis=1, keepdims=True) * first
-    distinct = lengths(rest)[:, None] > 1e-2
-    return jnp.concatenate([first, jnp.where(distinct, _unit(rest), second)])
+    orthogonal = second - jnp.sum(first * second, axis=1, keepdims=True) * first
+    orthogonal = orthogonal - jnp.sum(first * orthogonal, axis=1, keepdims=True) * first
+    distinct = lengths(orthogonal)[:, None] > 1e-2
+    return jnp.concatenate([first, jnp.where(distinct, _unit(orthogonal), second)])
 
 
 def _unit(vectors):
@@ -246,7 +250,7 @@ def higher_order_evidence(
     w,
     gradient: GradientEvidence,
     curvature: Inertia,
-    near: KantorovichEvidence,
+    newton: KantorovichEvidence,
     direction_error,
     resolution,
     distance,
@@ -270,8 +274,8 @@ def higher_order_evidence(
     rounding += eps * (gradient.rounding + gradient.norm)
     flat_gradient_vanishes = among_flat(gradient.g) <= 2 * rounding
     sign = jnp.where(any_negative & ~any_positive, -1, 1).astype(w.dtype)
-    orders = _orders(at, w, gradient, near, direction_error, curvature, resolution, sign)
-    cubic = jnp.maximum(jnp.max(jnp.abs(orders.third)), near.third)
+    orders = _orders(at, w, gradient, newton, direction_error, curvature, resolution, sign)
+    cubic = jnp.maximum(jnp.max(jnp.abs(orders.third)), newton.third)
     cubic_rounding = orders.third_rounding + 64 * eps * cubic
     # `imitation` is the third derivative that a quartic alone can have this close to its critical
     # point; a cubic term must exceed it.
@@ -293,12 +297,12 @@ def higher_order_evidence(
         size * distance**2 > 12 * DOMINANT * orders.second_bound
     )
     # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
-    beside = cubic**2 / jnp.where(size > 0, size, 1)
+    max_curvature = cubic**2 / jnp.where(size > 0, size, 1)
     # Fourth derivatives are ignored if the curvature exceeds that of such a quartic.
     agrees = orders.second * jnp.sign(orders.fourth) > 0
-    beside = orders.second_rounding + beside
-    beside += jnp.where(agrees, size * gradient.displacement**2, 0)
-    significant = distinct & (jnp.abs(orders.second) <= beside)
+    max_curvature = orders.second_rounding + max_curvature
+    max_curvature += jnp.where(agrees, size * gradient.displacement**2, 0)
+    significant = distinct & (jnp.abs(orders.second) <= max_curvature)
     rises = jnp.any(significant & (orders.fourth > 0))
     falls = jnp.any(significant & (orders.fourth < 0))
     vanishes = (cubic <= cubic_rounding) & jnp.all(size <= orders.fourth_rounding)
@@ -306,12 +310,12 @@ def higher_order_evidence(
         (curvature.nullity > 0)
         & ~(any_positive & any_negative)
         & flat_gradient_vanishes
-        & near.is_near
+        & newton.is_near
     )
     may_be_manifold = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     flat_length = jnp.zeros_like(gradient.cost)
     if eps < MAX_FLAT_CURVATURE:  # float32 cannot distinguish 0 from 1e-8
-        along = jnp.concatenate([near.flat[:2], -near.flat[:2]])
+        along = jnp.concatenate([newton.flat[:2], -newton.flat[:2]])
         followed = partial(
             constant_length,
             at,
@@ -322,7 +326,7 @@ def higher_order_evidence(
             enabled=may_be_manifold,
         )
         length = jnp.min(jax.vmap(followed)(along))
-        falling = partial(falls_first, at, w + near.step, enabled=may_be_manifold & (length >= 1))
+        falling = partial(falls_first, at, w + newton.step, enabled=may_be_manifold & (length >= 1))
         flat_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
     return HigherOrderEvidence(
         sign=sign,
@@ -368,7 +372,7 @@ def _orders(
     at: DirectionalDerivatives,
     w,
     gradient,
-    near: KantorovichEvidence,
+    newton: KantorovichEvidence,
     direction_error,
     curvature: Inertia,
     resolution,
@@ -381,16 +385,16 @@ def _orders(
     """
     eps = jnp.finfo(w.dtype).eps
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
-    lengths = jnp.linalg.norm(near.flat, axis=1, keepdims=True)
+    lengths = jnp.linalg.norm(newton.flat, axis=1, keepdims=True)
     tilt = direction_error[None] * lengths
-    directions = jnp.stack([near.flat, near.flat + tilt, near.flat - tilt])
+    directions = jnp.stack([newton.flat, newton.flat + tilt, newton.flat - tilt])
     orders = jax.vmap(jax.vmap(lambda w, n: reduced(at, w, n, curvature.pseudoinverse), (None, 0)))(
         points, directions
     )
 
-    forms = jax.vmap(lambda n: n @ at.product(w, n))(near.flat)
-    size = jax.vmap(curvature.form_size)(near.flat)
-    second = sign * (forms + orders.third_vector[0] @ near.step)
+    forms = jax.vmap(lambda n: n @ at.product(w, n))(newton.flat)
+    size = jax.vmap(curvature.form_size)(newton.flat)
+    second = sign * (forms + orders.third_vector[0] @ newton.step)
     # If all terms of n^T H n vanish, as along a flat axis, nothing is rounded. Otherwise the
     # rounding of all entries of H counts.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)

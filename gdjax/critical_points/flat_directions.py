@@ -4,15 +4,7 @@
 
 The path follows the direction t, and the cost is minimized over all other directions until the
 gradient vanishes. On a manifold of minima the cost is constant along the path; in a valley that
-rises or falls it is not. The minima of (1 - x y)^2 / 2 are the hyperbola x y = 1:
-
->>> from gdjax.curvature.directional_derivatives import directional_derivatives
->>> from gdjax.problems.problem import as_problem
->>> valley = as_problem(lambda w: (1 - w[0] * w[1]) ** 2 / 2)
->>> at = directional_derivatives(valley, lambda w: w)
->>> w, t = jnp.ones(2), jnp.array([1.0, -1.0]) / 2**0.5
->>> float(constant_length(at, w, *at.gradient(w), t, scale=jnp.array(2.0)))
-1.0
+rises or falls it is not.
 """
 
 import jax
@@ -54,6 +46,17 @@ def constant_length(
         direction: unit vector; -direction is another direction.
         scale: largest |eigenvalue| of the Hessian at w; rounding errors are a multiple of it.
         enabled: whether to follow the direction; the result is 0 otherwise.
+
+    Examples:
+        The minima of (1 - x y)^2 / 2 are the hyperbola x y = 1:
+
+        >>> from gdjax.curvature.directional_derivatives import directional_derivatives
+        >>> from gdjax.problems.problem import as_problem
+        >>> valley = as_problem(lambda w: (1 - w[0] * w[1]) ** 2 / 2)
+        >>> at = directional_derivatives(valley, lambda w: w)
+        >>> w, t = jnp.ones(2), jnp.array([1.0, -1.0]) / 2**0.5
+        >>> float(constant_length(at, w, *at.gradient(w), t, scale=jnp.array(2.0)))
+        1.0
     """
     eps = jnp.finfo(w.dtype).eps
     size = jnp.maximum(1, jnp.max(jnp.abs(w)))
@@ -152,8 +155,8 @@ def _with_changes(at, point):
     digits = DIGITS * jnp.finfo(point.dtype).eps * jnp.maximum(1, jnp.max(jnp.abs(point)))
     # Use two irregular patterns of signs, so that at least one of them detects a steep direction.
     signs = jnp.where(jnp.arange(point.size) * 0.6180339887 % 1 < 0.5, 1, -1).astype(point.dtype)
-    others = signs * (1 - 2 * (jnp.arange(point.size) % 2)).astype(point.dtype)
-    points = jnp.stack([point, point + digits * signs, point + digits * others])
+    alternating_signs = signs * (1 - 2 * (jnp.arange(point.size) % 2)).astype(point.dtype)
+    points = jnp.stack([point, point + digits * signs, point + digits * alternating_signs])
     values, gradients = jax.vmap(at.gradient)(points)
     return values[0], gradients[0], gradients[1:] - gradients[:1]
 

@@ -4,12 +4,7 @@
 
 Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to the
 level of rounding error. In float32 the final norm is about 1e-4, which is often too large for a
-certificate, so pass float64 parameters if the kind of the point matters:
-
->>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
->>> polished = polish(valley, np.array([0.05, 0.001]))
->>> bool(polished.gradient_norm <= 1e-10), int(polished.num_steps), polished.status_name
-(True, 1, 'CONVERGED')
+certificate, so pass float64 parameters if the kind of the point matters.
 """
 
 from collections.abc import Callable
@@ -96,10 +91,10 @@ class Polished(NamedTuple):
             )
         if status == PolishStatus.LIMITED_BY_ROUNDING:
             single = self.cost.dtype == np.float32
-            wider = "pass float64 parameters, or" if single else "scale the cost, or"
+            remedy = "pass float64 parameters, or" if single else "scale the cost, or"
             return (
                 f"the gradient norm is {size:.2g}, and rounding hides in which direction the cost "
-                f"falls: {wider} raise atol; at a kink of the cost no gradient becomes small"
+                f"falls: {remedy} raise atol; at a kink of the cost no gradient becomes small"
             )
         if status == PolishStatus.NOT_FINITE:
             return "the gradient is not finite at the starting point: the descent diverged"
@@ -146,6 +141,12 @@ def polish(
         InputError: if the parameters are not real floats, the cost is not a scalar, or `max_steps`
             or `atol` is out of range.
 
+    Examples:
+        >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
+        >>> polished = polish(valley, np.array([0.05, 0.001]))
+        >>> bool(polished.gradient_norm <= 1e-10), int(polished.num_steps), polished.status_name
+        (True, 1, 'CONVERGED')
+
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
     """
@@ -158,11 +159,11 @@ def polish(
     leaves = jax.tree.leaves((params, problem.data, atol))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return _polish(problem, params, **options)
-    wide = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
-    with jax.enable_x64(jax.config.read("jax_enable_x64") or wide):
+    is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
+    with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):
         polished = _compiled(problem, params, **options)
         # NumPy keeps float64 where JAX would convert to float32.
-        return jax.tree.map(np.asarray, polished) if wide else polished
+        return jax.tree.map(np.asarray, polished) if is_float64 else polished
 
 
 def _polish(problem, params, *, max_steps, atol):
@@ -209,8 +210,15 @@ def _polish(problem, params, *, max_steps, atol):
     first_state = _State(
         flat, cost, g, jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
     )
-    end = jax.lax.while_loop(cond_fun, body_fun, first_state)
-    return _polished(unravel(end.w), end.cost, end.g, end.num_steps, max_steps, atol)
+    final_state = jax.lax.while_loop(cond_fun, body_fun, first_state)
+    return _polished(
+        unravel(final_state.w),
+        final_state.cost,
+        final_state.g,
+        final_state.num_steps,
+        max_steps,
+        atol,
+    )
 
 
 _compiled = jax.jit(_polish, static_argnames="max_steps")
@@ -269,8 +277,8 @@ def find_critical_point(
     flat, unravel = ravel_params(params)
     if flat.size > DENSE:
         raise InputError(
-            f"find_critical_point: {flat.size} parameters, expected at most {DENSE}; `polish` "
-            f"goes downhill from any number of them"
+            f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
+            f"`polish`, which goes downhill from any number of them"
         )
     at = directional_derivatives(as_problem(problem, data), unravel)
     eps = jnp.finfo(flat.dtype).eps

@@ -8,12 +8,7 @@ D^T H D > 0,
     eta_c = 2 D . g / D^T H D,   lambda_c = D^T H D / D . g
 
 For gradient descent lambda_c is at most the sharpness. Its definition contains only costs, and no
-second derivatives:
-
->>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
->>> result = critical_sharpness(bowl, jnp.array([0.0, 1.0]), jnp.array([0.0, 10.0]))
->>> round(float(result.learning_rate), 4), round(float(result.sharpness), 3)
-(0.2, 10.0)
+second derivatives.
 
 References: Kalra et al. 2026, *A Scalable Measure of Loss Landscape Curvature for Analyzing the
 Training Dynamics of LLMs*, arXiv 2601.16979.
@@ -147,11 +142,16 @@ def update_direction(
     check_callable("update_direction: make_optimizer", make_optimizer, "a factory")
     check_params(params)
     problem = as_problem(problem, data)
+    return _update_direction("update_direction", make_optimizer, problem, params, opt_state)
+
+
+def _update_direction(caller, make_optimizer, problem, params, opt_state):
+    """Return the result of `update_direction`; errors name the calling function."""
     try:
         optimizer = make_optimizer(learning_rate=1.0)
     except TypeError as error:
         raise InputError(
-            f"update_direction: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "
+            f"{caller}: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "
             f"expected a factory such as optax.adam"
         ) from error
     first = optimizer.init(params)
@@ -159,7 +159,7 @@ def update_direction(
         opt_state = first
     elif jax.tree.structure(opt_state) != jax.tree.structure(first):
         raise InputError(
-            f"update_direction: opt_state has another structure than that of {make_optimizer!r:.80}"
+            f"{caller}: opt_state has another structure than that of {make_optimizer!r:.80}"
             f"; pass the factory of the optimizer whose state it is"
         )
     value, gradient = averaged(problem, jax.value_and_grad, params)
@@ -219,6 +219,13 @@ def critical_sharpness(
             argument has an invalid type or value.
 
     Examples:
+        The step of gradient descent along a steep direction:
+
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> result = critical_sharpness(bowl, jnp.array([0.0, 1.0]), jnp.array([0.0, 10.0]))
+        >>> round(float(result.learning_rate), 4), round(float(result.sharpness), 3)
+        (0.2, 10.0)
+
         The step of one cost, and the rise of another one:
 
         >>> w, direction = jnp.array(1.0), jnp.array(2.0)  # the gradient of w^2
@@ -244,8 +251,8 @@ def critical_sharpness(
 def _critical_sharpness(problem, params, direction, guess, rtol, max_evaluations):
     dtype = cost_type(params)
     ray = _ray(problem, params, direction)
-    bent = HessianOperator(problem, params).mv(direction)
-    curvature = _dot(direction, bent)
+    image = HessianOperator(problem, params).mv(direction)
+    curvature = _dot(direction, image)
     is_convex = curvature > 0
     minimizer = jnp.where(is_convex, ray.slope / jnp.where(is_convex, curvature, 1), jnp.inf)
     if guess is None:
@@ -360,9 +367,9 @@ def _bracket(function, guess, at_zero, *, largest, rtol, max_evaluations):
     """
 
     def unfinished(b):
-        unbounded = (b.high == jnp.inf) & (b.low < largest)
-        wide = (b.high < jnp.inf) & (b.high - b.low > rtol * b.high)
-        return (b.num_evaluations < max_evaluations) & (at_zero < 0) & (unbounded | wide)
+        is_unbounded = (b.high == jnp.inf) & (b.low < largest)
+        is_wide = (b.high < jnp.inf) & (b.high - b.low > rtol * b.high)
+        return (b.num_evaluations < max_evaluations) & (at_zero < 0) & (is_unbounded | is_wide)
 
     def evaluate(b):
         eta = jnp.where(b.num_evaluations == 0, guess, _next_rate(b, rtol))
@@ -393,14 +400,14 @@ def _next_rate(b, rtol):
     margin = rtol / 3
     gradient = (b.at_low - b.at_before) / jnp.where(b.low > b.before, b.low - b.before, 1)
     root = b.low - b.at_low / jnp.where(gradient > 0, gradient, 1)
-    ahead = jnp.where(gradient > 0, (1 + margin) * root, jnp.inf)
-    ahead = jnp.clip(ahead, (1 + margin) * b.low, GROWTH * b.low)
+    extrapolated = jnp.where(gradient > 0, (1 + margin) * root, jnp.inf)
+    extrapolated = jnp.clip(extrapolated, (1 + margin) * b.low, GROWTH * b.low)
     secant = jnp.clip(_root(b), b.low + margin * b.high, (1 - margin) * b.high)
     is_narrow = b.high < 4 * b.low
     middle = jnp.where(is_narrow, b.low / 2 + b.high / 2, jnp.sqrt(b.low) * jnp.sqrt(b.high))
     middle = jnp.where(b.low > 0, middle, SHRINKAGE * b.high)
     bisects = (b.num_bisections % 2 == 1) | (b.at_high == jnp.inf)
-    return jnp.where(b.high == jnp.inf, ahead, jnp.where(bisects, middle, secant))
+    return jnp.where(b.high == jnp.inf, extrapolated, jnp.where(bisects, middle, secant))
 
 
 def _root(b):
@@ -475,16 +482,16 @@ def critical_sharpness_metric(
     check_number(f"{name}: rtol", rtol, above=0, below=1)
     check_whole(f"{name}: max_evaluations", max_evaluations, 1)
     problem = as_problem(problem, data)
-    rising = None if other is None else as_problem(other)
+    other_problem = None if other is None else as_problem(other)
     return Metric(
         _Along(
             without_data(problem),
-            None if rising is None else without_data(rising),
+            None if other_problem is None else without_data(other_problem),
             make_optimizer,
             float(rtol),
             int(max_evaluations),
         ),
-        data=(problem.data, None if rising is None else rising.data),
+        data=(problem.data, None if other_problem is None else other_problem.data),
         every=every,
         init=_initial_state,
         long_name="critical sharpness, 2 over the rate at which the step raises the cost",
@@ -506,17 +513,19 @@ class _Along:
     max_evaluations: int
 
     def __call__(self, params, data, metric_state, *, opt_state=None, **settings):
-        own, others = data
-        problem = frozen(with_data(self.without_data, own), **settings)
+        problem_data, other_data = data
+        problem = frozen(with_data(self.without_data, problem_data), **settings)
         if _is_schedule_free(opt_state):
             raise InputError(
                 "critical_sharpness_metric: the optimizer is schedule-free, and its records are at "
                 "averaged parameters, from which it takes no step; use critical_sharpness at the "
                 "parameters of the run"
             )
-        direction = update_direction(self.make_optimizer, problem, params, opt_state=opt_state)
+        direction = _update_direction(
+            "critical_sharpness_metric", self.make_optimizer, problem, params, opt_state
+        )
         if self.other_without_data is not None:
-            problem = frozen(with_data(self.other_without_data, others))
+            problem = frozen(with_data(self.other_without_data, other_data))
         ray = _ray(problem, params, direction)
         last = metric_state.learning_rate
         bracket = _bracket(

@@ -5,13 +5,6 @@
 Here n is a unit vector with H n = 0, and y = -H^+ T3[n, n, .] minimizes the cost (Lyapunov-Schmidt
 reduction). Without the second term, 0 would be classified as a minimum of (y - x^2)(y - 2 x^2),
 which rises along every straight line through 0 but falls along y = 1.5 x^2.
-
->>> from gdjax.problems.problem import as_problem
->>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
->>> at = directional_derivatives(as_problem(crossed), lambda w: w)
->>> third_vector, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
->>> third_vector.tolist(), float(fourth), float(fourth - 3 * third_vector[1] ** 2 / 2)
-([0.0, -6.0], 48.0, -6.0)
 """
 
 from collections.abc import Callable
@@ -167,6 +160,16 @@ def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalD
     Args:
         problem: problem whose deterministic cost is differentiated.
         unravel: function from a flat vector to parameters.
+
+    Examples:
+        A cost with H = diag(0, 2) that falls along a parabola:
+
+        >>> from gdjax.problems.problem import as_problem
+        >>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
+        >>> at = directional_derivatives(as_problem(crossed), lambda w: w)
+        >>> third_vector, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
+        >>> third_vector.tolist(), float(fourth), float(fourth - 3 * third_vector[1] ** 2 / 2)
+        ([0.0, -6.0], 48.0, -6.0)
     """
 
     def gradient_of(cost, w, part):
@@ -216,14 +219,7 @@ def largest_third(
         u <- t + |t| u / 2, normalized to length 1;   t = T3[u, u, .], with the sign of T3[u, u, u]
 
     The largest value of a symmetric tensor on unit vectors is its norm (Banach), which bounds how
-    fast the Hessian can change. A few starts yield a lower bound of the norm. On the third
-    derivative of xyz the iteration without the shift does not converge:
-
-    >>> from gdjax.problems.problem import as_problem
-    >>> at = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
-    >>> best, _ = largest_third(at, jnp.zeros((1, 3)), jnp.array([[3.0, 1.0, 0.5]]), lambda u: u)
-    >>> round(float(best[0]) / (2 / 3**0.5), 2)
-    1.0
+    fast the Hessian can change. A few starts yield a lower bound of the norm.
 
     Args:
         at: derivatives of the cost.
@@ -231,6 +227,16 @@ def largest_third(
         starts: start vectors of any length.
         within: function `within(vectors) -> vectors` that projects each vector onto the search
             space.
+
+    Examples:
+        On the third derivative of xyz the iteration without the shift does not converge:
+
+        >>> from gdjax.problems.problem import as_problem
+        >>> at = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
+        >>> starts = jnp.array([[3.0, 1.0, 0.5]])
+        >>> best, _ = largest_third(at, jnp.zeros((1, 3)), starts, lambda u: u)
+        >>> round(float(best[0]) / (2 / 3**0.5), 2)
+        1.0
 
     References: Kolda and Mayo 2011, *Shifted power method for computing tensor eigenpairs*.
     """
@@ -244,19 +250,27 @@ def largest_third(
         return (i < 3) | ((i < ITERATIONS) & jnp.any(best > MIN_GROWTH * before))
 
     def body_fun(state):
-        i, u, best, _, where = state
+        i, u, best, _, best_direction = state
         images = within(jax.vmap(at.third)(points, u))
         values = jnp.sum(images * u, axis=1)
         size = jnp.abs(values)
-        where = jnp.where((size > best)[:, None], u, where)
+        best_direction = jnp.where((size > best)[:, None], u, best_direction)
         length = jnp.linalg.norm(images, axis=1, keepdims=True)
-        ahead = jnp.where(values < 0, -1, 1)[:, None] * images + SHIFT * length * u
-        return i + 1, jnp.where(length > 0, unit(ahead), u), jnp.maximum(size, best), best, where
+        shifted = jnp.where(values < 0, -1, 1)[:, None] * images + SHIFT * length * u
+        return (
+            i + 1,
+            jnp.where(length > 0, unit(shifted), u),
+            jnp.maximum(size, best),
+            best,
+            best_direction,
+        )
 
     first = unit(within(starts))
     zero = jnp.zeros(len(starts), starts.dtype)
-    _, _, best, _, where = jax.lax.while_loop(cond_fun, body_fun, (0, first, zero, zero, first))
-    return best, where
+    _, _, best, _, best_direction = jax.lax.while_loop(
+        cond_fun, body_fun, (0, first, zero, zero, first)
+    )
+    return best, best_direction
 
 
 class Reduced(NamedTuple):

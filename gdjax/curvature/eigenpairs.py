@@ -3,29 +3,14 @@
     H v = lambda v + residual,   an eigenvalue of H lies within |residual| of lambda
 
 The largest eigenvalue limits the stable learning rates, and the smallest shows whether a critical
-point is a minimum. For a quadratic cost:
-
->>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
->>> pairs = extreme_eigenpairs(bowl, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
->>> pairs.values.tolist(), EigenpairsStatus(int(pairs.status)).name
-([10.0, 1.0], 'CONVERGED')
+point is a minimum.
 
 Up to 512 parameters the dense matrix is decomposed. For more, only products with it are computed
 (see `eigensolvers`).
 
 The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. An
-indeterminate eigenvalue may be positive, negative or zero. An example with one of each:
-
->>> from gdjax.curvature.operators import FunctionOperator
->>> H = jnp.diag(jnp.array([2.0, -1.0, 0.0]))
->>> inertia = dense_inertia(FunctionOperator(lambda v: H @ v, jnp.ones(3)), jnp.ones(3), 0.0)
->>> inertia.values.tolist(), inertia.positive.tolist(), inertia.indeterminate.tolist()
-([-1.0, 0.0, 2.0], [False, False, True], [False, True, False])
->>> inertia.pseudoinverse(jnp.ones(3)).tolist()
-[0.5, -1.0, 0.0]
-
-Coordinates on which the cost does not depend (dead coordinates) are masked and do not count as
-indeterminate.
+indeterminate eigenvalue may be positive, negative or zero. Coordinates on which the cost does not
+depend (dead coordinates) are masked and do not count as indeterminate.
 """
 
 from collections.abc import Callable
@@ -100,12 +85,12 @@ def extreme_eigenpairs(
     largest: int = 1,
     smallest: int = 0,
     rtol: ScalarLike = 1e-3,
-    max_steps: int = 100,
+    max_restarts: int = 100,
 ) -> Eigenpairs:
     """Return the largest and smallest eigenpairs of a Hessian, with residuals.
 
     The iteration ends when every residual is at most `rtol` times the operator's norm, or after
-    `max_steps` restarts. Up to 512 parameters the dense matrix is decomposed instead.
+    `max_restarts` restarts. Up to 512 parameters the dense matrix is decomposed instead.
 
     Args:
         operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
@@ -117,7 +102,7 @@ def extreme_eigenpairs(
         largest: number of eigenvalues at the upper end.
         smallest: number of eigenvalues at the lower end.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
-        max_steps: maximum number of restarts of block Lanczos, each of a few dozen products.
+        max_restarts: maximum number of restarts of block Lanczos, each of a few dozen products.
 
     Returns:
         The eigenpairs. Their `status` reports a tolerance that was not reached or a Hessian that is
@@ -125,18 +110,24 @@ def extreme_eigenpairs(
 
     Raises:
         InputError: if no eigenvalue is requested, or more than the operator has; if `rtol` is not
-            above 0, `max_steps` is below 1, or `key` is not a random key.
+            above 0, `max_restarts` is below 1, or `key` is not a random key.
+
+    Examples:
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> pairs = extreme_eigenpairs(bowl, jnp.ones(2), key=jax.random.key(0), smallest=1)
+        >>> pairs.values.tolist(), EigenpairsStatus(int(pairs.status)).name
+        ([10.0, 1.0], 'CONVERGED')
 
     References: Golub and Underwood 1977, *The block Lanczos method*; Wu and Simon 2000,
     *Thick-restart Lanczos method*.
     """
     check_key(key)
     check_number("extreme_eigenpairs: rtol", rtol, above=0)
-    check_whole("extreme_eigenpairs: max_steps", max_steps, 1)
+    check_whole("extreme_eigenpairs: max_restarts", max_restarts, 1)
     operator = as_operator("extreme_eigenpairs", operator, params, data)
     flat, unravel = ravel_pytree(operator.like)
-    whole = is_whole(largest) and is_whole(smallest)
-    if not whole or not 1 <= largest + smallest <= flat.size:
+    are_whole = is_whole(largest) and is_whole(smallest)
+    if not are_whole or not 1 <= largest + smallest <= flat.size:
         raise InputError(
             f"extreme_eigenpairs: largest = {largest} and smallest = {smallest}, expected 1 "
             f"to {flat.size} together, the number of parameters"
@@ -151,7 +142,7 @@ def extreme_eigenpairs(
             largest=largest,
             smallest=smallest,
             tolerance=rtol,
-            max_steps=max_steps,
+            max_restarts=max_restarts,
         )
     residuals = with_rounding(ritz.residuals, ritz.norm)
     finite = jnp.all(jnp.isfinite(residuals)) & jnp.isfinite(ritz.norm)
@@ -183,14 +174,14 @@ def with_rounding(residuals: Float[Array, " k"], norm: Float[Array, ""]) -> Floa
 def _dense(matrix, largest, smallest):
     values, vectors = jnp.linalg.eigh(matrix)
     n = len(values)
-    ends = jnp.array([*range(n - 1, n - 1 - largest, -1), *range(smallest - 1, -1, -1)])
-    values, vectors = values[ends], vectors[:, ends]
+    selected = jnp.array([*range(n - 1, n - 1 - largest, -1), *range(smallest - 1, -1, -1)])
+    values, vectors = values[selected], vectors[:, selected]
     with jax.default_matmul_precision("highest"):
-        rest = matrix @ vectors - values[None] * vectors
+        difference = matrix @ vectors - values[None] * vectors
     return eigensolvers.Ritz(
         values,
         vectors,
-        jnp.linalg.norm(rest, axis=0),
+        jnp.linalg.norm(difference, axis=0),
         jnp.max(jnp.abs(values)),
         jnp.array(n, jnp.int32),
         vectors[:, :0],
@@ -277,6 +268,18 @@ def dense_inertia(
         mask: 1 at live coordinates, 0 at dead ones.
         perturbation: change of Hessian-vector products when the last digits of the parameters
             change.
+
+    Examples:
+        One eigenvalue of each sign, and one that is zero:
+
+        >>> from gdjax.curvature.operators import FunctionOperator
+        >>> H = jnp.diag(jnp.array([2.0, -1.0, 0.0]))
+        >>> operator = FunctionOperator(lambda v: H @ v, jnp.ones(3))
+        >>> inertia = dense_inertia(operator, jnp.ones(3), 0.0)
+        >>> inertia.values.tolist(), inertia.positive.tolist(), inertia.indeterminate.tolist()
+        ([-1.0, 0.0, 2.0], [False, False, True], [False, True, False])
+        >>> inertia.pseudoinverse(jnp.ones(3)).tolist()
+        [0.5, -1.0, 0.0]
     """
     eps = jnp.finfo(mask.dtype).eps
     matrix = operator.as_matrix() * (mask[:, None] * mask[None])
@@ -315,7 +318,7 @@ def extreme_inertia(
     *,
     key: Key[Array, ""],
     rtol: ScalarLike,
-    max_steps: int,
+    max_restarts: int,
 ) -> Inertia:
     """Return eigenpairs at both ends of the spectrum, from products with the operator.
 
@@ -326,7 +329,7 @@ def extreme_inertia(
             change.
         key: key for the random starts.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
-        max_steps: maximum number of restarts of block Lanczos.
+        max_restarts: maximum number of restarts of block Lanczos.
     """
     ritz = eigensolvers.extreme_ritz_pairs(
         operator.flat_mv,
@@ -335,7 +338,7 @@ def extreme_inertia(
         largest=NUM_EXTREME,
         smallest=NUM_EXTREME,
         tolerance=rtol,
-        max_steps=max_steps,
+        max_restarts=max_restarts,
     )
     eps = jnp.finfo(mask.dtype).eps
     error_bound = ritz.residuals + ROUNDING * eps * ritz.norm + perturbation
@@ -356,12 +359,12 @@ def extreme_inertia(
     def pseudoinverse(v):
         # Project twice, since CG never removes a flat component from its residual, not even one of
         # rounding size. If v itself is flat, only rounding is left, which is set to zero.
-        rest = without_flat(without_flat(v))
-        rest = jnp.where(jnp.linalg.norm(rest) > 16 * eps * jnp.linalg.norm(v), rest, 0)
+        curved = without_flat(without_flat(v))
+        curved = jnp.where(jnp.linalg.norm(curved) > 16 * eps * jnp.linalg.norm(v), curved, 0)
         with jax.default_matmul_precision("highest"):
             solution, _ = jax.scipy.sparse.linalg.cg(
                 lambda v: sign * without_flat(operator.flat_mv(without_flat(v))),
-                sign * rest,
+                sign * curved,
                 tol=1e-6,
                 maxiter=300,
             )

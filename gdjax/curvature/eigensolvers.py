@@ -3,11 +3,7 @@
     A <- J^T A J until A is diagonal;   basis S of V, A V, A^2 V, ...,   S^T A S y = theta y
 
 On CPUs `jnp.linalg.eigh` calls LAPACK, and two devices of one program that call it at the same time
-can deadlock. `eigh` therefore decomposes small matrices by rotations, with JAX operations only:
-
->>> values, vectors = eigh(jnp.array([[0.0, 2.0], [2.0, 3.0]]))
->>> values.tolist()
-[-1.0, 4.0]
+can deadlock. `eigh` therefore decomposes small matrices by rotations, with JAX operations only.
 
 `extreme_ritz_pairs` computes extreme eigenvalues of a symmetric operator by thick-restart block
 Lanczos, from products with it. The block V starts as two random vectors, so that both eigenvectors
@@ -53,6 +49,11 @@ def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, 
 
     Args:
         matrix: symmetric matrix.
+
+    Examples:
+        >>> values, vectors = eigh(jnp.array([[0.0, 2.0], [2.0, 3.0]]))
+        >>> values.tolist()
+        [-1.0, 4.0]
     """
     if len(matrix) > MAX_ROTATED:
         return _library(matrix)
@@ -103,8 +104,8 @@ def jacobi_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[
 
     def cond_fun(state):
         A, _, sweeps = state
-        apart = jnp.linalg.norm(A - jnp.diag(jnp.diagonal(A)))
-        return (apart > eps * jnp.linalg.norm(A[:size, :size])) & (sweeps < MAX_SWEEPS)
+        off_diagonal = jnp.linalg.norm(A - jnp.diag(jnp.diagonal(A)))
+        return (off_diagonal > eps * jnp.linalg.norm(A[:size, :size])) & (sweeps < MAX_SWEEPS)
 
     def body_fun(state):
         A, V, sweeps = state
@@ -120,8 +121,8 @@ def jacobi_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[
 
 def _next_round(even):
     """Return the permutation to the next round: the first stays, all others move on."""
-    places = np.arange(even).reshape(2, -1)
-    ring = np.r_[places[0, 1:], places[1, ::-1]]
+    positions = np.arange(even).reshape(2, -1)
+    ring = np.r_[positions[0, 1:], positions[1, ::-1]]
     ring = np.roll(ring, 1)
     half = even // 2
     return np.r_[0, ring[: half - 1], ring[half - 1 :][::-1]]
@@ -212,7 +213,7 @@ def extreme_ritz_pairs(
     largest: int,
     smallest: int,
     tolerance: ScalarLike | Allowed,
-    max_steps: int,
+    max_restarts: int,
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
 ) -> Ritz:
@@ -226,8 +227,8 @@ def extreme_ritz_pairs(
         smallest: number of eigenvalues at the lower end.
         tolerance: bound on the residuals relative to the operator's norm; or a function of the Ritz
             values and the norm that returns the bounds.
-        max_steps: maximum number of restarts. Fewer are made if the tolerance is reached or a value
-            is not finite.
+        max_restarts: maximum number of restarts. Fewer are made if the tolerance is reached or a
+            value is not finite.
         block: first block, such as `Ritz.block` of a similar operator; None for two random vectors.
         space: sizes that replace `sizes(largest, smallest)`, multiples of the block's width.
     """
@@ -284,7 +285,7 @@ def extreme_ritz_pairs(
 
     def cond_fun(state):
         finite = jnp.isfinite(jnp.max(state.pairs.residuals)) & jnp.isfinite(state.norm)
-        return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_steps))
+        return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_restarts))
 
     def body_fun(state):
         """Extend the kept vectors (none at first) to a basis and return its Ritz pairs."""
@@ -297,8 +298,10 @@ def extreme_ritz_pairs(
         # of them continue the Krylov space. A random block finds directions outside this space.
         from_random = is_restart & is_converged(pairs, state.norm)
         mixture = jax.random.normal(key_fresh, (count, width), mask.dtype)
-        left = (pairs.images - pairs.values[None] * pairs.vectors) @ mixture
-        block = jnp.where(from_random, random(key_fresh), jnp.where(is_restart, left, basis.block))
+        mixed_residuals = (pairs.images - pairs.values[None] * pairs.vectors) @ mixture
+        block = jnp.where(
+            from_random, random(key_fresh), jnp.where(is_restart, mixed_residuals, basis.block)
+        )
         block = _orthonormal(block, columns)
         basis = _Basis(columns, images, block, jnp.where(is_restart, key, basis.key))
         basis = expand(basis, jnp.where(is_restart, count // width, 0))
@@ -312,11 +315,15 @@ def extreme_ritz_pairs(
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
         zeros = jnp.zeros((mask.size, size), mask.dtype)
-        none, zero = zeros[:, :count], jnp.zeros((), mask.dtype)
+        no_columns, zero = zeros[:, :count], jnp.zeros((), mask.dtype)
         state = _State(
             _Basis(zeros, zeros, random(key_start) if block is None else block, key_noise),
             _RitzPairs(
-                jnp.zeros(count, mask.dtype), none, none, jnp.zeros(count, mask.dtype), zero
+                jnp.zeros(count, mask.dtype),
+                no_columns,
+                no_columns,
+                jnp.zeros(count, mask.dtype),
+                zero,
             ),
             norm=zero,
             rounds=jnp.zeros((), jnp.int32),
@@ -353,14 +360,14 @@ def _orthonormal(block, columns):
     def make_orthonormal(state):
         block, _, passes = state
         along = columns.T @ block
-        rest, length = _unit(block - columns @ along)
+        orthogonal, length = _unit(block - columns @ along)
         good = jnp.all(jnp.abs(along) <= close * length)
-        done = rest[:, :1]
+        done = orthogonal[:, :1]
         for number in range(1, block.shape[1]):
-            one = rest[:, number : number + 1]
-            one, left = _unit(one - done @ (done.T @ one))
-            good &= left[0, 0] > 0.5
-            done = jnp.concatenate([done, one], axis=1)
+            column = orthogonal[:, number : number + 1]
+            column, last = _unit(column - done @ (done.T @ column))
+            good &= last[0, 0] > 0.5
+            done = jnp.concatenate([done, column], axis=1)
         return done, good, passes + 1
 
     return jax.lax.while_loop(cond_fun, make_orthonormal, (block, jnp.array(False), 0))[0]

@@ -8,13 +8,7 @@ This is the limit of the steps w - eta |g|_* d of `gdjax.descent.non_euclidean_d
 
 For the steps w - eta d of sign descent and Muon without momentum, replace 2 / eta by
 2 |g|_* / eta. In the 2-norm S is the largest eigenvalue of H. In the maximum norm it is NP-hard to
-compute, and `generalized_sharpness` returns a lower and an upper bound. For a diagonal H >= 0 both
-are the trace:
-
->>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
->>> result = generalized_sharpness(bowl, jnp.array([1.0, 1.0]), "linf", key=jax.random.key(0))
->>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
-(11.0, 11.0, 20.0)
+compute, and `generalized_sharpness` returns a lower and an upper bound.
 
 References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of Stability*,
 arXiv 2603.05002.
@@ -107,7 +101,7 @@ def generalized_sharpness(
     *,
     key: Key[Array, ""],
     data: PyTree = None,
-    starts: int = 8,
+    num_starts: int = 8,
     max_steps: int = 200,
     rtol: float = 1e-4,
 ) -> GeneralizedSharpness:
@@ -129,7 +123,7 @@ def generalized_sharpness(
             or "block".
         key: random key of the starts.
         data: data that replaces the problem's own.
-        starts: number of random starts of the search.
+        num_starts: number of random starts of the search.
         max_steps: maximum number of steps of each search.
         rtol: relative duality gap at which a search ends.
 
@@ -147,11 +141,18 @@ def generalized_sharpness(
         >>> round(result.low, 3), round(result.high, 3)
         (2.0, 2.0)
 
+        In the maximum norm, both bounds are the trace if H is diagonal and has no negative entry:
+
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> result = generalized_sharpness(bowl, jnp.array([1.0, 1.0]), "linf", key=key)
+        >>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
+        (11.0, 11.0, 20.0)
+
     References: Islamov et al. 2026, arXiv 2603.05002.
     """
     check_choice("generalized_sharpness: norm", norm, NORMS)
     check_key(key)
-    check_whole("generalized_sharpness: starts", starts, 0, MAX_COUNT)
+    check_whole("generalized_sharpness: num_starts", num_starts, 0, MAX_COUNT)
     check_whole("generalized_sharpness: max_steps", max_steps, 1)
     check_number("generalized_sharpness: rtol", rtol, least=0)
     params = at_least_float32(params)
@@ -165,23 +166,23 @@ def generalized_sharpness(
     image = jax.jit(lambda o, v: o.flat_mv(v))(operator, step)
     finite = np.all(np.isfinite(gradient)) and np.all(np.isfinite(image))
     if not finite or (H is not None and not np.all(np.isfinite(H))):
-        nothing = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), params)
+        nan_direction = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), params)
         status = GeneralizedSharpnessStatus.NOT_FINITE
-        return GeneralizedSharpness(np.nan, np.nan, nothing, np.nan, np.nan, int(status))
-    high, more = np.inf, np.zeros((0, len(flat)))
+        return GeneralizedSharpness(np.nan, np.nan, nan_direction, np.nan, np.nan, int(status))
+    high, candidates = np.inf, np.zeros((0, len(flat)))
     if H is not None:
         H = (H + H.T) / 2
-        high, more = _upper_bound(H, norm, params)
-    random = jax.vmap(steepest)(jax.random.normal(key, (starts, len(flat)), flat.dtype))
-    begin = jnp.concatenate([step[None], random, jnp.asarray(more, flat.dtype)])
+        high, candidates = _upper_bound(H, norm, params)
+    random = jax.vmap(steepest)(jax.random.normal(key, (num_starts, len(flat)), flat.dtype))
+    starts = jnp.concatenate([step[None], random, jnp.asarray(candidates, flat.dtype)])
     ascent = partial(_ascent, norm=norm, unravel=unravel)
     search = partial(_search, ascent=ascent, max_steps=max_steps, rtol=rtol)
     if H is None:
         searched = jax.jit(jax.vmap(lambda o, d: search(o.flat_mv, d), (None, 0)))
-        directions, values = searched(operator, begin)
+        directions, values = searched(operator, starts)
     else:
         searched = jax.jit(jax.vmap(lambda A, d: search(lambda v: A @ v, d), (None, 0)))
-        directions, _ = searched(jnp.asarray(H, flat.dtype), begin)
+        directions, _ = searched(jnp.asarray(H, flat.dtype), starts)
         directions = np.asarray(directions, float)
         if norm == "linf":
             directions = np.stack([_change_signs(H, d) for d in directions])
@@ -233,11 +234,11 @@ def _search(product, direction, *, ascent, max_steps, rtol):
         steps, d, image, _, value = state
         v = ascent(image, d)
         target = product(v)
-        slope, bend = jnp.vdot(v - d, image), jnp.vdot(v - d, target - image)
-        t = jnp.where(bend < -slope, -slope / jnp.where(bend < 0, bend, 1), 1)
+        slope, curvature = jnp.vdot(v - d, image), jnp.vdot(v - d, target - image)
+        t = jnp.where(curvature < -slope, -slope / jnp.where(curvature < 0, curvature, 1), 1)
         t = jnp.where(slope > 0, t, 0).astype(d.dtype)
-        grown = value + t * (2 * slope + t * bend)
-        return steps + 1, d + t * (v - d), image + t * (target - image), slope, grown
+        next_value = value + t * (2 * slope + t * curvature)
+        return steps + 1, d + t * (v - d), image + t * (target - image), slope, next_value
 
     image = product(direction)
     value = jnp.vdot(direction, image)

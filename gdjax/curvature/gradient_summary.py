@@ -3,15 +3,7 @@
     C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
 
 The sign of an entry is the direction in which its parameter increases the cost, and the size is its
-influence relative to other parameters. On a quadratic cost the entry of the steep direction is ten
-times that of the flat one:
-
->>> bowl = lambda w: 0.5 * (w["flat"] ** 2 + 10.0 * w["steep"] ** 2)
->>> parts = gradient_summary(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
->>> {name: float(g) for name, g in parts.gradient.items()}
-{'flat': 1.0, 'steep': -10.0}
->>> {name: round(float(size), 3) for name, size in parts.relative.items()}
-{'flat': 0.1, 'steep': 1.0}
+influence relative to other parameters.
 
 All functions are pure and accept any pytree of parameters.
 """
@@ -174,6 +166,16 @@ def gradient_summary(
 
     Raises:
         InputError: if the parameters are not real floats or the cost is not a scalar.
+
+    Examples:
+        On a quadratic cost the entry of the steep direction is ten times that of the flat one:
+
+        >>> bowl = lambda w: 0.5 * (w["flat"] ** 2 + 10.0 * w["steep"] ** 2)
+        >>> summary = gradient_summary(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
+        >>> {name: float(g) for name, g in summary.gradient.items()}
+        {'flat': 1.0, 'steep': -10.0}
+        >>> {name: round(float(size), 3) for name, size in summary.relative.items()}
+        {'flat': 0.1, 'steep': 1.0}
     """
     value, gradient = value_and_gradient(problem, params, data=data)
     leaves = jax.tree.leaves(gradient)
@@ -246,19 +248,19 @@ def locate_entries(
     if network is not None:
         _check_network(network, params, image_shape)
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
-    places = []
+    locations = []
     for entry in np.asarray(position):
         leaf = int(np.searchsorted(starts, entry, side="right")) - 1
         index = tuple(int(i) for i in np.unravel_index(entry - starts[leaf], shapes[leaf]))
-        place = ParameterLocation("params" + jax.tree_util.keystr(leaves[leaf][0]), index)
+        location = ParameterLocation("params" + jax.tree_util.keystr(leaves[leaf][0]), index)
         if network is not None:  # leaves alternate between weights and biases, layer by layer
             layer, origin = leaf // 2 + 1, index[1] if leaf % 2 == 0 else None
-            place = place._replace(layer=layer, to_neuron=index[0], from_neuron=origin)
+            location = location._replace(layer=layer, to_neuron=index[0], from_neuron=origin)
             if image_shape and layer == 1 and origin is not None:
                 row, column = divmod(origin, image_shape[1])
-                place = place._replace(pixel=(row, column))
-        places.append(place)
-    return places
+                location = location._replace(pixel=(row, column))
+        locations.append(location)
+    return locations
 
 
 def check_gradient(
@@ -298,11 +300,11 @@ def check_gradient(
 
     curvature = jax.lax.map(second_derivative, position, batch_size=BATCH)
     rounding = 4 * eps * jnp.abs(value)
-    most = eps**0.25 * jnp.maximum(1, jnp.abs(w))
-    bend = jnp.where(curvature != 0, jnp.abs(curvature), 1)
-    best = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / bend), most)
+    max_displacement = eps**0.25 * jnp.maximum(1, jnp.abs(w))
+    abs_curvature = jnp.where(curvature != 0, jnp.abs(curvature), 1)
+    balanced = jnp.where(curvature != 0, jnp.sqrt(2 * rounding / abs_curvature), max_displacement)
     # w + h is rounded, so the actual displacement is the difference.
-    displaced = jax.lax.optimization_barrier(w + jnp.minimum(best, most))
+    displaced = jax.lax.optimization_barrier(w + jnp.minimum(balanced, max_displacement))
     h = displaced - w
 
     def change_of(cost):
@@ -327,11 +329,11 @@ def check_gradient(
 
 def _check_network(network: Network, params: Any, image_shape: tuple[int, int] | None) -> None:
     pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
-    wanted = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
+    expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    if shapes != wanted:
+    if shapes != expected:
         raise InputError(
-            f"locate_entries: params have shapes {shapes}, expected {wanted}, those of a network "
+            f"locate_entries: params have shapes {shapes}, expected {expected}, those of a network "
             f"with widths {network.widths}; leave network out for parameters of another kind"
         )
     if image_shape and image_shape[0] * image_shape[1] != network.widths[0]:

@@ -7,11 +7,7 @@ in the maximum norm, rows or columns of each matrix in the spectral norm, both w
 that satisfies the matrix inequality gives a bound. A good one is found from the semidefinite
 relaxation: maximize tr(H X) over X >= 0 with tr X_bb <= r_b, whose optimum has X = V V^T with few
 columns. In the maximum norm, that optimum is at most pi / 2 times the maximum, if H has no negative
-eigenvalue. For a diagonal H, the bound is the trace, which is attained:
-
->>> H = np.diag([1.0, 2.0, 3.0])
->>> round(upper_bound(H, np.arange(3), np.ones(3))[0], 6)
-6.0
+eigenvalue.
 
 References: Nesterov 1998, *Semidefinite relaxation and nonconvex quadratic optimization*; Wang and
 Kolter 2017, *The Mixing method*, arXiv 1706.00476.
@@ -47,6 +43,13 @@ def upper_bound(
         H: symmetric matrix.
         groups: number of the group of each coordinate, from 0.
         radii: largest |d_b|_2^2 of each group.
+
+    Examples:
+        For a diagonal H, the bound is the trace, which is attained:
+
+        >>> H = np.diag([1.0, 2.0, 3.0])
+        >>> round(upper_bound(H, np.arange(3), np.ones(3))[0], 6)
+        6.0
     """
     V = _relaxation(H, groups, radii)
     # The optimal u_b is the size of (H V)_b relative to that of V_b.

@@ -4,23 +4,11 @@
 
 Here J is the Jacobian of a model's outputs a, and L is the Hessian of the loss in those outputs. An
 operator has `mv`, `shape` and `dtype`, and is a pytree, so that it can be an argument of a jitted
-or mapped function. For a saddle:
-
->>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
->>> operator = HessianOperator(saddle, jnp.zeros(2))
->>> operator.mv(jnp.array([1.0, 1.0])).tolist(), operator.shape
-([2.0, -2.0], (2, 2))
->>> operator.as_matrix().tolist()
-[[2.0, 0.0], [0.0, -2.0]]
+or mapped function.
 
 A product costs about as much as two gradients, with memory for one microbatch of samples. All
 operators are those of the problem's deterministic cost (see `gdjax.problems.evaluation_of`) over
-all its data:
-
->>> line = Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((w * x) ** 2), data=jnp.arange(3.0))
->>> matrix = jax.jit(lambda operator: operator.as_matrix())(HessianOperator(line, jnp.zeros(1)))
->>> matrix.round(3).tolist()
-[[3.333]]
+all its data.
 """
 
 from collections.abc import Callable
@@ -91,9 +79,9 @@ class SymmetricOperator:
         size, _ = self.shape
         if size > MAX_MATRIX:
             raise InputError(
-                f"as_matrix: {size} parameters, expected at most {MAX_MATRIX}; for larger "
-                f"operators use `extreme_eigenpairs`, `hessian_trace` and `spectral_density`, "
-                f"which need no matrix"
+                f"as_matrix: the operator has {size} rows, expected at most {MAX_MATRIX}; for "
+                f"larger operators use `extreme_eigenpairs`, `hessian_trace` and "
+                f"`spectral_density`, which need no matrix"
             )
         return as_matrix(self.flat_mv, jnp.zeros(size, self.dtype))
 
@@ -181,7 +169,7 @@ class _CostOperator(SymmetricOperator):
         """The parameters, all or those of the layer."""
         return self.params if self.layer is None else self._children()[self.layer]
 
-    def _whole(self, params: PyTree) -> PyTree:
+    def _with_layer(self, params: PyTree) -> PyTree:
         """Return all parameters, with those of the layer replaced."""
         if self.layer is None:
             return params
@@ -223,6 +211,21 @@ class HessianOperator(_CostOperator):
             the cost is not a scalar or the vector differs from the parameters in structure or
             shapes.
 
+    Examples:
+        >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
+        >>> operator = HessianOperator(saddle, jnp.zeros(2))
+        >>> operator.mv(jnp.array([1.0, 1.0])).tolist(), operator.shape
+        ([2.0, -2.0], (2, 2))
+        >>> operator.as_matrix().tolist()
+        [[2.0, 0.0], [0.0, -2.0]]
+
+        An operator is an argument of a jitted function:
+
+        >>> cost = lambda w, x: jnp.mean((w * x) ** 2)
+        >>> operator = HessianOperator(cost, jnp.zeros(1), data=jnp.arange(3.0))
+        >>> jax.jit(lambda operator: operator.as_matrix())(operator).round(3).tolist()
+        [[3.333]]
+
     References: Pearlmutter 1994, *Fast exact multiplication by the Hessian*.
     """
 
@@ -230,7 +233,7 @@ class HessianOperator(_CostOperator):
         """Return H v, a tree like the parameters."""
         params = self.like
         check_like("HessianOperator.mv: vector", vector, params)
-        problem = self.problem if self.layer is None else restricted(self.problem, self._whole)
+        problem = self.problem if self.layer is None else restricted(self.problem, self._with_layer)
 
         def product_of(cost):
             return lambda point, batch: along(lambda w: jax.grad(cost)(w, batch), *point)
@@ -305,7 +308,7 @@ class GaussNewtonOperator(_CostOperator):
                 inputs, targets = batch
 
                 def outputs_of(w):
-                    return predict(self._whole(w), inputs)
+                    return predict(self._with_layer(w), inputs)
 
                 outputs, tangent = with_derivative(outputs_of, w, v)
                 cotangent = along(jax.grad(lambda a: loss(a, targets)), outputs, tangent)
@@ -321,12 +324,6 @@ class PreconditionedHessian(SymmetricOperator):
     """The preconditioned Hessian P^-1/2 H P^-1/2 with diagonal P.
 
     It has the eigenvalues of P^-1 H, which limit the steps of an optimizer that divides them by P.
-    If P contains the curvatures of a quadratic cost, it is the identity:
-
-    >>> bowl = lambda w: w[0] ** 2 + 50 * w[1] ** 2
-    >>> PreconditionedHessian(bowl, jnp.ones(2), jnp.array([2.0, 100.0])).as_matrix().round(3)
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
 
     Args:
         problem: a Problem or a cost, as for `HessianOperator`.
@@ -337,6 +334,14 @@ class PreconditionedHessian(SymmetricOperator):
 
     Raises:
         InputError: if the preconditioner differs from the parameters in structure or shapes.
+
+    Examples:
+        If P contains the curvatures of a quadratic cost, the operator is the identity:
+
+        >>> bowl = lambda w: w[0] ** 2 + 50 * w[1] ** 2
+        >>> PreconditionedHessian(bowl, jnp.ones(2), jnp.array([2.0, 100.0])).as_matrix().round(3)
+        Array([[1., 0.],
+               [0., 1.]], dtype=float32)
 
     References: Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of Stability*,
     arXiv 2207.14484.

@@ -3,29 +3,12 @@
     sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
 
 See `stability_threshold` for the limits of other optimizers. The sharpness is the algebraically
-largest eigenvalue, even if a negative one has a larger absolute value:
-
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
->>> metric = sharpness_metric(bowl)
->>> value, state = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
->>> float(value)
-4.0
+largest eigenvalue, even if a negative one has a larger absolute value.
 
 Stochastic gradient descent settles where the batch sharpness, the curvature of mini-batch costs
 along their own gradients, is near 2 / eta and the largest eigenvalue of the full cost is smaller:
 
     batch sharpness = E[g^T H_B g] / E|g|^2,   g and H_B gradient and Hessian of a mini-batch's cost
-
-With one sample there is one batch, and the batch sharpness is the curvature along the gradient:
-
->>> line = Problem(
-...     init=lambda key: jnp.ones(2),
-...     cost=lambda w, x: jnp.mean(w[0] ** 2 + 0 * x),
-...     data=jnp.ones(1),
-... )
->>> batch = batch_sharpness(line, jnp.ones(2), key=jax.random.key(0), batch_size=1, batches=2)
->>> float(batch.value), float(batch.mean_of_ratios)
-(2.0, 2.0)
 
 References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
 Stability*, arXiv 2103.00065; Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv
@@ -54,6 +37,7 @@ from gdjax.curvature.operators import (
 )
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluation_of, frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
@@ -124,6 +108,14 @@ def sharpness_metric(
 
     Raises:
         InputError: if `rtol` is not above 0.
+
+    Examples:
+        The algebraically largest eigenvalue of a saddle:
+
+        >>> metric = sharpness_metric(lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
+        >>> value, state = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
+        >>> float(value)
+        4.0
 
     References: Cohen et al. 2021, arXiv 2103.00065.
     """
@@ -331,11 +323,11 @@ def track_largest(
         matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))
         ascending, vectors = eigensolvers.eigh(matrix)
         values, top, block = ascending[::-1][:count], vectors[:, ::-1][:, :count], state.vectors
-        rest = jnp.matmul(matrix, top, precision="highest") - values[None] * top
-        residuals, num_hvps = jnp.linalg.norm(rest, axis=0), size
+        difference = jnp.matmul(matrix, top, precision="highest") - values[None] * top
+        residuals, num_hvps = jnp.linalg.norm(difference, axis=0), size
         norm = jnp.max(jnp.abs(ascending))
     else:
-        elsewhere = _random(state.drawn, (size,), dtype)
+        random_direction = _random(state.drawn, (size,), dtype)
         ritz = eigensolvers.extreme_ritz_pairs(
             operator.flat_mv,
             jnp.ones(size, dtype),
@@ -343,8 +335,8 @@ def track_largest(
             largest=count,
             smallest=0,
             tolerance=allowed,
-            max_steps=MAX_RESTARTS,
-            block=state.vectors.at[:, 1].add(elsewhere),
+            max_restarts=MAX_RESTARTS,
+            block=state.vectors.at[:, 1].add(random_direction),
             space=sizes,
         )
         values, residuals, num_hvps = ritz.values, ritz.residuals, ritz.num_hvps
@@ -414,21 +406,26 @@ def batch_sharpness(
     Raises:
         InputError: if there is no data, or `batch_size` or `batches` is out of range.
 
+    Examples:
+        With one sample there is one batch, and the batch sharpness is the curvature along the
+        gradient:
+
+        >>> cost, x = lambda w, x: jnp.mean(w[0] ** 2 + 0 * x), jnp.ones(1)
+        >>> options = {"data": x, "batch_size": 1, "batches": 2}
+        >>> batch = batch_sharpness(cost, jnp.ones(2), key=jax.random.key(0), **options)
+        >>> float(batch.value), float(batch.mean_of_ratios)
+        (2.0, 2.0)
+
     References: Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
     problem = as_problem(problem, data)
-    if problem.data is None:
-        raise InputError("batch_sharpness: the problem has no data, so it has no mini-batches")
-    if not 1 <= batch_size <= problem.samples or batches < 2:
-        raise InputError(
-            f"batch_sharpness: batches = {batches} of batch_size = {batch_size}, expected at "
-            f"least 2 of 1 to {problem.samples} samples"
-        )
+    _check_batches("batch_sharpness", problem, batch_size, batches)
+    check_key(key)
     cost, dtype = evaluation_of(problem), cost_type(params)
 
     def of_batch(key):
-        chosen = jax.random.choice(key, problem.samples, (batch_size,), replace=False)
-        batch = jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data)
+        indices = jax.random.choice(key, problem.samples, (batch_size,), replace=False)
+        batch = jax.tree.map(lambda a: jnp.asarray(a)[indices], problem.data)
         gradient = jax.grad(lambda w: cost(w, batch))
         g = gradient(params)
         H_g = along(gradient, params, g)
@@ -445,13 +442,20 @@ def batch_sharpness(
     return BatchSharpness(value, error, jnp.mean(ratios), ratios_error, low, high)
 
 
+def _check_batches(caller, problem, batch_size, batches):
+    if problem.data is None:
+        raise InputError(f"{caller}: problem has no data, so it has no mini-batches; pass data=...")
+    check_whole(f"{caller}: batch_size", batch_size, 1, problem.samples, remedy=" samples")
+    check_whole(f"{caller}: batches", batches, 2)
+
+
 def _jackknife(numerators, denominators):
     """Return the standard error and a 95 % interval of a ratio of sums."""
     count = numerators.size
     top, bottom = jnp.sum(numerators), jnp.sum(denominators)
     value = top / bottom
-    without = (top - numerators) / (bottom - denominators)
-    deviations = without - jnp.mean(without)
+    leave_one_out = (top - numerators) / (bottom - denominators)
+    deviations = leave_one_out - jnp.mean(leave_one_out)
     error = jnp.sqrt((count - 1) / count * jnp.sum(deviations**2))
     t = student_t.quantile(TAIL, student_t.effective_freedom(deviations))
     return error, value - t * error, value + t * error
@@ -479,9 +483,10 @@ def batch_sharpness_metric(
         error, mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
 
     Raises:
-        InputError: at the first estimate, if `batch_sharpness` raises it.
+        InputError: if there is no data, or `batch_size` or `batches` is out of range.
     """
     problem = as_problem(problem, data)
+    _check_batches("batch_sharpness_metric", problem, batch_size, batches)
     return Metric(
         _BatchSharpness(without_data(problem), int(batch_size), int(batches)),
         data=problem.data,

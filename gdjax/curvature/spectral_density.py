@@ -1,16 +1,9 @@
 """Trace and spectral density of the Hessian.
 
-    trace = sum_i lambda_i,   density(x) = 1/n sum_i N(x; lambda_i, width^2)
+    trace = sum_i lambda_i,   density(x) = 1/n sum_i N(x; lambda_i, bandwidth^2)
 
 Both are estimated, with standard errors, as means of v^T H v and of v^T N(x; H) v over random
-vectors v. For a quadratic cost:
-
->>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
->>> float(hessian_trace(bowl, jnp.ones(2), key=jax.random.key(0)).value)
-11.0
->>> spread = spectral_density(bowl, jnp.ones(2), key=jax.random.key(0))
->>> spread.nodes.tolist(), spread.weights.tolist()
-([[1.0, 10.0]], [[0.5, 0.5]])
+vectors v.
 
 Up to 512 parameters both are exact. For more, matfree estimates them from Hessian-vector products.
 """
@@ -55,7 +48,7 @@ class SpectralDensity(NamedTuple):
         error: standard error of the density, from the spread over probes.
         nodes: eigenvalues of the Krylov spaces, one row per probe.
         weights: share of the spectrum that each node represents; each row sums to 1.
-        width: standard deviation of the Gaussian that replaces each node.
+        bandwidth: standard deviation of the Gaussian that replaces each node.
     """
 
     at: Float[Array, " points"]
@@ -63,7 +56,7 @@ class SpectralDensity(NamedTuple):
     error: Float[Array, " points"]
     nodes: Float[Array, "probes depth"]
     weights: Float[Array, "probes depth"]
-    width: Float[Array, ""]
+    bandwidth: Float[Array, ""]
 
     __repr__ = fields
 
@@ -95,6 +88,11 @@ def hessian_trace(
     Raises:
         InputError: if `probes` is below 6.
 
+    Examples:
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> float(hessian_trace(bowl, jnp.ones(2), key=jax.random.key(0)).value)
+        11.0
+
     References: Meyer, Musco, Musco and Woodruff 2021, *Hutch++: optimal stochastic trace
     estimation*.
     """
@@ -108,23 +106,23 @@ def hessian_trace(
         return HessianTrace(jnp.trace(matrix), rounding * jnp.linalg.norm(matrix))
     third = min(probes // 3, flat.size // 2)
     key_sketch, key_probe = jax.random.split(key)
-    many = jax.vmap(product, in_axes=1, out_axes=1)
+    block_product = jax.vmap(product, in_axes=1, out_axes=1)
     with jax.default_matmul_precision("highest"):
-        sketch = many(jax.random.normal(key_sketch, (flat.size, third), flat.dtype))
+        sketch = block_product(jax.random.normal(key_sketch, (flat.size, third), flat.dtype))
         basis = jnp.linalg.qr(sketch)[0]
-        images = many(basis)
+        images = block_product(basis)
 
-        def away(v):
+        def project_out(v):
             return v - basis @ (basis.T @ v)
 
         estimate = stochtrace.estimator_monte_carlo_mean_and_sem(
             stochtrace.monte_carlo_trace(), stochtrace.sampler_signs(flat, num=third)
         )
-        rest, error = estimate(lambda v: away(product(away(v))), key_probe)
+        remainder, error = estimate(lambda v: project_out(product(project_out(v))), key_probe)
     # matfree divides by the number of probes, not by one less.
     unbiased = (third / (third - 1)) ** 0.5
     return HessianTrace(
-        jnp.sum(basis * images) + rest,
+        jnp.sum(basis * images) + remainder,
         error * unbiased + rounding * jnp.linalg.norm(images),
     )
 
@@ -137,7 +135,7 @@ def spectral_density(
     data: PyTree = None,
     probes: int = 8,
     depth: int = 64,
-    width: ScalarLike = 0.01,
+    bandwidth: ScalarLike = 0.01,
 ) -> SpectralDensity:
     """Return the spectral density of a Hessian by stochastic Lanczos quadrature.
 
@@ -152,18 +150,24 @@ def spectral_density(
         probes: number of random vectors, at least 2; not used up to 512 parameters, where nodes are
             exact.
         depth: number of products per probe; nodes at the ends of the spectrum converge first.
-        width: standard deviation of the Gaussian at each node, relative to the largest
+        bandwidth: standard deviation of the Gaussian at each node, relative to the largest
             |eigenvalue|.
 
     Raises:
-        InputError: if `probes` is below 2, `depth` is below 1, or `width` is not above 0.
+        InputError: if `probes` is below 2, `depth` is below 1, or `bandwidth` is not above 0.
+
+    Examples:
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> density = spectral_density(bowl, jnp.ones(2), key=jax.random.key(0))
+        >>> density.nodes.tolist(), density.weights.tolist()
+        ([[1.0, 10.0]], [[0.5, 0.5]])
 
     References: Ghorbani, Krishnan and Xiao 2019, arXiv 1901.10159; Papyan 2018, arXiv 1811.07062.
     """
     check_key(key)
     check_whole("spectral_density: probes", probes, 2, MAX_COUNT)
     check_whole("spectral_density: depth", depth, 1, MAX_COUNT)
-    check_number("spectral_density: width", width, above=0)
+    check_number("spectral_density: bandwidth", bandwidth, above=0)
     operator = as_operator("spectral_density", operator, params, data)
     flat = ravel_pytree(operator.like)[0]
     if flat.size <= DENSE:
@@ -172,9 +176,9 @@ def spectral_density(
     else:
         nodes, weights = _quadrature(operator.flat_mv, flat, key, probes, depth)
     norm = jnp.max(jnp.abs(nodes))
-    sigma = jnp.asarray(width * jnp.where(norm > 0, norm, 1))
-    reach = 5 * sigma
-    at = jnp.linspace(jnp.min(nodes) - reach, jnp.max(nodes) + reach, POINTS)
+    sigma = jnp.asarray(bandwidth * jnp.where(norm > 0, norm, 1))
+    margin = 5 * sigma
+    at = jnp.linspace(jnp.min(nodes) - margin, jnp.max(nodes) + margin, POINTS)
     single = jax.vmap(lambda n, w: smoothed(at, n, w, sigma))(nodes, weights)
     spread = jnp.std(single, axis=0, ddof=1) if len(nodes) > 1 else jnp.zeros_like(at)
     return SpectralDensity(
@@ -183,7 +187,7 @@ def spectral_density(
         error=spread / len(nodes) ** 0.5,
         nodes=nodes,
         weights=weights,
-        width=sigma,
+        bandwidth=sigma,
     )
 
 
@@ -191,10 +195,10 @@ def smoothed(
     at: Float[Array, " points"],
     nodes: Float[Array, " depth"],
     weights: Float[Array, " depth"],
-    width: ScalarLike,
+    bandwidth: ScalarLike,
 ) -> Float[Array, " points"]:
-    """Return sum_j weight_j N(at; node_j, width^2)."""
-    bells = jax.scipy.stats.norm.pdf(at[:, None], nodes[None], width)
+    """Return sum_j weight_j N(at; node_j, bandwidth^2)."""
+    bells = jax.scipy.stats.norm.pdf(at[:, None], nodes[None], bandwidth)
     return jnp.sum(bells * weights[None], axis=1)
 
 
@@ -202,16 +206,16 @@ def _quadrature(product, flat, key, probes, depth):
     """Return the eigenvalues of each probe's Krylov space and their weights."""
     lanczos = decomp.tridiag_sym(min(depth, flat.size), custom_vjp=False)
 
-    def one(probe):
+    def nodes_and_weights(probe):
         matrix = lanczos(product, probe).J_small
         # Beyond an exhausted Krylov space the matrix is NaN or noise. Use only the part before it.
-        diagonal, beside = jnp.diagonal(matrix), jnp.diagonal(matrix, 1)
+        diagonal, off_diagonal = jnp.diagonal(matrix), jnp.diagonal(matrix, 1)
         size = jax.lax.cummax(jnp.abs(diagonal[:-1]))
-        more = beside > 100 * jnp.finfo(flat.dtype).eps * size
-        known = jnp.cumprod(jnp.append(jnp.isfinite(diagonal[0]), more)).astype(bool)
-        clean = jnp.where(known[:, None] & known[None], matrix, 0)
-        nodes, vectors = jnp.linalg.eigh(clean)
+        is_resolved = off_diagonal > 100 * jnp.finfo(flat.dtype).eps * size
+        known = jnp.cumprod(jnp.append(jnp.isfinite(diagonal[0]), is_resolved)).astype(bool)
+        resolved = jnp.where(known[:, None] & known[None], matrix, 0)
+        nodes, vectors = jnp.linalg.eigh(resolved)
         return jnp.where(known[0], nodes, jnp.nan), vectors[0] ** 2
 
     with jax.default_matmul_precision("highest"):
-        return jax.vmap(one)(jax.random.normal(key, (probes, flat.size), flat.dtype))
+        return jax.vmap(nodes_and_weights)(jax.random.normal(key, (probes, flat.size), flat.dtype))

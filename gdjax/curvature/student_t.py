@@ -5,9 +5,6 @@ The effective degrees of freedom of the mean of skewed numbers are those of thei
     (sum d_i^2)^2 / sum d_i^4 - 1,   d_i deviations from the mean.
 
 They are few if a few numbers dominate the sum.
-
->>> round(float(quantile(0.025, jnp.asarray(8.0))), 2)
-2.31
 """
 
 import jax.numpy as jnp
@@ -24,6 +21,10 @@ def quantile(tail: float, freedom: Float[Array, ""]) -> Float[Array, ""]:
     Args:
         tail: probability that the quantile is exceeded, a number that is not traced.
         freedom: degrees of freedom; values below 1 are replaced by 1.
+
+    Examples:
+        >>> round(float(quantile(0.025, jnp.asarray(8.0))), 2)
+        2.31
     """
     known = np.append(stats.norm.isf(tail), stats.t.isf(tail, 1 / INVERSE[1:]))
     return jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE, known).astype(freedom.dtype)

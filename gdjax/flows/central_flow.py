@@ -4,12 +4,7 @@
 
 At the edge of stability, descent oscillates across the valley along the sharpest directions. The
 covariance Sigma of these oscillations decreases the curvature exactly as much as the gradient
-increases it. Away from the edge, Sigma is 0 and the central flow is the gradient flow:
-
->>> bowl = lambda w: 3 * w[0] ** 2 + w[1] ** 2
->>> flow = central_flow(bowl, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=10)
->>> [round(float(w), 3) for w in flow.params[-1]], float(flow.covariance.max())
-([0.002, 0.135], 0.0)
+increases it. Away from the edge, Sigma is 0 and the central flow is the gradient flow.
 
 References: Cohen, Damian, Talwalkar, Kolter, Lee 2024, *Understanding Optimization in Deep Learning
 with Central Flows*, arXiv 2410.24206.
@@ -31,7 +26,7 @@ from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flows import semidefinite_complementarity
-from gdjax.flows.gradient_flow import FlowStatus, solve_ode, tolerances
+from gdjax.flows.gradient_flow import FlowStatus, check_tolerances, solve_ode, tolerances
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
@@ -114,10 +109,19 @@ def central_flow(
 
     Raises:
         InputError: if the learning rate or the time is not above 0, or if the number of
-            eigenvectors or intervals is out of range.
+            eigenvectors or intervals, or a tolerance is out of range.
+
+    Examples:
+        Away from the edge, the result is the gradient flow:
+
+        >>> bowl = lambda w: 3 * w[0] ** 2 + w[1] ** 2
+        >>> flow = central_flow(bowl, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=10)
+        >>> [round(float(w), 3) for w in flow.params[-1]], float(flow.covariance.max())
+        ([0.002, 0.135], 0.0)
 
     References: Cohen et al. 2024, arXiv 2410.24206.
     """
+    check_tolerances("central_flow", rtol=rtol, atol=atol)
     flat, unravel = ravel_params(params)
     _check(learning_rate, time, eigenvectors, intervals, flat.size)
     problem = as_problem(problem, data)
@@ -125,20 +129,20 @@ def central_flow(
     flat = flat.astype(dtype)
     rate, interval = jnp.asarray(learning_rate, dtype), jnp.asarray(time, dtype) / intervals
     rtol, atol = tolerances(dtype, rtol, atol)
-    ends, first = interval[None], jnp.minimum(interval, rate)
+    end_times, first = interval[None], jnp.minimum(interval, rate)
 
     at = directional_derivatives(problem, unravel)
 
-    def velocity(_time, w, held):
-        return -at.gradient(w)[1] - held
+    def velocity(_time, w, correction):
+        return -at.gradient(w)[1] - correction
 
     def body_fun(state, _):
         w, block, converged, completed = state
         edge = _edge(problem, unravel, w, block)
         value, g = at.gradient(w)
         X, slopes = _balance(at, w, g, edge, 2 / rate, interval)
-        held = semidefinite_complementarity.coordinates(X.X) @ slopes / 2
-        solution = solve_ode(velocity, w, held, ends, rtol=rtol, atol=atol, first=first)
+        correction = semidefinite_complementarity.coordinates(X.X) @ slopes / 2
+        solution = solve_ode(velocity, w, correction, end_times, rtol=rtol, atol=atol, first=first)
         mean = value + jnp.vdot(edge.values, jnp.diagonal(X.X)) / 2
         record = (w, value, mean, edge.values, X.X, X.residual)
         converged &= edge.converged
@@ -187,7 +191,7 @@ def _edge(problem, unravel, w, block):
         largest=k,
         smallest=0,
         tolerance=allowed,
-        max_steps=RESTARTS,
+        max_restarts=RESTARTS,
         block=block,
         space=eigensolvers.Sizes(upper=k + 1, lower=0, basis=2 * (k + 1)),
     )
@@ -218,11 +222,11 @@ def _balance(at, w, g, edge, limit, interval):
         return interval * (forces + (along * (decay - 1)[None]) @ edge.vectors.T)
 
     with jax.default_matmul_precision("highest"):
-        ahead = reach(jnp.concatenate([slopes, g[None]])) @ slopes.T
-    room = limit * jnp.eye(k, dtype=w.dtype) - jnp.diag(edge.values)
-    M = (ahead[:-1] + ahead[:-1].T) / 4
+        changes = reach(jnp.concatenate([slopes, g[None]])) @ slopes.T
+    slack = limit * jnp.eye(k, dtype=w.dtype) - jnp.diag(edge.values)
+    M = (changes[:-1] + changes[:-1].T) / 4
     return semidefinite_complementarity.solve(
-        M, room + semidefinite_complementarity.matrix(ahead[-1])
+        M, slack + semidefinite_complementarity.matrix(changes[-1])
     ), slopes
 
 
@@ -234,12 +238,12 @@ def _slopes(at, w, vectors):
     """
     k = vectors.shape[1]
     rows, columns = np.triu_indices(k)
-    same = rows == columns
-    mixed = (vectors[:, rows] + vectors[:, columns]) / np.where(same, 2, np.sqrt(2))[None]
+    is_diagonal = rows == columns
+    mixed = (vectors[:, rows] + vectors[:, columns]) / np.where(is_diagonal, 2, np.sqrt(2))[None]
     squares = jax.vmap(lambda u: at.third(w, u), in_axes=1)(mixed)
-    diagonal = squares[np.flatnonzero(same)]
-    between = np.sqrt(2) * (squares - (diagonal[rows] + diagonal[columns]) / 2)
-    return jnp.where(same[:, None], squares, between)
+    diagonal = squares[np.flatnonzero(is_diagonal)]
+    off_diagonal = np.sqrt(2) * (squares - (diagonal[rows] + diagonal[columns]) / 2)
+    return jnp.where(is_diagonal[:, None], squares, off_diagonal)
 
 
 def _check(learning_rate, time, eigenvectors, intervals, size):
@@ -251,9 +255,12 @@ def _check(learning_rate, time, eigenvectors, intervals, size):
                     f"central_flow: {name} = {value!r:.80}, expected one number above 0; map the "
                     f"function (jax.vmap) over several"
                 )
-    for name, value, most in (("eigenvectors", eigenvectors, size), ("intervals", intervals, None)):
-        if not is_whole(value, 1, np.inf if most is None else most):
+    for name, value, largest in (
+        ("eigenvectors", eigenvectors, size),
+        ("intervals", intervals, None),
+    ):
+        if not is_whole(value, 1, np.inf if largest is None else largest):
             raise InputError(
                 f"central_flow: {name} = {value!r}, expected a whole number >= 1"
-                + ("" if most is None else f" and at most {most}, the number of parameters")
+                + ("" if largest is None else f" and at most {largest}, the number of parameters")
             )

@@ -2,12 +2,6 @@
 
     dw/dt = -grad C(w),   w(0) = w_0;   descent with rate eta after t / eta steps is w(t) + O(eta)
 
-On the bowl w^2 / 2 with w_0 = 1, the flow is e^-t:
-
->>> flow = gradient_flow(lambda w: w**2 / 2, jnp.array(1.0), times=jnp.array([0.0, 1.0]))
->>> [round(float(w), 4) for w in flow.params]
-[1.0, 0.3679]
-
 The flow has no learning rate and depends only on the cost. If descent behaves differently, for
 example by oscillation, divergence or convergence to flatter regions, the reason is the finite size
 of its steps.
@@ -124,13 +118,20 @@ def gradient_flow(
         The flow at the given times.
 
     Raises:
-        InputError: if times are not an ascending list of numbers >= 0, or if a tolerance is not
-            above 0.
+        InputError: if times are not an ascending list of numbers >= 0, if a tolerance is not in
+            (0, 1), or if `max_steps` is below 1.
+
+    Examples:
+        On the bowl w^2 / 2 with w_0 = 1, the flow is e^-t:
+
+        >>> flow = gradient_flow(lambda w: w**2 / 2, jnp.array(1.0), times=jnp.array([0.0, 1.0]))
+        >>> [round(float(w), 4) for w in flow.params]
+        [1.0, 0.3679]
 
     References: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
     """
     _check_times("gradient_flow", times)
-    _check_tolerances(rtol=rtol, atol=atol)
+    check_tolerances("gradient_flow", rtol=rtol, atol=atol)
     check_whole("gradient_flow: max_steps", max_steps, 1, 2**31 - 1)
     check_params(params)
     problem, params = as_problem(problem, data), _strip_weak_types(params)
@@ -250,9 +251,10 @@ def distance_from_flow(
         atol: absolute tolerance of the flow, see `gradient_flow`.
 
     Raises:
-        InputError: if learning rates are not above 0, or if times are not ascending or are not
-            whole multiples of every learning rate.
+        InputError: if learning rates are not above 0, if times are not ascending or are not whole
+            multiples of every learning rate, or if a tolerance is out of range.
     """
+    check_tolerances("distance_from_flow", rtol=rtol, atol=atol)
     counts = _counts(learning_rates, times)
     check_params(params)
     problem = as_problem(problem, data)
@@ -262,7 +264,7 @@ def distance_from_flow(
     dtype = cost_type(params)
     rates = jnp.asarray(learning_rates, dtype)
 
-    def along(rate, counts):
+    def descend(rate, counts):
         def step(_number, w):
             g = value_and_gradient(problem, w)[1]
             return jax.tree.map(lambda w, g: (w - rate * g).astype(w.dtype), w, g)
@@ -276,7 +278,7 @@ def distance_from_flow(
 
         return jax.lax.scan(record, params, (counts, flow.params))[1]
 
-    distances, costs, points = jax.lax.map(lambda one: along(*one), (rates, jnp.asarray(counts)))
+    distances, costs, points = jax.lax.map(lambda one: descend(*one), (rates, jnp.asarray(counts)))
     return FlowDistance(rates, jnp.asarray(times, dtype), distances, costs, points, flow)
 
 
@@ -290,26 +292,31 @@ def _check_times(caller, times):
     if isinstance(times, Tracer):
         return
     try:
-        ends = np.asarray(times, float)
+        values = np.asarray(times, float)
     except (TypeError, ValueError):
-        ends = np.zeros(0)
-    rising = np.all(np.diff(ends, prepend=0) >= 0) if ends.ndim == 1 and ends.size else False
-    if not (rising and np.isfinite(ends).all()):
+        values = np.zeros(0)
+    rising = np.all(np.diff(values, prepend=0) >= 0) if values.ndim == 1 and values.size else False
+    if not (rising and np.isfinite(values).all()):
         raise InputError(
             f"{caller}: times = {times!r:.80}, expected an ascending list of numbers from 0 on"
         )
 
 
-def _check_tolerances(**values):
-    for name, value in values.items():
+def check_tolerances(caller: str, **tolerances: float | None) -> None:
+    """Check that tolerances are None or in (0, 1).
+
+    Raises:
+        InputError: if one is not.
+    """
+    for name, value in tolerances.items():
         if value is not None:
-            check_number(f"gradient_flow: {name}", value, above=0, below=1)
+            check_number(f"{caller}: {name}", value, above=0, below=1)
 
 
 def _counts(learning_rates, times):
     """Return the numbers of steps between successive times, [rates, times]."""
     _check_times("distance_from_flow", times)
-    rates, ends = real_array(learning_rates), np.asarray(times, float)
+    rates, end_times = real_array(learning_rates), np.asarray(times, float)
     if (
         rates is None
         or rates.ndim != 1
@@ -319,13 +326,13 @@ def _counts(learning_rates, times):
             f"distance_from_flow: learning_rates = {learning_rates!r:.80}, expected a list of "
             f"numbers above 0"
         )
-    steps = ends / rates[:, None]
-    whole = np.round(steps)
-    if np.any(np.abs(steps - whole) > 1e-6 * np.maximum(whole, 1)):
-        i, j = np.argwhere(np.abs(steps - whole) > 1e-6 * np.maximum(whole, 1))[0]
+    steps = end_times / rates[:, None]
+    rounded = np.round(steps)
+    if np.any(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1)):
+        i, j = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))[0]
         raise InputError(
-            f"distance_from_flow: time {ends[j]:g} is {steps[i, j]:g} steps of learning rate "
-            f"{rates[i]:g}, expected a whole number; take times that are multiples of the largest "
-            f"rate, and rates that halve"
+            f"distance_from_flow: times has {end_times[j]:g}, which is {steps[i, j]:g} steps of "
+            f"learning rate {rates[i]:g}, expected a whole number; take times that are multiples "
+            f"of the largest rate, and rates that halve"
         )
-    return np.diff(whole, prepend=0, axis=1).astype(np.int32)
+    return np.diff(rounded, prepend=0, axis=1).astype(np.int32)

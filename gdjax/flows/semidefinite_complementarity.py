@@ -2,12 +2,7 @@
 
     find X >= 0 with S = M X + Q >= 0 and <X, S> = 0,   M symmetric and monotone, >= 0 as matrices
 
-X is the minimum of <X, M X> / 2 + <Q, X> over positive semidefinite matrices. For k = 1, it is
-max(0, -q / m):
-
->>> X = solve(jnp.array([[2.0]]), jnp.array([[-3.0]])).X
->>> X.round(4).tolist()
-[[1.5]]
+X is the minimum of <X, M X> / 2 + <Q, X> over positive semidefinite matrices.
 
 X and S start as multiples of the identity, and Newton's method follows X S = mu 1 as mu decreases.
 LAPACK's eigenvalue routines are not called, so that runs can be computed on several devices.
@@ -80,10 +75,17 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
     Args:
         M: symmetric positive semidefinite matrix in the coordinates of `basis(k)`.
         Q: symmetric matrix.
+
+    Examples:
+        For k = 1 the solution is max(0, -q / m):
+
+        >>> X = solve(jnp.array([[2.0]]), jnp.array([[-3.0]])).X
+        >>> X.round(4).tolist()
+        [[1.5]]
     """
     k, dtype = len(Q), Q.dtype
     B = jnp.asarray(basis(k), dtype)
-    one, eps = jnp.eye(k, dtype=dtype), jnp.finfo(dtype).eps
+    identity, eps = jnp.eye(k, dtype=dtype), jnp.finfo(dtype).eps
     # The problem is scaled so that the largest entries of Q and M are 1.
     size_Q = jnp.max(jnp.abs(Q))
     size_Q = jnp.where(size_Q > 0, size_Q, 1)
@@ -99,37 +101,37 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
         return jnp.einsum("mij,nij->mn", B, A)
 
     def cond_fun(state):
-        _, _, gap, taken = state
-        return (gap > ROUNDING * eps) & (taken < ITERATIONS)
+        _, _, gap, iteration = state
+        return (gap > ROUNDING * eps) & (iteration < ITERATIONS)
 
     def body_fun(state):
-        X, S, _, taken = state
+        X, S, _, iteration = state
         mu = jnp.vdot(X, S) / k
-        rest = coordinates(matrix(M @ coordinates(X)) + Q - S)
-        target = CENTERING * mu * one - (X @ S + S @ X) / 2
+        mismatch = coordinates(matrix(M @ coordinates(X)) + Q - S)
+        target = CENTERING * mu * identity - (X @ S + S @ X) / 2
         # The linear system is S' dX + X' dS = target with dS = M dX + rest.
         of_X, of_S = product(X), product(S)
         system = of_S + of_X @ M
-        move = jnp.linalg.solve(system, coordinates(target) - of_X @ rest)
+        move = jnp.linalg.solve(system, coordinates(target) - of_X @ mismatch)
         move = jnp.where(jnp.isfinite(move), move, 0)
-        dX, dS = matrix(move), matrix(M @ move + rest)
-        along = jnp.minimum(_max_step(X, dX), _max_step(S, dS))
-        X, S = X + along * dX, S + along * dS
+        dX, dS = matrix(move), matrix(M @ move + mismatch)
+        step_length = jnp.minimum(_max_step(X, dX), _max_step(S, dS))
+        X, S = X + step_length * dX, S + step_length * dS
         distance = jnp.max(jnp.abs(coordinates(matrix(M @ coordinates(X)) + Q - S)))
         gap = jnp.vdot(X, S) / k + distance
-        return X, S, gap, taken + 1
+        return X, S, gap, iteration + 1
 
-    start = one, 2 * one, jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32)
+    start = identity, 2 * identity, jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision("highest"):
-        X, _, _, taken = jax.lax.while_loop(cond_fun, body_fun, start)
+        X, _, _, iteration = jax.lax.while_loop(cond_fun, body_fun, start)
         S = matrix(M @ coordinates(X)) + Q
         values, vectors = eigensolvers.eigh(X - S)
         nearest = vectors @ (jnp.maximum(values, 0)[:, None] * vectors.T)
     distance = jnp.linalg.norm(X - nearest)
     residual = distance / (1 + jnp.linalg.norm(X) + jnp.linalg.norm(S))
-    idle = _lowest_pivot(Q) > 0
-    X, residual = jax.tree.map(lambda a: jnp.where(idle, 0, a), (X, residual))
-    return ComplementaritySolution(X * (size_Q / size_M), residual, taken)
+    is_zero = _lowest_pivot(Q) > 0
+    X, residual = jax.tree.map(lambda a: jnp.where(is_zero, 0, a), (X, residual))
+    return ComplementaritySolution(X * (size_Q / size_M), residual, iteration)
 
 
 def _max_step(A, step):
@@ -138,9 +140,9 @@ def _max_step(A, step):
     t is BACK times the largest of 1, 0.8, 0.64, ... for which the matrix is positive definite, as
     shown by the pivots of an elimination. A itself is positive definite.
     """
-    tried = jnp.asarray(BACK * 0.8 ** np.arange(40), A.dtype)
-    lowest = jax.vmap(lambda t: _lowest_pivot(A + t / BACK * step))(tried)
-    return jnp.max(jnp.where(lowest > 0, tried, 0))
+    step_lengths = jnp.asarray(BACK * 0.8 ** np.arange(40), A.dtype)
+    lowest = jax.vmap(lambda t: _lowest_pivot(A + t / BACK * step))(step_lengths)
+    return jnp.max(jnp.where(lowest > 0, step_lengths, 0))
 
 
 def _lowest_pivot(A):

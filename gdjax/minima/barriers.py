@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from gdjax import progress
 from gdjax.arguments import check_whole
 from gdjax.keys import check_key
-from gdjax.minima.matching import RESTARTS, match_pairs
+from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
 from gdjax.minima.symmetry import (
     FLIPS,
@@ -86,7 +86,7 @@ def pairwise_barriers(
     key: Key[Array, ""],
     data: PyTree = None,
     points: int = POINTS,
-    restarts: int = RESTARTS,
+    num_starts: int = NUM_STARTS,
     devices: Sequence[jax.Device] | None = None,
 ) -> PairwiseBarriers:
     """Return the barriers between all pairs of networks, before and after matching.
@@ -105,7 +105,7 @@ def pairwise_barriers(
         key: random key for the starts of matching.
         data: data that replace those of the problem.
         points: number of evenly spaced points along each path, both end points included, >= 2.
-        restarts: number of random starts of matching, see `match`.
+        num_starts: number of random starts of matching, see `match`.
         devices: devices that compute the paths; None means all local devices.
 
     Returns:
@@ -124,7 +124,7 @@ def pairwise_barriers(
         [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     check_whole("pairwise_barriers: points", points, 2)
-    check_whole("pairwise_barriers: restarts", restarts)
+    check_whole("pairwise_barriers: num_starts", num_starts)
     check_key(key)
     runs = check_runs(problem, params)
     problem = as_problem(problem, data)
@@ -143,7 +143,7 @@ def pairwise_barriers(
             distance = _distances(params, first, second)
             matched_cost, matched_distance = np.full_like(cost, np.nan), np.full(len(first), np.nan)
         else:
-            matches = match_pairs(network, params, first, second, key=key, restarts=restarts)
+            matches = match_pairs(network, params, first, second, key=key, num_starts=num_starts)
             distance, matched_distance = matches.distance, matches.matched_distance
             matched_cost = measure(matches.symmetry)
     as_matrix = partial(_matrix, runs, first, second)

@@ -250,8 +250,8 @@ def _descend(cost, grid, rates, momenta, num_steps, gradient_tolerance):
 
 def _registered_points(function):
     """Return the certified critical points of a registered function."""
-    others = [p for p in function.critical_points if p.kind != MINIMUM]
-    points = [*function.minima, *others]
+    other_points = [p for p in function.critical_points if p.kind != MINIMUM]
+    points = [*function.minima, *other_points]
     return CriticalPoints(
         position=np.array([np.atleast_1d(p.x) for p in points]),
         value=np.array([p.value for p in points]),

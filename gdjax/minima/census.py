@@ -363,12 +363,14 @@ def _number_by_cost(ends, runs, labels):
 
 def _merge_matched(ends, minima, distance, tolerance):
     """Merge minima that are equal after matching, which ties had separated."""
-    near = connected_components(distance <= tolerance)[1]
+    components = connected_components(distance <= tolerance)[1]
     runs = np.flatnonzero(minima.labels >= 0)
     labels = minima.labels[runs]
     # Minima that were not compared are left unchanged.
     labels = np.where(
-        labels < len(near), near[np.minimum(labels, len(near) - 1)], labels + len(near)
+        labels < len(components),
+        components[np.minimum(labels, len(components) - 1)],
+        labels + len(components),
     )
     return Minima(*_number_by_cost(ends, runs, labels), minima.clusters)
 

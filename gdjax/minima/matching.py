@@ -42,7 +42,7 @@ from gdjax.minima.symmetry import (
 from gdjax.problems.networks import Network
 from gdjax.summaries import fields
 
-RESTARTS = 2
+NUM_STARTS = 2
 MAX_GATHERED = 2**24  # weights gathered at a time
 MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop ends much earlier
 
@@ -88,7 +88,7 @@ def match(
     reference: Params,
     *,
     key: Key[Array, ""],
-    restarts: int = RESTARTS,
+    num_starts: int = NUM_STARTS,
 ) -> Match:
     """Find the equivalent form of a network with the nearest weights to another.
 
@@ -98,12 +98,12 @@ def match(
         reference: parameters of the other network. The result has the same scales, so the straight
             line between the two is that between the networks without scales.
         key: random key for the starts.
-        restarts: number of random starts. Two further starts are at the original network, one of
+        num_starts: number of random starts. Two further starts are at the original network, one of
             them with a first round that uses only the weights into each layer. With one hidden
             layer, no random starts are used.
 
     Raises:
-        InputError: if parameters belong to another network, or if restarts are below 0.
+        InputError: if parameters belong to another network, or if `num_starts` is below 0.
 
     Examples:
         >>> from gdjax.minima.symmetry import random_symmetry
@@ -114,12 +114,12 @@ def match(
         >>> result.distance > 1, result.matched_distance < 1e-5
         (True, True)
     """
-    check_whole("match: restarts", restarts)
+    check_whole("match: num_starts", num_starts)
     check_key(key)
     pair = _check_pair("match", network, params, reference)
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *pair)
     matches = match_pairs(
-        network, stacked, np.array([0]), np.array([1]), key=key, restarts=restarts
+        network, stacked, np.array([0]), np.array([1]), key=key, num_starts=num_starts
     )
     return _first_match(network, params, matches)
 
@@ -131,7 +131,7 @@ def match_pairs(
     second: Int[np.ndarray, " pairs"],
     *,
     key: Key[Array, ""],
-    restarts: int = RESTARTS,
+    num_starts: int = NUM_STARTS,
 ) -> Matches:
     """Match many pairs of networks, each independently of the others.
 
@@ -141,15 +141,15 @@ def match_pairs(
         first: indices of the networks that are permuted, flipped and scaled.
         second: indices of the networks to which they are matched.
         key: random key for the starts, which are the same for all pairs.
-        restarts: number of random starts, see `match`.
+        num_starts: number of random starts, see `match`.
 
     Raises:
-        InputError: if parameters belong to another network, or if restarts are below 0.
+        InputError: if parameters belong to another network, or if `num_starts` is below 0.
     """
-    check_whole("match_pairs: restarts", restarts)
+    check_whole("match_pairs: num_starts", num_starts)
     check_key(key)
     rows, scales = _host_coordinates(network, params)
-    starts = _starts(network, key, restarts)
+    starts = _starts(network, key, num_starts)
     inner = zip(network.widths[1:-1], network.widths[2:], strict=True)
     gathered = network.widths[1] ** 2 + sum(n_in * n_out for n_in, n_out in inner)
     length = max(1, MAX_GATHERED // gathered)
@@ -299,7 +299,7 @@ class _Start(NamedTuple):
     forward: bool = False
 
 
-def _starts(network, key, restarts):
+def _starts(network, key, num_starts):
     """Return the starts, only one with one hidden layer, where all are equivalent."""
     if len(network.widths) <= 3:
         return [_Start()]
@@ -310,7 +310,7 @@ def _starts(network, key, restarts):
                 for order, sign, _ in random_symmetry(network, k)
             )
         )
-        for k in jax.random.split(key, restarts)
+        for k in jax.random.split(key, num_starts)
     ]
     return [_Start(), _Start(forward=True), *random]
 

@@ -47,11 +47,11 @@ class Animation(NamedTuple):
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        shown = axes.imshow(self.frames[0])
+        image = axes.imshow(self.frames[0])
 
         def show(number):
-            shown.set_data(self.frames[number])
-            return (shown,)
+            image.set_data(self.frames[number])
+            return (image,)
 
         moving = FuncAnimation(figure, show, len(self.frames))
         return moving.to_jshtml(fps=round(1000 / self.milliseconds))
@@ -63,10 +63,10 @@ class Animation(NamedTuple):
 
     def _webp(self):
         file = io.BytesIO()
-        held = [self.milliseconds] * (len(self.frames) - 1) + [30 * self.milliseconds]
+        durations = [self.milliseconds] * (len(self.frames) - 1) + [30 * self.milliseconds]
         first, *rest = self.frames
         first.save(
-            file, "WEBP", save_all=True, append_images=rest, duration=held, loop=0, quality=70,
+            file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=70,
             method=2,
         )  # fmt: skip
         return file.getvalue()
@@ -80,7 +80,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         title: title of the plane.
         frames: maximum number of frames; steps are skipped where the descent hardly moves.
     """
-    shown = _frame_indices(dataset, frames)
+    indices = _frame_indices(dataset, frames)
     norm = cost_scale([dataset])
     with style():
         figure = Figure(figsize=(11, 4.6), dpi=90)
@@ -101,7 +101,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         canvas.draw()  # computes the layout once, so that only the markers move
         figure.set_layout_engine("none")
         images = []
-        for last in shown:
+        for last in indices:
             path.set_data(a[: last + 1], b[: last + 1])
             ball.set_data(a[last : last + 1], b[last : last + 1])
             dot.set_data(step[last : last + 1], cost[last : last + 1])

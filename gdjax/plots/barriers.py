@@ -77,8 +77,8 @@ def cluster_order(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, 
 
     if len(distances) < 3:
         return np.arange(len(distances))
-    far = 2 * np.max(distances, initial=1, where=np.isfinite(distances))
-    filled = np.where(np.isfinite(distances), distances, far)
+    largest = 2 * np.max(distances, initial=1, where=np.isfinite(distances))
+    filled = np.where(np.isfinite(distances), distances, largest)
     np.fill_diagonal(filled, 0)
     pairs = squareform(filled, checks=False)
     tree = hierarchy.linkage(pairs, "average")

@@ -72,10 +72,10 @@ def signed(
             axes.set_axis_off()
         for axes, image, name in zip(grid, images, names, strict=False):
             shown = np.ma.masked_where(~np.isfinite(image) | (image == 0), image)
-            drawn = axes.imshow(shown, cmap=colors, vmin=-limit, vmax=limit)
+            image_artist = axes.imshow(shown, cmap=colors, vmin=-limit, vmax=limit)
             axes.set_title(name, fontsize=12, pad=3, loc="center")
         figure.colorbar(
-            drawn,
+            image_artist,
             ax=list(grid),
             location="bottom",
             extend="both",

@@ -36,7 +36,7 @@ class DensityPanel(NamedTuple):
         at: points at which the density is given.
         density: density of eigenvalues at these points; it integrates to 1.
         error: standard error of the density.
-        width: standard deviation of the Gaussian that replaces each eigenvalue.
+        bandwidth: standard deviation of the Gaussian that replaces each eigenvalue.
         size: number of eigenvalues of the matrix; None if unknown.
         ends: computed extreme eigenvalues, such as the 20 largest and the 3 smallest.
         residuals: for each of these, the distance within which an eigenvalue lies.
@@ -46,7 +46,7 @@ class DensityPanel(NamedTuple):
     at: Float[np.ndarray, " points"]
     density: Float[np.ndarray, " points"]
     error: Float[np.ndarray, " points"]
-    width: float
+    bandwidth: float
     size: int | None = None
     ends: Float[np.ndarray, " k"] = np.zeros(0)
     residuals: Float[np.ndarray, " k"] = np.zeros(0)
@@ -78,7 +78,7 @@ def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
         panels: one or more densities, drawn on common axes.
         title: figure title.
     """
-    linear = max(panel.width for panel in panels)
+    linear = max(panel.bandwidth for panel in panels)
     low, high = min(panel.at[0] for panel in panels), max(panel.at[-1] for panel in panels)
     bottom = min(_single_height(panel) for panel in panels) / 5
     top = max(np.nanmax(panel.density, initial=_single_height(panel)) for panel in panels)
@@ -109,7 +109,7 @@ def _single_height(panel):
     """Return the peak height of one eigenvalue, or almost 0 if `size` is unknown."""
     if panel.size is None:
         return 1e-6 * float(np.nanmax(panel.density, initial=1e-300))
-    return 1 / (panel.size * panel.width * np.sqrt(2 * np.pi))
+    return 1 / (panel.size * panel.bandwidth * np.sqrt(2 * np.pi))
 
 
 def _decades(linear, low, high):
@@ -128,7 +128,9 @@ def _draw_density(axes: Axes, panel: DensityPanel, bottom: float) -> None:
         panel.at, below, above, color=BLUE, alpha=0.5, linewidth=0, label="± standard error"
     )
     axes.plot(panel.at, shown, color=BLUE, linewidth=1.3, label="density")
-    if_zero = np.exp(-((panel.at / panel.width) ** 2) / 2) / (panel.width * np.sqrt(2 * np.pi))
+    if_zero = np.exp(-((panel.at / panel.bandwidth) ** 2) / 2) / (
+        panel.bandwidth * np.sqrt(2 * np.pi)
+    )
     axes.plot(panel.at, if_zero, "--", color=BLACK, linewidth=1.2, label="if all were 0")
     if panel.size is not None:
         axes.axhline(
@@ -152,7 +154,7 @@ def _draw_density(axes: Axes, panel: DensityPanel, bottom: float) -> None:
             clip_on=False,
             label="computed, with residuals",
         )
-    axes.set_title(f"{panel.title} (Gaussians of width {panel.width:.2g})")
+    axes.set_title(f"{panel.title} (Gaussians of bandwidth {panel.bandwidth:.2g})")
 
 
 def ranks(

@@ -132,18 +132,23 @@ def outcomes_by_setting(
         baseline: cost of the best constant prediction.
         title: figure title; by default, it names the setting with the lowest cost.
     """
-    place = setting.positions
+    position = setting.positions
     with style():
-        shown = [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
-        figure = Figure(figsize=(8, 2.5 + 3 * len(shown)))
-        *panels, bottom = figure.subplots(
-            len(shown) + 1, 1, sharex=True, gridspec_kw={"height_ratios": [3] * len(shown) + [1.4]}
+        panel_data = (
+            [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
         )
-        for axes, (values, color) in zip(panels, shown, strict=True):
+        figure = Figure(figsize=(8, 2.5 + 3 * len(panel_data)))
+        *panels, bottom = figure.subplots(
+            len(panel_data) + 1,
+            1,
+            sharex=True,
+            gridspec_kw={"height_ratios": [3] * len(panel_data) + [1.4]},
+        )
+        for axes, (values, color) in zip(panels, panel_data, strict=True):
             low, half, high = quantiles(values)
             finite = np.isfinite(half)
             axes.fill_between(
-                place,
+                position,
                 low,
                 np.where(np.isfinite(high), high, half),
                 where=finite,
@@ -151,8 +156,8 @@ def outcomes_by_setting(
                 alpha=0.2,
                 label="quartiles",
             )
-            axes.plot(place[finite], half[finite], "-o", color=color, label="median")
-            x = np.repeat(place, values.shape[1])
+            axes.plot(position[finite], half[finite], "-o", color=color, label="median")
+            x = np.repeat(position, values.shape[1])
             axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
         median = quantiles(cost)[1]
         lowest = _lowest(median)
@@ -174,7 +179,7 @@ def outcomes_by_setting(
         if baseline is not None:
             line = middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
             middle.legend([line], [BASELINE], loc="best")
-        below = np.zeros(len(place))
+        below = np.zeros(len(position))
         left, width = setting.bars()
         for number, name in enumerate(outcomes):
             share = np.mean(outcome == number, axis=1)
@@ -306,8 +311,8 @@ def map_by_settings(
         label = "final training cost, median over runs" + "; black: diverged" * any_diverged
         if stalled is not None and (mostly := np.mean(stalled, axis=2) >= 0.5).any():
             i, j = np.nonzero(mostly)
-            place = columns.positions[j], rows.positions[i]
-            axes.plot(*place, "o", color="none", markeredgecolor="white", markersize=9)
+            centers = columns.positions[j], rows.positions[i]
+            axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)
             axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
         lowest = _lowest(half)
         if lowest is None:
@@ -441,11 +446,11 @@ def tuning_curves(
             largest k, if the intervals do not overlap.
         ax: axes to draw into; None creates a new figure.
     """
-    drawn = np.concatenate([np.ravel(curve) for curve in curves.values()])
-    drawn = drawn[np.isfinite(drawn)]
-    reach = 10 * np.abs(drawn).max() if drawn.size else 1.0
-    positive = drawn[drawn > 0]
-    log = bool(np.all(drawn >= 0) and positive.size and positive.max() > 10 * positive.min())
+    finite = np.concatenate([np.ravel(curve) for curve in curves.values()])
+    finite = finite[np.isfinite(finite)]
+    reach = 10 * np.abs(finite).max() if finite.size else 1.0
+    positive = finite[finite > 0]
+    log = bool(np.all(finite >= 0) and positive.size and positive.max() > 10 * positive.min())
     with styled_axes(ax, (8, 5)) as axes:
         for (name, (value, low, high)), color in zip(curves.items(), cycle(CYCLE), strict=False):
             axes.plot(trials, _finite(value), "o-", color=color, label=name)
@@ -454,9 +459,9 @@ def tuning_curves(
         if log:
             axes.set_yscale("log")
             axes.set_ylim(positive.min() / 1.2, positive.max() * 1.2)
-        elif drawn.size:
-            margin = 0.05 * (np.ptp(drawn) or 1)
-            axes.set_ylim(drawn.min() - margin, drawn.max() + margin)
+        elif finite.size:
+            margin = 0.05 * (np.ptp(finite) or 1)
+            axes.set_ylim(finite.min() - margin, finite.max() + margin)
         axes.set_xscale("log", base=2)
         axes.set_xticks(trials, [f"{k:,}" for k in trials])
         axes.minorticks_off()

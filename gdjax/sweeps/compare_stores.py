@@ -1,18 +1,7 @@
 """Comparison of two stored sweeps, run by run.
 
-    first_difference = first recorded step at which any record of a run differs
-    largest(name)    = max over steps |a - b|, in float64
-
->>> import tempfile
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> with tempfile.TemporaryDirectory() as folder:
-...     for name, divisor in (("a", 1.0), ("b", 2.0)):
-...         rates = axes(learning_rate=[0.1], seed=[0])
-...         _ = sweep(problems.bowl([1.0, 9.0 / divisor]), rates, 5, store=f"{folder}/{name}")
-...     found = compare_stores(f"{folder}/a", f"{folder}/b")
->>> found.first_difference.item(), found.largest_cost.item() > 0
-(0, True)
+first_difference = first recorded step at which any record of a run differs
+largest(name)    = max over steps |a - b|, in float64
 """
 
 from collections.abc import Mapping
@@ -34,8 +23,8 @@ def compare_stores(
 ) -> xr.Dataset:
     """Return the differences between the common runs of two sweeps.
 
-    Runs are matched by their values along every axis, and records by name and step. NaN equals NaN,
-    since it denotes a value that was not recorded.
+    Runs are matched by their values along every axis, and records by name and step. NaN equals NaN:
+    in a record it denotes a value that was not recorded, and in parameters a run that diverged.
 
     Args:
         a: path or URL of a store, or a Dataset from `gd.sweep` or `gd.open_dataset`.
@@ -52,6 +41,19 @@ def compare_stores(
     Raises:
         InputError: if the axes differ, or the sweeps have no runs or steps in common.
         StoreError: if there is no store, or one of its tiles is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, divisor in (("a", 1.0), ("b", 2.0)):
+        ...         rates = axes(learning_rate=[0.1], seed=[0])
+        ...         bowl = problems.bowl([1.0, 9.0 / divisor])
+        ...         _ = sweep(bowl, rates, 5, store=f"{folder}/{name}")
+        ...     result = compare_stores(f"{folder}/a", f"{folder}/b")
+        >>> result.first_difference.item(), result.largest_cost.item() > 0
+        (0, True)
     """
     a, b = (
         sweep
@@ -63,13 +65,16 @@ def compare_stores(
         dims = a["outcome"].dims
         if b["outcome"].dims != dims:
             raise InputError(
-                f"b has the axes {b['outcome'].dims}, expected those of a: {dims}; compare sweeps "
-                f"over the same axes"
+                f"compare_stores: b has the axes {b['outcome'].dims}, expected those of a: {dims}; "
+                f"compare sweeps over the same axes"
             )
         a, b = xr.align(a, b, join="inner")
         if not all(a.sizes[name] for name in (*dims, "step")):
             empty = next(name for name in (*dims, "step") if not a.sizes[name])
-            raise InputError(f"a and b have no value of {empty!r} in common, expected at least one")
+            raise InputError(
+                f"compare_stores: a and b have no value of {empty!r} in common, expected at least "
+                f"one"
+            )
         return _differences(a.load(), b.load(), dims)
 
 
@@ -86,7 +91,7 @@ def _differences(a, b, dims):
     for name in records:
         inner = a[name].dims[len(dims) + 1 :]
         one, other = a[name].astype(float), b[name].astype(float)
-        equal = (one == other) | (one.isnull() & other.isnull())
+        equal = _equal(one, other)
         differs_at = differs_at | ~equal.all(inner)
         gap = xr.where(equal, 0.0, abs(one - other)).fillna(np.inf)
         result[f"largest_{name}"] = gap.max((*inner, "step")).where(finished)
@@ -94,6 +99,10 @@ def _differences(a, b, dims):
     result["first_difference"] = first.where(finished, -2).astype(int)
     differ = xr.zeros_like(finished)
     for name in params:
-        differ = differ | (a[name] != b[name]).any(a[name].dims[len(dims) :])
+        differ = differ | ~_equal(a[name], b[name]).all(a[name].dims[len(dims) :])
     result["params_differ"] = differ & finished
     return xr.Dataset(result).drop_vars("step", errors="ignore")
+
+
+def _equal(a, b):
+    return (a == b) | ((a != a) & (b != b))  # NaN differs from itself

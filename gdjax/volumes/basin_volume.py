@@ -7,12 +7,7 @@ The volume is that of the star around w*, the set of points that a straight line
 without leaving the basin. A curved valley is larger than its star, whose volume is then only a
 lower bound. A random walk within the level tests whether there are points outside of the star. A is
 the preconditioner. If A u follows the shape of the basin, all r are similar and a few directions
-are enough. The simplest instance is a ball:
-
->>> bowl = lambda w: w @ w
->>> estimate = basin_volume(bowl, jnp.zeros(3), key=jax.random.key(0), level=1.0, directions=16)
->>> bool(abs(estimate.log_volume - jnp.log(4 / 3 * jnp.pi)) < 1e-4), bool(estimate.lower_bound)
-(True, False)
+are enough.
 
 In many dimensions, r^n can differ by a factor of e^100 between directions. The mean over a sample
 of directions is then far below the expectation, which is dominated by rare directions that were not
@@ -142,6 +137,16 @@ def basin_volume(
 
     Raises:
         InputError: if the level is not above 0, or if there are fewer than 2 directions.
+
+    Examples:
+        The volume of a ball:
+
+        >>> bowl, key = lambda w: w @ w, jax.random.key(0)
+        >>> estimate = basin_volume(bowl, jnp.zeros(3), key=key, level=1.0, directions=16)
+        >>> bool(abs(estimate.log_volume - jnp.log(4 / 3 * jnp.pi)) < 1e-4)
+        True
+        >>> bool(estimate.lower_bound)
+        False
     """
     basin = basin_of("basin_volume", problem, params, level, data, preconditioner)
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
@@ -156,9 +161,11 @@ def basin_volume(
     keys = jax.random.split(key, directions)
     reached, radii = jax.lax.map(reach, keys, batch_size=TOGETHER)
     estimate = log_mean(basin.center.size * jnp.log(reached))
-    far = farthest(radii)
+    indices = farthest(radii)
     key_walk = jax.random.fold_in(key, directions)
-    return basin.volume(estimate, radii, jax.vmap(direction)(keys[far]), reached[far], key_walk)
+    return basin.volume(
+        estimate, radii, jax.vmap(direction)(keys[indices]), reached[indices], key_walk
+    )
 
 
 class Basin(NamedTuple):
@@ -243,8 +250,8 @@ class Basin(NamedTuple):
                 points = self.center[None] + shares[:, None] * (w - self.center)[None]
                 return w, ~jnp.all(jax.vmap(self.inside)(points))
 
-            begin = self.center + BEGIN * reached * self.scale.apply(u)
-            return jax.lax.scan(strides, begin, jax.random.split(key, WALKS))[1]
+            start = self.center + BEGIN * reached * self.scale.apply(u)
+            return jax.lax.scan(strides, start, jax.random.split(key, WALKS))[1]
 
         return jnp.mean(jax.vmap(walk)(u, reached, jax.random.split(key, len(u))))
 
@@ -289,10 +296,10 @@ def _extent(problem, params, inside):
     def distance(axis):
         return _radius(lambda r: inside(flat + r * axis), flat.dtype)
 
-    def both(axis):
+    def mean_distance(axis):
         return jnp.sqrt(distance(axis)) * jnp.sqrt(distance(-axis))
 
-    extent = jax.lax.map(both, axes.T, batch_size=TOGETHER)
+    extent = jax.lax.map(mean_distance, axes.T, batch_size=TOGETHER)
     longest = jnp.max(extent, where=jnp.isfinite(extent), initial=0)
     # The extent of an open direction, which never leaves the basin, is set to the largest of all.
     extent = jnp.where(jnp.isfinite(extent), extent, jnp.where(longest > 0, longest, 1))
@@ -398,15 +405,15 @@ def pareto_index(values: Float[Array, " n"]) -> Float[Array, ""]:
     if n < 5:
         return jnp.full((), -jnp.inf, values.dtype)
     ordered = jnp.sort(values)
-    beyond = ordered[-n:] - ordered[-n - 1]
-    alike = beyond[-1] <= ALIKE * jnp.finfo(values.dtype).eps * ordered[-1]
-    beyond = jnp.where(alike, jnp.arange(1, n + 1, dtype=values.dtype), beyond)
+    excess = ordered[-n:] - ordered[-n - 1]
+    alike = excess[-1] <= ALIKE * jnp.finfo(values.dtype).eps * ordered[-1]
+    excess = jnp.where(alike, jnp.arange(1, n + 1, dtype=values.dtype), excess)
     grid = 30 + math.isqrt(n)
     j = jnp.arange(1, grid + 1, dtype=values.dtype)
-    quarter = jnp.maximum(beyond[int(n / 4 + 0.5) - 1], beyond[-1] * jnp.finfo(values.dtype).tiny)
-    b = (1 - jnp.sqrt(grid / (j - 0.5))) / (3 * quarter) + 1 / beyond[-1]
-    k = jax.vmap(lambda b: jnp.mean(jnp.log1p(-b * beyond)))(b)
+    quarter = jnp.maximum(excess[int(n / 4 + 0.5) - 1], excess[-1] * jnp.finfo(values.dtype).tiny)
+    b = (1 - jnp.sqrt(grid / (j - 0.5))) / (3 * quarter) + 1 / excess[-1]
+    k = jax.vmap(lambda b: jnp.mean(jnp.log1p(-b * excess)))(b)
     likelihood = n * (jnp.log(-b / k) - k - 1)
     b = jnp.sum(jax.nn.softmax(likelihood) * b)
-    k = jnp.mean(jnp.log1p(-b * beyond))
+    k = jnp.mean(jnp.log1p(-b * excess))
     return jnp.where(alike, -jnp.inf, (n * k + 5) / (n + 10))

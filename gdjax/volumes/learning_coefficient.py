@@ -7,17 +7,7 @@
 Here b is the inverse temperature, by default n / log n for a cost that is a mean over n samples.
 The multiplicity m is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and flatter
 minima have a smaller llc, such as 1/4 for w^4. If m > 1, the coefficient at one temperature
-converges slowly to llc, so `local_learning_coefficient` extrapolates from several temperatures. For
-a bowl in two dimensions:
-
->>> bowl = lambda w: w @ w / 2
->>> estimate = finite_temperature_coefficient(
-...     bowl, jnp.zeros(2), key=jax.random.key(0), inverse_temperature=1e4, num_samples=500
-... )
->>> SamplingStatus(int(estimate.status)).name
-'AGREED'
->>> bool(abs(estimate.coefficient - 1) < 4 * estimate.standard_error)
-True
+converges slowly to llc, so `local_learning_coefficient` extrapolates from several temperatures.
 
 Samples are drawn by Hamiltonian Monte Carlo. Trajectories that follow the gradient are accepted or
 rejected by the Metropolis rule, so the step size does not bias the mean, in contrast to Langevin
@@ -195,15 +185,30 @@ def local_learning_coefficient(
         num_warmup: number of trajectories of warmup.
         num_integration_steps: number of steps per trajectory, each with one gradient.
 
+    Returns:
+        The estimate with its standard error. Its `at_temperatures.status` has one `SamplingStatus`
+        for each temperature; coefficients of temperatures at which the chains disagree are NaN and
+        are not used. With fewer than three other temperatures, the estimate is NaN.
+
     Raises:
-        InputError: if `finite_temperature_coefficient` does not accept the arguments, or if the
-            temperatures are fewer than three or not ascending.
+        InputError: if there are fewer than three temperatures, if they are not ascending, if they
+            are None and there are fewer than three samples of data, if the localization is not
+            above 0, or if there are too few chains, samples or steps.
 
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
     problem = as_problem(problem, data)
+    check_key(key)
+    _check(
+        "local_learning_coefficient",
+        localization,
+        num_chains=num_chains,
+        num_samples=num_samples,
+        num_integration_steps=num_integration_steps,
+        num_warmup=num_warmup,
+    )
     if inverse_temperatures is None:
-        middle = _inverse_temperature(problem, None)
+        middle = _default_temperature(problem, "local_learning_coefficient: inverse_temperatures")
         inverse_temperatures = [factor * middle for factor in TEMPERATURE_FACTORS]
     numbers = np.ravel(inverse_temperatures).tolist()
     if len(numbers) < 3 or not all(0 < a < b < math.inf for a, b in pairwise(numbers)):
@@ -213,7 +218,7 @@ def local_learning_coefficient(
         )
     temperatures = jnp.asarray(numbers, ravel_params(params)[0].dtype)
 
-    def one(b, key):
+    def coefficient_at(b, key):
         return finite_temperature_coefficient(
             problem,
             params,
@@ -227,8 +232,7 @@ def local_learning_coefficient(
             num_integration_steps=num_integration_steps,
         )
 
-    check_key(key)
-    estimates = jax.vmap(one)(temperatures, jax.random.split(key, len(numbers)))
+    estimates = jax.vmap(coefficient_at)(temperatures, jax.random.split(key, len(numbers)))
     limit = extrapolate(temperatures, estimates.coefficient, estimates.standard_error)
     return limit._replace(at_temperatures=estimates)
 
@@ -358,28 +362,48 @@ def finite_temperature_coefficient(
         InputError: if the temperature is None and there are no data, if temperature or localization
             is not above 0, or if there are too few chains, samples or steps.
 
+    Examples:
+        A bowl in two dimensions:
+
+        >>> bowl = lambda w: w @ w / 2
+        >>> estimate = finite_temperature_coefficient(
+        ...     bowl, jnp.zeros(2), key=jax.random.key(0), inverse_temperature=1e4, num_samples=500
+        ... )
+        >>> SamplingStatus(int(estimate.status)).name
+        'AGREED'
+        >>> bool(abs(estimate.coefficient - 1) < 4 * estimate.standard_error)
+        True
+
     References: Lau et al. 2023, arXiv 2308.12108.
     """
     problem = as_problem(problem, data)
-    b = _inverse_temperature(problem, inverse_temperature)
+    if inverse_temperature is None:
+        argument = "finite_temperature_coefficient: inverse_temperature"
+        inverse_temperature = _default_temperature(problem, argument)
+    check_number(
+        "finite_temperature_coefficient: inverse_temperature", inverse_temperature, above=0
+    )
     check_key(key)
     check_params(params)
     _check(
-        localization=localization,
+        "finite_temperature_coefficient",
+        localization,
         num_chains=num_chains,
         num_samples=num_samples,
         num_integration_steps=num_integration_steps,
         num_warmup=num_warmup,
     )
     flat, unravel = ravel_params(params)
-    b, localization = (jnp.asarray(value, flat.dtype) for value in (b, localization))
+    b, localization = (
+        jnp.asarray(value, flat.dtype) for value in (inverse_temperature, localization)
+    )
     at = directional_derivatives(problem, unravel)
     lowest, _ = at.gradient(flat)
     key_start, key_chains = jax.random.split(key)
     # Starts range from w* to the width of the prior, so that chains agree only if they have mixed.
-    far = jnp.linspace(0, 1, num_chains, dtype=flat.dtype)[:, None]
+    radii = jnp.linspace(0, 1, num_chains, dtype=flat.dtype)[:, None]
     normal = jax.random.normal(key_start, (num_chains, flat.size), flat.dtype)
-    starts = far * normal / jnp.sqrt(localization)
+    starts = radii * normal / jnp.sqrt(localization)
     scale = whitening
     if scale is None and flat.size <= MAX_WHITENED:
         scale = mean_hessian_whitening(
@@ -390,11 +414,13 @@ def finite_temperature_coefficient(
         scale = Whitening(jnp.broadcast_to(localization**-0.5, flat.shape))
 
     def potential(z):
-        away = scale.apply(z)
-        cost, g = at.gradient(flat + away)
-        excess, squared = cost - lowest, away @ away
+        offset = scale.apply(z)
+        cost, g = at.gradient(flat + offset)
+        excess, squared = cost - lowest, offset @ offset
         energy = b * excess + localization * squared / 2
-        return ChainState(z, energy, scale.transposed(b * g + localization * away), excess, squared)
+        return ChainState(
+            z, energy, scale.transposed(b * g + localization * offset), excess, squared
+        )
 
     excess, squared, acceptance_rate, step_size = hamiltonian_monte_carlo(
         potential,
@@ -440,24 +466,25 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
     )
 
 
-def _inverse_temperature(problem, inverse_temperature):
-    if inverse_temperature is None:
-        if problem.samples < 3:
-            raise InputError(
-                "finite_temperature_coefficient: inverse_temperature = None takes n / log n, but "
-                f"the problem has {problem.samples} samples; give inverse_temperature"
-            )
-        return problem.samples / math.log(problem.samples)
-    _check(inverse_temperature=inverse_temperature)
-    return inverse_temperature
+def _default_temperature(problem, argument):
+    """Return n / log n for n samples."""
+    if problem.samples < 3:
+        raise InputError(
+            f"{argument} = None means n / log n, but the problem has {problem.samples} samples; "
+            f"give numbers above 0"
+        )
+    return problem.samples / math.log(problem.samples)
 
 
-LEAST = {"num_chains": 2, "num_samples": 8, "num_integration_steps": 1, "num_warmup": 1}
+SMALLEST_COUNTS = {
+    "num_chains": 2,
+    "num_samples": 8,
+    "num_integration_steps": 1,
+    "num_warmup": 1,
+}
 
 
-def _check(**values):
-    for name, value in values.items():
-        if name in LEAST:
-            check_whole(f"finite_temperature_coefficient: {name}", value, LEAST[name], MAX_COUNT)
-        else:
-            check_number(f"finite_temperature_coefficient: {name}", value, above=0)
+def _check(caller, localization, **counts):
+    check_number(f"{caller}: localization", localization, above=0)
+    for name, count in counts.items():
+        check_whole(f"{caller}: {name}", count, SMALLEST_COUNTS[name], MAX_COUNT)

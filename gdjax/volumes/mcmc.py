@@ -3,28 +3,11 @@
     R-hat = sqrt(variance of all samples / mean variance within a chain),   1 if the chains agree
     effective sample size = samples / (1 + 2 sum of autocorrelations)
 
-Each chain is split into halves, which disagree if the chain has not mixed. The example has four
-chains of independent samples, and the same chains after one of them is shifted:
-
->>> draws = jax.random.normal(jax.random.key(0), (4, 1000))
->>> away = draws.at[0].add(3.0)
->>> bool(rhat(draws) < 1.01), bool(rhat(away) > 1.1)
-(True, True)
->>> bool(3500 < effective_sample_size(draws) < 4500), bool(effective_sample_size(away) < 50)
-(True, True)
+Each chain is split into halves, which disagree if the chain has not mixed.
 
 Chains mix faster in coordinates in which the basin is round, and volumes are estimated better:
 
     w = w* + A z,   A^T (|H| + damping) A = 1
-
-The simplest instance is a bowl whose axes differ by a factor of 100:
-
->>> bowl = lambda w: (w[0] ** 2 + 1e4 * w[1] ** 2) / 2
->>> scale = hessian_whitening(bowl, jnp.zeros(2), damping=0.0)
->>> jnp.sort(jnp.abs(scale.apply(jnp.ones(2)))).round(3).tolist()
-[0.01, 1.0]
->>> round(float(scale.log_determinant), 3)
--4.605
 
 References: Vehtari et al. 2021, *Rank-normalization, folding, and localization: an improved R-hat*.
 """
@@ -94,6 +77,16 @@ def hessian_whitening(
 
     Raises:
         InputError: if the parameters are not real floats, or the cost is not a scalar.
+
+    Examples:
+        A bowl whose axes differ by a factor of 100:
+
+        >>> bowl = lambda w: (w[0] ** 2 + 1e4 * w[1] ** 2) / 2
+        >>> scale = hessian_whitening(bowl, jnp.zeros(2), damping=0.0)
+        >>> jnp.sort(jnp.abs(scale.apply(jnp.ones(2)))).round(3).tolist()
+        [0.01, 1.0]
+        >>> round(float(scale.log_determinant), 3)
+        -4.605
     """
     values, axes = eigh(HessianOperator(problem, params, data=data).as_matrix())
     return Whitening((jnp.abs(values) + damping) ** -0.5, axes)
@@ -144,6 +137,13 @@ def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
 
     Returns:
         The larger of both values; +inf if all samples are equal.
+
+    Examples:
+        Four chains of independent samples, and the same chains after one of them is shifted:
+
+        >>> draws = jax.random.normal(jax.random.key(0), (4, 1000))
+        >>> bool(rhat(draws) < 1.01), bool(rhat(draws.at[0].add(3.0)) > 1.1)
+        (True, True)
     """
     halves = _halves(draws)
     folded = jnp.abs(halves - jnp.median(halves))
@@ -161,12 +161,21 @@ def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, "
     Args:
         draws: one number per sample, at least 4 samples per chain.
 
+    Examples:
+        Four chains of independent samples, and the same chains after one of them is shifted:
+
+        >>> draws = jax.random.normal(jax.random.key(0), (4, 1000))
+        >>> bool(3500 < effective_sample_size(draws) < 4500)
+        True
+        >>> bool(effective_sample_size(draws.at[0].add(3.0)) < 50)
+        True
+
     References: Geyer 1992, *Practical Markov chain Monte Carlo*.
     """
     halves = _halves(draws)
     chains, n = halves.shape
-    away = halves - jnp.mean(halves, axis=1, keepdims=True)
-    spectrum = jnp.abs(jnp.fft.rfft(away, 2 * n, axis=1)) ** 2
+    deviations = halves - jnp.mean(halves, axis=1, keepdims=True)
+    spectrum = jnp.abs(jnp.fft.rfft(deviations, 2 * n, axis=1)) ** 2
     covariance = jnp.mean(jnp.fft.irfft(spectrum, 2 * n, axis=1)[:, :n], axis=0) / n
     within = covariance[0] * n / (n - 1)
     total = covariance[0] + jnp.var(jnp.mean(halves, axis=1), ddof=1)
@@ -175,8 +184,8 @@ def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, "
     pairs = jnp.where(jnp.cumprod(pairs > 0), pairs, 0)
     time = 2 * jnp.sum(jax.lax.cummin(pairs)) - 1
     # The effective size of antithetic chains can exceed the number of draws, up to this limit.
-    draws_at_all = chains * n
-    return jnp.minimum(draws_at_all / time, draws_at_all * jnp.log10(draws_at_all))
+    num_draws = chains * n
+    return jnp.minimum(num_draws / time, num_draws * jnp.log10(num_draws))
 
 
 def _halves(draws):
@@ -188,8 +197,8 @@ def _normal_scores(draws):
     """Return normal quantiles of ranks; equal draws have their mean rank."""
     flat = draws.ravel()
     ordered = jnp.sort(flat)
-    first, behind = (jnp.searchsorted(ordered, flat, side=side) for side in ("left", "right"))
-    rank = (first + behind + 1).astype(draws.dtype) / 2
+    first, after_last = (jnp.searchsorted(ordered, flat, side=side) for side in ("left", "right"))
+    rank = (first + after_last + 1).astype(draws.dtype) / 2
     quantile = (rank - 0.375) / (flat.size + 0.25)
     return jax.scipy.special.ndtri(quantile).reshape(draws.shape)
 

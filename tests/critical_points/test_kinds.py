@@ -183,6 +183,6 @@ def test_a_small_gradient_far_from_the_minimum_is_not_stationary():
     np.testing.assert_allclose(result.newton_distance, 100, rtol=1e-6)
     assert "a critical point seems to be 1e+02 away" in result.advice
     near = classify(
-        lambda w: w[1] ** 2 + 1e-8 * w[0] ** 2, w, key=jax.random.key(0), distance_tolerance=2.0
+        lambda w: w[1] ** 2 + 1e-8 * w[0] ** 2, w, key=jax.random.key(0), distance_rtol=2.0
     )
     assert K(int(near.kind)) == K.STRICT_MINIMUM

@@ -123,9 +123,15 @@ def test_a_full_batch_gives_the_curvature_along_the_gradient():
 
 def test_invalid_batches_are_refused():
     cost, params, data = regression(8)
-    for options in ({"batch_size": 9}, {"batch_size": 0}, {"batch_size": 2, "batches": 1}):
-        with pytest.raises(InputError, match="expected at least 2 of 1 to 8 samples"):
+    for options, message in (
+        ({"batch_size": 9}, "batch_size = 9, expected a whole number from 1 to 8 samples"),
+        ({"batch_size": 0}, "batch_size = 0, expected a whole number from 1 to 8 samples"),
+        ({"batch_size": 2, "batches": 1}, "batches = 1, expected a whole number >= 2"),
+    ):
+        with pytest.raises(InputError, match=f"batch_sharpness: {message}"):
             batch_sharpness(cost, params, key=jax.random.key(0), data=data, **options)
+        with pytest.raises(InputError, match=f"batch_sharpness_metric: {message}"):
+            batch_sharpness_metric(cost, data=data, **options)
     with pytest.raises(InputError, match="no data, so it has no mini-batches"):
         batch_sharpness(lambda w: w**2, jnp.ones(()), key=jax.random.key(0), batch_size=1)
 

@@ -33,7 +33,7 @@ def matrix(spectrum):
     return (basis * spectrum) @ basis.T
 
 
-def solve(A, key, largest, smallest, tolerance=1e-3, max_steps=200, start=None):
+def solve(A, key, largest, smallest, tolerance=1e-3, max_restarts=200, start=None):
     start = jnp.ones(len(A), A.dtype) if start is None else start
     return eigensolvers.extreme_ritz_pairs(
         lambda v: jnp.matmul(A, v, precision="highest"),
@@ -42,11 +42,11 @@ def solve(A, key, largest, smallest, tolerance=1e-3, max_steps=200, start=None):
         largest=largest,
         smallest=smallest,
         tolerance=tolerance,
-        max_steps=max_steps,
+        max_restarts=max_restarts,
     )
 
 
-solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_steps"))
+solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_restarts"))
 
 
 @pytest.mark.long
@@ -54,7 +54,7 @@ def test_lanczos_converges_from_every_start():
     """A new block may move a pair out of the tolerance, after which the iteration continues."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
-    result = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_steps=60)))(keys)
+    result = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_restarts=60)))(keys)
     assert result.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
 
 
@@ -96,7 +96,7 @@ def test_a_small_tolerance_is_reached_in_float64():
 @pytest.mark.long
 def test_an_exhausted_number_of_restarts_leaves_large_residuals():
     A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
-    result = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_steps=1)
+    result = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_restarts=1)
     upper, lower, size = eigensolvers.sizes(0, 1)
     assert result.residuals[0] > 1e-6 * result.norm
     assert int(result.num_hvps) == size + (size - upper - lower)

@@ -26,13 +26,13 @@ def rows(vectors):
     return np.asarray(jax.vmap(lambda v: ravel_pytree(v)[0])(vectors), np.float64)
 
 
-def true_residuals(H, found):
-    V, values = rows(found.vectors), np.asarray(found.values, np.float64)
+def true_residuals(H, result):
+    V, values = rows(result.vectors), np.asarray(result.values, np.float64)
     return np.linalg.norm(V @ H - values[:, None] * V, axis=1)
 
 
 @pytest.fixture(scope="module")
-def found(network):
+def result(network):
     cost, params, data, _ = network
     return jax.jit(
         lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=10, smallest=3)
@@ -40,31 +40,31 @@ def found(network):
 
 
 @pytest.mark.long
-def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(network, found):
+def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(network, result):
     H = network[-1]
     exact = np.linalg.eigvalsh(H)
     assert H.shape == (2058, 2058)
-    assert int(found.status) == eigenpairs.EigenpairsStatus.CONVERGED
+    assert int(result.status) == eigenpairs.EigenpairsStatus.CONVERGED
     size = np.abs(exact).max()
-    np.testing.assert_allclose(found.norm, size, rtol=1e-4)
-    np.testing.assert_allclose(found.values[:10], exact[::-1][:10], atol=1e-4 * size)
-    np.testing.assert_allclose(found.values[10:], exact[2::-1], atol=1e-3 * size)
+    np.testing.assert_allclose(result.norm, size, rtol=1e-4)
+    np.testing.assert_allclose(result.values[:10], exact[::-1][:10], atol=1e-4 * size)
+    np.testing.assert_allclose(result.values[10:], exact[2::-1], atol=1e-3 * size)
     # Far fewer products than parameters.
-    assert int(found.num_hvps) < 400
+    assert int(result.num_hvps) < 400
 
 
 @pytest.mark.long
-def test_residuals_are_true_in_float64(network, found):
+def test_residuals_are_true_in_float64(network, result):
     H = network[-1]
-    residuals = true_residuals(H, found)
-    assert np.all(residuals <= found.residuals)
-    assert np.all(found.residuals <= residuals + 2e-6 * found.norm)
-    assert found.residuals.max() <= 1e-3 * found.norm
-    np.testing.assert_allclose(np.linalg.norm(rows(found.vectors), axis=1), 1, rtol=1e-5)
+    residuals = true_residuals(H, result)
+    assert np.all(residuals <= result.residuals)
+    assert np.all(result.residuals <= residuals + 2e-6 * result.norm)
+    assert result.residuals.max() <= 1e-3 * result.norm
+    np.testing.assert_allclose(np.linalg.norm(rows(result.vectors), axis=1), 1, rtol=1e-5)
     # Each residual proves an eigenvalue that close.
     exact = np.linalg.eigvalsh(H)
-    nearest = np.abs(exact[:, None] - np.asarray(found.values, np.float64)).min(axis=0)
-    assert np.all(nearest <= found.residuals)
+    nearest = np.abs(exact[:, None] - np.asarray(result.values, np.float64)).min(axis=0)
+    assert np.all(nearest <= result.residuals)
 
 
 @pytest.mark.long
@@ -75,14 +75,14 @@ def test_curvature_at_critical_points_of_functions(function):
         points = jnp.array([point.x for point in function.critical_points], float)
         n = max(1, points[0].size)
         ends = {"largest": 1, "smallest": n - 1}
-        found = jax.jit(
+        result = jax.jit(
             jax.vmap(lambda x: extreme_eigenpairs(function.f, x, key=jax.random.key(0), **ends))
         )(points)
-        found = jax.tree.map(np.asarray, found)
+        result = jax.tree.map(np.asarray, result)
         H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(points)).reshape(-1, n, n)
     exact = np.linalg.eigvalsh(H)[:, ::-1]
-    np.testing.assert_allclose(found.values, exact, atol=1e-12 * (1 + np.abs(exact).max()))
-    assert np.all(found.residuals <= 1e-12 * (1 + np.abs(exact).max()))
+    np.testing.assert_allclose(result.values, exact, atol=1e-12 * (1 + np.abs(exact).max()))
+    assert np.all(result.residuals <= 1e-12 * (1 + np.abs(exact).max()))
 
 
 @pytest.mark.long
@@ -101,33 +101,33 @@ def test_quadratics_below_and_above_the_dense_limit(n, name):
     )[::-1]
     cost, w, data = quadratic(exact)
     matrix = data[0]
-    found = jax.jit(
+    result = jax.jit(
         lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=4, smallest=2)
     )(w, jnp.array(data), jax.random.key(1))
     size = np.abs(exact).max()
-    assert int(found.status) == eigenpairs.EigenpairsStatus.CONVERGED
-    np.testing.assert_allclose(found.values, exact[[0, 1, 2, 3, -2, -1]], atol=2e-3 * size)
-    assert np.all(true_residuals(matrix, found) <= found.residuals)
+    assert int(result.status) == eigenpairs.EigenpairsStatus.CONVERGED
+    np.testing.assert_allclose(result.values, exact[[0, 1, 2, 3, -2, -1]], atol=2e-3 * size)
+    assert np.all(true_residuals(matrix, result) <= result.residuals)
 
 
 @pytest.mark.long
 def test_status_reports_a_tolerance_below_rounding(network):
     cost, params, data, _ = network
-    found = jax.jit(
+    result = jax.jit(
         lambda w, data, key: extreme_eigenpairs(
-            cost, w, data=data, key=key, largest=1, rtol=1e-9, max_steps=2
+            cost, w, data=data, key=key, largest=1, rtol=1e-9, max_restarts=2
         )
     )(params, data, jax.random.key(0))
-    assert int(found.status) == eigenpairs.EigenpairsStatus.TOLERANCE_NOT_REACHED
-    assert found.residuals[0] > 1e-9 * found.norm
+    assert int(result.status) == eigenpairs.EigenpairsStatus.TOLERANCE_NOT_REACHED
+    assert result.residuals[0] > 1e-9 * result.norm
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("hidden", [3, 300])
 def test_status_reports_a_hessian_that_is_not_finite(hidden):
     w = jnp.ones(2 * hidden).at[0].set(jnp.inf)
-    found = extreme_eigenpairs(lambda w: jnp.sum(w**4), w, key=jax.random.key(0))
-    assert int(found.status) == eigenpairs.EigenpairsStatus.NOT_FINITE
+    result = extreme_eigenpairs(lambda w: jnp.sum(w**4), w, key=jax.random.key(0))
+    assert int(result.status) == eigenpairs.EigenpairsStatus.NOT_FINITE
 
 
 def test_eigenpairs_mapped_over_runs_equal_single_ones_in_one_compilation():
@@ -201,12 +201,12 @@ def test_an_array_is_a_single_layer():
 def test_float64_parameters_give_float64_eigenvalues():
     cost, params, data = regression(20)
     with jax.enable_x64(True):
-        found = jax.jit(
+        result = jax.jit(
             lambda w, data, key: extreme_eigenpairs(cost, w, data=data, key=key, largest=3)
         )(in_float64(params), in_float64(data), jax.random.key(0))
-        assert found.values.dtype == np.float64
+        assert result.values.dtype == np.float64
         exact = np.linalg.eigvalsh(dense_reference(cost, params, data))
-        np.testing.assert_allclose(found.values, exact[::-1][:3], rtol=1e-12)
+        np.testing.assert_allclose(result.values, exact[::-1][:3], rtol=1e-12)
 
 
 def test_16_bit_parameters_are_converted_to_single_precision():

@@ -131,7 +131,7 @@ def test_non_finite_values_give_nan_and_a_status():
 def test_for_many_parameters_there_is_only_a_lower_bound():
     h = jnp.linspace(0.0, 1.0, 2049)
     bowl = lambda w: jnp.sum(h * w**2) / 2  # noqa: E731
-    result = generalized_sharpness(bowl, jnp.ones(2049), "linf", key=KEY, starts=1)
+    result = generalized_sharpness(bowl, jnp.ones(2049), "linf", key=KEY, num_starts=1)
     np.testing.assert_allclose(result.low, 2049 / 2, rtol=1e-5)
     assert result.high == np.inf
     assert result.status == GeneralizedSharpnessStatus.LOWER_BOUND_ONLY

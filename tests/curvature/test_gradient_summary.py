@@ -112,38 +112,38 @@ def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(p
     with jax.enable_x64(dtype is np.float64):
         zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), random_params(problem.network))
         assert np.all(problem.predict(zeros, jnp.array(problem.data[0][:50])) == 0.5)
-        found = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
-    assert float(found.cost) == 2.5
+        result = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
+    assert float(result.cost) == 2.5
     # Outputs of 1/2 have slope 1/4, classes are balanced: a bias has 2 (1/2 - 1/10) 1/4 = 0.2, a
     # weight half of that from a hidden output of 1/2; nothing passes weights of zero.
-    last = found.gradient[-1]
+    last = result.gradient[-1]
     np.testing.assert_allclose(last.bias, 0.2, rtol=1e-5)
     np.testing.assert_allclose(last.weights, 0.1, rtol=1e-5)
-    np.testing.assert_allclose(found.relative[-1].weights, 0.5, rtol=1e-5)
-    assert float(found.zero_share) == pytest.approx((13_002 - 170) / 13_002, rel=1e-6)
-    assert [[int(z) for z in layer] for layer in found.zeros] == [[12_544, 16], [256, 16], [0, 0]]
-    assert np.all(found.sign[-1].weights == 1)
-    assert found.layer_norms[0] == 0
-    assert float(found.norm) == pytest.approx(np.sqrt(160 * 0.1**2 + 10 * 0.2**2), rel=1e-5)
+    np.testing.assert_allclose(result.relative[-1].weights, 0.5, rtol=1e-5)
+    assert float(result.zero_share) == pytest.approx((13_002 - 170) / 13_002, rel=1e-6)
+    assert [[int(z) for z in layer] for layer in result.zeros] == [[12_544, 16], [256, 16], [0, 0]]
+    assert np.all(result.sign[-1].weights == 1)
+    assert result.layer_norms[0] == 0
+    assert float(result.norm) == pytest.approx(np.sqrt(160 * 0.1**2 + 10 * 0.2**2), rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradient_is_exactly_zero_at_dark_pixels_and_nowhere_else(problem, seed):
     params = jax.jit(problem.init)(jax.random.key(seed))
-    found = anatomy_of(problem)(params, problem.data)
+    result = anatomy_of(problem)(params, problem.data)
     dark = np.all(problem.data[0] == 0, axis=0)
     assert problem.samples == 4000
-    assert int(found.zeros[0].weights) == 16 * dark.sum() == 2_112
-    assert float(found.zero_share) == pytest.approx(2_112 / 13_002)
-    np.testing.assert_array_equal(found.gradient[0].weights == 0, np.broadcast_to(dark, (16, 784)))
+    assert int(result.zeros[0].weights) == 16 * dark.sum() == 2_112
+    assert float(result.zero_share) == pytest.approx(2_112 / 13_002)
+    np.testing.assert_array_equal(result.gradient[0].weights == 0, np.broadcast_to(dark, (16, 784)))
 
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason="full MNIST is not prepared here")
 def test_full_mnist_has_1072_entries_that_are_always_zero():
     problem = digits("mnist", data_dir=str(PREPARED))
-    found = anatomy_of(problem)(jax.jit(problem.init)(jax.random.key(0)), problem.data)
+    result = anatomy_of(problem)(jax.jit(problem.init)(jax.random.key(0)), problem.data)
     assert problem.samples == 60_000
-    assert sum(int(z) for z in jax.tree.leaves(found.zeros)) == 1_072
+    assert sum(int(z) for z in jax.tree.leaves(result.zeros)) == 1_072
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "step"])
@@ -154,10 +154,10 @@ def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
         return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
 
     few = jax.tree.map(lambda a: jnp.array(a[:100]), problem.data)
-    found = jax.jit(lambda w, data: gradient_summary(cost, w, data=data))(
+    result = jax.jit(lambda w, data: gradient_summary(cost, w, data=data))(
         jax.jit(network.init)(jax.random.key(0)), few
     )
-    assert [float(norm) == 0 for norm in found.layer_norms] == [True, True, output == "step"]
+    assert [float(norm) == 0 for norm in result.layer_norms] == [True, True, output == "step"]
 
 
 # -- anatomy of any tree
@@ -169,29 +169,29 @@ def test_gradient_summary_of_a_linear_cost_has_its_coefficients():
     def cost(w):
         return sum(jax.tree.leaves(jax.tree.map(lambda s, v: jnp.sum(s * v), slopes, w)))
 
-    found = anatomy_of(cost)(jax.tree.map(np.ones_like, slopes), None)
-    assert jax.tree.map(lambda a: a.ravel().tolist(), found.sign) == {
+    result = anatomy_of(cost)(jax.tree.map(np.ones_like, slopes), None)
+    assert jax.tree.map(lambda a: a.ravel().tolist(), result.sign) == {
         "a": [1, 0, -1],
         "b": {"c": [0, 1]},
     }
-    np.testing.assert_allclose(found.relative["a"], [0.25, 0, 1 / 3], rtol=1e-6)
-    assert float(found.relative["b"]["c"].max()) == 1
-    assert float(found.norm) == 13
-    assert {k: float(v) for k, v in found.layer_norms.items()} == {"a": 5, "b": 12}
-    assert float(found.leaf_norms["b"]["c"]) == 12
-    assert float(found.zero_share) == pytest.approx(2 / 5)
+    np.testing.assert_allclose(result.relative["a"], [0.25, 0, 1 / 3], rtol=1e-6)
+    assert float(result.relative["b"]["c"].max()) == 1
+    assert float(result.norm) == 13
+    assert {k: float(v) for k, v in result.layer_norms.items()} == {"a": 5, "b": 12}
+    assert float(result.leaf_norms["b"]["c"]) == 12
+    assert float(result.zero_share) == pytest.approx(2 / 5)
 
 
 def test_gradient_summary_at_a_minimum_is_zero():
-    found = gradient_summary(lambda w: jnp.sum(w**2), jnp.zeros(3))
-    assert found.relative.tolist() == [0, 0, 0]
-    assert (float(found.zero_share), float(found.norm), float(found.layer_norms)) == (1, 0, 0)
+    result = gradient_summary(lambda w: jnp.sum(w**2), jnp.zeros(3))
+    assert result.relative.tolist() == [0, 0, 0]
+    assert (float(result.zero_share), float(result.norm), float(result.layer_norms)) == (1, 0, 0)
 
 
 def test_largest_takes_the_first_of_equals_and_keeps_signs():
-    found = largest_entries((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
-    assert found.position.tolist() == [5, 1, 2, 4]
-    assert found.value.tolist() == [-6, -5, 5, 2]
+    result = largest_entries((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
+    assert result.position.tolist() == [5, 1, 2, 4]
+    assert result.value.tolist() == [-6, -5, 5, 2]
 
 
 @pytest.mark.parametrize("count", [0, 4])
@@ -226,8 +226,8 @@ def test_labels_name_layer_neurons_and_pixel():
     params = jax.jit(network.init)(jax.random.key(0))
     # The last of 12,544 weights, the first bias behind them, the second output's first weight.
     at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
-    found = locate_entries(params, at, network=network, image_shape=(28, 28))
-    assert [place.label for place in found] == [
+    result = locate_entries(params, at, network=network, image_shape=(28, 28))
+    assert [place.label for place in result] == [
         "layer 1: pixel (27, 27) to 15",
         "layer 1: bias of neuron 0",
         "layer 3: neuron 0 to 1",
@@ -255,27 +255,27 @@ def nudged_by(cost):
 def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     bends = np.array([1.0, 10.0, -100.0])
     w = np.array([2.0, -1.0, 3.0])
-    found = nudged_by(lambda w: jnp.sum(bends * w**2) / 2)(w, np.arange(3, dtype=np.int32))
-    np.testing.assert_allclose(found.predicted, bends * w * found.displacement, rtol=1e-14)
-    np.testing.assert_allclose(found.second_order, bends * found.displacement**2 / 2, rtol=1e-14)
-    assert np.all(np.abs(found.actual - found.predicted - found.second_order) <= found.rounding)
+    result = nudged_by(lambda w: jnp.sum(bends * w**2) / 2)(w, np.arange(3, dtype=np.int32))
+    np.testing.assert_allclose(result.predicted, bends * w * result.displacement, rtol=1e-14)
+    np.testing.assert_allclose(result.second_order, bends * result.displacement**2 / 2, rtol=1e-14)
+    assert np.all(np.abs(result.actual - result.predicted - result.second_order) <= result.rounding)
     # At the chosen change both errors are equal: H h^2 / 2 = rounding.
-    np.testing.assert_allclose(np.abs(found.second_order), found.rounding, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(result.second_order), result.rounding, rtol=1e-6)
 
 
 def test_change_has_the_largest_allowed_size_without_curvature():
     w = np.array([0.5, -4.0], np.float32)
-    found = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
+    result = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25
-    np.testing.assert_allclose(found.displacement, [most, 4 * most], rtol=1e-4)
+    np.testing.assert_allclose(result.displacement, [most, 4 * most], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
 def nudged(problem):
     """Return the initial digit network with 12 largest, 24 random and one zero entry."""
     params = jax.jit(problem.init)(jax.random.key(3))
-    found = anatomy_of(problem)(params, problem.data)
-    top = largest_entries(found.gradient, 12).position
+    result = anatomy_of(problem)(params, problem.data)
+    top = largest_entries(result.gradient, 12).position
     some = np.random.default_rng(0).choice(13_002, 24, replace=False)
     at = jnp.concatenate([top, jnp.array(some, jnp.int32), jnp.zeros(1, jnp.int32)])
     proof = jax.jit(lambda w, data, at: check_gradient(problem, w, at, data=data))
@@ -284,8 +284,8 @@ def nudged(problem):
 
 @pytest.mark.long
 def test_the_cost_changes_as_the_largest_entries_predict(nudged):
-    _, _, found = nudged
-    top = jax.tree.map(lambda a: a[:12], found)
+    _, _, result = nudged
+    top = jax.tree.map(lambda a: a[:12], result)
     assert np.all(top.relative_error <= top.expected_error)
     # The check is significant only if the expected error is small.
     assert np.max(top.expected_error) < 0.01
@@ -293,25 +293,25 @@ def test_the_cost_changes_as_the_largest_entries_predict(nudged):
 
 @pytest.mark.long
 def test_where_the_gradient_is_zero_the_cost_changes_at_most_by_rounding(nudged, problem):
-    _, _, found = nudged
+    _, _, result = nudged
     assert np.all(problem.data[0][:, 0] == 0)
-    assert float(found.predicted[-1]) == 0
-    assert abs(float(found.actual[-1])) <= float(found.rounding[-1])
-    assert float(found.displacement[-1]) > 0.01
+    assert float(result.predicted[-1]) == 0
+    assert abs(float(result.actual[-1])) <= float(result.rounding[-1])
+    assert float(result.displacement[-1]) > 0.01
 
 
 def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
-    params, at, found = nudged
+    params, at, result = nudged
     with jax.enable_x64(True):
         flat, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
         cost = jax.jit(problem.cost)
         before = cost(unravel(flat), problem.data)
         changes = [
             float(cost(unravel(flat.at[i].add(float(h))), problem.data) - before)
-            for i, h in zip(at, found.displacement, strict=True)
+            for i, h in zip(at, result.displacement, strict=True)
         ]
-    error = np.abs(found.actual - np.array(changes))
-    assert 0 < error.max() <= found.rounding[0]
+    error = np.abs(result.actual - np.array(changes))
+    assert 0 < error.max() <= result.rounding[0]
 
 
 @pytest.mark.long
@@ -321,8 +321,8 @@ def test_check_gradient_detects_a_wrong_gradient():
         return jnp.sum(w**2)
 
     wrong.defjvp(lambda w, t: (jnp.sum(w[0] ** 2), 1.05 * jnp.sum(2 * w[0] * t[0])))
-    found = check_gradient(wrong, jnp.array([1.0, 3.0]), jnp.array([0, 1]))
-    assert np.all(found.relative_error > 5 * found.expected_error)
+    result = check_gradient(wrong, jnp.array([1.0, 3.0]), jnp.array([0, 1]))
+    assert np.all(result.relative_error > 5 * result.expected_error)
 
 
 # -- precision
@@ -331,13 +331,13 @@ def test_check_gradient_detects_a_wrong_gradient():
 @pytest.mark.parametrize("samples", [10, 2_500])
 def test_matrix_products_are_in_full_precision_and_only_there(samples):
     cost, params, data = regression(samples)
-    found = jax.make_jaxpr(
+    result = jax.make_jaxpr(
         lambda w, data: (
             value_and_gradient(cost, w, data=data),
             check_gradient(cost, w, jnp.array([0]), data=data),
         )
     )(params, data)
-    products = str(found).split("dot_general[")[1:]
+    products = str(result).split("dot_general[")[1:]
     assert len(products) > 5
     assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
     assert jax.config.jax_default_matmul_precision is None

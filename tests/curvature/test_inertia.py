@@ -72,7 +72,7 @@ def test_extreme_inertia_has_both_ends_and_is_incomplete():
             0.0,
             key=jax.random.key(0),
             rtol=1e-6,
-            max_steps=100,
+            max_restarts=100,
         )._replace(pseudoinverse=0, form_size=0)
     )(H)
     np.testing.assert_allclose(np.sort(inertia.values), np.r_[values[:3], values[-3:]], atol=1e-4)
@@ -90,7 +90,7 @@ def test_pseudoinverse_omits_flat_directions():
     def inverse(H, v):
         inertia = extreme_inertia(
             FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0,
-            key=jax.random.key(0), rtol=1e-13, max_steps=100,
+            key=jax.random.key(0), rtol=1e-13, max_restarts=100,
         )  # fmt: skip
         return inertia.pseudoinverse(v)
 

@@ -125,7 +125,7 @@ def test_cost_that_couples_samples_is_evaluated_on_all_samples_at_once():
     result, gradient = value_and_gradient(problem, w)
     np.testing.assert_allclose(result, whole, rtol=1e-5)
     np.testing.assert_allclose(gradient, slope, atol=1e-5)
-    drawn = landscape.line(problem, w, {"d": w}, [0.0])
+    drawn = landscape.line(problem, w, w, [0.0])
     np.testing.assert_allclose(drawn.cost.values, [whole], rtol=1e-5)
     np.testing.assert_allclose(
         minima.linear_path_cost(problem, w, w, points=2), [whole] * 2, rtol=1e-5
@@ -142,7 +142,7 @@ NOISY = Problem(
 def test_curvature_of_a_random_cost_is_that_of_its_evaluation():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
-    assert landscape.line(NOISY, w, {"d": w}, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
+    assert landscape.line(NOISY, w, w, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
     assert minima.linear_path_cost(NOISY, 0 * w, w, points=2).tolist() == [3, 5]
     assert minima.curve(NOISY, w, w).cost(jnp.ones((3, 2))) == pytest.approx(5)
 
@@ -161,7 +161,7 @@ CARRIES = Problem(
     [
         value_and_gradient,
         lambda p, w: curvature.HessianOperator(p, w).as_matrix(),
-        lambda p, w: landscape.line(p, w, {"d": w}, [0.0]),
+        lambda p, w: landscape.line(p, w, w, [0.0]),
         lambda p, w: minima.linear_path_cost(p, w, w),
         lambda p, w: minima.curve(p, w, w),
         lambda p, w: minima.pairwise_barriers(p, jnp.stack([w, w]), key=KEY),
@@ -176,7 +176,7 @@ def test_cost_with_model_state_must_be_frozen(look):
 def test_frozen_costs_use_one_model_state():
     problem, w = frozen(CARRIES, model_state=jnp.array(3.0)), jnp.ones(2)
     assert float(value_and_gradient(problem, w)[0]) == 8
-    assert landscape.line(problem, w, {"d": w}, [0.0, 2.0]).cost.values.tolist() == [8, 0]
+    assert landscape.line(problem, w, w, [0.0, 2.0]).cost.values.tolist() == [8, 0]
 
 
 @pytest.mark.parametrize("package", [critical_points, curvature, flows, landscape, volumes])

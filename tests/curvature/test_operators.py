@@ -130,7 +130,7 @@ def test_hessian_of_two_groups_follows_the_order_of_the_flat_parameters(float64)
 
 
 def test_hessian_of_too_many_parameters_names_the_remedy():
-    with pytest.raises(InputError, match=r"5000 parameters, expected at most 4096.*`extreme_eig"):
+    with pytest.raises(InputError, match=r"5000 rows, expected at most 4096.*`extreme_eig"):
         HessianOperator(jnp.sum, jnp.ones(5000)).as_matrix()
 
 

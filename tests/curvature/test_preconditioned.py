@@ -69,7 +69,7 @@ def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_ada
             pairs = extreme_eigenpairs(operator, key=jax.random.key(0), rtol=1e-4)
             return w, P, pairs.values[0]
 
-        w, P, found = jax.tree.map(
+        w, P, result = jax.tree.map(
             np.asarray, jax.jit(jax.vmap(run))(jnp.linspace(-0.2, 0.2, RUNS))
         )
     for i in range(RUNS):
@@ -78,7 +78,7 @@ def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_ada
         with jax.enable_x64(True):
             root = 1 / np.sqrt(np.asarray(ravel_pytree(in_float64(divisor))[0]))
         known = np.linalg.eigvalsh(root[:, None] * H * root)[-1]
-        assert found[i] == pytest.approx(known, rel=error)
+        assert result[i] == pytest.approx(known, rel=error)
 
 
 @pytest.mark.long
@@ -116,21 +116,21 @@ def test_metric_reads_the_preconditioner_from_the_optimizer_state():
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)
     adam = partial(optax.adam, b2=0.9)
-    found = {}
+    result = {}
     for name, rule in {"held": held, "adam": adam}.items():
         metrics = {
             "plain": sharpness_metric(problem),
             "read": sharpness_metric(problem, preconditioner=preconditioner(rule)),
         }
-        found[name] = gd.sweep(
+        result[name] = gd.sweep(
             problem,
             gd.axes(learning_rate=[0.01, 0.02]),
             4,
             make_optimizer=rule,
             metrics=metrics,
         )
-    np.testing.assert_allclose(found["held"].read, found["held"].plain / 2, rtol=2e-3)
-    read = found["adam"].read.transpose("learning_rate", "step").values
+    np.testing.assert_allclose(result["held"].read, result["held"].plain / 2, rtol=2e-3)
+    read = result["adam"].read.transpose("learning_rate", "step").values
     assert np.isnan(read[:, 0]).all()
     # After one step P is (1 - b1) (|g| + eps), g of the start.
     g = ravel_pytree(jax.grad(cost)(params, data))[0]

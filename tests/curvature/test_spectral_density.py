@@ -73,17 +73,17 @@ def test_density_of_a_network_is_that_of_its_eigenvalues(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(
-            cost, w, data=data, key=key, probes=16, depth=80, width=0.02
+            cost, w, data=data, key=key, probes=16, depth=80, bandwidth=0.02
         )
     )(params, data, jax.random.key(0))
     at, value = (np.asarray(a, float) for a in (result.at, result.value))
     np.testing.assert_allclose(np.trapezoid(value, at), 1, rtol=1e-3)
     np.testing.assert_allclose(result.weights.sum(axis=1), 1, rtol=1e-4)
     size = np.abs(eigenvalues).max()
-    np.testing.assert_allclose(result.width, 0.02 * size, rtol=1e-3)
+    np.testing.assert_allclose(result.bandwidth, 0.02 * size, rtol=1e-3)
     assert at[0] < eigenvalues[0]
     assert at[-1] > eigenvalues[-1]
-    exact = mean_density(at, eigenvalues, float(result.width))
+    exact = mean_density(at, eigenvalues, float(result.bandwidth))
     # Total variation: half the area between both curves, against the stated standard error.
     apart = np.trapezoid(np.abs(value - exact), at) / 2
     stated = np.trapezoid(np.asarray(result.error, float), at) / 2
@@ -111,12 +111,12 @@ def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
 
 def test_small_problems_have_exact_nodes():
     cost, params, data = regression(20)
-    result = jax.jit(lambda w, data, key: spectral_density(cost, w, data=data, key=key, width=0.1))(
-        params, data, jax.random.key(0)
-    )
+    result = jax.jit(
+        lambda w, data, key: spectral_density(cost, w, data=data, key=key, bandwidth=0.1)
+    )(params, data, jax.random.key(0))
     eigenvalues = np.linalg.eigvalsh(dense_reference(cost, params, data))
     np.testing.assert_allclose(result.nodes[0], eigenvalues, atol=1e-5 * eigenvalues.max())
-    exact = mean_density(np.asarray(result.at, float), eigenvalues, float(result.width))
+    exact = mean_density(np.asarray(result.at, float), eigenvalues, float(result.bandwidth))
     np.testing.assert_allclose(result.value, exact, atol=1e-3 * exact.max())
     assert np.all(result.error == 0)
 
@@ -129,7 +129,7 @@ def test_the_density_of_a_single_eigenvalue_is_a_gaussian(level):
         lambda w, key: spectral_density(lambda w: level * jnp.sum(w**2) / 2, w, key=key)
     )(jnp.ones(600), jax.random.key(0))
     assert np.all(np.isfinite(result.value))
-    width = float(result.width)
+    width = float(result.bandwidth)
     exact = mean_density(np.asarray(result.at, float), np.array([level]), width)
     np.testing.assert_allclose(result.value, exact, atol=1e-3 * exact.max())
     assert width == pytest.approx(0.01 * (abs(level) or 1), rel=1e-5)

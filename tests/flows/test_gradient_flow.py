@@ -201,8 +201,8 @@ def test_the_compared_descent_equals_that_of_descend():
         ([0.1, 0.0], [1.0], "learning_rates = .* above 0"),
         ([], [1.0], "learning_rates = .* above 0"),
         ([0.1], [2.0, 1.0], "times = .* ascending"),
-        ([0.1], [-1.0], "times = .* ascending"),
-        ([0.1, 0.3], [0.5], "time 0.5 is 1.66667 steps of learning rate 0.3, expected a whole"),
+        ([0.1], [-1.0], "distance_from_flow: times = .* ascending"),
+        ([0.1, 0.3], [0.5], "times has 0.5, which is 1.66667 steps of learning rate 0.3, expected"),
     ],
 )
 def test_times_between_steps_are_rejected(rates, times, message):

@@ -911,8 +911,8 @@ CALLS = (
         "expected a number above 0",
     ),
     (
-        "gd.curvature.extreme_eigenpairs(bowl, w, key=key, max_steps=0)",
-        "max_steps",
+        "gd.curvature.extreme_eigenpairs(bowl, w, key=key, max_restarts=0)",
+        "max_restarts",
         "expected a whole number >= 1",
     ),
     (
@@ -991,6 +991,16 @@ CALLS = (
         "times",
         "expected an ascending list of numbers from 0 on",
     ),
+    (
+        "gd.flows.central_flow(bowl, w, 0.1, 1.0, rtol=2.0)",
+        "rtol",
+        "central_flow: rtol = 2.0, expected a number above 0 and below 1",
+    ),
+    (
+        "gd.flows.distance_from_flow(bowl, w, learning_rates=[0.1], times=[1.0], atol=0.0)",
+        "atol",
+        "distance_from_flow: atol = 0.0, expected a number above 0 and below 1",
+    ),
     ("gd.flows.central_flow(bowl, w, -0.1, 1.0)", "learning_rate", "expected one number above 0"),
     ("gd.curvature.stability_threshold(-1.0)", "learning_rate", "expected a number above 0"),
     ("gd.curvature.largest_stable_learning_rate(-1.0)", "sharpness", "expected a number >= 0"),
@@ -1010,8 +1020,8 @@ CALLS = (
         "choose one of linf, l1, l2, spectral, block",
     ),
     (
-        "gd.curvature.generalized_sharpness(bowl, w, 'linf', key=key, starts=-1)",
-        "starts",
+        "gd.curvature.generalized_sharpness(bowl, w, 'linf', key=key, num_starts=-1)",
+        "num_starts",
         "expected a whole number >= 0",
     ),
     (
@@ -1105,9 +1115,9 @@ CALLS = (
         "count_stored_minima: gradient_tolerance = 0, expected a number above 0",
     ),
     (
-        "gd.minima.pairwise_barriers(bowl, w[None], key=key, restarts=-1)",
-        "restarts",
-        "pairwise_barriers: restarts = -1, expected a whole number >= 0",
+        "gd.minima.pairwise_barriers(bowl, w[None], key=key, num_starts=-1)",
+        "num_starts",
+        "pairwise_barriers: num_starts = -1, expected a whole number >= 0",
     ),
     (
         "gd.minima.estimate_unseen([3, 1], level=2.0)",

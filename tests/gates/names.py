@@ -72,6 +72,10 @@ KEYWORDS = (
     ("rtol", "tolerance"),
     ("atol", "tolerance"),
     ("max_steps", "steps", "restarts"),
+    ("max_restarts", "max_steps", "restarts"),
+    ("num_starts", "restarts", "starts"),
+    ("distance_rtol", "distance_tolerance", "tolerance"),
+    ("bandwidth", "width"),
 )
 """Arguments of public functions."""
 

@@ -78,7 +78,7 @@ def test_plane_directions_refuse_a_hessian_that_is_not_finite():
 
 def test_plane_directions_refuse_eigenvalues_that_did_not_converge(monkeypatch):
     monkeypatch.setattr(
-        directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_steps=1, rtol=1e-9)
+        directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_restarts=1, rtol=1e-9)
     )
     scale = jnp.linspace(0.9, 1.0, 800)
     result = directions.plane_directions(

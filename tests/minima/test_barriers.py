@@ -88,26 +88,31 @@ def directly(problem, a, b, points):
 def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
-    found = pairwise_barriers(problem, runs, key=KEY, points=9)
+    result = pairwise_barriers(problem, runs, key=KEY, points=9)
     # Without a hidden layer there is no reduction of work.
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
-    for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
+    for k, (i, j) in enumerate(zip(result.first, result.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
         plain = directly(problem, a, b, 9)
-        np.testing.assert_allclose(found.cost[k], plain, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(found.barrier[i, j], rise(plain), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(result.cost[k], plain, rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(result.barrier[i, j], rise(plain), rtol=1e-4, atol=1e-5)
         one = match(problem.network, a, b, key=KEY)
         matched = directly(problem, one.params, b, 9)
-        np.testing.assert_allclose(found.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(found.matched_barrier[i, j], rise(matched), atol=1e-5)
-        np.testing.assert_allclose(found.matched_distance[i, j], one.matched_distance, rtol=1e-6)
-        np.testing.assert_allclose(found.distance[i, j], one.distance, rtol=1e-6)
-    for matrix in (found.barrier, found.matched_barrier, found.distance, found.matched_distance):
+        np.testing.assert_allclose(result.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(result.matched_barrier[i, j], rise(matched), atol=1e-5)
+        np.testing.assert_allclose(result.matched_distance[i, j], one.matched_distance, rtol=1e-6)
+        np.testing.assert_allclose(result.distance[i, j], one.distance, rtol=1e-6)
+    for matrix in (
+        result.barrier,
+        result.matched_barrier,
+        result.distance,
+        result.matched_distance,
+    ):
         assert np.array_equal(matrix, matrix.T)
         assert not np.any(np.diag(matrix))
-    assert np.all(found.matched_distance <= found.distance)
-    assert np.ptp(found.cost, axis=1).min() > 1e-3
-    assert activation != "sigmoid" or found.barrier.max() > 1e-3
+    assert np.all(result.matched_distance <= result.distance)
+    assert np.ptp(result.cost, axis=1).min() > 1e-3
+    assert activation != "sigmoid" or result.barrier.max() > 1e-3
 
 
 @pytest.mark.long
@@ -123,12 +128,12 @@ def test_equivalent_networks_have_no_barrier_after_matching():
             lambda key: apply_symmetry(problem.network, one, random_symmetry(problem.network, key))
         )
     )(keys)
-    found = pairwise_barriers(problem, copies, key=KEY)
+    result = pairwise_barriers(problem, copies, key=KEY)
     off = ~np.eye(6, dtype=bool)
-    assert found.barrier[off].min() > 1e-3
-    assert found.distance[off].min() > 1
-    assert found.matched_barrier.max() < 1e-5
-    assert found.matched_distance.max() < 1e-4
+    assert result.barrier[off].min() > 1e-3
+    assert result.distance[off].min() > 1
+    assert result.matched_barrier.max() < 1e-5
+    assert result.matched_distance.max() < 1e-4
 
 
 @pytest.mark.long
@@ -152,16 +157,16 @@ def test_any_problem_has_barriers():
         cost=lambda p: (p["x"] ** 2 - 1) ** 2 + jnp.sum(p["y"] ** 2),
     )
     runs = {"x": jnp.array([-1.0, 1.0, 1.0]), "y": jnp.zeros((3, 2)).at[2, 0].set(4.0)}
-    found = pairwise_barriers(well, runs, key=KEY)
-    np.testing.assert_allclose(found.barrier, [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
+    result = pairwise_barriers(well, runs, key=KEY)
+    np.testing.assert_allclose(result.barrier, [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
     np.testing.assert_allclose(
-        found.distance, [[0, 2, np.sqrt(20)], [2, 0, 4], [np.sqrt(20), 4, 0]], rtol=1e-6
+        result.distance, [[0, 2, np.sqrt(20)], [2, 0, 4], [np.sqrt(20), 4, 0]], rtol=1e-6
     )
-    assert not found.symmetries_known
-    for matched in (found.matched_barrier, found.matched_distance, found.matched_cost):
+    assert not result.symmetries_known
+    for matched in (result.matched_barrier, result.matched_distance, result.matched_cost):
         assert np.isnan(matched).all()
-    assert np.array_equal(found.smallest_distance, found.distance)
-    assert "symmetries_known = False" in repr(found)
+    assert np.array_equal(result.smallest_distance, result.distance)
+    assert "symmetries_known = False" in repr(result)
 
 
 @pytest.mark.long
@@ -170,11 +175,11 @@ def test_a_model_of_unknown_symmetries_has_no_matched_barriers():
     problem = some_problem()
     unknown = dataclasses.replace(problem, network=None)
     runs = some_runs(problem, 2)
-    known, found = (pairwise_barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
+    known, result = (pairwise_barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
     assert known.symmetries_known
     assert np.isfinite(known.matched_barrier).all()
-    np.testing.assert_allclose(found.barrier, known.barrier, rtol=1e-4)
-    assert np.isnan(found.matched_barrier).all()
+    np.testing.assert_allclose(result.barrier, known.barrier, rtol=1e-4)
+    assert np.isnan(result.matched_barrier).all()
 
 
 @pytest.mark.long
@@ -183,12 +188,12 @@ def test_barriers_of_digits_with_other_data():
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
     assert _is_loss_of_outputs(problem)
-    found = pairwise_barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
+    result = pairwise_barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
     a, b = of_run(runs, 0), of_run(runs, 2)
     middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)
-    k = int(np.argmax((found.first == 0) & (found.second == 2)))
+    k = int(np.argmax((result.first == 0) & (result.second == 2)))
     expected = [problem.cost(p, (images[:50], labels[:50])) for p in (a, middle, b)]
-    np.testing.assert_allclose(found.cost[k], expected, rtol=1e-5)
+    np.testing.assert_allclose(result.cost[k], expected, rtol=1e-5)
 
 
 def test_runs_that_are_not_finite_have_nan_barriers():
@@ -196,9 +201,14 @@ def test_runs_that_are_not_finite_have_nan_barriers():
     runs = some_runs(problem, 3)
     spoiled = np.array([0, np.nan, 0], np.float32)
     runs = jax.tree.map(lambda a: a + np.expand_dims(spoiled, tuple(range(1, a.ndim))), runs)
-    found = pairwise_barriers(problem, runs, key=KEY, points=5)
+    result = pairwise_barriers(problem, runs, key=KEY, points=5)
     bad = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
-    for matrix in (found.barrier, found.matched_barrier, found.distance, found.matched_distance):
+    for matrix in (
+        result.barrier,
+        result.matched_barrier,
+        result.distance,
+        result.matched_distance,
+    ):
         assert np.array_equal(np.isnan(matrix), bad)
 
 
@@ -207,8 +217,8 @@ def test_invalid_arguments_are_refused():
     problem = some_problem()
     with pytest.raises(InputError, match="pairwise_barriers: points = 1"):
         pairwise_barriers(problem, some_runs(problem, 2), key=KEY, points=1)
-    with pytest.raises(InputError, match="pairwise_barriers: restarts = -1"):
-        pairwise_barriers(problem, some_runs(problem, 2), key=KEY, restarts=-1)
+    with pytest.raises(InputError, match="pairwise_barriers: num_starts = -1"):
+        pairwise_barriers(problem, some_runs(problem, 2), key=KEY, num_starts=-1)
     other = some_problem(widths=(7, 4, 3))
     with pytest.raises(InputError, match="leading axis of at least one run before"):
         pairwise_barriers(problem, some_runs(other, 2), key=KEY)

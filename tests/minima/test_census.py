@@ -28,7 +28,7 @@ def starts(problem, count, scale=1.0):
 
 
 @pytest.fixture(scope="module")
-def found():
+def census():
     """Two dozen XOR networks, polished from their random starts."""
     problem = xor()
     return problem, count_minima(problem, starts(problem, 24, 3.0), key=KEY)
@@ -38,17 +38,17 @@ def stack(*trees):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def params_at(found, number):
+def params_at(census, number):
     leaves = [
-        jnp.array(found[name].values[number])
+        jnp.array(census[name].values[number])
         for name in ("params.0.weights", "params.0.bias", "params.1.weights", "params.1.bias")
     ]
     return (Layer(*leaves[:2]), Layer(*leaves[2:]))
 
 
 @pytest.mark.long
-def test_params_of_a_census_are_its_minima(found):
-    problem, counted = found
+def test_params_of_a_census_are_its_minima(census):
+    problem, counted = census
     like = problem.init(jax.random.key(0))
     stacked = gd.params_of(counted, like, {})
     second = gd.params_of(counted, like, {"minimum": 1})
@@ -64,30 +64,30 @@ def test_planted_critical_points_have_their_kinds():
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
-    found = count_minima(problem, planted, key=KEY)
+    census = count_minima(problem, planted, key=KEY)
     words = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
     expected = [words[p.kind] for p in known.critical_points] + ["diverged"]
-    assert named(found.kind.values) == expected
-    assert count_kinds(found) == {
+    assert named(census.kind.values) == expected
+    assert count_kinds(census) == {
         "strict minimum": 4,
         "strict maximum": 1,
         "saddle": 4,
         "diverged": 1,
     }
-    assert found.sizes["minimum"] == 4
-    assert found.minimum_of.values[4:].tolist() == [-1] * 6
-    assert np.all(np.isinf(found.cost.values[-1:]))
+    assert census.sizes["minimum"] == 4
+    assert census.minimum_of.values[4:].tolist() == [-1] * 6
+    assert np.all(np.isinf(census.cost.values[-1:]))
     np.testing.assert_allclose(
-        sorted(found.sharpness), [80.550, 82.284, 105.419, 133.786], atol=1e-3
+        sorted(census.sharpness), [80.550, 82.284, 105.419, 133.786], atol=1e-3
     )
-    np.testing.assert_allclose(found.share, 0.1)
+    np.testing.assert_allclose(census.share, 0.1)
 
 
 def test_a_census_with_former_names_is_still_read_and_plotted():
     """Variables and meanings as earlier versions stored them."""
     wells = Problem(init=lambda key: jnp.zeros(1), cost=lambda w: (w[0] ** 2 - 1) ** 2)
-    found = count_minima(wells, jnp.array([[-1.0], [1.0]]), key=KEY)
-    former = found.rename(flat_length="floor_length")
+    census = count_minima(wells, jnp.array([[-1.0], [1.0]]), key=KEY)
+    former = census.rename(flat_length="floor_length")
     meanings = former.kind.attrs["flag_meanings"].replace("manifold_of_minima", "floor")
     former["kind"] = former.kind.assign_attrs(flag_meanings=meanings)
     assert count_kinds(former) == {"strict minimum": 2}
@@ -99,11 +99,11 @@ def test_the_lowest_point_of_ackley_is_counted_apart():
     """A cone has no derivative at its tip, so only the other minima have certificates."""
     problem = gd.problems.function("ackley")
     starts = np.array([(0.01, -0.004), (-0.003, 0.002), (0.96, 0.01), (0.0, -0.94)])
-    found = count_minima(problem, starts, key=KEY)
-    assert named(found.kind.values) == ["no derivative"] * 2 + ["strict minimum"] * 2
-    assert found.sizes["minimum"] == 2
+    census = count_minima(problem, starts, key=KEY)
+    assert named(census.kind.values) == ["no derivative"] * 2 + ["strict minimum"] * 2
+    assert census.sizes["minimum"] == 2
     # The cone's slope: 4 / sqrt(2) in every direction.
-    np.testing.assert_allclose(found.slope.values[:2], 8**0.5, rtol=1e-2)
+    np.testing.assert_allclose(census.slope.values[:2], 8**0.5, rtol=1e-2)
 
 
 @pytest.mark.long
@@ -111,14 +111,14 @@ def test_manifolds_of_minima_are_counted_by_connecting_paths():
     """Two branches of a b = 1: two manifolds of dimension one, and no isolated minimum."""
     problem = gd.problems.function("two_factors")
     starts = np.random.default_rng(0).uniform(0.5, 2, size=(12, 2)) * np.repeat([[1], [-1]], 6, 0)
-    found = count_minima(problem, starts, key=KEY)
-    assert count_kinds(found) == {"manifold of minima": 12}
-    assert found.sizes["minimum"] == 0
-    assert found.manifold_count.values.tolist() == [6, 6]
-    assert found.manifold_nullity.values.tolist() == [1, 1]
-    assert found.manifold_of.values.tolist() == [0] * 6 + [1] * 6
-    assert "unseen_mass" not in found
-    assert float(found.unseen_manifold_mass) == 0
+    census = count_minima(problem, starts, key=KEY)
+    assert count_kinds(census) == {"manifold of minima": 12}
+    assert census.sizes["minimum"] == 0
+    assert census.manifold_count.values.tolist() == [6, 6]
+    assert census.manifold_nullity.values.tolist() == [1, 1]
+    assert census.manifold_of.values.tolist() == [0] * 6 + [1] * 6
+    assert "unseen_mass" not in census
+    assert float(census.unseen_manifold_mass) == 0
 
 
 @pytest.mark.long
@@ -128,17 +128,17 @@ def test_xor_with_decay_has_six_strict_minima_and_manifolds():
     rng = np.random.default_rng(0)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 3 * rng.normal(size=(XOR_STARTS, *a.shape)), like)
-    found = count_minima(problem, random, key=KEY, max_steps=400)
-    costs = found.minimum_cost.values
+    census = count_minima(problem, random, key=KEY, max_steps=400)
+    costs = census.minimum_cost.values
     assert np.sum(np.abs(costs - 0.0138) < 1e-4) == 2
     assert np.sum(np.abs(costs - 0.0929) < 1e-4) == 4
     assert len(costs) == 6
-    assert np.all(found.least_curvature > 0)
+    assert np.all(census.least_curvature > 0)
     # In addition there are manifolds of minima: most near 0.116, and without any weights at 0.16.
-    near = np.abs(found.manifold_cost - 0.116) < 1e-3
+    near = np.abs(census.manifold_cost - 0.116) < 1e-3
     assert near.sum() >= 1
-    assert np.all(near | (np.abs(found.manifold_cost - 0.16) < 1e-6))
-    assert np.all(found.manifold_nullity > 0)
+    assert np.all(near | (np.abs(census.manifold_cost - 0.16) < 1e-6))
+    assert np.all(census.manifold_nullity > 0)
 
 
 @pytest.mark.long
@@ -151,22 +151,24 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
     rng = np.random.default_rng(1)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     random = jax.tree.map(lambda a: 2 * rng.normal(size=(400, *a.shape)), like)
-    found = count_minima(problem, random, key=KEY, max_steps=400)
-    on_manifolds = int(found.manifold_count.sum())
-    functions = len(np.unique(found.manifold_same_outputs))
+    census = count_minima(problem, random, key=KEY, max_steps=400)
+    on_manifolds = int(census.manifold_count.sum())
+    functions = len(np.unique(census.manifold_same_outputs))
     assert on_manifolds >= 12
-    assert functions <= found.sizes["manifold"] <= on_manifolds / 2
-    assert np.all(found.manifold_nullity > 0)
-    assert found.sizes["minimum"] >= 2
-    assert np.all(found.least_curvature > 0)
+    assert functions <= census.sizes["manifold"] <= on_manifolds / 2
+    assert np.all(census.manifold_nullity > 0)
+    assert census.sizes["minimum"] >= 2
+    assert np.all(census.least_curvature > 0)
     # Estimates about minima are those of the strict ones alone.
     assert (
-        int(found.unseen_draws) == int(found["count"].sum()) == int(np.sum(found.minimum_of >= 0))
+        int(census.unseen_draws)
+        == int(census["count"].sum())
+        == int(np.sum(census.minimum_of >= 0))
     )
-    assert float(found.unseen_number) == estimate_unseen(found["count"].values).number < 20
+    assert float(census.unseen_number) == estimate_unseen(census["count"].values).number < 20
     assert (
-        float(found.unseen_manifold_number)
-        == estimate_unseen(found.manifold_count.values).number
+        float(census.unseen_manifold_number)
+        == estimate_unseen(census.manifold_count.values).number
         < 100
     )
 
@@ -175,16 +177,16 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
 def test_a_run_that_has_not_converged_is_reported_and_not_counted():
     """One step of polishing, at most 0.1 long, from a distance of 2."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
-    found = count_minima(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
-    assert named(found.kind.values) == ["not stationary", "strict minimum"]
-    assert found["count"].values.tolist() == [1]
-    np.testing.assert_allclose(found.gradient_norm_before, [4.0, 0.0])
-    assert found.gradient_norm.values[0] > 1
+    census = count_minima(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
+    assert named(census.kind.values) == ["not stationary", "strict minimum"]
+    assert census["count"].values.tolist() == [1]
+    np.testing.assert_allclose(census.gradient_norm_before, [4.0, 0.0])
+    assert census.gradient_norm.values[0] > 1
 
 
 @pytest.mark.long
-def test_equivalents_of_one_network_are_one_minimum(found):
-    problem, first = found
+def test_equivalents_of_one_network_are_one_minimum(census):
+    problem, first = census
     params = params_at(first, 0)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(7), 20)
@@ -202,8 +204,8 @@ def test_equivalents_of_one_network_are_one_minimum(found):
 
 
 @pytest.mark.long
-def test_different_minima_stay_different_and_have_barriers(found):
-    _, first = found
+def test_different_minima_stay_different_and_have_barriers(census):
+    _, first = census
     assert first.sizes["minimum"] > 2
     on_manifolds = int(first.manifold_count.sum())
     assert int(first["count"].sum()) + on_manifolds == 24
@@ -222,9 +224,9 @@ def test_different_minima_stay_different_and_have_barriers(found):
 
 
 @pytest.mark.long
-def test_variables_of_a_minimum_agree_with_direct_evaluation(found):
+def test_variables_of_a_minimum_agree_with_direct_evaluation(census):
     """Cost, accuracy and eigenvalues against dense float64 at the stored parameters."""
-    problem, first = found
+    problem, first = census
     with jax.enable_x64(True):
         params = params_at(first, 0)
         flat, unravel = ravel_pytree(params)
@@ -249,8 +251,8 @@ def test_variables_of_a_minimum_agree_with_direct_evaluation(found):
 
 
 @pytest.mark.long
-def test_estimates_are_those_of_the_counts(found):
-    _, first = found
+def test_estimates_are_those_of_the_counts(census):
+    _, first = census
     estimate = estimate_unseen(first["count"].values)
     assert float(first.unseen_mass) == estimate.mass
     assert float(first.unseen_number) == pytest.approx(estimate.number)
@@ -258,8 +260,8 @@ def test_estimates_are_those_of_the_counts(found):
 
 
 @pytest.mark.long
-def test_cluster_counts_over_decades(found):
-    _, first = found
+def test_cluster_counts_over_decades(census):
+    _, first = census
     assert int(first.clusters[0]) <= int(first["count"].sum())
     assert np.all(np.diff(first.clusters) <= 0)
     assert int(first.clusters[-1]) == 1
@@ -273,11 +275,11 @@ def test_cluster_counts_over_decades(found):
 def test_zero_error_minima_form_manifolds_with_equal_outputs():
     """2-3-1 without decay: 13 parameters, 4 equations, so manifolds of 9 dimensions."""
     problem = xor(hidden=3, decay=0.0)
-    found = count_minima(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
-    zero = found.manifold_cost.values < 1e-12
-    assert found.manifold_count.values[zero].sum() >= 3
-    assert np.all(found.manifold_nullity.values[zero] == 9)
-    assert len(np.unique(found.manifold_same_outputs.values[zero])) == 1
+    census = count_minima(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
+    zero = census.manifold_cost.values < 1e-12
+    assert census.manifold_count.values[zero].sum() >= 3
+    assert np.all(census.manifold_nullity.values[zero] == 9)
+    assert len(np.unique(census.manifold_same_outputs.values[zero])) == 1
 
 
 @pytest.mark.long
@@ -305,18 +307,18 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
     )
     rng = np.random.default_rng(0)
     runs = {name: 3 * rng.normal(size=(60, *shape)) for name, shape in shapes.items()}
-    found = count_minima(problem, runs, key=KEY, max_steps=400)
-    assert count_kinds(found)["manifold of minima"] >= 55
-    level = found.manifold_of.values >= 0
-    assert found.cost.values[level].max() < 1e-12
-    assert np.all(found.nullity.values[level] == 3)
-    assert found.sizes["minimum"] == 0
+    census = count_minima(problem, runs, key=KEY, max_steps=400)
+    assert count_kinds(census)["manifold of minima"] >= 55
+    level = census.manifold_of.values >= 0
+    assert census.cost.values[level].max() < 1e-12
+    assert np.all(census.nullity.values[level] == 3)
+    assert census.sizes["minimum"] == 0
 
 
 @pytest.mark.long
-def test_networks_that_differ_only_in_dead_weights_are_one_minimum(found):
+def test_networks_that_differ_only_in_dead_weights_are_one_minimum(census):
     """Weights of an input that is always 0 keep their random starting values."""
-    _, first = found
+    _, first = census
     problem = xor(dark=1)
     params = params_at(first, 0)
     with jax.enable_x64(True):
@@ -325,9 +327,9 @@ def test_networks_that_differ_only_in_dead_weights_are_one_minimum(found):
             (Layer(jnp.concatenate([params[0].weights, d], 1), params[0].bias), params[1])
             for d in dark
         ]
-        found = count_minima(problem, stack(*many), key=KEY)
-    assert found.dead.values.tolist() == [2] * 6
-    assert found["count"].values.tolist() == [6]
+        census = count_minima(problem, stack(*many), key=KEY)
+    assert census.dead.values.tolist() == [2] * 6
+    assert census["count"].values.tolist() == [6]
 
 
 def with_decayed_biases(problem):
@@ -401,14 +403,14 @@ def test_minima_of_rastrigin_are_counted_from_random_starts():
     covered = []
     for number in distance.argmin(axis=1).reshape(20, 2000):
         count = np.bincount(number, minlength=121)
-        found = estimate_unseen(count[count > 0])
-        covered.append(found.number_low <= np.sum(count == 0))
+        census = estimate_unseen(count[count > 0])
+        covered.append(census.number_low <= np.sum(count == 0))
     assert sum(covered) >= 19
-    found = count_minima(problem, ends[:2000], key=KEY)
-    assert count_kinds(found) == {"strict minimum": 2000}
-    places = found["params"].values
+    census = count_minima(problem, ends[:2000], key=KEY)
+    assert count_kinds(census) == {"strict minimum": 2000}
+    places = census["params"].values
     nearest = np.linalg.norm(places[:, None] - minima, axis=-1)
     assert nearest.min(axis=1).max() < 1e-7
-    assert len(np.unique(nearest.argmin(axis=1))) == found.sizes["minimum"]
+    assert len(np.unique(nearest.argmin(axis=1))) == census.sizes["minimum"]
     observed = len(np.unique(distance.argmin(axis=1)[:2000]))
-    assert found.sizes["minimum"] == observed
+    assert census.sizes["minimum"] == observed

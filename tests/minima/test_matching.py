@@ -67,7 +67,7 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
 
     stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, written_anew(keys))
     first, second = np.arange(1, 1001), np.zeros(1000, int)
-    result = match_pairs(network, stack, first, second, key=KEY, restarts=0)
+    result = match_pairs(network, stack, first, second, key=KEY, num_starts=0)
     size = np.linalg.norm(flat(coordinates(network, params)))
     assert result.distance.min() > 0.1 * size
     assert result.matched_distance.max() < 1e-6 * size
@@ -94,7 +94,7 @@ def test_matching_of_one_hidden_layer_is_optimal(activation):
     network = Network((3, 4, 2), activation=activation)
     for seed in range(5):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
-        result = match(network, a, b, key=KEY, restarts=0)
+        result = match(network, a, b, key=KEY, num_starts=0)
         np.testing.assert_allclose(
             result.matched_distance, least_distance(network, a, b), rtol=1e-5
         )
@@ -111,8 +111,8 @@ def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
     result, without, best = [], [], []
     for seed in range(8):
         a, b = some_params(network, 2 * seed), some_params(network, 2 * seed + 1)
-        result.append(match(network, a, b, key=KEY, restarts=20).matched_distance)
-        without.append(match(network, a, b, key=KEY, restarts=0).matched_distance)
+        result.append(match(network, a, b, key=KEY, num_starts=20).matched_distance)
+        without.append(match(network, a, b, key=KEY, num_starts=0).matched_distance)
         best.append(least_distance(network, a, b))
     np.testing.assert_allclose(result, best, rtol=1e-5)
     assert np.all(np.array(without) >= np.array(best) * (1 - 1e-6))
@@ -130,7 +130,7 @@ def test_matching_never_raises_the_distance(widths, activation, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
-        result = match(network, a, b, key=KEY, restarts=1)
+        result = match(network, a, b, key=KEY, num_starts=1)
         assert result.matched_distance <= result.distance
         np.testing.assert_allclose(result.distance, apart(network, a, b), rtol=1e-7)
         np.testing.assert_allclose(
@@ -222,8 +222,8 @@ def test_networks_that_are_not_finite_are_not_rearranged():
 def test_networks_that_cannot_be_matched_are_refused():
     network = Network((3, 4, 2))
     params = some_params(network, 0)
-    with pytest.raises(InputError, match="match: restarts = -1"):
-        match(network, params, params, key=KEY, restarts=-1)
+    with pytest.raises(InputError, match="match: num_starts = -1"):
+        match(network, params, params, key=KEY, num_starts=-1)
     other = some_params(Network((3, 5, 2)), 0)
     with pytest.raises(InputError, match="match: reference has shapes"):
         match(network, params, other, key=KEY)

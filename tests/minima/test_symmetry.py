@@ -76,8 +76,8 @@ def test_symmetries_change_parameters_but_not_outputs(widths, activation, output
             return arrangement, other, [network.apply(one, x, **temperature) for one in each]
 
         arrangement, other, outputs = equivalents(params, x, jax.random.key(seed + 2))
-        expected, *found = outputs
-        for output in found:
+        expected, *result = outputs
+        for output in result:
             np.testing.assert_allclose(output, expected, rtol=1e-10, atol=1e-10)
         moved = any(
             np.any(a.order != np.arange(len(a.order))) or np.any(a.sign < 0) or np.any(a.scale != 1)
@@ -101,11 +101,11 @@ def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
 
         return jax.vmap(one)(keys)
 
-    others, found = forms(params, keys)
+    others, result = forms(params, keys)
     assert float(canonical_symmetry(network, params)[1]) > 1e-5  # no ties in this one
-    for leaf in map(np.asarray, jax.tree.leaves(found)):
+    for leaf in map(np.asarray, jax.tree.leaves(result)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
-    points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(found)
+    points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(result)
     assert len(cluster_points(np.asarray(points), 1e-3).diameters) == 1
     # They were different before: no two of the thousand have the same first weights.
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
@@ -157,9 +157,9 @@ def test_near_ties_never_make_different_networks_the_same(gap):
             least = min(
                 apart(apply_symmetry(network, theirs, g), ours) for g in all_symmetries(network)
             )
-            found = apart(canonicalize(network, theirs), canonicalize(network, ours))
-            assert found >= least - 1e-15
-            assert found > change / 2
+            result = apart(canonicalize(network, theirs), canonicalize(network, ours))
+            assert result >= least - 1e-15
+            assert result > change / 2
 
 
 @pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-7])

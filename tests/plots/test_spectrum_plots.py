@@ -10,19 +10,19 @@ ENDS = np.array([2.0, 1.5, -0.4])
 RESIDUALS = np.array([0.0, 0.1, 0.02])
 
 
-def bell(width):
-    return np.exp(-((AT / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
+def bell(bandwidth):
+    return np.exp(-((AT / bandwidth) ** 2) / 2) / (bandwidth * np.sqrt(2 * np.pi))
 
 
-def spread(title="now", width=0.05, **changes):
+def spread(title="now", bandwidth=0.05, **changes):
     arguments = {
-        "density": bell(width),
-        "error": 0.1 * bell(width),
+        "density": bell(bandwidth),
+        "error": 0.1 * bell(bandwidth),
         "ends": ENDS,
         "residuals": RESIDUALS,
     }
     return spectrum.DensityPanel(
-        title=title, at=AT, width=width, size=1000, **{**arguments, **changes}
+        title=title, at=AT, bandwidth=bandwidth, size=1000, **{**arguments, **changes}
     )
 
 
@@ -41,7 +41,7 @@ def test_densities_share_axes_and_say_where_they_are_linear():
     assert bottom.get_xlabel() == "eigenvalue of the Hessian (axis linear within ±0.05)"
     ticks = [text.get_text() for text in bottom.get_xticklabels()]
     assert ticks == ["-0.3", "-0.1", "0", "0.1", "0.3", "1"]
-    assert top.get_title(loc="left") == "before (Gaussians of width 0.05)"
+    assert top.get_title(loc="left") == "before (Gaussians of bandwidth 0.05)"
 
 
 def test_the_density_and_what_it_would_be_without_a_bulk():

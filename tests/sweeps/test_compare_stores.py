@@ -38,6 +38,13 @@ def test_the_first_step_and_the_size_of_a_difference_are_reported(runs):
     assert result.params_differ.values.nonzero() == (0, 1)
 
 
+def test_equal_parameters_that_are_nan_do_not_differ(runs):
+    other = runs.copy(deep=True)
+    other.params[0, 1, 0] = np.nan
+    assert not gd.compare_stores(other, other.copy(deep=True)).params_differ.any()
+    assert gd.compare_stores(runs, other).params_differ.values.nonzero() == (0, 1)
+
+
 def test_the_difference_from_a_diverged_run_is_infinite(runs):
     other = runs.copy(deep=True)
     other.cost[0, 0, 3:] = np.inf
@@ -65,7 +72,11 @@ def test_unfinished_runs_are_marked(runs):
     ("grid", "make_optimizer", "expected"),
     [
         (gd.axes(learning_rate=[7.0], seed=range(3)), optax.sgd, "no value of 'learning_rate'"),
-        (gd.axes(seed=range(3)), lambda: optax.sgd(0.1), "expected those of a"),
+        (
+            gd.axes(seed=range(3)),
+            lambda: optax.sgd(0.1),
+            "compare_stores: b has .* expected those of a",
+        ),
     ],
 )
 def test_sweeps_without_a_common_run_are_rejected(runs, grid, make_optimizer, expected):

@@ -15,7 +15,7 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import as_problem
 from gdjax.volumes.learning_coefficient import (
     SamplingStatus,
-    _inverse_temperature,
+    _default_temperature,
     extrapolate,
     finite_temperature_coefficient,
     local_learning_coefficient,
@@ -61,7 +61,7 @@ def quadrature(name):
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     """All kinds, each from several keys, as one program of 24 runs with 16 chains each."""
 
     def one(kind, b, localization, key):
@@ -88,27 +88,27 @@ def found():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
-def test_coefficient_equals_the_derivative_of_the_log_partition_function(found, name):
+def test_coefficient_equals_the_derivative_of_the_log_partition_function(result, name):
     row = list(KINDS).index(name)
     exact = quadrature(name)
-    agreed = found.status[row] == SamplingStatus.AGREED
+    agreed = result.status[row] == SamplingStatus.AGREED
     assert agreed.sum() >= KEYS - 1  # among 24 runs chance may keep one apart
-    z = (found.coefficient[row] - exact)[agreed] / found.standard_error[row][agreed]
+    z = (result.coefficient[row] - exact)[agreed] / result.standard_error[row][agreed]
     assert np.abs(z).max() < 4
-    assert found.standard_error[row][agreed].max() < 0.05
+    assert result.standard_error[row][agreed].max() < 0.05
 
 
-def test_standard_errors_are_as_large_as_errors(found):
+def test_standard_errors_are_as_large_as_errors(result):
     exact = np.array([quadrature(name) for name in KINDS])
-    z = (found.coefficient - exact[:, None]) / found.standard_error
-    assert 0.6 < np.sqrt(np.mean(z[found.status == SamplingStatus.AGREED] ** 2)) < 1.5  # 1 +- 0.14
+    z = (result.coefficient - exact[:, None]) / result.standard_error
+    assert 0.6 < np.sqrt(np.mean(z[result.status == SamplingStatus.AGREED] ** 2)) < 1.5  # 1 +- 0.14
 
 
 @pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
-def test_coefficients_are_near_their_limits(found, name):
+def test_coefficients_are_near_their_limits(result, name):
     row = list(KINDS).index(name)
     limit = KINDS[name][5]
-    assert np.mean(found.coefficient[row]) == pytest.approx(limit, abs=0.04)
+    assert np.mean(result.coefficient[row]) == pytest.approx(limit, abs=0.04)
 
 
 def cross(b):
@@ -150,10 +150,10 @@ def test_powers_have_the_inverse_of_their_exponent(k):
                 num_samples=2000,
             )
         )(jax.random.key(0))  # fmt: skip
-    found = jax.tree.map(np.asarray, run)
-    assert found.status == SamplingStatus.AGREED
-    assert abs(found.coefficient - exact) < 4 * found.standard_error
-    assert found.standard_error < 0.01
+    result = jax.tree.map(np.asarray, run)
+    assert result.status == SamplingStatus.AGREED
+    assert abs(result.coefficient - exact) < 4 * result.standard_error
+    assert result.standard_error < 0.01
 
 
 @pytest.mark.long
@@ -174,13 +174,13 @@ def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
 
     with jax.enable_x64(True):
         runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0)))
-    found = jax.tree.map(np.asarray, runs)
-    agreed = found.status == SamplingStatus.AGREED
+    result = jax.tree.map(np.asarray, runs)
+    agreed = result.status == SamplingStatus.AGREED
     assert agreed.all() or b == 1e8
-    z = (found.coefficient - cross(b)) / found.standard_error
+    z = (result.coefficient - cross(b)) / result.standard_error
     assert np.all(np.abs(z[agreed]) < 4)
     # Chains are independent whether or not they agree.
-    chains = np.ravel(found.chain_coefficients)
+    chains = np.ravel(result.chain_coefficients)
     error = np.std(chains, ddof=1) / np.sqrt(len(chains))
     assert abs(chains.mean() - cross(b)) < 4 * error < 0.5 - cross(b)
 
@@ -227,14 +227,14 @@ def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, sampl
     noise = np.random.default_rng(0).normal(size=(2000, 5))
     with jax.enable_x64(True):
         run = jax.jit(jax.vmap(lambda y: extrapolate(b, y, error)))
-        found = jax.tree.map(np.asarray, run(exact + error * noise))
-    held = np.abs(found.llc - llc) < 1.96 * found.standard_error
+        result = jax.tree.map(np.asarray, run(exact + error * noise))
+    held = np.abs(result.llc - llc) < 1.96 * result.standard_error
     assert np.mean(held) > 0.9
-    assert np.median(found.standard_error) < 0.3 * llc
+    assert np.median(result.standard_error) < 0.3 * llc
     if name == "regression 3-2-3" and samples == 15_000:
         assert np.all(np.median(exact) < llc - 5 * error.max())  # no coefficient does
         assert (
-            np.mean(np.argmax(found.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
+            np.mean(np.argmax(result.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
         )
 
 
@@ -322,11 +322,11 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
         run = jax.jit(
             lambda key: local_learning_coefficient(cost, layers, key=key, inverse_temperatures=b)
         )
-        found = jax.tree.map(np.asarray, run(jax.random.key(0)))
-    at = found.at_temperatures
+        result = jax.tree.map(np.asarray, run(jax.random.key(0)))
+    at = result.at_temperatures
     assert (at.status[:4] == SamplingStatus.AGREED).all()
-    assert abs(found.llc - llc) < 2.6 * found.standard_error
-    assert found.standard_error < 0.12 * llc
+    assert abs(result.llc - llc) < 2.6 * result.standard_error
+    assert result.standard_error < 0.12 * llc
     # A coefficient at one temperature is not the limit, and differs from it as the theory says.
     assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
 
@@ -346,10 +346,10 @@ def test_a_coefficient_at_one_temperature_is_that_of_gibbs_sampling(b, gibbs):
                 cost, (first, second), key=key, inverse_temperature=b, num_samples=4000
             )
         )
-        found = jax.tree.map(np.asarray, run(jax.random.key(0)))
-    assert found.status == SamplingStatus.AGREED
-    assert abs(found.coefficient - gibbs) < 4 * found.standard_error + 0.01
-    assert found.coefficient < 3.5 - 5 * found.standard_error
+        result = jax.tree.map(np.asarray, run(jax.random.key(0)))
+    assert result.status == SamplingStatus.AGREED
+    assert abs(result.coefficient - gibbs) < 4 * result.standard_error + 0.01
+    assert result.coefficient < 3.5 - 5 * result.standard_error
 
 
 @pytest.mark.long
@@ -413,19 +413,19 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
         )
 
     tilts = jnp.array([0.0, 0.1, 0.0, 0.1])[:, None]
-    found = jax.jit(jax.vmap(one))(jnp.array([0.3, 0.3, 30, 30]), tilts)
-    assert found.status.tolist() == 2 * [SamplingStatus.DISAGREED] + 2 * [SamplingStatus.AGREED]
-    assert np.isnan(found.coefficient[:2]).all()
-    assert np.isnan(found.standard_error[:2]).all()
-    assert np.isfinite(found.chain_coefficients).all()
+    result = jax.jit(jax.vmap(one))(jnp.array([0.3, 0.3, 30, 30]), tilts)
+    assert result.status.tolist() == 2 * [SamplingStatus.DISAGREED] + 2 * [SamplingStatus.AGREED]
+    assert np.isnan(result.coefficient[:2]).all()
+    assert np.isnan(result.standard_error[:2]).all()
+    assert np.isfinite(result.chain_coefficients).all()
     # 2 = d / 2, less what the prior takes, and the tilt puts w* above the bottom of its well: a
     # Gaussian with mean -30 / 2430 and variance 1 / 2430 for w0, 6000 / 6030 of 1/2 for the others.
     bowl = 1200 / 2430 + 1.5 * 6000 / 6030
     expected = np.array([bowl, bowl + 1200 * (30 / 2430) ** 2 - 30 * 30 / 2430])
-    assert np.all(np.abs(found.coefficient[2:] - expected) < 4 * found.standard_error[2:])
-    assert found.standard_error[2:].max() < 0.1
-    assert float(found.lowest[1]) < -0.15
-    assert float(found.lowest[3]) > -0.01
+    assert np.all(np.abs(result.coefficient[2:] - expected) < 4 * result.standard_error[2:])
+    assert result.standard_error[2:].max() < 0.1
+    assert float(result.lowest[1]) < -0.15
+    assert float(result.lowest[3]) > -0.01
 
 
 @pytest.mark.long
@@ -450,10 +450,10 @@ def test_whitening_does_not_change_the_coefficient():
 
     exact = float(jnp.sum(10 * h / (10 * h + 1)) / 2)
     both = hessian_whitening(bowl, jnp.zeros(6), damping=0.1), Whitening(jnp.ones(6), jnp.eye(6))
-    found = jax.jit(jax.vmap(one))(jax.tree.map(lambda *a: jnp.stack(a), *both))
-    assert found.status[0] == SamplingStatus.AGREED
-    assert abs(found.coefficient[0] - exact) < 4 * found.standard_error[0]
-    assert found.status[1] != SamplingStatus.AGREED
+    result = jax.jit(jax.vmap(one))(jax.tree.map(lambda *a: jnp.stack(a), *both))
+    assert result.status[0] == SamplingStatus.AGREED
+    assert abs(result.coefficient[0] - exact) < 4 * result.standard_error[0]
+    assert result.status[1] != SamplingStatus.AGREED
 
 
 @pytest.mark.long
@@ -470,15 +470,15 @@ def test_status_reports_what_cannot_be_sampled():
             num_integration_steps=2,
         )
 
-    found = jax.jit(jax.vmap(one))(jnp.array([jnp.nan, 1.0]))
-    assert found.status[0] == SamplingStatus.NOT_FINITE
-    assert found.status[1] in (SamplingStatus.DISAGREED, SamplingStatus.TOO_FEW)
-    assert np.isnan(found.coefficient).all()
+    result = jax.jit(jax.vmap(one))(jnp.array([jnp.nan, 1.0]))
+    assert result.status[0] == SamplingStatus.NOT_FINITE
+    assert result.status[1] in (SamplingStatus.DISAGREED, SamplingStatus.TOO_FEW)
+    assert np.isnan(result.coefficient).all()
 
 
 def test_the_temperature_is_that_of_the_samples():
     line = as_problem(lambda w, x: jnp.mean(w * x), np.ones(5, np.float32))
-    assert _inverse_temperature(line, None) == 5 / np.log(5)
+    assert _default_temperature(line, "b") == 5 / np.log(5)
 
 
 @pytest.mark.parametrize("b", [[1e2, 1e3], [1e3, 1e2, 1e4], [0.0, 1e2, 1e3]])
@@ -492,7 +492,7 @@ def test_temperatures_to_extrapolate_from(b):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "0 samples; give inverse_temperature"),
+        ({}, "inverse_temperature = None means n / log n, but the problem has 0 samples"),
         ({"inverse_temperature": 0.0}, "inverse_temperature = 0.0"),
         ({"inverse_temperature": 1.0, "localization": -1.0}, "localization = -1.0"),
         (
@@ -509,6 +509,21 @@ def test_temperatures_to_extrapolate_from(b):
 def test_invalid_arguments_are_rejected(arguments, message):
     with pytest.raises(InputError, match=message):
         finite_temperature_coefficient(
+            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **arguments
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "inverse_temperatures = None means n / log n"),
+        ({"localization": 0.0}, "localization = 0.0, expected a number above 0"),
+        ({"num_chains": 1}, "num_chains = 1, expected a whole number >= 2"),
+    ],
+)
+def test_errors_name_the_called_function(arguments, message):
+    with pytest.raises(InputError, match=f"local_learning_coefficient: {message}"):
+        local_learning_coefficient(
             lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **arguments
         )
 
