@@ -210,7 +210,7 @@ class Train:
 def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:
     """Return the steps between records: one epoch, or several in long descents.
 
-    A record evaluates the whole set, which costs as much as one pass over it.
+    A record evaluates the full training set, which costs as much as one pass over it.
     """
     if batch_size is None:
         return max(1, steps // 200)

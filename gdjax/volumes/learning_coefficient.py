@@ -249,7 +249,7 @@ def extrapolate(
 
     The estimate is the mean over these formulas and over a and c, weighted by their likelihood and
     by a prior in which higher multiplicities are less likely (1/2, 1/4, 3/20, 1/10); the standard
-    error includes their spread. The formulas have an assumed error of one per cent of each
+    error includes their spread. The formulas have an assumed error of one percent of each
     coefficient, and all errors are increased if no formula fits.
 
     Args:

@@ -28,7 +28,7 @@ function exploreLandscapes(root, planes) {
     const [low, high] = extent(plane.cost);
     const bad = Array.from(plane.cost).filter((v) => !Number.isFinite(v)).length;
     const parts = [`Cost from ${number(low)} to ${number(high)}.`, ...plane.told];
-    if (bad) parts.push(`${count(bad, "point")} without a finite cost are left out.`);
+    if (bad) parts.push(`${count(bad, "point")} without a finite cost are omitted.`);
     if (path) {
       const i = Number(time.value) - 1;
       select("moment-told").textContent = number(path.step[i]);

@@ -1,7 +1,7 @@
 // Gradient descent of a network, as gdjax does it: w ← w − η g, with g of a mini-batch.
 //
-// Settings: {rate, batch, seed, scale, activation, cost}, where batch 0 is a full batch. A descent
-// with given settings has the same numbers on every machine.
+// Settings: {rate, batch, seed, scale, activation, cost}, where batch 0 is a full batch. Equal
+// settings give equal numbers in every part of the page.
 
 import { keysOf, foldIn, normals, permutation, splitKey } from "./threefry.js";
 import { COSTS, addGradient, forward, largest, layersOf, parameterCount } from "./network.js";
