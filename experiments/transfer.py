@@ -55,7 +55,7 @@ class Config:
     widths: tuple[int, ...] = (16, 64, 256)
     hidden_layers: int = 2
     descent_rates: tuple[float, float] = (0.0625, 4.0)
-    adam_rates: tuple[float, float] = (0.00048828125, 0.03125)
+    adam_rates: tuple[float, float] = (2.0**-10, 2.0**-4)
     rates: int = 7
     seeds: int = 8
     steps: int = 250

@@ -1,4 +1,4 @@
-"""Figure of `methods/finders.py`: success by cost, and ratios to the best rate."""
+"""Figure of `finders.py`: success by cost, and ratios to the best rate."""
 
 import numpy as np
 import xarray as xr

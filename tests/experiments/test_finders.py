@@ -1,9 +1,10 @@
 """Comparison of learning rate finders: suggestions of a ramp, and the criterion of success."""
 
+import finders
 import numpy as np
 import pytest
 import xarray as xr
-from methods import finders, ramp
+from methods import ramp
 from summaries.finders import METHODS, evaluate_recommendations, numbers
 from variants.small_problems import PROBLEMS
 

@@ -18,16 +18,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import common
+import jax
 import numpy as np
 import optax
 import xarray as xr
 from drawings.finders import shares_and_costs
-from summaries.finders import METHODS
+from methods.ramp import STEPS, ramp_costs, suggestions, swept
+from summaries.finders import METHODS, numbers
 from variants.small_problems import PROBLEMS, Case
 
 import gdjax as gd
 from gdjax.descent import Outcome
-from methods.ramp import STEPS, ramp_costs, suggestions, swept
 
 OPTIMIZERS: dict[str, Callable] = {
     "sgd": optax.sgd,
@@ -136,3 +138,9 @@ def run(config: Config) -> xr.Dataset:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw shares of good recommendations against the cost, and ratios to the best rate."""
     return {"finders": shares_and_costs(dataset)}
+
+
+if __name__ == "__main__":
+    # Most of the time is compilation of small programs, each of which runs for a moment.
+    jax.config.update("jax_disable_most_optimizations", True)
+    common.main("finders", Config, run, plot, numbers)
