@@ -32,6 +32,7 @@ GROUPS = {
         "gradient_anatomy",
         "smoothness",
         "learning_rates",
+        "finders",
         "transfer",
         "initializations",
         "batch_sizes",

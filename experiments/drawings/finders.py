@@ -4,7 +4,16 @@ import numpy as np
 import xarray as xr
 from summaries.finders import METHODS, bootstrap, evaluate_recommendations
 
-from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, style
+from gdjax.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILLION,
+    Figure,
+    label_log_axis,
+    style,
+)
 
 COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 
@@ -20,12 +29,12 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
         figure = Figure(figsize=(13, 5.2))
         left, right = figure.subplots(1, 2)
         edges = np.arange(-8.25, 8.5, 0.5)
-        for color, (method, label) in zip(COLORS, METHODS.items(), strict=True):
+        for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
             finder_results = results.sel(finder=method)
             share, low, high = bootstrap(finder_results.success)
             cost = float(dataset.evaluations.sel(finder=method).median())
             left.errorbar(
-                cost,
+                cost * 1.03 ** (i - 1.5),  # points of equal cost are drawn side by side
                 share,
                 [[share - low], [high - share]],
                 fmt="o",
@@ -41,13 +50,14 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
                 np.cumsum(counts) / finder_results.ratio.size, edges, color=color, label=label
             )
         left.set_xscale("log")
+        label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
         left.set_ylim(0, 1)
         left.set_xlabel("cost of the search, in evaluations of the cost")
         left.set_ylabel("share within a factor 2 of the best rate")
         left.legend(loc="best")
         right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
         right.set_ylim(0, 1)
-        right.set_xlabel("log2 of the recommended over the best rate")
+        right.set_xlabel("log2 (recommended rate / best rate)")
         right.set_ylabel("share of recommendations below")
         figure.suptitle("Recommended learning rates")
     return figure
