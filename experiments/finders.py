@@ -11,9 +11,9 @@ seeds that differ from those of the truth. The finder was developed on other pro
 
     python experiments/finders.py        (about half an hour of processor time, mostly compilation)
 
-Expected: `gd.find_learning_rate` is within a factor 2 of the best rate more often than the classical
-finder, at equal or lower cost. Refuted if the interval of the difference (bootstrap over problems)
-contains 0. At the default cost it is confirmed; at equal cost it is refuted.
+Expected: `gd.find_learning_rate` is within a factor 2 of the best rate more often than the
+classical finder, at equal or lower cost. Refuted if the interval of the difference (bootstrap over
+problems) contains 0. At the default cost it is confirmed; at equal cost it is refuted.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ measured, and the regret of the rate that is best at width 16, which is the rati
 the lowest cost. The coordinate check shows the reason, that is, how the change of each layer in
 the first step depends on the width.
 
-    python experiments/transfer.py                (about 7 min of processor time)
+    python experiments/transfer.py                (about 6 min of processor time)
 
 Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
 from width 16 to 256, and stays within a factor of 2 in mup. Refuted by an interval on the other
