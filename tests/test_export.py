@@ -130,6 +130,7 @@ def test_arviz_computes_the_same_diagnostics(chains):
     assert size == pytest.approx(float(one.effective_sample_size), rel=0.01)
 
 
+@pytest.mark.long
 def test_results_without_chains_are_rejected(chains):
     limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
     for result in (limit, chains, chains._replace(samples=None)):

@@ -175,6 +175,7 @@ def test_intervals_have_their_nominal_coverage_for_random_settings_and_seeds():
     assert share.mean() >= 0.90
 
 
+@pytest.mark.long
 def test_a_curve_per_optimizer_is_plotted():
     x = np.random.default_rng(0).uniform(1, 2, size=(2, 32, 3)) * [[[1]], [[100]]]
     runs = swept(x, "optimizer", "setting", "seed", optimizer=["sgd", "adam"])

@@ -2,10 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 
 import gdjax as gd
 
 
+@pytest.mark.long
 def test_runs_of_a_larger_grid_have_the_same_bits_at_the_same_width():
     problem = gd.problems.few_digits(samples=20, widths=(4,))
     settings = {"width": 4, "devices": jax.local_devices()[:1], "record_every": 20}
