@@ -34,6 +34,7 @@ GROUPS = {
         "learning_rates",
         "finders",
         "transfer",
+        "search",
         "initializations",
         "batch_sizes",
         "grokking",

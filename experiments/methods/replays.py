@@ -1,0 +1,135 @@
+"""Decisions of searches of a grid, replayed from the records of a sweep of all settings.
+
+    successive halving:  of the n / k^r settings at rung r, the best n / k^(r + 1) continue
+
+A run does not depend on the runs beside it, so a sweep of all settings has recorded every number
+that a search of the same settings computes. The decisions of a search follow from these numbers
+without any training:
+
+>>> accuracy = np.array([[0.3, 0.5], [0.2, 0.9], [0.4, 0.6], [0.1, 0.8]])
+>>> halving(accuracy, reduction_factor=2).tolist()
+[1, 0, 1, 0]
+
+Here the second setting is the best at the last rung, and was ended at the first.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import optuna
+from jaxtyping import Float, Int
+from optuna.trial import TrialState
+
+REDUCTION_FACTOR = 4
+"""Ratio of the settings at a rung to those that continue."""
+
+
+def halving(
+    accuracy: Float[np.ndarray, "settings rungs"], *, reduction_factor: int = REDUCTION_FACTOR
+) -> Int[np.ndarray, " settings"]:
+    """Return the number of the rung at which successive halving ends each setting.
+
+    Args:
+        accuracy: accuracy of each setting at each rung; NaN after a divergence.
+        reduction_factor: ratio of the settings at a rung to those that continue.
+    """
+    ended_at = np.zeros(len(accuracy), int)
+    runs = np.arange(len(accuracy))
+    for rung in range(1, accuracy.shape[1]):
+        runs = runs[np.isfinite(accuracy[runs, rung - 1])]
+        best = runs[np.argsort(-accuracy[runs, rung - 1], kind="stable")]
+        runs = np.sort(best[: max(1, len(accuracy) // reduction_factor**rung)])
+        ended_at[runs] = rung
+    return ended_at
+
+
+def random_search(
+    accuracy: Float[np.ndarray, " settings"], count: int, *, draws: int, seed: int
+) -> Int[np.ndarray, " draws"]:
+    """Return the positions of the best of `count` random settings, for several draws.
+
+    Args:
+        accuracy: accuracy of each setting at the last rung; NaN after a divergence.
+        count: number of different settings of a draw.
+        draws: number of draws.
+        seed: seed of the draws.
+    """
+    random = np.random.default_rng(seed)
+    values = np.nan_to_num(accuracy, nan=-1.0)
+    drawn = [random.permutation(len(values))[:count] for _ in range(draws)]
+    return np.array([positions[np.argmax(values[positions])] for positions in drawn])
+
+
+def new_study(rungs: Sequence[int], *, seed: int) -> optuna.Study:
+    """Return a study with the default sampler of Optuna and the pruner of Hyperband."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=f"search {seed}",  # the pruner assigns brackets by a hash of this name
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.HyperbandPruner(rungs[0], rungs[-1], REDUCTION_FACTOR),
+    )
+
+
+def space(grid: Mapping[str, Sequence]) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Return the distributions of a grid: its values along each axis, as categories."""
+    return {
+        name: optuna.distributions.CategoricalDistribution(sorted(set(values)))
+        for name, values in grid.items()
+    }
+
+
+def hyperband(
+    study: optuna.Study,
+    settings: Mapping[str, Sequence],
+    accuracy: Float[np.ndarray, "settings rungs"],
+    rungs: Sequence[int],
+    num_trials: int,
+    *,
+    batch: int,
+) -> None:
+    """Run the trials of a study as `gd.search.optimize` does, with recorded accuracies.
+
+    Args:
+        study: study without trials, to which they are added.
+        settings: value of each setting along each axis, by name.
+        accuracy: accuracy of each setting at each rung; NaN after a divergence.
+        rungs: steps of the rungs.
+        num_trials: number of trials.
+        batch: trials that are asked for together.
+    """
+    position = {values: i for i, values in enumerate(zip(*settings.values(), strict=True))}
+    distributions = space(settings)
+    for first in range(0, num_trials, batch):
+        count = min(batch, num_trials - first)
+        trials = [study.ask(dict(distributions)) for _ in range(count)]
+        for rung, step in enumerate(rungs):
+            unfinished = []
+            for trial in trials:
+                value = accuracy[position[tuple(trial.params[name] for name in settings)], rung]
+                if math.isnan(value):
+                    study.tell(trial, -math.inf)
+                    continue
+                trial.report(value, step)
+                if step == rungs[-1]:
+                    study.tell(trial, value)
+                elif trial.should_prune():
+                    study.tell(trial, state=TrialState.PRUNED)
+                else:
+                    unfinished.append(trial)
+            trials = unfinished
+
+
+def best_setting(study: optuna.Study, settings: Mapping[str, Sequence]) -> int:
+    """Return the position of the setting with the best value of a study."""
+    best = tuple(study.best_trial.params[name] for name in settings)
+    return list(zip(*settings.values(), strict=True)).index(best)
+
+
+def steps_and_samples(study: optuna.Study) -> tuple[int, int]:
+    """Return the steps and the samples that all trials of a study have taken."""
+    trials = study.get_trials(deepcopy=False)
+    steps = [max(trial.intermediate_values, default=0) for trial in trials]
+    samples = [n * trial.params["batch_size"] for n, trial in zip(steps, trials, strict=True)]
+    return sum(steps), sum(samples)

@@ -1,0 +1,121 @@
+"""Searches for settings of the digit network, selected by validation images.
+
+    accuracy on validation images, which are held out of the training images
+
+The searches of one repetition have its `root_seed`, so that all of them train the same runs.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import optax
+import optuna
+import xarray as xr
+
+import gdjax as gd
+from methods import replays
+
+METRIC = "validation_accuracy"
+RECORD_SAMPLES = 100
+"""Images of the recorded training cost, which no search uses."""
+
+
+def processor_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return the result of a computation and the processor time that it took, in seconds."""
+    start = time.process_time()
+    result = work()
+    return result, time.process_time() - start
+
+
+def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]:
+    """Return the problem with `count` training images as test images, and the test accuracy.
+
+    Of the pixels, each `stride`-th is used, in both directions.
+    """
+    data = gd.data.load(name)
+    data = data._replace(
+        train_images=data.train_images[:, ::stride, ::stride],
+        test_images=data.test_images[:, ::stride, ::stride],
+    )
+    first = len(data.train_labels) - count
+    split = data._replace(
+        train_images=data.train_images[:first],
+        train_labels=data.train_labels[:first],
+        test_images=data.train_images[first:],
+        test_labels=data.train_labels[first:],
+    )
+    return gd.problems.digits(split), gd.problems.digits(data).metrics["test_accuracy"]
+
+
+def make_optimizer(learning_rate, momentum):
+    """Return descent with momentum."""
+    return optax.sgd(learning_rate, momentum)
+
+
+def settings(problem: gd.Problem, rungs: Sequence[int], seed: int) -> dict[str, Any]:
+    """Return the arguments that all searches share."""
+    return {
+        "make_optimizer": make_optimizer,
+        "metrics": {METRIC: problem.metrics["test_accuracy"]},
+        "record_every": rungs[0],
+        "record_samples": RECORD_SAMPLES,
+        "root_seed": seed,
+    }
+
+
+def sweep(
+    problem: gd.Problem,
+    test: gd.Metric,
+    grid: Mapping[str, Sequence],
+    rungs: Sequence[int],
+    *,
+    width: int | None = None,
+    seed: int,
+) -> xr.Dataset:
+    """Return the runs of all settings to the last rung, with their test accuracy at the end."""
+    shared = settings(problem, rungs, seed)
+    shared["metrics"]["test_accuracy"] = replace(test, every=rungs[-1] // rungs[0])
+    return gd.sweep(problem, gd.axes(**grid), rungs[-1], width=width, **shared)
+
+
+def halving(
+    problem: gd.Problem, grid: Mapping[str, Sequence], rungs: Sequence[int], *, seed: int, **packing
+) -> xr.Dataset:
+    """Return the runs of successive halving; `packing` is how it packs them into slabs."""
+    return gd.search.successive_halving(
+        problem,
+        gd.axes(**grid),
+        rungs=rungs,
+        reduction_factor=replays.REDUCTION_FACTOR,
+        metric=METRIC,
+        direction="maximize",
+        **packing,
+        **settings(problem, rungs, seed),
+    )
+
+
+def hyperband(
+    problem: gd.Problem,
+    grid: Mapping[str, Sequence],
+    rungs: Sequence[int],
+    trials: int,
+    *,
+    seed: int,
+    **batching,
+) -> optuna.Study:
+    """Return the study of Optuna's Hyperband; `batching` is which trials it computes together."""
+    study = replays.new_study(rungs, seed=seed)
+    gd.search.optimize(
+        problem,
+        replays.space(grid),
+        study,
+        trials,
+        rungs=rungs,
+        metric=METRIC,
+        direction="maximize",
+        **batching,
+        **settings(problem, rungs, seed),
+    )
+    return study

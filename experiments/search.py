@@ -1,0 +1,150 @@
+"""Does ending poor settings early find what a full sweep finds, for a quarter of its time?
+
+    successive halving:  n settings to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
+
+A small digit network is trained with all settings of learning rate, momentum, scale of the start
+and batch size. A full sweep trains each to the end. Successive halving, a random search that takes
+as long, and Optuna's Hyperband, with its trials one by one and in batches, train fewer settings, or
+some only up to a rung. All select by the accuracy on validation images, which are held out of the
+training images. A repetition has its own starting point and order of images, and the setting that
+it selects is judged by the test images in all the others, that is, from fresh seeds.
+
+A run does not depend on the runs beside it, so the full sweep of a repetition has the numbers of
+every search: decisions are replayed from it, and searches are run to measure their time.
+
+    python experiments/search.py        (about 7 min of processor time)
+
+Expected: successive halving selects a setting that is as accurate as that of the full sweep, in at
+most a quarter of its time. Refuted by an interval of the difference below 0, or by a larger share.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+
+import common
+import jax
+import numpy as np
+import xarray as xr
+from drawings import search as plots
+from methods import replays, search
+from summaries.search import numbers
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings, rungs and repetitions.
+
+    Args:
+        data: name of the data set.
+        pixel_stride: interval between the pixels that are used, in both directions.
+        validation: images that are held out of the training images.
+        learning_rates: smallest and largest learning rate.
+        rates: number of learning rates, evenly spaced by ratio.
+        momenta: decay rates of the momentum.
+        init_scales: scales of the starting weights.
+        batch_sizes: images per step.
+        rungs: steps after which searches compare runs; the last is the length of a full run.
+        width: runs per device in a slab, except for trials one by one.
+        trials: trials of Hyperband.
+        batch: trials that are computed together.
+        single_trials: trials that are computed one by one to measure their time.
+        repetitions: number of repetitions.
+        timed: number of repetitions in which all searches are run, and their time is measured.
+    """
+
+    data: str = "mnist5k"
+    pixel_stride: int = 2
+    validation: int = 1000
+    learning_rates: tuple[float, float] = (0.05, 20.0)
+    rates: int = 8
+    momenta: tuple[float, ...] = (0.0, 0.5, 0.8, 0.95)
+    init_scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    batch_sizes: tuple[int, ...] = (16, 64)
+    rungs: tuple[int, ...] = (125, 500, 2000)
+    width: int = 4
+    trials: int = 256
+    batch: int = 64
+    single_trials: int = 32
+    repetitions: int = 10
+    timed: int = 3
+
+
+def axes(config: Config) -> dict[str, list]:
+    """Return the values along each axis of the grid."""
+    return {
+        "learning_rate": np.geomspace(*config.learning_rates, config.rates).tolist(),
+        "momentum": list(config.momenta),
+        "init_scale": list(config.init_scales),
+        "batch_size": list(config.batch_sizes),
+    }
+
+
+def searches(config: Config, problem, seed: int, rungs) -> dict[str, Callable]:
+    """Return a function for each search that is run to measure its time."""
+    halving = partial(search.halving, problem, axes(config), rungs, seed=seed, width=config.width)
+    hyperband = partial(search.hyperband, problem, axes(config), rungs, seed=seed)
+    return {
+        "slots": halving,
+        "dense": partial(halving, keep_slots=False),
+        "batches": partial(hyperband, config.trials, batch=config.batch, width=config.width),
+        "single": partial(hyperband, config.single_trials, batch=1, devices=jax.devices()[:1]),
+    }
+
+
+def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
+    """Return the full sweep of a repetition, the decisions of all searches, and their times."""
+    columns = zip(*product(*axes(config).values()), strict=True)
+    settings = dict(zip(axes(config), map(list, columns), strict=True))
+    sweep = partial(search.sweep, problem, test, axes(config), width=config.width, seed=seed)
+    print(f"repetition {seed} ...", flush=True)
+    runs, seconds = search.processor_seconds(partial(sweep, config.rungs))
+    accuracy = runs[search.METRIC].sel(step=list(config.rungs)).values
+    accuracy = accuracy.reshape(-1, len(config.rungs))
+    ended_at = replays.halving(accuracy)
+    results = {"seconds.sweep": seconds}
+    num_steps = 0
+    for name, batch in (("batches", config.batch), ("single", 1)):
+        study = replays.new_study(config.rungs, seed=seed)
+        replays.hyperband(study, settings, accuracy, config.rungs, config.trials, batch=batch)
+        results[f"best.{name}"] = replays.best_setting(study, settings)
+        num_steps, results[f"samples.{name}"] = replays.steps_and_samples(study)
+    timed = searches(config, problem, seed, config.rungs) if seed < config.timed else {}
+    for name, work in timed.items():
+        result, seconds = search.processor_seconds(work)
+        if name in ("slots", "dense"):
+            equal = result.rung.values.ravel() == ended_at
+            results[f"same_rungs.{name}"] = float(np.mean(equal))
+        elif name == "single":  # the time of some trials, scaled to the steps of all
+            seconds *= num_steps / replays.steps_and_samples(result)[0]
+        results[f"seconds.{name}"] = seconds
+    arrays = {
+        search.METRIC: (("setting", "rung"), accuracy),
+        "test_accuracy": ("setting", runs.test_accuracy.isel(step=-1).values.ravel()),
+        "ended_at": ("setting", ended_at),
+    }
+    coordinates = {name: ("setting", values) for name, values in settings.items()}
+    return xr.Dataset({**arrays, **results}, {**coordinates, "rung": list(config.rungs)})
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the results of all repetitions; times are NaN where they were not measured."""
+    problem, test = search.held_out(config.data, config.validation, config.pixel_stride)
+    # Short runs compile the programs, so that measured times do not contain a compilation.
+    short = tuple(rung // config.rungs[0] for rung in config.rungs)
+    search.sweep(problem, test, axes(config), short, width=config.width, seed=0)
+    few = replace(config, trials=config.batch, single_trials=8)
+    for work in searches(few, problem, 0, short).values():
+        work()
+    parts = [repetition(config, problem, test, seed) for seed in range(config.repetitions)]
+    return xr.concat(parts, "repetition", join="exact", data_vars="all", coords="minimal")
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw accuracies at the rungs against those at the end, and accuracy against time."""
+    return {"search": plots.accuracies(dataset)}
+
+
+if __name__ == "__main__":
+    common.main("search", Config, run, plot, numbers)
