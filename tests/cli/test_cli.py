@@ -65,7 +65,9 @@ def test_parsing_does_not_import_jax():
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )
-def test_wrong_values_exit_with_one_line_and_status_2_before_any_work(arguments, message, capsys):
+def test_wrong_values_exit_with_one_line_and_status_2_before_any_computation(
+    arguments, message, capsys
+):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2

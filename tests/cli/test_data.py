@@ -10,7 +10,7 @@ from gdjax.cli import main
 
 
 def run(*arguments, capsys):
-    """Run the command in this process; return exit status, standard output and standard error."""
+    """Run the command in this process; return its exit status, output and errors."""
     try:
         main(["data", *map(str, arguments)])
         status = 0

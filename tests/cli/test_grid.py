@@ -1,4 +1,4 @@
-"""The grammar of axis values."""
+"""Parsing of axis values on the command line."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_the_ends_of_a_range_are_exact():
     ["", "a", "1:", ":3", "5:5", "8:0", "0:1:0", "0:1:3:log", "-1:1:3:log", "0.1:1:3:lin",
      "1,,2", "nan", "inf", "1:inf:3", "1:1:3", "0.5:2", "1:2:3:log:4"],
 )  # fmt: skip
-def test_invalid_axis_values_are_named_with_their_flag(text):
+def test_errors_for_invalid_axis_values_name_the_flag(text):
     with pytest.raises(InputError, match="--learning-rate") as caught:
         parse(text, "--learning-rate")
     assert repr(text) in str(caught.value)

@@ -86,7 +86,7 @@ def test_a_stored_run_is_shown_at_its_end_point(tmp_path):
     gradient = tree["gradient"]
     assert float(gradient.cost[1, 1]) == pytest.approx(float(costs[-1]), rel=1e-5)
     assert gradient.a.values.tolist() == [-0.5, 0, 0.5]
-    # Against the gradient the cost is lower than along it.
+    # The cost decreases opposite to the gradient and increases along it.
     assert float(gradient.cost[0, 1]) < float(gradient.cost[2, 1])
 
 
@@ -147,7 +147,9 @@ def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
         (["--at", "seed=0"], "requires --store"),
     ],
 )
-def test_invalid_arguments_are_rejected_before_any_work(arguments, message, capsys, monkeypatch):
+def test_invalid_arguments_are_rejected_before_any_computation(
+    arguments, message, capsys, monkeypatch
+):
     monkeypatch.setattr(jax, "jit", None)
     with pytest.raises(SystemExit) as raised:
         main(["landscape", *arguments])

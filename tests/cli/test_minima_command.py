@@ -92,7 +92,7 @@ def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
 
 
 @pytest.mark.long
-def test_the_census_of_the_store_is_the_same(networks, tmp_path):
+def test_the_census_of_a_store_equals_that_of_its_descents(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
     first, again = opened(networks), opened(tmp_path)
     xr.testing.assert_identical(first.drop_attrs(deep=False), again.drop_attrs(deep=False))
@@ -156,7 +156,9 @@ def test_the_choices_of_functions_are_those_of_the_library():
         ("--decay -1", "--decay -1.0: expected a number >= 0"),
     ],
 )
-def test_invalid_arguments_are_rejected_before_any_work(arguments, message, capsys, monkeypatch):
+def test_invalid_arguments_are_rejected_before_any_computation(
+    arguments, message, capsys, monkeypatch
+):
     monkeypatch.setattr(jax, "jit", None)
     with pytest.raises(SystemExit) as raised:
         main(["minima", *arguments.split()])

@@ -1,4 +1,4 @@
-"""Optimizers that commands know by name, against the formulas of Optax."""
+"""Optimizers that commands accept by name, against their formulas."""
 
 import inspect
 
@@ -23,7 +23,7 @@ def path(optimizer, steps=3):
     return result
 
 
-def test_each_named_optimizer_steps_by_its_formula():
+def test_each_named_optimizer_follows_its_formula():
     np.testing.assert_allclose(path(factory("sgd")(0.5)), [-0.5, -1.0, -1.5])
     # v = 1, 1 + m, 1 + m + m^2
     v = np.cumsum(MOMENTUM ** np.arange(3))

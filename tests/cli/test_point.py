@@ -106,7 +106,7 @@ def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
     point = Origin(params=tmp_path / "params.npz").find()
     assert point.learning_rate is None
     assert "learning rate 1 at its peak, not converged" in point.label
-    # An earlier version had another name for the outcome.
+    # Summaries of earlier versions have another name for the outcome.
     summary = (tmp_path / "summary.json").read_text().replace("not_converged", "descending")
     (tmp_path / "summary.json").write_text(summary)
     assert Origin(params=tmp_path / "params.npz").find().label == point.label
@@ -172,7 +172,7 @@ def test_an_invalid_summary_is_rejected(summary, tmp_path):
         ({"seed": -1}, "--seed -1"),
     ],
 )
-def test_invalid_arguments_are_rejected_before_any_work(given, message, tmp_path):
+def test_invalid_arguments_are_rejected_before_any_computation(given, message, tmp_path):
     make = {"store": lambda v: str(tmp_path / v), "params": lambda v: tmp_path / v}
     paths = {k: make.get(k, lambda v: v)(v) for k, v in given.items()}
     with pytest.raises(GdjaxError, match=message.replace("--params none", "--params .*none")):

@@ -61,7 +61,9 @@ def test_a_sweep_of_a_user_defined_problem_prints_its_table(swept):
 
 
 @pytest.mark.long
-def test_its_store_is_resumed_replayed_and_analyzed_with_the_file(swept, file, tmp_path, capsys):
+def test_a_store_is_resumed_replayed_and_analyzed_with_its_problem_file(
+    swept, file, tmp_path, capsys
+):
     store, user_defined = str(swept / "runs.zarr"), f"{file}:made"
     at = ["learning_rate=0.2", "seed=1", "shape=wave", "scale=1", "batch_size=2"]
     main(["resume", store, "--problem", user_defined, "--out", str(tmp_path)])

@@ -14,7 +14,10 @@ SEEDS = 9
 
 @pytest.fixture
 def runs():
-    """Return two rates by nine seeds; at the second rate one run stalls and two diverge."""
+    """Return a sweep of two rates and nine seeds.
+
+    At the second rate one run stalls and two diverge.
+    """
     random = np.random.default_rng(1)
     cost = random.uniform(0.1, 0.2, (2, SEEDS, 3)).astype("f4")
     cost[1, :2, -1] = np.inf
@@ -40,7 +43,7 @@ def test_rows_are_medians_and_counts(runs):
     for row, cost in zip(rows, runs.cost.values[..., -1], strict=True):
         ordered = np.sort(cost)
         assert row["median_cost"] == ordered[SEEDS // 2]
-        # The second and the eighth of nine runs: 2 * (1 + 9) / 2^9 = 3.9 % is outside.
+        # From the second to the eighth of nine values; coverage 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
     kinds = ("not_converged", "stalled", "diverged")

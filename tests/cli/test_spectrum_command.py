@@ -64,7 +64,7 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
     for name, block in blocks.items():
         largest = np.linalg.eigvalsh(block)[-1]
         assert summary["parts"][name]["largest"] == pytest.approx(largest, abs=2e-3 * size)
-    assert summary["stability_threshold"] == pytest.approx(2.0)  # of learning rate 1
+    assert summary["stability_threshold"] == pytest.approx(2.0)  # 2 / learning rate
     assert summary["share_of_threshold"] == pytest.approx(exact[-1] / 2, rel=1e-2)
     assert summary["certificate"]["kind"] == "not stationary"
     assert summary["certificate"]["dead"] == np.sum(np.all(H == 0, axis=0)) > 0
@@ -83,7 +83,7 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
 
 @pytest.mark.long
 def test_the_end_point_of_a_descent_is_classified_as_a_minimum(hilly, tmp_path, capsys):
-    """It is identified as one of Himmelblau's four by its largest eigenvalue."""
+    """Its largest eigenvalue is that of one of the minima of Himmelblau's function."""
     at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]
     summary = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
     known = [82.2843, 105.4190, 80.5498, 133.7865]
@@ -117,7 +117,9 @@ def test_a_non_finite_point_is_reported_and_not_plotted(hilly, tmp_path, capsys)
         (["--epochs", "0"], "--epochs 0"),
     ],
 )
-def test_invalid_arguments_are_rejected_before_any_work(arguments, message, capsys, monkeypatch):
+def test_invalid_arguments_are_rejected_before_any_computation(
+    arguments, message, capsys, monkeypatch
+):
     monkeypatch.setattr(jax, "jit", None)
     with pytest.raises(SystemExit) as raised:
         main(["spectrum", *arguments])

@@ -42,7 +42,7 @@ def test_the_summary_has_the_table_and_the_figures_are_written(swept):
 
 @pytest.mark.long
 def test_saturated_runs_of_the_digit_network_have_stalled(tmp_path):
-    """At a rate of 17.86 most networks give the same answer for all digits.
+    """At a rate of 17.86 most networks predict one digit for all images.
 
     Only complete runs of the digit network have gradients that are small but above the tolerance.
     """
@@ -62,7 +62,7 @@ def test_saturated_runs_of_the_digit_network_have_stalled(tmp_path):
     assert [row["stalled"] for row in table] == stalled.sum("seed").values.tolist()
 
 
-def test_resume_of_a_finished_store_computes_nothing_and_prints_the_same(swept, tmp_path, capsys):
+def test_resume_of_a_finished_store_gives_an_equal_table(swept, tmp_path, capsys):
     before = json.loads((swept / "summary.json").read_text())["table"]
     main(["resume", str(swept / "runs.zarr"), "--out", str(tmp_path)])
     assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
@@ -72,7 +72,7 @@ def test_resume_of_a_finished_store_computes_nothing_and_prints_the_same(swept, 
 
 
 @pytest.mark.long
-def test_resume_computes_missing_tiles_with_the_same_bits(swept, tmp_path):
+def test_resume_computes_missing_tiles_and_gives_an_equal_table(swept, tmp_path):
     store = tmp_path / "runs.zarr"
     shutil.copytree(swept / "runs.zarr", store)
     flags = sorted((store / "finished").glob("c.*"))
@@ -82,7 +82,7 @@ def test_resume_computes_missing_tiles_with_the_same_bits(swept, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
 
 
-def test_replay_is_equal_and_names_its_run(swept, capsys):
+def test_replay_reports_equality_and_suggests_the_next_command(swept, capsys):
     main(["replay", str(swept / "runs.zarr"), "--at", "learning_rate=0.5", "seed=2"])
     printed = capsys.readouterr().out
     assert "learning_rate=0.5 seed=2: equal to the last bit" in printed

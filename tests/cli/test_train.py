@@ -29,8 +29,8 @@ def start(folder, *more):
 
 
 @pytest.mark.long
-def test_the_default_network_learns_digits_from_any_working_directory(tmp_path):
-    """The default run reaches 89 % on the test digits, and prints a summary."""
+def test_the_default_run_reaches_its_accuracy_from_any_working_directory(tmp_path):
+    """The default run reaches a test accuracy of 92 % and writes a summary."""
     run = start(tmp_path / "out")
     printed, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors

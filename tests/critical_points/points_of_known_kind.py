@@ -2,7 +2,8 @@
 
     C(w) = P_0(z) + s_1 P_1(z)^2 + s_2 P_2(z)^2 + kinks(z) + c,   z = R w - offset
 
-P are polynomials of two or three variables, R is a reflection. The simplest instance is a bowl:
+The P_i are polynomials of two or three variables, and R is a reflection or the identity. The
+simplest instance is a bowl:
 
 >>> bowl = Known({(2, 0): 1, (0, 2): 3}, {Kind.STRICT_MINIMUM})
 >>> bowl.at
@@ -40,12 +41,12 @@ class Known(NamedTuple):
 
     Args:
         terms: P_0 as {exponents: coefficient}.
-        names: true names of the point; refusals are allowed for all points.
+        names: kinds that are correct; the kinds in `REFUSALS` are allowed for all points.
         squares: pairs (s, P), at most two.
-        kinks: coefficients of `KINKS`, all of them functions of the first variable.
+        kinks: coefficients of the functions in `KINKS`, which depend on the first variable.
         at: the point z.
-        offsets: largest offset at which the names hold: at 1e4 a float32 coordinate is rounded
-            to 1e-3, which may be another point.
+        offsets: largest offset at which the names are correct. At 1e4 a float32 coordinate is
+            rounded to 1e-3, and the rounded point may be of another kind.
     """
 
     terms: dict
@@ -95,7 +96,7 @@ def _kind(a, b):
 
 
 def _flat(degree, sign):
-    """x^degree + sign y^degree."""
+    """Return x^degree + sign y^degree with its kind at 0."""
     kind = K.DEGENERATE_MINIMUM if sign > 0 else K.DEGENERATE_SADDLE
     return Known({(degree, 0): 1, (0, degree): sign}, {kind})
 
@@ -146,7 +147,7 @@ TABLE = {
     "x^2 y^2": Known({(2, 2): 1}, {K.DEGENERATE_MINIMUM, K.MANIFOLD_OF_MINIMA}),
     "x^2 y^2 at (1, 0)": Known({(2, 2): 1}, MANIFOLD_OF_MINIMA, at=(1.0, 0.0)),
     "monkey": Known({(3, 0): 1, (1, 2): -3}, BENT_SADDLE),
-    # y^2 without x: the first coordinate is dead, or flat where it is reflected.
+    # y^2 does not depend on x: the first coordinate is dead, or a flat direction if reflected.
     "y^2": Known({(0, 2): 1}, MANIFOLD_OF_MINIMA),
     "-y^2": Known({(0, 2): -1}, set()),
     "(1 + x^2) y^2": Known({(0, 2): 1, (2, 2): 1}, MANIFOLD_OF_MINIMA),
@@ -162,7 +163,7 @@ TABLE = {
     "Rosenbrock at (1, 1)": Known({}, MINIMUM, ROSENBROCK, at=(1.0, 1.0)),
     "Rosenbrock at (0, 0)": Known({}, set(), ROSENBROCK),
     "Rosenbrock at (1.1, 1.21)": Known({}, set(), ROSENBROCK, at=(1.1, 1.21)),
-    # What `classify` gave wrong names.
+    # Functions that are difficult to classify.
     "|x|^3 + y^2": Known({(0, 2): 1}, BENT_MINIMUM, kinks={"|x|^3": 1}),
     **{
         f"x^2 - {a:g} y^2 + y^4": Known({(2, 0): 1, (0, 2): -a, (0, 4): 1}, SADDLE, offsets=100)
@@ -210,7 +211,7 @@ def size_of(known: Known) -> int:
 
 
 def tabulated(terms):
-    """Exponents and coefficients, filled up to one length for all."""
+    """Return exponents and coefficients, padded with zeros to a common length."""
     exponents, coefficients = np.zeros((MONOMIALS, 3), int), np.zeros(MONOMIALS)
     for row, (powers, coefficient) in enumerate(terms.items()):
         exponents[row, : len(powers)], coefficients[row] = powers, coefficient
@@ -218,7 +219,7 @@ def tabulated(terms):
 
 
 def case(known: Known, variant: Variant, direction):
-    """The point w, and everything that the cost is made of; float64."""
+    """Return the point w and the arrays that define the cost, in float64."""
     n = size_of(known)
     direction = np.asarray(direction, float)[:n] * variant.reflected
     direction = direction / max(np.linalg.norm(direction), 1e-300)
@@ -252,7 +253,7 @@ def cost(w, case):
 
 @cache
 def program(n):
-    """Certificates in n dimensions, mapped over cases."""
+    """Return the compiled function that classifies n-dimensional points."""
 
     def one(w, case):
         return classify(lambda w: cost(w, case), w, key=jax.random.key(3))
@@ -261,7 +262,7 @@ def program(n):
 
 
 def certificates(n, cases):
-    """Certificates of cases as `case` makes them, in the default type."""
+    """Return certificates for a list of results of `case`, in the default type."""
     stacked = jax.tree.map(
         lambda *leaves: jnp.asarray(
             np.stack(leaves), int if np.issubdtype(leaves[0].dtype, np.integer) else float

@@ -9,7 +9,7 @@ NAMED = set(Kind) - {Kind.UNDECIDED, Kind.NOT_STATIONARY, Kind.NO_DERIVATIVE}
 
 
 def certificate(kind, dtype=np.float64, **numbers):
-    """One with this evidence, and zeros elsewhere."""
+    """Return a certificate with this evidence, and zeros elsewhere."""
     zeros = dict.fromkeys(Certificate._fields, 0.0)
     return Certificate(**{k: dtype(v) for k, v in (zeros | numbers).items()})._replace(
         kind=np.int32(kind)
@@ -36,7 +36,7 @@ def test_advice_for_an_undecided_point_names_the_deciding_number(numbers, words)
     assert words in certificate(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
 
 
-def test_advice_for_a_slope_names_its_tolerance():
+def test_advice_for_a_nonzero_gradient_names_the_tolerance():
     one = certificate(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
     assert one.advice.startswith(
         "the gradient is 0.25, expected at most 1e-05: gd.critical_points.polish(problem, params), "

@@ -13,7 +13,7 @@ from gdjax.critical_points.classify import Kind
 from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)
-TRACES = []  # one entry for each time that the cost of `at_zero` is traced
+TRACES = []  # one entry per trace of the cost of `at_zero`
 
 
 def kinds(certificates):
@@ -24,7 +24,7 @@ def kinds(certificates):
 
 
 def at_points(function, points):
-    """Certificates at many points, in the default type."""
+    """Return certificates at many points, in the default type."""
     program = jax.jit(jax.vmap(lambda x: classify(function.f, x, key=KEY)))
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
@@ -73,7 +73,7 @@ def cubic_valley(w):
 @pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
 def test_small_gradient_and_positive_eigenvalues_do_not_make_a_minimum(height):
-    """x^2 + y^3 has none; Newton and Kantorovich give exactly 1/2 at every height."""
+    """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 at every height."""
     with jax.enable_x64(True):
         result = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
     assert result.smallest > 0
@@ -85,7 +85,7 @@ def test_small_gradient_and_positive_eigenvalues_do_not_make_a_minimum(height):
 
 @pytest.mark.long
 def test_distance_to_a_nearby_minimum_is_bounded():
-    """x^2 + y^2 + y^3 at y = 1e-6: the minimum is 1e-6 away."""
+    """The minimum of x^2 + y^2 + y^3 at 0 is at distance 1e-6 from (0, 1e-6)."""
     with jax.enable_x64(True):
         result = classify(lambda w: cubic_valley(w) + w[1] ** 2, jnp.array([0.0, 1e-6]), key=KEY)
     assert kinds(result) == ["strict minimum"]
@@ -123,7 +123,7 @@ SPECTRA = {
 
 @pytest.fixture(scope="module")
 def at_zero():
-    """Certificates of w^T A w / 2 at w, for matrices of one size in one program."""
+    """Return the compiled function that classifies points of w^T A w / 2."""
 
     def counted(w, A):
         TRACES.append(1)
@@ -137,7 +137,7 @@ def at_zero():
 
 @pytest.mark.long
 def test_planted_spectra_are_classified_independently_of_each_other(at_zero):
-    """Signs, residuals, a flat direction, a slope, a constant, and values that are not finite."""
+    """Cases include a flat direction, a nonzero gradient and non-finite values."""
     n = 40
     bulk = np.random.default_rng(0).uniform(size=n)
     spectra = [f(bulk) for f in SPECTRA.values()]
@@ -164,9 +164,10 @@ def test_planted_spectra_are_classified_independently_of_each_other(at_zero):
 
 
 def planted_saddle(cost, params, data):
-    """Return a certificate of a cost minus its slope, and eigenvalues of the dense Hessian.
+    """Return a certificate of a cost minus its slope, and properties of its Hessian.
 
-    In float64; coordinates without any second derivative are left out of the Hessian.
+    The second result is the number of coordinates whose second derivatives are all zero. The
+    eigenvalues are those of the dense Hessian without these coordinates, in float64.
     """
     params = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     H = dense_reference(cost, params, data)
@@ -204,7 +205,7 @@ def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian(
 
 @pytest.mark.long
 def test_above_the_dense_limit_dead_coordinates_are_counted_too():
-    """The 100-16-16-10 network with five dark pixels, 2,058 parameters."""
+    """The 100-16-16-10 network has 2,058 parameters; five pixels are always dark."""
     result, dead, exact = planted_saddle(*pooled_digits(dark=5))
     assert int(result.dead) == dead == 5 * 16
     np.testing.assert_allclose([result.smallest, result.largest], exact[[0, -1]], atol=1e-9)

@@ -9,7 +9,7 @@ from gdjax.critical_points.flat_directions import constant_length
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.problems.problem import as_problem
 
-# Costs of two numbers, where to begin, a direction that does not bend, and how far it stays level.
+# Cost of two variables, starting point, flat direction, length along which the cost is constant.
 VALLEYS = {
     "hyperbola": (lambda x, y: (1 - x * y) ** 2 / 2, (1.0, 1.0), (1.0, -1.0), 1.0),
     "circle": (lambda x, y: (x * x + y * y - 1) ** 2, (1.0, 0.0), (0.0, 1.0), 1.0),
@@ -42,7 +42,7 @@ def test_constant_cost_is_followed_to_its_end():
         which = jnp.arange(len(VALLEYS))
         program = jax.jit(jax.vmap(one, (0, 0, 0, None)))
         lengths = np.asarray(program(which, points, directions, True))
-        # Where it is not wanted nothing is looked at.
+        # With enabled=False the length is 0.
         assert not np.any(program(which, points, directions, False))
     for (name, (*_, expected)), length in zip(VALLEYS.items(), lengths, strict=True):
         assert abs(length - expected) <= 0.125, (name, length)

@@ -1,7 +1,8 @@
 """Critical points of known kinds: none is misclassified, and required ones are classified.
 
-Polynomials of two rotated and shifted coordinates, with other directions that bend by known amounts
-beside them; products of matrices, whose fibers are manifolds of minima. Each family is one program.
+One family consists of polynomials of two reflected and shifted coordinates, with quadratic terms of
+known curvature in the other coordinates. The other consists of products of matrices, whose fibers
+are manifolds of minima. One compiled program classifies each family.
 """
 
 import sys
@@ -24,9 +25,10 @@ class Point(NamedTuple):
 
     Args:
         terms: the polynomial.
-        kind: what 0 is, when other directions bend up (or there are none).
-        sides: sign in which other directions bend.
-        certain: of order at most 4, nullity at most 1 and condition at most 1e8: must be named.
+        kind: kind of the point 0 if the curvatures along other coordinates have the sign `sides`.
+        sides: sign of the curvatures along other coordinates.
+        certain: whether the point must be classified: order at most 4, nullity at most 1 and
+            condition at most 1e8.
     """
 
     terms: dict
@@ -79,11 +81,11 @@ POLYNOMIALS = {
 
 @cache
 def program(n):
-    """Certificates of polynomials in two of n directions, mapped over cases."""
+    """Return the compiled function that classifies polynomials in n dimensions."""
 
     def cost(w, case):
         terms, sides, rotation, offset = case
-        # A reflection: as good as a rotation and of the order n.
+        # A reflection takes O(n) operations, and a general rotation O(n^2).
         z = w - 2 * rotation * (rotation @ w) - offset
         powers = [jnp.ones((2,), w.dtype)]
         for _ in range(DEGREE):
@@ -98,7 +100,7 @@ def program(n):
 
 
 def cases(n, chosen, shifted, sides):
-    """Arguments of the program: points, and what is mapped."""
+    """Return the arguments of the program: points, and arrays that define each cost."""
     rng = np.random.default_rng(n)
     result = []
     for name in chosen:
@@ -140,7 +142,10 @@ def test_no_polynomial_is_misclassified_in_float32(shifted):
 
 
 def products(w, case):
-    """Squared distances from a matrix of u u^T, W2 W1, W3 W2 W1 or W4 W3 W2 W1, one of them."""
+    """Return the squared distance of a product of matrices from a target matrix.
+
+    The product is u u^T, W2 W1, W3 W2 W1 or W4 W3 W2 W1, selected by a one-hot vector.
+    """
     which, target = case
     W = w.reshape(4, 2, 2)
     u = w[:2]
@@ -156,7 +161,7 @@ UPPER, LOWER = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
 DEFINITE, SINGULAR, MIXED = np.diag([3.0, 1.0]), np.diag([3.0, 0.0]), np.diag([3.0, -1.0])
 ROOT = np.diag([3**0.5, 1.0])
 
-# Which product, its target, the layers (or u in the first row of the first), and the kind.
+# Index of the product, target, layers (u is the first row of the first layer), and kind.
 PRODUCTS = {
     "u u, definite, 0": (0, DEFINITE, (NONE,), K.UNDECIDED),  # a maximum, with dead coordinates
     "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.MANIFOLD_OF_MINIMA),
@@ -178,16 +183,19 @@ PRODUCTS = {
         K.MANIFOLD_OF_MINIMA,
     ),
 }
-# Of nullity 4 and 8. A path in the manifold turns so sharply that steps of an eighth leave it:
-# these may stay undecided.
+# These may stay undecided: their nullities are 4 and 8, and a path in the manifold turns so sharply
+# that steps of length 1/8 leave it.
 LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
 def test_products_of_matrices_are_classified(x64):
-    """Layers that a cost does not have are dead. Every minimum of a deep linear network is global
-    and on a manifold of minima, every other critical point a saddle (Kawaguchi 2016)."""
+    """Parameters of layers that a product does not contain are dead.
+
+    Every minimum of a deep linear network is global and lies on a manifold of minima; every other
+    critical point is a saddle (Kawaguchi 2016).
+    """
     points, chosen, targets = [], [], []
     for which, target, layers, _ in PRODUCTS.values():
         points.append(np.concatenate([*map(np.ravel, layers), np.zeros(4 * (4 - len(layers)))]))
@@ -209,8 +217,8 @@ def test_products_of_matrices_are_classified(x64):
 
 
 @pytest.mark.long
-def test_two_thousand_dimensions_of_condition_1e8():
-    """A strict minimum, and one with a direction of the fourth order."""
+def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8():
+    """The polynomial x^2 + y^4 is combined with 1,998 quadratic terms."""
     sides = np.geomspace(1e-8, 1, 1998)
     with jax.enable_x64(True):
         judged(2000, ("x2 + y4",), False, sides)
@@ -218,7 +226,7 @@ def test_two_thousand_dimensions_of_condition_1e8():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4", "y2 + 4 x y2"])
-def test_products_give_the_same_kinds_above_the_dense_limit(name, monkeypatch):
+def test_polynomials_have_the_expected_kinds_above_the_dense_limit(name, monkeypatch):
     monkeypatch.setattr(sys.modules["gdjax.critical_points.classify"], "DENSE", 30)
     point = POLYNOMIALS[name]
     with jax.enable_x64(True):

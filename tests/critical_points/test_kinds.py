@@ -1,12 +1,13 @@
 """Points of known kind, plain, reflected, shifted and with a constant added.
 
-A point may be undecided if its kind is not required. `points_named_before.json` has the required
-ones: for each function the numbers of the `VARIANTS` that were classified correctly before a kind
-needed evidence of fourth order, except those that cannot be classified. In float32 each reflected
-quartic has a twin with the same numbers and another kind (`TWINS`). A kink whose fourth derivative
-jumps, x |x|^3 + y^2, was classified by the side to which the point was rounded. The plateau of
-y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region of decreasing cost: from
-farther away it equals that of sigmoid(x) at x = 40, which is not a minimum.
+A point may be undecided if its kind is not required. `points_named_before.json` lists the required
+points: for each function, the indices of the `VARIANTS` that a classification without fourth-order
+evidence names correctly, except those that cannot be classified. In float32, each reflected quartic
+has a twin of another kind with an equal certificate (`TWINS`). The fourth derivative of
+x |x|^3 + y^2 jumps at 0, so its sign depends on the side to which the point is rounded. The plateau
+of y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region of decreasing cost:
+farther from this region it cannot be distinguished from the plateau of sigmoid(x) at x = 40, which
+is not a minimum.
 """
 
 import json
@@ -26,7 +27,7 @@ DIRECTION = np.random.default_rng(0).normal(size=3)
 
 
 def shown(n):
-    """Names of functions of n variables, and numbers of their transformations."""
+    """Return pairs of the name of a function of n variables and a variant's index."""
     return [
         (name, way)
         for name, known in TABLE.items()
@@ -54,8 +55,8 @@ def test_no_point_is_misclassified(n, precision):
     assert not refused
 
 
-# Reflected quartics that had a name in float32 before the fourth order had a guard: what is added
-# to each function, the kind of the sum, and the numbers of the variants that were named.
+# Reflected quartics that float32 cannot classify: the term that is added to each function, the kind
+# of the sum, and the indices of the variants.
 TINY = 1e-15
 TWINS = {
     "x^2 + y^4": ({(0, 2): -TINY}, K.SADDLE, (1, 3, 8, 9)),
@@ -75,10 +76,10 @@ TWINS = {
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
-    """39 points, each beside one of another kind whose float32 certificate has the same numbers.
+    """Each of 39 points has a twin of another kind with an equal float32 certificate.
 
-    Curvature along the flat direction of 2e-15 decides the kind of the second, and is lost in the
-    rounding of the reflected Hessian. Whoever names the first gives the second a wrong name.
+    A curvature of 2e-15 along the flat direction decides the kind of the twin, and is lost in the
+    rounding of the reflected Hessian. A method that classifies the point misclassifies its twin.
     """
     points, twins = [], []
     for name, (added, kind, ways) in TWINS.items():
@@ -101,7 +102,7 @@ def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
     assert set(result.kind.tolist()) <= REFUSALS
 
 
-HIDDEN = {  # the one eigenvalue that differs, and whether float32 must see it
+HIDDEN = {  # the one eigenvalue that differs, and whether it must be detected
     "of 1e-2": (-1e-2, True),
     "of 1e-4": (-1e-4, True),
     "of 1e-8": (-1e-8, False),
@@ -114,8 +115,8 @@ HIDDEN = {  # the one eigenvalue that differs, and whether float32 must see it
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):
     """Above the dense limit, no saddle is called a minimum, and steep saddles are detected.
 
-    The negative eigenvalue belongs to one coordinate, or to a reflected one, at offsets up to 1e4;
-    the others lie between 1e-3 and 1. Each case takes seconds, so not all are combined.
+    The differing eigenvalue belongs to one reflected coordinate, at offsets 0 and 1e4; the others
+    lie between 1e-3 and 1. Each case takes seconds, so not all are combined.
     """
     n = 2100
     rng = np.random.default_rng(0)
@@ -161,7 +162,7 @@ def test_dead_coordinate_makes_a_manifold_of_minima_within_the_probed_radius():
 
 @pytest.mark.long
 def test_probe_radius_of_dead_coordinates_depends_on_the_data():
-    """A neuron that inputs of 1e-3 switch on at a weight of 1,000 is not dead."""
+    """A neuron that is active for inputs of 1e-3 at weights above 1,000 is not dead."""
 
     def cost(w, x):
         return (w[0] - 1) ** 2 + jax.nn.relu(w[1] * x[0] - 1)
@@ -174,7 +175,7 @@ def test_probe_radius_of_dead_coordinates_depends_on_the_data():
 
 @pytest.mark.long
 def test_a_small_gradient_far_from_the_minimum_is_not_stationary():
-    """y^2 + 1e-8 x^2 at (100, 0): the gradient is 2e-6, and the minimum 100 away."""
+    """At (100, 0), y^2 + 1e-8 x^2 has gradient 2e-6 and its minimum at distance 100."""
     w = np.array([100.0, 0.0])
     result = classify(lambda w: w[1] ** 2 + 1e-8 * w[0] ** 2, w, key=jax.random.key(0))
     assert result.gradient_norm < result.gradient_tolerance

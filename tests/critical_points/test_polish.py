@@ -14,12 +14,12 @@ from gdjax.errors import InputError
 from gdjax.problems.test_functions import FUNCTIONS
 
 NAMES = ("quartic", "rosenbrock", "himmelblau", "beale", "goldstein_price")
-NEAR = 0.02  # away from a critical point
+NEAR = 0.02  # distance from a critical point
 
 
 @cache
 def polisher(name):
-    """`polish` of a function, mapped over points, compiled once for each type and tolerance."""
+    """Return the compiled `polish` of a function, mapped over points."""
     f = FUNCTIONS[name].f
     return jax.jit(jax.vmap(lambda x, t: polish(f, x, atol=t, max_steps=200), (0, None)))
 
@@ -45,7 +45,7 @@ def beside(points, seed=0):
 
 
 def curvature(name, points):
-    """Largest |eigenvalue| of the Hessian at each point, in float64."""
+    """Return the largest |eigenvalue| of the Hessian at each point."""
     n = points.shape[1]
     hessians = jax.jit(jax.vmap(jax.hessian(FUNCTIONS[name].f)))
     H = hessians(jnp.array(shaped(name, points)))
@@ -65,7 +65,7 @@ def test_minima_of_functions_are_reached_to_rounding(name):
         steep = curvature(name, minima)
         level = np.abs(np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(shaped(name, minima)))))
     places = result.params.reshape(minima.shape)
-    # Gradients of polynomials round by their terms, which are larger than what is left of them.
+    # The rounding error of a polynomial gradient scales with its terms, which exceed their sum.
     assert np.all(result.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(minima, axis=1)))
     np.testing.assert_allclose(places, minima, atol=1e-9)
     np.testing.assert_allclose(
@@ -108,14 +108,14 @@ def test_polish_stays_exactly_on_a_saddle():
     assert result.params.tolist() == [0, 0]
 
 
-def test_status_reports_that_steps_ran_out():
+def test_three_steps_decrease_the_cost_without_convergence():
     valley = FUNCTIONS["rosenbrock"].f
     start = jnp.array([-1.2, 1.0])
     result = jax.jit(lambda w: polish(valley, w, max_steps=3))(start)
     assert int(result.num_steps) == 3
     assert result.gradient_norm > 1e-3
     assert result.cost < valley(start)
-    # The first step is at most 0.1 long, and it doubles.
+    # The first step has at most length 0.1, and each step at most twice the previous length.
     assert np.linalg.norm(result.params - start) <= 0.1 + 0.2 + 0.4
 
 
@@ -130,7 +130,7 @@ def test_polish_ends_on_a_cost_without_a_minimum():
 
 
 def test_steps_to_costs_that_are_not_finite_are_rejected():
-    """x - log x has its minimum at 1 and is NaN from 0 down; the first step would lead there."""
+    """The first step on 50 w - log w would end at w < 0, where the cost is NaN."""
     result = jax.jit(lambda w: polish(lambda w: 50 * w - jnp.log(w), w))(jnp.array(0.09))
     assert float(result.params) == pytest.approx(0.02, rel=1e-5)
     assert result.gradient_norm < 1e-3
@@ -156,7 +156,7 @@ def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
 
 @pytest.mark.long
 def test_a_network_is_polished_to_a_small_gradient():
-    """100-16-16-10 with weight decay, 2,058 parameters, from far away."""
+    """The 100-16-16-10 network with weight decay starts far from a minimum."""
     cost, params, data = pooled_digits(samples=30)
 
     def decayed(params, batch):
@@ -171,7 +171,7 @@ def test_a_network_is_polished_to_a_small_gradient():
 
 
 @pytest.mark.long
-def test_mapped_polish_equals_single_ones_beside_a_diverged_run():
+def test_mapped_polish_equals_single_calls_if_one_run_has_diverged():
     traces = []
     cost, _, data = regression(20)
 
@@ -207,11 +207,11 @@ def test_mapped_polish_equals_single_ones_beside_a_diverged_run():
         assert int(result.num_steps[1]) == 0
 
 
-# -- in float64, whatever the setting
+# -- computation in float64 for every setting of JAX
 
 
 def regression_of_labels():
-    """Softmax regression with a little decay, in float32: cost, parameters, data."""
+    """Return cost, parameters and data of a float32 softmax regression with decay."""
     rng = np.random.default_rng(0)
     x, labels = jnp.array(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
     y = jnp.array(np.eye(3)[labels], jnp.float32)
@@ -274,7 +274,7 @@ def test_find_critical_point_converges_to_every_kind(name):
 
 
 def test_find_critical_point_without_a_critical_point_returns_its_gradient():
-    """|f'| of x + x^3 is smallest at 0, where it is 1; for a NaN cost there is no result."""
+    """The derivative of x + x^3 is smallest at 0, where it is 1."""
     search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
     result = search(jnp.array([0.5, jnp.nan]))
     assert result.gradient_norm[0] >= 1

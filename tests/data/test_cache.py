@@ -39,7 +39,7 @@ def test_a_read_only_folder_is_not_changed(tiny, monkeypatch, cache):
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.1, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("damage", ["flip", "cut"])
-def test_a_damaged_cache_is_made_again(tiny, damage, part):
+def test_a_damaged_cache_is_rewritten(tiny, damage, part):
     data_dir, folder, splits = tiny
     load("tiny", data_dir=data_dir)
     (file,) = (file for file in folder.iterdir() if file.name.startswith("."))

@@ -135,7 +135,7 @@ def test_of_two_simultaneous_preparations_one_is_kept(images, originals, data_di
             raise
 
     monkeypatch.setattr(Path, "rename", slow)
-    monkeypatch.setattr(preparation, "quiet", contextlib.nullcontext)  # it has a lock
+    monkeypatch.setattr(preparation, "quiet", contextlib.nullcontext)  # `quiet` uses a lock
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         at_work = [threads.submit(work) for _ in range(2)]
     assert [each.result() for each in at_work] == [data_dir / "tiny" / "3.0.1"] * 2
@@ -146,7 +146,7 @@ def test_of_two_simultaneous_preparations_one_is_kept(images, originals, data_di
 def test_a_file_removed_by_another_process_is_not_an_error(
     images, originals, data_dir, monkeypatch
 ):
-    """Remove a file of the scratch folder of another process before its age is read."""
+    """A file in another process's scratch folder is missing when its age is read."""
     scratch = data_dir / "tiny" / ".preparing-other"
     scratch.mkdir(parents=True)
     listed = Path.rglob
@@ -195,7 +195,7 @@ def test_the_real_data_sets_have_known_checksums(name, tmp_path):
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
 def test_mnist_equals_the_data_set_prepared_by_tfds(monkeypatch):
-    """TFDS sorts rows by the MD5 of split and index, so the order of the files is restored."""
+    """TFDS sorts rows by the MD5 of split and index; the original order is restored."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     digits = load("mnist", data_dir=PREPARED)
     for split, part, arrays in (("train", "train", digits[1:3]), ("test", "t10k", digits[3:5])):

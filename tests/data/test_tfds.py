@@ -62,7 +62,7 @@ SHARD = "tiny-train.array_record-00000-of-00001"
         ("features.json", None),
     ],
 )
-def test_a_damaged_prepared_file_is_named_with_the_remedy(tiny, file, change):
+def test_the_error_for_a_damaged_prepared_file_names_it_and_the_fix(tiny, file, change):
     data_dir, folder, _ = tiny
     content = (folder / file).read_bytes()
     (folder / file).unlink()

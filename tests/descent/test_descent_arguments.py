@@ -61,7 +61,7 @@ def square(params):
         ({"metrics": {"m": gd.Metric(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
     ],
 )
-def test_an_invalid_argument_is_named_before_any_work(arguments, message):
+def test_an_invalid_argument_is_reported_before_any_computation(arguments, message):
     options = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
     with pytest.raises(InputError, match=message):
         descend(**{**options, **arguments})

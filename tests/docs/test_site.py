@@ -36,7 +36,7 @@ PAGES = [
 
 
 def public(package):
-    """Return the public names and objects of a package and of its subpackages."""
+    """Yield the public names and objects of a package and of its subpackages."""
     for name in package.__all__:
         value = getattr(package, name)
         if isinstance(value, types.ModuleType) and hasattr(value, "__all__"):
@@ -111,7 +111,7 @@ def test_the_page_of_commands_lists_all_commands(capsys):
     assert [name for name in commands if f'"{name}"' not in page] == []
 
 
-def test_pages_name_nothing_that_is_only_here():
+def test_pages_contain_no_local_paths():
     for page in WRITTEN:
         text = page.read_text("utf8")
         assert not re.search(r"/work/|/tmp/|/root/", text), page
@@ -123,7 +123,7 @@ def fences(page, language):
 
 
 def calls(page):
-    """Return the calls of gdjax in the text of a page, as syntax trees."""
+    """Yield the calls of gdjax in the text of a page, as source and syntax tree."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
     for code in re.findall(r"`(gd\.[^`]*\))`", text):
         node = ast.parse(" ".join(code.split()), mode="eval").body
@@ -144,7 +144,7 @@ def test_every_call_in_the_text_matches_the_signature(page):
 
 
 def scripts(page):
-    """Return the blocks that are complete programs."""
+    """Return the Python blocks of a page that are complete programs."""
     return re.findall(r"^```python\n((?:import|from) .*?)^```", page.read_text("utf8"), re.M | re.S)
 
 
@@ -183,7 +183,7 @@ def test_formulas_name_fonts_with_a_mathematical_table():
 
 
 def test_learn_pages_describe_what_they_compute():
-    """They count end points, not valleys, and a barrier is that of a line or a curve."""
+    """The pages count end points, not valleys, and compute a curve."""
     pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
     for name in ("network", "gradient", "rates", "landscape"):
         assert not re.search(r"at least (\d+|[a-z]+) valleys", pages[name])
@@ -203,14 +203,14 @@ def test_each_step_of_the_course_is_linked_from_a_learn_page():
 
 
 def shell(page):
-    """Return the arguments of `gdjax` in the shell blocks of a page."""
+    """Yield the arguments of each `gdjax` command in the shell blocks of a page."""
     text = "\n".join(fences(page, "sh")).replace("\\\n", " ")
     for line in re.findall(r"^(?:.*&& *)?(?:\S*uv run \S+ )?gdjax (.*)$", text, re.M):
         yield shlex.split(line.partition(" > ")[0], comments=True)
 
 
 def named(page):
-    """Return the words after `gdjax` in the text, such as `gdjax data prepare`."""
+    """Yield the arguments of each `gdjax` command in the text of a page."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
     for line in re.findall(r"`gdjax\s((?:[a-z]+|--version)\b[^`]*)`", text):
         words = shlex.split(line)

@@ -21,7 +21,7 @@ sys.exit(runner.summarize().failed)
 
 
 def run_section(title, tmp_path):
-    """Run the examples before the first section and those of one; return their folder."""
+    """Run the examples of the introduction and of one section; return their folder."""
     first, *sections = PAGE.read_text("utf8").split("\n## ")
     (section,) = (text for text in sections if text.startswith(f"{title}\n"))
     done = subprocess.run(
