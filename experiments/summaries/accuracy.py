@@ -7,12 +7,12 @@ import xarray as xr
 from scipy import stats
 
 LEVEL = 0.95  # confidence level of the intervals
-AVERAGED = "plain"  # rung with a constant rate, for which averages of weights should help most
+AVERAGED = "plain"  # variant with a constant rate, for which averages of weights should help most
 BINS = 20  # bins of the histograms of slopes
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the mean of runs and the half width of its interval (Student's t)."""
+    """Return the mean over runs and the half-width of its Student's t interval."""
     n = len(values)
     half = (
         stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
@@ -21,7 +21,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """Return the paired gain of each rung and of each other change, in accuracy."""
+    """Return each change's paired gain in accuracy, with half-width of its interval."""
     rungs = by_name(dataset, "ladder", "validation_accuracy")
     averaged = by_name(dataset, "ladder", "averaged_accuracy")
     names = list(rungs)
@@ -38,14 +38,14 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
 
 
 def by_name(dataset, part, metric):
-    """Return accuracies by variant, for the starts from which it was run."""
+    """Return the accuracies of each variant, over the starts from which it was run."""
     values = dataset[f"{part}_{metric}"].values
     names = dataset[f"{part}_variant"].values.tolist()
     return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies and gains with intervals, and properties of tested networks."""
+    """Return accuracies and gains with intervals, and statistics of tested networks."""
     summary: dict = {"data_hash": dataset.attrs["data_hash"]}
     summary |= {name: dataset.attrs[name] for name in ("copies_seconds", "fresh_step")}
     for name, values in by_name(dataset, "ladder", "validation_accuracy").items():
@@ -90,18 +90,18 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def _saturated(one):
-    """Return the share of each layer's sigmoids below a tenth of the steepest slope."""
+    """Return the share of each layer's sigmoids below a tenth of the maximal slope."""
     return one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
 
 
 def _distance(one):
-    """Return the distance from the start to the end of the trajectory in the picture."""
+    """Return the in-plane distance from the start to the end of the trajectory."""
     end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
     return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
 
 
 def errors(dataset: xr.Dataset) -> np.ndarray:
-    """Return the numbers of wrong test images, [recipe, seed, class]."""
+    """Return the numbers of misclassified test images, [recipe, seed, class]."""
     wrong = (dataset.answer != dataset.label).values
     labels = dataset.label.values
     return np.stack([wrong[..., labels == k].sum(axis=-1) for k in np.unique(labels)], axis=-1)

@@ -8,16 +8,16 @@ from summaries.panels import panel
 
 
 def late(part: xr.Dataset) -> np.ndarray:
-    """Return median late rate times preconditioned sharpness, [rates, starts].
+    """Return the late product of each run, [rates, starts].
 
-    The median is over the last quarter of the records.
+    It is the median of rate times preconditioned sharpness over the last quarter of the records.
     """
     product = part["product"].values
     return np.nanmedian(product[..., -(product.shape[-1] // 4) :], axis=-1)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the late products of each panel and rate, with intervals over starts."""
+    """Return late products and costs by panel and rate, with intervals over starts."""
     summary: dict = {}
     for name in dataset.attrs["panels"]:
         part = panel(dataset, name)

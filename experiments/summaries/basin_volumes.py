@@ -1,4 +1,4 @@
-"""Summary of volumes of basins by the coordinates of the measurement."""
+"""Summary of basin volumes by the coordinates in which they are measured."""
 
 import itertools
 
@@ -6,11 +6,11 @@ import xarray as xr
 
 from gdjax.statistics import Interval, mean, median, paired
 
-KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # what is known of the basin's shape
+KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
 
 
 def gains(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return the paired gain in log volume of each kind over the one before it."""
+    """Return the paired gain in log volume of each kind over the previous one."""
     return {
         b: paired(dataset.log_volume.sel(known=a).values, dataset.log_volume.sel(known=b).values)
         for a, b in itertools.pairwise(KNOWN)

@@ -5,12 +5,12 @@ import xarray as xr
 
 
 def beyond(basins: xr.Dataset) -> np.ndarray:
-    """Return for each rate, momentum and minimum whether the rate exceeds its limit."""
+    """Return whether rates exceed stability limits, [rates, momenta, minima]."""
     return basins.learning_rate.values[:, None, None] > basins.limit.values
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return shares of starts beyond limits, and effects of larger steps."""
+    """Return limits, shares of starts beyond them, and effects of larger steps."""
     result = {}
     for name, node in tree.children.items():
         basins = node.to_dataset()

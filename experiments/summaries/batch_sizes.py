@@ -13,10 +13,10 @@ def last_epochs(dataset: xr.Dataset) -> np.ndarray:
 
 
 def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the epoch of comparison of each batch size, for equal epochs and times."""
+    """Return the epoch at which each batch size is compared, for both budgets."""
     epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
     time = np.min(epochs * seconds)
-    # The tolerance keeps the batch size that sets the time at its own last epoch.
+    # With the tolerance, the batch size with the shortest run is compared at its last epoch.
     return {
         "epochs": np.full(len(epochs), epochs.min()),
         "time": np.floor(time / seconds + 1e-9).astype(int),
@@ -24,21 +24,21 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
-    """Return a batch size's runs at the rate with the lowest median cost at an epoch."""
+    """Return a batch size's runs at the rate of the lowest median cost at `end`."""
     runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
     cost = medians(runs.cost.isel(epoch=end))
     return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
 
 
 def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
-    """Return the first epoch with a median cost of half the baseline, over all rates."""
+    """Return the first epoch at which some rate's median cost is half the baseline."""
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
     indices = np.nonzero(half.any("learning_rate").values)[0]
     return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return times per epoch, and the results of each batch size at both budgets."""
+    """Return times per epoch, and the results of each batch size for both budgets."""
     summary: dict = {}
     sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
     for index, size in enumerate(sizes):

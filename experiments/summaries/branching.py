@@ -9,17 +9,17 @@ THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of the counts, i
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:
-    """Return barriers over the median one between starts of the same kind."""
+    """Return the barriers divided by the median barrier between independent starts."""
     return dataset.barrier / dataset.independent.median("pair")
 
 
 def in_another_valley(dataset: xr.Dataset) -> xr.DataArray:
-    """Return for each change whether it leads into another valley."""
+    """Return whether each change leads into another valley."""
     return (relative(dataset) >= OTHER_VALLEY) & (dataset.barrier > dataset.floor.max("trunk"))
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return counts of changes into another valley, barriers, and references."""
+    """Return counts of changes into another valley, barriers, and reference barriers."""
     summary: dict = {
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],

@@ -1,4 +1,4 @@
-"""Summary of the largest learning rates at which networks land."""
+"""Largest learning rates at which networks end below their initial cost."""
 
 import numpy as np
 import xarray as xr
@@ -6,17 +6,20 @@ import xarray as xr
 from gdjax.statistics import median
 
 INACTIVE_SHARE = (
-    1e-3  # share of the initial curvature below which the neurons are inactive, with no gradient
+    1e-3  # ratio to the initial curvature below which all neurons count as inactive
 )
 
 
 def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
-    """Return which runs end below their start with active neurons."""
+    """Return whether each run ends below its initial cost with active neurons."""
     return (dataset["last"] < 1) & (dataset.flatness > INACTIVE_SHARE)
 
 
 def edges(dataset: xr.Dataset) -> xr.DataArray:
-    """Return the limit rate of each start, [examples, activation, width, seed]."""
+    """Return the edge of each start, [examples, activation, width, seed].
+
+    The edge is the largest `share` such that all runs up to it end below the initial cost.
+    """
     lands = ended_below_start(dataset).transpose(..., "share")
     leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
     share = np.r_[0.0, dataset.share.values]
@@ -24,7 +27,7 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
-    """Return the onset of an oscillation: the zero of a line fitted to its square."""
+    """Return the onset of an oscillation: the zero of a line fitted to `swing` squared."""
     first = int(np.argmax(swing > low))
     indices = np.arange(first, first + int(np.argmax(swing[first:] > high)))
     slope, at_zero = np.polyfit(rates[indices], swing[indices] ** 2, 1)

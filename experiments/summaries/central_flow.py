@@ -8,7 +8,7 @@ from gdjax.statistics import median
 
 
 def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
-    """Return one case without its prefix."""
+    """Return the variables of one case, without its prefix."""
     start = f"{number}_"
     part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
     every = {*map(str, part.variables), *map(str, part.dims)}
@@ -60,9 +60,10 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def at_edge(product: np.ndarray) -> float | None:
-    """Return the largest distance of eta times sharpness from 2 after reaching it.
+    """Return the largest |product - 2| after `product` first reaches 2, or None.
 
-    The range ends at the last record within 1e-3 of 2.
+    The product is the learning rate times the sharpness. The range ends at the last record within
+    1e-3 of 2. The result is None if fewer than 10 records are that close.
     """
     indices = np.flatnonzero(np.abs(product - 2) < 1e-3)
     if indices.size < 10:

@@ -8,7 +8,7 @@ from gdjax.plots import training
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return costs and accuracies before and after, and the most frequent error."""
+    """Return costs and accuracies before and after training, and errors."""
     matrix = training.confusion_matrix(
         dataset.label.values, np.argmax(dataset.after.values, axis=1), dataset.sizes["class"]
     )

@@ -15,13 +15,16 @@ def names(dataset: xr.Dataset) -> list[str]:
 
 
 def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
-    """Return one panel without its prefix."""
+    """Return the Dataset of one panel, without its prefix."""
     part = dataset[[name for name in map(str, dataset.data_vars) if name.startswith(f"{prefix}_")]]
     return part.rename({name: name.removeprefix(f"{prefix}_") for name in names(part)})
 
 
 def late_ratios(part: xr.Dataset) -> np.ndarray:
-    """Return sharpness over its limit, median of the last quarter, [rates, seeds]."""
+    """Return the ratio of late sharpness to its limit, [rates, seeds].
+
+    It is the median over the last quarter of the records; +inf if the run diverged.
+    """
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     late = ratio[..., -ratio.shape[-1] // 4 :]
     measured = np.any(~np.isnan(late), axis=-1)
@@ -31,7 +34,7 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
 
 
 def late_statistics(part: xr.Dataset) -> dict:
-    """Return for each rate the late sharpness, and the later course of the cost."""
+    """Return late sharpness, and the cost after the limit is reached, for each rate."""
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     cost = part.cost.transpose("learning_rate", "seed", "step").values
     records = ratio.shape[-1]
@@ -62,7 +65,7 @@ def late_statistics(part: xr.Dataset) -> dict:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return sharpness over its limit in every panel."""
+    """Return statistics of the ratio of sharpness to its limit, for each panel."""
     summary: dict = {}
     for prefix in PANELS:
         part = panel(dataset, prefix)

@@ -9,7 +9,7 @@ METHODS = {
     "ramp_minimum": "ramp, minimum / 10",
     "ramp_steepest": "ramp, steepest",
 }
-DRAWS = 2000  # bootstrap samples of the problems
+DRAWS = 2000  # number of bootstrap samples
 
 
 def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
@@ -55,7 +55,7 @@ def bootstrap(values: xr.DataArray) -> list[float]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return share of success, regret and cost of each method, for each warm-up."""
+    """Return the share of successes, regret and number of evaluations of each method."""
     results = evaluate_recommendations(dataset)
     summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
     for method in METHODS:

@@ -21,7 +21,7 @@ def measured_error(stage):
 
 
 def holding_half(gradient):
-    """Return the number of largest entries with half of the squared norm."""
+    """Return the number of largest entries that make up half of the squared norm."""
     squares = np.sort(gradient.astype(float) ** 2)[::-1]
     return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
 

@@ -13,9 +13,9 @@ def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.nd
 
 
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps until the training pairs are known, and delays, [decays, seeds].
+    """Return the steps until memorization, and the delays, [decays, seeds].
 
-    The delay is +inf if the others, or the training pairs, are never known.
+    A delay is the number of steps from memorization to generalization; +inf if either is missing.
     """
     known = dataset.attrs["known"]
     memorized, generalized = (
@@ -38,7 +38,7 @@ def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return delays with intervals, numbers of runs without one, and the slope."""
+    """Return delays with intervals, numbers of infinite delays, and the slope."""
     decay = dataset.weight_decay.values
     memorized, delay = delays(dataset)
     test = dataset.test_accuracy.values

@@ -7,7 +7,7 @@ from gdjax.statistics import Interval, mean, paired
 
 
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
-    """Return accuracies and paired differences over sets, for each k with guesses."""
+    """Return mean accuracies and paired differences over sets, by name and k."""
     accuracies: dict[str, dict[int, Interval]] = {
         name: {} for name in ("guessed", "trained", "trained_on", "gain", "gain_on")
     }

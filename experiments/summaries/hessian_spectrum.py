@@ -10,7 +10,7 @@ MATRICES = ("hessian", "gauss_newton")
 
 
 def branches(tree) -> dict[str, xr.Dataset]:
-    """Return the branch of each cost, the one with densities first."""
+    """Return the Dataset of each cost, the one with spectral densities first."""
     by_cost = {cost: branch.to_dataset() for cost, branch in tree.children.items()}
     return dict(sorted(by_cost.items(), key=lambda item: "density" not in item[1]))
 
@@ -18,7 +18,7 @@ def branches(tree) -> dict[str, xr.Dataset]:
 def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
     """Return the k <= within with the largest ratio of eigenvalue k to the next.
 
-    The second value is this ratio.
+    The second returned value is this ratio.
 
     Examples:
         >>> widest_gap(np.array([8.0, 7.0, 2.0, 1.5, 0.5]), within=3)
@@ -31,9 +31,10 @@ def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
 
 
 def negative(nodes: np.ndarray, weights: np.ndarray, size: int, below: float) -> dict:
-    """Return counts of eigenvalues under `-below` and over `below`, and the negative sum.
+    """Return counts of eigenvalues beyond `-below` and `below`, and the negative sum.
 
-    All are means over probes, each with its standard error.
+    The estimates are means over probes, each with its standard error. The negative sum is that of
+    all negative eigenvalues.
     """
     rows = {
         "eigenvalues_below": np.sum(weights * (nodes < -below), axis=1),
@@ -53,7 +54,7 @@ def digits(values) -> list[float]:
 
 
 def numbers(tree) -> dict:
-    """Return counts by each rule at every point; traces and negative parts at some."""
+    """Return outlier counts at all epochs, and traces and negative parts at some."""
     summary = {}
     for cost, records in branches(tree).items():
         summary[f"{cost}_all_converged"] = bool(
@@ -93,7 +94,7 @@ def numbers(tree) -> dict:
 
 
 def gaps(values: np.ndarray, within: int) -> tuple[list[int], list[float]]:
-    """Return for each row the number of values above its widest gap, and the ratio."""
+    """Return the number of values above each row's widest gap, and the ratios."""
     widest = [widest_gap(row, within) for row in values]
     return [k for k, _ in widest], [ratio for _, ratio in widest]
 
@@ -128,7 +129,7 @@ def counts(tree) -> list[dict]:
 
 
 def near_zero(records: xr.Dataset) -> float:
-    """Return the smallest share of eigenvalues within a hundredth of the largest."""
+    """Return the smallest share of eigenvalues within 1 % of the largest from 0."""
     size = np.abs(records.node).max(("probe", "depth"))
     return float(
         (records.weight * (np.abs(records.node) < size / 100)).sum("depth").mean("probe").min()
@@ -136,7 +137,7 @@ def near_zero(records: xr.Dataset) -> float:
 
 
 def above_gap(branch: xr.Dataset) -> str:
-    """Return the median count above the widest gap of G, at the first and last epoch."""
+    """Format the median count above the widest gap of G, at the first and last epoch."""
     ends = [branch.gauss_newton.isel(epoch=at).values for at in (0, -1)]
     medians = [median(gaps(values, branch.attrs["gap_within"])[0]).value for values in ends]
     return f"{medians[0]:g}, then {medians[1]:g}"

@@ -10,7 +10,7 @@ from summaries.shared import medians
 
 
 def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """Return each start's runs at the rate with the lowest median training cost."""
+    """Return the runs of each start at the rate with the lowest median training cost."""
     cost = medians(dataset.cost.isel(step=-1))
     return dataset.isel(learning_rate=cost.argmin("learning_rate"))
 
@@ -42,7 +42,7 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, plots.Starts]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies before and after, at each best scale and at both extremes."""
+    """Return accuracies before and after training, at the best and extreme scales."""
     summary: dict = {}
     best = at_best_rate(dataset)
     for index, (name, starts) in enumerate(by_initializer(dataset).items()):

@@ -8,13 +8,13 @@ from gdjax.descent import OUTCOMES
 
 
 def by_activation(dataset):
-    """Return the results of each network by its name."""
+    """Yield the name and the results of each network."""
     for index, name in enumerate(dataset.attrs["activations"]):
         yield name, dataset.isel(activation=index)
 
 
 def alternates(trains: np.ndarray) -> np.ndarray:
-    """Return for each seed whether a rate trains above one that fails.
+    """Return whether each seed has a rate that trains above one that fails.
 
     Args:
         trains: whether each run trains, [rates, seeds], with ascending rates.
@@ -23,9 +23,9 @@ def alternates(trains: np.ndarray) -> np.ndarray:
 
 
 def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each seed the smallest rate that fails and the largest that trains.
+    """Return the smallest rate that fails and the largest that trains, for each seed.
 
-    Missing ones are NaN.
+    Missing rates are NaN.
 
     Args:
         rates: learning rates, ascending.

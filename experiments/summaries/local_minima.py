@@ -10,7 +10,7 @@ from gdjax.statistics import median, share
 
 
 def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each census by its title, in an order that is independent of the store."""
+    """Return each census by its title, sorted by title."""
     cases = [node.to_dataset() for node in tree.children.values()]
     return {d.attrs["title"]: d for d in sorted(cases, key=lambda d: d.attrs["title"])}
 
@@ -83,5 +83,5 @@ def numbers(tree: xr.DataTree) -> dict:
 
 
 def number(value: Any) -> float | None:
-    """Return a number for summary.json, None if it cannot be estimated."""
+    """Return a value for summary.json: a float, or None if the value is NaN."""
     return None if np.isnan(value) else float(value)

@@ -9,7 +9,7 @@ KINDS = ("straight", "matched by weights", "matched by activations", "curved")
 
 
 def of_pairs(matrix):
-    """Return entries above the diagonal, without the padding."""
+    """Return the entries of a matrix above its diagonal, without the padding."""
     values = matrix.values[np.triu_indices(matrix.shape[0], 1)]
     return values[np.isfinite(values)]
 
@@ -23,7 +23,7 @@ def kinds_of(dataset, name):
 
 
 def barriers_of(dataset):
-    """Return barriers of one width by kind of path, for all pairs if computed."""
+    """Return the barriers of one width by kind of path."""
     along = kinds_of(dataset, "cost_along")
     every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
     return {
@@ -33,7 +33,7 @@ def barriers_of(dataset):
 
 
 def medians(dataset) -> str:
-    """Return median barriers of one width: straight, matched by weights, curved."""
+    """Format the median barriers of one width: straight, matched by weights, curved."""
     barriers = barriers_of(dataset)
     straight, matched, curved = (np.median(barriers[KINDS[kind]]) for kind in (0, 1, 3))
     return f"{straight:.2g} straight, {matched:.2g} matched, {curved:.2g} curved"

@@ -1,4 +1,4 @@
-"""Summary of searches: accuracy from fresh seeds, share of the time of a sweep, correlations.
+"""Summary of searches: accuracy on fresh seeds, time, and rank correlations.
 
 fresh accuracy of a setting in repetition r = mean of its test accuracy in all repetitions but r
 """
@@ -19,7 +19,7 @@ DRAWS = 1000
 
 def fresh_accuracy(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings"]:
     """Return the mean test accuracy of each setting in the other repetitions."""
-    # A diverged run has read no image correctly.
+    # The accuracy of a diverged run is 0.
     accuracy = np.nan_to_num(dataset.test_accuracy.transpose("repetition", "setting").values)
     return (accuracy.sum(axis=0) - accuracy) / (len(accuracy) - 1)
 
@@ -44,7 +44,7 @@ def selected(dataset: xr.Dataset) -> dict[str, Int[np.ndarray, " repetitions"]]:
 
 
 def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
-    """Return the ratio of the time of a search and of the sweep, where it was measured."""
+    """Return the time of a search divided by that of the sweep, where measured."""
     ratio = (dataset[f"seconds.{name}"] / dataset["seconds.sweep"]).values
     return ratio[np.isfinite(ratio)]
 
@@ -74,7 +74,7 @@ def num_random(dataset: xr.Dataset) -> int:
 
 
 def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetitions"]]:
-    """Return the ratio of the samples of each search and of the sweep."""
+    """Return the number of samples of each search divided by that of the sweep."""
     samples = dataset.rung.values[dataset.ended_at.astype(int)] * dataset.batch_size.values
     full = dataset.rung.values[-1] * int(dataset.batch_size.sum())
     halving = samples.sum(axis=1) / full
@@ -83,7 +83,10 @@ def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetiti
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies, shares and rank correlations; differences are in percentage points."""
+    """Return accuracies, shares and rank correlations.
+
+    Differences of accuracies are in percentage points.
+    """
     fresh, values = fresh_accuracy(dataset), at_rungs(dataset)
     rows = np.arange(len(fresh))
     settings = selected(dataset)

@@ -1,4 +1,4 @@
-"""Summary of the share of luck in test accuracies."""
+"""Summary of the share of chance in the variance of test accuracies."""
 
 import numpy as np
 import xarray as xr
@@ -8,7 +8,7 @@ from gdjax.statistics import Interval, mean
 
 
 def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:
-    """Return variance, luck and correlations of halves of weighted networks.
+    """Return statistics of the accuracies of weighted networks.
 
     Args:
         right: whether each network classifies each image correctly, [networks, images].
@@ -41,15 +41,15 @@ def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[st
 
 
 def halves(images: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random half of the images."""
+    """Return a mask of a random half of the images."""
     return rng.permutation(images) < images // 2
 
 
 def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return `weighted` of all networks, with bootstrap intervals.
 
-    Starts and orders are resampled, each with all its networks, and so are the halves. The value is
-    the mean over 50 random halves.
+    The bootstrap resamples starts and orders, each with all its networks, and draws a new half for
+    each resample. Each value is the mean over 50 random halves.
     """
     right = dataset.right.values
     starts, orders, images = right.shape
@@ -74,8 +74,8 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
 
         accuracy = mean + start + order + remainder,   MS_start / MS_remainder ~ (1 + b theta) F
 
-    theta is the start's variance over the remainder's, b the number of orders. Intervals are exact
-    for theta; for the share the other axis's theta is held fixed.
+    Here theta is the ratio of the start's variance to the remainder's, and b is the number of
+    orders. Intervals are exact for theta; for the share, theta of the other axis is held fixed.
 
     Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
     """
@@ -100,8 +100,8 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
 def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return the share of images that only one of two networks classifies correctly.
 
-    Pairs are grouped by a common start, a common order, or neither. The intervals over the starts
-    are Student's.
+    Pairs are grouped by a common start, a common order, or neither. The intervals are Student's t
+    intervals over starts.
     """
     x = dataset.right.values.astype(np.float32)
     a, b = x.shape[:2]
@@ -125,7 +125,7 @@ def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies, the share of luck, and pairwise differences."""
+    """Return accuracies, the share of chance, and pairwise differences."""
     summary: dict = {
         "networks": dataset.sizes["start"] * dataset.sizes["order"],
         "images": dataset.sizes["image"],

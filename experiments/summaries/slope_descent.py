@@ -7,7 +7,7 @@ import xarray as xr
 
 
 def by_function(dataset):
-    """Return each curve by its name, without the padding."""
+    """Yield the name and the Dataset of each curve, without the padding."""
     for index, name in enumerate(dataset.attrs["functions"]):
         curve = dataset.isel(function=index)
         yield name, curve.dropna("minimum").dropna("maximum")
@@ -48,7 +48,7 @@ def shrinks_by(curve):
 
 
 def contraction(curve):
-    """Return the measured ratio, from steps that are small but far above rounding."""
+    """Return the ratio of each start's first step below 1e-8 to the step before it."""
     length = np.abs(curve.position.diff("step").values)
     late = np.argmax(length < 1e-8, axis=1)
     rows = np.arange(len(length))

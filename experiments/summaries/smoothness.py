@@ -1,4 +1,4 @@
-"""Summary of gradients and accuracy at falling temperature."""
+"""Summary of gradients and accuracies by temperature."""
 
 import numpy as np
 import xarray as xr
@@ -8,7 +8,7 @@ from summaries.shared import medians
 
 
 def best(dataset):
-    """Return accuracies and rate at each temperature's lowest training cost."""
+    """Return the accuracies and the rate of the lowest median cost, by temperature."""
     cost = medians(dataset.cost.isel(step=-1))
     choice = cost.argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)

@@ -1,4 +1,4 @@
-"""Summary of slopes in all directions, and ends of descents."""
+"""Summary of slopes in all directions, and of end points of descents."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,7 @@ from gdjax.minima.basins import NoMinimum
 
 
 def by_function(dataset):
-    """Return each surface by its name, without the padding."""
+    """Yield the name and the Dataset of each surface, without the padding."""
     for index, name in enumerate(dataset.attrs["functions"]):
         surface = dataset.isel(function=index)
         for kind in ("minimum", "saddle", "maximum"):
@@ -16,7 +16,7 @@ def by_function(dataset):
 
 
 def steepest(dataset):
-    """Return the steepest measured slope over |grad f|, and its angle to -grad f.
+    """Return the steepest measured slope / |grad f|, and its angle to -grad f.
 
     The angle is in degrees.
     """
@@ -33,7 +33,7 @@ def downhill(gradient):
 
 
 def on_border(surface):
-    """Return for each saddle whether starts around it end in different minima."""
+    """Return whether starts around each saddle end in different minima."""
     end, distances = surface.end.values[0], []
     for x, y in surface.saddle.values:
         row = np.argmin(np.abs(surface.y.values - y))
@@ -44,7 +44,7 @@ def on_border(surface):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the steepest slopes, and the shares of the maps."""
+    """Return the steepest slopes, and the shares of starts by end point."""
     ratio, angle = steepest(dataset)
     summary = {
         "slopes_measured": int(dataset.slope.size),

@@ -13,7 +13,7 @@ COARSEST = 10  # side of the smallest boxes of the published method, in cells
 def published_way(maps: np.ndarray) -> float:
     """Return the median of the local slopes of box counts over all maps of one seed.
 
-    The public code of the paper takes ten sides, from 10 cells to the whole map.
+    The public code of the paper uses ten sides, from 10 cells to the whole map.
     """
     slopes = []
     for trains in maps:
@@ -25,7 +25,7 @@ def published_way(maps: np.ndarray) -> float:
 
 
 def fits(dataset: xr.Dataset) -> xr.Dataset:
-    """Return dimension and error of each map, and the published measure of each seed."""
+    """Return each map's dimension and error, and each seed's published estimate."""
 
     def each(function, dims, core_dims):
         return xr.apply_ufunc(function, dataset.trains, input_core_dims=[dims],
@@ -48,7 +48,7 @@ def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
 
 
 def parts(dataset: xr.Dataset) -> list[str]:
-    """Return the names of the maps of one seed: "whole", "8 times closer"."""
+    """Return the names of the maps of one seed, such as "whole" and "8 times closer"."""
     ends = dataset.up.values[0, 0][:, [0, -1]]
     magnification = np.log(ends[0, 1] / ends[0, 0]) / np.log(ends[:, 1] / ends[:, 0])
     return ["whole", *(f"{times:.0f} times closer" for times in magnification[1:])]

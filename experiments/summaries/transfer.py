@@ -27,9 +27,9 @@ def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rate
 def good_rates(
     rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]
 ) -> tuple[float, float]:
-    """Return the smallest and the largest good rate next to the best one.
+    """Return the bounds of the interval of good rates around the best one.
 
-    Ends between two rates of the grid are interpolated, log cost against log rate.
+    Bounds between two rates of the grid are interpolated, log cost against log rate.
     """
     level = np.log(GOOD * np.min(cost))
     y, x, k = np.log(np.minimum(cost, 1e30)), np.log(rates), int(np.argmin(cost))
@@ -50,7 +50,7 @@ def shift(
     narrow: Float[np.ndarray, "rates seeds"],
     wide: Float[np.ndarray, "rates seeds"],
 ) -> list[float]:
-    """Return the ratio of the best rates of wide and narrow networks, with an interval.
+    """Return the ratio of wide networks' best rate to narrow ones', with an interval.
 
     The interval is the middle 95 % over resamples of the starts (bootstrap).
     """
@@ -68,7 +68,10 @@ def shift(
 def regrets(
     narrow: Float[np.ndarray, "rates seeds"], wide: Float[np.ndarray, "rates seeds"]
 ) -> Float[np.ndarray, " seeds"]:
-    """Return the ratio of wide networks' costs at the narrow ones' best rate and at their own."""
+    """Return the regret of the narrow networks' best rate, for each wide network.
+
+    regret = cost(best rate of narrow networks) / cost(best rate of wide networks)
+    """
     transferred, own = (int(np.argmin(np.median(cost, axis=1))) for cost in (narrow, wide))
     return wide[transferred] / wide[own]
 

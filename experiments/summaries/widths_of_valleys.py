@@ -9,8 +9,8 @@ from scipy import stats
 
 from gdjax.statistics import Interval
 
-ROUNDING = 1e-12  # smallest denominator of a partial correlation; below it is rounding error
-MIN_MINIMA = 5  # minimum number of minima of a set for partial correlations
+ROUNDING = 1e-12  # denominators of partial correlations up to this value are rounding error
+MIN_MINIMA = 5  # smallest number of minima in a narrow group
 WIDTHS = {"volume": "volume_log_volume", "coefficient": "chains_coefficient"}
 QUANTITIES = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
 NAMES = WIDTHS | QUANTITIES
@@ -44,7 +44,7 @@ def partial_rank_correlation(
 
 
 def expanded_tail(count: int) -> float:
-    """Return the tail of a bootstrap over `count` sets that corresponds to 2.5 %."""
+    """Return the tail probability of a bootstrap over `count` sets for tails of 2.5 %."""
     return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
 
 
@@ -111,7 +111,7 @@ def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
 
 
 def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return for each set the members above the largest gap of its first variable.
+    """Return the members of each set above the largest gap of its first variable.
 
     Sets with fewer than 5 such members are excluded.
     """
