@@ -1,4 +1,4 @@
-"""Figures of `experiments/gradient_anatomy.py`: entries of a gradient and checks.
+"""Figures of `experiments/gradient_anatomy.py`: entries and checks of a gradient.
 
 Each function takes arrays by stage, such as `{"at the start": ..., "after 30 epochs": ...}`, and
 draws the stages side by side.
@@ -101,7 +101,7 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
 
 
 def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
-    """Draw actual against predicted changes of the cost, and their errors.
+    """Draw actual against predicted changes of the cost, and the relative errors.
 
     Args:
         stages: changes of the cost by stage.
@@ -123,7 +123,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
             axes.set_ylabel(f"actual change of the cost{unit_text}")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(5))
-            nonzero = proof.predicted != 0  # a zero entry predicts no change
+            nonzero = proof.predicted != 0  # the prediction for an entry of 0 is no change
             deviations = np.abs(proof.actual[nonzero] / proof.predicted[nonzero] - 1)
             errors.plot(
                 proof.expected_error[nonzero], np.maximum(deviations, LEAST), label=stage, **shown
@@ -148,7 +148,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
 
 
 def _unit(values):
-    """Return a power of 1000 that shortens the numbers on an axis, and its label."""
+    """Return a power of 1000 by which to divide the numbers on an axis, and its label."""
     highest = np.max(np.abs(values), initial=0)
     power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
     if power == -3 and highest > 0.1:

@@ -1,4 +1,4 @@
-"""Figure of `experiments/basins.py`: shares of the starts by learning rate."""
+"""Figure of `experiments/basins.py`: shares of starts by learning rate."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,7 +30,7 @@ def shares_by_rate(
         share: share of each minimum, one array for each panel.
         limit: learning rate above which each minimum is unstable, for each panel.
         names: names of the minima.
-        colors: indices of the minima whose colors are used.
+        colors: index of each minimum's color.
         others: shares of the starts that end in no minimum, by name, for each panel.
         titles: titles of the panels.
         title: title of the figure.

@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
-# Even the palest blue and the palest orange differ for every kind of color vision, so that the
-# boundary stays visible where both sides are slow.
+# The palest blue and the palest orange are distinguishable with color blindness as well, so that
+# the boundary is visible between slow runs.
 TRAINS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), "trains")
 DIVERGES = ListedColormap(colormaps["YlOrBr"](np.linspace(0.15, 0.9, 256)), "diverges")
 
@@ -37,7 +37,7 @@ class Map(NamedTuple):
         across: values of the first setting, evenly spaced by ratio.
         up: values of the second setting, evenly spaced by ratio.
         trains: whether each pair of values trains.
-        speed: small where a run trains, or diverges, fast.
+        speed: measure of speed; smaller for faster training or divergence.
         axes: names of both settings, keys of `LABELS`.
     """
 
@@ -49,7 +49,7 @@ class Map(NamedTuple):
 
 
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
-    """Return the colors of a map: on each side, by the rank of a run's speed there.
+    """Return the colors of a map, by the rank of each run's speed on its side.
 
     Ranks use the full range of colors for any distribution of speeds; equal speeds have equal
     colors.
@@ -72,7 +72,7 @@ def maps(
         shown: maps, up to three in a row.
         titles: title of each map.
         title: title of the figure.
-        closer: the next map of each, whose extent is framed.
+        closer: the next map of each map, whose extent is drawn as a frame.
     """
     with style():
         columns = min(3, len(shown))
@@ -122,7 +122,7 @@ def _map(axes: Axes, one: Map):
 
 
 def _ticks(low, high):
-    """Return ticks in a range: powers of ten if it spans several, else even steps."""
+    """Return the ticks of a range: powers of ten if it has several, else even steps."""
     decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
     ticks = 10.0**decades if len(decades) > 2 else MaxNLocator(4).tick_values(low, high)
     return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
@@ -137,10 +137,10 @@ def _frame(axes, inner):
 
 
 def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
-    """Draw dimensions of the boundary with intervals, beside published ones.
+    """Draw measured dimensions of the boundary with intervals, and published ones.
 
     Args:
-        known: for each condition, measured dimensions with intervals, by the kind of measurement.
+        known: measured dimensions with intervals, by condition and kind of measurement.
         published: published dimension of each condition.
     """
     with style():
@@ -180,7 +180,7 @@ def boundary_rates(
     bounded: Bool[np.ndarray, "cases rates"],
     threshold: float,
 ) -> Figure:
-    """Draw where boundedness changes along the learning rate, against roughness.
+    """Draw the learning rates at which boundedness changes, against roughness.
 
     Args:
         roughness: e / l^2 of x^2 + e cos(2 pi x / l).

@@ -10,12 +10,12 @@ SPREAD = 0.3  # width of the points of one layer
 
 
 def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: float) -> Figure:
-    """Draw the barrier of every change, with panels by step and kind of start.
+    """Draw the barrier of every change, in one panel per step and kind of start.
 
     Each layer has a column of points.
 
     Args:
-        ratios: barriers in units of the one between independent starts, over `initializer`,
+        ratios: barriers divided by the one between independent starts, over `initializer`,
             `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
         another: whether the change leads into another valley, over the same dimensions.
         threshold: smallest barrier to an end point in another valley, in the same units.

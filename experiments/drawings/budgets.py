@@ -21,7 +21,7 @@ class Curve(NamedTuple):
         spent: epochs or seconds up to each record, from 0.
         cost: training cost of each run at each record.
         accuracy: test accuracy of each run at each record, in [0, 1].
-        end: index of the record at which curves are compared; later records are drawn thin.
+        end: index of the record at which curves are compared; lines after it are thin.
     """
 
     name: str
@@ -51,7 +51,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
                 name = f"{curve.name}  (rate {curve.rate:.2g})"
                 for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
                     half = _median(values)
-                    # A logarithmic axis cannot show the start, so lines begin at the first epoch.
+                    # Lines begin at the first epoch, since 0 has no place on a logarithmic axis.
                     before, after = slice(1, curve.end + 1), slice(curve.end, None)
                     axes.plot(curve.spent[before], half[before], color=color, label=name)
                     axes.plot(curve.spent[after], half[after], color=color, linewidth=1)
@@ -73,7 +73,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
 
 
 def _cheapest(curves):
-    """Return the batch size with the lowest median cost at the comparison."""
+    """Return the batch size with the lowest median cost at its record `end`."""
     ends = [_median(curve.cost)[curve.end] for curve in curves]
     return curves[int(np.argmin(ends))].name
 

@@ -13,13 +13,14 @@ from gdjax.plots.style import BLACK, CYCLE, GREY, style
 
 
 class SettledShares(NamedTuple):
-    """Shares of starts that land, for each kind of network.
+    """Shares of starts that end below their initial cost, for each kind of network.
 
     Args:
         title: title of the panel.
         share: learning rate times curvature at the start.
-        lands: share of starts that end below their initial cost, by name.
-        edge: largest `share` at which a start lands, median and interval, by name.
+        lands: share of starts that end below their initial cost, by name of the network.
+        edge: largest `share` up to which a start ends below its initial cost, by name of the
+            network: median over starts, and its interval.
     """
 
     title: str
@@ -33,7 +34,7 @@ def settled_shares(
     cost: Mapping[float, Float[np.ndarray, " steps"]],
     panels: Sequence[SettledShares],
 ) -> Figure:
-    """Draw the cost of single runs on the left, and the shares that land by network.
+    """Draw the cost of single runs, and shares of starts that end below their cost.
 
     Args:
         step: step of each record.

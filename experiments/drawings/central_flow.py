@@ -11,7 +11,7 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, styl
 
 
 class Deviation(NamedTuple):
-    """Median error over time of two flows for each start; +inf if descent diverged."""
+    """Median errors over time of two flows for each start; +inf if descent diverged."""
 
     label: str
     central: Float[np.ndarray, " starts"]

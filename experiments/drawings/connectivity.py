@@ -19,7 +19,7 @@ def profiles(
     baseline: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw cost and accuracy along paths: a column per network, a color per kind.
+    """Draw cost and accuracy along paths, with a column per network, a color per kind.
 
     The line is the median over pairs; the band spans all pairs.
 
@@ -83,7 +83,7 @@ def barrier_distributions(
         figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
         kinds = list(dict.fromkeys(kind for by_kind in barriers.values() for kind in by_kind))
-        rng = np.random.default_rng(0)  # moves points sideways, so that all are visible
+        rng = np.random.default_rng(0)  # offsets points sideways, so that all are visible
         width = 0.8 / len(kinds)
         for group, by_kind in enumerate(barriers.values()):
             for number, kind in enumerate(kinds):

@@ -1,6 +1,6 @@
 """Figures of costs of one parameter: the curve, the descents, and their valleys.
 
-Each valley has one color, in the curve above and in the paths below it.
+Each valley has one color, both in the curve and in the paths below it.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ class Curve(NamedTuple):
     """A cost of one parameter, its critical points, and descents on it.
 
     Args:
-        title: title of the panel, its formula.
+        title: title of the panel: the formula of the cost.
         x: parameter values of the curve.
-        cost: the cost at them.
-        paths: parameter value of each start at each step.
+        cost: cost at each of these values.
+        paths: parameter value of each descent at each step.
         valley: index of the minimum in which each start ends.
         minima: positions of the minima, from left to right.
         minima_cost: cost at the minima.
         maxima: positions of the maxima, the borders of the valleys.
-        shares: share of all starts that ends in each minimum.
+        shares: share of all starts that end in each minimum.
     """
 
     title: str
@@ -64,7 +64,7 @@ def valleys(curves: Sequence[Curve]) -> Figure:
 
 
 def _starts(axes, curve):
-    """Draw the curve, a dot for each start in its valley's color, and each share."""
+    """Draw the curve, each start as a dot in its valley's color, and the shares."""
     axes.plot(curve.x, curve.cost, color=GREY, zorder=1)
     start = curve.paths[:, 0]
     axes.scatter(
@@ -91,7 +91,7 @@ def _starts(axes, curve):
 
 
 def _paths(axes, curve):
-    """Draw position by step until the changes are no longer visible, with the maxima."""
+    """Draw positions by step until the changes are invisible, and the maxima."""
     width = curve.x[-1] - curve.x[0]
     far = np.abs(curve.paths - curve.paths[:, -1:]) > 0.004 * width
     steps = min(curve.paths.shape[1] - 1, int(np.max(np.nonzero(far.any(axis=0))[0], initial=0)))
@@ -117,7 +117,7 @@ def steps(
     learning_rate: float,
     contractions: Float[np.ndarray, " minima"],
 ) -> Figure:
-    """Draw first steps, all steps against the slope, and their decreasing lengths.
+    """Draw first steps, all steps against the slope, and the lengths of steps.
 
     Args:
         curve: curve with the paths to draw.
@@ -135,7 +135,7 @@ def steps(
 
 
 def _first_steps(axes, curve, slope):
-    """Draw the first step of every start, an arrow colored by its direction."""
+    """Draw the first step of every start as an arrow, colored by direction."""
     axes.plot(curve.x, curve.cost, color=GREY, zorder=1)
     start, step = curve.paths[:, 0], curve.paths[:, 1] - curve.paths[:, 0]
     height = np.interp(start, curve.x, curve.cost)
@@ -165,7 +165,7 @@ def _first_steps(axes, curve, slope):
 
 
 def _against_slope(axes, curve, slopes, learning_rate):
-    """Draw all steps against the slopes at which they were taken: one straight line."""
+    """Draw all steps against the slopes at which they were taken, and the prediction."""
     step = np.diff(curve.paths, axis=1)
     before = slopes[:, : step.shape[1]]
     axes.axhline(0, color=GREY, linewidth=1)
@@ -180,7 +180,7 @@ def _against_slope(axes, curve, slopes, learning_rate):
 
 
 def _lengths(axes, curve, contractions):
-    """Draw the length of each start's steps, and the predicted contraction."""
+    """Draw the lengths of each start's steps, and the predicted contraction."""
     length = np.abs(np.diff(curve.paths, axis=1))
     length[length < 1e-14] = np.nan  # below rounding error
     for row, color in zip(length, _colors(curve.valley), strict=True):

@@ -25,14 +25,14 @@ def after_training(
         decay: weight decays, ascending.
         train: share of training pairs that are predicted correctly.
         test: share of the other pairs that are predicted correctly.
-        delay: steps from knowing the training pairs to knowing the others; +inf if that never
-            happened.
-        known: smallest share of correct pairs at which a set counts as known.
+        delay: steps from the first step at which the training pairs are known to the first at
+            which the other pairs are; +inf if there is none.
+        known: smallest share of correct pairs at which a set of pairs counts as known.
     """
     with style():
         figure = Figure(figsize=(12.5, 5.5))
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        after = step > 0  # a logarithmic axis cannot show the start
+        after = step > 0  # a logarithmic axis has no 0
         for number, value in enumerate(decay):
             color = CYCLE[number % len(CYCLE)]
             low, half, high = quantiles(test[number].T[after])
@@ -57,7 +57,7 @@ def after_training(
 
 
 def _against_decay(axes, decay, delay, last):
-    """Draw every seed's delay, with infinite ones in a separate row at the top."""
+    """Draw every seed's delay, with infinite delays in a separate row at the top."""
     shown = [index for index, value in enumerate(decay) if value > 0]
     never = 1.6 * last
     medians = []

@@ -33,7 +33,7 @@ class Edge(NamedTuple):
 
 
 def edge(panels: Sequence[Edge]) -> Figure:
-    """Draw sharpness above and cost below, with dashed limits, in a column per panel."""
+    """Draw sharpness with dashed limits, and cost below it, in one column per panel."""
     with style():
         figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
         grid = figure.subplots(
@@ -73,8 +73,8 @@ def edge(panels: Sequence[Edge]) -> Figure:
 
 
 def _draw_sharpness(axes: Axes, panel: Edge) -> None:
-    """Draw lines with their limits, without limits far above all values."""
-    # The limits of the axis ignore short peaks, such as at the start.
+    """Draw sharpness with its limits, except limits far above all values."""
+    # The range of the axis ignores short peaks, such as at the start.
     high = np.nanmax(np.nanquantile(panel.sharpness, 0.97, axis=1))
     top = 1.2 * max(high, np.max(panel.threshold[panel.threshold < 1.25 * high], initial=0))
     for sharpness, limit, color in zip(panel.sharpness, panel.threshold, CYCLE, strict=False):

@@ -29,7 +29,7 @@ class SharpnessPanel(NamedTuple):
 
 
 def sharpness_curves(panels: Sequence[SharpnessPanel], *, label: str) -> Figure:
-    """Draw every start as a thin line, medians thick, and the limit dashed.
+    """Draw starts as thin lines, medians as thick ones, and the limit as a dashed one.
 
     Args:
         panels: panels, two per row.
@@ -64,13 +64,13 @@ def by_batch_size(
 ) -> Figure:
     """Draw the sharpness at the end of descents, in units of 2 / rate.
 
-    Each quantity has a panel.
+    Each quantity has one panel.
 
     Args:
         batch_size: samples per step.
         learning_rate: learning rates of the descents.
-        batch: batch sharpness, NaN if a descent diverged.
-        ratios: batch sharpness as a mean of ratios.
+        batch: batch sharpness; NaN if a descent diverged.
+        ratios: batch sharpness, computed as a mean of ratios.
         full_batch: largest eigenvalue of the Hessian of the full-batch cost.
     """
     names = {

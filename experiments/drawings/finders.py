@@ -1,4 +1,4 @@
-"""Figure of `finders.py`: success by cost, and ratios to the best rate."""
+"""Figure of `finders.py`: success against cost, and ratios to the best rate."""
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 
 
 def shares_and_costs(dataset: xr.Dataset) -> Figure:
-    """Draw shares of good rates against the cost, and ratios to the best rate.
+    """Draw shares of successes against the cost, and ratios to the best rate.
 
     Args:
         dataset: result of `finders.run`.

@@ -1,4 +1,4 @@
-"""Figures of `experiments/gradient_flow.py`: descents beside the gradient flow."""
+"""Figures of `experiments/gradient_flow.py`: descents and the gradient flow."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,15 +10,15 @@ from gdjax.plots.style import BLACK, CYCLE, Figure, style
 
 
 class BesideFlow(NamedTuple):
-    """Descents beside the gradient flow, at equal times learning rate * steps.
+    """Descents and the gradient flow at equal times, which are learning rate * steps.
 
     Args:
         title: title of the row.
         time: time since the start.
         learning_rate: learning rates of the descents, largest first.
-        shown: a number that shows the progress of each descent, at each time.
-        flow: the same number for the flow.
-        shown_label: name of this number.
+        shown: quantity that measures the progress of each descent, at each time.
+        flow: this quantity for the flow.
+        shown_label: name of this quantity.
         distance: distance from the flow's parameters, at each time.
         fitted: number of the smallest learning rates to which the order is fitted.
         order: slope of the largest distance against the learning rate, on logarithmic axes.
@@ -36,7 +36,7 @@ class BesideFlow(NamedTuple):
 
 
 def from_flow(rows: Sequence[BesideFlow]) -> Figure:
-    """Draw progress, distance from the flow, and its order; a row for each problem."""
+    """Draw progress, distance from the flow, and its order, in one row per problem."""
     with style():
         figure = Figure(figsize=(14, 4.5 * len(rows)))
         grid = figure.subplots(len(rows), 3, squeeze=False)
@@ -70,7 +70,7 @@ def from_flow(rows: Sequence[BesideFlow]) -> Figure:
 
 
 def _draw_order(axes, row, colors):
-    """Draw each rate's largest distance, and a line of slope 1 through the smallest."""
+    """Draw each rate's largest distance, and a line of slope 1 from the smallest rate."""
     largest = np.max(row.distance, axis=1)
     axes.scatter(row.learning_rate, largest, c=colors, s=60, zorder=3)
     small = np.argmin(row.learning_rate)

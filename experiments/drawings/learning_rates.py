@@ -1,4 +1,4 @@
-"""Figure of `experiments/learning_rates.py`: rates that train, for each start."""
+"""Figure of `experiments/learning_rates.py`: rates that train, by start."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Trained(NamedTuple):
 
 
 def trained_sets(networks: Mapping[str, Trained]) -> Figure:
-    """Draw for every start the learning rates that train; a panel for each network.
+    """Draw the learning rates that train from each start, in one panel per network.
 
     Args:
         networks: learning rates that train, by name of the network.

@@ -1,4 +1,4 @@
-"""Figures of randomness: accuracies over seeds, and the share of luck in them."""
+"""Figures of accuracies over seeds, and of the share of chance in their variance."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,12 +15,12 @@ COMMON_PARTS = {"neither": "nothing", "one_order": "the order", "one_start": "th
 
 
 class Trained(NamedTuple):
-    """Many networks, all after the same length of training.
+    """Statistics of many networks that are trained for equally many epochs.
 
     Args:
         accuracy: accuracy of each network on all images.
         halves: accuracy of each network on each half of the images.
-        statistics: statistics of the experiment.
+        statistics: statistics with intervals, by name.
     """
 
     accuracy: Float[np.ndarray, " networks"]
@@ -29,10 +29,10 @@ class Trained(NamedTuple):
 
 
 def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
-    """Draw accuracies of many networks, one half against the other, and pairs.
+    """Draw accuracies of networks, of halves of the images, and differences of pairs.
 
     Args:
-        trained: networks by the length of training, a row each.
+        trained: networks by length of training; each has one row of panels.
     """
     with style():
         figure = Figure(figsize=(13, 0.6 + 4.2 * len(trained)))
@@ -105,10 +105,10 @@ def guessed_and_trained(
     share: Float[np.ndarray, "sets ks"],
     accuracies: Mapping[str, Mapping[int, Interval]],
 ) -> Figure:
-    """Draw guessed networks beside trained ones.
+    """Draw the accuracies of guessed and of trained networks.
 
     Args:
-        k: numbers of images that the networks fit.
+        k: numbers of training images, all of which the networks classify correctly.
         share: share of guesses that fit, for each set of images.
         accuracies: accuracies and differences, by name and k.
     """

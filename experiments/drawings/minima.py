@@ -38,7 +38,7 @@ def counts_by_tolerance(
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
         axes.set_xscale("log")
         axes.set_xlim(tolerance[0], tolerance[-1])
-        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # keeps a line at 0 visible
+        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("distance within which end points are one minimum")
         axes.set_ylabel("number of minima")
@@ -57,10 +57,11 @@ def accuracies(
     *,
     label: str = "test accuracy",
 ) -> Figure:
-    """Draw the accuracy of each minimum against its cost, larger for more runs.
+    """Draw each minimum's accuracy against its cost, as larger dots for more runs.
 
     Args:
-        minima: by network: cost of each minimum, its accuracy in [0, 1], and its number of runs.
+        minima: for each network, the cost of each minimum, the accuracy in [0, 1], and the number
+            of runs that ended in it.
         label: name of the accuracy.
     """
     with style():

@@ -12,7 +12,7 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-MAX_GAIN = 0.05  # largest gain that is drawn as a bar
+MAX_GAIN = 0.05  # largest gain that is drawn with an error bar
 COLORS = (ORANGE, BLUE)  # colors of the recipes
 
 
@@ -21,11 +21,11 @@ def ladder(
     gains: Mapping[str, tuple[float, float]],
     level: float,
 ) -> Figure:
-    """Draw every start's accuracy after each ingredient, and the gains.
+    """Draw every start's accuracy with each training variant, and the gains.
 
     Args:
-        accuracy: accuracy on held-out images, by rung.
-        gains: mean and half width of its interval, by name; rungs first.
+        accuracy: accuracy on held-out images, by training variant.
+        gains: mean gain and half-width of its interval, by name; those of `accuracy` first.
         level: confidence level of the intervals.
     """
     names, values = list(accuracy), np.stack(list(accuracy.values()))
@@ -44,7 +44,7 @@ def ladder(
         left.set_title(f"{values.shape[1]} starts, step by step")
         for row, (name, (mean, half)) in enumerate(gains.items()):
             color = BLUE if name in accuracy else ORANGE
-            if not abs(mean) <= MAX_GAIN:  # a bar of this length would compress the others
+            if not abs(mean) <= MAX_GAIN:  # a value this large would compress the others
                 right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
                 continue
             right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)
@@ -91,7 +91,7 @@ def differences(
         wrong: share of the test images of each class that is misclassified, by recipe.
         slopes: share of neurons and images in each bin of slopes from 0 to 1, by recipe.
         layers: names of the layers.
-        left: errors of the second recipe over those of the first.
+        left: number of errors of the second recipe divided by that of the first.
     """
     with style():
         figure = Figure(figsize=(11, 8))

@@ -8,7 +8,7 @@ from gdjax.plots.style import BLUE, GREY, style
 
 
 def bounds(dataset: xr.Dataset) -> Figure:
-    """Draw the share of the peak rate against the batch size, by both bounds."""
+    """Draw both upper bounds on the share of the peak rate against the batch size."""
     with style():
         figure = Figure(figsize=(7, 4.4))
         axes = figure.subplots()

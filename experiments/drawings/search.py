@@ -1,4 +1,4 @@
-"""Figure of searches: accuracies at the rungs and at the end, and accuracy against time."""
+"""Figure of searches: accuracies at the rungs, and accuracy against time."""
 
 import numpy as np
 import xarray as xr
@@ -18,9 +18,9 @@ NAMES = {
 
 
 def accuracies(dataset: xr.Dataset) -> Figure:
-    """Draw validation accuracy at each rung against that at the end, and accuracy against time.
+    """Draw accuracies at the last rung against earlier ones, and against time.
 
-    The scatter is that of the first repetition.
+    The points of the first panels are the settings of the first repetition.
     """
     numbers, rungs = summary.numbers(dataset), dataset.rung.values
     with style():
@@ -52,7 +52,7 @@ def accuracies(dataset: xr.Dataset) -> Figure:
 
 
 def budgets(axes, dataset: xr.Dataset, numbers) -> None:
-    """Draw the fresh accuracy of each search against its share of the time of the sweep."""
+    """Draw each search's fresh accuracy against its share of the sweep's time."""
     settings = dataset.setting.size
     counts = [k for k in 2 ** np.arange(20) if k < settings] + [settings]
     bands = [statistics.mean(summary.random_accuracy(dataset, k)[0])[:3] for k in counts]

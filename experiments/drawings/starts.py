@@ -18,11 +18,11 @@ class Starts(NamedTuple):
     """Results of one initializer at each scale.
 
     Args:
-        scale: scale of the starting weights, as a multiple of the initializer's own.
+        scale: factors by which the initializer's starting weights are multiplied.
         accuracy_before: test accuracy of each run at its start, in [0, 1].
         accuracy_after: test accuracy of each run at its end.
         cost_before: training cost at the start.
-        epochs: epochs until half of the baseline's cost is reached; inf if it is not.
+        epochs: epochs until half of the baseline's cost is reached; inf if it is not reached.
         slope: mean of 4 s (1 - s) over the hidden sigmoids at the start.
     """
 
@@ -39,7 +39,7 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
 
     Args:
         initializers: results by the initializer's name.
-        epochs: length of the runs; slower ones are drawn above it.
+        epochs: length of the runs; infinite values of `Starts.epochs` are drawn above it.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
@@ -87,5 +87,5 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
 
 
 def _median(values):
-    """Return the median over seeds; inf if half of them are."""
+    """Return the median over seeds; inf if half of the values are infinite."""
     return quantiles(values, (0.5,))[0]

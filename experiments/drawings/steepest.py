@@ -23,7 +23,7 @@ def basins(
     """Draw the minimum in which each start ends, by surface and rate.
 
     Args:
-        panels: the costs.
+        panels: surfaces with their costs and critical points.
         maps: for each surface and learning rate, the index of the minimum in which the descent
             from each point of the grid ends.
         learning_rates: learning rates of each surface.
@@ -81,7 +81,7 @@ def directions(
     downhill: Float[np.ndarray, " points"],
     slopes: Float[np.ndarray, "points directions"],
 ) -> Figure:
-    """Draw the slope in every direction: as arrows at one point, as curves at many.
+    """Draw the slope in every direction, as arrows at one point and as curves at many.
 
     Args:
         surface: surface around the one point.
@@ -89,7 +89,7 @@ def directions(
         shown: index of this point among the many.
         angle: angle of each direction, in radians.
         downhill: direction of the negative gradient at each of many points, in radians.
-        slopes: slope along each direction there, divided by the length of the gradient.
+        slopes: slope along each direction at these points, divided by the gradient's norm.
     """
     with style():
         figure = Figure(figsize=(11, 5.4))
@@ -127,7 +127,7 @@ def directions(
 
 
 def _draw_slopes(axes, surface, point, angle, slope, downhill):
-    """Draw arrows as long as the slope along them, colored by its sign."""
+    """Draw an arrow along each direction, with the slope's magnitude as its length."""
     reach = 0.14 * min(np.ptp(surface.x), np.ptp(surface.y))
     radius = 1.25 * reach
     columns, rows = (

@@ -1,6 +1,6 @@
-"""Figure of a network whose sigmoids become steps as their temperature falls.
+"""Figure of a network whose sigmoids become steps as their temperature decreases.
 
-The temperature falls from left to right. Axes are logarithmic down to a small value and linear
+The temperature decreases from left to right. Axes are logarithmic down to a small value and linear
 below it, so that temperature 0 and gradient 0 can be shown.
 """
 
@@ -35,12 +35,12 @@ def cooling(
         lines: cost at each shift, by temperature.
         temperature: temperatures at which gradients were computed.
         full_batch: norm of the gradient over the whole training set.
-        image: norm of the gradient of a typical single image.
+        image: median over single images of the norm of the gradient.
         still: share of single images whose gradient is zero.
         trained: temperatures at which networks were trained.
         usual: test accuracy from the usual starting weights, at the best of many learning rates.
         scaled: test accuracy with starting weights scaled by the temperature.
-        chance: accuracy of guessing.
+        chance: accuracy of guesses.
     """
     with style():
         figure = Figure(figsize=(11, 9))
@@ -80,7 +80,7 @@ def cooling(
 
 
 def _stairs(axes, shift, lines):
-    """Draw the cost along one weight: smooth, then steep, then a staircase."""
+    """Draw the cost along one weight, at each temperature."""
     for number, (temperature, cost) in enumerate(lines.items()):
         cold = temperature == 0
         color = BLACK if cold else CYCLE[number % len(CYCLE)]
@@ -107,7 +107,7 @@ def _band(axes, x, values, color, label, *, dashed=False):
 
 
 def _falling(axes, temperature):
-    """Set a temperature axis that falls to the right and includes 0."""
+    """Set a horizontal axis of temperatures that decrease to the right and include 0."""
     smallest = np.min(temperature[temperature > 0])
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
     axes.set_xlim(1.2 * np.max(temperature), -0.1 * smallest)

@@ -20,7 +20,9 @@ LABELS = {"volume": "volume", "coefficient": "learning coefficient at one temper
 def widths_of_minima(
     dataset: Any, correlations: Mapping[str, tuple[Interval, np.ndarray]]
 ) -> Figure:
-    """Plot each minimum's starts and accuracy against its volume and coefficient.
+    """Plot each minimum's number of starts and accuracy against its widths.
+
+    The widths are the volume and the learning coefficient.
 
     Args:
         dataset: minima of several sets with their widths, from `widths_of_valleys`.
@@ -92,7 +94,7 @@ def _interval(one):
 
 
 def _arms(one):
-    """Return the lengths of an error bar, not negative.
+    """Return the lengths of both arms of an error bar, at least 0.
 
     A percentile interval may exclude the estimate itself.
     """
@@ -108,8 +110,8 @@ def by_coordinates(
 
     Args:
         log_volume: log volumes in nats, NaN if not measured.
-        known: what the coordinates use of the basin's shape.
-        gains: gain of each kind of coordinates over the one before it.
+        known: information about the basin's shape that the coordinates use.
+        gains: gain of each kind of coordinates over the previous kind.
     """
     with style():
         figure = Figure(figsize=(8, 4.6))

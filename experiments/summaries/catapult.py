@@ -6,7 +6,7 @@ import xarray as xr
 from gdjax.statistics import median
 
 INACTIVE_SHARE = (
-    1e-3  # ratio to the initial curvature below which all neurons count as inactive
+    1e-3  # share of the initial curvature below which neurons count as inactive, without gradient
 )
 
 
@@ -27,7 +27,7 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
-    """Return the onset of an oscillation: the zero of a line fitted to `swing` squared."""
+    """Return the onset of an oscillation: the zero of a line fitted to `swing`^2."""
     first = int(np.argmax(swing > low))
     indices = np.arange(first, first + int(np.argmax(swing[first:] > high)))
     slope, at_zero = np.polyfit(rates[indices], swing[indices] ** 2, 1)
