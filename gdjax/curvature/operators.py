@@ -158,11 +158,7 @@ class _CostOperator(SymmetricOperator):
         return f"<{type(self).__name__}{layer}, {self.shape[0]} parameters, {self.dtype}>"
 
     def _children(self) -> dict[str, Any]:
-        """Children of the parameters' root by name: layers, for a network."""
-        params = self.params
-        children, _ = jax.tree.flatten_with_path(params, is_leaf=lambda a: a is not params)
-        names = [jax.tree_util.keystr(path, simple=True) or "all" for path, _ in children]
-        return dict(zip(names, (child for _, child in children), strict=True))
+        return _children(self.params)
 
     @property
     def like(self) -> PyTree:
@@ -331,9 +327,11 @@ class PreconditionedHessian(SymmetricOperator):
         preconditioner: diagonal P, a tree like `params` with entries above 0, such as the result of
             the function that `preconditioner(optimizer)` returns, applied to an optimizer's state.
         data: data that replaces the problem's own.
+        layer: name of a layer or None, as for `HessianOperator`.
 
     Raises:
-        InputError: if the preconditioner differs from the parameters in structure or shapes.
+        InputError: if the layer is unknown, or the preconditioner differs from the parameters in
+            structure or shapes.
 
     Examples:
         If P contains the curvatures of a quadratic cost, the operator is the identity:
@@ -354,9 +352,12 @@ class PreconditionedHessian(SymmetricOperator):
         preconditioner: PyTree,
         *,
         data: PyTree = None,
+        layer: str | None = None,
     ):
         check_like("PreconditionedHessian: preconditioner", preconditioner, params)
-        self.hessian = HessianOperator(problem, params, data=data)
+        self.hessian = HessianOperator(problem, params, data=data, layer=layer)
+        if layer is not None:
+            preconditioner = _children(preconditioner)[layer]
         P = ravel_pytree(preconditioner)[0].astype(cost_type(params))
         self.inverse_root = jax.lax.rsqrt(P)
 
@@ -371,8 +372,8 @@ class PreconditionedHessian(SymmetricOperator):
 
     @property
     def like(self) -> PyTree:
-        """The parameters."""
-        return self.hessian.params
+        """The parameters, all or those of the layer."""
+        return self.hessian.like
 
     def mv(self, vector: PyTree) -> PyTree:
         """Return P^-1/2 H P^-1/2 v, a tree like the parameters."""
@@ -413,6 +414,13 @@ def as_operator(
             f"the problem and its parameters, which are then computed with in float32"
         )
     return operator
+
+
+def _children(params):
+    """Return the children of the root of a tree by name: layers, for a network."""
+    children, _ = jax.tree.flatten_with_path(params, is_leaf=lambda a: a is not params)
+    names = [jax.tree_util.keystr(path, simple=True) or "all" for path, _ in children]
+    return dict(zip(names, (child for _, child in children), strict=True))
 
 
 def _tangent(vector, params):

@@ -109,7 +109,7 @@ def match(
         >>> from gdjax.minima.symmetry import random_symmetry
         >>> network = Network((3, 4, 4, 2))
         >>> params = network.init(jax.random.key(0))
-        >>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
+        >>> other = apply_symmetry(network, params, random_symmetry(network, key=jax.random.key(1)))
         >>> result = match(network, other, params, key=jax.random.key(2))
         >>> result.distance > 1, result.matched_distance < 1e-5
         (True, True)
@@ -307,7 +307,7 @@ def _starts(network, key, num_starts):
         _Start(
             tuple(
                 (np.asarray(order), np.asarray(sign, float))
-                for order, sign, _ in random_symmetry(network, k)
+                for order, sign, _ in random_symmetry(network, key=k)
             )
         )
         for k in jax.random.split(key, num_starts)

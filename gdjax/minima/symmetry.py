@@ -89,7 +89,7 @@ def apply_symmetry(
     Examples:
         >>> network = Network((2, 3, 1))
         >>> params = network.init(jax.random.key(0))
-        >>> other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
+        >>> other = apply_symmetry(network, params, random_symmetry(network, key=jax.random.key(1)))
         >>> x = jnp.ones((1, 2))
         >>> bool(jnp.allclose(network.apply(params, x), network.apply(other, x)))
         True
@@ -110,7 +110,7 @@ def apply_symmetry(
 
 
 @_jit_of_network
-def random_symmetry(network: Network, key: Key[Array, ""]) -> tuple[NeuronSymmetry, ...]:
+def random_symmetry(network: Network, *, key: Key[Array, ""]) -> tuple[NeuronSymmetry, ...]:
     """Draw a random symmetry: order and signs uniformly, and scales in (1/e, e)."""
     symmetries = []
     for width, layer_key in zip(

@@ -31,11 +31,11 @@ def test_constant_cost_is_followed_to_its_end():
         return jnp.select([which == i for i in range(len(VALLEYS))], [f(w[0], w[1]) for f, *_ in
                           VALLEYS.values()])  # fmt: skip
 
-    def one(which, w, direction, wanted):
+    def one(which, w, direction, is_enabled):
         at = directional_derivatives(as_problem(lambda w: cost(w, which)), lambda w: w)
         direction = direction / jnp.linalg.norm(direction)
         scale = jnp.linalg.norm(jax.hessian(cost)(w, which))
-        return constant_length(at, w, *at.gradient(w), direction, scale=scale, enabled=wanted)
+        return constant_length(at, w, *at.gradient(w), direction, scale=scale, enabled=is_enabled)
 
     with jax.enable_x64(True):
         points, directions = (jnp.array([v[k] for v in VALLEYS.values()]) for k in (1, 2))

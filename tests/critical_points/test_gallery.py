@@ -108,11 +108,11 @@ def cases(n, chosen, shifted, sides):
         terms = np.zeros((DEGREE + 1, DEGREE + 1))
         for (i, j), c in point.terms.items():
             terms[i, j] = c
-        turned = rng.normal(size=n) * (1.0 if shifted else 0.0)
-        turned = turned / max(np.linalg.norm(turned), 1)
+        direction = rng.normal(size=n) * (1.0 if shifted else 0.0)
+        direction = direction / max(np.linalg.norm(direction), 1)
         w = rng.normal(size=n) * (1.0 if shifted else 0.0)
-        offset = w - 2 * turned * (turned @ w)
-        result.append((w, (terms, point.sides * sides, turned, offset)))
+        offset = w - 2 * direction * (direction @ w)
+        result.append((w, (terms, point.sides * sides, direction, offset)))
     return jax.tree.map(lambda *a: jnp.array(np.stack(a), float), *result)
 
 
@@ -152,8 +152,8 @@ def products(w, case):
     deep = [W[1] @ W[0]]
     for layer in W[2:]:
         deep.append(layer @ deep[-1])
-    made = jnp.stack([jnp.outer(u, u), *deep])
-    return jnp.sum(which * jnp.sum((made - target[None]) ** 2, axis=(1, 2)))
+    tensors = jnp.stack([jnp.outer(u, u), *deep])
+    return jnp.sum(which * jnp.sum((tensors - target[None]) ** 2, axis=(1, 2)))
 
 
 IDENTITY, NONE = np.eye(2), np.zeros((2, 2))

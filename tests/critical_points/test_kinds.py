@@ -29,9 +29,9 @@ DIRECTION = np.random.default_rng(0).normal(size=3)
 def shown(n):
     """Return pairs of the name of a function of n variables and a variant's index."""
     return [
-        (name, way)
+        (name, variant_number)
         for name, known in TABLE.items()
-        for way, variant in enumerate(VARIANTS.values())
+        for variant_number, variant in enumerate(VARIANTS.values())
         if size_of(known) == n and variant.offset <= known.offsets
     ]
 
@@ -43,14 +43,16 @@ def test_no_point_is_misclassified(n, precision):
     """Classify 900 points in one program."""
     pairs, variants = shown(n), list(VARIANTS.values())
     with jax.enable_x64(precision == "float64"):
-        result = certificates(n, [case(TABLE[k], variants[way], DIRECTION) for k, way in pairs])
+        result = certificates(
+            n, [case(TABLE[k], variants[variant_number], DIRECTION) for k, variant_number in pairs]
+        )
     wrong, refused = [], []
-    for (name, way), code in zip(pairs, result.kind.tolist(), strict=True):
+    for (name, variant_number), code in zip(pairs, result.kind.tolist(), strict=True):
         names = TABLE[name].names
         if K(code) not in names | REFUSALS:
-            wrong.append((name, variants[way], K(code).label))
-        elif K(code) not in names and way in REQUIRED[precision].get(name, []):
-            refused.append((name, variants[way], K(code).label))
+            wrong.append((name, variants[variant_number], K(code).label))
+        elif K(code) not in names and variant_number in REQUIRED[precision].get(name, []):
+            refused.append((name, variants[variant_number], K(code).label))
     assert not wrong
     assert not refused
 
@@ -82,13 +84,13 @@ def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
     rounding of the reflected Hessian. A method that classifies the point misclassifies its twin.
     """
     points, twins = [], []
-    for name, (added, kind, ways) in TWINS.items():
+    for name, (added, kind, variant_numbers) in TWINS.items():
         known = TABLE[name]
         if size_of(known) == n:
             assert kind not in known.names
-            for way in ways:
-                assert way not in REQUIRED["float32"][name]
-                variant = list(VARIANTS.values())[way]
+            for variant_number in variant_numbers:
+                assert variant_number not in REQUIRED["float32"][name]
+                variant = list(VARIANTS.values())[variant_number]
                 points.append(case(known, variant, DIRECTION))
                 twin = known._replace(terms=known.terms | added)
                 twins.append(case(twin, variant, DIRECTION))
@@ -131,8 +133,8 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
 
     shown = [
         (name, turned, offset)
-        for name, (_, seen) in HIDDEN.items()
-        for turned, offset in ([(1, 0.0), (1, 1e4)] if seen else [(1, 0.0)])
+        for name, (_, is_detected) in HIDDEN.items()
+        for turned, offset in ([(1, 0.0), (1, 1e4)] if is_detected else [(1, 0.0)])
     ]
     with jax.enable_x64(precision == "float64"):
 
@@ -141,14 +143,14 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
             return classify(lambda w: cost(w, case), w, key=jax.random.key(0)).kind
 
         for name, turned, offset in shown:
-            value, seen = HIDDEN[name]
+            value, is_detected = HIDDEN[name]
             curvature = bulk.copy()
             curvature[1234] = value
             arguments = (np.full(n, offset), (curvature, turned * reflection, offset))
             kind = K(int(one(*jax.tree.map(jnp.asarray, arguments))))
             true = K.SADDLE if value < 0 else K.STRICT_MINIMUM
             assert kind in {true} | REFUSALS, (name, turned, offset, kind.label)
-            if seen and offset == 0:
+            if is_detected and offset == 0:
                 assert kind == true, (name, turned, kind.label)
 
 

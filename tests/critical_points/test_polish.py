@@ -64,10 +64,10 @@ def test_minima_of_functions_are_reached_to_rounding(name):
         result = polished(name, shaped(name, beside(minima)), 0.0)
         steep = curvature(name, minima)
         level = np.abs(np.asarray(jax.vmap(FUNCTIONS[name].f)(jnp.array(shaped(name, minima)))))
-    places = result.params.reshape(minima.shape)
+    positions = result.params.reshape(minima.shape)
     # The rounding error of a polynomial gradient scales with its terms, which exceed their sum.
     assert np.all(result.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(minima, axis=1)))
-    np.testing.assert_allclose(places, minima, atol=1e-9)
+    np.testing.assert_allclose(positions, minima, atol=1e-9)
     np.testing.assert_allclose(
         result.cost, [p.value for p in FUNCTIONS[name].critical_points if p.kind == "minimum"],
         atol=1e-12 * (1 + level.max()),

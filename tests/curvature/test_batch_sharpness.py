@@ -26,8 +26,8 @@ def every_batch(cost, params, data, batches):
     def of_batch(chosen):
         batch = jax.tree.map(lambda a: a[chosen], data)
         g = jax.grad(cost)(params, batch)
-        bent = jax.jvp(lambda w: jax.grad(cost)(w, batch), (params,), (g,))[1]
-        pairs = list(zip(jax.tree.leaves(g), jax.tree.leaves(bent), strict=True))
+        image = jax.jvp(lambda w: jax.grad(cost)(w, batch), (params,), (g,))[1]
+        pairs = list(zip(jax.tree.leaves(g), jax.tree.leaves(image), strict=True))
         return sum(jnp.vdot(a, b) for a, b in pairs), sum(jnp.vdot(a, a) for a, _ in pairs)
 
     return jax.tree.map(np.asarray, jax.lax.map(of_batch, jnp.asarray(batches)))
@@ -74,8 +74,8 @@ def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
         return batch_sharpness(cost, params, key=key, batch_size=size, batches=24, data=data)
 
     result = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
-    held = (result.low <= known) & (known <= result.high)
-    assert np.mean(held) > 0.95 - 0.02
+    covered = (result.low <= known) & (known <= result.high)
+    assert np.mean(covered) > 0.95 - 0.02
     assert np.all((result.low < result.value) & (result.value < result.high))
     ratio = np.median(result.error) / np.std(result.value)
     assert 0.7 < ratio < 1.2
@@ -86,7 +86,7 @@ def test_the_error_is_the_jackknife_and_the_interval_student():
     x = np.array([1.0, 2.0, 3.0, 5.0], np.float32)
     keys = jax.random.split(jax.random.key(0), 6)
     choose = jax.jit(jax.vmap(lambda key: jax.random.choice(key, 4, (1,), replace=False)[0]))
-    drawn = np.asarray(choose(keys))
+    samples = np.asarray(choose(keys))
 
     def one(sign):
         def cost(w, x):
@@ -99,9 +99,9 @@ def test_the_error_is_the_jackknife_and_the_interval_student():
     both = jax.jit(jax.vmap(one))(np.array([1.0, -1.0], np.float32))
     for i, sign in enumerate((1, -1)):
         result = jax.tree.map(lambda a, i=i: a[i], both)
-        a, b = sign * x[drawn].astype(float) ** 5, x[drawn].astype(float) ** 2
-        without = (a.sum() - a) / (b.sum() - b)
-        squares = (without - without.mean()) ** 2
+        a, b = sign * x[samples].astype(float) ** 5, x[samples].astype(float) ** 2
+        leave_one_out = (a.sum() - a) / (b.sum() - b)
+        squares = (leave_one_out - leave_one_out.mean()) ** 2
         error = np.sqrt(5 / 6 * squares.sum())
         assert float(result.error) == pytest.approx(error, rel=1e-4)
         freedom = max(squares.sum() ** 2 / np.sum(squares**2) - 1, 1)
@@ -146,9 +146,9 @@ def test_metric_uses_its_own_key_along_a_descent():
         "few": batch_sharpness_metric(problem, batch_size=2, batches=8),
     }
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3, metrics=metrics, snapshot_every=1)
-    whole, few = (runs[n].isel(learning_rate=0).values for n in ("whole", "few"))
+    full_batches, small_batches = (runs[n].isel(learning_rate=0).values for n in ("whole", "few"))
     bend, square = every_batch(cost, params, data, all_batches(8, 8))
-    assert whole[0, 0] == pytest.approx(float(bend[0] / square[0]), rel=1e-4)
-    np.testing.assert_allclose(whole[:, 0], whole[:, 2], rtol=1e-4)
-    assert len({float(v) for v in few[:, 0]}) == 4
-    assert np.all(few[:, 1] > 0)
+    assert full_batches[0, 0] == pytest.approx(float(bend[0] / square[0]), rel=1e-4)
+    np.testing.assert_allclose(full_batches[:, 0], full_batches[:, 2], rtol=1e-4)
+    assert len({float(v) for v in small_batches[:, 0]}) == 4
+    assert np.all(small_batches[:, 1] > 0)

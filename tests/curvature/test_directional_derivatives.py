@@ -23,14 +23,14 @@ def test_derivatives_over_all_samples_are_those_of_the_mean():
 
     @jax.jit
     def both(w, u):
-        def whole(w):
+        def full_cost(w):
             return cost(w, jnp.array(data, jnp.float32))
 
-        T3 = jax.jacfwd(jax.hessian(whole))(w)
-        T4 = jax.jacfwd(jax.jacfwd(jax.hessian(whole)))(w)
+        T3 = jax.jacfwd(jax.hessian(full_cost))(w)
+        T4 = jax.jacfwd(jax.jacfwd(jax.hessian(full_cost)))(w)
         expected = (
-            (whole(w), jax.grad(whole)(w)),
-            jax.hessian(whole)(w) @ u,
+            (full_cost(w), jax.grad(full_cost)(w)),
+            jax.hessian(full_cost)(w) @ u,
             T3 @ u @ u,
             jnp.einsum("ijkl,i,j,k,l", T4, u, u, u, u),
         )

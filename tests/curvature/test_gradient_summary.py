@@ -79,8 +79,8 @@ def by_hand(problem, float64):
 
 def test_gradient_is_hand_written_backpropagation(problem, by_hand):
     params, x, y = by_hand
-    few = jax.tree.map(lambda a: a[:60], problem.data)
-    cost, gradient = jax.jit(value_and_gradient)(problem, params, data=few)
+    subset = jax.tree.map(lambda a: a[:60], problem.data)
+    cost, gradient = jax.jit(value_and_gradient)(problem, params, data=subset)
     np.testing.assert_allclose(cost, cost_by_hand(params, x, y), rtol=1e-13)
     for ours, theirs in zip(gradient, backpropagate(params, x, y), strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -90,8 +90,8 @@ def test_gradient_is_hand_written_backpropagation(problem, by_hand):
 @pytest.mark.long
 def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
     params, x, y = by_hand
-    few = jax.tree.map(lambda a: a[:60], problem.data)
-    _, gradient = jax.jit(value_and_gradient)(problem, params, data=few)
+    subset = jax.tree.map(lambda a: a[:60], problem.data)
+    _, gradient = jax.jit(value_and_gradient)(problem, params, data=subset)
     flat, unravel = ravel_pytree(params)
     g = ravel_pytree(gradient)[0]
     most = largest_entries(gradient, 10).position
@@ -153,9 +153,9 @@ def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
     def cost(params, batch):
         return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
 
-    few = jax.tree.map(lambda a: jnp.array(a[:100]), problem.data)
+    subset = jax.tree.map(lambda a: jnp.array(a[:100]), problem.data)
     result = jax.jit(lambda w, data: gradient_summary(cost, w, data=data))(
-        jax.jit(network.init)(jax.random.key(0)), few
+        jax.jit(network.init)(jax.random.key(0)), subset
     )
     assert [float(norm) == 0 for norm in result.layer_norms] == [True, True, output == "step"]
 
@@ -276,8 +276,8 @@ def nudged(problem):
     params = jax.jit(problem.init)(jax.random.key(3))
     result = anatomy_of(problem)(params, problem.data)
     top = largest_entries(result.gradient, 12).position
-    some = np.random.default_rng(0).choice(13_002, 24, replace=False)
-    at = jnp.concatenate([top, jnp.array(some, jnp.int32), jnp.zeros(1, jnp.int32)])
+    sampled = np.random.default_rng(0).choice(13_002, 24, replace=False)
+    at = jnp.concatenate([top, jnp.array(sampled, jnp.int32), jnp.zeros(1, jnp.int32)])
     proof = jax.jit(lambda w, data, at: check_gradient(problem, w, at, data=data))
     return params, at, proof(params, problem.data, at)
 

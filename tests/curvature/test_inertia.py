@@ -23,11 +23,11 @@ def planted(n):
 def looked(H, mask, perturbation, v):
     """Return the signs of the eigenvalues of a matrix, and H^+ v."""
     inertia = dense_inertia(FunctionOperator(lambda v: H @ v, mask), mask, perturbation)
-    said = {
+    expected = {
         name: getattr(inertia, name)
         for name in ("known", "positive", "negative", "indeterminate", "nullity")
     }
-    return said | {
+    return expected | {
         "nullity": inertia.nullity,
         "inverse": inertia.pseudoinverse(v),
         "norm": inertia.norm,

@@ -125,8 +125,8 @@ def test_cost_that_couples_samples_is_evaluated_on_all_samples_at_once():
     result, gradient = value_and_gradient(problem, w)
     np.testing.assert_allclose(result, whole, rtol=1e-5)
     np.testing.assert_allclose(gradient, slope, atol=1e-5)
-    drawn = landscape.line(problem, w, w, [0.0])
-    np.testing.assert_allclose(drawn.cost.values, [whole], rtol=1e-5)
+    dataset = landscape.line(problem, w, w, [0.0])
+    np.testing.assert_allclose(dataset.cost.values, [whole], rtol=1e-5)
     np.testing.assert_allclose(
         minima.linear_path_cost(problem, w, w, points=2), [whole] * 2, rtol=1e-5
     )

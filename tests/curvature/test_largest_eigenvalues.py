@@ -43,8 +43,8 @@ def test_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
     first = jax.tree.map(np.asarray, init(jax.random.key(0)))
     unravel = ravel_pytree(first)[1]
     hessian = jax.jit(jax.vmap(jax.hessian(lambda flat: cost(unravel(flat), X))))
-    kept = [runs[f"snapshots.{name}"].values.reshape(48, -1) for name in ("in", "out")]
-    known = np.linalg.eigvalsh(hessian(np.concatenate(kept, axis=1)))
+    snapshots = [runs[f"snapshots.{name}"].values.reshape(48, -1) for name in ("in", "out")]
+    known = np.linalg.eigvalsh(hessian(np.concatenate(snapshots, axis=1)))
     assert (known[:, 0] < 0).any()
     expected = known[:, ::-1][:, :COUNT].reshape(2, 8, 3, COUNT)
     np.testing.assert_allclose(runs.top, expected, rtol=1e-3, atol=1e-4)

@@ -358,6 +358,15 @@ def test_a_layer_is_a_diagonal_block(fitted, name):
         type(block)(problem, params, layer="2")
 
 
+def test_a_layer_of_the_preconditioned_hessian_is_a_diagonal_block(fitted):
+    problem, params, matrices = fitted
+    P = jax.tree.map(lambda a: 1 + a**2, params)
+    block = PreconditionedHessian(problem, params, P, layer="0")
+    size, _ = block.shape
+    expected = matrices["preconditioned"][:size, :size]
+    np.testing.assert_allclose(block.as_matrix(), expected, atol=1e-5)
+
+
 def test_sharpness_along_a_descent_takes_an_operator(fitted):
     problem, params, matrices = fitted
     metric = sharpness_metric(problem, operator=GaussNewtonOperator)

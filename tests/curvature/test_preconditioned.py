@@ -114,10 +114,10 @@ def test_metric_reads_the_preconditioner_from_the_optimizer_state():
     """P held at 2: half of the sharpness, from the first record on; Adam's is not known there."""
     cost, params, data = regression(20)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
-    held = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)
+    constant_average = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)
     adam = partial(optax.adam, b2=0.9)
     result = {}
-    for name, rule in {"held": held, "adam": adam}.items():
+    for name, rule in {"held": constant_average, "adam": adam}.items():
         metrics = {
             "plain": sharpness_metric(problem),
             "read": sharpness_metric(problem, preconditioner=preconditioner(rule)),

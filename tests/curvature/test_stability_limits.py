@@ -41,16 +41,16 @@ def growth(optimizer, scale):
     """Function `curvature -> log of the growth of runs`, for many starts at once."""
 
     def of_start(start, top):
-        held = optimizer(learning_rate=RATE)
+        fixed_rule = optimizer(learning_rate=RATE)
         curvature = top * scale * jnp.array(CURVATURES)
 
         def step(carry, _):
             w, memory = carry
-            updates, memory = held.update(curvature * w, memory, w)
+            updates, memory = fixed_rule.update(curvature * w, memory, w)
             w = w + updates
             return (w, memory), jnp.max(jnp.abs(w))
 
-        sizes = jax.lax.scan(step, (start, held.init(start)), length=3000)[1]
+        sizes = jax.lax.scan(step, (start, fixed_rule.init(start)), length=3000)[1]
         return jnp.log(jnp.max(sizes[2500:]) / jnp.max(sizes[1000:1500]))
 
     starts = 1e-60 * jax.random.normal(jax.random.key(0), (STARTS, 3), jnp.float64)
@@ -141,15 +141,15 @@ def test_rmsprop_stays_bounded_and_oscillates_with_half_the_learning_rate():
         rates = jnp.geomspace(1e-2, 10, 16)
 
         def settle(rate):
-            held = optax.rmsprop(rate, eps=0.0)
+            fixed_rule = optax.rmsprop(rate, eps=0.0)
 
             def step(carry, _):
                 w, memory = carry
-                updates, memory = held.update(7.0 * w, memory, w)
+                updates, memory = fixed_rule.update(7.0 * w, memory, w)
                 return (w + updates, memory), w
 
             start = jnp.array(1.0)
-            return jax.lax.scan(step, (start, held.init(start)), length=3000)[1]
+            return jax.lax.scan(step, (start, fixed_rule.init(start)), length=3000)[1]
 
         along = np.asarray(jax.jit(jax.vmap(settle))(rates))
     assert np.abs(along[:, -2:]) == pytest.approx(np.stack([rates, rates], 1) / 2, rel=1e-6)

@@ -69,60 +69,60 @@ def descent():
     run = gd.descend(
         problem, optax.sgd(1.0), start, 60, key=jax.random.key(1), snapshot_every=5, metrics={}
     )
-    seen = trajectories.trajectory_plane(
+    dataset = trajectories.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=7, metrics=problem.metrics
     )
-    return problem, run, seen
+    return problem, run, dataset
 
 
 @pytest.mark.long
 def test_trajectory_plane_records_distances_from_the_plane(descent):
-    _, run, seen = descent
+    _, run, dataset = descent
     rows = np.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(run.snapshots)], axis=1)
     offsets = np.asarray(rows, float) - rows[-1]
     _, s, v = np.linalg.svd(offsets, full_matrices=False)
-    np.testing.assert_allclose(seen.explained, (s**2 / (s**2).sum())[:10], atol=1e-5)
+    np.testing.assert_allclose(dataset.explained, (s**2 / (s**2).sum())[:10], atol=1e-5)
     off = np.linalg.norm(offsets - offsets @ v[:2].T @ v[:2], axis=1)
-    np.testing.assert_allclose(seen.path_off, off, rtol=1e-2, atol=1e-5)
+    np.testing.assert_allclose(dataset.path_off, off, rtol=1e-2, atol=1e-5)
     # The costs are those that the descent recorded, and the end is the origin.
     recorded = run.cost[np.isin(run.recorded_steps, run.snapshot_step)]
-    np.testing.assert_allclose(seen.path_cost, recorded, rtol=1e-5)
-    end = seen.isel(snapshot_step=-1)
+    np.testing.assert_allclose(dataset.path_cost, recorded, rtol=1e-5)
+    end = dataset.isel(snapshot_step=-1)
     assert float(abs(end.path_a) + abs(end.path_b) + end.path_off) < 1e-6
     assert float(end.path_cost_in_slice) == pytest.approx(float(end.path_cost), rel=1e-5)
-    assert seen.attrs["evaluated"] == "as a smaller network"
-    assert f"{float(seen.explained[0]):.1%}" in seen.a.attrs["long_name"]
+    assert dataset.attrs["evaluated"] == "as a smaller network"
+    assert f"{float(dataset.explained[0]):.1%}" in dataset.a.attrs["long_name"]
 
 
 @pytest.mark.long
 def test_the_plane_extends_beyond_the_descent(descent):
-    _, _, seen = descent
+    _, _, dataset = descent
     for axis in "ab":
-        along, path = seen[axis].values, seen[f"path_{axis}"].values
+        along, path = dataset[axis].values, dataset[f"path_{axis}"].values
         assert len(along) == 7
         assert along[0] < path.min()
         assert path.max() < along[-1]
-    first, second = seen.a.values, seen.b.values
-    assert seen.path_a.values.min() - first[0] == pytest.approx(
-        0.2 * np.ptp(seen.path_a.values), rel=1e-5
+    first, second = dataset.a.values, dataset.b.values
+    assert dataset.path_a.values.min() - first[0] == pytest.approx(
+        0.2 * np.ptp(dataset.path_a.values), rel=1e-5
     )
     assert np.ptp(second) / np.ptp(first) >= 0.6 - 1e-6
-    assert seen.test_accuracy.dims == ("a", "b")
+    assert dataset.test_accuracy.dims == ("a", "b")
 
 
 def test_trajectory_plane_can_be_stored(descent, tmp_path):
-    _, _, seen = descent
-    seen.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
-    xr.testing.assert_identical(xr.open_zarr(tmp_path / "plane.zarr", consolidated=False), seen)
+    _, _, dataset = descent
+    dataset.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
+    xr.testing.assert_identical(xr.open_zarr(tmp_path / "plane.zarr", consolidated=False), dataset)
 
 
 def test_trajectory_plane_keeps_the_finite_part_of_a_diverged_descent(float64):
     points, _, _ = on_a_plane(lift=0.1)
     blown = {"w": np.concatenate([points["w"], np.full((2, 8), np.nan), np.full((1, 8), np.inf)])}
     result = trajectories.trajectory_plane(bowl, blown, points=3, step=np.arange(13))
-    whole = trajectories.trajectory_plane(bowl, points, points=3)
+    full_plane = trajectories.trajectory_plane(bowl, points, points=3)
     assert result.attrs["snapshots_left_out"] == 3
-    np.testing.assert_array_equal(result.cost, whole.cost)
+    np.testing.assert_array_equal(result.cost, full_plane.cost)
     assert result.snapshot_step.values.tolist() == list(range(10))
 
 

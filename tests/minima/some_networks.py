@@ -15,8 +15,8 @@ def some_params(network, seed):
     """Return weights and biases of order 1, since zero biases of `init` would hide errors."""
     leaves, tree = jax.tree.flatten(jax.eval_shape(network.init, jax.random.key(0)))
     rng = np.random.default_rng(seed)
-    drawn = [jnp.array(rng.normal(size=a.shape), a.dtype) for a in leaves]
-    return jax.tree.unflatten(tree, drawn)
+    leaves_drawn = [jnp.array(rng.normal(size=a.shape), a.dtype) for a in leaves]
+    return jax.tree.unflatten(tree, leaves_drawn)
 
 
 def named(codes):

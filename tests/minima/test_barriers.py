@@ -125,7 +125,9 @@ def test_equivalent_networks_have_no_barrier_after_matching():
     keys = jax.random.split(jax.random.key(5), 6)
     copies = jax.jit(
         jax.vmap(
-            lambda key: apply_symmetry(problem.network, one, random_symmetry(problem.network, key))
+            lambda key: apply_symmetry(
+                problem.network, one, random_symmetry(problem.network, key=key)
+            )
         )
     )(keys)
     result = pairwise_barriers(problem, copies, key=KEY)
@@ -222,6 +224,6 @@ def test_invalid_arguments_are_refused():
     other = some_problem(widths=(7, 4, 3))
     with pytest.raises(InputError, match="leading axis of at least one run before"):
         pairwise_barriers(problem, some_runs(other, 2), key=KEY)
-    whole = jax.tree.map(lambda a: a.astype(int), some_runs(problem, 2))
+    integer_runs = jax.tree.map(lambda a: a.astype(int), some_runs(problem, 2))
     with pytest.raises(InputError, match="expected a real float"):
-        pairwise_barriers(problem, whole, key=KEY)
+        pairwise_barriers(problem, integer_runs, key=KEY)

@@ -65,8 +65,8 @@ def test_no_start_stays_at_a_minimum_above_its_limit():
     result = basins_of_attraction(
         "himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000
     ).isel(momentum=0)
-    held = result.share.values > 0
-    assert held.tolist() == [
+    occupied = result.share.values > 0
+    assert occupied.tolist() == [
         [True, True, True, True],
         [True, True, True, False],
         [True, False, True, False],
@@ -78,9 +78,9 @@ def test_heavy_ball_multiplies_the_limit_by_one_plus_momentum():
         "himmelblau", [0.016], momentum=[0.0, 0.5], side=30, num_steps=2000
     )
     np.testing.assert_allclose(result.limit[1], 1.5 * result.limit[0])
-    held = result.share.isel(learning_rate=0, minimum=3)
-    assert float(held.sel(momentum=0.0)) == 0
-    assert float(held.sel(momentum=0.5)) > 0
+    occupied = result.share.isel(learning_rate=0, minimum=3)
+    assert float(occupied.sel(momentum=0.0)) == 0
+    assert float(occupied.sel(momentum=0.5)) > 0
 
 
 @pytest.mark.long

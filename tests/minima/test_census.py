@@ -193,7 +193,7 @@ def test_equivalents_of_one_network_are_one_minimum(census):
         equivalents = jax.jit(
             jax.vmap(
                 lambda key: apply_symmetry(
-                    problem.network, params, random_symmetry(problem.network, key)
+                    problem.network, params, random_symmetry(problem.network, key=key)
                 )
             )
         )(keys)
@@ -380,9 +380,9 @@ def test_invalid_costs_are_rejected():
     vector = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: w**2)
     with pytest.raises(InputError, match="expected one scalar"):
         count_minima(vector, jnp.zeros((3, 2)), key=KEY)
-    whole = Problem(init=lambda key: jnp.zeros(2, int), cost=lambda w: jnp.sum(w**2))
+    integer_problem = Problem(init=lambda key: jnp.zeros(2, int), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match="expected a real float"):
-        count_minima(whole, jnp.zeros((3, 2), int), key=KEY)
+        count_minima(integer_problem, jnp.zeros((3, 2), int), key=KEY)
 
 
 @pytest.mark.long
@@ -408,8 +408,8 @@ def test_minima_of_rastrigin_are_counted_from_random_starts():
     assert sum(covered) >= 19
     census = count_minima(problem, ends[:2000], key=KEY)
     assert count_kinds(census) == {"strict minimum": 2000}
-    places = census["params"].values
-    nearest = np.linalg.norm(places[:, None] - minima, axis=-1)
+    positions = census["params"].values
+    nearest = np.linalg.norm(positions[:, None] - minima, axis=-1)
     assert nearest.min(axis=1).max() < 1e-7
     assert len(np.unique(nearest.argmin(axis=1))) == census.sizes["minimum"]
     observed = len(np.unique(distance.argmin(axis=1)[:2000]))

@@ -57,14 +57,14 @@ def test_mass_is_covered_in_2000_repetitions(kind, size, n):
     counts = np.random.default_rng(0).multinomial(n, p, 2000)
     missing = np.sum(p * (counts == 0), axis=1)
     once, twice = (counts == 1).sum(axis=1), (counts == 2).sum(axis=1)
-    held = np.zeros(2000, bool)
+    contained = np.zeros(2000, bool)
     for pair in set(zip(once.tolist(), twice.tolist(), strict=True)):
         rows = (once == pair[0]) & (twice == pair[1])
         result = estimate_unseen(counts[np.argmax(rows)][counts[np.argmax(rows)] > 0])
-        held[rows] = (result.mass_low <= missing[rows]) & (
+        contained[rows] = (result.mass_low <= missing[rows]) & (
             missing[rows] <= result.mass_high + 1e-12
         )
-    assert held.mean() > 0.95 - 2 * math.sqrt(0.95 * 0.05 / 2000)
+    assert contained.mean() > 0.95 - 2 * math.sqrt(0.95 * 0.05 / 2000)
 
 
 BASINS = {
@@ -80,8 +80,8 @@ def test_the_lower_bound_holds_for_any_shares(basins, size):
     """The bound has its nominal coverage for few draws and many (see `counting`)."""
     p = BASINS[basins](size) / np.sum(BASINS[basins](size))
     for n in (30, 63, 200):
-        held = [e.number_low <= k for e, _, k in simulated(p, n, 200)]
-        assert np.mean(held) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200)
+        contained = [e.number_low <= k for e, _, k in simulated(p, n, 200)]
+        assert np.mean(contained) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200)
 
 
 @pytest.mark.parametrize("p", [GEOMETRIC, ZIPF], ids=["g", "z"])
@@ -154,8 +154,8 @@ def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
     low = np.array([0.0, *(result.low[0] for result in each)])
     high = np.array([each[0].unseen_high, *(result.high[0] for result in each)])
     counts = np.random.default_rng(1).multinomial(n, p, 2000)
-    held = np.all((low[counts] <= p) & (p <= high[counts]), axis=1)
-    assert held.mean() > 0.95
+    contained = np.all((low[counts] <= p) & (p <= high[counts]), axis=1)
+    assert contained.mean() > 0.95
 
 
 def test_the_interval_of_a_single_basin_equals_its_closed_form():

@@ -63,7 +63,7 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
     @jax.jit
     @jax.vmap
     def written_anew(key):
-        return apply_symmetry(network, params, random_symmetry(network, key))
+        return apply_symmetry(network, params, random_symmetry(network, key=key))
 
     stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, written_anew(keys))
     first, second = np.arange(1, 1001), np.zeros(1000, int)
@@ -78,7 +78,7 @@ def test_a_thousand_equivalents_are_matched_to_rounding(activation):
 def test_both_matchings_recover_an_equivalent_network(activation):
     network = Network((6, 5, 4, 3), activation=activation)
     params = some_params(network, 0)
-    other = apply_symmetry(network, params, random_symmetry(network, jax.random.key(1)))
+    other = apply_symmetry(network, params, random_symmetry(network, key=jax.random.key(1)))
     x = jnp.array(np.random.default_rng(2).normal(size=(50, 6)), jnp.float32)
     by_activations = match_activations(network, other, params, x)
     assert by_activations.distance > 0.1 > 1e-3 > by_activations.matched_distance
@@ -150,8 +150,8 @@ def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
     expected = match(network, a, b, key=KEY).matched_distance
     for seed in range(5):
         key_a, key_b = jax.random.split(jax.random.key(seed))
-        other = apply_symmetry(network, a, random_symmetry(network, key_a))
-        reference = apply_symmetry(network, b, random_symmetry(network, key_b))
+        other = apply_symmetry(network, a, random_symmetry(network, key=key_a))
+        reference = apply_symmetry(network, b, random_symmetry(network, key=key_b))
         np.testing.assert_allclose(
             match(network, other, reference, key=KEY).matched_distance, expected, rtol=1e-5
         )

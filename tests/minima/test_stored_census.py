@@ -15,12 +15,15 @@ def test_a_dimension_named_run_and_a_part_of_it(tmp_path):
     along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
     problem = gd.problems.function("quartic")
     gd.sweep(problem, gd.axes(run=along, momentum=[0.0]), 50, store=tmp_path / "s")
-    whole = count_stored_minima(tmp_path / "s")
-    assert (whole.sizes["run"], sorted(set(whole.coords) & {"learning_rate", "seed"})) == (
+    full_census = count_stored_minima(tmp_path / "s")
+    assert (
+        full_census.sizes["run"],
+        sorted(set(full_census.coords) & {"learning_rate", "seed"}),
+    ) == (
         4,
         ["learning_rate", "seed"],
     )
-    np.testing.assert_array_equal(whole.learning_rate, [0.01, 0.02, 0.03, 0.04])
+    np.testing.assert_array_equal(full_census.learning_rate, [0.01, 0.02, 0.03, 0.04])
     part = count_stored_minima(tmp_path / "s", {"learning_rate": 0.03})
     assert (part.seed.values.tolist(), part.momentum.values.tolist()) == ([2], [0.0])
 

@@ -70,7 +70,7 @@ def test_symmetries_change_parameters_but_not_outputs(widths, activation, output
 
         @jax.jit
         def equivalents(params, x, key):
-            arrangement = random_symmetry(network, key)
+            arrangement = random_symmetry(network, key=key)
             other = apply_symmetry(network, params, arrangement)
             each = (params, other, canonicalize(network, params))
             return arrangement, other, [network.apply(one, x, **temperature) for one in each]
@@ -96,7 +96,7 @@ def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
     @jax.jit
     def forms(params, keys):
         def one(key):
-            other = apply_symmetry(network, params, random_symmetry(network, key))
+            other = apply_symmetry(network, params, random_symmetry(network, key=key))
             return other, canonicalize(network, other)
 
         return jax.vmap(one)(keys)
@@ -126,7 +126,7 @@ def test_the_canonical_form_is_equivalent_and_idempotent(widths, activation, see
         @jax.jit
         def forms(params, key):
             form = canonicalize(network, params)
-            other = apply_symmetry(network, params, random_symmetry(network, key))
+            other = apply_symmetry(network, params, random_symmetry(network, key=key))
             margin = canonical_symmetry(network, params)[1]
             return margin, form, canonicalize(network, form), canonicalize(network, other)
 
@@ -186,7 +186,7 @@ def test_neurons_that_are_alike_may_tie():
         form = canonicalize(network, params)
         for seed in range(5):
             key = jax.random.key(seed)
-            other = apply_symmetry(network, params, random_symmetry(network, key))
+            other = apply_symmetry(network, params, random_symmetry(network, key=key))
             assert apart(canonicalize(network, other), form) < 1e-6
 
 
@@ -196,8 +196,10 @@ def test_neurons_without_incoming_weights_are_unchanged():
     for activation in ACTIVATIONS:
         network = Network((3, 4, 2), activation=activation)
         params = jax.tree.map(jnp.zeros_like, jax.jit(network.init)(jax.random.key(0)))
-        form, seen = canonicalize(network, params), coordinates(network, params)
-        assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves((form, seen)))
+        form, own_coordinates = canonicalize(network, params), coordinates(network, params)
+        assert all(
+            np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves((form, own_coordinates))
+        )
         assert float(canonical_symmetry(network, params)[1]) == 0
 
 
@@ -212,7 +214,7 @@ def test_distances_of_coordinates_do_not_depend_on_the_arrangement(widths, activ
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
-        g, h = (random_symmetry(network, jax.random.key(seed + k)) for k in (2, 3))
+        g, h = (random_symmetry(network, key=jax.random.key(seed + k)) for k in (2, 3))
         # One permutation and signs for both, with different scales.
         h = tuple(x._replace(scale=y.scale) for x, y in zip(g, h, strict=True))
         plain = apart(coordinates(network, a), coordinates(network, b))
@@ -246,13 +248,13 @@ def test_the_number_of_symmetries_equals_the_formula():
 def test_random_symmetries_are_uniform():
     network = Network((2, 2, 1), activation="tanh")
     keys = jax.random.split(jax.random.key(0), 4000)
-    (one,) = jax.vmap(lambda key: random_symmetry(network, key))(keys)
+    (one,) = jax.vmap(lambda key: random_symmetry(network, key=key))(keys)
     names = np.asarray(one.order[:, 0]) + 2 * (np.asarray(one.sign) > 0) @ np.array([1, 2])
     counts = np.bincount(names, minlength=8)
     # Eight ways, 500 each with a standard deviation of 21.
     assert np.all(np.abs(counts - 500) < 5 * 21)
     assert np.all(np.asarray(one.scale) == 1)
-    (scaled,) = random_symmetry(Network((2, 50, 1), activation="relu"), jax.random.key(1))
+    (scaled,) = random_symmetry(Network((2, 50, 1), activation="relu"), key=jax.random.key(1))
     assert np.all(np.asarray(scaled.sign) == 1)
     assert len(np.unique(np.asarray(scaled.scale))) == 50
 

@@ -86,10 +86,10 @@ def test_the_check_shows_changes_in_one_unit_and_errors_against_their_limits():
 
 
 def test_zero_gradients_can_be_drawn():
-    nothing = np.zeros(3)
-    anatomy.relative_sizes({"dead": {"layer 1": nothing}}).draw_without_rendering()
-    anatomy.top_entries({"dead": anatomy.Bars(nothing, list("abc"))}).draw_without_rendering()
-    proof = anatomy.Proof(nothing, nothing, np.full(3, np.inf))
+    zero_vector = np.zeros(3)
+    anatomy.relative_sizes({"dead": {"layer 1": zero_vector}}).draw_without_rendering()
+    anatomy.top_entries({"dead": anatomy.Bars(zero_vector, list("abc"))}).draw_without_rendering()
+    proof = anatomy.Proof(zero_vector, zero_vector, np.full(3, np.inf))
     figure = anatomy.predicted_actual({"dead": proof})
     figure.draw_without_rendering()
     assert figure.axes[-1].lines[0].get_xdata().size == 0

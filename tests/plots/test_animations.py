@@ -28,12 +28,12 @@ def test_an_animation_follows_the_descent_and_is_small(tmp_path):
 
 def test_frames_skip_the_part_where_a_descent_does_not_move():
     """The last 80 of 100 snapshots are equal; half of the frames show the first 20."""
-    way = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
-    observed = xr.Dataset({"path_a": ("t", way), "path_b": ("t", way)})
-    shown = animations._frame_indices(observed, 21)
-    assert (shown[0], shown[-1]) == (0, 99)
-    assert len(shown) <= 21
-    assert np.sum(shown < 20) > 10
+    positions = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
+    observed = xr.Dataset({"path_a": ("t", positions), "path_b": ("t", positions)})
+    indices = animations._frame_indices(observed, 21)
+    assert (indices[0], indices[-1]) == (0, 99)
+    assert len(indices) <= 21
+    assert np.sum(indices < 20) > 10
     still = xr.Dataset({"path_a": ("t", np.zeros(5)), "path_b": ("t", np.zeros(5))})
     assert animations._frame_indices(still, 60).tolist() == [0, 1, 2, 3, 4]
 

@@ -42,8 +42,8 @@ def test_distributions_show_every_pair_and_the_median():
     (axes,) = figure.axes
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [sorted(line.get_ydata()) for line in dots] == [[0.7, 0.8, 0.9], [0.1], [0.2, 0.4]]
-    places = [np.round(np.mean(line.get_xdata())) for line in dots]
-    assert places == [0, 0, 1]
+    positions = [np.round(np.mean(line.get_xdata())) for line in dots]
+    assert positions == [0, 0, 1]
     assert [text.get_text() for text in axes.texts] == ["0.8", "0.1", "0.3"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["narrow", "wide"]
     figure.canvas.draw()
@@ -64,9 +64,9 @@ def test_matrices_are_sorted_by_clusters():
     figure = barrier_matrix({"before": before, "after": blocks()}, groups=np.arange(6) % 2)
     first, second = (axes.images[0] for axes in figure.axes[:2])
     assert first.get_clim() == second.get_clim() == (0, 2)
-    shown = np.asarray(second.get_array())
-    np.testing.assert_allclose(shown[:3, 3:], 1.0)
-    assert shown[:3, :3].max() == shown[3:, 3:].max() == 0.1
+    image = np.asarray(second.get_array())
+    np.testing.assert_allclose(image[:3, 3:], 1.0)
+    assert image[:3, :3].max() == image[3:, 3:].max() == 0.1
     # One horizontal and one vertical line at the border of the clusters.
     assert figure.axes[0].lines[0].get_ydata()[0] == 2.5
     assert len(figure.axes[0].lines) == 2

@@ -135,11 +135,11 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
     first, parabola, second = axes.lines[:3]
     np.testing.assert_allclose(first.get_xdata(), 3 * SIDE)
     np.testing.assert_allclose(second.get_xdata(), SIDE)
-    drawn = np.isfinite(parabola.get_ydata())
+    is_finite = np.isfinite(parabola.get_ydata())
     np.testing.assert_allclose(
-        parabola.get_ydata()[drawn], (0.01 + (3 * SIDE) ** 2)[drawn], atol=1e-12
+        parabola.get_ydata()[is_finite], (0.01 + (3 * SIDE) ** 2)[is_finite], atol=1e-12
     )
-    assert drawn.sum() == 3  # the rest would reach above the picture
+    assert is_finite.sum() == 3  # the rest would reach above the picture
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels == ["sharp", "parabola of curvature 2", "other"]
 

@@ -40,14 +40,14 @@ def swept(**values):
     )
 
 
-def drawn(result):
+def figure_of(result):
     figure = plot(result)
     figure.draw_without_rendering()
     return figure
 
 
 def test_a_sweep_over_seeds_shows_every_run_and_their_median():
-    axes = drawn(swept(seed=np.arange(3))).axes[0]
+    axes = figure_of(swept(seed=np.arange(3))).axes[0]
     assert [line.get_label() for line in axes.lines][-1] == "median"
     np.testing.assert_array_equal(axes.lines[-1].get_ydata(), [6, 5, 4])
     assert axes.get_title(loc="left") == "3 runs end at a cost of 1 to 7"
@@ -55,7 +55,7 @@ def test_a_sweep_over_seeds_shows_every_run_and_their_median():
 
 def test_a_sweep_over_one_setting_shows_how_its_runs_end():
     runs = swept(learning_rate=RATES, seed=np.arange(2), data_seed=np.arange(2))
-    figure = drawn(runs)
+    figure = figure_of(runs)
     assert figure.axes[0].get_xscale() == "log"
     assert (
         figure.axes[0].get_title(loc="left") == "Lowest median training cost at learning rate 0.01"
@@ -65,12 +65,12 @@ def test_a_sweep_over_one_setting_shows_how_its_runs_end():
 
 
 def test_names_on_an_axis_are_written_below_it():
-    figure = drawn(swept(rule=np.array(["sgd", "adam"]), seed=np.arange(2)))
+    figure = figure_of(swept(rule=np.array(["sgd", "adam"]), seed=np.arange(2)))
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["sgd", "adam"]
 
 
 def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_cell():
-    figure = drawn(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
+    figure = figure_of(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
     assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.01, momentum 0"
     assert figure.axes[0].get_ylabel() == "learning rate"
 
@@ -101,7 +101,7 @@ def pixels(axes, places):
 )
 def test_bars_are_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
     """Bars are centered at the values, and equally wide in pixels."""
-    figure = drawn(swept(learning_rate=np.array(values), seed=np.arange(2)))
+    figure = figure_of(swept(learning_rate=np.array(values), seed=np.arange(2)))
     top, bottom = figure.axes
     assert bottom.get_xscale() == scale
     extents, centers = bar_extents(bottom)
@@ -119,7 +119,7 @@ def test_bars_are_at_the_values_of_the_setting_and_do_not_overlap(values, scale)
     "values", [["sgd", "adam"], [0.0, 0.001, 0.01, 1.0], [True, False], [-10.0, -0.01, 0.01]]
 )
 def test_values_without_room_on_an_axis_and_names_are_categories(values):
-    figure = drawn(swept(rule=np.array(values), seed=np.arange(2)))
+    figure = figure_of(swept(rule=np.array(values), seed=np.arange(2)))
     bottom = figure.axes[-1]
     extents, centers = bar_extents(bottom)
     np.testing.assert_allclose(centers, pixels(bottom, np.arange(len(values))), atol=0.5)
@@ -143,7 +143,7 @@ def cells(figure):
 def test_cells_of_a_map_lie_around_their_settings_and_only_diverged_ones_are_black(rates, momenta):
     runs = swept(learning_rate=np.array(rates), momentum=np.array(momenta), seed=np.arange(3))
     runs.cost[{"learning_rate": -1, "momentum": -1}] = np.inf
-    figure = drawn(runs)
+    figure = figure_of(runs)
     axes = figure.axes[0]
     colors, heights, widths = cells(figure)
     centers = axes.transData.transform([[momenta[0], rate] for rate in rates])[:, 1]
@@ -167,13 +167,13 @@ def baselines(axes):
 def test_the_baseline_is_drawn_and_stalled_runs_are_marked():
     runs = with_baseline(swept(learning_rate=RATES, seed=np.arange(2)), 7.5)
     runs.outcome[2, 1] = 1
-    middle, bottom = drawn(runs).axes
+    middle, bottom = figure_of(runs).axes
     assert baselines(middle) == [7.5]
     bars = {bars.get_label(): bars for bars in bottom.containers}
     assert [bar.get_height() for bar in bars["stalled"]] == [0, 0, 0.5, 0]
     assert list(bars) == ["not converged", "stalled"]
-    assert baselines(drawn(with_baseline(swept(seed=np.arange(3)), 5.5)).axes[0]) == [5.5]
-    assert baselines(drawn(swept(seed=np.arange(3))).axes[0]) == []
+    assert baselines(figure_of(with_baseline(swept(seed=np.arange(3)), 5.5)).axes[0]) == [5.5]
+    assert baselines(figure_of(swept(seed=np.arange(3))).axes[0]) == []
 
 
 def test_a_map_has_circles_where_runs_stalled_and_the_baseline_in_its_color_bar():
@@ -181,7 +181,7 @@ def test_a_map_has_circles_where_runs_stalled_and_the_baseline_in_its_color_bar(
     runs = with_baseline(swept(**values), 20.0)
     runs.outcome[2, 1, :2] = 1
     runs.outcome[0, 0, 0] = 1
-    axes, bar = drawn(runs).axes
+    axes, bar = figure_of(runs).axes
     (circles,) = [line for line in axes.lines if line.get_marker() == "o"]
     assert circles.get_xydata().tolist() == [[0.9, RATES[2]]]
     assert baselines(bar) == [20.0]
@@ -190,24 +190,26 @@ def test_a_map_has_circles_where_runs_stalled_and_the_baseline_in_its_color_bar(
 def test_a_descent_is_drawn_with_the_baseline_of_its_problem():
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), baseline=1.5)
     run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
-    figure = drawn(run)
+    figure = figure_of(run)
     assert baselines(figure.axes[0]) == [1.5]
     assert figure.axes[0].get_title(loc="left") == "3 steps: not converged"
 
 
 def test_an_axis_of_one_value_is_left_out_and_named_in_the_title():
     runs = swept(learning_rate=np.array([0.1]), momentum=np.array([0.0, 0.9]), seed=np.arange(3))
-    figure = drawn(runs)
+    figure = figure_of(runs)
     _, centers = bar_extents(figure.axes[-1])
     assert figure.axes[-1].get_xlabel() == "momentum"
     np.testing.assert_allclose(centers, pixels(figure.axes[-1], [0.0, 0.9]), atol=0.5)
     title = "Lowest median training cost at momentum 0, learning rate 0.1"
     assert figure.axes[0].get_title(loc="left") == title
     runs = swept(a=np.array([1]), b=RATES, c=np.array([2]), d=np.array([0.0, 0.5, 0.9]))
-    figure = drawn(runs)
+    figure = figure_of(runs)
     assert (figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()) == ("b", "d")
     single = swept(a=np.array([1]), b=np.array([0.5]))
-    assert drawn(single).axes[0].get_title(loc="left") == "1 run ends at a cost of 1, a 1, b 0.5"
+    assert (
+        figure_of(single).axes[0].get_title(loc="left") == "1 run ends at a cost of 1, a 1, b 0.5"
+    )
 
 
 def test_the_figure_of_diverged_runs_has_a_note():
@@ -218,7 +220,7 @@ def test_the_figure_of_diverged_runs_has_a_note():
     ):
         runs = swept(**values)
         runs = runs.assign(cost=np.inf * runs.cost)
-        title = drawn(runs).axes[0].get_title(loc="left")
+        title = figure_of(runs).axes[0].get_title(loc="left")
         assert title in (
             "No final cost of 3 runs is finite",
             "No median of the final cost is finite",
@@ -226,13 +228,13 @@ def test_the_figure_of_diverged_runs_has_a_note():
         tree = xr.DataTree.from_dict(
             {"one": runs.isel(momentum=0) if "momentum" in values else runs}
         )
-        assert drawn(tree).axes[0].get_title(loc="left") == "Lowest median: one"
+        assert figure_of(tree).axes[0].get_title(loc="left") == "Lowest median: one"
 
 
 def test_cells_of_unfinished_runs_are_neither_black_nor_lowest():
     runs = swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3))
     runs.cost[{"learning_rate": 0}] = np.nan
-    figure = drawn(runs)
+    figure = figure_of(runs)
     colors, *_ = cells(figure)
     np.testing.assert_allclose(colors[0], np.tile(to_rgba("#DDDDDD"), (2, 1)))
     assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.0464, momentum 0"
@@ -245,10 +247,10 @@ def test_branches_of_a_stored_run_are_drawn(tmp_path):
     sweep(bowl, axes(learning_rate=[0.05, 0.5], seed=[0, 1]), 4, store=tmp_path / "runs")
     grid = axes(branch_step=[1, 3], perturbation=[0.0, 0.1])
     at = {"learning_rate": 0.05, "seed": 1}
-    figure = drawn(branch(tmp_path / "runs", at, grid, problem=bowl))
+    figure = figure_of(branch(tmp_path / "runs", at, grid, problem=bowl))
     assert figure.axes[0].get_xlabel() == "perturbation"
     assert figure.axes[0].get_ylabel() == "branch step"
-    figure = drawn(branch(tmp_path / "runs", at, axes(branch_step=[1, 3]), problem=bowl))
+    figure = figure_of(branch(tmp_path / "runs", at, axes(branch_step=[1, 3]), problem=bowl))
     _, centers = bar_extents(figure.axes[-1])
     np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
@@ -263,7 +265,7 @@ def test_too_many_settings_are_an_error_with_a_remedy():
 def test_compared_problems_are_drawn_side_by_side():
     narrow = swept(learning_rate=RATES, seed=np.arange(2))
     tree = xr.DataTree.from_dict({"narrow": narrow, "wide": narrow.assign(cost=narrow.cost / 2)})
-    figure = drawn(tree)
+    figure = figure_of(tree)
     assert figure.axes[0].get_title(loc="left") == "Lowest median: wide"
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
         "narrow",
@@ -273,7 +275,7 @@ def test_compared_problems_are_drawn_side_by_side():
 
 @pytest.mark.parametrize("result", [plane(), plane().isel(b=4), plane(path=True)])
 def test_slices_are_drawn_by_their_dimension(result):
-    figure = drawn(result)
+    figure = figure_of(result)
     label = "distance from the point, in the space of all parameters"
     expected = "first way" if "b" in result.dims else label
     assert figure.axes[0].get_xlabel() == expected
@@ -287,13 +289,13 @@ def test_a_spectrum_is_drawn_with_all_its_signs():
         return w[0] ** 2 - 3 * w[1] ** 2
 
     pairs = extreme_eigenpairs(saddle, jnp.ones(2), key=jax.random.key(0), largest=1, smallest=1)
-    assert drawn(pairs).axes[0].get_title(loc="left") == "Eigenvalues: -6 to 2"
-    spread = drawn(spectral_density(saddle, jnp.ones(2), key=jax.random.key(0)))
+    assert figure_of(pairs).axes[0].get_title(loc="left") == "Eigenvalues: -6 to 2"
+    spread = figure_of(spectral_density(saddle, jnp.ones(2), key=jax.random.key(0)))
     assert spread.axes[0].get_xlim()[0] < -6
 
 
 def test_a_notebook_shows_a_figure_created_without_pyplot():
-    image, size = drawn(plane())._repr_png_()
+    image, size = figure_of(plane())._repr_png_()
     assert image.startswith(b"\x89PNG")
     assert size["width"] < 600
 
@@ -323,7 +325,7 @@ def test_a_real_sweep_is_drawn_from_memory_and_from_its_store_with_its_baseline(
     runs = sweep(bowl, axes(learning_rate=[0.1, 0.2]), 2, store=tmp_path / "runs.zarr")
     expected = [0.8**4 * 2, 0.6**4 * 2]
     for result in (runs, tmp_path / "runs.zarr", str(tmp_path / "runs.zarr")):
-        middle = drawn(result).axes[0]
+        middle = figure_of(result).axes[0]
         assert baselines(middle) == [1.5]
         median = next(line for line in middle.lines if line.get_label() == "median")
         np.testing.assert_allclose(median.get_ydata(), expected, rtol=1e-5)
@@ -338,20 +340,20 @@ def quadratic(w):
 def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
     times = np.array([0.0, 0.5, 1.0])
     flow = flows.gradient_flow(quadratic, jnp.array([0.0, 1.0]), times=times)
-    (line,) = drawn(flow).axes[0].lines
+    (line,) = figure_of(flow).axes[0].lines
     np.testing.assert_allclose(line.get_xdata(), times)
     np.testing.assert_allclose(line.get_ydata(), np.exp(-4 * times), rtol=1e-3)
     distances = flows.distance_from_flow(
         quadratic, jnp.array([0.0, 1.0]), learning_rates=[0.25, 0.5], times=[0.5, 1.0]
     )
-    first, second = drawn(distances).axes[0].lines
+    first, second = figure_of(distances).axes[0].lines
     np.testing.assert_allclose(second.get_ydata(), [np.exp(-1.0), np.exp(-2.0)], rtol=1e-3)
     assert [first.get_label(), second.get_label()] == ["0.25", "0.5"]
 
 
 def test_a_central_flow_shows_costs_and_eigenvalues():
     flow = flows.central_flow(quadratic, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=4)
-    top, bottom = drawn(flow).axes
+    top, bottom = figure_of(flow).axes
     mean, center = top.lines
     np.testing.assert_allclose(center.get_ydata(), flow.cost)
     np.testing.assert_allclose(mean.get_ydata(), flow.mean_cost)
@@ -365,12 +367,12 @@ def test_barriers_are_matrices_before_and_after_matching():
     pairwise = PairwiseBarriers(
         matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost, True
     )
-    figure = drawn(pairwise)
+    figure = figure_of(pairwise)
     before, after = (axes.images[0].get_array() for axes in figure.axes[:2])
     np.testing.assert_allclose(np.sort(np.ravel(before)), np.sort(np.ravel(matrix)))
     np.testing.assert_allclose(after, before / 2)
     unknown = pairwise._replace(matched_barrier=np.full((3, 3), np.nan), symmetries_known=False)
-    assert [axes.get_title(loc="left") for axes in drawn(unknown).axes[:1]] == [
+    assert [axes.get_title(loc="left") for axes in figure_of(unknown).axes[:1]] == [
         "straight\nmedian 0.5"
     ]
 
@@ -378,7 +380,7 @@ def test_barriers_are_matrices_before_and_after_matching():
 def test_a_gradient_summary_shows_norms_and_exact_zeros():
     params = {"a": jnp.ones((2, 2)), "b": jnp.array([0.0, 3.0])}
     summary = curvature.gradient_summary(lambda w: jnp.sum(w["a"]) + w["b"][1] ** 2 / 2, params)
-    axes = drawn(summary).axes[0]
+    axes = figure_of(summary).axes[0]
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [2, 3])
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
     assert [text.get_text() for text in axes.texts] == ["50.0% exactly zero"]
@@ -389,11 +391,11 @@ def test_a_basin_volume_is_the_histogram_of_its_radii():
     volume = volumes.basin_volume(
         lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), level=4.0, directions=40
     )
-    axes = drawn(volume).axes[0]
+    axes = figure_of(volume).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 40
     assert axes.get_title(loc="left").startswith("Log volume")
     opened = volume._replace(radii=volume.radii.at[0].set(jnp.inf), open_directions=jnp.array(1))
-    axes = drawn(opened).axes[0]
+    axes = figure_of(opened).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 39
     assert axes.get_xlabel() == "distance to the boundary; 1 directions without one"
 
@@ -403,14 +405,14 @@ def test_learning_coefficients_show_temperatures_chains_and_the_extrapolation():
         *[jnp.array(x) for x in (0.5, 0.02, [0.48, 0.52], 200.0, 1.0, 1.0, 0.9, 0.1, 0.0, 0.3)],
         jnp.array(0),
     )
-    axes = drawn(single).axes[0]
+    axes = figure_of(single).axes[0]
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [0.48, 0.52])
     assert axes.get_title(loc="left") == "Chains: agreed"
     several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), single)
     coefficient = volumes.LocalLearningCoefficient(
         jnp.array(0.6), jnp.array(0.1), jnp.ones(4) / 4, jnp.array([10.0, 100.0]), several
     )
-    axes = drawn(coefficient).axes[0]
+    axes = figure_of(coefficient).axes[0]
     (marks, _, _) = axes.containers[0]
     np.testing.assert_allclose(marks.get_xydata(), [[10, 0.5], [100, 1.0]], rtol=1e-6)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -418,5 +420,5 @@ def test_learning_coefficients_show_temperatures_chains_and_the_extrapolation():
 
 
 def test_a_tree_of_planes_is_drawn_side_by_side():
-    figure = drawn(xr.DataTree.from_dict({"random": plane(), "eigenvectors": plane()}))
+    figure = figure_of(xr.DataTree.from_dict({"random": plane(), "eigenvectors": plane()}))
     assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["random", "eigenvectors"]

@@ -66,8 +66,8 @@ def test_ends_are_marked_above_with_their_residuals():
 
 
 def test_a_density_that_is_not_finite_leaves_the_marks():
-    nothing = np.full(AT.size, np.nan)
-    figure = spectrum.densities([spread(density=nothing, error=nothing), spread()])
+    unknown = np.full(AT.size, np.nan)
+    figure = spectrum.densities([spread(density=unknown, error=unknown), spread()])
     figure.canvas.draw()
     assert np.all(np.isfinite(figure.axes[0].get_ylim()))
 
@@ -90,10 +90,10 @@ def test_ranks_fall_and_what_is_negative_is_left_out():
 def test_each_matrix_has_a_color_and_a_shape_that_every_panel_keeps():
     second = RANKED._replace(name="layer 1", value=RANKED.value / 2)
     figure = spectrum.ranks({"a": [RANKED, second], "b": [RANKED, second], "c": [RANKED]})
-    shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title(loc="left") for axes in shown] == ["a", "b", "c"]
+    visible = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in visible] == ["a", "b", "c"]
     looks = [
-        [(bar[0].get_color(), bar[0].get_marker()) for bar in axes.containers] for axes in shown
+        [(bar[0].get_color(), bar[0].get_marker()) for bar in axes.containers] for axes in visible
     ]
     assert looks[0] == looks[1]
     assert looks[2] == looks[0][:1]

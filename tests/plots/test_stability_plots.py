@@ -88,7 +88,7 @@ TRIED = 2.0 ** np.arange(-3, 4)
 
 
 def drawn_rates(**changes):
-    given = {
+    arguments = {
         "diverged": np.array([0, 0, 0, 0, 0, 0.25, 1.0]),
         "stalled": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
         "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
@@ -96,7 +96,7 @@ def drawn_rates(**changes):
         "interval": (0.25, 1.0),
         "critical_rate": 1.5,
     }
-    return stability.learning_rates(TRIED, **{**given, **changes}, title="which rate")
+    return stability.learning_rates(TRIED, **{**arguments, **changes}, title="which rate")
 
 
 def test_learning_rates_show_failures_costs_and_the_recommendation():

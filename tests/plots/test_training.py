@@ -14,7 +14,7 @@ def one_hot_like(answers, surety=1.0):
     return surety * np.eye(10)[answers]
 
 
-def given(pixels=49, **changes):
+def arguments(pixels=49, **changes):
     """Forty test images, all classified as 3 before, and all but two correctly afterwards."""
     labels = np.arange(40) % 10
     answers = np.where(np.arange(40) < 2, 9, labels)
@@ -34,7 +34,7 @@ def given(pixels=49, **changes):
 
 def test_all_figures_are_returned_and_no_global_setting_changes():
     before = dict(matplotlib.rcParams)
-    result = training.training_figures(**given())
+    result = training.training_figures(**arguments())
     assert list(result) == ["learning", "confusion", "wrong", "weights"]
     for figure in result.values():
         assert isinstance(figure, Figure)
@@ -54,7 +54,7 @@ def test_all_figures_are_returned_and_no_global_setting_changes():
 
 
 def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
-    data = given()
+    data = arguments()
     figure = training.learning(
         data["epoch"], data["cost"], data["accuracy"], baseline=0.9, test_cost=2 * data["cost"]
     )
@@ -82,12 +82,12 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     ids=["diverged", "diverged at once", "perfect", "answers NaN", "no steps"],
 )
 def test_any_outcome_can_be_drawn(changes):
-    data = given(**changes)
+    data = arguments(**changes)
     figures = training.training_figures(**data)
     for figure in figures.values():
         figure.draw_without_rendering()
-    drawn = figures["learning"].axes[0].lines[0].get_ydata()
-    np.testing.assert_array_equal(drawn, data["cost"][np.isfinite(data["cost"])])
+    curve = figures["learning"].axes[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(curve, data["cost"][np.isfinite(data["cost"])])
 
 
 def test_confusion_has_rows_of_labels_and_columns_of_answers():
@@ -104,9 +104,9 @@ def test_wrong_examples_are_sorted_by_confidence_with_labels_and_answers():
     images = np.arange(4)[:, None, None] * np.ones((4, 2, 2))
     outputs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0, 0.8], [0, 0, 1.0]])
     figure = training.misclassified(images, np.array([0, 1, 0, 2]), outputs)
-    shown = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["0 as 2", "1 as 0"]
-    assert [axes.images[0].get_array()[0, 0] for axes in shown] == [2, 1]
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in panels] == ["0 as 2", "1 as 0"]
+    assert [axes.images[0].get_array()[0, 0] for axes in panels] == [2, 1]
     assert figure.get_suptitle() == "2 of 4 test images are misclassified"
 
 
@@ -120,11 +120,11 @@ def test_with_more_errors_than_images_the_title_has_their_number():
 
 
 def test_image_figures_are_omitted_without_images():
-    assert list(training.training_figures(**given(pixels=30))) == ["learning", "confusion"]
+    assert list(training.training_figures(**arguments(pixels=30))) == ["learning", "confusion"]
 
 
 def test_color_images_are_shown_in_color_and_weights_as_their_mean():
-    data = given(pixels=48)
+    data = arguments(pixels=48)
     result = training.training_figures(**data)
     assert result["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
     first = result["weights"].axes[0].images[0].get_array()

@@ -58,8 +58,8 @@ def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
             return tuple(basin_volume(bowl, w, preconditioner=A, **ask) for A in (own, plain, None))
 
         keys = jax.random.split(jax.random.key(0), 16)
-        places = jnp.array(np.random.default_rng(1).normal(size=(16, d)))
-        own, plain, default = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(keys, places))
+        centers = jnp.array(np.random.default_rng(1).normal(size=(16, d)))
+        own, plain, default = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(keys, centers))
     for result in (own, default):
         np.testing.assert_allclose(result.log_volume, below(0.5, h), atol=1e-6)
         assert not result.lower_bound.any()
@@ -83,8 +83,8 @@ def test_boxes_to_20_dimensions(d):
     result, exact = boxes(d, 16)
     assert result.lower_bound.sum() <= 2
     assert np.abs(np.mean(result.log_volume) - exact) < 0.1
-    held = (result.low <= exact) & (exact <= result.high)
-    assert held.sum() >= 13  # of 16 at 95 %: fewer have a probability of 1 in 3,000
+    covered = (result.low <= exact) & (exact <= result.high)
+    assert covered.sum() >= 13  # of 16 at 95 %: fewer have a probability of 1 in 3,000
 
 
 def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
@@ -100,13 +100,13 @@ def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
-    held = []
+    covered = []
     for d in (5, 10, 15, 20, 25, 30, 40, 60):
         result, exact = boxes(d, 40, directions, seed=d)
         trusted = ~np.asarray(result.lower_bound)
-        held += [((result.low <= exact) & (exact <= result.high))[trusted]]
+        covered += [((result.low <= exact) & (exact <= result.high))[trusted]]
         assert np.mean(result.low <= exact) > 0.85  # 0.95, less three standard errors of 40
-    assert np.mean(np.concatenate(held)) > 0.88
+    assert np.mean(np.concatenate(covered)) > 0.88
     assert trusted.sum() == 0  # in 60 dimensions
 
 
@@ -153,13 +153,13 @@ def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions
         [logs(rng.normal(size=(directions, n)).astype(np.float32)) for _ in range(times)]
     )
     result = jax.tree.map(np.asarray, jax.jit(jax.vmap(log_mean))(values))
-    held = (result.low <= exact) & (exact <= result.high)
-    assert held.mean() > 0.95
+    covered = (result.low <= exact) & (exact <= result.high)
+    assert covered.mean() > 0.95
     trusted = ~result.lower_bound
     assert trusted.mean() > 0.1
-    assert held[trusted].mean() > 0.88
+    assert covered[trusted].mean() > 0.88
     if trusted.mean() > 0.5:
-        assert held[trusted].mean() > 0.95
+        assert covered[trusted].mean() > 0.95
         assert np.median((result.high - result.low)[trusted]) < 1.2
 
 

@@ -228,8 +228,8 @@ def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, sampl
     with jax.enable_x64(True):
         run = jax.jit(jax.vmap(lambda y: extrapolate(b, y, error)))
         result = jax.tree.map(np.asarray, run(exact + error * noise))
-    held = np.abs(result.llc - llc) < 1.96 * result.standard_error
-    assert np.mean(held) > 0.9
+    covered = np.abs(result.llc - llc) < 1.96 * result.standard_error
+    assert np.mean(covered) > 0.9
     assert np.median(result.standard_error) < 0.3 * llc
     if name == "regression 3-2-3" and samples == 15_000:
         assert np.all(np.median(exact) < llc - 5 * error.max())  # no coefficient does
@@ -265,13 +265,13 @@ def theory(widths, rank):
     excess = [width - rank for width in widths]
     for count in range(2, len(widths) + 1):
         for chosen in itertools.combinations(range(len(widths)), count):
-            some = [excess[i] for i in chosen]
+            subset = [excess[i] for i in chosen]
             rest = [excess[i] for i in range(len(widths)) if i not in chosen]
-            mean = sum(some) / (count - 1)
-            if max(some) < mean and all(mean <= other for other in rest):
+            mean = sum(subset) / (count - 1)
+            if max(subset) < mean and all(mean <= other for other in rest):
                 layers = count - 1
-                a = sum(some) - (math.ceil(mean) - 1) * layers
-                pairs = sum(m * n for m, n in itertools.combinations(some, 2))
+                a = sum(subset) - (math.ceil(mean) - 1) * layers
+                pairs = sum(m * n for m, n in itertools.combinations(subset, 2))
                 llc = (
                     (rank * (widths[0] + widths[-1]) - rank**2) / 2
                     + a * (layers - a) / (4 * layers)
