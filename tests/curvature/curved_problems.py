@@ -51,7 +51,10 @@ def in_float64(tree):
 
 
 def dense_reference(cost, params, data=None):
-    """The Hessian as a float64 matrix: reverse over forward, where the library has it reversed."""
+    """Return the dense Hessian in float64, by reverse-over-forward differentiation.
+
+    The library uses forward-over-reverse differentiation.
+    """
     with jax.enable_x64(True):
         flat, unravel = ravel_pytree(in_float64(params))
         batch = () if data is None else (in_float64(data),)

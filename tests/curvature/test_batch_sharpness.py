@@ -21,7 +21,7 @@ def all_batches(count, size):
 
 
 def every_batch(cost, params, data, batches):
-    """Return g^T H g and |g|^2 of batches, each a row of samples."""
+    """Return g^T H g and |g|^2 of each batch; a row of `batches` has sample indices."""
 
     def of_batch(chosen):
         batch = jax.tree.map(lambda a: a[chosen], data)
@@ -35,7 +35,7 @@ def every_batch(cost, params, data, batches):
 
 @pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
 def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
-    """For 16 keys and 28 batches of 2 of 8 samples, deviations agree with standard errors."""
+    """There are 28 batches of two of the 8 samples, and 16 keys."""
     cost, params, data = regression(8)
     with jax.enable_x64(x64):
         params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
@@ -61,7 +61,7 @@ def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
 @pytest.mark.parametrize("size", [1, 8, 64])
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
-    """24 batches. Two standard errors of the delta method covered .73 to .83 at batches of one."""
+    """Each interval is estimated from 24 batches, with a nominal coverage of 0.95."""
     cost, params, data = regression(128)
     params = jax.tree.map(lambda a: scale * a, params)
     batches = np.array([np.random.default_rng(i).permutation(128)[:size] for i in range(20_000)])
@@ -81,8 +81,8 @@ def test_intervals_cover_the_exact_value_in_2000_repetitions(size, scale):
     assert 0.7 < ratio < 1.2
 
 
-def test_the_error_is_the_jackknife_and_the_interval_student():
-    """Four samples as batches of one are computed by hand, also for negative curvature."""
+def test_errors_and_intervals_equal_the_jackknife_and_student_formulas():
+    """Expected values are computed with NumPy for batches of one sample."""
     x = np.array([1.0, 2.0, 3.0, 5.0], np.float32)
     keys = jax.random.split(jax.random.key(0), 6)
     choose = jax.jit(jax.vmap(lambda key: jax.random.choice(key, 4, (1,), replace=False)[0]))
@@ -137,8 +137,8 @@ def test_invalid_batches_are_refused():
 
 
 @pytest.mark.long
-def test_metric_uses_its_own_key_along_a_descent():
-    """With full batches the value is the curvature along g at every record."""
+def test_metric_along_a_descent_is_the_curvature_along_the_gradient():
+    """Full batches have no sampling error."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     metrics = {

@@ -51,7 +51,7 @@ solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_restarts"))
 
 @pytest.mark.long
 def test_lanczos_converges_from_every_start():
-    """A new block may move a pair out of the tolerance, after which the iteration continues."""
+    """The iteration continues if a new block increases a residual."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)
     result = jax.jit(jax.vmap(lambda key: solve(A, key, 0, 3, max_restarts=60)))(keys)
@@ -73,7 +73,7 @@ def test_extreme_eigenvalues_equal_those_of_a_known_spectrum(name, largest, smal
     # Residuals are correct within float32 rounding, and within the tolerance.
     np.testing.assert_allclose(result.residuals, residuals, atol=2e-6 * size)
     assert result.residuals.max() <= 1e-3 * size
-    # An eigenvalue lies within each residual; beyond the tolerance no eigenvalue was missed.
+    # An eigenvalue lies within the residual of each value, and no extreme eigenvalue is missing.
     np.testing.assert_allclose(values, exact, atol=2e-3 * size)
     np.testing.assert_allclose(V.T @ V, np.eye(largest + smallest), atol=1e-5)
     assert 0.98 * size <= result.norm <= 1.00001 * size

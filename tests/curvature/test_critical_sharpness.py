@@ -24,7 +24,7 @@ def quadratic(w):
 
 
 @pytest.mark.parametrize("guess", [None, 1e6, 1e-9])
-def test_on_a_quadratic_critical_sharpness_is_the_curvature_over_the_slope(guess):
+def test_on_a_quadratic_critical_sharpness_is_curvature_divided_by_slope(guess):
     w, direction = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, -3.0, 1.0])
     slope, curvature = np.sum(H * w * direction), np.sum(H * direction**2)
     result = critical_sharpness(quadratic, w, direction, guess=guess)
@@ -68,7 +68,7 @@ def test_without_a_descent_direction_the_result_is_nan_with_a_status(cost, direc
     assert status.name.lower().replace("_", " ") in repr(result)
 
 
-def test_an_interval_that_is_still_wide_is_not_resolved():
+def test_too_few_evaluations_leave_the_crossing_unresolved():
     result = critical_sharpness(quadratic, H, H**2, guess=1e6, max_evaluations=3)
     assert result.status == CriticalSharpnessStatus.NOT_RESOLVED
     assert np.isnan(result.sharpness)
@@ -86,7 +86,7 @@ def test_a_cost_that_is_not_finite_beyond_a_point_counts_as_a_rise():
 
 @pytest.mark.long
 def test_saturated_digit_networks_have_no_crossing():
-    """A long step makes all outputs 0, where the cost is 1; it begins above 2."""
+    """The initial cost is above 2; after a long step all outputs are 0 and it is 1."""
     problem = digits("mnist5k", samples=200)
     params = problem.init(jax.random.key(0))
     direction = update_direction(optax.sgd, problem, params)

@@ -10,8 +10,8 @@ from gdjax.problems.problem import Problem, as_problem
 
 
 @pytest.mark.long
-def test_derivatives_over_all_samples_are_those_of_the_mean():
-    """More samples than one microbatch, against dense tensors of the whole mean."""
+def test_derivatives_over_all_samples_equal_those_of_the_mean():
+    """Derivatives over several microbatches equal dense tensors of the mean."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(2_500, 3))
 
@@ -44,7 +44,7 @@ def test_derivatives_over_all_samples_are_those_of_the_mean():
 
 
 def test_largest_third_derivative_of_a_cubic():
-    """x y z: 6 u1 u2 u3 is largest on the diagonal, 2 / sqrt 3; a x^3 + b y^3: max 6 |a|, 6 |b|."""
+    """The maximum is 2 / sqrt(3) for x y z, and 6 max(|a|, |b|) for a x^3 + b y^3."""
     product = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
     apart = directional_derivatives(
         as_problem(lambda w: w[0] ** 3 - 2 * w[1] ** 3 + w[2] ** 2), lambda w: w
@@ -52,20 +52,20 @@ def test_largest_third_derivative_of_a_cubic():
     starts = jnp.array(np.random.default_rng(1).normal(size=(8, 3)), jnp.float32)
     points = jnp.ones((8, 3))
     result, where = jax.jit(lambda: largest_third(product, points, starts, lambda v: v))()
-    # A lower bound from every start, and from some of them a good one.
+    # Every start gives a lower bound, and the best is within 1 % of the maximum.
     assert np.all(result <= 2 / 3**0.5 + 1e-5)
     assert float(result.max()) > 0.99 * 2 / 3**0.5
     np.testing.assert_allclose(jnp.abs(6 * jnp.prod(where, axis=1)), result, rtol=1e-4, atol=1e-6)
     both = jax.jit(lambda: largest_third(apart, points, starts, lambda v: v)[0])()
     assert abs(float(both.max()) - 12) < 1e-3
-    # Kept off the second axis, the first is what is left.
+    # With the second coordinate masked, the maximum is that along the first.
     mask = jnp.array([[1.0, 0.0, 1.0]])
     first = jax.jit(lambda: largest_third(apart, points, starts, lambda v: v * mask)[0])()
     assert abs(float(first.max()) - 6) < 1e-3
 
 
 def test_reduced_fourth_derivative_equals_that_along_the_curve_of_lowest_cost():
-    """a y^2 / 2 + b x^2 y + c x^4 is lowest at y = -b x^2 / a: (c - b^2 / 2a) x^4."""
+    """The minimum of a y^2 / 2 + b x^2 y + c x^4 over y is (c - b^2 / (2 a)) x^4."""
     rng = np.random.default_rng(2)
     a, b, c = rng.uniform(0.5, 2, 6), rng.normal(size=6), rng.normal(size=6)
 

@@ -22,7 +22,7 @@ def network():
 
 
 def rows(vectors):
-    """Eigenvectors, one per row, in float64."""
+    """Return eigenvectors as the rows of a float64 matrix."""
     return np.asarray(jax.vmap(lambda v: ravel_pytree(v)[0])(vectors), np.float64)
 
 
@@ -49,7 +49,7 @@ def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(netwo
     np.testing.assert_allclose(result.norm, size, rtol=1e-4)
     np.testing.assert_allclose(result.values[:10], exact[::-1][:10], atol=1e-4 * size)
     np.testing.assert_allclose(result.values[10:], exact[2::-1], atol=1e-3 * size)
-    # Far fewer products than parameters.
+    # The number of products is far below the number of parameters.
     assert int(result.num_hvps) < 400
 
 
@@ -61,7 +61,7 @@ def test_residuals_are_true_in_float64(network, result):
     assert np.all(result.residuals <= residuals + 2e-6 * result.norm)
     assert result.residuals.max() <= 1e-3 * result.norm
     np.testing.assert_allclose(np.linalg.norm(rows(result.vectors), axis=1), 1, rtol=1e-5)
-    # Each residual proves an eigenvalue that close.
+    # An eigenvalue lies within the residual of each value.
     exact = np.linalg.eigvalsh(H)
     nearest = np.abs(exact[:, None] - np.asarray(result.values, np.float64)).min(axis=0)
     assert np.all(nearest <= result.residuals)
@@ -70,7 +70,7 @@ def test_residuals_are_true_in_float64(network, result):
 @pytest.mark.long
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda f: f.name)
 def test_curvature_at_critical_points_of_functions(function):
-    """Largest and smallest eigenvalue of the dense Hessian in float64."""
+    """The extreme eigenvalues equal those of the dense Hessian in float64."""
     with jax.enable_x64(True):
         points = jnp.array([point.x for point in function.critical_points], float)
         n = max(1, points[0].size)
@@ -130,7 +130,7 @@ def test_status_reports_a_hessian_that_is_not_finite(hidden):
     assert int(result.status) == eigenpairs.EigenpairsStatus.NOT_FINITE
 
 
-def test_eigenpairs_mapped_over_runs_equal_single_ones_in_one_compilation():
+def test_eigenpairs_mapped_over_runs_equal_single_calls_in_one_compilation():
     traces = []
     cost, _, data = regression(20)
 

@@ -64,12 +64,12 @@ def test_bounds_in_the_maximum_norm_contain_the_maximum_over_all_corners():
         assert result.low <= best * (1 + 1e-5) or shift == 0
         assert result.high >= best * (1 - 1e-5)
         np.testing.assert_allclose(result.low, best, rtol=1e-4 if shift else 0.2)
-        if shift:  # no negative eigenvalue: Nesterov's pi / 2
+        if shift:  # without negative eigenvalues Nesterov's factor pi / 2 bounds the ratio
             assert np.linalg.eigvalsh(H)[0] > 0
             assert result.high <= np.pi / 2 * best
 
 
-def test_a_hessian_without_negative_eigenvalues_has_its_corner_in_the_1_norm():
+def test_a_positive_definite_hessian_attains_its_maximum_at_a_corner_in_the_1_norm():
     H = symmetric(6, 3, 4.0)
     assert np.linalg.eigvalsh(H)[0] > 0
     result = generalized_sharpness(quadratic(H), jnp.ones(6), "l1", key=KEY)
@@ -100,7 +100,7 @@ def test_blocks_give_the_largest_eigenvalue_of_a_block():
     np.testing.assert_allclose([result.low, result.high], 5, rtol=1e-4)
 
 
-def test_the_upper_bound_holds_in_the_spectral_norm():
+def test_bounds_in_the_spectral_norm_contain_the_maximum_over_random_directions():
     H = symmetric(6, 5, 2.0)
     params = jnp.ones((2, 3))
     result = generalized_sharpness(lambda w: quadratic(H)(w.ravel()), params, "spectral", key=KEY)
@@ -113,7 +113,7 @@ def test_the_upper_bound_holds_in_the_spectral_norm():
     assert result.high <= 2 * np.linalg.eigvalsh(H)[-1] * (1 + 1e-5)
 
 
-def test_upper_bounds_are_certified_by_their_own_inequality():
+def test_upper_bound_exceeds_the_value_at_a_feasible_point():
     H = symmetric(8, 6)
     high, V = norm_bounds.upper_bound(H, np.repeat([0, 1], 4), np.array([1.0, 2.0]))
     sizes = [np.sum(V[:4] ** 2), np.sum(V[4:] ** 2)]
@@ -145,7 +145,7 @@ def test_a_step_below_the_limit_decreases_a_quadratic_cost():
         g = jnp.asarray(H, jnp.float32) @ w
         d = steepest_direction(g, norm)
         for scaled, size in ((True, dual_norm(g, norm)), (False, 1.0)):
-            # At eta S = 2 exactly along the step the cost returns to its value.
+            # If the rate times the curvature along the step is 2, the cost does not change.
             rate = result.limit(1.0, scaled=scaled) / result.step_curvature
             np.testing.assert_allclose(cost(w - rate * size * d), cost(w), rtol=1e-4)
             assert cost(w - 0.9 * rate * size * d) < cost(w)
@@ -153,7 +153,7 @@ def test_a_step_below_the_limit_decreases_a_quadratic_cost():
 
 
 @pytest.mark.long
-def test_sign_descent_diverges_above_two_over_the_trace_of_the_identity():
+def test_sign_descent_on_the_identity_diverges_above_two_divided_by_the_trace():
     bowl = gd.problems.bowl([1.0, 1.0, 1.0])
     ones = gd.Problem(init=lambda key: jnp.ones(3), cost=bowl.cost)
     rates = gd.axes(learning_rate=[0.9 * 2 / 3, 1.1 * 2 / 3])

@@ -57,7 +57,10 @@ def cost_by_hand(params, x, y):
 
 
 def backpropagate(params, x, y):
-    """Nielsen 2015, chapter 2, equations BP1 to BP4, for the cost without a half."""
+    """Return the gradient by equations BP1 to BP4 of Nielsen 2015, chapter 2.
+
+    The cost has no factor 1/2.
+    """
     activations = forward(params, x)
     error = 2 * (activations[-1] - y)
     gradient = []
@@ -77,7 +80,7 @@ def by_hand(problem, float64):
     return params, images[:60] / 255, np.eye(10)[labels[:60]]
 
 
-def test_gradient_is_hand_written_backpropagation(problem, by_hand):
+def test_gradient_equals_hand_written_backpropagation(problem, by_hand):
     params, x, y = by_hand
     subset = jax.tree.map(lambda a: a[:60], problem.data)
     cost, gradient = jax.jit(value_and_gradient)(problem, params, data=subset)
@@ -88,7 +91,7 @@ def test_gradient_is_hand_written_backpropagation(problem, by_hand):
 
 
 @pytest.mark.long
-def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand):
+def test_gradient_equals_finite_differences_of_a_hand_written_cost(problem, by_hand):
     params, x, y = by_hand
     subset = jax.tree.map(lambda a: a[:60], problem.data)
     _, gradient = jax.jit(value_and_gradient)(problem, params, data=subset)
@@ -99,7 +102,7 @@ def test_gradient_is_the_finite_difference_of_the_cost_by_hand(problem, by_hand)
     for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
         up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
         slope = (cost_by_hand(up, x, y) - cost_by_hand(down, x, y)) / (2 * h)
-        # Rounding is 1e-16 / h, the third derivative's part h^2 times a number below 1.
+        # The rounding error is 1e-16 / h, and the truncation error h^2 times a number below 1.
         assert abs(slope - g[i]) < 2e-10
 
 
@@ -114,8 +117,9 @@ def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(p
         assert np.all(problem.predict(zeros, jnp.array(problem.data[0][:50])) == 0.5)
         result = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
     assert float(result.cost) == 2.5
-    # Outputs of 1/2 have slope 1/4, classes are balanced: a bias has 2 (1/2 - 1/10) 1/4 = 0.2, a
-    # weight half of that from a hidden output of 1/2; nothing passes weights of zero.
+    # The sigmoid has slope 1/4 at an output of 1/2, and classes are balanced. The gradient of an
+    # output bias is 2 (1/2 - 1/10) / 4 = 0.2, that of an output weight half of it, since hidden
+    # outputs are 1/2. Gradients of earlier layers vanish, since all weights are zero.
     last = result.gradient[-1]
     np.testing.assert_allclose(last.bias, 0.2, rtol=1e-5)
     np.testing.assert_allclose(last.weights, 0.1, rtol=1e-5)
@@ -160,7 +164,7 @@ def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
     assert [float(norm) == 0 for norm in result.layer_norms] == [True, True, output == "step"]
 
 
-# -- anatomy of any tree
+# -- summaries of arbitrary trees
 
 
 def test_gradient_summary_of_a_linear_cost_has_its_coefficients():
@@ -203,7 +207,7 @@ def test_largest_entries_refuses_invalid_counts(count):
 # -- locations
 
 
-def test_locations_hold_the_entries_at_their_positions():
+def test_locations_give_the_array_and_index_of_each_entry():
     network = Network((6, 4, 3))
     params = random_params(network)
     flat, _ = ravel_pytree(params)
@@ -224,7 +228,7 @@ def test_locations_hold_the_entries_at_their_positions():
 def test_labels_name_layer_neurons_and_pixel():
     network = Network((784, 16, 16, 10))
     params = jax.jit(network.init)(jax.random.key(0))
-    # The last of 12,544 weights, the first bias behind them, the second output's first weight.
+    # The last weight and the first bias of layer 1, and the first weight of the second output.
     at = jnp.array([12_543, 12_544, 12_560 + 272 + 16])
     result = locate_entries(params, at, network=network, image_shape=(28, 28))
     assert [place.label for place in result] == [
@@ -248,7 +252,7 @@ def test_locate_entries_refuses_another_network_or_image_shape():
 
 
 def nudged_by(cost):
-    """Compiled `check_gradient` of a cost, as a function of parameters and positions."""
+    """Return the compiled `check_gradient` of a cost, given parameters and positions."""
     return jax.jit(lambda w, at: check_gradient(cost, w, at))
 
 
@@ -259,7 +263,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     np.testing.assert_allclose(result.predicted, bends * w * result.displacement, rtol=1e-14)
     np.testing.assert_allclose(result.second_order, bends * result.displacement**2 / 2, rtol=1e-14)
     assert np.all(np.abs(result.actual - result.predicted - result.second_order) <= result.rounding)
-    # At the chosen change both errors are equal: H h^2 / 2 = rounding.
+    # The chosen displacement makes both errors equal: H h^2 / 2 = rounding.
     np.testing.assert_allclose(np.abs(result.second_order), result.rounding, rtol=1e-6)
 
 
@@ -272,7 +276,10 @@ def test_change_has_the_largest_allowed_size_without_curvature():
 
 @pytest.fixture(scope="module")
 def nudged(problem):
-    """Return the initial digit network with 12 largest, 24 random and one zero entry."""
+    """Return the initial digit network, positions of entries, and their checks.
+
+    The entries are the 12 largest, 24 random ones, and one that is zero.
+    """
     params = jax.jit(problem.init)(jax.random.key(3))
     result = anatomy_of(problem)(params, problem.data)
     top = largest_entries(result.gradient, 12).position

@@ -81,7 +81,7 @@ def test_extreme_inertia_has_both_ends_and_is_incomplete():
 
 
 def test_pseudoinverse_omits_flat_directions():
-    """Rounding along it stayed in the solver's residual, which became NaN or infinite at times."""
+    """Vectors with a component along the flat direction give finite results."""
     _, H, mask = planted(60)
     values, vectors = np.linalg.eigh(H[:60, :60])
     level, steep = (np.r_[vectors[:, k], 0, 0] for k in (2, -1))

@@ -61,7 +61,7 @@ def test_counts_are_refused_as_costs(name):
         ASKED[name](lambda w: jnp.sum(w > 0), np.ones(2, np.float32))
 
 
-# -- problems as arguments: their deterministic cost over their data
+# -- problems as arguments: functions use their deterministic cost and their data
 
 
 def line(data):
@@ -82,7 +82,7 @@ LOOKS = {
 def test_jitted_functions_take_data_as_an_argument(name):
     data = jnp.array(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
     lowered = jax.jit(LOOKS[name]).lower(line(data), jnp.ones(3))
-    # As constants they would take two characters per byte.
+    # Constants would take two characters per byte of data.
     assert len(lowered.as_text()) < data.nbytes
 
 
@@ -110,7 +110,7 @@ def test_data_argument_replaces_the_data_of_the_problem(name):
 
 
 def batch_normalized(w, x):
-    """Return a cost that couples samples, so the mean over microbatches differs."""
+    """Return a cost that couples samples: it is not a mean over microbatches."""
     z = x @ w
     return jnp.mean((z - jnp.mean(z)) ** 4) / jnp.var(z) ** 2
 

@@ -55,7 +55,7 @@ def test_product_with_a_bowl_is_its_matrix_times_the_vector(float64):
 
 
 @pytest.mark.long
-def test_product_mapped_over_runs_is_that_of_each(float64):
+def test_product_mapped_over_runs_equals_single_products(float64):
     cost, _, data = regression(30)
     many = [random_params(Network((3, 4, 2)), seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
@@ -107,19 +107,19 @@ def test_gauss_newton_of_a_cost_function_is_rejected():
 
 
 @pytest.mark.parametrize("samples", [7, 1_511])
-def test_hessian_is_that_of_nested_differentiation(float64, samples):
+def test_hessian_equals_nested_differentiation(float64, samples):
     cost, params, data = regression(samples)
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     np.testing.assert_allclose(result, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.long
-def test_hessian_of_a_network_in_float32_is_that_of_float64_to_rounding():
+def test_hessian_of_a_network_in_float32_equals_that_in_float64_to_rounding():
     cost, params, data = pooled_digits()
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
     assert np.array_equal(result, result.T)
-    size = np.abs(np.linalg.eigvalsh(exact)).max()  # a third of what singular values take
+    size = np.abs(np.linalg.eigvalsh(exact)).max()  # three times faster than singular values
     assert np.abs(np.linalg.eigvalsh(result - exact)).max() < 1e-5 * size
 
 
@@ -129,7 +129,7 @@ def test_hessian_of_two_groups_follows_the_order_of_the_flat_parameters(float64)
     np.testing.assert_allclose(result, [[6, 4], [4, 0]])
 
 
-def test_hessian_of_too_many_parameters_names_the_remedy():
+def test_hessian_of_too_many_parameters_raises_an_error_that_names_the_fix():
     with pytest.raises(InputError, match=r"5000 rows, expected at most 4096.*`extreme_eig"):
         HessianOperator(jnp.sum, jnp.ones(5000)).as_matrix()
 
@@ -138,7 +138,7 @@ def test_hessian_of_too_many_parameters_names_the_remedy():
 
 
 def regression_model():
-    """`predict` and `loss` of the regression."""
+    """Return `predict` and `loss` of the regression."""
     network = Network((3, 4, 2), activation="tanh")
     return network.apply, lambda a, y: jnp.mean(jnp.sum(jnp.exp(a - y) + (a - y) ** 2, axis=1))
 
@@ -156,12 +156,13 @@ def regression_problem(data):
 
 
 @pytest.mark.parametrize("samples", [10, 1_511])
-def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
+def test_gauss_newton_equals_the_dense_product_of_jacobians(float64, samples):
     predict, _ = regression_model()
     _, params, (x, y) = regression(samples)
     flat, unravel = ravel_pytree(params)
     J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
-    # The loss of a sample has curvature exp(a - y) + 2 in each output, over the number of samples.
+    # The curvature of a sample's loss is exp(a - y) + 2 in each output, divided by the number of
+    # samples.
     bend = (np.exp(np.asarray(predict(params, x) - y)) + 2) / samples
     G = np.einsum("soi,so,soj->ij", J, bend, J)
     problem = regression_problem((x, y))
@@ -173,7 +174,7 @@ def test_gauss_newton_is_the_dense_product_of_jacobians(float64, samples):
 
 
 @pytest.mark.long
-def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
+def test_gauss_newton_equals_the_hessian_where_every_sample_is_fitted(float64):
     network = Network((3, 4, 2), activation="tanh")
     cost, params, (x, _) = regression(30)
     data = (x, network.apply(params, x))
@@ -196,7 +197,7 @@ def test_gauss_newton_is_the_hessian_where_every_sample_is_fitted(float64):
 
 
 def reverse_alone():
-    """A cost, the sum of fourth powers, whose gradient has no forward mode."""
+    """Return the sum of fourth powers, with a gradient that has no forward mode."""
 
     @jax.custom_vjp
     def again(w):
@@ -255,10 +256,10 @@ def test_third_and_fourth_derivatives_without_forward_mode():
 
 
 @pytest.mark.long
-def test_cost_without_second_derivatives_raises_an_error_with_a_remedy():
+def test_cost_without_second_derivatives_raises_an_error_that_names_the_fix():
     """The default adjoint of diffrax has neither a forward mode nor a reverse mode twice.
 
-    Only a whole solver shows it, and tracing one takes seconds.
+    Only a complete solver has this property, and tracing one takes seconds.
     """
 
     def product(w):
@@ -290,7 +291,7 @@ OPERATORS = {
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A regression, its parameters, and the matrices of the operators by numpy in float64."""
+    """Return a regression, its parameters, and matrices of the operators in float64."""
     _, params, data = regression(40)
     problem = regression_problem(data)
     with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""Preconditioners against steps of Optax; preconditioned sharpness against dense eigenvalues."""
+"""Preconditioners against Optax; preconditioned sharpness against eigenvalues."""
 
 from functools import partial
 
@@ -32,8 +32,8 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_steps_of_optax_equal_the_momentum_over_the_preconditioner(name):
-    """Three steps along random gradients, 16 runs together; the last update is -0.1 m / P."""
+def test_steps_of_optax_equal_the_momentum_divided_by_the_preconditioner(name):
+    """After three steps along random gradients, the last update is -0.1 m / P."""
     rule = RULES[name](learning_rate=0.1)
     gradients = jax.random.normal(jax.random.key(0), (3, RUNS, 5))
 
@@ -111,7 +111,7 @@ def test_preconditioners_with_equal_settings_share_a_program():
 
 @pytest.mark.long
 def test_metric_reads_the_preconditioner_from_the_optimizer_state():
-    """P held at 2: half of the sharpness, from the first record on; Adam's is not known there."""
+    """With constant P = 2 the metric is half the sharpness; Adam has no P at step 0."""
     cost, params, data = regression(20)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     constant_average = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)
@@ -132,7 +132,7 @@ def test_metric_reads_the_preconditioner_from_the_optimizer_state():
     np.testing.assert_allclose(result["held"].read, result["held"].plain / 2, rtol=2e-3)
     read = result["adam"].read.transpose("learning_rate", "step").values
     assert np.isnan(read[:, 0]).all()
-    # After one step P is (1 - b1) (|g| + eps), g of the start.
+    # After one step P is (1 - b1) (|g| + eps), where g is the gradient at the start.
     g = ravel_pytree(jax.grad(cost)(params, data))[0]
     ahead = optax.apply_updates(
         params, jax.tree.map(lambda g: -0.01 * jnp.sign(g), jax.grad(cost)(params, data))

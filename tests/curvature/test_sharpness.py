@@ -52,7 +52,7 @@ def at(problem, params, **options):
 
 
 def regression(samples=40, widths=(3, 8, 2), seed=0):
-    """A tanh network on random targets with a weight decay that can be swept."""
+    """Return a tanh network on random targets, with a weight decay that can be swept."""
     network = gd.problems.Network(widths, activation="tanh", output_activation="identity")
     rng = np.random.default_rng(seed)
     data = tuple(rng.normal(size=(samples, n)) for n in (widths[0], widths[-1]))
@@ -67,7 +67,7 @@ def regression(samples=40, widths=(3, 8, 2), seed=0):
 
 
 def dense(problem, params, **settings):
-    """All eigenvalues of the Hessian, float64."""
+    """Return all eigenvalues of the Hessian, in float64."""
     cost = partial(problem.cost, **settings)
     return np.linalg.eigvalsh(dense_reference(cost, params, problem.data))
 
@@ -79,7 +79,7 @@ MOMENTA = {"plain": (0.0, False), "heavy ball": (0.9, False), "Nesterov": (0.9, 
 
 
 @pytest.mark.parametrize("kind", MOMENTA)
-def test_descent_settles_below_the_threshold_and_grows_above_it(kind, float64):
+def test_descent_converges_below_the_threshold_and_diverges_above_it(kind, float64):
     momentum, nesterov = MOMENTA[kind]
     curvature = 4.0
     limit = float(stability_threshold(1.0, momentum=momentum, nesterov=nesterov)) / curvature
@@ -132,7 +132,7 @@ def test_without_curvature_the_sharpness_is_zero(n):
 
 @pytest.mark.long
 def test_sharpness_of_diagonal_quadratics():
-    """Products with a diagonal Hessian stay in the coordinates of a direction."""
+    """A diagonal Hessian maps each coordinate axis to itself."""
     spectrum = np.linspace(-20, 3, 50)
     value, _ = at(bowl(spectrum), jnp.ones(50))
     assert float(value) == pytest.approx(3, rel=1e-3)
@@ -150,7 +150,7 @@ def test_sharpness_of_a_network_equals_that_of_its_dense_hessian(samples, x64):
             value, memory = at(problem, params)
             known = dense(problem, params)
             assert known[0] < 0  # the Hessian is indefinite
-            # Its square over the gap is what the residual leaves; less than it in any case.
+            # The error is at most residual^2 / gap, and below the residual.
             gap = known[-1] - known[-2]
             residual = float(memory.residual)
             assert residual <= 1.01e-3 * known[-1]
@@ -179,7 +179,7 @@ def test_residual_in_the_state_equals_a_direct_evaluation():
 
 
 class Products(LinearOperator):
-    """A matrix as a linear operator of SciPy."""
+    """Linear operator of SciPy for a matrix-vector product."""
 
     def __init__(self, size, product):
         super().__init__(np.dtype(float), (size, size))
@@ -223,7 +223,7 @@ def test_vectors_are_kept_if_the_hessian_is_not_finite(bad):
     value, kept = jax.jit(metric.function)(gone, metric.data, memory)
     assert np.isnan(float(value))
     np.testing.assert_array_equal(kept.vectors, memory.vectors)
-    assert int(kept.products - memory.products) == 8  # it does not restart
+    assert int(kept.products - memory.products) == 8  # without a restart
 
 
 # -- along a descent
@@ -302,7 +302,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
     np.testing.assert_array_equal(kept.sharpness, gd.sweep(problem, grid, 10, **options).sharpness)
     assert np.all(kept.sharpness > 0)
     assert gd.verify(tmp_path / "runs.zarr") == []
-    # The function may be renamed, since a store does not depend on its name.
+    # The stored identity has no module name, so the function may be moved.
     record = str(kept.attrs["identity"])
     assert "'sharpness'" in record.replace('"', "'")
     assert "curvature" not in record

@@ -12,7 +12,7 @@ from gdjax.errors import InputError
 
 @pytest.fixture(scope="module")
 def network():
-    """The 100-16-16-10 network, and the eigenvalues of its Hessian in float64."""
+    """Return the 100-16-16-10 network and the float64 eigenvalues of its Hessian."""
     cost, params, data = pooled_digits()
     return cost, params, data, np.linalg.eigvalsh(dense_reference(cost, params, data))
 
@@ -39,9 +39,9 @@ def test_trace_of_a_network_is_within_three_standard_errors(network):
     result = traces(params, data, jax.random.split(jax.random.key(0), 20))
     sigmas = np.abs(result.value - exact) / result.error
     assert np.all(sigmas < 3)
-    # Errors are neither too small nor too large: about two in three lie within one.
+    # About two thirds of the deviations are below one standard error.
     assert 5 <= np.sum(sigmas < 1) <= 19
-    # A plain Hutchinson estimate from as many probes has the error sqrt(2 / 90) |H|_F.
+    # A plain Hutchinson estimate with 90 probes has the standard error sqrt(2 / 90) |H|_F.
     assert np.all(result.error < np.sqrt(2 / 90 * np.sum(eigenvalues**2)))
 
 
@@ -84,7 +84,7 @@ def test_density_of_a_network_is_that_of_its_eigenvalues(network):
     assert at[0] < eigenvalues[0]
     assert at[-1] > eigenvalues[-1]
     exact = mean_density(at, eigenvalues, float(result.bandwidth))
-    # Total variation: half the area between both curves, against the stated standard error.
+    # The total variation is half the area between the curves; compare it with the standard error.
     apart = np.trapezoid(np.abs(value - exact), at) / 2
     stated = np.trapezoid(np.asarray(result.error, float), at) / 2
     assert apart < 3 * stated < 0.2
@@ -124,7 +124,7 @@ def test_small_problems_have_exact_nodes():
 @pytest.mark.long
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
 def test_the_density_of_a_single_eigenvalue_is_a_gaussian(level):
-    """The Krylov space has one vector, after which Lanczos would continue with NaN or noise."""
+    """The Krylov space has dimension one, and Lanczos must stop after one step."""
     result = jax.jit(
         lambda w, key: spectral_density(lambda w: level * jnp.sum(w**2) / 2, w, key=key)
     )(jnp.ones(600), jax.random.key(0))

@@ -16,7 +16,7 @@ from gdjax.curvature.stability_limits import (
 from gdjax.descent import non_euclidean_descent
 from gdjax.errors import InputError
 
-# Constant P: 1 for RMSProp, and for Adam eps, which dominates the gradient.
+# The preconditioner is constant: 1 for RMSProp, and eps for Adam, since eps exceeds the gradient.
 HELD = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=1.0)
 EPS = 1e12
 WIDE = {"eps": EPS, "b2": 0.9}
@@ -33,12 +33,12 @@ OPTIMISERS = {
     "AdamW": (partial(optax.adamw, weight_decay=3.0, **WIDE), EPS),
 }
 RATE = 0.1
-CURVATURES = np.array([0.01, 0.3, 1.0])  # below the largest, in units of it
+CURVATURES = np.array([0.01, 0.3, 1.0])  # relative to the largest
 STARTS = 16
 
 
 def growth(optimizer, scale):
-    """Function `curvature -> log of the growth of runs`, for many starts at once."""
+    """Return a compiled function: curvature to log of the growth from many starts."""
 
     def of_start(start, top):
         fixed_rule = optimizer(learning_rate=RATE)
@@ -135,8 +135,8 @@ def test_thresholds_can_be_mapped_over_rates_and_momenta():
     np.testing.assert_allclose(result, (2 + 2 * momenta) / rates, rtol=1e-6)
 
 
-def test_rmsprop_stays_bounded_and_oscillates_with_half_the_learning_rate():
-    """w changes sign at every step: |g| is constant, so the step is the rate itself."""
+def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
+    """w changes sign at every step and |g| is constant, so each step equals the rate."""
     with jax.enable_x64(True):
         rates = jnp.geomspace(1e-2, 10, 16)
 
@@ -211,5 +211,5 @@ def test_invalid_settings_of_a_threshold_are_refused(learning_rate, optimizer, s
         stability_threshold(learning_rate, optimizer, **settings)
 
 
-def test_threshold_is_zero_at_decay_two_over_the_rate():
+def test_threshold_is_zero_if_decay_times_rate_is_two():
     assert float(stability_threshold(0.5, optax.adamw, weight_decay=4.0)) == 0.0
