@@ -1,1 +1,1 @@
-"""Computations of single experiments that are too long for their own file."""
+"""Computations of the experiments, in modules separate from their settings."""

@@ -57,7 +57,11 @@ def compared(
 
 
 def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
-    """Return the seconds to draw all copies, and the relative time of a fresh step."""
+    """Return the time to draw all copies, and the relative time of a fresh step.
+
+    The second is the time of a step that draws new copies, divided by that of a step that uses
+    copies drawn beforehand.
+    """
     start_time = time.process_time()
     problem = problems.with_held_out_images(variant)
     drawn = time.process_time() - start_time
@@ -78,13 +82,13 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
         return run.seconds["run"]
 
     pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
-    # The shortest of three alternating timings counts, since other processes may run.
+    # The shortest of three alternating timings is used, since other processes may run.
     with_cache, without_cache = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
     return {"copies_seconds": drawn, "fresh_step": float(without_cache / with_cache)}
 
 
 def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config") -> xr.Dataset:
-    """Return test results and weights of two recipes trained on all images."""
+    """Return test results and weights of recipes, trained on all training images."""
     samples = len(problems.set.train_labels)
     seeds = range(100, 100 + config.test_seeds)
     images, labels = problems.set.test_images, problems.set.test_labels
@@ -150,7 +154,7 @@ def read_after_few(config: "Config") -> xr.Dataset:
 
 
 def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:
-    """Return the cost on the plane through a start and two ends, with both paths."""
+    """Return the cost on the plane of a start and two ends, and both trajectories."""
     start = jax.tree.map(lambda a: a[0], next(iter(trajectories.values())))
     ends = {
         f"toward {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def digits8() -> tuple[np.ndarray, np.ndarray]:
     """Return images [1797, 64] with pixels from 0 to 1, and labels.
 
-    They are read from scikit-learn's file.
+    The data are read from a file of the scikit-learn package.
     """
-    package = importlib.util.find_spec("sklearn")  # importing it takes seconds
+    package = importlib.util.find_spec("sklearn")  # importing scikit-learn takes seconds
     if package is None or package.origin is None:
         raise gd.errors.DataError("the 8x8 digits come with scikit-learn, which is not installed")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
@@ -55,7 +55,10 @@ def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
 
 
 def coordinates(config: "Config", problem: gd.Problem, w, name: str) -> Whitening:
-    """Return coordinates of one kind, scaled to about the length allowed by decay."""
+    """Return the whitening that defines one kind of coordinates.
+
+    The Hessian and its diagonal are damped by the curvature of the weight decay.
+    """
     flat, unravel = ravel_pytree(w)
     floor = 2 * config.decay
     if name == "Hessian":

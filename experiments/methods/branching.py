@@ -1,4 +1,4 @@
-"""Changes of single weights along descents, and barriers between the ends."""
+"""Changes of single weights along descents, and barriers between their end points."""
 
 import dataclasses
 import tempfile
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from branching import Config
 
 
-SEEDS = 4_000  # number of seeds that are searched for those that change a given layer
+SEEDS = 4_000  # number of seeds that are tried, to find those that change a given layer
 SEEDS_PER_CALL = 256  # number of seeds whose changed weights are computed together
 
 
@@ -96,11 +96,11 @@ def lit(problem: gd.Problem) -> np.ndarray:
 
 
 def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
-    """Return perturbation seeds that change a weight of each layer.
+    """Return, for each layer, perturbation seeds that change one of its weights.
 
-    `one_weight` draws uniformly from all parameters. Among its seeds these are the first whose
-    weight is in a given layer, is not a bias, and does not belong to a pixel that is zero in all
-    training images.
+    `one_weight` draws uniformly from all parameters. For each layer, the function returns the first
+    `count` seeds whose parameter is in this layer, is not a bias, and does not belong to a pixel
+    that is zero in all training images.
     """
     like = problem.init(jax.random.key(0))
     zeros = jax.tree.map(jnp.zeros_like, like)
@@ -134,7 +134,7 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
 
 
 def reversed_inputs(problem: gd.Problem) -> gd.Problem:
-    """Return the problem with reversed pixels: equal costs, other rounding errors."""
+    """Return the problem with reversed pixels, which differs only in rounding errors."""
 
     def init(key):
         first, *rest = problem.init(key)
@@ -150,7 +150,7 @@ def reversed_inputs(problem: gd.Problem) -> gd.Problem:
 
 
 def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
-    """Return ends of a sweep of `reversed_inputs`, in the problem's order of pixels."""
+    """Return end points of a sweep of `reversed_inputs`, with restored pixel order."""
     first, *rest = stacked(problem, runs)
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
@@ -175,10 +175,10 @@ def barrier_between(
     *,
     points: int,
 ) -> Float[np.ndarray, " pairs"]:
-    """Return the lower of two barriers: on the straight line, and after matching.
+    """Return the lower of the barriers before and after matching, for each pair.
 
     Args:
-        problem: problem of the end points; it has a network.
+        problem: problem of the end points, with a network.
         ends: parameters of the end points, with a leading axis.
         first: index of the first end point of each pair.
         second: index of the second end point of each pair.

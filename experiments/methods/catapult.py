@@ -1,4 +1,4 @@
-"""Descents whose first steps are longer than is stable at the start."""
+"""Descents with learning rates above the stability limit at the starting point."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ COLUMNS, ROWS = 1800, 1000  # bins of the density over all rates
 
 
 def curvature(activation, params, inputs):
-    """Return k, the largest eigenvalue of J J^T / n, J the derivative of the outputs."""
+    """Return k, the largest eigenvalue of J J^T / n with the Jacobian J of the outputs."""
     U, v = params
     z = U @ inputs.T
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
@@ -30,9 +30,10 @@ def curvature(activation, params, inputs):
 
 
 def network(activation, width: int, examples: int) -> gd.Problem:
-    """Return a network whose cost is in units of k at the start, so rates are eta k.
+    """Return a network whose cost is divided by k at the start, so rates are eta k.
 
-    Several examples have random inputs of length 1 and random targets; a single one has target 0.
+    Inputs are random vectors of length 1. Targets are random, but the target of a single example is
+    0.
     """
     key_x, key_y = jax.random.split(gd.streams(0).probes)
     inputs = jax.random.normal(key_x, (examples, examples))
@@ -65,7 +66,7 @@ def network(activation, width: int, examples: int) -> gd.Problem:
 
 
 def two_numbers(f, k, share, width, steps):
-    """Return f and k of the linear network at each step, from the initial ones."""
+    """Return f and k of the linear network at each step, from their initial values."""
 
     def step(numbers, _):
         f, k = numbers
@@ -95,7 +96,10 @@ def difference_from_two_numbers(config: "Config", width: int, shares=(0.5, 1.9, 
 
 
 def flights(config: "Config") -> xr.Dataset:
-    """Return the highest and last cost of each run, and its last curvature."""
+    """Return the highest and last cost of each run, and its last curvature.
+
+    Each is divided by its initial value. The costs of some runs are returned at every step.
+    """
     shares = np.linspace(*config.shares)
     shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
     parts = []
@@ -127,7 +131,7 @@ def flights(config: "Config") -> xr.Dataset:
 def single_weights(config: "Config") -> xr.Dataset:
     """Return density, amplitude and Lyapunov exponent of x at every rate.
 
-    The exponent is the mean of log |1 + eta (1 - 3 x^2)|, above 0 for chaos.
+    The exponent is the mean of log |1 + eta (1 - 3 x^2)|; it is positive for chaotic dynamics.
     """
     rates = np.linspace(*config.rates)
     problem = gd.Problem(

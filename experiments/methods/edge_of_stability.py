@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tangent_outputs(problem: gd.Problem) -> gd.Problem:
-    """Return the digits with the last sigmoids replaced by their tangent at 0.
+    """Return the problem with its output sigmoids replaced by their tangents at 0.
 
     sigma(z) = 1/2 + z/4 + O(z^3)
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def one(
     config: "Config", problem: gd.Problem, rule: optax.GradientTransformation, look: Callable
 ) -> xr.Dataset:
-    """Return the gradient of each stage from one start, and checks of its entries."""
+    """Return the gradient at each stage of one descent, and checks of its entries."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
         raise InputError(f"epochs = {config.epochs}, expected increasing whole numbers >= 0")
     streams = gd.streams(0, seed=config.seed)
@@ -75,7 +75,7 @@ def one(
 
 
 def examine(count, problem, params):
-    """Return summary and checks of the gradient at one point."""
+    """Return a summary of the gradient at one point, and checks of its largest entries."""
     parts = gradient_summary(problem, params)
     top = largest_entries(parts.gradient, count)
     return parts, check_gradient(problem, params, top.position)

@@ -1,4 +1,4 @@
-"""Descents beside the gradient flow."""
+"""Comparison of gradient descent with the gradient flow."""
 
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 def halving(largest: float, count: int) -> np.ndarray:
-    """Return rates that halve, so that all reach the multiples of the largest."""
+    """Return learning rates, each half of the previous one.
+
+    With these rates all descents reach the times that are multiples of the largest rate.
+    """
     return largest / 2.0 ** np.arange(count)
 
 
 def compared(problem, start, rates, end_time, times, **options):
-    """Return distances and costs of descents beside the flow, and both parameters."""
+    """Return distances between descents and flow, their costs, and their parameters."""
     every = max(1, round(end_time / rates[0] / times)) * rates[0]
     at = every * np.arange(1, max(1, round(end_time / every)) + 1)
     descents = jax.jit(
@@ -43,7 +46,10 @@ def compared(problem, start, rates, end_time, times, **options):
 
 
 def factors(config: "Config") -> tuple[xr.Dataset, xr.Dataset]:
-    """Compare two factors with the closed form and with the flow."""
+    """Compare descents on two factors with the flow, from equal and unequal factors.
+
+    For equal factors, the solution of the flow is also computed in closed form.
+    """
 
     def cost(w):
         return gd.problems.find("two_factors").f(w, target=config.target)
@@ -63,7 +69,7 @@ def factors(config: "Config") -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def digits(config: "Config") -> xr.Dataset:
-    """Compare the digit network with its flow, and the flow with a less accurate one."""
+    """Compare descents on digits with the flow, and the flows of two tolerances."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.streams(0).init)
     rates = halving(config.digit_rate, config.rates)

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def addition(config: "Config") -> gd.Problem:
-    """Return addition modulo p, with `pairs` as index of a choice of training pairs.
+    """Return the problem of addition modulo p; `pairs` selects the training pairs.
 
-    The data are all pairs, each with a flag for every choice whether it is a training pair.
+    The data are all pairs. For each value of `pairs`, every pair has a flag that is true if it is a
+    training pair.
     """
     p = config.modulus
     first, second = (numbers.ravel() for numbers in np.mgrid[:p, :p])

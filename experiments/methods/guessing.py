@@ -1,4 +1,4 @@
-"""Guesses of networks that fit, and descents from the same starts."""
+"""Random networks that fit, and descents from starts of equal distribution."""
 
 import time
 from functools import partial
@@ -32,11 +32,11 @@ def outputs(network, x):
 
 @partial(jax.jit, static_argnames=("count", "hidden"))
 def block(key, sets, rest, *, count, hidden):
-    """Return accepted guesses of a block, and the accuracy of some of them.
+    """Return the numbers of accepted guesses of a block, and accuracies of some.
 
     Returns:
-        Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 `count`, and
-        accuracies [sets, k / 2, SHOWN], NaN if fewer guesses fit.
+        Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 * `count` guesses,
+        and accuracies of at most SHOWN of them, [sets, k / 2, SHOWN]; NaN if fewer guesses fit.
     """
     (x, y), (x_rest, y_rest) = sets, rest
     network = drawn(key, count, x.shape[-1], hidden)
@@ -55,13 +55,16 @@ def block(key, sets, rest, *, count, hidden):
     read = outputs(jax.tree.map(lambda a: a[flat], network), x_rest) * y_rest[None]
     read = read.reshape(*first_fit.shape, -1)
     flip = sign[jnp.minimum(first_fit, count - 1), jnp.arange(len(y))[:, None, None]]
-    # An output of 0 (no active neuron) is wrong with either sign.
+    # An output of 0 (no active neuron) counts as wrong with either sign.
     right = jnp.mean(read * flip[..., None] > 0, axis=-1)
     return jnp.sum(fits, axis=-1), jnp.where(first_fit < count, right, jnp.nan)
 
 
 def guess(config: "Config", sets, rest):
-    """Return accepted guesses [sets, k / 2], mean accuracies, and the number tested."""
+    """Return numbers of accepted guesses, their mean accuracies, and numbers tested.
+
+    All have the shape [sets, k / 2]. At most `SHOWN` accepted guesses of a block are tested.
+    """
     accepted = np.zeros((config.sets, config.most // 2), int)
     total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
     for number in range(config.blocks):
@@ -83,7 +86,7 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
         mask: flags (0 or 1) of the training images, of shape [most].
 
     Returns:
-        Both of shape [sets, count], NaN if not all images were ever fitted.
+        Two arrays of shape [sets, count]; NaN for a descent that never fits all images.
     """
 
     def cost(network, x, y):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def descend(
     config: "Config", problem: gd.Problem, rule: optax.GradientTransformation, seed: int
 ) -> list:
-    """Return parameters, cost and test accuracy after each of the epochs."""
+    """Return parameters, cost and test accuracy at each of `config.epochs`."""
     streams = gd.streams(0, seed=seed)
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     run = gd.descend(
@@ -59,12 +59,12 @@ def ends_of(config: "Config"):
 
 
 def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
-    """Return the ends of both spectra with one cost, for every start and epoch."""
+    """Return extreme eigenvalues of H and G with one cost, for every start and epoch."""
     problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
     on_device = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)
-    rule = optax.sgd(learning_rate)  # shared by all starts, so that they share a program
+    rule = optax.sgd(learning_rate)  # shared by all starts, so that they share a compilation
     points = [descend(config, problem, rule, seed) for seed in range(config.seeds)]
     eigenvalues = [
         [[program(on_device, w, key) for program in programs] for w, _, _ in points_of_start]
@@ -116,7 +116,7 @@ def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
 
 
 def spread(config: "Config", problem: gd.Problem, points: dict) -> xr.Dataset:
-    """Return density and trace at a few points."""
+    """Return spectral density and trace of the Hessian at a few points."""
     problem = jax.tree.map(jnp.asarray, problem)
     trace = jax.jit(partial(curvature.hessian_trace, probes=6 * config.probes))
     density = jax.jit(partial(curvature.spectral_density, probes=config.probes, depth=config.depth))

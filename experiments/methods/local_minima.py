@@ -33,9 +33,9 @@ class Case:
 
 
 def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
-    """Return exclusive or with targets 0.1 and 0.9.
+    """Return the problem of exclusive or, with targets 0.1 and 0.9.
 
-    With these targets, zero error has finite weights.
+    These targets can be fitted exactly with finite weights.
     """
     network = gd.problems.Network((2, hidden, 1), initializer="normal")
     data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
@@ -86,7 +86,7 @@ def cases(config: "Config") -> dict[str, Case]:
 
 
 def one(config: "Config", case: Case) -> xr.Dataset:
-    """Train a network from all starts, and count the minima."""
+    """Return the census of the minima that descents from all starts reach."""
     problem = case.problem
     runs = gd.sweep(
         problem,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def descend(config, problem, rule):
-    """Return one descent with snapshots, the first one at the start."""
+    """Return one descent with snapshots, the first of which is at the start."""
     streams = gd.streams(0, seed=config.seed)
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     every = max(1, steps // config.snapshots)

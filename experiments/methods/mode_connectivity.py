@@ -48,7 +48,7 @@ def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
 
 
 def train(config: "Config", problem, count: int):
-    """Train networks from independent starts and orders of mini-batches."""
+    """Return runs from independent starts and mini-batch orders, and their parameters."""
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     runs = gd.sweep(
         problem,

@@ -2,8 +2,8 @@
 
     Delta W_l = factor_l * update of the optimizer,   r = n_0 / n
 
-The factors of the learning rate in a network with hidden layers of the same width n, relative to
-those at the base width n_0, where all parametrizations are the same:
+The table lists the factors of the learning rate in a network whose hidden layers all have width n,
+relative to the factors at the base width n_0, where all parametrizations coincide:
 
     |                 | input weights, hidden biases | hidden weights | output weights |
     |-----------------|------------------------------|----------------|----------------|
@@ -15,9 +15,9 @@ those at the base width n_0, where all parametrizations are the same:
 
 Output biases have the factor 1. Weights start with the variance 1 / inputs of the layer, and in mup
 the standard deviation of the output weights has the further factor sqrt(r), so that their variance
-is proportional to 1 / n^2. In the neural tangent parametrization (ntp) weights are written as
-W = w / sqrt(inputs) with w of variance 1; a rate for w is this one for W. The rows of mup are those
-of table 3 of Tensor Programs V.
+is proportional to 1 / n^2. In the neural tangent parametrization (ntp), weights are W = w /
+sqrt(inputs) with w of variance 1; the table lists the equivalent factors for W. The rows of mup are
+those of table 3 of Tensor Programs V.
 
 >>> rate_factors("mup", "adam", 64, base_width=16, layers=3)
 ((1.0, 1.0), (0.25, 1.0), (0.25, 1.0))

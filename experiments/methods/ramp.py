@@ -2,9 +2,10 @@
 
     eta_i = low (high / low)^(i / (n - 1)),   smoothed_i = b smoothed_{i-1} + (1 - b) C_i
 
-As in fastai and Lightning: 100 steps, b = 0.98 with correction of the bias, and the ramp ends where
-the smoothed cost exceeds 4 times its minimum. Two rates are suggested: that of the smallest
-smoothed cost over 10, and that of its steepest descent, without the first tenth and the last five.
+As in fastai and Lightning, the ramp has 100 steps, the average has b = 0.98 with bias correction,
+and the ramp ends when the smoothed cost exceeds 4 times its minimum. Two rates are suggested: the
+rate of the smallest smoothed cost divided by 10, and the rate at which the smoothed cost decreases
+most in one step. The first tenth and the last five steps are excluded.
 
 References: Smith 2017, arXiv 1506.01186; fastai's `lr_find`; Lightning's `LearningRateFinder`.
 """
@@ -23,9 +24,9 @@ LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
 WIDTH = 55  # runs computed together
 
 
-@lru_cache  # the same for truth and ramp, so that they share a program
+@lru_cache  # one factory for truth and ramp, so that they share a compilation
 def scheduled(make_optimizer: Callable) -> Callable:
-    """Return a factory of an optimizer with the rate eta growth^t min(1, (t + 1) / warmup)."""
+    """Return an optimizer factory with rate eta growth^t min(1, (t + 1) / warmup)."""
 
     def make(learning_rate, growth=1.0, warmup=1.0):
         def rate(step):
@@ -48,7 +49,7 @@ def swept(
     record_every: int = 1,
     root_seed: int = 0,
 ) -> xr.Dataset:
-    """Return descents at several rates; each start has its own order of batches."""
+    """Return descents at several rates; the order of batches differs between starts."""
     starts = {"seed": range(seeds)}
     if case.batch_size is not None:
         starts["data_seed"] = range(seeds)
@@ -72,7 +73,10 @@ def swept(
 
 
 def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int) -> np.ndarray:
-    """Return the cost (of the batch, if there are batches) at each step, [seeds, steps]."""
+    """Return the cost at each step of a ramp, [seeds, steps].
+
+    With mini-batches it is the cost of the batch of the step.
+    """
     runs = swept(
         case,
         make_optimizer,
@@ -89,7 +93,7 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
 
 
 def suggestions(costs: np.ndarray) -> tuple[float, float]:
-    """Return the rate of the minimum over 10, and that of the steepest descent.
+    """Return the rate of the minimum divided by 10, and that of steepest decrease.
 
     Args:
         costs: cost of each step of one ramp.

@@ -1,16 +1,16 @@
-"""Decisions of searches of a grid, replayed from the records of a sweep of all settings.
+"""Decisions of grid searches, replayed from the records of a sweep of all settings.
 
     successive halving:  of the n / k^r settings at rung r, the best n / k^(r + 1) continue
 
-A run does not depend on the runs beside it, so a sweep of all settings has recorded every number
-that a search of the same settings computes. The decisions of a search follow from these numbers
-without any training:
+A run does not depend on the runs computed with it, so the records of a sweep of all settings
+contain every number that a search of these settings computes. The decisions of a search follow from
+these numbers without training:
 
 >>> accuracy = np.array([[0.3, 0.5], [0.2, 0.9], [0.4, 0.6], [0.1, 0.8]])
 >>> halving(accuracy, reduction_factor=2).tolist()
 [1, 0, 1, 0]
 
-Here the second setting is the best at the last rung, and was ended at the first.
+Here the second setting is the best at the last rung, but successive halving ends it at the first.
 """
 
 import math
@@ -51,7 +51,7 @@ def random_search(
 
     Args:
         accuracy: accuracy of each setting at the last rung; NaN after a divergence.
-        count: number of different settings of a draw.
+        count: number of distinct settings per draw.
         draws: number of draws.
         seed: seed of the draws.
     """
@@ -97,7 +97,7 @@ def hyperband(
         accuracy: accuracy of each setting at each rung; NaN after a divergence.
         rungs: steps of the rungs.
         num_trials: number of trials.
-        batch: trials that are asked for together.
+        batch: number of trials that are requested together.
     """
     position = {values: i for i, values in enumerate(zip(*settings.values(), strict=True))}
     distributions = space(settings)
@@ -128,7 +128,7 @@ def best_setting(study: optuna.Study, settings: Mapping[str, Sequence]) -> int:
 
 
 def steps_and_samples(study: optuna.Study) -> tuple[int, int]:
-    """Return the steps and the samples that all trials of a study have taken."""
+    """Return the total numbers of steps and of samples of all trials of a study."""
     trials = study.get_trials(deepcopy=False)
     steps = [max(trial.intermediate_values, default=0) for trial in trials]
     samples = [n * trial.params["batch_size"] for n, trial in zip(steps, trials, strict=True)]

@@ -1,8 +1,8 @@
-"""Searches for settings of the digit network, selected by validation images.
+"""Searches for settings of the digit network, by validation accuracy.
 
     accuracy on validation images, which are held out of the training images
 
-The searches of one repetition have its `root_seed`, so that all of them train the same runs.
+All searches of a repetition use its `root_seed`, so that equal settings give equal runs.
 """
 
 import time
@@ -19,20 +19,21 @@ from methods import replays
 
 METRIC = "validation_accuracy"
 RECORD_SAMPLES = 100
-"""Images of the recorded training cost, which no search uses."""
+"""Number of images in the recorded training cost, which no search uses."""
 
 
 def processor_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Return the result of a computation and the processor time that it took, in seconds."""
+    """Return the result of a computation and its processor time in seconds."""
     start = time.process_time()
     result = work()
     return result, time.process_time() - start
 
 
 def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]:
-    """Return the problem with `count` training images as test images, and the test accuracy.
+    """Return the problem with validation images, and the metric of test accuracy.
 
-    Of the pixels, each `stride`-th is used, in both directions.
+    The last `count` training images are the validation images, which replace the test images in the
+    problem. Every `stride`-th pixel is used, in both directions.
     """
     data = gd.data.load(name)
     data = data._replace(
@@ -50,12 +51,12 @@ def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]
 
 
 def make_optimizer(learning_rate, momentum):
-    """Return descent with momentum."""
+    """Return gradient descent with momentum."""
     return optax.sgd(learning_rate, momentum)
 
 
 def settings(problem: gd.Problem, rungs: Sequence[int], seed: int) -> dict[str, Any]:
-    """Return the arguments that all searches share."""
+    """Return the arguments common to all searches."""
     return {
         "make_optimizer": make_optimizer,
         "metrics": {METRIC: problem.metrics["test_accuracy"]},
@@ -74,7 +75,7 @@ def sweep(
     width: int | None = None,
     seed: int,
 ) -> xr.Dataset:
-    """Return the runs of all settings to the last rung, with their test accuracy at the end."""
+    """Return the runs of all settings up to the last rung, with test accuracy there."""
     shared = settings(problem, rungs, seed)
     shared["metrics"]["test_accuracy"] = replace(test, every=rungs[-1] // rungs[0])
     return gd.sweep(problem, gd.axes(**grid), rungs[-1], width=width, **shared)
@@ -83,7 +84,10 @@ def sweep(
 def halving(
     problem: gd.Problem, grid: Mapping[str, Sequence], rungs: Sequence[int], *, seed: int, **packing
 ) -> xr.Dataset:
-    """Return the runs of successive halving; `packing` is how it packs them into slabs."""
+    """Return the runs of successive halving.
+
+    `packing` are the arguments of `gd.search.successive_halving` that determine the slabs.
+    """
     return gd.search.successive_halving(
         problem,
         gd.axes(**grid),
@@ -105,7 +109,11 @@ def hyperband(
     seed: int,
     **batching,
 ) -> optuna.Study:
-    """Return the study of Optuna's Hyperband; `batching` is which trials it computes together."""
+    """Return the study of Optuna's Hyperband.
+
+    `batching` are the arguments of `gd.search.optimize` that determine which trials are computed
+    together.
+    """
     study = replays.new_study(rungs, seed=seed)
     gd.search.optimize(
         problem,

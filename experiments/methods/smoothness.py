@@ -1,4 +1,4 @@
-"""Gradients of networks at falling temperatures."""
+"""Gradients of networks at decreasing temperatures."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,10 @@ SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost 
 
 
 def look(problem, params, temperature, data, images):
-    """Return gradient norms over all data and for each of the first images."""
+    """Return the norm of the gradient over all data, and its norms for single images.
+
+    The single images are the first `images` ones.
+    """
 
     def norm(batch):
         gradient = jax.grad(problem.cost)(params, batch, temperature=temperature)
@@ -29,7 +32,7 @@ def look(problem, params, temperature, data, images):
 
 
 def along_one_weight(problem, params, temperature, data, shifts):
-    """Return the cost as the first weight of the last layer is shifted."""
+    """Return the cost at shifts of the first weight of the last layer."""
     *first, last = params
 
     def cost(shift):

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 
 MAX_DISTANCE = (
-    1e-2  # largest distance from a certified minimum at which a descent has converged to it
+    1e-2  # largest distance from a certified minimum at which a descent counts as converged
 )
-GRADIENT = 1e-3  # largest slope at which a descent has converged
+GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
 FIELD = 17  # arrows along each side of a drawn field
 
 
 def directional_slopes(f, points, directions):
-    """Return the slope of f along each unit vector, from central differences."""
+    """Return the angles of unit vectors, and the slopes of f along them at each point.
+
+    The slopes are central differences.
+    """
     angle = 2 * jnp.pi * jnp.arange(directions) / directions
     units = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
@@ -51,7 +54,7 @@ def paths(f, learning_rate, starts, steps):
 
 
 def nearest(points, minima):
-    """Return the index of the minimum that each point has reached, or of none."""
+    """Return the index of the minimum each point has reached, or `NOT_ARRIVED`."""
     distance = np.linalg.norm(np.asarray(points)[..., None, :] - minima, axis=-1)
     converged = np.min(distance, axis=-1) < MAX_DISTANCE
     return np.where(converged, np.argmin(distance, axis=-1), NoMinimum.NOT_ARRIVED)

@@ -1,4 +1,4 @@
-"""Maps of the learning rates that train."""
+"""Maps of the settings at which training succeeds."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
-WIDTH = 256  # runs per device at a time; they fit a cache, and are 2.6 times as fast as 4096
+WIDTH = 256  # runs per device at a time; they fit in a cache, 2.6 times as fast as 4096 runs
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
 
@@ -24,10 +24,10 @@ WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
 def train(
     config: "Config", condition: Condition, problem: gd.Problem, sides, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether each pair of settings trains, and how fast, [up, across].
+    """Return whether training succeeds at each pair of settings, and its speed.
 
-    The speed is the mean relative cost along a run that trains, and the mean of its inverse along
-    one that does not; small values are fast.
+    Both arrays have the shape [up, across]. The speed is the mean relative cost along the run if
+    training succeeds, otherwise the mean of its inverse; small values are fast.
     """
     across, up = condition.axes
     runs = gd.sweep(
@@ -49,10 +49,11 @@ def train(
 
 
 def window_with_longest_boundary(trains: np.ndarray, factor: int) -> tuple[int, int]:
-    """Return row and column of the window with the longest boundary in it.
+    """Return row and column of the window with the longest boundary.
 
-    Windows in which more than a quarter of the cells are boundary are not resolved; they are used
-    only if there are no others. Windows with equal shares of both sides are preferred.
+    The boundary is not resolved in windows in which more than a quarter of the cells belong to it;
+    these are used only if there are no others. Windows with equal shares of both sides are
+    preferred.
     """
     size = len(trains) // factor
     best, corner = -1.0, (0, 0)
@@ -77,7 +78,7 @@ def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> 
 
 
 def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
-    """Return the first map and its zooms, each into a window of the map before."""
+    """Return the first map and its zooms, each into a window of the previous map."""
     condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2
@@ -108,7 +109,7 @@ def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
 
 
 def cosine(config: "Config") -> xr.Dataset:
-    """Return whether descent on a bowl with a cosine is bounded, by setting."""
+    """Return whether descent on a parabola plus a cosine is bounded, by setting."""
 
     def cost(x, *, roughness):
         return x**2 + roughness * WAVELENGTH**2 * jnp.cos(2 * jnp.pi * x / WAVELENGTH)

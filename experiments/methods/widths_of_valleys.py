@@ -50,7 +50,7 @@ def complete_sets(config: "Config") -> list[int]:
 
 
 def problem_of(config: "Config", index: int) -> gd.Problem:
-    """Return the network on one set of images."""
+    """Return the problem of one set of images."""
     return gd.problems.few_digits(
         config.data,
         samples=config.images,
@@ -100,9 +100,9 @@ def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset
 
 
 def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np.ndarray]:
-    """Return volume and coefficient of every minimum."""
+    """Return volume and learning coefficient of every minimum."""
     count = len(jax.tree.leaves(minima)[0])
-    # The last call is padded, so that one program serves all sets.
+    # The last call is padded, so that all sets share one compiled program.
     rows = np.minimum(np.arange(-(-count // MINIMA_PER_CALL) * MINIMA_PER_CALL), count - 1)
     minima = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64)[rows], minima)
     inputs = minima, jax.random.split(key, len(rows))
@@ -120,7 +120,7 @@ def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np
 
 @partial(jax.jit, static_argnums=0)
 def _measure(config, problem, minima, keys):
-    """Return volumes and coefficients of some minima."""
+    """Return volumes and learning coefficients of some minima."""
 
     def one(w, key):
         key_volume, key_chains = jax.random.split(key)
