@@ -117,6 +117,30 @@ def real_array(value: Any) -> np.ndarray | None:
     return array if array.dtype.kind in "iuf" else None
 
 
+def check_numbers(
+    name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None
+) -> None:
+    """Check that an argument is an array of real numbers, at least one.
+
+    Args:
+        name: name of the argument, preceded by that of its function if the message should show it.
+        value: value of the argument. Traced values are not checked.
+        ndim: number of dimensions; None for any.
+        shape: shape; None for any.
+
+    Raises:
+        InputError: if it is not an array of real numbers, or has another shape.
+    """
+    if is_traced(value):
+        return
+    numbers = real_array(value)
+    if numbers is None or not numbers.size or ndim not in (None, numbers.ndim):
+        kind = "real numbers" if ndim is None else f"real numbers with {ndim} dimensions"
+        raise InputError(f"{name} = {_short(value)}, expected an array of {kind}")
+    if shape not in (None, numbers.shape):
+        raise InputError(f"{name} has shape {numbers.shape}, expected {shape}")
+
+
 def check_flag(name: str, value: Any) -> None:
     """Check that an argument is a boolean.
 

@@ -108,13 +108,15 @@ def _function_for(result: Any) -> Callable[[Any, str], Any] | None:
 
 
 def _dataset_function(dataset):
-    name = "sweep" if "identity" in dataset.attrs else dataset.attrs.get("result")
+    is_sweep = "identity" in dataset.attrs and "outcome" in dataset
+    name = "sweep" if is_sweep else dataset.attrs.get("result")
     return BY_ATTRIBUTE.get(name)
 
 
 def _describe(result):
     if isinstance(result, xr.Dataset):
-        return f"a Dataset of {', '.join(map(str, result.data_vars))} without attribute 'result'"
+        names = ", ".join(map(str, result.data_vars))
+        return f"a Dataset of {names} without outcomes or attribute 'result'"
     return f"of type {type(result).__name__}"
 
 

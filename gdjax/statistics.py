@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax.arguments import check_number
+from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
 
 LEVEL = 0.95
@@ -109,7 +109,9 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
 
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
-    if not 0 <= successes <= runs or runs < 1:
+    check_whole("share: successes", successes)
+    check_whole("share: runs", runs, 1)
+    if not 0 <= successes <= runs:
         raise InputError(
             f"share: successes = {successes} of runs = {runs}, expected 0 <= successes <= runs and "
             f"runs >= 1"
@@ -139,7 +141,8 @@ def paired(
     Raises:
         InputError: if the numbers of runs differ, or fewer than two pairs are finite.
     """
-    a, b = np.asarray(first, float).ravel(), np.asarray(second, float).ravel()
+    a = _floats("paired: first", first).ravel()
+    b = _floats("paired: second", second).ravel()
     if a.shape != b.shape:
         raise InputError(f"paired: {len(a)} and {len(b)} runs, expected equal numbers")
     finite = np.isfinite(a) & np.isfinite(b)
@@ -229,7 +232,7 @@ def medians(
 
     They are NaN if all values along that axis are NaN.
     """
-    array = np.asarray(values, float)
+    array = _floats("medians: values", values)
     rows = array.reshape(-1, array.shape[-1])
     intervals = [
         median(row, level=level)[:3] if np.any(~np.isnan(row)) else (np.nan,) * 3 for row in rows
@@ -240,9 +243,18 @@ def medians(
     return value, low, high
 
 
+def _floats(name, values):
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} = {values!r:.80}, expected an array of real numbers") from error
+
+
 def _numbers(name, values):
-    numbers = np.sort(np.asarray(values, float).ravel())
+    numbers = np.sort(_floats(f"{name}: values", values).ravel())
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers) or numbers[0] == -np.inf:
-        raise InputError(f"{name}: {values!r:.80}, expected at least one number, none of them -inf")
+        raise InputError(
+            f"{name}: values = {values!r:.80}, expected at least one number, none of them -inf"
+        )
     return numbers

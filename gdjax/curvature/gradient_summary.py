@@ -18,7 +18,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_whole, is_traced, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
@@ -245,6 +245,8 @@ def locate_entries(
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     shapes = [jnp.shape(leaf) for _, leaf in leaves]
+    check_params(params)
+    _check_positions("locate_entries", position, sum(int(np.prod(shape)) for shape in shapes))
     if network is not None:
         _check_network(network, params, image_shape)
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
@@ -261,6 +263,23 @@ def locate_entries(
                 location = location._replace(pixel=(row, column))
         locations.append(location)
     return locations
+
+
+def _check_positions(caller, position, size):
+    """Check that positions are whole numbers below the number of parameters."""
+    if is_traced(position):
+        return
+    numbers = real_array(position)
+    if numbers is None or numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise InputError(
+            f"{caller}: position = {position!r:.80}, expected a vector of whole numbers, such as "
+            f"that of largest_entries"
+        )
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < size:
+        raise InputError(
+            f"{caller}: position = {position!r:.80}, expected numbers from 0 to {size - 1}, the "
+            f"entries of the parameters"
+        )
 
 
 def check_gradient(
@@ -289,6 +308,7 @@ def check_gradient(
     problem = as_problem(problem, data)
     hessian = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
+    _check_positions("check_gradient", position, flat.size)
     position = jnp.asarray(position)
     value, gradient = value_and_gradient(problem, params)
     g = ravel_pytree(gradient)[0][position]

@@ -20,6 +20,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from gdjax.arguments import check_callable
 from gdjax.curvature.directional_derivatives import along, averaged, with_derivative
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
@@ -99,6 +100,7 @@ class FunctionOperator(SymmetricOperator):
     """
 
     def __init__(self, function: Callable[[PyTree], PyTree], like: PyTree):
+        check_callable("FunctionOperator: function", function, "a function v -> A v")
         self._function, self._like = function, like
 
     @property

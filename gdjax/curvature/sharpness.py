@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import check_callable, check_number, check_whole
 from gdjax.curvature import eigensolvers, student_t
 from gdjax.curvature.directional_derivatives import along
 from gdjax.curvature.eigenpairs import ROUNDING
@@ -120,6 +120,10 @@ def sharpness_metric(
     References: Cohen et al. 2021, arXiv 2103.00065.
     """
     check_number("sharpness_metric: rtol", rtol, above=0)
+    check_callable("sharpness_metric: operator", operator, "a class such as HessianOperator")
+    if preconditioner is not None:
+        remedy = "a function of the optimizer's state, such as preconditioner(optax.adam)"
+        check_callable("sharpness_metric: preconditioner", preconditioner, remedy)
     problem = as_problem(problem, data)
     static = without_data(problem, model=operator is not HessianOperator)
     return Metric(

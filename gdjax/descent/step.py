@@ -24,9 +24,12 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
+from gdjax.arguments import check_callable
+from gdjax.descent.validation import check_optimizer
 from gdjax.errors import InputError, explained
 from gdjax.problems.keywords import given_to
 from gdjax.problems.microbatches import in_microbatches
+from gdjax.problems.validation import check_params
 from gdjax.summaries import fields
 
 
@@ -81,6 +84,8 @@ def init(
         params: starting point.
         model_state: initial model state, for a cost that has one.
     """
+    check_optimizer(optimizer)
+    check_params(params)
     return State(params, optimizer.init(params), model_state, jnp.array(-1, jnp.int32))
 
 
@@ -227,6 +232,10 @@ def step(
     Returns:
         The state after the step, and cost and gradient before its update.
     """
+    check_callable("step: cost", cost)
+    check_optimizer(optimizer)
+    if not isinstance(state, State):
+        raise InputError(f"step: state = {state!r:.80}, expected that of gd.descent.init")
     minimized = objective(
         cost, batch, key=key, step=at, model_state=state.model_state, microbatch=microbatch
     )

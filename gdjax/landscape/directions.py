@@ -24,7 +24,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
-from gdjax.arguments import check_choice, check_whole
+from gdjax.arguments import MAX_WHOLE, check_choice, check_whole
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
@@ -118,6 +118,7 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     References: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
     """
     check_like("filter_normalize: direction", direction, params)
+    check_whole("filter_normalize: axis", axis, -MAX_WHOLE)
 
     def scaled(d, w):
         axes = tuple(i for i in range(d.ndim) if i != axis % d.ndim) if d.ndim > 1 else None
@@ -249,6 +250,9 @@ def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
         >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
         {'up': [1.0, 0.0], 'right': [0.0, 1.0]}
     """
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"by_name: names = {names!r:.80}, expected a list of names")
+    check_points("by_name: stacked", stacked)
     count = min((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)), default=0)
     if len(names) > count:
         raise InputError(
@@ -401,6 +405,8 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
     """
     check_points("project: points", points, params)
     check_named("project", params, directions)
+    if not directions:
+        raise InputError("project: directions = {}, expected at least one direction, by name")
     return _projected(*_arrays(points, params, tuple(directions.values())))
 
 
@@ -425,6 +431,12 @@ def component_directions(components: Components, count: int) -> dict[str, PyTree
         components: result of `principal_components`.
         count: number of components.
     """
+    if not isinstance(components, Components):
+        raise InputError(
+            f"components = {components!r:.80}, expected the result of principal_components"
+        )
+    most = len(np.asarray(components.explained))
+    check_whole("component_directions: count", count, 1, most, remedy=", the number of components")
     names = [
         f"principal component {i} ({share:.1%})"
         for i, share in enumerate(np.asarray(components.explained)[:count], start=1)

@@ -193,6 +193,11 @@ def grid(
         [[0.0, 40.0], [1.0, 41.0]]
     """
     problem = checked_problem(problem, params, data)
+    if not isinstance(coordinates, Sequence | np.ndarray) or isinstance(coordinates, str):
+        raise InputError(
+            f"grid: coordinates = {coordinates!r:.80}, expected a list with one vector of "
+            f"coordinates per direction"
+        )
     vectors = {f"coordinates[{i}]": values for i, values in enumerate(coordinates)}
     return _grid("grid", problem, params, directions, vectors, metrics, width)
 

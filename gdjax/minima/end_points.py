@@ -11,6 +11,7 @@ rises in proportion to the distance in all directions.
 Many runs are polished by one program, in float64.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,8 +26,9 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check_problem
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
 from gdjax.summaries import fields_with
@@ -167,6 +169,7 @@ def classify_end_points(
         >>> bool(np.all(np.abs(ends.params) < 1e-9))
         True
     """
+    check_problem(problem)
     check_options(
         "classify_end_points",
         max_steps,
@@ -329,6 +332,12 @@ def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
     Args:
         dataset: Dataset that `count_minima` or `count_stored_minima` returned.
     """
+    kinds = dataset.get("kind") if isinstance(dataset, Mapping) else None
+    if kinds is None:
+        raise InputError(
+            f"dataset = {type(dataset).__name__} without `kind`, expected the result of "
+            f"count_minima or count_stored_minima"
+        )
     return {
         kind.label: int(np.sum(dataset["kind"].values == kind))
         for kind in EndPointKind

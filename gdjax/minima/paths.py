@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, with_data, without_data
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_params
 
 POINTS = 25
 NODES = 8
@@ -66,6 +67,8 @@ def polyline(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
         >>> polyline(3, 0.25).tolist()
         [0.5, 0.5, 0.0]
     """
+    check_whole("polyline: count", count, 1)
+    check_number("polyline: t", t)
     position = (count - 1) * jnp.asarray(t)
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(count, dtype=position.dtype)))
 
@@ -107,6 +110,8 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
         [0.0, 0.5, 1.0]
     """
     check_whole("linear_path: bends", bends)
+    check_params(a, "linear_path: a: ")
+    check_params(b, "linear_path: b: ")
     _check_same_shapes("linear_path", a, b)
 
     def stack(a, b):
@@ -221,6 +226,10 @@ def path_barrier(
         Entezari et al. 2021, arXiv 2110.06296, definition 2.1. Frankle et al. 2020, arXiv
         1912.05671, subtract the mean of both ends instead of the line between them.
     """
+    if getattr(cost, "ndim", 0) < 1 or not cost.shape[-1]:
+        raise InputError(
+            f"path_barrier: cost = {cost!r:.80}, expected an array with a last axis of points"
+        )
     cost = jnp.asarray(cost)
     t = jnp.linspace(0, 1, cost.shape[-1], dtype=cost.dtype)
     t = t.reshape((1,) * (cost.ndim - 1) + t.shape)

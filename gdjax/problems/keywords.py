@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
+from gdjax.arguments import check_callable
+
 GIVEN = ("key", "step", "model_state")  # keywords of a cost that a descent supplies at each step
 GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that it supplies at each record
 
@@ -29,6 +31,7 @@ def declared(function: Callable) -> dict[str, Any]:
         >>> declared(cost)
         {'scale': 2.0, 'temperature': 1.0}
     """
+    check_callable("function", function)
     return {
         p.name: p.default
         for p in _parameters(function)

@@ -262,8 +262,8 @@ def find(name: str) -> Function:
         >>> find("rastrigin").domain
         ((-5.12, 5.12), (-5.12, 5.12))
     """
-    if name not in FUNCTIONS:
-        near = difflib.get_close_matches(name, FUNCTIONS, 1)
+    if not isinstance(name, str) or name not in FUNCTIONS:
+        near = difflib.get_close_matches(str(name), FUNCTIONS, 1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(
             f"function: name = {name!r:.80} is not registered; expected one of "

@@ -34,7 +34,7 @@ from gdjax.problems.keywords import (
     takes_any,
 )
 from gdjax.problems.microbatches import cost_microbatch
-from gdjax.problems.problem import Metric, Problem, is_array
+from gdjax.problems.problem import Metric, Problem, check_problem, is_array
 from gdjax.slabs import Program
 
 # Costs that are known to be means, with their settings. Each is checked only once, since the check
@@ -63,6 +63,7 @@ def check(
             or if a cost or an evaluation is not the weighted mean of its values on microbatches and
             the problem does not set `couples_samples`.
     """
+    check_problem(problem)
     checking(problem, params, settings, model_state=model_state)()
 
 

@@ -61,6 +61,12 @@ def compare_stores(
         else open_dataset(sweep, storage_options=storage_options)
         for sweep in (a, b)
     )
+    for name, sweep in (("a", a), ("b", b)):
+        if not {"outcome", "step"} <= {*sweep.variables}:
+            raise InputError(
+                f"{name} = Dataset of {', '.join(map(str, sweep.data_vars))} without `outcome` or "
+                f"`step`, expected that of gd.sweep or gd.open_dataset"
+            )
     with a, b:
         dims = a["outcome"].dims
         if b["outcome"].dims != dims:

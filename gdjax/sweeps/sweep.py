@@ -266,6 +266,11 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
             f"dataset = {dataset!r:.80}, expected a Dataset of gd.sweep, or of a census"
         )
     check_params(like, "like: ")
+    if not {"outcome", "minimum"} & {*dataset.variables, *dataset.dims}:
+        raise InputError(
+            f"dataset = Dataset of {', '.join(map(str, dataset.data_vars))} without `outcome`, "
+            f"expected that of gd.sweep, or of a census"
+        )
     dims = dataset["outcome"].dims if "outcome" in dataset else ("minimum",)
     grid: dict[Any, Any] = {}
     for dim in dims:

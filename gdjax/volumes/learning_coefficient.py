@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
@@ -265,6 +265,10 @@ def extrapolate(
         >>> bool(abs(limit.llc - 3.5) < 0.03), int(jnp.argmax(limit.multiplicity_probabilities)) + 1
         (True, 2)
     """
+    check_numbers("extrapolate: inverse_temperatures", inverse_temperatures, ndim=1)
+    size = jnp.shape(inverse_temperatures)
+    check_numbers("extrapolate: coefficients", coefficients, shape=size)
+    check_numbers("extrapolate: standard_errors", standard_errors, shape=size)
     b, y, error = map(jnp.asarray, (inverse_temperatures, coefficients, standard_errors))
     known = jnp.isfinite(y) & jnp.isfinite(error)
     y, error = jnp.where(known, y, 0), jnp.where(known, error, 1)

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
+from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
@@ -145,6 +146,7 @@ def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
         >>> bool(rhat(draws) < 1.01), bool(rhat(draws.at[0].add(3.0)) > 1.1)
         (True, True)
     """
+    _check_draws("rhat", draws)
     halves = _halves(draws)
     folded = jnp.abs(halves - jnp.median(halves))
     both = jnp.maximum(_ratio(_normal_scores(halves)), _ratio(_normal_scores(folded)))
@@ -172,6 +174,7 @@ def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, "
 
     References: Geyer 1992, *Practical Markov chain Monte Carlo*.
     """
+    _check_draws("effective_sample_size", draws)
     halves = _halves(draws)
     chains, n = halves.shape
     deviations = halves - jnp.mean(halves, axis=1, keepdims=True)
@@ -186,6 +189,14 @@ def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, "
     # The effective size of antithetic chains can exceed the number of draws, up to this limit.
     num_draws = chains * n
     return jnp.minimum(num_draws / time, num_draws * jnp.log10(num_draws))
+
+
+def _check_draws(caller, draws):
+    if getattr(draws, "ndim", 0) != 2 or draws.shape[1] < 4 or not draws.shape[0]:
+        raise InputError(
+            f"{caller}: draws = {draws!r:.80}, expected an array [chains, draws] of at least 4 "
+            f"draws"
+        )
 
 
 def _halves(draws):
