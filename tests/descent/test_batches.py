@@ -53,7 +53,7 @@ def test_a_batch_may_have_samples_of_two_passes():
     assert rows.shape == (5, 2)  # the third batch has one sample of each pass
 
 
-def test_streams_do_not_depend_on_the_other_streams():
+def test_each_stream_is_independent_of_the_number_of_streams():
     together = order(17, 4, 5, 6, 7).rows(2, 9)
     for i, seed in enumerate((5, 6, 7)):
         np.testing.assert_array_equal(together[i], order(17, 4, seed).rows(2, 9)[0])
@@ -72,7 +72,7 @@ def test_the_batch_size_does_not_change_the_stream_of_samples():
 
 
 def test_all_orders_are_equally_likely():
-    """Chi-squared over the 24 orders of 4 samples: below 53 in all but one of 10,000 seeds."""
+    """Chi-squared over the 24 orders of 4 samples exceeds 53 for one in 10,000 seeds."""
     result = order(4, 4, *range(2400)).rows(0, 1)[:, 0]
     counts = [np.all(result == p, axis=1).sum() for p in itertools.permutations(range(4))]
     assert sum(counts) == 2400

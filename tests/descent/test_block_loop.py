@@ -113,7 +113,7 @@ def test_recorded_steps_are_the_first_the_multiples_and_the_last(
     assert recorded.recorded_steps().tolist() == expected
 
 
-def test_a_step_that_is_not_recorded_yet_is_due():
+def test_a_first_step_that_is_not_recorded_is_recorded():
     assert plan(10, 5, 5).recorded_steps().tolist() == [10, 15]
     assert plan(11, 4, 5).recorded_steps().tolist() == [15]
     assert plan(15, 0, 5).recorded_steps().tolist() == [15]
@@ -121,7 +121,7 @@ def test_a_step_that_is_not_recorded_yet_is_due():
 
 @examples(deadline=None)
 @given(cuts=st.lists(st.integers(0, 30), min_size=1, max_size=4), every=st.integers(1, 12))
-def test_a_split_schedule_records_the_same_steps_and_the_ends_of_its_parts(cuts, every):
+def test_a_split_schedule_records_the_steps_of_the_whole_and_the_ends_of_its_parts(cuts, every):
     complete = plan(0, sum(cuts), every).recorded_steps().tolist()
     ends = np.cumsum(cuts).tolist()
     parts = [
@@ -164,10 +164,12 @@ def test_the_snapshot_capacity_is_bounded_by_memory_and_by_their_number():
 
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize("record_every", [1, 13])
-def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
+def test_results_are_bitwise_independent_of_the_length_of_blocks(batch_size, record_every):
     schedule = plan(0, 100, record_every)
     long = results(schedule, batch_size=batch_size, seconds=1e9)
-    short = results(schedule, batch_size=batch_size, seconds=0.0)  # every block takes too long
+    short = results(
+        schedule, batch_size=batch_size, seconds=0.0
+    )  # every block exceeds the time limit
     assert len(short) > len(long)
     np.testing.assert_array_equal(costs(short), costs(long))
     np.testing.assert_array_equal(short[-1].carry.state.params, long[-1].carry.state.params)
@@ -177,7 +179,7 @@ def test_blocks_of_any_length_give_the_same_bits(batch_size, record_every):
     )
 
 
-def test_fewer_rows_per_block_give_the_same_bits():
+def test_results_are_bitwise_independent_of_the_batches_per_block():
     result = [
         results(plan(0, 40, 10), batch_size=7, batches=rows)
         for rows in (5, block_loop.MAX_BLOCK_BATCHES)
@@ -187,7 +189,7 @@ def test_fewer_rows_per_block_give_the_same_bits():
 
 
 def test_a_long_interval_between_records_is_split_into_blocks():
-    """Ctrl-C and the progress bar therefore do not wait for a record."""
+    """Ctrl-C and the progress bar then take effect between records."""
     actual = results(plan(0, 200, 200), seconds=0.0)
     steps = [result.num_steps for result in actual]
     assert max(np.diff([0, *steps])) <= 16
@@ -217,7 +219,7 @@ def test_block_results_have_the_current_step_and_their_records():
 
 
 def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
-    """After the first block nothing changes, so one evaluation gives all later records."""
+    """After the first block the run is constant, so one evaluation suffices."""
     metrics = {
         "third": gd.Metric(lambda w, data: jnp.sum(w), every=3),
         "where": gd.Metric(lambda w, data: w, every=4, dims=("coordinate",)),
@@ -244,7 +246,7 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
 # -- metrics
 
 
-def test_a_metric_gets_the_settings_that_it_declares():
+def test_settings_are_passed_to_metrics_that_declare_them():
     def metric(w, data, *, temperature=1.0):
         return temperature
 
@@ -271,7 +273,7 @@ def test_settings_change_the_cost():
 
 
 @pytest.mark.parametrize("own_order", [False, True])
-def test_equal_runs_of_a_slab_have_equal_bits_and_follow_the_single_run(own_order):
+def test_equal_runs_of_a_slab_are_bitwise_equal_and_agree_with_a_single_run(own_order):
     slab = Slab(3, tuple(jax.local_devices()[:2]))
     settings = {"cost": {}, "optimizer": {}}
     program = block.block_program(config_of({}, batch_size=7), slab, own_order, False)

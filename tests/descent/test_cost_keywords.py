@@ -74,7 +74,7 @@ def same_bits(a, b):
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_costs_with_key_step_and_state_equal_a_loop(batch_size):
-    """Records do not update the model state, so each batch updates it once."""
+    """Each batch updates the model state once, and records do not update it."""
     run = descend(
         20,
         batch_size=batch_size,
@@ -155,7 +155,7 @@ def test_a_cost_that_draws_its_samples_needs_no_data():
     assert run.cost[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_another_key_gives_other_numbers_and_a_missing_key_is_an_error():
+def test_a_different_key_gives_different_results_and_a_missing_key_is_an_error():
     online = gd.Problem(init=lambda key: START, cost=fresh)
     ends = [
         gd.descend(online, SGD, START, 3, key=key).params
@@ -190,7 +190,7 @@ def test_records_may_use_a_subset_of_the_samples(batch_size):
 
 
 def test_a_cost_that_couples_samples_is_not_split_into_microbatches():
-    """2,500 samples would be three microbatches, but a variance is not the mean over them."""
+    """A variance over 2,500 samples is not the mean over three microbatches."""
     x = jnp.sin(jnp.arange(2500.0) ** 2)
     spread = gd.Problem(
         init=lambda key: START,
@@ -208,7 +208,7 @@ def test_a_cost_that_couples_samples_is_not_split_into_microbatches():
 
 
 def contrastive(w, x):
-    """Return the InfoNCE loss, which matches the two views of each sample within a batch."""
+    """Return the InfoNCE loss between the two views of each sample of a batch."""
     a, b = w[0] * x[:, 0], w[1] * x[:, 1]
     logits = a[:, None] * b[None]
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diag(logits))
@@ -296,7 +296,7 @@ SCHEDULE_FREE = {
 
 @pytest.mark.parametrize("name", SCHEDULE_FREE)
 def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
-    """This is the default, checked against Optax's formula after each step."""
+    """By default, the evaluation parameters are those of Optax's formula."""
     optimizer = SCHEDULE_FREE[name]()
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
     run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, snapshot_every=1)

@@ -97,7 +97,7 @@ def test_zero_steps_record_the_start():
 
 
 def test_microbatches_of_unequal_length_give_the_mean_over_all_samples():
-    """2,003 is a prime: microbatches of 1,000, 1,000 and 3 samples."""
+    """2,003 samples form microbatches of 1,000, 1,000 and 3 samples."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2003, 4)), rng.normal(size=2003)
     with jax.enable_x64(True):
@@ -134,7 +134,9 @@ def test_a_line_search_evaluates_all_samples_in_microbatches():
                 grad, memory, w, value=value, grad=grad, value_fn=complete
             )
             w = optax.apply_updates(w, updates)
-    assert float(memory[1].learning_rate) < 0.1  # the first rate, 1, is far too large
+    assert (
+        float(memory[1].learning_rate) < 0.1
+    )  # the initial rate, 1, is rejected by the line search
     np.testing.assert_allclose(run.params, w, rtol=1e-9)
 
 
@@ -150,7 +152,7 @@ def test_snapshots_are_the_parameters_at_their_steps():
 # -- metrics
 
 
-def test_metrics_have_their_own_cadence_and_data():
+def test_each_metric_has_a_separate_cadence_and_data_set():
     observed = {
         "always": gd.Metric(lambda w, data: w[0]),
         "third": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3),
@@ -207,7 +209,7 @@ def test_ten_and_ninety_more_steps_equal_a_hundred_steps(optimizer, batch_size):
 
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_continuing_by_zero_steps_changes_nothing(batch_size):
-    """A converged descent stays converged, since it is evaluated on the full batch."""
+    """A converged descent remains converged, since it is evaluated on the full batch."""
     problem = gd.Problem(init=lambda key: START, cost=mean_square, data=(X, X @ np.ones(3)))
     first = gd.descend(problem, SGD, START, 400, key=KEY, batch_size=batch_size)
     again = gd.descend(problem, SGD, first, 0, key=KEY, batch_size=batch_size)
@@ -242,7 +244,7 @@ def test_continuing_on_another_problem_uses_its_gradient():
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(batch_size):
+def test_equal_seeds_give_bitwise_equal_results_and_different_seeds_do_not(batch_size):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (3,)), cost=mean_square, data=(X, Y)
     )
@@ -283,7 +285,7 @@ def test_the_parameters_of_the_caller_are_not_deleted(mine):
 
 @pytest.fixture
 def programs(monkeypatch):
-    """Return a list that collects the programs that are created."""
+    """Return a list to which every created program is appended."""
     created, begin = [], slabs.Program.__init__
 
     def init(self, *arguments, **options):
@@ -300,7 +302,7 @@ def programs(monkeypatch):
     "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
 )
 def test_a_descent_compiles_its_program_once(programs, batch_size, start):
-    """The cost is traced as often for 5 steps as for 1,001 steps in many blocks."""
+    """The number of traces is equal for 5 steps and for 1,001 steps in many blocks."""
     traced, compiled = [], []
     for steps in (5, 1001):
         count = []
@@ -318,12 +320,12 @@ def test_a_descent_compiles_its_program_once(programs, batch_size, start):
         compiled.append([len(program.compiled) for program in programs])
     assert traced[0] == traced[1]
     assert compiled[0] == compiled[1]
-    assert compiled[0] in ([1], [1, 1])  # one program may start the run and another take its steps
+    assert compiled[0] in ([1], [1, 1])  # an initialization program may be separate
 
 
 @pytest.fixture
 def lowered(monkeypatch):
-    """Return a list that collects the text of every program that a descent calls."""
+    """Return a list to which every called program appends its lowered text."""
     texts = []
 
     def call(self, *arguments):
@@ -340,7 +342,7 @@ def longest_constant(text):
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 7])
-def test_data_are_arguments_of_the_program_and_not_in_it(lowered, batch_size):
+def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size):
     x = RNG.normal(size=(500, 20)).astype(np.float32)
     y = x[:, 0]
     metric = gd.Metric(lambda w, d: jnp.mean(d @ w), data=jnp.asarray(x))
@@ -351,4 +353,4 @@ def test_data_are_arguments_of_the_program_and_not_in_it(lowered, batch_size):
     assert longest_constant("".join(lowered)) < 2000
     closed = gd.Problem(init=problem.init, cost=lambda w: mean_square(w, (x, y)))
     gd.descend(closed, SGD, jnp.zeros(20), 2, key=KEY)
-    assert longest_constant(lowered[-1]) > 40_000  # check that the assertion above can fail
+    assert longest_constant(lowered[-1]) > 40_000  # a constant in the program is detected

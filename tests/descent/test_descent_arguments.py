@@ -1,7 +1,7 @@
 """Valid and invalid arguments of `descend`.
 
-Wrong types are passed without the type checks of the test suite, since the errors that a user gets
-must not depend on these checks.
+Calls with wrong types bypass the type checks of the test suite, so that the errors of the library
+are tested.
 """
 
 import inspect
@@ -141,7 +141,7 @@ def test_parameters_of_mixed_precision_keep_their_types():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_costs_are_summed_in_single_precision(dtype):
-    """400 mini-batch costs of 4: a sum in bfloat16 would stop growing at 1,024."""
+    """A bfloat16 sum of 400 mini-batch costs of 4 would stop growing at 1,024."""
     problem = gd.Problem(
         init=lambda key: jnp.ones((), dtype),
         cost=lambda w, x: jnp.mean(x + 0 * w),
@@ -204,7 +204,7 @@ def test_every_optimizer_equals_a_plain_loop(name):
     run = gd.descend(gd.Problem(init=lambda key: start, cost=cost), optimizer, start, 7, key=KEY)
     known = loop(start, optimizer.init(start))
     moved = run.carry.state.params  # schedule-free runs are evaluated at other parameters
-    np.testing.assert_allclose(moved, known, rtol=1e-5, atol=1e-6)  # from 2 and -1
+    np.testing.assert_allclose(moved, known, rtol=1e-5, atol=1e-6)  # the start is (2, -1)
     assert not np.allclose(run.params, start)
 
 

@@ -23,7 +23,7 @@ FOREVER = 10**9
 
 @pytest.fixture
 def python_handler():
-    """Make Ctrl-C raise KeyboardInterrupt, however the tests were started."""
+    """Set Python's default handler of SIGINT, which raises KeyboardInterrupt."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)
@@ -79,7 +79,7 @@ def test_ctrl_c_between_two_records_ends_a_descent(python_handler):
 
 
 def pressed_while_compiling(times):
-    """Return a cost that sends Ctrl-C while it is traced."""
+    """Return a problem whose cost sends Ctrl-C while it is traced."""
 
     def cost(w):
         for _ in range(times if listening() else 0):
@@ -101,7 +101,7 @@ def test_ctrl_c_too_late_to_end_a_descent_is_reported(python_handler):
     assert run.num_steps == 10
 
 
-def test_a_descent_in_another_thread_gives_the_same_results(python_handler):
+def test_a_descent_in_another_thread_gives_bitwise_equal_costs(python_handler):
     result = []
     start = jnp.array([1.0, -3.0])
     optimizer = optax.adam(0.1)

@@ -66,9 +66,9 @@ def test_the_stability_limit_is_two_over_the_largest_eigenvalue(share, known):
 
 
 def test_the_best_fixed_step_has_the_known_convergence_rate():
-    """The learning rate is 2 / (1 + 10), the contraction is (10 - 1) / (10 + 1)."""
+    """The learning rate is 2 / (1 + 10), and the contraction is (10 - 1) / (10 + 1)."""
     hessian, q = rotated([1.0, 4.0, 10.0])
-    start = q @ np.array([1.0, 0.0, 1.0])  # equal extreme components make the rate exact
+    start = q @ np.array([1.0, 0.0, 1.0])  # with equal extreme components the rate is exact
     best = 2 / (1 + 10)
     length = np.linalg.norm(path(bowl(hessian), optax.sgd(best), start, 40), axis=1)
     np.testing.assert_allclose(length[1:] / length[:-1], 9 / 11, rtol=1e-9)
@@ -97,7 +97,7 @@ def test_momentum_changes_the_stability_limit(kind, beta, share, grows):
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_momentum_satisfies_its_recurrence(nesterov):
-    """v <- beta v + g; heavy ball steps along v, Nesterov's along g + beta v."""
+    """v <- beta v + g; the step is along v (heavy ball) or g + beta v (Nesterov)."""
     rate, beta = 0.1, 0.9
     result = path(lambda w: 2 * w**2, optax.sgd(rate, momentum=beta, nesterov=nesterov), 1.0, 25)
     w, v = 1.0, 0.0
@@ -142,7 +142,7 @@ def test_the_hessian_of_a_regression_determines_its_stability_limit():
 
 
 def test_from_zero_a_regression_converges_to_the_solution_of_least_norm():
-    """Gradients lie in the row space of X, so the orthogonal component of the start is kept."""
+    """Gradients lie in the row space of X, so the orthogonal component is constant."""
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(5, 8)), rng.normal(size=5)
     inverse = np.linalg.pinv(x)
@@ -161,7 +161,7 @@ def factors(w, s=1.0):
 
 
 def test_the_error_relative_to_the_gradient_flow_is_of_first_order():
-    """u = ab from a = b: u(t) = s e^{2st} / (e^{2st} - 1 + s/u0) along the flow."""
+    """Along the flow from a = b, ab = u(t) = s e^{2st} / (e^{2st} - 1 + s/u0)."""
     s, u0, time = 2.0, 0.01, 4.0
     rates = np.array([0.04, 0.02, 0.01, 0.005])
     errors = []
@@ -197,7 +197,7 @@ def test_the_hessian_of_two_factors_has_the_known_eigenvalues():
 
 @pytest.mark.parametrize(("rate", "stays"), [(0.95, True), (1.05, False)])
 def test_above_a_rate_of_one_no_minimum_is_stable(rate, stays):
-    """The flattest minimum, (1, 1), has eigenvalue 2: a small offset grows by |1 - 2 rate|."""
+    """At the flattest minimum, (1, 1), each step scales an offset by |1 - 2 rate|."""
     w = path(factors, optax.sgd(rate), np.full(2, 1 + 1e-9), 40)
     offset = np.abs(w[:, 0] - 1)
     np.testing.assert_allclose(offset[1:] / offset[:-1], abs(1 - 2 * rate), rtol=1e-4)

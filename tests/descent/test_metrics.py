@@ -72,7 +72,7 @@ def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
 
 
 def test_the_noise_of_a_mini_batch_is_that_of_a_sample_divided_by_its_size():
-    """E |g_B - g|^2 = noise/B (1 - B/n), by drawing 8,000 mini-batches."""
+    """E |g_B - g|^2 = noise / B (1 - B / n) is estimated from 8,000 mini-batches."""
     g = slopes()
     for batch_size in (2, 20):
         rows = Order([KEY], N, batch_size).rows(0, 8000)[0]
@@ -81,7 +81,7 @@ def test_the_noise_of_a_mini_batch_is_that_of_a_sample_divided_by_its_size():
         assert np.mean(squares) == pytest.approx(known, rel=0.06)
 
 
-def test_the_noise_scale_is_the_noise_over_the_squared_gradient():
+def test_the_noise_scale_is_the_noise_divided_by_the_squared_gradient():
     metric = noise_scale(PROBLEM, KEY, batch_size=1, batches=N)
     known = noise(slopes()) / np.sum(slopes().mean(axis=0) ** 2)
     assert taken(metric) == pytest.approx(known, rel=1e-4)
@@ -93,8 +93,8 @@ def test_equal_samples_give_zero_noise():
     assert taken(gradient_noise(same, KEY, batch_size=2, batches=4)) == pytest.approx(0, abs=1e-9)
 
 
-def test_settings_of_the_cost_reach_the_metric():
-    """Weight decay is equal for all samples, so it adds no noise but changes the gradient."""
+def test_settings_of_the_cost_are_passed_to_the_metric():
+    """Weight decay adds no noise, since it is equal for all samples."""
     decay = 3.0
     plain, scale = (
         make(PROBLEM, KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
@@ -119,7 +119,9 @@ def test_noise_metrics_are_recorded_along_a_descent():
     for t in range(21):
         assert run.metrics["noise"][t] == pytest.approx(noise(slopes(w)), rel=1e-3)
         w = w - 0.1 * slopes(w).mean(axis=0)
-    assert run.metrics["scale"][-1] > run.metrics["scale"][0]  # only the gradient vanishes
+    assert (
+        run.metrics["scale"][-1] > run.metrics["scale"][0]
+    )  # the gradient vanishes, and the noise does not
 
 
 def test_a_key_determines_the_samples():

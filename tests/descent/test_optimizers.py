@@ -30,8 +30,8 @@ def decaying(factory, **settings):
     return made
 
 
-# By name: the factory, and whether the length of its steps is the rate, the rate times the gradient
-# norm, or determined by a line search.
+# Factory and step length: "length" for the rate, "gradient" for the rate times the gradient norm,
+# None for a line search.
 OPTIMIZERS = {
     "sgd": (decaying(optax.sgd), "gradient"),
     "momentum": (decaying(optax.sgd, momentum=0.9), "gradient"),
@@ -47,7 +47,7 @@ OPTIMIZERS = {
     "lbfgs": (optax.lbfgs, None),
 }
 
-# Exceptions: a saddle, where the cost is unbounded below, and a manifold of minima.
+# Exceptions: a function with a saddle that is unbounded below, and one with a manifold of minima.
 OTHER_ENDS = {"monkey_saddle": "falls", "two_factors": "floor"}
 
 
@@ -96,7 +96,7 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 
 @pytest.fixture(scope="module", params=PARAMS)
 def ended(request):
-    """Return the optimizer's name, and end point [function, start, 2] and cost per descent."""
+    """Return the name of an optimizer and its runs: all functions, from all starts."""
     factory, rate = OPTIMIZERS[request.param]
     numbers = np.arange(len(NAMES))
     own = {"function": numbers, "row": numbers}

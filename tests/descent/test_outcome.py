@@ -67,7 +67,7 @@ def ends(cost, *, norm=1e-3, baseline=0.9):
 
 
 HISTORIES = {
-    # Saturated: the cost fell immediately and has since changed by at most its fifth digit.
+    # Saturated: after an immediate decrease, the cost changes by at most its fifth digit.
     "plateau above the baseline": (1 + 0.4 * (T == 0), "stalled"),
     "plateau that is left very slowly": (1 + 0.4 * (T == 0) - 4e-5 * T**3, "stalled"),
     "plateau at the baseline, to rounding": (
@@ -77,10 +77,10 @@ HISTORIES = {
     "plateau after a rise": (np.where(T == 0, 0.95, 1.0), "stalled"),
     "plateau after noise": (np.where(T < 0.7, 1 + np.sin(100 * T) ** 2, 1.0), "stalled"),
     "noise below a thousandth": (np.where(T == 0, 2, 1 + 4e-4 * np.sin(100 * T)), "stalled"),
-    # Below the baseline the run has learned, so it has not stalled.
+    # A plateau below the baseline does not count as stalled.
     "plateau just below the baseline": (np.where(T == 0, 2, 0.9 - 1e-5), "not_converged"),
     "plateau far below the baseline": (np.where(T == 0, 2, 0.1), "not_converged"),
-    # Slow, but at a constant speed.
+    # Slow decrease, including decrease at a constant rate.
     "slow and steady far above": (2.5 - 0.1 * T, "not_converged"),
     "slow and steady, a hundredth in all": (1 - 0.0095 * T, "not_converged"),
     "so slow that nothing shows": (1 - 1e-6 * T, "not_converged"),
@@ -88,7 +88,7 @@ HISTORIES = {
     "one over t": (1 + 1 / (1 + 20 * T), "not_converged"),
     "halved each record": (0.95 + 0.5 ** np.arange(21), "stalled"),
     "from a huge start, still falling": (1 + 1e4 * (T == 0) + 0.1 * (1 - T), "not_converged"),
-    # The plateau does not last.
+    # No plateau at the end.
     "leaves the plateau at the end": (np.where(T == 0, 2, 1 - 0.01 * (T > 0.9)), "not_converged"),
     "noise": (1.5 + 0.3 * np.sin(100 * T), "not_converged"),
     "rising": (1 + 0.01 * T, "not_converged"),
@@ -110,7 +110,7 @@ def test_a_run_has_stalled_if_its_cost_is_flat_and_not_below_the_baseline(cost, 
 
 
 def test_the_outcome_does_not_depend_on_the_unit_of_the_cost():
-    """This includes negative costs."""
+    """Costs are multiplied by 1,024, and may be negative."""
     for cost, expected in HISTORIES.values():
         assert ends(1024 * cost, baseline=1024 * 0.9) == expected
     assert ends(-3 + 1.0 * (T == 0), baseline=-4.0) == "stalled"
@@ -128,10 +128,10 @@ def test_a_vanishing_gradient_suffices_and_divergence_has_precedence():
 
 
 def test_a_saturated_run_stalls_before_its_gradient_vanishes():
-    """One sigmoid on data without a pattern: sigma(w)^2 + (sigma(w) - 1)^2 >= 1 / 2.
+    """The cost is sigma(w)^2 + (sigma(w) - 1)^2 >= 1 / 2, with a sigmoid sigma.
 
     The best constant output has cost 1 / 2. The first step, at a rate of 30, moves from w = 1 to
-    the flat side, where the cost is close to 1 and decreases by 1e-4 in twenty steps.
+    the saturated region, where the cost is close to 1 and decreases by 1e-4 in twenty steps.
     """
 
     def cost(w):
@@ -216,7 +216,7 @@ def test_the_step_of_divergence_is_known_between_records():
         (lambda w: w * NAN, 1.0, 0),  # NaN from the start
         (lambda w: 1 / w, 0.0, 0),
         (jnp.log, 0.15, 1),  # the first step leaves the domain
-        (lambda w: jnp.sqrt(w**2), 0.0, 0),  # finite, but its gradient is 0/0
+        (lambda w: jnp.sqrt(w**2), 0.0, 0),  # the cost is finite, and its gradient is 0/0
         (lambda w: jnp.where(w > 0, w, -INF), 0.05, 1),  # decreases without bound
         (lambda w: jnp.maximum(w, 0) ** 1.5 + jnp.sqrt(jnp.maximum(-w, 0)), 0.0, 0),
     ],
@@ -243,8 +243,8 @@ def test_a_diverged_descent_stays_diverged_when_continued():
     np.testing.assert_array_equal(more.params, run.params)
 
 
-def test_divergence_of_the_full_batch_is_found_before_that_of_a_mini_batch():
-    """Only the last of 40 samples has a huge loss, and batches of one sample reach it later."""
+def test_divergence_of_the_full_batch_is_detected_before_that_of_a_mini_batch():
+    """One of 40 samples has a huge loss, and is not in the first batches."""
     x = jnp.ones(40).at[39].set(1e14)
     problem = gd.Problem(
         init=lambda key: jnp.zeros(()), cost=lambda w, x: jnp.mean(x + 0 * w), data=x

@@ -14,7 +14,7 @@ from gdjax.problems.networks import Network
 
 @pytest.mark.long
 def test_steps_of_a_recipe_equal_the_formula():
-    """Compare three steps with decay per layer and an annealed rate with NumPy."""
+    """Three steps with decay per layer and an annealed rate are compared with NumPy."""
     recipe = Recipe(0.7, epochs=1, warmup_steps=1, decay=0.3, decay_behind=0.05)
     params = Network((3, 2, 2)).init(jax.random.key(0))
     expected = [[np.asarray(a, np.float64) for a in layer] for layer in params]
@@ -48,6 +48,6 @@ def test_the_plain_recipe_is_gradient_descent_at_a_constant_rate():
         ({"decay_behind": float("inf")}, "decay_behind = inf"),
     ],
 )
-def test_an_invalid_value_is_an_error_that_shows_it(fields, named):
+def test_the_error_for_an_invalid_value_contains_the_value(fields, named):
     with pytest.raises(InputError, match=named):
         Recipe(**{"learning_rate": 1.0, "epochs": 1, **fields})

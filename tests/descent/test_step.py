@@ -44,7 +44,7 @@ def test_a_diverged_run_keeps_its_state():
     def cliff(w, *, model_state):
         return jnp.where(w > 0.5, -w, NAN), model_state + 1
 
-    optimizer = optax.sgd(-1.0, momentum=0.9)  # ascent, to where the cost is infinite
+    optimizer = optax.sgd(-1.0, momentum=0.9)  # gradient ascent, into the region of NaN cost
     states = [init(optimizer, jnp.array(1.2), jnp.array(0))]
     for t in range(5):
         state, info = step(cliff, optimizer, states[-1], at=t)
@@ -79,8 +79,8 @@ def test_a_step_passes_key_step_number_and_model_state_to_the_cost():
     assert float(after.model_state) == 3
 
 
-def test_a_line_search_uses_the_same_batch_key_and_model_state():
-    """The first trial step is too long, so the accepted one depends on what is compared."""
+def test_a_line_search_uses_the_batch_key_and_model_state_of_its_step():
+    """The first trial step is rejected, so the line search compares costs."""
 
     def cost(w, x, *, key, model_state):
         target = jnp.mean(x) + jax.random.normal(key) + model_state

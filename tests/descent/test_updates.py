@@ -1,4 +1,4 @@
-"""Arguments of optimizer updates: every optimizer of Optax works or is an explained error."""
+"""Arguments of updates: each Optax optimizer works or raises an explained error."""
 
 import inspect
 
@@ -133,7 +133,7 @@ EXTRA_ARGUMENTS = {
 
 @pytest.mark.long
 def test_steps_equal_loops_that_pass_the_required_arguments():
-    """Compare `step` with a hand-written loop for each optimizer, in one program."""
+    """One program compares `step` with a hand-written loop for each optimizer."""
 
     def by_step(optimizer):
         begin = init(optimizer, START)
