@@ -1,1 +1,1 @@
-"""Measurements of `speed.py`, against the machine's rate and other libraries."""
+"""Measurements of `speed.py`, relative to a matrix product and to other libraries."""

@@ -1,4 +1,4 @@
-"""Bar charts of shares of the machine's rate and of ratios to other libraries."""
+"""Bar charts of shares of the matrix-product rate and of relative speeds."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from gdjax.plots.style import BLUE, GREEN, style
 
 
 def ratios(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
-    """Draw shares of the matrix product's rate, and speed relative to peers.
+    """Draw shares of the matrix-product rate, and speed relative to other libraries.
 
     Args:
-        shares: share of the rate of a 2000 x 2000 product, by work.
-        times: seconds of the peer divided by those of gdjax, by work and peer.
+        shares: share of the rate of a 2000 x 2000 product, by measurement.
+        times: seconds of the other library divided by those of gdjax, by measurement and library.
     """
     with style():
         figure = Figure(figsize=(13, 4.5))

@@ -1,4 +1,4 @@
-"""Measurements of descents and sweeps for `speed.py`, each against its peers."""
+"""Measurements of descents and sweeps for `speed.py`, with other libraries' times."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from benchmarks.timing import WIDTHS, Clock, share
 
 
 def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], Any]:
-    """Return a function that runs a sweep recorded only at its ends, to be timed."""
+    """Return a function, to be timed, that runs a sweep with two records."""
     import optax
 
     import gdjax as gd
@@ -39,14 +39,17 @@ def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], 
 
 
 def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: int):
-    """Return the seconds of `many - few` steps, without the fixed cost of a sweep."""
+    """Return the time of `many - few` steps, and the rate of the matrix product.
+
+    The difference of two sweeps excludes the fixed cost of a sweep.
+    """
     short, _ = clock.best(make(few))
     long, rate = clock.best(make(many))
     return long - short, rate
 
 
 def whole_set(clock, config, dataset):
-    """Time full batches of 5,000 samples: layouts of gdjax and of a user, and peers."""
+    """Time full batches of 5,000 samples: gdjax's and a natural layout, and PyTorch."""
     import jax
     import jax.numpy as jnp
 
@@ -87,7 +90,7 @@ def whole_set(clock, config, dataset):
 
 
 def mini_batches(clock, config, dataset):
-    """Time batches of 32 of 60,000: a shared order, an order per run, single runs."""
+    """Time batches of 32 samples in a shared order, an order per run, and single runs."""
     import gdjax as gd
 
     problem = gd.problems.digits(dataset)
@@ -117,10 +120,10 @@ def mini_batches(clock, config, dataset):
 
 
 def one_descent(clock, config, dataset):
-    """Time ten epochs of one run, recorded once per epoch, against a ten-line scan.
+    """Time ten epochs of one run, recorded once per epoch, and a scan written by hand.
 
-    Both draw ten permutations; gdjax also evaluates the full-batch cost eleven times. The
-    scan is measured without records, and with the cost evaluated once per epoch.
+    Both draw ten permutations. `gd.descend` also evaluates the full-batch cost eleven times. The
+    scan is timed without records, and with the cost evaluated once per epoch.
     """
     import jax
     import jax.numpy as jnp
@@ -180,7 +183,7 @@ def one_descent(clock, config, dataset):
 
 
 def trainability(clock, config):
-    """Time 16,384 tiny networks in float64 against a Python loop of 100 jitted steps."""
+    """Time 16,384 tiny networks in float64, and a Python loop of 100 jitted steps."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -254,7 +257,7 @@ def trainability(clock, config):
 def many_runs(config):
     """Measure time per run and peak memory of 4,096 and 64 stored runs.
 
-    Each measurement runs in a process of its own.
+    Each measurement runs in a separate process.
     """
     results = {}
     steps = max(20, round(500 * config.scale))
@@ -277,7 +280,7 @@ def many_runs(config):
 
 
 def worker(runs: int, steps: int, folder: str) -> None:
-    """Run a stored sweep; print its seconds after compilation and the peak memory."""
+    """Run a stored sweep; print its time after compilation, and the peak memory."""
     from gdjax._runtime import process
 
     process.configure()
@@ -288,13 +291,13 @@ def worker(runs: int, steps: int, folder: str) -> None:
     work()
     work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
     seconds = common.seconds(work)
-    # A child process inherits its parent's peak in getrusage.
+    # With getrusage, the peak of a child process includes that of its parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 
 
 def second_start(_config):
-    """Time a second `gdjax sweep`: from its start to the first tile, and to its end."""
+    """Time two starts of `gdjax sweep`: to the first tile, and to the end."""
     results = {}
     # Without cached bytecode, Python compiles its files again at every start.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}

@@ -1,10 +1,10 @@
-"""Overhead of a first call over a second one, against a program written by hand.
+"""Overhead of a first call, relative to that of a program written by hand.
 
     ratio = (first - second) of gd.sweep / (first - second) of jit(vmap(scan))
 
 A user's MLP 20-64-64-1 is trained by Adam, 8 rates x 8 seeds, 200 steps on 512 samples, with the
-cost recorded at every step. Each process is fresh, its imports are done before the clock starts,
-and no compilation cache is used. Run as a script, it is one such process, and prints JSON.
+cost recorded at every step. Each measurement runs in a new process, whose imports precede the
+measured time, without a compilation cache. As a script, this module measures once and prints JSON.
 """
 
 import json
@@ -52,7 +52,7 @@ def _work(rates: int, seeds: int):
 
 
 def ours(rates: int, seeds: int, steps: int) -> Any:
-    """Return a function that runs the sweep, to be timed."""
+    """Return a function, to be timed, that runs the sweep."""
     import optax
 
     import gdjax as gd
@@ -65,7 +65,7 @@ def ours(rates: int, seeds: int, steps: int) -> Any:
 
 
 def by_hand(rates: int, seeds: int, steps: int) -> Any:
-    """Return a function that does the same work by `jit(vmap(scan))`, to be timed."""
+    """Return a function, to be timed, that computes these runs by `jit(vmap(scan))`."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -93,7 +93,7 @@ def by_hand(rates: int, seeds: int, steps: int) -> Any:
 
 
 def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """Return seconds of a first and a second call, and what the first one compiled."""
+    """Return times of a first and a second call, and compilations of the first."""
     import jax
     import xarray
 
@@ -127,7 +127,7 @@ def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
 
 
 def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """Return the same from a process of its own, without a compilation cache."""
+    """Return the result of `measured` from a new process without a compilation cache."""
     environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     command = [sys.executable, "-W", "ignore", __file__, name, *map(str, (rates, seeds, steps))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -135,10 +135,10 @@ def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
 
 
 def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict[str, Any]:
-    """Return medians over pairs of processes that run in turn, with intervals.
+    """Return medians over pairs of processes, and the extreme ratios.
 
     Args:
-        pairs: number of pairs of fresh processes.
+        pairs: number of pairs of new processes, one for each program, which alternate.
         rates: number of learning rates.
         seeds: number of starting points of each rate.
         steps: steps of each run.

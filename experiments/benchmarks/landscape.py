@@ -7,8 +7,8 @@ from benchmarks.timing import share
 def planes(clock, config, dataset):
     """Time the costs of 5,000 samples on a plane of 51 x 51 points.
 
-    A user's cost, the network of gdjax, and the peer are timed. A point counts 2 * samples *
-    parameters operations, those of the forward pass.
+    The function times a user-defined cost, the network of gdjax, and `loss-landscapes`. A point
+    counts 2 * samples * parameters operations, which are those of the forward pass.
     """
     import jax
     import numpy as np
@@ -42,7 +42,7 @@ def eigenvalues(clock, config, dataset):
     """Time the ten largest eigenvalues on 5,000 samples.
 
     The residuals are within a thousandth of the largest eigenvalue. One network, trained for a few
-    epochs, is compared with the peer; then 16 networks are computed in one program.
+    epochs, is compared with `pyhessian`. Another program computes those of 16 networks together.
     """
     import jax
     import jax.numpy as jnp
@@ -95,7 +95,7 @@ def eigenvalues(clock, config, dataset):
 
 
 def paths(clock, config, dataset):
-    """Time barriers between all pairs of 64 networks, also after matching.
+    """Time barriers between all pairs of 64 networks, before and after matching.
 
     A path has 25 points; the cost uses 1,000 samples.
     """

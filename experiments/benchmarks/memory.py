@@ -1,10 +1,10 @@
-"""Peak memory of a sweep in memory, over the bytes of its results.
+"""Ratio of the peak memory of a sweep to the size of its results.
 
     PYTHONPATH=experiments python -m benchmarks.memory [--runs 10] [--megabytes 100] [--init normal]
 
-The process computes a small sweep first, whose peak is subtracted. The rest of the peak consists of
-the results and of the runs that are computed at the time: parameters, gradients and copies. With
-random normal starts, JAX needs four times the parameters of a run while it draws them.
+The process first computes a small sweep, whose peak is subtracted. The difference consists of the
+results and of the parameters, gradients and copies of the runs in progress. To draw random normal
+starts, JAX needs four times the memory of a run's parameters.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import gdjax as gd
 
 
 def bowl(numbers: int, init: str) -> gd.Problem:
-    """Return a quadratic cost of a vector of parameters."""
+    """Return the problem of a quadratic cost of a vector of parameters."""
     inits = {
         "normal": lambda key: jax.random.normal(key, (numbers,)),
         "constant": lambda key: jnp.full(numbers, jax.random.normal(key)),
@@ -31,7 +31,7 @@ def peak() -> int:
 
 
 def ratio(runs: int, megabytes: float, init: str) -> float:
-    """Return the growth of the peak during a sweep, over the bytes of its results."""
+    """Return the increase of the peak in a sweep, divided by the bytes of its results."""
     grid = gd.axes(learning_rate=[0.1], seed=range(runs))
     gd.sweep(bowl(2, init), grid, 10, record_every=10)
     before = peak()
@@ -40,7 +40,7 @@ def ratio(runs: int, megabytes: float, init: str) -> float:
 
 
 def main() -> None:
-    """Print the ratio."""
+    """Print the ratio of the peak memory of a sweep to the size of its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10, help="number of runs")
     parser.add_argument("--megabytes", type=float, default=100, help="parameters of one run")

@@ -1,8 +1,8 @@
-"""Small models written with other libraries, in the style of their users.
+"""Small models written with other libraries.
 
-Each comes with its cost written by hand, `cost(params, state, batch, key)`, which returns the
-value and the next state, and with a function that computes the expected records. The results of
-`gdjax` for the model are compared with these.
+Each model has a cost written by hand, `cost(params, state, batch, key)`, which returns the value
+and the next state, and a function that computes the expected records. Tests and benchmarks compare
+the results of `gdjax` with these.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,10 @@ GRID = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 
 
 class Model(NamedTuple):
-    """A problem, its cost by hand, a learning rate that lowers it, and its records.
+    """A problem, its cost by hand, a learning rate, and its expected records.
 
-    The record is `recorded(params, state)`, or if that is None the cost by hand on all data.
+    A descent at this rate decreases the cost. The expected record is `recorded(params, state)`; if
+    `recorded` is None, it is the cost by hand on all data.
     """
 
     problem: gd.Problem
@@ -43,7 +44,7 @@ def squares(outputs, targets):
 
 
 def over_keys(by_hand, batch):
-    """Return the record of a random cost without an evaluation: its mean over 8 keys."""
+    """Return the `recorded` of a random cost without `evaluation`: a mean over 8 keys."""
 
     def recorded(params, state):
         keys = jax.random.split(KEY, 8)
@@ -53,7 +54,7 @@ def over_keys(by_hand, batch):
 
 
 def regression(init, apply, data=(X, Y)):
-    """Return a regression model, of a sine by default."""
+    """Return the model of a regression, by default of a sine."""
 
     def by_hand(params, state, batch, key):
         return jnp.mean((apply(params, batch[0]) - batch[1]) ** 2), None
@@ -188,7 +189,7 @@ class CNN(nn.Module):
 
 
 def convolutional():
-    """Return a classifier of the brighter half, with batch statistics and dropout."""
+    """Return a classifier of bright left halves, with batch statistics and dropout."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(12, 4, 4, 1)).astype(np.float32)
     labels = np.arange(12) % 2
@@ -294,7 +295,7 @@ def recurrent():
 
 
 def variational():
-    """Return a variational auto-encoder, evaluated at the mean of its codes."""
+    """Return a variational autoencoder, evaluated at the mean of its codes."""
     x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
 
     def init(key):
@@ -352,7 +353,7 @@ def contrastive():
 def physics():
     """Return a physics-informed network for u'' = -pi^2 sin(pi x).
 
-    The boundary values are 0, and points are drawn at every step.
+    The boundary values are 0, and the collocation points are drawn at every step.
     """
 
     def u(params, x):
@@ -378,7 +379,7 @@ def physics():
 
 
 def neural_ode(solver=None):
-    """Return a neural ODE that rotates by 90 degrees, with diffrax's default adjoint."""
+    """Return a neural ODE fitted to a rotation, with diffrax's default adjoint."""
     solver = diffrax.Heun() if solver is None else solver
     x = np.random.default_rng(4).normal(size=(6, 2)).astype(np.float32)
     y = x[:, ::-1] * np.array([-1, 1], np.float32)
@@ -389,7 +390,7 @@ def neural_ode(solver=None):
     def apply(params, x, *, train=True):
         def one(z):
             term = diffrax.ODETerm(field)
-            # Second derivatives use forward mode, which the default adjoint does not support.
+            # Second derivatives need forward mode, which the default adjoint does not support.
             options = {} if train else {"adjoint": diffrax.DirectAdjoint()}
             solution = diffrax.diffeqsolve(
                 term, solver, 0.0, 1.0, 0.25, z, params, max_steps=8, **options
@@ -408,7 +409,7 @@ def neural_ode(solver=None):
 
 
 def online():
-    """Return a student network that sees every sample of its teacher once."""
+    """Return a student network, trained on a stream of new samples of its teacher."""
     teacher = {"w": np.array([[1.0, -1.0], [0.5, 2.0]], np.float32), "v": np.ones(2, np.float32)}
 
     def outputs(params, x):

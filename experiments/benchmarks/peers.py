@@ -1,4 +1,4 @@
-"""The same work in PyTorch, for `speed.py`, if its packages are installed."""
+"""Measurements of PyTorch for `speed.py`, if its packages are installed."""
 
 import importlib
 from itertools import pairwise
@@ -10,7 +10,7 @@ from benchmarks.timing import WIDTHS
 
 
 def torch_or_none() -> Any:
-    """Return the module torch, or None."""
+    """Return the module torch, or None if it is not installed."""
     try:
         return importlib.import_module("torch")
     except ImportError:
@@ -46,7 +46,7 @@ def _network(torch, layers):
 
 
 def _package(name):
-    """Return a package that builds on PyTorch, or None."""
+    """Return a package based on PyTorch, or None if either is not installed."""
     try:
         return importlib.import_module(name) if torch_or_none() else None
     except ImportError:
@@ -92,7 +92,7 @@ def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
 
 
 def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
-    """Return microseconds per step of a PyTorch loop at batches of 32, or None."""
+    """Return microseconds per step of a PyTorch loop with batches of 32, or None."""
     torch = torch_or_none()
     if torch is None:
         return None
@@ -112,8 +112,8 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
     """Return seconds for a sigmoid network's costs on a plane by `loss-landscapes`.
 
     The plane extends from -1 to 1 along both directions, with `side` points each. Every other row
-    is shifted by one step, since the package reverses direction before it evaluates. Return None if
-    the package is missing.
+    is shifted by one step, since the package reverses direction before it evaluates. The result is
+    None if the package is missing.
     """
     torch, package = torch_or_none(), _package("loss_landscapes")
     if package is None:
@@ -144,7 +144,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
 def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
-    """Return mean seconds and values of the largest eigenvalues by `pyhessian`."""
+    """Return the mean time and the largest eigenvalues by `pyhessian`, or None."""
     torch, package = torch_or_none(), _package("pyhessian")
     if package is None:
         return None
@@ -159,6 +159,6 @@ def eigenvalues(
         return operator.eigenvalues(top_n=count)[0]
 
     values = work(0)
-    # Its power iterations have random starts, of which some take twice as long as others.
+    # The power iterations of pyhessian have random starts, some of which take twice as long.
     times = [common.seconds(lambda start=start: work(start)) for start in range(repeats)]
     return sum(times) / repeats, values

@@ -3,8 +3,8 @@
     ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   both compiled before
 
 Each of the models is trained with 8 rates x 8 seeds by plain gradient descent on all its samples,
-and the cost is recorded at every step. The two programs run in turn in one process; the ratio is
-the median over the turns.
+and the cost is recorded at every step. The two programs alternate in one process; the ratio is the
+median over their turns.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ MAX_DIFFERENCE = 1e-3
 
 
 def ours(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """Return a function that runs the sweep, without metrics such as accuracy."""
+    """Return a function, to be timed, that runs the sweep without metrics."""
     axes = gd.axes(learning_rate=rates, seed=range(seeds))
     problem = dataclasses.replace(model.problem, metrics={})
     return lambda: gd.sweep(problem, axes, steps, make_optimizer=optax.sgd).cost.values
 
 
 def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """Return a function that does the same work by `jit(vmap(scan))`."""
+    """Return a function, to be timed, that computes these runs by `jit(vmap(scan))`."""
     problem, data = model.problem, jax.tree.map(jnp.asarray, model.problem.data)
 
     def one(rate, init, noise, data):
@@ -65,8 +65,8 @@ def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable
 def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
     """Return the largest relative difference of costs in the first 100 steps.
 
-    Some of the runs are chaotic: after some 150 steps they differ as much from a run of which one
-    parameter was moved by one unit in the last place.
+    Some runs are chaotic: after about 150 steps, a change of one starting parameter by one unit in
+    the last place has as large an effect.
 
     Raises:
         ValueError: if the difference is not finite, or not below `MAX_DIFFERENCE`.
@@ -74,7 +74,7 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
     ours_costs, expected = (kind(model, rates, seeds, COMPARED_STEPS)() for kind in (ours, by_hand))
     largest = np.abs(ours_costs.reshape(expected.shape) - expected).max()
     relative = float(largest / np.abs(expected).max())
-    if not relative < MAX_DIFFERENCE:  # NaN is not below
+    if not relative < MAX_DIFFERENCE:  # also true for NaN
         raise ValueError(
             f"relative difference = {relative:.3g} within {COMPARED_STEPS} steps, expected less "
             f"than {MAX_DIFFERENCE}: the two programs do not do the same work"
@@ -83,11 +83,11 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
 
 
 def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
-    """Return the median ratio of times and the largest difference of each model.
+    """Return the median ratio of times, and the largest difference of costs, by model.
 
     Args:
-        turns: measurements of each program.
-        seeds: number of starting points, and of learning rates.
+        turns: number of measurements of each program.
+        seeds: number of starting points and of learning rates.
         steps: steps of each run.
 
     Raises:

@@ -2,9 +2,9 @@
 
     PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 
-The script prints seconds and peak memory for each row. The first three rows also run at commits
-before format 3, for a comparison in one session. `s3` and `az` are servers on this machine, as in
-the tests (`tests/stores/servers.py`), and are skipped if they cannot be started.
+The script prints seconds and peak memory for each row. Only the comparison of locations needs
+`gd.extend`; the other rows run with earlier versions as well. `s3` and `az` are servers on this
+machine, as in the tests (`tests/stores/servers.py`), and are skipped if they cannot be started.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def network() -> gd.Problem:
 
 
 def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
-    """Run a function; print its time and the process's peak memory since its start."""
+    """Run a function; print its time, and the peak memory of the process."""
     start_time = time.perf_counter()
     result = function()
     seconds = time.perf_counter() - start_time
@@ -55,7 +55,7 @@ def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
 
 
 def many_runs(folder: Path, runs: int, steps: int) -> None:
-    """Store many runs; open and verify their store."""
+    """Time storing many runs, and opening and verifying their store."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 10), seed=range(max(runs // 10, 1)))
     path = folder / "many.zarr"
     timed(
@@ -69,7 +69,7 @@ def many_runs(folder: Path, runs: int, steps: int) -> None:
 
 
 def digits(folder: Path, runs: int, steps: int) -> None:
-    """Store runs of the digits."""
+    """Time storing runs of the digit network."""
     grid = gd.axes(learning_rate=np.geomspace(0.1, 10, 12), seed=range(max(runs // 12, 1)))
     problem = gd.problems.digits(widths=(16,))
     settings: dict[str, Any] = {"batch_size": 100, "record_every": 50}
@@ -81,7 +81,7 @@ def digits(folder: Path, runs: int, steps: int) -> None:
 
 
 def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield name, store and options of a folder and of the object stores that start."""
+    """Yield the names, stores and options of a folder and of available object stores."""
     yield "folder", str(folder / "tiles.zarr"), {}
     from tests.stores import servers
 
@@ -94,7 +94,7 @@ def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def three_locations(folder: Path, tiles: int, steps: int) -> None:
-    """Store one sweep of many tiles in each location, and compare the contents."""
+    """Time storing one sweep of many tiles in each location; compare the contents."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
     for name, store, options in locations(folder):

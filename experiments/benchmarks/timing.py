@@ -10,7 +10,7 @@ PARAMETERS = 13_002
 
 
 class Clock:
-    """Timer of work and of a matrix product in the same process."""
+    """Timer of functions and of a matrix product in one process."""
 
     def __init__(self, repeats: int):
         import jax
@@ -22,9 +22,9 @@ class Clock:
         self.rates: list[float] = []
 
     def rate(self) -> float:
-        """Return the operations per second of a 2000 x 2000 float32 product, best of 5.
+        """Return the highest rate of five 2000 x 2000 float32 products.
 
-        It runs on the default device.
+        The rate is in operations per second, on the default device.
         """
         import jax
 
@@ -36,9 +36,9 @@ class Clock:
         return self.rates[-1]
 
     def best(self, work: Callable[[], Any]) -> tuple[float, float]:
-        """Return the shortest time of the work, and the highest rate of the product.
+        """Return the shortest time of a function, and the highest rate of the product.
 
-        The product is timed before, between and after the repetitions of the work.
+        The product is timed before, between and after the repetitions of the function.
         """
         work()  # compiles
         seconds, rates = [], [self.rate()]
@@ -49,5 +49,5 @@ class Clock:
 
 
 def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
-    """Return the work's own operations per second over the matrix product's rate."""
+    """Return the operations per second of gradients, divided by the product's rate."""
     return 4 * samples * PARAMETERS * run_steps / seconds / rate

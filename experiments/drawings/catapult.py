@@ -34,7 +34,7 @@ def settled_shares(
     cost: Mapping[float, Float[np.ndarray, " steps"]],
     panels: Sequence[SettledShares],
 ) -> Figure:
-    """Draw the cost of single runs, and shares of starts that end below their cost.
+    """Draw single runs, and the share of starts that end below their initial cost.
 
     Args:
         step: step of each record.

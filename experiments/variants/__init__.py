@@ -1,1 +1,1 @@
-"""Variants compared by experiments, if longer than a line of their config."""
+"""Problems and training variants that the experiments compare."""

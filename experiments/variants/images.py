@@ -13,18 +13,18 @@ SIDE = 10
 
 
 def pooled(images: np.ndarray) -> np.ndarray:
-    """Return the middle 20x20 pixels of digits as 100 means of 2x2.
+    """Return the middle 20x20 pixels of digits, averaged to 10x10, [images, 100].
 
-    There is little outside these pixels.
+    Most pixels outside this square are zero.
     """
     middle = images[:, 4:24, 4:24].reshape(-1, SIDE, 2, SIDE, 2)
     return (middle.mean(axis=(2, 4)) / 255).reshape(-1, SIDE * SIDE).astype(np.float32)
 
 
 def shrunk(name: str, learned: int) -> ImageSet:
-    """Return 28x28 digits as 10x10 ones.
+    """Return a set of 28x28 digits, averaged to 10x10 pixels.
 
-    The first `learned` images are for training, all others for tests.
+    The first `learned` images are the training set, and all others are the test set.
     """
     image_set = load(name)
     images = np.concatenate([image_set.train_images, image_set.test_images])

@@ -1,6 +1,7 @@
-"""The digit network on part of a data set, trained as a variant from many starts.
+"""The digit network on part of a data set, trained in a variant from many starts.
 
-training images: all but the held-out ones, or all;   evaluation images: held-out ones, or tests
+training images: all but the held-out images, or all
+evaluation images: the held-out images, or the test images
 """
 
 import dataclasses
@@ -11,12 +12,12 @@ import gdjax as gd
 from gdjax.problems import freshly_distorted
 from variants.training import Variant, quadratic_with_targets
 
-STORED_PARAMETERS = 12  # approximate number of stored parameters of a run
+STORED_PARAMETERS = 12  # approximate number of records and snapshots of a run
 RECORDED = 1000  # samples on which the recorded cost is evaluated
 
 
 class Problems:
-    """The digit network on part of a set, with a cache of distorted images."""
+    """Problems of the digit network on parts of a set, with cached distorted images."""
 
     def __init__(self, data: str, held_out: int):
         self.set = gd.data.load(data)
@@ -24,7 +25,10 @@ class Problems:
         self.problems: dict[Any, gd.Problem] = {}
 
     def with_held_out_images(self, variant: Variant) -> gd.Problem:
-        """Return the problem of training without the held-out images, evaluated on those."""
+        """Return the training problem without the held-out images.
+
+        Its metric is the accuracy on the held-out images.
+        """
         num_learned = len(self.set.train_labels) - self.held_out
         problem = self._of(variant, num_learned)
         rest = self.set.train_images[num_learned:], self.set.train_labels[num_learned:]
@@ -35,14 +39,17 @@ class Problems:
         return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
     def with_all_images(self, variant: Variant) -> gd.Problem:
-        """Return the problem with all training images, evaluated on the test images."""
+        """Return the training problem with all training images.
+
+        Its metric is the accuracy on the test images.
+        """
         return self._of(variant, len(self.set.train_labels))
 
     def _of(self, variant, samples):
         distortion = None if variant.fresh else variant.recipe.distortion
         key = samples, distortion
         if key not in self.problems:
-            # Only copies of one part of the set are cached, to bound memory.
+            # Only problems with the current number of samples are cached, to bound memory.
             self.problems = {k: v for k, v in self.problems.items() if k[0] == samples}
             self.problems[key] = gd.problems.digits(
                 self.set, samples=samples, distortion=distortion
@@ -60,7 +67,7 @@ class Problems:
 
 
 def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """Return a sweep over starting points with about a dozen stored parameters each."""
+    """Run a sweep over starting points, with about a dozen snapshots per run."""
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)

@@ -17,9 +17,9 @@ from gdjax.problems import Layer, Network
 
 
 def chebyshev(points: int = 20, degree: int = 5, width: int = 100) -> gd.Problem:
-    """Return a regression on a Chebyshev polynomial by a tanh network.
+    """Return the problem of fitting a Chebyshev polynomial with a tanh network.
 
-    As in PyTorch's layers, all initial weights and biases are uniform within 1 / sqrt(inputs).
+    Initial weights and biases are uniform within +-1 / sqrt(inputs), as in PyTorch's layers.
     """
     network = Network((1, width, 1), activation="tanh", output_activation="identity")
     x = np.linspace(-1, 1, points)
@@ -46,7 +46,10 @@ def _uniform(key, shape):
 
 
 def random_targets(width: int, samples: int, inputs: int = 8) -> gd.Problem:
-    """Return a swish network with two hidden layers that memorizes random numbers."""
+    """Return the problem of fitting random targets with a swish network.
+
+    The network has two hidden layers.
+    """
     key_x, key_y = jax.random.split(gd.streams(0).probes)
     data = jax.random.normal(key_x, (samples, inputs)), jax.random.normal(key_y, (samples, 1))
     widths = (inputs, width, width, 1)

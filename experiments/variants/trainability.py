@@ -30,7 +30,7 @@ ACTIVATIONS = {
 
 
 def rate_a_layer(input_rate, output_rate) -> optax.GradientTransformation:
-    """Return plain descent with one learning rate for each of two layers."""
+    """Return gradient descent with one learning rate for each of two layers."""
 
     def update(gradient: Any, _params: Any) -> Any:
         return -input_rate * gradient[0], -output_rate * gradient[1]
@@ -48,7 +48,7 @@ class Condition:
         width: number of inputs and of hidden neurons.
         samples: number of random inputs and targets; 72 is the number of parameters.
         batch: samples per step; None takes all.
-        optimizer: factory of an optimizer that takes the axes that are learning rates.
+        optimizer: optimizer factory whose arguments are those axes that are learning rates.
         axes: names of the horizontal and the vertical setting of a map.
         window: smallest and largest value of each setting.
     """
@@ -63,15 +63,16 @@ class Condition:
     window: tuple[tuple[float, float], tuple[float, float]] = ((0.1, 100.0), (1.0, 1000.0))
 
     def with_neurons(self, neurons: int) -> "Condition":
-        """Return the condition for a network of another width.
+        """Return this condition for a network of another width.
 
-        A number of samples that equals that of the parameters or of the inputs changes with it.
+        If the number of samples equals the number of parameters or of inputs, it is set to that of
+        the new width.
         """
         samples = {self.width: neurons, self.width * (self.width + 1): neurons * (neurons + 1)}
         return replace(self, width=neurons, samples=samples.get(self.samples, self.samples))
 
     def problem(self, seed: int) -> gd.Problem:
-        """Return the network with random data of a seed.
+        """Return the problem with random data drawn from a seed.
 
         Samples are in the last axis, which makes narrow networks about twice as fast in a sweep.
         """
@@ -93,7 +94,7 @@ class Condition:
         return gd.Problem(init, cost, (x, jax.random.normal(key_y, (self.samples, 1))))
 
 
-# Conditions are ordered by published dimension; windows hold the boundary of seeds 1 to 10.
+# Conditions are ordered by published dimension. Windows contain the boundary of seeds 1 to 10.
 CONDITIONS = {
     "identity": Condition(
         1.17, activation="identity", samples=8, window=((1.0, 1000.0), (0.1, 100.0))
