@@ -3,17 +3,18 @@
     P^-1 H, P from the optimizer's state;   stable on a quadratic with constant P: RMSProp below
     2 / eta, Adam below (2 + 2 b1) / ((1 - b1) eta), 38 / eta at b1 = 0.9
 
-Optimizers that divide by the root of squared gradients have a preconditioner P that adapts, and on
-a quadratic cost they stay bounded at any rate. On networks the sharpness preconditioned by P is
-reported to rise to the stability limit for constant P (Cohen et al. 2022, arXiv 2207.14484). It is
-recorded along every run, with full-batch steps: on 20 Chebyshev points (1-100-1, tanh) and on
-digits (784-16-16-10, sigmoids), with Adam and RMSProp, over rates and starts.
+Optimizers that divide by the root of averaged squared gradients have an adaptive preconditioner P,
+and on a quadratic cost their iterates remain bounded at any rate. On networks the sharpness
+preconditioned by P is reported to rise to the stability limit for constant P (Cohen et al. 2022,
+arXiv 2207.14484). This sharpness is recorded along every run, with full-batch steps: on 20
+Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), with Adam and RMSProp, over
+rates and starts.
 
     python experiments/adaptive_edge.py           (about a minute on two cores)
 
 Expected: on the Chebyshev points eta times preconditioned sharpness settles at 38 for Adam and at 2
-for RMSProp, within 5 % (medians over the last quarter and over starts). Refuted by an interval
-outside this range.
+for RMSProp, within 5 % (medians over the last quarter and over starts). This is refuted by an
+interval outside this range.
 """
 
 from collections.abc import Callable
@@ -40,10 +41,10 @@ class Config:
     Args:
         adam_rates: learning rates of Adam on the Chebyshev points.
         rmsprop_rates: learning rates of RMSProp on the Chebyshev points.
-        steps: steps of both on the Chebyshev points.
+        steps: steps of both optimizers on the Chebyshev points.
         digit_adam_rates: learning rates of Adam on the digits.
         digit_rmsprop_rates: learning rates of RMSProp on the digits.
-        digit_steps: steps of both on the digits.
+        digit_steps: steps of both optimizers on the digits.
         decay: decay of RMSProp's average of squared gradients.
         starts: number of starting points of each descent.
         digits: number of images.

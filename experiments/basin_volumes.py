@@ -11,9 +11,9 @@ estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)
 
-Expected: the more of the shape is known, the larger the estimate (published for Adam's moments
-against the identity: arXiv 2501.18812); all estimates are lower bounds. Refuted if the interval of
-a paired difference over the networks contains 0.
+Expected: the more of the shape is known, the larger the estimate (published for a comparison of
+Adam's moments with the identity: arXiv 2501.18812); all estimates are lower bounds. This is refuted
+if the interval of a paired difference over the networks contains 0.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Config:
         decay: weight decay of the weights, without the biases.
         seeds: number of networks.
         whole: number of networks whose full Hessian is decomposed.
-        steps: steps of Adam, with a learning rate that falls to 0 along half a cosine.
+        steps: steps of Adam, with cosine decay of the learning rate to 0.
         learning_rate: initial learning rate.
         level: rise of the cost at the boundary of a basin.
         directions: number of directions in which the boundary is searched.

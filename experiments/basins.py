@@ -2,17 +2,19 @@
 
     basin(m) = {x_0 : x_t -> m},   m is stable only below (2 + 2 momentum) / lambda_max(m)
 
-A grid of starts descends on three surfaces with many learning rates, without momentum and with it.
-At small rates a basin is that of the gradient flow. Larger steps cross borders: basins change their
-shares, their borders become irregular, and each basin disappears at the rate at which its minimum
-becomes unstable. Its starts then end in other minima, mostly flatter ones, or diverge.
+Descents from a grid of starts are computed on three surfaces with many learning rates, with and
+without momentum. At small rates the basins are those of the gradient flow. Larger steps cross
+borders: the shares of the basins change, their borders become irregular, and each basin disappears
+at the rate at which its minimum becomes unstable. Descents from its starts then end in other
+minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 
-Expected: no start of the three grids ends in a minimum beyond its limit (a start exactly at the
-minimum would stay there); all of Rastrigin's 121 minima have their limit within 2 % of 0.0051
-and vanish together; at the smallest rate Rastrigin's shares are the areas between its maxima, the
-largest 0.96 % of the total (1.00 % on this grid).
+Expected: no start of the three grids ends in a minimum whose stability limit is exceeded (a start
+exactly at the minimum would remain there). The stability limits of all 121 minima of Rastrigin's
+function lie within 2 % of 0.0051, so their basins vanish at about one rate; at the smallest rate
+their shares are the areas between the maxima, the largest of which is 0.96 % of the total (1.00 %
+on this grid).
 """
 
 from dataclasses import dataclass

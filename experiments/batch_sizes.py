@@ -8,16 +8,16 @@ after equal times, each at the learning rate with the lowest median training cos
 are not used for any choice. Full-batch descent continues longer, to measure how many epochs it
 needs.
 
-The time of a run is its share of the time of a sweep of all runs of its batch size: 20 epochs
-recorded only at both ends, the shortest of three repetitions, divided by runs and epochs, without
-compilation.
+The time per epoch of a run is the time of a sweep of all runs of its batch size, divided by runs
+and epochs. The sweep has 20 epochs and is recorded only at both ends; the shortest of three
+repetitions is used, without compilation.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 
-Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch in
-batches of 8 takes three times as long as a full-batch one, one in batches of 32 up to twice as
-long: at equal time the cost is still lowest with 32, and by far the highest with full batches,
-which need about 150 epochs to reach the cost that batches of 32 reach in two.
+Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch with
+batches of 8 takes three times as long as a full-batch epoch, and an epoch with batches of 32 up to
+twice as long. At equal time the cost is still lowest with batches of 32, and by far the highest
+with full batches, which need about 150 epochs to reach the cost that batches of 32 reach in two.
 """
 
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ class Config:
 
     Args:
         data: name of the data set.
-        batch_sizes: images per step; the last one stands for the whole training set.
+        batch_sizes: images per step; the last one denotes the whole training set.
         epochs: passes over the training set, for each batch size.
         lowest: smallest learning rate.
         highest: largest learning rate.
-        rates: number of learning rates, evenly spaced by ratio.
+        rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
         timed_epochs: epochs of the sweeps that are timed.
         repeats: number of timings of each sweep.

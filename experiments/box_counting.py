@@ -1,4 +1,4 @@
-"""Box-counting dimension of a boundary, with the scales and the misfit of its fit.
+"""Box-counting dimension of a boundary, with the scales and the residual of the fit.
 
     N(s) ~ s^-D,   D = -slope of log N against log s
 
@@ -22,8 +22,9 @@ from scipy import stats
 
 from gdjax.errors import InputError
 
-# Largest error of box counts on grids of 192 to 1,024 cells for the known dimensions of Koch's
-# curve, Sierpinski's triangle and carpet, Henon's attractor and lines: boxes do not fit the sets.
+# Largest error of box-counting dimensions on grids of 192 to 1,024 cells, for sets of known
+# dimension: Koch's curve, Sierpinski's triangle and carpet, Henon's attractor and lines. The error
+# arises since boxes do not fit the sets.
 BIAS = 0.05
 
 
@@ -49,11 +50,11 @@ class BoxDimension(NamedTuple):
 
 
 def boundary(inside: Bool[np.ndarray, "*points"]) -> Bool[np.ndarray, "*cells"]:
-    """Return the cells of a grid of points whose corners are on both sides.
+    """Return whether the corners of each cell of a grid of points are on both sides.
 
     Args:
         inside: whether each grid point is on one side; a grid of any number of dimensions, with at
-            least 2 points along each.
+            least 2 points along each axis.
 
     Examples:
         >>> boundary(np.array([True, True, False, True])).tolist()
@@ -72,13 +73,13 @@ def box_counts(
     cells: Bool[np.ndarray, "*cells"],
     sides: Sequence[int] | Int[np.ndarray, " scales"] | None = None,
 ) -> tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]:
-    """Return the number of boxes of each side that intersect a set.
+    """Return sides of boxes, and the numbers of boxes that intersect a set.
 
     The first box begins at the first cell.
 
     Args:
         cells: whether each cell belongs to the set.
-        sides: sides of boxes, in cells; None takes the powers of 2 up to an eighth of the shortest
+        sides: sides of boxes, in cells; by default the powers of 2 up to an eighth of the shortest
             axis, since larger boxes are too few for a reliable count.
 
     Returns:

@@ -2,28 +2,28 @@
 
     w'_t = w_t + sigma on one weight;   both descents then continue with the same mini-batches
 
-Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated
-up to a step t, where one weight is changed by sigma; nothing else differs. Equal numbers of weights
-of each layer are changed, and only those of pixels that are above zero in some training image: 96 %
-of all parameters are in the first layer, and one in six belongs to a pixel that is always zero.
+Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated up
+to a step t, where one weight is changed by sigma; nothing else differs. Equal numbers of weights
+are changed in each layer, since 96 % of all parameters are in the first layer. Weights of pixels
+that are zero in all training images, about a sixth of all parameters, are excluded.
 
-Between the two end points lies a barrier: the rise of the cost on the straight line, or on the
-line after the neurons of one end are matched to those of the other, whichever is lower. Both are
-upper bounds of the barrier that separates the ends. Two references give the scale:
+The barrier between the two end points is the rise of the cost on the straight line, or on the line
+after the neurons of one end point are matched to those of the other, whichever is lower. Both are
+upper bounds on the lowest barrier of any path. Two references define the scale:
 
-    floor = largest barrier to the same descent with its pixels in reversed order
+    floor = largest barrier to the descent repeated with pixels in reversed order
     other = median barrier between descents from independent starts of the same kind
 
 The descents of the first reference differ in rounding errors alone. A branch ends in *another
-valley* if its barrier is at least half of `other`, and above the floor. It is then nearer to the
-barrier between independent starts than to zero. Counts at other thresholds are also reported.
+valley* if its barrier is at least half of `other`, and above the floor. Its barrier is then nearer
+to that between independent starts than to zero. Counts at other thresholds are also reported.
 
     python experiments/branching.py           (about 4 min of processor time)
 
-Expected: an early change leads into another valley, a late one does not (published: arXiv
-2506.13234, for ResNets on CIFAR, where the valley is determined within the first few percent of
-training). Refuted if no change at step 0 does so, or if as many changes at the last step do as at
-the first.
+Expected: a branch ends in another valley after an early change, and not after a late one
+(published: arXiv 2506.13234, for ResNets on CIFAR, where the valley is determined within the first
+few percent of training). This is refuted if no branch at step 0 ends in another valley, or if as
+many branches do so at the last step as at the first.
 """
 
 from collections.abc import Mapping
@@ -48,12 +48,12 @@ class Config:
         learning_rate: learning rate of plain descent.
         batch_size: images per step.
         epochs: passes over the training set.
-        branch_steps: steps at which branches leave; steps beyond the end are skipped.
-        perturbations: sizes of a change.
+        branch_steps: steps at which branches start; steps beyond the end are skipped.
+        perturbations: sizes of the changes.
         trunks: number of descents to branch from, for each kind of start.
         changes: number of weights of each layer that are changed, at each step and size; the
             weights differ between trunks.
-        slab: runs that a device computes at a time, the same for trunks and branches.
+        slab: runs that a device computes at a time, for trunks and for branches.
         points: points along each line, including its ends.
     """
 
@@ -80,7 +80,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> Mapping:
-    """Draw how barriers are distributed, by layer, step, size and kind of start."""
+    """Draw the distributions of barriers, by layer, step, size and kind of start."""
     return {
         "branches": plots.distributions(
             relative(dataset), in_another_valley(dataset), threshold=OTHER_VALLEY

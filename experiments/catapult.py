@@ -1,24 +1,24 @@
 """What happens when a step is too long for where it starts?
 
-    f = v^T s(U x) / sqrt(m),   C = |f - y|^2 / 2n;   linear, one x of length 1, y = 0, two numbers:
+    f = v^T s(U x) / sqrt(m),   C = |f - y|^2 / 2n;   for s(z) = z, one x of length 1 and y = 0:
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,
     k = (|u|^2 + |v|^2) / m
 
-At rates below 2 / k at the start the cost falls smoothly. Above, the cost first grows, which
-decreases k, until the cost falls: this is the catapult (Lewkowycz et al. 2020, arXiv 2003.02218). A
-run that ends below its initial cost is said to land. Linear networks land up to about 4 / k; the
-limit is also measured for tanh and ReLU. Rates are swept in units of 1 / k of each start, over
-widths and starts, on one example and on several.
+At rates below 2 / k at the start the cost falls smoothly. At larger rates the cost first grows,
+which decreases k until the cost falls; this is called the catapult (Lewkowycz et al. 2020, arXiv
+2003.02218). Linear networks end below their initial cost at rates up to about 4 / k; the limit is
+also measured for tanh and ReLU. Rates are swept in units of 1 / k of each start, over widths and
+starts, on one example and on several.
 
 With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): beyond
-eta = 1 its period doubles repeatedly, and then it is chaotic.
+eta = 1 the period of x doubles repeatedly, and then its dynamics are chaotic.
 
     python experiments/catapult.py           (about a minute on two cores)
 
-Expected: the network follows the recursion to 1e-9 in float64; half of the linear starts land up to
-4 / k within 10 %, ReLU starts at larger rates (published: about 12 / k, for deeper networks and
-images); the period doubles at 1 and at sqrt(5) - 1. Refuted by an interval of the linear edge that
-lies outside of 3.6 to 4.4.
+Expected: the network follows the recursion to 1e-9 in float64; half of the linear starts end below
+their initial cost up to 4 / k within 10 %, and ReLU starts up to larger rates (published: about 12
+/ k, for deeper networks and images); the period doubles at 1 and at sqrt(5) - 1. This is refuted by
+an interval of the linear limit that lies outside of 3.6 to 4.4.
 """
 
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ DOUBLINGS = {"first_doubling": 1.0, "second_doubling": np.sqrt(5) - 1}
 
 @dataclass(frozen=True)
 class Config:
-    """Networks with their rates, and the single weight with its own.
+    """Networks and a single weight, with their learning rates.
 
     Args:
         shares: rates times k at the start: lowest, highest, number.
         widths: numbers of hidden neurons m.
         starts: number of starting points of each network.
-        examples: number of examples, and of inputs, in the case with several; the other has one.
+        examples: number of examples and of inputs in the second case; the first has one.
         steps: steps of each descent.
         shown: rates times k of the descents to draw; the nearest values of the sweep are used.
         rates: learning rates of the single weight per layer: lowest, highest, number.
@@ -68,7 +68,11 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return runs of networks and single weights, and the largest error of f and k."""
+    """Return the runs of networks and of single weights.
+
+    The attribute `apart` is the largest relative deviation of the cost of a network from the
+    recursion for f and k.
+    """
     flown, single = flights(config), single_weights(config)
     return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
         apart=difference_from_two_numbers(config, config.widths[0]), **single.attrs
@@ -76,7 +80,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw runs and edges, and the single weight at every rate."""
+    """Draw runs and edges, and the values of the single weight at every rate."""
     edge = edges(dataset)
     lands = ended_below_start(dataset).mean("seed").isel(width=-1)
     shown = dataset.shown_cost.isel(examples=0, width=0).sel(activation="linear")

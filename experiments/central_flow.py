@@ -3,19 +3,20 @@
     dw/dt = -grad [C + <Sigma, H> / 2],   Sigma >= 0 keeps H <= 2 / eta;
     mean cost C + <Sigma, H> / 2
 
-Descent with a rate at the edge of stability oscillates across its valley, and its time average is
-not the gradient flow, which continues into regions that are too sharp for the rate. The central
-flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
-Gaussian of 50 steps, is compared with the flow's mean cost with the same smoothing: on the
-published case, a swish network 8-16-16-1 on 128 random samples, over rates and starts; on narrower
-and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All rates and
-starts of a network are one program.
+Descent with a rate at the edge of stability oscillates across its valley, and its time average does
+not follow the gradient flow, which continues into regions that are too sharp for the rate. The
+central flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent,
+smoothed by a Gaussian of 50 steps, is compared with the flow's mean cost with the same smoothing:
+on the published case, a swish network 8-16-16-1 on 128 random samples, over rates and starts; on
+narrower and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All
+rates and starts of a network are computed by one program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 
 Expected: at rate 0.1 a median deviation of at most 2 % and a largest one of at most 6 % between
 steps 100 and 900, where the gradient flow deviates by tens of percent; eta times sharpness within
-1e-3 of 2 once it has reached 2. Refuted by an interval of the median deviation that lies above 2 %.
+1e-3 of 2 once it has reached 2. This is refuted by an interval of the median deviation that lies
+above 2 %.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Config:
         widths: widths of the other networks.
         width_rates: learning rates of the other networks.
         width_starts: number of starting points of the other networks.
-        samples: random samples, for all of these networks.
+        samples: number of random samples, for all of these networks.
         steps: steps of each descent.
         digits: number of images of digits.
         digit_rates: learning rates on the digits.
@@ -80,7 +81,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw one run of the published case beside its flows, and the deviations of all."""
+    """Draw one run of the published case with its flows, and all deviations."""
     shown = case(dataset, 0).sel(learning_rate=0.1, method="nearest").isel(seed=0)
     bars = []
     for number, name in enumerate(dataset.attrs["cases"]):

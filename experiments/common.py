@@ -1,8 +1,8 @@
 """Steps common to all experiments: parse, run, write, draw, print.
 
-An experiment is a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
+An experiment has a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
 `numbers(dataset) -> {name: number}`; the numbers go to summary.json. The default config writes to
-results/<experiment>, any other one to a folder of its own below that.
+results/<experiment>, any other config writes to a subfolder of it.
 """
 
 import sys
@@ -12,7 +12,7 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import listening  # noqa: F401 - imported before everything that takes long
+import listening  # noqa: F401 - imported before all slow imports
 import tyro
 
 from gdjax import interrupts
@@ -38,7 +38,7 @@ def main(
     plot: Callable[[Any], Mapping[str, Any]],
     numbers: Callable[[Any], Mapping[str, Any]],
 ) -> None:
-    """Run the command line of an experiment: the fields of its config, and --out."""
+    """Run an experiment with command-line options: the fields of its config, and --out."""
     config, out = parse(name, config_type)
     process.configure()
     try:
@@ -73,7 +73,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
     """Return the folder for the results of `config`: `out`, or one in results/.
 
     Raises:
-        InputError: if the folder cannot be made or written.
+        InputError: if the folder cannot be created or written to.
     """
     home = RESULTS / name
     default = home if config == type(config)() else home / results.digest(config)

@@ -10,7 +10,8 @@ numbers summarize 16 starts, which share the order of the mini-batches.
 
 Expected: about 10 % of the test images classified correctly before training (mean over 64 random
 networks 10 +- 1 %), a median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with
-`--data mnist --epochs 10`. Refuted by a median over starts whose interval lies below.
+`--data mnist --epochs 10`. This is refuted by a median over starts whose interval lies below these
+values.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Config:
         batch_size: images per step.
         seed: seed of the starting point in the figures.
         seeds: number of starting points for the statistics.
-        random_networks: number of untrained networks that are evaluated before training.
+        random_networks: number of untrained networks that are evaluated.
     """
 
     data: str = "mnist5k"

@@ -1,23 +1,24 @@
 """How sharp does the cost become during descent, and how does the learning rate limit that?
 
-    sharpness = largest eigenvalue of the Hessian;   on a quadratic cost descent needs it below
+    sharpness = largest eigenvalue of the Hessian;   descent on a quadratic cost is stable below
     2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)
 
 On many networks the sharpness rises along descent until it reaches the limit of the learning rate,
-and stays there (Cohen et al. 2021, arXiv 2103.00065). The first case is the small one of their
-code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network that starts as
-PyTorch's layers do, with plain descent, heavy ball and Nesterov's momentum. Their cost has a factor
-1/2, so their learning rate is twice the one used here. The second case is the digit network
-(784-16-16-10, sigmoids, quadratic cost), with the sigmoids of its last layer and with their
-tangent, 1/2 + z/4.
+and remains at this limit (Cohen et al. 2021, arXiv 2103.00065). The first case is the small problem
+of their code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network with the
+default initialization of PyTorch, with plain descent, heavy ball and Nesterov's momentum. Their
+cost has a factor 1/2, so their learning rate is twice the one used here. The second case is the
+digit network (784-16-16-10, sigmoids, quadratic cost), with the sigmoids of its last layer and with
+their tangent, 1/2 + z/4.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 
-Expected: on the Chebyshev points the sharpness rises to the limit of every rate that can reach it
-and stays within 2 % of it (medians over the last quarter), while the cost continues to fall, not
-monotonically. On 1,000 digits it falls far below its limit later on; with tangents at the outputs
-it stays there. Bounded outputs as the cause would be refuted by tangents that fall as far: the
-interval of the difference, paired over starts, would contain 0.
+Expected: on the Chebyshev points the sharpness rises to the limit for every rate whose limit it can
+reach, and remains within 2 % of it (medians over the last quarter), while the cost continues to
+fall, not monotonically. On 1,000 digits the sharpness later falls far below its limit; with
+tangents at the outputs it remains at the limit. That bounded outputs cause the fall is refuted if
+the sharpness falls as far with tangents, that is, if the interval of the difference, paired over
+starts, contains 0.
 """
 
 from dataclasses import dataclass
@@ -40,19 +41,20 @@ class Config:
 
     Args:
         rates: learning rates of plain descent on the Chebyshev points.
-        steps: steps of plain descent there.
+        steps: steps of plain descent on the Chebyshev points.
         heavy_rates: learning rates with heavy-ball momentum.
         nesterov_rates: learning rates with Nesterov's momentum.
         momentum: coefficient of both kinds of momentum.
         momentum_steps: steps with both kinds of momentum.
-        seeds: number of starting points of each descent there.
+        seeds: number of starting points of each descent on the Chebyshev points.
         data: name of the data set of digits.
         samples: number of images of digits; None takes all.
         digit_rates: learning rates on the digits, with sigmoids or their tangent at the outputs.
         digit_steps: steps on the digits.
         digit_seeds: number of starting points on the digits.
         records: approximate number of records of each descent; full-batch descent on the digits
-            oscillates with period 2, which an odd number of steps between records shows better.
+            oscillates with period 2, which is better resolved by an odd number of steps between
+            records.
         tolerance: relative tolerance of the sharpness.
     """
 

@@ -4,16 +4,18 @@
 
 Twelve small problems (networks, softmax regression, matrix factors, an autoencoder) are trained
 with four optimizers, with and without warm-up. The reference, called the truth, is a full sweep on
-a grid of rates with ratio 1.32. A rate trains if every start lowers its cost and none diverges or
-stalls, and the best rate has the lowest median final cost among those. `gd.find_learning_rate` is
-compared with the classical finder, an exponential ramp of one run (fastai, Lightning), each from 8
-seeds that differ from those of the truth. The finder was developed on other problems.
+a grid of rates with ratio 1.32. A rate trains if the cost decreases from every start and no run
+diverges or stalls, and the best rate has the lowest median final cost among the rates that train.
+`gd.find_learning_rate` is compared with the classical finder, an exponential ramp of one run
+(fastai, Lightning), each from 8 seeds that differ from those of the truth. The finder was developed
+on other problems.
 
     python experiments/finders.py        (about half an hour of processor time, mostly compilation)
 
 Expected: `gd.find_learning_rate` is within a factor 2 of the best rate more often than the
-classical finder, at equal or lower cost. Refuted if the interval of the difference (bootstrap over
-problems) contains 0. At the default cost it is confirmed; at equal cost it is refuted.
+classical finder, at equal or lower cost. This is refuted if the interval of the difference
+(bootstrap over problems) contains 0. At the default cost the expectation is confirmed; at equal
+cost it is refuted.
 """
 
 from collections.abc import Callable
@@ -52,11 +54,11 @@ class Config:
         problems: names of the problems.
         optimizers: names of the optimizers.
         horizon: number of steps of the training.
-        warmups: numbers of steps over which the rate of the training rises linearly; 1 is none.
-            The finders run without warm-up.
+        warmups: numbers of steps over which the rate of the training rises linearly; 1 means no
+            warm-up. The finders run without warm-up.
         lowest: smallest rate of the truth.
         highest: largest rate of the truth.
-        rates: number of rates of the truth, evenly spaced by ratio.
+        rates: number of rates of the truth, geometrically spaced.
         starts: number of starting points of the truth.
         seeds: number of seeds of each finder.
         num_starts: number of starting points of one search at the full horizon.
@@ -125,7 +127,7 @@ def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return truth and recommendations of all cases."""
+    """Return reference sweeps and recommendations of all cases."""
     rows = []
     for name in config.problems:
         case, parts = PROBLEMS[name](), []
@@ -144,6 +146,6 @@ def plot(dataset: xr.Dataset) -> dict:
 
 
 if __name__ == "__main__":
-    # Most of the time is compilation of small programs, each of which runs for a moment.
+    # Most of the time is spent on the compilation of small programs with short run times.
     jax.config.update("jax_disable_most_optimizations", True)
     common.main("finders", Config, run, plot, numbers)

@@ -1,20 +1,20 @@
 """What does one gradient say about 13,002 parameters, and is it correct?
 
-    sign: in which direction to change a parameter;  size: how much it matters
+    sign: direction in which to change a parameter;  size: sensitivity of the cost to it
 
 The gradient of the digit network's cost over all training images is examined at a random start and
-after training: how large its entries are, in which layer, which ones are largest, which are exactly
-zero, and what the entries of the first layer look like as images of their pixels. Then it is
-checked: the parameters of the largest entries are changed one by one, and the cost must change by
-gradient times change, up to the curvature H_ii h^2 / 2 and to the rounding of the cost.
+after training: the sizes of its entries by layer, its largest entries, its entries that are exactly
+zero, and the entries of the first layer as images. Then the gradient is checked: the parameters of
+the largest entries are changed one by one, and the cost must change by gradient times change, up to
+the curvature H_ii h^2 / 2 and to the rounding of the cost.
 
-The figures show one start; the numbers are medians of 16 with intervals.
+The figures show one start; the numbers are medians over 16 starts, with intervals.
 
     python experiments/gradient_anatomy.py        (about 11 s)
 
-Expected: exactly 2,112 entries of zero at any time (132 pixels are zero in all 4,000 images, times
-16 neurons); every change within the allowed error, which is below 1 % at the start. Refuted by one
-change outside of it, from any start.
+Expected: exactly 2,112 entries are zero before and after training (16 neurons times 132 pixels that
+are zero in all 4,000 images); the error of every change is below the allowed error, which is less
+than 1 % at the start. This is refuted by one change with a larger error, from any start.
 """
 
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Config:
         data: name of the data set.
         widths: neurons of each hidden layer.
         epochs: numbers of epochs after which the gradient is examined, ascending.
-        learning_rate: learning rate of the training in between.
+        learning_rate: learning rate of the training between these epochs.
         batch_size: images per step of training; the examined gradient is that of all images.
         top: number of largest entries that are listed and checked.
         seed: seed of the starting point in the figures.
@@ -59,10 +59,10 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the gradients from the start in the figures, and the statistics of all starts."""
+    """Return gradients for the start in the figures, and statistics of all starts."""
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
-    rule = optax.sgd(config.learning_rate)  # shared by all starts, so that they share a program
+    rule = optax.sgd(config.learning_rate)  # shared by all starts, so that they share a compilation
     rows = [
         statistics_by_stage(one(replace(config, seed=seed), problem, rule, look))
         for seed in range(config.seeds)

@@ -3,15 +3,15 @@
     dw/dt = -grad C(w)   against   w_{k+1} = w_k - eta grad C(w_k),   compared at t = eta k
 
 The flow is solved by an adaptive Runge-Kutta method whose error is far below all distances that are
-measured. The first cost is that of two factors, (s - ab)^2 / 2, whose flow is known: from a = b
-the product u = ab is the logistic curve s e^(2st) / (e^(2st) - 1 + s/u0), and from any start the
-flow conserves a^2 - b^2. The second is the digit network (784-16-16-10, quadratic cost, a few
-hundred images), from its usual random start until the cost has halved. All are in float64.
+measured. The first cost is that of two factors, (s - ab)^2 / 2, whose flow has a closed form: from
+a = b the product u = ab is the logistic curve s e^(2st) / (e^(2st) - 1 + s/u0), and from any start
+the flow conserves a^2 - b^2. The second is the digit network (784-16-16-10, quadratic cost, a few
+hundred images), from a random start until the cost has halved. All computations are in float64.
 
     python experiments/gradient_flow.py           (about 40 s on two cores)
 
-Expected: the distance from the flow halves with the learning rate (order 1 within 0.1), the flow's
-own error is below 1e-8 on the two factors, and the drift of a^2 - b^2 also halves.
+Expected: the distance from the flow halves with the learning rate (order 1 within 0.1), the error
+of the computed flow is below 1e-8 on the two factors, and the drift of a^2 - b^2 also halves.
 """
 
 from dataclasses import dataclass
@@ -31,17 +31,18 @@ class Config:
     Args:
         target: target s of the product of the two factors.
         start: starting value of both factors.
-        unequal: second start, to test what the flow conserves.
+        unequal: second start, to test the conserved quantity.
         factor_rate: largest learning rate on the two factors.
         factor_time: end time on the two factors.
         data: name of the data set.
         samples: number of images.
         digit_rate: largest learning rate on the digits.
         digit_time: end time on the digits.
-        rates: number of learning rates, each half of the one before.
-        times: approximate number of times of comparison.
+        rates: number of learning rates, each half of the previous one.
+        times: approximate number of times at which descents and flow are compared.
         fitted: number of smallest rates to which the order is fitted.
-        tolerance: tolerance of the flow on the digits; on the factors it is that of float64.
+        tolerance: tolerance of the flow on the digits; on the factors it is the default for
+            float64.
         check: second tolerance, to estimate the error of the flow on the digits.
     """
 

@@ -37,7 +37,7 @@ class Config:
         initializers: names of the initializers.
         smallest: smallest scale of starting weights, as a multiple of the initializer's own.
         largest: largest scale of starting weights, as a multiple of the initializer's own.
-        scales: number of scales, evenly spaced by ratio.
+        scales: number of scales, geometrically spaced.
         learning_rates: learning rates to try; the best by training cost is shown.
         seeds: number of starting points.
         batch_size: images per step.

@@ -48,12 +48,12 @@ class Config:
         activations: activations of the networks to compare.
         lowest: smallest learning rate.
         highest: largest learning rate.
-        rates: number of learning rates, evenly spaced by ratio.
+        rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
         batch_size: images per step.
         epochs: passes over the training set.
         fine: smallest and largest rate of the fine grid, for each network.
-        fine_rates: number of rates of the fine grid, evenly spaced by ratio.
+        fine_rates: number of rates of the fine grid, geometrically spaced.
     """
 
     data: str = "mnist5k"

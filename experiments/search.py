@@ -41,7 +41,7 @@ class Config:
         pixel_stride: interval between the pixels that are used, in both directions.
         validation: images that are held out of the training images.
         learning_rates: smallest and largest learning rate.
-        rates: number of learning rates, evenly spaced by ratio.
+        rates: number of learning rates, geometrically spaced.
         momenta: decay rates of the momentum.
         init_scales: scales of the starting weights.
         batch_sizes: images per step.

@@ -39,7 +39,7 @@ class Config:
         hidden_layers: number of hidden layers.
         descent_rates: smallest and largest learning rate of plain descent.
         adam_rates: smallest and largest learning rate of Adam.
-        rates: number of learning rates, evenly spaced by ratio.
+        rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
         steps: steps of each run.
         batch_size: images per step.
