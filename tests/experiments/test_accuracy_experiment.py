@@ -1,4 +1,4 @@
-"""The accuracy experiment: paired gains of ingredients, and accuracy of recipes."""
+"""The accuracy experiment: paired gains of changes, and accuracies of recipes."""
 
 import dataclasses
 from functools import partial
@@ -21,7 +21,7 @@ from gdjax.sweeps import executor
 
 
 def plane_of_ways():
-    """Return a bowl with two descents, one along an axis, one with fewer points."""
+    """Return the plane of two descents in a bowl, of which one is along an axis."""
     bowl = gd.Problem(
         init=lambda key: jnp.full(3, 3.0),
         cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
@@ -34,7 +34,7 @@ def plane_of_ways():
 
 
 def study():
-    """Return two rungs and one variant with known gains, and two recipes on three digits."""
+    """Return a Dataset of three variants with known gains, and of two recipes."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
     dims = ("ladder_variant", "ladder_seed")
     answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
@@ -91,7 +91,7 @@ def test_trajectories_lie_on_the_plane_of_their_end_points():
     np.testing.assert_allclose(best.path_cost, [27.1, 3.1], rtol=1e-5)
 
 
-def test_the_summary_has_the_numbers_of_the_answers():
+def test_the_summary_contains_the_numbers_used_on_the_page():
     result = accuracy.numbers(study())
     assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
     assert result["errors_left"] == 1 / 4
@@ -103,7 +103,7 @@ def test_the_summary_has_the_numbers_of_the_answers():
     np.testing.assert_allclose(result["distance_best"], 12**0.5, rtol=1e-6)
 
 
-def test_figures_need_only_the_dataset():
+def test_figures_are_drawn_from_the_dataset():
     assert set(accuracy.plot(study())) == {"ladder", "weights", "differences", "ways"}
 
 
@@ -116,14 +116,14 @@ def test_soft_targets_are_shifted_quadratic_targets():
     )
 
 
-# One variant each with other targets, optimizer, images and length; the rest differ in numbers
-# only.
+# One variant each with changed targets, optimizer, images and number of epochs. The others differ
+# from these in numbers only.
 EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 
 @pytest.fixture
 def short(monkeypatch):
-    """Reduce passes and variants, and the steps of timings."""
+    """Reduce the number of epochs, of variants, and of timed steps."""
     fewer = {
         k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.accuracy.RECIPES.items()
     }
@@ -136,7 +136,7 @@ def short(monkeypatch):
 
 
 @pytest.mark.long
-def test_a_small_study_resumes(tmp_path, short, monkeypatch):
+def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatch):
     small = Config(
         data="mnist5k",
         held_out=3800,
@@ -160,5 +160,5 @@ def test_a_small_study_resumes(tmp_path, short, monkeypatch):
     np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
     right = (first.answer == first.label).mean("test")
     np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
-    # The test networks use all 4,000 images, and the ladder uses two hundred.
+    # The tested networks are trained on all 4,000 images, those of the ladder on 200.
     assert float(first.test_accuracy.sel(recipe="best").min()) > 0.85

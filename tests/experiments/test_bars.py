@@ -1,9 +1,9 @@
-"""Figure of the speed experiment."""
+"""The figure of the speed experiment."""
 
 from benchmarks.bars import ratios
 
 
-def test_bars_have_their_values_and_readable_names():
+def test_bars_have_the_given_lengths_and_readable_labels():
     figure = ratios(
         {"whole_set_share": 0.7}, {"whole_set_times_torch_loop": 5.0, "trainability_times_scan": 12}
     )

@@ -32,7 +32,7 @@ def test_no_start_stays_at_a_minimum_above_its_limit(tree, summary):
     for name in SMALL.functions:
         assert summary[f"{name}_held_beyond_limit_most"] == 0
         assert summary[f"{name}_half_arrives_up_to_0"] >= 0.9
-    # The largest rate exceeds only the limit of the sharpest minimum, which momentum changes.
+    # Only the limit of the sharpest minimum is below the largest rate; momentum increases it.
     beyond = summaries.basins.beyond(tree["himmelblau"].to_dataset())
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
@@ -40,7 +40,7 @@ def test_no_start_stays_at_a_minimum_above_its_limit(tree, summary):
 def test_limits_follow_from_the_certified_eigenvalues(summary):
     assert summary["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
     assert summary["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
-    # All of Rastrigin's are within 2 % of each other.
+    # The limits of Rastrigin's function lie within 2 % of each other.
     least, most = summary["rastrigin_limit_least"], summary["rastrigin_limit_most"]
     assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
     assert least < most < 1.02 * least
@@ -49,11 +49,11 @@ def test_limits_follow_from_the_certified_eigenvalues(summary):
 def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(summary):
     assert summary["himmelblau_elsewhere_at_0.9"] > summary["himmelblau_elsewhere_at_0.5"] >= 0
     assert summary["himmelblau_elsewhere_with_momentum_0"] == 0
-    # One coordinate at a time, below its limit, no step of Rastrigin's is that long.
+    # At half the limit, no step on Rastrigin's function, a sum over coordinates, is that long.
     assert summary["rastrigin_elsewhere_at_0.5"] == 0
 
 
-def test_minima_with_equal_limits_share_a_line(tree):
+def test_minima_with_equal_limits_are_drawn_as_one_line(tree):
     names, numbers, share, limit = basins.lines(tree["rastrigin"].to_dataset())
     assert names == ["(0, 0)", "4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the other 112"]
     assert numbers[0] == 0
@@ -68,7 +68,7 @@ def test_every_limit_is_in_the_figure(tree):
         np.testing.assert_allclose(sorted(dashed), sorted(limits))
 
 
-def test_figures_need_only_the_dataset(tree, tmp_path):
+def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     figures = basins.plot(stored)

@@ -1,4 +1,4 @@
-"""The batch size experiment: mini-batches against full batches at equal budgets."""
+"""The batch size experiment: mini-batches and full batches at equal budgets."""
 
 import batch_sizes
 import numpy as np
@@ -36,13 +36,13 @@ def test_each_batch_size_is_recorded_up_to_its_end(dataset):
     assert summaries.batch_sizes.last_epochs(dataset).tolist() == [2, 3]
     assert dataset.batch_size.values.tolist() == [32, 4000]
     assert np.all(dataset.seconds_an_epoch > 0)
-    # Before the first step the batch size makes no difference.
+    # The cost before the first step is independent of the batch size.
     start = dataset.cost.isel(epoch=0).values
     np.testing.assert_allclose(start[0], start[1], rtol=1e-5)
 
 
 def small(seconds):
-    """Return two batch sizes, two rates and one seed; the best rate of the first one changes."""
+    """Return a Dataset in which the best rate of the first batch size changes."""
     cost = np.array([[[9, 1, 1, np.nan], [9, 2, 0, np.nan]], [[9, 8, 7, 6], [9, 7, 6, 5]]])
     return xr.Dataset(
         {
@@ -56,13 +56,13 @@ def small(seconds):
 
 
 def test_the_equal_time_is_the_shortest_total_time():
-    # 2 epochs of 1 s and 3 of 0.6 s: all have had 1.8 s, which is one epoch of the first.
+    # 2 epochs of 1 s take 2 s and 3 of 0.6 s take 1.8 s, in which the first completes one epoch.
     ends = batch_sizes.ends(small([1.0, 0.6]))
     assert ends["epochs"].tolist() == [2, 2]
     assert ends["time"].tolist() == [1, 3]
 
 
-def test_the_rate_is_chosen_at_the_compared_budget():
+def test_the_best_rate_is_that_of_the_epoch_of_comparison():
     dataset = small([1.0, 0.6])
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
@@ -70,7 +70,7 @@ def test_the_rate_is_chosen_at_the_compared_budget():
     assert summaries.batch_sizes.epochs_to_half_baseline(dataset, 1) == np.inf
 
 
-def test_every_batch_size_needs_a_number_of_epochs():
+def test_a_missing_number_of_epochs_raises_input_error():
     with pytest.raises(InputError, match="one number for each"):
         batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
 

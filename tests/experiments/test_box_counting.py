@@ -1,4 +1,4 @@
-"""Box counting against sets of known dimension."""
+"""Box-counting dimensions of sets of known dimension."""
 
 import box_counting
 import numpy as np
@@ -8,7 +8,7 @@ from gdjax.errors import InputError
 
 
 def carpet(levels):
-    """Return Sierpinski's carpet: each square keeps 8 of its 9 parts."""
+    """Return Sierpinski's carpet, in which each square consists of 8 of its 9 parts."""
     cells = np.ones((1, 1), bool)
     for _ in range(levels):
         hole = np.zeros_like(cells)
@@ -17,7 +17,7 @@ def carpet(levels):
 
 
 def cantor(levels):
-    """Return Cantor's set: each interval keeps the outer two of its three parts."""
+    """Return Cantor's set, in which each interval consists of its outer two thirds."""
     cells = np.ones(1, bool)
     for _ in range(levels):
         cells = np.concatenate([cells, np.zeros_like(cells), cells])
@@ -25,7 +25,7 @@ def cantor(levels):
 
 
 def koch(levels):
-    """Return the corners of Koch's curve: each side becomes four sides, a third as long."""
+    """Return the corners of Koch's curve; four sides of a third replace each side."""
     points = np.array([0.0, 1.0 + 0j])
     for _ in range(levels):
         step = np.diff(points) / 3
@@ -74,13 +74,13 @@ def test_a_set_on_a_line_has_a_dimension_below_1():
 
 
 def test_the_dimension_of_kochs_curve_on_other_scales():
-    # 8 generations resolve 1/6561, well below a cell of 1/1024.
+    # The sides of 8 generations, 1/6561, are much shorter than a cell of 1/1024.
     fit = box_counting.dimension(*box_counting.box_counts(drawn(koch(8), 1024)))
     assert abs(fit.dimension - np.log(4) / np.log(3)) < 0.05
 
 
 def triangle(count, rng):
-    """Return points of Sierpinski's triangle by repeated steps half way to a random corner."""
+    """Return points of Sierpinski's triangle, by midpoints to random corners."""
     corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
     point, result = np.full(1000, 0.3 + 0.3j), []
     for turn in range(30 + count // 1000):
@@ -99,8 +99,8 @@ def henon(count, rng):
     return np.concatenate(result)
 
 
-def test_the_error_covers_the_known_dimension():
-    """On other scales than those of the sets the scatter is too small: 1.29 for Koch's curve."""
+def test_the_error_bounds_the_deviation_from_the_known_dimension():
+    """The standard error is too small on scales that differ from those of the set."""
     rng = np.random.default_rng(0)
     drawings = {
         "koch": (koch(8), np.log(4) / np.log(3)),
@@ -124,12 +124,12 @@ def test_the_error_covers_the_known_dimension():
 
 def test_the_residual_is_the_scatter_around_the_fitted_line():
     sides = np.array([1, 10, 100, 1000])
-    # log10 N = 8 - s with deviations of 0.1 up, down, down and up, which no line can fit.
+    # log10 N = 8 - s with deviations of 0.1 up, down, down and up, which are orthogonal to lines.
     counts = np.round(10.0 ** (8 - np.arange(4) + 0.1 * np.array([1, -1, -1, 1]))).astype(int)
     fit = box_counting.dimension(sides, counts)
     assert fit.dimension == pytest.approx(1, abs=1e-4)
     assert fit.residual == pytest.approx(0.1, abs=1e-4)
-    # Textbook: sqrt(sum of squares / (n - 2) / sum (x - mean)^2) = sqrt(0.04 / 2 / 5).
+    # Expected: sqrt(sum of squares / (n - 2) / sum (x - mean)^2) = sqrt(0.04 / 2 / 5).
     assert fit.standard_error == pytest.approx(np.sqrt(0.004), abs=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_a_disc_has_a_smooth_boundary():
     assert abs(box_counting.dimension(*box_counting.box_counts(cells)).dimension - 1) < 0.03
 
 
-def test_invalid_input_is_an_error():
+def test_invalid_input_raises_input_error():
     with pytest.raises(InputError, match="empty"):
         box_counting.box_counts(np.zeros((8, 8), bool))
     with pytest.raises(InputError, match="expected 1 to 8"):

@@ -1,4 +1,4 @@
-"""Barriers after a change of one weight: known ones, and those of small networks."""
+"""Barriers after a change of one weight: known values, and small networks."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ SMALL = Config(
 
 
 def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
-    """The cost (p^2 - 1)^2 of the output's bias p, which no symmetry of the neurons changes."""
+    """The cost is (p^2 - 1)^2 of the output's bias p, invariant under all symmetries."""
     network = Network((2, 3, 1), activation="tanh", output_activation="identity")
     start = network.init(jax.random.key(0))
     problem = gd.Problem(
@@ -77,7 +77,7 @@ def test_a_barrier_that_matching_removes_is_zero():
 
 
 def test_half_the_barrier_between_independent_starts_separates_valleys():
-    """Barriers are known, in units of the median 2 between independent starts."""
+    """The barriers are given, and the median between independent starts is 2."""
     known = np.array([0.0, 0.9, 1.0, 2.0]).reshape(1, 2, 1, 1, 2, 1)
     dims = ("initializer", "trunk", "branch_step", "perturbation", "layer", "change")
     dataset = xr.Dataset(
@@ -109,7 +109,7 @@ def dataset():
 
 
 @pytest.mark.long
-def test_seeds_change_a_weight_with_nonzero_input_in_each_layer():
+def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
     seeds = methods.branching.seeds_by_layer(problem, 3)
     assert seeds.shape == (3, 3)
@@ -127,7 +127,7 @@ def test_seeds_change_a_weight_with_nonzero_input_in_each_layer():
 
 
 @pytest.mark.long
-def test_no_change_gives_no_barrier_and_rounding_a_small_one(dataset):
+def test_the_barrier_is_zero_without_a_change_and_small_after_rounding(dataset):
     np.testing.assert_allclose(dataset.barrier.sel(perturbation=0), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.floor, 0, atol=1e-6)
     assert (dataset.independent > 1e-4).all()

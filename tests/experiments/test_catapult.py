@@ -1,4 +1,4 @@
-"""The catapult experiment: linear networks as two numbers, and period doubling."""
+"""The catapult experiment: the recursion of linear networks, and period doubling."""
 
 import catapult
 import jax
@@ -23,8 +23,8 @@ SMALL = Config(
 
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
-def test_a_linear_network_is_described_by_two_numbers(x64, error):
-    """16 starts at rates on both sides of 2 / k are computed without the library."""
+def test_linear_networks_satisfy_the_recursion_of_two_numbers(x64, error):
+    """Descents from 16 starts, at rates on both sides of 2 / k, are written by hand."""
     width, steps, starts = 64, 150, 16
     with jax.enable_x64(x64):
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
@@ -58,7 +58,7 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
         assert float(k) == pytest.approx(np.linalg.eigvalsh(J @ J.T / 3)[-1], rel=1e-10)
 
 
-def test_an_onset_is_the_first_rate_with_a_root():
+def test_the_onset_of_a_square_root_is_its_zero():
     rates = np.linspace(0, 1, 2000)
     assert summaries.catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(
         0.4
@@ -67,7 +67,7 @@ def test_an_onset_is_the_first_rate_with_a_root():
 
 @pytest.mark.long
 def test_catapults_converge_below_four_and_the_figure_shows_every_rate(tmp_path):
-    """A complete run tests that the parts fit together."""
+    """The experiment runs as a whole, with few starts and rates."""
     dataset = catapult.run(SMALL)
     result = catapult.numbers(dataset)
     assert result["two_numbers_apart"] < 1e-9

@@ -33,7 +33,7 @@ def test_the_deviation_from_two_is_measured_between_arrival_and_departure():
 
 
 def test_deviations_compare_equally_smoothed_costs():
-    """A prediction 3 % too high deviates by 3 %; diverged descents deviate completely."""
+    """The deviation is 3 % for a prediction 3 % too high, and +inf after a divergence."""
     cost = np.exp(-np.linspace(0, 3, 201))[None, None] * np.ones((2, 1, 1))
     cost[1, 0, 100:] = np.inf
     dims = ("learning_rate", "seed", "step")
@@ -45,8 +45,8 @@ def test_deviations_compare_equally_smoothed_costs():
 
 
 @pytest.mark.long
-def test_descents_are_predicted_and_figures_need_only_the_dataset(tmp_path):
-    """A complete run tests that flows and descents have the same starts."""
+def test_descents_are_predicted_and_figures_are_drawn_from_the_dataset(tmp_path):
+    """The flows start at the starting points of the descents."""
     dataset = central_flow.run(SMALL)
     for number in range(3):
         part = central_flow.case(dataset, number)

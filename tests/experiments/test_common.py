@@ -1,4 +1,4 @@
-"""The common command line of experiments, with a tiny experiment."""
+"""The command line common to all experiments."""
 
 import json
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from summaries.shared import medians
 
 @dataclass(frozen=True)
 class Config:
-    """How often to double."""
+    """Settings of an experiment that doubles a number."""
 
     times: int = 3
-    """Doublings."""
+    """Number of doublings."""
 
 
 def run(config):
@@ -34,7 +34,7 @@ def numbers(dataset):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Redirect results/, and do not configure the process."""
+    """Redirect results/ to a temporary folder, and disable process settings."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
     monkeypatch.setattr("gdjax.interrupts.end_at_ctrl_c", lambda: None)
@@ -54,7 +54,7 @@ def last(folder):
     return json.loads((folder / "summary.json").read_text())["last"]
 
 
-def test_the_default_config_writes_to_its_own_folder_of_results(home, monkeypatch):
+def test_the_default_config_writes_to_the_folder_of_the_experiment(home, monkeypatch):
     command(monkeypatch)
     assert last(home / "doubling") == 8
 
@@ -76,14 +76,14 @@ def test_out_sets_the_folder_of_results(home, monkeypatch):
     assert not home.exists()
 
 
-def test_wrong_flags_are_named(home, monkeypatch, capsys):
+def test_the_error_message_contains_an_unknown_flag(home, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         command(monkeypatch, "--tmies", "2")
     assert caught.value.code == 2
     assert "--tmies" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_an_experiment_with_advice(home, monkeypatch, capsys):
+def test_ctrl_c_ends_an_experiment_with_status_130_and_a_message(home, monkeypatch, capsys):
     def interrupted(config):
         raise KeyboardInterrupt
 
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_an_experiment_with_advice(home, monkeypatch, capsys):
     assert "run the same command again" in capsys.readouterr().err
 
 
-def test_medians_over_seeds_are_the_usual_ones_if_they_are_finite():
+def test_medians_over_seeds_are_finite_or_plus_infinity():
     cost = xr.DataArray([[1.0, np.inf], [4.0, np.inf], [2.0, 5.0], [3.0, 6.0]], dims=("seed", "at"))
     assert medians(cost).values.tolist() == [2.5, np.inf]
     assert medians(cost.T).dims == ("at",)

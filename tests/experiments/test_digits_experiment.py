@@ -21,7 +21,7 @@ def summary(dataset):
 
 
 def test_before_training_the_accuracy_is_that_of_chance(summary):
-    # Random networks are correct by chance: 1 in 10, for 100 digits per class.
+    # Random networks classify 1 in 10 images correctly, since all classes have 100 images.
     _, low, high = summary["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
     assert summary["initial_test_accuracy"] < 0.25
@@ -30,7 +30,7 @@ def test_before_training_the_accuracy_is_that_of_chance(summary):
 
 def test_after_training_unseen_digits_are_classified(summary):
     assert summary["final_cost"] < 0.4 < summary["baseline_cost"]
-    # Six epochs, a fifth of the default, are far above the 10 % of an untrained network.
+    # Six epochs, a fifth of the default, suffice for far more than 10 %, the accuracy of chance.
     assert summary["final_test_accuracy"] > 0.7
     assert summary["wrong"] == round(1000 * (1 - summary["final_test_accuracy"]))
 
@@ -39,12 +39,12 @@ def test_the_summary_is_over_starts_and_includes_the_plotted_start(dataset, summ
     accuracy = dataset.seeds_accuracy.values[:, -1]
     least, most = summary["seeds_test_accuracy_least"], summary["seeds_test_accuracy_most"]
     assert (least, most) == (accuracy.min(), accuracy.max())
-    # For six starts the interval of the median is their range, with coverage 1 - 2 / 2^6.
+    # For six starts, the interval of the median is their range, with coverage 1 - 2 / 2^6.
     assert summary["seeds"] == 6
     np.testing.assert_allclose(
         summary["seeds_test_accuracy_median"], [np.median(accuracy), least, most], rtol=1e-6
     )
-    # The plotted start is the first of them, in a program of another width.
+    # The plotted start is the first one, computed in a program of a different width.
     assert float(dataset.seeds_accuracy[0, -1]) == pytest.approx(
         summary["final_test_accuracy"], abs=0.05
     )
@@ -64,7 +64,7 @@ def test_the_test_cost_is_recorded_and_higher(dataset):
     assert float(dataset.test_cost[-1]) > float(dataset.cost[-1])
 
 
-def test_figures_need_only_the_dataset(dataset):
+def test_figures_are_drawn_from_the_dataset(dataset):
     figures = digits.plot(dataset)
     assert set(figures) == {"learning", "confusion", "wrong", "weights"}
     images = [axes for axes in figures["weights"].axes if axes.images]

@@ -1,4 +1,4 @@
-"""The edge of stability: sharpness rises to the limit of the learning rate and stays there."""
+"""The edge of stability: the sharpness increases to its limit and remains near it."""
 
 import edge_of_stability
 import jax
@@ -37,7 +37,10 @@ def summary(dataset):
 
 
 def test_the_start_equals_that_of_the_published_code():
-    """20 points of T5 = 16 x^5 - 20 x^3 + 5 x; PyTorch's layers start within 1 / sqrt(inputs)."""
+    """The data are 20 points of T5 = 16 x^5 - 20 x^3 + 5 x; starts are as in PyTorch.
+
+    All initial weights and biases lie within +-1 / sqrt(inputs).
+    """
     problem = edge_of_stability.chebyshev()
     x, y = problem.data
     np.testing.assert_allclose(y, 16 * x**5 - 20 * x**3 + 5 * x, atol=1e-12)
@@ -56,7 +59,7 @@ def test_the_start_equals_that_of_the_published_code():
 )
 def test_sharpness_stays_at_the_limit(summary, panel, known):
     np.testing.assert_allclose(summary[f"{panel}_threshold"], known, rtol=1e-5)
-    # With momentum it falls below after each spike and rises again.
+    # With momentum, the sharpness falls below the limit after each spike, and rises again.
     allowed = 0.02 if panel == "plain" else 0.15
     np.testing.assert_allclose(summary[f"{panel}_late_over_threshold"], 1, atol=allowed)
     assert summary[f"{panel}_runs_diverged"] == 0
@@ -64,14 +67,14 @@ def test_sharpness_stays_at_the_limit(summary, panel, known):
 
 
 def test_sharpness_rises_from_below_while_the_cost_decreases(dataset, summary):
-    """At 0.04 the limit, 50, is above the initial sharpness; the cost is not monotonic."""
+    """At the rate 0.04, the limit 50 exceeds the initial sharpness."""
     assert np.all(dataset.plain_sharpness.isel(plain_step=0) < 50)
     assert summary["plain_reached_at_step"][0] > 1000
     assert summary["plain_cost_left_after_it"][0] < 0.6
     assert 0 < summary["plain_records_with_rising_cost"][0] < 0.8
 
 
-def test_the_contrast_changes_only_the_bounds(dataset, summary):
+def test_the_tangent_network_differs_only_in_its_unbounded_outputs(dataset, summary):
     problem = edge_of_stability.gd.problems.digits("mnist5k", samples=20)
     params = problem.init(jax.random.key(0))
     images, labels = (jnp.asarray(a) for a in problem.data)
@@ -87,7 +90,8 @@ def test_the_contrast_changes_only_the_bounds(dataset, summary):
         for name in ("digits", "tangent")
     )
     first, second = tangent - digits
-    # Student's interval of two differences: 12.706 standard errors, each half their distance.
+    # Student's interval of two differences has a half-width of 12.706 standard errors, and the
+    # standard error is half the distance between the differences.
     half = 12.7062 * abs(first - second) / 2
     mean = (first + second) / 2
     np.testing.assert_allclose(
@@ -95,7 +99,7 @@ def test_the_contrast_changes_only_the_bounds(dataset, summary):
     )
 
 
-def test_figures_need_only_the_dataset(dataset, tmp_path):
+def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = edge_of_stability.plot(read)

@@ -1,4 +1,4 @@
-"""Comparison of learning rate finders: suggestions of a ramp, and the criterion of success."""
+"""The comparison of learning-rate finders: suggestions of a ramp, and success."""
 
 import finders
 import numpy as np
@@ -10,7 +10,7 @@ from variants.small_problems import PROBLEMS
 
 
 def test_a_ramp_suggests_a_tenth_of_the_rate_of_its_minimum():
-    """Without smoothing the minimum would be at step 60; the average lags behind it."""
+    """The minimum of the cost is at step 60; that of the smoothed cost is later."""
     steps = np.arange(ramp.STEPS)
     low, steep = ramp.suggestions(1 + ((steps - 60) / 60) ** 2)
     rates = ramp.LOW * (ramp.HIGH / ramp.LOW) ** (steps / (ramp.STEPS - 1))
@@ -68,5 +68,5 @@ def test_one_case_can_be_compared():
     assert len(finders.plot(result)["finders"].axes) == 2
 
 
-def test_no_problem_is_used_twice():
+def test_there_are_twelve_problems():
     assert len(PROBLEMS) == 12

@@ -1,4 +1,4 @@
-"""The gradient experiment: dark pixels, shares of layers, and checks by finite changes."""
+"""The gradient experiment: dark pixels, shares of layers, and checks."""
 
 import gradient_anatomy
 import numpy as np
@@ -23,13 +23,13 @@ def summary(dataset):
     return gradient_anatomy.numbers(dataset)
 
 
-def test_the_summary_has_all_starts_and_the_first_one(dataset):
+def test_the_summary_contains_all_starts_and_the_plotted_first_start(dataset):
     result = gradient_anatomy.numbers(dataset)
     assert result["seeds"] == 2
     for name in ("epoch_0", "epoch_1"):
         value, low, high = result[f"{name}_nudges_within_allowed_over_seeds"]
         assert value == 1  # all checks of both starts
-        assert (low, high) == (-np.inf, np.inf)  # two starts have no interval
+        assert (low, high) == (-np.inf, np.inf)  # two starts are too few for an interval
     first = dataset.seeds_cost.values[:, 0]
     np.testing.assert_array_equal(first, dataset.cost.values)
 
@@ -49,7 +49,7 @@ def test_every_change_is_predicted_within_the_theoretical_error(summary, epoch):
 
 
 def test_the_initial_gradient_decreases_the_outputs(dataset, summary):
-    # Outputs near 1/2 are too large in 9 of 10 cases: 2 (1/2 - 1/10) 1/4 = 0.2 per bias.
+    # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient is 2 (1/2 - 1/10) 1/4 = 0.2.
     start = dataset.isel(stage=0)
     assert all(place.startswith("layer 2") for place in dataset.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
@@ -65,7 +65,7 @@ def test_listed_entries_are_the_largest_in_order(dataset):
         )
 
 
-def test_shares_of_layers_sum_to_one_and_few_entries_have_half(summary):
+def test_shares_of_layers_sum_to_one_and_few_entries_make_up_half(summary):
     for epoch in SMALL.epochs:
         assert sum(summary[f"epoch_{epoch}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
     assert summaries.gradient_anatomy.holding_half(np.array([3.0, -4.0, 0.0])) == 1
@@ -73,7 +73,7 @@ def test_shares_of_layers_sum_to_one_and_few_entries_have_half(summary):
     assert summary["epoch_0_entries_holding_half"] < 80
 
 
-def test_figures_need_only_the_dataset(dataset):
+def test_figures_are_drawn_from_the_dataset(dataset):
     figures = gradient_anatomy.plot(dataset)
     assert set(figures) == {"pixels_0", "pixels_1", "sizes", "largest", "proof"}
     images = [axes for axes in figures["pixels_0"].axes if axes.images]
@@ -82,6 +82,6 @@ def test_figures_need_only_the_dataset(dataset):
 
 
 @pytest.mark.parametrize("epochs", [(3, 1), (1, 1), (-1, 2), ()])
-def test_stages_have_to_increase(epochs):
+def test_epochs_that_do_not_increase_raise_input_error(epochs):
     with pytest.raises(InputError, match="epochs = "):
         gradient_anatomy.run(Config(epochs=epochs))

@@ -35,7 +35,7 @@ def test_the_flow_of_two_factors_is_exact_and_conserves_its_invariant(summary):
 
 
 def test_descent_from_equal_factors_satisfies_its_recurrence(dataset):
-    """a <- a + eta (s - a^2) a."""
+    """The recurrence is a <- a + eta (s - a^2) a."""
     a, rate = SMALL.start, SMALL.factor_rate
     every = round(float(dataset.equal_time[0]) / rate)
     for product in dataset.equal_product.values[0]:
@@ -52,7 +52,7 @@ def test_the_error_of_the_flow_is_far_below_the_distances(dataset, summary):
     assert np.all(np.diff(dataset.digits_flow_cost) < 0)
 
 
-def test_figures_need_only_the_dataset(dataset, tmp_path):
+def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = gradient_flow.plot(read)

@@ -1,4 +1,4 @@
-"""The guessing experiment, against a loop that counts each network and its negative."""
+"""The guessing experiment, compared with a loop over networks and their negatives."""
 
 import guessing
 import jax
@@ -28,7 +28,7 @@ def test_images_are_split_into_sets_with_alternating_digits(material):
     assert len(np.unique(np.concatenate([chosen.ravel(), others]))) == 1000
 
 
-def test_a_block_has_the_counts_of_a_loop(material):
+def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):
     *_, sets, rest = material
     count, hidden = 256, 4
     result, right = methods.guessing.block(
@@ -56,7 +56,7 @@ def test_a_block_has_the_counts_of_a_loop(material):
 
 @pytest.mark.long
 def test_guessed_and_trained_networks_are_compared(material):
-    """A complete run tests that descents fit their training set, and draws the figures."""
+    """More than half of the descents fit two images."""
     config = Config(sets=4, most=8, blocks=6, guesses=512, trained=4, steps=300)
     result = guessing.run(config)
     assert result.k.values.tolist() == [2, 4, 6, 8]

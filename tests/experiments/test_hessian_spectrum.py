@@ -1,4 +1,4 @@
-"""A small Hessian spectrum experiment: numbers of outliers, and sums of the rest."""
+"""A small Hessian spectrum experiment: outliers, traces and negative parts."""
 
 import hessian_spectrum
 import numpy as np
@@ -32,7 +32,7 @@ def experiment_summary(tree):
     return hessian_spectrum.numbers(tree)
 
 
-def test_the_rule_for_outliers_and_its_limiting_cases():
+def test_the_widest_gap_ignores_ratios_to_values_that_are_not_positive():
     values = np.array([9.0, 8.0, 2.0, 1.9, 0.1, -1.0])
     assert summaries.hessian_spectrum.widest_gap(values, 3) == (2, 4.0)
     assert summaries.hessian_spectrum.widest_gap(values, 4) == (4, pytest.approx(19))
@@ -66,13 +66,13 @@ def test_negative_parts_equal_those_of_known_nodes():
 
 
 @pytest.mark.parametrize(("cost", "outliers"), [("quadratic", 10), ("cross_entropy", 9)])
-def test_before_training_outputs_have_as_many_outliers_as_they_have_directions(
+def test_before_training_the_number_of_outliers_is_that_of_output_directions(
     experiment_summary, cost, outliers
 ):
     summary = row_of(experiment_summary, cost, 0, "gauss_newton")
     assert summary["above_gap"] == [outliers]
     assert summary["gap"][0] > 10
-    # In the full Hessian these directions are mixed with others.
+    # In the Hessian, these directions are mixed with others.
     assert row_of(experiment_summary, cost, 0, "hessian")["gap"][0] < summary["gap"][0] / 3
     assert experiment_summary[f"{cost}_all_converged"]
     assert experiment_summary[f"{cost}_largest_residual"] <= 1.01e-3
@@ -91,7 +91,7 @@ def test_negative_curvature_decreases(experiment_summary):
 
 
 def test_nodes_sum_to_the_trace(tree, experiment_summary):
-    """The two estimates use different probes and have standard errors."""
+    """Both estimates have standard errors, since they use different random probes."""
     observed = tree["quadratic"].to_dataset()
     for at in SMALL.shown:
         here = observed.sel(shown=at)
@@ -102,7 +102,7 @@ def test_nodes_sum_to_the_trace(tree, experiment_summary):
         assert abs(sums.mean() - experiment_summary[f"spread_{at}"]["trace"]) < 5 * error
 
 
-def test_figures_need_only_the_dataset(tree, tmp_path):
+def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     figures = hessian_spectrum.plot(stored)

@@ -1,4 +1,4 @@
-"""The variant with small images of digits."""
+"""Small images of digits."""
 
 import numpy as np
 from variants.images import pooled, shrunk

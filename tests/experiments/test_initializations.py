@@ -1,4 +1,4 @@
-"""The initialization experiment: small starts are slow, and large starts are saturated."""
+"""The initialization experiment: starting points of small and large scale."""
 
 import initializations
 import jax
@@ -51,11 +51,11 @@ def test_huge_starts_are_saturated_and_learn_nothing(summary):
 def test_starts_of_intermediate_scale_learn(summary):
     assert summary["fan_in_best_scale"] == pytest.approx(1)
     assert summary["fan_in_accuracy_at_best"][0] > 0.7
-    # N(0, 1) is 28 times N(0, 1/784), so it is saturated at scale 1.
+    # Weights from N(0, 1) are 28 times those from N(0, 1/784), so sigmoids saturate at scale 1.
     assert summary["normal_slope_at_best"][0] < summary["fan_in_slope_at_best"][0] / 2
 
 
-def test_slopes_equal_those_of_sigmoids_by_hand():
+def test_slopes_of_layers_equal_those_of_a_hand_written_network():
     network = gd.problems.Network((6, 4, 3, 2), input_scale=255)
     params = network.init(jax.random.key(0))
     images = jnp.arange(30, dtype=np.uint8).reshape(5, 6) * 8

@@ -1,4 +1,4 @@
-"""The learning rate experiment: slow, stalled and diverged runs, and limits per start."""
+"""The learning rate experiment: outcomes of runs, and rates that train by start."""
 
 import learning_rates
 import numpy as np
@@ -44,12 +44,12 @@ def test_the_fine_grid_shows_which_rates_train_for_every_start(dataset, summary)
     assert dataset.trains.shape == (2, 4, 3)
     np.testing.assert_allclose(dataset.fine_rate[:, [0, -1]], SMALL.fine)
     for name, trains in zip(SMALL.activations, dataset.trains.values, strict=True):
-        # A start alternates if it trains at a rate above one at which it fails.
+        # A start alternates if it trains at some rate above a rate at which it fails.
         known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
         assert summary[f"{name}_starts_that_alternate"] == known
 
 
-def test_sets_of_rates_have_their_borders():
+def test_borders_are_the_first_rate_that_fails_and_the_last_that_trains():
     trains = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
     failure, last = summaries.learning_rates.borders(np.arange(1.0, 6.0), trains)
     assert (failure.tolist(), last.tolist()) == ([1, 4], [4, 3])
@@ -61,7 +61,7 @@ def test_sets_of_rates_have_their_borders():
     np.testing.assert_array_equal(last, [2, np.nan])
 
 
-def test_each_network_needs_a_range_of_rates():
+def test_a_missing_range_of_rates_raises_input_error():
     with pytest.raises(InputError, match="expected a range of rates for each"):
         learning_rates.run(Config(fine=((8.0, 40.0),)))
 

@@ -33,7 +33,7 @@ def summary(tree):
     return local_minima.numbers(tree)
 
 
-def test_every_case_has_the_outcomes_of_its_runs(summary):
+def test_counts_of_outcomes_sum_to_the_number_of_runs(summary):
     for name in (DECAYED, DIGITS):
         ended = [
             v for k, v in summary.items() if k.startswith(f"{name}: runs_") and "lowest" not in k
@@ -47,7 +47,7 @@ def test_with_decay_minima_are_isolated_and_fewer(tree, summary):
     assert np.all(one.minimum_nullity.values == 0)
     assert np.all(one.least_curvature.values > 0)
     assert summary[f"{DECAYED}: minima"] < summary[f"{DECAYED}: runs_strict_minimum"]
-    # With decay, outputs of exactly 0.1 and 0.9 cost more than they save.
+    # With decay, the minimum is not at the targets 0.1 and 0.9, and its cost is positive.
     assert summary[f"{DECAYED}: cost_lowest"] > 0.01
 
 
@@ -64,7 +64,7 @@ def test_images_of_the_digit_network_have_few_coordinates(tree, summary):
     assert summary[f"{DIGITS}: matched_distance_least"] <= summary[f"{DIGITS}: distance_least"]
 
 
-def test_figures_need_only_the_dataset(tree, tmp_path):
+def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     assert local_minima.numbers(stored) == local_minima.numbers(tree)

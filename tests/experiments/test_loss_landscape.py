@@ -1,4 +1,4 @@
-"""A small loss landscape experiment: planes through the end points of three descents."""
+"""A small loss landscape experiment: planes through end points of descents."""
 
 import loss_landscape
 import numpy as np
@@ -21,7 +21,7 @@ def summary(tree):
     return loss_landscape.numbers(tree)
 
 
-def test_the_plotted_start_is_one_of_those_of_the_summary(tree, summary):
+def test_the_plotted_start_is_the_first_start_of_the_summary(tree, summary):
     seeds = tree["seeds"].to_dataset()
     assert summary["seeds"] == 2
     for branch in ("too_small", "good", "too_large"):
@@ -47,7 +47,7 @@ def test_a_stalled_end_point_is_flat_in_all_directions(tree):
 
 
 def test_the_curvature_along_the_eigenvector_is_largest_and_equals_the_eigenvalue(summary):
-    """Curvatures are measured from costs; that along the top eigenvector is the largest."""
+    """Curvatures are second differences of the cost along lines."""
     for branch in ("too_small", "good"):
         largest = summary[f"{branch}_largest_eigenvalue"]
         along = {view: summary[f"{branch}_curvature_along_{view}"] for view in VIEWS}
@@ -65,14 +65,14 @@ def test_planes_through_an_end_point_have_its_cost_at_the_center_and_equal_sizes
             assert (plane.a[0], plane.a[-1]) == (-SMALL.reach, SMALL.reach)
 
 
-def test_trajectories_have_their_distances_from_the_plane(tree, summary):
+def test_distances_of_trajectories_from_the_plane_vanish_only_at_the_end(tree, summary):
     kind = loss_landscape.dataset_of(tree, "good", "way")
     assert kind.path_off[-1] < 1e-5
     assert summary["good_off_plane_most"] > 0.01
     assert 0.5 < summary["good_explained_by_1"] < summary["good_explained_by_2"] < 1
 
 
-def test_figures_need_only_the_dataset(tree, tmp_path):
+def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
     figures = loss_landscape.plot(stored)

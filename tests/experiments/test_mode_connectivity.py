@@ -1,4 +1,4 @@
-"""The mode connectivity experiment: barriers of lines, after matching, and of curves."""
+"""The mode connectivity experiment: barriers of lines, matched lines, and curves."""
 
 import mode_connectivity
 import numpy as np
@@ -38,7 +38,7 @@ def test_networks_have_learned(dataset):
 
 
 def test_all_paths_end_at_the_networks(dataset):
-    """Matching changes no outputs, so the cost at both ends is that of training."""
+    """Matching preserves outputs, so the costs at both ends are those after training."""
     for k, width in enumerate(SMALL.widths):
         for pair in range(SMALL.networks[k] // 2):
             cost = dataset.cost.sel(width=width)
@@ -47,7 +47,7 @@ def test_all_paths_end_at_the_networks(dataset):
                 np.testing.assert_allclose(along.isel(t=end), float(cost[run]), rtol=1e-4)
 
 
-def test_single_paths_have_the_barriers_of_the_matrix(dataset):
+def test_barriers_of_single_paths_equal_those_in_the_matrix(dataset):
     for kind, name in (("straight", "barrier"), ("matched by weights", "matched_barrier")):
         along = dataset.cost_along.sel(width=16, pair=1, kind=kind).values
         rise = np.max(along - np.linspace(along[0], along[-1], len(along)))
@@ -78,7 +78,7 @@ def test_the_summary_excludes_padding(dataset, experiment_summary):
     assert {name: summary[name] for name in experiment_summary} == experiment_summary
 
 
-def test_figures_need_only_the_dataset(dataset, tmp_path):
+def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     stored = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     figures = mode_connectivity.plot(stored)

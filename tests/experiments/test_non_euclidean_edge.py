@@ -1,4 +1,4 @@
-"""Generalized sharpness in units of its limit: a summary of known values, and a small run."""
+"""Generalized sharpness in units of its limit: known values, and a small run."""
 
 import non_euclidean_edge
 import numpy as np
@@ -14,7 +14,7 @@ def test_late_values_are_medians_of_the_last_quarter():
     np.testing.assert_array_equal(summary.late(values), np.full((2, 3), 6.5))
 
 
-def test_the_summary_and_the_figure_show_the_records():
+def test_the_summary_contains_known_late_values_and_the_figure_has_all_cases():
     variables, coordinates = {}, {}
     for case in CASES:
         dims = tuple(f"{case}.{dim}" for dim in ("learning_rate", "seed", "step"))
@@ -31,7 +31,7 @@ def test_the_summary_and_the_figure_show_the_records():
 
 
 @pytest.mark.long
-def test_curvature_along_a_step_of_one_length_is_at_most_the_sharpness():
+def test_curvature_along_a_step_is_at_most_the_generalized_sharpness():
     config = Config(width=3, samples=6, steps=20, records=5, starts=2)
     result = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))
     assert result.cost.dims == ("learning_rate", "seed", "step")

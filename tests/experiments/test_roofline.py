@@ -7,7 +7,7 @@ from benchmarks.timing import PARAMETERS
 
 
 @pytest.mark.long
-def test_a_step_has_the_operations_of_its_products_and_the_traffic_of_its_weights():
+def test_operations_and_bytes_of_a_step_are_bounded_by_products_and_weights():
     config = roofline.Config(runs=4, batch_sizes=(32, 100_000))
     bounds = roofline.run(config)
     products = 4 * bounds.batch_size * PARAMETERS * config.runs

@@ -1,4 +1,4 @@
-"""The search experiment: replayed decisions, planted searches, and a small run."""
+"""The search experiment: replayed decisions, known results, and a small run."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,13 +41,13 @@ def columns(grid):
 
 
 @pytest.mark.parametrize("packing", [{}, DENSE])
-def test_replayed_halving_is_that_of_the_search(accuracy, packing):
+def test_replayed_halving_ends_settings_at_the_rungs_of_the_search(accuracy, packing):
     runs = search.halving(LINE, GRID, RUNGS, seed=0, **packing)
     np.testing.assert_array_equal(runs.rung.values.ravel(), replays.halving(accuracy))
 
 
 @pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.long), 8])
-def test_replayed_hyperband_is_that_of_optuna(accuracy, batch):
+def test_replayed_trials_equal_those_of_hyperband(accuracy, batch):
     study = search.hyperband(LINE, GRID, RUNGS, 16, seed=0, batch=batch)
     replay = replays.new_study(RUNGS, seed=0)
     replays.hyperband(replay, columns(GRID), accuracy, RUNGS, 16, batch=batch)
@@ -72,8 +72,8 @@ def test_a_random_search_selects_the_best_of_its_settings():
     np.testing.assert_allclose(np.bincount(positions) / 4000, 0.25, atol=0.03)
 
 
-def test_a_planted_loss_of_accuracy_is_recovered():
-    """The setting that is best at the end is ended at the first rung in every repetition."""
+def test_a_known_loss_of_accuracy_is_recovered():
+    """In every repetition, halving ends the finally best setting at the first rung."""
     at_end, repetitions = np.array([0.9, 0.8, 0.3, 0.2]), 8
     values = np.stack([at_end[::-1], at_end], axis=-1)
     noise = 0.01 * np.random.default_rng(0).normal(size=(repetitions, 4))
@@ -112,7 +112,7 @@ def test_a_planted_loss_of_accuracy_is_recovered():
 
 
 @pytest.mark.long
-def test_a_small_run_has_all_numbers_and_its_figure(tmp_path):
+def test_the_summary_and_figure_of_a_small_run_are_computed_from_the_stored_dataset(tmp_path):
     config = experiment.Config(
         validation=200, rates=3, momenta=(0.0, 0.8), init_scales=(1.0,), batch_sizes=(8,),
         rungs=(1, 4, 16), width=1, trials=6, batch=3, single_trials=3, repetitions=2, timed=1,

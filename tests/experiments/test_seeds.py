@@ -1,4 +1,4 @@
-"""The seed experiment: simulated coins, known variances, and a small run."""
+"""The seed experiment: simulated networks, known variances, and a small run."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,10 @@ from seeds import Config
 
 
 def coins(starts, orders, images, quality=0.0, seed=0):
-    """Simulate networks that classify each image by a coin, with different qualities."""
+    """Simulate networks that classify each image correctly at random.
+
+    The probability is that of the image plus a random term of the network, times `quality`.
+    """
     rng = np.random.default_rng(seed)
     p = rng.uniform(0.3, 0.9, images) + quality * rng.normal(size=(starts, orders, 1))
     right = rng.uniform(size=(starts, orders, images)) < p
@@ -18,18 +21,18 @@ def coins(starts, orders, images, quality=0.0, seed=0):
     )
 
 
-def test_for_fair_coins_all_variance_is_chance_and_halves_are_uncorrelated():
+def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():
     result = summaries.seeds.lucky(coins(16, 16, 400))
     luck = result["luck_of_images"]
     assert luck.low < 1 < luck.high
-    assert luck.value == pytest.approx(1, abs=0.25)  # 256 networks: 1 +- 0.09
+    assert luck.value == pytest.approx(1, abs=0.25)  # standard error for 256 networks: 0.09
     halves = result["correlation_of_halves"]
     assert halves.low < 0.1
     assert halves.high > -0.1
     assert result["the_same_on_the_other"].low < 0 < result["best_on_one_half"].low
 
 
-def test_quality_is_the_common_part_of_both_halves():
+def test_the_deviation_of_quality_is_recovered_from_halves_of_the_images():
     result = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
     assert result["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
     assert result["luck_of_images"].high < 0.5
@@ -50,7 +53,7 @@ def test_intervals_of_variance_shares_contain_the_true_shares():
     assert result["share_of_start"].low == result["share_of_order"].low == 0
 
 
-def test_networks_of_one_start_are_closer_if_the_start_has_an_effect():
+def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
@@ -63,8 +66,8 @@ def test_networks_of_one_start_are_closer_if_the_start_has_an_effect():
 
 
 @pytest.mark.long
-def test_a_small_run_is_plotted_and_follows_its_seeds():
-    """A complete run tests that starts and orders are crossed, and the accuracies."""
+def test_a_small_run_combines_all_starts_and_orders():
+    """The summary has the accuracies of these networks."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     result = seeds.run(config)
     assert result.right.shape == (2, 4, 3, 4800)

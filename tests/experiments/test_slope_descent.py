@@ -1,4 +1,4 @@
-"""Descent in one dimension, into the valley that the certified maxima predict."""
+"""Descent in one dimension, into the valleys between certified maxima."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_every_step_is_minus_the_rate_times_the_slope(dataset, summary):
     assert summary["steps_looked_at"] > 3 * 40 * 50
 
 
-def test_steps_decrease_by_the_factor_of_the_curvature(summary):
+def test_successive_steps_have_the_ratio_predicted_from_the_curvature(summary):
     assert summary["largest_error_of_contraction"] < 1e-6
 
 
@@ -46,14 +46,14 @@ def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(summary
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    # The distance of the maxima around the lowest minimum, over the length of the domain.
+    # Distance between the maxima around the lowest minimum, divided by the length of the domain.
     [
         ("quartic", (0.12600019 + 2.5) / 5),
         ("sine_bowl", (1.97738303 + 10) / 20),
         ("two_sines", (6.21730885 - 4.19659627) / 4.8),
     ],
 )
-def test_the_share_of_the_lowest_valley_is_its_width(summary, name, width):
+def test_the_share_of_starts_in_the_lowest_valley_is_its_relative_width(summary, name, width):
     assert summary[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
     assert summary[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / SMALL.starts)
 
@@ -66,7 +66,7 @@ def test_a_large_rate_crosses_maxima():
     assert result["share_of_steps_that_lower_cost"] < 1
 
 
-def test_figures_need_only_the_dataset(dataset, tmp_path):
+def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
     import xarray as xr
 
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)

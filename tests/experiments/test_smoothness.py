@@ -1,4 +1,4 @@
-"""The smoothness experiment: step activations, and temperature as a unit of weights."""
+"""The smoothness experiment: step activations, and scaling by temperature."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def summary(dataset):
     return smoothness.numbers(dataset)
 
 
-def test_steps_have_no_gradient_and_learn_nothing(dataset, summary):
+def test_with_step_activations_gradients_are_zero_and_the_cost_is_constant(dataset, summary):
     assert summary["gradient_norm_of_steps"] == 0
     assert np.all(dataset.image_gradient_norm.sel(looked_at=0) == 0)
     assert summary["cost_moved_by_steps"] == 0
@@ -45,14 +45,14 @@ def test_gradients_of_single_images_increase_before_they_vanish(dataset):
     assert float(median.sel(looked_at=0.0001)) == 0
 
 
-def test_at_low_temperature_no_rate_learns(dataset):
+def test_at_low_temperature_the_accuracy_is_low_at_all_rates(dataset):
     accuracy = dataset.test_accuracy.isel(step=-1).median("seed").max("learning_rate")
     assert float(accuracy.sel(temperature=0.5)) > 0.5
     assert float(accuracy.sel(temperature=0.03125)) < 0.3
 
 
-def test_temperature_is_a_unit_of_weights(dataset):
-    """C(w; T) = C(w / T; 1), so scaled starts and rates give a descent with the same bits."""
+def test_costs_of_descents_with_scaled_starts_and_rates_are_bitwise_equal(dataset):
+    """C(w; T) = C(w / T; 1) implies this for starts scaled by T and rates by T^2."""
     warm = dataset.scaled_cost.values[dataset.temperature.values > 0]
     assert np.array_equal(warm, np.broadcast_to(warm[:1], warm.shape))
     assert np.all(warm[..., -1] < warm[..., 0])
@@ -72,7 +72,7 @@ def test_zero_temperature_is_the_step_function():
 def test_cost_along_a_weight_is_a_staircase(dataset):
     stairs = dataset.cost_along.sel(drawn=0).values
     smooth = dataset.cost_along.sel(drawn=1).values
-    # Each image changes the cost at most once, by an integer over the number of images.
+    # Each image changes the cost at most once, by an integer divided by the number of images.
     assert len(np.unique(stairs)) <= SMALL.along + 1
     jumps = np.diff(stairs) * SMALL.along
     np.testing.assert_allclose(jumps, np.round(jumps), atol=1e-4)
@@ -80,7 +80,7 @@ def test_cost_along_a_weight_is_a_staircase(dataset):
     assert np.abs(np.diff(smooth)).max() < 1e-3
 
 
-def test_figures_need_only_the_dataset(dataset, tmp_path):
+def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
     import xarray as xr
 
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)

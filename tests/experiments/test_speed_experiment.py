@@ -1,4 +1,4 @@
-"""The speed experiment: its measurements run, and derived numbers are correct."""
+"""The measurements of the speed experiment, and the numbers derived from them."""
 
 import numpy as np
 import pytest
@@ -28,15 +28,15 @@ def clock(monkeypatch):
     return Clock(SMALL.repeats)
 
 
-def test_a_share_is_the_operations_of_the_work_over_those_of_the_machine():
-    """A step of 13,002 parameters on 1,000 samples is 4 * 1,000 * 13,002 operations."""
+def test_share_is_the_ratio_of_operations_per_second_to_the_given_rate():
+    """A step with 13,002 parameters takes 4 * 13,002 operations per sample."""
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
 def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypatch):
-    # With so few steps the difference of two sweeps is noise, so the longer one is timed alone.
+    # The difference of two sweeps with so few steps is noise, so only the longer one is timed.
     monkeypatch.setattr(
         descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
     )
@@ -47,7 +47,7 @@ def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypat
 
 
 @pytest.mark.long
-def test_tiny_networks_against_a_step_called_from_python(clock):
+def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(clock):
     result = descents.trainability(clock, SMALL)
     assert result["trainability_times_stepwise"] == pytest.approx(
         result["trainability_run_steps_a_second"]
@@ -57,7 +57,7 @@ def test_tiny_networks_against_a_step_called_from_python(clock):
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
-def test_every_part_measures_something(part, clock, dataset):
+def test_every_measurement_of_the_landscape_is_positive(part, clock, dataset):
     result = getattr(landscape, part)(clock, SMALL, dataset)
     assert result
     assert all(value > 0 for value in result.values())
@@ -65,16 +65,16 @@ def test_every_part_measures_something(part, clock, dataset):
 
 
 @pytest.mark.long
-def test_a_first_call_is_measured_in_fresh_processes():
+def test_a_first_call_compiles_fewer_than_20_programs():
     result = first_call.ratios(1, rates=1, seeds=2, steps=3)
     assert result["first_call_beyond_ratio"] > 0
     assert result["first_call_programs_by_hand"] == 1
-    # Starting points, block and small programs are each compiled once.
+    # The programs of starting points and of a block, and small ones, are compiled once each.
     assert result["first_call_programs_ours"] < 20
 
 
 @pytest.mark.long
-def test_both_libraries_do_the_same_work_in_a_first_call():
+def test_costs_of_a_first_call_have_all_runs_and_steps_in_both_programs():
     costs = first_call.ours(2, 2, 3)()
     _params, by_hand = first_call.by_hand(2, 2, 3)()
     assert costs.shape == (2, 2, 4)
@@ -83,7 +83,7 @@ def test_both_libraries_do_the_same_work_in_a_first_call():
 
 
 @pytest.mark.long
-def test_second_calls_of_other_models_do_the_same_work(monkeypatch):
+def test_costs_of_a_second_call_equal_those_of_the_program_by_hand(monkeypatch):
     monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
     result = second_call.ratios(1, seeds=2, steps=20)
     assert result["second_call_linen_ratio"] > 0

@@ -1,4 +1,4 @@
-"""Steepest descent in the plane: the gradient direction, and borders of basins."""
+"""Steepest descent in two dimensions: gradients, and borders of basins."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_gradients_of_himmelblau_equal_the_formula(dataset):
 
 
 def test_no_direction_is_steeper_than_the_negative_gradient(dataset, summary):
-    # The nearest of directions 2 degrees apart is at most 1 degree away.
+    # Directions are 2 degrees apart, so the nearest one is at most 1 degree away.
     assert summary["degrees_from_negative_gradient_most"] <= 1 + 1e-3
     assert summary["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
     assert summary["steepest_over_gradient_norm_most"] <= 1 + 1e-6
@@ -66,11 +66,11 @@ def test_basins_of_the_camel_function_are_invariant_under_half_a_turn(dataset):
 
 def test_a_large_rate_changes_the_end_points(summary):
     assert summary["himmelblau_elsewhere_0.9"] > 0.1
-    assert summary["six_hump_camel_diverged_0.9"] > 0.1  # its x^6 outgrows any fixed rate
+    assert summary["six_hump_camel_diverged_0.9"] > 0.1  # unstable at large x by x^6
 
 
 @pytest.mark.long
-def test_above_its_limit_no_start_stays_at_the_sharpest_minimum():
+def test_above_its_stability_limit_no_start_ends_in_the_sharpest_minimum():
     result = steepest_descent.run(
         Config(functions=("himmelblau",), side=30, steps=600, rates=(0.1, 1.05), paths=2, points=2)
     )
@@ -79,7 +79,7 @@ def test_above_its_limit_no_start_stays_at_the_sharpest_minimum():
     assert not (result.end.values[0, 1] == sharpest).any()
 
 
-def test_figures_need_only_the_dataset(dataset, tmp_path):
+def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
     import xarray as xr
 
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)

@@ -1,4 +1,4 @@
-"""The trainability boundary experiment: known limits, and irregular boundaries."""
+"""The trainability boundary experiment: known limits, zooms, and dimensions."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def test_the_summary_is_over_seeds(dataset, summary):
     assert fits.dimension.shape == (3, 2, 2)
     value, low, high = summary["offset_4_times_closer"]
     assert value == np.median(fits.dimension[2, :, 1])
-    assert (low, high) == (-np.inf, np.inf)  # two seeds have no interval
+    assert (low, high) == (-np.inf, np.inf)  # two seeds are too few for an interval
     cells = box_counting.boundary(dataset.trains.values[0, 1, 0])
     one = box_counting.dimension(*box_counting.box_counts(cells))
     assert float(fits.dimension[0, 1, 0]) == one.dimension
@@ -72,7 +72,7 @@ def test_a_zoom_lies_in_the_previous_map_and_contains_both_sides(dataset):
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_with_a_fixed_first_layer_the_boundary_is_2_over_the_largest_eigenvalue(name):
-    """The problem is then linear regression on the hidden activations."""
+    """This problem is linear regression on the hidden activations."""
     config, seed = replace(SMALL, points=2, steps=100), 1
     condition = replace(
         CONDITIONS[name], batch=None, axes=("input_rate", "output_rate"), optimizer=rate_a_layer
@@ -97,7 +97,7 @@ def test_an_offset_is_added_to_the_first_layer_of_the_start():
     assert np.array_equal(second, same)
 
 
-def test_each_layer_has_its_own_rate():
+def test_rate_a_layer_multiplies_each_gradient_by_its_rate():
     optimizer = rate_a_layer(0.5, 0.1)
     gradient = (jnp.array([2.0]), jnp.array([10.0]))
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
@@ -115,7 +115,7 @@ def test_zooms_prefer_a_long_boundary_to_isolated_points():
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:64, :64]
     trains = rows < 32
-    # Teeth along a part of the boundary; isolated points in a corner.
+    # The boundary is ragged in one part, and a corner has isolated points.
     trains[16:48, 16:32] = rows[16:48, 16:32] < 32 + 12 * np.sin(columns[16:48, 16:32])
     trains[:16, 48:] = rng.random((16, 16)) < 0.5
     row, column = methods.trainability_boundary.window_with_longest_boundary(trains, factor=4)
@@ -159,7 +159,7 @@ def test_random_positions_are_determined_by_the_seed():
 
 
 def test_the_published_method_is_a_median_of_slopes():
-    """The dimension is 1 for a line and nearly 2 for random points, which fill all boxes."""
+    """The dimension is 1 for a line and about 2 for random points."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5
     assert summaries.trainability_boundary.published_way(straight[None]) == pytest.approx(
@@ -174,7 +174,7 @@ def test_the_published_method_is_a_median_of_slopes():
     ("wrong", "message"),
     [({"points": 20}, "points = 20"), ({"conditions": ("tan",)}, r"conditions: no \['tan'\]")],
 )
-def test_an_invalid_config_is_rejected_before_any_work(wrong, message):
+def test_an_invalid_config_raises_input_error(wrong, message):
     with pytest.raises(InputError, match=message):
         experiment.run(replace(SMALL, **wrong))
 

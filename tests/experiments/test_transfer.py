@@ -1,4 +1,4 @@
-"""The transfer experiment: parametrizations, planted rates and regrets, and a small run."""
+"""The transfer experiment: parametrizations, known rates and regrets, a small run."""
 
 import jax
 import numpy as np
@@ -13,12 +13,12 @@ RATES = 2.0 ** np.arange(-4, 5)
 
 
 def parabola(best):
-    """Return costs of four starts whose logarithm is a parabola around the best rate."""
+    """Return costs of four starts; their logarithm is a parabola around the best rate."""
     log = np.log(RATES[:, None] / best)
     return np.exp(0.3 * log**2) * np.array([1.0, 1.1, 1.2, 1.3])
 
 
-def test_planted_best_and_good_rates_are_recovered():
+def test_known_best_and_good_rates_are_recovered():
     cost = np.median(parabola(1.3), axis=1)
     assert summary.best_rate(RATES, cost) == pytest.approx(1.3)
     low, high = summary.good_rates(RATES, cost)
@@ -27,7 +27,7 @@ def test_planted_best_and_good_rates_are_recovered():
     assert summary.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
 
 
-def test_a_planted_shift_and_regret_are_recovered():
+def test_a_known_shift_and_regret_are_recovered():
     narrow, wide = parabola(2.0), parabola(0.5)
     np.testing.assert_allclose(summary.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
     expected = np.exp(0.3 * np.log(4) ** 2)
@@ -58,7 +58,7 @@ def test_updates_and_starting_weights_have_the_factors_of_the_table():
 
 
 @pytest.mark.long
-def test_a_small_run_has_all_numbers_and_figures(tmp_path, monkeypatch):
+def test_the_summary_and_figures_of_a_small_run_are_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(parametrizations, "PARAMETRIZATIONS", ("standard", "mup"))
     monkeypatch.delitem(parametrizations.OPTIMIZERS, "descent")
     config = Config(

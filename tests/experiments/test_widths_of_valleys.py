@@ -1,4 +1,4 @@
-"""Correlations of widths of minima with their frequencies: known values, and a small census."""
+"""Correlations with widths of minima: known values, and a small census."""
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ def test_partial_correlations_are_those_of_the_residuals_of_ranks():
     assert abs(rank_correlation(x, y) - wanted) > 0.1
 
 
-def test_the_partial_correlation_given_a_common_cause_is_zero():
-    """Spearman's correlation of normal numbers is 6/pi asin(r/2)."""
+def test_the_partial_correlation_given_a_common_cause_is_near_zero():
+    """Spearman's correlation of normal variables is 6/pi asin(r/2)."""
     rng = np.random.default_rng(2)
     z = rng.normal(size=20_000)
     x, y = z + rng.normal(size=(2, len(z)))
@@ -49,7 +49,10 @@ def test_the_partial_correlation_given_a_common_cause_is_zero():
 
 
 def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
-    """Four sets of correlation 1 and four of -1: the mean is 2 K / 8 - 1, K binomial (8, 1/2)."""
+    """Four sets have the correlation 1 and four have -1.
+
+    The mean of a resample is 2 K / 8 - 1 with K from the binomial distribution (8, 1/2).
+    """
     rows = np.arange(12.0)
     sets = [np.array([rows, sign * rows]) for sign in (1, -1) * 4]
     result = bootstrap(rank_correlation, sets, 20_000, np.random.default_rng(3))
@@ -58,15 +61,15 @@ def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
     assert result[:5] == pytest.approx((0, low, high, 0.95, 8))
 
 
-def test_an_expanded_tail_turns_a_normal_bootstrap_into_students_interval():
-    """The bootstrap underestimates the deviation of a mean of S by sqrt((S - 1) / S)."""
+def test_the_expanded_tail_of_a_normal_bootstrap_gives_students_interval():
+    """The bootstrap underestimates the deviation of a mean by sqrt((S - 1) / S)."""
     reach = stats.norm.isf(expanded_tail(8)) * np.sqrt(7 / 8)
     assert reach == pytest.approx(2.3646, abs=1e-4)  # Student's quantile for 7 degrees of freedom
     assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
 
 
-def test_the_bootstrap_also_draws_members_of_a_set():
-    """Sets are equal, so the error is that of the mean of 8 x 50 members."""
+def test_the_bootstrap_resamples_members_of_a_set():
+    """The sets are equal, so the error is that of the mean of 8 x 50 members."""
     values = np.random.default_rng(4).normal(size=50)
     result = bootstrap(
         lambda x: x.mean(axis=-1), [values[None]] * 8, 4000, np.random.default_rng(5)
@@ -78,7 +81,7 @@ def test_the_bootstrap_also_draws_members_of_a_set():
 
 
 def test_the_interval_has_its_nominal_coverage_if_correlations_differ_between_sets():
-    """The correlation of x and y given z differs between sets; its mean is known."""
+    """The partial correlation differs between sets; its mean is from large samples."""
     rng = np.random.default_rng(6)
 
     def some_set(n, slope):
@@ -141,7 +144,7 @@ def test_a_set_of_images_contains_every_digit():
 
 @pytest.mark.long
 def test_minima_are_measured_and_plotted():
-    """A census tests that widths belong to its minima, in order."""
+    """The sets, volumes and coefficients of a small census are in the expected ranges."""
     config = Config(
         sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
         resamples=50,
