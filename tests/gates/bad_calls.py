@@ -916,8 +916,8 @@ CALLS = (
         "expected a whole number >= 1",
     ),
     (
-        "gd.curvature.spectral_density(bowl, w, key=key, width=-1.0)",
-        "width",
+        "gd.curvature.spectral_density(bowl, w, key=key, bandwidth=-1.0)",
+        "bandwidth",
         "expected a number above 0",
     ),
     (
