@@ -5,15 +5,15 @@
 A network 25-8-1 separates 3s from 5s. Millions of random networks are drawn, and those that
 classify all of k images correctly are tested on images that were not used for training. If most
 networks that fit also classify new images correctly (the volume hypothesis), then networks trained
-on the same k images from the same distribution of starts are no better. There are sixteen sets of
-images, with k = 2, 4, ... as long as some guesses fit. Each guess and its negative, which has the
-same probability, are tested on all sets.
+on the same k images from the same distribution of starts are no more accurate. There are sixteen
+sets of images, with k = 2, 4, ... as long as some guesses fit. Each guess and its negative, which
+is equally probable, are tested on all sets.
 
     python experiments/guessing.py           (about 20 s of processor time)
 
-Expected: guessed and trained networks are equal (published for small networks: Chiang et al., ICLR
-2023), and both become better as k grows. Refuted if the paired difference over the 16 sets has an
-interval without 0.
+Expected: guessed and trained networks are equally accurate (published for small networks: Chiang et
+al., ICLR 2023), and both accuracies increase with k. This is refuted if the interval of the
+difference, paired over the 16 sets, does not contain 0.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Config:
 
 
 def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Return 5x5 pixels of all images of two digits, standardized.
+    """Return all images of two digits, standardized, with 5x5 pixels, and their labels.
 
     The labels are -1 and 1.
     """
@@ -78,7 +78,7 @@ def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sets of images in which the digits alternate, and all remaining images."""
+    """Return the indices of sets in which the digits alternate, and the other indices."""
     rng = np.random.default_rng(config.key)
     each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
     half = config.sets * config.most // 2

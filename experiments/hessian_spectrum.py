@@ -2,23 +2,23 @@
 
     H = G + R,   G = J^T L J,   R = sum_i (dl/da_i) grad grad a_i,   a the outputs
 
-It is published that a trained classifier's Hessian has about as many outlying eigenvalues as there
-are classes, and that they come from its Gauss-Newton part G (Papyan 2018, arXiv 1812.04754). The
-digit network (784-16-16-10) descends from several starts, with the quadratic cost and with cross
-entropy; at each point the largest eigenvalues of H and of G, the Hessian of the cost with outputs
-made linear in the parameters, are computed with residuals.
+It is published that the Hessian of a trained classifier has about one outlying eigenvalue per
+class, and that these arise from its Gauss-Newton part G (Papyan 2018, arXiv 1812.04754). The digit
+network (784-16-16-10) is trained from several starts, with the quadratic cost and with cross
+entropy; at each point the largest eigenvalues of H and of G are computed with residuals. G is the
+Hessian of the cost with the outputs linearized in the parameters.
 
-Outliers are the eigenvalues above the widest gap, the k <= 20 with the largest ratio of lambda_k to
-lambda_(k+1); this ratio measures the gap. Counts by two other rules are also reported: a gap up to
-rank 29, and eigenvalues above a tenth of the largest.
+Outliers are the k largest eigenvalues, where k <= 20 is the position of the widest gap, that is, of
+the largest ratio of lambda_k to lambda_(k+1). Counts by two other rules are also reported: a gap up
+to rank 29, and eigenvalues above a tenth of the largest.
 
     python experiments/hessian_spectrum.py           (about 100 s of processor time)
 
-Expected: in G 10 outliers with the quadratic cost and 9 with cross entropy (a common shift of all
-logits does not change it), from every start, before training and up to 10 epochs; in H as many
-only after the first epoch. All counts are in one table (`counts` in summary.json). The claim "as
-many as classes" is refuted if the median over starts is not 9 or 10: in G after 30 epochs, in H
-from 10 on.
+Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which a common shift
+of all logits does not change), from every start, before training and up to 10 epochs; H has as many
+only after the first epoch. All counts are in one table (`counts` in summary.json). One outlier per
+class is refuted if the median over starts is not 9 or 10: for G after 30 epochs, for H from 10
+epochs on.
 """
 
 from dataclasses import dataclass
@@ -48,9 +48,9 @@ class Config:
         largest: number of eigenvalues at the upper end.
         smallest: number of eigenvalues at the lower end of H.
         tolerance: tolerance of the residuals, relative to the largest |eigenvalue|.
-        gap_within: maximum rank before the widest gap.
+        gap_within: maximum number of eigenvalues above the widest gap.
         shown: epochs at which density and trace are estimated, for the first cost and first start.
-        probes: random vectors for each density, and six times as many for each trace.
+        probes: number of random vectors for each density; a trace uses six times as many.
         depth: Hessian-vector products per probe.
         samples: number of first training images to use; None takes all.
     """
@@ -72,13 +72,13 @@ class Config:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a branch for each cost."""
+    """Return a tree with a branch for each cost."""
     costs = zip(config.costs, config.learning_rates, strict=True)
     return xr.DataTree.from_dict({cost: look(config, cost, rate) for cost, rate in costs})
 
 
 def after(epoch: int) -> str:
-    """Return the label of a point of the descent."""
+    """Return the label of the point after an epoch."""
     return "before training" if epoch == 0 else f"after {epoch} epoch{'' if epoch == 1 else 's'}"
 
 

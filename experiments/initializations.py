@@ -2,17 +2,17 @@
 
     W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), 1 in its middle
 
-The digit network starts from five initializers at scales from a hundredth to a hundred times their
-own, from several seeds, and is trained with three learning rates; results are for the rate with the
-lowest median training cost. If the weights are too small, all neurons of a layer give the same
-output for every image, and the cost remains for many steps at that of the best constant prediction
-(0.9). If they are too large, every sigmoid is saturated: its slope, and with it the gradient,
-vanishes.
+The digit network starts from five initializers at 0.01 to 100 times their default scales, from
+several seeds, and is trained with three learning rates; results are for the rate with the lowest
+median training cost. If the weights are too small, the outputs of a layer hardly depend on the
+image, and for many steps the cost remains at that of the best constant prediction (0.9). If they
+are too large, every sigmoid is saturated: its slope, and with it the gradient, vanishes.
 
     python experiments/initializations.py           (about 2 min on two cores)
 
 Expected: 10 % of test digits classified correctly before training, for any start; afterwards 87 to
-91 % for every initializer at its best scale, and 10 % for every one at a hundred times its own.
+91 % for every initializer at its best scale, and 10 % for every initializer at 100 times its
+default scale.
 """
 
 import dataclasses
@@ -35,8 +35,8 @@ class Config:
     Args:
         data: name of the data set.
         initializers: names of the initializers.
-        smallest: smallest scale of starting weights, as a multiple of the initializer's own.
-        largest: largest scale of starting weights, as a multiple of the initializer's own.
+        smallest: smallest scale of starting weights, as a multiple of the initializer's default.
+        largest: largest scale of starting weights, as a multiple of the initializer's default.
         scales: number of scales, geometrically spaced.
         learning_rates: learning rates to try; the best by training cost is shown.
         seeds: number of starting points.
@@ -81,7 +81,7 @@ def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all starts, along a dimension `initializer` in the order of the config."""
+    """Return all runs, with a dimension `initializer` in the order of the config."""
     problems = {
         name: gd.problems.digits(config.data, initializer=name) for name in config.initializers
     }

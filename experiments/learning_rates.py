@@ -3,23 +3,23 @@
     w_{t+1} = w_t - learning_rate * grad C(w_t)
 
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
-from far too small to far too large, each from many starting points; once with sigmoids and once
+from far too small to far too large, each from many starting points, once with sigmoids and once
 with ReLUs. All runs use the same mini-batches in the same order. Sigmoids are bounded, so the cost
 cannot diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge
 or stall.
 
 Then the set of rates that work is determined for every starting point, on a fine grid around the
-largest of them: a rate works if its run ends below the cost of the best constant prediction
+largest rate that works: a rate works if its run ends below the cost of the best constant prediction
 (0.9). If rates that work and rates that fail alternate, bisection does not find the largest one.
-The grid has 40 rates, 4 % apart; a finer grid can only find more alternation.
+The grid has 40 rates, 4 % apart; a finer grid can only reveal more alternation.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
 Expected: about 90 % of test digits classified correctly for sigmoids at rate 3, which has the
-lowest training cost of rates 3.2 times apart; no run of the sigmoid network ever diverges. About
-half of 12 starts alternate between rates of 8 and 40, up to 1.5 times above the first failure.
-ReLUs need rates a hundred times smaller, and a third of those beyond 2 diverge. Refuted if, for
-each start, all rates below one border work and all above it fail.
+lowest training cost among rates with ratio 3.2; no run of the sigmoid network diverges. For about
+half of 12 starts, working and failing rates alternate between 8 and 40, up to 1.5 times the first
+failing rate. ReLUs need rates a hundred times smaller, and a third of their runs at rates beyond 2
+diverge. This is refuted if, for each start, all rates below one border work and all above it fail.
 """
 
 from dataclasses import dataclass
@@ -69,14 +69,14 @@ class Config:
 
 
 def digits(config: Config, activation: str) -> gd.Problem:
-    """Return the digit network with this activation."""
+    """Return the digit problem with the given activation."""
     return gd.problems.digits(
         config.data, activation=activation, initializer=INITIALIZERS.get(activation, "fan_in")
     )
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return both grids of all networks, along a dimension `activation`."""
+    """Return the runs of all networks on both grids, with a dimension `activation`."""
     if len(config.fine) != len(config.activations):
         raise InputError(
             f"fine = {config.fine}, expected a range of rates for each of the "
@@ -105,7 +105,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) -> xr.Dataset:
-    """Return a sweep over these rates from all starts."""
+    """Return a sweep over the given rates, from all starts."""
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     return gd.sweep(
         problem,
@@ -117,7 +117,7 @@ def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) 
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw outcomes and curves of each network, and the rates with which each start trains."""
+    """Draw outcomes and curves of each network, and the working rates of each start."""
     images = {}
     rates = dataset.learning_rate.values
     sets = {}

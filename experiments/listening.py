@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C in an experiment from before its slow imports."""
+"""Handling of Ctrl-C in experiments, installed before their slow imports."""
 
 import sys
 from pathlib import Path

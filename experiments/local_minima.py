@@ -4,21 +4,21 @@
 
 Networks of 9 to 2,058 parameters are trained by full-batch descent. Their end points are polished
 in float64, certified, brought to a canonical form and counted. Without weight decay a network that
-can fit its data has no isolated minima: zero error is a manifold, or lies at infinity. Biases do
-not decay, so all symmetric arrangements of the neurons have equal cost; they start at random,
-since zeros reach only some of the minima. Manifolds are counted by the paths that join them: an
-upper bound.
+can fit its data has no isolated minima: the set of zero error is a manifold, or lies at infinity.
+Biases do not decay, so all symmetric arrangements of the neurons have equal cost. Initial biases
+are random, since descents from zero biases reach only some of the minima. End points that a path of
+equal cost connects count as one manifold, so the number of manifolds is an upper bound.
 
-The digit network 784-16-16-10 learns 100 images. With weight decay a minimum's first layer lies in
-the span of these images, so the images are given in coordinates of their span (`few_digits`): the
-same minima, with a sixth of the parameters.
+The digit network 784-16-16-10 is trained on 100 images. With weight decay, the weights of the first
+layer at a minimum lie in the span of these images, so the images are given in coordinates of their
+span (`few_digits`). The minima are unchanged, with a sixth of the parameters.
 
     python experiments/local_minima.py           (about 100 s of processor time)
 
-Expected: XOR 2-2-1 with decay: six strict minima, two at cost 0.0138 and four at 0.0929, and
-manifolds near 0.116. Nearly all end points of the digit network differ: then the number of minima
-cannot be estimated, and only the 95 % birthday bound remains, at least 64 for 19 different ones.
-Refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
+Expected: XOR 2-2-1 with decay has six strict minima, two at cost 0.0138 and four at 0.0929, and
+manifolds near 0.116. Nearly all end points of the digit network differ, so the number of its minima
+cannot be estimated; the 95 % birthday bound is at least 64 for 19 different end points. This is
+refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
 """
 
 from dataclasses import dataclass

@@ -4,19 +4,20 @@
 
 The digit network descends from one start with three learning rates: far too small, good, far too
 large. The cost around each end is drawn on four planes of a 13,002-dimensional space: through two
-random directions, two random ones scaled to each neuron's weights, the Hessian's two top
+random directions, two random directions scaled to the weights of each neuron, the Hessian's two top
 eigenvectors, and the two principal components of the trajectory. The first three have the same size
-and colors, so that they can be compared. The trajectory does not lie in its plane: its distance
-from it, its cost, and the cost of its projection are recorded.
+and colors, so that they can be compared. The trajectory does not lie in the plane of its principal
+components: its distance from this plane, its cost, and the cost of its projection are recorded.
 
-The figures show one start; the numbers are medians over 16, with intervals.
+The figures show one start; the numbers are medians over 16 starts, with intervals.
 
     python experiments/loss_landscape.py           (about 6 min)
 
-Expected: at the good rate (2) an end of cost 0.044 in a bowl that rises by 0.004 at distance 5
-along a random direction and by more than 1 along the top eigenvector; a plane that explains 98 % of
-the trajectory, in which the projection of its start, of cost 2.5, has a cost of 0.86. At 30 the run
-stalls: cost 1.0 everywhere. Refuted if an interval over starts does not contain these numbers.
+Expected: at the good rate (2) the descent ends at cost 0.044. At distance 5 from the end, the cost
+is higher by 0.004 along a random direction and by more than 1 along the top eigenvector. The plane
+of the principal components explains 98 % of the trajectory; the cost of the start is 2.5, and that
+of its projection 0.86. At rate 30 the run stalls, and the cost is 1.0 everywhere. This is refuted
+if an interval over starts does not contain these numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from gdjax.plots import animations, landscapes
 
 @dataclass(frozen=True)
 class Config:
-    """Descents, and the part of the cost that is evaluated.
+    """Settings of the descents, and of the lines and planes around their ends.
 
     Args:
         data: name of the data set.
@@ -64,9 +65,9 @@ class Config:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return all descents, a branch each, and the numbers of all starts in "seeds"."""
+    """Return a branch for each descent, and statistics of all starts in "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
-    # One optimizer per rate is shared by all starts, so that they share a program.
+    # One optimizer per rate is shared by all starts, so that they share a compilation.
     rules = {
         branch: (rate, optax.sgd(rate))
         for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)

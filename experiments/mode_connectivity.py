@@ -3,11 +3,11 @@
     barrier = max over t of C(w(t)) - ((1 - t) C(w(0)) + t C(w(1)))
 
 Digit networks of three widths (784-16-16-10, 784-64-64-10, 784-256-256-10) are trained on mnist5k
-from independent starts and orders, by Adam, which trains all widths at one learning rate. Between
-every two of one width the cost is computed on the straight line, before and after the neurons of
-the first are matched (order and signs) to the second by weights. For some disjoint pairs there are
-two more paths: the straight line after matching by activations, and a quadratic Bezier curve whose
-control point is trained on the mean cost along the curve.
+from independent starts and orders of mini-batches, with Adam at one learning rate for all widths.
+For every pair of networks of one width, the cost is computed on the straight line, before and after
+the neurons of the first are matched (order and signs) to those of the second by weights. For some
+disjoint pairs there are two more paths: the straight line after matching by activations, and a
+quadratic Bezier curve whose control point is trained on the mean cost along the curve.
 
     python experiments/mode_connectivity.py           (about 3 min)
 
@@ -60,7 +60,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all widths, padded with NaN for widths with fewer networks."""
+    """Return the paths of all widths, padded with NaN for widths with fewer networks."""
     parts = [
         paths_of_width(config, width, count)
         for width, count in zip(config.widths, config.networks, strict=True)
@@ -70,7 +70,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw profiles, barriers of every pair, and matrices of the narrowest network."""
+    """Draw profiles, barriers of every pair, and matrices of the narrowest networks."""
     each = {f"784-{w}-{w}-10": dataset.sel(width=w) for w in dataset.width.values}
     name, narrow = next(iter(each.items()))
     finite = narrow.dropna("run", how="all", subset=["cost"])

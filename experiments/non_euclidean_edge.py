@@ -2,19 +2,19 @@
 
     S = max over |d| <= 1 of d^T H d,   w <- w - eta |g|_* d,   g . d = |g|_*
 
-Steps of steepest descent in another norm than the Euclidean one lower a quadratic cost while the
+Steps of steepest descent in a norm other than the Euclidean one lower a quadratic cost while the
 generalized sharpness S is below 2 / eta, or below 2 |g|_* / eta if they are not scaled by the dual
 norm |g|_* of the gradient. In training S is reported to rise to this limit and to stay at or above
-it (arXiv 2603.05002). A swish network (8-16-16-1) that memorizes 128 random numbers is trained with
-all samples at each step in the maximum norm (sign descent) and in the spectral norm (Muon without
-momentum), with both kinds of steps, at several rates from several starts. S is NP-hard to compute
-in the maximum norm; recorded is a lower bound from a local search, which is at least the curvature
-along the step.
+it (arXiv 2603.05002). A swish network (8-16-16-1) is fitted to 128 random targets with full-batch
+steps in the maximum norm (sign descent) and in the spectral norm (Muon without momentum), with both
+kinds of steps, at several rates from several starts. S is NP-hard to compute in the maximum norm; a
+lower bound from a local search is recorded, which is at least the curvature along the step.
 
     python experiments/non_euclidean_edge.py      (about 80 s of processor time)
 
 Expected: at the larger rates the lower bound of S settles within 15 % of the limit in all four
-cases (medians over the last quarter and over starts). Refuted by an interval outside of this range.
+cases (medians over the last quarter and over starts). This is refuted by an interval outside of
+this range.
 """
 
 from collections.abc import Callable
@@ -47,9 +47,9 @@ class Config:
 
     Args:
         sign_scaled_rates: learning rates of sign descent, with steps scaled by the dual norm.
-        sign_plain_rates: learning rates of sign descent, with steps of this length.
+        sign_plain_rates: learning rates of sign descent; each rate is the length of a step.
         muon_scaled_rates: learning rates of Muon without momentum, with scaled steps.
-        muon_plain_rates: learning rates of Muon without momentum, with steps of this length.
+        muon_plain_rates: learning rates of Muon without momentum; each is the length of a step.
         width: neurons of each hidden layer.
         samples: number of samples.
         steps: steps of each descent.

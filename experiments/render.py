@@ -1,12 +1,12 @@
-"""Render the pages of results/ from their templates and the summaries of the experiments.
+"""Rendering of the pages of results/ from templates and summaries of experiments.
 
     python experiments/render.py [NAME ...]
 
 The script writes results/<name>/README.md from experiments/pages/<name>.md and
 results/<name>/summary.json, and the table of contents results/README.md. A template is written in
-Jinja and contains no numbers: each one is an expression of `s`, the summary, or of `c`, its config,
-with a filter that formats it. Statements in words are checked with `claim(...)`, so that a page
-whose summary no longer supports them cannot be rendered.
+Jinja and contains no numbers: each number is an expression of `s`, the summary, or of `c`, its
+config, with a filter that formats it. Statements in words are checked with `claim(...)`, so that a
+page whose summary no longer supports them cannot be rendered.
 """
 
 import ast
@@ -87,7 +87,7 @@ def summary(name: str) -> dict[str, Any]:
 
 
 def number(value: Any, spec: str = "") -> str:
-    """Format a number with a printed minus sign or infinity; a dash if there is none.
+    """Format a number with typographic minus and infinity signs; None gives a dash.
 
     Examples:
         >>> number(25600, ",.0f"), number("inf", ".1f"), number(0.5, ".2f")
@@ -149,7 +149,7 @@ def span(values: Iterable[Any], spec: str = "") -> str:
 
 
 def each(values: Iterable[Any], spec: str = "") -> str:
-    """Format numbers one after another.
+    """Format numbers as a list, with commas and a final "and".
 
     Examples:
         >>> each([1, 2, 3], ".1f")
@@ -199,7 +199,7 @@ FILTERS: dict[str, Any] = {
 
 
 def claim(holds: Any) -> str:
-    """Stop the rendering if the summary does not support a statement of the page."""
+    """Raise an error if the summary does not support a statement of the page."""
     if not holds:
         raise ValueError("the summary does not support a claim of this page")
     return ""
@@ -217,7 +217,7 @@ def row(*cells: Any) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """Return the environment of the templates; a missing key is an error."""
+    """Return the Jinja environment of the templates; a missing key is an error."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
         undefined=jinja2.StrictUndefined,
@@ -298,8 +298,8 @@ SPEC = re.compile(r"\+?,?(?:\.\d)?[a-z%]?")
 def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
     """Return the numbers of a template that are neither from a summary nor allowed.
 
-    A threshold expected before the run may be assigned to a name that begins with `expected`, to be
-    compared in a claim and printed.
+    A threshold stated before the run may be assigned to a name that begins with `expected`, so that
+    claims and text can use it.
 
     Args:
         source: source of the template.

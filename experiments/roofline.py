@@ -6,12 +6,13 @@ A step of gradient descent reads the weights twice, for the forward pass and for
 writes them once. With B samples per step and P parameters these are 12 P bytes for 4 B P
 operations, so that the share is at most (B / 3) / (peak rate / bandwidth) if nothing else is moved
 and the weights do not stay in a cache. The compiled program moves more: activations, gradients and
-the sums that detect divergence. Both are bounds, counted without an accelerator.
+the sums that detect divergence. Both numbers are bounds, computed without an accelerator.
 
     python experiments/roofline.py                (about 20 s)
 
-Expected: at 32 samples per step the weights alone bound the share to 53 %, and the program to less.
-Refuted by a step on an accelerator that is faster than the bound by the weights.
+Expected: at 32 samples per step the traffic of the weights alone limits the share to 53 %, and that
+of the program to less. This is refuted by a step on an accelerator that is faster than the bound by
+the weights.
 """
 
 from dataclasses import dataclass
@@ -30,12 +31,12 @@ import gdjax as gd
 
 @dataclass(frozen=True)
 class Config:
-    """Work, and rates of the accelerator.
+    """Networks and batch sizes, and rates of the accelerator.
 
     Args:
         data: name of the data set.
         runs: number of networks.
-        batch_sizes: samples per step, the same for all networks.
+        batch_sizes: samples per step; all networks share a mini-batch.
         accelerator: name of the accelerator, whose data sheet states the rates.
         peak: float32 operations per second without tensor cores, in units of 1e12.
         bandwidth: bytes per second from and to the memory, in units of 1e12.

@@ -3,19 +3,22 @@
     successive halving:  n settings to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 
 A small digit network is trained with all settings of learning rate, momentum, scale of the start
-and batch size. A full sweep trains each to the end. Successive halving, a random search that takes
-as long, and Optuna's Hyperband, with its trials one by one and in batches, train fewer settings, or
-some only up to a rung. All select by the accuracy on validation images, which are held out of the
-training images. A repetition has its own starting point and order of images, and the setting that
-it selects is judged by the test images in all the others, that is, from fresh seeds.
+and batch size. A full sweep trains each setting to the end. Successive halving, a random search of
+equal duration, and Optuna's Hyperband, with its trials one by one and in batches, train fewer
+settings, or some only up to a rung. All select by the accuracy on validation images, which are held
+out of the training images. Repetitions differ in the starting point and the order of images. The
+setting selected in one repetition is evaluated on the test images in all others, that is, with
+seeds that were not used for the selection.
 
-A run does not depend on the runs beside it, so the full sweep of a repetition has the numbers of
-every search: decisions are replayed from it, and searches are run to measure their time.
+A run does not depend on the runs computed with it, so the full sweep of a repetition contains the
+numbers of every search: decisions are replayed from the sweep, and searches are run only to measure
+their time.
 
     python experiments/search.py        (about 7 min of processor time)
 
 Expected: successive halving selects a setting that is as accurate as that of the full sweep, in at
-most a quarter of its time. Refuted by an interval of the difference below 0, or by a larger share.
+most a quarter of its time. This is refuted by an interval of the difference below 0, or by a larger
+share of the time.
 """
 
 from collections.abc import Callable
@@ -94,7 +97,7 @@ def searches(config: Config, problem, seed: int, rungs) -> dict[str, Callable]:
 
 
 def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
-    """Return the full sweep of a repetition, the decisions of all searches, and their times."""
+    """Return the full sweep of a repetition, and decisions and times of all searches."""
     columns = zip(*product(*axes(config).values()), strict=True)
     settings = dict(zip(axes(config), map(list, columns), strict=True))
     sweep = partial(search.sweep, problem, test, axes(config), width=config.width, seed=seed)

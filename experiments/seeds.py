@@ -5,19 +5,20 @@
 
 2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and tested on
 the other 3,000: 64 starting points crossed with 32 orders of the mini-batches, for 10, 20 and 40
-epochs in separate descents. If each image were classified correctly with its own probability,
-independently of the others, the variance of accuracies would be the right-hand side. This part is
-called luck. The remaining variance is quality: a network that is good on one half of the images is
-then also good on the other half. Networks with a common start are also compared with networks with
-a common order.
+epochs in separate descents. If image i were classified correctly with probability p_i,
+independently of the others, the variance of accuracies would equal the right-hand side. This part
+is called luck. The remaining variance is called quality: a network that is above average on one
+half of the images is then also above average on the other half. Networks with a common start are
+also compared with networks with a common order.
 
     python experiments/seeds.py           (about 3.5 min of processor time)
 
-Expected: the longer the training, the larger the share of luck, and after the longest most of the
-variance (published for CIFAR-10: arXiv 2304.01910), so that the best hundredth on one half is
-little better than the others on the other half. Refuted if the share of luck does not rise from
-one length to the next (the intervals overlap), or if its last interval lies below a half. Starts
-and orders have equal effects if the intervals of their shares of the variance overlap.
+Expected: the longer the training, the larger the share of luck, which after the longest training is
+most of the variance (published for CIFAR-10: arXiv 2304.01910). The best 1 % of the networks on one
+half of the images are then little better than the others on the other half. This is refuted if the
+share of luck does not rise from one length of training to the next (the intervals overlap), or if
+its last interval lies below a half. Starts and orders have equal effects if the intervals of their
+shares of the variance overlap.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Config:
         widths: neurons of each hidden layer.
         starts: number of starting points.
         orders: number of orders of the mini-batches, each with every start.
-        learning_rate: initial learning rate; it falls to 0 along half a cosine.
+        learning_rate: initial learning rate, with cosine decay to 0.
         batch_size: images per step.
         epochs: passes over the images, one number for each length of training.
         resamples: number of bootstrap resamples.
@@ -71,7 +72,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
-    """Return networks of all starts and orders, and the images that each classifies correctly."""
+    """Return the costs of all networks, and the images that each classifies correctly."""
     steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
     falling = optax.cosine_decay_schedule(config.learning_rate, steps)
     runs = gd.sweep(

@@ -8,10 +8,10 @@ share of images whose gradient is zero in float32 (all their neurons saturated) 
 the network is trained at every temperature with many learning rates, of which the best is chosen by
 the median training cost over seeds, never by test images.
 
-The temperature is the unit of the weights: C(w; T) = C(w / T; 1). Starting weights and learning
-rate scaled by T and T^2 give the same descent, to the last bit if T is a power of two. The network
-can therefore be trained at every temperature above 0. A step function does not depend on the scale
-of its argument, and its slope is zero.
+The temperature is the unit of the weights: C(w; T) = C(w / T; 1). Scaling the starting weights by T
+and the learning rate by T^2 gives a descent whose weights are those at T = 1 scaled by T, bitwise
+if T is a power of two. The network can therefore be trained at every temperature above 0. A step
+function does not depend on the scale of its argument, and its slope is zero.
 
     python experiments/smoothness.py           (about 40 s)
 
@@ -65,7 +65,7 @@ class Config:
 
 
 def trained(config: Config, problem) -> xr.Dataset:
-    """Train networks at every temperature, from unscaled and from scaled starts."""
+    """Return runs at every temperature, from unscaled and from scaled starts."""
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     train = partial(
         gd.sweep, problem, num_steps=steps, batch_size=config.batch_size, record_every=steps
@@ -92,7 +92,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw cost, gradients and accuracies in one picture."""
+    """Draw cost, gradients and accuracies in one figure."""
     accuracy, _ = best(dataset)
     image = dataset.image_gradient_norm
     return {

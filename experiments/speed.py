@@ -2,13 +2,13 @@
 
     share = 4 * samples * parameters * run-steps / seconds / (rate of a 2000 x 2000 product)
 
-Everything is measured in one process, and the rate of the matrix product is measured again for each
-measurement, so that ratios do not change when the machine's speed drifts. A run-step counts 4 *
-samples * parameters operations (forward, and the gradient of the weights). Other libraries are
-measured if they are installed: PyTorch with the same arithmetic, as a loop over steps and through
-`torch.func.vmap`; loss-landscapes for a plane, PyHessian for eigenvalues.
+The rate of the matrix product is measured again for each measurement, so that ratios do not change
+when the speed of the machine drifts. A run-step counts 4 * samples * parameters operations
+(forward, and the gradient of the weights). Other libraries are measured if they are installed:
+PyTorch with equal arithmetic, as a loop over steps and through `torch.func.vmap`; loss-landscapes
+for a plane, PyHessian for eigenvalues.
 
-Command: python experiments/speed.py      (about 6 minutes on two cores, with all peers)
+Command: python experiments/speed.py      (about 6 minutes on two cores, with all libraries)
 Expected: shares of at least 0.70 for full batches, 0.30 for batches in one order, 0.15 for batches
 in 64 orders, 0.60 for a plane.
 """
@@ -23,12 +23,12 @@ from benchmarks.timing import Clock
 
 @dataclass(frozen=True)
 class Config:
-    """Amounts of work to measure."""
+    """Settings of the measurements."""
 
     runs: int = 64
     """Number of runs of a sweep."""
     repeats: int = 3
-    """Number of repetitions of each measurement; the best one counts."""
+    """Number of repetitions of each measurement; the fastest is reported."""
     pairs: int = 5
     """Number of pairs of fresh processes in which first calls are compared."""
     scale: float = 1.0
@@ -36,7 +36,7 @@ class Config:
 
 
 def data() -> Any:
-    """Return MNIST if it is available offline, else noise of the same shapes."""
+    """Return MNIST if it is available offline, else noise with the shapes of MNIST."""
     import numpy as np
 
     from gdjax.data import ImageSet, available, load
@@ -56,7 +56,7 @@ def data() -> Any:
 def run(config: Config) -> Any:
     """Return all measurements, as a Dataset of scalars."""
     import xarray as xr
-    from benchmarks import second_call  # Diffrax starts JAX, which is set up before
+    from benchmarks import second_call  # Diffrax initializes JAX, which is configured before
 
     clock = Clock(config.repeats)
     dataset = data()

@@ -2,16 +2,16 @@
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 
-Slopes are measured in hundreds of directions from values of the cost alone. Then a grid of starts
-descends as one program, at a small learning rate and at one near the limit 2 / lambda beyond which
-the sharpest minimum is unstable, and the ends are mapped. At a small rate every certified saddle
-must lie on a border of the map; at a large one the same starts end elsewhere, and the borders of
-the map become irregular.
+Slopes are measured in hundreds of directions from values of the cost alone. Then descents from a
+grid of starts are computed by one program, at a small learning rate and at one near the limit 2 /
+lambda beyond which the sharpest minimum is unstable, and their ends are mapped. At a small rate
+every certified saddle must lie on a border of the map; at a large rate descents from these starts
+end elsewhere, and the borders of the map become irregular.
 
     python experiments/steepest_descent.py           (about 15 s)
 
-Expected: largest measured slope over |grad f| in [cos 0.5 deg, 1], never more than 0.5 deg from the
-negative gradient; 4 of 4 and 7 of 7 saddles on a border.
+Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a
+direction at most 0.5 deg from the negative gradient; 4 of 4 and 7 of 7 saddles are on a border.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Config:
         functions: names of 2-D test functions.
         side: starts along each side of the map.
         steps: steps of each start.
-        rates: learning rates of the maps, in units of 2 / the largest eigenvalue at any minimum.
+        rates: learning rates of the maps, in units of 2 / (largest eigenvalue at any minimum).
         paths: number of random starts whose paths are drawn completely, at the first rate.
         points: number of random points at which slopes in all directions are measured.
         directions: number of directions, evenly spaced.
@@ -56,7 +56,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all surfaces, along a dimension `function` in the order of the config."""
+    """Return the descents on all surfaces, with a dimension `function`."""
     with jax.enable_x64(True):
         surfaces = [one(config, name) for name in config.functions]
     # Surfaces differ in their critical points; missing ones become NaN.

@@ -3,17 +3,17 @@
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 
 Full-batch descent increases lambda_max to 2 / eta. With mini-batches the sharpness of the
-full-batch cost stays below that; it is reported that the curvature of a mini-batch's cost along
-its own gradient reaches 2 / eta (Andreyev and Beneventano 2024, arXiv 2412.20553; their public
-code takes the mean of the ratios g^T H_B g / |g|^2 instead). Both, and the largest eigenvalue of
-the full-batch Hessian, are recorded for a swish network 8-16-16-1 on random samples, over rates,
-batch sizes and starts.
+full-batch cost stays below that; it is reported that the curvature of the cost of a mini-batch,
+along the gradient of this cost, reaches 2 / eta (Andreyev and Beneventano 2024, arXiv 2412.20553;
+their public code takes the mean of the ratios g^T H_B g / |g|^2 instead). Both quantities, and the
+largest eigenvalue of the full-batch Hessian, are recorded for a swish network 8-16-16-1 on random
+samples, over rates, batch sizes and starts.
 
     python experiments/stochastic_edge.py           (about a minute on two cores)
 
 Expected: eta / 2 times batch sharpness settles at 1 within 10 % for every batch size at the larger
-rates, and the sharpness of the full-batch cost is lower for smaller batches. Refuted by intervals
-outside of 0.9 to 1.1 at most of the rates at which the sharpness has become stationary.
+rates, and the sharpness of the full-batch cost is lower for smaller batches. This is refuted by
+intervals outside of 0.9 to 1.1 at most of the rates at which the sharpness has become stationary.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Datase
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all batch sizes."""
+    """Return the late sharpness for all batch sizes."""
     problem = random_targets(config.width, config.samples)
     return xr.concat(
         [final_sharpness(config, problem, size) for size in config.batch_sizes], "batch_size"
@@ -115,7 +115,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw all three quantities in one picture."""
+    """Draw all three quantities in one figure."""
     at = ("batch_size", "learning_rate", "seed")
     return {
         "settled": plots.by_batch_size(

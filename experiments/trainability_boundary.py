@@ -2,25 +2,25 @@
 
     f(x) = s(g / sqrt(n) W0 x) W1 / n,   C = mean (f(x) - y)^2,   W_l <- W_l - rate_l dC/dW_l
 
-A small network learns random targets, with one learning rate for each of its two layers, for every
-pair of rates on a grid. A pair trains if the mean cost of the last fifth of the steps is below the
-cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a single
-sample; and one rate against an offset of the starting weights. Each has ten seeds, with their own
-data and starting points. The window of each map in which the two sides are most intertwined is
-mapped again with as many runs, eight times closer, and so on; with random placement, the window
+A small network is fitted to random targets, with one learning rate for each of its two layers, for
+every pair of rates on a grid. Training succeeds if the mean cost of the last fifth of the steps is
+below the cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a
+single sample; and one rate against an offset of the starting weights. Each condition is repeated
+with ten seeds of the data and starting points. The window of each map with the longest boundary is
+mapped again with as many runs, magnified eight times, and so on; with random placement, the window
 surrounds a random boundary cell instead. A smooth boundary has box-counting dimension 1.
 
 The simplest case is f(x) = x^2 + e cos(2 pi x / l), with one parameter and one learning rate. Its
-boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of
-1 / (2 pi^2) = 0.0507, and consist of many rates beyond.
+boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of 1 / (2 pi^2) =
+0.0507, and consist of many rates for larger roughness.
 
     python experiments/trainability_boundary.py           (about 11 min of processor time)
 
-Expected: a dimension above 1 in every condition, for the whole map and even more for the closer
-maps. Refuted for a condition if the interval of its median over seeds comes closer to 1 than the
-bias of box counting. Published dimensions (Sohl-Dickstein 2024, arXiv 2402.06184) are 1.17 to
-1.98, from the local slopes of box counts on zooms of 4096 x 4096 runs, with one seed and one
-window each. The dependence of that measurement on the window is larger than most of the
+Expected: a dimension above 1 in every condition for the whole map, and a larger one for the
+magnified maps. This is refuted for a condition if the interval of its median over seeds is closer
+to 1 than the bias of box counting. Published dimensions (Sohl-Dickstein 2024, arXiv 2402.06184) are
+1.17 to 1.98, from the local slopes of box counts on zooms of 4096 x 4096 runs, with one seed and
+one window each. The dependence of that measurement on the window is larger than most of the
 differences between conditions. Expected for the simplest case: one boundary rate in every convex
 case (Liu 2024, arXiv 2406.13971).
 """
@@ -55,8 +55,9 @@ class Config:
         placement: placement of the next map: in the window with the longest boundary, or around a
             random boundary cell.
         neurons: number of inputs and of hidden neurons in every condition.
-        window: smallest and largest value on both axes of the first map; None: the condition's.
-        seeds: seeds of data, starting points and random places; the first is shown in the figures.
+        window: smallest and largest value on both axes of the first map; by default that of the
+            condition.
+        seeds: seeds of data, starting points and random windows; the first is shown in the figures.
         roughness: e / l^2 of the one-dimensional cases.
         rates: number of learning rates of each one-dimensional case.
         rate_range: smallest and largest learning rate of these cases.

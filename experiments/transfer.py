@@ -3,17 +3,18 @@
     standard: one rate for all layers;   ntp: W = w / sqrt(inputs);   mup: Tensor Programs V
 
 Digit networks with two hidden layers of tanh and identity outputs are trained at widths from 16 to
-256, with plain descent and with Adam, in three parametrizations that are the same at width 16
-(`methods/parametrizations.py` has their table). At each width the interval of good rates is
-measured, and the regret of the rate that is best at width 16, which is the ratio of its cost to
-the lowest cost. The coordinate check shows the reason, that is, how the change of each layer in
-the first step depends on the width.
+256, with plain descent and with Adam, in three parametrizations that coincide at width 16 (see the
+table in `methods/parametrizations.py`). At each width the interval of good rates is measured, and
+the regret of the rate that is best at width 16, which is the ratio of its cost to the lowest cost.
+The coordinate check measures the reason, that is, how the change of each layer in the first steps
+depends on the width.
 
     python experiments/transfer.py                (about 6 min of processor time)
 
 Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
-from width 16 to 256, and stays within a factor of 2 in mup. Refuted by an interval on the other
-side. With plain descent the published drift is smaller, and there is no expectation for 250 steps.
+from width 16 to 256, and stays within a factor of 2 in mup. This is refuted by an interval on the
+other side of this factor. With plain descent the published drift is smaller, and no expectation is
+stated for 250 steps.
 """
 
 from dataclasses import dataclass

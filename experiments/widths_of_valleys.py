@@ -8,16 +8,17 @@ of images, and the minima are counted (`minima.count_minima`). Then the width of
 the volume in which the cost is at most a level above it, by random directions in whitened
 coordinates, and the learning coefficient at one temperature, by sixteen chains. Both are compared
 with the number of starts that ended there and with the number of test digits that the network
-classifies correctly, by rank correlations within each set, with and without the cost held fixed.
-The mean over sets has a bootstrap interval over sets and over the minima within them. Symmetric
-arrangements of the neurons are identified, so that each minimum represents an equal number of
-copies.
+classifies correctly, by rank correlations within each set, and by partial rank correlations given
+the cost. The mean over sets has a bootstrap interval over sets and over the minima within them.
+Symmetric arrangements of the neurons are identified, so that each minimum represents an equal
+number of copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 
 Expected: the larger the volume, the more starts (a mean rank correlation with an interval above 0),
-since the probability of a basin is proportional to its volume; the wider, the better the accuracy
-(published for large networks, and disputed). Refuted by intervals that contain 0 or lie below it.
+since the probability of a basin is proportional to its volume; the wider a minimum, the higher the
+accuracy (published for large networks, and disputed). This is refuted by intervals that contain 0
+or lie below it.
 
 References: Davison and Hinkley 1997, *Bootstrap Methods and their Application*, 3.8 (resampling at
 two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, The American
