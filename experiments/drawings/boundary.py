@@ -1,4 +1,4 @@
-"""Figures of the boundary between settings that train and settings that do not."""
+"""Figures of the boundary between settings with which training succeeds or fails."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -34,9 +34,9 @@ class Map(NamedTuple):
     """A map of the outcomes of training over two settings.
 
     Args:
-        across: values of the first setting, evenly spaced by ratio.
-        up: values of the second setting, evenly spaced by ratio.
-        trains: whether each pair of values trains.
+        across: values of the first setting, geometrically spaced.
+        up: values of the second setting, geometrically spaced.
+        trains: whether training succeeds with each pair of values.
         speed: measure of speed; smaller for faster training or divergence.
         axes: names of both settings, keys of `LABELS`.
     """
@@ -66,7 +66,7 @@ def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
 def maps(
     shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
 ) -> Figure:
-    """Draw maps side by side, all with the same colors.
+    """Draw maps side by side, with common colors.
 
     Args:
         shown: maps, up to three in a row.

@@ -17,8 +17,8 @@ def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: flo
     Args:
         ratios: barriers divided by the one between independent starts, over `initializer`,
             `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
-        another: whether the change leads into another valley, over the same dimensions.
-        threshold: smallest barrier to an end point in another valley, in the same units.
+        another: whether the change leads into another valley, over these dimensions.
+        threshold: smallest ratio for an end point in another valley.
     """
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))
     sizes = ratios.perturbation.values

@@ -51,7 +51,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
                 name = f"{curve.name}  (rate {curve.rate:.2g})"
                 for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
                     half = _median(values)
-                    # Lines begin at the first epoch, since 0 has no place on a logarithmic axis.
+                    # Lines begin at the first epoch, since a logarithmic axis has no 0.
                     before, after = slice(1, curve.end + 1), slice(curve.end, None)
                     axes.plot(curve.spent[before], half[before], color=color, label=name)
                     axes.plot(curve.spent[after], half[after], color=color, linewidth=1)

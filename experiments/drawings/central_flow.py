@@ -1,4 +1,4 @@
-"""Figures of the central flow beside descent and the gradient flow."""
+"""Figures of the central flow, compared with descent and the gradient flow."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

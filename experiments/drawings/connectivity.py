@@ -26,7 +26,7 @@ def profiles(
     Args:
         t: position on the path, from one network (0) to the other (1).
         cost: by network, then by kind of path, the cost along the path of each pair.
-        accuracy: test accuracy along the same paths, in [0, 1].
+        accuracy: test accuracy along these paths, in [0, 1].
         baseline: cost of the best constant prediction.
         title: title of the figure.
     """

@@ -5,7 +5,7 @@ import xarray as xr
 from gdjax.statistics import share
 
 OTHER_VALLEY = 0.5  # threshold, in units of the barrier between independent starts
-THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of the counts, in the same units
+THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of counts, in these units
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:

@@ -75,7 +75,7 @@ def shares(accuracy: np.ndarray) -> dict[str, Interval]:
         accuracy = mean + start + order + remainder,   MS_start / MS_remainder ~ (1 + b theta) F
 
     Here theta is the ratio of the start's variance to the remainder's, and b is the number of
-    orders. Intervals are exact for theta; for the share, theta of the other axis is held fixed.
+    orders. Intervals are exact for theta; for the share, theta of the other axis is fixed.
 
     Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
     """

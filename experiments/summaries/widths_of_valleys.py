@@ -32,7 +32,7 @@ def partial_rank_correlation(
     y: Float[np.ndarray, "*batch n"],
     z: Float[np.ndarray, "*batch n"],
 ) -> Float[np.ndarray, "*batch"]:
-    """Return the rank correlation of x and y with z held fixed.
+    """Return the partial rank correlation of x and y given z.
 
         r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))
 
@@ -58,8 +58,8 @@ def bootstrap(
 
         tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t of S - 1 degrees of freedom
 
-    Each resample draws the same number of sets, and from each drawn set the same number of members,
-    both with replacement. The interval excludes this tail of the means on both sides (Hesterberg's
+    Each resample draws S sets, and as many members of each drawn set as the set has, both with
+    replacement. The interval excludes this tail of the means on both sides (Hesterberg's
     expanded percentile interval: with 2.5 %, intervals of few sets are too narrow). Statistics that
     are NaN are excluded.
 
@@ -94,8 +94,8 @@ def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
 def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
     """Return rank correlations within sets: means with intervals, and each set's.
 
-    The pairs are volume and coefficient against starts, accuracy and cost; cost against starts and
-    accuracy; and volume and coefficient against starts and accuracy with the cost held fixed.
+    The pairs are volume and coefficient with starts, accuracy and cost; cost with starts and
+    accuracy; and volume and coefficient with starts and accuracy, given the cost.
     """
     rng = np.random.default_rng(0)
     estimates = {}
@@ -157,7 +157,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, (mean, each) in correlations(dataset).items():
         summary[name] = mean[:3]
         summary[f"{name}_by_set"] = each.tolist()
-    # A correlation over two groups may differ from the one within each group.
+    # The correlation in a union of two groups may differ from the one within each group.
     narrow = [
         one[1:] for one in narrow_groups(_sets(dataset, ["coefficient", "volume", "accuracy"]))
     ]

@@ -32,7 +32,7 @@ def test_mini_batches_have_lower_costs_at_equal_epochs(summary):
     assert summary["epochs_to_half_4000"] == np.inf
 
 
-def test_each_batch_size_is_recorded_up_to_its_end(dataset):
+def test_each_batch_size_is_recorded_for_its_number_of_epochs(dataset):
     assert summaries.batch_sizes.last_epochs(dataset).tolist() == [2, 3]
     assert dataset.batch_size.values.tolist() == [32, 4000]
     assert np.all(dataset.seconds_an_epoch > 0)

@@ -66,7 +66,7 @@ def test_the_onset_of_a_square_root_is_its_zero():
 
 
 @pytest.mark.long
-def test_catapults_converge_below_four_and_the_figure_shows_every_rate(tmp_path):
+def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
     """The experiment runs as a whole, with few starts and rates."""
     dataset = catapult.run(SMALL)
     result = catapult.numbers(dataset)

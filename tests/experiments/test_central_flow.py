@@ -22,7 +22,7 @@ SMALL = Config(
 )
 
 
-def test_the_deviation_from_two_is_measured_between_arrival_and_departure():
+def test_the_deviation_from_2_is_the_largest_between_records_close_to_2():
     rising, covered, falling = (
         np.linspace(1, 1.9995, 50),
         np.full(40, 2.0004),

@@ -28,7 +28,7 @@ def test_before_training_the_accuracy_is_that_of_chance(summary):
     assert summary["initial_cost"] == pytest.approx(2.5, abs=0.2)
 
 
-def test_after_training_unseen_digits_are_classified(summary):
+def test_after_training_most_test_digits_are_classified_correctly(summary):
     assert summary["final_cost"] < 0.4 < summary["baseline_cost"]
     # Six epochs, a fifth of the default, suffice for far more than 10 %, the accuracy of chance.
     assert summary["final_test_accuracy"] > 0.7
@@ -56,7 +56,7 @@ def test_the_stored_outputs_give_the_accuracies(dataset):
         assert np.mean(right) == pytest.approx(float(dataset.test_accuracy[record]), abs=1e-6)
 
 
-def test_the_test_cost_is_recorded_and_higher(dataset):
+def test_the_test_cost_is_recorded_and_exceeds_the_training_cost(dataset):
     assert dataset.epoch.values.tolist() == list(range(7))
     target = np.eye(10)[dataset.label.values]
     by_hand = np.mean(np.sum((dataset.after.values - target) ** 2, axis=1))

@@ -36,7 +36,7 @@ def summary(dataset):
     return edge_of_stability.numbers(dataset)
 
 
-def test_the_start_equals_that_of_the_published_code():
+def test_data_and_starts_are_those_of_the_published_code():
     """The data are 20 points of T5 = 16 x^5 - 20 x^3 + 5 x; starts are as in PyTorch.
 
     All initial weights and biases lie within +-1 / sqrt(inputs).

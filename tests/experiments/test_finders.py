@@ -59,7 +59,7 @@ def test_the_summary_has_an_interval_for_each_difference():
 
 
 @pytest.mark.long
-def test_one_case_can_be_compared():
+def test_the_experiment_runs_with_one_problem_and_one_optimizer():
     config = finders.Config(
         problems=("parity",), optimizers=("sgd",), horizon=16, rates=12, starts=2, seeds=1
     )

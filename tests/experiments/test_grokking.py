@@ -86,7 +86,7 @@ def test_the_cost_depends_only_on_the_training_pairs():
 
 
 @pytest.mark.long
-def test_a_network_generalizes_late_with_decay_and_not_without():
+def test_networks_generalize_late_with_decay_and_not_at_all_without():
     config = Config(decays=(0.0, 3.0), seeds=3, steps=400, record_every=20)
     dataset = grokking.run(config)
     learnt, delay = grokking.delays(dataset)

@@ -24,14 +24,14 @@ def summary(dataset):
     return learning_rates.numbers(dataset)
 
 
-def test_intermediate_rates_learn(summary):
+def test_intermediate_rates_reach_high_accuracy(summary):
     assert summary["sigmoid_best_rate"] == pytest.approx(3)
     assert summary["sigmoid_accuracy_at_best"] > 0.7
     assert summary["sigmoid_accuracy_at_lowest_rate"] < 0.35
     assert summary["sigmoid_accuracy_within_2_points_to"] < 30
 
 
-def test_sigmoids_stall_without_divergence_and_relus_do_both(dataset, summary):
+def test_sigmoid_runs_only_stall_and_relu_runs_stall_or_diverge(dataset, summary):
     assert summary["sigmoid_runs_diverged"] == 0
     assert summary["sigmoid_share_stalled_at_most"] == 1
     assert summary["relu_runs_diverged"] > 0
@@ -40,7 +40,7 @@ def test_sigmoids_stall_without_divergence_and_relus_do_both(dataset, summary):
     assert np.all(np.isinf(dataset.cost.values[diverged][:, -1]))
 
 
-def test_the_fine_grid_shows_which_rates_train_for_every_start(dataset, summary):
+def test_numbers_of_alternating_starts_follow_from_the_fine_grid(dataset, summary):
     assert dataset.trains.shape == (2, 4, 3)
     np.testing.assert_allclose(dataset.fine_rate[:, [0, -1]], SMALL.fine)
     for name, trains in zip(SMALL.activations, dataset.trains.values, strict=True):

@@ -69,7 +69,7 @@ def test_zero_temperature_is_the_step_function():
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
-def test_cost_along_a_weight_is_a_staircase(dataset):
+def test_cost_along_a_weight_is_piecewise_constant_at_temperature_0(dataset):
     stairs = dataset.cost_along.sel(drawn=0).values
     smooth = dataset.cost_along.sel(drawn=1).values
     # Each image changes the cost at most once, by an integer divided by the number of images.

@@ -57,7 +57,7 @@ def test_every_start_converges_at_a_small_rate(summary):
         assert sum(shares) == pytest.approx(1)
 
 
-def test_basins_of_the_camel_function_are_invariant_under_half_a_turn(dataset):
+def test_basins_of_the_camel_function_are_invariant_under_point_reflection(dataset):
     minima = dataset.minimum.values[1]
     partner = [int(np.argmin(np.linalg.norm(minima + m, axis=1))) for m in minima]
     end = dataset.end.values[1, 0]

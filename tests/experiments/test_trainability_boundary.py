@@ -111,7 +111,7 @@ def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, summ
     assert summary["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
 
 
-def test_zooms_prefer_a_long_boundary_to_isolated_points():
+def test_zooms_contain_a_long_boundary_instead_of_isolated_points():
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:64, :64]
     trains = rows < 32
@@ -138,7 +138,7 @@ def test_random_zooms_lie_around_boundary_cells_within_the_map():
         methods.trainability_boundary.random_window(np.ones((64, 64), bool), 8, rng)
 
 
-def test_the_number_of_samples_is_proportional_to_the_width():
+def test_with_neurons_adapts_a_number_of_samples_that_depends_on_the_width():
     for name, samples in {"identity": 16, "relu": 16 * 17, "one sample": 1}.items():
         condition = CONDITIONS[name].with_neurons(16)
         assert (condition.width, condition.samples) == (16, samples)
