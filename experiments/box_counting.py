@@ -34,7 +34,7 @@ class BoxDimension(NamedTuple):
     Args:
         dimension: minus the slope of the fitted line.
         error: half width of the 95 % interval: that of the slope, from the scatter of the counts,
-            plus the bias of box counting, which the scatter does not show (see `BIAS`).
+            plus the bias of box counting, which the scatter does not include (see `BIAS`).
         standard_error: standard error of the slope, from the scatter of the counts around the line.
         residual: root mean square of log10 N around the line; 0.01 is 2 % of a count.
         smallest: smallest box side of the fit, in cells.

@@ -6,10 +6,10 @@
 Descent with a rate at the edge of stability oscillates across its valley, and its time average does
 not follow the gradient flow, which continues into regions that are too sharp for the rate. The
 central flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent,
-smoothed by a Gaussian of 50 steps, is compared with the flow's mean cost with the same smoothing:
-on the published case, a swish network 8-16-16-1 on 128 random samples, over rates and starts; on
-narrower and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All
-rates and starts of a network are computed by one program.
+smoothed by a Gaussian of 50 steps, is compared with the mean cost of the flow, which is smoothed
+equally: on the published case, a swish network 8-16-16-1 on 128 random samples, over rates and
+starts; on narrower and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch
+steps. All rates and starts of a network are computed by one program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 

@@ -15,9 +15,9 @@ their tangent, 1/2 + z/4.
 
 Expected: on the Chebyshev points the sharpness rises to the limit for every rate whose limit it can
 reach, and remains within 2 % of it (medians over the last quarter), while the cost continues to
-fall, not monotonically. On 1,000 digits the sharpness later falls far below its limit; with
-tangents at the outputs it remains at the limit. That bounded outputs cause the fall is refuted if
-the sharpness falls as far with tangents, that is, if the interval of the difference, paired over
+decrease, though not monotonically. On 1,000 digits the sharpness later falls far below its limit;
+with tangents at the outputs it remains at the limit. That bounded outputs cause the fall is refuted
+if the sharpness falls as far with tangents, that is, if the interval of the difference, paired over
 starts, contains 0.
 """
 

@@ -4,11 +4,11 @@
 
 Twelve small problems (networks, softmax regression, matrix factors, an autoencoder) are trained
 with four optimizers, with and without warm-up. The reference, called the truth, is a full sweep on
-a grid of rates with ratio 1.32. A rate trains if the cost decreases from every start and no run
-diverges or stalls, and the best rate has the lowest median final cost among the rates that train.
-`gd.find_learning_rate` is compared with the classical finder, an exponential ramp of one run
-(fastai, Lightning), each from 8 seeds that differ from those of the truth. The finder was developed
-on other problems.
+a grid of rates with ratio 1.32. A rate trains if the final cost is below the initial cost for every
+start, and no run diverges or stalls, and the best rate has the lowest median final cost among the
+rates that train. `gd.find_learning_rate` is compared with the classical finder, an exponential ramp
+of one run (fastai, Lightning), each from 8 seeds that differ from those of the truth. The finder
+was developed on other problems.
 
     python experiments/finders.py        (about half an hour of processor time, mostly compilation)
 

@@ -4,7 +4,7 @@
 
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
 from far too small to far too large, each from many starting points, once with sigmoids and once
-with ReLUs. All runs use the same mini-batches in the same order. Sigmoids are bounded, so the cost
+with ReLUs. All runs share the mini-batches and their order. Sigmoids are bounded, so the cost
 cannot diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge
 or stall.
 

@@ -5,7 +5,7 @@
 The digit network descends from one start with three learning rates: far too small, good, far too
 large. The cost around each end is drawn on four planes of a 13,002-dimensional space: through two
 random directions, two random directions scaled to the weights of each neuron, the Hessian's two top
-eigenvectors, and the two principal components of the trajectory. The first three have the same size
+eigenvectors, and the two principal components of the trajectory. The first three have equal sizes
 and colors, so that they can be compared. The trajectory does not lie in the plane of its principal
 components: its distance from this plane, its cost, and the cost of its projection are recorded.
 

@@ -4,11 +4,12 @@
 
 Steps of steepest descent in a norm other than the Euclidean one lower a quadratic cost while the
 generalized sharpness S is below 2 / eta, or below 2 |g|_* / eta if they are not scaled by the dual
-norm |g|_* of the gradient. In training S is reported to rise to this limit and to stay at or above
-it (arXiv 2603.05002). A swish network (8-16-16-1) is fitted to 128 random targets with full-batch
-steps in the maximum norm (sign descent) and in the spectral norm (Muon without momentum), with both
-kinds of steps, at several rates from several starts. S is NP-hard to compute in the maximum norm; a
-lower bound from a local search is recorded, which is at least the curvature along the step.
+norm |g|_* of the gradient. In training S is reported to rise to this limit and to remain at or
+above it (arXiv 2603.05002). A swish network (8-16-16-1) is fitted to 128 random targets with
+full-batch steps in the maximum norm (sign descent) and in the spectral norm (Muon without
+momentum), with both kinds of steps, at several rates from several starts. S is NP-hard to compute
+in the maximum norm; a lower bound from a local search is recorded, which is at least the curvature
+along the step.
 
     python experiments/non_euclidean_edge.py      (about 80 s of processor time)
 

@@ -244,7 +244,7 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
 
     cases = [f"{case}: " for case in sorted({k.partition(": ")[0] for k in s if ": " in k})]
     called = {"claim": claim, "row": row, "pick": pick, "cases": cases, "zip": zip}
-    called["summary"] = summary  # summary of another config of the experiment, in its own folder
+    called["summary"] = summary  # summary of another config of the experiment, by its folder
     text = template.render(s=s, c=s["config"], name=name, question=question(name), **called)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

@@ -5,8 +5,9 @@
 A step of gradient descent reads the weights twice, for the forward pass and for the update, and
 writes them once. With B samples per step and P parameters these are 12 P bytes for 4 B P
 operations, so that the share is at most (B / 3) / (peak rate / bandwidth) if nothing else is moved
-and the weights do not stay in a cache. The compiled program moves more: activations, gradients and
-the sums that detect divergence. Both numbers are bounds, computed without an accelerator.
+and the weights do not stay in a cache. The compiled program moves more bytes, for activations,
+gradients and the sums that detect divergence. Both numbers are bounds, computed without an
+accelerator.
 
     python experiments/roofline.py                (about 20 s)
 

@@ -4,7 +4,7 @@
 
 A small digit network is trained with all settings of learning rate, momentum, scale of the start
 and batch size. A full sweep trains each setting to the end. Successive halving, a random search of
-equal duration, and Optuna's Hyperband, with its trials one by one and in batches, train fewer
+equal duration, and Optuna's Hyperband, with trials computed one by one and in batches, train fewer
 settings, or some only up to a rung. All select by the accuracy on validation images, which are held
 out of the training images. Repetitions differ in the starting point and the order of images. The
 setting selected in one repetition is evaluated on the test images in all others, that is, with
@@ -42,17 +42,17 @@ class Config:
     Args:
         data: name of the data set.
         pixel_stride: interval between the pixels that are used, in both directions.
-        validation: images that are held out of the training images.
+        validation: number of images that are held out of the training images.
         learning_rates: smallest and largest learning rate.
         rates: number of learning rates, geometrically spaced.
-        momenta: decay rates of the momentum.
+        momenta: momentum coefficients.
         init_scales: scales of the starting weights.
         batch_sizes: images per step.
         rungs: steps after which searches compare runs; the last is the length of a full run.
         width: runs per device in a slab, except for trials one by one.
-        trials: trials of Hyperband.
-        batch: trials that are computed together.
-        single_trials: trials that are computed one by one to measure their time.
+        trials: number of trials of Hyperband.
+        batch: number of trials that are computed together.
+        single_trials: number of trials that are computed one by one to measure their time.
         repetitions: number of repetitions.
         timed: number of repetitions in which all searches are run, and their time is measured.
     """

@@ -28,7 +28,7 @@ from summaries.slope_descent import by_function, numbers, shrinks_by
 import gdjax as gd
 
 GRID = 1001  # points of a drawn curve
-DRAWN = 21  # paths per picture
+DRAWN = 21  # paths per figure
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     s(z / temperature)  ->  1 if z > 0 else 0   as the temperature falls to 0
 
-All sigmoids of the digit network (784-16-16-10) have the same temperature. Before training, the
-cost along one weight, the norms of the gradient over the training set and of single images, and the
+All sigmoids of the digit network (784-16-16-10) share one temperature. Before training, the cost
+along one weight, the norms of the gradient over the training set and of single images, and the
 share of images whose gradient is zero in float32 (all their neurons saturated) are computed. Then
 the network is trained at every temperature with many learning rates, of which the best is chosen by
 the median training cost over seeds, never by test images.

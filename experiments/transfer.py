@@ -12,7 +12,7 @@ depends on the width.
     python experiments/transfer.py                (about 6 min of processor time)
 
 Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
-from width 16 to 256, and stays within a factor of 2 in mup. This is refuted by an interval on the
+from width 16 to 256, and remains within a factor of 2 in mup. This is refuted by an interval on the
 other side of this factor. With plain descent the published drift is smaller, and no expectation is
 stated for 250 steps.
 """
