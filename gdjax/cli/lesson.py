@@ -15,7 +15,8 @@ class Lesson:
     """Write a page to draw digits on and to train a network that reads them."""
 
     data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another prepared one."""
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
+    `gdjax data prepare`."""
     networks: int = 64
     """Number of trained networks that classify one image in the last step; 0 omits them."""
     out: Path | None = None

@@ -68,8 +68,8 @@ class Minima:
     seeds: int | None = None
     """Number of random starts; by default 16 for networks, 400 for a function."""
     learning_rate: float | None = None
-    """Learning rate; by default 3 for networks, 0.2 of the stability limit at the sharpest minimum
-    for a function."""
+    """Learning rate; by default 3 for networks, 0.2 times the stability limit at the sharpest
+    minimum for a function."""
     num_steps: int | None = None
     """Steps of each descent; by default 5000 for networks (full batch, momentum 0.9), 1000 for a
     function."""

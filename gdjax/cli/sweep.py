@@ -36,7 +36,8 @@ class Sweep:
     problem: Given = None
     """User-defined problem that replaces the digit network of the next four flags."""
     data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another prepared one."""
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
+    `gdjax data prepare`."""
     widths: tuple[int, ...] = (16, 16)
     """Hidden neurons per layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"

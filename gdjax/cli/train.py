@@ -15,7 +15,8 @@ class Train:
     """Train one neural network to read handwritten digits."""
 
     data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another prepared one."""
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
+    `gdjax data prepare`."""
     widths: tuple[int, ...] = (16, 16)
     """Hidden neurons per layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"

@@ -159,8 +159,8 @@ def _update_direction(caller, make_optimizer, problem, params, opt_state):
         opt_state = first
     elif jax.tree.structure(opt_state) != jax.tree.structure(first):
         raise InputError(
-            f"{caller}: opt_state has another structure than that of {make_optimizer!r:.80}"
-            f"; pass the factory of the optimizer whose state it is"
+            f"{caller}: opt_state does not have the structure of a state of "
+            f"{make_optimizer!r:.80}; pass the factory of the optimizer that created it"
         )
     value, gradient = averaged(problem, jax.value_and_grad, params)
     updates, _ = update(

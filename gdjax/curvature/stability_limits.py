@@ -353,7 +353,8 @@ class Preconditioner:
         if len(averages) != 1:
             raise InputError(
                 f"preconditioner: the state has {len(averages)} averages of squared gradients, "
-                f"expected one, as optax.adam, adamw and rmsprop keep it"
+                f"expected exactly one, as in the states of optax.adam, optax.adamw and "
+                f"optax.rmsprop"
             )
         (state,) = averages
         mean = square = 1.0

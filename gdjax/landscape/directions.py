@@ -225,11 +225,14 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
             rest = rest - unit * (unit @ rest)
         length, length_of_rest = np.linalg.norm(d), np.linalg.norm(rest)
         if not length_of_rest > 1e-5 * length:
-            parallel = (
-                f"lies along {', '.join(orthogonal)}" if length > 0 and orthogonal else "is zero"
+            dependent = (
+                f"is linearly dependent on {', '.join(orthogonal)}"
+                if length > 0 and orthogonal
+                else "is zero"
             )
             raise InputError(
-                f"orthogonalize: direction {name!r} {parallel}; take one that leaves something"
+                f"orthogonalize: direction {name!r} {dependent}; expected linearly independent "
+                f"directions"
             )
         units.append(rest / length_of_rest)
         if not orthogonal:

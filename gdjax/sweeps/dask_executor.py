@@ -253,9 +253,9 @@ def _explained(error: BaseException, tile: tuple[int, ...]) -> BaseException:
     if not isinstance(error, KilledWorker):
         return error
     explained = GdjaxError(
-        f"client: workers died on tile {tile}, the last one {error.last_worker.address}; if it was "
-        f"for lack of memory, choose a smaller width. Finished runs are kept; start the sweep "
-        f"again on its store"
+        f"client: Dask workers were killed while computing tile {tile} (last: "
+        f"{error.last_worker.address}). If they ran out of memory, choose a smaller width. "
+        f"Finished runs are kept; start the sweep again on its store"
     )
     explained.__cause__ = error
     return explained

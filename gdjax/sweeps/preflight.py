@@ -373,8 +373,9 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
         count, stored = checked.stored["slab"]["devices"], checked.stored["slab"]["width"]
         if len(devices) < count:
             raise StoreError(
-                f"{checked.where}: was computed on {count} devices, but {len(devices)} are "
-                f"available; on a CPU set jax_num_cpu_devices before JAX is used"
+                f"{checked.where}: the store was computed on {count} devices, but only "
+                f"{len(devices)} are available. On CPU, set jax_num_cpu_devices before JAX is "
+                f"initialized"
             )
         devices = devices[:count]
         if width is None and len(stored) == len(specs):  # otherwise the store does not match

@@ -165,7 +165,7 @@ def test_the_metric_follows_the_state_of_the_optimizer_and_the_rise_of_another_c
 def test_a_metric_of_another_optimizer_is_refused():
     metrics = {"critical": critical_sharpness_metric(bowl([1.0, 2.0]))}
     grid = gd.axes(learning_rate=[0.01])
-    with pytest.raises(InputError, match="opt_state has another structure"):
+    with pytest.raises(InputError, match="opt_state does not have the structure"):
         gd.sweep(bowl([1.0, 2.0]), grid, 2, make_optimizer=optax.adam, metrics=metrics)
     metrics = {
         "critical": critical_sharpness_metric(bowl([1.0, 2.0]), optax.contrib.schedule_free_sgd)

@@ -97,7 +97,7 @@ def test_optimizers_without_a_preconditioner_are_refused():
         preconditioner(optax.sgd)
     with pytest.raises(InputError, match="expected RMSProp that is not centered"):
         preconditioner(partial(optax.rmsprop, centered=True))
-    with pytest.raises(InputError, match="0 averages of squared gradients, expected one"):
+    with pytest.raises(InputError, match="0 averages of squared gradients, expected exactly one"):
         preconditioner(optax.adam)(optax.sgd(0.1, momentum=0.9).init(jnp.ones(2)))
     with pytest.raises(InputError, match="expected the structure of the parameters"):
         PreconditionedHessian(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))

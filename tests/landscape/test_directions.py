@@ -212,7 +212,8 @@ def test_orthogonalized_directions_keep_and_record_their_lengths():
 
 
 @pytest.mark.parametrize(
-    ("second", "message"), [([2.0, 2.0], "'b' lies along a"), ([0.0, 0.0], "'b' is zero")]
+    ("second", "message"),
+    [([2.0, 2.0], "'b' is linearly dependent on a"), ([0.0, 0.0], "'b' is zero")],
 )
 def test_dependent_directions_are_refused(second, message):
     with pytest.raises(InputError, match=message):

@@ -159,7 +159,7 @@ def test_other_data_or_another_cost_are_rejected(stored_sweep):
 
 
 def test_a_store_of_more_devices_than_available_is_rejected(stored_sweep):
-    with pytest.raises(StoreError, match="computed on 4 devices, but 2 are available"):
+    with pytest.raises(StoreError, match="computed on 4 devices, but only 2 are available"):
         stored(stored_sweep, devices=jax.local_devices()[:2], width=None)
 
 
