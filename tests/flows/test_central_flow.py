@@ -19,7 +19,7 @@ RUNS = 16
 
 
 def slope(w, force):
-    """Return the cost of a valley along y with curvature 1 + y across and a slope along y."""
+    """Return the cost of a valley: curvature 1 + y across it, slope -force along y."""
     return (1 + w[-1]) * jnp.sum(w[:-1] ** 2) / 2 - force * w[-1]
 
 
@@ -27,9 +27,10 @@ def slope(w, force):
     ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-6)]
 )
 def test_the_central_flow_in_a_narrowing_valley_equals_its_closed_form(x64, error):
-    """y = f t until 1 + y = 2 / eta; from there on Sigma = 2 f, the cost is raised by 2 f / eta.
+    """y = 0.2 + f t until 1 + y = 2 / eta; then Sigma = 2 f.
 
-    The motion is a straight line, so that nothing is lost to the intervals but where it ends.
+    At the edge the mean cost exceeds the cost by 2 f / eta. The path is a straight line, so the
+    only discretization error is at its end.
     """
     with jax.enable_x64(x64):
         forces, rates = jnp.linspace(0.1, 2.0, RUNS), jnp.linspace(0.5, 1.0, RUNS)
@@ -116,7 +117,7 @@ def network(samples=128, widths=(8, 16, 16, 1)):
 
 @pytest.mark.long
 def test_central_flow_predicts_the_smoothed_descent_of_a_network():
-    """A long descent at the edge of stability; results/central_flow has more cases."""
+    """Descents of 1,000 steps reach the edge of stability."""
     from scipy.ndimage import gaussian_filter1d
 
     problem, rate, steps = network(), 0.1, 1000

@@ -51,12 +51,12 @@ def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
             result.cost, [w @ (q * rates @ q.T) @ w / 2 for w in known], atol=20 * error
         )
         assert int(result.status) == FlowStatus.COMPLETED
-        # Stability alone asks for that many steps, accuracy for more.
+        # Stability alone requires this number of steps.
         assert int(result.num_steps) >= 20 * 4 / 3.4
 
 
 @pytest.mark.long
-def test_the_stated_tolerance_decides_the_error(float64):
+def test_error_decreases_with_the_tolerance(float64):
     errors = []
     for tolerance in (1e-4, 1e-6, 1e-8):
         result = gradient_flow(factors, jnp.full(2, 0.1), times=[1.0, 2.0], rtol=tolerance)
@@ -233,9 +233,9 @@ def test_at_time_zero_the_flow_is_its_start():
 
 @pytest.mark.parametrize("condition", [10, 40, 160])
 def test_descent_needs_steps_in_proportion_to_the_condition_number(condition, float64):
-    """At the best rate, 2 / (1 + kappa), both ends of the spectrum shrink by the same factor.
+    """At the best rate, 2 / (1 + kappa), both extreme components shrink equally fast.
 
-    A thousandth is left after log(1e-3) / log((kappa - 1) / (kappa + 1)) steps, about 3.45 kappa.
+    They are below 1e-3 after log(1e-3) / log((kappa - 1) / (kappa + 1)) steps, about 3.45 kappa.
     """
     cost = quadratic(jnp.diag(jnp.array([1.0, float(condition)])))
     problem = gd.Problem(init=lambda key: jnp.ones(2), cost=cost)

@@ -11,7 +11,7 @@ many = jax.jit(jax.vmap(solve))
 
 
 def random_problems(k, count, rank=None, seed=0):
-    """M of full or low rank, Q of both signs, float64."""
+    """Return positive definite matrices M and symmetric matrices Q, in float64."""
     rng = np.random.default_rng(seed)
     m = k * (k + 1) // 2
     roots = rng.normal(size=(count, m, rank or m))
@@ -21,7 +21,7 @@ def random_problems(k, count, rank=None, seed=0):
 
 
 def slow(M, Q, iterations=3000):
-    """Accelerated projected gradients, NumPy."""
+    """Return the solution by accelerated projected gradient descent in NumPy."""
     k = len(Q)
     B = basis(k)
     q = np.einsum("mij,ij->m", B, Q)
@@ -31,7 +31,7 @@ def slow(M, Q, iterations=3000):
         A = np.einsum("m,mij->ij", y - rate * (M @ y + q), B)
         values, vectors = np.linalg.eigh(A)
         ahead = np.einsum("mij,ij->m", B, vectors * np.maximum(values, 0) @ vectors.T)
-        # Restarted where it overshoots, it converges at once.
+        # Restarts of the momentum after an overshoot accelerate convergence.
         momentum = 0.0 if (y - ahead) @ (ahead - x) > 0 else t / (t + 3)
         if np.linalg.norm(ahead - y) < 1e-13:
             break
@@ -50,7 +50,7 @@ def test_the_basis_is_orthonormal_and_spans_the_symmetric_matrices():
 @pytest.mark.parametrize(
     ("x64", "error"), [pytest.param(False, 2e-3, marks=pytest.mark.long), (True, 1e-6)]
 )
-def test_one_row_is_a_maximum_with_zero(x64, error):
+def test_solutions_of_size_one_are_a_maximum_with_zero(x64, error):
     with jax.enable_x64(x64):
         q = jnp.linspace(-3, 3, 16)[:, None, None]
         result = many(jnp.full((16, 1, 1), 2.0), q)

@@ -1,12 +1,11 @@
-"""Bad calls of public functions and bad command lines, and how each ends.
+"""Invalid calls of public functions and invalid command lines, with their errors.
 
-A row has a call, the argument that its error names, and a part of what the error says.
+A row has a call, the argument that its error names, and a part of the error message.
 
-Calls are written with the names that `names.py` lists first, and evaluated among those that
-`errors.py` prepares: `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid`
-(axes), `key`, `runs` (a sweep of the bowl), `store` (its store), `own` (a store of a user's
-problem), `kept` (a store of `counted`, whose cost has a model state), `damaged` (a store with a
-flipped bit), `folder` (an empty one), `flat` (a direction).
+Calls use the names that `names.py` lists first, and the variables that `errors.py` defines:
+`bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid` (axes), `key`, `runs`
+(a sweep of the bowl), `store` (its store), `own` (a store of a user-defined problem), `kept` (a store of `counted`, whose cost has a model state), `damaged` (a store with a
+flipped bit), `folder` (an empty folder), `flat` (a direction).
 """
 
 CALLS = (
@@ -1092,7 +1091,7 @@ CALLS = (
         "vector",
         "expected the structure of the parameters, PyTreeDef(*) with",
     ),
-    # Minima, pictures, pages
+    # Minima, figures, pages
     ("gd.minima.count_minima(None, w, key=key)", "problem", "expected a gdjax.Problem"),
     (
         "gd.minima.count_minima(lambda w: w[0], w[None], key=key)",
@@ -1190,7 +1189,7 @@ CALLS = (
     ),
     ("gd.explore(runs, numbers=-5)", "numbers", "expected a whole number >= 1"),
     ("gd.lesson(bowl, 3)", "problem", "lesson: problem is not a network with hidden layers that"),
-    # What a substitution of each argument by values of other types came upon
+    # Arguments replaced by values of other types
     (
         "gd.problems.Network((2, 1)).init(key, init_scale=['a'])",
         "init_scale",
@@ -1339,7 +1338,7 @@ CALLS = (
         "key",
         "expected a random key, such as jax.random.key(0)",
     ),
-    # Found by trying
+    # Other invalid values
     (
         "gd.sweep(bowl, ax, 5, eval_params_fn=lambda: 3)",
         "eval_params_fn",
@@ -1461,7 +1460,7 @@ CALLS = (
         "targets",
         "expected an array of shape (3,) or (3, 2)",
     ),
-    # Costs and starts of a user
+    # User-defined costs and starts
     (
         "gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w: {}['a']), ax, 5)",
         "cost",
@@ -1504,7 +1503,7 @@ CALLS = (
         "data",
         "convert lists and tables by numpy.asarray",
     ),
-    # Numbers that no machine can count to
+    # Numbers that exceed the range of machine integers
     (
         "gd.landscape.line(bowl, w, flat, [0.0], width=10**30)",
         "width",
@@ -1650,10 +1649,10 @@ CALLS = (
 )
 
 SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"
-"""A sweep that takes no time, where it is not refused."""
+"""Arguments of a fast sweep, for invalid values that are accepted."""
 
 COMMANDS = (
-    # No command, or none that there is
+    # Missing and unknown commands
     ("", "gdjax", "Missing subcommand"),
     ("swep", "swep", "Unrecognized options"),
     ("--no-such", "--no-such", "Unrecognized options"),
@@ -1844,7 +1843,7 @@ COMMANDS = (
         "--problem",
         "pass the original one: problem=..., or --problem",
     ),
-    # Pictures of a point
+    # Figures of a point
     ("landscape --points 1", "--points", "expected at least 2"),
     ("landscape --points 100000", "--points", "expected at most 3,000 along a side"),
     ("landscape --points -1", "--points", "expected at least 2"),

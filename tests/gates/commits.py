@@ -62,7 +62,7 @@ def git(*arguments: str, check: bool = True) -> str:
 
 
 def start(script: str, root: Path, arguments: Sequence[str], out: Path) -> subprocess.Popen:
-    """Start a script with the library of a folder; it writes JSON to `out`."""
+    """Start a script that imports gdjax from a folder and writes JSON to `out`."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, script, *arguments, "--write", str(out)]
@@ -83,7 +83,7 @@ def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -
 
 
 def write(out: Path, results: Any) -> None:
-    """Write the results of a script."""
+    """Write the results of a script as JSON."""
     import gdjax
 
     if not Path(gdjax.__file__).is_relative_to(os.environ["PYTHONPATH"]):

@@ -74,7 +74,7 @@ def second_calls(_):
 
 
 def digit_runs(store: Path | None) -> dict[str, float]:
-    """Run 96 networks that learn digits, 2,500 steps each."""
+    """Train 96 digit networks for 2,500 steps; return seconds and peak memory."""
     from golden_bits import sweep
 
     problem = names.library().problems.digits(widths=(16, 16))
@@ -95,7 +95,7 @@ def digits_stored(folder):
 
 @measurement
 def store_of_4000_files(folder):
-    """Write, open, read and verify a store of six batch sizes, which are parts of it."""
+    """Time writing, opening, reading and verifying a store with six batch sizes."""
     import jax
     from golden_bits import network, sweep
 
@@ -140,7 +140,7 @@ def compare(roots: dict[str, Path], only: str, turns: int) -> dict[str, list[tup
 
 
 def lines(values: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
-    """Return the table as text."""
+    """Return the lines of the table."""
     created = [f"{'':34}{commit:>12}{'here':>12}{'ratio':>8}   least to largest"]
     for name, pairs in values.items():
         continued, here = (statistics.median(side) for side in zip(*pairs, strict=True))

@@ -1,7 +1,7 @@
 """Print the results of invalid calls and command lines, or their differences from another commit.
 
     python tests/gates/errors.py                    # the table
-    python tests/gates/errors.py --against HEAD~1   # what differs
+    python tests/gates/errors.py --against HEAD~1   # the differences
 
 For each case of `bad_calls.py` it prints the class of the error ("raw" if it is not an error of
 gdjax) or the exit status, whether the text names the argument and a remedy, and its first line.

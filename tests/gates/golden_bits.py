@@ -1,7 +1,7 @@
 """Print a SHA-256 for each variable of about thirty sweeps, or the differences from another commit.
 
     python tests/gates/golden_bits.py                    # the table
-    python tests/gates/golden_bits.py --against HEAD~1   # what differs
+    python tests/gates/golden_bits.py --against HEAD~1   # the differences
 
 Only public functions are called. Hashes are compared between commits on one machine and stored
 nowhere: bits differ between machines and versions of JAX.
@@ -48,7 +48,7 @@ def digest(array: Any) -> str:
 
 
 def table(only: str) -> dict[str, str]:
-    """Run the cases whose names contain a text."""
+    """Return the hashes of the cases whose names contain a text."""
     rows = {}
     for name, function in CASES.items():
         if only not in name:
@@ -77,7 +77,7 @@ def gd() -> Any:
 
 
 def network(kind: str = "plain", **settings: Any) -> Any:
-    """Return a network of 2-6-1 tanh neurons on 30 samples.
+    """Return a problem with a 2-6-1 tanh network on 30 samples.
 
     Args:
         kind: "plain", "noisy" (random cost), "stateful" (model state with a running mean) or
@@ -489,7 +489,7 @@ def interrupted_and_resumed(folder):
             try:
                 with gd().open_dataset(path) as dataset:
                     started = bool((dataset.cost > 0).any())
-            except Exception:  # there is no store yet, or an incomplete one
+            except Exception:  # the store is missing or incomplete
                 continue
             if started:
                 os.kill(os.getpid(), signal.SIGINT)

@@ -103,7 +103,7 @@ CARRY = (
 
 
 def library() -> Any:
-    """Return `gdjax` under the first name of each row."""
+    """Return `gdjax`, whose attributes and arguments have the first name of each row."""
     import gdjax
 
     return Renamed(gdjax)
@@ -131,7 +131,7 @@ def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIAB
 
 
 def variable(name: str) -> str:
-    """Return the first name of a variable, or of an array or a dimension that begins with it."""
+    """Return a name with the variable at its beginning replaced by its first name."""
     for new, old in (*VARIABLES, *CARRY):
         if name == old or name.startswith((f"{old}.", f"{old}[")):
             return new + name[len(old) :]
@@ -197,7 +197,10 @@ def _parameters(function) -> set[str]:
 
 @functools.cache
 def _declared() -> dict[str, str]:
-    """Return the name of each row at this commit, from the name of the state of a cost."""
+    """Return the keywords of costs at this commit, by the first name of each row.
+
+    A sweep with `model_state` fails at commits with former names.
+    """
     import gdjax
 
     def cost(w, *, model_state):

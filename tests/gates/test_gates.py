@@ -66,7 +66,7 @@ def test_a_missing_commit_gives_no_comparison():
         assert folder is None
 
 
-def test_a_row_shows_how_a_call_ends():
+def test_a_row_describes_the_result_of_a_call():
     prepared = {"gd": names.library(), "Path": commits.Path}
     assert errors.of_call("gd.axes(seed=[0])", "seed", prepared) == "accepted"
     refused = errors.of_call("gd.axes(seed=[-1])", "seed", prepared)
@@ -81,7 +81,7 @@ def test_a_row_shows_how_a_call_ends():
     )
 
 
-def test_a_row_shows_how_a_command_ends():
+def test_a_row_describes_the_result_of_a_command():
     assert errors.of_command("train --epochs 0", "--epochs") == (
         "exit 2; names --epochs; remedy; gdjax: --epochs 0: expected at least 1"
     )
@@ -110,7 +110,7 @@ def test_speed_is_reported_as_a_ratio_with_its_range(monkeypatch):
         "then",
         "then",
         "here",
-    ]  # the commits alternate, and so does the first one
+    ]  # the order of the commits alternates
     assert result["first_call s"] == [(2.0, 1.0), (2.0, 3.0)]
     row = compare_speed.lines({"first_call s": result["first_call s"]}, "then")[1].split()
     assert row == ["first_call", "s", "2", "2", "1.000", "0.500", "to", "1.500"]

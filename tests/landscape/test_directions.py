@@ -20,7 +20,7 @@ def float64():
 
 
 def random_params(network, seed=0):
-    """Weights and biases N(0, 1) in the default type, none of them zero."""
+    """Return weights and biases from N(0, 1), in the default type."""
     rng = np.random.default_rng(seed)
     return tuple(
         Layer(jnp.array(rng.normal(size=(n, m))), jnp.array(rng.normal(size=n)))
@@ -70,7 +70,7 @@ def test_directions_have_the_type_of_the_parameters(float64):
 # -- normalisation
 
 
-def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
+def test_filter_normalize_gives_each_neuron_the_norm_of_its_weights():
     params = random_params(Network((7, 5, 3)))
     result = ways.filter_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
     for layer, direction in zip(params, result, strict=True):
@@ -80,14 +80,14 @@ def test_each_neuron_has_the_length_of_its_weights_and_biases_their_own():
         assert np.linalg.norm(direction.bias) == pytest.approx(np.linalg.norm(layer.bias), rel=1e-5)
 
 
-def test_a_filter_is_a_neuron_of_more_dimensions():
+def test_filter_normalize_gives_each_convolution_filter_the_norm_of_its_weights():
     rng = np.random.default_rng(0)
     filters, direction = (jnp.array(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
     result = ways.filter_normalize(direction, filters)
     np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
 
 
-def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
+def test_filter_normalize_with_axis_minus_1_for_weights_of_shape_inputs_by_outputs():
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
     np.testing.assert_allclose(
@@ -95,8 +95,8 @@ def test_weights_stored_from_to_have_their_neurons_in_the_last_axis():
     )
 
 
-def test_neurons_rescaled_together_with_their_direction_keep_it():
-    """Scaling d and w of each neuron by a number scales the normalized direction by that number."""
+def test_filter_normalize_is_equivariant_under_rescaling_of_neurons():
+    """Scaling d and w of a neuron scales the normalized direction by an equal factor."""
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
     scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
@@ -104,7 +104,7 @@ def test_neurons_rescaled_together_with_their_direction_keep_it():
     np.testing.assert_allclose(
         ways.filter_normalize(d * scale, w * scale), before * scale, rtol=1e-5
     )
-    # Only the direction matters, not its length.
+    # The result does not depend on the length of d.
     np.testing.assert_allclose(ways.filter_normalize(d * scale, w), before, rtol=1e-5)
 
 
@@ -118,7 +118,7 @@ def test_neurons_rescaled_together_with_their_direction_keep_it():
     ],
 )
 def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
-    """relu(c z) = c relu(z): c times one layer, 1/c times the next, is the same function."""
+    """Scaling one layer by c and the next by 1/c leaves a ReLU network unchanged."""
     network = Network((4, 6, 5, 2), activation="relu", output_activation="identity")
     first, second, third = random_params(network)
     params = first, second, third
@@ -129,7 +129,7 @@ def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
     )
     x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
     np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
-    # One random draw for both networks, as in a comparison of two figures.
+    # Both networks have a common random direction.
     d = ways.random_direction(params, key=jax.random.key(2))
 
     def curve(w):
@@ -144,7 +144,7 @@ def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
     assert np.allclose(curve(params), curve(scaled), rtol=1e-10) == same
 
 
-def test_layers_have_the_length_of_their_arrays():
+def test_layer_normalize_gives_each_array_the_norm_of_its_weights():
     params = random_params(Network((7, 5, 3)))
     result = ways.layer_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
     for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(result), strict=True):
@@ -181,7 +181,7 @@ def test_directions_map_over_keys():
 # -- gradient, differences, orthogonalisation
 
 
-def test_the_gradient_direction_is_the_gradient_over_its_length():
+def test_the_gradient_direction_is_the_gradient_divided_by_its_norm():
     cost = lambda w: jnp.sum(jnp.array([3.0, -4.0]) * w["a"])  # noqa: E731
     result = ways.gradient_direction(cost, {"a": jnp.zeros(2)})
     np.testing.assert_allclose(result["a"], [0.6, -0.8], rtol=1e-6)
@@ -231,14 +231,14 @@ def test_stacked_directions_get_names():
 
 
 def snapshots(count=12, seed=0):
-    """Points as trees with very different variances, and their rows in the order of `ravel`."""
+    """Return points as a tree of unequal variances, and as rows ordered like `ravel`."""
     rng = np.random.default_rng(seed)
     tree = {"a": rng.normal(size=(count, 3, 2)) * [[3.0, 1.0]], "b": rng.normal(size=(count, 4))}
     return tree, np.concatenate([tree["a"].reshape(count, -1), tree["b"]], axis=1)
 
 
 @pytest.mark.parametrize("end", [False, True])
-def test_components_are_those_of_numpy(float64, end):
+def test_principal_components_equal_the_svd_of_numpy(float64, end):
     tree, rows = snapshots()
     center = rows[-1] if end else rows.mean(axis=0)
     arguments = jax.tree.map(lambda a: a[-1], tree) if end else None
@@ -253,7 +253,7 @@ def test_components_are_those_of_numpy(float64, end):
     assert np.all(result.coordinates[0] >= 0)
 
 
-def test_all_components_explain_everything_and_rebuild_the_points(float64):
+def test_all_components_explain_all_variance_and_reconstruct_the_points(float64):
     tree, rows = snapshots(7)
     result = ways.principal_components(tree, 7)
     assert float(result.explained.sum()) == pytest.approx(1, abs=1e-12)
@@ -281,7 +281,7 @@ def test_invalid_counts_of_components_are_refused(count):
 
 
 def test_projections_recover_planted_coordinates(float64):
-    """Directions at 60 degrees and of lengths 1 and 2, points lifted off by a third one."""
+    """Directions enclose 60 degrees; points are displaced along a third direction."""
     origin = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
     flat = np.array([[1, 0, 0, 0], [1, np.sqrt(3), 0, 0], [0, 0, 0.6, 0.8]])
     d_1, d_2, off = ({"a": row[:2], "b": row[2:]} for row in flat)
@@ -290,7 +290,7 @@ def test_projections_recover_planted_coordinates(float64):
     points = {
         n: origin[n] + c[:, :1] * d_1[n] + c[:, 1:] * d_2[n] + lift[:, None] * off[n] for n in "ab"
     }
-    # Names are not in alphabetical order: the order is that of the dict.
+    # Coordinates are in the order of the dict, which is not alphabetical here.
     result = ways.project(points, origin, {"z": d_1, "a": d_2})
     np.testing.assert_allclose(result.coordinates, c, atol=1e-12)
     np.testing.assert_allclose(result.distance, np.abs(lift), atol=1e-12)

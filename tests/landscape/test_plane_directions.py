@@ -24,7 +24,7 @@ def float64():
 
 
 def bent(w):
-    """A bowl of curvatures 1, 2, ..., 6 in turned coordinates, tilted."""
+    """Return a quadratic with curvatures 1, 2, ..., 6, plus the first coordinate."""
     flat = ravel_pytree(w)[0]
     return jnp.sum(jnp.arange(1.0, 7.0, dtype=flat.dtype) * flat**2) / 2 + flat[0]
 
@@ -41,7 +41,7 @@ def test_plane_directions_have_length_one(float64, kind):
         assert jax.tree.structure(direction) == jax.tree.structure(W)
 
 
-def test_random_kinds_are_the_same_draws_differently_scaled(float64):
+def test_neuron_and_layer_kinds_are_rescaled_random_directions(float64):
     plain, neuron, layer = (
         directions.plane_directions(bent, W, k, key=KEY) for k in ("random", "neuron", "layer")
     )
@@ -76,7 +76,7 @@ def test_plane_directions_refuse_a_hessian_that_is_not_finite():
         )
 
 
-def test_plane_directions_refuse_eigenvalues_that_did_not_converge(monkeypatch):
+def test_unconverged_eigenvalues_are_named_with_their_residuals(monkeypatch):
     monkeypatch.setattr(
         directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_restarts=1, rtol=1e-9)
     )
@@ -99,7 +99,7 @@ def test_gradient_and_random_direction_are_orthogonal(float64):
     assert abs(float(steepest @ other)) < 1e-12
 
 
-def test_zero_gradient_is_refused_as_a_direction():
+def test_gradient_direction_is_zero_at_a_critical_point():
     result = directions.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
     assert result["gradient"].tolist() == [0, 0, 0]
 

@@ -23,7 +23,10 @@ def float64():
 
 
 def drawn(problem, scale=1.0):
-    """An origin and two directions, not in alphabetical order, with nonzero biases."""
+    """Return an origin and two directions with nonzero biases.
+
+    The names of the directions are not in alphabetical order.
+    """
     trees = []
     for seed in range(3):
         w = jax.jit(problem.init)(jax.random.key(seed), init_scale=scale)
@@ -109,7 +112,10 @@ def test_reduction_is_used_only_if_products_are_fewer_than_inputs(widths, direct
 
 
 def shifted(problem):
-    """Pixels shifted to [-1/2, 1/2], so that products with them do not determine the cost."""
+    """Return the problem with pixels shifted to [-1/2, 1/2].
+
+    Products of weights with the stored pixels do not determine its cost.
+    """
 
     def cost(params, batch):
         pixels = jnp.array(batch[0]).astype(jnp.float32) - 255 / 2

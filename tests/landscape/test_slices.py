@@ -30,7 +30,7 @@ def problem():
 
 
 def weighted(w):
-    """A quadratic bowl whose minimum is at (1, -2, 0)."""
+    """Return a quadratic cost with its minimum at (1, -2, 0)."""
     return w[0] ** 2 - 2 * w[0] + 10 * (w[1] + 2) ** 2 + w[2] ** 2
 
 
@@ -40,7 +40,7 @@ def weighted(w):
 def test_a_plane_through_a_quadratic_is_exact(float64):
     w, d, e = (np.array(v, float) for v in ([1, 1, 1], [1, 2, -1], [0.5, 0, 3]))
     a, b = np.linspace(-2, 1, 7), np.linspace(-1, 3, 5)
-    # Against the order of the alphabet: compiled programs sort the names of a dict.
+    # Compiled programs sort the keys of a dict, so the names are not in alphabetical order.
     result = slices.plane(weighted, w, {"z": d, "b": e}, a, b)
     x, y, z = (w[i] + a[:, None] * d[i] + b[None, :] * e[i] for i in range(3))
     np.testing.assert_allclose(result.cost, x**2 - 2 * x + 10 * (y + 2) ** 2 + z**2, rtol=1e-13)
@@ -64,8 +64,8 @@ def test_a_grid_has_as_many_dimensions_as_directions(float64):
 
 
 @pytest.mark.parametrize("name", ["himmelblau", "beale", "rosenbrock"])
-def test_along_an_eigenvector_the_curve_has_its_eigenvalue_as_curvature(float64, name):
-    """C(e v) = C + e g.v + lambda e^2 / 2 + O(e^3): the rest falls with the third power."""
+def test_curvature_along_an_eigenvector_is_its_eigenvalue(float64, name):
+    """The remainder of C + e g.v + lambda e^2 / 2 is of third order in e."""
     known = gd.problems.find(name)
     w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # a point with nonzero gradient
     H, g = np.asarray(jax.jit(jax.hessian(known.f))(w)), np.asarray(jax.jit(jax.grad(known.f))(w))
@@ -137,7 +137,7 @@ def test_slices_record_metrics_beside_the_cost(problem):
     assert result.test_accuracy.attrs == {"long_name": "test accuracy", "units": "1"}
 
 
-def test_the_gradients_norm_on_a_bowl_is_its_closed_form(float64):
+def test_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
     bowl = gd.problems.bowl([1.0, 10.0])
     result = slices.plane(
         bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0]), "y": jnp.array([0, 1.0])},
@@ -172,7 +172,7 @@ def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
 
 
-def test_one_compilation_serves_the_whole_grid_and_the_next_one():
+def test_a_grid_and_later_grids_share_one_compilation():
     traces = []
 
     def cost(w):
@@ -188,7 +188,7 @@ def test_one_compilation_serves_the_whole_grid_and_the_next_one():
         return len(traces) - before
 
     first, again, larger = look(3), look(3), look(40)
-    # The type of the cost is checked in each call; only the first call also compiles it.
+    # Each call traces the cost to check its type; only the first call also compiles it.
     assert again == larger == first - 1
 
 
@@ -216,10 +216,10 @@ def test_equal_keys_give_equal_slices(problem):
     assert not np.array_equal(look(1), look(2))
 
 
-# -- any tree, any cost
+# -- types of parameters, costs and data
 
 
-def test_a_scalar_is_a_parameter():
+def test_params_may_be_a_scalar():
     result = slices.line(lambda x: x**4 - x, 0.5, 1.0, [-0.5, 0.5])
     np.testing.assert_allclose(result.cost, [0, 0], atol=1e-7)
 

@@ -26,7 +26,10 @@ def bowl(w):
 
 
 def on_a_plane(lift=0.0):
-    """Ten points on a slanted plane in eight dimensions, alternately lifted off it."""
+    """Return ten points near a plane in R^8, its directions, and their coordinates.
+
+    Points are displaced by `lift` to alternate sides; the last one is in the plane.
+    """
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 3)))[0].T
     t = np.linspace(0, 1, 10)
     lifts = lift * np.where(np.arange(10) % 2, 1.0, -1.0)
@@ -84,7 +87,7 @@ def test_trajectory_plane_records_distances_from_the_plane(descent):
     np.testing.assert_allclose(dataset.explained, (s**2 / (s**2).sum())[:10], atol=1e-5)
     off = np.linalg.norm(offsets - offsets @ v[:2].T @ v[:2], axis=1)
     np.testing.assert_allclose(dataset.path_off, off, rtol=1e-2, atol=1e-5)
-    # The costs are those that the descent recorded, and the end is the origin.
+    # The costs equal those of the descent, and the origin is its end point.
     recorded = run.cost[np.isin(run.recorded_steps, run.snapshot_step)]
     np.testing.assert_allclose(dataset.path_cost, recorded, rtol=1e-5)
     end = dataset.isel(snapshot_step=-1)
@@ -134,7 +137,7 @@ def test_the_plane_of_a_straight_descent_has_a_nonzero_height(float64):
     assert np.isfinite(result.cost).all()
 
 
-def test_components_of_a_descent_are_named_with_their_share():
+def test_components_of_a_descent_are_named_with_their_explained_share():
     result = principal_components(
         jnp.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), 2, center=jnp.zeros(2)
     )

@@ -1,7 +1,7 @@
 """Models of other libraries: every operation of gdjax on every model.
 
-Numbers are compared with a loop, bits with those of an uninterrupted sweep, and curvature with
-dense matrices. If an operation is not defined for a model, its error is checked.
+Sweeps are compared with a loop, resumed sweeps bitwise with uninterrupted ones, and curvature
+with dense matrices. If an operation is not defined for a model, its error is checked.
 """
 
 from functools import partial
@@ -32,7 +32,7 @@ from gdjax.sweeps import slab_runner
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
 QUICK = ("linen",)
-# The models that take longest to compile have one layer or one stage.
+# Models with a long compilation have one layer or one stage.
 MADE = MODELS | {
     "transformer": partial(transformer, layers=1),
     "neural_ode": partial(neural_ode, solver=diffrax.Euler()),
@@ -130,7 +130,7 @@ class ProcessKilled(BaseException):
 
 
 @pytest.mark.long
-def test_a_killed_sweep_resumes_and_replays_with_the_same_bits(swept, tmp_path, monkeypatch):
+def test_a_killed_sweep_resumes_and_replays_bitwise(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 
     def killed(program, values, state=None, **options):
@@ -155,7 +155,7 @@ def test_a_killed_sweep_resumes_and_replays_with_the_same_bits(swept, tmp_path, 
     for name, values in swept.runs.items():
         np.testing.assert_array_equal(resumed[name].values, values.values)
     again = gd.replay(tmp_path / "killed", {"seed": 1}, **arguments)
-    assert again.equal  # six neurons do not fill a register, so rounding may depend on the slot
+    assert again.equal  # rounding may depend on the position in a vector register
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def cost(swept):
 
 
 def refusal(swept):
-    """Return the error of a cost between two networks, or None if it is defined."""
+    """Return the expected error message for a problem with model state, or None."""
     return "has a model state" if swept.model.problem.stateful else None
 
 
