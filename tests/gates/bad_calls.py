@@ -4,8 +4,9 @@ A row has a call, the argument that its error names, and a part of the error mes
 
 Calls use the names that `names.py` lists first, and the variables that `errors.py` defines:
 `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid` (axes), `key`, `runs`
-(a sweep of the bowl), `store` (its store), `own` (a store of a user-defined problem), `kept` (a store of `counted`, whose cost has a model state), `damaged` (a store with a
-flipped bit), `folder` (an empty folder), `flat` (a direction).
+(a sweep of the bowl), `store` (its store), `own` (a store of a user-defined problem), `kept`
+(a store of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit),
+`folder` (an empty folder), `flat` (a direction).
 """
 
 CALLS = (
