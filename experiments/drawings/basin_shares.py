@@ -23,7 +23,7 @@ def shares_by_rate(
     titles: Sequence[str],
     title: str = "",
 ) -> Figure:
-    """Draw the share of all starts that ends in each minimum, by learning rate.
+    """Draw the share of all starts that end in each minimum, by learning rate.
 
     Args:
         learning_rate: learning rates, ascending.

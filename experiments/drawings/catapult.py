@@ -1,4 +1,4 @@
-"""Figures of steps that are too long: catapults to flatter regions, and chaos."""
+"""Figures of descents at large learning rates: catapults and chaos."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Figure of networks that generalize long after memorizing the training set."""
+"""Figure of networks that generalize long after they memorize the training set."""
 
 import numpy as np
 from jaxtyping import Float

@@ -15,7 +15,7 @@ class Trained(NamedTuple):
 
     Args:
         rates: learning rates, ascending.
-        trained: whether the run with this rate from this start trained.
+        trained: whether each run trained.
         best: learning rate of the lowest median cost.
     """
 

@@ -39,7 +39,7 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
 
     Args:
         initializers: results by the initializer's name.
-        epochs: length of the runs; infinite values of `Starts.epochs` are drawn above it.
+        epochs: length of the runs; infinite medians of `Starts.epochs` are drawn above it.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))

@@ -27,7 +27,7 @@ def basins(
         maps: for each surface and learning rate, the index of the minimum in which the descent
             from each point of the grid ends.
         learning_rates: learning rates of each surface.
-        not_arrived: code of starts that have not arrived.
+        not_arrived: code of starts whose descent has not reached a critical point.
         diverged: code of starts that diverged.
     """
     columns = len(maps[0])

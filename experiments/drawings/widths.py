@@ -1,4 +1,4 @@
-"""Figures of the widths of valleys and of what correlates with them."""
+"""Figures of the widths of valleys, and of quantities that correlate with them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
