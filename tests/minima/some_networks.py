@@ -12,7 +12,7 @@ from gdjax.problems.problem import Metric, Problem
 
 
 def some_params(network, seed):
-    """Return weights and biases of order 1, since zero biases of `init` would hide errors."""
+    """Return random weights and nonzero biases of order 1."""
     leaves, tree = jax.tree.flatten(jax.eval_shape(network.init, jax.random.key(0)))
     rng = np.random.default_rng(seed)
     leaves_drawn = [jnp.array(rng.normal(size=a.shape), a.dtype) for a in leaves]
@@ -25,7 +25,7 @@ def named(codes):
 
 @cache
 def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
-    """Return XOR with targets 0.1 and 0.9, decay of weights, and inputs that are always 0."""
+    """Return XOR with targets 0.1 and 0.9, weight decay and dark inputs."""
     network = Network(
         (2 + dark, hidden, 1), activation, output_activation="sigmoid", initializer="normal"
     )

@@ -89,7 +89,7 @@ def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
     result = pairwise_barriers(problem, runs, key=KEY, points=9)
-    # Without a hidden layer there is no reduction of work.
+    # Without a hidden layer the direct evaluation is used.
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(result.first, result.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
@@ -117,7 +117,7 @@ def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
 
 @pytest.mark.long
 def test_equivalent_networks_have_no_barrier_after_matching():
-    """Both networks have the target outputs; networks between them do not."""
+    """Both networks have the target outputs; interpolated networks do not."""
     problem = some_problem()
     one = of_run(some_runs(problem, 1), 0)
     x = problem.data[0]
@@ -146,7 +146,9 @@ def test_barriers_do_not_depend_on_blocks_devices_and_slabs(monkeypatch):
     k = 2
     a, b = of_run(runs, expected.first[k]), of_run(runs, expected.second[k])
     np.testing.assert_allclose(expected.cost[k], directly(problem, a, b, 5), rtol=2e-5)
-    module = importlib.import_module("gdjax.minima.barriers")  # the package has the function
+    module = importlib.import_module(
+        "gdjax.minima.barriers"
+    )  # the attribute of the package is the function
     monkeypatch.setattr(module, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = pairwise_barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
     np.testing.assert_allclose(one.cost, expected.cost, rtol=1e-5)
@@ -173,7 +175,7 @@ def test_any_problem_has_barriers():
 
 @pytest.mark.long
 def test_a_model_of_unknown_symmetries_has_no_matched_barriers():
-    """The same cost without its network has the same barriers, and no matched ones."""
+    """A problem without its network has equal barriers, and no matched ones."""
     problem = some_problem()
     unknown = dataclasses.replace(problem, network=None)
     runs = some_runs(problem, 2)

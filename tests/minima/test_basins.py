@@ -17,7 +17,10 @@ HILLS = sorted(
 
 
 def himmelblau_gradient(_time, w):
-    """Return the hand-written gradient of many points: w is [2 n], all x first."""
+    """Return the negative gradient at n points, derived by hand.
+
+    w has shape [2 n]: first all x, then all y.
+    """
     x, y = w.reshape(2, -1)
     a, b = x**2 + y - 11, x + y**2 - 7
     return -np.concatenate([4 * x * a + 2 * b, 2 * a + 4 * y * b])
@@ -30,7 +33,7 @@ def himmelblau():
 
 @pytest.mark.long
 def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
-    """scipy's error-controlled Runge-Kutta on the hand-written gradient, in numpy."""
+    """The reference is adaptive Runge-Kutta of SciPy with a hand-written gradient."""
     x, y = (a.ravel() for a in np.meshgrid(himmelblau.x.values, himmelblau.y.values))
     flow = solve_ivp(himmelblau_gradient, (0, 3), np.concatenate([x, y]), rtol=1e-6, atol=1e-8)
     ends = flow.y[:, -1].reshape(2, -1).T
@@ -47,7 +50,7 @@ def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
 
 
 def test_the_four_minima_and_their_limits(himmelblau):
-    # Largest eigenvalues as in TRUTHS, in the order of the registry.
+    # The largest eigenvalues are in the order of the registered minima.
     np.testing.assert_allclose(himmelblau.sharpness, [82.284, 105.419, 80.550, 133.786], atol=5e-4)
     np.testing.assert_allclose(himmelblau.limit[0], 2 / himmelblau.sharpness.values)
     np.testing.assert_allclose(learning_rate_limits("himmelblau"), himmelblau.limit[0], rtol=1e-12)
@@ -55,13 +58,13 @@ def test_the_four_minima_and_their_limits(himmelblau):
         learning_rate_limits("himmelblau", momentum=0.9), 1.9 * himmelblau.limit[0]
     )
     assert len(learning_rate_limits("monkey_saddle")) == 0
-    # 0.014 is below the limits of all four, so all are found, but from other starts.
+    # 0.014 is below the limits of all four minima, so each of them has a basin.
     assert np.all(himmelblau.share.sel(learning_rate=0.014) > 0)
 
 
 @pytest.mark.long
-def test_no_start_stays_at_a_minimum_above_its_limit():
-    # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is gone.
+def test_no_start_ends_in_a_minimum_above_its_limit():
+    # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is unstable.
     result = basins_of_attraction(
         "himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000
     ).isel(momentum=0)
@@ -100,8 +103,8 @@ def test_rastrigin_shares_are_the_areas_between_its_maxima():
 
 @pytest.mark.long
 def test_starts_without_a_minimum_have_codes():
-    # On the quartic, rate 1 diverges from far away, and 3 steps are too few. A start exactly at its
-    # maximum at 0.126 stays there.
+    # On the quartic, runs at rate 1 diverge from distant starts, and 3 steps are too few. A descent
+    # from the maximum of a parabola does not move.
     far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)
     assert np.all(far.end.values[0, 0][[0, -1]] == NoMinimum.DIVERGED)
     early = basins_of_attraction("quartic", [0.01], side=10, num_steps=3)
@@ -116,7 +119,7 @@ def test_starts_without_a_minimum_have_codes():
 
 
 @pytest.mark.long
-def test_minima_of_a_users_function_are_certified():
+def test_minima_of_a_user_defined_function_are_certified():
     def wells(w):
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
 

@@ -29,7 +29,7 @@ def starts(problem, count, scale=1.0):
 
 @pytest.fixture(scope="module")
 def census():
-    """Two dozen XOR networks, polished from their random starts."""
+    """Return an XOR problem and the census of 24 polished random starts."""
     problem = xor()
     return problem, count_minima(problem, starts(problem, 24, 3.0), key=KEY)
 
@@ -60,7 +60,7 @@ def test_params_of_a_census_are_its_minima(census):
 
 @pytest.mark.long
 def test_planted_critical_points_have_their_kinds():
-    """Exact saddles and maxima, and points that polishing has to move."""
+    """End points are all critical points of Himmelblau's function, and a NaN."""
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
@@ -83,8 +83,8 @@ def test_planted_critical_points_have_their_kinds():
     np.testing.assert_allclose(census.share, 0.1)
 
 
-def test_a_census_with_former_names_is_still_read_and_plotted():
-    """Variables and meanings as earlier versions stored them."""
+def test_a_census_with_former_names_can_be_read_and_plotted():
+    """The names of variables and kinds are those of earlier versions."""
     wells = Problem(init=lambda key: jnp.zeros(1), cost=lambda w: (w[0] ** 2 - 1) ** 2)
     census = count_minima(wells, jnp.array([[-1.0], [1.0]]), key=KEY)
     former = census.rename(flat_length="floor_length")
@@ -95,20 +95,20 @@ def test_a_census_with_former_names_is_still_read_and_plotted():
 
 
 @pytest.mark.long
-def test_the_lowest_point_of_ackley_is_counted_apart():
-    """A cone has no derivative at its tip, so only the other minima have certificates."""
+def test_the_lowest_point_of_ackley_has_no_derivative():
+    """The lowest minimum is the tip of a cone, where the cost has no derivative."""
     problem = gd.problems.function("ackley")
     starts = np.array([(0.01, -0.004), (-0.003, 0.002), (0.96, 0.01), (0.0, -0.94)])
     census = count_minima(problem, starts, key=KEY)
     assert named(census.kind.values) == ["no derivative"] * 2 + ["strict minimum"] * 2
     assert census.sizes["minimum"] == 2
-    # The cone's slope: 4 / sqrt(2) in every direction.
+    # The slope of the cone is 4 / sqrt(2) in every direction.
     np.testing.assert_allclose(census.slope.values[:2], 8**0.5, rtol=1e-2)
 
 
 @pytest.mark.long
 def test_manifolds_of_minima_are_counted_by_connecting_paths():
-    """Two branches of a b = 1: two manifolds of dimension one, and no isolated minimum."""
+    """The two branches of a b = 1 are manifolds of dimension one."""
     problem = gd.problems.function("two_factors")
     starts = np.random.default_rng(0).uniform(0.5, 2, size=(12, 2)) * np.repeat([[1], [-1]], 6, 0)
     census = count_minima(problem, starts, key=KEY)
@@ -123,7 +123,7 @@ def test_manifolds_of_minima_are_counted_by_connecting_paths():
 
 @pytest.mark.long
 def test_xor_with_decay_has_six_strict_minima_and_manifolds():
-    """2-2-1, decay of weights alone, from random biases: two at 0.0138, four at 0.0929."""
+    """Two minima of the 2-2-1 network have cost 0.0138, and four have cost 0.0929."""
     problem = xor(decay=1e-4)
     rng = np.random.default_rng(0)
     like = jax.eval_shape(problem.init, jax.random.key(0))
@@ -134,7 +134,7 @@ def test_xor_with_decay_has_six_strict_minima_and_manifolds():
     assert np.sum(np.abs(costs - 0.0929) < 1e-4) == 4
     assert len(costs) == 6
     assert np.all(census.least_curvature > 0)
-    # In addition there are manifolds of minima: most near 0.116, and without any weights at 0.16.
+    # Manifolds of minima have a cost near 0.116, or 0.16 if all weights are zero.
     near = np.abs(census.manifold_cost - 0.116) < 1e-3
     assert near.sum() >= 1
     assert np.all(near | (np.abs(census.manifold_cost - 0.16) < 1e-6))
@@ -143,9 +143,10 @@ def test_xor_with_decay_has_six_strict_minima_and_manifolds():
 
 @pytest.mark.long
 def test_counts_of_minima_exclude_manifolds_of_minima():
-    """Points of manifolds of minima, counted as minima, gave an estimate of 2,552 unseen minima.
+    """Estimates of unseen minima use isolated minima only.
 
-    Here a manifold has one neuron switched off and its bias free. Few have distinct outputs.
+    On a manifold of this problem one neuron has zero weights and an arbitrary bias. Few manifolds
+    have distinct outputs.
     """
     problem = xor(decay=1e-4, activation="tanh")
     rng = np.random.default_rng(1)
@@ -159,7 +160,7 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
     assert np.all(census.manifold_nullity > 0)
     assert census.sizes["minimum"] >= 2
     assert np.all(census.least_curvature > 0)
-    # Estimates about minima are those of the strict ones alone.
+    # Estimates of minima use strict minima only.
     assert (
         int(census.unseen_draws)
         == int(census["count"].sum())
@@ -175,7 +176,7 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
 
 @pytest.mark.long
 def test_a_run_that_has_not_converged_is_reported_and_not_counted():
-    """One step of polishing, at most 0.1 long, from a distance of 2."""
+    """A single polishing step of length at most 0.1 starts at distance 2."""
     problem = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
     census = count_minima(problem, jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
     assert named(census.kind.values) == ["not stationary", "strict minimum"]
@@ -204,7 +205,7 @@ def test_equivalents_of_one_network_are_one_minimum(census):
 
 
 @pytest.mark.long
-def test_different_minima_stay_different_and_have_barriers(census):
+def test_different_minima_are_separate_and_have_barriers(census):
     _, first = census
     assert first.sizes["minimum"] > 2
     on_manifolds = int(first.manifold_count.sum())
@@ -225,7 +226,7 @@ def test_different_minima_stay_different_and_have_barriers(census):
 
 @pytest.mark.long
 def test_variables_of_a_minimum_agree_with_direct_evaluation(census):
-    """Cost, accuracy and eigenvalues against dense float64 at the stored parameters."""
+    """Cost, accuracy and eigenvalues equal those evaluated in float64."""
     problem, first = census
     with jax.enable_x64(True):
         params = params_at(first, 0)
@@ -273,7 +274,7 @@ def test_cluster_counts_over_decades(census):
 
 @pytest.mark.long
 def test_zero_error_minima_form_manifolds_with_equal_outputs():
-    """2-3-1 without decay: 13 parameters, 4 equations, so manifolds of 9 dimensions."""
+    """With 13 parameters and 4 equations, the manifolds have dimension 9."""
     problem = xor(hidden=3, decay=0.0)
     census = count_minima(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)
     zero = census.manifold_cost.values < 1e-12
@@ -283,10 +284,10 @@ def test_zero_error_minima_form_manifolds_with_equal_outputs():
 
 
 @pytest.mark.long
-def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
-    """One hidden neuron, a user's cost on a dict: 7 parameters, 4 equations, manifolds of 3.
+def test_xor_with_skip_connections_has_only_zero_error_minima():
+    """With 7 parameters and 4 equations, the manifolds have dimension 3.
 
-    Sprinkhuizen-Kuyper and Boers 1996, Neural Computation 8, 1301.
+    See Sprinkhuizen-Kuyper and Boers 1996, Neural Computation 8, 1301.
     """
 
     def cost(params, batch):
@@ -317,7 +318,7 @@ def test_xor_with_inputs_wired_to_the_output_has_only_zero_error_minima():
 
 @pytest.mark.long
 def test_networks_that_differ_only_in_dead_weights_are_one_minimum(census):
-    """Weights of an input that is always 0 keep their random starting values."""
+    """Weights of an input that is always 0 have random values."""
     _, first = census
     problem = xor(dark=1)
     params = params_at(first, 0)
@@ -339,14 +340,14 @@ def with_decayed_biases(problem):
     return dataclasses.replace(problem, cost=cost)
 
 
-def test_a_cost_that_its_symmetries_change_is_rejected():
+def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
     biased = with_decayed_biases(xor())
     with pytest.raises(InputError, match="decay of biases"):
         count_minima(biased, starts(biased, 2), key=KEY)
 
 
 @pytest.mark.long
-def test_without_a_network_its_symmetries_do_not_matter():
+def test_a_problem_without_a_network_needs_no_invariance():
     biased = with_decayed_biases(xor())
     plain = dataclasses.replace(biased, network=None)
     assert count_minima(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
@@ -393,7 +394,7 @@ def test_points_with_nan_costs_are_undecided():
 
 @pytest.mark.long
 def test_minima_of_rastrigin_are_counted_from_random_starts():
-    """2,000 starts, 20 seeds: all among the 121, none twice, the unseen covered in 19 of 20."""
+    """Each minimum is one of 121, and unseen minima are covered for 19 of 20 seeds."""
     problem = gd.problems.function("rastrigin")
     minima = np.array([p.x for p in gd.problems.find("rastrigin").minima])
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.002], seed=range(40000)), 200)

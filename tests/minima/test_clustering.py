@@ -24,7 +24,7 @@ KEY = jax.random.key(0)
 
 
 def components(points, tolerance):
-    """Independent clustering by flood fill over all pairs within the tolerance."""
+    """Return cluster labels by flood fill over all pairs within the tolerance."""
     near = np.linalg.norm(points[:, None] - points, axis=-1) <= tolerance
     label = np.full(len(points), -1)
     for start in range(len(points)):
@@ -59,7 +59,7 @@ def test_counts_agree_with_clustering_at_every_tolerance():
     assert cluster_counts(heights, tolerances).tolist() == again
 
 
-def test_the_range_of_tolerances_that_give_the_same_clusters():
+def test_the_range_of_tolerances_that_give_equal_clusters():
     result = cluster_points(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
     assert result.labels.tolist() == [0, 0, 1, 1, 2]
     assert (result.stable_from, result.stable_to) == pytest.approx((0.1, 0.9))
@@ -91,8 +91,8 @@ def test_distances_in_a_plane_are_exact():
     assert share == pytest.approx(1)
 
 
-def test_a_regular_simplex_does_not_fit_into_a_plane():
-    """n points at equal distances have n - 1 equal eigenvalues, of which a plane shows two."""
+def test_the_explained_share_of_a_regular_simplex_equals_its_closed_form():
+    """n points at equal distances have n - 1 equal eigenvalues; a plane contains two."""
     position, share = classical_mds(1 - np.eye(6))
     assert share == pytest.approx(2 / 5)
     assert position.shape == (6, 2)
@@ -104,14 +104,14 @@ def test_equal_points_are_embedded_at_one_position():
     assert share == 1
 
 
-def test_a_single_point():
+def test_a_single_point_is_embedded_at_the_origin():
     position, share = classical_mds(np.zeros((1, 1)))
     assert position.tolist() == [[0.0, 0.0]]
     assert share == 1
 
 
 def test_a_ring_is_one_manifold_although_no_line_stays_on_it():
-    """Points of a ring are connected through those between them, but two rings are not."""
+    """Points of a ring are connected by paths through other points of the ring."""
 
     def cost(w):
         near, far = jnp.sum(w**2) - 1, jnp.sum((w - jnp.array([6.0, 0.0])) ** 2) - 1
@@ -127,7 +127,7 @@ def test_a_ring_is_one_manifold_although_no_line_stays_on_it():
 
 @pytest.mark.long
 def test_a_manifold_contains_the_equivalent_forms_of_its_network():
-    """XOR with one neuron without weights, whose bias is free, and its permutations and flips.
+    """One neuron of an XOR network has zero weights and an arbitrary bias.
 
     A network that separates another corner of the square is on another manifold of equal cost.
     """
@@ -151,7 +151,7 @@ def test_a_manifold_contains_the_equivalent_forms_of_its_network():
     with jax.enable_x64(True):
         one, two = widened(end.params, 6.0), widened(end.params, 7.0)
         two = apply_symmetry(network, jax.tree.map(jnp.asarray, two), (other,))
-        # Inputs replaced by 1 - x: first (0, 0) is separated from the others, then (1, 1).
+        # With inputs 1 - x, (1, 1) is separated from the other inputs instead of (0, 0).
         (w, b), rest = end.params
         third = widened((Layer(-w, b + w.sum(axis=1)), rest), 6.0)
         many = jax.tree.map(lambda *a: np.stack(a), one, two, third)

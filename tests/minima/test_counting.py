@@ -14,7 +14,7 @@ from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_u
 
 
 def rastrigin_shares():
-    """Exact areas between the hills, which divide each coordinate of [-5.12, 5.12]."""
+    """Return the areas between the maxima along both coordinates in [-5.12, 5.12]."""
     known = gd.problems.find("rastrigin").critical_points
     hills = sorted({p.x[0] for p in known if p.kind == "maximum"})
     width = np.diff([-5.12, *hills, 5.12]) / 10.24
@@ -26,14 +26,14 @@ ZIPF = 1 / np.arange(1, 300) / np.sum(1 / np.arange(1, 300))
 
 
 def simulated(p, n, times=250):
-    """Estimates from draws of known shares, with the true mass and number of what is missing."""
+    """Yield estimates for draws from known shares, with the true mass and number."""
     for counts in np.random.default_rng(0).multinomial(n, p, times):
         yield estimate_unseen(counts[counts > 0]), p[counts == 0].sum(), int((counts == 0).sum())
 
 
 @pytest.mark.parametrize("p", [rastrigin_shares(), GEOMETRIC, ZIPF], ids=["rastrigin", "g", "z"])
-def test_the_unseen_mass_has_the_expectation_of_good(p):
-    """E f1 / n = sum p (1 - p)^(n - 1): the mass missed by n - 1 draws."""
+def test_the_unseen_mass_has_the_expectation_of_good_turing(p):
+    """E f1 / n = sum p (1 - p)^(n - 1), the expected mass missed by n - 1 draws."""
     n = 100
     result = np.array([estimate.mass for estimate, _, _ in simulated(p, n)])
     exact = np.sum(p * (1 - p) ** (n - 1))
@@ -44,7 +44,7 @@ def test_the_unseen_mass_has_the_expectation_of_good(p):
 @pytest.mark.parametrize("p", [rastrigin_shares(), GEOMETRIC, ZIPF], ids=["rastrigin", "g", "z"])
 def test_mass_is_covered(p, n):
     covered = [e.mass_low <= mass <= e.mass_high for e, mass, _ in simulated(p, n)]
-    assert np.mean(covered) > 0.91  # 0.95, less three standard errors of 250 draws
+    assert np.mean(covered) > 0.91  # 0.95 minus three standard errors of 250 draws
 
 
 @pytest.mark.long
@@ -52,7 +52,7 @@ def test_mass_is_covered(p, n):
 @pytest.mark.parametrize("size", [5, 30, 100, 1000])
 @pytest.mark.parametrize("kind", ["equal", "zipf", "geometric"])
 def test_mass_is_covered_in_2000_repetitions(kind, size, n):
-    """Esty's interval held 0.815 of 30 equal basins in 10 runs, 0.862 of 1,000 in 64."""
+    """The coverage is at least 0.95 minus two standard errors."""
     p = BASINS[kind](size) / np.sum(BASINS[kind](size))
     counts = np.random.default_rng(0).multinomial(n, p, 2000)
     missing = np.sum(p * (counts == 0), axis=1)
@@ -76,8 +76,8 @@ BASINS = {
 
 @pytest.mark.parametrize("basins", BASINS)
 @pytest.mark.parametrize("size", [10, 60, 700, 3000])
-def test_the_lower_bound_holds_for_any_shares(basins, size):
-    """The bound has its nominal coverage for few draws and many (see `counting`)."""
+def test_the_lower_bound_has_nominal_coverage_for_all_shares(basins, size):
+    """The bound has its nominal coverage for small and large numbers of draws."""
     p = BASINS[basins](size) / np.sum(BASINS[basins](size))
     for n in (30, 63, 200):
         contained = [e.number_low <= k for e, _, k in simulated(p, n, 200)]
@@ -85,13 +85,13 @@ def test_the_lower_bound_holds_for_any_shares(basins, size):
 
 
 @pytest.mark.parametrize("p", [GEOMETRIC, ZIPF], ids=["g", "z"])
-def test_the_estimate_is_low_where_shares_differ(p):
+def test_the_mean_estimate_is_low_if_shares_differ(p):
     result = list(simulated(p, 200))
     assert np.mean([e.number for e, _, _ in result]) < np.mean([k for _, _, k in result])
 
 
 @pytest.mark.parametrize("n", [2, 5, 23, 63])
-def test_all_different_is_the_birthday_bound(n):
+def test_the_bound_for_distinct_draws_is_the_birthday_bound(n):
     def chance(total):
         return math.prod(1 - i / total for i in range(1, n))
 
@@ -122,7 +122,7 @@ def test_one_run_gives_no_estimate_of_the_number():
 
 
 def test_shares_are_where_the_test_at_level_alpha_p_rejects():
-    """At each end one tail of the binomial distribution is alpha p / 2."""
+    """At each limit one tail of the binomial distribution is alpha p / 2."""
     result = basin_shares([7, 2, 1], 12)
     assert result.share.tolist() == [7 / 12, 2 / 12, 1 / 12]
     for count, low, high in zip([7, 2, 1], result.low, result.high, strict=True):
@@ -146,8 +146,8 @@ CELLS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", CELLS)
-def test_shares_hold_for_all_cells_at_once_in_2000_repetitions(name):
-    """Bonferroni over observed cells covered 0.34 of the first case and 0.62 of the third."""
+def test_intervals_of_shares_have_simultaneous_coverage_in_2000_repetitions(name):
+    """The simultaneous coverage of nominal 95 % intervals is above 0.95."""
     weight, n = CELLS[name]
     p = weight / weight.sum()
     each = [basin_shares([k], n) for k in range(1, n + 1)]

@@ -23,11 +23,15 @@ ENDS = (
         lambda x: 0 * x,
         1.0,
         "manifold of minima",
-    ),  # constant nearby: costs of other numbers are not far
+    ),  # constant within the probed radius
     (lambda x: x**3, 0.0, "degenerate saddle"),
     (lambda x: jnp.exp(-100 * x), 0.1, "sliding"),  # curvature 100 times the gradient
     (lambda x: jnp.exp(-x), 0.0, "sliding"),
-    (lambda x: -(x**2), 0.0, "undecided"),  # the second number is dead, so it is not strict
+    (
+        lambda x: -(x**2),
+        0.0,
+        "undecided",
+    ),  # the second coordinate is dead, so the maximum is not strict
     (lambda x: (x - 3) ** 4, 3.1, "degenerate minimum"),
     (lambda x: jnp.abs(x - 0.3), 0.4, "no derivative"),
     (lambda x: 5 * (x - 0.5) ** 2, np.inf, "diverged"),
@@ -37,7 +41,7 @@ ENDS = (
 
 @pytest.mark.long
 def test_points_that_are_not_strict_minima_are_not_certified_as_such():
-    """Costs of one parameter, selected by a second one, in which the cost is constant."""
+    """The second parameter selects a cost that depends on the first one only."""
 
     def cost(w):
         return jnp.select([w[1] < i + 0.5 for i in range(len(ENDS))], [f(w[0]) for f, *_ in ENDS])
@@ -46,7 +50,7 @@ def test_points_that_are_not_strict_minima_are_not_certified_as_such():
     starts = jnp.array([(start, i) for i, (_, start, _) in enumerate(ENDS)], float)
     ends = classify_end_points(problem, starts, key=KEY)
     assert named(ends.kind) == [expected for *_, expected in ENDS]
-    # A parabola: Newton's method arrives in one step, and its curvature is 10 everywhere.
+    # Newton's method reaches the minimum of the parabola in one step; its curvature is 10.
     parabola = {name: np.asarray(getattr(ends, name))[-1] for name in ends._fields}
     np.testing.assert_allclose(parabola["params"], [0.5, len(ENDS) - 1])
     for name, value in (

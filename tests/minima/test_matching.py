@@ -35,7 +35,7 @@ def signed_orders(width, flips):
 
 
 def least_distance(network, a, b):
-    """Smallest distance over all symmetries by enumeration in NumPy, float64."""
+    """Return the smallest distance by enumeration of all symmetries, in float64."""
     a, b = (
         [(np.asarray(w, float), np.asarray(c, float)) for w, c in coordinates(network, one)]
         for one in (a, b)
@@ -106,7 +106,7 @@ def test_matching_of_one_hidden_layer_is_optimal(activation):
 
 @pytest.mark.long
 def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
-    """Alternating over layers is a local search; a few starts find the best of 2,304 symmetries."""
+    """Restarts of the local search find the best of 2,304 symmetries."""
     network = Network((2, 3, 3, 1))
     result, without, best = [], [], []
     for seed in range(8):
@@ -144,7 +144,7 @@ def test_matching_never_raises_the_distance(widths, activation, seed):
         assert active.matched_distance <= active.distance + 1e-12
 
 
-def test_matched_distances_do_not_depend_on_how_networks_are_written_down():
+def test_matched_distances_are_invariant_under_symmetries():
     network = Network((4, 5, 3))
     a, b = some_params(network, 0), some_params(network, 1)
     expected = match(network, a, b, key=KEY).matched_distance
@@ -192,7 +192,7 @@ def test_matching_of_activations_is_optimal():
     np.testing.assert_allclose(result.distance, trials[0], rtol=1e-5)
 
 
-def test_a_pair_does_not_depend_on_its_neighbors():
+def test_a_pair_does_not_depend_on_other_pairs():
     network = Network((5, 4, 4, 3))
     runs = [some_params(network, seed) for seed in range(6)]
     stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
@@ -206,7 +206,7 @@ def test_a_pair_does_not_depend_on_its_neighbors():
             assert np.array_equal(ours.sign, theirs.sign[k])
 
 
-def test_networks_that_are_not_finite_are_not_rearranged():
+def test_networks_that_are_not_finite_are_not_permuted():
     network = Network((3, 4, 4, 2))
     runs = [some_params(network, seed) for seed in range(3)]
     runs[1] = (Layer(runs[1][0].weights.at[0, 0].set(jnp.nan), runs[1][0].bias), *runs[1][1:])

@@ -31,7 +31,7 @@ def well(x):
 
 
 def tilted(x):
-    """Return the double well with one end higher: 0 at -1, 2 at 1."""
+    """Return the double well plus 1 + x, which is 0 at -1 and 2 at 1."""
     return well(x) + 1 + x
 
 
@@ -41,7 +41,7 @@ def hills(w):
 
 
 class TestShapes:
-    def test_bezier_is_bernsteins_sum(self):
+    def test_bezier_equals_the_sum_of_bernstein_polynomials(self):
         rng = np.random.default_rng(0)
         for n in (1, 2, 5):
             control = {"a": rng.normal(size=(n + 1, 3)), "b": rng.normal(size=n + 1)}
@@ -90,7 +90,7 @@ class TestBarrier:
             assert float(path_barrier(cost)) == 0
 
     def test_of_uneven_ends_is_above_the_line_between_them(self):
-        """The line from 0 to 2 is 1 + x, the term that was added."""
+        """The line between the end costs is 1 + x, which is the added term."""
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
@@ -100,7 +100,7 @@ class TestBarrier:
         coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)
 
-    def test_is_taken_of_every_path(self):
+    def test_is_computed_for_each_path(self):
         costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
         assert path_barrier(costs).tolist() == [[1, 0], [0, 2]]
 
@@ -114,7 +114,10 @@ class TestStraight:
         network = Network((3, 4, 2))
         a, b = (jax.jit(network.init)(jax.random.key(k)) for k in (1, 2))
         rng = np.random.default_rng(0)
-        data = (rng.normal(size=(2300, 3)), rng.integers(0, 2, 2300))  # three blocks, one shorter
+        data = (
+            rng.normal(size=(2300, 3)),
+            rng.integers(0, 2, 2300),
+        )  # three blocks, the last one shorter
 
         def look(params, batch):
             outputs = network.apply(params, batch[0])
@@ -141,8 +144,8 @@ class TestStraight:
         result = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
         np.testing.assert_allclose(result, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
-    def test_numpys_float64_is_taken_without_a_warning(self):
-        """Float64 arguments are rounded without a warning; warnings are errors here."""
+    def test_float64_of_numpy_is_accepted_without_a_warning(self):
+        """Float64 arguments are rounded; warnings are errors in these tests."""
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 
@@ -160,13 +163,13 @@ class TestCurve:
     a, b = jnp.array([-2.0, 0.0]), jnp.array([2.0, 0.0])
 
     def test_cost_is_the_mean_along_the_path(self):
-        """A bowl along a line: the mean of x^2 from a to b is (a^2 + a b + b^2) / 3, exactly."""
+        """The mean of x^2 along a line from a to b is (a^2 + a b + b^2) / 3."""
         bowl = gd.Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
         a, b = -1.0, 4.0
         path = curve(bowl, jnp.array(a), jnp.array(b), nodes=2)
         start = jax.jit(path.init)(KEY)
         np.testing.assert_allclose(path.cost(start), (a * a + a * b + b * b) / 3, rtol=1e-6)
-        # From 0 to 0 over the bend w: x = 2 t (1 - t) w, the mean of x^2 is 4 w^2 / 30.
+        # On the path x = 2 t (1 - t) w from 0 to 0, the mean of x^2 is 4 w^2 / 30.
         bent = curve(bowl, jnp.zeros(()), jnp.zeros(()), nodes=3)
         np.testing.assert_allclose(bent.cost(jnp.array([0.0, 3.0, 0.0])), 36 / 30, rtol=1e-6)
 
@@ -182,7 +185,7 @@ class TestCurve:
         assert float(after) < 0.1 * float(before)
         assert run.cost[-1] < 0.5 * run.cost[0]
 
-    def test_ends_are_held_exactly(self):
+    def test_ends_are_exactly_constant(self):
         path = curve(self.land, self.a, self.b, bends=2)
         gradient = jax.jit(jax.grad(path.cost))(jax.jit(path.init)(KEY))
         assert not np.any(gradient[jnp.array([0, -1])])
@@ -220,7 +223,7 @@ class TestCurve:
             path = curve(land, self.a + shift, self.b)
             gd.descend(path, PLAIN, jax.jit(path.init)(KEY), 3, key=KEY)
             counts.append(len(traced))
-        # The validation is traced every time, the descent only once.
+        # Each descent traces the validation, and only the first one traces the program.
         assert counts[2] - counts[1] < counts[0]
 
     @pytest.mark.long

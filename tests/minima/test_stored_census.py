@@ -11,7 +11,7 @@ from gdjax.minima.end_points import count_kinds
 
 
 @pytest.mark.long
-def test_a_dimension_named_run_and_a_part_of_it(tmp_path):
+def test_a_dimension_may_be_named_run_and_selected_from(tmp_path):
     along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
     problem = gd.problems.function("quartic")
     gd.sweep(problem, gd.axes(run=along, momentum=[0.0]), 50, store=tmp_path / "s")
@@ -52,7 +52,7 @@ def test_census_of_a_store_is_reproducible(store):
 
 
 @pytest.mark.long
-def test_some_runs_of_a_store(store):
+def test_runs_of_a_store_can_be_selected(store):
     result = count_stored_minima(store, {"learning_rate": 0.02})
     assert result.sizes["run"] == 8
     assert result.seed.values.tolist() == list(range(8))

@@ -40,7 +40,7 @@ def apart(a, b):
 
 
 def all_symmetries(network):
-    """All permutations and signs of all hidden layers."""
+    """Return all permutations and signs of all hidden layers."""
     signs = (1.0, -1.0) if network.activation in ("sigmoid", "tanh") else (1.0,)
     layers = [
         [
@@ -102,12 +102,12 @@ def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
         return jax.vmap(one)(keys)
 
     others, result = forms(params, keys)
-    assert float(canonical_symmetry(network, params)[1]) > 1e-5  # no ties in this one
+    assert float(canonical_symmetry(network, params)[1]) > 1e-5  # without ties
     for leaf in map(np.asarray, jax.tree.leaves(result)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
     points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(result)
     assert len(cluster_points(np.asarray(points), 1e-3).diameters) == 1
-    # They were different before: no two of the thousand have the same first weights.
+    # The parameters of the equivalents differ: no two have equal first weights.
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 
 
@@ -139,15 +139,15 @@ def test_the_canonical_form_is_equivalent_and_idempotent(widths, activation, see
 
 
 def near_twins(gap):
-    """A tanh network whose two neurons differ little except in their outgoing weights."""
+    """Return a tanh network whose two neurons have nearly equal incoming weights."""
     w = np.array([[0.7, -0.4], [0.7 + gap, -0.4]])
     first = Layer(jnp.array(w), jnp.array([0.3, 0.3]))
     return (first, Layer(jnp.array([[1.0, -0.8]]), jnp.zeros(1)))
 
 
 @pytest.mark.parametrize("gap", [1e-1, 1e-3, 1e-6, 1e-9, 0.0])
-def test_near_ties_never_make_different_networks_the_same(gap):
-    """Forms are equivalent to their networks, so their distance bounds the matched one."""
+def test_canonical_forms_of_different_networks_differ_despite_near_ties(gap):
+    """The distance of canonical forms is at least the matched distance."""
     with jax.enable_x64(True):
         network = Network((2, 2, 1), activation="tanh")
         ours = near_twins(gap)
@@ -163,7 +163,7 @@ def test_near_ties_never_make_different_networks_the_same(gap):
 
 
 @pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-7])
-def test_the_margin_says_how_near_a_tie_is(gap):
+def test_the_margin_is_of_the_order_of_the_distance_from_a_tie(gap):
     with jax.enable_x64(True):
         network = Network((2, 2, 1), activation="tanh")
         ours = near_twins(gap)
@@ -175,8 +175,8 @@ def test_the_margin_says_how_near_a_tie_is(gap):
 
 
 @pytest.mark.long
-def test_neurons_that_are_alike_may_tie():
-    """Neurons trained from equal starts stay equal, so every permutation is the same network."""
+def test_networks_with_equal_neurons_have_one_canonical_form():
+    """Networks with equal neurons are invariant under permutations."""
     for activation in ("sigmoid", "relu"):
         network = Network((3, 4, 2), activation=activation)
         params = (
@@ -192,7 +192,7 @@ def test_neurons_that_are_alike_may_tie():
 
 @pytest.mark.long
 def test_neurons_without_incoming_weights_are_unchanged():
-    """Neurons without incoming weights have no sign or scale to choose, and give no NaN."""
+    """Neurons without incoming weights have no canonical sign or scale."""
     for activation in ACTIVATIONS:
         network = Network((3, 4, 2), activation=activation)
         params = jax.tree.map(jnp.zeros_like, jax.jit(network.init)(jax.random.key(0)))
@@ -210,12 +210,12 @@ def test_neurons_without_incoming_weights_are_unchanged():
     st.sampled_from(["sigmoid", "tanh", "relu", "softplus"]),
     st.integers(0, 2**31),
 )
-def test_distances_of_coordinates_do_not_depend_on_the_arrangement(widths, activation, seed):
+def test_distances_of_coordinates_are_invariant_under_symmetries(widths, activation, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
         g, h = (random_symmetry(network, key=jax.random.key(seed + k)) for k in (2, 3))
-        # One permutation and signs for both, with different scales.
+        # The permutation and signs are common to both, and the scales differ.
         h = tuple(x._replace(scale=y.scale) for x, y in zip(g, h, strict=True))
         plain = apart(coordinates(network, a), coordinates(network, b))
         moved = apart(
@@ -225,8 +225,8 @@ def test_distances_of_coordinates_do_not_depend_on_the_arrangement(widths, activ
         np.testing.assert_allclose(moved, plain, rtol=1e-10)
 
 
-def test_a_flip_of_sigmoids_moves_plain_biases_but_not_coordinates():
-    """w s(z) = w - w s(-z): the bias behind goes from b to b + w, its coordinate stays b + w/2."""
+def test_a_sign_flip_of_sigmoids_changes_biases_but_not_coordinates():
+    """w s(z) = w - w s(-z): the next bias b becomes b + w; b + w / 2 is invariant."""
     network = Network((1, 1, 1))
     params = (Layer(jnp.array([[2.0]]), jnp.array([0.5])), Layer(jnp.array([[3.0]]), jnp.zeros(1)))
     flip = (NeuronSymmetry(jnp.array([0]), jnp.array([-1.0]), jnp.ones(1)),)
@@ -251,7 +251,7 @@ def test_random_symmetries_are_uniform():
     (one,) = jax.vmap(lambda key: random_symmetry(network, key=key))(keys)
     names = np.asarray(one.order[:, 0]) + 2 * (np.asarray(one.sign) > 0) @ np.array([1, 2])
     counts = np.bincount(names, minlength=8)
-    # Eight ways, 500 each with a standard deviation of 21.
+    # Each of eight symmetries has expected count 500 and standard deviation 21.
     assert np.all(np.abs(counts - 500) < 5 * 21)
     assert np.all(np.asarray(one.scale) == 1)
     (scaled,) = random_symmetry(Network((2, 50, 1), activation="relu"), key=jax.random.key(1))
@@ -259,7 +259,7 @@ def test_random_symmetries_are_uniform():
     assert len(np.unique(np.asarray(scaled.scale))) == 50
 
 
-def test_signs_and_scales_that_an_activation_does_not_have_are_not_taken():
+def test_signs_and_scales_that_are_no_symmetry_of_an_activation_are_ignored():
     network = Network((2, 3, 1), activation="softplus")
     params = some_params(network, 0)
     odd = (NeuronSymmetry(jnp.arange(3), -jnp.ones(3), 2 * jnp.ones(3)),)
