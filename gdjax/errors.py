@@ -72,7 +72,7 @@ def remedy_for(error: Exception, otherwise: str) -> str:
 
     Args:
         error: the error.
-        otherwise: text for errors that do not come from Python code that needs values of arrays.
+        otherwise: text for errors that are not caused by Python code that needs values of arrays.
     """
     if not _is_of_tracers(error):
         return otherwise

@@ -115,7 +115,7 @@ def _histories(dataset, positions):
 
 
 def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr.DataTree:
-    """Return the Markov chains of a learning coefficient in the form of ArviZ 1.
+    """Return the Markov chains of a learning coefficient as an ArviZ 1 DataTree.
 
     The functions of ArviZ take the tree, for example `arviz_stats.rhat(tree)` and
     `arviz_plots.plot_trace(tree)`. This function does not need ArviZ.

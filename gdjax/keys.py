@@ -2,7 +2,7 @@
 
     key = fold(fold(root, stream), seed),   one stream per purpose
 
-The random numbers of a run depend on its own seeds only, not on other runs of the sweep.
+The random numbers of a run depend only on its seeds, not on other runs of the sweep.
 
 >>> import jax.numpy as jnp
 >>> a, b = streams(0, seed=1), streams(0, seed=2)

@@ -48,7 +48,7 @@ def _limits(root):
         else:
             continue
         group = Path(path.lstrip("/"))
-        # In a container its own group may be mounted as the root, so that this path does not exist.
+        # In a container, its group may be mounted as the root, so that this path does not exist.
         for ancestor in (group, *group.parents):
             try:
                 yield int((folder / ancestor / file).read_text())

@@ -2,7 +2,7 @@
 
     results/<name>/<short hash of the config>/
 
-Repeating a config overwrites its own results only.
+Repeating a config overwrites only the results of that config.
 """
 
 import dataclasses

@@ -12,7 +12,7 @@ LEARNING_RATE, BATCH_SIZE, EPOCHS = 3.0, 32, 10  # the defaults of the page
 
 @dataclass(frozen=True)
 class Lesson:
-    """Write a page to draw digits on and to train a network that reads them."""
+    """Write a page to draw digits on and to train a network that classifies them."""
 
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with

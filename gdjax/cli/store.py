@@ -49,7 +49,7 @@ class Resume:
 class Replay:
     """Recompute one run of a sweep, and compare it with the stored run.
 
-    The exit status is 0 if they are equal to the last bit. It is 1 if they differ; the first step
+    The exit status is 0 if they are bitwise equal. It is 1 if they differ; the first step
     that differs and the largest difference are printed.
     """
 

@@ -80,7 +80,7 @@ class Kind(IntEnum):
     - FLAT: the cost depends on no parameter within the probed radius (`probe_radius`).
     - NO_DERIVATIVE: the gradient is discontinuous at the point.
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
-      `newton_point`, is longer than this distance plus its own rounding.
+      `newton_point`, is longer than this distance plus the rounding error of the step.
     - UNDECIDED: none of these can be established at this resolution.
     """
 
@@ -144,10 +144,9 @@ class Certificate(NamedTuple):
             others, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest over several flat
             directions.
         quartic_resolution: largest |quartic| that counts as zero.
-        flat_length: distance on both sides along flat directions over which the cost stayed
-            constant, at most 1. It is 0 if the cost fell or the directions were not followed: in
-            float32 a manifold of minima cannot be distinguished from a bowl of condition number
-            1e8.
+        flat_length: distance on both sides along flat directions over which the cost is constant,
+            at most 1. It is 0 if the cost fell or the directions were not followed: in float32 a
+            manifold of minima cannot be distinguished from a bowl of condition number 1e8.
     """
 
     kind: Int[Array, ""]
@@ -247,7 +246,7 @@ def classify(
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters of the point, polished (see `polish`).
         key: key for random probes and starts.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
         gradient_tolerance: gradient norm that counts as zero, in units of the cost per unit of
             parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
@@ -394,7 +393,7 @@ def _kind(
     reach,
     finite,
 ):
-    """Return the first kind whose evidence holds."""
+    """Return the first kind whose conditions are satisfied."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     has_both_signs = any_positive & any_negative
     # Curvature explains a change of the gradient of at most its norm times the distance.

@@ -130,7 +130,7 @@ def polish(
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters at which the descent stopped.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
         max_steps: maximum number of steps, each with up to 200 Hessian-vector products.
         atol: gradient norm at which polishing ends; None for 1e-10 in float64, 1e-6 otherwise.
 
@@ -253,7 +253,7 @@ def find_critical_point(
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: starting point, with at most 512 parameters.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
         max_steps: maximum number of steps of Newton's method.
         atol: gradient norm at which the search ends.
 

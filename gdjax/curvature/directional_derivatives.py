@@ -65,7 +65,7 @@ def along(
         d/de F(w + e v) at e = 0
 
     Forward mode is used if the field has one. Otherwise reverse mode gives the product with the
-    transpose, which is the same: the derivative of a gradient, and of its derivatives along fixed
+    transpose, which is equal: the derivative of a gradient, and of its derivatives along fixed
     directions, is symmetric.
 
     Args:

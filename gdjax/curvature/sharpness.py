@@ -5,8 +5,8 @@
 See `stability_threshold` for the limits of other optimizers. The sharpness is the algebraically
 largest eigenvalue, even if a negative one has a larger absolute value.
 
-Stochastic gradient descent settles where the batch sharpness, the curvature of mini-batch costs
-along their own gradients, is near 2 / eta and the largest eigenvalue of the full cost is smaller:
+Stochastic gradient descent stabilizes where the batch sharpness, the curvature of each mini-batch
+cost along its gradient, is near 2 / eta and the largest eigenvalue of the full cost is smaller:
 
     batch sharpness = E[g^T H_B g] / E|g|^2,   g and H_B gradient and Hessian of a mini-batch's cost
 
@@ -85,15 +85,15 @@ def sharpness_metric(
     eigenvectors. The second is mixed with a random direction, so that an eigenvector whose
     eigenvalue becomes the largest later is found as well. Restarts end when |H v - sharpness v| is
     at most rtol |sharpness| or within rounding. An eigenvalue then lies within that distance, and
-    the error is of the order of its square over the gap to the next one. That no other eigenvalue
-    is larger is likely, but not proven. Up to 8 parameters the dense Hessian is decomposed. The
-    result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no LAPACK is
-    called, so that runs on several devices cannot deadlock in it.
+    the error is of the order of its square divided by the gap to the next one. That no other
+    eigenvalue is larger is likely, but not proven. Up to 8 parameters the dense Hessian is
+    decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no
+    LAPACK is called, so that runs on several devices cannot deadlock in it.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
             of the cost can be swept; its model state is that of the run at each estimate.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
         every: interval between estimates, in records.
         rtol: tolerance of the residual, relative to the sharpness.
         preconditioner: function from the optimizer's state to the diagonal P > 0, a tree like the
@@ -157,7 +157,7 @@ def largest_eigenvalues_metric(
     Args:
         problem: a Problem or a cost, as for `sharpness_metric`.
         count: number of eigenvalues, at most the number of parameters.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
         every: interval between estimates, in records.
         rtol: tolerance of each residual, relative to its eigenvalue.
 
@@ -385,7 +385,7 @@ def batch_sharpness(
     batches: int = 32,
     data: PyTree = None,
 ) -> BatchSharpness:
-    """Return the curvature of mini-batch costs along their own gradients.
+    """Return the mean curvature of mini-batch costs along their gradients.
 
         value = mean_B g^T H_B g / mean_B |g|^2,   mean_of_ratios = mean_B (g^T H_B g / |g|^2)
 
@@ -405,7 +405,7 @@ def batch_sharpness(
             between batches.
         batch_size: number of samples per batch.
         batches: number K of batches, at least 2.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
 
     Raises:
         InputError: if there is no data, or `batch_size` or `batches` is out of range.
@@ -479,7 +479,7 @@ def batch_sharpness_metric(
         problem: a Problem with data or a cost, as for `batch_sharpness`.
         batch_size: number of samples per batch.
         batches: number of batches per estimate, at least 2.
-        data: data that replaces the problem's own.
+        data: data that replaces the data of the problem.
         every: interval between estimates, in records.
 
     Returns:

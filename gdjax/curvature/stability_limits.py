@@ -58,7 +58,7 @@ def stability_threshold(
 
     On a quadratic cost the limits are
 
-        plain, RMSProp 2 / eta;   heavy ball (2 + 2 b) / eta;   Nesterov that over 1 + 2 b;
+        plain, RMSProp 2 / eta;   heavy ball (2 + 2 b) / eta;   Nesterov that divided by 1 + 2 b;
         Adam (2 + 2 b1) / ((1 - b1) eta);   AdamW (2 - d eta) (1 + b1) / ((1 - b1) eta)
 
     in the conventions of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them,
@@ -119,8 +119,8 @@ def largest_stable_learning_rate(
     is the inverse of `stability_threshold`, the learning rate whose threshold is the sharpness
     lambda. On a quadratic cost it is
 
-        plain, RMSProp 2 / lambda;   heavy ball (2 + 2 b) / lambda;   Nesterov that over 1 + 2 b;
-        Adam k / lambda;   AdamW k / (lambda + d k / 2);   k = (2 + 2 b1) / (1 - b1)
+        plain, RMSProp 2 / lambda;   heavy ball (2 + 2 b) / lambda;
+        Nesterov that divided by 1 + 2 b;   Adam k / lambda;   AdamW k / (lambda + d k / 2);   k = (2 + 2 b1) / (1 - b1)
 
     Args:
         sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for

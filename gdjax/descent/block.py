@@ -463,8 +463,8 @@ def block_program(
     Args:
         config: static configuration of the block.
         slab: width and devices; None for a single run on the default device.
-        own_order: whether each run has its own order of mini-batches.
-        own_noise: whether each run has its own stream of random numbers.
+        own_order: whether each run has a separate order of mini-batches.
+        own_noise: whether each run has a separate stream of random numbers.
 
     Returns:
         A program whose arguments are carries, settings (under `cost` and `optimizer`, and a key

@@ -292,7 +292,7 @@ def _check_memory(needed):
 
 
 def _copied_to_device(carry, shared):
-    """Return copies, for donation, on the device that holds the caller's arrays."""
+    """Return copies, for donation, on the device of the caller's arrays."""
     carry = jax.tree.map(lambda a: jnp.array(a, copy=True), carry)
     chosen = {a.sharding for a in jax.tree.leaves((carry, shared)) if a.committed}
     # A carry that moved to that device in its first step would need a second compilation.

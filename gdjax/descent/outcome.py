@@ -58,7 +58,7 @@ def classify(
     """Return the outcome of each run, as the number of an `Outcome`.
 
     A run that has not diverged has stalled if its last cost is not below the baseline b by more
-    than 16 units in the last place, and one of the following conditions holds.
+    than 16 units in the last place, and one of the following conditions is satisfied.
 
     1. The gradient vanishes: its norm is at most the tolerance. This happens at saturation.
     2. The cost has changed and is now flat. Over all records its range exceeds |b| / 100. Over the

@@ -15,7 +15,7 @@ The products are computed once per direction rather than once per point, and are
 smaller network: 48 instead of 784 pixels for 16 neurons and two directions. Its parameters and
 directions are trees like those of the network, and equal coordinates give equal costs.
 
-The functions that return a Dataset compile and run their own programs and must not be jitted. The
+The functions that return a Dataset compile and run programs themselves and must not be jitted. The
 cost may be NaN or infinite at some points. A cost with a model state raises an error, since running
 statistics differ between points. `gdjax.problems.frozen(problem, model_state=...)` uses those of
 one point for all points, and an `evaluation` that computes statistics of its batch uses those of
@@ -314,8 +314,8 @@ def on_slice(
 ) -> tuple[Callable[..., np.ndarray], bool]:
     """Return the cost on a slice, and whether a smaller network is used.
 
-    The cost is a function of coordinates, [points, directions]. If it depends on the first layer in
-    other ways than through its products, the network is evaluated directly.
+    The cost is a function of coordinates, [points, directions]. If it depends on the first layer
+    other than through its products, the network is evaluated directly.
     """
     small = None
     if reduces_inputs(problem, directions):
@@ -392,8 +392,8 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
         z = [1 a b] [W x; D_1 x; D_2 x] + bias,   the other layers unchanged
 
     Inputs may be scaled before the first layer, as by `Network.input_scale`, but not shifted. The
-    cost must not depend on the first layer in another way, such as weight decay. This is checked on
-    a few samples.
+    cost must not depend on the first layer otherwise, for example through weight decay. This is
+    checked on a few samples.
 
     Args:
         problem: problem with a `network`, and with data that are a tuple (inputs, ...).

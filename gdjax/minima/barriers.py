@@ -253,7 +253,7 @@ def _first_sums(weights, inputs, scale):
 
 
 def _without_inputs(params):
-    """Return parameters of the same networks with a single input whose weights are 0."""
+    """Return parameters of the networks with a single input whose weights are 0."""
     (weights, bias), *others = params
     return (Layer(jnp.zeros_like(weights[..., :1]), bias), *others)
 
@@ -261,7 +261,7 @@ def _without_inputs(params):
 def _is_loss_of_outputs(problem):
     """Check on a few samples whether the cost is loss(network(inputs), targets).
 
-    Otherwise (with weight decay, for example), the problem's own cost is evaluated.
+    Otherwise (with weight decay, for example), the cost of the problem is evaluated.
     """
     network, data = problem.network, problem.data
     has_loss = network is not None and problem.loss is not None and len(network.widths) > 2

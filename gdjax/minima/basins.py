@@ -79,7 +79,7 @@ def basins_of_attraction(
 
     Args:
         function: name of a registered test function, whose certified minima are the labels, or a
-            user's own `f(x) -> scalar`, whose minima are found from the end points.
+            user-defined `f(x) -> scalar`, whose minima are found from the end points.
         learning_rate: one or more learning rates, > 0.
         momentum: one or more coefficients of heavy-ball momentum, in [0, 1).
         domain: bounds of the starts, see `gdjax.problems.function`.

@@ -185,7 +185,7 @@ def count_stored_minima(
     Args:
         store: path or URL of the store; a sweep may still be writing to it.
         at: values of some axes, by name, to which the runs are restricted.
-        problem: problem of the sweep, required if it is a user's own.
+        problem: problem of the sweep; required if it is user-defined.
         skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
         nearest: whether to use the nearest numbers of the grid. Seeds and names must be exact.
         storage_options: keywords of `obstore.store.from_url` for a URL.
@@ -199,7 +199,7 @@ def count_stored_minima(
 
     Raises:
         InputError: if a name in `at` is not an axis, or if the cost differs between runs.
-        StoreError: if there is no store, a tile is damaged, no run is finished, or a user's own
+        StoreError: if there is no store, a tile is damaged, no run is finished, or a user-defined
             problem is missing or differs from that of the sweep.
 
     Examples:

@@ -7,10 +7,11 @@ Here n runs ended at minima; f1 of the minima were found once and f2 twice. If e
 found many times, few are missing; if many were found only once, the next run is likely to find
 another.
 
-Both estimates assume that the runs are independent draws from the same unknown shares, which holds
-for random starts but not for a grid of starts. The shares are arbitrary, so the number is bounded
-only from below: the data contain no information on basins too small to be found, and an upper bound
-that is valid for equal shares had a coverage of only 0 to 90 % for unequal shares in tests.
+Both estimates assume that the runs are independent draws from the same unknown shares, which is
+valid for random starts but not for a grid of starts. The shares are arbitrary, so the number is
+bounded only from below: the data contain no information on basins too small to be found, and an
+upper bound that is valid for equal shares had a coverage of only 0 to 90 % for unequal shares in
+tests.
 """
 
 import math
@@ -64,7 +65,7 @@ class BasinShares(NamedTuple):
 
     Args:
         share: fraction of all runs that ended in each basin.
-        low: lower ends of confidence intervals that hold simultaneously for all basins.
+        low: lower ends of simultaneous confidence intervals for all basins.
         high: upper ends of these intervals.
         unseen_high: upper end for each basin in which no run ended; its lower end is 0.
     """
@@ -205,7 +206,7 @@ def basin_shares(
 ) -> BasinShares:
     """Return the share of each basin, with simultaneous confidence intervals.
 
-        the interval holds every p with  P(K >= k) > alpha p / 2  and  P(K <= k) > alpha p / 2,
+        the interval contains every p with  P(K >= k) > alpha p / 2  and  P(K <= k) > alpha p / 2,
         K binomial (runs, p),   alpha = 1 - level
 
     A basin of share p is tested at the level alpha p. Since the levels of all basins sum to at most

@@ -256,14 +256,14 @@ def curve(
     and the last is exactly zero, so every optimizer without weight decay leaves them unchanged.
 
     Args:
-        problem: problem whose deterministic cost is evaluated, on its own data and mini-batches.
+        problem: problem whose deterministic cost is evaluated, on its data and mini-batches.
         a: parameters at t = 0. They may have a leading axis of pairs; `init` then has the keyword
             `pair`, and `gd.sweep(path, gd.axes(pair=range(pairs)), ...)` bends all paths.
         b: parameters at t = 1, with the same axes as `a`.
         bends: number of free control points, >= 1. One gives the quadratic Bezier curve.
         shape: `bezier` or `polyline`.
-        nodes: number of points at which the cost is evaluated; each takes as long as the problem's
-            own cost.
+        nodes: number of points at which the cost is evaluated; each evaluation takes as long as one
+            of the cost of the problem.
 
     Returns:
         A Problem whose `init` returns the straight line. After a descent,

@@ -277,7 +277,8 @@ def check_layers(
         argument: name of the argument that errors name.
 
     Raises:
-        InputError: if `network` is not a Network, or if layers or shapes differ from its own.
+        InputError: if `network` is not a Network, or if layers or shapes differ from those of the
+            network.
     """
     if not isinstance(network, Network):
         raise InputError(

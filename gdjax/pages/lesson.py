@@ -28,7 +28,7 @@ CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
 def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
-    """Return a page to draw digits on and to train a network that reads them.
+    """Return a page to draw digits on and to train a network that classifies them.
 
     The page trains networks of the problem's widths on the problem's images. It opens from a file
     and works offline.

@@ -29,7 +29,7 @@ def barrier_matrix(
             diagonal, NaN where undefined.
         order: order of the rows; None clusters the last matrix hierarchically.
         groups: group number of each row; lines separate the groups.
-        unit: name of what a row stands for.
+        unit: name of the object that a row represents.
         label: label of the color bar.
         title: figure title.
     """

@@ -265,7 +265,7 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
 
 
 def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
-    """Draw a plane as a surface in space, with a descent at its own cost.
+    """Draw a plane as a surface in space, with a descent at its recorded cost.
 
     Args:
         dataset: Dataset of a plane, with or without a descent.
@@ -313,7 +313,7 @@ def _axes_in_space() -> Any:
 
 
 def _draw_descent_in_space(axes, dataset, raised):
-    """Draw a descent at its own cost, its projection, and lines between the two."""
+    """Draw a descent at its recorded cost, its projection, and lines between the two."""
     x, y = dataset.path_a.values, dataset.path_b.values
     cost, projected = raised(dataset.path_cost.values), raised(dataset.path_cost_in_slice.values)
     for point in zip(x, y, cost, projected, strict=True):

@@ -84,7 +84,7 @@ SHEET: Mapping[Any, Any] = MappingProxyType(
 def style() -> AbstractContextManager[None]:
     """Return a context that applies the style sheet and then restores the settings.
 
-    Matplotlib reads these settings when it creates artists, so build the whole figure inside the
+    These settings apply when artists are created, so build the whole figure inside the
     context. The figure can be saved outside.
     """
     return matplotlib.rc_context(dict(SHEET))

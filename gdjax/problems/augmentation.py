@@ -114,7 +114,7 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
 
         C(w, key) = mean_i c(w, copy_key(image_i))
 
-    Records, curvature, landscapes and minima use the original images. Each run draws its own
+    Records, curvature, landscapes and minima use the original images. Each run draws different
     copies.
 
     Args:

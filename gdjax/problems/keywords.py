@@ -48,7 +48,7 @@ def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, .
 
     Args:
         function: a cost, an evaluation or a metric.
-        names: keywords to look for.
+        names: keywords to search for.
 
     Examples:
         >>> def cost(w, *, key, temperature=1.0): return w / temperature

@@ -2,9 +2,9 @@
 
     C = sum_c (n_c / n) C_c,   C_c the mean over microbatch c
 
-This holds for every cost that is a mean over samples, which `gdjax.problems.validation.check` tests
-once. Microbatches of about a thousand samples also keep a network's activations in the processor's
-cache.
+This equation is valid for every cost that is a mean over samples, which
+`gdjax.problems.validation.check` tests once. Microbatches of about a thousand samples also keep a
+network's activations in the processor's cache.
 
 >>> value = in_microbatches(lambda w, x: jnp.mean(w * x), microbatch=4)
 >>> float(value(jnp.array(2.0), jnp.arange(10.0)))

@@ -101,7 +101,8 @@ def _ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
 
     The cone has the slope 2 sqrt(2). At 0 the function is not differentiable, and the textbook
     expression gives NaN. Here the gradient at 0 is the subgradient 0, and the Hessian is that of
-    the second term, 2 pi^2 e I. The sum is written without cancellation.
+    the second term, 2 pi^2 e I. The sum is evaluated in a form that avoids cancellation near the
+    minimum.
     """
     square = jnp.mean(w**2)
     away = square > 0

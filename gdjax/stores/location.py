@@ -223,7 +223,7 @@ class Bucket:
         """Write an object if it does not exist ("create") or still has a given version.
 
         Returns:
-            The new version; None if the condition does not hold.
+            The new version; None if the condition is not satisfied.
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 

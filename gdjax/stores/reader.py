@@ -320,7 +320,7 @@ class Stored:
         """Read the chunks of a finished tile except its flag.
 
         Returns:
-            The chunks by array, and the damaged ones, whose own checksum differs or which have been
+            The chunks by array, and the damaged ones, whose checksum differs or which have been
             exchanged for other chunks.
         """
         arrays = [array for array in self.schema.tiled.values() if array.name != FLAGS]

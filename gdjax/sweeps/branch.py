@@ -1,6 +1,6 @@
 """Branches: descents that leave a stored run at a step with changed settings.
 
-    steps < t: recomputed run, bitwise equal;   steps >= t: each branch with its own values
+    steps < t: recomputed run, bitwise equal; steps >= t: each branch with its values
 
 >>> import tempfile, optax
 >>> from gdjax import problems

@@ -2,7 +2,7 @@
 
     SlabCheckpoint: step, carry, records, arrays       TileCheckpoint: finished slabs, current slab
 
-A store holds both as named arrays and numbers. Since stores are untrusted input, the names, shapes
+Both are stored as named arrays and numbers. Since stores are untrusted input, the names, shapes
 and types of a checkpoint are compared with the expected ones.
 """
 

@@ -1,4 +1,4 @@
-"""Dask executor: tiles of a sweep are computed by workers on their own devices.
+"""Dask executor: tiles of a sweep are computed by workers on their devices.
 
     client: opens the store and submits tiles;   worker: computes a tile and writes it
 
@@ -107,7 +107,7 @@ class Plugin(WorkerPlugin):
 
     @contextlib.contextmanager
     def alone(self) -> Generator[None]:
-        """Hold the lock of the worker, since a tile uses all of its devices."""
+        """Acquire the lock of the worker, since a tile uses all of its devices."""
         assert self._lock is not None
         with self._lock, jax.enable_x64(self.x64):
             yield

@@ -80,8 +80,8 @@ class LearningRateResult:
     Args:
         learning_rate: recommended rate; NaN unless the status is FOUND.
         low: smallest good rate. A rate is good if it works, its median final cost is at most the
-            highest final cost over starts at the recommended rate, and both hold for all tested
-            rates between the two.
+            highest final cost over starts at the recommended rate, and both conditions are
+            satisfied by all tested rates between the two.
         high: largest good rate.
         status: a `LearningRateStatus`.
         reason: explanation of the recommendation or the status, as text.
@@ -147,7 +147,7 @@ def find_learning_rate(
         problem: problem to minimize.
         make_optimizer: factory that accepts a `learning_rate`, as in `sweep`.
         root_seed: seed of the starts and of the orders of mini-batches.
-        num_starts: number of starting points, each with its own order of mini-batches, >= 1.
+        num_starts: number of starting points, each with a separate order of mini-batches, >= 1.
         horizon: number of steps of the training in which the rate will be used, >= 1.
         batch_size: samples per step; None for the whole training set.
 

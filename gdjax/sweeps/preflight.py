@@ -294,8 +294,8 @@ def _check_functions(program: ProgramSpec) -> None:
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
     settings = shapes.settings
-    # Whether the cost is a mean over samples is checked at random parameters, which need no program
-    # of their own. If the cost is not finite there, the initial parameters are used below.
+    # Whether the cost is a mean over samples is checked at random parameters, which need no
+    # additional program. If the cost is not finite there, the initial parameters are used below.
     if problem.data is None or problem.stateful:
         check_mean = checking(problem, params, settings["cost"], model_state=model_state)
     else:

@@ -2,9 +2,9 @@
 
     run (seed, data_seed, noise_seed, settings) -> keys from streams of the root seed, numbers
 
-All slabs of a program run the same compiled block. The inputs of a run depend only on its own
-values, not on those of other runs in the slab. A tile is a box of the grid. Tiles at the edge of
-the grid are padded with copies of the last run, which are cropped when the tile is written.
+All slabs of a program run the same compiled block. The inputs of a run depend only on its settings,
+not on those of other runs in the slab. A tile is a box of the grid. Tiles at the edge of the grid
+are padded with copies of the last run, which are cropped when the tile is written.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from gdjax.sweeps.binding import by_role, numeric_roles
 from gdjax.sweeps.checkpoint import SlabCheckpoint
 from gdjax.sweeps.spec import ProgramSpec
 
-MAX_ORDER_NUMBERS = 2**22  # sample indices per block if each run has its own order
+MAX_ORDER_NUMBERS = 2**22  # sample indices per block if each run has a separate order
 
 Positions = tuple[np.ndarray, ...]
 """Positions in the grid of the runs of a slab, one array per dimension."""
@@ -75,12 +75,12 @@ class SlabProgram:
 
     @property
     def has_own_order(self) -> bool:
-        """Whether each run has its own order of mini-batches."""
+        """Whether each run has a separate order of mini-batches."""
         return self.spec.batch_size is not None and "data_seed" in self.spec.roles
 
     @property
     def has_own_noise(self) -> bool:
-        """Whether each run has its own random numbers in the cost."""
+        """Whether each run has separate random numbers in the cost."""
         roles = self.spec.roles.keys()
         return self.spec.problem.random and not roles.isdisjoint(("seed", "noise_seed"))
 

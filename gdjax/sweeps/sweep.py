@@ -178,7 +178,8 @@ def compare(
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         stop_when_converged: whether full-batch runs stop once their gradient counts as zero.
         continuable: whether to keep the full state of each run for further steps, as in `sweep`.
-        store: folder or URL under which each problem has its own store; None keeps all in memory.
+        store: folder or URL under which each problem has a separate store; None keeps all in
+            memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: runs computed together per device; None for that of the store, or by memory.
         devices: devices to compute on; None for all local devices.

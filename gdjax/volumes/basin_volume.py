@@ -316,8 +316,8 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
     fields of the result.
 
     Examples:
-        Equal numbers are their own mean. The mean of e^(10 z), z normal, is dominated by rare large
-        numbers:
+        The mean of equal numbers is exactly that number. The mean of e^(10 z), z normal, is
+        dominated by rare large numbers:
 
         >>> estimate = log_mean(jnp.zeros(100))
         >>> float(estimate.log_volume), bool(estimate.lower_bound)
