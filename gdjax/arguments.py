@@ -109,7 +109,7 @@ def check_number(
 
 
 def real_array(value: Any) -> np.ndarray | None:
-    """Return real numbers as an array; None for anything else, booleans included."""
+    """Return real numbers as an array; None for other values, including booleans."""
     try:
         array = np.asarray(value)
     except Exception:  # lists of different lengths, traced values

@@ -47,7 +47,8 @@ def printable(text: Any) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
-# Errors of a device or the system, which are not due to a user's function that is traced.
+# Errors of a device or the system, which are not caused by the user-defined function that is
+# traced.
 OF_SYSTEM = (RuntimeError, MemoryError, FloatingPointError, OSError, Warning)
 
 # Errors of JAX for a function whose Python code depends on the values of arrays.
@@ -68,7 +69,7 @@ def first_line(error: Exception) -> str:
 
 
 def remedy_for(error: Exception, otherwise: str) -> str:
-    """Return what to do about an error of a user's function.
+    """Return advice on an error of a user-defined function.
 
     Args:
         error: the error.
@@ -88,11 +89,11 @@ def _is_of_tracers(error):
 
 @contextlib.contextmanager
 def explained(failure: str, remedy: str) -> Generator[None]:
-    """Convert an error of a user's function to an `InputError` of one line.
+    """Convert an error of a user-defined function to an `InputError` of one line.
 
     Args:
-        failure: which function failed, and at what.
-        remedy: what was expected and what to do.
+        failure: name of the function, and the operation that failed.
+        remedy: description of valid input, and advice.
 
     Raises:
         InputError: if the function raises an error, unless it is one of `OF_SYSTEM`.

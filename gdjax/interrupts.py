@@ -1,8 +1,8 @@
-"""Handling of Ctrl-C by a flag during interruptible work, else by an exit.
+"""Handling of Ctrl-C by a flag in interruptible computations, else by an exit.
 
 An exception raised by a signal handler appears wherever Python is executing. In a callback of JAX's
-garbage collection it is printed and ignored, and the work continues. The first Ctrl-C
-therefore sets a flag, which the work checks, and a command is ended by `os._exit`.
+garbage collection it is printed and ignored, and the computation continues. The first Ctrl-C
+therefore sets a flag that the computation checks, and a command is ended by `os._exit`.
 
 >>> with interruptible() as stop:
 ...     signal.raise_signal(signal.SIGINT)
@@ -28,11 +28,11 @@ _advice = ["run the same command again"]
 
 @contextmanager
 def interruptible() -> Generator[threading.Event]:
-    """Provide a flag that Ctrl-C sets, so that work can stop without losing results.
+    """Provide a flag that Ctrl-C sets, to stop a computation without loss of results.
 
     A second Ctrl-C has the usual effect: it raises KeyboardInterrupt, or ends the process of a
-    command. Nested contexts share the flag of the outermost one, so that one Ctrl-C ends all of the
-    work. The flag is never set outside the main thread, where signals cannot be caught, and in a
+    command. Nested contexts share the flag of the outermost one, so that one Ctrl-C ends all of
+    them. The flag is never set outside the main thread, where signals cannot be caught, and in a
     process that ignores Ctrl-C. The caller's handler is restored on exit.
     """
     if threading.current_thread() is not threading.main_thread():

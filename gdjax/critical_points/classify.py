@@ -313,7 +313,7 @@ def _data_scale(data, dtype):
 
 
 def _certificate(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
-    # Draw once, since several draws take longer to compile than everything else.
+    # Draw once, since several draws take longer to compile than the rest of the program.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
     shifts, far_offsets, probes, combined = jnp.split(draw, (2, 2 + count, 4 + count))

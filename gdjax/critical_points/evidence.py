@@ -96,14 +96,14 @@ class HigherOrderEvidence(NamedTuple):
         flat_gradient_vanishes: whether the gradient along flat directions is 0 within rounding.
         cubic: largest third derivative.
         cubic_rounding: rounding error of `cubic`.
-        cubic_significant: whether `cubic` exceeds other explanations of it.
+        cubic_significant: whether `cubic` exceeds the bounds of its other possible causes.
         quartic: smallest reduced fourth derivative.
         quartic_rounding: rounding error of `quartic`.
         rises: whether the fourth derivative along one direction is significantly above 0.
         falls: whether the fourth derivative along one direction is significantly below 0.
         vanishes: whether the third and fourth derivatives are 0 within rounding.
         higher_orders_decide: whether only higher orders can decide.
-        may_be_manifold: whether nothing contradicts a manifold of minima.
+        may_be_manifold: whether all evidence is consistent with a manifold of minima.
         flat_length: distance over which the manifold of minima was followed.
     """
 
@@ -395,8 +395,8 @@ def _orders(
     forms = jax.vmap(lambda n: n @ at.product(w, n))(newton.flat)
     size = jax.vmap(curvature.form_size)(newton.flat)
     second = sign * (forms + orders.third_vector[0] @ newton.step)
-    # If all terms of n^T H n vanish, as along a flat axis, nothing is rounded. Otherwise the
-    # rounding of all entries of H counts.
+    # If all terms of n^T H n vanish, as along a flat axis, there is no rounding error. Otherwise
+    # the rounding of all entries of H counts.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
     third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))

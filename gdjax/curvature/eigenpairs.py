@@ -358,7 +358,7 @@ def extreme_inertia(
 
     def pseudoinverse(v):
         # Project twice, since CG never removes a flat component from its residual, not even one of
-        # rounding size. If v itself is flat, only rounding is left, which is set to zero.
+        # rounding size. If v itself is flat, the remainder is only rounding, and is set to zero.
         curved = without_flat(without_flat(v))
         curved = jnp.where(jnp.linalg.norm(curved) > 16 * eps * jnp.linalg.norm(v), curved, 0)
         with jax.default_matmul_precision("highest"):

@@ -348,7 +348,7 @@ def _orthonormal(block, columns):
     """Return the block, orthonormal and orthogonal to the columns (Gram-Schmidt).
 
     Passes end when the components that one of them removes are small. Two passes are enough unless
-    only rounding is left. QR decomposition by LAPACK took longer than the product with the
+    the remainder is only rounding. QR decomposition by LAPACK took longer than the product with the
     operator.
     """
     close = jnp.sqrt(jnp.finfo(block.dtype).eps)

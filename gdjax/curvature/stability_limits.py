@@ -120,7 +120,8 @@ def largest_stable_learning_rate(
     lambda. On a quadratic cost it is
 
         plain, RMSProp 2 / lambda;   heavy ball (2 + 2 b) / lambda;
-        Nesterov that divided by 1 + 2 b;   Adam k / lambda;   AdamW k / (lambda + d k / 2);   k = (2 + 2 b1) / (1 - b1)
+        Nesterov that divided by 1 + 2 b;   Adam k / lambda;
+        AdamW k / (lambda + d k / 2);   k = (2 + 2 b1) / (1 - b1)
 
     Args:
         sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for

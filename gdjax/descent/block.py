@@ -117,7 +117,7 @@ def array_shapes(
 
 
 class BlockConfig(NamedTuple):
-    """Static configuration of a block: everything about a descent except arrays.
+    """Static configuration of a block: the settings of a descent except arrays.
 
     Args:
         problem: cost and evaluation, without data (see `without_data`).

@@ -145,7 +145,7 @@ def descend(
             of mini-batches.
         num_steps: number of steps to take, >= 0.
         key: random key for the order of mini-batches and for a random cost, or the streams of a run
-            of a sweep (`gdjax.streams`). It is unused if nothing is random.
+            of a sweep (`gdjax.streams`). It is unused if the descent is deterministic.
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
         batch_size: samples per step; None uses the whole training set.

@@ -78,7 +78,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
     Args:
         dataset: Dataset of a plane with a descent.
         title: title of the plane.
-        frames: maximum number of frames; steps are skipped where the descent hardly moves.
+        frames: maximum number of frames; steps are skipped where the descent moves little.
     """
     indices = _frame_indices(dataset, frames)
     norm = cost_scale([dataset])

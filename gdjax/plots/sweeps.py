@@ -227,7 +227,7 @@ def curves(
         step: step number of each record.
         cost: cost of each run at each record; +inf once the run has diverged.
         baseline: cost of the best constant prediction.
-        label: name of what differs between the runs.
+        label: name of the setting that differs between the runs.
         title: axes title; by default, it states the range of final costs.
         ax: axes to draw into; None creates a new figure.
     """

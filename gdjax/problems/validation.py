@@ -135,7 +135,7 @@ def check_role(
 
 
 def _call_of(role, problem, settings, model_state):
-    """Return a function of a problem, what a descent can supply to it, and its settings."""
+    """Return a function of a problem, the arguments that a descent supplies, and settings."""
     function = getattr(problem, role)
     available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
     return function, available, settings if role == "cost" else accepted(function, settings)

@@ -96,8 +96,8 @@ def optimize(
         rungs: increasing numbers of steps. The last one is the number of steps of a trial. After
             each of the others, the pruner of the study decides which trials continue; these are
             packed into as few slabs as possible.
-        batch: number of trials to ask for at a time. An adaptive sampler uses only results of
-            earlier batches.
+        batch: number of trials requested from the study at a time. An adaptive sampler uses only
+            results of earlier batches.
         metric: "cost" or a recorded metric.
         direction: "minimize" or "maximize", the direction of the study.
         diverged: how to report a diverged trial to the study: "inf" for the worst value, which

@@ -163,7 +163,7 @@ class Tiles(Stored):
     def load_checkpoint(
         self, tile: tuple[int, ...]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Return what `save_checkpoint` saved; None if it is missing or damaged."""
+        """Return the checkpoint of `save_checkpoint`; None if it is missing or damaged."""
         raw, problem = self.location.read(self._checkpoint(tile), MAX_CHECKPOINT_BYTES)
         return None if problem else array_file.unpack(raw)
 
@@ -294,8 +294,8 @@ class Store(Tiles):
         """Verify every finished tile, and mark damaged ones as not finished.
 
         Returns:
-            The damaged files, including those that were restored on opening. Afterwards,
-            `finished` returns which tiles need not be computed.
+            The damaged files, including those that were restored on opening. Afterwards, `finished`
+            returns the tiles that need not be computed.
         """
         damages = self.damaged_tiles()
         for damage in damages:
@@ -321,7 +321,7 @@ def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str
 
 
 def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Check that two sweeps are the same.
+    """Check that the identities of two sweeps are equal.
 
     Args:
         store: name of the store, for the message.

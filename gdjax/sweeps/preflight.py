@@ -77,7 +77,7 @@ class Target:
 
     def __post_init__(self):
         if self.store is not None:
-            locate(self.store, self.storage_options)  # raises unless it is a path or a URL
+            locate(self.store, self.storage_options)  # raises an error unless it is a path or a URL
         elif self.storage_options is not None:
             raise InputError("storage_options: requires a store; pass store=..., a URL")
         if self.width is not None:
@@ -244,7 +244,7 @@ def preflight(
 
 
 def _keeps_carry(spec, target, stored):
-    """Return whether a sweep with `continuable=None` keeps what further steps need."""
+    """Return whether a sweep with `continuable=None` keeps the state for further steps."""
     if target.store is None:  # only a store can be extended
         return False
     if stored is not None:

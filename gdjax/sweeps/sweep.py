@@ -196,7 +196,7 @@ def compare(
     shared = {name: value for name, value in locals().items() if name not in ("problems", "store")}
     planned = {}
     if store is not None:
-        locate(store, storage_options)  # raises unless it is a path or a URL
+        locate(store, storage_options)  # raises an error unless it is a path or a URL
     if not isinstance(problems, Mapping) or not problems:
         raise InputError(
             f"problems = {problems!r:.80}, expected a mapping of names to problems, such as "
