@@ -1,4 +1,4 @@
-"""Command line: help, wrong input, exit statuses, and time to answer."""
+"""Command line: help, invalid input, exit statuses and response time."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`gdjax landscape` for a stored run, a file or a new descent; its planes can be reopened."""
+"""The command `gdjax landscape` for a stored run, a file or a new descent."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`gdjax minima` for new descents or a store; its census can be reopened."""
+"""The command `gdjax minima` for new descents or a store."""
 
 import json
 from typing import get_args, get_type_hints
@@ -130,7 +130,7 @@ def test_runs_that_end_in_no_minimum_are_counted_by_kind(tmp_path, capsys):
     assert "0 of 6 runs ended in 0 minima" in capsys.readouterr().out
 
 
-def test_the_choices_of_functions_are_those_of_the_library():
+def test_the_choices_of_functions_equal_those_of_the_library():
     options, _ = get_args(get_type_hints(Minima)["function"])
     assert get_args(options) == tuple(gd.problems.FUNCTIONS)
 

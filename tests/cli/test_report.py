@@ -1,4 +1,4 @@
-"""Table of a sweep: medians over the other axes, with distribution-free intervals."""
+"""Table of a sweep: medians, with distribution-free intervals."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`gdjax spectrum`: eigenvalues at a stored run against those of the dense Hessian."""
+"""The command `gdjax spectrum` against eigenvalues of the dense Hessian."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Points whose kind follows from a closed form, as data, so that one program classifies them all.
+"""Points whose kind follows from a closed form, classified in one program.
 
     C(w) = P_0(z) + s_1 P_1(z)^2 + s_2 P_2(z)^2 + kinks(z) + c,   z = R w - offset
 

@@ -1,4 +1,4 @@
-"""Kinds of critical points against known ones, and certificates against dense Hessians."""
+"""Kinds of known critical points; certificates against dense Hessians."""
 
 import jax
 import jax.numpy as jnp
@@ -186,7 +186,7 @@ def planted_saddle(cost, params, data):
 
 
 @pytest.mark.long
-def test_dead_coordinates_are_counted_exactly_and_the_rest_is_the_dense_hessian():
+def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian():
     """Two of six inputs are always 0: 2 * 4 weights of a 6-4-2 network are dead."""
     rng = np.random.default_rng(0)
     network = gd.problems.Network((6, 4, 2), activation="tanh")

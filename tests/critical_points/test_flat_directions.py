@@ -1,4 +1,4 @@
-"""Distances along which a cost is constant: curved manifolds, rising valleys and other shapes."""
+"""Distances along which a cost is constant, on manifolds and in valleys."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Critical points of known kinds: none is misclassified, and required ones are classified.
+"""Classification of polynomials and matrix products with known critical points.
 
 One family consists of polynomials of two reflected and shifted coordinates, with quadratic terms of
 known curvature in the other coordinates. The other consists of products of matrices, whose fibers

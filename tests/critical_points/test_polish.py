@@ -1,4 +1,4 @@
-"""Polishing reaches the nearest critical point to rounding, and reports failures."""
+"""Polishing: accuracy of the critical points, and reports of failures."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Batch sharpness against the mean over all batches, and its standard errors against repetition."""
+"""Batch sharpness against means over all batches; its errors against repetitions."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Block Lanczos against known spectra: multiple, clustered, of low rank, indefinite."""
+"""Block Lanczos against known spectra, with multiple and clustered eigenvalues."""
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +130,7 @@ def test_lanczos_keeps_masked_coordinates_at_zero():
 
 
 @pytest.mark.long
-def test_mapped_results_equal_single_ones():
+def test_mapped_results_equal_those_of_single_calls():
     names = ["outliers", "indefinite", "identity"]
     A = jnp.stack([jnp.array(matrix(SPECTRA[name]), jnp.float32) for name in names])
     keys = jax.random.split(jax.random.key(0), 3)

@@ -97,7 +97,7 @@ def test_saturated_digit_networks_have_no_crossing():
     assert 0.1 < result.line_minimizer < 10
 
 
-def test_under_jit_and_vmap_the_results_are_those_of_a_loop():
+def test_results_under_jit_and_vmap_equal_those_of_a_loop():
     points = jax.random.normal(jax.random.key(1), (4, 3))
     directions = points * H[None] * jnp.array([1.0, 1.0, -1.0, 1.0])[:, None]
     batched = jax.jit(jax.vmap(lambda w, d: critical_sharpness(quadratic, w, d)))

@@ -1,4 +1,4 @@
-"""Generalized sharpness against closed forms and enumeration, and its metrics along a descent."""
+"""Generalized sharpness and its metrics, against closed forms and enumeration."""
 
 import itertools
 
@@ -176,7 +176,7 @@ def test_sign_descent_on_the_identity_diverges_above_two_divided_by_the_trace():
     np.testing.assert_allclose(runs.dual[0], 3 * np.sqrt(2 * below / 3), rtol=1e-4)
 
 
-def test_steepest_directions_are_those_of_linear_algebra():
+def test_steepest_directions_equal_their_closed_forms():
     g = np.random.default_rng(0).normal(size=(5, 3))
     np.testing.assert_allclose(
         steepest_direction(jnp.asarray(g), "spectral"), scipy.linalg.polar(g)[0], atol=1e-5
@@ -195,7 +195,7 @@ def test_steepest_directions_are_those_of_linear_algebra():
         assert not any(np.any(x) for x in jax.tree.leaves(steepest_direction(zeros, norm)))
 
 
-def test_unscaled_steps_are_those_of_sign_descent():
+def test_unscaled_steps_equal_those_of_sign_descent():
     g = jnp.array([3.0, -0.1, 0.0])
     own, theirs = non_euclidean_descent(0.1, scaled=False), optax.sign_sgd(0.1)
     np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""Jacobi rotations against eigenvalues of NumPy, and a sweep on two devices without a deadlock."""
+"""Jacobi rotations against eigenvalues of NumPy, also on two devices."""
 
 import subprocess
 import sys

@@ -69,7 +69,7 @@ def test_trace_of_quadratics(n, name):
 
 
 @pytest.mark.long
-def test_density_of_a_network_is_that_of_its_eigenvalues(network):
+def test_density_of_a_network_equals_that_of_its_eigenvalues(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(
@@ -91,7 +91,7 @@ def test_density_of_a_network_is_that_of_its_eigenvalues(network):
 
 
 @pytest.mark.long
-def test_share_of_the_spectrum_in_bins_is_that_of_the_histogram(network):
+def test_share_of_the_spectrum_in_bins_equals_the_histogram(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(cost, w, data=data, key=key, probes=32, depth=60)

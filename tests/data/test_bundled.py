@@ -34,7 +34,7 @@ def test_mnist5k_is_balanced_and_has_the_rows_of_the_package():
     assert result == expected
 
 
-def test_mnist5k_is_shuffled_and_the_same_on_every_system():
+def test_mnist5k_is_shuffled_and_equal_on_every_system():
     dataset = load("mnist5k")
     assert len(set(dataset.train_labels[:100].tolist())) == 10
     # Equal on Python 3.11 with NumPy 2.4 and on 3.13 with 2.5.

@@ -209,7 +209,9 @@ def test_mnist_equals_the_data_set_prepared_by_tfds(monkeypatch):
             assert digest == preparation.SOURCES["mnist"].contents[f"{part}-{kind}"]
 
 
-def test_the_same_images_in_other_gzip_files_are_accepted(images, originals, data_dir, tmp_path):
+def test_gzip_files_of_different_bytes_with_equal_images_are_accepted(
+    images, originals, data_dir, tmp_path
+):
     other = tmp_path / "other"
     other.mkdir()
     for file in originals.iterdir():

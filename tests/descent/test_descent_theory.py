@@ -53,7 +53,7 @@ def test_on_a_quadratic_cost_the_path_is_given_by_matrix_powers(learning_rate):
 
 
 @pytest.mark.parametrize(("share", "known"), [(0.999, 1.0e-7), (1.0, 50.0), (1.001, 2.4e10)])
-def test_the_stability_limit_is_two_over_the_largest_eigenvalue(share, known):
+def test_the_stability_limit_is_two_divided_by_the_largest_eigenvalue(share, known):
     run = descend(
         bowl(np.diag([1.0, 10.0, 100.0])),
         optax.sgd(share * 2 / 100),

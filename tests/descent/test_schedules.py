@@ -1,4 +1,4 @@
-"""The warmup schedule, which equals that of Optax and accepts traced numbers."""
+"""The warmup schedule against Optax, and with traced arguments."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Trackers: one run per run of a sweep, with settings and history."""
+"""Experiment trackers: one entry per run of a sweep, with settings and history."""
 
 import os
 import struct

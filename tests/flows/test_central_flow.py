@@ -1,4 +1,4 @@
-"""Central flow against closed forms, gradient flow below the edge, and descent at the edge."""
+"""Central flow against closed forms, gradient flow and descent."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Gradient flow against closed forms, and the first-order distance of descent from it."""
+"""Gradient flow against closed forms, and its distance from descent."""
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +103,7 @@ def test_status_reports_a_flow_that_diverges(float64):
 
 
 @pytest.mark.long
-def test_mapped_flows_equal_single_ones(float64):
+def test_mapped_flows_equal_those_of_single_calls(float64):
     starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))
 
     def one(w):

@@ -1,4 +1,4 @@
-"""Invalid calls: each raises an error of one line that names the argument and what is expected.
+"""Errors of invalid calls: one line with the argument and the expected value.
 
 The calls run in a separate process, without the type checks of the test suite.
 """

@@ -1,4 +1,4 @@
-"""Lengths of directions, and principal components against the SVD of NumPy."""
+"""Norms of directions, and principal components against the SVD of NumPy."""
 
 import jax
 import jax.numpy as jnp

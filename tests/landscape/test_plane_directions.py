@@ -1,4 +1,4 @@
-"""Pairs of directions of every kind: their lengths and names."""
+"""Pairs of directions of every kind: norms and names."""
 
 from functools import partial
 

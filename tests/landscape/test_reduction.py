@@ -1,4 +1,4 @@
-"""The smaller network of a slice has equal costs, or an error explains why there is none."""
+"""Reduction of a network on a slice to a smaller one with equal costs."""
 
 import dataclasses
 

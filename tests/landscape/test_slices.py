@@ -289,7 +289,7 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
         ),
     ],
 )
-def test_invalid_arguments_are_refused_with_a_remedy(call, message):
+def test_errors_for_invalid_arguments_name_the_fix(call, message):
     with pytest.raises(InputError, match=message):
         call()
 

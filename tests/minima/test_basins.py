@@ -1,4 +1,4 @@
-"""Basins of attraction: shares against an independent integration, stability limits, and codes."""
+"""Basins of attraction: shares against an integration in SciPy, limits and codes."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Censuses count every minimum once, up to symmetries."""
+"""Censuses of minima, which are counted up to symmetries."""
 
 import dataclasses
 
@@ -252,7 +252,7 @@ def test_variables_of_a_minimum_agree_with_direct_evaluation(census):
 
 
 @pytest.mark.long
-def test_estimates_are_those_of_the_counts(census):
+def test_estimates_equal_those_from_the_counts(census):
     _, first = census
     estimate = estimate_unseen(first["count"].values)
     assert float(first.unseen_mass) == estimate.mass

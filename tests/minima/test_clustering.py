@@ -1,4 +1,4 @@
-"""Single linkage, embeddings that are exact in the plane, and manifolds connected by paths."""
+"""Single linkage, embeddings in the plane, and manifolds connected by paths."""
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +110,7 @@ def test_a_single_point_is_embedded_at_the_origin():
     assert share == 1
 
 
-def test_a_ring_is_one_manifold_although_no_line_stays_on_it():
+def test_a_ring_is_one_manifold_and_two_rings_are_two():
     """Points of a ring are connected by paths through other points of the ring."""
 
     def cost(w):

@@ -1,4 +1,4 @@
-"""Unseen minima: exact expectations and coverage over simulated draws of known shares."""
+"""Unseen minima: expectations and coverage for simulated draws of known shares."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Matching against brute force; it never increases a distance."""
+"""Matching of networks against enumeration of all symmetries."""
 
 from itertools import permutations, product
 
@@ -159,7 +159,7 @@ def test_matched_distances_are_invariant_under_symmetries():
 
 
 @pytest.mark.long
-def test_lines_between_matched_networks_are_those_without_scales():
+def test_outputs_between_matched_networks_do_not_depend_on_scales():
     """Applying the scales of the reference to both ends changes no output on the line."""
     network = Network((4, 5, 3, 2), activation="relu")
     a, b = some_params(network, 0), some_params(network, 1)

@@ -1,4 +1,4 @@
-"""Barriers in closed form, and curves around barriers of straight lines."""
+"""Barriers against closed forms, and curves between minima."""
 
 from math import comb
 
@@ -65,7 +65,7 @@ class TestShapes:
             assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
             assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
 
-    def test_many_positions_equal_single_ones(self):
+    def test_mapped_positions_equal_single_positions(self):
         control = jax.random.normal(KEY, (4, 7))
         t = jnp.linspace(0, 1, 5)
         together = evaluate_path(control, jax.vmap(lambda t: bezier(4, t))(t))

@@ -1,4 +1,4 @@
-"""The census of a stored sweep: reproducibility, selection of runs, names of dimensions."""
+"""The census of a stored sweep: reproducibility and selection of runs."""
 
 import numpy as np
 import pytest

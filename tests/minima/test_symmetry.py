@@ -1,4 +1,4 @@
-"""Equivalent networks have equal outputs and one canonical form; different networks do not."""
+"""Symmetries and canonical forms of equivalent networks."""
 
 import math
 from itertools import permutations, product
@@ -267,7 +267,7 @@ def test_signs_and_scales_that_are_no_symmetry_of_an_activation_are_ignored():
 
 
 @pytest.mark.long
-def test_mapped_symmetries_equal_single_ones():
+def test_mapped_canonical_forms_equal_those_of_single_calls():
     network = Network((4, 3, 3, 2))
     keys = jax.random.split(jax.random.key(0), 5)
     runs = jax.vmap(network.init)(keys)
