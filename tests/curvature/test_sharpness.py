@@ -257,7 +257,7 @@ def test_metric_equals_the_dense_sharpness_at_every_record():
 
 @pytest.mark.long
 def test_metric_of_a_sweep_is_unaffected_by_diverged_runs():
-    """Batched runs equal single ones; a diverged run of the quartic has an infinite Hessian."""
+    """A diverged run of the quartic has an infinite Hessian."""
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
     )
@@ -310,7 +310,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
 
 @pytest.mark.long
 def test_metric_switches_to_an_eigenvector_that_becomes_the_largest(float64):
-    """The curvature of axis 0 falls from 10 to 1, that of axis 29 rises from 1 to 10."""
+    """The curvature decreases along axis 0 and increases along axis 29."""
     sinking, rising = np.ones(40), np.ones(40)
     sinking[0] = rising[29] = 10
     sinking += np.linspace(0, 0.1, 40)
@@ -333,7 +333,7 @@ def test_metric_switches_to_an_eigenvector_that_becomes_the_largest(float64):
 
 
 @pytest.mark.long
-def test_swept_keywords_of_the_cost_reach_the_hessian():
+def test_swept_keywords_of_the_cost_are_passed_to_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()
     metric = sharpness_metric(problem)
@@ -361,7 +361,7 @@ def test_cost_with_data_gives_the_metric_of_the_problem():
 
 @pytest.mark.long
 def test_sharpness_is_that_of_the_deterministic_cost():
-    """The cost has noise and the evaluation has decay; the model state is that of the run."""
+    """The cost is random; the evaluation is a quadratic scaled by the model state."""
     problem = gd.Problem(
         init=lambda key: (jnp.ones(12), jnp.array(2.0)),
         cost=lambda w, *, key, model_state: (

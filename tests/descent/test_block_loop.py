@@ -113,7 +113,7 @@ def test_recorded_steps_are_the_first_the_multiples_and_the_last(
     assert recorded.recorded_steps().tolist() == expected
 
 
-def test_a_first_step_that_is_not_recorded_is_recorded():
+def test_the_first_step_is_recorded_if_it_is_a_multiple():
     assert plan(10, 5, 5).recorded_steps().tolist() == [10, 15]
     assert plan(11, 4, 5).recorded_steps().tolist() == [15]
     assert plan(15, 0, 5).recorded_steps().tolist() == [15]
