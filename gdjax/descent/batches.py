@@ -10,7 +10,7 @@ remaining samples of the previous pass, so no sample is dropped and every batch 
 >>> sorted(order.rows(0, 5).ravel().tolist())  # five batches of 2 are two passes over 5
 [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
-A record is the cost over the same samples every time:
+A record is the cost over a fixed set S of samples:
 
     cost_t = mean of c(w_t, x_i) over i in S
 
@@ -75,7 +75,7 @@ class Order:
 
     def _pass(self, number):
         # Rows are requested in order, so of the earlier passes only the previous one may still be
-        # needed. The next pass is drawn asynchronously, since its result is not read yet.
+        # needed. The next pass is drawn asynchronously, since its result is not needed yet.
         self._passes = {n: p for n, p in self._passes.items() if number - 1 <= n <= number + 1}
         for needed in (number, number + 1):
             if needed not in self._passes:

@@ -3,7 +3,7 @@
     block:  evaluate, record if due, update;   repeated for each step
 
 The numbers of the steps and of the records are inputs of the program and do not determine its
-shapes. One compilation therefore serves the whole descent and every continuation, and results do
+shapes. One compilation is therefore sufficient for a descent and its continuations, and results do
 not depend on where blocks end.
 """
 

@@ -151,7 +151,8 @@ def descend(
         batch_size: samples per step; None uses the whole training set.
         record_every: number of steps between records. A record evaluates the whole training set,
             unless it equals the cost that its step computes.
-        record_samples: number of samples of a record, the same ones at each record; None uses all.
+        record_samples: number of samples of a record, which are fixed during a descent; None uses
+            all.
         snapshot_every: number of steps between kept copies of the parameters, a multiple of
             `record_every`; None keeps none.
         metrics: metrics to record besides the cost, by name; None records those of the problem.

@@ -1,6 +1,6 @@
 """Exclusive write access to a store, by a locked file or a lease.
 
-The kernel releases a locked file when the process of its holder ends. A lease is an object that is
+The kernel releases a locked file when the process that locked it ends. A lease is an object that is
 created if it is absent, renewed if it is unchanged, and expires. A lease does not stop a holder
 that was paused, so every holder checks it before it writes a tile, and checksums detect a tile
 written by two writers.

@@ -364,7 +364,7 @@ class Stored:
         return bool((self.flags()[0] > 0).all()) and not self.damaged_frame() + self.damaged_tiles()
 
     def damaged_coordinates(self) -> list[Damage]:
-        """Return the coordinates that are damaged or have other values than the sweep."""
+        """Return the coordinates that are damaged or differ from those of the sweep."""
         described = self.attributes["identity"]["layout"]["coordinates"]
         arrays = list(self.schema.coordinates.values())
         chunks = self.location.map(self.chunk, arrays)
@@ -379,7 +379,7 @@ class Stored:
         return damages
 
     def damaged_frame(self) -> list[Damage]:
-        """Return the damaged files that belong to no tile: metadata and coordinates."""
+        """Return the damaged files that are not part of a tile: metadata and coordinates."""
         expected = {
             f"{name}/{ROOT}": serialize(a.document()) for name, a in self.schema.arrays.items()
         }

@@ -152,7 +152,7 @@ class Tiles(Stored):
         Args:
             tile: index of the tile along each dimension of the grid.
             arrays: arrays from which the computation continues, by name.
-            meta: numbers and text that belong to the checkpoint, such as the step.
+            meta: numbers and text of the checkpoint, such as the step.
 
         Raises:
             StoreError: if the checkpoint cannot be written.
@@ -186,7 +186,7 @@ class Tiles(Stored):
 class Store(Tiles):
     """The store of a sweep, created or resumed.
 
-    Files that belong to no tile (metadata, coordinates) are determined by `layout` and `identity`,
+    Files outside tiles (metadata, coordinates) are determined by `layout` and `identity`,
     so they are restored on opening if they are missing or damaged; `repair` handles tiles.
 
     Args:
@@ -217,10 +217,9 @@ class Store(Tiles):
         self.location = locate(store)
         recorded = layout.record(identity)
         writers = [] if writer is None else [plain(writer, "writer")]
-        seal(make_root(layout.schema, recorded, writers))  # raises if the root is too large
-        _read_own_root(self.location, layout, recorded)  # raises before any change
-        self._lock = acquire(self.location)
-        try:
+        seal(make_root(layout.schema, recorded, writers))  # raises an error if the root is too
+        large _read_own_root(self.location, layout, recorded)  # raises errors before any change
+        self._lock = acquire(self.location) try:
             self.restored = self._restore(layout, recorded, writers)
             self.writer = self.add_writer(writers[0]) if writers else 0
         except BaseException:
@@ -228,7 +227,7 @@ class Store(Tiles):
             raise
 
     def _restore(self, layout, recorded, writers):
-        """Restore missing or damaged files that belong to no tile, and return the damage."""
+        """Restore missing or damaged files outside tiles, and return the damage."""
         location, schema = self.location, layout.schema
         root = _read_own_root(location, layout, recorded)
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})

@@ -191,7 +191,7 @@ def fits(
     if not schedule.first <= checkpoint.step <= schedule.last:
         return False
     steps = schedule.recorded_steps()
-    # The record that is due at this step belongs to the next block.
+    # The record that is due at this step is part of the next block.
     steps = steps[(steps >= first_record) & (steps < checkpoint.step)]
 
     def rows(count, array):

@@ -73,7 +73,7 @@ def coordinate_check(
         activations: function `activations(params, batch)` that returns the activations of the
             layers for the rows of a batch, such as a dict of arrays [samples, neurons] by name. All
             widths have the same layers.
-        learning_rate: learning rate, the same for all widths.
+        learning_rate: learning rate at all widths.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         steps: steps after which to measure the change, ascending.

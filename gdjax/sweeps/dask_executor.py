@@ -164,7 +164,8 @@ def on_workers(
     Raises:
         InputError: if a worker has too few devices or too little memory.
         StoreError: as in `sweep`, or if a worker computes a different sweep than the stored one.
-        GdjaxError: if workers die repeatedly on the same tile, or the scheduler is lost.
+        GdjaxError: if workers are killed repeatedly while computing a tile, or the scheduler is
+            lost.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
     location, client = target.location, target.client

@@ -169,14 +169,14 @@ class Memory:
         }
 
     def finished(self) -> np.ndarray:
-        """Return which tiles have been written: none."""
+        """Return the tiles that have been written: none."""
         return np.zeros(self.schema.tiles, bool)
 
     def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
-        """Return no checkpoint, since none is kept."""
+        """Return None, since no checkpoint is saved."""
 
     def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
-        """Save nothing, since memory does not outlive the process."""
+        """Do nothing, since memory is lost when the process ends."""
 
     def add_writer(self, _writer: Mapping[str, Any]) -> int:
         """Return 0, since writers are not recorded."""

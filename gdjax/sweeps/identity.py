@@ -2,8 +2,8 @@
 
     identity = SweepSpec as JSON + hashes of data and programs + slab
 
-Two sweeps are the same if their identities are equal. A writer describes the program, hardware and
-software that computed a tile. The module `stored` reads both.
+Two sweeps are considered equal if their identities are equal. A writer describes the program,
+hardware and software that computed a tile. The module `stored` reads both.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ FORMAT_2_NAMES = {
 
 
 def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:
-    """Return the identity of a sweep, equal if and only if two sweeps are the same."""
+    """Return the identity of a sweep, by which sweeps are compared."""
     written = {
         "problem": described_problem(spec.problem),
         "axes": {

@@ -294,9 +294,9 @@ class _Round:
     def falls_endlessly(self) -> bool:
         """Whether the cost at the best rate seems to decrease without bound.
 
-        It does if from all starts the cost decreased by more than 10 |C(w_0)|, and by at least 0.99
-        times as much in the second half of the records as in the first. A cost that is bounded from
-        below by 0 decreases by at most C(w_0).
+        This is the case if from all starts the cost decreased by more than 10 |C(w_0)|, and by at
+        least 0.99 times as much in the second half of the records as in the first. A cost that is
+        bounded from below by 0 decreases by at most C(w_0).
         """
         costs = self.costs[self.best]
         first, middle, last = costs[:, 0], costs[:, costs.shape[-1] // 2], costs[:, -1]

@@ -120,7 +120,7 @@ def check_devices(devices: Any) -> None:
 
 
 class CheckedSweep(NamedTuple):
-    """Validated sweep, with everything besides the devices that determines its slabs.
+    """Validated sweep, with all data except devices that determine its slabs.
 
     Args:
         spec: specification of the sweep.
@@ -137,7 +137,7 @@ class CheckedSweep(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Sweep divided into slabs and tiles, with everything needed to compute a tile.
+    """Sweep divided into slabs and tiles, with all data needed to compute a tile.
 
     Args:
         spec: specification of the sweep.
@@ -165,7 +165,7 @@ class Plan:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Identity of the sweep, equal if and only if two sweeps are the same."""
+        """Identity of the sweep, by which sweeps are compared."""
         return identity.identity(self.spec, self.programs)
 
     @cached_property
@@ -204,7 +204,7 @@ def preflight(
 ) -> Plan | CheckedSweep:
     """Check a sweep and fit it to its devices.
 
-    With a Dask client, the sweep is only checked, since the devices belong to the workers.
+    With a Dask client, the sweep is only checked, since its devices are those of the workers.
 
     Args:
         spec: specification of the sweep.

@@ -72,7 +72,7 @@ def sweep(
         batch_size: samples per step; None for the whole training set. All runs use the same order
             of mini-batches unless `data_seed` is an axis.
         record_every: steps between records.
-        record_samples: samples per record, the same for all records; None for all samples.
+        record_samples: samples per record, which are equal for all records; None for all samples.
         snapshot_every: steps between snapshots of the parameters, a multiple of `record_every`;
             None keeps only the final parameters.
         metrics: metrics to record besides the cost, by name; None for those of the problem.
