@@ -8,13 +8,15 @@ from gdjax._runtime.folders import cache_folder
 def configure() -> None:
     """Make each core of the CPU a device, and cache compiled programs on disk.
 
-    Call this before JAX is used. Environment variables set by the user take precedence. For small
-    steps one device per core is faster than one device with threads (see `experiments/speed.py`).
+    Call this before JAX is initialized. Environment variables set by the user take precedence. For
+    small steps one device per core is faster than one device with threads (see
+    `experiments/speed.py`).
 
     Raises:
         InputError: if JAX has no device of the platform in JAX_PLATFORMS.
     """
-    # Figures are saved to files. An invalid backend would cause an error only after all work.
+    # Figures are saved to files. An invalid backend would cause an error only after all
+    # computations.
     os.environ["MPLBACKEND"] = "agg"
     # XLA prints banners about slow compilations; its errors are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

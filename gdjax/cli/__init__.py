@@ -54,7 +54,7 @@ def _give_up_stdout(error: OSError) -> int:
 
 
 def _refuse_empty_axes(arguments: list[str]) -> None:
-    """Raise for `--axes` without values, which tyro would parse as no axes."""
+    """Raise an error for `--axes` without values, which tyro would parse as no axes."""
     for argument, value in pairwise([*arguments, ""]):
         if argument == "--axes" and (not value or value.startswith("--")):
             expected = "expected NAME=VALUES, such as momentum=0,0.9"

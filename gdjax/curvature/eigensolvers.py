@@ -120,7 +120,7 @@ def jacobi_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[
 
 
 def _next_round(even):
-    """Return the permutation to the next round: the first stays, all others move on."""
+    """Return the permutation to the next round: the first is fixed, all others move."""
     positions = np.arange(even).reshape(2, -1)
     ring = np.r_[positions[0, 1:], positions[1, ::-1]]
     ring = np.roll(ring, 1)

@@ -109,12 +109,13 @@ def generalized_sharpness(
 
         low <= max over |d| <= 1 of d^T H d <= high
 
-    The lower bound comes from a local search: Frank-Wolfe steps with exact line search, from the
-    direction of the optimizer's step, from random ones, and in the maximum norm also from rounded
-    solutions of the semidefinite relaxation, followed by changes of single signs. The upper bound
-    is the best of several (see `norm_bounds`): dual solutions of a semidefinite relaxation for
-    "linf" and "spectral", and entries of the positive part of H for "l1" and "block". For "l2" both
-    are the largest eigenvalue, or 0 if that is negative. Both hold up to rounding of H.
+    The lower bound is computed by a local search: Frank-Wolfe steps with exact line search, from
+    the direction of the optimizer's step, from random ones, and in the maximum norm also from
+    rounded solutions of the semidefinite relaxation, followed by changes of single signs. The upper
+    bound is the best of several (see `norm_bounds`): dual solutions of a semidefinite relaxation
+    for "linf" and "spectral", and entries of the positive part of H for "l1" and "block". For "l2"
+    both are the largest eigenvalue, or 0 if that is negative. Both bounds are valid up to rounding
+    of H.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.

@@ -228,7 +228,7 @@ def locate_entries(
     Args:
         params: parameters, or any tree with their shapes, such as a gradient.
         position: positions of the entries, as returned by `largest_entries`.
-        network: network to which `params` belong, such as `Problem.network`.
+        network: network with these parameters, such as `Problem.network`.
         image_shape: rows and columns of the images whose pixels are the network's inputs.
 
     Raises:

@@ -217,9 +217,10 @@ class Store(Tiles):
         self.location = locate(store)
         recorded = layout.record(identity)
         writers = [] if writer is None else [plain(writer, "writer")]
-        seal(make_root(layout.schema, recorded, writers))  # raises an error if the root is too
-        large _read_own_root(self.location, layout, recorded)  # raises errors before any change
-        self._lock = acquire(self.location) try:
+        seal(make_root(layout.schema, recorded, writers))  # raises if the root is too large
+        _read_own_root(self.location, layout, recorded)  # raises before any change
+        self._lock = acquire(self.location)
+        try:
             self.restored = self._restore(layout, recorded, writers)
             self.writer = self.add_writer(writers[0]) if writers else 0
         except BaseException:
