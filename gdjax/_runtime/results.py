@@ -82,7 +82,7 @@ def page(name: str, config: Any, out: Path | None) -> Path:
 
 
 def next_command(*words: Any) -> str:
-    """Return the last line of a command's output: the command to try next.
+    """Return the last line of a command's output: the suggested next command.
 
     Examples:
         >>> next_command("explore", Path("results/my sweep/runs.zarr"))

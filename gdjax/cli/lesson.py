@@ -1,4 +1,4 @@
-"""`gdjax lesson`: a page that trains a network to read digits, in the browser."""
+"""`gdjax lesson`: a page that trains a network to classify digits, in the browser."""
 
 from dataclasses import dataclass
 from pathlib import Path

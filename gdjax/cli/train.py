@@ -1,4 +1,4 @@
-"""`gdjax train`: train one network to read digits."""
+"""`gdjax train`: train one network to classify digits."""
 
 import sys
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class Train:
-    """Train one neural network to read handwritten digits."""
+    """Train one neural network to classify handwritten digits."""
 
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with

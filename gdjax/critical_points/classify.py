@@ -1,6 +1,6 @@
 """Classification of a critical point, with evidence.
 
-    strict minimum:   L |H^-1 g| / lambda_min < 1/2,   every eigenvalue of H beyond its own error
+    strict minimum:   L |H^-1 g| / lambda_min < 1/2,   every |eigenvalue| of H above its error bound
 
 The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. If some
 signs are unknown, the third and fourth derivatives along these directions decide, or the cost is
@@ -10,8 +10,8 @@ A kind is given only if the evidence for it exceeds rounding. For other points t
 contains the quantities that would have to be smaller, and `advice` suggests a remedy.
 
 Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
-last place of each parameter away. A parameter w_i is taken to be known to a few eps max(1, |w_i|).
-Derivatives that jump at the point therefore count as rounding.
+last place of each parameter away. A parameter w_i is assumed to be known to a few eps max(1,
+|w_i|). Derivatives that jump at the point therefore count as rounding.
 """
 
 from collections.abc import Callable
@@ -60,7 +60,7 @@ POLISH = (
 class Kind(IntEnum):
     """Kind of a point.
 
-    A critical point of the named type lies within `distance_rtol * max(1, |w|)`.
+    A critical point of this kind lies within `distance_rtol * max(1, |w|)`.
 
     - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
       on every coordinate, and the gradient is small enough for a critical point nearby
@@ -70,13 +70,13 @@ class Kind(IntEnum):
       the fourth derivative decides.
     - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth derivative has both
       signs, or a sign opposite to that of the other eigenvalues.
-    - MANIFOLD_OF_MINIMA: the cost rises along all directions of nonzero curvature and stays the
-      same along all others, up to
+    - MANIFOLD_OF_MINIMA: the cost rises along all directions of nonzero curvature and is constant
+      along all others, up to
 
           200 eps (|C| + lambda_max max(1, |w|)),
 
-      for a distance of 1, without a slope beyond rounding. In float32 only dead coordinates can
-      make a manifold of minima.
+      for a distance of 1, without a slope beyond rounding. In float32 only dead coordinates are
+      accepted as a manifold of minima.
     - FLAT: the cost depends on no parameter within the probed radius (`probe_radius`).
     - NO_DERIVATIVE: the gradient is discontinuous at the point.
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to

@@ -146,7 +146,8 @@ def gradient_evidence(
     g, near, twice, distant = jnp.split(gradients, (1, 5, 9))
     changes = near - g
     norm = lengths(g[0])
-    # A jump has the same size at every distance; a smooth change is proportional to the distance.
+    # The size of a jump is independent of the distance; a smooth change is proportional to the
+    # distance.
     across, within = lengths(near[:2] - near[2:]), lengths(near - twice)
     nearby = lengths(distant[0])
     jumps = (across > DOMINANT * (within[:2] + within[2:])) & (across > JUMP * eps * nearby)

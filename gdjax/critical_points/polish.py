@@ -39,7 +39,7 @@ class PolishStatus(IntEnum):
 
     - CONVERGED: the gradient norm is at most `atol`.
     - MAX_STEPS_REACHED: the gradient norm is above `atol` after `max_steps` steps.
-    - LIMITED_BY_ROUNDING: no step that parameters of this type can take lowers the cost.
+    - LIMITED_BY_ROUNDING: no step representable in the type of the parameters lowers the cost.
     - NOT_FINITE: the gradient is not finite.
     """
 

@@ -88,7 +88,7 @@ def sharpness_metric(
     the error is of the order of its square divided by the gap to the next one. That no other
     eigenvalue is larger is likely, but not proven. Up to 8 parameters the dense Hessian is
     decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no
-    LAPACK is called, so that runs on several devices cannot deadlock in it.
+    LAPACK is called, which could deadlock if runs use several devices.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords

@@ -1,6 +1,6 @@
 """Handwritten digits and other small image sets as uint8 arrays in memory.
 
-The bundled set needs no network. It has 5,000 MNIST digits from an installed package:
+The bundled set is available offline. It has 5,000 MNIST digits from an installed package:
 
 >>> digits = load("mnist5k")
 >>> digits.train_images.shape, digits.test_images.shape, digits.classes

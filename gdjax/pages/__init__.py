@@ -1,7 +1,7 @@
 """Interactive pages, each a self-contained HTML file.
 
-`explore` shows a sweep, landscapes and minima; `lesson` shows how a network learns to read digits.
-Modules are imported on first use.
+`explore` shows a sweep, landscapes and minima; `lesson` shows how a network learns to classify
+digits. Modules are imported on first use.
 """
 
 import lazy_loader

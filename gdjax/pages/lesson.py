@@ -1,4 +1,4 @@
-"""Page that trains a network to read digits, offline in the browser.
+"""Page that trains a network to classify digits, offline in the browser.
 
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 

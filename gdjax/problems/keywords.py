@@ -82,7 +82,7 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
     """Bind values to the keywords that a function declares; ignore the others.
 
-    Keywords that a descent supplies can also be bound. For equal values, the same object is
+    Keywords that a descent supplies can also be bound. For equal values, one shared object is
     returned, so that no program is compiled twice.
     """
     names = {*declared(function), *given_to(function)}
@@ -91,7 +91,7 @@ def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
 
 
 def same_for_equal(function: Callable) -> Callable:
-    """Return the same object for all equal `functools.partial` objects.
+    """Return one object for all equal `functools.partial` objects.
 
     Examples:
         >>> import optax

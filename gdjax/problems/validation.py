@@ -2,7 +2,7 @@
 
     C(12 samples) = 4/12 C(the first 4) + 8/12 C(the others)
 
-holds for a cost that is a mean over samples, which can be evaluated in microbatches.
+is valid for a cost that is a mean over samples, which can be evaluated in microbatches.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 >>> check(bowl, jnp.ones(2))
@@ -184,7 +184,7 @@ def _shape_of(role, function, problem, params, available, settings):
         return jax.eval_shape(call, params, data, keywords)
     except GdjaxError:
         raise
-    except Exception as error:  # whatever the user's function raises
+    except Exception as error:  # any exception of the user-defined function
         places = ", ".join(["params", *(("batch",) if data else ()), *needs])
         remedy = f"; params are {_shapes(params)!s:.200}, expected those of the problem's init"
         if not isinstance(error, TypeError | AttributeError):
@@ -388,7 +388,7 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
         value = jax.eval_shape(once, params, metric.data, filled)
     except GdjaxError:
         raise
-    except Exception as error:  # whatever the user's function raises
+    except Exception as error:  # any exception of the user-defined function
         places = ", ".join(["params", "data", *(["state"] if metric.init else []), *needed])
         raise InputError(
             f"metrics: {name!r} could not be called as function({places}): {first_line(error)}; "
