@@ -182,7 +182,7 @@ class Certificate(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Suggestion if no type could be given; "" otherwise.
+        """Suggestion if no kind of critical point could be established; "" otherwise.
 
         Examples:
             >>> import jax

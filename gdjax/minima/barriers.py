@@ -50,7 +50,7 @@ class PairwiseBarriers(NamedTuple):
         matched_barrier: barrier after the first network is matched to the second. This and the
             other matched fields are NaN if the symmetries of the problem are unknown.
         distance: distance before matching (between `coordinates` for networks, else Euclidean).
-        matched_distance: distance after matching, never more than `distance`.
+        matched_distance: distance after matching, at most `distance`.
         first: index of the network at t = 0, for each pair.
         second: index of the network at t = 1, for each pair.
         t: position in [0, 1] of the points along each path.

@@ -75,7 +75,7 @@ def basins_of_attraction(
     """Find the minimum to which each start of a grid descends.
 
     Starts are the centers of equal cells, so a share is the fraction of the domain's area that a
-    basin covers, up to the resolution of the grid. Everything is computed in float64.
+    basin covers, up to the resolution of the grid. All computations are in float64.
 
     Args:
         function: name of a registered test function, whose certified minima are the labels, or a

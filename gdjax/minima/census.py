@@ -5,10 +5,10 @@
 Only certified minima are counted. Other end points are reported by kind: divergence, no critical
 point, a saddle, or a point at which the cost has no derivative.
 
-Two end points are the same minimum if a chain of end points leads from one to the other with no
-step longer than a tolerance (`cluster_points`). Networks are first brought to their canonical form,
-with coordinates on which no cost depends set to 0, and are compared by their distances in
-`coordinates`, so networks that differ only by a symmetry are one minimum.
+Two end points are considered the same minimum if a chain of end points leads from one to the other
+with no step longer than a tolerance (`cluster_points`). Networks are first brought to their
+canonical form, with coordinates on which no cost depends set to 0, and are compared by their
+distances in `coordinates`, so networks that differ only by a symmetry are one minimum.
 
 If minima form manifolds, the runs end at different points of them. Manifolds have a separate
 dimension in the Dataset, and points that a path of equal cost connects are on one manifold
@@ -268,7 +268,7 @@ def count_stored_minima(
 
 
 def _cost_settings(problem, grid, values):
-    """Return the keywords of the cost that were axes; refuse several costs."""
+    """Return the cost's keywords that were axes; raise an error for several costs."""
     settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:

@@ -35,8 +35,8 @@ class Unseen(NamedTuple):
     Args:
         draws: number of runs that ended at a minimum, n.
         observed: number of different minima among their end points.
-        once: number of minima that one run found, f1.
-        twice: number of minima that two runs found, f2.
+        once: number of minima at which exactly one run ended, f1.
+        twice: number of minima at which exactly two runs ended, f2.
         mass: estimated probability that the next run ends at a new minimum.
         mass_low: lower end of the confidence interval of the mass, whose coverage is approximate.
         mass_high: upper end of the confidence interval of the mass.

@@ -9,7 +9,7 @@ repeated from several starts. With one hidden layer the result is optimal; with 
 since the problem is NP-hard.
 
 Distances are those of `coordinates`, in which symmetries are rotations, and matching never
-increases them. Everything is computed on the host, in float64.
+increases them. All computations are on the host, in float64.
 
 References:
     Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3, extended here by signs.

@@ -83,7 +83,7 @@ def tuning_curve(
     Returns:
         Dataset over the axes `by` and `trials`, with `expected_best` and `median_best`: mean and
         median over subsets of settings and over seeds. With two or more seeds, `expected_fresh` and
-        `median_fresh`: the same for the other seeds. Each has an interval, such as
+        `median_fresh`: mean and median for the other seeds. Each has an interval, such as
         `expected_best_low` and `expected_best_high`.
 
     Raises:
