@@ -28,7 +28,7 @@ class DataError(GdjaxError):
 
 
 class StoreError(GdjaxError):
-    """Store that is damaged, in use, or belongs to another sweep.
+    """Store that is damaged, in use, or of another sweep.
 
     The message is one line, in which `printable` escapes control characters of the store's text.
     """

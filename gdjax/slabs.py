@@ -264,8 +264,9 @@ def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
     """Reject a program that could deadlock.
 
     On CPUs, LAPACK's eigenvalue and singular value routines wait for threads of the pool in which
-    they run. If several devices compute them at once, no thread may be available. One device has
-    the whole pool. For LAPACK's factorizations (QR, LU, Cholesky) no deadlock has been observed.
+    they run. If several devices compute them at once, no thread may be available. A single device
+    can use all threads of the pool. For LAPACK's factorizations (QR, LU, Cholesky) no deadlock has
+    been observed.
     """
     shardings = (getattr(array, "sharding", None) for array in leaves)
     devices = {device for sharding in shardings if sharding for device in sharding.device_set}

@@ -72,7 +72,7 @@ def stability_threshold(
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
             `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
         momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this argument and the next
-            ones, None means the factory's own value.
+            ones, None means the value of the factory.
         nesterov: whether the momentum is Nesterov's.
         b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
         weight_decay: decay d of `adamw`.
@@ -129,7 +129,7 @@ def largest_stable_learning_rate(
             generalized sharpness in its norm. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `stability_threshold`.
         momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this argument and the next
-            ones, None means the factory's own value.
+            ones, None means the value of the factory.
         nesterov: whether the momentum is Nesterov's.
         b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
         weight_decay: decay d of `adamw`.
@@ -263,7 +263,7 @@ def known(
 
 
 def _with_defaults(caller, make_optimizer, settings):
-    """Return the settings of a factory; refuse those that it does not accept."""
+    """Return the settings of a factory; reject those that it does not accept."""
     parameters = inspect.signature(make_optimizer).parameters
     unknown = next((name for name in settings if name not in parameters), None)
     if unknown:

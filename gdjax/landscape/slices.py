@@ -401,7 +401,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
         directions: directions of the slice by name.
 
     Raises:
-        InputError: if the problem has no network, if parameters or data do not belong to it, or if
+        InputError: if the problem has no network, if parameters or data do not match it, or if
             the smaller network has a different cost.
 
     Examples:

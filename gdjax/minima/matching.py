@@ -54,7 +54,7 @@ class Matches(NamedTuple):
         symmetry: argument for `apply_symmetry`, one entry for each hidden layer; the identity for
             parameters that are not finite.
         distance: distance before matching; NaN for parameters that are not finite.
-        matched_distance: distance after matching, never more than `distance`.
+        matched_distance: distance after matching, at most `distance`.
     """
 
     symmetry: tuple[NeuronSymmetry, ...]
@@ -71,7 +71,7 @@ class Match(NamedTuple):
         params: equivalent form of the first network that is nearest to the other.
         symmetry: symmetry that was applied, one entry for each hidden layer.
         distance: distance before matching; NaN for parameters that are not finite.
-        matched_distance: distance after matching, never more than `distance`.
+        matched_distance: distance after matching, at most `distance`.
     """
 
     params: Params
@@ -103,7 +103,7 @@ def match(
             layer, no random starts are used.
 
     Raises:
-        InputError: if parameters belong to another network, or if `num_starts` is below 0.
+        InputError: if parameters do not match the network, or if `num_starts` is below 0.
 
     Examples:
         >>> from gdjax.minima.symmetry import random_symmetry
@@ -140,11 +140,11 @@ def match_pairs(
         params: parameters of all networks, with a leading axis of networks.
         first: indices of the networks that are permuted, flipped and scaled.
         second: indices of the networks to which they are matched.
-        key: random key for the starts, which are the same for all pairs.
+        key: random key for the starts, which all pairs share.
         num_starts: number of random starts, see `match`.
 
     Raises:
-        InputError: if parameters belong to another network, or if `num_starts` is below 0.
+        InputError: if parameters do not match the network, or if `num_starts` is below 0.
     """
     check_whole("match_pairs: num_starts", num_starts)
     check_key(key)
@@ -195,7 +195,7 @@ def match_activations(
         The match. Its two distances are those of activations, square roots of the sum above.
 
     Raises:
-        InputError: if parameters or inputs belong to another network.
+        InputError: if parameters or inputs do not match the network.
     """
     pair = _check_pair("match_activations", network, params, reference)
     if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:

@@ -84,7 +84,7 @@ def apply_symmetry(
             if the activation does not allow them.
 
     Raises:
-        InputError: if parameters or symmetry belong to another network.
+        InputError: if parameters or symmetry do not match the network.
 
     Examples:
         >>> network = Network((2, 3, 1))
@@ -135,11 +135,11 @@ def identity_symmetry(width: int) -> NeuronSymmetry:
 
 @_jit_of_network
 def canonicalize(network: Network, params: Params) -> Params:
-    """Return the canonical form of a network, the same for all equivalent forms.
+    """Return the canonical form of a network, equal for all equivalent forms.
 
     Signs are chosen so that a fixed random linear form of each neuron's weights and bias is
     positive. The order of neurons is ascending in the sum of this form and the norm of the outgoing
-    weights, which are the same for all equivalent forms. Scales give the incoming weights and bias
+    weights, which are equal for all equivalent forms. Scales give the incoming weights and bias
     of each neuron the norm 1.
 
     The result is an equivalent form of `params` and is not rounded to a grid, so different networks
@@ -149,7 +149,7 @@ def canonicalize(network: Network, params: Params) -> Params:
     activation "identity" has more symmetries than these.
 
     Raises:
-        InputError: if the parameters belong to another network.
+        InputError: if the parameters do not match the network.
     """
     layers = tuple(check_layers("canonicalize", network, params))
     return apply_symmetry(network, layers, canonical_symmetry(network, layers)[0])
@@ -168,7 +168,7 @@ def canonical_symmetry(
         float32. The margin is infinite if no sign or order had to be chosen.
 
     Raises:
-        InputError: if the parameters belong to another network.
+        InputError: if the parameters do not match the network.
     """
     layers, scales = normalize_scales(network, check_layers("canonical_symmetry", network, params))
     symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
@@ -206,7 +206,7 @@ def coordinates(network: Network, params: Params) -> Params:
         A tree like `params`.
 
     Raises:
-        InputError: if the parameters belong to another network.
+        InputError: if the parameters do not match the network.
     """
     (first, *others), _ = normalize_scales(network, check_layers("coordinates", network, params))
     shift = FLIPS.get(network.activation, 0.0) / 2
@@ -268,11 +268,11 @@ def _relative_minimum(distances, form):
 def check_layers(
     caller: str, network: Network, params: Params, argument: str = "params"
 ) -> list[Layer]:
-    """Return the layers of parameters, after a check that they belong to a network.
+    """Return the layers of parameters, after a check that they match a network.
 
     Args:
         caller: public function that errors name.
-        network: network to which the parameters must belong.
+        network: network that the parameters must match.
         params: parameters of one network.
         argument: name of the argument that errors name.
 

@@ -2,7 +2,7 @@
 
     grad f(x) = 0,   and the signs of the Hessian's eigenvalues determine the kind of x
 
-Coordinates are accurate to the last bits of float64. The tests polish each point by Newton's
+Coordinates are accurate up to float64 rounding. The tests polish each point by Newton's
 method, check its gradient and eigenvalues, and search every domain for missing points.
 
 >>> BEALE[0]
@@ -39,7 +39,7 @@ class CriticalPoint(NamedTuple):
 def _sums(terms: Iterable[tuple[float, float, Kind]]) -> tuple[CriticalPoint, ...]:
     """Return the critical points of g(x) + g(y) from those of g.
 
-    Two points of the same kind give that kind; other pairs give saddles.
+    Two points of one kind give a point of this kind; other pairs give saddles.
     """
     return tuple(
         CriticalPoint((x, y), value_x + value_y, kind_x if kind_x == kind_y else SADDLE)
