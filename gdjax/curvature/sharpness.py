@@ -288,7 +288,7 @@ class _InitialState:
 
 def _key(drawn):
     # A converged eigenvalue depends on the random directions only within its tolerance, so they are
-    # the same in every run, and the metric needs no key.
+    # equal in all runs, and the metric needs no key.
     return jax.random.fold_in(jax.random.key(0), drawn)
 
 

@@ -65,13 +65,13 @@ def classify(
        last quarter of the records, at least 5 of them, its range is less than a thousandth of |b|
        and of its range over all records. There are at least 10 records.
 
-    In the second condition, the range of a run is compared with its own range over all records. A
-    cost that decreases at a constant rate covers about a quarter of this range in the last quarter
-    of the records, so the run is `not_converged`, even if the rate is small. A run whose cost has
-    not changed is also `not_converged`, unless its gradient vanishes, since its steps may be too
-    small. A run whose cost is below the baseline and whose gradient does not vanish is also
-    `not_converged`, even if the cost is flat. A run that has stalled may still leave its plateau
-    with more steps.
+    In the second condition, the range over the last records is compared with that over all records
+    of the run. A cost that decreases at a constant rate covers about a quarter of this range in the
+    last quarter of the records, so the run is `not_converged`, even if the rate is small. A run
+    whose cost has not changed is also `not_converged`, unless its gradient vanishes, since its
+    steps may be too small. A run whose cost is below the baseline and whose gradient does not
+    vanish is also `not_converged`, even if the cost is flat. A run that has stalled may still leave
+    its plateau with more steps.
 
     Without a baseline no run stalls, and a run whose gradient vanishes has converged.
 

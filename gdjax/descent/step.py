@@ -4,8 +4,8 @@
 
 A step evaluates the cost before it updates the parameters, so that the cost at step t needs no
 extra evaluation, and each batch updates the model state once. `State` is the input of the next
-step, and `Info` holds diagnostics. Gradient descent is u(g) = -learning_rate * g. On C = w^2 / 2 a
-learning rate of 0.5 halves the distance to the minimum:
+step, and `Info` contains diagnostics. Gradient descent is u(g) = -learning_rate * g. On C = w^2 / 2
+a learning rate of 0.5 halves the distance to the minimum:
 
 >>> import optax
 >>> bowl = lambda w: 0.5 * jnp.sum(w**2)
@@ -246,9 +246,9 @@ def step(
 
 
 # Extra arguments of the updates of Optax's optimizers. Signatures do not list them: `chain(clip,
-# sam)` declares `**extra_args` and raises on `value`. The first set with which a call succeeds is
-# used: all (most optimizers ignore unused arguments), those of a line search, the value alone,
-# that of SAM, and none.
+# sam)` declares `**extra_args` and raises an error for `value`. The first set with which a call
+# succeeds is used: all (most optimizers ignore unused arguments), those of a line search, the value
+# alone, that of SAM, and none.
 UPDATE_ARGUMENTS = (
     ("value", "grad", "value_fn", "grad_fn", "obj_fn"),
     ("value", "grad", "value_fn"),

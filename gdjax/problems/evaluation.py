@@ -2,7 +2,7 @@
 
     E(w) = evaluation(w)                 if the problem has an evaluation, else
     E(w) = C(w)                          if the cost draws no random numbers, else
-    E(w) = 1/K sum_k C(w, key_k)         with the same K keys everywhere
+    E(w) = 1/K sum_k C(w, key_k)         with K fixed keys
 
 >>> import jax.numpy as jnp
 >>> noisy = Problem(

@@ -193,7 +193,7 @@ class ProgramSpec:
 
     @cached_property
     def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with static settings; the same object for equal factories."""
+        """Optimizer factory with static settings; one object for equal factories."""
         factory = same_for_equal(self.sweep.make_optimizer)
         static = self._static_settings["optimizer"]
         return same_for_equal(partial(factory, **static)) if static else factory

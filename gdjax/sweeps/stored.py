@@ -168,7 +168,7 @@ class StoredSweep:
         else:
             raise StoreError(f"{self.location}: does not have this run yet; finish the sweep first")
         number, programs = 0, whole.programs()
-        if len(self.parts) > 1:  # format 2, where each part has its own static values
+        if len(self.parts) > 1:  # format 2, with separate static values per part
             programs = dataclasses.replace(whole, axes=grid).programs()
         else:
             number, inner = grid.box_position(inner)

@@ -94,7 +94,7 @@ class FiniteTemperatureCoefficient(NamedTuple):
         coefficient: b E[C(w) - C(w*)]; NaN unless `status` is AGREED.
         standard_error: standard error of the coefficient, from the effective sample size; NaN
             unless `status` is AGREED.
-        chain_coefficients: the same mean over each chain alone.
+        chain_coefficients: mean over the samples of each chain alone.
         effective_sample_size: effective sample size of the cost over all chains.
         rhat: R-hat of the cost, 1 if the chains agree.
         distance_rhat: R-hat of the squared distance from w*.
