@@ -29,8 +29,8 @@ class Recipe:
 
     Args:
         learning_rate: constant learning rate, or its peak if there is a warm-up.
-        epochs: number of passes over the images; with copies an epoch has the same number of
-            images.
+        epochs: number of passes over the images; with copies, an epoch has as many images as
+            without.
         batch_size: images per step; None uses all.
         warmup_steps: number of steps in which the learning rate rises before it falls as half a
             cosine; None keeps it constant.

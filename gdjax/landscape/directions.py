@@ -98,8 +98,8 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     scaled down. This changes slices along plain random directions, but not along normalized ones.
     In arrays of two or more dimensions, position j along `axis` is a neuron (or a filter), so the
     leading axis is correct for weights stored [to, from]. Arrays of fewer dimensions, such as
-    biases, are scaled as a whole to their own length, whereas Li et al. omit biases. The direction
-    is zero where `params` is zero.
+    biases, are scaled as a whole to the length of the array of parameters, whereas Li et al. omit
+    biases. The direction is zero where `params` is zero.
 
     Args:
         direction: a tree like `params`.

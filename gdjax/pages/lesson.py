@@ -3,8 +3,7 @@
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 
 The page contains the images and the arithmetic of gdjax in plain JavaScript (`resources/lesson`).
-For equal seeds, both have the same initial parameters and order of batches, and the same costs up
-to rounding.
+For equal seeds, both have equal initial parameters, orders of batches and, up to rounding, costs.
 """
 
 import itertools

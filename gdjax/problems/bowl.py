@@ -39,7 +39,7 @@ def bowl(
             rebuilt from its provenance.
 
     Raises:
-        InputError: if eigenvalues and minimum are not finite vectors of the same length, or if the
+        InputError: if eigenvalues and minimum are not finite vectors of equal length, or if the
             basis is not an orthogonal matrix of that size.
 
     Examples:

@@ -54,7 +54,7 @@ class RungResult(NamedTuple):
 
     Args:
         rung: number of the rung.
-        runs: the runs.
+        runs: numbers of these runs.
         carry: leaves of their carries at the rung, before its record, [runs, ...].
         variables: variables of the runs by name, [runs, ...]. Those along steps have the steps from
             the previous rung to this one.

@@ -3,7 +3,7 @@
     change_l(n, t) = rms over samples and neurons of h_l(w_t) - h_l(w_0),   width n
     slope_l(t)     = d log change_l / d log n
 
-If the best learning rate of a parametrization is the same at all widths, the change of each layer
+If the best learning rate of a parametrization is independent of the width, the change of each layer
 does not depend on the width, and the slope is 0. With a positive slope, wide networks become
 unstable at a learning rate that is suitable for narrow ones. With a negative slope, the change of a
 layer decreases to 0 as the width increases.

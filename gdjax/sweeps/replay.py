@@ -149,7 +149,7 @@ def resume(
     client: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Complete a stored sweep, with the same result as without interruption.
+    """Complete a stored sweep; the result is that of an uninterrupted sweep.
 
     Args:
         store: path or URL of the store.
