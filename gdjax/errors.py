@@ -17,7 +17,7 @@ class GdjaxError(Exception):
 
 
 class InputError(GdjaxError, ValueError):
-    """Invalid argument. The message is one line, also if the value takes several to print."""
+    """Invalid argument, with a message of one line."""
 
     def __init__(self, message: str):
         super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
@@ -61,7 +61,7 @@ OF_TRACERS = {
 
 
 def first_line(error: Exception) -> str:
-    """Return the class of an error and the first line of its message; for tracers the class."""
+    """Return the class of an error and its first line; for tracers only the class."""
     if _is_of_tracers(error):
         return type(error).__name__
     text = (str(error).strip().splitlines() or [""])[0]

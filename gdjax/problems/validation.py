@@ -135,14 +135,14 @@ def check_role(
 
 
 def _call_of(role, problem, settings, model_state):
-    """Return a function of a problem, the arguments that a descent supplies, and settings."""
+    """Return a function of a problem, the arguments of a descent, and settings."""
     function = getattr(problem, role)
     available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
     return function, available, settings if role == "cost" else accepted(function, settings)
 
 
 def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping[str, Any]) -> None:
-    """Check that the values to which a cost is fixed are arguments that the problem declares.
+    """Check that the fixed arguments of a cost are declared by the problem.
 
     Raises:
         InputError: if a function of the problem declares no such argument.

@@ -331,7 +331,7 @@ def _random_params(params):
 
 
 def check_params(params: PyTree, limit: int) -> None:
-    """Check that parameters have numbers and fit in device memory together with a gradient.
+    """Check that no array is empty, and that parameters and gradient fit in memory.
 
     Raises:
         InputError: if an array is empty, or if they do not fit.
