@@ -102,7 +102,7 @@ def test_a_non_finite_point_is_reported_and_not_plotted(hilly, tmp_path, capsys)
     assert summary["status"] == "not finite"
     assert summary["certificate"]["kind"] == "undecided"
     assert not list(tmp_path.glob("*.png"))
-    assert "nothing can be drawn of what is not finite" in capsys.readouterr().out
+    assert "values that are not finite cannot be drawn" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_further_steps_have_the_bits_of_one_sweep(
         )
         assert steps in taken
     else:
-        with pytest.warns(UserWarning, match=f"run again from their start: {steps * 4} run-steps"):
+        with pytest.warns(UserWarning, match=f"which takes {steps * 4} more run-steps"):
             result = larger(tmp_path / "old", tmp_path / "new")
         assert set(taken) == {0}
     assert equal(complete_sweep, result) == []
