@@ -1,4 +1,4 @@
-"""Successive halving: which runs are stopped, and equal bits of the others."""
+"""Successive halving: the stopped runs, and bitwise equality with a sweep."""
 
 import signal
 import subprocess
@@ -26,7 +26,7 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[None]
 
 
 def small_network():
-    """Return a 1-3-1 tanh network, whose runs differ in the last bits between slots."""
+    """Return a 1-3-1 tanh network whose results differ by rounding between slots."""
 
     def init(key):
         first, second = jax.random.split(key)
@@ -41,16 +41,16 @@ def small_network():
 
 
 def up_to_the_end(runs, dataset, name):
-    """Return a variable of another Dataset, NaN after the end of each run."""
+    """Return a variable of `dataset`, with NaN after the end of each run of the search."""
     return dataset[name].where(dataset.step <= runs.ended_at)
 
 
 def assert_same_runs(runs, full):
-    """Assert that the numbers of a search are those of a sweep, up to the end of each run."""
+    """Assert that the results of a search equal those of a sweep, up to the end of each run."""
     for name in ("cost", "batch_cost", "gradient_norm", "largest_weight"):
         if name in full:
             known = up_to_the_end(runs, full, name)
-            # The record at the end of a run has the values that the last record of a sweep has.
+            # The record at the end of a run has values where that of the sweep may be NaN.
             known = known.where((runs.step != runs.ended_at) | known.notnull(), runs[name])
             np.testing.assert_array_equal(runs[name], known)
     last = (runs.ended_at == full.step[-1]).values
@@ -60,7 +60,7 @@ def assert_same_runs(runs, full):
             assert same_bits(runs[name].values[last], full[name].values[last]), name
 
 
-def test_the_best_runs_continue_with_the_bits_of_the_sweep():
+def test_the_best_runs_are_bitwise_equal_to_those_of_the_sweep():
     rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
     runs = gd.search.successive_halving(BOWL, rates, rungs=(4, 16, 64), width=7, devices=ONE)
     full = gd.sweep(BOWL, rates, 64, record_every=4, width=7, devices=ONE)
@@ -143,7 +143,7 @@ def test_ties_are_resolved_by_position():
 
 
 @pytest.mark.long
-def test_dense_slabs_give_equal_numbers_within_rounding(monkeypatch):
+def test_dense_slabs_give_equal_results_within_rounding(monkeypatch):
     slabs = []
 
     def count(table):
@@ -211,7 +211,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_invalid_arguments_are_rejected_before_any_work(message, monkeypatch):
+def test_invalid_arguments_are_rejected_before_any_computation(message, monkeypatch):
     monkeypatch.setattr("gdjax.search.halving.execute", lambda *_, **__: pytest.fail("it worked"))
     settings = {"problem": BOWL, "axes": gd.axes(learning_rate=[0.1, 0.2]), **BAD[message]}
     with pytest.raises(InputError) as caught:
@@ -252,7 +252,7 @@ def in_memory():
 
 
 def interrupt(monkeypatch, store, after):
-    """Run a search until a number of results were saved; return how many were computed."""
+    """Run a search, stop it after `after` computed slabs, and return the number of slabs."""
     computed = []
     compute = _Search.compute
 
@@ -273,7 +273,7 @@ def interrupt(monkeypatch, store, after):
 
 
 @pytest.mark.long
-def test_a_stored_search_has_equal_bits_and_resumes_after_an_interruption(
+def test_a_stored_search_resumes_after_interruptions_and_is_bitwise_equal(
     tmp_path, monkeypatch, in_memory
 ):
     store = tmp_path / "s.zarr"
@@ -329,7 +329,7 @@ def test_invalid_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
         assert_equal_datasets(runs, in_memory)
 
 
-def test_another_search_and_operations_on_sweeps_are_rejected(tmp_path):
+def test_a_different_search_and_operations_on_sweeps_are_rejected(tmp_path):
     store = tmp_path / "s.zarr"
     rates = gd.axes(learning_rate=[0.1, 0.2])
     settings = {"rungs": (2, 4), "reduction_factor": 2, "store": store}

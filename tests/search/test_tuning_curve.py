@@ -14,7 +14,7 @@ INF = math.inf
 
 
 def swept(values, *dims, **coordinates):
-    """Return a Dataset like that of a sweep with these final costs; infinite ones diverged."""
+    """Return a Dataset of a sweep with these final costs; runs of infinite cost diverged."""
     values = np.asarray(values, float)
     dims = dims or ("setting", "seed")
     attrs = {"flag_meanings": "not_converged converged stalled diverged"}
@@ -27,12 +27,12 @@ def swept(values, *dims, **coordinates):
 
 
 def tuned(values, trials=None, **settings):
-    """Return the curves without the bootstrap, which most tests do not need."""
+    """Return the tuning curve with one bootstrap resample, since intervals are not tested."""
     return gd.tuning_curve(swept(values), trials=trials, num_resamples=1, **settings)
 
 
 def over_subsets(x, k):
-    """Return mean and median of the best of k settings, and of the chosen one with other seeds."""
+    """Return mean and median of the best cost of k settings, and of its setting at other seeds."""
     best, fresh = [], []
     for seed, subset in itertools.product(
         range(x.shape[1]), itertools.combinations(range(len(x)), k)
@@ -74,7 +74,7 @@ def test_the_best_of_k_evenly_spaced_values_equals_its_closed_form():
     np.testing.assert_allclose(highest.expected_best, 1 - 1 / (curve.trials + 1), rtol=1e-10)
 
 
-def test_the_estimate_is_unbiased_and_that_with_replacement_is_not():
+def test_the_estimate_is_unbiased_unlike_the_one_with_replacement():
     n, k = 10, 8
     draws = np.random.default_rng(0).uniform(size=(400, n))
     runs = swept(draws[..., None], "optimizer", "setting", "seed")
@@ -100,7 +100,7 @@ def test_a_diverged_run_counts_as_the_worst():
     assert lowest.expected_best.item() == -INF
 
 
-def test_only_the_chosen_setting_counts_with_fresh_seeds():
+def test_the_fresh_cost_is_that_of_the_chosen_setting():
     x = np.random.default_rng(0).normal(size=(100, 2))  # no setting is better than another
     curve = tuned(x, [50])
     assert curve.expected_best.item() < -1.5
@@ -136,7 +136,7 @@ def test_intervals_contain_the_estimate_and_follow_the_direction():
 
 @pytest.mark.long
 def test_intervals_have_their_nominal_coverage_for_random_settings_and_seeds():
-    """Half of the variance is due to settings, the rest to seeds, shared or not."""
+    """A cost is the sum of a setting effect, a seed effect and independent noise."""
     random, trials, num_settings, num_seeds = np.random.default_rng(0), [1, 4, 8], 48, 8
 
     def results(*shape):
@@ -213,7 +213,7 @@ def test_a_curve_per_optimizer_is_plotted():
         ({"root_seed": -1}, "root_seed = -1"),
     ],
 )
-def test_invalid_arguments_are_named(settings, expected):
+def test_invalid_arguments_are_reported(settings, expected):
     with pytest.raises(gd.errors.InputError, match=expected):
         gd.tuning_curve(swept([[1.0, 2.0], [3.0, 4.0]]), **settings)
 

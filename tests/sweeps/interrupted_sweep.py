@@ -1,6 +1,6 @@
-"""A stored sweep of a few seconds, and a process that runs it repeatedly until it is killed.
+"""A stored sweep of a few seconds, and a process that runs it for each path on its input.
 
-The sweep has eight tiles of many short blocks. Its state is saved after every block.
+The sweep has eight tiles of many short blocks. `serve` saves its state after every block.
 """
 
 import os
@@ -49,7 +49,7 @@ def report_start():
 def serve() -> None:
     """Fork a process that runs the sweep for each path on standard input.
 
-    Print the number of the process, "begun" when its first tile is computed, and how it ended.
+    Print the process number, "begun" before the first tile is computed, and the exit status.
     """
     import google_crc32c  # noqa: F401
     import xarray  # noqa: F401
@@ -58,7 +58,7 @@ def serve() -> None:
 
     save_often()
     for line in sys.stdin:
-        child = os.fork()  # JAX has not been used in this process, so it starts in the child
+        child = os.fork()  # JAX is not initialized in the parent, only in the child
         if child == 0:
             report_start()
             run(line.strip())

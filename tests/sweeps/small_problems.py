@@ -1,4 +1,4 @@
-"""Small problems with every kind of axis, for tests and for processes that they start."""
+"""Small problems with all kinds of axes, for tests and for the processes started by tests."""
 
 from functools import partial
 
@@ -51,8 +51,8 @@ def positive(params, _data):
 def network(*, watched: bool = False) -> Problem:
     """Return a 3-5-2 tanh network on 24 samples.
 
-    At a learning rate of 0.4 its descent is irregular, and at 1 it diverges. `scale` is a keyword
-    of `init` and `decay` is one of the cost.
+    Gradient descent is irregular at a learning rate of 0.4, and diverges at 1. `scale` is a
+    keyword of `init`, and `decay` is a keyword of the cost.
     """
     metrics = {
         "largest_weight": Metric(largest_weight, every=2, long_name="largest weight"),
@@ -69,7 +69,7 @@ def stored(path, **changed):
 
     Args:
         path: path of its store; None keeps the sweep in memory.
-        changed: arguments of `sweep` that differ.
+        changed: arguments of `sweep` that replace the defaults below.
     """
     options = {
         "problem": network(watched=True),
@@ -87,7 +87,7 @@ def stored(path, **changed):
 
 
 def same_bits(a, b) -> bool:
-    """Return whether two arrays, or all variables of two sweeps, have equal bits."""
+    """Return whether two arrays, or all variables of two sweeps, are bitwise equal."""
     if hasattr(a, "variables"):
         return set(a.variables) == set(b.variables) and all(
             same_bits(a[name], b[name]) for name in a.variables

@@ -118,8 +118,8 @@ def test_metrics_equal_those_computed_by_numpy_from_the_parameters(stored_sweep)
     assert 0.2 < right.mean() < 0.9
 
 
-def test_a_metric_gets_the_optimizer_state_before_the_step(stored_sweep):
-    """w_{t+1} = w_t - rate m_{t+1}, and a record at t + 1 sees m_{t+1}."""
+def test_a_metric_is_called_with_the_optimizer_state_before_the_step(stored_sweep):
+    """w_{t+1} = w_t - rate m_{t+1}; the metric of record t + 1 is called with m_{t+1}."""
     _, runs = stored_sweep
     bias = runs["snapshots.bias"].values
     moved = -np.diff(bias, axis=2) / np.array(RATES)[:, None, None, None]
@@ -195,10 +195,12 @@ def test_a_single_descent_records_array_metrics():
 
 
 @pytest.mark.long
-def test_an_interrupted_sweep_ends_with_the_same_bits(stored_sweep, tmp_path, monkeypatch):
+def test_an_interrupted_sweep_is_bitwise_equal_to_an_uninterrupted_one(
+    stored_sweep, tmp_path, monkeypatch
+):
     monkeypatch.setattr(
         block_loop, "record_capacity", lambda *_: 2
-    )  # several blocks even for so few steps
+    )  # several blocks despite the few steps
     blocks, started = slab_runner.start_blocks, []
 
     def interrupted(*arguments, **keywords):
@@ -223,7 +225,7 @@ def test_an_interrupted_sweep_ends_with_the_same_bits(stored_sweep, tmp_path, mo
     assert same_bits(again.drop_vars("finished"), stored_sweep[1].drop_vars("finished"))
 
 
-def test_a_replayed_run_has_the_same_bits(stored_sweep):
+def test_a_replayed_run_is_bitwise_equal(stored_sweep):
     path, runs = stored_sweep
     for rate, seed in ((0.9, 1), (40.0, 3)):
         again = gd.replay(path, {"learning_rate": rate, "seed": seed}, problem=PROBLEM)
@@ -262,7 +264,7 @@ def test_an_extended_store_has_array_metrics(stored_sweep, tmp_path, continuable
         assert same_bits(extended[name], runs[name]), name
 
 
-def test_plain_xarray_reads_array_metrics(stored_sweep):
+def test_array_metrics_can_be_read_by_xarray_alone(stored_sweep):
     path, runs = stored_sweep
     with xr.open_zarr(path) as dataset:
         assert same_bits(dataset.right, runs.right)

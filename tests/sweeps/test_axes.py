@@ -190,7 +190,7 @@ def test_an_argument_that_changes_an_optimizers_structure_cannot_be_swept(optimi
         swept(optimizer, **values)
 
 
-def test_the_peak_of_a_warmup_can_be_swept_with_another_schedule_than_that_of_optax():
+def test_the_peak_of_a_user_defined_warmup_schedule_can_be_swept():
     def decayed(learning_rate):
         return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5))
 

@@ -1,4 +1,4 @@
-"""Branches: runs with the bits of a stored run up to a step, and other settings after it."""
+"""Branches: runs bitwise equal to a stored run up to a step, with other settings after it."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ def branches(store, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_an_unperturbed_branch_has_the_bits_of_the_run(store, branches):
+def test_an_unperturbed_branch_is_bitwise_equal_to_the_run(store, branches):
     with gd.open_dataset(store) as dataset:
         own = dataset.sel(AT).load()
     result = branches[1].isel(learning_rate=0, seed=0)
@@ -64,7 +64,7 @@ def test_a_perturbation_has_the_requested_norm(branches):
     assert np.abs(kinds[0] - kinds[1]).max() > 0.01
 
 
-def test_branches_differ_and_can_be_replayed(branches):
+def test_branches_with_different_seeds_differ_and_can_be_replayed(branches):
     path, result = branches
     assert len(np.unique(result.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
@@ -73,7 +73,7 @@ def test_branches_differ_and_can_be_replayed(branches):
 
 
 @pytest.mark.long
-def test_a_branch_may_have_other_settings_and_another_order_of_samples(store):
+def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(store):
     grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
     options = {"problem": LINE, "make_optimizer": OPTIMIZER}
     result = gd.branch(store, AT, grid, num_steps=15, **options)

@@ -26,7 +26,7 @@ from gdjax.sweeps.checkpoint import (
         jax.random.key(7, impl="rbg"),
     ],
 )
-def test_arrays_and_keys_survive_the_transfer_to_the_host(array):
+def test_arrays_and_keys_are_unchanged_by_the_transfer_to_the_host(array):
     other = to_host(array)
     assert type(other) is np.ndarray
     back = jnp.asarray(from_host(other, array))

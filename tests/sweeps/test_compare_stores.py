@@ -84,7 +84,7 @@ def test_sweeps_without_a_common_run_are_rejected(runs, grid, make_optimizer, ex
         gd.compare_stores(runs, gd.sweep(BOWL, grid, STEPS, make_optimizer=make_optimizer))
 
 
-def test_a_missing_store_is_named_in_the_error(runs, tmp_path):
+def test_the_error_for_a_missing_store_contains_its_path(runs, tmp_path):
     with pytest.raises(gd.errors.StoreError, match="missing"):
         gd.compare_stores(runs, tmp_path / "missing")
 

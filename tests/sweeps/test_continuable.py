@@ -73,7 +73,9 @@ def test_parameters_are_stored_once(tmp_path):
 
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam])
-def test_an_existing_store_decides_whether_runs_can_continue(tmp_path, continuable, make_optimizer):
+def test_the_setting_of_an_existing_store_determines_whether_runs_can_continue(
+    tmp_path, continuable, make_optimizer
+):
     created, _ = swept(tmp_path / "s", 3, make_optimizer, continuable=continuable)
     again, stored = swept(tmp_path / "s", 3, make_optimizer)
     assert again.equals(created)

@@ -1,4 +1,4 @@
-"""Extension of stored sweeps, and static axes: the bits of one sweep, computed once."""
+"""Extended sweeps and static axes: bitwise equal to one sweep, without recomputation."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def sweep_of(path, rates, seeds, steps, **changed):
 
 
 def equal(a, b):
-    """Return the variables that differ in a bit, except writers and states for further steps."""
+    """Return the numeric variables, except checksums and states, that are not bitwise equal."""
     names = {name for name in a.variables if name not in ("finished", "checksums")}
     assert names == {n for n in b.variables if n != "finished" and not n.startswith("carry")}
     text = {name for name in names if a[name].dtype == object}
@@ -119,7 +119,7 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
 @pytest.mark.long
 @pytest.mark.parametrize("continuable", [True, False])
 @pytest.mark.parametrize("steps", [9, 11])  # one that the long sweep records, and one it does not
-def test_further_steps_have_the_bits_of_one_sweep(
+def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     complete_sweep, tmp_path, continuable, steps, monkeypatch
 ):
     sweep_of(tmp_path / "old", RATES, [0, 1], steps, continuable=continuable)
@@ -180,7 +180,7 @@ def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch)
 
 
 @pytest.mark.long
-def test_a_process_killed_during_an_extension_changes_no_bit(tmp_path):
+def test_an_extension_after_a_killed_process_is_bitwise_equal(tmp_path):
     steps = 3000
     old, new = tmp_path / "old", tmp_path / "new"
     complete = sweep_of(None, RATES, SEEDS, steps)
@@ -208,7 +208,7 @@ def test_a_process_killed_during_an_extension_changes_no_bit(tmp_path):
     assert gd.replay(new, at, problem=LINE, make_optimizer=OPTIMIZER).equal
 
 
-def test_an_invalid_extension_is_rejected_before_any_work(tmp_path):
+def test_an_invalid_extension_is_rejected_before_any_computation(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     sweep_of(old, RATES, [0, 1], 9)
     before = contents(old)
@@ -321,7 +321,7 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
 
 
 @pytest.mark.long
-def test_the_data_of_only_one_program_are_on_the_devices_at_a_time(monkeypatch):
+def test_the_devices_contain_the_data_of_only_one_program_at_a_time(monkeypatch):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (7,)),
         cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
@@ -343,7 +343,7 @@ def test_the_data_of_only_one_program_are_on_the_devices_at_a_time(monkeypatch):
 
 
 @pytest.mark.long
-def test_plain_xarray_reads_the_runs_of_all_programs_of_a_store(tmp_path):
+def test_the_runs_of_all_programs_of_a_store_can_be_read_by_xarray_alone(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
     runs = gd.sweep(
         LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3, width=2

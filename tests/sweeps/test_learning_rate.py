@@ -94,7 +94,7 @@ def test_with_mini_batches_each_start_has_its_own_order_of_samples():
     assert result.runs[-1].data_seed.values.tolist() == [0, 1]
 
 
-def test_a_step_uphill_is_not_recommended():
+def test_a_rate_that_increases_the_cost_is_not_recommended():
     result = find_learning_rate(BOWL, lambda learning_rate: optax.sgd(-learning_rate))
     assert result.status == LearningRateStatus.NOT_A_DESCENT_DIRECTION
     assert np.isnan([result.learning_rate, result.low, result.high]).all()
@@ -104,7 +104,7 @@ def test_a_step_uphill_is_not_recommended():
         gd.plot(result)
 
 
-def test_an_optimizer_that_returns_nan_is_named():
+def test_an_optimizer_that_returns_nan_is_reported():
     result = find_learning_rate(
         BOWL, lambda learning_rate: optax.chain(optax.sgd(learning_rate), optax.scale(jnp.nan))
     )
@@ -112,7 +112,7 @@ def test_an_optimizer_that_returns_nan_is_named():
     assert "first update of the optimizer is not finite" in result.reason
 
 
-def test_a_cost_that_is_not_finite_is_named():
+def test_a_cost_that_is_not_finite_is_reported():
     """The square root of w - 2 and its derivatives are NaN at w = 1."""
     never_finite = gd.Problem(init=lambda key: jnp.ones(3), cost=lambda w: jnp.sum(jnp.sqrt(w - 2)))
     result = find_learning_rate(never_finite)

@@ -27,7 +27,7 @@ def complete(tmp_path_factory):
 
 @pytest.fixture
 def half_finished(complete, tmp_path):
-    """Return the same sweep with one unfinished tile."""
+    """Return a copy of the sweep of `complete` with one unfinished tile."""
     path = shutil.copytree(complete, tmp_path / "s")
     next(iter((path / "finished").glob("c.*"))).unlink()
     return path
@@ -64,13 +64,13 @@ def test_a_store_is_not_continued_under_other_numeric_flags(half_finished):
         (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', expected 'rbg'"),
     ],
 )
-def test_a_different_jax_setting_is_named(half_finished, context, difference):
+def test_a_different_jax_setting_is_reported(half_finished, context, difference):
     with context(), pytest.raises(StoreError, match=difference):
         gd.resume(half_finished)
 
 
 @pytest.mark.long
-def test_a_compiler_with_fewer_optimizations_is_named(half_finished):
+def test_a_compiler_with_fewer_optimizations_is_reported(half_finished):
     least = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", not least)
     try:
@@ -86,7 +86,7 @@ def test_a_compiler_with_fewer_optimizations_is_named(half_finished):
 
 
 @pytest.mark.long
-def test_different_xla_flags_that_change_code_are_named(half_finished, monkeypatch):
+def test_different_xla_flags_that_change_code_are_reported(half_finished, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
     with pytest.raises(StoreError, match=r"flags.xla: stored .*, expected 'xla_backend_optim.*=0'"):
         gd.resume(half_finished)
@@ -100,7 +100,7 @@ def test_different_xla_flags_that_change_code_are_named(half_finished, monkeypat
     "same",
     [
         lambda flags: flags[::-1],
-        lambda flags: ["--xla_backend_optimization_level=0", *flags],  # the last one wins
+        lambda flags: ["--xla_backend_optimization_level=0", *flags],  # the last value is used
         lambda flags: [*flags, "--xla_dump_to=/nowhere", "--xla_gpu_dump_llvmir"],
         lambda flags: [*flags, "--xla_force_host_platform_device_count=4"],
     ],
@@ -126,7 +126,7 @@ def test_flags_in_a_file_are_read(set_flags, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_a_process_with_other_flags_reports_the_difference(half_finished):
+def test_a_difference_of_flags_is_reported_in_another_process(half_finished):
     code = """
 import sys, gdjax as gd
 print(gd.replay(sys.argv[1], {"learning_rate": 0.1, "seed": 1}).changed)

@@ -1,4 +1,4 @@
-"""Sweeps in object stores: every function accepts a URL, with the bits of a folder."""
+"""Sweeps in object stores: URLs are accepted, and results equal those in a folder."""
 
 import signal
 
@@ -30,7 +30,7 @@ def sweep(store, options=None, rates=RATES):
 
 
 @pytest.mark.long
-def test_all_functions_take_a_url(server, tmp_path):
+def test_all_functions_accept_a_url(server, tmp_path):
     url, options = f"{server.url}/all.zarr", {"storage_options": server.options}
     local = sweep(tmp_path / "s").load()
     assert same_bits(sweep(url, server.options).load(), local)

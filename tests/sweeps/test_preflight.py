@@ -53,7 +53,7 @@ def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_the_same_tile(widt
 
 
 def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
-    """A run of plain descent keeps parameters and gradient: slightly over 2 * 4 * 1,000 bytes."""
+    """Parameters and gradient of a run of plain descent take slightly over 2 * 4 * 1,000 bytes."""
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(512))
     assert 8000 < program_of(problem, grid).shapes.nbytes < 8100
@@ -63,7 +63,7 @@ def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("samples", "least", "most"), [(1000, 32, 32), (16, 64, 512)])
-def test_large_activations_keep_a_slab_narrow(samples, least, most, monkeypatch):
+def test_large_activations_reduce_the_width_of_a_slab(samples, least, most, monkeypatch):
     """A run has one parameter but 64 activations per sample, which have to fit in the cache."""
     x = jnp.linspace(-1.0, 1.0, samples)[:, None] * jnp.linspace(0.1, 1.0, 64)[None]
     problem = Problem(
@@ -86,7 +86,7 @@ def test_the_check_of_memory_allocates_nothing_large():
         fitted(problem, grid, 2**16)
 
 
-def test_the_same_sweep_again_traces_no_function():
+def test_a_repeated_sweep_traces_no_function():
     """The checks of a sweep trace its functions; an equal sweep reuses the checks."""
     calls = []
 

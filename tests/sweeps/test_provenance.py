@@ -1,4 +1,4 @@
-"""Provenance of a store: what it records, and rejection of any other sweep."""
+"""Provenance of a store: the recorded fields, and rejection of different sweeps."""
 
 import dataclasses
 import json
@@ -55,7 +55,7 @@ def test_a_stored_sweep_equals_the_returned_dataset(stored_sweep):
 
 
 @pytest.mark.long
-def test_plain_xarray_reads_a_store_without_gdjax(stored_sweep):
+def test_a_store_can_be_read_by_xarray_without_gdjax(stored_sweep):
     code = """
 import sys
 sys.modules["gdjax"] = None
@@ -128,7 +128,7 @@ def test_only_missing_or_damaged_tiles_are_computed(tmp_path, computed):
         ({"metrics": {}}, "metrics.largest_weight.every: stored 2, expected 'nothing'"),
     ],
 )
-def test_another_sweep_is_rejected_with_the_differences(
+def test_a_different_sweep_is_rejected_and_the_differences_are_reported(
     stored_sweep, computed, changed, difference
 ):
     with pytest.raises(StoreError, match="contains another sweep") as caught:
@@ -138,7 +138,7 @@ def test_another_sweep_is_rejected_with_the_differences(
 
 
 @pytest.mark.long
-def test_other_data_or_another_cost_are_rejected(stored_sweep):
+def test_different_data_or_a_different_cost_are_rejected(stored_sweep):
     problem = network(watched=True)
     images, labels = problem.data
     other = images.copy()
@@ -263,7 +263,7 @@ def test_axes_are_restored_from_their_record():
             assert same_bits(again.dimensions[dim][axis], values)
 
 
-def test_a_writer_records_what_the_bits_depend_on():
+def test_a_writer_records_everything_on_which_bitwise_equality_depends():
     spec = SweepSpec(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
     slab = Slab(1, tuple(jax.local_devices()))
     result = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))

@@ -1,4 +1,4 @@
-"""Replay of stored runs with a comparison of bits, and resumption of stored sweeps."""
+"""Replay of stored runs with a bitwise comparison, and resumption of stored sweeps."""
 
 import dataclasses
 import errno
@@ -36,7 +36,7 @@ def store(stored_sweep, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed"), [(0.2, 3), (2.0, 0)])
-def test_a_replayed_run_has_equal_bits(stored_sweep, rate, seed):
+def test_a_replayed_run_is_bitwise_equal(stored_sweep, rate, seed):
     again = replay_run(stored_sweep, {"learning_rate": rate, "seed": seed, "scale": 1})
     assert (again.at, again.changed) == ({"learning_rate": rate, "seed": seed, "scale": 1.0}, {})
     assert (again.equal, again.largest_difference, again.first_step) == (True, 0.0, None)

@@ -150,7 +150,7 @@ def test_the_nearest_run_is_selected_on_request(at, index):
         ({"b": 4}, r"at: several runs have b = 4; also pass a"),
     ],
 )
-def test_values_that_match_no_run_are_an_error(at, message):
+def test_values_that_match_no_run_raise_an_error(at, message):
     at = {"learning_rate": 0.1, "seed": 1, **({} if {"a", "b"} & at.keys() else {"a": 0}), **at}
     with pytest.raises(InputError, match=message):
         position(TOGETHER, at)

@@ -86,21 +86,21 @@ NAMES = ["problem_of", "run_of", "count_stored_minima", "branch", "replay", "res
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_another_problem_of_the_library_is_rejected(named, name):
+def test_a_different_problem_of_the_library_is_rejected(named, name):
     with pytest.raises(StoreError, match=r"problem.eigenvalues: stored \[1.0, 10.0\], expected"):
         readers(named, gd.problems.bowl([1.0, 17.0]))[name]()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("changed", [{"curvature": 17.0}, {"scale": 2.0}])
-def test_another_user_defined_problem_is_rejected(users, tmp_path, name, changed):
+def test_a_different_user_defined_problem_is_rejected(users, tmp_path, name, changed):
     with pytest.raises(StoreError, match="problem_hash: stored"):
         readers(users, load(own(tmp_path / "b", **changed)))[name]()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_problem_from_another_file_is_accepted(users, tmp_path, name):
+def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):
     readers(users, load(own(tmp_path / "elsewhere")))[name]()
 
 
@@ -143,7 +143,7 @@ def test_under_another_version_an_incomparable_problem_is_reported(users, tmp_pa
     same = load(own(tmp_path / "same"))
     other = load(own(tmp_path / "other", curvature=11.0))
     another_version(monkeypatch)
-    run_of(users, AT, same)  # its program is the same in both versions
+    run_of(users, AT, same)  # the compiled program is equal in both versions
     with pytest.warns(UserWarning, match=r"is not known, since .* jax: stored .*, here 0.0"):
         run_of(users, AT, other)
     again = gd.replay(users, AT, problem=same)
@@ -152,7 +152,7 @@ def test_under_another_version_an_incomparable_problem_is_reported(users, tmp_pa
 
 
 def without(path, entry):
-    """Remove an entry from the identity of a store, as in one that was written before it."""
+    """Remove an entry from the identity of a store, as in stores without this entry."""
     root = json.loads((path / "zarr.json").read_text())
     attributes = root["attributes"]
     attributes |= {name: json.loads(attributes[name]) for name in ("identity", "writers")}
@@ -184,7 +184,7 @@ def test_a_store_older_than_the_comparison_is_accepted(users, named, tmp_path):
         (partial(optax.sgd, momentum=0.5), r"optimizer.keywords.*momentum"),
     ],
 )
-def test_another_optimizer_is_rejected(named, optimizer, difference):
+def test_a_different_optimizer_is_rejected(named, optimizer, difference):
     for call in (
         partial(gd.branch, named, AT, BRANCHES),
         partial(gd.replay, named, AT),
@@ -196,7 +196,7 @@ def test_another_optimizer_is_rejected(named, optimizer, difference):
 
 
 @pytest.mark.long
-def test_another_optimizer_of_the_same_name_is_rejected(tmp_path):
+def test_a_different_optimizer_with_an_equal_name_is_rejected(tmp_path):
     def made(factor):
         def user_optimizer(learning_rate):
             return optax.sgd(factor * learning_rate)
@@ -209,7 +209,7 @@ def test_another_optimizer_of_the_same_name_is_rejected(tmp_path):
         gd.branch(tmp_path, AT, BRANCHES, make_optimizer=made(0.5))
 
 
-def test_a_command_rejects_another_problem(users, tmp_path, keep_devices):
+def test_a_command_rejects_a_different_problem(users, tmp_path, keep_devices):
     texts = tuple(f"{axis}={value}" for axis, value in AT.items())
     options = {"store": str(users), "at": texts}
     assert Origin(**options, problem=own(tmp_path / "same")).find().params.shape == (2,)
@@ -219,7 +219,7 @@ def test_a_command_rejects_another_problem(users, tmp_path, keep_devices):
 
 
 @pytest.mark.long
-def test_the_same_problem_in_another_process_is_accepted(users, tmp_path):
+def test_an_equal_problem_in_another_process_is_accepted(users, tmp_path):
     code = """
 import sys
 from gdjax.cli.problem_file import load

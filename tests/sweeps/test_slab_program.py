@@ -1,4 +1,4 @@
-"""Inputs of a slab, which depend on the values of each run alone."""
+"""Inputs of a slab: those of a run depend only on the values of this run."""
 
 import jax
 import numpy as np

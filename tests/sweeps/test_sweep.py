@@ -168,7 +168,7 @@ def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
 
 @pytest.mark.long
 def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents():
-    """Full-batch descent is chaotic at this rate: single runs separate, the distribution agrees."""
+    """Full-batch descent is chaotic at this rate, so runs differ but distributions agree."""
     problem, steps, rate = network(), 400, 0.4
 
     @jax.jit
@@ -181,10 +181,10 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
     grid = axes(seed=range(64), learning_rate=[rate])
     result = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
     starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
-    # The last digits are changed, so that runs separate even if two programs round alike.
+    # The last digits are changed, so that runs differ even if two programs round identically.
     moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
     apart = np.array([last_cost(start) for start in moved])
-    assert np.mean(np.abs(result - apart) > 1e-2 * apart) > 0.2  # the runs have separated
+    assert np.mean(np.abs(result - apart) > 1e-2 * apart) > 0.2  # the runs differ
     assert stats.ks_2samp(result, apart).pvalue > 0.01
 
 
@@ -227,7 +227,7 @@ def test_outcomes_are_integers_with_flag_meanings(spread):
 
 
 def test_a_saturated_run_has_stalled_and_a_slow_run_has_not():
-    """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant answer; see `test_outcome`."""
+    """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant output; see `test_outcome`."""
 
     def cost(w):
         return jax.nn.sigmoid(w) ** 2 + (1 - jax.nn.sigmoid(w)) ** 2
@@ -358,7 +358,7 @@ def test_compare_sweeps_problems_of_different_shapes():
     )
 
 
-def test_compare_checks_everything_before_any_work(tmp_path):
+def test_compare_validates_all_problems_before_any_computation(tmp_path):
     called = []
 
     def cost(w):

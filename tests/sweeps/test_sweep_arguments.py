@@ -1,4 +1,4 @@
-"""Validation of the arguments of `sweep` before any work, and advice on speed."""
+"""Validation of the arguments of `sweep` before any computation, and advice on speed."""
 
 import dataclasses
 import inspect
@@ -126,7 +126,7 @@ def test_an_invalid_argument_is_an_error(changed, message):
 
 
 @pytest.mark.long
-def test_insufficient_memory_is_an_error_before_any_work(monkeypatch):
+def test_insufficient_memory_is_an_error_before_any_computation(monkeypatch):
     called = []
 
     def start(key):
@@ -198,7 +198,7 @@ def test_an_unknown_keyword_is_rejected_with_the_valid_ones(tmp_path):
 
 
 def test_every_argument_is_in_the_signature_and_in_the_docstring():
-    """The signature is not synthesized, so `help` and type checkers show the same."""
+    """The signature is not synthesized, so `help` and type checkers show the same arguments."""
     spec = [field.name for field in dataclasses.fields(SweepSpec)]
     target = [field.name for field in dataclasses.fields(Target)]
     assert list(inspect.signature(sweep).parameters) == spec + target
@@ -227,7 +227,8 @@ def test_defaults_equal_those_of_the_dataclasses():
 def test_a_cost_is_traced_few_calls_below_sweep():
     """At most 12 frames of the library are between a user's call and a user's cost.
 
-    Those of a step by mini-batches are in five files; a record adds the mean over microbatches.
+    The frames of a mini-batch step are in five files; a record adds the file of the mean over
+    microbatches.
     """
     stacks = []
 
@@ -294,7 +295,7 @@ def test_a_tolerance_may_be_an_integer_of_any_size():
 
 
 @pytest.mark.long
-def test_grids_that_are_too_large_are_rejected_before_any_work(tmp_path, monkeypatch):
+def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="axes: seed has more than 10,000,000 values"):
         axes(seed=range(5_000_000_000))
     # With the real memory size, the result would depend on the machine.

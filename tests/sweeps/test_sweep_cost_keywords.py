@@ -77,7 +77,7 @@ def test_runs_draw_independent_numbers_and_diverged_runs_keep_their_state(stored
     assert (diverged["model_state.seen"] == diverged.diverged_at).all()
 
 
-def test_the_other_runs_of_a_slab_change_no_bit(stored):
+def test_results_are_bitwise_independent_of_the_other_runs_of_a_slab(stored):
     elsewhere = gd.axes(noise_seed=[1, 5], learning_rate=[0.2], seed=[4, 9, 2])
     beside = run(axes=elsewhere, snapshot_every=10)
     at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
@@ -93,7 +93,7 @@ def test_the_other_runs_of_a_slab_change_no_bit(stored):
         assert same_bits(one[name], other[name]), name
 
 
-def test_a_replayed_run_has_equal_bits(stored):
+def test_a_replayed_run_is_bitwise_equal(stored):
     for at in (
         {"learning_rate": 0.2, "seed": 4, "noise_seed": 1},
         {"learning_rate": 1e9, "seed": 0, "noise_seed": 0},

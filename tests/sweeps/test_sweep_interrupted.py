@@ -1,6 +1,6 @@
 """Interrupted sweeps, which resume without recomputation.
 
-Results are compared bit by bit with those of an uninterrupted sweep.
+The results have to be bitwise equal to those of an uninterrupted sweep.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def uninterrupted():
 
 
 def finished(path):
-    """Return the flags of all tiles, or None if there is no store yet."""
+    """Return whether each tile is finished, or None if the store does not exist yet."""
     if not path.exists() or read_attributes(path) is None:
         return None
     return Stored(path).flags()[0] > 0
@@ -53,7 +53,9 @@ def stored(path):
 
 
 @pytest.mark.parametrize("wanted", [4, pytest.param(18, marks=pytest.mark.long)])
-def test_a_sweep_killed_at_random_times_ends_with_the_same_bits(tmp_path, uninterrupted, wanted):
+def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one(
+    tmp_path, uninterrupted, wanted
+):
     """Each store is killed several times; finished tiles stay unchanged, the others resume."""
     environment = {
         **os.environ,
@@ -185,7 +187,7 @@ def test_ctrl_c_in_the_last_tile_keeps_its_state(tmp_path, uninterrupted, counte
 def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_keeps_its_state(
     tmp_path, uninterrupted, counted
 ):
-    """The carry before the last evaluation is kept, which is therefore a block of its own."""
+    """The last evaluation is a separate block, so that the carry before it can be stored."""
     steps, press = counted
     press.append(8 * 1500)
     with pytest.raises(KeyboardInterrupt):

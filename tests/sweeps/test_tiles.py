@@ -1,6 +1,6 @@
-"""Bits of a run, which depend neither on its position in a slab nor on the other runs.
+"""Bitwise independence of a run from its position in a slab and from the other runs.
 
-This holds for one width and one set of devices: here four CPU devices with two runs each.
+This is true for one width and one set of devices: here four CPU devices with two runs each.
 """
 
 import dataclasses
@@ -56,11 +56,11 @@ def sixty_four():
     return runs_of(axes(learning_rate=[0.4], seed=range(64)))
 
 
-# Equal bits
+# Bitwise equality
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
+def test_all_slots_of_a_slab_give_bitwise_equal_results(batch_size):
     plan = plan_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
     (program,) = plan.programs
     assert program.slab.runs == 8
@@ -76,12 +76,12 @@ def test_every_slot_of_a_slab_gives_the_same_bits(batch_size):
     assert len({row.tobytes() for row in others["cost"]}) == 6  # the number of different runs
 
 
-def test_sweeps_of_7_and_of_64_runs_give_the_same_bits(sixty_four):
+def test_sweeps_of_7_and_of_64_runs_give_bitwise_equal_results(sixty_four):
     seven = runs_of(axes(learning_rate=[0.4], seed=range(20, 27)))
     assert same_bits(seven, sixty_four.isel(seed=slice(20, 27)))
 
 
-def test_the_order_of_axes_and_values_changes_no_bit():
+def test_results_are_bitwise_independent_of_the_order_of_axes_and_values():
     other = runs_of(axes(learning_rate=RATES, seed=range(5)))
     back = runs_of(axes(seed=[3, 0, 4, 2, 1], learning_rate=RATES[::-1]))
     back = back.sortby(["seed", "learning_rate"]).transpose(*other.dims)
@@ -90,7 +90,7 @@ def test_the_order_of_axes_and_values_changes_no_bit():
         assert same_bits(other[name], back[name].transpose(*dims)), name
 
 
-def test_a_run_has_the_same_bits_in_any_tile(sixty_four):
+def test_a_run_is_bitwise_equal_in_all_tiles(sixty_four):
     """The shape of the grid determines the tile, the slot and the neighbors of a run."""
     tall = runs_of(axes(seed=range(64), learning_rate=[0.1, 0.4, 30.0]))
     wide = tall.sel(learning_rate=[0.4]).transpose("learning_rate", ...)
@@ -133,8 +133,8 @@ def digits_like():
 
 @pytest.mark.long
 @pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
-def test_the_number_of_devices_changes_no_bit(problem, rate):
-    """This holds within a process, since XLA splits matrix products by its number of threads."""
+def test_results_are_bitwise_independent_of_the_number_of_devices(problem, rate):
+    """This is true within a process, since XLA splits matrix products by its number of threads."""
     problem, grid = problem(), axes(learning_rate=[rate], seed=range(8))
     one, two, four = (
         runs_of(grid, 30, problem=problem, devices=jax.local_devices()[:n]) for n in (1, 2, 4)
@@ -143,7 +143,7 @@ def test_the_number_of_devices_changes_no_bit(problem, rate):
     assert same_bits(one, four)
 
 
-def test_one_compilation_serves_all_values():
+def test_a_program_is_compiled_once_for_all_values():
     traces = []
 
     def counted(rates, root):
@@ -167,7 +167,7 @@ def test_one_compilation_serves_all_values():
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_a_tile_resumed_at_any_block_ends_with_the_same_bits(batch_size, monkeypatch):
+def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.MIN_BLOCK_RECORDS", 7)  # many short blocks
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     swept = {

@@ -1,4 +1,4 @@
-"""Tiles of several slabs, which are computed in turn, so that many runs need few files."""
+"""Tiles of several slabs, computed one after another to store many runs in few files."""
 
 import signal
 
@@ -27,7 +27,7 @@ def run(path, steps=40):
 
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory):
-    """Return the same sweep with one slab per tile."""
+    """Return the sweep of `run` with one slab per tile."""
     return run(tmp_path_factory.mktemp("one") / "s").load()
 
 
@@ -42,7 +42,7 @@ def files(path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("gathered")
-def test_larger_tiles_have_the_same_numbers_in_fewer_files(tmp_path, one_by_one):
+def test_larger_tiles_have_equal_values_in_fewer_files(tmp_path, one_by_one):
     with run(tmp_path) as dataset:
         assert dataset.attrs["tiles"] < one_by_one.attrs["tiles"] / 2
         assert files(tmp_path) <= 40 + len(dataset.coords)

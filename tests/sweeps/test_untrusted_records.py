@@ -32,7 +32,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture
 def change_record(path, monkeypatch):
-    """Return a function that changes the store's record."""
+    """Return a function that replaces entries of the identity of the store."""
     attributes = Stored(path).attributes
 
     def change(**changed):

@@ -1,4 +1,4 @@
-"""Independence of the bits of a run from the size of the grid, at a given width."""
+"""Bitwise independence of a run from the size of the grid, at a given width."""
 
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ import gdjax as gd
 
 
 @pytest.mark.long
-def test_runs_of_a_larger_grid_have_the_same_bits_at_the_same_width():
+def test_runs_of_a_larger_grid_are_bitwise_equal_at_equal_width():
     problem = gd.problems.few_digits(samples=20, widths=(4,))
     settings = {"width": 4, "devices": jax.local_devices()[:1], "record_every": 20}
     grids = [gd.axes(learning_rate=rates, seed=[0, 1]) for rates in ([1.0, 2.0], [1.0, 2.0, 0.5])]
