@@ -41,12 +41,12 @@ def small_network():
 
 
 def up_to_the_end(runs, dataset, name):
-    """Return a variable of `dataset`, with NaN after the end of each run of the search."""
+    """Return a variable of `dataset`, NaN after the end of each run of the search."""
     return dataset[name].where(dataset.step <= runs.ended_at)
 
 
 def assert_same_runs(runs, full):
-    """Assert that the results of a search equal those of a sweep, up to the end of each run."""
+    """Assert that a search equals a sweep, up to the end of each run."""
     for name in ("cost", "batch_cost", "gradient_norm", "largest_weight"):
         if name in full:
             known = up_to_the_end(runs, full, name)
@@ -77,7 +77,7 @@ def test_the_best_runs_are_bitwise_equal_to_those_of_the_sweep():
     np.testing.assert_array_equal(runs.ended_at, np.array([4, 16, 64])[runs.rung.values])
 
 
-def test_runs_keep_their_slot_and_their_bits():
+def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep():
     settings = {"record_every": 5, "width": 7, "devices": ONE}
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 9), seed=range(4))
     runs = gd.search.successive_halving(
@@ -176,7 +176,7 @@ def test_static_axes_are_compared_with_each_other():
     assert set(best.tolist()) == set(runs.cost.sel(step=4).values[runs.rung.values == 1].tolist())
 
 
-def test_hyperband_compares_each_bracket_from_its_rung_on():
+def test_hyperband_stops_the_worst_runs_of_each_bracket_at_its_rungs():
     rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
     settings = {"width": 7, "devices": ONE}
     runs = gd.search.hyperband(BOWL, rates, rungs=(4, 16, 64), **settings)
@@ -252,7 +252,7 @@ def in_memory():
 
 
 def interrupt(monkeypatch, store, after):
-    """Run a search, stop it after `after` computed slabs, and return the number of slabs."""
+    """Run a search, stop it after `after` slabs, and return the number computed."""
     computed = []
     compute = _Search.compute
 

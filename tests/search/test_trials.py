@@ -144,7 +144,7 @@ def test_a_metric_is_maximized():
 def test_trials_of_an_interrupted_batch_are_repeated():
     study = new_study()
     requested = [study.ask(dict(RATES)) for _ in range(3)]
-    study.ask()  # its process ended before all settings were suggested
+    study.ask()  # a trial whose process ended before all settings were suggested
     gd.search.optimize(BOWL, RATES, study, 5, rungs=[4], batch=2)
     again = {trial.user_attrs.get("retry_of"): trial for trial in study.trials}
     for trial in requested:
@@ -229,7 +229,7 @@ def test_a_sweep_is_converted_to_a_study(tmp_path):
     assert ends == [trial.value == math.inf for trial in finite.trials]
 
 
-@pytest.mark.long  # the importances import scikit-learn
+@pytest.mark.long  # the import of scikit-learn is slow
 def test_the_learning_rate_is_the_most_important_parameter_of_a_sweep():
     rates = np.geomspace(0.001, 0.1, 10)
     grid = gd.axes(learning_rate=rates, momentum=[0.0, 0.02, 0.04, 0.06, 0.08])

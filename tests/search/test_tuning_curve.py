@@ -1,4 +1,4 @@
-"""Tuning curves: expected best of k random settings, and coverage of the intervals."""
+"""Tuning curves: best of k random settings, and coverage of the intervals."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ INF = math.inf
 
 
 def swept(values, *dims, **coordinates):
-    """Return a Dataset of a sweep with these final costs; runs of infinite cost diverged."""
+    """Return a Dataset with these final costs; runs of infinite cost diverged."""
     values = np.asarray(values, float)
     dims = dims or ("setting", "seed")
     attrs = {"flag_meanings": "not_converged converged stalled diverged"}
@@ -27,12 +27,12 @@ def swept(values, *dims, **coordinates):
 
 
 def tuned(values, trials=None, **settings):
-    """Return the tuning curve with one bootstrap resample, since intervals are not tested."""
+    """Return the tuning curve with one resample, since intervals are not tested."""
     return gd.tuning_curve(swept(values), trials=trials, num_resamples=1, **settings)
 
 
 def over_subsets(x, k):
-    """Return mean and median of the best cost of k settings, and of its setting at other seeds."""
+    """Return mean and median of the best cost of k settings, and of the fresh cost."""
     best, fresh = [], []
     for seed, subset in itertools.product(
         range(x.shape[1]), itertools.combinations(range(len(x)), k)

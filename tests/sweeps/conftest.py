@@ -11,7 +11,7 @@ from gdjax.sweeps.preflight import Target
 
 @pytest.fixture
 def user_settings(monkeypatch, request):
-    """Disable the suite's checks of annotations: the library must reject wrong types itself."""
+    """Disable the suite's annotation checks, to test errors of the library itself."""
     for kind in (SweepSpec, Target):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
     for name in ("sweep", "compare"):

@@ -1,4 +1,4 @@
-"""A stored sweep of a few seconds, and a process that runs it for each path on its input.
+"""A stored sweep of a few seconds, and a process that runs it for given paths.
 
 The sweep has eight tiles of many short blocks. `serve` saves its state after every block.
 """

@@ -1,4 +1,4 @@
-"""Small problems with all kinds of axes, for tests and for the processes started by tests."""
+"""Small problems with all kinds of axes, for tests and their subprocesses."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Array-valued metrics: their values, after interruption, replay and extension of a sweep."""
+"""Array-valued metrics: values, interruption, replay and extension of sweeps."""
 
 import signal
 from functools import partial
@@ -89,7 +89,7 @@ def stored_sweep(tmp_path_factory):
 
 
 def right_in_numpy(dataset):
-    """Return which samples are classified correctly, computed from the stored parameters."""
+    """Return whether each sample is classified correctly by the stored parameters."""
     inputs, labels = samples()
     w_in, w_out, bias = (dataset[f"params.{n}"].values for n in ("in", "out", "bias"))
     stored = [dataset[f"snapshots.{n}"].values for n in ("in", "out", "bias")]

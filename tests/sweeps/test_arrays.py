@@ -68,7 +68,7 @@ def test_short_floats_are_stored_exactly():
     assert storable(jnp.ones(2, jnp.float16)).dtype == np.float16
 
 
-def test_layout():
+def test_dimensions_coordinates_and_types_of_a_layout():
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = RecordSchedule(0, 10, 4, 8, metric_every={})
@@ -97,7 +97,7 @@ def test_layout():
 
 
 def test_the_model_state_is_stored_with_the_parameters():
-    """Counters and keys are stored, too, with fill values that no computation gives."""
+    """Counters and keys are stored with fill values that do not occur in results."""
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
     plan = RecordSchedule(0, 2, 1, None, metric_every={})
     grid = axes(seed=range(2))

@@ -139,7 +139,7 @@ def test_a_required_argument_of_the_optimizer_needs_a_value():
     check_factory_arguments(partial(optax.sgd, learning_rate=0.1), {})
 
 
-def test_make_optimizer_has_to_be_a_factory():
+def test_an_optimizer_instead_of_a_factory_is_rejected():
     for options in (optax.sgd(0.1), 0.1):
         with pytest.raises(InputError, match=r"optimizer = .* such as optax.sgd"):
             inspect.unwrap(factory_arguments)(options)
@@ -190,7 +190,7 @@ def test_an_argument_that_changes_an_optimizers_structure_cannot_be_swept(optimi
         swept(optimizer, **values)
 
 
-def test_the_peak_of_a_user_defined_warmup_schedule_can_be_swept():
+def test_a_swept_peak_of_the_warmup_of_optax_raises_error_that_names_the_fix():
     def decayed(learning_rate):
         return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5))
 

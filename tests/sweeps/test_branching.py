@@ -1,4 +1,4 @@
-"""Branches: runs bitwise equal to a stored run up to a step, with other settings after it."""
+"""Branches: runs that leave a stored run at a step, with different settings."""
 
 from functools import partial
 
@@ -64,7 +64,7 @@ def test_a_perturbation_has_the_requested_norm(branches):
     assert np.abs(kinds[0] - kinds[1]).max() > 0.01
 
 
-def test_branches_with_different_seeds_differ_and_can_be_replayed(branches):
+def test_perturbed_branches_differ_and_can_be_replayed(branches):
     path, result = branches
     assert len(np.unique(result.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}

@@ -1,4 +1,4 @@
-"""Round trip of checkpoints through a store, and rejection of those that do not fit."""
+"""Round trip of checkpoints through a store, and rejection of unsuitable ones."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Tiles on Dask workers: every run is stored once, bitwise equal to that of a local sweep."""
+"""Tiles on Dask workers: runs are stored once, bitwise equal to a local sweep."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     current = stamps(other)
     finished = [file for file in observed if "/finished/" in file]
     assert finished
-    assert all(current[file] == observed[file] for file in finished)  # no tile was stored twice
+    assert all(current[file] == observed[file] for file in finished)  # no tile was written twice
     assert (result.finished > 0).all()
     assert result.attrs["tiles"] == result.attrs["tiles_finished"] == 8
     alone = run(here).load()
@@ -114,15 +114,13 @@ def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
 
 
 @pytest.mark.long
-def test_ctrl_c_saves_the_states_of_all_workers_and_the_sweep_resumes_without_the_cluster(
-    client, tmp_path
-):
+def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(client, tmp_path):
     path = tmp_path / "s"
 
     def press():
         while finished_tiles(path) < 1:
             time.sleep(0.01)
-        signal.raise_signal(signal.SIGINT)  # Python handles it in the main thread
+        signal.raise_signal(signal.SIGINT)  # Python handles signals in the main thread
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
@@ -148,9 +146,9 @@ def test_an_error_on_a_worker_is_raised_by_the_client(client, tmp_path):
 
 @pytest.mark.long
 def test_workers_with_different_settings_are_recorded_as_different_writers(client, tmp_path):
-    client.wait_for_workers(2, timeout=120)  # one was killed above and restarts
+    client.wait_for_workers(2, timeout=120)  # a killed worker may still be restarting
     one = next(iter(client.run(os.getpid)))
-    client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # read by XLA at startup
+    client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # XLA reads NPROC at startup
     result = run(tmp_path / "there", client=client).load()
     client.run(lambda: os.environ.pop("NPROC"), workers=[one])
     threads = [writer["cpu_threads"] for writer in json.loads(result.attrs["writers"])]
@@ -284,7 +282,7 @@ def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_
         assert killed
         assert (result.finished > 0).all()
         assert verify(store, storage_options=server.options) == []
-        for name in ("one", "two"):  # no worker's folder has a part of the store
+        for name in ("one", "two"):  # the folders of the workers contain no part of the store
             assert not list((tmp_path / name).rglob("zarr.json"))
     alone = run(tmp_path / "here").load()
     assert same_bits(result, alone)

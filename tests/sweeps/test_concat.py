@@ -1,4 +1,4 @@
-"""Concatenation of compared problems: common records and metrics, without parameters."""
+"""Concatenated comparisons: common records and metrics, without parameters."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Stores that keep the states for further steps: the default, and stores with other defaults.
+"""Stores of the states for further steps: the default, and explicit settings.
 
 continuable=None:  bytes(optimizer and metric states) <= bytes(parameters and records)
 """
@@ -25,13 +25,13 @@ MOMENTUM = partial(optax.sgd, momentum=0.5)
 
 
 def swept(path, steps, make_optimizer, problem=BOWL, **settings):
-    """Return the Dataset, and whether its runs can continue."""
+    """Return the Dataset of a sweep, and whether its runs are continuable."""
     dataset = gd.sweep(problem, RATES, steps, make_optimizer=make_optimizer, store=path, **settings)
     return dataset, json.loads(dataset.attrs["identity"])["continuable"]
 
 
 def arrays(store):
-    """Return the arrays of a store that are not coordinates, as plain xarray reads them."""
+    """Return the arrays of a store that are not coordinates, read by xarray alone."""
     return dict(xr.open_zarr(store, chunks=None).data_vars)
 
 
@@ -52,14 +52,14 @@ def test_the_default_depends_on_the_size_of_the_optimizer_state(
     assert kept == any(name.startswith("carry.") for name in arrays(tmp_path / "s"))
 
 
-def test_a_metric_with_a_large_state_is_not_kept(tmp_path):
+def test_the_default_depends_on_the_size_of_the_metric_state(tmp_path):
     metric = gd.Metric(
         lambda w, data, state: (jnp.sum(w), state), init=lambda w, data: jnp.zeros((3, PARAMS))
     )
     assert not swept(tmp_path / "s", 2, optax.sgd, metrics={"large": metric})[1]
 
 
-def test_a_sweep_in_memory_keeps_no_states():
+def test_a_sweep_in_memory_is_not_continuable():
     assert not swept(None, 2, optax.sgd)[1]
 
 
@@ -84,7 +84,7 @@ def test_the_setting_of_an_existing_store_determines_whether_runs_can_continue(
         swept(tmp_path / "s", 3, make_optimizer, continuable=not continuable)
 
 
-def test_a_run_continues_by_default(tmp_path, recwarn):
+def test_a_stored_run_is_continuable_by_default(tmp_path, recwarn):
     swept(tmp_path / "s", 3, MOMENTUM, width=1)
     more = gd.extend(
         tmp_path / "s", num_steps=7, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM
@@ -96,7 +96,7 @@ def test_a_run_continues_by_default(tmp_path, recwarn):
     assert json.loads(more.attrs["identity"])["continuable"] is True
 
 
-def test_a_store_with_the_parameters_twice_is_that_sweep(tmp_path, monkeypatch):
+def test_a_store_that_contains_the_parameters_twice_is_accepted(tmp_path, monkeypatch):
     plan = preflight.make_plan
 
     def with_all(spec, programs, stored=None):

@@ -1,4 +1,4 @@
-"""Coordinate check: changes of activations against sweeps and against predicted slopes."""
+"""Coordinate check: activation changes against sweeps and predicted slopes."""
 
 from functools import partial
 
@@ -64,7 +64,7 @@ def small():
     return check(standard, (4, 6), learning_rate=0.01, steps=(1, 3), num_seeds=2)
 
 
-def test_changes_are_those_of_a_sweep(small):
+def test_changes_equal_those_computed_from_the_snapshots_of_a_sweep(small):
     assert small.change.dims == ("layer", "step", "width", "seed")
     runs = gd.sweep(standard(6), gd.axes(learning_rate=[0.01], seed=[1]), 3, snapshot_every=1)
     snapshots = [runs[f"snapshots.{i}"][0, 0].values.astype(float) for i in range(3)]

@@ -105,9 +105,9 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
     flags = gd.stores.Stored(new).flags()[0]
     assert len(computed) == flags.size - 1  # a tile of two runs was copied
     first = json.loads(gd.open_dataset(old).attrs["writers"])
-    assert json.loads(result.attrs["writers"]) == first  # both have the same writer
+    assert json.loads(result.attrs["writers"]) == first  # both stores have one common writer
     computed.clear()
-    assert equal(complete_sweep, larger(old, new)) == []  # the second time nothing is computed
+    assert equal(complete_sweep, larger(old, new)) == []  # all tiles are finished
     assert computed == []
     with xr.open_zarr(new, chunks=None) as plain:  # the complete sweep, stored values first
         assert plain.learning_rate.values.tolist() == [0.4, 0.1]
@@ -118,7 +118,7 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
 
 @pytest.mark.long
 @pytest.mark.parametrize("continuable", [True, False])
-@pytest.mark.parametrize("steps", [9, 11])  # one that the long sweep records, and one it does not
+@pytest.mark.parametrize("steps", [9, 11])  # recorded and not recorded by the long sweep
 def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     complete_sweep, tmp_path, continuable, steps, monkeypatch
 ):
@@ -194,7 +194,7 @@ def test_an_extension_after_a_killed_process_is_bitwise_equal(tmp_path):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(here), str(here.parents[1]))),
-        "JAX_NUM_CPU_DEVICES": "4",  # as many threads as here, so the same bits
+        "JAX_NUM_CPU_DEVICES": "4",  # equal numbers of threads, for bitwise equality
     }
     states = new / ".gdjax" / "checkpoints"
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment) as child:
@@ -277,7 +277,7 @@ def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path):
 def test_a_boolean_argument_of_an_optimizer_is_a_static_axis():
     grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
     runs = gd.sweep(LINE, grid, 5, make_optimizer=OPTIMIZER)
-    assert runs.nesterov.values.tolist() == [True, False]  # the requested order
+    assert runs.nesterov.values.tolist() == [True, False]  # order of the request
     for nesterov in (True, False):
         alone = gd.sweep(
             LINE,
@@ -350,4 +350,4 @@ def test_the_runs_of_all_programs_of_a_store_can_be_read_by_xarray_alone(tmp_pat
     )
     with xr.open_zarr(tmp_path, chunks=None) as plain:
         assert same_bits(plain.cost, runs.cost)
-        assert len(np.unique(plain.finished)) == 4  # each tile names its program
+        assert len(np.unique(plain.finished)) == 4  # each tile contains the number of its program

@@ -1,4 +1,4 @@
-"""Recommended learning rates on quadratic costs with a known best rate, and statuses."""
+"""Recommended learning rates on costs with a known best rate, and statuses."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ def result():
 
 
 def test_on_a_quadratic_the_rate_is_within_a_factor_2_of_the_best_fixed_step(result):
-    """The best fixed step is 2 / (1 + 10), and steps above 2 / 10 diverge."""
+    """The best fixed step is 2 / (1 + 10); descent diverges at steps above 2 / 10."""
     assert result.status == LearningRateStatus.FOUND
     assert 1 / 11 <= result.learning_rate <= 2 / 10
     assert result.low <= result.learning_rate <= result.high < 2 / 10
@@ -30,7 +30,7 @@ def test_on_a_quadratic_the_rate_is_within_a_factor_2_of_the_best_fixed_step(res
     assert 2 / 10 < result.critical_rate < 2
 
 
-def test_the_reason_states_the_evidence_and_what_is_unknown(result):
+def test_the_reason_contains_the_evidence_and_its_limitations(result):
     assert str(result) == result.reason
     assert result.reason.startswith(f"Learning rate {result.learning_rate:.3g}: of ")
     assert "No start diverged or stalled" in result.reason
@@ -39,7 +39,7 @@ def test_the_reason_states_the_evidence_and_what_is_unknown(result):
     assert result.best_by_start.shape == (3,)
 
 
-def test_the_cost_of_the_search_counts_each_gradient_as_three(result):
+def test_num_evaluations_counts_each_gradient_as_three(result):
     steps = sum(r.sizes["learning_rate"] * 3 * int(r.step[-1]) for r in result.runs)
     first_steps = result.num_evaluations - 3 * steps
     assert 3 * 15 < first_steps < 3 * 100

@@ -1,4 +1,4 @@
-"""Preflight: the width of a slab follows from the cache size, and tiles fit into a slab."""
+"""Preflight: slab widths determined by the cache size, and tiles within a slab."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_the_same_tile(widt
 
 
 def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
-    """Parameters and gradient of a run of plain descent take slightly over 2 * 4 * 1,000 bytes."""
+    """Parameters and gradient of a run take slightly over 2 * 4 * 1,000 bytes."""
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(512))
     assert 8000 < program_of(problem, grid).shapes.nbytes < 8100

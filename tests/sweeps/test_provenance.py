@@ -263,7 +263,7 @@ def test_axes_are_restored_from_their_record():
             assert same_bits(again.dimensions[dim][axis], values)
 
 
-def test_a_writer_records_everything_on_which_bitwise_equality_depends():
+def test_a_writer_records_device_threads_jax_version_and_revision():
     spec = SweepSpec(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
     slab = Slab(1, tuple(jax.local_devices()))
     result = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))

@@ -118,9 +118,12 @@ def test_a_difference_of_one_bit_is_reported(store):
 @pytest.mark.long
 def test_replay_on_other_devices_or_versions_reports_the_changes(stored_sweep, monkeypatch):
     few = replay_run(stored_sweep, AT, devices=jax.local_devices()[:2])
-    assert few.changed.keys() == {"device", "program_hash"}  # it depends on their number
+    assert few.changed.keys() == {
+        "device",
+        "program_hash",
+    }  # the hash depends on the number of devices
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
-    assert few.equal  # the same process has the same number of threads
+    assert few.equal  # the number of threads is equal within a process
     monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', expected 'another'"):
         replay_run(stored_sweep, AT)

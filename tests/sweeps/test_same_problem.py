@@ -35,7 +35,7 @@ problem = gd.Problem(
 
 
 def own(folder, curvature=10.0, scale=1.0):
-    """Write a user-defined problem into a file, and return its name for the command line."""
+    """Write a user-defined problem to a file, and return its command-line name."""
     folder.mkdir(exist_ok=True)
     file = folder / f"study_{folder.name}.py"
     file.write_text(OWN.format(curvature=curvature, scale=scale))

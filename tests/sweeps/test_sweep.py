@@ -276,7 +276,7 @@ def test_float64_is_used_if_enabled():
 # The Dataset
 
 
-def test_labels():
+def test_dimensions_coordinates_and_variables_of_the_dataset():
     result = sweep(
         network(watched=True),
         axes(learning_rate=[0.1, 0.2], **{"init.scale": [1.0]}),
@@ -376,6 +376,6 @@ def test_compare_validates_all_problems_before_any_computation(tmp_path):
 
 
 @pytest.mark.long
-def test_many_values_need_no_more_memory_than_a_tile():
+def test_an_axis_of_1001_values_is_computed_in_narrow_slabs():
     result = sweep(BOWL, axes(learning_rate=np.linspace(0.01, 0.4, 1001)), 2, width=16)
     close(result.cost[:, -1], 2 * (1 - 2 * result.learning_rate) ** 4)

@@ -1,4 +1,4 @@
-"""Validation of the arguments of `sweep` before any computation, and advice on speed."""
+"""Validation of arguments of `sweep` before computation, and advice on speed."""
 
 import dataclasses
 import inspect
@@ -147,7 +147,7 @@ def test_insufficient_memory_is_an_error_before_any_computation(monkeypatch):
     assert called
 
 
-def test_one_device_of_a_cpu_is_mentioned_once(monkeypatch):
+def test_a_single_cpu_device_is_reported_once(monkeypatch):
     one = jax.local_devices()[:1]
     sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # an explicit choice gives no advice
     preflight.mention_cores.cache_clear()
@@ -224,7 +224,7 @@ def test_defaults_equal_those_of_the_dataclasses():
                 assert parameter.default == fields[name], name
 
 
-def test_a_cost_is_traced_few_calls_below_sweep():
+def test_the_call_stack_between_sweep_and_a_traced_cost_is_short():
     """At most 12 frames of the library are between a user's call and a user's cost.
 
     The frames of a mini-batch step are in five files; a record adds the file of the mean over
@@ -246,7 +246,7 @@ def test_a_cost_is_traced_few_calls_below_sweep():
     assert step == {"sweep.py", "preflight.py", "slabs.py", "block.py", "step.py"}
 
 
-def test_a_slab_runs_few_calls_below_sweep(monkeypatch):
+def test_the_call_stack_between_sweep_and_a_slab_is_short(monkeypatch):
     stacks, call = [], slabs.Program.__call__
 
     def seen(self, *arguments):

@@ -1,4 +1,4 @@
-"""Sweeps of costs with random keys, a model state, step numbers, coupled samples or no data."""
+"""Sweeps of costs with keys, model state, step numbers, coupled samples, no data."""
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +120,7 @@ def test_a_tile_resumed_from_a_checkpoint_has_the_same_results(batch_size, monke
 
 
 class StoppingMonitor(TileMonitor):
-    """A monitor that stops after the first block and keeps the checkpoint."""
+    """Monitor that stops after the first block and stores the checkpoint."""
 
     def __init__(self):
         super().__init__(None, (0, 0, 0), lambda: True)

@@ -56,12 +56,12 @@ def stored(path):
 def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one(
     tmp_path, uninterrupted, wanted
 ):
-    """Each store is killed several times; finished tiles stay unchanged, the others resume."""
+    """Sweeps are killed several times; finished tiles stay unchanged, and others resume."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
         "OPENBLAS_NUM_THREADS": "1",
-        "JAX_NUM_CPU_DEVICES": "4",  # as many threads as here, so the same bits
+        "JAX_NUM_CPU_DEVICES": "4",  # equal numbers of threads, for bitwise equality
         "JAX_COMPILATION_CACHE_DIR": str(HERE.parents[1] / ".jax_cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -84,13 +84,13 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
 
         while kills < wanted:
             child = start()
-            if kills % 4:  # while it computes tiles
+            if kills % 4:  # while the process computes tiles
                 assert hear() == "begun"
                 until = time.monotonic() + 60
                 while not states(path) and time.monotonic() < until:
                     time.sleep(0.002)
                 time.sleep(moments.uniform(0, 0.03))  # shorter than a tile on any machine
-            else:  # while it starts
+            else:  # while the process starts
                 time.sleep(moments.uniform(0, 1))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
@@ -126,7 +126,7 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Count the steps of each tile over all calls; Ctrl-C may be raised between blocks."""
+    """Return the number of steps of each tile, and the step at which to raise Ctrl-C."""
     steps, press = Counter(), []
     blocks, compute = slab_runner.start_blocks, executor.run_tile
     current = []

@@ -1,4 +1,4 @@
-"""Bitwise independence of a run from its position in a slab and from the other runs.
+"""Bitwise independence of a run from its position in a slab and from other runs.
 
 This is true for one width and one set of devices: here four CPU devices with two runs each.
 """
@@ -194,7 +194,7 @@ def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, monkeypatch):
     assert all(same_bits(result[name], complete[name]) for name in complete)
 
 
-def test_a_long_tile_saves_its_state_periodically(monkeypatch):
+def test_the_state_of_a_long_tile_is_saved_periodically(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
     sink = MemorySink()
@@ -285,7 +285,7 @@ def test_16_bit_floats_are_stored_exactly(dtype, stored, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
-def test_the_program_that_is_measured_is_the_program_that_runs(batch_size, more):
+def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
     """Memory and hash are computed from shapes, so arrays must not change the program."""
     network_ = network(watched=True)
 

@@ -1,4 +1,4 @@
-"""Tiles of several slabs, computed one after another to store many runs in few files."""
+"""Tiles of several slabs, which store many runs in few files."""
 
 import signal
 

@@ -1,4 +1,4 @@
-"""Untrusted stores: records are looked up in tables, and nothing in them is executed."""
+"""Untrusted stores: records are looked up in tables, and never executed."""
 
 import copy
 import dataclasses

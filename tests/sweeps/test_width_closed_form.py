@@ -1,4 +1,4 @@
-"""The best learning rate of one step in a wide linear network, against its closed form.
+"""Best learning rate of one step in a wide linear network: closed form.
 
 f = V^T W_L ... W_1 W_0 x,   cost sum (f - y)^2 / (2 m),   K = X X^T / d
 eta_inf = (m / L) y^T K y / |K y|^2      (arXiv 2511.01734)
