@@ -101,7 +101,7 @@ def test_a_diverged_run_counts_as_the_worst():
 
 
 def test_the_fresh_cost_is_that_of_the_chosen_setting():
-    x = np.random.default_rng(0).normal(size=(100, 2))  # no setting is better than another
+    x = np.random.default_rng(0).normal(size=(100, 2))  # all settings are equally good
     curve = tuned(x, [50])
     assert curve.expected_best.item() < -1.5
     assert abs(curve.expected_fresh.item()) < 0.5

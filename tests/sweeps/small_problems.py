@@ -68,7 +68,7 @@ def stored(path, **changed):
     """Sweep the network in four tiles; the largest rate diverges.
 
     Args:
-        path: path of its store; None keeps the sweep in memory.
+        path: path of the store, or None for a sweep in memory.
         changed: arguments of `sweep` that replace the defaults below.
     """
     options = {

@@ -113,7 +113,7 @@ def test_an_ambiguous_name_is_rejected_unless_qualified():
         assign_roles(two_scales(), axes(scale=[1.0]), optax.sgd)
 
 
-def test_two_axes_cannot_set_the_same_keyword():
+def test_two_axes_for_one_keyword_are_rejected():
     grid = axes(**{"temperature": [1.0], "cost.temperature": [2.0]})
     with pytest.raises(InputError, match="given twice"):
         assign_roles(two_scales(), grid, optax.sgd)
@@ -133,7 +133,7 @@ def test_an_unknown_name_is_rejected_with_the_valid_names_and_a_suggestion():
         sweep(network(), axes(**{"cost.scale": [0.1]}, learning_rate=[0.1]), 1)
 
 
-def test_a_required_argument_of_the_optimizer_needs_a_value():
+def test_a_required_argument_of_the_optimizer_without_a_value_is_rejected():
     with pytest.raises(InputError, match="optimizer: learning_rate has no value; add an axis"):
         sweep(network(), axes(seed=[0]), 1)
     check_factory_arguments(partial(optax.sgd, learning_rate=0.1), {})

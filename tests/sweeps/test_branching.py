@@ -104,7 +104,7 @@ def test_invalid_branches_are_rejected(store, axes, message):
         gd.branch(store, AT, gd.axes(**axes), problem=LINE, make_optimizer=OPTIMIZER)
 
 
-def test_branching_needs_a_stored_run(store, tmp_path):
+def test_branching_requires_a_stored_run(store, tmp_path):
     with pytest.raises(InputError, match="branch_step is an axis of branches of a stored run; use"):
         gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
     with pytest.raises(StoreError, match="its problem is user-defined"):

@@ -50,7 +50,7 @@ def test_num_evaluations_counts_each_gradient_as_three(result):
     )
 
 
-def test_the_same_seed_gives_the_same_rate(result):
+def test_equal_seeds_give_equal_rates(result):
     again = find_learning_rate(BOWL, optax.sgd, num_starts=3, horizon=200)
     assert str(again) == str(result)
 
@@ -75,7 +75,7 @@ def matrix_problem():
         lambda learning_rate: optax.adam(optax.linear_schedule(0.0, learning_rate, 10)),
     ],
 )
-def test_any_optimizer_gets_a_rate_at_which_the_cost_falls_tenfold(make_optimizer):
+def test_the_cost_decreases_tenfold_at_the_recommended_rate_of_each_optimizer(make_optimizer):
     problem = matrix_problem()
     result = find_learning_rate(problem, make_optimizer, num_starts=2, horizon=200)
     assert result.status == LearningRateStatus.FOUND
@@ -85,7 +85,7 @@ def test_any_optimizer_gets_a_rate_at_which_the_cost_falls_tenfold(make_optimize
 
 
 @pytest.mark.long
-def test_with_mini_batches_each_start_has_its_own_order_of_samples():
+def test_starts_with_mini_batches_have_different_orders_of_samples():
     problem = digits("mnist5k", samples=200)
     result = find_learning_rate(problem, optax.sgd, batch_size=20, num_starts=2, horizon=64)
     assert result.status == LearningRateStatus.FOUND

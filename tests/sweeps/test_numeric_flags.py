@@ -46,7 +46,7 @@ def set_flags(monkeypatch):
 
 
 @pytest.mark.long
-def test_a_store_is_not_continued_under_other_numeric_flags(half_finished):
+def test_a_store_is_not_continued_with_different_numeric_flags(half_finished):
     with jax.threefry_partitionable(False):
         with pytest.raises(StoreError, match="partitionable: stored True, expected False"):
             gd.resume(half_finished)

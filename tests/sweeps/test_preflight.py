@@ -41,7 +41,7 @@ def test_the_longest_side_of_a_tile_is_halved_until_it_fits(shape, most, box):
 @pytest.mark.long
 @pytest.mark.parametrize("devices", [1, 3])
 @pytest.mark.parametrize("width", [None, 5])
-def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_the_same_tile(width, devices):
+def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_an_equal_tile(width, devices):
     grid = axes(learning_rate=[0.1, 0.2, 0.3], seed=range(11))
     program = fitted(network(), grid, width, devices)
     assert len(program.slab.devices) == devices
@@ -111,7 +111,7 @@ def test_a_repeated_sweep_traces_no_function():
     np.testing.assert_array_equal(again.cost, first.cost)
 
 
-def test_another_axis_of_a_checked_problem_is_checked():
+def test_a_new_axis_of_a_checked_problem_is_checked():
     problem = gd.Problem(
         init=lambda key, *, width=1.0: jnp.ones(2),
         cost=lambda w, *, scale=1.0: jnp.sum(w**2) * scale,

@@ -84,7 +84,7 @@ with xr.open_zarr(sys.argv[1]) as runs:
     ]
 
 
-def test_a_finished_store_computes_nothing(stored_sweep, computed):
+def test_no_tile_of_a_finished_store_is_computed(stored_sweep, computed):
     before = {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")}
     result = stored(stored_sweep).load()
     assert not computed
@@ -184,7 +184,7 @@ def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep)
     assert again.axes.sizes == {"learning_rate": 3, "seed": 4, "scale": 1}
 
 
-def test_hashes_depend_on_every_bit_and_every_name():
+def test_hashes_depend_on_all_bits_and_all_names():
     tree = {"a": np.arange(6, dtype=np.float32), "b": (np.zeros((2, 0), np.float32), None)}
     assert identity.hash_of(tree) == identity.hash_of(jax.tree.map(jnp.asarray, tree))
     flipped = tree["a"].copy()

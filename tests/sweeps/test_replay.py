@@ -27,7 +27,7 @@ replay_run = partial(replay, problem=PROBLEM)
 
 @pytest.fixture
 def store(stored_sweep, tmp_path):
-    """Return a copy of the store that a test may change."""
+    """Return a copy of the store that can be modified."""
     return shutil.copytree(stored_sweep, tmp_path / "s.zarr")
 
 
@@ -116,7 +116,7 @@ def test_a_difference_of_one_bit_is_reported(store):
 
 
 @pytest.mark.long
-def test_replay_on_other_devices_or_versions_reports_the_changes(stored_sweep, monkeypatch):
+def test_differences_of_devices_and_versions_are_reported_by_replay(stored_sweep, monkeypatch):
     few = replay_run(stored_sweep, AT, devices=jax.local_devices()[:2])
     assert few.changed.keys() == {
         "device",
@@ -167,7 +167,7 @@ def test_a_user_defined_problem_or_optimizer_has_to_be_passed_and_equal(tmp_path
 
 
 @pytest.mark.long
-def test_a_metric_has_to_be_passed_with_its_problem(tmp_path):
+def test_replay_of_a_metric_requires_its_problem(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
     sweep(network(), grid, 3, store=tmp_path / "a", metrics=watched.metrics)

@@ -184,7 +184,7 @@ def test_every_value_of_a_store_selects_its_run(tmp_path):
 
 
 @pytest.mark.long
-def test_functions_of_a_store_take_the_nearest_run_only_on_request(tmp_path):
+def test_functions_of_a_store_select_the_nearest_run_only_on_request(tmp_path):
     grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)
     at, complete = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}
@@ -223,7 +223,7 @@ def test_functions_of_a_store_take_the_nearest_run_only_on_request(tmp_path):
         ({"learning_rate": np.nan, "seed": 1, "a": 1}, "at: learning_rate = nan"),
     ],
 )
-def test_every_dimension_needs_a_value(at, message):
+def test_each_dimension_requires_a_valid_value(at, message):
     grid = axes(learning_rate=[0.1, 1], pair=zip_axes(a=[1, 2], b=[5, 6]), seed=range(2))
     with pytest.raises(InputError, match=message):
         inspect.unwrap(position)(grid, at)

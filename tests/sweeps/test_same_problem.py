@@ -61,7 +61,7 @@ def readers(path, problem):
 
 
 def another_version(monkeypatch, package="jax"):
-    """Simulate another version of a package."""
+    """Simulate a different version of a package."""
     version = identity._version
     monkeypatch.setattr(
         identity, "_version", lambda name: "0.0" if name == package else version(name)
@@ -139,7 +139,7 @@ def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
         run_of(tmp_path, at, made(0.25))
 
 
-def test_under_another_version_an_incomparable_problem_is_reported(users, tmp_path, monkeypatch):
+def test_an_incomparable_problem_is_reported_with_a_different_version(users, tmp_path, monkeypatch):
     same = load(own(tmp_path / "same"))
     other = load(own(tmp_path / "other", curvature=11.0))
     another_version(monkeypatch)

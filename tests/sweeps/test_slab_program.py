@@ -52,11 +52,11 @@ def test_runs_share_an_order_of_samples_unless_data_seed_is_an_axis():
 @pytest.mark.parametrize(
     ("runs", "rows"), [(4, block_loop.MAX_BLOCK_BATCHES), (1000, 699), (100_000, 64)]
 )
-def test_many_runs_with_separate_orders_get_fewer_rows_per_block(runs, rows):
+def test_blocks_of_many_runs_with_separate_orders_have_fewer_rows(runs, rows):
     assert inputs(runs, data_seed=[0, 5]).batch_capacity == rows
 
 
-def test_only_random_costs_and_metrics_get_keys():
+def test_only_random_costs_and_metrics_are_called_with_keys():
     def random(w, batch, *, key):
         return PROBLEM.cost(w, batch) + jax.random.normal(key) * 0
 

@@ -118,7 +118,7 @@ def test_data_seeds_set_the_order_of_mini_batches():
     shared = sweep(
         network(), axes(seed=[2, 5], learning_rate=[0.1]), 10, root_seed=ROOT, batch_size=4
     )
-    for seed in (2, 5):  # without the axis all runs have the same order
+    for seed in (2, 5):  # without the axis, all runs share one order
         one = alone(optax.sgd(0.1), 10, seed=seed, batch_size=4)
         close(shared.cost.sel(seed=seed)[0], one.cost)
 
@@ -197,7 +197,7 @@ def spread():
     return sweep(BOWL, axes(learning_rate=[0.1, 0.5, 1.0, 1.1, 4.0], seed=range(3)), 60)
 
 
-def test_a_diverged_run_keeps_its_records_up_to_divergence(spread):
+def test_a_diverged_run_has_records_up_to_divergence(spread):
     for rate in (1.1, 4.0):
         factor = (1 - 2 * rate) ** 2
         exact = 2.0 * factor ** np.arange(61.0)
@@ -226,7 +226,7 @@ def test_outcomes_are_integers_with_flag_meanings(spread):
     assert meanings[int(stalled.outcome[0])] == "stalled"
 
 
-def test_a_saturated_run_has_stalled_and_a_slow_run_has_not():
+def test_a_saturated_run_is_stalled_and_a_slow_run_is_not():
     """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant output; see `test_outcome`."""
 
     def cost(w):

@@ -149,7 +149,7 @@ def test_insufficient_memory_is_an_error_before_any_computation(monkeypatch):
 
 def test_a_single_cpu_device_is_reported_once(monkeypatch):
     one = jax.local_devices()[:1]
-    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # an explicit choice gives no advice
+    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # no advice for explicit devices
     preflight.mention_cores.cache_clear()
     monkeypatch.setattr(jax, "local_devices", lambda **_: one)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
@@ -265,7 +265,7 @@ def test_the_call_stack_between_sweep_and_a_slab_is_short(monkeypatch):
 
 
 @pytest.mark.long
-def test_an_equinox_module_has_to_be_partitioned():
+def test_only_partitioned_equinox_modules_are_accepted():
     def mlp(key):
         return eqx.nn.MLP(2, 1, 3, 1, key=key)
 

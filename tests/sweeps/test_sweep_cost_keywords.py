@@ -69,7 +69,7 @@ def test_every_run_equals_a_loop(stored, rate, seed, noise_seed):
     )
 
 
-def test_runs_draw_independent_numbers_and_diverged_runs_keep_their_state(stored):
+def test_runs_draw_independent_numbers_and_diverged_runs_retain_their_state(stored):
     ends = stored[1].params.sel(learning_rate=0.2).values.reshape(4, 2)
     assert len(np.unique(ends, axis=0)) == 4
     diverged = stored[1].sel(learning_rate=1e9)
@@ -104,7 +104,7 @@ def test_a_replayed_run_is_bitwise_equal(stored):
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_a_tile_resumed_from_a_checkpoint_has_the_same_results(batch_size, monkeypatch):
+def test_a_tile_resumed_from_a_checkpoint_has_equal_results(batch_size, monkeypatch):
     from gdjax.descent import block_loop
 
     program = program_of(batch_size)
@@ -163,7 +163,7 @@ def test_a_cost_that_couples_samples_is_swept_without_microbatches():
     np.testing.assert_allclose(result.params[1], expected, rtol=1e-5)
 
 
-def test_a_noise_seed_axis_needs_a_random_cost():
+def test_a_noise_seed_axis_without_a_random_cost_is_rejected():
     bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match="noise_seed sets the random numbers of a cost"):
         gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 1)

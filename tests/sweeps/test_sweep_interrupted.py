@@ -172,7 +172,7 @@ def test_ctrl_c_saves_the_state_and_no_step_is_computed_twice(tmp_path, uninterr
 
 
 @pytest.mark.long
-def test_ctrl_c_in_the_last_tile_keeps_its_state(tmp_path, uninterrupted, counted):
+def test_no_step_is_repeated_after_ctrl_c_in_the_last_tile(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(8 * 1500)
     with pytest.raises(KeyboardInterrupt):
@@ -184,7 +184,7 @@ def test_ctrl_c_in_the_last_tile_keeps_its_state(tmp_path, uninterrupted, counte
 
 
 @pytest.mark.long
-def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_keeps_its_state(
+def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_its_state(
     tmp_path, uninterrupted, counted
 ):
     """The last evaluation is a separate block, so that the carry before it can be stored."""

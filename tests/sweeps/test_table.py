@@ -56,7 +56,7 @@ def test_runs_that_are_not_finished_have_no_outcome(runs):
     assert gd.table(started).outcome.isna().tolist() == [False, True] * 2
 
 
-def test_compared_problems_give_one_table():
+def test_compared_problems_are_converted_to_one_table():
     bowls = {name: gd.problems.bowl([1.0, top]) for name, top in (("round", 1.0), ("long", 9.0))}
     tree = gd.compare(bowls, gd.axes(learning_rate=[0.1, 0.2]), 2)
     frame = gd.table(tree)
