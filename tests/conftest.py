@@ -13,8 +13,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # takes three seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once, so half of the compiler's optimizations are disabled. The
-# processes that tests start inherit this, so that bits can be compared. With 0, programs are
-# compiled as they are for a user.
+# processes that tests start inherit this, so that results can be compared bitwise. With 0,
+# programs are compiled as they are for a user.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
     # XLA's older emitters take a third less time. Later versions abort at an unknown flag.

@@ -39,7 +39,7 @@ def test_all_zipped_axes_are_in_the_settings():
         assert {**run.at, "learning_rate": rate, "momentum": momentum} == run.at
 
 
-def test_a_store_that_is_being_written_is_followed_until_its_last_run(tmp_path):
+def test_runs_are_exported_while_their_store_is_being_written(tmp_path):
     store = tmp_path / "runs"
     work = threading.Thread(
         target=gd.sweep,

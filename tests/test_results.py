@@ -56,7 +56,7 @@ def test_a_page_has_an_answer_of_one_or_two_sentences_and_a_table(name):
         ("{% for x in ['cost at 1', 'rate 2'] %}{{ s[x] }}{% endfor %}", ["2"]),
     ],
 )
-def test_literal_numbers_in_a_template_are_found(source, numbers):
+def test_literal_numbers_in_a_template_are_detected(source, numbers):
     result = render.written_numbers(source, ["cost", "cost at 1"])
     assert len(result) == len(numbers)
     assert all(expected in text for text, expected in zip(result, numbers, strict=True))

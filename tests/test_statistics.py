@@ -8,7 +8,7 @@ from gdjax.errors import InputError
 from gdjax.statistics import mean, median, medians, paired, seeds_needed, share
 
 
-def test_the_median_is_the_usual_one_if_it_is_finite():
+def test_the_median_of_an_even_number_of_values_is_the_mean_of_the_middle_ones_if_finite():
     """With eight seeds the fourth value is not the median."""
     values = [1.0, 2.0, 3.0, 4.0, 6.0, 7.0, np.inf, np.inf]
     result = median(values)

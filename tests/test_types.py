@@ -74,7 +74,7 @@ def check_types(types, errors):
 
 @pytest.mark.long
 def test_pyright_infers_types_and_finds_errors(tmp_path):
-    """Run pyright, which has its own rules to resolve stubs."""
+    """Run pyright, whose rules to resolve stubs differ from those of mypy."""
     pytest.importorskip("pyright")
     summary = json.loads(
         checked(tmp_path, "pyright", "--outputjson", "--pythonpath", sys.executable)
@@ -89,7 +89,7 @@ def test_pyright_infers_types_and_finds_errors(tmp_path):
 
 @pytest.mark.long
 def test_mypy_infers_types_and_finds_errors(tmp_path):
-    """Run mypy, which also reads JAX and NumPy: ten seconds of processor time."""
+    """Run mypy, which also analyzes JAX and NumPy: ten seconds of processor time."""
     pytest.importorskip("mypy")
     summary = checked(tmp_path, "mypy", "--no-error-summary").splitlines()
     types = [

@@ -120,7 +120,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def trained(browser, lesson_file):
-    """Return the page as it opens, with a network after ten epochs."""
+    """Return the page after opening, with a network trained for ten epochs."""
     return Lesson(browser, lesson_file)
 
 
@@ -403,12 +403,12 @@ def test_after_a_step_for_one_image_the_numbers_are_those_of_the_shown_network(t
 
 @pytest.fixture(scope="module")
 def course(browser, lesson_file):
-    """Return the course, with a network after 300 steps."""
+    """Return the course, with a network trained for 300 steps."""
     return Lesson(browser, lesson_file, "#lesson=1&step=300")
 
 
 def number(words, before):
-    """Return the number that follows some words."""
+    """Return the number that follows the given words."""
     result = re.search(re.escape(before) + r"\s*([\u22120-9.,e-]+)", words)
     return float(result[1].rstrip(".,").replace(",", "").replace("\u2212", "-"))
 

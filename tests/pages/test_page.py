@@ -1,4 +1,4 @@
-"""Self-contained pages: content, security policy, and writing."""
+"""Self-contained pages: content, security policy and writing to disk."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def test_a_page_that_cannot_be_written_is_an_error_and_leaves_no_file(tmp_path):
     assert len(repr(page)) < 100
 
 
-def test_data_that_do_not_fit_are_left_out_with_a_message():
+def test_data_beyond_the_size_limit_are_omitted_with_a_message():
     import xarray as xr
 
     cost = np.broadcast_to(np.float32(1), (300, 400, 200))

@@ -47,7 +47,7 @@ def smoothed(line):
 
 
 @pytest.mark.long
-def test_drawn_digits_are_read_as_well_as_their_pixels(browser, lesson_file):
+def test_accuracy_on_drawn_digits_is_close_to_that_on_their_pixels(browser, lesson_file):
     """No other test draws all 1,000 test digits and compares each with its pixels."""
     visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images

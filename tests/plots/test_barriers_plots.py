@@ -85,7 +85,7 @@ def test_rows_without_barriers_are_last_or_first():
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_one_or_two_networks_need_no_clusters(runs):
+def test_cluster_order_of_one_or_two_networks_is_the_identity(runs):
     matrix = np.ones((runs, runs)) - np.eye(runs)
     assert cluster_order(matrix).tolist() == list(range(runs))
     figure = barrier_matrix({"few": matrix})

@@ -37,7 +37,7 @@ def test_valleys_have_one_color_in_curve_and_paths():
     figure.canvas.draw()
 
 
-def test_the_lowest_minimum_is_named():
+def test_the_lowest_minimum_is_labeled():
     texts = {text.get_text(): text.xy[0] for text in curves.valleys([CURVE]).axes[0].texts[:2]}
     assert texts == {"lowest\n50%": -1.0, "50%": 1.0}
 

@@ -31,7 +31,7 @@ def test_each_neuron_has_its_image_on_one_scale_centred_on_zero():
     assert figure.axes[-1].get_xlabel() == "slope (1)"
 
 
-def test_images_have_their_names():
+def test_images_are_titled_by_name_or_number():
     pair = np.ones((2, 2, 2))
     figure = images.signed(pair, title="", label="", names=["plain, 0", "best, 0"])
     assert [axes.get_title() for axes in figure.axes[:2]] == ["plain, 0", "best, 0"]

@@ -16,7 +16,7 @@ def texts(figure):
     return [t.get_text() for axes in figure.axes for t in axes.texts]
 
 
-def test_planes_share_one_scale_and_say_how_high_they_reach():
+def test_planes_share_one_scale_and_show_their_largest_cost():
     flat = plane(np.full((9, 9), 4.0))
     figure = landscapes.planes({"one": {"bowl": plane(), "flat": flat}, "two": {"bowl": plane()}})
     figure.canvas.draw()
@@ -28,12 +28,12 @@ def test_planes_share_one_scale_and_say_how_high_they_reach():
     assert isinstance(filled[0].norm, LogNorm)
     assert bowl.get_title(loc="left") == "one\nbowl"
     assert (bowl.get_xlabel(), bowl.get_ylabel()) == ("first way", "second way")
-    # Contour lines only where there is something to tell apart.
+    # Contour lines are drawn only where costs differ.
     assert len(bowl.collections) == 2
     assert len(level.collections) == 1
 
 
-def test_distances_are_to_scale_and_long_directions_say_so():
+def test_distances_are_to_scale_and_long_directions_are_labeled():
     observed = plane(length=(4.0, 2.0))
     figure = landscapes.planes({"": {"bowl": observed}})
     figure.canvas.draw()
@@ -82,7 +82,7 @@ def test_a_plane_is_drawn_into_the_axes_of_the_caller_without_a_color_bar():
     assert [a.get_ylabel() for a in alone.figure.axes] == ["second way", landscapes.COST]
 
 
-def test_a_descent_shows_how_far_off_it_is_and_both_costs():
+def test_a_descent_shows_its_distance_from_the_plane_and_both_costs():
     observed = plane(path=True)
     figure = landscapes.descents({"rate 1": observed, "rate 2": observed})
     figure.canvas.draw()
@@ -104,7 +104,7 @@ def test_a_descent_shows_how_far_off_it_is_and_both_costs():
     assert ground.get_title(loc="left") == "rate 1"
 
 
-def test_on_a_surface_the_descent_floats_at_its_own_cost():
+def test_on_a_surface_the_descent_is_drawn_at_its_cost():
     observed = plane(path=True)
     figure = landscapes.surface(observed, title="a bowl").figure
     figure.canvas.draw()
@@ -139,7 +139,7 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
     np.testing.assert_allclose(
         parabola.get_ydata()[is_finite], (0.01 + (3 * SIDE) ** 2)[is_finite], atol=1e-12
     )
-    assert is_finite.sum() == 3  # the rest would reach above the picture
+    assert is_finite.sum() == 3  # the rest of the parabola is above the upper limit of the axis
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels == ["sharp", "parabola of curvature 2", "other"]
 
@@ -153,6 +153,6 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
         ({"x": {"y": plane().isel(b=0)}}, "over a and b"),
     ],
 )
-def test_planes_say_what_they_expect(rows, reported):
+def test_errors_for_planes_state_the_expected_input(rows, reported):
     with pytest.raises(ValueError, match=reported):
-        inspect.unwrap(landscapes.planes)(rows)  # the types are what is wrong
+        inspect.unwrap(landscapes.planes)(rows)  # the invalid types are intended

@@ -76,7 +76,7 @@ def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_cell():
 
 
 def bar_extents(axes):
-    """Return left and right edges and centers of the bars, in pixels."""
+    """Return the left edges, right edges and centers of the bars, in pixels."""
     extents = np.array(
         [[bar.get_window_extent().x0, bar.get_window_extent().x1] for bar in axes.patches]
     )
@@ -129,7 +129,7 @@ def test_values_without_room_on_an_axis_and_names_are_categories(values):
 
 
 def cells(figure):
-    """Colors of the cells of a map [rows, columns], and the pixels of their edges."""
+    """Return the colors of cells of a map [rows, columns], and their edges in pixels."""
     axes = figure.axes[0]
     (mesh,) = axes.collections
     corners = axes.transData.transform(mesh.get_coordinates().reshape(-1, 2))
@@ -309,7 +309,7 @@ def test_a_notebook_shows_a_figure_created_without_pyplot():
         (plane().expand_dims(c=2), "the cost has dimensions c, a, b"),
     ],
 )
-def test_results_that_cannot_be_drawn_are_refused(result, reported):
+def test_results_that_cannot_be_drawn_are_rejected(result, reported):
     with pytest.raises(InputError, match=reported):
         plot(result)
 

@@ -31,7 +31,7 @@ def by_label(axes):
     return dict(zip(labels, handles, strict=True))
 
 
-def test_densities_share_axes_and_say_where_they_are_linear():
+def test_densities_share_axes_and_mark_where_they_are_linear():
     figure = spectrum.densities([spread("before"), spread("after", 0.02)], title="both")
     top, bottom = figure.axes
     figure.canvas.draw()
@@ -77,7 +77,7 @@ RANKED = spectrum.RankedEigenvalues(
 )
 
 
-def test_ranks_fall_and_what_is_negative_is_left_out():
+def test_ranked_eigenvalues_decrease_and_negative_ones_are_omitted():
     (axes,) = spectrum.ranks({"now": [RANKED]}).axes
     line, _, (bars,) = by_label(axes)["whole"]
     np.testing.assert_allclose(line.get_xydata(), [[1, 1], [2, 0.5], [3, 0.1]])
@@ -104,7 +104,7 @@ def test_each_matrix_has_a_color_and_a_shape_that_every_panel_keeps():
 
 
 @pytest.mark.parametrize("limit", [2.0, 1e4])
-def test_a_limit_far_above_does_not_press_the_rest_down(limit):
+def test_a_limit_far_above_does_not_extend_the_axis(limit):
     (axes,) = spectrum.ranks({"now": [RANKED]}, limit=limit, after=2, after_label="classes").axes
     result = by_label(axes)
     assert result["classes"].get_xdata()[0] == 2.5

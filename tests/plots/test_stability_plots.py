@@ -38,7 +38,7 @@ def test_limits_are_dashed_in_the_color_of_their_rate():
     assert len(solid) == 3
     for color, line in dashed.items():
         row = np.flatnonzero([np.array_equal(s, solid[color].get_ydata()) for s in EDGE.sharpness])
-        if row.size:  # the one with NaN is not equal to itself
+        if row.size:  # the line with NaN is not equal to itself
             assert line.get_ydata()[0] == EDGE.threshold[row[0]]
     assert sorted(line.get_ydata()[0] for line in dashed.values()) == [0.2, 4]
     labels = [text.get_text() for text in bottom.get_legend().get_texts()]
@@ -52,7 +52,7 @@ def test_a_limit_far_above_the_sharpness_is_not_drawn():
     assert 15 < top.get_ylim()[1] < 20
 
 
-def test_panels_stand_beside_each_other_with_every_axis_named():
+def test_panels_are_side_by_side_and_every_axis_has_a_label():
     figure = edge([EDGE, EDGE, EDGE])
     assert len(figure.axes) == 6
     assert [a.get_ylabel() for a in figure.axes[::3]] == [
@@ -74,7 +74,7 @@ def test_distances_and_their_order():
     (slope,) = right.lines
     x, y = slope.get_data()
     np.testing.assert_allclose(np.diff(np.log(y)) / np.diff(np.log(x)), 1)
-    np.testing.assert_allclose(y / x, 10)  # through the smallest
+    np.testing.assert_allclose(y / x, 10)  # the line passes through the smallest distance
     assert right.get_title(loc="left") == "Fitted order 1.000 (2 smallest)"
 
 
@@ -108,7 +108,7 @@ def test_learning_rates_show_failures_costs_and_the_recommendation():
     np.testing.assert_allclose([bar.get_height() for bar in diverged], [0, 0, 0, 0, 0, 0.25, 1])
     star = next(line for line in costs.lines if line.get_marker() == "*")
     assert star.get_xdata()[0] == 0.5
-    assert star.get_ydata()[0] == pytest.approx(0.7 * 1.15)  # of four starts the mean of two
+    assert star.get_ydata()[0] == pytest.approx(0.7 * 1.15)  # median of four starts
     labels = [t.get_text() for t in costs.get_legend().texts]
     assert "the first step raises the cost above 1.5" in labels
     figure.canvas.draw()

@@ -18,7 +18,7 @@ def starts(epochs):
     )
 
 
-def test_runs_that_never_arrive_stand_above_the_others():
+def test_runs_that_do_not_converge_are_drawn_above_the_others():
     figure = pictures.by_scale({"fan_in": starts([np.inf, 2.0, np.inf])}, epochs=10.0)
     fast = figure.axes[1]
     (line,) = fast.lines

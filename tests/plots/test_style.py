@@ -23,7 +23,7 @@ BLINDNESS = {
 
 
 def lab(rgb):
-    """CIE L*a*b* of linear RGB, white D65."""
+    """Convert linear RGB to CIE L*a*b* with white point D65."""
     matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
     x, y, z = (np.array(matrix) @ np.clip(rgb, 0, 1)) / (0.9505, 1, 1.089)
     f = [t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (x, y, z)]
@@ -43,7 +43,7 @@ def test_colors_of_lines_differ_for_color_blind_eyes(kind):
     assert min(distances) > 10  # a difference of 2.3 is just noticeable
 
 
-def test_settings_come_back_even_after_an_error():
+def test_settings_are_restored_even_after_an_error():
     before = dict(matplotlib.rcParams)
     inside = []
 
@@ -58,7 +58,7 @@ def test_settings_come_back_even_after_an_error():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_figure_keeps_its_look_after_the_context():
+def test_a_figure_keeps_its_style_after_the_context():
     with style.style():
         figure = Figure()
         axes = figure.subplots()

@@ -29,11 +29,11 @@ def test_paths_have_the_color_of_their_minimum():
     minima = TWO_WELLS.minima[ends]
     positions = minima[:, None] + (starts - minima)[:, None] * shrinking
     field_at = np.array([[1.5, 0.5], [0.0, 0.0]])
-    field = np.array([[-7.5, -1.0], [0.0, 0.0]])  # at the saddle there is no direction
+    field = np.array([[-7.5, -1.0], [0.0, 0.0]])  # zero at the saddle
     axes = surfaces.paths(TWO_WELLS, positions, ends, field_at=field_at, field=field)
     drawn = [line for line in axes.lines if len(line.get_xdata()) == 12]
     assert [line.get_color() for line in drawn] == [CYCLE[end] for end in ends]
-    assert axes.get_aspect() == 1  # else the way down does not look perpendicular to contours
+    assert axes.get_aspect() == 1  # gradients are perpendicular to contours
     arrows = next(c for c in axes.collections if hasattr(c, "U"))
     np.testing.assert_allclose(np.hypot(arrows.U, arrows.V), [1, 0])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("parameter x", "parameter y")
@@ -49,7 +49,7 @@ def test_contours_are_dense_where_the_cost_is_low():
     assert levels[-1] < TWO_WELLS.cost.max()
 
 
-def test_maps_tell_minima_divergence_and_unfinished_runs_apart():
+def test_minima_divergence_and_unfinished_runs_have_different_colors():
     ends = ENDS.copy()
     ends[0, :] = -2
     ends[-1, :] = -1

@@ -84,7 +84,7 @@ def test_a_single_setting_is_drawn():
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.7, 0.7])
 
 
-def test_the_lowest_curve_is_named_and_thicker():
+def test_the_lowest_curve_is_labeled_and_thicker():
     values = np.ones((4, 3, 5)) * np.array([3.0, 1.0, 2.0, np.inf])[:, None, None]
     axes = sweeps.curves_by_setting(np.arange(5.0), RATES, values)
     widths = [line.get_linewidth() for line in axes.lines]

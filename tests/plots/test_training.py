@@ -81,7 +81,7 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     ],
     ids=["diverged", "diverged at once", "perfect", "answers NaN", "no steps"],
 )
-def test_any_outcome_can_be_drawn(changes):
+def test_runs_of_every_outcome_can_be_drawn(changes):
     data = arguments(**changes)
     figures = training.training_figures(**data)
     for figure in figures.values():

@@ -102,7 +102,7 @@ def test_invalid_arguments_are_rejected(arguments, message):
     ],
 )
 def test_initial_weights_have_the_stated_standard_deviation(initializer, deviation):
-    fan_in, fan_out = 300, 200  # unequal, so that an exchange is detected
+    fan_in, fan_out = 300, 200  # unequal, so that swapping fan_in and fan_out is detected
     (layer,) = Network((fan_in, fan_out), initializer=initializer).init(jax.random.key(1))
     w, expected = np.asarray(layer.weights, np.float64), deviation(fan_in, fan_out)
     n = w.size

@@ -1,4 +1,4 @@
-"""Validation of problems before any work."""
+"""Validation of problems before any computation."""
 
 import dataclasses
 import inspect

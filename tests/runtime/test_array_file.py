@@ -24,7 +24,7 @@ def there_and_back(arrays, meta):
     return stored
 
 
-def test_a_checkpoint_is_read_back_with_the_same_bits():
+def test_a_checkpoint_is_restored_bitwise():
     arrays, meta = there_and_back(ARRAYS, {"step": 12, "orders": [[0, 1]]})
     assert list(arrays) == list(ARRAYS)
     for name, values in ARRAYS.items():

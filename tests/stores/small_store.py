@@ -90,7 +90,7 @@ def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
 
 
 def equals_all_values(path) -> bool:
-    """Return whether a store, read by plain xarray, has the bits that were written."""
+    """Return whether a store, read by plain xarray, is bitwise equal to the written data."""
     import xarray as xr
 
     with xr.open_zarr(path, chunks=None) as dataset:

@@ -60,8 +60,8 @@ DAMAGES = {
 
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every):
-    """Apply every damage to every file; the quick tests apply a third of them."""
+def test_damage_of_any_file_is_detected_reported_and_repaired(tmp_path, damage, every):
+    """Apply every kind of damage to every file; the quick tests cover a third of the files."""
     fill(tmp_path)
     sound = contents(tmp_path)
     assert len(sound) == 2 + 10 + 4 + 6 * 6  # root and digest, metadata, coordinates, chunks
@@ -105,7 +105,7 @@ def test_damage_of_any_file_is_found_named_and_repaired(tmp_path, damage, every)
     assert equals_all_values(tmp_path)
 
 
-def test_several_damaged_files_are_found_at_once(tmp_path):
+def test_several_damaged_files_are_reported_together(tmp_path):
     fill(tmp_path)
     sound = contents(tmp_path)
     damaged = ["cost/c.0.0.0", "cost/c.2.1.0", "outcome/c.2.1", "seed/c.0", "seed/zarr.json"]
@@ -116,7 +116,7 @@ def test_several_damaged_files_are_found_at_once(tmp_path):
     assert contents(tmp_path) == sound
 
 
-def test_a_change_of_any_bit_of_the_root_is_found(tmp_path):
+def test_a_change_of_any_bit_of_the_root_is_detected(tmp_path):
     open_store(tmp_path).close()
     raw = (tmp_path / "zarr.json").read_bytes()
     random_bits = random.Random(5).sample(range(8 * len(raw)), 400)
@@ -203,7 +203,7 @@ def test_a_folder_replaced_by_a_file_or_link_is_an_error_in_one_line(tmp_path, r
 
 
 @pytest.mark.long
-def test_exchanged_chunks_are_found(tmp_path):
+def test_exchanged_chunks_are_detected(tmp_path):
     """Both chunks are valid, so only the array of checksums shows the exchange."""
     fill(tmp_path)
     sound = contents(tmp_path)

@@ -91,7 +91,7 @@ def test_the_fixtures_of_format_2_are_small():
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_store_of_format_2_is_valid_and_read_with_its_bits(copy_of, name):
+def test_a_store_of_format_2_is_valid_and_read_bitwise(copy_of, name):
     path = copy_of(f"2/{name}")
     before = stamps(path)
     assert gd.verify(path) == []
@@ -254,7 +254,7 @@ def test_a_store_of_format_3_is_read_and_continued(copy_of):
         np.testing.assert_array_equal(plain.cost, [*COST, COST[0]])
 
 
-def test_a_store_of_format_3_is_small_and_valid_and_read_with_its_bits(copy_of):
+def test_a_store_of_format_3_is_small_and_valid_and_read_bitwise(copy_of):
     path = copy_of("3/swept")
     before = stamps(path)
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 100_000

@@ -48,7 +48,7 @@ def test_an_entry_that_is_not_a_file_is_named(folder):
     assert folder.sizes() == {"folder": -1, "pipe": -1, "long": 10}
 
 
-def test_a_folder_in_the_place_of_a_file_is_replaced(folder):
+def test_a_folder_with_the_name_of_a_file_is_replaced(folder):
     (folder.path / "file" / "within").mkdir(parents=True)
     folder.write("file", b"mine")
     assert folder.read("file", 9) == (b"mine", None)

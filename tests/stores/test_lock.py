@@ -34,7 +34,7 @@ def test_a_lock_that_is_a_link_is_not_followed(folder, tmp_path):
     assert not (folder.path / lock.LOCK).is_symlink()
 
 
-def test_a_folder_in_the_place_of_the_lock_is_removed(folder):
+def test_a_folder_with_the_name_of_the_lock_is_removed(folder):
     (folder.path / lock.LOCK / "within").mkdir(parents=True)
     lock.acquire(folder).close()
     assert (folder.path / lock.LOCK).is_file()

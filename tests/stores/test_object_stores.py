@@ -1,4 +1,4 @@
-"""Object stores: the same bytes as in a folder, one writer, and errors of one line."""
+"""Object stores: bytes equal to those of a folder, one writer, and errors of one line."""
 
 import json
 import time
@@ -65,7 +65,7 @@ def test_plain_xarray_reads_a_url(url, server):
             assert dataset[name].values.tobytes() == values.tobytes()
 
 
-def test_damaged_tiles_are_found_and_written_again(url, server):
+def test_damaged_tiles_are_detected_and_rewritten(url, server):
     fill(url, server)
     bucket = locate(url, server.options)
     raw, _ = bucket.read("cost/c.0.0.0", 10**6)
@@ -136,7 +136,7 @@ def test_a_lease_is_renewed_and_an_expired_lease_is_taken_over(url, server, monk
         with pytest.raises(StoreError, match="another process has taken over the lease"):
             store.write((1, 1), part(store, (1, 1)))
         store.close()
-        assert bucket.read(lock.LOCK, 999)[1] is None  # it is the second one's
+        assert bucket.read(lock.LOCK, 999)[1] is None  # the lease belongs to the second writer
     assert bucket.read(lock.LOCK, 999)[1] == MISSING
 
 

@@ -17,7 +17,7 @@ from gdjax.stores.writer import Store, Tiles, differences
 # Writing and reopening
 
 
-def test_values_are_read_back_with_the_same_bits(tmp_path):
+def test_values_are_restored_bitwise(tmp_path):
     assert len(fill(tmp_path / "s")) == 6
     assert equals_all_values(tmp_path / "s")
 

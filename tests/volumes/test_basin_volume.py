@@ -18,7 +18,7 @@ def ball(d, radius=1.0):
 
 
 def below(level, h):
-    """(2 level)^(d/2) V_d / sqrt(det H): the volume in which w^T H w / 2 is below a level."""
+    """Return the log volume of w^T H w / 2 < level, (2 level)^(d/2) V_d / sqrt(det H)."""
     d = len(h)
     return d / 2 * math.log(2 * level) + ball(d) - np.sum(np.log(h)) / 2
 
@@ -41,8 +41,8 @@ def rotated(h):
 
 @pytest.mark.long
 @pytest.mark.parametrize("condition", [1e2, 1e6])
-def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
-    """Exact to rounding; without the preconditioner, reported as a lower bound."""
+def test_ellipsoids_preconditioned_by_their_hessians_in_16_runs(condition):
+    """Volumes are exact to rounding; those without a preconditioner are lower bounds."""
     d = 12
     h = np.geomspace(1 / math.sqrt(condition), math.sqrt(condition), d)
     with jax.enable_x64(True):
@@ -70,7 +70,7 @@ def test_ellipsoids_with_their_own_preconditioner_in_16_runs(condition):
 
 
 def boxes(d, runs, directions=10_000, seed=0):
-    """log r^d of a box with sides 2, at random directions, against its log volume."""
+    """Return the estimated and the exact log volume, relative to a ball, of a box of side 2."""
     z = np.random.default_rng(seed).normal(size=(runs, directions, d)).astype(np.float32)
     r = np.linalg.norm(z, axis=-1) / np.abs(z).max(axis=-1)
     exact = d * math.log(2) - ball(d)
@@ -84,7 +84,7 @@ def test_boxes_to_20_dimensions(d):
     assert result.lower_bound.sum() <= 2
     assert np.abs(np.mean(result.log_volume) - exact) < 0.1
     covered = (result.low <= exact) & (exact <= result.high)
-    assert covered.sum() >= 13  # of 16 at 95 %: fewer have a probability of 1 in 3,000
+    assert covered.sum() >= 13  # of 16; probability of fewer: 1 in 3,000
 
 
 def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
@@ -105,13 +105,13 @@ def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
         result, exact = boxes(d, 40, directions, seed=d)
         trusted = ~np.asarray(result.lower_bound)
         covered += [((result.low <= exact) & (exact <= result.high))[trusted]]
-        assert np.mean(result.low <= exact) > 0.85  # 0.95, less three standard errors of 40
+        assert np.mean(result.low <= exact) > 0.85  # 0.95 minus 3 standard errors
     assert np.mean(np.concatenate(covered)) > 0.88
     assert trusted.sum() == 0  # in 60 dimensions
 
 
 def ellipsoid(n, condition):
-    """n log r of an ellipsoid at directions z, and the log of its mean."""
+    """Return n, the function n log r(z) of an ellipsoid, and its exact log mean of r^n."""
     h = np.geomspace(1, condition, n).astype(np.float32)
 
     def logs(z):
@@ -121,7 +121,7 @@ def ellipsoid(n, condition):
 
 
 def norm_ball(n, p):
-    """n log r of the unit ball of the p-norm at directions z, and the log of its mean."""
+    """Return n, the function n log r(z) of a p-norm ball, and its exact log mean of r^n."""
     exact = n * math.log(2 * math.gamma(1 + 1 / p)) - gammaln(1 + n / p) - ball(n)
 
     def logs(z):
@@ -165,7 +165,7 @@ def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions
 
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["bowl", "quartic"])
-def test_forty_parameters_by_default_are_no_lower_bound(shape):
+def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
     """Curvatures from 1 to 1e4; in the original coordinates few directions contribute."""
     h = np.geomspace(1, 1e4, 40)
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0]

@@ -1,4 +1,4 @@
-"""Learning coefficients against quadrature under the sampler's own prior, and against limits."""
+"""Learning coefficients against quadrature under the sampler's prior, and against limits."""
 
 import functools
 import itertools
@@ -26,14 +26,14 @@ KEYS = 4
 
 
 def cost(w, kind):
-    """c0 w0^2k + c1 w1^2m + c2 (w0 w1)^2: bowls, flatter valleys, a cross of two flat lines."""
+    """Return c0 w0^2k + c1 w1^2m + c2 (w0 w1)^2: a bowl, a flatter valley or a cross."""
     c, k, m = kind
     return jnp.mean(c[:, 0] * (w[0] ** 2) ** k + c[:, 1] * (w[1] ** 2) ** m) + jnp.mean(
         c[:, 2] * (w[0] * w[1]) ** 2
     )
 
 
-# Coefficients, exponents, inverse temperature, localization, and the limit as the former grows.
+# Coefficients, exponents k and m, inverse temperature, localization, and the limit at temperature 0.
 KINDS = {
     "bowl": ((0.5, 5.0, 0.0), 1.0, 1.0, 1e4, 1.0, 1.0),
     "warm bowl": ((0.5, 5.0, 0.0), 1.0, 1.0, 1.0, 1.0, None),
@@ -46,7 +46,7 @@ KINDS = {
 
 @lru_cache
 def quadrature(name):
-    """-d log Z / d log b on a logarithmic grid over the plane, in float64."""
+    """Return -d log Z / d log b from a logarithmic grid over the plane, in float64."""
     c, k, m, b, localization, _ = KINDS[name]
     a = np.geomspace(1e-7, 12, 600) / np.sqrt(localization)
     x = np.concatenate([-a[::-1], a])
@@ -62,7 +62,7 @@ def quadrature(name):
 
 @pytest.fixture(scope="module")
 def result():
-    """All kinds, each from several keys, as one program of 24 runs with 16 chains each."""
+    """Return estimates for all kinds and keys, from one program of 24 runs of 16 chains."""
 
     def one(kind, b, localization, key):
         return finite_temperature_coefficient(
@@ -92,7 +92,7 @@ def test_coefficient_equals_the_derivative_of_the_log_partition_function(result,
     row = list(KINDS).index(name)
     exact = quadrature(name)
     agreed = result.status[row] == SamplingStatus.AGREED
-    assert agreed.sum() >= KEYS - 1  # among 24 runs chance may keep one apart
+    assert agreed.sum() >= KEYS - 1  # one of 24 runs may fail to mix by chance
     z = (result.coefficient[row] - exact)[agreed] / result.standard_error[row][agreed]
     assert np.abs(z).max() < 4
     assert result.standard_error[row][agreed].max() < 0.05
@@ -112,8 +112,9 @@ def test_coefficients_are_near_their_limits(result, name):
 
 
 def cross(b):
-    """Closed form of a cross under a prior of precision 1, by Bessel's functions; u = 1 / (8 b).
+    """Return the coefficient of a cross under a prior of precision 1, in closed form.
 
+    With u = 1 / (8 b) and the modified Bessel function K0,
     Z = integral of exp(-x^2 / 2) (1 + 2 b x^2)^(-1/2) dx ~ b^(-1/2) e^u K0(u)
     """
     u = 1 / (8 * b)
@@ -130,14 +131,14 @@ def test_coefficients_of_a_cross_converge_slowly():
 
 
 def power(w, k):
-    """w^2k in one dimension."""
+    """Return w^2k in one dimension."""
     return jnp.mean((w[0] ** 2) ** k)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
 def test_powers_have_the_inverse_of_their_exponent(k):
-    """1 / (2k): by quadrature under the prior, and by the sampler within its own error."""
+    """The limit 1 / (2k) by quadrature under the prior, and by sampling within its error."""
     b = 1e8
     x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
     weight = np.exp(-b * x ** (2 * k) - x**2 / 2)
@@ -186,7 +187,7 @@ def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
 
 
 def coefficient_on_a_grid(cost, b, count=2, points=1500):
-    """b E[C] under exp(-b C(w) - |w|^2 / 2), where C depends on |w_i| only, in float64."""
+    """Return b E[C] under exp(-b C(w) - |w|^2 / 2), where C depends on |w_i| only."""
     a = np.geomspace(1e-9, 12, points)
     w = np.meshgrid(*[a] * count, indexing="ij")
     C = cost(w)
@@ -219,7 +220,7 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("samples", [1_500, 15_000])
 def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, samples):
-    """From coefficients at 1e1 to 1e4 with noise as of that number of independent samples."""
+    """Coefficients at 1e1 to 1e4 have the noise of `samples` independent samples."""
     llc, multiplicity, curve = CURVES[name]
     b = np.geomspace(1e1, 1e4, 5)
     exact = np.array([curve(one) for one in b])
@@ -232,7 +233,7 @@ def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, sampl
     assert np.mean(covered) > 0.9
     assert np.median(result.standard_error) < 0.3 * llc
     if name == "regression 3-2-3" and samples == 15_000:
-        assert np.all(np.median(exact) < llc - 5 * error.max())  # no coefficient does
+        assert np.all(np.median(exact) < llc - 5 * error.max())  # no interval of a coefficient does
         assert (
             np.mean(np.argmax(result.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
         )
@@ -327,14 +328,14 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
     assert (at.status[:4] == SamplingStatus.AGREED).all()
     assert abs(result.llc - llc) < 2.6 * result.standard_error
     assert result.standard_error < 0.12 * llc
-    # A coefficient at one temperature is not the limit, and differs from it as the theory says.
+    # A coefficient at one temperature is not the limit, and differs from it as the theory predicts.
     assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "gibbs"), [(1e2, 3.24), (1e3, 3.34)])
-def test_a_coefficient_at_one_temperature_is_that_of_gibbs_sampling(b, gibbs):
-    """Reduced-rank regression with M = N = 3, H = 2, r = 1: 3.24 and 3.34, of 3.5."""
+def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs):
+    """Reduced-rank regression with M = N = 3, H = 2, r = 1; the limit is 3.5."""
     first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
 
     def cost(w):
@@ -353,7 +354,7 @@ def test_a_coefficient_at_one_temperature_is_that_of_gibbs_sampling(b, gibbs):
 
 
 @pytest.mark.long
-def test_coordinates_by_default_are_good_in_curved_and_in_narrow_valleys():
+def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
     """Coordinates from w* alone fail in a regression, the original ones in a narrow bowl."""
     first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
     h = np.geomspace(1, 1e6, 6)
@@ -392,12 +393,12 @@ def test_coordinates_by_default_are_good_in_curved_and_in_narrow_valleys():
 
 
 def wells(w, tilt):
-    """Wells at w0 = 0 and at -2, lower by 2 tilt; three dimensions of bowl beside them."""
+    """Return the cost of wells at w0 = 0 and, lower by 2 tilt, at -2, plus a quadratic bowl."""
     return ((w[0] + 1) ** 2 - 1) ** 2 + jnp.mean(tilt) * w[0] + 10 * w[1:] @ w[1:]
 
 
 @pytest.mark.long
-def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
+def test_chains_in_two_wells_are_rejected_unless_localization_is_stronger():
     """Chains in two wells are also rejected if both have equal costs."""
 
     def one(localization, tilt):
@@ -418,7 +419,7 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
     assert np.isnan(result.coefficient[:2]).all()
     assert np.isnan(result.standard_error[:2]).all()
     assert np.isfinite(result.chain_coefficients).all()
-    # 2 = d / 2, less what the prior takes, and the tilt puts w* above the bottom of its well: a
+    # The limit is d / 2 = 2. The prior reduces it, and with a tilt w* is not the minimum: a
     # Gaussian with mean -30 / 2430 and variance 1 / 2430 for w0, 6000 / 6030 of 1/2 for the others.
     bowl = 1200 / 2430 + 1.5 * 6000 / 6030
     expected = np.array([bowl, bowl + 1200 * (30 / 2430) ** 2 - 30 * 30 / 2430])
@@ -430,7 +431,7 @@ def test_chains_in_two_wells_are_refused_and_a_stronger_localization_helps():
 
 @pytest.mark.long
 def test_whitening_does_not_change_the_coefficient():
-    """Curvatures from 1 to 1e6, of which plain coordinates resolve the steep ones only."""
+    """Curvatures are 1 to 1e6; sampling in the original coordinates does not converge."""
     h = jnp.geomspace(1, 1e6, 6)
 
     def bowl(w):

@@ -9,7 +9,7 @@ from gdjax.volumes import mcmc
 
 
 def autoregressions(correlation, n=4000, count=8, seed=0):
-    """x_t = correlation x_(t-1) + noise of variance 1 - correlation^2, stationary."""
+    """Return stationary series x_t = correlation x_(t-1) + N(0, 1 - correlation^2)."""
     rng = np.random.default_rng(seed)
     x = np.zeros((count, n))
     x[:, 0] = rng.normal(size=count)
@@ -24,7 +24,7 @@ apart = jax.jit(mcmc.rhat)
 
 @pytest.mark.parametrize("correlation", [-0.3, 0.0, 0.5, 0.9])
 def test_effective_sample_size_of_an_autoregression_equals_its_closed_form(correlation):
-    """The effective share of its draws is (1 - correlation) / (1 + correlation)."""
+    """The effective fraction of the draws is (1 - correlation) / (1 + correlation)."""
     draws = autoregressions(correlation)
     expected = draws.size * (1 - correlation) / (1 + correlation)
     assert float(effective(draws)) == pytest.approx(expected, rel=0.15)
