@@ -27,7 +27,7 @@ def press():
 # -- the flag
 
 
-def test_ctrl_c_only_sets_the_flag(python_handler):
+def test_ctrl_c_sets_the_flag_and_nothing_else(python_handler):
     with interruptible() as stop:
         assert not stop.is_set()
         press()
@@ -256,6 +256,6 @@ def test_ctrl_c_at_any_time_of_train_exits_with_130_and_one_line(tmp_path):
 def test_tests_can_send_ctrl_c_even_if_the_shell_ignores_it():
     """`nohup` and background jobs of scripts ignore Ctrl-C, which children inherit."""
     script = 'trap \'\' INT; exec "$0" "$@"'
-    name = f"{__file__}::test_ctrl_c_only_sets_the_flag"
+    name = f"{__file__}::test_ctrl_c_sets_the_flag_and_nothing_else"
     pytest_ = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", name]
     subprocess.run(["sh", "-c", script, *pytest_], check=True, capture_output=True, timeout=120)
