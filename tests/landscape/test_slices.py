@@ -155,7 +155,7 @@ def test_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
 def test_slab_width_changes_only_rounding(problem, width):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 23)
-    observed = partial(slices.line, problem.cost, w, {"d": d}, a, data=problem.data)
+    observed = partial(slices.line, problem.cost, w, d, a, data=problem.data)
     np.testing.assert_allclose(observed(width=width).cost, observed().cost, rtol=1e-5)
 
 
