@@ -304,7 +304,7 @@ def test_a_notebook_shows_a_figure_created_without_pyplot():
     ("result", "reported"),
     [
         ({"x": 1}, "of type dict"),
-        (xr.Dataset({"weight": 1}), "a Dataset of weight without attribute 'result'"),
+        (xr.Dataset({"weight": 1}), "a Dataset of weight without outcomes or attribute 'result'"),
         (SimpleNamespace(sizes={}), "of type SimpleNamespace"),
         (plane().expand_dims(c=2), "the cost has dimensions c, a, b"),
     ],
