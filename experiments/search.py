@@ -107,12 +107,12 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
     accuracy = accuracy.reshape(-1, len(config.rungs))
     ended_at = replays.halving(accuracy)
     results = {"seconds.sweep": seconds}
-    num_steps = 0
+    num_steps = {}
     for name, batch in (("batches", config.batch), ("single", 1)):
         study = replays.new_study(config.rungs, seed=seed)
         replays.hyperband(study, settings, accuracy, config.rungs, config.trials, batch=batch)
         results[f"best.{name}"] = replays.best_setting(study, settings)
-        num_steps, results[f"samples.{name}"] = replays.steps_and_samples(study)
+        num_steps[name], results[f"samples.{name}"] = replays.steps_and_samples(study)
     timed = searches(config, problem, seed, config.rungs) if seed < config.timed else {}
     for name, work in timed.items():
         result, seconds = search.processor_seconds(work)
@@ -120,7 +120,7 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
             equal = result.rung.values.ravel() == ended_at
             results[f"same_rungs.{name}"] = float(np.mean(equal))
         elif name == "single":  # the time of some trials, scaled to the steps of all
-            seconds *= num_steps / replays.steps_and_samples(result)[0]
+            seconds *= num_steps[name] / replays.steps_and_samples(result)[0]
         results[f"seconds.{name}"] = seconds
     arrays = {
         search.METRIC: (("setting", "rung"), accuracy),

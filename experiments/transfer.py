@@ -25,6 +25,7 @@ import xarray as xr
 from drawings import transfer as plots
 from methods import parametrizations
 from summaries.transfer import numbers
+from variants.images import strided
 
 import gdjax as gd
 
@@ -70,15 +71,11 @@ class Config:
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
     """Return problems by width, each with its optimizer."""
-    full = gd.data.load(config.data)
-    few = {
-        name: getattr(full, name)[:, :: config.pixel_stride, :: config.pixel_stride]
-        for name in ("train_images", "test_images")
-    }
+    images = strided(gd.data.load(config.data), config.pixel_stride)
     problems_by_width = {}
     for width in widths:
         digits = gd.problems.digits(
-            full._replace(**few),
+            images,
             widths=(width,) * config.hidden_layers,
             activation="tanh",
             loss="cross_entropy",

@@ -111,7 +111,7 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
     """
     check_whole("share: successes", successes)
     check_whole("share: runs", runs, 1)
-    if not 0 <= successes <= runs:
+    if successes > runs:
         raise InputError(
             f"share: successes = {successes} of runs = {runs}, expected 0 <= successes <= runs and "
             f"runs >= 1"

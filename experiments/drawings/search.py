@@ -28,6 +28,7 @@ def accuracies(dataset: xr.Dataset) -> Figure:
         *scatters, axes = figure.subplots(1, len(rungs))
         first = dataset.isel(repetition=0)
         values = summary.at_rungs(dataset)[0]
+        best = int(summary.selected(dataset)["sweep"][0])
         for rung, ax in enumerate(scatters):
             goes_on = first.ended_at.values > rung
             for chosen, color, label in (
@@ -36,7 +37,6 @@ def accuracies(dataset: xr.Dataset) -> Figure:
             ):
                 x, y = values[chosen, rung], values[chosen, -1]
                 ax.plot(x, y, "o", color=color, markersize=4, alpha=0.7, label=label)
-            best = int(summary.selected(dataset)["sweep"][0])
             ax.plot(
                 *values[best, [rung, -1]], "*", color=VERMILLION, markersize=13, zorder=4,
                 label="selected by the sweep",

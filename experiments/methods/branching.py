@@ -127,8 +127,8 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
     if min(map(len, seeds)) < count:
         raise InputError(
-            f"trunks times changes = {count}, expected at most {min(map(len, seeds))}: the "
-            f"first {SEEDS} seeds choose only so many weights of some layer; take fewer"
+            f"trunks times changes = {count}, expected at most {min(map(len, seeds))}, the number "
+            f"of weights that the first {SEEDS} seeds choose in some layer; take fewer"
         )
     return np.stack(seeds)
 

@@ -13,6 +13,7 @@ from typing import Any
 import optax
 import optuna
 import xarray as xr
+from variants.images import strided
 
 import gdjax as gd
 from methods import replays
@@ -35,11 +36,7 @@ def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]
     The last `count` training images are the validation images, which replace the test images in the
     problem. Every `stride`-th pixel is used, in both directions.
     """
-    data = gd.data.load(name)
-    data = data._replace(
-        train_images=data.train_images[:, ::stride, ::stride],
-        test_images=data.test_images[:, ::stride, ::stride],
-    )
+    data = strided(gd.data.load(name), stride)
     first = len(data.train_labels) - count
     split = data._replace(
         train_images=data.train_images[:first],

@@ -91,7 +91,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     rows = np.arange(len(fresh))
     settings = selected(dataset)
     accuracy = {name: fresh[rows, setting] for name, setting in settings.items()}
-    count = num_random(dataset)
+    count, samples = num_random(dataset), sample_shares(dataset)
     accuracy["random"], same_random = random_accuracy(dataset, count)
     result: dict = {"num_settings": dataset.setting.size, "num_random": count}
     for name, of_search in accuracy.items():
@@ -104,7 +104,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         result |= {
             f"{name}_time": [float(f(shares)) for f in (np.median, np.min, np.max)],
             f"{name}_seconds": float(np.nanmedian(dataset[f"seconds.{name}"])),
-            f"{name}_samples": statistics.median(sample_shares(dataset)[name])[:3],
+            f"{name}_samples": statistics.median(samples[name])[:3],
             f"{name}_same": int(np.sum(settings[name] == settings["sweep"])),
         }
     result["sweep_lowest"] = float(accuracy["sweep"].min())

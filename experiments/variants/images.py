@@ -21,6 +21,14 @@ def pooled(images: np.ndarray) -> np.ndarray:
     return (middle.mean(axis=(2, 4)) / 255).reshape(-1, SIDE * SIDE).astype(np.float32)
 
 
+def strided(image_set: ImageSet, stride: int) -> ImageSet:
+    """Return a set with every `stride`-th pixel of its images, in both directions."""
+    return image_set._replace(
+        train_images=image_set.train_images[:, ::stride, ::stride],
+        test_images=image_set.test_images[:, ::stride, ::stride],
+    )
+
+
 def shrunk(name: str, learned: int) -> ImageSet:
     """Return a set of 28x28 digits, averaged to 10x10 pixels.
 

@@ -45,7 +45,12 @@ from gdjax.curvature.eigenpairs import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import at_least_float32, check_params, ravel_params
+from gdjax.problems.validation import (
+    at_least_float32,
+    check_params,
+    in_own_precision,
+    ravel_params,
+)
 from gdjax.summaries import fields_with
 
 DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
@@ -282,11 +287,8 @@ def classify(
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return _traced(problem, params, key, *tolerances, max_restarts)
     check_params(params)
-    is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
-    with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):
-        certificate = _compiled(problem, params, key, *tolerances, max_restarts)
-        # NumPy keeps float64 where JAX would convert to float32.
-        return jax.tree.map(np.asarray, certificate) if is_float64 else certificate
+    compute = partial(_compiled, problem, params, key, *tolerances, max_restarts)
+    return in_own_precision(params, compute)
 
 
 def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_restarts):

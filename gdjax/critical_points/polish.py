@@ -25,7 +25,7 @@ from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_params, ravel_params
+from gdjax.problems.validation import check_params, in_own_precision, ravel_params
 from gdjax.summaries import fields_with
 
 FIRST_RADIUS = 0.1  # radius of the first step, short to reach the nearest critical point
@@ -159,11 +159,7 @@ def polish(
     leaves = jax.tree.leaves((params, problem.data, atol))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return _polish(problem, params, **options)
-    is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
-    with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):
-        polished = _compiled(problem, params, **options)
-        # NumPy keeps float64 where JAX would convert to float32.
-        return jax.tree.map(np.asarray, polished) if is_float64 else polished
+    return in_own_precision(params, partial(_compiled, problem, params, **options))
 
 
 def _polish(problem, params, *, max_steps, atol):

@@ -132,7 +132,7 @@ def gradient_flow(
     """
     _check_times("gradient_flow", times)
     check_tolerances("gradient_flow", rtol=rtol, atol=atol)
-    check_whole("gradient_flow: max_steps", max_steps, 1, 2**31 - 1)
+    check_whole("gradient_flow: max_steps", max_steps, 1)
     check_params(params)
     problem, params = as_problem(problem, data), _strip_weak_types(params)
     dtype = cost_type(params)

@@ -471,14 +471,16 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
         check_like(f"{argument}, each", each, one)
 
 
-def check_named(caller: str, params: PyTree, directions: Mapping[str, PyTree]) -> None:
+def check_named(
+    caller: str, params: PyTree, directions: Mapping[str, PyTree], *, least: int = 0
+) -> None:
     """Check that directions are a mapping of names to trees like the parameters.
 
     Raises:
-        InputError: if they are not.
+        InputError: if they are not, or there are fewer than `least`.
     """
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
-    if not is_named or len(directions) > len(DIMENSIONS):
+    if not is_named or not least <= len(directions) <= len(DIMENSIONS):
         raise InputError(
             f"{caller}: directions = {directions!r:.80}, expected a dict with one tree per "
             f"direction, by name"
@@ -495,12 +497,7 @@ def check_directions(
     Raises:
         InputError: if `check_named` raises it, or there are no directions.
     """
-    check_named(caller, params, directions)
-    if not directions:
-        raise InputError(
-            f"{caller}: directions = {directions!r}, expected a dict with one tree per direction, "
-            f"by name"
-        )
+    check_named(caller, params, directions, least=1)
     flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
     lengths = [float(np.linalg.norm(d)) for d in flat]
     cosines = [

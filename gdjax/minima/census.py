@@ -25,7 +25,6 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
-from gdjax.arguments import check_number
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key, streams
 from gdjax.minima.barriers import pairwise_barriers
@@ -123,9 +122,9 @@ def count_minima(
         "count_minima",
         max_steps,
         distance_tolerance=distance_tolerance,
+        output_tolerance=output_tolerance,
         gradient_tolerance=gradient_tolerance,
     )
-    check_number("count_minima: output_tolerance", output_tolerance, least=0)
     check_problem(problem)
     check_key(key)
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
@@ -221,9 +220,9 @@ def count_stored_minima(
         "count_stored_minima",
         max_steps,
         distance_tolerance=distance_tolerance,
+        output_tolerance=output_tolerance,
         gradient_tolerance=gradient_tolerance,
     )
-    check_number("count_stored_minima: output_tolerance", output_tolerance, least=0)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     dataset, identity, grid = stored.dataset, stored.identity, stored.axes
     chosen = positions(grid, at or {}, nearest=nearest)

@@ -224,15 +224,19 @@ def classify_end_points(
     )
 
 
-def check_options(caller: str, max_steps: int, **tolerances: float) -> None:
-    """Check the arguments of `classify_end_points`; errors name the calling function.
+def check_options(
+    caller: str, max_steps: int, *, output_tolerance: float = 0.0, **tolerances: float
+) -> None:
+    """Check the arguments of `classify_end_points` and of a census; errors name the caller.
 
     Raises:
-        InputError: if a tolerance is not a finite number above 0, or `max_steps` is below 0.
+        InputError: if a tolerance is not a finite number above 0, or `max_steps` or the output
+            tolerance is below 0.
     """
     for name, value in tolerances.items():
         check_number(f"{caller}: {name}", value, above=0)
     check_whole(f"{caller}: max_steps", max_steps)
+    check_number(f"{caller}: output_tolerance", output_tolerance, least=0)
 
 
 class _Certify(NamedTuple):

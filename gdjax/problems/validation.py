@@ -186,11 +186,11 @@ def _shape_of(role, function, problem, params, available, settings):
         raise
     except Exception as error:  # any exception of the user-defined function
         places = ", ".join(["params", *(("batch",) if data else ()), *needs])
-        remedy = f"; params are {_shapes(params)!s:.200}, expected those of the problem's init"
+        remedy = f"params are {_shapes(params)!s:.200}, expected those of the problem's init"
         if not isinstance(error, TypeError | AttributeError):
             batch = f" and the batch is {_shapes(data[0])!s:.200}" if data else ""
-            remedy = f"; params are {_shapes(params)!s:.200}{batch}; correct the {role} for these"
-        remedy = "; " + remedy_for(error, remedy[2:])
+            remedy = f"params are {_shapes(params)!s:.200}{batch}; correct the {role} for these"
+        remedy = remedy_for(error, remedy)
         with contextlib.suppress(ValueError):
             signature = inspect.signature(function)
             lacking = [
@@ -201,19 +201,19 @@ def _shape_of(role, function, problem, params, available, settings):
             ]
             if lacking:
                 remedy = (
-                    f"; a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, sweep "
+                    f"a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, sweep "
                     f"over it, or fix it: gdjax.problems.frozen(problem, {lacking[0]}=...)"
                 )
             elif not _binds(signature, 1 + len(data), {**keywords, **settings}):
                 remedy = (
-                    f"; the problem has data, so its {role} takes them as second argument: "
+                    f"the problem has data, so its {role} takes them as second argument: "
                     f"{role}(params, batch)"
                     if data
-                    else f"; the problem has no data, so its {role} takes parameters alone: give "
+                    else f"the problem has no data, so its {role} takes parameters alone: give "
                     f"`data` to the Problem, or declare `key` for numbers that are drawn afresh"
                 )
         raise InputError(
-            f"{role}: could not be called as {role}({places}): {first_line(error)}{remedy}"
+            f"{role}: could not be called as {role}({places}): {first_line(error)}; {remedy}"
         ) from error
 
 
@@ -570,6 +570,18 @@ def at_least_float32(params: PyTree) -> PyTree:
         return jnp.asarray(leaf, jnp.float32) if short else leaf
 
     return jax.tree.map(widened, params)
+
+
+def in_own_precision(params: PyTree, compute: Callable[[], PyTree]) -> PyTree:
+    """Return the result of a computation, in float64 if a parameter has that type.
+
+    JAX's float64 mode need not be on. Results are then NumPy arrays, since JAX would convert them
+    to float32.
+    """
+    is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
+    with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):
+        result = compute()
+        return jax.tree.map(np.asarray, result) if is_float64 else result
 
 
 def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], Callable]:
