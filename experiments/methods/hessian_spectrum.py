@@ -136,7 +136,7 @@ def spread(config: "Config", problem: gd.Problem, points: dict) -> xr.Dataset:
             "density_error": (("shown", "point"), of(densities, "error")),
             "node": (("shown", "probe", "depth"), of(densities, "nodes")),
             "weight": (("shown", "probe", "depth"), of(densities, "weights")),
-            "width": ("shown", of(densities, "width")),
+            "bandwidth": ("shown", of(densities, "bandwidth")),
         },
         {"shown": np.array(config.shown)},
     )
