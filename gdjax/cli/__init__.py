@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.filename is not None:  # the error is that of a file, not of standard output
+        if error.filename is not None:  # the error concerns a file, not standard output
             raise
         raise SystemExit(_give_up_stdout(error)) from None
 

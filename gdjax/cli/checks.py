@@ -29,7 +29,8 @@ def only_of_store(store: str | None, problem: str | None, *, skip_damaged: bool)
         skip_damaged: value of `--skip-damaged`.
 
     Raises:
-        InputError: if one is given without a store, or the file of the problem does not exist.
+        InputError: if `problem` or `skip_damaged` is given without a store, or the problem file
+            does not exist.
     """
     problem_file.check(problem)
     if problem is not None and store is None:

@@ -1,4 +1,4 @@
-"""`gdjax explore`: an interactive page with a sweep, landscapes and minima."""
+"""`gdjax explore`: write an interactive page with a sweep, landscapes and minima."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from gdjax.errors import InputError
 class Explore:
     """Write an interactive page with a sweep, landscapes, minima and test functions.
 
-    Without other input, the page has only the test functions, on which a click starts a descent.
+    Without any input, the page contains only the test functions, on which a click starts a descent.
     """
 
     store: Annotated[str | None, tyro.conf.Positional] = None
@@ -75,5 +75,5 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
             f"folder that ends in .zarr"
         ) from None
     datasets = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
-    # Planes with a descent come first.
+    # Planes with a trajectory come first.
     return dict(sorted(datasets.items(), key=lambda item: "path_a" not in item[1]))

@@ -22,7 +22,7 @@ TRUTH = {"false": 0, "true": 1}
 
 
 class TooMany(Exception):
-    """The number of values exceeds the maximum; its argument is that number."""
+    """Error for more than `MAX_VALUES` values; its argument is their number."""
 
 
 def parse(text: str, flag: str) -> list[int] | list[float]:
@@ -57,7 +57,7 @@ def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | li
         flag: name of the flag, for the error message.
 
     Raises:
-        InputError: if the text is none of these, or `parse` refuses it.
+        InputError: if the text is none of these, or `parse` rejects it.
 
     Examples:
         >>> parse_any("false,true", "--axes nesterov"), parse_any("tanh,relu", "--axes activation")

@@ -1,4 +1,4 @@
-"""`gdjax landscape`: the cost on planes around a network and along its descent."""
+"""`gdjax landscape`: evaluate the cost around a network and along its descent."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +24,15 @@ class Landscape:
     directions: tuple[
         Literal["trajectory", "random", "neuron", "layer", "eigenvectors", "gradient"], ...
     ] = ()
-    """Directions of each plane: principal directions of the descent, two random ones, random ones
-    scaled to the weights of each neuron or layer, top eigenvectors of the Hessian, the gradient and
-    a random one. By default trajectory (if snapshots exist), random, neuron and eigenvectors."""
+    """Directions that span each plane: the principal directions of the descent (trajectory), two
+    random directions (random), two random directions scaled to the norm of the weights of each
+    neuron or layer, two top eigenvectors of the Hessian, or the gradient and a random direction
+    (gradient). By default trajectory (if snapshots exist), random, neuron and eigenvectors."""
     points: int = 51
     """Number of points along each side of a plane."""
     reach: float | None = None
     """Half-width of planes, as a distance between parameters; by default, a third of the norm of
-    the parameters. The size of the trajectory plane follows from the descent."""
+    the parameters. The trajectory plane is sized to contain the descent."""
     direction_seed: int = 0
     """Seed of the random directions."""
     out: Path | None = None
@@ -143,7 +144,7 @@ class Landscape:
 
 
 def row(plane: Any) -> dict[str, Any]:
-    """Return the summary of a plane; costs are NaN if none is finite."""
+    """Return a summary of a plane; the extreme costs are NaN if no cost is finite."""
     import numpy as np
 
     cost = plane.cost.values[np.isfinite(plane.cost.values)]

@@ -1,4 +1,4 @@
-"""`gdjax lesson`: a page that trains a network to classify digits, in the browser."""
+"""`gdjax lesson`: write a page that trains a digit classifier in the browser."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 from gdjax.errors import InputError
 
-TRAIN_IMAGES = 4000  # maximum number in the page
+TRAIN_IMAGES = 4000  # maximum number of training images in the page
 LEARNING_RATE, BATCH_SIZE, EPOCHS = 3.0, 32, 10  # the defaults of the page
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Write a page to draw digits on and to train a network that classifies them."""
+    """Write a page on which to draw digits and train a network to classify them."""
 
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
@@ -42,7 +42,7 @@ class Lesson:
         print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")
 
     def _trained(self, problem: Any) -> tuple[Any, ...]:
-        """Return parameters trained from seeds 0, 1, ..., with a leading axis."""
+        """Return parameters trained from seeds 0, 1, ..., stacked along a leading axis."""
         import jax.numpy as jnp
         import optax
 

@@ -66,21 +66,21 @@ class Minima:
     data: str | None = None
     """Data set of the digit networks; mnist5k by default."""
     seeds: int | None = None
-    """Number of random starts; by default 16 for networks, 400 for a function."""
+    """Number of random starts; by default 16 for networks, and 400 for a function."""
     learning_rate: float | None = None
-    """Learning rate; by default 3 for networks, 0.2 times the stability limit at the sharpest
+    """Learning rate; by default 3 for networks, and 0.2 times the stability limit at the sharpest
     minimum for a function."""
     num_steps: int | None = None
-    """Steps of each descent; by default 5000 for networks (full batch, momentum 0.9), 1000 for a
-    function."""
+    """Number of steps of each descent; by default 5000 for networks (full batch, momentum 0.9), and
+    1000 for a function."""
     samples: int = 50
     """Number of training images of the networks."""
     widths: tuple[int, ...] = (16, 16)
-    """Hidden sigmoid neurons per layer of the networks."""
+    """Number of sigmoid neurons in each hidden layer of the networks."""
     decay: float = 1e-3
-    """Weight decay of the networks: the cost of a weight of 1. Biases do not decay."""
+    """Weight decay of the networks: the cost of a weight of 1. Biases are not decayed."""
     tolerance: float = 1e-3
-    """Largest distance between end points in one minimum, in units of the parameters."""
+    """Largest distance between end points that count as one minimum, in units of the parameters."""
     polishing: int = 200
     """Maximum number of Newton steps that polish an end point."""
     out: Path | None = None
@@ -145,7 +145,7 @@ class Minima:
             raise InputError(f"--decay {self.decay}: expected a number >= 0")
 
     def _swept(self, store: Path) -> Path:
-        """Descend from random starts into a store; stored runs are not recomputed."""
+        """Run descents from random starts that are not in the store yet."""
         import optax
 
         from gdjax.problems import few_digits, function
@@ -269,7 +269,7 @@ def table_of_manifolds(census: Any) -> list[dict[str, Any]]:
 
 
 def _coordinates(census):
-    """Return the number of parameters if they are one array; 0 for other trees."""
+    """Return the number of parameters in a single array; 0 for other pytrees."""
     return math.prod(census["params"].shape[1:]) if "params" in census else 0
 
 

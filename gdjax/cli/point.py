@@ -1,4 +1,4 @@
-"""Networks to analyze: a run of a store, parameters in a file, or a new training."""
+"""Network to analyze: a stored run, parameters in a file, or a new network."""
 
 import dataclasses
 import json
@@ -25,11 +25,11 @@ class Point(NamedTuple):
         params: parameters at the point.
         step: step number of each snapshot; None without snapshots.
         snapshots: parameters along the descent, with a leading axis; None if not stored.
-        learning_rate: learning rate of the descent; None if it was not plain descent at a constant
-            rate.
+        learning_rate: learning rate of the descent; None unless the optimizer was SGD (with or
+            without momentum) at a constant rate.
         momentum: momentum of the descent.
         batch_size: samples per step; None for the full batch.
-        label: description for titles.
+        label: description, for titles of figures and reports.
     """
 
     problem: Any
@@ -71,7 +71,7 @@ class Origin:
         """Check the flags before JAX is imported.
 
         Raises:
-            InputError: if there are two sources, a path does not exist, or a number is invalid.
+            InputError: if two sources are given, a path does not exist, or a number is invalid.
         """
         checks.only_of_store(self.store, self.problem, skip_damaged=self.skip_damaged)
         if self.store is not None and self.params is not None:
@@ -94,7 +94,7 @@ class Origin:
         checks.seed("--seed", self.seed)
 
     def flags(self) -> list[str]:
-        """Return the flags that differ from their defaults, to suggest another command."""
+        """Return the flags that differ from their defaults, for use in another command."""
         words = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -200,7 +200,7 @@ def _of_file(file):
         params,
         None,
         None,
-        # The stability threshold is defined for a constant rate, and not for Adam.
+        # The stability threshold is defined only for a constant learning rate, and not for Adam.
         rate if held and trained["optimizer"] != "adam" else None,
         MOMENTUM if trained["optimizer"] == "momentum" else 0.0,
         trained["batch_size"],
@@ -210,7 +210,7 @@ def _of_file(file):
 
 
 def _summary(file):
-    """Return the summary that `gdjax train` wrote beside the parameters, validated."""
+    """Return the problem, the settings and the outcome from a summary of `gdjax train`."""
     from gdjax.descent import OUTCOMES
 
     try:

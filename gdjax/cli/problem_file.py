@@ -23,7 +23,7 @@ def check(text: str | None) -> None:
     """Check that the file of `--problem` exists, before JAX is imported.
 
     Raises:
-        InputError: if it does not exist, or the flag has another form than FILE.py:NAME.
+        InputError: if it does not exist, or the text is not of the form FILE.py:NAME.
     """
     if text is None:
         return
@@ -52,8 +52,8 @@ def load(text: str | None) -> Any:
     assert spec is not None
     assert spec.loader is not None  # since the suffix is .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # as an import does; dataclasses require it
-    sys.path.insert(0, str(path.parent))  # allows imports of files beside it
+    sys.modules.setdefault(path.stem, module)  # as `import` does; dataclasses require this
+    sys.path.insert(0, str(path.parent))  # so that the file can import modules from its folder
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, name):

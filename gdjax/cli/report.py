@@ -13,10 +13,10 @@ from gdjax.plots import sweeps as plots
 
 
 def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-    """Reshape a variable to the first dimension of the grid and all other runs.
+    """Reshape a variable to [settings, runs, ...], with settings as first dimension.
 
     Returns:
-        Name and values of an axis along that dimension, and the variable [settings, runs, ...].
+        Name and values of an axis along the first dimension, and the reshaped variable.
     """
     grid = runs.outcome.dims
     array = runs[name].transpose(*grid, ...).values
@@ -49,7 +49,7 @@ def table(runs: Any) -> list[dict[str, Any]]:
 
 
 def _final_accuracy(runs):
-    """Return the final test accuracy [settings, runs], or None if not recorded."""
+    """Return the final test accuracy [settings, runs]; None if it was not recorded."""
     if "test_accuracy" not in runs:
         return None
     return by_first_axis(runs, "test_accuracy")[2][..., -1]
@@ -61,7 +61,7 @@ def _middle(name, values):
 
 
 def interval(bounds: list[float], form: str) -> str:
-    """Return an interval in parentheses, or "" if it is infinite."""
+    """Return an interval in parentheses, or an empty string if it is infinite."""
     return "" if np.isneginf(bounds[0]) else "(" + " - ".join(form.format(e) for e in bounds) + ")"
 
 

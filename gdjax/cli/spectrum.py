@@ -1,4 +1,4 @@
-"""`gdjax spectrum`: curvature at a network, and its kind of critical point."""
+"""`gdjax spectrum`: curvature at a network, and the kind of critical point."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +11,7 @@ from gdjax.cli import checks
 from gdjax.cli.point import Origin
 from gdjax.errors import InputError
 
-SHARE = 6  # trace probes per density probe
+SHARE = 6  # number of trace probes for each density probe
 
 
 class SpectrumResults(NamedTuple):
@@ -31,15 +31,17 @@ class Spectrum:
 
     origin: tyro.conf.OmitArgPrefixes[Origin] = field(default_factory=Origin)
     largest: int = 10
-    """Number of largest eigenvalues, of the whole Hessian and of the block of each layer."""
+    """Number of largest eigenvalues, of the whole Hessian and of the diagonal block of each
+    layer."""
     smallest: int = 3
     """Number of smallest eigenvalues of the whole Hessian."""
     tolerance: float = 1e-3
-    """Tolerance of residuals, relative to the largest |eigenvalue|."""
+    """Tolerance for the residuals |H v - eigenvalue v|, relative to the largest |eigenvalue|."""
     gradient_tolerance: float = 1e-5
     """Largest norm of the gradient at which the point counts as stationary."""
     probes: int = 48
-    """Random vectors for the trace; the density uses a sixth as many, with 64 products each."""
+    """Number of random vectors for the trace. The spectral density uses a sixth of this number,
+    with 64 Hessian-vector products each."""
     probe_seed: int = 0
     """Seed of the random vectors."""
     out: Path | None = None
@@ -246,7 +248,7 @@ def table(label: str, summary: dict[str, Any]) -> str:
 
 
 def dataset(spectrum: SpectrumResults) -> Any:
-    """Return all results as a Dataset."""
+    """Return eigenvalues, trace and spectral density as a Dataset."""
     import numpy as np
     import xarray as xr
 

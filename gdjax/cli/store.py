@@ -49,8 +49,8 @@ class Resume:
 class Replay:
     """Recompute one run of a sweep, and compare it with the stored run.
 
-    The exit status is 0 if they are bitwise equal. It is 1 if they differ; the first step
-    that differs and the largest difference are printed.
+    The exit status is 0 if the two are bitwise equal, and 1 otherwise. If they differ, the first
+    step at which they differ and the largest difference are printed.
     """
 
     store: StorePath
@@ -105,7 +105,7 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
     """Parse axis values such as `seed=3` or `activation=tanh`.
 
     Raises:
-        InputError: if a text has another form, or an axis is given twice.
+        InputError: if a text is not of the form AXIS=VALUE, or an axis is given twice.
 
     Examples:
         >>> parse_at(("learning_rate=0.5", "seed=3"))

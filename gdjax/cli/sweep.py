@@ -18,7 +18,7 @@ Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
 
 @dataclass(frozen=True)
 class Sweep:
-    """Compare learning rates and other settings: many descents as one program.
+    """Compare learning rates and other settings in many descents, run as one program.
 
     Values of an axis: 1  |  0.5,1,2  |  0:8 (integers)  |  0:1:5  |  0.1:30:12:log
     """
@@ -34,12 +34,12 @@ class Sweep:
     axes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUES")] = ()
     """Further axes, such as temperature=1,0.5, nesterov=false,true or batch_size=16,64."""
     problem: Given = None
-    """User-defined problem that replaces the digit network of the next four flags."""
+    """User-defined problem, used instead of the digit network that the next four flags define."""
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
     widths: tuple[int, ...] = (16, 16)
-    """Hidden neurons per layer."""
+    """Number of neurons in each hidden layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
     """Activation of the neurons."""
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
@@ -47,19 +47,20 @@ class Sweep:
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
     """Update rule; momentum is 0.9 unless it is an axis."""
     batch_size: int | Literal["full"] = 32
-    """Samples per step; full takes the whole training set."""
+    """Number of samples per step, or full for the whole training set."""
     epochs: int = 20
     """Passes over the training set."""
     num_steps: int | None = None
-    """Number of steps; overrides epochs."""
+    """Number of steps; overrides --epochs."""
     record_every: int | None = None
     """Steps between records; by default, one epoch."""
     root_seed: int = 0
     """Seed of the whole study."""
     store: str | None = None
-    """Zarr store; stored runs are not recomputed. By default, it is in the results folder."""
+    """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is
+    in the results folder."""
     width: int | None = None
-    """Number of runs per device computed at a time; by default, chosen from the memory."""
+    """Number of runs that each device computes at a time; by default, chosen from its memory."""
     out: Path | None = None
     """Folder for summary and figures; by default results/sweep/<hash of these settings>."""
 

@@ -18,24 +18,25 @@ class Train:
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
     widths: tuple[int, ...] = (16, 16)
-    """Hidden neurons per layer."""
+    """Number of neurons in each hidden layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
     """Activation of the neurons."""
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
     """Initializer of the weights."""
     recipe: Literal["quick", "best", "plain"] = "quick"
-    """Learning rate, weight decay, augmentation and epochs. quick suits a few thousand images and
-    best, which is slower, tens of thousands; plain is descent at a constant rate."""
+    """Learning rate, weight decay, augmentation and epochs. quick is intended for a few thousand
+    images; best, which is slower, for tens of thousands; plain has a constant learning rate."""
     learning_rate: float | None = None
-    """Learning rate, or its peak if the recipe has a schedule; by default the recipe's."""
+    """Learning rate, or its maximum if the recipe has a schedule; by default that of the recipe."""
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
     """Update rule; momentum is 0.9. The learning rates of recipes are chosen for sgd."""
     batch_size: int | Literal["full"] | None = None
-    """Samples per step; full takes the whole training set. By default the recipe's."""
+    """Number of samples per step, or full for the whole training set; by default that of the
+    recipe."""
     epochs: int | None = None
-    """Passes over the training set; by default the recipe's."""
+    """Passes over the training set; by default those of the recipe."""
     num_steps: int | None = None
-    """Number of steps; overrides epochs."""
+    """Number of steps; overrides --epochs."""
     seed: int = 0
     """Seed of the initial parameters."""
     out: Path | None = None
@@ -55,7 +56,7 @@ class Train:
         from gdjax.sweeps import preflight
 
         recipe = self._recipe()
-        # Augmented copies do not lengthen an epoch: it has as many images as without them.
+        # An epoch has the same number of images with and without augmented copies.
         copies = recipe.copies
         images = data.load(self.data)
         samples = len(images.train_labels)
@@ -81,7 +82,7 @@ class Train:
         like = jax.eval_shape(problem.init, streams.init)
         preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
-        with interrupts.interruptible() as stop:  # an interrupted descent is still written
+        with interrupts.interruptible() as stop:  # an interrupted descent is written too
             run = descend(
                 problem,
                 recipe.optimizer(steps, optimizers.factory(self.optimizer)),
@@ -210,6 +211,7 @@ class Train:
 
 def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:
     """Return the steps between records: one epoch, or several in long descents.
+
 
     A record evaluates the full training set, which costs as much as one pass over it.
     """

@@ -320,7 +320,7 @@ def extreme_inertia(
     rtol: ScalarLike,
     max_restarts: int,
 ) -> Inertia:
-    """Return eigenpairs at both ends of the spectrum, from products with the operator.
+    """Return the extreme eigenpairs of an operator, from products with vectors.
 
     Args:
         operator: Hessian, as an operator on flat vectors.

@@ -203,7 +203,7 @@ def grid(
 
 
 def _grid(caller, problem, params, directions, coordinates, metrics, width):
-    """Return the Dataset of `grid`; errors name the calling function and its arguments."""
+    """Return the Dataset of `grid`; error messages name the caller and its arguments."""
     import xarray as xr
 
     lengths, cosines = check_directions(caller, params, directions)

@@ -227,7 +227,7 @@ def classify_end_points(
 def check_options(
     caller: str, max_steps: int, *, output_tolerance: float = 0.0, **tolerances: float
 ) -> None:
-    """Check the arguments of `classify_end_points` and of a census; errors name the caller.
+    """Check arguments of `classify_end_points` and of a census, for the given caller.
 
     Raises:
         InputError: if a tolerance is not a finite number above 0, or `max_steps` or the output

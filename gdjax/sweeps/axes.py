@@ -133,7 +133,7 @@ class Axes:
         return groups
 
     def boxes(self) -> Iterator["Axes"]:
-        """Return the subgrids in which no static axis varies.
+        """Return an iterator over the subgrids in which no static axis varies.
 
         Examples:
             >>> [box.shape for box in axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).boxes()]

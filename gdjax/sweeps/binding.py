@@ -40,7 +40,8 @@ class Role(NamedTuple):
     Args:
         role: one of `ROLES`, "seed", "batch" or "branch".
         keyword: keyword that the axis sets.
-        is_static: whether a program is compiled per value, instead of taking it as an input.
+        is_static: whether one program is compiled for each value, instead of one program that takes
+            the value as an input.
     """
 
     role: str
@@ -51,7 +52,7 @@ class Role(NamedTuple):
 def assign_roles(
     problem: Problem, grid: Axes, make_optimizer: Callable | None = None
 ) -> dict[str, Role]:
-    """Return which keyword each axis sets.
+    """Return the role of each axis: the keyword or setting that it sets.
 
     Args:
         problem: problem to minimize.
@@ -115,7 +116,7 @@ def by_role(
 
 
 def numeric_roles(assigned: Mapping[str, Role]) -> dict[str, Role]:
-    """Return the axes whose values are inputs of the program."""
+    """Return the roles of the axes whose values are inputs of the program."""
     return {axis: role for axis, role in assigned.items() if not role.is_static}
 
 
@@ -123,7 +124,7 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
     """Return the arguments that an optimizer factory accepts by name.
 
     Raises:
-        InputError: if it is not a function.
+        InputError: if `make_optimizer` is not a function with a readable signature.
     """
     try:
         parameters = inspect.signature(make_optimizer).parameters.values()
@@ -301,7 +302,7 @@ def check_factory(
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:
-    """Check that no axis is without effect, since its runs would all be equal.
+    """Check that every axis has an effect; otherwise, runs along it would be equal.
 
     Raises:
         InputError: if an axis has no effect.

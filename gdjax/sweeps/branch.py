@@ -85,8 +85,9 @@ def branch(
         w'_t = w_t + d,   |d| = perturbation
 
     The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
-    includes the optimizer state and the position in the order of mini-batches. With the program and
-    width of the sweep, an unperturbed branch with the settings of the run is bitwise equal to it.
+    includes the optimizer state and the position in the order of mini-batches. An unperturbed
+    branch with the settings of the run is bitwise equal to it if program and width are those of the
+    sweep.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -114,7 +115,7 @@ def branch(
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
-        width: runs computed together per device; None to choose it by memory.
+        width: runs computed together per device; None to choose it from the available memory.
         devices: devices to compute on; None for as many local devices as the sweep used.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.

@@ -91,7 +91,7 @@ class BranchSpec(SweepSpec):
             "one_weight".
 
     Raises:
-        InputError: as in `SweepSpec`; if the trunk does not reach a step, or a norm is negative.
+        InputError: as in `SweepSpec` and `validate_branches`.
     """
 
     trunk: Mapping[str, Any] = field(default_factory=dict)
@@ -125,11 +125,11 @@ def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
 
 
 def validate_branches(spec: BranchSpec) -> None:
-    """Check the settings of branches that other sweeps do not have.
+    """Check the settings that only branches have.
 
     Raises:
-        InputError: if the trunk does not reach a step, there are several starts, a norm is
-            negative, or the kind of perturbation is unknown.
+        InputError: if a branch step is not a step of the trunk, the seed differs from that of the
+            trunk, a norm is negative, or the kind of perturbation is unknown.
     """
     if not isinstance(spec.perturb, str) or spec.perturb not in PERTURB:
         names = ", ".join(PERTURB)

@@ -218,7 +218,7 @@ def join_slabs(slabs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """Return an array in host memory; a random key as its key data."""
+    """Return an array in host memory, or the key data of a random key."""
     return np.asarray(as_numbers(array))
 
 
@@ -229,7 +229,7 @@ def as_numbers(array: Any) -> Any:
 
 
 def from_host(array: np.ndarray, like: Any) -> Any:
-    """Return the array from which `to_host` made `array`; `like` gives its type."""
+    """Invert `to_host`; `like` is an array of the original type."""
     if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
     return array

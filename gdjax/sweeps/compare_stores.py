@@ -111,4 +111,4 @@ def _differences(a, b, dims):
 
 
 def _equal(a, b):
-    return (a == b) | ((a != a) & (b != b))  # NaN differs from itself
+    return (a == b) | ((a != a) & (b != b))  # NaN != NaN

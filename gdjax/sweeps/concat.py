@@ -35,7 +35,7 @@ def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
 
     Returns:
         Dataset with the dimensions `dim`, the axes and `step`, which `plot` and `table` accept. Its
-        attribute `baseline` is that of the problems, if all of them have an equal one.
+        attribute `baseline` is the baseline of the problems, if it is equal for all of them.
 
     Raises:
         InputError: if `tree` is not a comparison, if `dim` is the name of one of its arrays or

@@ -77,7 +77,8 @@ def coordinate_check(
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
         steps: steps after which to measure the change, ascending.
-        num_samples: number of samples at which activations are taken, the first ones of the data.
+        num_samples: number of samples at which activations are evaluated; the first ones in the
+            data are used.
         num_seeds: number of starting points, at least 2.
         root_seed: seed of the whole study.
 
@@ -138,7 +139,7 @@ def coordinate_check(
 
 
 def _check_widths(problems):
-    """Return the widths that name the problems."""
+    """Check that the names of the problems are widths, and return the widths."""
     names = list(problems) if isinstance(problems, Mapping) else []
     widths = [int(n) for n in names if isinstance(n, str) and n.isdecimal() and int(n) > 0]
     if len(names) < 2 or len({*widths}) < len(names):

@@ -97,7 +97,7 @@ class Plugin(WorkerPlugin):
     def __init__(self, name: str, checked: bytes):
         self.name = name
         self.pickled = checked
-        self.x64 = jnp.result_type(float) == jnp.float64  # must be sent to workers
+        self.x64 = jnp.result_type(float) == jnp.float64  # workers must use the same setting
         self._lock: threading.Lock | None = None
         self._plan: Plan | None = None
         self._compared = False
@@ -235,7 +235,8 @@ def _hand_out(client: Client, task: Task, store: Store) -> int:
                 try:
                     answer = future.result()
                 except Exception as error:
-                    # The other tasks save and stop: none may write after the lock is released.
+                    # The other tasks save their state and stop, since none may write after the lock
+                    # is released.
                     failure = failure or _explained(error, tile)
                     stopping.set()
                     continue
@@ -269,7 +270,7 @@ def _plugin(name: str) -> Plugin:
 
 
 def _fit(name: str, width: int | None) -> Fitted:
-    """Choose slabs for the devices of a worker, as `sweep` does for local ones."""
+    """Choose slabs for the devices of a worker, as `sweep` does for local devices."""
     plugin = _plugin(name)
     with plugin.alone():
         checked = plugin.checked()

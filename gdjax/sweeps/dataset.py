@@ -89,7 +89,8 @@ def build_layout(
         model_state: shapes of the model state of one run.
         metrics: recorded metrics besides the cost.
         array_metrics: shape and type of each array-valued metric.
-        record_equals_step: whether a record has the cost and gradient that its step computes.
+        record_equals_step: whether the recorded cost and gradient are those that a step computes
+            for its update.
         record_samples: samples per record; None for all.
         record_batches: number and size of the fixed batches over which a record averages, or None.
         first_record: first recorded step.
@@ -131,7 +132,7 @@ def build_layout(
     for prefix, tree, extra_dims, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
             plain = jax.eval_shape(_plain, leaf)
-            is_params = prefix in ("params", "snapshots")  # which share dimensions
+            is_params = prefix in ("params", "snapshots")  # their arrays share dimensions
             path = name.removeprefix(prefix).removeprefix(".") if is_params else name
             inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
@@ -255,8 +256,8 @@ _UNSAFE_OR_CAPITAL = re.compile(r"[^a-z0-9_-]")
 def stored_name(name: str, *, params_are_final: bool) -> str:
     """Return the name of the stored array that equals an array of the carry.
 
-    The carry is that before the last evaluation, so that it has the final model state and the final
-    parameters, which are stored once.
+    The stored carry is that before the last evaluation. Its model state and parameters are the
+    final ones, which are stored only once.
 
     Args:
         name: name of an array.
@@ -315,7 +316,7 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
 
 
 def storable(array: Any) -> np.ndarray:
-    """Return a NumPy array; bfloat16 becomes float32, and random keys key data."""
+    """Return a NumPy array: float32 for bfloat16, and key data for random keys."""
     return np.asarray(_plain(array))
 
 

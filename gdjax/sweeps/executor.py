@@ -147,7 +147,7 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
                 raise KeyboardInterrupt
             writer = sink.add_writer(plan.writers[number])
             written = pool.submit(sink.write, tile, variables, writer)
-            del variables  # free it when written, not after the next tile
+            del variables  # so that they are freed once written, not after the next tile
             if stop.is_set():
                 break
         if written is not None:
@@ -162,14 +162,15 @@ class Memory:
 
     def __init__(self, layout: Layout):
         self.schema = layout.schema
-        # Every tile is written, and until then its part takes no memory.
+        # No initialization is needed, since every tile is written. Pages that are not yet written
+        # occupy no memory.
         self.arrays = {
             name: np.empty([layout.sizes[d] for d in v.dims], v.dtype)
             for name, v in layout.variables.items()
         }
 
     def finished(self) -> np.ndarray:
-        """Return the tiles that have been written: none."""
+        """Return an array of False: no tile has been computed."""
         return np.zeros(self.schema.tiles, bool)
 
     def load_checkpoint(self, _tile: tuple[int, ...]) -> None:

@@ -138,7 +138,7 @@ def _stored_first(stored: Axes, wider: Axes) -> Axes:
 
 
 def _widths(widths: list[int], stored: Axes, larger: Axes) -> list[int]:
-    """Return the width of each program; new programs have that of the last one."""
+    """Return the width of each program; new ones have that of the last stored one."""
     known = [len(groups) for groups in stored.static_groups]
     numbers = itertools.product(*(range(len(groups)) for groups in larger.static_groups))
     return [

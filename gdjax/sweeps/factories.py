@@ -96,7 +96,8 @@ def _described(value):
         return value
     if isinstance(value, WarmupCosine) and all(isinstance(n, int | float) for n in astuple(value)):
         return {"name": SCHEDULE, "keywords": asdict(value)}
-    # Addresses differ between processes. The program hash covers what a function computes.
+    # Memory addresses are removed, since they differ between processes. The program hash covers the
+    # computation of a function.
     return {"text": re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
 
 
@@ -185,7 +186,7 @@ def _one_of(names: Any) -> Callable[[Any], bool]:
 
 
 def _is_prepared(name: Any) -> bool:
-    """Return whether a data set is available offline; its name is only compared."""
+    """Return whether a prepared data set has this name, which is only compared."""
     return any(known.prepared and known.name == name for known in sets.available())
 
 

@@ -119,7 +119,7 @@ def _program_texts_hash(structure, leaves, _config):
 
 
 def _lowered(function, /, *arguments, **keywords):
-    """Return the lowered text of a function, if possible for the CPU, and its shapes."""
+    """Return the lowered text of a function and the shapes of its outputs."""
 
     def program(arguments, keywords):
         return function(*arguments, **keywords)

@@ -3,7 +3,7 @@
     center = rate at which the optimizer's first step reaches the lowest cost along its direction
     rates around it -> short descents -> rates around the best one -> longer descents -> recommended
 
-Each rate is tested from several starting points, and with mini-batches in as many orders. On a
+Each rate is tested from several starting points, each with a separate order of mini-batches. On a
 quadratic cost with curvatures 1 and 10, the best rate of gradient descent is 2 / (1 + 10):
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
@@ -48,10 +48,10 @@ NUM_RATES = 7  # rates per round
 COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
 BELOW = 4  # rates of a round below its center; longer descents usually need lower rates
 SHORT, LONG = 16, 2  # ratios of the horizon to the steps of the first and the last round
-MIN_STEPS = 4  # least number of steps of a round
-MAX_SHIFTS = 4  # most sweeps of a round, which is repeated while its best rate is at an end
+MIN_STEPS = 4  # minimum number of steps of a round
+MAX_SHIFTS = 4  # maximum sweeps per round; a round is repeated while its best rate is outermost
 MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
-GRADIENT, HESSIAN_PRODUCT = 3, 6  # costs in evaluations of the cost
+GRADIENT, HESSIAN_PRODUCT = 3, 6  # in evaluations of the cost
 
 
 class LearningRateStatus(IntEnum):
@@ -81,7 +81,7 @@ class LearningRateResult:
         learning_rate: recommended rate; NaN unless the status is FOUND.
         low: smallest good rate. A rate is good if it works, its median final cost is at most the
             highest final cost over starts at the recommended rate, and both conditions are
-            satisfied by all tested rates between the two.
+            satisfied by all tested rates between it and the recommended rate.
         high: largest good rate.
         status: a `LearningRateStatus`.
         reason: explanation of the recommendation or the status, as text.
@@ -132,11 +132,11 @@ def find_learning_rate(
 
     The search is centered at the rate at which the optimizer's first step reaches the lowest cost
     along its direction (`critical_sharpness`), median over starts. The first round consists of
-    descents of 1/16 of the horizon at 7 rates, adjacent ones with the ratio 4. The last round
-    consists of descents of half of the horizon at 7 rates with the ratio 2 around the best rate. A
-    round is repeated at other rates if its best rate is the smallest or the largest.
-    The recommended rate has the lowest median final cost among those at which every start lowered
-    its cost and none diverged or stalled.
+    descents of 1/16 of the horizon at 7 rates, with a ratio of 4 between adjacent rates. The last
+    round consists of descents of half of the horizon at 7 rates around the best rate, with a ratio
+    of 2. A round is repeated at other rates if its best rate is the smallest or the largest. The
+    recommended rate has the lowest median final cost among those at which every start lowered its
+    cost and none diverged or stalled.
 
     The longest descents of the search take half of the horizon, but at least 4 steps. The best rate
     of longer descents may differ. For optimizers whose steps do not shrink with the gradient (Lion,
@@ -152,7 +152,7 @@ def find_learning_rate(
         batch_size: samples per step; None for the whole training set.
 
     Returns:
-        The recommendation with a status; `print` shows its reason, and `gd.plot` its evidence.
+        Recommendation with a status. `print` shows its reason, and `gd.plot` plots its evidence.
 
     Raises:
         InputError: if an argument has an invalid type or value.
@@ -194,7 +194,7 @@ def _search_rates(search, center, horizon):
 
 
 def _round_around(search, center, ratio, num_steps):
-    """Run a round around a rate, and shift it while its best rate is at an end."""
+    """Run a round around a rate, and repeat it while its best rate is outermost."""
     rates = center * ratio ** (np.arange(NUM_RATES) - float(BELOW))
     limits = np.finfo(np.float32)
     for _ in range(MAX_SHIFTS):
@@ -333,7 +333,7 @@ def _steps_of(problem, make_optimizer, keys):
         direction = update_direction(make_optimizer, at, params)
         gradient = update_direction(optax.sgd, at, params)
         cost = evaluate(at, params)
-        # An optimizer that warms up takes no first step.
+        # The first step of an optimizer with warm-up may be 0.
         norm = optax.tree.norm(direction)
         direction = jax.tree.map(lambda a, b: jnp.where(norm == 0, b, a), direction, gradient)
         return _FirstSteps(
@@ -374,7 +374,7 @@ def _refusal(first):
 
 
 def _center(first):
-    """Return the median rate of the lowest cost along the first step."""
+    """Return the rate with the lowest cost along the first step, median over starts."""
     rates = np.stack([first.sharpness.line_minimizer, first.sharpness.quadratic_minimizer])
     usable = np.where(np.isfinite(rates) & (rates > 0), rates, np.nan)
     rates = np.where(np.isnan(usable[0]), usable[1], usable[0])

@@ -50,7 +50,7 @@ MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # size of a tile of several slabs, held in memory until written
 MAX_WIDTH = 4096  # runs per device
-FIRST_WIDTH = 32  # initial trial of runs per device; increased if scratch memory leaves room
+FIRST_WIDTH = 32  # runs per device at the first trial; increased if scratch memory permits
 MAX_STORE_FILES = 5_000_000
 MAX_PARAM_BYTES = 2**30  # size of parameters kept in memory without a store
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
@@ -104,7 +104,7 @@ def check_devices(devices: Any) -> None:
     """Check that an argument is a list of devices.
 
     Raises:
-        InputError: if it is not.
+        InputError: if it is not, or if the list is empty.
     """
     if isinstance(devices, str) or not isinstance(devices, Sequence):
         raise InputError(
@@ -120,7 +120,7 @@ def check_devices(devices: Any) -> None:
 
 
 class CheckedSweep(NamedTuple):
-    """Validated sweep, with all data except devices that determine its slabs.
+    """Validated sweep: everything that determines its slabs, except the devices.
 
     Args:
         spec: specification of the sweep.
@@ -155,7 +155,7 @@ class Plan:
         return self.programs[0].tile_shape
 
     def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the index of the program of a tile, and the tile in its grid."""
+        """Return the index of the program of a tile, and of the tile in its subgrid."""
         # Along a static dimension, a tile has one run, so its index is the position of the run.
         return self.spec.axes.box_position(tile)
 
@@ -244,7 +244,7 @@ def preflight(
 
 
 def _keeps_carry(spec, target, stored):
-    """Return whether a sweep with `continuable=None` keeps the state for further steps."""
+    """Return whether a sweep with `continuable=None` keeps the full state of its runs."""
     if target.store is None:  # only a store can be extended
         return False
     if stored is not None:
@@ -334,7 +334,7 @@ def check_params(params: PyTree, limit: int) -> None:
     """Check that no array is empty, and that parameters and gradient fit in memory.
 
     Raises:
-        InputError: if an array is empty, or if they do not fit.
+        InputError: if an array is empty, or the memory is insufficient.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if 0 in leaf.shape:
@@ -485,7 +485,7 @@ def _with_tiles(program, shape):
     fewest = max(1, MAX_GATHERED_FILES // (len(layout.variables) + 2))
     max_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
     tile = gather(shape, program.tile_shape, fewest, max_runs)
-    if tile != program.tile_shape:  # otherwise the program keeps its examples
+    if tile != program.tile_shape:  # otherwise the cached properties of the program are kept
         program = dataclasses.replace(program, tile_shape=tile)
     grid = program.spec.axes
     tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
@@ -513,7 +513,8 @@ def gather(
         shape: shape of the grid.
         box: shape of one slab.
         max_tiles: maximum number of tiles.
-        largest: maximum number of runs of a tile of several slabs, which takes precedence.
+        largest: maximum number of runs of a tile of several slabs; takes precedence over
+            `max_tiles`.
 
     Examples:
         >>> gather((1_000_000,), (3907,), 100, 10**6), gather((12, 8), (4, 4), 100, 10**6)

@@ -149,7 +149,7 @@ def resume(
     client: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Complete a stored sweep; the result is that of an uninterrupted sweep.
+    """Complete a stored sweep; the result equals that of an uninterrupted sweep.
 
     Args:
         store: path or URL of the store.
@@ -184,7 +184,7 @@ def require_recorded(
         Changes of the environment since the run was computed, by name: (stored, here).
 
     Raises:
-        StoreError: if the program computes another run; the message lists the differences.
+        StoreError: if the program computes a different run; the message lists the differences.
     """
     computed_by, writer = stored.writer(run), identity.writer(program)
     pairs = {name: (computed_by.get(name), writer.get(name)) for name in SETTING}
@@ -231,7 +231,10 @@ def _difference(a, b):
 
 
 def _first_step(here, stored_run):
-    """Return the first recorded step that differs; the last for other differences."""
+    """Return the first recorded step with a difference, or None.
+
+    If only arrays without steps differ, it is the last recorded step.
+    """
     differs = np.zeros(here.sizes["step"], bool)
     for name in here.data_vars:
         different = _differs(here[name].values, stored_run[name].values)

@@ -47,7 +47,8 @@ class SlabProgram:
         slab: width and devices of a slab.
         tile_shape: runs of a tile along each dimension of the grid.
         initial_carry: function `initial_carry(program, positions) -> SlabCheckpoint | None` that
-            replaces the initial state of runs, for example by a step of a stored run, or None.
+            replaces the initial state of runs, for example by the state of a stored run; None for
+            no replacement.
     """
 
     spec: ProgramSpec
@@ -118,7 +119,7 @@ class SlabProgram:
         return self.slab.place(keys.init), self.slab.place(settings)
 
     def noise(self, values: Values) -> Key[Array, "*runs"] | None:
-        """Return keys of a random cost, for all runs or per run; None if unused."""
+        """Return the keys of a random cost, one for all runs or per run; None if unused."""
         root_seed = self.spec.sweep.root_seed
         if not self.spec.problem.random:
             return None
@@ -227,7 +228,7 @@ class SlabProgram:
         return self.layout().run_shapes
 
     def fits(self, state: SlabCheckpoint, first_record: int | None = None) -> bool:
-        """Return whether a checkpoint, as untrusted input, matches this program.
+        """Return whether a checkpoint, which is untrusted input, matches this program.
 
         Args:
             state: checkpoint.

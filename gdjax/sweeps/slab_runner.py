@@ -122,7 +122,7 @@ def run_slab(
     Args:
         program: slab program.
         positions: position in the grid of each run, one array per dimension.
-        state: checkpoint of these runs, as untrusted input; None for their initial state.
+        state: checkpoint of these runs, which is validated here; None for their initial state.
         monitor: monitor that shows progress, saves checkpoints and may stop the slab.
 
     Returns:

@@ -89,7 +89,7 @@ class SweepSpec:
         return None
 
     def max_width(self, num_devices: int) -> int | None:
-        """Return the largest number of runs per device to choose; None for no limit."""
+        """Return the maximum width to choose automatically; None for no limit."""
         return None
 
     @cached_property
@@ -157,7 +157,7 @@ def validate_spec(spec: SweepSpec) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ProgramSpec:
-    """Specification of one program of a sweep: a subgrid without varying static axes.
+    """Specification of one program, for a subgrid in which no static axis varies.
 
     Args:
         sweep: specification of the whole sweep.
@@ -193,7 +193,7 @@ class ProgramSpec:
 
     @cached_property
     def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with static settings; one object for equal factories."""
+        """Optimizer factory with static settings; equal factories share one object."""
         factory = same_for_equal(self.sweep.make_optimizer)
         static = self._static_settings["optimizer"]
         return same_for_equal(partial(factory, **static)) if static else factory
@@ -205,7 +205,7 @@ class ProgramSpec:
 
     @cached_property
     def shapes(self) -> "RunShapes":
-        """Shapes of the arrays of one run, one object for equal programs of a problem."""
+        """Shapes of the arrays of one run; equal programs of a problem share one object."""
         sweep = self.sweep
         key = (
             tuple(self.roles.items()),
@@ -228,7 +228,7 @@ class ProgramSpec:
 
     @cached_property
     def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
-        """Function of the sweep or default of the optimizer; None for the parameters."""
+        """Function that gives the evaluation parameters; None if they are the parameters."""
         if self.sweep.eval_params_fn is not None:
             return self.sweep.eval_params_fn
         return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
@@ -389,7 +389,7 @@ def _check_learning_rates(spec):
 
 
 def _check_dtypes(axes):
-    """Check that values fit in the type of the program, and integers exactly."""
+    """Check that the program's type can represent all values, and integers exactly."""
     for name, values in axes.by_name.items():
         if name in SEEDS or is_static(name, values):
             continue

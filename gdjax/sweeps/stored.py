@@ -81,7 +81,7 @@ EVAL_PARAMS_FNS = {
 
 
 class RunSetting(NamedTuple):
-    """Setting in which a stored run was computed, which determines it bitwise.
+    """Settings with which a stored run was computed, which determine it bitwise.
 
     Args:
         sweep: specification of the whole sweep.
@@ -152,7 +152,7 @@ class StoredSweep:
         problem: Problem | None = None,
         make_optimizer: Callable | None = None,
     ) -> RunSetting:
-        """Return the setting in which a run was computed.
+        """Return the settings with which a run was computed.
 
         Raises:
             StoreError: if no part has the run, the record is inconsistent, or as in `spec`.
@@ -296,7 +296,7 @@ class StoredSweep:
             )
         if make_optimizer is not None:
             check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
-        problem, _ = self._compared(problem)  # callers that run it compare the whole program
+        problem, _ = self._compared(problem)  # callers that run the sweep compare the whole program
         if make_optimizer is None:
             make_optimizer = optimizer_from(identity["make_optimizer"], where)
         read: dict[str, Any] = {
