@@ -2,12 +2,13 @@
 
     w <- w - r_t (grad C_B(w) + d_l w),   C the squared error, sum over outputs, mean over images
 
-The network is always 784-16-16-10 with sigmoids; only its training differs. Changes are added one
-after another: smaller batches, an annealed rate, weight decay, stronger decay in the first layer,
-distorted copies of the images, more epochs. Other changes are added singly to the variant with
-distorted copies. All variants have common starts and are compared on the last 10,000 training
-images, which are held out. Then two recipes are trained on all training images, from starts that
-were not used for any choice, and evaluated once on the test images.
+The network is always 784-16-16-10 with sigmoids; only its training differs. Changes of the training
+are added one after another: smaller batches, an annealed learning rate, weight decay, stronger
+decay in the first layer, distorted copies of the images, more epochs. Other changes are made
+separately to the variant with distorted copies. All variants have common starts and are compared on
+the last 10,000 training images, which are held out. Then two recipes are used to train on all
+training images, from starts that were not used for any choice, and are evaluated once on the test
+images.
 
     python experiments/accuracy.py                  (about 12 min of processor time)
 
@@ -36,17 +37,17 @@ LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 @dataclass(frozen=True)
 class Config:
-    """Recipes to compare, with their starts and data.
+    """Training recipes to compare, with their starts and data.
 
     Args:
         data: name of the data set.
-        held_out: number of last training images that are held out; all choices are made on these.
-        epochs: passes over the images while changes are compared.
+        held_out: number of training images, from the last, that are held out for all choices.
+        epochs: passes over the training images in the comparison of changes.
         seeds: number of starting points of each training variant.
         fewer_seeds: number of starting points of slow variants (100 epochs, fresh copies).
-        test_seeds: number of starting points, from 100 on, for the test images.
+        test_seeds: number of starting points for the evaluation on test images; seeds start at 100.
         some_images: number of training images for the plane and the sharpness of trained networks.
-        points: points along each side of the plane.
+        points: grid points along each side of the plane.
         bundled: name of the small data set on which the quick recipe is evaluated.
         store: folder of the stored sweeps.
     """

@@ -1,20 +1,19 @@
 """Do Adam and RMSProp train at an edge of stability, too, and where is it?
 
-    P^-1 H, P from the optimizer's state;   stable on a quadratic with constant P: RMSProp below
-    2 / eta, Adam below (2 + 2 b1) / ((1 - b1) eta), 38 / eta at b1 = 0.9
+    largest eigenvalue of P^-1 H, with P from the optimizer's state;   limits on a quadratic with
+    constant P: 2 / eta (RMSProp), (2 + 2 b1) / ((1 - b1) eta) (Adam), 38 / eta at b1 = 0.9
 
 Optimizers that divide by the root of averaged squared gradients have an adaptive preconditioner P,
 and on a quadratic cost their iterates remain bounded at any rate. On networks the sharpness
 preconditioned by P is reported to rise to the stability limit for constant P (Cohen et al. 2022,
-arXiv 2207.14484). This sharpness is recorded along every run, with full-batch steps: on 20
-Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), with Adam and RMSProp, over
-rates and starts.
+arXiv 2207.14484). This sharpness is recorded along full-batch descents with Adam and RMSProp, on 20
+Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), over rates and starts.
 
     python experiments/adaptive_edge.py           (about a minute on two cores)
 
-Expected: on the Chebyshev points eta times preconditioned sharpness settles at 38 for Adam and at 2
-for RMSProp, within 5 % (medians over the last quarter and over starts). This is refuted by an
-interval outside this range.
+Expected: on the Chebyshev points, eta times the preconditioned sharpness settles at 38 for Adam and
+at 2 for RMSProp, within 5 % (medians over the last quarter of the records and over starts). This is
+refuted by an interval outside this range.
 """
 
 from collections.abc import Callable
@@ -45,12 +44,12 @@ class Config:
         digit_adam_rates: learning rates of Adam on the digits.
         digit_rmsprop_rates: learning rates of RMSProp on the digits.
         digit_steps: steps of both optimizers on the digits.
-        decay: decay of RMSProp's average of squared gradients.
-        starts: number of starting points of each descent.
-        digits: number of images.
-        records: records of each descent on the points.
-        digit_records: records of each descent on the digits.
-        tolerance: relative tolerance of the sharpness.
+        decay: decay rate of RMSProp's average of squared gradients.
+        starts: number of starting points for each optimizer and learning rate.
+        digits: number of training images of digits.
+        records: number of records of each descent on the Chebyshev points.
+        digit_records: number of records of each descent on the digits.
+        tolerance: relative tolerance of the computed sharpness.
     """
 
     adam_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004)
@@ -70,7 +69,7 @@ class Config:
 def preconditioned_sharpness(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
-    """Return cost and eta times preconditioned sharpness of descents at all rates."""
+    """Return cost, preconditioned sharpness, and its product with eta, at all rates."""
     metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
     runs = gd.sweep(
         problem,
@@ -90,7 +89,7 @@ def preconditioned_sharpness(
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all panels, each name prefixed with its panel."""
+    """Return the records of all panels, with names prefixed by the panel."""
     points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
     rmsprop = partial(optax.rmsprop, decay=config.decay)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)

@@ -4,16 +4,17 @@
 
 Networks 64-64-10 (4,810 parameters) are trained on scikit-learn's 8x8 digits by full-batch Adam,
 with weight decay in the cost. Around each end point the distance to the boundary of its basin is
-measured in random directions, in coordinates that use increasing knowledge of its shape: none, the
-size of each layer's weights, the diagonal of the Hessian or, for a few networks, the full Hessian.
-A mean over few directions underestimates the mean over all, so the coordinates with the largest
-estimate are the best.
+measured in random directions, in four kinds of coordinates: the parameters themselves, and
+parameters scaled by the size of each layer's weights, by the diagonal of the Hessian or, for a few
+networks, by the full Hessian. A mean over few directions underestimates the mean over all
+directions, so the coordinates with the largest estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)
 
-Expected: the more of the shape is known, the larger the estimate (published for a comparison of
-Adam's moments with the identity: arXiv 2501.18812); all estimates are lower bounds. This is refuted
-if the interval of a paired difference over the networks contains 0.
+Expected: the estimate increases with the knowledge of the basin's shape, in the order of this list
+(published for a comparison of Adam's moments with the identity: arXiv 2501.18812); all estimates
+are lower bounds. This is refuted if the interval of a paired difference over the networks contains
+0.
 """
 
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ class Config:
     Args:
         images: number of training images.
         hidden: neurons of the hidden layer.
-        decay: weight decay of the weights, without the biases.
-        seeds: number of networks.
+        decay: weight decay, which does not apply to biases.
+        seeds: number of networks, which differ in their starting points.
         whole: number of networks whose full Hessian is decomposed.
         steps: steps of Adam, with cosine decay of the learning rate to 0.
         learning_rate: initial learning rate.
@@ -61,7 +62,7 @@ class Config:
 
 
 def problem_of(config: Config) -> gd.Problem:
-    """Return the problem of the first images, with the others as test images."""
+    """Return the problem trained on the first images and tested on the others."""
     images, labels = digits8()
     n = config.images
     network = gd.problems.Network((images.shape[1], config.hidden, 10))
@@ -70,7 +71,7 @@ def problem_of(config: Config) -> gd.Problem:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return volumes of all basins in all coordinates; NaN if not measured."""
+    """Return the volumes of all basins in all coordinates; NaN if not measured."""
     problem = problem_of(config)
     falling = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     runs = gd.sweep(
@@ -102,7 +103,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the volumes by coordinates."""
+    """Draw the volumes for each kind of coordinates."""
     return {"volumes": plots.by_coordinates(dataset.log_volume.values, KNOWN, gains(dataset))}
 
 

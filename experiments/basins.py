@@ -1,20 +1,20 @@
 """Which start ends in which minimum, and how do learning rate and momentum change that?
 
-    basin(m) = {x_0 : x_t -> m},   m is stable only below (2 + 2 momentum) / lambda_max(m)
+    basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
 
 Descents from a grid of starts are computed on three surfaces with many learning rates, with and
-without momentum. At small rates the basins are those of the gradient flow. Larger steps cross
-borders: the shares of the basins change, their borders become irregular, and each basin disappears
-at the rate at which its minimum becomes unstable. Descents from its starts then end in other
-minima, mostly flatter ones, or diverge.
+without momentum. At small rates the basins are those of the gradient flow. Larger steps cross the
+boundaries of basins: their shares change, their boundaries become irregular, and each basin
+disappears at the rate at which its minimum becomes unstable. Descents that would end in it at
+smaller rates then end in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 
 Expected: no start of the three grids ends in a minimum whose stability limit is exceeded (a start
 exactly at the minimum would remain there). The stability limits of all 121 minima of Rastrigin's
-function lie within 2 % of 0.0051, so their basins vanish at about one rate; at the smallest rate
-their shares are the areas between the maxima, the largest of which is 0.96 % of the total (1.00 %
-on this grid).
+function lie within 2 % of 0.0051, so their basins vanish at nearly equal rates; at the smallest
+rate their shares are the areas between the maxima, the largest of which is 0.96 % of the total
+(1.00 % on this grid).
 """
 
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class Config:
 
     Args:
         functions: names of 2-D test functions.
-        side: starts along each side of the grid.
-        steps: maximum number of steps of each start.
+        side: number of starts along each side of the grid.
+        steps: maximum number of steps of each descent.
         rates: learning rates in units of 2 / (largest eigenvalue at the sharpest minimum).
         momenta: coefficients of heavy-ball momentum.
         drawn: indices of the rates that are drawn as maps.
@@ -58,7 +58,7 @@ class Config:
 
 
 def one(config: Config, name: str) -> xr.Dataset:
-    """Return the map of end points of one surface for all rates and momenta."""
+    """Return the maps of end points on one surface, for all rates and momenta."""
     rates = learning_rate_limits(name).min() * np.array(config.rates)
     basins = basins_of_attraction(
         name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
@@ -74,7 +74,11 @@ def run(config: Config) -> xr.DataTree:
 
 
 def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
-    """Return names, first indices, shares and limits of groups of equivalent minima."""
+    """Return names, first indices, shares and limits of groups of equivalent minima.
+
+    Minima with equal cost and equal stability limit are equivalent. If there are more than five
+    groups, all after the third are joined into one.
+    """
     share = basins.share.transpose("momentum", "learning_rate", "minimum").values
     limit = basins.limit.values
     rounded = np.stack([basins.minimum_cost.values, limit[0]]).round(6)

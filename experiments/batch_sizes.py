@@ -3,20 +3,20 @@
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
 
 The digit network is trained with mini-batches of several sizes, up to full batches, each with
-several learning rates and starting points. They are compared after equal numbers of epochs and
-after equal times, each at the learning rate with the lowest median training cost there. Test images
-are not used for any choice. Full-batch descent continues longer, to measure how many epochs it
-needs.
+several learning rates and starting points. Batch sizes are compared after equal numbers of epochs
+and after equal times, each at the learning rate with the lowest median training cost at this point.
+Test images are not used for any choice. Full-batch descent is continued for more epochs, to measure
+how many it needs.
 
-The time per epoch of a run is the time of a sweep of all runs of its batch size, divided by runs
-and epochs. The sweep has 20 epochs and is recorded only at both ends; the shortest of three
-repetitions is used, without compilation.
+The time per epoch of a run is the time of a sweep of all runs with its batch size, divided by the
+numbers of runs and epochs. The sweep has 20 epochs and is recorded only at the first and the last
+step; the shortest of three times is used, without compilation.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 
-Expected: the smaller the batch, the lower the cost at equal epochs, down to about 32. An epoch with
+Expected: the cost after equal epochs decreases with the batch size, down to about 32. An epoch with
 batches of 8 takes three times as long as a full-batch epoch, and an epoch with batches of 32 up to
-twice as long. At equal time the cost is still lowest with batches of 32, and by far the highest
+twice as long. After equal times the cost is again lowest with batches of 32, and by far the highest
 with full batches, which need about 150 epochs to reach the cost that batches of 32 reach in two.
 """
 
@@ -34,7 +34,7 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class Config:
-    """Batch sizes to compare, and budgets.
+    """Batch sizes to compare, and their numbers of epochs.
 
     Args:
         data: name of the data set.
@@ -44,8 +44,8 @@ class Config:
         highest: largest learning rate.
         rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
-        timed_epochs: epochs of the sweeps that are timed.
-        repeats: number of timings of each sweep.
+        timed_epochs: number of epochs of the sweeps that are timed.
+        repeats: number of times that each sweep is timed.
     """
 
     data: str = "mnist5k"
@@ -62,7 +62,7 @@ class Config:
 def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
     """Return the seconds per epoch of one run in a sweep of all runs, by batch size.
 
-    Batch sizes are timed in turn, so that a temporary load of the machine affects all of them.
+    Batch sizes are timed alternately, so that a temporary load of the machine affects all of them.
     """
 
     def spent(size):
@@ -75,7 +75,7 @@ def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[f
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all batch sizes; NaN after the last epoch of each."""
+    """Return the records of all batch sizes, padded with NaN after the last epoch."""
     if len(config.epochs) != len(config.batch_sizes):
         raise InputError(
             f"epochs = {config.epochs}, expected one number for each of {config.batch_sizes}"

@@ -23,20 +23,20 @@ from scipy import stats
 from gdjax.errors import InputError
 
 # Largest error of box-counting dimensions on grids of 192 to 1,024 cells, for sets of known
-# dimension: Koch's curve, Sierpinski's triangle and carpet, Henon's attractor and lines. The error
-# arises since boxes do not fit the sets.
+# dimension: the Koch curve, the Sierpinski triangle and carpet, the Henon attractor and lines. The
+# cause of the error is that the sets are not aligned with the boxes.
 BIAS = 0.05
 
 
 class BoxDimension(NamedTuple):
-    """A dimension with its errors and the scales of its fit.
+    """Box-counting dimension, with its errors and the range of scales of the fit.
 
     Args:
-        dimension: minus the slope of the fitted line.
-        error: half width of the 95 % interval: that of the slope, from the scatter of the counts,
-            plus the bias of box counting, which the scatter does not include (see `BIAS`).
+        dimension: negative slope of the fitted line.
+        error: half width of the 95 % interval of the slope, from the scatter of the counts, plus
+            the bias of box counting, which the scatter does not include (see `BIAS`).
         standard_error: standard error of the slope, from the scatter of the counts around the line.
-        residual: root mean square of log10 N around the line; 0.01 is 2 % of a count.
+        residual: root mean square deviation of log10 N from the line; 0.01 is 2 % of a count.
         smallest: smallest box side of the fit, in cells.
         largest: largest box side of the fit, in cells.
     """
@@ -50,11 +50,13 @@ class BoxDimension(NamedTuple):
 
 
 def boundary(inside: Bool[np.ndarray, "*points"]) -> Bool[np.ndarray, "*cells"]:
-    """Return whether the corners of each cell of a grid of points are on both sides.
+    """Return whether each cell of a grid intersects the boundary of a set of points.
+
+    A cell intersects the boundary if some of its corners belong to the set, and others do not.
 
     Args:
-        inside: whether each grid point is on one side; a grid of any number of dimensions, with at
-            least 2 points along each axis.
+        inside: whether each grid point belongs to the set; a grid of any number of dimensions, with
+            at least 2 points along each axis.
 
     Examples:
         >>> boundary(np.array([True, True, False, True])).tolist()
@@ -73,20 +75,20 @@ def box_counts(
     cells: Bool[np.ndarray, "*cells"],
     sides: Sequence[int] | Int[np.ndarray, " scales"] | None = None,
 ) -> tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]:
-    """Return sides of boxes, and the numbers of boxes that intersect a set.
+    """Return the sides of boxes, and the numbers of boxes that intersect a set.
 
-    The first box begins at the first cell.
+    The first box starts at the first cell.
 
     Args:
         cells: whether each cell belongs to the set.
-        sides: sides of boxes, in cells; by default the powers of 2 up to an eighth of the shortest
-            axis, since larger boxes are too few for a reliable count.
+        sides: sides of the boxes, in cells; by default the powers of 2 up to an eighth of the
+            shortest axis, since larger boxes are too few for a reliable fit.
 
     Returns:
         The sides, and the counts N(s).
 
     Raises:
-        InputError: if the set has no cells, or if a side does not fit.
+        InputError: if the set has no cells, or if a side is not between 1 and the shortest axis.
     """
     shortest = min(cells.shape)
     if not cells.any():
@@ -101,7 +103,7 @@ def box_counts(
 
 
 def _boxes(places, side, shape):
-    """Return the number of boxes of one side that contain cells."""
+    """Return the number of boxes with a given side that contain cells of the set."""
     boxes = np.zeros([-(-length // side) for length in shape], bool)
     boxes[tuple(axis // side for axis in places)] = True
     return int(boxes.sum())
@@ -114,7 +116,7 @@ def dimension(
     """Fit a straight line to log N against log s, with equal weights.
 
     Args:
-        sides: sides of the boxes.
+        sides: sides of the boxes, in cells.
         counts: numbers of boxes of each side that intersect the set, at least 1.
 
     Raises:

@@ -1,29 +1,29 @@
 """Does a change of one weight decide in which valley a descent ends?
 
-    w'_t = w_t + sigma on one weight;   both descents then continue with the same mini-batches
+    w'_t = w_t + sigma e_i for one weight i;   both descents continue with the same mini-batches
 
-Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated up
-to a step t, where one weight is changed by sigma; nothing else differs. Equal numbers of weights
-are changed in each layer, since 96 % of all parameters are in the first layer. Weights of pixels
-that are zero in all training images, about a sixth of all parameters, are excluded.
+Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated,
+with one weight changed by sigma at a step t and no other difference. As many weights are changed in
+each layer as in the others, although 96 % of all parameters are in the first layer. Weights of
+pixels that are zero in all training images, about a sixth of all parameters, are excluded.
 
-The barrier between the two end points is the rise of the cost on the straight line, or on the line
-after the neurons of one end point are matched to those of the other, whichever is lower. Both are
-upper bounds on the lowest barrier of any path. Two references define the scale:
+The barrier between the two end points is the rise of the cost on the straight line between them,
+before or after the neurons of one end point are matched to those of the other, whichever rise is
+lower. Both are upper bounds on the lowest barrier of any path. Two references define the scale:
 
-    floor = largest barrier to the descent repeated with pixels in reversed order
+    floor = largest barrier between a descent and its repetition with pixels in reversed order
     other = median barrier between descents from independent starts of the same kind
 
-The descents of the first reference differ in rounding errors alone. A branch ends in *another
-valley* if its barrier is at least half of `other`, and above the floor. Its barrier is then nearer
+The two descents of the first reference differ only in rounding errors. A branch ends in *another
+valley* if its barrier is at least half of `other`, and above the floor. Its barrier is then closer
 to that between independent starts than to zero. Counts at other thresholds are also reported.
 
     python experiments/branching.py           (about 4 min of processor time)
 
 Expected: a branch ends in another valley after an early change, and not after a late one
 (published: arXiv 2506.13234, for ResNets on CIFAR, where the valley is determined within the first
-few percent of training). This is refuted if no branch at step 0 ends in another valley, or if as
-many branches do so at the last step as at the first.
+few percent of training). This is refuted if no branch at step 0 ends in another valley, or if at
+least as many branches do so at the last step as at the first.
 """
 
 from collections.abc import Mapping
@@ -38,23 +38,23 @@ from summaries.branching import OTHER_VALLEY, in_another_valley, numbers, relati
 
 @dataclass(frozen=True)
 class Config:
-    """Descents, steps and changes of single weights.
+    """Descents, the steps at which they branch, and the changes of single weights.
 
     Args:
         data: name of the data set.
-        samples: number of first training images to use; None takes all.
+        samples: number of training images, from the first; by default all.
         width: neurons in each of the two hidden layers.
-        initializers: kinds of random starts.
-        learning_rate: learning rate of plain descent.
+        initializers: initializers of the starting weights.
+        learning_rate: learning rate of plain gradient descent.
         batch_size: images per step.
         epochs: passes over the training set.
-        branch_steps: steps at which branches start; steps beyond the end are skipped.
-        perturbations: sizes of the changes.
-        trunks: number of descents to branch from, for each kind of start.
-        changes: number of weights of each layer that are changed, at each step and size; the
-            weights differ between trunks.
-        slab: runs that a device computes at a time, for trunks and for branches.
-        points: points along each line, including its ends.
+        branch_steps: steps at which branches start; those beyond the last step are skipped.
+        perturbations: sizes sigma of the changes.
+        trunks: number of descents (trunks) from which branches start, for each initializer.
+        changes: number of weights changed in each layer, one per branch, at each step and size;
+            the weights differ between trunks.
+        slab: number of runs that a device computes at a time, for trunks and for branches.
+        points: points along each line, including its end points.
     """
 
     data: str = "mnist5k"
@@ -73,14 +73,14 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return barriers between branches and their trunks, and both references."""
+    """Return the barriers between branches and their trunks, and both references."""
     parts = [barriers_of_starts(config, name) for name in config.initializers]
     joined = xr.concat(parts, "initializer", combine_attrs="identical")
     return joined.assign_coords(initializer=list(config.initializers))
 
 
 def plot(dataset: xr.Dataset) -> Mapping:
-    """Draw the distributions of barriers, by layer, step, size and kind of start."""
+    """Draw the distributions of barriers, by layer, step, size and initializer."""
     return {
         "branches": plots.distributions(
             relative(dataset), in_another_valley(dataset), threshold=OTHER_VALLEY

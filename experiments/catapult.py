@@ -4,21 +4,22 @@
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,
     k = (|u|^2 + |v|^2) / m
 
-At rates below 2 / k at the start the cost falls smoothly. At larger rates the cost first grows,
-which decreases k until the cost falls; this is called the catapult (Lewkowycz et al. 2020, arXiv
-2003.02218). Linear networks end below their initial cost at rates up to about 4 / k; the limit is
-also measured for tanh and ReLU. Rates are swept in units of 1 / k of each start, over widths and
-starts, on one example and on several.
+At rates below 2 / k the cost falls smoothly, where k is taken at the start. At larger rates the
+cost first grows, which decreases k until the cost falls; this is called the catapult (Lewkowycz et
+al. 2020, arXiv 2003.02218). Linear networks end below their initial cost at rates up to about 4 /
+k; this limit is also measured for tanh and ReLU networks. Rates are swept in units of 1 / k, over
+widths and starts, on one example and on several.
 
-With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): beyond
-eta = 1 the period of x doubles repeatedly, and then its dynamics are chaotic.
+With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): above
+eta = 1 the period of x doubles repeatedly, and at larger rates its dynamics are chaotic.
 
     python experiments/catapult.py           (about a minute on two cores)
 
-Expected: the network follows the recursion to 1e-9 in float64; half of the linear starts end below
-their initial cost up to 4 / k within 10 %, and ReLU starts up to larger rates (published: about 12
-/ k, for deeper networks and images); the period doubles at 1 and at sqrt(5) - 1. This is refuted by
-an interval of the linear limit that lies outside of 3.6 to 4.4.
+Expected: the network follows the recursion to 1e-9 in float64; half of the starts of linear
+networks end below their initial cost up to 4 / k within 10 %, and those of ReLU networks up to
+larger rates (published: about 12 / k, for deeper networks and images); the period doubles at eta =
+1 and at sqrt(5) - 1. This is refuted by an interval of the limit of linear networks that lies
+outside 3.6 to 4.4.
 """
 
 from dataclasses import dataclass
@@ -37,21 +38,21 @@ DOUBLINGS = {"first_doubling": 1.0, "second_doubling": np.sqrt(5) - 1}
 
 @dataclass(frozen=True)
 class Config:
-    """Networks and a single weight, with their learning rates.
+    """Networks, and networks with a single weight per layer, with their learning rates.
 
     Args:
-        shares: rates times k at the start: lowest, highest, number.
+        shares: smallest and largest learning rate times k at the start, and their number.
         widths: numbers of hidden neurons m.
         starts: number of starting points of each network.
-        examples: number of examples and of inputs in the second case; the first has one.
-        steps: steps of each descent.
+        examples: number of examples, and of inputs, in the second case; the first case has one.
+        steps: number of steps of each descent of a network.
         shown: rates times k of the descents to draw; the nearest values of the sweep are used.
-        rates: learning rates of the single weight per layer: lowest, highest, number.
-        weight: starting value of the single weight.
-        weight_steps: steps of the single weight.
-        recorded: steps from one record to the next, a prime number, so that the records are
-            unlikely to coincide with a period.
-        kept: number of last records that are evaluated.
+        rates: smallest and largest learning rate of the single weights, and their number.
+        weight: starting value of the single weights.
+        weight_steps: number of steps of the single weights.
+        recorded: steps of the single weights from one record to the next, a prime number, so that
+            it is unlikely to be a multiple of their period.
+        kept: number of records, from the last, that are evaluated.
     """
 
     shares: tuple[float, float, int] = (0.25, 16.0, 64)
@@ -80,7 +81,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw runs and edges, and the values of the single weight at every rate."""
+    """Draw descents, limits of the rate, and values of the single weight at each rate."""
     edge = edges(dataset)
     lands = ended_below_start(dataset).mean("seed").isel(width=-1)
     shown = dataset.shown_cost.isel(examples=0, width=0).sel(activation="linear")

@@ -3,19 +3,19 @@
     dw/dt = -grad [C + <Sigma, H> / 2],   Sigma >= 0 keeps H <= 2 / eta;
     mean cost C + <Sigma, H> / 2
 
-Descent with a rate at the edge of stability oscillates across its valley, and its time average does
-not follow the gradient flow, which continues into regions that are too sharp for the rate. The
-central flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent,
-smoothed by a Gaussian of 50 steps, is compared with the mean cost of the flow, which is smoothed
-equally: on the published case, a swish network 8-16-16-1 on 128 random samples, over rates and
-starts; on narrower and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch
-steps. All rates and starts of a network are computed by one program.
+Descent at the edge of stability oscillates across its valley, and its time average does not follow
+the gradient flow, which continues into regions where the sharpness exceeds 2 / eta. The central
+flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
+Gaussian of 50 steps, is compared with the mean cost of the flow, smoothed by the same Gaussian: on
+the published case, a swish network 8-16-16-1 on 128 random samples, over rates and starts; on
+narrower and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All
+rates and starts of a network are computed by one compiled program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 
-Expected: at rate 0.1 a median deviation of at most 2 % and a largest one of at most 6 % between
-steps 100 and 900, where the gradient flow deviates by tens of percent; eta times sharpness within
-1e-3 of 2 once it has reached 2. This is refuted by an interval of the median deviation that lies
+Expected: at rate 0.1 a median deviation of at most 2 % and a largest deviation of at most 6 %
+between steps 100 and 900, where the gradient flow deviates by tens of percent; eta times sharpness
+within 1e-3 of 2 once it has reached 2. This is refuted if the interval of the median deviation lies
 above 2 %.
 """
 
@@ -35,20 +35,20 @@ class Config:
     Args:
         rates: learning rates on the published case.
         starts: number of starting points of the published case.
-        width: width of the published network's hidden layers.
-        widths: widths of the other networks.
+        width: neurons in each hidden layer of the published network.
+        widths: neurons in each hidden layer, for each of the other networks.
         width_rates: learning rates of the other networks.
         width_starts: number of starting points of the other networks.
-        samples: number of random samples, for all of these networks.
+        samples: number of random samples for the published and the other networks.
         steps: steps of each descent.
-        digits: number of images of digits.
+        digits: number of training images of digits.
         digit_rates: learning rates on the digits.
         digit_starts: number of starting points on the digits.
         digit_steps: steps of each descent on the digits.
-        eigenvectors: maximum number of eigenvalues at the edge.
-        stride: steps of descent per interval of the flow.
-        smoothing: width of the Gaussian, in steps.
-        tolerance: tolerance of the gradient flow.
+        eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
+        stride: steps of descent per interval of the flow, and from one record to the next.
+        smoothing: standard deviation of the Gaussian, in steps.
+        tolerance: relative tolerance of the gradient flow.
     """
 
     rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
@@ -70,7 +70,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all cases, each name prefixed with the number of its case."""
+    """Return the results of all cases, with names prefixed by the number of the case."""
     parts = []
     for number, settings in enumerate(cases(config).values()):
         part = followed(config, *settings)

@@ -1,8 +1,8 @@
 """Steps common to all experiments: parse, run, write, draw, print.
 
 An experiment has a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
-`numbers(dataset) -> {name: number}`; the numbers go to summary.json. The default config writes to
-results/<experiment>, any other config writes to a subfolder of it.
+`numbers(dataset) -> {name: number}`; the numbers are written to summary.json. The results of the
+default config are written to results/<experiment>, those of any other config to a subfolder of it.
 """
 
 import sys
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Return the seconds that a computation takes until its results are ready."""
+    """Return the seconds until the results of a computation are ready."""
     import jax
 
     start = time.perf_counter()
@@ -54,7 +54,7 @@ def main(
 def parse(
     name: str, config_type: Any, arguments: list[str] | None = None
 ) -> tuple[Any, Path | None]:
-    """Return the config of a command line, and the folder for its results."""
+    """Parse a command line; return the config, and the output folder if it is given."""
 
     command_line = tyro.conf.arg(
         help="folder for results; by default results/<experiment>, or a folder below it if the "
@@ -70,7 +70,9 @@ def parse(
 
 
 def folder(name: str, config: Any, out: Path | None = None) -> Path:
-    """Return the folder for the results of `config`: `out`, or one in results/.
+    """Create and return the folder for the results of `config`.
+
+    The folder is `out` if it is given, otherwise a folder in results/.
 
     Raises:
         InputError: if the folder cannot be created or written to.
@@ -83,7 +85,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     """Run an experiment and write its data, its summary and its figures to a folder.
 
-    Data are written before anything is drawn; `plot` needs only the data.
+    The data are written before the figures are drawn; `plot` needs only the data.
     """
     directory = folder(name, config, out)
     dataset = run(config)

@@ -4,14 +4,13 @@
 
 A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs starts with random weights
 and is trained by mini-batch descent on the training images only. The figures show one start. The
-numbers summarize 16 starts, which share the order of the mini-batches.
+numbers summarize 16 starts with a common order of the mini-batches.
 
     python experiments/digits.py                  (about 60 s)
 
-Expected: about 10 % of the test images classified correctly before training (mean over 64 random
-networks 10 +- 1 %), a median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with
-`--data mnist --epochs 10`. This is refuted by a median over starts whose interval lies below these
-values.
+Expected: a test accuracy of about 10 % before training (mean over 64 random networks 10 +- 1 %) and
+a median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with `--data mnist --epochs
+10`. This is refuted if the interval of the median over starts lies below these values.
 """
 
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ class Config:
         batch_size: images per step.
         seed: seed of the starting point in the figures.
         seeds: number of starting points for the statistics.
-        random_networks: number of untrained networks that are evaluated.
+        random_networks: number of untrained networks whose accuracy is evaluated.
     """
 
     data: str = "mnist5k"
@@ -54,7 +53,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return cost and accuracy along the descent, and test outputs before and after."""
+    """Return cost and accuracy along the descent, and outputs before and after it."""
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
     start = problem.init(streams.init)

@@ -3,22 +3,22 @@
     sharpness = largest eigenvalue of the Hessian;   descent on a quadratic cost is stable below
     2 / eta,   with momentum b (2 + 2b) / eta,   with Nesterov's (2 + 2b) / ((1 + 2b) eta)
 
-On many networks the sharpness rises along descent until it reaches the limit of the learning rate,
-and remains at this limit (Cohen et al. 2021, arXiv 2103.00065). The first case is the small problem
-of their code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1 tanh network with the
-default initialization of PyTorch, with plain descent, heavy ball and Nesterov's momentum. Their
-cost has a factor 1/2, so their learning rate is twice the one used here. The second case is the
-digit network (784-16-16-10, sigmoids, quadratic cost), with the sigmoids of its last layer and with
-their tangent, 1/2 + z/4.
+On many networks the sharpness rises along descent until it reaches the stability limit of the
+learning rate, and remains at this limit (Cohen et al. 2021, arXiv 2103.00065). The first case is
+the small problem of their code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1
+tanh network with the default initialization of PyTorch, with plain descent, heavy-ball momentum and
+Nesterov's momentum. Their cost has a factor 1/2, so their learning rate is twice the rate used
+here. The second case is the digit network (784-16-16-10, sigmoids, quadratic cost), with sigmoids
+as outputs and with their tangent at 0, 1/2 + z/4.
 
     python experiments/edge_of_stability.py           (about 2.5 min of processor time)
 
 Expected: on the Chebyshev points the sharpness rises to the limit for every rate whose limit it can
-reach, and remains within 2 % of it (medians over the last quarter), while the cost continues to
-decrease, though not monotonically. On 1,000 digits the sharpness later falls far below its limit;
-with tangents at the outputs it remains at the limit. That bounded outputs cause the fall is refuted
-if the sharpness falls as far with tangents, that is, if the interval of the difference, paired over
-starts, contains 0.
+reach, and remains within 2 % of the limit (medians over the last quarter of the records), while the
+cost continues to decrease, though not monotonically. On 1,000 digits the sharpness later falls far
+below its limit; with tangents as outputs it remains at the limit. The explanation by bounded
+outputs is refuted if the sharpness falls as far with tangents, that is, if the interval of the
+difference, paired over starts, contains 0.
 """
 
 from dataclasses import dataclass
@@ -41,21 +41,20 @@ class Config:
 
     Args:
         rates: learning rates of plain descent on the Chebyshev points.
-        steps: steps of plain descent on the Chebyshev points.
+        steps: number of steps of plain descent on the Chebyshev points.
         heavy_rates: learning rates with heavy-ball momentum.
         nesterov_rates: learning rates with Nesterov's momentum.
         momentum: coefficient of both kinds of momentum.
-        momentum_steps: steps with both kinds of momentum.
+        momentum_steps: number of steps with both kinds of momentum.
         seeds: number of starting points of each descent on the Chebyshev points.
         data: name of the data set of digits.
-        samples: number of images of digits; None takes all.
-        digit_rates: learning rates on the digits, with sigmoids or their tangent at the outputs.
-        digit_steps: steps on the digits.
+        samples: number of training images of digits; None uses all.
+        digit_rates: learning rates on the digits, with sigmoids and with their tangents as outputs.
+        digit_steps: number of steps on the digits.
         digit_seeds: number of starting points on the digits.
-        records: approximate number of records of each descent; full-batch descent on the digits
-            oscillates with period 2, which is better resolved by an odd number of steps between
-            records.
-        tolerance: relative tolerance of the sharpness.
+        records: approximate number of records of each descent. An odd number of steps between
+            records resolves the oscillation of period 2 of full-batch descent on the digits.
+        tolerance: relative tolerance of the computed sharpness.
     """
 
     rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
@@ -75,7 +74,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all panels, each name prefixed with its panel."""
+    """Return the records of all panels, with names prefixed by the panel."""
     small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
     momentum = partial(optax.sgd, momentum=config.momentum)
     small_momentum = (config.seeds, config.momentum_steps)
@@ -100,7 +99,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the panels of the regression and of the digits."""
+    """Draw the panels of the Chebyshev points and of the digits, for the first start."""
     beta = dataset.attrs["momentum"]
     titles = {
         "plain": "Plain descent: limit 2/η",

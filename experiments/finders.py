@@ -5,17 +5,17 @@
 Twelve small problems (networks, softmax regression, matrix factors, an autoencoder) are trained
 with four optimizers, with and without warm-up. The reference, called the truth, is a full sweep on
 a grid of rates with ratio 1.32. A rate trains if the final cost is below the initial cost for every
-start, and no run diverges or stalls, and the best rate has the lowest median final cost among the
-rates that train. `gd.find_learning_rate` is compared with the classical finder, an exponential ramp
-of one run (fastai, Lightning), each from 8 seeds that differ from those of the truth. The finder
-was developed on other problems.
+start, and no run diverges or stalls; the best rate has the lowest median final cost among the rates
+that train. `gd.find_learning_rate` is compared with the classical finder, an exponential ramp of
+the rate during one run (fastai, Lightning), each with 8 seeds that differ from those of the truth.
+`gd.find_learning_rate` was developed on other problems.
 
     python experiments/finders.py        (about half an hour of processor time, mostly compilation)
 
-Expected: `gd.find_learning_rate` is within a factor 2 of the best rate more often than the
-classical finder, at equal or lower cost. This is refuted if the interval of the difference
-(bootstrap over problems) contains 0. At the default cost the expectation is confirmed; at equal
-cost it is refuted.
+Expected: `gd.find_learning_rate` recommends a rate within a factor 2 of the best rate more often
+than the classical finder, with at most as many evaluations. This is refuted if the interval of the
+difference (bootstrap over problems) contains 0. With the default number of evaluations the
+expectation is confirmed; with equal numbers it is refuted.
 """
 
 from collections.abc import Callable
@@ -48,21 +48,21 @@ ROOT_SEED = 1000  # root seed of the finders; that of the truth is 0
 
 @dataclass(frozen=True)
 class Config:
-    """Cases, reference sweeps and finders.
+    """Problems, optimizers, reference sweeps and finders.
 
     Args:
         problems: names of the problems.
         optimizers: names of the optimizers.
-        horizon: number of steps of the training.
-        warmups: numbers of steps over which the rate of the training rises linearly; 1 means no
-            warm-up. The finders run without warm-up.
-        lowest: smallest rate of the truth.
-        highest: largest rate of the truth.
-        rates: number of rates of the truth, geometrically spaced.
-        starts: number of starting points of the truth.
+        horizon: number of training steps.
+        warmups: numbers of steps over which the training rate rises linearly; 1 means no warm-up.
+            The finders run without warm-up.
+        lowest: smallest rate of the reference sweep.
+        highest: largest rate of the reference sweep.
+        rates: number of rates of the reference sweep, geometrically spaced.
+        starts: number of starting points of the reference sweep.
         seeds: number of seeds of each finder.
-        num_starts: number of starting points of one search at the full horizon.
-        short_horizon: horizon of the short search, from one starting point.
+        num_starts: number of starting points of a search with the full horizon.
+        short_horizon: number of steps per run of the short search, which has one starting point.
     """
 
     problems: tuple[str, ...] = tuple(PROBLEMS)
@@ -79,7 +79,7 @@ class Config:
 
 
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
-    """Return the median final cost and whether every start trains, for each warm-up."""
+    """Return the median final cost, and whether each rate trains, for each warm-up."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
     runs = swept(
         case,
@@ -105,7 +105,7 @@ def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
 
 
 def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
-    """Return rate and number of evaluations of each method and seed."""
+    """Return the rate and the number of evaluations for each method and seed."""
     rates = np.full((len(METHODS), config.seeds, 2), np.nan)
     searches = (config.horizon, config.num_starts), (config.short_horizon, 1)
     for seed in range(config.seeds):
@@ -127,7 +127,7 @@ def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return reference sweeps and recommendations of all cases."""
+    """Return reference sweeps and recommendations for all problems and optimizers."""
     rows = []
     for name in config.problems:
         case, parts = PROBLEMS[name](), []
@@ -146,6 +146,6 @@ def plot(dataset: xr.Dataset) -> dict:
 
 
 if __name__ == "__main__":
-    # Most of the time is spent on the compilation of small programs with short run times.
+    # Small programs with short run times are compiled, so compilation takes most of the time.
     jax.config.update("jax_disable_most_optimizations", True)
     common.main("finders", Config, run, plot, numbers)

@@ -4,17 +4,17 @@
 
 The gradient of the digit network's cost over all training images is examined at a random start and
 after training: the sizes of its entries by layer, its largest entries, its entries that are exactly
-zero, and the entries of the first layer as images. Then the gradient is checked: the parameters of
-the largest entries are changed one by one, and the cost must change by gradient times change, up to
-the curvature H_ii h^2 / 2 and to the rounding of the cost.
+zero, and the entries of the first layer as images. Then the gradient is checked: the parameters
+with the largest entries are changed one by one by h, and the cost must change by h times the
+gradient, up to the curvature term H_ii h^2 / 2 and the rounding error of the cost.
 
-The figures show one start; the numbers are medians over 16 starts, with intervals.
+The figures show one start; the numbers are medians over 16 starts, with confidence intervals.
 
     python experiments/gradient_anatomy.py        (about 11 s)
 
 Expected: exactly 2,112 entries are zero before and after training (16 neurons times 132 pixels that
-are zero in all 4,000 images); the error of every change is below the allowed error, which is less
-than 1 % at the start. This is refuted by one change with a larger error, from any start.
+are zero in all 4,000 images); the error of every predicted change is below this bound, which is
+less than 1 % at the start. This is refuted by a single change with a larger error, from any start.
 """
 
 from dataclasses import dataclass, replace
@@ -35,14 +35,14 @@ from gdjax.plots import images
 
 @dataclass(frozen=True)
 class Config:
-    """Network, and the epochs at which its gradient is examined.
+    """Network, and the epochs after which its gradient is examined.
 
     Args:
         data: name of the data set.
         widths: neurons of each hidden layer.
         epochs: numbers of epochs after which the gradient is examined, ascending.
         learning_rate: learning rate of the training between these epochs.
-        batch_size: images per step of training; the examined gradient is that of all images.
+        batch_size: images per training step; the examined gradient is over all images.
         top: number of largest entries that are listed and checked.
         seed: seed of the starting point in the figures.
         seeds: number of starting points for the statistics.
@@ -59,7 +59,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return gradients for the start in the figures, and statistics of all starts."""
+    """Return the gradients from the start in the figures, and statistics over starts."""
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
     rule = optax.sgd(config.learning_rate)  # shared by all starts, so that they share a compilation
@@ -76,7 +76,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw sizes, the largest entries, the checks, and the first layer as images."""
+    """Draw sizes of entries, the largest entries, their checks, and images of entries."""
     layers = [f"layer {number}" for number in np.unique(dataset.layer)]
     side, neurons = dataset.attrs["image_shape"], dataset.attrs["neurons"]
     sizes, top, proof, figures = {}, {}, {}, {}

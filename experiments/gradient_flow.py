@@ -2,11 +2,12 @@
 
     dw/dt = -grad C(w)   against   w_{k+1} = w_k - eta grad C(w_k),   compared at t = eta k
 
-The flow is solved by an adaptive Runge-Kutta method whose error is far below all distances that are
-measured. The first cost is that of two factors, (s - ab)^2 / 2, whose flow has a closed form: from
-a = b the product u = ab is the logistic curve s e^(2st) / (e^(2st) - 1 + s/u0), and from any start
-the flow conserves a^2 - b^2. The second is the digit network (784-16-16-10, quadratic cost, a few
-hundred images), from a random start until the cost has halved. All computations are in float64.
+The flow is solved by an adaptive Runge-Kutta method whose error is far below all measured
+distances. The first cost is (s - ab)^2 / 2, a function of two factors, whose flow has a closed
+form: from a = b the product u = ab is the logistic curve s e^(2st) / (e^(2st) - 1 + s/u0), and from
+any start the flow conserves a^2 - b^2. The second cost is that of the digit network (784-16-16-10,
+quadratic loss, a few hundred images), from a random start until the cost has halved. All
+computations are in float64.
 
     python experiments/gradient_flow.py           (about 40 s on two cores)
 
@@ -31,7 +32,7 @@ class Config:
     Args:
         target: target s of the product of the two factors.
         start: starting value of both factors.
-        unequal: second start, to test the conserved quantity.
+        unequal: second starting point, with unequal factors, to test the conserved quantity.
         factor_rate: largest learning rate on the two factors.
         factor_time: end time on the two factors.
         data: name of the data set.
@@ -40,10 +41,10 @@ class Config:
         digit_time: end time on the digits.
         rates: number of learning rates, each half of the previous one.
         times: approximate number of times at which descents and flow are compared.
-        fitted: number of smallest rates to which the order is fitted.
+        fitted: number of learning rates, from the smallest, to which the order is fitted.
         tolerance: tolerance of the flow on the digits; on the factors it is the default for
             float64.
-        check: second tolerance, to estimate the error of the flow on the digits.
+        check: second tolerance, used to estimate the error of the flow on the digits.
     """
 
     target: float = 2.0
@@ -63,7 +64,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all comparisons, each name prefixed with its case."""
+    """Return the comparisons of all cases, with names prefixed by the case."""
     with jax.enable_x64(True):
         equal, unequal = factors(config)
         parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}
@@ -76,7 +77,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the two factors in one row, the digits in another."""
+    """Draw the two factors in one row, and the digits in another."""
     labels = {
         "equal": ("Two factors, (2 - ab)² / 2", "product ab", "product", "known"),
         "digits": ("Digit network", "cost", "cost", "flow_cost"),

@@ -2,23 +2,23 @@
 
     f(a, b) = V (U [e_a, e_b])^2,   C = mean over training pairs of |f(a, b) - e_(a + b mod p)|^2
 
-A network of two layers without biases, with squares between them, learns to add modulo p from a
-subset of the p^2 pairs, by full-batch AdamW; e is a row of the identity matrix. Starting points and
-training pairs differ between seeds; all weight decays and seeds are computed in one sweep. A set of
-pairs counts as known if at least 95 % of them are predicted correctly; the delay is the number of
-steps between the records at which the training pairs and the other pairs become known. If the other
-pairs never become known, the delay is treated as longer than the run, and medians are over all
-runs.
+A network of two layers without biases, with the square as activation function, is trained to add
+modulo p on a subset of the p^2 pairs, by full-batch AdamW; e_i is row i of the identity matrix.
+Starting points and training pairs differ between seeds; all weight decays and seeds are computed in
+one sweep. A set of pairs counts as known if at least 95 % of them are predicted correctly; the
+delay is the number of steps between the first records at which the training pairs and the other
+pairs are known. If the other pairs are never known, the delay counts as longer than the run.
+Medians are over all runs.
 
     python experiments/grokking.py           (about a minute on two cores)
 
 Expected: the training pairs are known after about 30 steps for any decay, when the accuracy on the
-others is at chance level (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023, arXiv
-2301.02679). With decay the others become known in every run, after 1,500 steps at 0.3 and 80 at 3:
-the delay falls faster than the inverse of the decay, with an exponent of -1.25 over the whole
-range; between neighboring decays the exponent differs. Without decay the others never become known.
-This is refuted by runs without decay in which they become known, or by an interval of the exponent
-that contains -1.
+other pairs is at chance level (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023,
+arXiv 2301.02679). With decay the other pairs become known in every run, after 1,500 steps at decay
+0.3 and after 80 steps at decay 3: the delay falls faster than the inverse of the decay, with an
+exponent of -1.25 over the whole range; between neighboring decays the exponent differs. Without
+decay the other pairs never become known. This is refuted by runs without decay in which they become
+known, or by an interval of the exponent that contains -1.
 """
 
 from dataclasses import dataclass
@@ -42,9 +42,10 @@ class Config:
         part: share of the p^2 pairs in the training set.
         width: number of hidden neurons.
         learning_rate: learning rate of AdamW.
-        decays: weight decays, ascending; a step shrinks weights by learning rate times decay.
+        decays: weight decays, ascending; a step shrinks the weights by the factor
+            1 - learning_rate * decay.
         seeds: number of starting points, each with a different set of training pairs.
-        steps: steps of each run.
+        steps: number of steps of each run.
         record_every: steps from one record to the next.
         known: smallest share of correct pairs at which a set counts as known.
     """
@@ -83,7 +84,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw accuracies along the descent, and the delay against the decay."""
+    """Draw accuracies along the descent, and the delay against the weight decay."""
     return {
         "delays": plots.after_training(
             dataset.step.values,

@@ -1,13 +1,13 @@
 """Does descent find better networks than guessing does?
 
-    guess w ~ N until it fits k images   against   descend from w ~ N until it fits them
+    draw w ~ N until it fits k images   against   descend from w ~ N until it fits them
 
-A network 25-8-1 separates 3s from 5s. Millions of random networks are drawn, and those that
-classify all of k images correctly are tested on images that were not used for training. If most
-networks that fit also classify new images correctly (the volume hypothesis), then networks trained
-on the same k images from the same distribution of starts are no more accurate. There are sixteen
-sets of images, with k = 2, 4, ... as long as some guesses fit. Each guess and its negative, which
-is equally probable, are tested on all sets.
+A network 25-8-1 distinguishes the digits 3 and 5. Millions of random networks (guesses) are drawn,
+and those that classify all of k images correctly are tested on images that were not used for
+training. If most networks that fit the k images also classify new images correctly (the volume
+hypothesis), then networks trained on these images from the same distribution of starts are no more
+accurate. There are sixteen sets of images, with k = 2, 4, ... as long as some guesses fit. Each
+guess and its negative, which is equally probable, are tested on all sets.
 
     python experiments/guessing.py           (about 20 s of processor time)
 
@@ -36,16 +36,16 @@ class Config:
     """Networks to guess and to train.
 
     Args:
-        data: name of the data set, of 28x28 digits.
+        data: name of a data set of 28x28 digits.
         digits: the two digits to distinguish.
         hidden: number of hidden neurons (ReLU).
         sets: number of sets of images to fit.
-        most: number of images in a set.
+        most: number of images in each set, the largest k.
         blocks: number of blocks of guesses.
-        guesses: networks drawn per block.
-        trained: descents for each set and each k.
+        guesses: number of networks drawn per block.
+        trained: number of descents for each set and each k.
         learning_rate: learning rate of plain descent on the mean of log(1 + exp(-label output)).
-        steps: steps of descent, which continues after all images are fitted.
+        steps: number of steps of each descent, which continues after all images are fitted.
         key: seed of all random draws.
     """
 
@@ -63,10 +63,7 @@ class Config:
 
 
 def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Return all images of two digits, standardized, with 5x5 pixels, and their labels.
-
-    The labels are -1 and 1.
-    """
+    """Return standardized 5x5 images of the two digits, and their labels -1 and 1."""
     image_set = gd.data.load(config.data)
     labels = np.concatenate([image_set.train_labels, image_set.test_labels])
     chosen = np.isin(labels, config.digits)
@@ -78,7 +75,7 @@ def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of sets in which the digits alternate, and the other indices."""
+    """Return the image indices of sets in which the digits alternate, and the others."""
     rng = np.random.default_rng(config.key)
     each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
     half = config.sets * config.most // 2
@@ -87,7 +84,7 @@ def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return results of guessing and training for every set and k, and the speed."""
+    """Return the results of guesses and of descents for each set and k, and the speed."""
     x, y = images(config)
     chosen, others = cut(config, y)
     sets, rest = ((jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i])) for i in (chosen, others))

@@ -2,23 +2,23 @@
 
     H = G + R,   G = J^T L J,   R = sum_i (dl/da_i) grad grad a_i,   a the outputs
 
-It is published that the Hessian of a trained classifier has about one outlying eigenvalue per
-class, and that these arise from its Gauss-Newton part G (Papyan 2018, arXiv 1812.04754). The digit
-network (784-16-16-10) is trained from several starts, with the quadratic cost and with cross
-entropy; at each point the largest eigenvalues of H and of G are computed with residuals. G is the
-Hessian of the cost with the outputs linearized in the parameters.
+The Hessian of a trained classifier is reported to have about one outlying eigenvalue per class,
+which arises from its Gauss-Newton part G (Papyan 2018, arXiv 1812.04754). The digit network
+(784-16-16-10) is trained from several starts, with the quadratic cost and with cross entropy; after
+several numbers of epochs the largest eigenvalues of H and of G are computed with residuals. G is
+the Hessian of the cost with the outputs linearized in the parameters.
 
 Outliers are the k largest eigenvalues, where k <= 20 is the position of the widest gap, that is, of
-the largest ratio of lambda_k to lambda_(k+1). Counts by two other rules are also reported: a gap up
-to rank 29, and eigenvalues above a tenth of the largest.
+the largest ratio of lambda_k to lambda_(k+1). Counts by two other rules are also reported: the
+widest gap up to rank 29, and eigenvalues above a tenth of the largest.
 
     python experiments/hessian_spectrum.py           (about 100 s of processor time)
 
-Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which a common shift
-of all logits does not change), from every start, before training and up to 10 epochs; H has as many
+Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which is invariant to
+a common shift of all logits), from every start, before training and up to 10 epochs; H has as many
 only after the first epoch. All counts are in one table (`counts` in summary.json). One outlier per
-class is refuted if the median over starts is not 9 or 10: for G after 30 epochs, for H from 10
-epochs on.
+class is refuted if the median over starts is not 9 or 10, for G after 30 epochs and for H after 10
+or more epochs.
 """
 
 from dataclasses import dataclass
@@ -36,23 +36,24 @@ NAMES = {"quadratic": "quadratic cost", "cross_entropy": "cross entropy"}
 
 @dataclass(frozen=True)
 class Config:
-    """Points at which the spectrum is computed, and its accuracy.
+    """Points at which the spectrum is computed, and the accuracy of its computation.
 
     Args:
         data: name of the data set.
-        costs: costs of the descents.
+        costs: names of the costs.
         learning_rates: learning rate for each cost.
         batch_size: images per step.
-        epochs: epochs after which the spectrum is computed; the first is 0.
+        epochs: numbers of epochs after which the spectrum is computed; the first is 0.
         seeds: number of starting points for each cost.
-        largest: number of eigenvalues at the upper end.
-        smallest: number of eigenvalues at the lower end of H.
+        largest: number of largest eigenvalues, of H and of G.
+        smallest: number of smallest eigenvalues, of H only.
         tolerance: tolerance of the residuals, relative to the largest |eigenvalue|.
         gap_within: maximum number of eigenvalues above the widest gap.
-        shown: epochs at which density and trace are estimated, for the first cost and first start.
+        shown: numbers of epochs after which density and trace are estimated, for the first cost and
+            the first start.
         probes: number of random vectors for each density; a trace uses six times as many.
-        depth: Hessian-vector products per probe.
-        samples: number of first training images to use; None takes all.
+        depth: Hessian-vector products per random vector of a density.
+        samples: number of training images, from the first; None uses all.
     """
 
     data: str = "mnist5k"
@@ -78,12 +79,12 @@ def run(config: Config) -> xr.DataTree:
 
 
 def after(epoch: int) -> str:
-    """Return the label of the point after an epoch."""
+    """Return the label of a point of the descent, by the number of epochs before it."""
     return "before training" if epoch == 0 else f"after {epoch} epoch{'' if epoch == 1 else 's'}"
 
 
 def plot(tree) -> dict:
-    """Draw densities with their outliers, and eigenvalues by rank."""
+    """Draw spectral densities with extreme eigenvalues, and eigenvalues by rank."""
     records = next(iter(branches(tree).values()))
     first = records.sel(seed=0)
     top = slice(records.attrs["gap_within"])

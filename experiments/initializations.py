@@ -1,18 +1,17 @@
 """How must a network be initialized, so that descent can train it?
 
-    W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), 1 in its middle
+    W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), at most 1
 
-The digit network starts from five initializers at 0.01 to 100 times their default scales, from
-several seeds, and is trained with three learning rates; results are for the rate with the lowest
-median training cost. If the weights are too small, the outputs of a layer hardly depend on the
-image, and for many steps the cost remains at that of the best constant prediction (0.9). If they
-are too large, every sigmoid is saturated: its slope, and with it the gradient, vanishes.
+The digit network is initialized by five initializers at 0.01 to 100 times their default scales,
+with several seeds, and is trained with three learning rates; results are reported for the rate with
+the lowest median training cost. If the weights are too small, the outputs of a layer hardly depend
+on the image, and for many steps the cost remains at that of the best constant prediction (0.9). If
+they are too large, every sigmoid is saturated: its slope vanishes, and so does the gradient.
 
     python experiments/initializations.py           (about 2 min on two cores)
 
-Expected: 10 % of test digits classified correctly before training, for any start; afterwards 87 to
-91 % for every initializer at its best scale, and 10 % for every initializer at 100 times its
-default scale.
+Expected: a test accuracy of 10 % before training, for any start; after training, 87 to 91 % for
+every initializer at its best scale, and 10 % for every initializer at 100 times its default scale.
 """
 
 import dataclasses
@@ -30,7 +29,7 @@ import gdjax as gd
 
 @dataclass(frozen=True)
 class Config:
-    """Starts to compare, and settings of their training.
+    """Initializations to compare, and settings of the training.
 
     Args:
         data: name of the data set.
@@ -38,11 +37,11 @@ class Config:
         smallest: smallest scale of starting weights, as a multiple of the initializer's default.
         largest: largest scale of starting weights, as a multiple of the initializer's default.
         scales: number of scales, geometrically spaced.
-        learning_rates: learning rates to try; the best by training cost is shown.
-        seeds: number of starting points.
+        learning_rates: learning rates; results are shown for the one with the lowest training cost.
+        seeds: number of starting points for each initializer and scale.
         batch_size: images per step.
         epochs: passes over the training set.
-        images: number of training images for the slopes of sigmoids.
+        images: number of training images over which the slopes of the sigmoids are averaged.
     """
 
     data: str = "mnist5k"
@@ -58,7 +57,10 @@ class Config:
 
 
 def slope_of_layer(network: gd.problems.Network, layer: int):
-    """Return the mean of 4 s (1 - s) over neurons and images of a hidden layer."""
+    """Return the mean slope 4 s (1 - s) of a hidden layer, as a function.
+
+    The function takes parameters and images, and averages over the layer's neurons and the images.
+    """
     widths = network.widths[: layer + 1]
     inner = dataclasses.replace(network, widths=widths, output_activation=None)
 
@@ -70,7 +72,7 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
 
 
 def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
-    """Return the problem's metrics, with the mean slope of each hidden layer."""
+    """Return the problem's metrics, and one for the mean slope of each hidden layer."""
     few = problem.data[0][:images]
     return dict(problem.metrics) | {
         f"slope_{layer}": gd.Metric(

@@ -3,23 +3,24 @@
     w_{t+1} = w_t - learning_rate * grad C(w_t)
 
 The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
-from far too small to far too large, each from many starting points, once with sigmoids and once
-with ReLUs. All runs share the mini-batches and their order. Sigmoids are bounded, so the cost
-cannot diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge
-or stall.
+from far too small to far too large, each from many starting points, with sigmoids and with ReLUs.
+All runs have the same mini-batches in the same order. Sigmoids are bounded, so the cost cannot
+diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge or
+stall.
 
 Then the set of rates that work is determined for every starting point, on a fine grid around the
 largest rate that works: a rate works if its run ends below the cost of the best constant prediction
-(0.9). If rates that work and rates that fail alternate, bisection does not find the largest one.
-The grid has 40 rates, 4 % apart; a finer grid can only reveal more alternation.
+(0.9). If rates that work and rates that fail alternate, bisection does not find the largest rate
+that works. The grid for sigmoids has 40 rates, 4 % apart; a finer grid can only show more
+alternations.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
-Expected: about 90 % of test digits classified correctly for sigmoids at rate 3, which has the
-lowest training cost among rates with ratio 3.2; no run of the sigmoid network diverges. For about
+Expected: a test accuracy of about 90 % for sigmoids at rate 3, which has the lowest training cost
+on the coarse grid, whose rates have ratio 3.2; no run of the sigmoid network diverges. For about
 half of 12 starts, working and failing rates alternate between 8 and 40, up to 1.5 times the first
-failing rate. ReLUs need rates a hundred times smaller, and a third of their runs at rates beyond 2
-diverge. This is refuted if, for each start, all rates below one border work and all above it fail.
+failing rate. ReLUs need rates a hundred times smaller, and a third of their runs at rates above 2
+diverge. This is refuted if, for each start, all rates below some limit work and all above it fail.
 """
 
 from dataclasses import dataclass
@@ -41,11 +42,11 @@ INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, rates and starts.
+    """Networks, learning rates and starting points.
 
     Args:
         data: name of the data set.
-        activations: activations of the networks to compare.
+        activations: activation functions of the networks to compare.
         lowest: smallest learning rate.
         highest: largest learning rate.
         rates: number of learning rates, geometrically spaced.
@@ -105,7 +106,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) -> xr.Dataset:
-    """Return a sweep over the given rates, from all starts."""
+    """Return a sweep over rates and starts, recorded every `every` steps."""
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     return gd.sweep(
         problem,
@@ -117,7 +118,7 @@ def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) 
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw outcomes and curves of each network, and the working rates of each start."""
+    """Draw outcomes and curves of each network, and working rates of each start."""
     images = {}
     rates = dataset.learning_rate.values
     sets = {}

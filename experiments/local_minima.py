@@ -1,24 +1,25 @@
 """How many different minima do random starts find, and is any of them the lowest?
 
-    minimize C(w) + decay sum of squared weights,   all starts;   ends -> census of certified minima
+    minimize C(w) + decay * (sum of squared weights);   end points -> census of certified minima
 
 Networks of 9 to 2,058 parameters are trained by full-batch descent. Their end points are polished
 in float64, certified, brought to a canonical form and counted. Without weight decay a network that
 can fit its data has no isolated minima: the set of zero error is a manifold, or lies at infinity.
-Biases do not decay, so all symmetric arrangements of the neurons have equal cost. Initial biases
-are random, since descents from zero biases reach only some of the minima. End points that a path of
-equal cost connects count as one manifold, so the number of manifolds is an upper bound.
+Weight decay does not apply to biases, so networks related by a symmetry of their neurons have equal
+cost. Initial biases are random, since descents from zero biases reach only some of the minima. End
+points that are connected by a path of equal cost are counted as one manifold. Since such a path may
+be missed, the number of manifolds is an upper bound.
 
 The digit network 784-16-16-10 is trained on 100 images. With weight decay, the weights of the first
 layer at a minimum lie in the span of these images, so the images are given in coordinates of their
-span (`few_digits`). The minima are unchanged, with a sixth of the parameters.
+span (`few_digits`). This does not change the minima, and reduces the parameters to a sixth.
 
     python experiments/local_minima.py           (about 100 s of processor time)
 
 Expected: XOR 2-2-1 with decay has six strict minima, two at cost 0.0138 and four at 0.0929, and
 manifolds near 0.116. Nearly all end points of the digit network differ, so the number of its minima
 cannot be estimated; the 95 % birthday bound is at least 64 for 19 different end points. This is
-refuted by another strict minimum of XOR, or by a digit minimum that two starts in ten reach.
+refuted by another strict minimum of XOR, or by a digit minimum that 20 % of the starts reach.
 """
 
 from dataclasses import dataclass
@@ -41,22 +42,22 @@ class Config:
     Args:
         seeds: number of starting points of each digit network.
         hidden: hidden neurons of the XOR networks.
-        xor_decay: weight decay of the XOR networks, one census for each.
+        xor_decay: weight decays of the XOR networks; each has a separate census.
         xor_steps: steps of descent of the XOR networks.
         xor_rate: learning rate of the XOR networks.
         xor_scale: standard deviation of the starting weights and biases.
         xor_seeds: number of starting points of each XOR network.
         data: name of the data set of the digits.
-        pooled_images: number of training images of 10x10 digits; 0 omits the case.
+        pooled_images: number of training images of 10x10 digits; 0 omits this case.
         pooled_hidden: hidden neurons for the 10x10 digits.
-        images: number of training images of 28x28 digits; 0 omits the case.
+        images: number of training images of 28x28 digits; 0 omits this case.
         widths: hidden neurons for the 28x28 digits.
         decay: weight decay of the digit networks.
         steps: steps of descent of the digit networks.
         learning_rate: learning rate of the digit networks, with momentum.
         momentum: coefficient of heavy-ball momentum.
-        polishing: maximum number of steps of Newton's method.
-        key: seed of the probes and matchings.
+        polishing: maximum number of Newton steps in polishing an end point.
+        key: seed of the random probes and of the matching of neurons.
     """
 
     seeds: int = 32
@@ -80,7 +81,7 @@ class Config:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a census for each case, under names without spaces."""
+    """Return a tree with a census for each case; underscores replace spaces in names."""
     tree = xr.DataTree.from_dict(
         {
             name.replace(" ", "_"): one(config, case).assign_attrs(title=name)
@@ -92,7 +93,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw frequencies, tolerances and, for the digits, map, barriers and accuracies."""
+    """Draw frequencies, counts by tolerance, and maps and barriers of digit networks."""
     cases = by_case(tree)
     figures = {
         "tolerances": counts_by_tolerance(

@@ -2,22 +2,23 @@
 
     C(a, b) = C(w_end + a d_1 + b d_2),   |d_1| = |d_2| = 1
 
-The digit network descends from one start with three learning rates: far too small, good, far too
-large. The cost around each end is drawn on four planes of a 13,002-dimensional space: through two
-random directions, two random directions scaled to the weights of each neuron, the Hessian's two top
-eigenvectors, and the two principal components of the trajectory. The first three have equal sizes
-and colors, so that they can be compared. The trajectory does not lie in the plane of its principal
-components: its distance from this plane, its cost, and the cost of its projection are recorded.
+The digit network is trained from one start with three learning rates: far too small, good and far
+too large. The cost around each end point is drawn on four planes in the space of 13,002 parameters,
+spanned by two random directions, by two random directions scaled to the weights of each neuron, by
+the two leading eigenvectors of the Hessian, and by the two principal components of the trajectory.
+The first three planes have equal sizes and color scales, so that they can be compared. The
+trajectory does not lie in the plane of its principal components: its distance from this plane, its
+cost, and the cost of its projection are recorded.
 
-The figures show one start; the numbers are medians over 16 starts, with intervals.
+The figures show one start; the numbers are medians over 16 starts, with confidence intervals.
 
     python experiments/loss_landscape.py           (about 6 min)
 
-Expected: at the good rate (2) the descent ends at cost 0.044. At distance 5 from the end, the cost
-is higher by 0.004 along a random direction and by more than 1 along the top eigenvector. The plane
-of the principal components explains 98 % of the trajectory; the cost of the start is 2.5, and that
-of its projection 0.86. At rate 30 the run stalls, and the cost is 1.0 everywhere. This is refuted
-if an interval over starts does not contain these numbers.
+Expected: at the good rate (2) the descent ends at cost 0.044. At distance 5 from the end point, the
+cost is higher by 0.004 along a random direction and by more than 1 along the leading eigenvector.
+The two principal components explain 98 % of the variance of the trajectory; the cost at the start
+is 2.5, and 0.86 at its projection onto their plane. At rate 30 the run stalls, and the cost is 1.0
+everywhere. This is refuted if an interval over starts does not contain these numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -35,20 +36,20 @@ from gdjax.plots import animations, landscapes
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the descents, and of the lines and planes around their ends.
+    """Settings of the descents, and of the lines and planes around their end points.
 
     Args:
         data: name of the data set.
-        learning_rates: learning rates: far too small, good, far too large.
+        learning_rates: a learning rate that is far too small, a good one, and one far too large.
         epochs: passes over the training set.
         batch_size: images per step.
         seed: seed of the starting point and of the order of mini-batches in the figures.
         seeds: number of starting points for the statistics.
         direction_seed: seed of the random directions.
-        snapshots: approximate number of parameters stored along the descent.
-        points: points along each side of a plane.
-        reach: half length of the sides of the planes around the end.
-        samples: number of first training images to use; None takes all.
+        snapshots: approximate number of snapshots of the parameters along the descent.
+        points: grid points along each side of a plane.
+        reach: half the side length of the planes around the end point.
+        samples: number of training images, from the first; by default all.
     """
 
     data: str = "mnist5k"
@@ -65,7 +66,7 @@ class Config:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a branch for each descent, and statistics of all starts in "seeds"."""
+    """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     # One optimizer per rate is shared by all starts, so that they share a compilation.
     rules = {
@@ -97,7 +98,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def plot(tree) -> dict:
-    """Draw trajectories, ends, a surface, lines, and an animation of the descent."""
+    """Draw trajectories, planes, a surface, lines, and an animation of the descent."""
     trajectories = {title(tree, branch): dataset_of(tree, branch, "way") for branch in BRANCHES}
     ends = {
         title(tree, branch): {text: dataset_of(tree, branch, view) for view, text in VIEWS.items()}

@@ -4,17 +4,18 @@
 
 Digit networks of three widths (784-16-16-10, 784-64-64-10, 784-256-256-10) are trained on mnist5k
 from independent starts and orders of mini-batches, with Adam at one learning rate for all widths.
-For every pair of networks of one width, the cost is computed on the straight line, before and after
-the neurons of the first are matched (order and signs) to those of the second by weights. For some
-disjoint pairs there are two more paths: the straight line after matching by activations, and a
-quadratic Bezier curve whose control point is trained on the mean cost along the curve.
+For every pair of networks of one width, the cost is computed on the straight line between them,
+before and after the neurons of the first network are matched (in order and sign) to those of the
+second by their weights. For some disjoint pairs, the cost is also computed on two more paths: the
+straight line after matching by activations, and a quadratic Bezier curve whose control point is
+trained on the mean cost along the curve.
 
     python experiments/mode_connectivity.py           (about 3 min)
 
-Expected: the straight line crosses a barrier of 0.65 to 0.70 at every width, not far below the cost
-of the best constant prediction (0.9). Matching removes three quarters of it at width 16 and 99 % at
-width 256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The barrier of the curve is
-almost zero: 0.02 at width 16, 0.0005 at 64, zero at 256.
+Expected: the barrier on the straight line is 0.65 to 0.70 at every width, not far below the cost of
+the best constant prediction (0.9). Matching lowers it by three quarters at width 16 and by 99 % at
+width 256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The barrier on the curve is
+almost zero: 0.02 at width 16, 0.0005 at width 64 and zero at width 256.
 """
 
 from dataclasses import dataclass
@@ -34,16 +35,16 @@ class Config:
 
     Args:
         data: name of the data set.
-        samples: number of first training images to use; None takes all.
+        samples: number of training images, from the first; by default all.
         widths: neurons in each of the two hidden layers.
         networks: number of networks of each width.
         epochs: passes over the training set for the networks.
         curve_epochs: passes over the training set for the curves.
         learning_rate: learning rate of Adam, for networks and curves.
         batch_size: images per step.
-        points: points along each path, including its ends.
-        nodes: points of a curve at which its cost is evaluated in training.
-        images: number of training images whose activations are compared.
+        points: number of points along each path, including its end points.
+        nodes: number of points of a curve at which its cost is evaluated during training.
+        images: number of training images for the matching by activations.
     """
 
     data: str = "mnist5k"
@@ -70,7 +71,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw profiles, barriers of every pair, and matrices of the narrowest networks."""
+    """Draw costs along paths, barriers of all pairs, and matrices of the first width."""
     each = {f"784-{w}-{w}-10": dataset.sel(width=w) for w in dataset.width.values}
     name, narrow = next(iter(each.items()))
     finite = narrow.dropna("run", how="all", subset=["cost"])

@@ -2,20 +2,20 @@
 
     S = max over |d| <= 1 of d^T H d,   w <- w - eta |g|_* d,   g . d = |g|_*
 
-Steps of steepest descent in a norm other than the Euclidean one lower a quadratic cost while the
-generalized sharpness S is below 2 / eta, or below 2 |g|_* / eta if they are not scaled by the dual
-norm |g|_* of the gradient. In training S is reported to rise to this limit and to remain at or
-above it (arXiv 2603.05002). A swish network (8-16-16-1) is fitted to 128 random targets with
+Steps of steepest descent in a norm other than the Euclidean norm lower a quadratic cost while the
+generalized sharpness S is below 2 / eta, or below 2 |g|_* / eta if the steps are not scaled by the
+dual norm |g|_* of the gradient. In training, S is reported to rise to this limit and to remain at
+or above it (arXiv 2603.05002). A swish network (8-16-16-1) is fitted to 128 random targets with
 full-batch steps in the maximum norm (sign descent) and in the spectral norm (Muon without
-momentum), with both kinds of steps, at several rates from several starts. S is NP-hard to compute
-in the maximum norm; a lower bound from a local search is recorded, which is at least the curvature
-along the step.
+momentum), with scaled and unscaled steps, at several rates from several starts. In the maximum norm
+S is NP-hard to compute; a lower bound from a local search is recorded, which is at least the
+curvature along the step.
 
     python experiments/non_euclidean_edge.py      (about 80 s of processor time)
 
 Expected: at the larger rates the lower bound of S settles within 15 % of the limit in all four
-cases (medians over the last quarter and over starts). This is refuted by an interval outside of
-this range.
+cases (medians over the last quarter of the records and over starts). This is refuted by an interval
+outside this range.
 """
 
 from collections.abc import Callable
@@ -52,10 +52,10 @@ class Config:
         muon_scaled_rates: learning rates of Muon without momentum, with scaled steps.
         muon_plain_rates: learning rates of Muon without momentum; each is the length of a step.
         width: neurons of each hidden layer.
-        samples: number of samples.
-        steps: steps of each descent.
-        records: records of each descent.
-        starts: number of starting points.
+        samples: number of training samples.
+        steps: number of steps of each descent.
+        records: number of records of each descent.
+        starts: number of starting points for each case and rate.
     """
 
     sign_scaled_rates: tuple[float, ...] = (0.0003, 0.0005, 0.001)
@@ -70,7 +70,7 @@ class Config:
 
 
 def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Dataset:
-    """Return cost, sharpness and curvature along the step, in units of the limit."""
+    """Return the cost, and the sharpness and step curvature in units of the limit."""
     norm, scaled = CASES[case]
     metrics: dict[str, Callable] = {
         "sharpness": generalized_sharpness_metric,
@@ -97,7 +97,7 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all cases, each name prefixed with its case."""
+    """Return the records of all cases, with names prefixed by the case."""
     problem = random_targets(config.width, config.samples)
     parts = {}
     for case in CASES:

@@ -244,7 +244,7 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
 
     cases = [f"{case}: " for case in sorted({k.partition(": ")[0] for k in s if ": " in k})]
     called = {"claim": claim, "row": row, "pick": pick, "cases": cases, "zip": zip}
-    called["summary"] = summary  # summary of another config of the experiment, by its folder
+    called["summary"] = summary  # gives templates the summary of another config, by its folder
     text = template.render(s=s, c=s["config"], name=name, question=question(name), **called)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -281,7 +281,7 @@ ALLOWED = re.compile(
     | \]\([^)]*\)                   # targets of links
     | arXiv\s\d{4}\.\d{4,5}         # citations
     | \(\d{4}\)                     # years of citations
-    | 95\s%                         # the level of all intervals
+    | 95\s%                         # confidence level of all intervals
     | six-hump                      # the name of a function
     """,
     re.DOTALL,
@@ -335,7 +335,7 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
 
 
 def is_expected(target: nodes.Node) -> bool:
-    """Return whether a name in a template is that of an expected threshold."""
+    """Return whether an assignment in a template is to an expected threshold."""
     return isinstance(target, nodes.Name) and target.name.startswith("expected")
 
 

@@ -3,17 +3,17 @@
     share of the peak rate = min(1, (operations / bytes) / (peak rate / bandwidth))
 
 A step of gradient descent reads the weights twice, for the forward pass and for the update, and
-writes them once. With B samples per step and P parameters these are 12 P bytes for 4 B P
-operations, so that the share is at most (B / 3) / (peak rate / bandwidth) if nothing else is moved
-and the weights do not stay in a cache. The compiled program moves more bytes, for activations,
-gradients and the sums that detect divergence. Both numbers are bounds, computed without an
-accelerator.
+writes them once. With B samples per step and P float32 parameters, these are 12 P bytes for 4 B P
+operations, so the share is at most (B / 3) / (peak rate / bandwidth) if nothing else is transferred
+and the weights do not remain in a cache. The compiled program transfers more bytes, for
+activations, gradients and the sums that detect divergence. Both bounds, with the traffic of the
+weights and with that of the program, are computed without an accelerator.
 
     python experiments/roofline.py                (about 20 s)
 
-Expected: at 32 samples per step the traffic of the weights alone limits the share to 53 %, and that
-of the program to less. This is refuted by a step on an accelerator that is faster than the bound by
-the weights.
+Expected: at 32 samples per step the traffic of the weights alone limits the share to 53 %, and the
+traffic of the program to less. This is refuted by a step on an accelerator that is faster than the
+bound from the weights.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Config:
         batch_sizes: samples per step; all networks share a mini-batch.
         accelerator: name of the accelerator, whose data sheet states the rates.
         peak: float32 operations per second without tensor cores, in units of 1e12.
-        bandwidth: bytes per second from and to the memory, in units of 1e12.
+        bandwidth: bytes per second to and from the memory, in units of 1e12.
         cache: bytes of the cache, in units of 1e6.
     """
 
@@ -54,7 +54,7 @@ class Config:
 
 
 def costs_of_a_step(problem: gd.Problem, runs: int, batch_size: int) -> tuple[float, float]:
-    """Return the compiler's counts of operations and bytes of a step of many networks.
+    """Return compiler counts of operations and bytes for a step of many networks.
 
     Args:
         problem: problem whose networks share a mini-batch.

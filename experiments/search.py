@@ -2,23 +2,23 @@
 
     successive halving:  n settings to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 
-A small digit network is trained with all settings of learning rate, momentum, scale of the start
-and batch size. A full sweep trains each setting to the end. Successive halving, a random search of
-equal duration, and Optuna's Hyperband, with trials computed one by one and in batches, train fewer
-settings, or some only up to a rung. All select by the accuracy on validation images, which are held
-out of the training images. Repetitions differ in the starting point and the order of images. The
-setting selected in one repetition is evaluated on the test images in all others, that is, with
-seeds that were not used for the selection.
+A small digit network is trained with all combinations (settings) of learning rate, momentum, scale
+of the starting weights and batch size. A full sweep trains each setting to the end. Successive
+halving, a random search of equal duration, and Optuna's Hyperband, with trials computed one by one
+and in batches, train fewer settings, or train some settings only up to a rung. All select a setting
+by the accuracy on validation images, which are held out of the training images. Repetitions differ
+in the starting point and the order of images. The setting selected in one repetition is evaluated
+on the test images in all other repetitions, whose seeds were not used for the selection.
 
-A run does not depend on the runs computed with it, so the full sweep of a repetition contains the
-numbers of every search: decisions are replayed from the sweep, and searches are run only to measure
-their time.
+The results of a run do not depend on the runs computed with it, so the full sweep of a repetition
+contains the accuracies that every search observes: decisions are replayed from the sweep, and
+searches are run only to measure their time.
 
     python experiments/search.py        (about 7 min of processor time)
 
-Expected: successive halving selects a setting that is as accurate as that of the full sweep, in at
-most a quarter of its time. This is refuted by an interval of the difference below 0, or by a larger
-share of the time.
+Expected: the setting selected by successive halving is as accurate as that selected by the full
+sweep, in at most a quarter of its time. This is refuted by an interval of the difference below 0,
+or by a larger share of the time.
 """
 
 from collections.abc import Callable
@@ -37,24 +37,24 @@ from summaries.search import numbers
 
 @dataclass(frozen=True)
 class Config:
-    """Settings, rungs and repetitions.
+    """Grid of settings, rungs and repetitions.
 
     Args:
         data: name of the data set.
-        pixel_stride: interval between the pixels that are used, in both directions.
+        pixel_stride: interval between the pixels that are used, along rows and columns.
         validation: number of images that are held out of the training images.
         learning_rates: smallest and largest learning rate.
         rates: number of learning rates, geometrically spaced.
         momenta: momentum coefficients.
-        init_scales: scales of the starting weights.
+        init_scales: scales of the starting weights, relative to the initializer's default.
         batch_sizes: images per step.
         rungs: steps after which searches compare runs; the last is the length of a full run.
-        width: runs per device in a slab, except for trials one by one.
+        width: runs per device in a slab, except when trials are computed one by one.
         trials: number of trials of Hyperband.
         batch: number of trials that are computed together.
         single_trials: number of trials that are computed one by one to measure their time.
         repetitions: number of repetitions.
-        timed: number of repetitions in which all searches are run, and their time is measured.
+        timed: number of repetitions in which all searches are run to measure their time.
     """
 
     data: str = "mnist5k"
@@ -75,7 +75,7 @@ class Config:
 
 
 def axes(config: Config) -> dict[str, list]:
-    """Return the values along each axis of the grid."""
+    """Return the values along each axis of the grid of settings."""
     return {
         "learning_rate": np.geomspace(*config.learning_rates, config.rates).tolist(),
         "momentum": list(config.momenta),
@@ -119,7 +119,7 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
         if name in ("slots", "dense"):
             equal = result.rung.values.ravel() == ended_at
             results[f"same_rungs.{name}"] = float(np.mean(equal))
-        elif name == "single":  # the time of some trials, scaled to the steps of all
+        elif name == "single":  # the time of `single_trials`, extrapolated to the steps of all
             seconds *= num_steps[name] / replays.steps_and_samples(result)[0]
         results[f"seconds.{name}"] = seconds
     arrays = {
@@ -145,7 +145,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw accuracies at the rungs against those at the end, and accuracy against time."""
+    """Draw accuracy at the rungs against final accuracy, and accuracy against time."""
     return {"search": plots.accuracies(dataset)}
 
 

@@ -4,21 +4,21 @@
     classify image i correctly
 
 2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and tested on
-the other 3,000: 64 starting points crossed with 32 orders of the mini-batches, for 10, 20 and 40
-epochs in separate descents. If image i were classified correctly with probability p_i,
-independently of the others, the variance of accuracies would equal the right-hand side. This part
-is called luck. The remaining variance is called quality: a network that is above average on one
-half of the images is then also above average on the other half. Networks with a common start are
-also compared with networks with a common order.
+the other 3,000 digits: 64 starting points are combined with 32 orders of the mini-batches, for 10,
+20 and 40 epochs in separate descents. If image i were classified correctly with probability p_i,
+independently of the other images, the variance of the accuracies would equal the right-hand side.
+This part of the variance is called luck, and the remaining part quality: if it is large, networks
+that are above average on one half of the images are also above average on the other half. The
+effects of the starting point and of the order are compared as well.
 
     python experiments/seeds.py           (about 3.5 min of processor time)
 
-Expected: the longer the training, the larger the share of luck, which after the longest training is
-most of the variance (published for CIFAR-10: arXiv 2304.01910). The best 1 % of the networks on one
-half of the images are then little better than the others on the other half. This is refuted if the
-share of luck does not rise from one length of training to the next (the intervals overlap), or if
-its last interval lies below a half. Starts and orders have equal effects if the intervals of their
-shares of the variance overlap.
+Expected: the share of luck increases with the length of training, and after the longest training it
+is most of the variance (published for CIFAR-10: arXiv 2304.01910). The best 1 % of the networks on
+one half of the images are then little better than the other networks on the other half. This is
+refuted if the share of luck does not rise from one length of training to the next (the intervals
+overlap), or if its last interval lies below a half. Starts and orders are considered to have equal
+effects if the intervals of their shares of the variance overlap.
 """
 
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class Config:
         learned: number of training images; all others are test images.
         widths: neurons of each hidden layer.
         starts: number of starting points.
-        orders: number of orders of the mini-batches, each with every start.
+        orders: number of orders of the mini-batches, each combined with every start.
         learning_rate: initial learning rate, with cosine decay to 0.
         batch_size: images per step.
-        epochs: passes over the images, one number for each length of training.
+        epochs: passes over the training images, for each length of training.
         resamples: number of bootstrap resamples.
     """
 
@@ -63,7 +63,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the images that each network classifies correctly, by length of training."""
+    """Return which images each network classifies correctly, by length of training."""
     problem = gd.problems.digits(shrunk(config.data, config.learned), widths=config.widths)
     trained = [train(config, problem, epochs) for epochs in config.epochs]
     return xr.concat(trained, "epochs").assign_coords(epochs=list(config.epochs)).assign_attrs(
@@ -72,7 +72,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
-    """Return the costs of all networks, and the images that each classifies correctly."""
+    """Return the costs of all networks, and which images each classifies correctly."""
     steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
     falling = optax.cosine_decay_schedule(config.learning_rate, steps)
     runs = gd.sweep(
@@ -100,7 +100,7 @@ def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the distribution, both halves, and the shares, by length of training."""
+    """Draw accuracies, accuracies on both halves, and shares, by length of training."""
     half = halves(dataset.sizes["image"], np.random.default_rng(0))
     rows = {}
     for epochs in dataset.epochs.values:

@@ -5,8 +5,8 @@
 Descents from many evenly spaced starts are computed on three curves whose valleys are known. At a
 positive slope a step is to the left, at a negative slope to the right, and its length is
 proportional to the slope. With a learning rate below 1 / max |f''| no step can cross a minimum or a
-maximum, so the certified maxima must be the borders of the valleys, and the share of starts that
-reach the lowest minimum must be the width of its valley, 53, 60 and 42 % of the domains.
+maximum, so the certified maxima must be the boundaries of the valleys, and the share of starts that
+reach the lowest minimum must be the width of its valley: 53, 60 and 42 % of the domains.
 
     python experiments/slope_descent.py           (about 5 s)
 
@@ -28,17 +28,17 @@ from summaries.slope_descent import by_function, numbers, shrinks_by
 import gdjax as gd
 
 GRID = 1001  # points of a drawn curve
-DRAWN = 21  # paths per figure
+DRAWN = 21  # approximate number of paths drawn on each curve
 
 
 @dataclass(frozen=True)
 class Config:
-    """Curves, starts and steps.
+    """Curves, and settings of the descents on them.
 
     Args:
         functions: names of 1-D test functions.
         starts: number of starts, evenly spaced over each domain.
-        steps: steps of each start.
+        steps: number of steps of each descent.
         caution: learning rate as a share of 1 / max |f''| over the domain; at most 1.
     """
 
@@ -64,7 +64,7 @@ def descend(f, learning_rate, starts, steps):
 
 
 def one(config: Config, name: str) -> xr.Dataset:
-    """Return all descents on one curve, and its known properties."""
+    """Return all descents on one curve, with the curve and its known critical points."""
     known = gd.problems.find(name)
     ((lo, hi),) = known.domain
     grid = np.linspace(lo, hi, GRID)
@@ -83,7 +83,8 @@ def one(config: Config, name: str) -> xr.Dataset:
             "position": (("start", "step"), np.asarray(position)),
             "slope": (("start", "step"), np.asarray(slope)),
             "cost": (("start", "step"), np.asarray(cost)),
-            # Index of the minimum nearest to the end, and of the one that the maxima predict.
+            # Index of the minimum nearest to the end point, and of the minimum that lies between
+            # the same two maxima as the start.
             "valley": ("start", nearest(position[:, -1], minima)),
             "predicted_valley": ("start", np.searchsorted(maxima, starts)),
             "minimum_x": ("minimum", minima),
@@ -112,7 +113,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the ends of all starts on every curve, and single steps on one."""
+    """Draw descents and end points on every curve, and single steps on one curve."""
     panels = []
     for (_, curve), formula in zip(by_function(dataset), dataset.attrs["formulas"], strict=True):
         few = slice(None, None, max(1, curve.sizes["start"] // DRAWN))

@@ -2,22 +2,22 @@
 
     s(z / temperature)  ->  1 if z > 0 else 0   as the temperature falls to 0
 
-All sigmoids of the digit network (784-16-16-10) share one temperature. Before training, the cost
-along one weight, the norms of the gradient over the training set and of single images, and the
-share of images whose gradient is zero in float32 (all their neurons saturated) are computed. Then
-the network is trained at every temperature with many learning rates, of which the best is chosen by
-the median training cost over seeds, never by test images.
+All sigmoids of the digit network (784-16-16-10) have one temperature T. The following are computed
+before training: the cost along one weight, the norms of the gradient over the training set and of
+single images, and the share of images whose gradient is zero in float32 (since all neurons are
+saturated). Then the network is trained at every temperature with many learning rates, of which the
+best is chosen by the median training cost over seeds, not by test images.
 
-The temperature is the unit of the weights: C(w; T) = C(w / T; 1). Scaling the starting weights by T
+The temperature only rescales the weights: C(w; T) = C(w / T; 1). Scaling the starting weights by T
 and the learning rate by T^2 gives a descent whose weights are those at T = 1 scaled by T, bitwise
-if T is a power of two. The network can therefore be trained at every temperature above 0. A step
-function does not depend on the scale of its argument, and its slope is zero.
+if T is a power of two. The network can therefore be trained at every temperature above 0. At T = 0,
+the step function does not depend on the scale of its argument, and its slope is zero.
 
     python experiments/smoothness.py           (about 40 s)
 
-Expected: 85 to 90 % of test digits classified correctly at temperatures 1 to 1/4, little more than
-chance (10 %) in the median from 1/16 down, at any learning rate; at temperature 0 gradients that
-are exactly 0 and a constant cost.
+Expected: a test accuracy of 85 to 90 % at temperatures 1 to 1/4, and a median test accuracy little
+above chance (10 %) at temperatures of 1/16 and below, at any learning rate; at temperature 0,
+gradients that are exactly 0 and a constant cost.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ import gdjax as gd
 
 @dataclass(frozen=True)
 class Config:
-    """Network, temperatures and settings of its training.
+    """Temperatures of the network, and settings of its training.
 
     Args:
         data: name of the data set.
@@ -48,7 +48,7 @@ class Config:
         looked_at: temperatures at which gradients are computed before training.
         images: number of single images whose gradients are computed.
         drawn: temperatures at which the cost along one weight is computed.
-        along: number of images in the mean of that cost; with few, single steps are visible.
+        along: number of images in this cost; with few images, single steps of the cost are visible.
     """
 
     data: str = "mnist5k"
@@ -84,7 +84,7 @@ def trained(config: Config, problem) -> xr.Dataset:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the measurements before training and after it."""
+    """Return the measurements before and after training."""
     problem = gd.problems.digits(config.data)
     classes = problem.network.widths[-1]
     both = xr.merge([at_start(config, problem), trained(config, problem)])

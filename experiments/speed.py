@@ -4,13 +4,14 @@
 
 The rate of the matrix product is measured again for each measurement, so that ratios do not change
 when the speed of the machine drifts. A run-step counts 4 * samples * parameters operations
-(forward, and the gradient of the weights). Other libraries are measured if they are installed:
-PyTorch with equal arithmetic, as a loop over steps and through `torch.func.vmap`; loss-landscapes
-for a plane, PyHessian for eigenvalues.
+(the forward pass and the gradient of the weights). Other libraries are measured if they are
+installed: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
+loss-landscapes for the cost on a plane; and PyHessian for eigenvalues.
 
-Command: python experiments/speed.py      (about 6 minutes on two cores, with all libraries)
-Expected: shares of at least 0.70 for full batches, 0.30 for batches in one order, 0.15 for batches
-in 64 orders, 0.60 for a plane.
+    python experiments/speed.py      (about 6 minutes on two cores, with all libraries)
+
+Expected: shares of at least 0.70 for full batches, 0.30 for mini-batches in one order, 0.15 for
+mini-batches in 64 orders, and 0.60 for the cost on a plane.
 """
 
 from dataclasses import dataclass
@@ -26,13 +27,13 @@ class Config:
     """Settings of the measurements."""
 
     runs: int = 64
-    """Number of runs of a sweep."""
+    """Number of runs in each sweep."""
     repeats: int = 3
     """Number of repetitions of each measurement; the fastest is reported."""
     pairs: int = 5
     """Number of pairs of fresh processes in which first calls are compared."""
     scale: float = 1.0
-    """Fraction of the steps; smaller values are faster and less precise."""
+    """Factor of the numbers of steps; smaller values are faster and less precise."""
 
 
 def data() -> Any:
@@ -56,7 +57,7 @@ def data() -> Any:
 def run(config: Config) -> Any:
     """Return all measurements, as a Dataset of scalars."""
     import xarray as xr
-    from benchmarks import second_call  # Diffrax initializes JAX, which is configured before
+    from benchmarks import second_call  # imports Diffrax, which must follow the setup of JAX
 
     clock = Clock(config.repeats)
     dataset = data()
@@ -91,7 +92,7 @@ def numbers(dataset) -> dict[str, Any]:
 
 
 def plot(dataset) -> dict[str, Any]:
-    """Draw shares of the machine's rate, and ratios to other libraries."""
+    """Draw shares of the rate of a matrix product, and ratios to other libraries."""
     shares = {n: float(v) for n, v in dataset.data_vars.items() if n.endswith("_share")}
     times = {n: float(v) for n, v in dataset.data_vars.items() if "_times_" in n}
     return {"speed": bars.ratios(shares, times)}

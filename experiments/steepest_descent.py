@@ -2,16 +2,17 @@
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 
-Slopes are measured in hundreds of directions from values of the cost alone. Then descents from a
-grid of starts are computed by one program, at a small learning rate and at one near the limit 2 /
-lambda beyond which the sharpest minimum is unstable, and their ends are mapped. At a small rate
-every certified saddle must lie on a border of the map; at a large rate descents from these starts
-end elsewhere, and the borders of the map become irregular.
+Slopes in hundreds of directions are measured from values of the cost alone. Then descents from a
+grid of starts are computed by one compiled program, at a small learning rate and at a rate near the
+limit 2 / lambda above which the sharpest minimum is unstable, and their end points are mapped. At a
+small rate every certified saddle must lie on a boundary in the map; at a large rate some descents
+end at other minima, and the boundaries become irregular.
 
     python experiments/steepest_descent.py           (about 15 s)
 
 Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a
-direction at most 0.5 deg from the negative gradient; 4 of 4 and 7 of 7 saddles are on a border.
+direction at most 0.5 deg from the negative gradient; all 4 and all 7 saddles of the two functions
+are on a boundary.
 """
 
 from dataclasses import dataclass
@@ -32,14 +33,14 @@ from gdjax.plots import surfaces
 
 @dataclass(frozen=True)
 class Config:
-    """Surfaces, starts and settings.
+    """Surfaces, and settings of the descents and slopes on them.
 
     Args:
         functions: names of 2-D test functions.
-        side: starts along each side of the map.
-        steps: steps of each start.
+        side: number of starts along each side of the map.
+        steps: number of steps of each descent.
         rates: learning rates of the maps, in units of 2 / (largest eigenvalue at any minimum).
-        paths: number of random starts whose paths are drawn completely, at the first rate.
+        paths: number of random starts whose paths at the first rate are drawn.
         points: number of random points at which slopes in all directions are measured.
         directions: number of directions, evenly spaced.
         seed: seed of the random starts and points.
@@ -68,7 +69,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw slopes in all directions, paths, and the maps of ends."""
+    """Draw slopes in all directions, paths, and maps of the end points."""
     grids = [
         surfaces.Surface(
             title=formula,

@@ -2,18 +2,18 @@
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 
-Full-batch descent increases lambda_max to 2 / eta. With mini-batches the sharpness of the
-full-batch cost stays below that; it is reported that the curvature of the cost of a mini-batch,
-along the gradient of this cost, reaches 2 / eta (Andreyev and Beneventano 2024, arXiv 2412.20553;
-their public code takes the mean of the ratios g^T H_B g / |g|^2 instead). Both quantities, and the
-largest eigenvalue of the full-batch Hessian, are recorded for a swish network 8-16-16-1 on random
-samples, over rates, batch sizes and starts.
+Full-batch descent increases the largest eigenvalue of the Hessian, the sharpness, to 2 / eta. With
+mini-batches the sharpness of the full-batch cost remains below this value; it is reported that the
+curvature of the cost of a mini-batch, along the gradient of this cost, reaches 2 / eta (Andreyev
+and Beneventano 2024, arXiv 2412.20553; their public code computes the mean of the ratios g^T H_B g
+/ |g|^2 instead). Both quantities and the full-batch sharpness are recorded for a swish network
+8-16-16-1 on random samples, over rates, batch sizes and starts.
 
     python experiments/stochastic_edge.py           (about a minute on two cores)
 
-Expected: eta / 2 times batch sharpness settles at 1 within 10 % for every batch size at the larger
-rates, and the sharpness of the full-batch cost is lower for smaller batches. This is refuted by
-intervals outside of 0.9 to 1.1 at most of the rates at which the sharpness has become stationary.
+Expected: eta / 2 times the batch sharpness settles at 1 within 10 % for every batch size at the
+larger rates, and the sharpness of the full-batch cost is lower for smaller batches. This is refuted
+by intervals outside 0.9 to 1.1 at most of the rates at which the sharpness has become stationary.
 """
 
 from dataclasses import dataclass
@@ -35,15 +35,15 @@ class Config:
     """Descents whose sharpness is recorded.
 
     Args:
-        rates: learning rates: lowest, highest, number.
+        rates: smallest and largest learning rate, and their number, geometrically spaced.
         batch_sizes: samples per step.
-        starts: number of starting points of each descent.
-        width: width of the hidden layers.
+        starts: number of starting points for each rate and batch size.
+        width: neurons in each hidden layer.
         samples: number of training samples.
-        steps: steps of each descent.
-        records: records of each descent.
-        batches: batches for the estimate of batch sharpness, at each record.
-        tolerance: relative tolerance of the sharpness.
+        steps: number of steps of each descent.
+        records: number of records of each descent.
+        batches: number of mini-batches for each estimate of the batch sharpness.
+        tolerance: relative tolerance of the computed sharpness.
     """
 
     rates: tuple[float, float, int] = (0.01, 0.2, 8)
@@ -58,7 +58,10 @@ class Config:
 
 
 def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
-    """Return the late sharpness of descents with one batch size, in units of 2 / eta."""
+    """Return late sharpness of descents with one batch size, in units of 2 / eta.
+
+    Each value is the median over the last quarter of the records.
+    """
     rates = np.geomspace(*config.rates)
     last = config.records // 4
     runs = gd.sweep(
@@ -77,7 +80,7 @@ def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Datase
     bounded = late.diverged_at < 0
 
     def middle(values):
-        """Return the median over the last quarter in units of 2 / eta; NaN if diverged."""
+        """Return the median over late records, in units of 2 / eta; NaN if diverged."""
         return (values * late.learning_rate / 2).median("step").where(bounded)
 
     return xr.Dataset(
@@ -93,7 +96,7 @@ def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Datase
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the late sharpness for all batch sizes."""
+    """Return the sharpness near the end of descents, for all batch sizes."""
     problem = random_targets(config.width, config.samples)
     return xr.concat(
         [final_sharpness(config, problem, size) for size in config.batch_sizes], "batch_size"
@@ -101,7 +104,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the late sharpness by batch size and rate, with intervals over starts."""
+    """Return final sharpness by batch size and rate, with intervals over starts."""
     summary: dict = {"rates": dataset.learning_rate.values.tolist()}
     for size in dataset.batch_size.values:
         part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")
@@ -115,7 +118,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw all three quantities in one figure."""
+    """Draw both batch sharpnesses and the full-batch sharpness against the rate."""
     at = ("batch_size", "learning_rate", "seed")
     return {
         "settled": plots.by_batch_size(

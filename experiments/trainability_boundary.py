@@ -2,27 +2,28 @@
 
     f(x) = s(g / sqrt(n) W0 x) W1 / n,   C = mean (f(x) - y)^2,   W_l <- W_l - rate_l dC/dW_l
 
-A small network is fitted to random targets, with one learning rate for each of its two layers, for
-every pair of rates on a grid. Training succeeds if the mean cost of the last fifth of the steps is
-below the cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a
-single sample; and one rate against an offset of the starting weights. Each condition is repeated
-with ten seeds of the data and starting points. The window of each map with the longest boundary is
-mapped again with as many runs, magnified eight times, and so on; with random placement, the window
-surrounds a random boundary cell instead. A smooth boundary has box-counting dimension 1.
+A small network is fitted to random targets for every pair of learning rates on a grid, one rate for
+each of its two layers. Training succeeds if the mean cost of the last fifth of the steps is below
+the cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a
+single sample; and a grid of one rate and an offset of the starting weights. Each condition is
+repeated with ten seeds of the data and starting points. In each map, the window with the longest
+boundary is mapped again with as many runs, magnified eight times, and this is repeated; with random
+placement, the window surrounds a random boundary cell instead. A smooth boundary has box-counting
+dimension 1.
 
 The simplest case is f(x) = x^2 + e cos(2 pi x / l), with one parameter and one learning rate. Its
-boundary should be a single rate as long as f is convex, up to a roughness e / l^2 of 1 / (2 pi^2) =
-0.0507, and consist of many rates for larger roughness.
+boundary should be a single rate if f is convex, that is, for a roughness e / l^2 up to 1 / (2 pi^2)
+= 0.0507, and should consist of many rates for larger roughness.
 
     python experiments/trainability_boundary.py           (about 11 min of processor time)
 
-Expected: a dimension above 1 in every condition for the whole map, and a larger one for the
+Expected: a dimension above 1 in every condition for the whole map, and a larger dimension for the
 magnified maps. This is refuted for a condition if the interval of its median over seeds is closer
 to 1 than the bias of box counting. Published dimensions (Sohl-Dickstein 2024, arXiv 2402.06184) are
-1.17 to 1.98, from the local slopes of box counts on zooms of 4096 x 4096 runs, with one seed and
-one window each. The dependence of that measurement on the window is larger than most of the
-differences between conditions. Expected for the simplest case: one boundary rate in every convex
-case (Liu 2024, arXiv 2406.13971).
+1.17 to 1.98, from local slopes of box counts on magnified maps of 4096 x 4096 runs, with one seed
+and one window per condition. The dependence of these dimensions on the window is larger than most
+differences between conditions. For the simplest case, one boundary rate is expected for every
+convex f (Liu 2024, arXiv 2406.13971).
 """
 
 from dataclasses import dataclass
@@ -43,25 +44,25 @@ from gdjax.statistics import Interval
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, pairs of rates, and maps.
+    """Conditions, maps of their settings, and one-dimensional cases.
 
     Args:
         conditions: names of the conditions.
-        steps: steps of each run.
+        steps: number of steps of each run.
         record_every: steps from one recorded cost to the next.
-        points: values along each side of a map.
-        zooms: number of maps after the first.
-        factor: ratio of the widths of a map and the next one, on a logarithmic scale.
-        placement: placement of the next map: in the window with the longest boundary, or around a
-            random boundary cell.
+        points: grid points along each side of a map.
+        zooms: number of magnified maps after the first map.
+        factor: ratio of the width of a map to that of the next map, on a logarithmic scale.
+        placement: "richest" places the next map in the window with the longest boundary, "random"
+            around a random boundary cell.
         neurons: number of inputs and of hidden neurons in every condition.
-        window: smallest and largest value on both axes of the first map; by default that of the
-            condition.
+        window: smallest and largest value on both axes of the first map; by default the window of
+            the condition.
         seeds: seeds of data, starting points and random windows; the first is shown in the figures.
-        roughness: e / l^2 of the one-dimensional cases.
+        roughness: values of e / l^2, each of which defines a one-dimensional case.
         rates: number of learning rates of each one-dimensional case.
-        rate_range: smallest and largest learning rate of these cases.
-        rate_steps: steps of each run of these cases.
+        rate_range: smallest and largest learning rate of the one-dimensional cases.
+        rate_steps: number of steps of each run of the one-dimensional cases.
     """
 
     conditions: tuple[str, ...] = tuple(CONDITIONS)
@@ -81,7 +82,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return all maps of all conditions and seeds, and the one-dimensional case."""
+    """Return the maps of all conditions and seeds, and the one-dimensional cases."""
     if config.points < 34:
         raise InputError(
             f"points = {config.points}, expected at least 34: a fit needs boxes of three sizes"
@@ -101,7 +102,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def panels(dataset: xr.Dataset, index: int) -> list[plots.Map]:
-    """Return one map of the first seed in every condition."""
+    """Return, for each condition, the map number `index` of the first seed."""
     return [
         plots.Map(
             *(one[side].values for side in ("across", "up", "trains", "speed")),
@@ -113,7 +114,7 @@ def panels(dataset: xr.Dataset, index: int) -> list[plots.Map]:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw maps and zooms, all dimensions, and the one-dimensional case."""
+    """Draw the first and last maps, all dimensions, and the one-dimensional cases."""
     over_all_seeds = over_seeds(dataset)
 
     last = dataset.sizes["map"] - 1

@@ -2,19 +2,19 @@
 
     standard: one rate for all layers;   ntp: W = w / sqrt(inputs);   mup: Tensor Programs V
 
-Digit networks with two hidden layers of tanh and identity outputs are trained at widths from 16 to
+Digit networks with two hidden tanh layers and identity outputs are trained at widths from 16 to
 256, with plain descent and with Adam, in three parametrizations that coincide at width 16 (see the
-table in `methods/parametrizations.py`). At each width the interval of good rates is measured, and
-the regret of the rate that is best at width 16, which is the ratio of its cost to the lowest cost.
-The coordinate check measures the reason, that is, how the change of each layer in the first steps
-depends on the width.
+table in `methods/parametrizations.py`). At each width two quantities are measured: the interval of
+good rates, and the regret of the rate that is best at width 16, which is the ratio of its cost to
+the lowest cost. The coordinate check measures the cause of the regret: how the change of each
+layer's preactivations in the first steps depends on the width.
 
     python experiments/transfer.py                (about 6 min of processor time)
 
-Expected: with Adam the best rate falls in the standard parametrization, by at least a factor of 2
-from width 16 to 256, and remains within a factor of 2 in mup. This is refuted by an interval on the
-other side of this factor. With plain descent the published drift is smaller, and no expectation is
-stated for 250 steps.
+Expected: with Adam the best rate decreases by at least a factor of 2 from width 16 to 256 in the
+standard parametrization, and changes by less than a factor of 2 in mup. This is refuted by an
+interval of this factor on the other side of 2. With plain descent the published change is smaller,
+and no expectation is stated for 250 steps.
 """
 
 from dataclasses import dataclass
@@ -32,24 +32,24 @@ import gdjax as gd
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, rates and starts.
+    """Networks, learning rates and starting points.
 
     Args:
         data: name of the data set.
-        pixel_stride: interval between the pixels that are used, in both directions.
+        pixel_stride: interval between the pixels that are used, along rows and columns.
         widths: neurons of each hidden layer; the first is the base width.
         hidden_layers: number of hidden layers.
         descent_rates: smallest and largest learning rate of plain descent.
         adam_rates: smallest and largest learning rate of Adam.
         rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
-        steps: steps of each run.
+        steps: number of steps of each run.
         batch_size: images per step.
-        record_samples: images of a recorded cost.
+        record_samples: number of images over which a recorded cost is averaged.
         checked_widths: widths of the coordinate check.
         checked_steps: steps after which the change of each layer is measured.
-        descent_checked: learning rate of the coordinate check of plain descent.
-        adam_checked: learning rate of the coordinate check of Adam.
+        descent_checked: learning rate of the coordinate check with plain descent.
+        adam_checked: learning rate of the coordinate check with Adam.
     """
 
     data: str = "mnist5k"
@@ -70,7 +70,7 @@ class Config:
 
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
-    """Return problems by width, each with its optimizer."""
+    """Return, for each width, a problem and its `make_optimizer` as a keyword argument."""
     images = strided(gd.data.load(config.data), config.pixel_stride)
     problems_by_width = {}
     for width in widths:
@@ -94,7 +94,7 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
-    """Return final costs and coordinate checks, with an optimizer's name as prefix."""
+    """Return final costs and coordinate checks, with names prefixed by the optimizer."""
     ends, checked = config.descent_rates, config.descent_checked
     if optimizer == "adam":
         ends, checked = config.adam_rates, config.adam_checked
@@ -147,7 +147,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw final cost against the rate at each width, and the coordinate checks."""
+    """Draw the final cost against the rate at each width, and the coordinate checks."""
     return {"transfer": plots.costs(dataset), "coordinates": plots.changes(dataset)}
 
 

@@ -1,24 +1,24 @@
 """Are wide valleys found more often than narrow ones, and do their networks read better?
 
-    log V = log volume within a level of the minimum,   coefficient = b E[C(w) - C(w*)]
+    log V = log volume with cost below C(w*) + level,   coefficient = b E[C(w) - C(w*)]
     r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)),   z the cost of the minimum
 
 A small digit network with weight decay is trained from many starts on each of several disjoint sets
-of images, and the minima are counted (`minima.count_minima`). Then the width of each is measured:
-the volume in which the cost is at most a level above it, by random directions in whitened
-coordinates, and the learning coefficient at one temperature, by sixteen chains. Both are compared
-with the number of starts that ended there and with the number of test digits that the network
-classifies correctly, by rank correlations within each set, and by partial rank correlations given
-the cost. The mean over sets has a bootstrap interval over sets and over the minima within them.
-Symmetric arrangements of the neurons are identified, so that each minimum represents an equal
-number of copies.
+of images, and the minima are counted (`minima.count_minima`). Then the width of each minimum is
+measured in two ways: by the volume in which the cost exceeds that of the minimum by at most a given
+level, estimated from random directions in whitened coordinates, and by the learning coefficient at
+one temperature, estimated by sixteen chains. Both are compared with the number of starts that end
+in the minimum and with the test accuracy of its network, by rank correlations within each set, and
+by partial rank correlations given the cost. The mean over sets has a bootstrap interval over sets
+and over the minima within them. Networks that differ by a symmetry of their neurons count as one
+minimum, so each minimum represents an equal number of copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 
-Expected: the larger the volume, the more starts (a mean rank correlation with an interval above 0),
-since the probability of a basin is proportional to its volume; the wider a minimum, the higher the
-accuracy (published for large networks, and disputed). This is refuted by intervals that contain 0
-or lie below it.
+Expected: the number of starts increases with the volume (a mean rank correlation with an interval
+above 0), since the probability that a start lies in a basin is proportional to its volume; the
+accuracy increases with the width (published for large networks, and disputed). This is refuted by
+intervals that contain 0 or lie below it.
 
 References: Davison and Hinkley 1997, *Bootstrap Methods and their Application*, 3.8 (resampling at
 two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, The American
@@ -42,24 +42,24 @@ class Config:
 
     Args:
         data: name of the data set.
-        sets: number of disjoint sets of training images, among the sets that contain every digit.
+        sets: number of disjoint sets of training images; sets without some digit are skipped.
         images: number of training images in each set.
         hidden: neurons of the hidden layer.
-        decay: weight decay of the weights, without the biases.
+        decay: weight decay, which does not apply to biases.
         seeds: number of starting points for each set.
-        steps: steps of descent.
+        steps: number of steps of each descent.
         learning_rate: learning rate of descent, with momentum.
         momentum: coefficient of heavy-ball momentum.
-        polishing: maximum number of steps of Newton's method.
+        polishing: maximum number of Newton steps in polishing an end point.
         level: rise of the cost at the boundary of a basin.
         directions: number of directions in which the boundary is searched.
-        inverse_temperature: inverse temperature of the chains.
-        localization: localization of the chains, in the units of the parameters.
-        num_samples: samples of each chain.
-        num_warmup: samples of each chain before these, in which its step size is tuned.
-        num_integration_steps: integration steps of each trajectory.
+        inverse_temperature: inverse temperature of the Markov chains.
+        localization: precision of the Gaussian prior that keeps the chains near their minimum.
+        num_samples: number of samples of each chain.
+        num_warmup: number of earlier samples of each chain, in which its step size is tuned.
+        num_integration_steps: integration steps of each Hamiltonian trajectory.
         resamples: number of bootstrap resamples.
-        key: seed of the probes, directions and chains.
+        key: seed of the random probes, directions and chains.
     """
 
     data: str = "mnist5k"
@@ -84,7 +84,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the minima of all sets, with the width of each."""
+    """Return the minima of all sets of images, with the width of each minimum."""
     if config.sets < 2:
         raise InputError(f"sets = {config.sets}: expected at least 2, over which to repeat")
     indices = complete_sets(config)
