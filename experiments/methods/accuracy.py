@@ -1,4 +1,4 @@
-"""Training by recipes, and statistics of the trained networks."""
+"""Training with recipes, and statistics of the trained networks."""
 
 import time
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def compared(
     problems: Problems, variants: Mapping[str, Variant], config: "Config", store: Path
 ) -> xr.Dataset:
-    """Return validation accuracies of all runs and of averaged weights.
+    """Return validation accuracies of all runs, and of their averaged parameters.
 
-    The shape is [variant, seed]. The average is over the parameters stored in the last quarter of
-    the steps. Entries without a run are NaN.
+    Both have the shape [variant, seed], with NaN for variants with fewer seeds. The average is over
+    the snapshots in the last quarter of the steps.
     """
     samples = len(problems.set.train_labels) - problems.held_out
     parts = []
@@ -59,8 +59,8 @@ def compared(
 def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
     """Return the time to draw all copies, and the relative time of a fresh step.
 
-    The second is the time of a step that draws new copies, divided by that of a step that uses
-    copies drawn beforehand.
+    The relative time is the time of a step that draws new copies, divided by the time of a step
+    that uses copies drawn beforehand.
     """
     start_time = time.process_time()
     problem = problems.with_held_out_images(variant)
@@ -82,13 +82,13 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
         return run.seconds["run"]
 
     pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
-    # The shortest of three alternating timings is used, since other processes may run.
+    # Other processes may disturb a timing, so the shortest of three alternating timings is used.
     with_cache, without_cache = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
     return {"copies_seconds": drawn, "fresh_step": float(without_cache / with_cache)}
 
 
 def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config") -> xr.Dataset:
-    """Return test results and weights of recipes, trained on all training images."""
+    """Return test results and weights of networks trained on all training images."""
     samples = len(problems.set.train_labels)
     seeds = range(100, 100 + config.test_seeds)
     images, labels = problems.set.test_images, problems.set.test_labels
@@ -137,7 +137,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config"
 
 
 def read_after_few(config: "Config") -> xr.Dataset:
-    """Return test accuracies of two recipes on the small data set, [short, seed]."""
+    """Return test accuracies [short, seed] of two recipes on the small data set."""
     problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)
     accuracy = {}
@@ -154,7 +154,10 @@ def read_after_few(config: "Config") -> xr.Dataset:
 
 
 def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:
-    """Return the cost on the plane of a start and two ends, and both trajectories."""
+    """Return the cost on the plane through a start and two end points.
+
+    The result includes the projections of both trajectories onto the plane.
+    """
     start = jax.tree.map(lambda a: a[0], next(iter(trajectories.values())))
     ends = {
         f"toward {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)
@@ -176,7 +179,7 @@ def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) 
 
 
 def _slopes(params, images):
-    """Return histograms of each layer's slopes 4 s (1 - s), and predictions."""
+    """Return histograms of each layer's slopes 4 s (1 - s), and the predicted classes."""
     a = images.astype(float) / 255
     shares = []
     for layer in params:

@@ -1,4 +1,4 @@
-"""Volumes of basins in several coordinates."""
+"""Volumes of basins, estimated in several kinds of coordinates."""
 
 import gzip
 import importlib.util
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def digits8() -> tuple[np.ndarray, np.ndarray]:
-    """Return images [1797, 64] with pixels from 0 to 1, and labels.
+    """Return images [1797, 64] with pixels in [0, 1], and their labels.
 
     The data are read from a file of the scikit-learn package.
     """
-    package = importlib.util.find_spec("sklearn")  # importing scikit-learn takes seconds
+    package = importlib.util.find_spec("sklearn")  # not imported, which would take seconds
     if package is None or package.origin is None:
         raise gd.errors.DataError("the 8x8 digits come with scikit-learn, which is not installed")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
@@ -33,7 +33,10 @@ def digits8() -> tuple[np.ndarray, np.ndarray]:
 
 
 def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
-    """Return volumes of the networks' basins in one kind of coordinates."""
+    """Return the volumes of the networks' basins in one kind of coordinates.
+
+    With the full Hessian, only the first `config.whole` networks are measured; the others are NaN.
+    """
     few = config.whole if name == "Hessian" else config.seeds
     keys = jax.random.split(key, config.seeds)[:few]
 
@@ -57,7 +60,7 @@ def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
 def coordinates(config: "Config", problem: gd.Problem, w, name: str) -> Whitening:
     """Return the whitening that defines one kind of coordinates.
 
-    The Hessian and its diagonal are damped by the curvature of the weight decay.
+    The Hessian and its diagonal are damped with the curvature of the weight decay.
     """
     flat, unravel = ravel_pytree(w)
     floor = 2 * config.decay
@@ -72,7 +75,7 @@ def coordinates(config: "Config", problem: gd.Problem, w, name: str) -> Whitenin
 
 
 def diagonal(problem: gd.Problem, flat, unravel):
-    """Return the diagonal of the Hessian, from its products with all unit vectors."""
+    """Return the diagonal of the Hessian, computed from products with unit vectors."""
 
     def entry(i):
         unit = jnp.zeros_like(flat).at[i].set(1)

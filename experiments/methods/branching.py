@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from branching import Config
 
 
-SEEDS = 4_000  # number of seeds that are tried, to find those that change a given layer
-SEEDS_PER_CALL = 256  # number of seeds whose changed weights are computed together
+SEEDS = 4_000  # number of seeds among which those that change a given layer are selected
+SEEDS_PER_CALL = 256  # number of seeds for which the changed weight is computed together
 
 
 def barriers_of_starts(config: "Config", initializer: str) -> xr.Dataset:
-    """Return barriers after all changes for one kind of start, and both references."""
+    """Return the barriers of all branches and both references, for one initializer."""
     widths = (config.width, config.width)
     problem = gd.problems.digits(
         config.data, widths=widths, samples=config.samples, initializer=initializer
@@ -91,16 +91,16 @@ def stacked(problem, runs):
 
 
 def lit(problem: gd.Problem) -> np.ndarray:
-    """Return for each pixel whether it is above zero in some training image."""
+    """Return, for each pixel, whether it is nonzero in some training image."""
     return np.any(np.asarray(problem.data[0]), axis=0)
 
 
 def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
     """Return, for each layer, perturbation seeds that change one of its weights.
 
-    `one_weight` draws uniformly from all parameters. For each layer, the function returns the first
-    `count` seeds whose parameter is in this layer, is not a bias, and does not belong to a pixel
-    that is zero in all training images.
+    `one_weight` draws a parameter uniformly from all parameters. For each layer, the first `count`
+    seeds are returned whose parameter is in this layer, is not a bias, and is not the weight of a
+    pixel that is zero in all training images.
     """
     like = problem.init(jax.random.key(0))
     zeros = jax.tree.map(jnp.zeros_like, like)
@@ -134,7 +134,10 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
 
 
 def reversed_inputs(problem: gd.Problem) -> gd.Problem:
-    """Return the problem with reversed pixels, which differs only in rounding errors."""
+    """Return the problem with the pixels in reversed order.
+
+    Its descents differ from those of the original problem only in rounding errors.
+    """
 
     def init(key):
         first, *rest = problem.init(key)
@@ -150,7 +153,7 @@ def reversed_inputs(problem: gd.Problem) -> gd.Problem:
 
 
 def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
-    """Return end points of a sweep of `reversed_inputs`, with restored pixel order."""
+    """Return the end points of a sweep of `reversed_inputs`, in original pixel order."""
     first, *rest = stacked(problem, runs)
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
@@ -160,7 +163,7 @@ def _one(ends, index):
 
 
 def _against(config, problem, end, others):
-    """Return barriers between one end point and each of the others."""
+    """Return the barriers between one end point and each of `others`."""
     both = jax.tree.map(lambda one, many: np.concatenate([one[None], many]), end, others)
     count = len(jax.tree.leaves(others)[0])
     pairs = np.arange(1, count + 1), np.zeros(count, int)

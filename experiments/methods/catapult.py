@@ -20,7 +20,7 @@ COLUMNS, ROWS = 1800, 1000  # bins of the density over all rates
 
 
 def curvature(activation, params, inputs):
-    """Return k, the largest eigenvalue of J J^T / n with the Jacobian J of the outputs."""
+    """Return k, the largest eigenvalue of J J^T / n for the Jacobian J of the outputs."""
     U, v = params
     z = U @ inputs.T
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
@@ -32,8 +32,7 @@ def curvature(activation, params, inputs):
 def network(activation, width: int, examples: int) -> gd.Problem:
     """Return a network whose cost is divided by k at the start, so rates are eta k.
 
-    Inputs are random vectors of length 1. Targets are random, but the target of a single example is
-    0.
+    Inputs are random vectors of length 1. Targets are random; a single example has the target 0.
     """
     key_x, key_y = jax.random.split(gd.streams(0).probes)
     inputs = jax.random.normal(key_x, (examples, examples))
@@ -66,7 +65,15 @@ def network(activation, width: int, examples: int) -> gd.Problem:
 
 
 def two_numbers(f, k, share, width, steps):
-    """Return f and k of the linear network at each step, from their initial values."""
+    """Return f and k of the linear network at each step, from the recursion for both.
+
+    Args:
+        f: initial output.
+        k: initial curvature.
+        share: learning rate times k.
+        width: number of hidden neurons.
+        steps: number of steps.
+    """
 
     def step(numbers, _):
         f, k = numbers
@@ -78,7 +85,10 @@ def two_numbers(f, k, share, width, steps):
 
 
 def difference_from_two_numbers(config: "Config", width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
-    """Return the largest relative error of the cost predicted from f and k."""
+    """Return the largest error of the cost predicted by the recursion for f and k.
+
+    The error is relative to the highest predicted cost of a descent.
+    """
     with jax.enable_x64(True):
         problem = network(ACTIVATIONS["linear"], width, 1)
         runs = gd.sweep(
@@ -96,9 +106,9 @@ def difference_from_two_numbers(config: "Config", width: int, shares=(0.5, 1.9, 
 
 
 def flights(config: "Config") -> xr.Dataset:
-    """Return the highest and last cost of each run, and its last curvature.
+    """Return the highest cost, final cost and final curvature of each run.
 
-    Each is divided by its initial value. The costs of some runs are returned at every step.
+    Each is relative to its initial value. For the runs `config.shown`, all costs are returned.
     """
     shares = np.linspace(*config.shares)
     shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
@@ -131,7 +141,7 @@ def flights(config: "Config") -> xr.Dataset:
 def single_weights(config: "Config") -> xr.Dataset:
     """Return density, amplitude and Lyapunov exponent of x at every rate.
 
-    The exponent is the mean of log |1 + eta (1 - 3 x^2)|; it is positive for chaotic dynamics.
+    The exponent is the mean of log |1 + eta (1 - 3 x^2)|, which is positive for chaotic dynamics.
     """
     rates = np.linspace(*config.rates)
     problem = gd.Problem(
@@ -149,7 +159,7 @@ def single_weights(config: "Config") -> xr.Dataset:
     bounds = (rates[0], rates[-1]), (-0.1, 1.5)
     where = np.broadcast_to(rates[:, None], x.shape).ravel(), x.ravel()
     density = np.histogram2d(*where, bins=(COLUMNS, ROWS), range=bounds)[0]
-    # After a period doubling, values at the former period differ from each other.
+    # After a period doubling, values that are one former period apart differ.
     swing = [np.max(np.abs(x[:, -4:] - x[:, -4 - lag : -lag]), axis=1) for lag in (1, 2)]
     slope = np.abs(1 + rates[:, None] * (1 - 3 * x**2))
     return xr.Dataset(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def followed(config: "Config", problem: gd.Problem, rates, starts: int, steps: int) -> xr.Dataset:
-    """Return descents, central flows and gradient flows from all starts at all rates."""
+    """Return descents, central flows and gradient flows, for all rates and starts."""
     runs = gd.sweep(problem, gd.axes(learning_rate=rates, seed=range(starts)), steps)
     intervals = steps // config.stride
     keys = gd.streams(0, np.arange(starts)).init
@@ -69,7 +69,7 @@ def followed(config: "Config", problem: gd.Problem, rates, starts: int, steps: i
 
 
 def cases(config: "Config") -> dict[str, tuple]:
-    """Return problem, rates, starts and steps of each case."""
+    """Return the problem, rates, number of starts and number of steps of each case."""
     few = (config.width_rates, config.width_starts, config.steps)
     return {
         f"width {config.width}": (

@@ -1,4 +1,4 @@
-"""Sharpness along descents."""
+"""Records of the sharpness along descents."""
 
 import dataclasses
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def tangent_outputs(problem: gd.Problem) -> gd.Problem:
 def sharpness_records(
     config: "Config", problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
 ) -> xr.Dataset:
-    """Return cost and sharpness of descents at all rates from all starts."""
+    """Return cost, sharpness and stability threshold of descents, by rate and start."""
     runs = gd.sweep(
         problem,
         gd.axes(learning_rate=rates, seed=range(seeds)),

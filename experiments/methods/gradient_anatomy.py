@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def one(
     config: "Config", problem: gd.Problem, rule: optax.GradientTransformation, look: Callable
 ) -> xr.Dataset:
-    """Return the gradient at each stage of one descent, and checks of its entries."""
+    """Return the gradients of one descent after `config.epochs`, and their checks."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
         raise InputError(f"epochs = {config.epochs}, expected increasing whole numbers >= 0")
     streams = gd.streams(0, seed=config.seed)

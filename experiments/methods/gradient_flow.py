@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def halving(largest: float, count: int) -> np.ndarray:
     """Return learning rates, each half of the previous one.
 
-    With these rates all descents reach the times that are multiples of the largest rate.
+    Descents at all these rates reach the times that are multiples of the largest rate.
     """
     return largest / 2.0 ** np.arange(count)
 
 
 def compared(problem, start, rates, end_time, times, **options):
-    """Return distances between descents and flow, their costs, and their parameters."""
+    """Return distances between descents and the flow, with their costs and parameters."""
     every = max(1, round(end_time / rates[0] / times)) * rates[0]
     at = every * np.arange(1, max(1, round(end_time / every)) + 1)
     descents = jax.jit(
@@ -48,7 +48,7 @@ def compared(problem, start, rates, end_time, times, **options):
 def factors(config: "Config") -> tuple[xr.Dataset, xr.Dataset]:
     """Compare descents on two factors with the flow, from equal and unequal factors.
 
-    For equal factors, the solution of the flow is also computed in closed form.
+    From equal factors, the flow is also computed in closed form.
     """
 
     def cost(w):
@@ -69,7 +69,7 @@ def factors(config: "Config") -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def digits(config: "Config") -> xr.Dataset:
-    """Compare descents on digits with the flow, and the flows of two tolerances."""
+    """Compare descents on digits with the flow, and flows with two tolerances."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.streams(0).init)
     rates = halving(config.digit_rate, config.rates)

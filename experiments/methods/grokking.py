@@ -1,4 +1,4 @@
-"""The network and the data of modular addition."""
+"""Network and data of modular addition."""
 
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def addition(config: "Config") -> gd.Problem:
-    """Return the problem of addition modulo p; `pairs` selects the training pairs.
+    """Return the problem of addition modulo p.
 
-    The data are all pairs. For each value of `pairs`, every pair has a flag that is true if it is a
-    training pair.
+    The data contain all pairs. The keyword `pairs` of the cost selects the set of training pairs,
+    which are marked by one flag per pair and set.
     """
     p = config.modulus
     first, second = (numbers.ravel() for numbers in np.mgrid[:p, :p])

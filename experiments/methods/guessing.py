@@ -1,4 +1,4 @@
-"""Random networks that fit, and descents from starts of equal distribution."""
+"""Random networks that fit images, and descents from the same distribution."""
 
 import time
 from functools import partial
@@ -16,14 +16,14 @@ SHOWN = 2  # accepted networks per set and k that are tested in each block of gu
 
 
 def drawn(key, count: int, inputs: int, hidden: int):
-    """Return random networks, with weights of variance 1 / fan-in."""
+    """Return `count` random networks, with weights of variance 1 / fan-in."""
     weights = jax.random.normal(key, (count, hidden * (inputs + 1)))
     first = weights[:, : hidden * inputs].reshape(count, hidden, inputs) / inputs**0.5
     return first, weights[:, hidden * inputs :] / hidden**0.5
 
 
 def outputs(network, x):
-    """Return outputs [networks, images], by one matrix product for all networks."""
+    """Return the outputs [networks, images], with one matrix product for all networks."""
     first, second = network
     count, hidden, inputs = first.shape
     z = jax.nn.relu(first.reshape(-1, inputs) @ x.T).reshape(count, hidden, -1)
@@ -55,7 +55,7 @@ def block(key, sets, rest, *, count, hidden):
     read = outputs(jax.tree.map(lambda a: a[flat], network), x_rest) * y_rest[None]
     read = read.reshape(*first_fit.shape, -1)
     flip = sign[jnp.minimum(first_fit, count - 1), jnp.arange(len(y))[:, None, None]]
-    # An output of 0 (no active neuron) counts as wrong with either sign.
+    # An output of 0 (no active neuron) counts as wrong for either label.
     right = jnp.mean(read * flip[..., None] > 0, axis=-1)
     return jnp.sum(fits, axis=-1), jnp.where(first_fit < count, right, jnp.nan)
 
@@ -63,7 +63,7 @@ def block(key, sets, rest, *, count, hidden):
 def guess(config: "Config", sets, rest):
     """Return numbers of accepted guesses, their mean accuracies, and numbers tested.
 
-    All have the shape [sets, k / 2]. At most `SHOWN` accepted guesses of a block are tested.
+    All have the shape [sets, k / 2]. At most `SHOWN` accepted guesses of each block are tested.
     """
     accepted = np.zeros((config.sets, config.most // 2), int)
     total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
@@ -83,10 +83,17 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
     """Return accuracies of descents on each set, at the first fit and at the end.
 
     Args:
-        mask: flags (0 or 1) of the training images, of shape [most].
+        key: random key of the starting points.
+        sets: images and labels of all sets.
+        rest: images and labels on which the accuracy is evaluated.
+        mask: flags [most] that are 1 for the images of a set to train on.
+        rate: learning rate.
+        count: number of descents per set.
+        hidden: number of hidden neurons.
+        steps: number of steps.
 
     Returns:
-        Two arrays of shape [sets, count]; NaN for a descent that never fits all images.
+        Two arrays of shape [sets, count]; NaN for descents that never fit all training images.
     """
 
     def cost(network, x, y):
@@ -118,7 +125,10 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
 
 
 def speed(config: "Config", sets, rest) -> dict[str, float]:
-    """Return guesses per second of processor time, and the rate of random draws."""
+    """Return parameters per network, and networks per second, tested and only drawn.
+
+    The rates are per second of processor time.
+    """
     per_network = config.hidden * (sets[0].shape[-1] + 1)
     normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))
     program = partial(block, count=config.guesses, hidden=config.hidden)

@@ -44,7 +44,7 @@ def descend(
 
 
 def ends_of(config: "Config"):
-    """Return compiled functions for the extreme eigenvalues of H and of G at a point."""
+    """Return compiled functions for the extreme eigenpairs of H, and those of G."""
     top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=config.tolerance)
 
     @jax.jit
@@ -59,7 +59,7 @@ def ends_of(config: "Config"):
 
 
 def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
-    """Return extreme eigenvalues of H and G with one cost, for every start and epoch."""
+    """Return the extreme eigenvalues of H and G for one cost, by start and epoch."""
     problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
     on_device = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
@@ -116,7 +116,7 @@ def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
 
 
 def spread(config: "Config", problem: gd.Problem, points: dict) -> xr.Dataset:
-    """Return spectral density and trace of the Hessian at a few points."""
+    """Return the spectral density and the trace of the Hessian at `config.shown`."""
     problem = jax.tree.map(jnp.asarray, problem)
     trace = jax.jit(partial(curvature.hessian_trace, probes=6 * config.probes))
     density = jax.jit(partial(curvature.spectral_density, probes=config.probes, depth=config.depth))

@@ -33,9 +33,9 @@ class Case:
 
 
 def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
-    """Return the problem of exclusive or, with targets 0.1 and 0.9.
+    """Return the XOR problem with targets 0.1 and 0.9.
 
-    These targets can be fitted exactly with finite weights.
+    Finite weights can fit these targets exactly.
     """
     network = gd.problems.Network((2, hidden, 1), initializer="normal")
     data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
@@ -52,7 +52,7 @@ def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
 
 
 def small_digits(config: "Config") -> gd.Problem:
-    """Return the problem of 10x10 digits, with one hidden layer."""
+    """Return the problem of 10x10 digits for a network with one hidden layer."""
     data, n = gd.data.load(config.data), config.pooled_images
     network = gd.problems.Network((100, *config.pooled_hidden, 10))
     train = (pooled(data.train_images[:n]), data.train_labels[:n])
@@ -61,7 +61,7 @@ def small_digits(config: "Config") -> gd.Problem:
 
 
 def cases(config: "Config") -> dict[str, Case]:
-    """Return all cases, the smallest first."""
+    """Return all cases by name, from the smallest network to the largest."""
     cases_by_name = {}
     plain = partial(optax.sgd, learning_rate=config.xor_rate)
     for hidden in config.hidden:
@@ -86,7 +86,7 @@ def cases(config: "Config") -> dict[str, Case]:
 
 
 def one(config: "Config", case: Case) -> xr.Dataset:
-    """Return the census of the minima that descents from all starts reach."""
+    """Return the census of the minima reached by descents from all starts."""
     problem = case.problem
     runs = gd.sweep(
         problem,

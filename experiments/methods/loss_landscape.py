@@ -1,4 +1,4 @@
-"""The cost on lines and planes through the ends of descents."""
+"""The cost on lines and planes through the end points of descents."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def descend(config, problem, rule):
-    """Return one descent with snapshots, the first of which is at the start."""
+    """Return one descent with snapshots of the parameters, the first at the start."""
     streams = gd.streams(0, seed=config.seed)
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     every = max(1, steps // config.snapshots)
@@ -35,7 +35,18 @@ def descend(config, problem, rule):
 def look(
     config: "Config", problem, rule: optax.GradientTransformation, *, planes: bool = True
 ) -> dict[str, xr.Dataset]:
-    """Return one descent, and the cost on lines and planes around its end."""
+    """Return the trajectory of one descent, and the cost around its end point.
+
+    Args:
+        config: settings of the descent, and of the lines and planes.
+        problem: problem to train on.
+        rule: optimizer.
+        planes: whether to evaluate the cost on planes, and on the full lines.
+
+    Returns:
+        Under "way" the trajectory and the cost on its plane; for each view the cost on a plane, and
+        under "line_<view>" the cost on a line.
+    """
     run = descend(config, problem, rule)
     trajectory = landscape.trajectory_plane(
         problem, run.snapshots, step=run.snapshot_step, points=config.points
@@ -47,7 +58,7 @@ def look(
     side = np.linspace(-config.reach, config.reach, config.points)
     step = config.reach / 150
     along = np.linspace(-config.reach, config.reach, 301)
-    if not planes:  # the summary needs only these points
+    if not planes:  # the statistics over starts need only these points
         along = np.array([-RISE_AT, -step, 0, step, RISE_AT])
     parts = {"way": trajectory}
     key = jax.random.key(config.direction_seed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
-    """Return networks of one width and the paths between them."""
+    """Return cost and accuracy of networks of one width, and of paths between them."""
     problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
     trained, ends = train(config, problem, count)
     between = minima.pairwise_barriers(problem, ends, key=jax.random.key(1), points=config.points)
@@ -62,7 +62,7 @@ def train(config: "Config", problem, count: int):
 
 
 def single(config: "Config", problem, ends, first, second):
-    """Return cost and accuracy along all paths between pairs, [pair, kind, t]."""
+    """Return cost and accuracy along four paths for each given pair, [pair, kind, t]."""
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, key = problem.network, jax.random.key(1)
     inputs = problem.data[0][: config.images]
@@ -96,7 +96,7 @@ def single(config: "Config", problem, ends, first, second):
 
 
 def bend(config: "Config", problem, a, b):
-    """Return quadratic Bezier curves between pairs, trained in one sweep."""
+    """Return the control polygons of quadratic Bezier curves, trained in one sweep."""
     path = minima.curve(problem, a, b, nodes=config.nodes)
     steps = gd.descent.steps_for(config.curve_epochs, problem.samples, config.batch_size)
     count = len(jax.tree.leaves(a)[0])

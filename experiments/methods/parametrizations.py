@@ -13,11 +13,11 @@ relative to the factors at the base width n_0, where all parametrizations coinci
     | mup, descent    | 1 / r                        | 1              | r              |
     | mup, Adam       | 1                            | r              | r              |
 
-Output biases have the factor 1. Weights start with the variance 1 / inputs of the layer, and in mup
-the standard deviation of the output weights has the further factor sqrt(r), so that their variance
-is proportional to 1 / n^2. In the neural tangent parametrization (ntp), weights are W = w /
-sqrt(inputs) with w of variance 1; the table lists the equivalent factors for W. The rows of mup are
-those of table 3 of Tensor Programs V.
+Output biases have the factor 1. Starting weights have the variance 1 / (number of inputs of the
+layer). In mup, the standard deviation of the output weights has an additional factor sqrt(r), so
+that their variance is proportional to 1 / n^2. In the neural tangent parametrization (ntp), weights
+are W = w / sqrt(inputs) with w of variance 1; the table lists the equivalent factors for W. The
+rows of mup are those of Table 3 of Tensor Programs V.
 
 >>> rate_factors("mup", "adam", 64, base_width=16, layers=3)
 ((1.0, 1.0), (0.25, 1.0), (0.25, 1.0))
@@ -44,7 +44,7 @@ OPTIMIZERS = {"descent": optax.sgd, "adam": optax.adam}
 def rate_factors(
     parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
 ) -> tuple[tuple[float, float], ...]:
-    """Return the factors of the learning rates of weights and biases, layer by layer."""
+    """Return the factors of the learning rates of (weights, biases), for each layer."""
     r = base_width / width
     table = {
         ("ntp", "descent"): (1.0, r, r),
@@ -59,7 +59,7 @@ def rate_factors(
 def make_optimizer(
     parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
 ) -> Callable[..., optax.GradientTransformation]:
-    """Return a factory of optimizers with the rate factors of a parametrization."""
+    """Return an optimizer factory with the rate factors of a parametrization."""
     factors = rate_factors(parametrization, optimizer, width, base_width=base_width, layers=layers)
 
     def scaled(updates, params):
@@ -75,7 +75,7 @@ def make_optimizer(
 
 
 def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) -> gd.Problem:
-    """Return a problem whose starting weights are those of a parametrization."""
+    """Return a problem with the starting weights of a parametrization."""
     if parametrization != "mup":
         return problem
     factor = math.sqrt(base_width / problem.network.widths[-2])
@@ -88,7 +88,7 @@ def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) 
 
 
 def preactivations(problem: gd.Problem) -> Callable[[PyTree, PyTree], list[Array]]:
-    """Return the function `(params, batch) -> preactivations of each layer`."""
+    """Return a function `(params, batch) -> list of the preactivations of each layer`."""
     network = problem.network
 
     def layer_outputs(params, batch):

@@ -2,10 +2,10 @@
 
     eta_i = low (high / low)^(i / (n - 1)),   smoothed_i = b smoothed_{i-1} + (1 - b) C_i
 
-As in fastai and Lightning, the ramp has 100 steps, the average has b = 0.98 with bias correction,
-and the ramp ends when the smoothed cost exceeds 4 times its minimum. Two rates are suggested: the
-rate of the smallest smoothed cost divided by 10, and the rate at which the smoothed cost decreases
-most in one step. The first tenth and the last five steps are excluded.
+As in fastai and Lightning, the ramp has 100 steps, the cost is smoothed with b = 0.98 and bias
+correction, and the ramp ends when the smoothed cost exceeds 4 times its minimum. Two rates are
+suggested: a tenth of the rate with the smallest smoothed cost, and the rate at which the smoothed
+cost decreases most in one step. The first tenth and the last five of the steps are excluded.
 
 References: Smith 2017, arXiv 1506.01186; fastai's `lr_find`; Lightning's `LearningRateFinder`.
 """
@@ -24,7 +24,7 @@ LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
 WIDTH = 55  # runs computed together
 
 
-@lru_cache  # one factory for truth and ramp, so that they share a compilation
+@lru_cache  # one factory for reference and ramp, so that they share a compilation
 def scheduled(make_optimizer: Callable) -> Callable:
     """Return an optimizer factory with rate eta growth^t min(1, (t + 1) / warmup)."""
 
@@ -49,7 +49,10 @@ def swept(
     record_every: int = 1,
     root_seed: int = 0,
 ) -> xr.Dataset:
-    """Return descents at several rates; the order of batches differs between starts."""
+    """Return descents at several rates from several starts.
+
+    Each start has a different order of the mini-batches.
+    """
     starts = {"seed": range(seeds)}
     if case.batch_size is not None:
         starts["data_seed"] = range(seeds)
@@ -75,7 +78,7 @@ def swept(
 def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int) -> np.ndarray:
     """Return the cost at each step of a ramp, [seeds, steps].
 
-    With mini-batches it is the cost of the batch of the step.
+    For a problem with mini-batches, this is the cost of the step's mini-batch.
     """
     runs = swept(
         case,
@@ -93,10 +96,10 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
 
 
 def suggestions(costs: np.ndarray) -> tuple[float, float]:
-    """Return the rate of the minimum divided by 10, and that of steepest decrease.
+    """Return a tenth of the rate of the minimum, and the rate of steepest decrease.
 
     Args:
-        costs: cost of each step of one ramp.
+        costs: cost at each step of one ramp.
 
     Examples:
         >>> costs = 1 + (np.linspace(-1, 0.5, STEPS) - 0.2) ** 2

@@ -1,16 +1,16 @@
-"""Decisions of grid searches, replayed from the records of a sweep of all settings.
+"""Replay of the decisions of grid searches from a sweep of all settings.
 
     successive halving:  of the n / k^r settings at rung r, the best n / k^(r + 1) continue
 
-A run does not depend on the runs computed with it, so the records of a sweep of all settings
-contain every number that a search of these settings computes. The decisions of a search follow from
-these numbers without training:
+The results of a run do not depend on the runs computed with it, so the records of a sweep of all
+settings contain every accuracy that a search of these settings observes. The decisions of a search
+follow from these accuracies without training:
 
 >>> accuracy = np.array([[0.3, 0.5], [0.2, 0.9], [0.4, 0.6], [0.1, 0.8]])
 >>> halving(accuracy, reduction_factor=2).tolist()
 [1, 0, 1, 0]
 
-Here the second setting is the best at the last rung, but successive halving ends it at the first.
+Here the second setting is the best at the last rung, but successive halving stops it at the first.
 """
 
 import math
@@ -22,17 +22,17 @@ from jaxtyping import Float, Int
 from optuna.trial import TrialState
 
 REDUCTION_FACTOR = 4
-"""Ratio of the settings at a rung to those that continue."""
+"""Ratio of the number of settings at a rung to the number that continue."""
 
 
 def halving(
     accuracy: Float[np.ndarray, "settings rungs"], *, reduction_factor: int = REDUCTION_FACTOR
 ) -> Int[np.ndarray, " settings"]:
-    """Return the number of the rung at which successive halving ends each setting.
+    """Return the index of the last rung each setting reaches in successive halving.
 
     Args:
         accuracy: accuracy of each setting at each rung; NaN after a divergence.
-        reduction_factor: ratio of the settings at a rung to those that continue.
+        reduction_factor: ratio of the number of settings at a rung to the number that continue.
     """
     ended_at = np.zeros(len(accuracy), int)
     runs = np.arange(len(accuracy))
@@ -47,13 +47,13 @@ def halving(
 def random_search(
     accuracy: Float[np.ndarray, " settings"], count: int, *, draws: int, seed: int
 ) -> Int[np.ndarray, " draws"]:
-    """Return the positions of the best of `count` random settings, for several draws.
+    """Return the index of the best of `count` random settings, for several draws.
 
     Args:
         accuracy: accuracy of each setting at the last rung; NaN after a divergence.
         count: number of distinct settings per draw.
         draws: number of draws.
-        seed: seed of the draws.
+        seed: seed of the random draws.
     """
     random = np.random.default_rng(seed)
     values = np.nan_to_num(accuracy, nan=-1.0)
@@ -62,7 +62,7 @@ def random_search(
 
 
 def new_study(rungs: Sequence[int], *, seed: int) -> optuna.Study:
-    """Return a study with the default sampler of Optuna and the pruner of Hyperband."""
+    """Return a study with Optuna's default sampler and its pruner of Hyperband."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=f"search {seed}",  # the pruner assigns brackets by a hash of this name
@@ -73,7 +73,7 @@ def new_study(rungs: Sequence[int], *, seed: int) -> optuna.Study:
 
 
 def space(grid: Mapping[str, Sequence]) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Return the distributions of a grid: its values along each axis, as categories."""
+    """Return the values along each axis of a grid as categorical distributions."""
     return {
         name: optuna.distributions.CategoricalDistribution(sorted(set(values)))
         for name, values in grid.items()
@@ -89,13 +89,13 @@ def hyperband(
     *,
     batch: int,
 ) -> None:
-    """Run the trials of a study as `gd.search.optimize` does, with recorded accuracies.
+    """Run the trials of a study as `gd.search.optimize` does, on recorded accuracies.
 
     Args:
         study: study without trials, to which they are added.
-        settings: value of each setting along each axis, by name.
+        settings: values of all settings, for each axis.
         accuracy: accuracy of each setting at each rung; NaN after a divergence.
-        rungs: steps of the rungs.
+        rungs: numbers of steps of the rungs.
         num_trials: number of trials.
         batch: number of trials that are requested together.
     """
@@ -122,13 +122,13 @@ def hyperband(
 
 
 def best_setting(study: optuna.Study, settings: Mapping[str, Sequence]) -> int:
-    """Return the position of the setting with the best value of a study."""
+    """Return the index of the setting with the best value in a study."""
     best = tuple(study.best_trial.params[name] for name in settings)
     return list(zip(*settings.values(), strict=True)).index(best)
 
 
 def steps_and_samples(study: optuna.Study) -> tuple[int, int]:
-    """Return the total numbers of steps and of samples of all trials of a study."""
+    """Return the total numbers of steps and of samples over all trials of a study."""
     trials = study.get_trials(deepcopy=False)
     steps = [max(trial.intermediate_values, default=0) for trial in trials]
     samples = [n * trial.params["batch_size"] for n, trial in zip(steps, trials, strict=True)]

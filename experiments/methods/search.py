@@ -1,8 +1,7 @@
-"""Searches for settings of the digit network, by validation accuracy.
+"""Searches for settings of the digit network with the highest validation accuracy.
 
-    accuracy on validation images, which are held out of the training images
-
-All searches of a repetition use its `root_seed`, so that equal settings give equal runs.
+The validation images are held out of the training images. All searches of a repetition have the
+same `root_seed`, so equal settings give equal runs.
 """
 
 import time
@@ -20,7 +19,7 @@ from methods import replays
 
 METRIC = "validation_accuracy"
 RECORD_SAMPLES = 100
-"""Number of images in the recorded training cost, which no search uses."""
+"""Number of images over which the recorded training cost is averaged; no search uses this cost."""
 
 
 def processor_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -33,8 +32,8 @@ def processor_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
 def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]:
     """Return the problem with validation images, and the metric of test accuracy.
 
-    The last `count` training images are the validation images, which replace the test images in the
-    problem. Every `stride`-th pixel is used, in both directions.
+    The last `count` training images are the validation images, and take the place of the test
+    images in the problem. Every `stride`-th pixel is used, along rows and columns.
     """
     data = strided(gd.data.load(name), stride)
     first = len(data.train_labels) - count
@@ -72,7 +71,7 @@ def sweep(
     width: int | None = None,
     seed: int,
 ) -> xr.Dataset:
-    """Return the runs of all settings up to the last rung, with test accuracy there."""
+    """Return the runs of all settings to the last rung, with final test accuracy."""
     shared = settings(problem, rungs, seed)
     shared["metrics"]["test_accuracy"] = replace(test, every=rungs[-1] // rungs[0])
     return gd.sweep(problem, gd.axes(**grid), rungs[-1], width=width, **shared)
@@ -83,7 +82,7 @@ def halving(
 ) -> xr.Dataset:
     """Return the runs of successive halving.
 
-    `packing` are the arguments of `gd.search.successive_halving` that determine the slabs.
+    `packing` contains the arguments of `gd.search.successive_halving` that determine the slabs.
     """
     return gd.search.successive_halving(
         problem,
@@ -106,10 +105,10 @@ def hyperband(
     seed: int,
     **batching,
 ) -> optuna.Study:
-    """Return the study of Optuna's Hyperband.
+    """Return the Optuna study of a Hyperband search.
 
-    `batching` are the arguments of `gd.search.optimize` that determine which trials are computed
-    together.
+    `batching` contains the arguments of `gd.search.optimize` that determine which trials are
+    computed together.
     """
     study = replays.new_study(rungs, seed=seed)
     gd.search.optimize(

@@ -18,10 +18,7 @@ SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost 
 
 
 def look(problem, params, temperature, data, images):
-    """Return the norm of the gradient over all data, and its norms for single images.
-
-    The single images are the first `images` ones.
-    """
+    """Return the gradient norms over all data and for the first `images` images."""
 
     def norm(batch):
         gradient = jax.grad(problem.cost)(params, batch, temperature=temperature)
@@ -32,7 +29,7 @@ def look(problem, params, temperature, data, images):
 
 
 def along_one_weight(problem, params, temperature, data, shifts):
-    """Return the cost at shifts of the first weight of the last layer."""
+    """Return the cost as a function of a shift of the last layer's first weight."""
     *first, last = params
 
     def cost(shift):
@@ -43,7 +40,7 @@ def along_one_weight(problem, params, temperature, data, shifts):
 
 
 def at_start(config: "Config", problem) -> xr.Dataset:
-    """Return gradients and costs before training."""
+    """Return gradient norms, and costs along one weight, before training."""
     keys = gd.streams(0, np.arange(config.seeds)).init
     params = jax.vmap(problem.init)(keys)
     data = jax.device_put(problem.data)

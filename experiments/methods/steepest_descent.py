@@ -20,7 +20,7 @@ MAX_DISTANCE = (
 )
 GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
-FIELD = 17  # arrows along each side of a drawn field
+FIELD = 17  # arrows along each side of the drawn vector field
 
 
 def directional_slopes(f, points, directions):
@@ -39,7 +39,7 @@ def directional_slopes(f, points, directions):
 
 
 def paths(f, learning_rate, starts, steps):
-    """Return the position of each start at every step, [starts, steps + 1, 2]."""
+    """Return the positions of descents at every step, [starts, steps + 1, 2]."""
 
     def path(start):
         optimizer = optax.sgd(learning_rate)
@@ -61,7 +61,7 @@ def nearest(points, minima):
 
 
 def one(config: "Config", name: str) -> xr.Dataset:
-    """Return all measurements on one surface, and its known properties."""
+    """Return all measurements on one surface, and its known critical points."""
     known = gd.problems.find(name)
     kinds = {
         kind: np.array([p.x for p in known.critical_points if p.kind == kind]).reshape(-1, 2)

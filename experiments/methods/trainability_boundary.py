@@ -1,4 +1,4 @@
-"""Maps of the settings at which training succeeds."""
+"""Maps of the settings with which training succeeds."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
-WIDTH = 256  # runs per device at a time; they fit in a cache, 2.6 times as fast as 4096 runs
+WIDTH = 256  # runs per device at a time; since they fit in a cache, 2.6 times as fast as 4096 runs
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
 
@@ -27,7 +27,8 @@ def train(
     """Return whether training succeeds at each pair of settings, and its speed.
 
     Both arrays have the shape [up, across]. The speed is the mean relative cost along the run if
-    training succeeds, otherwise the mean of its inverse; small values are fast.
+    training succeeds, otherwise the mean of its inverse; small values denote fast success or fast
+    failure.
     """
     across, up = condition.axes
     runs = gd.sweep(
@@ -49,10 +50,10 @@ def train(
 
 
 def window_with_longest_boundary(trains: np.ndarray, factor: int) -> tuple[int, int]:
-    """Return row and column of the window with the longest boundary.
+    """Return the row and column at which the window with the longest boundary starts.
 
-    The boundary is not resolved in windows in which more than a quarter of the cells belong to it;
-    these are used only if there are no others. Windows with equal shares of both sides are
+    Windows in which more than a quarter of the cells belong to the boundary do not resolve it, and
+    are used only if there are no others. Windows with similar shares of success and failure are
     preferred.
     """
     size = len(trains) // factor
@@ -68,7 +69,7 @@ def window_with_longest_boundary(trains: np.ndarray, factor: int) -> tuple[int, 
 
 
 def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Return row and column of a window around a random boundary cell."""
+    """Return the row and column at which a window around a random boundary cell starts."""
     size = len(trains) // factor
     cells = np.argwhere(box_counting.boundary(trains))
     if not len(cells):
@@ -78,7 +79,7 @@ def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> 
 
 
 def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
-    """Return the first map and its zooms, each into a window of the previous map."""
+    """Return the first map, and the magnified maps of windows of the previous map."""
     condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2
@@ -109,7 +110,10 @@ def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
 
 
 def cosine(config: "Config") -> xr.Dataset:
-    """Return whether descent on a parabola plus a cosine is bounded, by setting."""
+    """Return whether descent on a parabola plus a cosine remains bounded.
+
+    The result has the axes roughness and learning rate.
+    """
 
     def cost(x, *, roughness):
         return x**2 + roughness * WAVELENGTH**2 * jnp.cos(2 * jnp.pi * x / WAVELENGTH)

@@ -1,4 +1,4 @@
-"""Minima on disjoint sets of images, and their widths."""
+"""Minima for disjoint sets of training images, and their widths."""
 
 from dataclasses import replace
 from functools import partial
@@ -28,10 +28,10 @@ FROM_CENSUS = ("count", "minimum_cost")
 
 
 def complete_sets(config: "Config") -> list[int]:
-    """Return the first `config.sets` consecutive sets of images with every digit.
+    """Return the indices of the first `config.sets` sets of images with every digit.
 
-    The cost of a set without a digit has no minimum: the bias of that digit's output does not
-    decay, and the cost falls as the bias goes to minus infinity.
+    If a set does not contain some digit, its cost has no minimum: weight decay does not apply to
+    the bias of that digit's output, and the cost decreases as this bias goes to minus infinity.
     """
     data = gd.data.load(config.data)
     labels = data.train_labels
@@ -61,9 +61,9 @@ def problem_of(config: "Config", index: int) -> gd.Problem:
 
 
 def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
-    """Return the census of one set of images, with the width of each of its minima."""
+    """Return the minima for one set of images, with the width of each minimum."""
     problem = problem_of(config, index)
-    # Problems that differ only in their data share compiled programs.
+    # All sets share one compiled program, since these problems differ only in their data.
     same_static = replace(first, data=problem.data, metrics=NOTHING)
     runs = gd.sweep(
         problem,
@@ -100,7 +100,7 @@ def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset
 
 
 def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np.ndarray]:
-    """Return volume and learning coefficient of every minimum."""
+    """Return the volume and the learning coefficient of every minimum."""
     count = len(jax.tree.leaves(minima)[0])
     # The last call is padded, so that all sets share one compiled program.
     rows = np.minimum(np.arange(-(-count // MINIMA_PER_CALL) * MINIMA_PER_CALL), count - 1)
@@ -120,11 +120,12 @@ def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np
 
 @partial(jax.jit, static_argnums=0)
 def _measure(config, problem, minima, keys):
-    """Return volumes and learning coefficients of some minima."""
+    """Return the volumes and learning coefficients of a few minima."""
 
     def one(w, key):
         key_volume, key_chains = jax.random.split(key)
-        # A basin is bounded by its level, and the region of the chains by their prior.
+        # The damping limits the scale of the flattest directions: for the basin it is the curvature
+        # of the weight decay, for the chains that of their prior.
         decay = 2 * config.decay
         basin = hessian_whitening(problem, w, damping=decay)
         floor = config.localization / config.inverse_temperature
