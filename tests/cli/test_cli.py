@@ -16,7 +16,7 @@ FULL = Path("/dev/full")  # simulates a full disk
 
 
 def gdjax(*arguments, **settings):
-    return subprocess.run(  # noqa: PLW1510 - the status is what is tested
+    return subprocess.run(  # noqa: PLW1510 - the status is tested
         [sys.executable, "-m", "gdjax", *arguments],
         capture_output=True,
         text=True,
@@ -26,7 +26,7 @@ def gdjax(*arguments, **settings):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["train", "--no-such"]])
-def test_help_and_wrong_flags_answer_quickly(arguments):
+def test_help_and_errors_for_invalid_flags_take_less_than_a_second(arguments):
     # Processor time does not depend on the load of the machine.
     best = float("inf")
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_parsing_does_not_import_jax():
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )
-def test_wrong_values_exit_with_one_line_and_status_2_before_any_computation(
+def test_invalid_values_exit_with_one_line_and_status_2_before_any_computation(
     arguments, message, capsys
 ):
     with pytest.raises(SystemExit) as caught:
@@ -118,7 +118,7 @@ def test_a_closed_pipe_is_not_an_error():
 @pytest.mark.skipif(not FULL.exists(), reason="/dev/full is a device of Linux")
 def test_an_output_that_cannot_be_written_is_an_error():
     with FULL.open("w") as full:
-        done = subprocess.run(  # noqa: PLW1510 - the status is what is tested
+        done = subprocess.run(  # noqa: PLW1510 - the status is tested
             [sys.executable, "-m", "gdjax", "--version"],
             stdout=full,
             stderr=subprocess.PIPE,

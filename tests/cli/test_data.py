@@ -70,7 +70,7 @@ def test_prepare_of_an_unknown_name_exits_with_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flag", ["--help", "list --help", "prepare --help"])
-def test_help(flag, capsys):
+def test_help_prints_the_usage(flag, capsys):
     status, out, _ = run(*flag.split(), capsys=capsys)
     assert status == 0
     assert "usage: gdjax data" in out

@@ -26,7 +26,7 @@ def opened(folder, name="data"):
 
 @pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
-    """Himmelblau's four certified minima are found, with location, curvature and share."""
+    """All four certified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
     output = summary(tmp_path)
@@ -101,8 +101,8 @@ def test_the_census_of_a_store_equals_that_of_its_descents(networks, tmp_path):
 
 
 @pytest.mark.long
-def test_runs_that_end_in_no_minimum_are_counted_by_kind(tmp_path, capsys):
-    """On the quartic all runs with the larger rate of the store diverge."""
+def test_runs_that_do_not_end_in_a_minimum_are_counted_by_kind(tmp_path, capsys):
+    """On the quartic, all runs with the larger learning rate diverge."""
     gd.sweep(
         gd.problems.function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),

@@ -1,4 +1,4 @@
-"""Optimizers that commands accept by name, against their formulas."""
+"""Optimizers that commands accept by name, compared with their formulas."""
 
 import inspect
 

@@ -19,7 +19,7 @@ def equal(a, b):
 
 
 @pytest.mark.long
-def test_a_new_descent_equals_one_by_descend():
+def test_a_new_descent_equals_a_call_of_descend():
     point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
     problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
     start = problem.init(streams.init)
@@ -55,7 +55,7 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
             Origin(store=str(tmp_path / "s"), at=changed).find()
     with pytest.raises(InputError, match="--at seed=0: seed is given twice"):
         Origin(store=str(tmp_path / "s"), at=(*at, "seed=0")).check()
-    # The cost has the temperature of the run.
+    # The cost of the loaded problem uses the temperature of the run.
     for i, step in enumerate([0, 2, 4]):
         params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
         result = float(point.problem.cost(params, point.problem.data))
@@ -94,7 +94,7 @@ def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
-    """Without flags, rate and batch size are those of the recipe, and are in the summary."""
+    """Without flags, both are set by the recipe and read from the summary."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()

@@ -1,4 +1,4 @@
-"""User-defined problems from files, which only the command line may name."""
+"""User-defined problems in files, named on the command line and never by a store."""
 
 import json
 
@@ -54,7 +54,7 @@ def swept(file, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_sweep_of_a_user_defined_problem_prints_its_table(swept):
+def test_a_sweep_of_a_user_defined_problem_writes_a_summary(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.1, 0.2]
     assert (summary["runs"], summary["num_steps"]) == (16, 6)

@@ -37,13 +37,13 @@ def runs():
     )
 
 
-def test_rows_are_medians_and_counts(runs):
+def test_table_rows_contain_medians_with_intervals_and_counts_of_outcomes(runs):
     rows = report.table(runs)
     assert [row["learning_rate"] for row in rows] == [0.1, 1.0]
     for row, cost in zip(rows, runs.cost.values[..., -1], strict=True):
         ordered = np.sort(cost)
         assert row["median_cost"] == ordered[SEEDS // 2]
-        # From the second to the eighth of nine values; coverage 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
+        # The interval is from the second to the eighth of nine values; coverage 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
     kinds = ("not_converged", "stalled", "diverged")
@@ -77,6 +77,6 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
-def test_an_undefined_interval_is_left_out():
+def test_an_infinite_interval_is_formatted_as_an_empty_string():
     assert report.interval([-np.inf, np.inf], "{:.1f}") == ""
     assert report.interval([0.25, 0.5], "{:.1%}") == "(25.0% - 50.0%)"

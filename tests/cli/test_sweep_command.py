@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("keep_devices", "empty_figures")
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Return a finished small sweep and its output."""
+    """Return the output folder of a small finished sweep."""
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "configure", lambda: None)
@@ -31,7 +31,7 @@ def swept(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_the_summary_has_the_table_and_the_figures_are_written(swept):
+def test_the_summary_contains_the_table_and_figures_are_written(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
     assert summary["runs"] == 6
@@ -91,7 +91,7 @@ def test_replay_reports_equality_and_suggests_the_next_command(swept, capsys):
 
 
 def broken(error):
-    """Return a standard output that cannot be written, like a closed pipe or a full disk."""
+    """Return a stream that cannot be written, like a closed pipe or a full disk."""
 
     class Stream(io.StringIO):
         def write(self, text):
@@ -127,7 +127,7 @@ def test_files_are_written_even_if_nothing_can_be_printed(
     assert capfd.readouterr().err == ("" if status == 141 else message)
 
 
-def test_resume_of_a_sweep_without_accuracy(tmp_path, capsys):
+def test_resume_reports_no_accuracy_for_a_problem_without_it(tmp_path, capsys):
     grid = gd.axes(learning_rate=[0.01, 0.02], seed=range(2))
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path / "s")
     main(["resume", str(tmp_path / "s"), "--out", str(tmp_path)])

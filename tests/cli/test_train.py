@@ -51,7 +51,7 @@ def test_the_default_run_reaches_its_accuracy_from_any_working_directory(tmp_pat
 
 @pytest.fixture
 def few_images(monkeypatch):
-    """Load only the first 300 images of each part."""
+    """Load only the first 300 images of the training set and of the test set."""
     complete = data.load
 
     def load(name):

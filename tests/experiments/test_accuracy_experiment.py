@@ -21,7 +21,7 @@ from gdjax.sweeps import executor
 
 
 def plane_of_ways():
-    """Return the plane of two descents in a bowl, of which one is along an axis."""
+    """Return the variables of the plane of two descents, one of them along an axis."""
     bowl = gd.Problem(
         init=lambda key: jnp.full(3, 3.0),
         cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
@@ -34,7 +34,7 @@ def plane_of_ways():
 
 
 def study():
-    """Return a Dataset of three variants with known gains, and of two recipes."""
+    """Return a Dataset of three variants and two recipes, with known gains."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
     dims = ("ladder_variant", "ladder_seed")
     answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
@@ -77,7 +77,7 @@ def test_gains_are_paired_by_start():
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     mean, half = gains["distorted copies"]
     np.testing.assert_allclose([mean - half, mean + half], [expected.low, expected.high])
-    # Only two of the three starts are compared.
+    # One value is missing, so only two of the three starts are compared.
     np.testing.assert_allclose(gains["Adam"], (-0.02, 0), atol=1e-12)
     np.testing.assert_allclose(gains["weights averaged, distorted copies"], (0.01, 0), atol=1e-12)
 
@@ -116,8 +116,8 @@ def test_soft_targets_are_shifted_quadratic_targets():
     )
 
 
-# One variant each with changed targets, optimizer, images and number of epochs. The others differ
-# from these in numbers only.
+# One variant for each kind of change: targets, optimizer, images, number of epochs. The other
+# variants differ from these only in numbers.
 EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 

@@ -1,4 +1,4 @@
-"""The basin volume experiment: its data set, and coordinates for small networks."""
+"""The basin volume experiment: its data set, and volumes of small networks."""
 
 import basin_volumes
 import numpy as np
@@ -16,7 +16,7 @@ def test_the_digits_equal_those_of_scikit_learn():
 
 @pytest.mark.long
 def test_more_informative_coordinates_give_larger_volumes():
-    """The cost is that of a network, since the volume of a quadratic cost is exact."""
+    """The cost is that of a network; for a quadratic cost, volumes would be exact."""
     config = Config(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
     result = basin_volumes.run(config)
     numbers = basin_volumes.numbers(result)

@@ -28,7 +28,7 @@ def summary(tree):
 
 
 @pytest.mark.long
-def test_no_start_stays_at_a_minimum_above_its_limit(tree, summary):
+def test_no_run_stays_at_a_minimum_above_its_stability_limit(tree, summary):
     for name in SMALL.functions:
         assert summary[f"{name}_held_beyond_limit_most"] == 0
         assert summary[f"{name}_half_arrives_up_to_0"] >= 0.9
@@ -49,7 +49,7 @@ def test_limits_follow_from_the_certified_eigenvalues(summary):
 def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(summary):
     assert summary["himmelblau_elsewhere_at_0.9"] > summary["himmelblau_elsewhere_at_0.5"] >= 0
     assert summary["himmelblau_elsewhere_with_momentum_0"] == 0
-    # At half the limit, no step on Rastrigin's function, a sum over coordinates, is that long.
+    # At half the limit, no step on Rastrigin's function is long enough to cross a maximum.
     assert summary["rastrigin_elsewhere_at_0.5"] == 0
 
 

@@ -42,7 +42,7 @@ def test_each_batch_size_is_recorded_for_its_number_of_epochs(dataset):
 
 
 def small(seconds):
-    """Return a Dataset in which the best rate of the first batch size changes."""
+    """Return a Dataset in which the best rate of batch size 1 depends on the epoch."""
     cost = np.array([[[9, 1, 1, np.nan], [9, 2, 0, np.nan]], [[9, 8, 7, 6], [9, 7, 6, 5]]])
     return xr.Dataset(
         {
@@ -62,7 +62,7 @@ def test_the_equal_time_is_the_shortest_total_time():
     assert ends["time"].tolist() == [1, 3]
 
 
-def test_the_best_rate_is_that_of_the_epoch_of_comparison():
+def test_the_best_rate_is_selected_at_the_epoch_of_the_comparison():
     dataset = small([1.0, 0.6])
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0

@@ -25,7 +25,7 @@ def cantor(levels):
 
 
 def koch(levels):
-    """Return the corners of Koch's curve; four sides of a third replace each side."""
+    """Return the corners of Koch's curve, where 4 sides of 1/3 replace each side."""
     points = np.array([0.0, 1.0 + 0j])
     for _ in range(levels):
         step = np.diff(points) / 3
@@ -59,7 +59,7 @@ def test_a_filled_square_has_dimension_2():
     assert (fit.smallest, fit.largest) == (1, 32)
 
 
-def test_the_dimension_of_the_carpet_is_exact_on_its_scales():
+def test_the_dimension_of_sierpinskis_carpet_is_exact_on_powers_of_3():
     sides, counts = box_counting.box_counts(carpet(5), sides=3 ** np.arange(5))
     assert counts.tolist() == [8**5, 8**4, 8**3, 8**2, 8]
     fit = box_counting.dimension(sides, counts)
@@ -68,19 +68,19 @@ def test_the_dimension_of_the_carpet_is_exact_on_its_scales():
     assert fit.standard_error < 1e-12
 
 
-def test_a_set_on_a_line_has_a_dimension_below_1():
+def test_the_dimension_of_cantors_set_is_exact_on_powers_of_3():
     fit = box_counting.dimension(*box_counting.box_counts(cantor(7), sides=3 ** np.arange(6)))
     assert fit.dimension == pytest.approx(np.log(2) / np.log(3), abs=1e-12)
 
 
-def test_the_dimension_of_kochs_curve_on_other_scales():
-    # The sides of 8 generations, 1/6561, are much shorter than a cell of 1/1024.
+def test_the_dimension_of_kochs_curve_is_accurate_on_scales_other_than_powers_of_3():
+    # Sides of generation 8 have length 1/6561, much less than a cell (1/1024).
     fit = box_counting.dimension(*box_counting.box_counts(drawn(koch(8), 1024)))
     assert abs(fit.dimension - np.log(4) / np.log(3)) < 0.05
 
 
 def triangle(count, rng):
-    """Return points of Sierpinski's triangle, by midpoints to random corners."""
+    """Return points of Sierpinski's triangle: repeated midpoints to random corners."""
     corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
     point, result = np.full(1000, 0.3 + 0.3j), []
     for turn in range(30 + count // 1000):

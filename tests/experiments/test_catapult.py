@@ -24,7 +24,7 @@ SMALL = Config(
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
 def test_linear_networks_satisfy_the_recursion_of_two_numbers(x64, error):
-    """Descents from 16 starts, at rates on both sides of 2 / k, are written by hand."""
+    """Descents from 16 starts, at rates below and above 2 / k, are hand-written."""
     width, steps, starts = 64, 150, 16
     with jax.enable_x64(x64):
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
@@ -67,7 +67,7 @@ def test_the_onset_of_a_square_root_is_its_zero():
 
 @pytest.mark.long
 def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
-    """The experiment runs as a whole, with few starts and rates."""
+    """The complete experiment runs with few starts and rates."""
     dataset = catapult.run(SMALL)
     result = catapult.numbers(dataset)
     assert result["two_numbers_apart"] < 1e-9

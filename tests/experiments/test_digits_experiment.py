@@ -35,7 +35,7 @@ def test_after_training_most_test_digits_are_classified_correctly(summary):
     assert summary["wrong"] == round(1000 * (1 - summary["final_test_accuracy"]))
 
 
-def test_the_summary_is_over_starts_and_includes_the_plotted_start(dataset, summary):
+def test_the_summary_covers_all_starts_including_the_plotted_one(dataset, summary):
     accuracy = dataset.seeds_accuracy.values[:, -1]
     least, most = summary["seeds_test_accuracy_least"], summary["seeds_test_accuracy_most"]
     assert (least, most) == (accuracy.min(), accuracy.max())

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.long  # trains networks
 
 
 def drawn(experiment, dataset, folder):
-    """Draw the figures of an experiment from its dataset."""
+    """Draw the figures of an experiment from its stored dataset; return their names."""
     dataset.to_zarr(folder / "data.zarr", zarr_format=3, consolidated=False)
     figures = experiment.plot(xr.open_zarr(folder / "data.zarr", consolidated=False).load())
     for figure in figures.values():

@@ -22,7 +22,7 @@ def summary(dataset):
 
 
 @pytest.mark.parametrize("problem", ["equal", "unequal", "digits"])
-def test_the_distance_is_of_first_order(summary, problem):
+def test_the_distance_from_the_flow_is_of_first_order_in_the_rate(summary, problem):
     assert summary[f"{problem}_order"] == pytest.approx(1, abs=0.1)
     assert summary[f"{problem}_last_ratio"] == pytest.approx(2, rel=0.05)
     assert summary[f"{problem}_flow_arrived"]

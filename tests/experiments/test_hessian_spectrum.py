@@ -90,7 +90,7 @@ def test_negative_curvature_decreases(experiment_summary):
     )
 
 
-def test_nodes_sum_to_the_trace(tree, experiment_summary):
+def test_weighted_nodes_sum_to_the_trace(tree, experiment_summary):
     """Both estimates have standard errors, since they use different random probes."""
     observed = tree["quadratic"].to_dataset()
     for at in SMALL.shown:

@@ -1,4 +1,4 @@
-"""Small images of digits."""
+"""Pooled images of digits, 10 by 10 pixels."""
 
 import numpy as np
 from variants.images import pooled, shrunk

@@ -42,7 +42,7 @@ def test_counts_of_outcomes_sum_to_the_number_of_runs(summary):
         assert summary[f"{name}: minima"] > 0
 
 
-def test_with_decay_minima_are_isolated_and_fewer(tree, summary):
+def test_with_decay_minima_are_isolated_and_reached_by_several_runs(tree, summary):
     one = local_minima.by_case(tree)[DECAYED]
     assert np.all(one.minimum_nullity.values == 0)
     assert np.all(one.least_curvature.values > 0)
@@ -51,7 +51,7 @@ def test_with_decay_minima_are_isolated_and_fewer(tree, summary):
     assert summary[f"{DECAYED}: cost_lowest"] > 0.01
 
 
-def test_images_of_the_digit_network_have_few_coordinates(tree, summary):
+def test_the_digit_network_has_reduced_inputs_and_consistent_costs_and_accuracies(tree, summary):
     one = local_minima.by_case(tree)[DIGITS]
     assert one["params.0.weights"].shape[1:] == (3, 20)
     assert summary[f"{DIGITS}: cost_lowest"] <= summary[f"{DIGITS}: cost_median_of_runs"][0]

@@ -32,7 +32,7 @@ def test_the_plotted_start_is_the_first_start_of_the_summary(tree, summary):
         )
 
 
-def test_all_three_start_at_the_same_cost_and_the_large_rate_stalls(tree, summary):
+def test_descents_at_all_rates_start_at_equal_costs_and_the_largest_rate_stalls(tree, summary):
     starts = {summary[f"{branch.replace(' ', '_')}_start_cost"] for branch in BRANCHES}
     assert len(starts) == 1
     assert summary["good_final_cost"] < summary["too_small_final_cost"]

@@ -11,7 +11,7 @@ from seeds import Config
 def coins(starts, orders, images, quality=0.0, seed=0):
     """Simulate networks that classify each image correctly at random.
 
-    The probability is that of the image plus a random term of the network, times `quality`.
+    The probability is p(image) + quality * e(network), where e has a standard normal distribution.
     """
     rng = np.random.default_rng(seed)
     p = rng.uniform(0.3, 0.9, images) + quality * rng.normal(size=(starts, orders, 1))

@@ -1,4 +1,4 @@
-"""Mutants of complete stores: names, numbers, types, nesting, lengths, links, codecs, records.
+"""Mutations of complete stores, which simulate malicious or broken files.
 
 A mutation changes the files of a store in memory and updates its digests.
 """
@@ -90,16 +90,16 @@ PROBLEMS = (
 
 
 class Files(dict):
-    """A store in memory: the content of each file; a Path is a link, None is a folder."""
+    """A store in memory: content by file name; a Path is a link, None a folder."""
 
     def root(self):
         root = json.loads(self["zarr.json"])
-        for name in ("identity", "writers"):  # JSON within the JSON
+        for name in ("identity", "writers"):  # strings that contain JSON
             root["attributes"][name] = json.loads(root["attributes"][name])
         return root
 
     def put_root(self, root):
-        """Write a root with a valid digest, whatever its content is."""
+        """Write a root; its digest is valid unless the root cannot be serialized."""
         with contextlib.suppress(Exception):
             self["zarr.json"] = seal(root)
             return
@@ -135,7 +135,7 @@ def chunks(files):
 
 
 def put_chunk(files, key, numbers, rng):
-    """Write a chunk with a valid checksum; in half of the cases update the array of checksums."""
+    """Write a chunk with a valid checksum; update `checksums` with probability 1/2."""
     files[key] = sealed_chunk(numbers)
     name, _, last = key.partition("/")
     root = files.root()
@@ -253,7 +253,7 @@ def dtype(files, rng):
 
 
 def name(files, rng):
-    """Rename an array or a dimension wherever it occurs."""
+    """Rename an array or a dimension in the whole document."""
     root = files.root()
     arrays = root["consolidated_metadata"]["metadata"]
     dims = sorted({d for a in arrays.values() for d in a["dimension_names"]})
@@ -299,7 +299,7 @@ def problem(files, rng):
 
 def link(files, rng, victim):
     chosen = rng.choice(sorted(files))
-    if rng.random() < 0.4 and "/" in chosen:  # the whole folder
+    if rng.random() < 0.4 and "/" in chosen:  # replace a whole folder
         folder = chosen.split("/")[0]
         for file in [f for f in files if f.startswith(f"{folder}/")]:
             del files[file]

@@ -21,11 +21,11 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).parents[2]
 AZURITE = Path("node_modules", ".bin", "azurite-blob")
 QUICK = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-"""Limits on retries of a refused connection; the default is three minutes."""
+"""Limits on retries; by default, a refused connection is retried for three minutes."""
 
 
 class Server(NamedTuple):
-    """An object store.
+    """A running object store.
 
     Args:
         url: URL of an empty bucket or container.
@@ -57,7 +57,7 @@ def wait_for(port: int, process: subprocess.Popen, seconds: float = 60) -> None:
 
 @contextlib.contextmanager
 def started(*command: str) -> Generator[subprocess.Popen]:
-    """Run a server within a context."""
+    """Start a server process, and kill it at the end of the context."""
     quiet = subprocess.DEVNULL
     environment = {**os.environ, "PYTHONWARNINGS": ""}
     with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment) as process:
@@ -118,14 +118,14 @@ def serve(kind: str, folder: Path) -> Generator[Server]:
         yield Server(f"{kind}://bucket", options, process)
 
 
-# The documented key of every emulator.
+# The account key that Microsoft documents for all emulators.
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 
 def create_container(endpoint: str) -> None:
-    """Create the container, which obstore cannot do, by a request signed for Azure."""
+    """Create the container by a signed HTTP request, since obstore cannot create it."""
     import base64
     import hashlib
     import hmac

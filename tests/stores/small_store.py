@@ -1,7 +1,7 @@
-"""A small sweep with known arrays, and a process that writes it repeatedly until it is killed.
+"""A small sweep with known arrays, and a server whose child processes write it.
 
-Five learning rates by three seeds are stored in tiles of two by two, so tiles at both edges are
-partial. The cost of one tile is NaN throughout, and one run has diverged.
+Five learning rates and three seeds are stored in tiles of two by two runs, so the last tiles along
+both axes are partial. All costs of one tile are NaN, and one run has diverged.
 """
 
 import os
@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Environment of processes that import this module; with one thread they may fork."""
+"""Environment of processes that import this module; single-threaded, so they can fork."""
 IDENTITY = {"config": {"steps": 300, "batch_size": None}, "data_hash": "b5d4", "root_seed": 0}
 WRITER = {"device": "cpu", "slab_width": 4}
 
@@ -56,7 +56,7 @@ def layout(rates=None) -> Layout:
 
 
 def all_values() -> dict[str, np.ndarray]:
-    """Return every variable over the complete grid."""
+    """Return the values of every variable on the complete grid."""
     random = np.random.default_rng(7)
     cost = random.normal(size=(RATES, SEEDS, RECORDS)).astype(np.float32)
     cost[2:4, 0:2] = np.nan
@@ -70,7 +70,7 @@ def all_values() -> dict[str, np.ndarray]:
 
 
 def part(store, tile) -> dict[str, np.ndarray]:
-    """Return every variable over one tile, cropped to the grid."""
+    """Return the values of every variable in one tile, cropped to the grid."""
     return {name: values[store.schema.region(tile)] for name, values in all_values().items()}
 
 
@@ -79,7 +79,7 @@ def open_store(path, **changed) -> Store:
 
 
 def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
-    """Write the missing tiles, call `say` before each one, and return them."""
+    """Write the missing tiles, call `say` before each, and return their indices."""
     with open_store(path) as store:
         store.repair()
         missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
@@ -100,7 +100,7 @@ def equals_all_values(path) -> bool:
 
 
 def stamps(path) -> dict[str, tuple[int, int]]:
-    """Return a stamp per file that changes when the file is written again."""
+    """Return inode and modification time of each file, to detect rewritten files."""
     return {
         str(file.relative_to(path)): (file.stat().st_ino, file.stat().st_mtime_ns)
         for file in path.rglob("*")
@@ -125,7 +125,7 @@ def python(code: str, *arguments) -> subprocess.CompletedProcess:
 def serve() -> None:
     """Fork a process that fills the store for each path on standard input.
 
-    Print the number of the process, "writing" before each tile, and how it ended.
+    Print the process ID, "writing" before each tile, and the exit status.
     """
     import google_crc32c  # noqa: F401
     import zarr.codecs

@@ -1,12 +1,12 @@
-"""Make the stores of format 2 in `formats/2`, and the problem of those that need one.
+"""Creation of the stores of format 2 in `formats/2`, and the problem of two of them.
 
-They were made at commit b552719, by public functions only, under the flags of the test suite:
+The stores were created at commit b552719 by public functions, with the flags of the test suite:
 
     git worktree add --detach then b552719
     PYTHONPATH=then:tests:tests/stores python -c \
         "import conftest, stores_of_format_2 as stores; stores.main('tests/stores/formats/2')"
 
-`bits.json` in that folder has one hash per variable, as `open_dataset` returned it then.
+`bits.json` in that folder has a hash of each variable that `open_dataset` returned at that commit.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ import gdjax as gd
 
 STORES = ("finished", "unfinished", "grown", "static", "continuable", "branched")
 OF_OWN_PROBLEM = ("finished", "unfinished")
-"""Stores whose problem is `problem()`; the record names the problems of the others."""
+"""Stores whose problem is `problem()`; the others record a problem of the library."""
 MOMENTUM = partial(optax.sgd, momentum=0.9)
 ADAM = partial(optax.adam, b1=0.8)
 
@@ -44,7 +44,7 @@ def problem(square=squared) -> gd.Problem:
     """Return a 1-3-1 network whose cost is random and has a running mean as model state.
 
     Args:
-        square: compiled function, whose name is part of the text of the program.
+        square: compiled square function, whose name is part of the program text.
     """
     x = np.linspace(-1, 1, 12, dtype=np.float32)
 
@@ -90,7 +90,7 @@ def problem(square=squared) -> gd.Problem:
 
 
 def make_finished(path: Path) -> None:
-    """Store zipped axes, two kinds of seeds, snapshots and metrics; runs diverge at one rate."""
+    """Store a sweep with zipped axes, two kinds of seeds, snapshots and diverged runs."""
     grid = gd.axes(
         start=gd.zip_axes(learning_rate=[0.1, 0.2, 8.0], scale=[1.0, 0.5, 2.0]),
         seed=[0, 3],
@@ -109,7 +109,7 @@ def make_finished(path: Path) -> None:
 
 
 def make_unfinished(path: Path) -> None:
-    """Store three tiles, interrupted while the second is computed, so that it has a checkpoint."""
+    """Store a sweep that was interrupted in the second of three tiles."""
     grid = gd.axes(learning_rate=[0.01, 0.02], decay=[0.0, 1e-4, 1e-3], noise_seed=[0])
     settings: dict[str, Any] = {
         "make_optimizer": ADAM,
@@ -135,7 +135,7 @@ def make_unfinished(path: Path) -> None:
 
 
 def make_grown(path: Path) -> None:
-    """Store descents on a bowl, with a rate, a seed and steps that were added later."""
+    """Store descents on a bowl, extended by a learning rate, a seed and further steps."""
     bowl = gd.problems.bowl([1.0, 4.0])
     settings: dict[str, Any] = {"record_every": 3, "width": 2, "store": path}
     settings["devices"] = jax.local_devices()[:1]
@@ -147,7 +147,7 @@ def make_grown(path: Path) -> None:
 
 
 def make_static(path: Path) -> None:
-    """Store a digit sweep over two batch sizes, with one program for each."""
+    """Store a sweep of a digit network over two batch sizes, one program for each."""
     digits = gd.problems.digits(widths=(2,), samples=24)
     settings: dict[str, Any] = {"record_every": 4, "width": 2, "store": path}
     settings["devices"] = jax.local_devices()[:1]
@@ -155,7 +155,7 @@ def make_static(path: Path) -> None:
 
 
 def make_continuable(path: Path) -> None:
-    """Store descents by Adam with the states that further steps need."""
+    """Store Adam descents with the states that are needed for further steps."""
     valley = gd.problems.function("rosenbrock")
     settings: dict[str, Any] = {
         "make_optimizer": ADAM,
@@ -181,7 +181,7 @@ def make_branched(path: Path) -> None:
 
 
 def bits_of(path: Path) -> dict[str, str]:
-    """Return a hash of type, shape and bytes of each variable and coordinate of a store."""
+    """Return a hash of dimensions, dtype and values of each variable of a store."""
     result = {}
     with gd.open_dataset(path) as dataset:
         for name, variable in sorted(dataset.variables.items()):

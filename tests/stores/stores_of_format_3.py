@@ -1,12 +1,12 @@
-"""Make the store of format 3 in `formats/3/swept` by `gd.sweep`.
+"""Creation of the store of format 3 in `formats/3/swept`.
 
-It was made under the flags of the test suite:
+The store was created with the flags of the test suite:
 
     PYTHONPATH=.:tests:tests/stores python -c \
         "import conftest, stores_of_format_3 as stores; stores.main('tests/stores/formats/3')"
 
-`bits.json` in that folder has one hash per variable, as `open_dataset` returned it then. The
-store is a reference for the format, so it is not made again when the code changes.
+`bits.json` in that folder has a hash of each variable that `open_dataset` returned at that time.
+The store is a reference for the format, so it is not recreated when the code changes.
 """
 
 import json
@@ -19,11 +19,11 @@ from stores_of_format_2 import MOMENTUM, bits_of
 import gdjax as gd
 
 RUN = {"batch_size": 8, "learning_rate": 0.5, "seed": 0}
-"""A run of the store, by axis."""
+"""Axis values of one run of the store."""
 
 
 def make(path: Path) -> None:
-    """Store a digit sweep over two batch sizes, with one program for each, and snapshots."""
+    """Store a sweep of a digit network over two batch sizes, with snapshots."""
     digits = gd.problems.digits(widths=(1,), samples=24)
     grid = gd.axes(batch_size=[4, 8], learning_rate=[0.5, 2.0], seed=[0])
     gd.sweep(

@@ -28,7 +28,7 @@ def flip(raw: bytes, bit: int) -> bytes:
 
 
 def bits(raw: bytes) -> list[int]:
-    """Return the positions of the first bit of a file, its last, and one in between."""
+    """Return the positions of the first bit, a random bit and the last bit of a file."""
     return [0, random.Random(len(raw)).randrange(8 * len(raw)), 8 * len(raw) - 1]
 
 
@@ -130,7 +130,7 @@ def test_a_change_of_any_bit_of_the_root_is_detected(tmp_path):
     "more", ['"x": NaN', '"x": -Infinity', '"x": 1e999', '"gdjax_format": 3', '"x": 1, "x": 2']
 )
 def test_invalid_or_ambiguous_json_is_rejected(tmp_path, more):
-    """The digest is valid, as if the file had been written so."""
+    """The digest is valid, as if the file had been written with this content."""
     fill(tmp_path)
     text = (tmp_path / "zarr.json").read_text()
     digest = parse_root(text.encode()).document["attributes"]["digest"]
@@ -203,8 +203,8 @@ def test_a_folder_replaced_by_a_file_or_link_is_an_error_in_one_line(tmp_path, r
 
 
 @pytest.mark.long
-def test_exchanged_chunks_are_detected(tmp_path):
-    """Both chunks are valid, so only the array of checksums shows the exchange."""
+def test_swapped_chunks_of_an_array_are_detected(tmp_path):
+    """Both chunks are valid, so only the array of checksums reveals the swap."""
     fill(tmp_path)
     sound = contents(tmp_path)
     moved = 0

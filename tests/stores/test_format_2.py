@@ -12,7 +12,7 @@ from gdjax.stores.reader import with_names
 
 
 def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
-    """Return a part with cost = value + 10 seed + step, and `weights` with another dimension."""
+    """Return a part of a store: cost = value + 10 seed + step, weights = seed."""
     cost = value + 10.0 * np.array(seeds)[:, None] + np.array(steps)[None]
     weights = np.repeat(np.array(seeds)[:, None], width, 1).astype(dtype)
     return xr.Dataset(
@@ -22,7 +22,7 @@ def part(seeds, steps=(0, 1, 2), *, value=0.0, dtype="f8", width=2, **attrs):
     )
 
 
-def test_coordinates_ascend_and_values_are_those_of_their_part():
+def test_joined_coordinates_are_sorted_together_with_their_values():
     complete = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     assert complete.seed.values.tolist() == [1, 4, 5, 6]
     np.testing.assert_array_equal(
@@ -41,7 +41,7 @@ def test_only_the_selected_values_are_read(key):
     np.testing.assert_array_equal(complete.cost[key], expected)
 
 
-def test_string_values_keep_their_order():
+def test_string_coordinates_keep_the_order_of_the_parts():
     def named(name):
         one = part([0]).rename(seed="kind")
         return one.assign_coords(kind=np.array([name], object))
@@ -100,7 +100,7 @@ def test_parts_that_are_not_sweeps_are_rejected(record):
         join_parts(parts)
 
 
-def test_the_steps_of_a_metric_follow_its_cadence():
+def test_joined_records_of_a_metric_are_at_multiples_of_its_interval_and_the_last_step():
     def one(seeds, steps):
         recorded = {**RECORD, "record_every": 2, "measures": {"m": {"every": 3}}}
         created = flagged(seeds, recorded, {}).isel(step=[0])
@@ -112,7 +112,7 @@ def test_the_steps_of_a_metric_follow_its_cadence():
     assert complete.m.values.tolist() == [[0, 6, 12, 14]]
 
 
-def test_outcomes_with_flag_meanings_are_decoded():
+def test_coordinates_with_flag_meanings_are_decoded():
     attrs = {"flag_values": [0, 1], "flag_meanings": "adam sgd", "long_name": "optimizer"}
     coded = xr.Dataset(coords={"kind": ("kind", np.array([1, 0, 1]), attrs)})
     named = with_names(coded).kind

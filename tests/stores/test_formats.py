@@ -43,17 +43,17 @@ RUNS = {
         "perturbation_seed": 1,
     },
 }
-"""Finished run of each store."""
+"""Axis values of a finished run of each store."""
 
 
 @pytest.fixture
 def copy_of(tmp_path):
-    """Return a function that copies a store, since opening one for writing changes it."""
+    """Return a function that copies a store, since writers change an opened store."""
     return lambda name: Path(shutil.copytree(FORMATS / name, tmp_path / name))
 
 
 def own(name, **changed):
-    """Return the problem of a store as an argument if its record cannot name it."""
+    """Return the `problem` argument for stores of a user-defined problem."""
     return {"problem": problem(**changed)} if name in OF_OWN_PROBLEM else {}
 
 
@@ -91,7 +91,7 @@ def test_the_fixtures_of_format_2_are_small():
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_store_of_format_2_is_valid_and_read_bitwise(copy_of, name):
+def test_a_store_of_format_2_is_valid_and_has_bitwise_unchanged_values(copy_of, name):
     path = copy_of(f"2/{name}")
     before = stamps(path)
     assert gd.verify(path) == []
@@ -132,7 +132,7 @@ def test_a_store_of_format_2_is_replayed(copy_of, name):
         assert again.largest_difference < 0.01
 
 
-def test_a_replay_compares_all_parts(copy_of):
+def test_replay_compares_all_parts_of_a_store_of_format_2(copy_of):
     path, at = copy_of("2/grown"), RUNS["grown"]
     cost = zarr.open_array(path / "cost", mode="r+")  # of the first part of the store
     before = gd.replay(path, at).largest_difference
@@ -198,7 +198,7 @@ def test_a_store_of_several_parts_cannot_be_extended(copy_of, tmp_path):
 
 @pytest.mark.parametrize(("name", "part"), [("grown", 1), ("grown", 2), ("static", 1)])
 def test_a_part_without_its_root_is_named_in_the_error(copy_of, name, part):
-    """A missing last part is found if the number of parts was recorded."""
+    """If the number of parts is recorded, a missing last part is detected as well."""
     path = copy_of(f"2/{name}")
     root = json.loads((path / "zarr.json").read_text())
     root["attributes"]["num_parts"] = 1 + len(list((path / "parts").iterdir()))
@@ -254,7 +254,7 @@ def test_a_store_of_format_3_is_read_and_continued(copy_of):
         np.testing.assert_array_equal(plain.cost, [*COST, COST[0]])
 
 
-def test_a_store_of_format_3_is_small_and_valid_and_read_bitwise(copy_of):
+def test_a_store_of_format_3_is_small_valid_and_has_bitwise_unchanged_values(copy_of):
     path = copy_of("3/swept")
     before = stamps(path)
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 100_000
@@ -274,7 +274,7 @@ def test_a_store_of_format_3_is_replayed(copy_of):
     assert again.largest_difference < 0.01
 
 
-def test_resume_of_a_store_of_format_3_reports_at_most_another_program_or_flags(copy_of):
+def test_resume_of_a_store_of_format_3_reports_at_most_different_programs_or_flags(copy_of):
     """Programs and flags depend on the version; the rest of the record has to match."""
     path = copy_of("3/swept")
     before = contents(path)

@@ -36,7 +36,7 @@ def test_links_are_not_followed(folder, tmp_path):
     assert folder.read("file", 100) == (b"mine", None)
 
 
-def test_an_entry_that_is_not_a_file_is_named(folder):
+def test_an_entry_that_is_no_readable_file_is_reported(folder):
     (folder.path / "folder").mkdir()
     os.mkfifo(folder.path / "pipe")  # without a writer, opening it would block
     (folder.path / "long").write_bytes(bytes(10))
@@ -66,7 +66,7 @@ def test_a_value_that_is_neither_a_path_nor_a_url_is_rejected():
         locate("s3://x/y", {"color": "blue"})
 
 
-def test_a_url_without_obstore_says_what_to_install(monkeypatch):
+def test_the_error_for_a_url_without_obstore_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(
         InputError, match=r"obstore is not installed; run pip install gdjax\[cloud\]"

@@ -1,4 +1,4 @@
-"""Lock of a store, which has one writer at a time."""
+"""Lock of a store, which allows one writer at a time."""
 
 import os
 
@@ -17,7 +17,7 @@ def folder(tmp_path):
     return Folder(tmp_path / "s")
 
 
-def test_the_error_names_the_holder_and_its_end_releases_the_lock(folder):
+def test_the_error_for_a_locked_store_names_the_process_and_closing_releases_the_lock(folder):
     first = lock.acquire(folder)
     with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
         lock.acquire(folder)

@@ -19,7 +19,7 @@ def test_mutants_open_or_raise_an_error_of_one_line(tmp_path, count):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    # In another process, since an audit hook cannot be removed.
+    # Mutants are tried in another process, since an audit hook cannot be removed.
     command = [sys.executable, str(HERE / "try_mutants.py"), str(count)]
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False

@@ -1,4 +1,4 @@
-"""Object stores: bytes equal to those of a folder, one writer, and errors of one line."""
+"""Object stores: contents, exclusive writers and error messages."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from gdjax.stores.location import MISSING, locate
 
 @pytest.fixture
 def url(server, request):
-    """Return a URL for this test only."""
+    """Return a URL that only this test uses."""
     return f"{server.url}/{request.node.name.split('[')[0]}.zarr"
 
 
@@ -40,7 +40,7 @@ def fill(url, server):
 
 
 @pytest.mark.long
-def test_an_object_store_has_the_same_bytes_as_a_folder(url, server, tmp_path):
+def test_the_objects_of_a_store_are_bytewise_equal_to_the_files_of_a_folder(url, server, tmp_path):
     assert fill(url, server) == list(np.ndindex(TILES))
     small_store.fill(tmp_path)
     bucket = locate(url, server.options)
@@ -109,7 +109,7 @@ def test_a_second_writer_is_rejected_until_the_first_one_ends(url, server):
         )
         with pytest.raises(StoreError, match=message):
             open_store(url, server)
-        # a worker of the writer takes no lease
+        # workers of the writer need no lease
         tiles = Tiles(locate(url, server.options))
         tiles.write((2, 1), part(tiles, (2, 1)))
         assert verify(url, storage_options=server.options) == []  # reading needs no lease
@@ -126,7 +126,7 @@ def test_a_lease_is_renewed_and_an_expired_lease_is_taken_over(url, server, monk
     assert json.loads(bucket.read(lock.LOCK, 999)[0])["until"] > first
     with pytest.raises(StoreError, match="is being written by"):
         open_store(url, server)
-    store._lock._closing.set()  # as if its process had been killed or paused
+    store._lock._closing.set()  # simulates a killed or paused process
     store._lock._renewer.join()
     time.sleep(1)
     with open_store(url, server) as second:
@@ -150,7 +150,7 @@ def test_removing_the_lease_releases_the_store(url, server):
 
 
 def test_a_tile_written_by_two_writers_is_reported(url, server):
-    """A paused holder, which the lease does not stop, writes a chunk after the other writer."""
+    """A writer that was paused and has lost its lease overwrites a chunk."""
     fill(url, server)
     late = Tiles(locate(url, server.options))
     array = late.schema.variables["cost"]

@@ -26,7 +26,7 @@ def folder(tmp_path):
     return Folder(tmp_path)
 
 
-def test_files_are_read_as_they_were_written(poor, folder):
+def test_files_are_binary_if_open_lacks_some_flags(poor, folder):
     data = bytes(range(256)) + b"\r\n\x1a\n"  # bytes that text mode would change
     folder.write("some", data, durable=True)
     assert folder.read("some", 1000) == (data, None)
@@ -40,7 +40,7 @@ def test_a_link_is_not_followed_if_open_has_no_flag_for_it(poor, folder, tmp_pat
     assert "a link" in problem
 
 
-def test_a_store_has_one_writer_if_open_has_fewer_flags(poor, folder):
+def test_a_store_has_one_writer_if_open_lacks_some_flags(poor, folder):
     first = lock.acquire(folder)
     try:
         with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
@@ -51,7 +51,7 @@ def test_a_store_has_one_writer_if_open_has_fewer_flags(poor, folder):
 
 
 def test_signal_handlers_are_not_replaced_in_a_thread_or_without_a_python_handler(monkeypatch):
-    """Embedded interpreters have a handler that Python cannot restore, so it is kept."""
+    """Python cannot restore a handler for which `signal.getsignal` returns None."""
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was replaced"))
     with interrupts.interruptible() as stop:

@@ -36,7 +36,7 @@ assert "gdjax" not in sys.modules
 
 
 @pytest.mark.parametrize("opened", [open_dataset, xr.open_zarr])
-def test_datasets_have_labels_types_and_attributes(tmp_path, opened):
+def test_a_dataset_has_the_stored_values_labels_types_and_attributes(tmp_path, opened):
     fill(tmp_path)
     with opened(tmp_path) as dataset:
         for name, values in all_values().items():
@@ -88,7 +88,7 @@ def test_unfinished_tiles_have_the_fill_value(tmp_path):
         assert (dataset.attrs["tiles"], dataset.attrs["tiles_finished"]) == (6, 2)
 
 
-def test_a_partially_written_tile_is_not_shown(tmp_path):
+def test_a_partially_written_tile_is_read_as_unfinished(tmp_path):
     fill(tmp_path)
     (tmp_path / "finished" / "c.0.1").unlink()
     (tmp_path / "cost" / "c.0.1.0").write_bytes(b"damaged besides")

@@ -57,7 +57,7 @@ def test_metadata_that_do_not_match_the_array_are_rejected():
         refused(lambda document, key=key: document.pop(key))
 
 
-def test_a_chunk_has_the_values_and_their_checksum():
+def test_an_encoded_chunk_contains_padded_values_and_their_crc32c_checksum():
     values = np.arange(3, dtype="f4")[None]
     raw = COST.encode(values)
     assert len(raw) == COST.nbytes == 2 * 3 * 4 + 4
@@ -67,7 +67,7 @@ def test_a_chunk_has_the_values_and_their_checksum():
     for at in range(len(raw)):
         assert COST.problem(raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :])
     assert raw[-4:] == google_crc32c.value(raw[:-4]).to_bytes(4, "little")
-    assert raw[-4:] != zlib.crc32(raw[:-4]).to_bytes(4, "little")  # another polynomial
+    assert raw[-4:] != zlib.crc32(raw[:-4]).to_bytes(4, "little")  # CRC-32 and CRC-32C differ
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_names_that_share_a_file_name_are_rejected():
             check_distinct(pair, "x")
 
 
-def test_a_value_out_of_range_of_the_stored_type_is_rejected():
+def test_a_count_above_its_maximum_is_rejected():
     check_at_most(MAX_TILES, MAX_TILES, "tiles", "here")
     with pytest.raises(InputError, match="here: 1,048,577 tiles, expected at most 1,048,576"):
         check_at_most(MAX_TILES + 1, MAX_TILES, "tiles", "here")
 
 
-def test_zarr_writes_the_same_metadata_and_the_same_chunks(tmp_path):
-    """Chunks and metadata are written without zarr-python, in the same format."""
+def test_metadata_and_chunks_equal_those_written_by_zarr_python(tmp_path):
+    """The library writes metadata and chunks itself, in the format of zarr-python."""
     array = zarr.create_array(
         tmp_path / "cost",
         shape=COST.shape,

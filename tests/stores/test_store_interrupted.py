@@ -31,7 +31,7 @@ from gdjax.stores.reader import Stored, read_attributes, verify
 
 @contextlib.contextmanager
 def start_process(*arguments):
-    """Run Python as a process with line-based pipes."""
+    """Start a Python process with text pipes."""
     command = [sys.executable, *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True) as process:
@@ -68,7 +68,7 @@ sys.stdin.read()
             open_store(path)
         assert verify(path) == []  # reading needs no lock
         assert stamps(path) == before
-        # a worker of the process that holds the lock takes none
+        # workers of the process that holds the lock need no lock
         code = """
 import sys, small_store
 from gdjax.stores.writer import Tiles
@@ -96,7 +96,7 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
     written: dict[str, tuple[int, int]] = {}
     created, num_partial, stores = 0, 0, 0
     with start_process(HERE / "small_store.py") as server:
-        write_line(server, tmp_path / "first")  # excludes the time of imports
+        write_line(server, tmp_path / "first")  # the first start takes longer, because of imports
         while not (answer := read_line(server)).endswith("ended 0"):
             assert answer
         for number in range(kills):
@@ -182,7 +182,7 @@ def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch, refused):
             with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
                 store.write((1, 0), part(store, (1, 0)))
         assert np.argwhere(store.finished()).tolist() == [[0, 0]]
-        store.write((1, 0), part(store, (1, 0)))  # there is space again
+        store.write((1, 0), part(store, (1, 0)))  # there is free space again
     assert verify(path) == []
     assert len(fill(path)) == 4
     assert equals_all_values(path)
@@ -190,7 +190,7 @@ def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch, refused):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Return a file system of one megabyte."""
+    """Return the mount point of a file system of one megabyte."""
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]

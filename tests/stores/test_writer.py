@@ -111,10 +111,10 @@ def test_stores_do_not_import_jax():
     assert python(code).returncode == 0
 
 
-# Another sweep, another format, something else
+# Stores of another sweep or format, and other content
 
 
-def test_consequences_of_other_differences_are_not_listed():
+def test_differences_that_follow_from_other_differences_are_not_listed():
     stored = {"num_steps": 4, "layout": {"sizes": {"step": 5}}, "program_hash": "a"}
     longer = {"num_steps": 9, "layout": {"sizes": {"step": 10}}, "program_hash": "b"}
     assert differences(stored, longer) == "num_steps: stored 4, expected 9"
@@ -122,7 +122,7 @@ def test_consequences_of_other_differences_are_not_listed():
     assert differences(stored, other) == "program_hash: stored 'a', expected 'b'"
 
 
-def test_another_sweep_is_rejected_with_the_differences(tmp_path):
+def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     fill(tmp_path)
     before = stamps(tmp_path)
     config = {"steps": 400, "batch_size": None, "optimizer": "adam"}
@@ -183,7 +183,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
 
 
 def test_nested_parameters_states_and_array_metrics_can_be_stored(tmp_path):
-    """Store model states, optimizer states and metrics with their own dimensions."""
+    """Store model states, optimizer states and metrics with additional dimensions."""
     grid = {"learning_rate": 3, "seed": 2}
     dims = tuple(grid)
     own = {"state.mean": ("unit",), "memory.0.trace": ("unit",), "rights": ("late_step", "byte")}
@@ -218,7 +218,7 @@ def test_a_missing_store_is_an_error(tmp_path):
         open_store("gopher://bucket/sweep.zarr")
 
 
-def test_an_unrecordable_value_is_named_before_a_store_is_created(tmp_path):
+def test_a_value_that_cannot_be_recorded_is_rejected_before_a_store_is_created(tmp_path):
     with pytest.raises(InputError, match=r"identity.config.cost"):
         open_store(tmp_path / "s", config={"cost": np.sum})
     assert not (tmp_path / "s").exists()

@@ -1,6 +1,6 @@
-"""Use of malicious or broken stores: mutants of complete stores.
+"""Use of malicious or broken stores, simulated by mutations of complete stores.
 
-    python tests/stores/try_mutants.py [how many]
+    python tests/stores/try_mutants.py [number of mutants]
 
 Each mutant is opened, verified, replayed and resumed. It either opens or raises a StoreError of
 one line. An audit hook checks that nothing is run, imported or written outside the store.
@@ -27,11 +27,11 @@ from mutants import KINDS, Files, as_files, checkpoint, harmless, link, write
 
 from gdjax.errors import StoreError
 
-SECONDS = 120  # limit for a mutant
+SECONDS = 120  # time limit for a mutant
 
 
 def originals(folder: Path) -> list[Files]:
-    """Return two stores of a sweep: a complete one, and one interrupted in its second tile."""
+    """Return two stores: a complete one, and one interrupted in its second tile."""
     from gdjax import problems
     from gdjax.descent import block_loop
     from gdjax.sweeps import axes, slab_runner, sweep
@@ -41,7 +41,7 @@ def originals(folder: Path) -> list[Files]:
     settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
-    block_loop.record_capacity = lambda *_: 3  # several blocks even for so few steps
+    block_loop.record_capacity = lambda *_: 3  # several blocks despite the few steps
     sweep(bowl, grid, 6, store=folder / "whole", **settings)
     blocks, slabs = slab_runner.start_blocks, []
 
@@ -148,13 +148,13 @@ def complete(path: Path) -> None:
 
 
 def file_states(path: Path) -> dict[str, tuple]:
-    """Return mode, inode, size and time of every entry of a folder."""
+    """Return mode, inode, size and modification time of every entry of a folder."""
     stats = {str(child): os.lstat(child) for child in sorted(path.rglob("*"))}
     return {name: (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 
 
 def remember() -> None:
-    """Cache checks and compilation of equal sweeps of different stores."""
+    """Make equal sweeps of different stores share checks and compiled programs."""
     from gdjax.sweeps import factories, preflight, stored
 
     modules: list[Any] = [preflight, import_module("gdjax.sweeps.replay")]
@@ -200,11 +200,11 @@ def remember() -> None:
 
 
 class TimeLimit(BaseException):
-    """Timeout of a mutant."""
+    """The use of a mutant exceeded the time limit."""
 
 
 def outcome(act, path) -> tuple[str, str]:
-    """Return how an action ends, and the text of the error."""
+    """Return the result of an action as a word, and the text of its error."""
 
     def late(*_):
         raise TimeLimit
@@ -224,10 +224,10 @@ def outcome(act, path) -> tuple[str, str]:
 
 
 def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
-    """Try mutants of all kinds, print a table, and return the forbidden events."""
+    """Try mutants of all kinds, print a table, and return failures and forbidden events."""
     from gdjax.sweeps import identity
 
-    identity.revision = lambda: "unknown"  # calls git, which the hook would record
+    identity.revision = lambda: "unknown"  # the original calls git, which the hook would record
     remember()
     warnings.simplefilter("ignore")
     rng = random.Random(seed)
@@ -241,8 +241,8 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
         if cache := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             allowed.append(cache)
         watch = AuditHook(allowed)
-        sys.dont_write_bytecode = True  # the hook would record it
-        for files in base:  # imports the lazy modules
+        sys.dont_write_bytecode = True  # the hook would record writing of bytecode
+        for files in base:  # import lazily loaded modules before recording
             write(files, home / "mutant")
             assert outcome(use, home / "mutant")[0] == "opens", outcome(use, home / "mutant")
             assert outcome(complete, home / "mutant")[0] == "opens"

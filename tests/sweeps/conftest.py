@@ -22,7 +22,7 @@ def user_settings(monkeypatch, request):
 
 @pytest.fixture(scope="session")
 def stored_sweep(tmp_path_factory):
-    """Return the read-only store of a finished sweep, `small_problems.stored`."""
+    """Return the path of a finished sweep, which tests must not modify."""
     path = tmp_path_factory.mktemp("stored") / "s.zarr"
     stored(path)
     return path

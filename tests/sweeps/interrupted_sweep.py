@@ -1,6 +1,6 @@
-"""A stored sweep of a few seconds, and a process that runs it for given paths.
+"""A stored sweep of a few seconds, and a server that runs it in child processes.
 
-The sweep has eight tiles of many short blocks. `serve` saves its state after every block.
+The sweep has eight tiles, each computed in many short blocks. `serve` saves a checkpoint per block.
 """
 
 import os
@@ -49,7 +49,7 @@ def report_start():
 def serve() -> None:
     """Fork a process that runs the sweep for each path on standard input.
 
-    Print the process number, "begun" before the first tile is computed, and the exit status.
+    Print the process ID, "begun" before the first tile is computed, and the exit status.
     """
     import google_crc32c  # noqa: F401
     import xarray  # noqa: F401

@@ -65,7 +65,7 @@ GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
 
 
 def stored(path, **changed):
-    """Sweep the network in four tiles; the largest rate diverges.
+    """Sweep the network in four tiles; runs at the largest learning rate diverge.
 
     Args:
         path: path of the store, or None for a sweep in memory.

@@ -17,7 +17,7 @@ from gdjax.descent import block_loop, class_accuracy, right_samples, unpacked
 from gdjax.errors import InputError
 from gdjax.sweeps import slab_runner
 
-SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8, the bits of a byte
+SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8: the last byte is padded
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges
 GRID = {"learning_rate": RATES, "seed": SEEDS}
 DECAY = 0.9
@@ -83,7 +83,7 @@ def swept(store=None, **changed):
 
 @pytest.fixture(scope="module")
 def stored_sweep(tmp_path_factory):
-    """Return the store of sixteen runs, and their Dataset."""
+    """Return the path of a store with sixteen runs, and their Dataset."""
     path = tmp_path_factory.mktemp("whole") / "s"
     return path, swept(path).load()
 
@@ -161,7 +161,7 @@ def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(stored_sweep):
     assert runs.halves.attrs["long_name"] == "halves"
 
 
-def test_a_table_has_scalar_metrics_only(stored_sweep):
+def test_a_table_contains_only_scalar_metrics(stored_sweep):
     _, runs = stored_sweep
     assert list(gd.table(runs)) == [
         "learning_rate", "seed", "step", "cost", "gradient_norm", "outcome", "diverged_at",
@@ -253,7 +253,9 @@ def test_a_difference_in_an_array_metric_is_reported_with_its_step(stored_sweep,
 
 @pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.filterwarnings("ignore:.*have not kept the state for further steps")
-def test_an_extended_store_has_array_metrics(stored_sweep, tmp_path, continuable):
+def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(
+    stored_sweep, tmp_path, continuable
+):
     fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
     swept(tmp_path / "few", num_steps=6, **fewer)
     grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
@@ -271,7 +273,7 @@ def test_array_metrics_can_be_read_by_xarray_alone(stored_sweep):
         assert dataset.right_step.attrs["long_name"] == "step of right"
 
 
-def test_a_sweep_in_memory_has_array_metrics(stored_sweep):
+def test_array_metrics_in_memory_equal_those_in_a_store(stored_sweep):
     runs = swept()
     assert same_bits(runs.right, stored_sweep[1].right)
     assert same_bits(runs.right_known, stored_sweep[1].right_known)

@@ -61,14 +61,14 @@ def test_names_that_are_invalid_as_file_names_are_escaped(tree, names):
     assert list(named_leaves("", tree)) == [name.removeprefix("params.") for name in names]
 
 
-def test_short_floats_are_stored_exactly():
+def test_16_bit_floats_are_stored_exactly():
     values = jnp.array([1.0, 3.140625, -jnp.inf], jnp.bfloat16)
     assert storable(values).dtype == np.float32
     assert storable(values).tolist() == [1.0, 3.140625, -np.inf]
     assert storable(jnp.ones(2, jnp.float16)).dtype == np.float16
 
 
-def test_dimensions_coordinates_and_types_of_a_layout():
+def test_a_layout_has_the_expected_dimensions_coordinates_and_types():
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = RecordSchedule(0, 10, 4, 8, metric_every={})

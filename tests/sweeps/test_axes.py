@@ -65,7 +65,7 @@ def test_non_numeric_values_are_rejected(given):
 
 
 @pytest.mark.parametrize("given", [[-1], [0.5], [2**32]])
-def test_seeds_that_are_not_integers_are_rejected(given):
+def test_seeds_other_than_unsigned_32_bit_integers_are_rejected(given):
     for name in ("seed", "data_seed"):
         with pytest.raises(InputError, match=f"axes: {name} = .*whole numbers"):
             axes(**{name: given})
@@ -88,7 +88,7 @@ def test_conflicting_names_are_rejected(given, message):
         axes(**given)
 
 
-# Which keyword an axis sets
+# Keywords that an axis sets
 
 
 def two_scales():
@@ -145,7 +145,7 @@ def test_an_optimizer_instead_of_a_factory_is_rejected():
             inspect.unwrap(factory_arguments)(options)
 
 
-# What can be traced
+# Arguments that can be traced
 
 
 def swept(optimizer, **values):
@@ -190,7 +190,7 @@ def test_an_argument_that_changes_an_optimizers_structure_cannot_be_swept(optimi
         swept(optimizer, **values)
 
 
-def test_a_swept_peak_of_the_warmup_of_optax_raises_error_that_names_the_fix():
+def test_sweeping_the_peak_of_an_optax_warmup_raises_an_error_that_names_the_fix():
     def decayed(learning_rate):
         return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5))
 
@@ -223,7 +223,7 @@ def test_an_error_of_user_code_is_raised_unchanged():
 
 @pytest.mark.long
 def test_a_factory_may_use_the_structure_of_the_parameters():
-    """Use one rate per layer; Optax's `partition` labels the leaves of the parameters."""
+    """The factory uses one learning rate per layer, by labels for `optax.partition`."""
 
     def rates(first, second):
         labels = {"first": {"weights": "a", "bias": "a"}, "second": {"weights": "b"}}

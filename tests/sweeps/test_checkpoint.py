@@ -1,4 +1,4 @@
-"""Round trip of checkpoints through a store, and rejection of unsuitable ones."""
+"""Round trip of checkpoints through a store, and rejection of invalid ones."""
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ def test_a_checkpoint_is_restored_from_its_named_arrays():
         lambda arrays, meta: arrays.update({"done.more": np.ones(3)}),
     ],
 )
-def test_finished_slabs_that_do_not_fit_are_not_used(spoil):
+def test_finished_slabs_with_invalid_counts_names_or_shapes_are_discarded(spoil):
     arrays, meta = checkpoint().to_stored()
     spoil(arrays, meta)
     assert TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2) == ([], None)
@@ -86,7 +86,7 @@ def test_finished_slabs_that_do_not_fit_are_not_used(spoil):
         lambda arrays, meta: meta.pop("leaves"),
     ],
 )
-def test_the_state_of_a_slab_with_wrong_names_is_not_used(spoil):
+def test_the_state_of_a_slab_with_invalid_names_or_numbers_is_discarded(spoil):
     arrays, meta = checkpoint().to_stored()
     spoil(arrays, meta)
     result = TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2)

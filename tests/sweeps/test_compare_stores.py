@@ -53,14 +53,14 @@ def test_the_difference_from_a_diverged_run_is_infinite(runs):
     assert float(result.largest_cost[0, 0]) == np.inf
 
 
-def test_runs_and_steps_that_only_one_sweep_has_are_left_out(runs):
+def test_runs_and_steps_of_only_one_sweep_are_not_compared(runs):
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     result = gd.compare_stores(runs, gd.sweep(BOWL, grid, 4))
     assert result.learning_rate.values.tolist() == [0.1]
     assert result.seed.values.tolist() == [0, 1]
 
 
-def test_unfinished_runs_are_marked(runs):
+def test_the_first_difference_of_an_unfinished_run_is_minus_2(runs):
     other = runs.copy(deep=True)
     other.outcome[1] = -1
     result = gd.compare_stores(runs, other)

@@ -38,7 +38,7 @@ def test_records_and_metrics_of_each_problem_are_unchanged(tree):
             assert joined[name].sel(width=width, drop=True).identical(alone[name]), name
 
 
-def test_variables_of_different_shapes_are_left_out_and_named(tree):
+def test_variables_of_different_shapes_are_omitted_and_listed_in_an_attribute(tree):
     joined = gd.concat(tree, "width")
     assert joined.attrs["left_out"] == "params, snapshots, all_of_it"
     assert not {"params", "snapshots", "all_of_it", "snapshot_step"} & {*joined.variables}
@@ -60,7 +60,7 @@ def test_a_concatenated_comparison_can_be_plotted_and_tabulated(tree):
     assert len(gd.plot(joined).axes) > 0
 
 
-def test_a_baseline_that_differs_is_left_out():
+def test_a_baseline_that_differs_between_problems_is_omitted():
     problems = {"2": sized(2), "3": sized(3, baseline=4.0)}
     joined = gd.concat(gd.compare(problems, GRID, 1), "width")
     assert "baseline" not in joined.attrs

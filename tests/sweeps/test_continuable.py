@@ -1,4 +1,4 @@
-"""Stores of the states for further steps: the default, and explicit settings.
+"""Storage of the states needed for further steps: default and explicit settings.
 
 continuable=None:  bytes(optimizer and metric states) <= bytes(parameters and records)
 """
@@ -40,9 +40,9 @@ def arrays(store):
     [
         (optax.sgd, 2, True),
         (MOMENTUM, 2, True),
-        (optax.adam, 2, False),  # 2 * 30 + 1 numbers against 30 parameters and 3 records of 2
-        (optax.adam, 14, False),  # 61 against 30 + 15 * 2 = 60
-        (optax.adam, 15, True),  # 61 against 30 + 16 * 2 = 62
+        (optax.adam, 2, False),  # 61 = 2 * 30 + 1 state numbers > 30 parameters + 3 * 2 records
+        (optax.adam, 14, False),  # 61 > 30 + 15 * 2 = 60
+        (optax.adam, 15, True),  # 61 <= 30 + 16 * 2 = 62
     ],
 )
 def test_the_default_depends_on_the_size_of_the_optimizer_state(

@@ -1,4 +1,4 @@
-"""Coordinate check: activation changes against sweeps and predicted slopes."""
+"""Coordinate check: activation changes compared with sweeps and predicted slopes."""
 
 from functools import partial
 
@@ -102,7 +102,7 @@ def test_a_run_that_diverges_has_no_slope():
     assert np.isnan(result.slope.sel(step=10)).all()
 
 
-def test_different_layers_are_rejected():
+def test_networks_with_different_layers_are_rejected():
     problems = {"2": gd.problems.bowl([1.0] * 2), "3": gd.problems.bowl([1.0] * 3)}
     with pytest.raises(InputError, match="expected the layers of the first width"):
         gd.coordinate_check(problems, lambda w, batch: [w] * len(w), learning_rate=0.1)

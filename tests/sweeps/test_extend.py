@@ -55,7 +55,7 @@ def sweep_of(path, rates, seeds, steps, **changed):
 
 
 def equal(a, b):
-    """Return the numeric variables, except checksums and states, that are not bitwise equal."""
+    """Return the names of numeric variables, except checksums and states, that differ."""
     names = {name for name in a.variables if name not in ("finished", "checksums")}
     assert names == {n for n in b.variables if n != "finished" and not n.startswith("carry")}
     text = {name for name in names if a[name].dtype == object}
@@ -79,7 +79,7 @@ def contents(path):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """Return the tiles that are computed."""
+    """Return a list that collects the tiles that are computed."""
     tiles = []
     compute = executor.run_tile
     monkeypatch.setattr(
@@ -118,7 +118,7 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
 
 @pytest.mark.long
 @pytest.mark.parametrize("continuable", [True, False])
-@pytest.mark.parametrize("steps", [9, 11])  # recorded and not recorded by the long sweep
+@pytest.mark.parametrize("steps", [9, 11])  # the long sweep records step 9, not step 11
 def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     complete_sweep, tmp_path, continuable, steps, monkeypatch
 ):
@@ -194,7 +194,7 @@ def test_an_extension_after_a_killed_process_is_bitwise_equal(tmp_path):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(here), str(here.parents[1]))),
-        "JAX_NUM_CPU_DEVICES": "4",  # equal numbers of threads, for bitwise equality
+        "JAX_NUM_CPU_DEVICES": "4",  # bitwise equality requires equal numbers of threads
     }
     states = new / ".gdjax" / "checkpoints"
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment) as child:
@@ -321,7 +321,7 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
 
 
 @pytest.mark.long
-def test_the_devices_contain_the_data_of_only_one_program_at_a_time(monkeypatch):
+def test_the_data_of_only_one_program_at_a_time_are_on_the_devices(monkeypatch):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (7,)),
         cost=lambda w, batch: jnp.mean((batch @ w) ** 2),

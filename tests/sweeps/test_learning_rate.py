@@ -94,7 +94,7 @@ def test_starts_with_mini_batches_have_different_orders_of_samples():
     assert result.runs[-1].data_seed.values.tolist() == [0, 1]
 
 
-def test_a_rate_that_increases_the_cost_is_not_recommended():
+def test_no_rate_is_recommended_for_an_optimizer_that_increases_the_cost():
     result = find_learning_rate(BOWL, lambda learning_rate: optax.sgd(-learning_rate))
     assert result.status == LearningRateStatus.NOT_A_DESCENT_DIRECTION
     assert np.isnan([result.learning_rate, result.low, result.high]).all()

@@ -17,7 +17,7 @@ BRANCHES = gd.axes(branch_step=[2])
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
-    """Return a finished sweep of two tiles."""
+    """Return the path of a finished sweep of two tiles."""
     path = tmp_path_factory.mktemp("flags") / "s"
     grid = gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1])
     devices = jax.local_devices()[:1]
@@ -27,7 +27,7 @@ def complete(tmp_path_factory):
 
 @pytest.fixture
 def half_finished(complete, tmp_path):
-    """Return a copy of the sweep of `complete` with one unfinished tile."""
+    """Return the path of a copy of `complete` with one unfinished tile."""
     path = shutil.copytree(complete, tmp_path / "s")
     next(iter((path / "finished").glob("c.*"))).unlink()
     return path
@@ -39,7 +39,7 @@ def xla(monkeypatch, *flags):
 
 @pytest.fixture
 def set_flags(monkeypatch):
-    """Return the XLA flags with which the store was written, in order."""
+    """Set two XLA flags, and return them in order."""
     flags = ["--xla_cpu_enable_fast_math=false", "--xla_backend_optimization_level=3"]
     xla(monkeypatch, *flags)
     return flags
@@ -70,7 +70,7 @@ def test_a_different_jax_setting_is_reported(half_finished, context, difference)
 
 
 @pytest.mark.long
-def test_a_compiler_with_fewer_optimizations_is_reported(half_finished):
+def test_disabled_compiler_optimizations_are_reported(half_finished):
     least = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", not least)
     try:
@@ -86,7 +86,7 @@ def test_a_compiler_with_fewer_optimizations_is_reported(half_finished):
 
 
 @pytest.mark.long
-def test_different_xla_flags_that_change_code_are_reported(half_finished, monkeypatch):
+def test_xla_flags_that_change_the_generated_code_are_reported(half_finished, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
     with pytest.raises(StoreError, match=r"flags.xla: stored .*, expected 'xla_backend_optim.*=0'"):
         gd.resume(half_finished)
@@ -100,7 +100,7 @@ def test_different_xla_flags_that_change_code_are_reported(half_finished, monkey
     "same",
     [
         lambda flags: flags[::-1],
-        lambda flags: ["--xla_backend_optimization_level=0", *flags],  # the last value is used
+        lambda flags: ["--xla_backend_optimization_level=0", *flags],  # XLA uses the last value
         lambda flags: [*flags, "--xla_dump_to=/nowhere", "--xla_gpu_dump_llvmir"],
         lambda flags: [*flags, "--xla_force_host_platform_device_count=4"],
     ],

@@ -30,7 +30,7 @@ def sweep(store, options=None, rates=RATES):
 
 
 @pytest.mark.long
-def test_all_functions_accept_a_url(server, tmp_path):
+def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     url, options = f"{server.url}/all.zarr", {"storage_options": server.options}
     local = sweep(tmp_path / "s").load()
     assert same_bits(sweep(url, server.options).load(), local)

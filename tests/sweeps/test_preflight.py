@@ -1,4 +1,4 @@
-"""Preflight: slab widths determined by the cache size, and tiles within a slab."""
+"""Preflight: slab widths that depend on the cache size, and shapes of tiles."""
 
 import math
 
@@ -34,7 +34,7 @@ def fitted(problem, grid, width, devices=4):
         ((3, 3, 3), 1, (1, 1, 1)),
     ],
 )
-def test_the_longest_side_of_a_tile_is_halved_until_it_fits(shape, most, box):
+def test_the_longest_side_of_a_tile_is_halved_until_the_tile_fits(shape, most, box):
     assert cut(shape, most) == box
 
 
@@ -78,7 +78,7 @@ def test_large_activations_reduce_the_width_of_a_slab(samples, least, most, monk
     assert program.slab.width == preflight.FIRST_WIDTH or scratch <= 1.25 * 2**21
 
 
-def test_the_check_of_memory_allocates_nothing_large():
+def test_the_memory_check_allocates_no_large_arrays():
     """A slab of 2^16 runs of 2^20 parameters would take 512 GiB."""
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(2**18))

@@ -84,7 +84,7 @@ with xr.open_zarr(sys.argv[1]) as runs:
     ]
 
 
-def test_no_tile_of_a_finished_store_is_computed(stored_sweep, computed):
+def test_no_tile_of_a_finished_store_is_recomputed(stored_sweep, computed):
     before = {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")}
     result = stored(stored_sweep).load()
     assert not computed
@@ -167,7 +167,7 @@ def test_a_store_of_more_devices_than_available_is_rejected(stored_sweep):
 
 
 def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep):
-    """New keywords of `sweep` are covered without a change of this test."""
+    """Fields are read from `SweepSpec`, so that new keywords of `sweep` are covered."""
     names = {field.name for field in dataclasses.fields(SweepSpec)}
     recorded = open_sweep(stored_sweep).identity
     assert names <= set(recorded)

@@ -27,7 +27,7 @@ replay_run = partial(replay, problem=PROBLEM)
 
 @pytest.fixture
 def store(stored_sweep, tmp_path):
-    """Return a copy of the store that can be modified."""
+    """Return the path of a copy of the store that tests may modify."""
     return shutil.copytree(stored_sweep, tmp_path / "s.zarr")
 
 
@@ -48,7 +48,7 @@ def test_a_replayed_run_is_bitwise_equal(stored_sweep, rate, seed):
     assert stored <= set(again.dataset.data_vars)
 
 
-def test_a_store_is_opened_once(stored_sweep, monkeypatch):
+def test_replay_and_run_of_each_open_the_store_once(stored_sweep, monkeypatch):
     opened = []
 
     def counted(folder):
@@ -87,7 +87,7 @@ def test_runs_with_mini_batches_and_metrics_are_replayed(tmp_path):
 
 
 def changed(store, name, place, change):
-    """Change a number of a store and update its checksum."""
+    """Change values of a stored array, and update the checksum of their chunk."""
     array = zarr.open_array(store / name, mode="r+")
     array[place] = change(array[place])
     tile = tuple(at // n for at, n in zip(place, array.chunks[:3], strict=False))
@@ -123,7 +123,7 @@ def test_differences_of_devices_and_versions_are_reported_by_replay(stored_sweep
         "program_hash",
     }  # the hash depends on the number of devices
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
-    assert few.equal  # the number of threads is equal within a process
+    assert few.equal  # all runs of a process use equal numbers of threads
     monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', expected 'another'"):
         replay_run(stored_sweep, AT)
@@ -142,7 +142,7 @@ def test_replay_of_an_unfinished_run_is_an_error(store):
         replay_run(store / "none", AT)
 
 
-def test_a_user_defined_problem_or_optimizer_has_to_be_passed_and_equal(tmp_path):
+def test_replay_requires_the_original_user_defined_problem_and_optimizer(tmp_path):
     problem = network()
 
     def user_optimizer(learning_rate):
@@ -167,7 +167,7 @@ def test_a_user_defined_problem_or_optimizer_has_to_be_passed_and_equal(tmp_path
 
 
 @pytest.mark.long
-def test_replay_of_a_metric_requires_its_problem(tmp_path):
+def test_replay_requires_a_problem_with_the_recorded_metrics(tmp_path):
     watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
     sweep(network(), grid, 3, store=tmp_path / "a", metrics=watched.metrics)

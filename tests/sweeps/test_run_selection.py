@@ -63,7 +63,7 @@ def test_an_invalid_outcome_is_an_error(tmp_path):
         run_of(tmp_path, {"learning_rate": 0.1})
 
 
-def test_the_cost_of_a_selected_run_has_the_settings_of_the_run(tmp_path):
+def test_the_cost_and_metrics_of_a_selected_run_use_the_settings_of_the_run(tmp_path):
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
@@ -82,7 +82,7 @@ def test_the_cost_of_a_selected_run_has_the_settings_of_the_run(tmp_path):
     assert float(run.problem.metrics["half"].function(run.params, None)) == 1.5
 
 
-def test_functions_without_the_keyword_are_unchanged():
+def test_settings_are_fixed_only_in_functions_that_have_the_keyword():
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
@@ -94,7 +94,7 @@ def test_functions_without_the_keyword_are_unchanged():
     assert with_settings(problem, {}) is problem
 
 
-def test_runs_without_snapshots_have_no_trajectory_and_unfinished_runs_are_reported(tmp_path):
+def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_is_an_error(tmp_path):
     gd.sweep(network(), axes(learning_rate=[0.1], seed=[1]), 3, store=tmp_path)
     at = {"learning_rate": 0.1, "seed": 1}
     run = run_of(tmp_path, at, network())

@@ -1,4 +1,4 @@
-"""Comparison of a given problem or optimizer with that of a stored sweep."""
+"""Comparison of the passed problem or optimizer with that of a stored sweep."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ problem = gd.Problem(
 
 
 def own(folder, curvature=10.0, scale=1.0):
-    """Write a user-defined problem to a file, and return its command-line name."""
+    """Write a user-defined problem to a file; return its command-line argument."""
     folder.mkdir(exist_ok=True)
     file = folder / f"study_{folder.name}.py"
     file.write_text(OWN.format(curvature=curvature, scale=scale))
@@ -49,7 +49,7 @@ def swept(problem, path, **options):
 
 
 def readers(path, problem):
-    """Return all functions that take a stored run and a problem."""
+    """Return functions that read a store with the passed problem, by name."""
     return {
         "problem_of": partial(problem_of, path, problem),
         "run_of": partial(run_of, path, AT, problem),
@@ -104,7 +104,7 @@ def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):
     readers(users, load(own(tmp_path / "elsewhere")))[name]()
 
 
-def test_a_problem_that_is_rebuilt_is_accepted(named):
+def test_an_equal_problem_created_again_is_accepted(named):
     for created in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
         readers(named, created)["run_of"]()
     watched = dataclasses.replace(
@@ -119,7 +119,7 @@ def test_a_changed_cost_with_a_name_of_the_library_is_rejected(named, monkeypatc
     for _ in range(2):
         with pytest.raises(StoreError, match="problem_hash: stored"):
             run_of(named, AT, changed)
-        another_version(monkeypatch)  # the library's problem is rebuilt, so it is comparable
+        another_version(monkeypatch)  # costs are compared, since the library rebuilds its problem
 
 
 @pytest.mark.long
@@ -139,7 +139,9 @@ def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
         run_of(tmp_path, at, made(0.25))
 
 
-def test_an_incomparable_problem_is_reported_with_a_different_version(users, tmp_path, monkeypatch):
+def test_a_problem_that_cannot_be_compared_in_another_version_is_reported(
+    users, tmp_path, monkeypatch
+):
     same = load(own(tmp_path / "same"))
     other = load(own(tmp_path / "other", curvature=11.0))
     another_version(monkeypatch)
@@ -152,7 +154,7 @@ def test_an_incomparable_problem_is_reported_with_a_different_version(users, tmp
 
 
 def without(path, entry):
-    """Remove an entry from the identity of a store, as in stores without this entry."""
+    """Remove an entry from the identity of a store, as if an older version had written it."""
     root = json.loads((path / "zarr.json").read_text())
     attributes = root["attributes"]
     attributes |= {name: json.loads(attributes[name]) for name in ("identity", "writers")}
@@ -160,7 +162,7 @@ def without(path, entry):
     (path / "zarr.json").write_bytes(seal(root))
 
 
-def test_a_store_older_than_the_comparison_is_accepted(users, named, tmp_path):
+def test_a_store_without_a_problem_hash_is_accepted(users, named, tmp_path):
     path = shutil.copytree(users, tmp_path / "s")
     without(path, "problem_hash")
     same = load(own(tmp_path / "same"))

@@ -1,4 +1,4 @@
-"""Inputs of a slab: those of a run depend only on the values of this run."""
+"""Inputs of a slab: those of each run depend only on its axis values."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sweeps against separate descents, their outcomes, and the labels of the Dataset."""
+"""Sweeps compared with separate descents; outcomes; structure of the Dataset."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ class SingleRun(NamedTuple):
 
 
 def alone(optimizer, steps, *, seed=0, data_seed=0, scale=1.0, decay=0.0, batch_size=None):
-    """Compute one run of a sweep by a plain loop, recorded at every step."""
+    """Compute one run of a sweep with a Python loop, and record every step."""
     data = network().data
     keys = streams(ROOT, seed=seed, data_seed=data_seed)
     params = init(keys.init, scale=scale)
@@ -62,7 +62,7 @@ def close(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=1e-6)
 
 
-# Against separate descents
+# Comparison with separate descents
 
 
 @pytest.mark.long
@@ -168,7 +168,7 @@ def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
 
 @pytest.mark.long
 def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents():
-    """Full-batch descent is chaotic at this rate, so runs differ but distributions agree."""
+    """Full-batch descent is chaotic at this rate, so only distributions are comparable."""
     problem, steps, rate = network(), 400, 0.4
 
     @jax.jit
@@ -181,7 +181,7 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
     grid = axes(seed=range(64), learning_rate=[rate])
     result = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
     starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
-    # The last digits are changed, so that runs differ even if two programs round identically.
+    # Starts are perturbed, so that runs differ even if both programs round identically.
     moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
     apart = np.array([last_cost(start) for start in moved])
     assert np.mean(np.abs(result - apart) > 1e-2 * apart) > 0.2  # the runs differ
@@ -227,7 +227,7 @@ def test_outcomes_are_integers_with_flag_meanings(spread):
 
 
 def test_a_saturated_run_is_stalled_and_a_slow_run_is_not():
-    """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant output; see `test_outcome`."""
+    """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant output (see `test_outcome`)."""
 
     def cost(w):
         return jax.nn.sigmoid(w) ** 2 + (1 - jax.nn.sigmoid(w)) ** 2
@@ -239,7 +239,7 @@ def test_a_saturated_run_is_stalled_and_a_slow_run_is_not():
     assert (runs.gradient_norm[:, -1] > 1e-5).all()
 
 
-def test_medians_over_seeds_are_correct():
+def test_quantiles_of_the_cost_count_diverged_runs_as_infinite():
     def start(key, *, size=1.0):
         return size * jnp.ones(2)
 
@@ -276,7 +276,7 @@ def test_float64_is_used_if_enabled():
 # The Dataset
 
 
-def test_dimensions_coordinates_and_variables_of_the_dataset():
+def test_the_dataset_has_the_expected_dimensions_coordinates_and_variables():
     result = sweep(
         network(watched=True),
         axes(learning_rate=[0.1, 0.2], **{"init.scale": [1.0]}),
@@ -324,7 +324,7 @@ def test_the_parameters_of_a_run_can_be_selected():
     assert all(map(same_bits, jax.tree.leaves(params), jax.tree.leaves(start)))
 
 
-def test_parameters_above_max_param_bytes_are_left_out_with_a_warning():
+def test_parameters_larger_than_max_param_bytes_are_omitted_with_a_warning():
     with pytest.warns(
         UserWarning, match=r"parameters are more than max_param_bytes = 0 MiB and are omitted"
     ):
@@ -338,7 +338,7 @@ def test_parameters_above_max_param_bytes_are_left_out_with_a_warning():
 
 
 @pytest.mark.long
-def test_compare_sweeps_problems_of_different_shapes():
+def test_compare_accepts_problems_with_parameters_of_different_shapes():
     def sized(n):
         return Problem(init=lambda key: jnp.ones(n), cost=lambda w: jnp.mean(w**2))
 

@@ -1,4 +1,4 @@
-"""Validation of arguments of `sweep` before computation, and advice on speed."""
+"""Validation of the arguments of `sweep` before any computation."""
 
 import dataclasses
 import inspect
@@ -149,7 +149,7 @@ def test_insufficient_memory_is_an_error_before_any_computation(monkeypatch):
 
 def test_a_single_cpu_device_is_reported_once(monkeypatch):
     one = jax.local_devices()[:1]
-    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # no advice for explicit devices
+    sweep(BOWL, axes(learning_rate=[0.1]), 1, devices=one)  # no warning if devices are passed
     preflight.mention_cores.cache_clear()
     monkeypatch.setattr(jax, "local_devices", lambda **_: one)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
@@ -198,7 +198,7 @@ def test_an_unknown_keyword_is_rejected_with_the_valid_ones(tmp_path):
 
 
 def test_every_argument_is_in_the_signature_and_in_the_docstring():
-    """The signature is not synthesized, so `help` and type checkers show the same arguments."""
+    """Signatures are not synthesized, so that `help` and type checkers agree."""
     spec = [field.name for field in dataclasses.fields(SweepSpec)]
     target = [field.name for field in dataclasses.fields(Target)]
     assert list(inspect.signature(sweep).parameters) == spec + target
@@ -227,7 +227,7 @@ def test_defaults_equal_those_of_the_dataclasses():
 def test_the_call_stack_between_sweep_and_a_traced_cost_is_short():
     """At most 12 frames of the library are between a user's call and a user's cost.
 
-    The frames of a mini-batch step are in five files; a record adds the file of the mean over
+    The frames of a mini-batch step are in five files. A record adds the file that averages over
     microbatches.
     """
     stacks = []
@@ -281,7 +281,7 @@ def test_only_partitioned_equinox_modules_are_accepted():
     assert cost[1] < cost[0]
 
 
-def test_streams_inside_a_transformation_raise_an_error_with_advice():
+def test_streams_called_inside_a_jax_transformation_raises_an_error_with_advice():
     with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside jit"):
         jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
 
@@ -291,7 +291,7 @@ def test_a_tolerance_may_be_an_integer_of_any_size():
     assert result.outcome.values.tolist() == [Outcome.CONVERGED]
 
 
-# Checks of size
+# Size limits
 
 
 @pytest.mark.long

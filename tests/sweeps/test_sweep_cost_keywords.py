@@ -1,4 +1,4 @@
-"""Sweeps of costs with keys, model state, step numbers, coupled samples, no data."""
+"""Costs with keys, model state, step numbers or coupled samples, or without data."""
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def stored(tmp_path_factory):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
-def test_every_run_equals_a_loop(stored, rate, seed, noise_seed):
+def test_every_run_equals_a_python_loop(stored, rate, seed, noise_seed):
     result = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
     keys = gd.streams(0, seed=seed, noise_seed=noise_seed)
     w, model_state = init(keys.init)
@@ -69,7 +69,7 @@ def test_every_run_equals_a_loop(stored, rate, seed, noise_seed):
     )
 
 
-def test_runs_draw_independent_numbers_and_diverged_runs_retain_their_state(stored):
+def test_runs_draw_different_random_numbers_and_diverged_runs_keep_their_model_state(stored):
     ends = stored[1].params.sel(learning_rate=0.2).values.reshape(4, 2)
     assert len(np.unique(ends, axis=0)) == 4
     diverged = stored[1].sel(learning_rate=1e9)
@@ -120,7 +120,7 @@ def test_a_tile_resumed_from_a_checkpoint_has_equal_results(batch_size, monkeypa
 
 
 class StoppingMonitor(TileMonitor):
-    """Monitor that stops after the first block and stores the checkpoint."""
+    """Monitor that saves a checkpoint after the first block and stops the tile."""
 
     def __init__(self):
         super().__init__(None, (0, 0, 0), lambda: True)

@@ -1,4 +1,4 @@
-"""Interrupted sweeps, which resume without recomputation.
+"""Resumption of interrupted sweeps without recomputation.
 
 The results have to be bitwise equal to those of an uninterrupted sweep.
 """
@@ -49,19 +49,19 @@ def stored(path):
         return without_carry(dataset).drop_vars(["finished", "checksums"]).load()
 
 
-# Killed
+# Killed processes
 
 
 @pytest.mark.parametrize("wanted", [4, pytest.param(18, marks=pytest.mark.long)])
 def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one(
     tmp_path, uninterrupted, wanted
 ):
-    """Sweeps are killed several times; finished tiles stay unchanged, and others resume."""
+    """Sweeps are killed several times; finished tiles do not change, and the others resume."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
         "OPENBLAS_NUM_THREADS": "1",
-        "JAX_NUM_CPU_DEVICES": "4",  # equal numbers of threads, for bitwise equality
+        "JAX_NUM_CPU_DEVICES": "4",  # bitwise equality requires equal numbers of threads
         "JAX_COMPILATION_CACHE_DIR": str(HERE.parents[1] / ".jax_cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -152,10 +152,10 @@ def counted(monkeypatch):
 
 
 @pytest.mark.long
-def test_ctrl_c_saves_the_state_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
+def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
     steps, press = counted
     handler, spent = signal.getsignal(signal.SIGINT), 0
-    for after in (700, 4100, 4500, 10_000):  # in total 8 tiles of 1,500 steps
+    for after in (700, 4100, 4500, 10_000):  # the sweep has 8 tiles of 1,500 steps
         press.append(after)
         with pytest.raises(KeyboardInterrupt):
             interrupted_sweep.run(tmp_path, continuable=False)
@@ -184,7 +184,7 @@ def test_no_step_is_repeated_after_ctrl_c_in_the_last_tile(tmp_path, uninterrupt
 
 
 @pytest.mark.long
-def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_its_state(
+def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_a_checkpoint(
     tmp_path, uninterrupted, counted
 ):
     """The last evaluation is a separate block, so that the carry before it can be stored."""
@@ -199,7 +199,7 @@ def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_its_state(
 
 
 @pytest.mark.long
-def test_a_tile_with_a_damaged_state_restarts(tmp_path, uninterrupted, counted):
+def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(700)
     with pytest.raises(KeyboardInterrupt):
@@ -211,7 +211,7 @@ def test_a_tile_with_a_damaged_state_restarts(tmp_path, uninterrupted, counted):
     assert same_bits(stored(tmp_path), uninterrupted)
 
 
-# The disk
+# Full disk
 
 
 @pytest.mark.long

@@ -49,14 +49,14 @@ def test_a_table_may_have_one_row_per_record(runs):
     np.testing.assert_array_equal(gd.table(runs, record=1).cost, runs.cost.values[..., 1].ravel())
 
 
-def test_runs_that_are_not_finished_have_no_outcome(runs):
+def test_unfinished_runs_have_no_outcome_in_a_table(runs):
     started = runs.assign(
         outcome=runs.outcome.where(runs.seed != 5, -1).assign_attrs(runs.outcome.attrs)
     )
     assert gd.table(started).outcome.isna().tolist() == [False, True] * 2
 
 
-def test_compared_problems_are_converted_to_one_table():
+def test_a_comparison_of_problems_is_converted_to_one_table():
     bowls = {name: gd.problems.bowl([1.0, top]) for name, top in (("round", 1.0), ("long", 9.0))}
     tree = gd.compare(bowls, gd.axes(learning_rate=[0.1, 0.2]), 2)
     frame = gd.table(tree)

@@ -1,6 +1,6 @@
 """Bitwise independence of a run from its position in a slab and from other runs.
 
-This is true for one width and one set of devices: here four CPU devices with two runs each.
+Bitwise equality requires equal widths and devices; here four CPU devices with two runs each.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
 
 
 class MemorySink:
-    """Store of the checkpoints of a tile in memory."""
+    """In-memory storage for the checkpoints of a tile."""
 
     def __init__(self):
         self.saved, self.steps = None, []
@@ -73,7 +73,7 @@ def test_all_slots_of_a_slab_give_bitwise_equal_results(batch_size):
     for name, values in result.items():
         for value in (*values, *others[name][same]):
             assert same_bits(value, values[0]), name
-    assert len({row.tobytes() for row in others["cost"]}) == 6  # the number of different runs
+    assert len({row.tobytes() for row in others["cost"]}) == 6  # number of distinct runs
 
 
 def test_sweeps_of_7_and_of_64_runs_give_bitwise_equal_results(sixty_four):
@@ -90,7 +90,7 @@ def test_results_are_bitwise_independent_of_the_order_of_axes_and_values():
         assert same_bits(other[name], back[name].transpose(*dims)), name
 
 
-def test_a_run_is_bitwise_equal_in_all_tiles(sixty_four):
+def test_a_run_is_bitwise_equal_in_every_tile_and_slot(sixty_four):
     """The shape of the grid determines the tile, the slot and the neighbors of a run."""
     tall = runs_of(axes(seed=range(64), learning_rate=[0.1, 0.4, 30.0]))
     wide = tall.sel(learning_rate=[0.4]).transpose("learning_rate", ...)
@@ -134,7 +134,7 @@ def digits_like():
 @pytest.mark.long
 @pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
 def test_results_are_bitwise_independent_of_the_number_of_devices(problem, rate):
-    """This is true within a process, since XLA splits matrix products by its number of threads."""
+    """XLA splits matrix products by its number of threads, which is fixed within a process."""
     problem, grid = problem(), axes(learning_rate=[rate], seed=range(8))
     one, two, four = (
         runs_of(grid, 30, problem=problem, devices=jax.local_devices()[:n]) for n in (1, 2, 4)
@@ -194,7 +194,7 @@ def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, monkeypatch):
     assert all(same_bits(result[name], complete[name]) for name in complete)
 
 
-def test_the_state_of_a_long_tile_is_saved_periodically(monkeypatch):
+def test_checkpoints_of_a_long_tile_are_saved_periodically(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
     sink = MemorySink()
@@ -202,7 +202,7 @@ def test_the_state_of_a_long_tile_is_saved_periodically(monkeypatch):
     assert sink.steps == [16, 32, 48]
 
 
-# Ending early
+# Early stopping
 
 
 def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
@@ -259,8 +259,8 @@ def test_stop_when_converged_freezes_a_run_at_the_record_where_its_gradient_vani
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [("bfloat16", np.float32), ("float16", np.float16)])
-def test_16_bit_floats_are_stored_exactly(dtype, stored, tmp_path):
-    """NumPy lacks bfloat16, so it is read back as float32."""
+def test_parameters_of_16_bit_types_are_stored_exactly(dtype, stored, tmp_path):
+    """NumPy has no bfloat16, so values of this type are stored as float32."""
 
     def init(key):
         return {"w": jax.random.normal(key, (3,), dtype)}
@@ -286,10 +286,12 @@ def test_16_bit_floats_are_stored_exactly(dtype, stored, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
 def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
-    """Memory and hash are computed from shapes, so arrays must not change the program."""
+    """Both are computed from shapes; the call with arrays must use this program."""
     network_ = network(watched=True)
 
-    def cost(params, batch, *, decay=0.0):  # a new function, since programs are cached by function
+    def cost(
+        params, batch, *, decay=0.0
+    ):  # a new function object, since programs are cached per function
         return network_.cost(params, batch, decay=decay)
 
     plan = plan_of(

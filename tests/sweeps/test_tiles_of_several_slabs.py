@@ -1,4 +1,4 @@
-"""Tiles of several slabs, which store many runs in few files."""
+"""Tiles that contain several slabs, to store many runs in few files."""
 
 import signal
 
@@ -27,7 +27,7 @@ def run(path, steps=40):
 
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory):
-    """Return the sweep of `run` with one slab per tile."""
+    """Return the result of `run` with one slab per tile."""
     return run(tmp_path_factory.mktemp("one") / "s").load()
 
 

@@ -1,4 +1,4 @@
-"""Untrusted stores: records are looked up in tables, and never executed."""
+"""Untrusted stores: recorded names are looked up in tables, and never executed."""
 
 import copy
 import dataclasses
@@ -122,7 +122,7 @@ def test_a_record_of_a_problem_outside_the_table_is_rejected(path, change_record
         assert "\n" not in str(caught.value)
 
 
-def test_no_record_causes_a_download(monkeypatch):
+def test_a_recorded_data_set_that_is_not_prepared_is_not_downloaded(monkeypatch):
     monkeypatch.setattr(sets, "prepare", lambda *_, **__: pytest.fail("downloads"))
     monkeypatch.setattr(sets, "available", lambda *_: [])
     recorded = {"problem": "digits", "name": "fashion_mnist", "hash": "0" * 16}
@@ -132,7 +132,7 @@ def test_no_record_causes_a_download(monkeypatch):
         factories.problem_from(recorded, "s")
 
 
-def test_changed_data_are_an_error_in_every_function_that_rebuilds_them(path, change_record):
+def test_changed_data_are_an_error_in_every_function_that_rebuilds_the_problem(path, change_record):
     digits = gd.problems.digits("mnist5k", widths=(2,), samples=10)
     recorded = dict(digits.provenance)
     assert factories.problem_from(recorded, "s").provenance == recorded
@@ -178,7 +178,7 @@ def test_an_invalid_record_is_an_error(path, change_record, changed):
 
 
 @pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
-def test_an_axis_without_an_array_is_a_store_error(path, change_record, named):
+def test_a_recorded_axis_that_is_no_axis_of_the_arrays_is_a_store_error(path, change_record, named):
     change_record(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
     for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError, match="which is not an axis of its arrays"):
@@ -186,7 +186,7 @@ def test_an_axis_without_an_array_is_a_store_error(path, change_record, named):
 
 
 def test_every_optimizer_of_the_table_can_be_restored():
-    """Every optimizer of the table can be described, rebuilt and used."""
+    """Schedules, dtypes and infinite keywords are restored as well."""
     for name, factory in factories.OPTIMIZERS.items():
         described = factories.describe(factory)
         assert described == {"name": name, "keywords": {}}

@@ -1,4 +1,4 @@
-"""Bitwise independence of a run from the size of the grid, at a given width."""
+"""Bitwise independence of a run from the size of the grid, at equal slab width."""
 
 import jax
 import numpy as np

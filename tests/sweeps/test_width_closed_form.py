@@ -1,4 +1,4 @@
-"""Best learning rate of one step in a wide linear network: closed form.
+"""Best learning rate for one step of a wide linear network: closed form.
 
 f = V^T W_L ... W_1 W_0 x,   cost sum (f - y)^2 / (2 m),   K = X X^T / d
 eta_inf = (m / L) y^T K y / |K y|^2      (arXiv 2511.01734)
@@ -53,7 +53,9 @@ def best_rates(problem, layers, scale):
 
 @pytest.mark.long
 @pytest.mark.parametrize("layers", [2, 3])
-def test_the_best_rate_of_one_step_converges_with_the_root_of_the_width(layers):
+def test_the_best_rate_of_one_step_deviates_from_its_limit_by_one_over_the_root_of_the_width(
+    layers,
+):
     random = np.random.default_rng(layers)
     X = random.normal(size=(SAMPLES, INPUTS))
     y = random.normal(size=SAMPLES)
