@@ -43,7 +43,7 @@ def test_table_rows_contain_medians_with_intervals_and_counts_of_outcomes(runs):
     for row, cost in zip(rows, runs.cost.values[..., -1], strict=True):
         ordered = np.sort(cost)
         assert row["median_cost"] == ordered[SEEDS // 2]
-        # The interval is from the second to the eighth of nine values; coverage 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
+        # From value 2 to value 8 of 9, the coverage is 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
     kinds = ("not_converged", "stalled", "diverged")

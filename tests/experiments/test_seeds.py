@@ -67,7 +67,7 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
 
 @pytest.mark.long
 def test_a_small_run_combines_all_starts_and_orders():
-    """The summary has the accuracies of these networks."""
+    """The summary contains the accuracies of these networks."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     result = seeds.run(config)
     assert result.right.shape == (2, 4, 3, 4800)

@@ -1,4 +1,4 @@
-"""Descent in one dimension, into the valleys between certified maxima."""
+"""Descent in one dimension to certified minima, in valleys between certified maxima."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def summary(dataset):
 
 
 @pytest.mark.long
-def test_slopes_equal_the_derivative(dataset):
+def test_recorded_slopes_equal_the_derivatives(dataset):
     x, slope = dataset.position.values[0], dataset.slope.values[0]
     np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)
     x, slope = dataset.position.values[1], dataset.slope.values[1]
@@ -58,7 +58,7 @@ def test_the_share_of_starts_in_the_lowest_valley_is_its_relative_width(summary,
     assert summary[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / SMALL.starts)
 
 
-def test_a_large_rate_crosses_maxima():
+def test_at_a_large_rate_steps_cross_maxima():
     result = slope_descent.numbers(
         slope_descent.run(Config(functions=("two_sines",), starts=40, steps=50, caution=4.0))
     )

@@ -72,7 +72,7 @@ def test_zero_temperature_is_the_step_function():
 def test_cost_along_a_weight_is_piecewise_constant_at_temperature_0(dataset):
     stairs = dataset.cost_along.sel(drawn=0).values
     smooth = dataset.cost_along.sel(drawn=1).values
-    # Each image changes the cost at most once, by an integer divided by the number of images.
+    # Each image changes the cost at most once, by a multiple of 1 / (number of images).
     assert len(np.unique(stairs)) <= SMALL.along + 1
     jumps = np.diff(stairs) * SMALL.along
     np.testing.assert_allclose(jumps, np.round(jumps), atol=1e-4)

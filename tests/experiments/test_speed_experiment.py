@@ -24,11 +24,11 @@ def clock(monkeypatch):
     monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
     monkeypatch.setattr(
         "benchmarks.peers.torch_or_none", lambda: None
-    )  # threads of PyTorch would remain
+    )  # PyTorch would leave threads running
     return Clock(SMALL.repeats)
 
 
-def test_share_is_the_ratio_of_operations_per_second_to_the_given_rate():
+def test_share_is_the_ratio_of_operations_per_second_to_the_rate_of_a_matrix_product():
     """A step with 13,002 parameters takes 4 * 13,002 operations per sample."""
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
@@ -69,7 +69,7 @@ def test_a_first_call_compiles_fewer_than_20_programs():
     result = first_call.ratios(1, rates=1, seeds=2, steps=3)
     assert result["first_call_beyond_ratio"] > 0
     assert result["first_call_programs_by_hand"] == 1
-    # The programs of starting points and of a block, and small ones, are compiled once each.
+    # The programs of starts, of a block and of small conversions are compiled once each.
     assert result["first_call_programs_ours"] < 20
 
 

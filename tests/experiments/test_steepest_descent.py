@@ -44,7 +44,7 @@ def test_slopes_are_proportional_to_the_cosine_of_the_angle_to_the_gradient(data
 
 
 @pytest.mark.parametrize(("name", "saddles"), [("himmelblau", 4), ("six_hump_camel", 7)])
-def test_every_saddle_lies_on_a_border(summary, name, saddles):
+def test_every_saddle_lies_on_a_border_of_basins(summary, name, saddles):
     assert summary[f"{name}_saddles"] == summary[f"{name}_saddles_on_border"] == saddles
 
 
@@ -66,7 +66,7 @@ def test_basins_of_the_camel_function_are_invariant_under_point_reflection(datas
 
 def test_a_large_rate_changes_the_end_points(summary):
     assert summary["himmelblau_elsewhere_0.9"] > 0.1
-    assert summary["six_hump_camel_diverged_0.9"] > 0.1  # unstable at large x by x^6
+    assert summary["six_hump_camel_diverged_0.9"] > 0.1  # the term x^6 makes large x unstable
 
 
 @pytest.mark.long

@@ -44,12 +44,12 @@ def summary(dataset):
 def test_small_rates_train_and_large_ones_do_not(dataset, summary):
     complete = dataset.trains.isel(map=0)
     assert complete[..., 0, 0].all()
-    assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
+    assert not complete[:2, :, -1, :].any()  # rows with too large a rate
     assert summary["runs_a_map"] == 36 * 36
     assert np.all((dataset.speed > 0) & (dataset.speed <= methods.trainability_boundary.CAP))
 
 
-def test_the_summary_is_over_seeds(dataset, summary):
+def test_the_summary_contains_medians_over_seeds(dataset, summary):
     fits = summaries.trainability_boundary.fits(dataset)
     assert fits.dimension.shape == (3, 2, 2)
     value, low, high = summary["offset_4_times_closer"]
@@ -72,7 +72,7 @@ def test_a_zoom_lies_in_the_previous_map_and_contains_both_sides(dataset):
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_with_a_fixed_first_layer_the_boundary_is_2_over_the_largest_eigenvalue(name):
-    """This problem is linear regression on the hidden activations."""
+    """With fixed hidden activations, the problem is linear regression."""
     config, seed = replace(SMALL, points=2, steps=100), 1
     condition = replace(
         CONDITIONS[name], batch=None, axes=("input_rate", "output_rate"), optimizer=rate_a_layer
@@ -111,7 +111,7 @@ def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, summ
     assert summary["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
 
 
-def test_zooms_contain_a_long_boundary_instead_of_isolated_points():
+def test_zooms_select_a_long_boundary_rather_than_isolated_points():
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:64, :64]
     trains = rows < 32
@@ -138,7 +138,7 @@ def test_random_zooms_lie_around_boundary_cells_within_the_map():
         methods.trainability_boundary.random_window(np.ones((64, 64), bool), 8, rng)
 
 
-def test_with_neurons_adapts_a_number_of_samples_that_depends_on_the_width():
+def test_with_neurons_adapts_the_number_of_samples_to_the_width():
     for name, samples in {"identity": 16, "relu": 16 * 17, "one sample": 1}.items():
         condition = CONDITIONS[name].with_neurons(16)
         assert (condition.width, condition.samples) == (16, samples)

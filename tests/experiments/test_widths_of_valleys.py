@@ -68,7 +68,7 @@ def test_the_expanded_tail_of_a_normal_bootstrap_gives_students_interval():
     assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
 
 
-def test_the_bootstrap_resamples_members_of_a_set():
+def test_the_bootstrap_also_resamples_the_members_of_each_set():
     """The sets are equal, so the error is that of the mean of 8 x 50 members."""
     values = np.random.default_rng(4).normal(size=50)
     result = bootstrap(
@@ -81,7 +81,7 @@ def test_the_bootstrap_resamples_members_of_a_set():
 
 
 def test_the_interval_has_its_nominal_coverage_if_correlations_differ_between_sets():
-    """The partial correlation differs between sets; its mean is from large samples."""
+    """The true mean of the partial correlations is estimated from large samples."""
     rng = np.random.default_rng(6)
 
     def some_set(n, slope):
@@ -98,7 +98,7 @@ def test_the_interval_has_its_nominal_coverage_if_correlations_differ_between_se
     assert covered >= 36
 
 
-def test_correlations_are_within_sets_and_exclude_rejected_values():
+def test_correlations_are_computed_within_sets_and_without_rejected_values():
     rng = np.random.default_rng(0)
     n, sets = 20, 4
     index = np.repeat(np.arange(sets), n)
@@ -136,7 +136,7 @@ def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
     np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
 
 
-def test_a_set_of_images_contains_every_digit():
+def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
     assert widths_of_valleys.complete_sets(Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
     with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k hold every"):
         widths_of_valleys.complete_sets(Config(sets=100))

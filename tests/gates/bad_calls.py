@@ -1650,7 +1650,7 @@ CALLS = (
 )
 
 SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"
-"""Arguments of a fast sweep, for invalid values that are accepted."""
+"""Arguments of a fast sweep, in case an invalid value is accepted."""
 
 COMMANDS = (
     # Missing and unknown commands

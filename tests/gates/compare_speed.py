@@ -3,8 +3,8 @@
     python tests/gates/compare_speed.py --against HEAD~1    # about ten minutes on two free cores
     python tests/gates/compare_speed.py --against HEAD~1 --only first_call --turns 9
 
-The commits alternate, and each measurement runs in a new process. The table has the median of each
-side, and the median, the smallest and the largest ratio of the two sides of a turn.
+The order of the commits alternates between turns, and each measurement runs in a new process. The
+table has the median of each commit, and the median, minimum and maximum over turns of their ratio.
 """
 
 import resource
@@ -24,7 +24,7 @@ RATES, SEEDS = [0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3], range(8)
 
 
 def measurement(function: Callable[[Path], dict[str, float]]) -> Callable:
-    """Register a function of a temporary folder that returns measured values by name."""
+    """Register a function that takes a temporary folder and returns values by name."""
     MEASUREMENTS[function.__name__] = function
     return function
 
@@ -104,7 +104,7 @@ def store_of_4000_files(folder):
     options = {"width": 1, "devices": jax.local_devices()[:1], "store": path}
     written = seconds(lambda: sweep(network(), grid, 20, **options))
     files = sum(file.is_file() for file in path.rglob("*"))
-    gd.open_dataset(path).close()  # imports
+    gd.open_dataset(path).close()  # exclude the time of imports
 
     def read():
         with gd.open_dataset(path) as dataset:
@@ -153,7 +153,7 @@ def lines(values: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
 
 
 def main() -> None:
-    """Make one measurement in this process, or all at two commits in alternation."""
+    """Make one measurement in this process, or all measurements at two commits."""
     parser = commits.parser(__doc__ or "")
     parser.add_argument("--turns", type=int, default=4, help="measurements of each side")
     options = parser.parse_args()

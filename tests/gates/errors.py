@@ -3,7 +3,7 @@
     python tests/gates/errors.py                    # the table
     python tests/gates/errors.py --against HEAD~1   # the differences
 
-For each case of `bad_calls.py` it prints the class of the error ("raw" if it is not an error of
+For each case of `bad_calls.py` the script prints the class of the error ("raw" if it is not an error of
 gdjax) or the exit status, whether the text names the argument and a remedy, and its first line.
 """
 
@@ -42,7 +42,7 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
 def table(only: str) -> dict[str, str]:
-    """Run the cases that contain a given text, in a temporary folder."""
+    """Run the cases that contain a given text, and return their results as rows."""
     rows = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -146,7 +146,7 @@ def of_command(line: str, argument: str) -> str:
 
 
 def row(how: str, argument: str, text: str) -> str:
-    """Return the kind of a result, whether its text names the argument, and its first line."""
+    """Return a row: kind of the result, whether argument and remedy are named, first line."""
     text = re.sub(r"[─│╭╮╰╯]+", " ", text).replace(str(Path.cwd()), "HERE")
     text = re.sub(r" at 0x[0-9a-f]+|[0-9a-f]{32}", "", text.replace(str(commits.ROOT), "ROOT"))
     named = any(name in text for name in _spellings(argument))
@@ -165,7 +165,7 @@ def _spellings(argument):
 
 
 def summary(rows: Mapping[str, str]) -> str:
-    """Count the rows of each kind."""
+    """Return a line with the number of rows of each kind."""
     ends = collections.Counter(
         "raw" if row.startswith("raw ") else row.split(";")[0] for row in rows.values()
     )

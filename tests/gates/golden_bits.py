@@ -3,8 +3,8 @@
     python tests/gates/golden_bits.py                    # the table
     python tests/gates/golden_bits.py --against HEAD~1   # the differences
 
-Only public functions are called. Hashes are compared between commits on one machine and stored
-nowhere: bits differ between machines and versions of JAX.
+Only public functions are called. Hashes are compared between commits on one machine and are not
+stored, since results differ bitwise between machines and versions of JAX.
 """
 
 import hashlib
@@ -27,19 +27,19 @@ CASES: dict[str, Callable[[Path], Any]] = {}
 
 
 def case(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """Register a function of a temporary folder as a case, under its name."""
+    """Register a case: a function that takes a temporary folder."""
     CASES[function.__name__] = function
     return function
 
 
 def hashes(result: Any) -> dict[str, str]:
-    """Return a hash of type, shape and bytes for each variable of a Dataset, or array by name."""
+    """Return hashes of the variables of a Dataset or of named arrays."""
     arrays = result.variables if hasattr(result, "variables") else result
     return {names.variable(str(name)): digest(array) for name, array in arrays.items()}
 
 
 def digest(array: Any) -> str:
-    """Return the hash of one array."""
+    """Return a hash of type, shape and bytes of an array."""
     import numpy as np
 
     array = np.asarray(getattr(array, "values", array))
@@ -341,7 +341,7 @@ def part_of_the_samples(_):
     return sweep(network(), RATES, 20, batch_size=6, record_samples=12, record_every=4)
 
 
-# How runs end
+# Outcomes
 
 
 @case

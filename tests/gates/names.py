@@ -131,7 +131,7 @@ def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIAB
 
 
 def variable(name: str) -> str:
-    """Return a name with the variable at its beginning replaced by its first name."""
+    """Return a variable name whose former prefix is replaced by the current one."""
     for new, old in (*VARIABLES, *CARRY):
         if name == old or name.startswith((f"{old}.", f"{old}[")):
             return new + name[len(old) :]
@@ -150,7 +150,7 @@ def flags(line: str) -> str:
 
 
 def user(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a user's function with its keywords declared under the names of this commit."""
+    """Return a user-defined function whose keywords have the names of this commit."""
     parameters = inspect.signature(function).parameters
     here = {name: _declared()[name] for name in parameters if name in _declared()}
     old = {name: key for key, name in here.items()}
@@ -209,6 +209,6 @@ def _declared() -> dict[str, str]:
     try:
         problem = gdjax.Problem(init=lambda key: (0.0, 0.0), cost=cost)
         gdjax.sweep(problem, gdjax.axes(learning_rate=[1.0]), 0)
-    except Exception:  # an older commit treats it as a setting without a value
+    except Exception:  # an older commit treats `model_state` as a setting without a value
         return {row[0]: row[-1] for row in DECLARED}
     return {row[0]: row[0] for row in DECLARED}

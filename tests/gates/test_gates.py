@@ -61,7 +61,7 @@ def test_a_user_defined_cost_declares_the_names_of_this_commit():
     assert runs.cost.values.ravel().tolist() == [4.0, 1.0, 2.0]
 
 
-def test_a_missing_commit_gives_no_comparison():
+def test_a_commit_that_the_clone_lacks_yields_no_folder():
     with commits.checked_out("no-such-commit") as folder:
         assert folder is None
 

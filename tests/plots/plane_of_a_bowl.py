@@ -1,4 +1,4 @@
-"""A Dataset like that of `gdjax.landscape.plane`, made without evaluating a cost."""
+"""A Dataset like that of `gdjax.landscape.plane`, created without evaluating a cost."""
 
 import numpy as np
 import xarray as xr

@@ -40,18 +40,18 @@ def test_a_figure_is_returned_with_axis_labels_and_without_global_changes(name):
     assert plt.get_fignums() == []
     for axes in figure.axes:
         assert axes.get_title(loc="left")
-        # A shared axis has one label, and a bar is labeled by its location.
+        # Shared axes have one label, and each bar is labeled by its location.
         assert axes.get_xlabel() or axes.get_shared_x_axes().get_siblings(axes) != [axes]
         assert axes.get_ylabel() or name == "top"
 
 
-def test_the_share_of_zeros_is_shown_and_layers_sum_to_the_rest():
+def test_titles_show_the_share_of_zeros_and_areas_the_nonzero_shares_of_layers():
     figure = anatomy.relative_sizes(SIZES)
     start, end = figure.axes
     assert start.get_title(loc="left") == "start: 40.0% of all entries are exactly 0"
     assert end.get_title(loc="left") == "end: 20.0% of all entries are exactly 0"
-    # Outlines: the area under each is the share of its layer that is not zero, the entry of 1e-12
-    # in the lowest bin.
+    # The area under each outline is the nonzero share of its layer; the entry 1e-12 is in the
+    # lowest bin.
     heights = [np.max(p.get_xy()[:, 1]) for p in start.patches if not p.get_fill()]
     assert heights == [0.25, 1.0]
     filled = [p.get_xy() for p in start.patches if p.get_fill()]

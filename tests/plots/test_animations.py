@@ -11,7 +11,7 @@ from plane_of_a_bowl import plane
 from gdjax.plots import animations
 
 
-def test_an_animation_follows_the_descent_and_is_small(tmp_path):
+def test_an_animation_is_a_small_webp_file_in_which_only_the_ball_moves(tmp_path):
     observed = plane(path=True)
     result = animations.animation(observed, title="rate 1", frames=4)
     result.savefig(tmp_path / "descent.png", dpi=150)

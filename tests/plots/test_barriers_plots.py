@@ -50,7 +50,7 @@ def test_distributions_show_every_pair_and_the_median():
 
 
 def blocks():
-    """Return two clusters, {0, 2, 4} and {1, 3, 5}, with barriers 0.1 within and 1 between."""
+    """Return barriers: 0.1 within clusters {0, 2, 4} and {1, 3, 5}, 1 between them."""
     odd = np.arange(6) % 2
     matrix = np.where(odd[:, None] == odd, 0.1, 1.0)
     np.fill_diagonal(matrix, 0)

@@ -26,7 +26,7 @@ ARRIVED = np.where(END >= 0, np.arange(12).reshape(3, 4), -1)
 
 
 def basins(end=END, surface=SURFACE, rates=(0.1, 0.25), momentum=0.9):
-    """Return a Dataset as `gdjax.minima.basins` does: a learning rate for each map."""
+    """Return a Dataset like that of `gdjax.minima.basins_of_attraction`."""
     codes = {"flag_values": [-1, -2, -3], "flag_meanings": "not_arrived diverged at_no_minimum"}
     kinds = {"flag_values": [0, 1, 2], "flag_meanings": "saddle maximum degenerate"}
     dims = ("learning_rate", "momentum", "y", "x")
@@ -45,7 +45,7 @@ def basins(end=END, surface=SURFACE, rates=(0.1, 0.25), momentum=0.9):
     )
 
 
-def test_settings_are_chosen_and_named():
+def test_selected_settings_are_drawn_and_shown_in_titles():
     figure = basin_maps(basins(), settings=[(1, 0)])
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["rate 0.25, momentum 0.9"]
     assert [axes.get_title(loc="left") for axes in basin_maps(basins(momentum=0.0)).axes] == [
@@ -71,7 +71,7 @@ def test_maps_have_a_color_for_each_minimum_and_each_code():
     np.testing.assert_allclose(image[1, 1], 1)
     order = np.argsort(ARRIVED[0][END[0] == 1])
     assert np.all(np.diff(right[order].sum(axis=1)) < 0)
-    # Cells are as wide as the grid's steps: the outermost starts are their centers.
+    # Cells are centered at the starts, and as wide as the distance between starts.
     np.testing.assert_allclose(figure.axes[0].images[0].get_extent(), (-2, 2, -1.5, 1.5))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names[:2] == ["minimum", "saddle"]
@@ -81,7 +81,7 @@ def test_maps_have_a_color_for_each_minimum_and_each_code():
 
 
 def test_many_minima_have_neighbors_of_other_colors():
-    """The map has 121 cells, more than there are colors."""
+    """There are 121 minima, more than there are colors."""
     side = np.arange(11.0)
     places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
     end = np.repeat(np.repeat(np.arange(121).reshape(11, 11), 3, 0), 3, 1)
@@ -94,7 +94,7 @@ def test_many_minima_have_neighbors_of_other_colors():
     assert np.all(np.abs(np.diff(cells, axis=1)).max(axis=-1) > 0.05)
 
 
-def test_shares_end_at_their_limits():
+def test_shares_are_drawn_with_dashed_lines_at_their_stability_limits():
     rate = np.array([0.1, 0.2, 0.4])
     share = np.array([[0.6, 0.4], [0.7, 0.3], [0.0, 0.2]])
     figure = shares_by_rate(

@@ -1,4 +1,4 @@
-"""Figures of a boundary: colors of both sides, and ranks over all points."""
+"""Figures of a trainability boundary: colors of both sides, zooms and dimensions."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_sides_differ_in_blue_against_yellow_at_every_speed():
     assert contrast[~trains].max() < -0.05
 
 
-def test_the_position_of_the_next_map_is_framed():
+def test_a_frame_marks_the_position_of_the_next_map():
     figure = boundary.maps([shown()], ["tanh"], title="whole", closer=[shown(1.0, 10.0)])
     whole, *bars = figure.axes
     assert figure.get_suptitle() == "Trainable settings, whole: 50% to 50% of a map"

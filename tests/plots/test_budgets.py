@@ -9,7 +9,7 @@ def curve(name, end):
     return budgets.Curve(name, 3.0, np.arange(4.0), cost, cost / 10, end)
 
 
-def test_curves_are_medians_up_to_the_end_and_thin_beyond():
+def test_curves_are_medians_and_thinner_after_the_record_of_the_comparison():
     curves = [curve("32", 2), curve("all 4000", 3)]
     figure = budgets.epochs_and_time(curves, curves)
     top = figure.axes[0]

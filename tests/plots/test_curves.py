@@ -6,7 +6,7 @@ from drawings import curves
 
 X = np.linspace(-2, 2, 81)
 STARTS = np.array([-1.5, -0.5, 0.5, 1.5])
-# Halfway to the nearest of the minima at -1 and 1, at every step.
+# Each step halves the distance to the nearest of the minima at -1 and 1.
 ENDS = np.sign(STARTS)
 PATHS = ENDS[:, None] + (STARTS - ENDS)[:, None] * 0.5 ** np.arange(30)
 CURVE = curves.Curve(
@@ -22,7 +22,7 @@ CURVE = curves.Curve(
 )
 
 
-def test_valleys_have_one_color_in_curve_and_paths():
+def test_each_valley_has_one_color_in_curve_and_paths():
     figure = curves.valleys([CURVE, CURVE])
     assert len(figure.axes) == 4
     top, below = figure.axes[0], figure.axes[2]

@@ -1,4 +1,4 @@
-"""Small images of signed numbers: centered colors, and zeros that differ from small numbers."""
+"""Images of signed numbers: centered colors, and a separate color for exact zeros."""
 
 import matplotlib
 import numpy as np
@@ -16,7 +16,7 @@ def color(image, row, column):
     return image.to_rgba(image.get_array())[row, column]
 
 
-def test_each_neuron_has_its_image_on_one_scale_centred_on_zero():
+def test_images_of_all_neurons_share_one_color_scale_centered_on_zero():
     values = np.random.default_rng(0).normal(size=(16, 5, 7))
     figure = images.signed(values, title="pull", label="slope (1)")
     result = drawn(figure)
@@ -39,7 +39,7 @@ def test_images_are_titled_by_name_or_number():
     assert [axes.get_title() for axes in figure.axes[:2]] == ["neuron 0", "neuron 1"]
 
 
-def test_red_is_above_zero_blue_below_and_grey_exactly_zero():
+def test_positive_values_are_red_negative_ones_blue_and_exact_zeros_gray():
     (image,) = drawn(images.signed(np.array([[[1.0, -1.0, 0.0, 1e-9]]]), title="", label=""))
     red, _, blue, _ = color(image, 0, 0)
     assert red > blue
@@ -50,7 +50,7 @@ def test_red_is_above_zero_blue_below_and_grey_exactly_zero():
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_images_of_nan_are_gray(value):
+def test_images_of_zeros_or_non_finite_values_are_gray(value):
     (image,) = drawn(images.signed(np.full((1, 2, 2), value), title="", label=""))
     assert tuple(color(image, 0, 0)) == to_rgba(images.ZERO)
 
@@ -63,7 +63,7 @@ def test_rows_of_pixels_become_images_and_back():
     assert images.square_images(np.zeros((3, 30))) is None
 
 
-def test_no_global_setting_changes():
+def test_drawing_images_changes_no_global_setting():
     before = dict(matplotlib.rcParams)
     figure = images.signed(np.ones((1, 2, 2)), title="", label="")
     figure.draw_without_rendering()

@@ -27,7 +27,7 @@ def test_frequencies_have_intervals_and_the_remainder():
     assert "(1 of higher cost not drawn)" in axes.get_xlabel()
 
 
-def test_a_map_has_positions_sizes_colors_and_the_lowest_minimum():
+def test_a_map_shows_positions_shares_costs_and_the_lowest_minimum():
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     figure = minima.embedding(position, 0.8, SHARE, np.array([2.0, 1.0, 3.0])).figure
     axes, bar = figure.axes

@@ -1,4 +1,4 @@
-"""`gd.plot` draws the figure of each result, and names the results it expects."""
+"""Figures of `gd.plot` for all kinds of results, and errors for other values."""
 
 import json
 from types import SimpleNamespace
@@ -53,7 +53,7 @@ def test_a_sweep_over_seeds_shows_every_run_and_their_median():
     assert axes.get_title(loc="left") == "3 runs end at a cost of 1 to 7"
 
 
-def test_a_sweep_over_one_setting_shows_how_its_runs_end():
+def test_a_sweep_over_one_setting_shows_the_final_costs_of_all_runs():
     runs = swept(learning_rate=RATES, seed=np.arange(2), data_seed=np.arange(2))
     figure = figure_of(runs)
     assert figure.axes[0].get_xscale() == "log"
@@ -64,7 +64,7 @@ def test_a_sweep_over_one_setting_shows_how_its_runs_end():
     np.testing.assert_array_equal(np.sort(dots.get_ydata()), 1.0 + 3 * np.arange(16))
 
 
-def test_names_on_an_axis_are_written_below_it():
+def test_string_values_of_an_axis_are_tick_labels():
     figure = figure_of(swept(rule=np.array(["sgd", "adam"]), seed=np.arange(2)))
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["sgd", "adam"]
 
@@ -118,7 +118,7 @@ def test_bars_are_at_the_values_of_the_setting_and_do_not_overlap(values, scale)
 @pytest.mark.parametrize(
     "values", [["sgd", "adam"], [0.0, 0.001, 0.01, 1.0], [True, False], [-10.0, -0.01, 0.01]]
 )
-def test_values_without_room_on_an_axis_and_names_are_categories(values):
+def test_names_and_values_that_would_overlap_are_drawn_as_categories(values):
     figure = figure_of(swept(rule=np.array(values), seed=np.arange(2)))
     bottom = figure.axes[-1]
     extents, centers = bar_extents(bottom)
@@ -195,7 +195,7 @@ def test_a_descent_is_drawn_with_the_baseline_of_its_problem():
     assert figure.axes[0].get_title(loc="left") == "3 steps: not converged"
 
 
-def test_an_axis_of_one_value_is_left_out_and_named_in_the_title():
+def test_an_axis_of_one_value_is_omitted_and_shown_in_the_title():
     runs = swept(learning_rate=np.array([0.1]), momentum=np.array([0.0, 0.9]), seed=np.arange(3))
     figure = figure_of(runs)
     _, centers = bar_extents(figure.axes[-1])
@@ -242,7 +242,7 @@ def test_cells_of_unfinished_runs_are_neither_black_nor_lowest():
 
 @pytest.mark.long
 def test_branches_of_a_stored_run_are_drawn(tmp_path):
-    """The axes of a computed branch, as `gd.branch` returns them."""
+    """The figures show results of `gd.branch`."""
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     sweep(bowl, axes(learning_rate=[0.05, 0.5], seed=[0, 1]), 4, store=tmp_path / "runs")
     grid = axes(branch_step=[1, 3], perturbation=[0.0, 0.1])
@@ -284,7 +284,7 @@ def test_slices_are_drawn_by_their_dimension(result):
 
 
 @pytest.mark.long
-def test_a_spectrum_is_drawn_with_all_its_signs():
+def test_a_spectrum_is_drawn_with_positive_and_negative_eigenvalues():
     def saddle(w):
         return w[0] ** 2 - 3 * w[1] ** 2
 
@@ -320,7 +320,7 @@ def test_a_setting_has_a_logarithmic_axis_only_if_it_is_geometric():
     assert not Setting("width", np.array([1.0, 2.0, 3.0])).log
 
 
-def test_a_real_sweep_is_drawn_from_memory_and_from_its_store_with_its_baseline(tmp_path):
+def test_a_computed_sweep_is_drawn_from_memory_and_from_its_store_with_its_baseline(tmp_path):
     bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), baseline=1.5)
     runs = sweep(bowl, axes(learning_rate=[0.1, 0.2]), 2, store=tmp_path / "runs.zarr")
     expected = [0.8**4 * 2, 0.6**4 * 2]

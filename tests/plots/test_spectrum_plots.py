@@ -31,7 +31,7 @@ def by_label(axes):
     return dict(zip(labels, handles, strict=True))
 
 
-def test_densities_share_axes_and_mark_where_they_are_linear():
+def test_densities_share_axes_whose_label_states_the_linear_range():
     figure = spectrum.densities([spread("before"), spread("after", 0.02)], title="both")
     top, bottom = figure.axes
     figure.canvas.draw()
@@ -44,7 +44,7 @@ def test_densities_share_axes_and_mark_where_they_are_linear():
     assert top.get_title(loc="left") == "before (Gaussians of bandwidth 0.05)"
 
 
-def test_the_density_and_what_it_would_be_without_a_bulk():
+def test_the_density_is_drawn_with_those_of_a_single_eigenvalue_and_of_a_zero_matrix():
     (axes,) = spectrum.densities([spread()]).axes
     result = by_label(axes)
     alone = result["a single eigenvalue"].get_ydata()[0]
@@ -52,20 +52,20 @@ def test_the_density_and_what_it_would_be_without_a_bulk():
     density = result["density"].get_ydata()
     high = bell(0.05) > alone
     np.testing.assert_allclose(density[high], bell(0.05)[high])
-    # All eigenvalues of this one are 0, so the dashed line lies on it.
+    # All eigenvalues are 0, so the dashed line coincides with the density.
     np.testing.assert_allclose(result["if all were 0"].get_ydata(), bell(0.05), atol=1e-300)
 
 
-def test_ends_are_marked_above_with_their_residuals():
+def test_extreme_eigenvalues_are_marked_above_the_density_with_their_residuals():
     (axes,) = spectrum.densities([spread()]).axes
     marks, _, (bars,) = by_label(axes)["computed, with residuals"]
     np.testing.assert_allclose(marks.get_xdata(), ENDS)
-    assert set(marks.get_ydata()) == {0.9}  # of the panel's height
+    assert set(marks.get_ydata()) == {0.9}  # fraction of the panel's height
     widths = [np.ptp(segment[:, 0]) for segment in bars.get_segments()]
     np.testing.assert_allclose(widths, 2 * RESIDUALS)
 
 
-def test_a_density_that_is_not_finite_leaves_the_marks():
+def test_a_density_that_is_not_finite_has_finite_axis_limits():
     unknown = np.full(AT.size, np.nan)
     figure = spectrum.densities([spread(density=unknown, error=unknown), spread()])
     figure.canvas.draw()
@@ -81,13 +81,13 @@ def test_ranked_eigenvalues_decrease_and_negative_ones_are_omitted():
     (axes,) = spectrum.ranks({"now": [RANKED]}).axes
     line, _, (bars,) = by_label(axes)["whole"]
     np.testing.assert_allclose(line.get_xydata(), [[1, 1], [2, 0.5], [3, 0.1]])
-    # A residual larger than its value has a bar that ends above 0, where a logarithm ends.
+    # If a residual exceeds its value, the bar ends above 0, since the axis is logarithmic.
     np.testing.assert_allclose(bars.get_segments()[2][:, 1], [1e-4, 0.4])
     assert axes.get_ylabel() == "eigenvalue"
     assert axes.get_yscale() == "log"
 
 
-def test_each_matrix_has_a_color_and_a_shape_that_every_panel_keeps():
+def test_each_matrix_has_one_color_and_one_marker_in_all_panels():
     second = RANKED._replace(name="layer 1", value=RANKED.value / 2)
     figure = spectrum.ranks({"a": [RANKED, second], "b": [RANKED, second], "c": [RANKED]})
     visible = [axes for axes in figure.axes if axes.get_visible()]
@@ -104,7 +104,7 @@ def test_each_matrix_has_a_color_and_a_shape_that_every_panel_keeps():
 
 
 @pytest.mark.parametrize("limit", [2.0, 1e4])
-def test_a_limit_far_above_does_not_extend_the_axis(limit):
+def test_a_limit_far_above_the_eigenvalues_does_not_extend_the_axis(limit):
     (axes,) = spectrum.ranks({"now": [RANKED]}, limit=limit, after=2, after_label="classes").axes
     result = by_label(axes)
     assert result["classes"].get_xdata()[0] == 2.5
@@ -114,7 +114,7 @@ def test_a_limit_far_above_does_not_extend_the_axis(limit):
     assert axes.get_ylim()[1] < 4
 
 
-def test_a_matrix_of_zeros_has_no_marks_but_the_limit():
+def test_the_figure_of_a_zero_matrix_shows_only_the_limit():
     zeros = spectrum.RankedEigenvalues("flat", np.zeros(3), np.zeros(3))
     figure = spectrum.ranks({"": [zeros]}, limit=2.0)
     figure.canvas.draw()

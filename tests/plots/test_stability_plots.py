@@ -47,7 +47,7 @@ def test_limits_are_dashed_in_the_color_of_their_rate():
 
 
 def test_a_limit_far_above_the_sharpness_is_not_drawn():
-    """2 / 0.1 = 20 is far above the highest sharpness, 15: it is left out."""
+    """The limit 2 / 0.1 = 20 is far above the largest sharpness, 15."""
     top, _ = edge([EDGE]).axes
     assert 15 < top.get_ylim()[1] < 20
 
@@ -64,7 +64,7 @@ def test_panels_are_side_by_side_and_every_axis_has_a_label():
     figure.canvas.draw()
 
 
-def test_distances_and_their_order():
+def test_distances_from_the_flow_are_drawn_with_their_fitted_order():
     left, middle, right = from_flow([FLOW]).axes
     np.testing.assert_allclose(left.lines[-1].get_ydata(), FLOW.flow)
     for line, distance in zip(middle.lines, FLOW.distance, strict=True):

@@ -1,4 +1,4 @@
-"""The style is a context, and its colors are distinguishable."""
+"""Style of figures: a context manager, and colors that can be distinguished."""
 
 import itertools
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from gdjax.plots import style
 
-# Machado, Oliveira and Fernandes 2009: what people without red, green or blue cones see, from
-# linear RGB.
+# Machado, Oliveira and Fernandes 2009: color perception without red, green or blue cones, as
+# matrices for linear RGB.
 BLINDNESS = {
     "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
                [-0.003882, -0.048116, 1.051998]],
@@ -31,7 +31,7 @@ def lab(rgb):
 
 
 @pytest.mark.parametrize("kind", BLINDNESS)
-def test_colors_of_lines_differ_for_color_blind_eyes(kind):
+def test_colors_of_lines_differ_for_color_blind_readers(kind):
     def seen(color):
         srgb = np.array(to_rgb(color))
         linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
@@ -43,7 +43,7 @@ def test_colors_of_lines_differ_for_color_blind_eyes(kind):
     assert min(distances) > 10  # a difference of 2.3 is just noticeable
 
 
-def test_settings_are_restored_even_after_an_error():
+def test_matplotlib_settings_are_restored_after_an_error():
     before = dict(matplotlib.rcParams)
     inside = []
 

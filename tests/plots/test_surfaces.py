@@ -1,4 +1,4 @@
-"""Costs of two parameters: paths, contours, maps of basins and slopes in all directions."""
+"""Figures of costs of two parameters: paths, contours, basins and slopes."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_minima_divergence_and_unfinished_runs_have_different_colors():
     figure.canvas.draw()
 
 
-def test_the_longest_arrow_is_along_the_gradient():
+def test_the_longest_arrow_points_along_the_negative_gradient():
     angle = 2 * np.pi * np.arange(48) / 48
     downhill = np.array([angle[6], angle[30]])
     slopes = -np.cos(angle - downhill[:, None])

@@ -57,7 +57,7 @@ def test_curves_are_medians_with_a_color_for_each_setting():
     figure.canvas.draw()
 
 
-def test_a_curve_of_eight_runs_is_the_mean_of_the_two_in_the_middle_while_it_is_finite():
+def test_the_median_curve_of_eight_runs_is_the_mean_of_the_middle_two_or_nan():
     values = np.tile(np.arange(1.0, 9)[:, None], (1, 1, 2))
     values[0, 4:, 1] = np.inf  # half of the runs diverge at the end
     axes = sweeps.curves_by_setting(np.arange(2.0), np.array([0.1]), values)
@@ -92,7 +92,7 @@ def test_the_lowest_curve_is_labeled_and_thicker():
     assert f"{RATES[1]:.3g}" in axes.get_title("left")
 
 
-def test_rates_that_train_show_every_run_and_the_number_that_alternates():
+def test_trained_sets_show_every_run_and_the_number_of_alternating_starts():
     trained = np.array([[True, True], [False, True], [True, False]])
     figure = trained_sets({"a": Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
     (axes,) = figure.axes

@@ -1,4 +1,4 @@
-"""Figure of cooled sigmoids, with zero on both axes."""
+"""Figure of sigmoids at decreasing temperatures, with zero on both axes."""
 
 import matplotlib
 import numpy as np
@@ -25,7 +25,9 @@ def test_zero_temperature_and_zero_gradient_are_on_the_axes():
     )
     panels = {axes.get_ylabel(): axes for axes in figure.axes}
     gradient = panels["norm of the gradient"]
-    assert gradient.get_xlim()[0] > 1 > 0 > gradient.get_xlim()[1]  # falling, with 0 inside
+    assert (
+        gradient.get_xlim()[0] > 1 > 0 > gradient.get_xlim()[1]
+    )  # decreasing, with 0 between the limits
     assert gradient.get_ylim()[0] == 0
     np.testing.assert_allclose(gradient.lines[0].get_ydata(), [2, 20, 50, 0])  # medians
     learnt = panels["test accuracy"]

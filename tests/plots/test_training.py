@@ -1,4 +1,4 @@
-"""Figures of a training: the drawn values are the arguments, diverged runs included."""
+"""Figures of a training run: the drawn values are the arguments, even after divergence."""
 
 import matplotlib
 import numpy as np
@@ -15,7 +15,7 @@ def one_hot_like(answers, surety=1.0):
 
 
 def arguments(pixels=49, **changes):
-    """Forty test images, all classified as 3 before, and all but two correctly afterwards."""
+    """Return arguments: 40 images, all classified as 3 before, 38 correctly after training."""
     labels = np.arange(40) % 10
     answers = np.where(np.arange(40) < 2, 9, labels)
     return {
@@ -53,7 +53,7 @@ def test_all_figures_are_returned_and_no_global_setting_changes():
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
-def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
+def test_learning_shows_cost_test_cost_baseline_and_recorded_accuracies():
     data = arguments()
     figure = training.learning(
         data["epoch"], data["cost"], data["accuracy"], baseline=0.9, test_cost=2 * data["cost"]
@@ -64,7 +64,7 @@ def test_learning_shows_cost_test_cost_baseline_and_known_accuracies():
     np.testing.assert_array_equal(tested.get_ydata(), 2 * data["cost"])
     assert set(baseline.get_ydata()) == {0.9}
     assert top.get_yscale() == "log"
-    # A record without a measurement is left out.
+    # Records with NaN are omitted.
     np.testing.assert_array_equal(bottom.lines[0].get_xydata(), [[0, 0.1], [1, 0.5], [3, 0.95]])
     assert "Test accuracy: 10.0% to 95.0%" in bottom.get_title(loc="left")
 
@@ -90,7 +90,7 @@ def test_runs_of_every_outcome_can_be_drawn(changes):
     np.testing.assert_array_equal(curve, data["cost"][np.isfinite(data["cost"])])
 
 
-def test_confusion_has_rows_of_labels_and_columns_of_answers():
+def test_the_confusion_matrix_has_labels_as_rows_and_answers_as_columns():
     matrix = training.confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 2, 1, 1]), 3)
     assert matrix.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
     (axes,) = training.confusion({"after": matrix}).axes
@@ -110,7 +110,7 @@ def test_wrong_examples_are_sorted_by_confidence_with_labels_and_answers():
     assert figure.get_suptitle() == "2 of 4 test images are misclassified"
 
 
-def test_with_more_errors_than_images_the_title_has_their_number():
+def test_the_title_states_the_number_of_errors_if_not_all_are_shown():
     figure = training.misclassified(
         np.zeros((100, 2, 2)), np.zeros(100, int), np.eye(2)[np.ones(100, int)]
     )
