@@ -30,7 +30,7 @@ def regression(samples, seed=0):
 
 
 def pooled_digits(samples=60, dark=4, seed=0):
-    """Return cost, parameters and data of a 100-16-16-10 network on images with dark pixels."""
+    """Return cost, parameters and data of a 100-16-16-10 network with dark pixels."""
     network = Network((100, 16, 16, 10))
     rng = np.random.default_rng(seed)
     prototypes = rng.uniform(size=(10, 100))
@@ -73,7 +73,7 @@ def dense_reference(cost, params, data=None):
 
 
 def quadratic(eigenvalues, seed=0):
-    """Return w^T A w / 2 with given eigenvalues; A is the data, a single sample."""
+    """Return the cost w^T A w / 2, parameters w, and A as the data of one sample."""
     spectrum = np.asarray(eigenvalues, np.float64)
     basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(spectrum.size,) * 2))[0]
     matrix = (basis * spectrum) @ basis.T

@@ -1,4 +1,4 @@
-"""Block Lanczos against known spectra, with multiple and clustered eigenvalues."""
+"""Block Lanczos on known spectra, with multiple and clustered eigenvalues."""
 
 import jax
 import jax.numpy as jnp

@@ -76,7 +76,7 @@ def test_too_few_evaluations_leave_the_crossing_unresolved():
     assert result.num_evaluations == 3
 
 
-def test_a_cost_that_is_not_finite_beyond_a_point_counts_as_a_rise():
+def test_costs_that_are_not_finite_beyond_a_point_count_as_an_increase():
     """The cost -log(1 - w^2) - 5 w is negative up to its root near 0.997, and NaN above 1."""
     cost = lambda w: -jnp.log(1 - w**2) - 5 * w  # noqa: E731
     result = critical_sharpness(cost, jnp.array(0.0), jnp.array(-1.0), guess=100.0)
@@ -86,7 +86,7 @@ def test_a_cost_that_is_not_finite_beyond_a_point_counts_as_a_rise():
 
 @pytest.mark.long
 def test_saturated_digit_networks_have_no_crossing():
-    """The initial cost is above 2; after a long step all outputs are 0 and it is 1."""
+    """The initial cost is above 2; after a long step, all outputs are 0 and the cost is 1."""
     problem = digits("mnist5k", samples=200)
     params = problem.init(jax.random.key(0))
     direction = update_direction(optax.sgd, problem, params)
@@ -149,7 +149,7 @@ def test_the_metric_equals_the_value_at_each_step_with_few_evaluations():
 
 
 @pytest.mark.long
-def test_the_metric_follows_the_state_of_the_optimizer_and_the_rise_of_another_cost():
+def test_the_metric_uses_the_state_of_the_optimizer_and_optionally_another_cost():
     first, second = bowl([1.0, 1.0]), bowl([5.0, 5.0])
     metrics = {
         "own": critical_sharpness_metric(first, optax.adam),

@@ -1,4 +1,4 @@
-"""Third and fourth derivatives against dense tensors; norms and reductions in closed form."""
+"""Third and fourth derivatives, compared with dense tensors and closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def test_derivatives_over_all_samples_equal_those_of_the_mean():
     np.testing.assert_allclose(twice, result[2], rtol=1e-6)
 
 
-def test_largest_third_derivative_of_a_cubic():
+def test_the_largest_third_derivative_of_a_cubic_equals_its_closed_form():
     """The maximum is 2 / sqrt(3) for x y z, and 6 max(|a|, |b|) for a x^3 + b y^3."""
     product = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
     apart = directional_derivatives(

@@ -1,4 +1,4 @@
-"""Extreme eigenvalues and residuals of Hessians against dense ones in float64."""
+"""Extreme eigenvalues and residuals of Hessians, compared with dense ones in float64."""
 
 from functools import partial
 
@@ -54,7 +54,7 @@ def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(netwo
 
 
 @pytest.mark.long
-def test_residuals_are_true_in_float64(network, result):
+def test_reported_residuals_bound_those_computed_in_float64(network, result):
     H = network[-1]
     residuals = true_residuals(H, result)
     assert np.all(residuals <= result.residuals)
@@ -69,7 +69,7 @@ def test_residuals_are_true_in_float64(network, result):
 
 @pytest.mark.long
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda f: f.name)
-def test_curvature_at_critical_points_of_functions(function):
+def test_eigenvalues_at_critical_points_equal_those_of_dense_hessians(function):
     """The extreme eigenvalues equal those of the dense Hessian in float64."""
     with jax.enable_x64(True):
         points = jnp.array([point.x for point in function.critical_points], float)
@@ -88,7 +88,7 @@ def test_curvature_at_critical_points_of_functions(function):
 @pytest.mark.long
 @pytest.mark.parametrize("n", [40, 700])
 @pytest.mark.parametrize("name", ["known", "multiple", "low rank", "identity", "zero"])
-def test_quadratics_below_and_above_the_dense_limit(n, name):
+def test_eigenvalues_of_quadratics_are_correct_below_and_above_the_dense_limit(n, name):
     bulk = np.random.default_rng(2).uniform(-0.5, 0.5, n)
     exact = np.sort(
         {

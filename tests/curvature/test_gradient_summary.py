@@ -1,4 +1,4 @@
-"""The gradient against hand-written backpropagation, and properties of its entries."""
+"""Gradients, compared with hand-written backpropagation; properties of their entries."""
 
 import os
 from pathlib import Path
@@ -132,7 +132,7 @@ def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(p
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_gradient_is_exactly_zero_at_dark_pixels_and_nowhere_else(problem, seed):
+def test_gradient_is_exactly_zero_only_for_weights_of_dark_pixels(problem, seed):
     params = jax.jit(problem.init)(jax.random.key(seed))
     result = anatomy_of(problem)(params, problem.data)
     dark = np.all(problem.data[0] == 0, axis=0)
@@ -192,7 +192,7 @@ def test_gradient_summary_at_a_minimum_is_zero():
     assert (float(result.zero_share), float(result.norm), float(result.layer_norms)) == (1, 0, 0)
 
 
-def test_largest_takes_the_first_of_equals_and_keeps_signs():
+def test_largest_entries_have_their_signs_and_are_the_first_of_equal_ones():
     result = largest_entries((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
     assert result.position.tolist() == [5, 1, 2, 4]
     assert result.value.tolist() == [-6, -5, 5, 2]
@@ -248,7 +248,7 @@ def test_locate_entries_refuses_another_network_or_image_shape():
         locate_entries(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
 
 
-# -- checks by finite changes
+# -- checks by finite displacements
 
 
 def nudged_by(cost):
@@ -267,7 +267,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     np.testing.assert_allclose(np.abs(result.second_order), result.rounding, rtol=1e-6)
 
 
-def test_change_has_the_largest_allowed_size_without_curvature():
+def test_displacement_has_its_largest_allowed_size_without_curvature():
     w = np.array([0.5, -4.0], np.float32)
     result = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25
@@ -307,7 +307,7 @@ def test_where_the_gradient_is_zero_the_cost_changes_at_most_by_rounding(nudged,
     assert float(result.displacement[-1]) > 0.01
 
 
-def test_stated_rounding_covers_the_difference_to_float64(nudged, problem):
+def test_the_reported_rounding_error_bounds_the_difference_from_float64(nudged, problem):
     params, at, result = nudged
     with jax.enable_x64(True):
         flat, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
@@ -336,7 +336,7 @@ def test_check_gradient_detects_a_wrong_gradient():
 
 
 @pytest.mark.parametrize("samples", [10, 2_500])
-def test_matrix_products_are_in_full_precision_and_only_there(samples):
+def test_matrix_products_use_full_precision_without_changing_the_global_setting(samples):
     cost, params, data = regression(samples)
     result = jax.make_jaxpr(
         lambda w, data: (

@@ -12,7 +12,7 @@ SIGNS = ("known", "positive", "negative", "indeterminate")
 
 
 def planted(n):
-    """Return a matrix with two negative eigenvalues, a zero one and two dead coordinates."""
+    """Return eigenvalues, a matrix that has them and two dead coordinates, and its mask."""
     values = np.r_[-2.0, -0.5, 0.0, np.linspace(0.3, 3, n - 3)]
     H = np.zeros((n + 2, n + 2))
     H[:n, :n] = quadratic(values)[2][0]
@@ -61,7 +61,7 @@ def test_perturbed_products_make_signs_indeterminate():
     assert int(result["negative"].sum()) == 1
 
 
-def test_extreme_inertia_has_both_ends_and_is_incomplete():
+def test_extreme_inertia_has_both_ends_of_the_spectrum_and_is_incomplete():
     values, H, mask = planted(60)
     H = jnp.array(H, jnp.float32)
     mask = jnp.array(mask, jnp.float32)

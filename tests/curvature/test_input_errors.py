@@ -36,7 +36,7 @@ def bowl(w):
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_whole_numbers_are_refused_as_parameters(name):
+def test_integer_parameters_are_rejected(name):
     with pytest.raises(InputError, match=r"params\['a'\] has type int.*expected a real float"):
         ASKED[name](bowl, {"a": np.array([1, 2, 3]), "b": np.ones(2)})
 
@@ -48,13 +48,13 @@ def test_parameters_that_are_not_arrays_are_refused(name):
 
 
 @pytest.mark.parametrize("name", sorted(ASKED.keys() - {"plane_directions"}))
-def test_costs_of_more_than_one_number_are_refused(name):
+def test_vector_valued_costs_are_rejected(name):
     with pytest.raises(InputError, match=r"cost: returned float(32|64)\[2\], expected one scalar"):
         ASKED[name](lambda w: w**2, np.ones(2, np.float32))
 
 
 @pytest.mark.parametrize("name", sorted(ASKED.keys() - {"plane_directions"}))
-def test_counts_are_refused_as_costs(name):
+def test_integer_valued_costs_are_rejected(name):
     with pytest.raises(
         InputError, match=r"cost: returned int(32|64), expected a real floating-point"
     ):

@@ -1,4 +1,4 @@
-"""Jacobi rotations against eigenvalues of NumPy, also on two devices."""
+"""Jacobi rotations, compared with eigenvalues of NumPy, on one and two devices."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_jacobi_eigenpairs_equal_those_of_numpy(name, x64):
 
 
 def test_small_eigenvalues_of_a_graded_matrix_have_small_relative_errors():
-    """The matrix is diag(1, 0.1, ...) with small couplings, where LAPACK is less accurate."""
+    """The matrix is diag(1, 0.1, ...) with small couplings; LAPACK is less accurate."""
     d = 10.0 ** -np.arange(7)
     A = np.float32(np.sqrt(d[:, None] * d) * (np.eye(7) + 0.1))
     exact = np.linalg.eigvalsh(A.astype(float))

@@ -1,4 +1,4 @@
-"""Products with the Hessian against dense matrices in float64."""
+"""Products with the Hessian, compared with dense matrices in float64."""
 
 import diffrax
 import jax
@@ -47,7 +47,7 @@ def test_product_equals_that_of_the_dense_hessian_for_any_number_of_microbatches
         np.testing.assert_allclose(result, H @ v, rtol=1e-10, atol=1e-12)
 
 
-def test_product_with_a_bowl_is_its_matrix_times_the_vector(float64):
+def test_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
     problem = gd.problems.function("rosenbrock")
     result = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
     # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
@@ -71,7 +71,7 @@ def test_product_mapped_over_runs_equals_single_products(float64):
 
 
 @pytest.mark.parametrize("samples", [10, 2_500])
-def test_matrix_products_are_in_full_precision_and_only_there(samples):
+def test_matrix_products_use_full_precision_without_changing_the_global_setting(samples):
     cost, params, data = regression(samples)
     problem = regression_problem(data)
     result = jax.make_jaxpr(
@@ -248,7 +248,7 @@ def test_a_gauss_newton_product_without_forward_mode_is_taken_in_reverse():
     np.testing.assert_allclose(G[1], G[0], rtol=1e-5)
 
 
-def test_third_and_fourth_derivatives_without_forward_mode():
+def test_third_and_fourth_derivatives_without_forward_mode_are_taken_in_reverse():
     at = directional_derivatives(as_problem(reverse_alone()), lambda w: w)
     twice, thrice = at.fourth(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0]))
     np.testing.assert_allclose(twice, [24, 0], atol=1e-5)
@@ -257,9 +257,8 @@ def test_third_and_fourth_derivatives_without_forward_mode():
 
 @pytest.mark.long
 def test_cost_without_second_derivatives_raises_an_error_that_names_the_fix():
-    """The default adjoint of diffrax has neither a forward mode nor a reverse mode twice.
-
-    Only a complete solver has this property, and tracing one takes seconds.
+    """The default adjoint of diffrax supports neither forward nor nested reverse mode.
+    The test requires a complete solver, whose tracing takes seconds.
     """
 
     def product(w):
@@ -376,7 +375,7 @@ def test_sharpness_along_a_descent_takes_an_operator(fitted):
 
 
 @pytest.mark.parametrize("kind", [HessianOperator, GaussNewtonOperator])
-def test_sharpness_of_a_single_layer(fitted, kind):
+def test_sharpness_of_a_single_layer_equals_that_of_its_dense_block(fitted, kind):
     problem, params, _ = fitted
     block = kind(problem, params, layer="0")
     dense = np.asarray(block.as_matrix())
@@ -393,7 +392,7 @@ def test_a_function_is_accepted_as_an_operator():
     assert pairs.vectors["a"].shape == (1, 600)
 
 
-def test_a_point_belongs_to_a_problem_and_not_to_an_operator():
+def test_params_are_required_with_a_problem_and_rejected_with_an_operator():
     operator = HessianOperator(lambda w: w @ w, jnp.ones(2))
     with pytest.raises(InputError, match=r"params and data belong to a problem.*leave them out"):
         extreme_eigenpairs(operator, jnp.ones(2), key=jax.random.key(0))

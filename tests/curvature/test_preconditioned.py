@@ -1,4 +1,4 @@
-"""Preconditioners against Optax; preconditioned sharpness against eigenvalues."""
+"""Preconditioners, compared with Optax, and eigenvalues of preconditioned Hessians."""
 
 from functools import partial
 

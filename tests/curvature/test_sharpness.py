@@ -1,4 +1,4 @@
-"""Sharpness against dense eigenvalues in float64; descents below and above the threshold."""
+"""Sharpness, compared with dense eigenvalues; descents near the stability threshold."""
 
 from functools import cache, partial
 
@@ -46,7 +46,7 @@ def compiled(problem, options):
 
 
 def at(problem, params, **options):
-    """Return the sharpness at one point, from a cold start."""
+    """Return the sharpness at one point, from a cold start, and the metric state."""
     metric, function = compiled(problem, tuple(options.items()))
     return function(params, metric.data, cold(metric, params))
 
@@ -131,7 +131,7 @@ def test_without_curvature_the_sharpness_is_zero(n):
 
 
 @pytest.mark.long
-def test_sharpness_of_diagonal_quadratics():
+def test_sharpness_of_a_diagonal_quadratic_is_its_largest_eigenvalue():
     """A diagonal Hessian maps each coordinate axis to itself."""
     spectrum = np.linspace(-20, 3, 50)
     value, _ = at(bowl(spectrum), jnp.ones(50))
@@ -204,7 +204,7 @@ def test_sharpness_of_the_digit_network_agrees_with_arpack():
 
 
 @pytest.mark.long
-def test_sharpness_is_nan_if_restarts_are_used_up(float64):
+def test_sharpness_is_nan_after_the_maximum_number_of_restarts(float64):
     spectrum = np.linspace(0, 1, 3000)
     value, memory = at(bowl(spectrum), jnp.ones(3000), rtol=1e-11)
     assert np.isnan(float(value))

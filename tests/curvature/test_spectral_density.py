@@ -1,4 +1,4 @@
-"""Trace and spectral density against dense float64 Hessians."""
+"""Trace and spectral density, compared with dense float64 Hessians."""
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def test_trace_of_a_network_is_within_three_standard_errors(network):
 @pytest.mark.long
 @pytest.mark.parametrize("n", [30, 600])
 @pytest.mark.parametrize("name", ["indefinite", "identity", "zero", "low rank"])
-def test_trace_of_quadratics(n, name):
+def test_trace_of_quadratics_is_within_three_standard_errors(n, name):
     rng = np.random.default_rng(0)
     spectrum = {
         "indefinite": rng.normal(size=n) + 0.3,

@@ -1,4 +1,4 @@
-"""Stability thresholds against published formulas and against runs of the optimizers."""
+"""Stability thresholds, compared with published formulas and runs of optimizers."""
 
 from functools import partial
 
@@ -38,7 +38,7 @@ STARTS = 16
 
 
 def growth(optimizer, scale):
-    """Return a compiled function: curvature to log of the growth from many starts."""
+    """Return a compiled function that maps curvature to the log growth from many starts."""
 
     def of_start(start, top):
         fixed_rule = optimizer(learning_rate=RATE)

@@ -3,8 +3,9 @@
     python tests/gates/errors.py                    # the table
     python tests/gates/errors.py --against HEAD~1   # the differences
 
-For each case of `bad_calls.py` the script prints the class of the error ("raw" if it is not an error of
-gdjax) or the exit status, whether the text names the argument and a remedy, and its first line.
+For each case of `bad_calls.py`, the script prints the class of the error ("raw" if it is not an
+error of gdjax) or the exit status, whether the text names the argument and a remedy, and its first
+line.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""Matrices of barriers against barriers of single pairs."""
+"""Matrices of barriers, compared with barriers of single pairs."""
 
 import dataclasses
 import importlib
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 
 def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), samples=70, scale=1):
-    """Return a network with the fields of a digit problem, on random inputs."""
+    """Return a problem on random inputs that has the fields of a digit problem."""
     output = "identity" if cost == "cross_entropy" else None
     network = Network(widths, activation, output, input_scale=scale)
     per_sample = {"quadratic": gd.problems.quadratic, "cross_entropy": gd.problems.cross_entropy}[
@@ -85,7 +85,7 @@ def directly(problem, a, b, points):
         ("softplus", "quadratic", (7, 3), 1),
     ],
 )
-def test_matrices_agree_with_single_pairs(activation, cost, widths, scale):
+def test_matrices_of_barriers_agree_with_barriers_of_single_pairs(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
     result = pairwise_barriers(problem, runs, key=KEY, points=9)
@@ -139,8 +139,8 @@ def test_equivalent_networks_have_no_barrier_after_matching():
 
 
 @pytest.mark.long
-def test_barriers_do_not_depend_on_blocks_devices_and_slabs(monkeypatch):
-    problem = some_problem(samples=2100)  # three blocks, one shorter
+def test_barriers_do_not_depend_on_microbatches_devices_and_slabs(monkeypatch):
+    problem = some_problem(samples=2100)  # three microbatches, the last one shorter
     runs = some_runs(problem, 4)
     expected = pairwise_barriers(problem, runs, key=KEY, points=5)
     k = 2
@@ -155,7 +155,7 @@ def test_barriers_do_not_depend_on_blocks_devices_and_slabs(monkeypatch):
     np.testing.assert_allclose(one.matched_cost, expected.matched_cost, rtol=1e-5)
 
 
-def test_any_problem_has_barriers():
+def test_barriers_are_computed_for_problems_that_are_not_networks():
     well = gd.Problem(
         init=lambda key: {"x": jnp.zeros(()), "y": jnp.zeros(2)},
         cost=lambda p: (p["x"] ** 2 - 1) ** 2 + jnp.sum(p["y"] ** 2),
@@ -187,7 +187,7 @@ def test_a_model_of_unknown_symmetries_has_no_matched_barriers():
 
 
 @pytest.mark.long
-def test_barriers_of_digits_with_other_data():
+def test_barriers_are_evaluated_on_the_passed_data():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data
     runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))

@@ -1,4 +1,4 @@
-"""Basins of attraction: shares against an integration in SciPy, limits and codes."""
+"""Basins of attraction: shares, compared with an integration in SciPy; limits; codes."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +49,7 @@ def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
     np.testing.assert_allclose(result, shares, atol=0.01)
 
 
-def test_the_four_minima_and_their_limits(himmelblau):
+def test_the_four_minima_of_himmelblau_have_their_known_stability_limits(himmelblau):
     # The largest eigenvalues are in the order of the registered minima.
     np.testing.assert_allclose(himmelblau.sharpness, [82.284, 105.419, 80.550, 133.786], atol=5e-4)
     np.testing.assert_allclose(himmelblau.limit[0], 2 / himmelblau.sharpness.values)
@@ -63,7 +63,7 @@ def test_the_four_minima_and_their_limits(himmelblau):
 
 
 @pytest.mark.long
-def test_no_start_ends_in_a_minimum_above_its_limit():
+def test_no_start_ends_in_a_minimum_above_its_stability_limit():
     # 2 / 133.786 = 0.01495 and 2 / 105.419 = 0.01897: at 0.016 the sharpest minimum is unstable.
     result = basins_of_attraction(
         "himmelblau", [0.0145, 0.016, 0.02], side=40, num_steps=2000
@@ -76,7 +76,7 @@ def test_no_start_ends_in_a_minimum_above_its_limit():
     ]
 
 
-def test_heavy_ball_multiplies_the_limit_by_one_plus_momentum():
+def test_heavy_ball_momentum_multiplies_the_limit_by_one_plus_momentum():
     result = basins_of_attraction(
         "himmelblau", [0.016], momentum=[0.0, 0.5], side=30, num_steps=2000
     )
@@ -102,7 +102,7 @@ def test_rastrigin_shares_are_the_areas_between_its_maxima():
 
 
 @pytest.mark.long
-def test_starts_without_a_minimum_have_codes():
+def test_starts_that_reach_no_minimum_have_codes():
     # On the quartic, runs at rate 1 diverge from distant starts, and 3 steps are too few. A descent
     # from the maximum of a parabola does not move.
     far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)
@@ -159,7 +159,7 @@ def test_invalid_arguments_are_refused(arguments, message):
 
 @pytest.mark.long
 def test_points_of_a_flat_valley_are_not_minima():
-    """On x^2 of (x, y) every point of the line x = 0 is critical, and none is isolated."""
+    """For the cost x^2 of (x, y), all points with x = 0 are critical."""
     box = {"domain": ((-1, 1), (-1, 1)), "num_steps": 100}
     result = basins_of_attraction(lambda w: jnp.square(w[0]), [0.4], side=10, **box)
     assert result.sizes["minimum"] == 0

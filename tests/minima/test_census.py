@@ -47,7 +47,7 @@ def params_at(census, number):
 
 
 @pytest.mark.long
-def test_params_of_a_census_are_its_minima(census):
+def test_params_of_returns_the_minima_of_a_census(census):
     problem, counted = census
     like = problem.init(jax.random.key(0))
     stacked = gd.params_of(counted, like, {})
@@ -60,7 +60,7 @@ def test_params_of_a_census_are_its_minima(census):
 
 @pytest.mark.long
 def test_planted_critical_points_have_their_kinds():
-    """End points are all critical points of Himmelblau's function, and a NaN."""
+    """The end points are all critical points of Himmelblau's function, and a NaN."""
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
@@ -252,7 +252,7 @@ def test_variables_of_a_minimum_agree_with_direct_evaluation(census):
 
 
 @pytest.mark.long
-def test_estimates_equal_those_from_the_counts(census):
+def test_estimates_of_unseen_minima_equal_those_from_the_counts(census):
     _, first = census
     estimate = estimate_unseen(first["count"].values)
     assert float(first.unseen_mass) == estimate.mass
@@ -261,7 +261,7 @@ def test_estimates_equal_those_from_the_counts(census):
 
 
 @pytest.mark.long
-def test_cluster_counts_over_decades(census):
+def test_the_number_of_clusters_decreases_with_the_tolerance(census):
     _, first = census
     assert int(first.clusters[0]) <= int(first["count"].sum())
     assert np.all(np.diff(first.clusters) <= 0)
@@ -394,7 +394,7 @@ def test_points_with_nan_costs_are_undecided():
 
 @pytest.mark.long
 def test_minima_of_rastrigin_are_counted_from_random_starts():
-    """Each minimum is one of 121, and unseen minima are covered for 19 of 20 seeds."""
+    """Minima are among the 121 known ones; bounds on unseen ones hold in 19 of 20 samples."""
     problem = gd.problems.function("rastrigin")
     minima = np.array([p.x for p in gd.problems.find("rastrigin").minima])
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.002], seed=range(40000)), 200)

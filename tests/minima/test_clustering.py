@@ -59,7 +59,7 @@ def test_counts_agree_with_clustering_at_every_tolerance():
     assert cluster_counts(heights, tolerances).tolist() == again
 
 
-def test_the_range_of_tolerances_that_give_equal_clusters():
+def test_the_range_of_tolerances_with_equal_clusters_is_returned():
     result = cluster_points(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
     assert result.labels.tolist() == [0, 0, 1, 1, 2]
     assert (result.stable_from, result.stable_to) == pytest.approx((0.1, 0.9))
@@ -81,7 +81,7 @@ def test_invalid_arguments_are_refused(points, tolerance):
         cluster_points(points, tolerance)
 
 
-def test_distances_in_a_plane_are_exact():
+def test_classical_mds_reproduces_distances_of_points_in_a_plane():
     points = np.random.default_rng(2).normal(size=(7, 2))
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
     position, share = classical_mds(distances)

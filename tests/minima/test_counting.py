@@ -14,7 +14,7 @@ from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_u
 
 
 def rastrigin_shares():
-    """Return the areas between the maxima along both coordinates in [-5.12, 5.12]."""
+    """Return the shares of Rastrigin's basins: areas between maxima in [-5.12, 5.12]^2."""
     known = gd.problems.find("rastrigin").critical_points
     hills = sorted({p.x[0] for p in known if p.kind == "maximum"})
     width = np.diff([-5.12, *hills, 5.12]) / 10.24
@@ -42,7 +42,7 @@ def test_the_unseen_mass_has_the_expectation_of_good_turing(p):
 
 @pytest.mark.parametrize("n", [64, 250, 2000])
 @pytest.mark.parametrize("p", [rastrigin_shares(), GEOMETRIC, ZIPF], ids=["rastrigin", "g", "z"])
-def test_mass_is_covered(p, n):
+def test_intervals_cover_the_unseen_mass(p, n):
     covered = [e.mass_low <= mass <= e.mass_high for e, mass, _ in simulated(p, n)]
     assert np.mean(covered) > 0.91  # 0.95 minus three standard errors of 250 draws
 
@@ -51,7 +51,7 @@ def test_mass_is_covered(p, n):
 @pytest.mark.parametrize("n", [5, 10, 30, 64, 250, 1000])
 @pytest.mark.parametrize("size", [5, 30, 100, 1000])
 @pytest.mark.parametrize("kind", ["equal", "zipf", "geometric"])
-def test_mass_is_covered_in_2000_repetitions(kind, size, n):
+def test_intervals_cover_the_unseen_mass_in_2000_repetitions(kind, size, n):
     """The coverage is at least 0.95 minus two standard errors."""
     p = BASINS[kind](size) / np.sum(BASINS[kind](size))
     counts = np.random.default_rng(0).multinomial(n, p, 2000)
@@ -85,7 +85,7 @@ def test_the_lower_bound_has_nominal_coverage_for_all_shares(basins, size):
 
 
 @pytest.mark.parametrize("p", [GEOMETRIC, ZIPF], ids=["g", "z"])
-def test_the_mean_estimate_is_low_if_shares_differ(p):
+def test_the_mean_estimate_is_below_the_number_of_unseen_minima_if_shares_differ(p):
     result = list(simulated(p, 200))
     assert np.mean([e.number for e, _, _ in result]) < np.mean([k for _, _, k in result])
 
@@ -104,7 +104,7 @@ def test_the_bound_for_distinct_draws_is_the_birthday_bound(n):
     assert estimate.number_low == result - n
 
 
-def test_the_estimate_of_chao_equals_that_by_hand():
+def test_the_estimate_of_chao_equals_the_value_computed_by_hand():
     # n = 20, f1 = 4, f2 = 2: 19/20 * 4 * 3 / (2 * 3) = 1.9.
     result = estimate_unseen([1, 1, 1, 1, 2, 2, 12])
     assert result.number == pytest.approx(1.9)
@@ -114,14 +114,14 @@ def test_the_estimate_of_chao_equals_that_by_hand():
     assert (result.draws, result.observed, result.once, result.twice) == (20, 7, 4, 2)
 
 
-def test_one_run_gives_no_estimate_of_the_number():
+def test_a_single_run_gives_no_estimate_of_the_number_of_minima():
     result = estimate_unseen([1])
     assert result.mass == 1
     assert result.number_low == 0
     assert math.isnan(result.number)
 
 
-def test_shares_are_where_the_test_at_level_alpha_p_rejects():
+def test_limits_of_shares_are_where_the_test_at_level_alpha_p_rejects():
     """At each limit one tail of the binomial distribution is alpha p / 2."""
     result = basin_shares([7, 2, 1], 12)
     assert result.share.tolist() == [7 / 12, 2 / 12, 1 / 12]

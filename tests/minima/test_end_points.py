@@ -40,7 +40,7 @@ ENDS = (
 
 
 @pytest.mark.long
-def test_points_that_are_not_strict_minima_are_not_certified_as_such():
+def test_end_points_have_their_known_kinds():
     """The second parameter selects a cost that depends on the first one only."""
 
     def cost(w):

@@ -1,4 +1,4 @@
-"""Matching of networks against enumeration of all symmetries."""
+"""Matching of networks, compared with an enumeration of all symmetries."""
 
 from itertools import permutations, product
 
@@ -55,7 +55,7 @@ def least_distance(network, a, b):
 
 @pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus"])
-def test_a_thousand_equivalents_are_matched_to_rounding(activation):
+def test_a_thousand_equivalent_networks_are_matched_up_to_rounding(activation):
     network = Network((20, 16, 16, 10), activation=activation)
     params = some_params(network, 0)
     keys = jax.random.split(jax.random.key(1), 1000)
@@ -160,7 +160,7 @@ def test_matched_distances_are_invariant_under_symmetries():
 
 @pytest.mark.long
 def test_outputs_between_matched_networks_do_not_depend_on_scales():
-    """Applying the scales of the reference to both ends changes no output on the line."""
+    """Rescaling both ends by the scales of the reference changes no output on the line."""
     network = Network((4, 5, 3, 2), activation="relu")
     a, b = some_params(network, 0), some_params(network, 1)
     result = match(network, a, b, key=KEY).params

@@ -1,4 +1,4 @@
-"""Barriers against closed forms, and curves between minima."""
+"""Barriers, compared with closed forms, and curves between minima."""
 
 from math import comb
 
@@ -36,7 +36,7 @@ def tilted(x):
 
 
 def hills(w):
-    """Return a ridge across the line from (-2, 0) to (2, 0), which decreases for y < 0."""
+    """Return a ridge at x = 0, which is lower at y < 0, plus a bowl."""
     return jnp.exp(-2 * w[0] ** 2) * jax.nn.sigmoid(4 * w[1] + 2) + 0.01 * jnp.sum(w**2)
 
 
@@ -59,13 +59,13 @@ class TestShapes:
             result = evaluate_path(jnp.array(values), polyline(4, t))
             np.testing.assert_allclose(result, expected, atol=1e-6)
 
-    def test_ends_are_on_the_path_exactly(self):
+    def test_paths_begin_and_end_exactly_at_their_end_points(self):
         control = jax.random.normal(KEY, (4, 7))
         for shape in (bezier, polyline):
             assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
             assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
 
-    def test_mapped_positions_equal_single_positions(self):
+    def test_mapped_evaluations_of_a_path_equal_single_evaluations(self):
         control = jax.random.normal(KEY, (4, 7))
         t = jnp.linspace(0, 1, 5)
         together = evaluate_path(control, jax.vmap(lambda t: bezier(4, t))(t))
@@ -80,16 +80,16 @@ class TestShapes:
 
 
 class TestBarrier:
-    def test_of_the_double_well_is_its_maximum(self):
+    def test_barrier_of_the_double_well_is_its_maximum(self):
         cost = linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0), points=101)
         assert float(path_barrier(cost)) == 1
 
-    def test_of_a_bowl_is_zero(self):
+    def test_barrier_of_a_bowl_is_zero(self):
         for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
             cost = linear_path_cost(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
             assert float(path_barrier(cost)) == 0
 
-    def test_of_uneven_ends_is_above_the_line_between_them(self):
+    def test_barrier_between_unequal_costs_is_relative_to_the_line_between_them(self):
         """The line between the end costs is 1 + x, which is the added term."""
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
@@ -100,24 +100,24 @@ class TestBarrier:
         coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)
 
-    def test_is_computed_for_each_path(self):
+    def test_barrier_is_computed_for_each_path(self):
         costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
         assert path_barrier(costs).tolist() == [[1, 0], [0, 2]]
 
-    def test_of_non_finite_costs_is_nan(self):
+    def test_barrier_of_non_finite_costs_is_not_finite(self):
         assert np.isnan(float(path_barrier(jnp.array([0.0, jnp.nan, 0.0]))))
         assert np.isinf(float(path_barrier(jnp.array([0.0, jnp.inf, 0.0]))))
 
 
 class TestStraight:
-    def test_is_the_network_at_every_point_with_any_metrics(self):
+    def test_values_on_a_line_equal_those_of_interpolated_networks(self):
         network = Network((3, 4, 2))
         a, b = (jax.jit(network.init)(jax.random.key(k)) for k in (1, 2))
         rng = np.random.default_rng(0)
         data = (
             rng.normal(size=(2300, 3)),
             rng.integers(0, 2, 2300),
-        )  # three blocks, the last one shorter
+        )  # three microbatches, the last one shorter
 
         def look(params, batch):
             outputs = network.apply(params, batch[0])
@@ -139,12 +139,12 @@ class TestStraight:
             right = np.mean(np.argmax(outputs, axis=1) == data[1])
             np.testing.assert_allclose(result["accuracy"][k], right, atol=1.01 / 2300)
 
-    def test_can_be_mapped_over_pairs(self):
+    def test_linear_path_costs_can_be_mapped_over_pairs(self):
         a, b = jnp.array([-1.0, 0.0]), jnp.array([1.0, 1.0])
         result = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
         np.testing.assert_allclose(result, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
-    def test_float64_of_numpy_is_accepted_without_a_warning(self):
+    def test_float64_arrays_of_numpy_are_accepted_without_a_warning(self):
         """Float64 arguments are rounded; warnings are errors in these tests."""
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
@@ -162,7 +162,7 @@ class TestCurve:
     land = gd.Problem(init=lambda key: jnp.zeros(2), cost=hills)
     a, b = jnp.array([-2.0, 0.0]), jnp.array([2.0, 0.0])
 
-    def test_cost_is_the_mean_along_the_path(self):
+    def test_cost_of_a_curve_is_the_mean_along_the_path(self):
         """The mean of x^2 along a line from a to b is (a^2 + a b + b^2) / 3."""
         bowl = gd.Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
         a, b = -1.0, 4.0
@@ -175,7 +175,7 @@ class TestCurve:
 
     @pytest.mark.long
     @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (polyline, 1), (polyline, 3)])
-    def test_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
+    def test_trained_curve_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
@@ -185,7 +185,7 @@ class TestCurve:
         assert float(after) < 0.1 * float(before)
         assert run.cost[-1] < 0.5 * run.cost[0]
 
-    def test_ends_are_exactly_constant(self):
+    def test_end_points_of_a_curve_are_exactly_constant(self):
         path = curve(self.land, self.a, self.b, bends=2)
         gradient = jax.jit(jax.grad(path.cost))(jax.jit(path.init)(KEY))
         assert not np.any(gradient[jnp.array([0, -1])])
@@ -196,7 +196,7 @@ class TestCurve:
             assert np.array_equal(run.params[-1], self.b)
 
     @pytest.mark.long
-    def test_many_pairs_are_one_sweep(self):
+    def test_curves_between_many_pairs_are_trained_in_one_sweep(self):
         a = jnp.stack([self.a, self.a + 0.5, self.b])
         b = jnp.stack([self.b, self.b, self.a])
         path = curve(self.land, a, b)
@@ -210,7 +210,7 @@ class TestCurve:
             result = gd.params_of(runs, run.params, {"pair": k, "learning_rate": 0.5})
             np.testing.assert_allclose(result, run.params, atol=1e-5)
 
-    def test_other_end_points_use_the_same_program(self):
+    def test_curves_between_other_end_points_use_the_same_program(self):
         traced = []
 
         def cost(w):
@@ -227,7 +227,7 @@ class TestCurve:
         assert counts[2] - counts[1] < counts[0]
 
     @pytest.mark.long
-    def test_curve_between_two_networks_lowers_the_cost(self):
+    def test_trained_curve_between_two_networks_has_a_lower_barrier(self):
         network = Network((2, 6, 1), output_activation="identity")
         x = np.random.default_rng(0).uniform(-2, 2, (200, 2)).astype(np.float32)
         y = np.sin(2 * x[:, :1]) * x[:, 1:]
