@@ -17,8 +17,8 @@ import numpy as np
 
 from gdjax.errors import InputError
 
-MAX_WHOLE = 2**31 - 1  # default limit of whole numbers, which count something in 32 bits
-MAX_COUNT = 1_000_000  # limit of random draws, probes and starts, which are in memory at once
+MAX_WHOLE = 2**31 - 1  # default limit of whole numbers, since counts have 32 bits
+MAX_COUNT = 1_000_000  # limit of random draws, probes and starts, which are in memory together
 
 
 def is_whole(value: Any, least: int = 0, most: int | float = math.inf) -> TypeGuard[int]:
@@ -120,7 +120,7 @@ def real_array(value: Any) -> np.ndarray | None:
 def check_numbers(
     name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None
 ) -> None:
-    """Check that an argument is an array of real numbers, at least one.
+    """Check that an argument is a nonempty array of real numbers.
 
     Args:
         name: name of the argument, preceded by that of its function if the message should show it.
@@ -145,17 +145,17 @@ def check_flag(name: str, value: Any) -> None:
     """Check that an argument is a boolean.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the value is not a boolean.
     """
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} = {_short(value)}, expected True or False")
 
 
 def check_text(name: str, value: Any) -> None:
-    """Check that an argument is text.
+    """Check that an argument is a string.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the value is not a string.
     """
     if not isinstance(value, str):
         raise InputError(f"{name} = {_short(value)}, expected text")
@@ -165,7 +165,7 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Check that an argument is one of the given names.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the value is not one of these names.
     """
     known = list(choices)
     if not isinstance(value, str) or value not in known:
@@ -176,7 +176,7 @@ def check_callable(name: str, value: Any, expected: str = "a function") -> None:
     """Check that an argument is callable.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the value is not callable.
     """
     if not callable(value):
         raise InputError(f"{name} = {_short(value)} is not callable; expected {expected}")

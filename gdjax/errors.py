@@ -28,7 +28,7 @@ class DataError(GdjaxError):
 
 
 class StoreError(GdjaxError):
-    """Store that is damaged, in use, or of another sweep.
+    """Store that is damaged, in use, or written by a different sweep.
 
     The message is one line, in which `printable` escapes control characters of the store's text.
     """
@@ -61,7 +61,7 @@ OF_TRACERS = {
 
 
 def first_line(error: Exception) -> str:
-    """Return the class of an error and its first line; for tracers only the class."""
+    """Return the class and first line of an error; only the class for tracer errors."""
     if _is_of_tracers(error):
         return type(error).__name__
     text = (str(error).strip().splitlines() or [""])[0]
@@ -89,7 +89,7 @@ def _is_of_tracers(error):
 
 @contextlib.contextmanager
 def explained(failure: str, remedy: str) -> Generator[None]:
-    """Convert an error of a user-defined function to an `InputError` of one line.
+    """Convert an error of a user-defined function to a one-line `InputError`.
 
     Args:
         failure: name of the function, and the operation that failed.

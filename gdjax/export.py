@@ -191,6 +191,6 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
 
 
 def _chains_first(samples):
-    """Return samples with the axis of temperatures behind those of chains and draws."""
+    """Return samples with the axes of chains and draws before that of temperatures."""
     array = np.asarray(samples)
     return np.moveaxis(array, 0, -1) if array.ndim == 3 else array

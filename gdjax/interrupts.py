@@ -19,7 +19,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-STATUS = 130  # 128 + SIGINT, what a shell reports
+STATUS = 130  # 128 + SIGINT, the exit status that shells report
 
 # Flags of the active `interruptible` contexts, with the handlers that set them.
 _open: list[tuple[threading.Event, Any]] = []

@@ -1,4 +1,4 @@
-"""Random keys from integer seeds, the same in `train` and in a sweep.
+"""Random keys from integer seeds, identical in `train` and in a sweep.
 
     key = fold(fold(root, stream), seed),   one stream per purpose
 
@@ -97,7 +97,7 @@ def check_key(key: Any) -> None:
     """Check that an argument is one random key.
 
     Raises:
-        InputError: if it is something else, or several keys.
+        InputError: if it is not a random key, or an array of several keys.
     """
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)

@@ -26,7 +26,7 @@ def memory(root: Path = Path("/")) -> int:
 
 
 def _physical():
-    """Return the bytes of memory that the machine has."""
+    """Return the physical memory of the machine in bytes."""
     try:
         return psutil.virtual_memory().total
     except OSError:  # /proc is not mounted
@@ -48,7 +48,7 @@ def _limits(root):
         else:
             continue
         group = Path(path.lstrip("/"))
-        # In a container, its group may be mounted as the root, so that this path does not exist.
+        # In a container, the group may be mounted as the root, so this path may not exist.
         for ancestor in (group, *group.parents):
             try:
                 yield int((folder / ancestor / file).read_text())

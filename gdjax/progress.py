@@ -34,7 +34,7 @@ def bar(*, total: int, unit: str, delay: float | int = DELAY, **more: Any) -> An
     if not in_notebook():
         return tqdm(disable=None, **settings)  # None: only on a terminal
     if importlib.util.find_spec("ipywidgets") is None:
-        return tqdm(**settings)  # a bar of characters, which every notebook can show
+        return tqdm(**settings)  # a text bar, which every notebook can display
     from tqdm.notebook import tqdm as widget
 
     return widget(**settings)

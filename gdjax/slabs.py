@@ -39,7 +39,7 @@ RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 # Programs depend on these settings, which context managers such as `jax.enable_x64` change.
 COMPILED_CONFIG = ("jax_enable_x64", "jax_default_matmul_precision")
 
-# Level 1 of 3; at level 0 the last bits of results differ.
+# Optimization level 1 of 3; at level 0, the last bits of results differ.
 FAST_COMPILATION = {"xla_backend_optimization_level": 1}
 
 OPERATIONS = (
@@ -112,8 +112,8 @@ def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> 
         return batched
 
     def sharded(*arguments):
-        # `shard_map` changes the types of arrays, and functions that compare types reject these
-        # (diffrax's adjoints, by Equinox), so each device's share is traced here.
+        # `shard_map` changes the types of arrays, and functions that compare types (such as
+        # diffrax's adjoints) reject the changed types, so each device's share is traced here.
         shares = [
             jax.tree.map(partial(_share, None if axis is None else slab.width), argument)
             for argument, axis in zip(arguments, in_axes, strict=True)
@@ -224,7 +224,8 @@ class Program:
         return lowered.compile(FAST_COMPILATION if self.once and not unoptimized else None)
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        # NaN and infinity are valid results, of values not recorded and of diverged runs.
+        # NaN and infinity are valid results, for values that are not recorded and for diverged
+        # runs.
         with jax.debug_nans(False), jax.debug_infs(False):
             return self.compile(*arguments).executable(*arguments)
 

@@ -38,7 +38,7 @@ class Interval(NamedTuple):
         high: upper end of the interval; +inf if too many runs diverged for a finite end.
         level: nominal coverage of the interval. The coverage of intervals for medians and shares is
             at least `level`. Student's intervals for means and differences have this coverage for
-            normal values, and a lower one for few skewed values.
+            normally distributed values, and a lower coverage for small samples of skewed values.
         runs: number of runs.
         of: description of the value if it has variants, such as "mean of the two middle values".
     """
@@ -100,7 +100,7 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
     The interval contains the true share with probability at least `level`, for every true share.
 
     Args:
-        successes: number of runs that are counted.
+        successes: number of runs in the share.
         runs: number of all runs, at least 1.
         level: nominal coverage of the interval.
 

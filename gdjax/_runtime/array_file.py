@@ -101,7 +101,7 @@ def remove_partial(files: Iterable[Path], older_than: float | int = 0) -> None:
     """Remove unfinished files of killed writers.
 
     Args:
-        files: candidates; those whose name is not that of an unfinished file are kept.
+        files: candidates; files whose name does not mark them as unfinished are kept.
         older_than: minimum age in seconds of the files to remove, as a protection of active
             writers.
     """

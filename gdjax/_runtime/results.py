@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 
 def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
-    """Return a hash of a config without the entries `leave_out`, eight hex digits."""
+    """Return a hash of a config without the entries `leave_out`, as 8 hex digits."""
     entries = {k: v for k, v in plain(config).items() if k not in leave_out}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:8]
 

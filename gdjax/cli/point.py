@@ -210,7 +210,7 @@ def _of_file(file):
 
 
 def _summary(file):
-    """Return the problem, the settings and the outcome from a summary of `gdjax train`."""
+    """Return the problem, settings and outcome from the summary of `gdjax train`."""
     from gdjax.descent import OUTCOMES
 
     try:

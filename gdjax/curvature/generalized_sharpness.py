@@ -215,7 +215,7 @@ def _steepest(flat, *, norm, unravel):
 
 
 def _ascent(flat, direction, *, norm, unravel):
-    """Return the steepest direction; entries that are 0 keep the signs of `direction`."""
+    """Return the steepest direction; zero entries keep the signs of `direction`."""
     steepest = _steepest(flat, norm=norm, unravel=unravel)
     return jnp.where(flat == 0, direction, steepest) if norm == "linf" else steepest
 

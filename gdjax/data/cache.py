@@ -50,7 +50,7 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
         arrays.
 
     Raises:
-        DataError: if the set is damaged, or is not an image classification.
+        DataError: if the set is damaged, or is not an image classification data set.
     """
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     in_cache = cache_folder() / "datasets" / f"{folder.parent.name}-{digest}"
@@ -99,7 +99,7 @@ def _write(file: Path, folder: Path, content: tuple[list[np.ndarray], int, str])
 
 
 def _read(file: Path, folder: Path) -> tuple[list[np.ndarray], int, str] | None:
-    """Return decoded arrays; None if the file is missing, damaged or of other data."""
+    """Return decoded arrays; None if the file is missing, damaged or outdated."""
     try:
         unpacked = unpack(file.read_bytes())
     except OSError:

@@ -118,7 +118,7 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> Path | None:
 
 
 def prepared_sets(folder: Path) -> dict[str, Path]:
-    """Return the newest version's folder of each set in a data folder, by name."""
+    """Return the folder of the newest version of each set in a data folder, by name."""
     names = {
         file.parent.parent.relative_to(folder).as_posix()
         for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")
@@ -198,7 +198,7 @@ def _unknown(name: str, folder: Path) -> DataError:
 
 
 def _clear(home: Path) -> None:
-    """Remove scratch folders of killed preparations, which are unchanged for an hour."""
+    """Remove scratch folders of killed preparations, unchanged for over an hour."""
     for left in home.glob(".preparing*"):
         with contextlib.suppress(FileNotFoundError):  # another process is using it
             newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
@@ -237,7 +237,7 @@ def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> 
 
 
 def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
-    """Return the packed original files of a folder, by name."""
+    """Return the contents of the packed original files in a folder, by name."""
     files = [file for pair in FILES.values() for file in pair]
     if missing := [f"{file}.gz" for file in files if not (folder / f"{file}.gz").is_file()]:
         raise DataError(
@@ -248,7 +248,7 @@ def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
 
 
 def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
-    """Download the packed original files, by name.
+    """Download the packed original files, and return their contents by name.
 
     A download stops when it exceeds the expected size. Timeouts are short and there are no retries,
     since TFDS's ten retries without a network take 205 s.
@@ -282,7 +282,7 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
 
 
 def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np.ndarray:
-    """Return the array of an original file, after a check of its checksum."""
+    """Check the checksum of an original file, and return its array."""
     with contextlib.suppress(OSError, EOFError, zlib.error):
         content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(LARGEST)
         known = builder.url_infos[f"{builder.URL}{file}.gz"].checksum

@@ -6,8 +6,8 @@ The bundled set is available offline. It has 5,000 MNIST digits from an installe
 >>> digits.train_images.shape, digits.test_images.shape, digits.classes
 ((4000, 28, 28), (1000, 28, 28), 10)
 
-Every image classification that TFDS has prepared as array_record in its data folder can be loaded,
-too. `mnist`, `fashion_mnist` and `kmnist` are prepared if they are missing.
+Any image classification data set that TFDS has prepared as array_record in its data folder can also
+be loaded. `mnist`, `fashion_mnist` and `kmnist` are prepared if they are missing.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from gdjax.errors import DataError, InputError
 
 
 class ImageSet(NamedTuple):
-    """An image classification, split into training and test data.
+    """An image classification data set, split into training and test data.
 
     Images are uint8 [n, height, width] or [n, height, width, channels]. Labels are integers from 0
     to `classes` - 1, uint8 or (for more than 256 classes) int32 [n]. `hash` identifies the content:
@@ -64,8 +64,8 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
     """Load an image set by name; download and prepare it first if it is missing.
 
     Args:
-        name: `mnist5k`, `mnist`, `fashion_mnist`, `kmnist`, or any image classification that TFDS
-            has prepared as array_record in the data folder (`name` or `name/config`).
+        name: `mnist5k`, `mnist`, `fashion_mnist`, `kmnist`, or any image classification data set
+            that TFDS has prepared as array_record in the data folder (`name` or `name/config`).
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
     Returns:

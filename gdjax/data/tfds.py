@@ -6,7 +6,7 @@ image and the label. The simplest use:
 
     (train_images, train_labels, test_images, test_labels), classes = decode(folder)
 
-TFDS takes a second to import and prints messages, so it is imported inside `quiet` only.
+TFDS takes a second to import and prints messages, so it is imported only inside `quiet`.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def describe(folder: Path) -> Prepared:
         folder: folder of the set, `<data folder>/<name>/<version>`.
 
     Raises:
-        DataError: if a file is damaged or missing, or the set is not an image classification in
-            array_record format.
+        DataError: if a file is damaged or missing, or the set is not an image classification data
+            set in array_record format.
     """
     info, features = _json(folder / "dataset_info.json"), _json(folder / "features.json")
     try:
@@ -109,7 +109,7 @@ def decode(folder: Path) -> tuple[list[np.ndarray], int]:
 
     Raises:
         DataError: if a file is missing or damaged, if images differ in size, if labels are not
-            classes, or if the set is not an image classification.
+            classes, or if the set is not an image classification data set.
     """
     prepared = describe(folder)
     return [*_split(prepared, "train"), *_split(prepared, "test")], prepared.classes
@@ -188,7 +188,7 @@ class _Muted(io.TextIOBase):
 
 
 def _records(file: Path, count: int) -> list[bytes]:
-    """Read all records of a file; check their number, which the format does not."""
+    """Read all records of a file, and check their number (the format does not)."""
     from array_record.python import array_record_module  # ty: ignore[missing-module-member]
 
     if not file.is_file():

@@ -37,8 +37,8 @@ from gdjax.problems.problem import Problem
 def _permutations(keys, passed, samples):
     """Return one permutation per key, by an argsort of random 32-bit numbers.
 
-    This sorts once; `jax.random.permutation` sorts twice to break ties. A tie (probability 0.4 for
-    60,000 samples) only leaves two samples in their original order.
+    This function sorts once, whereas `jax.random.permutation` sorts twice to break ties. A tie
+    (probability 0.4 for 60,000 samples) only leaves two samples in their original order.
     """
     bits = jax.vmap(lambda key: jax.random.bits(jax.random.fold_in(key, passed), (samples,)))(keys)
     return jnp.argsort(bits, axis=-1).astype(jnp.int32)
@@ -94,7 +94,9 @@ class Order:
 
 
 def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
-    """Return the number of steps of some epochs: epochs * ceil(samples / batch_size).
+    """Return the number of steps in `epochs` epochs.
+
+        epochs * ceil(samples / batch_size)
 
     If the batch size is None, an epoch is one step.
 
@@ -119,8 +121,8 @@ def recorded_rows(
 ) -> Int[np.ndarray, "batches batch"] | None:
     """Return the samples of a record's batches; None if it averages over samples.
 
-    The batches are drawn once from a fixed seed. All have the batch size, so the remaining samples
-    are not recorded.
+    The batches are drawn once from a fixed seed. All have the batch size, so samples that do not
+    fill a batch are not recorded.
     """
     if not records_batches(problem, batch_size):
         return None

@@ -2,9 +2,9 @@
 
     block:  evaluate, record if due, update;   repeated for each step
 
-The numbers of the steps and of the records are inputs of the program and do not determine its
-shapes. One compilation is therefore sufficient for a descent and its continuations, and results do
-not depend on where blocks end.
+Step numbers and recorded steps are inputs of the program and do not determine its shapes. One
+compilation is therefore sufficient for a descent and its continuations, and results do not depend
+on where blocks end.
 """
 
 from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ class BlockConfig(NamedTuple):
 
     @property
     def record_equals_step(self) -> bool:
-        """Whether a record has the same value as the cost that its step computes."""
+        """Whether the recorded cost is the one that its step computes for the update."""
         deterministic = self.problem.evaluation is None and not self.problem.random
         whole = not self.batched and not self.records_part
         return whole and deterministic and self.eval_params_fn is None
@@ -394,7 +394,7 @@ def _record(config, settings, shared, schedule, index, at, carry, info):
     diverged = state.diverged_at >= 0
     batch_cost = jnp.full((), jnp.nan, dtype)
     if not config.record_equals_step:
-        # 0 / 0 = NaN: no step since the last record
+        # 0 / 0 = NaN if there was no step since the last record
         batch_cost = carry.batch_cost_sum / carry.batch_count
     values, metric_states = {}, dict(carry.metric_states)
     for metric in config.metrics:

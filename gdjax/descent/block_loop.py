@@ -32,7 +32,7 @@ BLOCK_SECONDS = 0.25  # target duration of a block
 class BlockLengthController:
     """Number of steps of a block, adapted to the durations of earlier blocks.
 
-    Results do not depend on it.
+    The number of steps does not affect results.
 
     Args:
         num_steps: maximum number of steps of the next block.
@@ -167,9 +167,10 @@ def run_blocks(
             training set.
         capacity: numbers of rows of the arrays of a block.
         run_axis: whether arrays have a leading axis of runs.
-        controller: controller of the number of steps of a block, to reuse in the next descent.
-        stops_early: whether to evaluate only the last step once all runs have stopped, and repeat
-            its record for the remaining ones.
+        controller: controller of the number of steps of a block, which can be reused for the next
+            descent; None for a new one.
+        stops_early: whether, once all runs have stopped, to evaluate only the last step and repeat
+            its record for the remaining records.
         pause_at: step at which a new block begins.
         before_last: function called with the carry before the last step is evaluated.
     """

@@ -170,7 +170,7 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
 def gradient_noise(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """Return a metric for the trace of the covariance of single samples' gradients.
+    """Return a metric for the trace of the covariance of per-sample gradients.
 
         noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
 
@@ -185,7 +185,7 @@ def gradient_noise(
         batches: K, number of mini-batches, >= 2; the problem needs at least K B samples.
 
     Returns:
-        A scalar metric, which costs K B gradients of single samples.
+        A scalar metric, which computes the gradients of K B samples.
 
     Raises:
         InputError: if the problem has no data, or too few samples.
@@ -200,13 +200,13 @@ def gradient_noise(
 def noise_scale(
     problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
 ) -> Metric:
-    """Return a metric for the batch size with equally large noise and gradient.
+    """Return a metric for the simple noise scale of the gradient.
 
         B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
 
-    The noise is that of `gradient_noise`, and g is the gradient over the whole training set. The
-    gradient of a much smaller batch is mostly noise; that of a much larger one is hardly more
-    accurate.
+    The noise is that of `gradient_noise`, and g is the gradient over the whole training set. At the
+    batch size B_simple, the noise is as large as the gradient. The gradient of a much smaller batch
+    is mostly noise, and a much larger batch hardly improves its accuracy.
 
     Args:
         problem: a problem with data.
@@ -215,8 +215,8 @@ def noise_scale(
         batches: number of mini-batches for the noise, >= 2.
 
     Returns:
-        A scalar metric in samples, which costs a gradient over the whole training set in addition
-        to `gradient_noise`.
+        A scalar metric in samples, which computes a gradient over the whole training set in
+        addition to `gradient_noise`.
 
     Raises:
         InputError: if the problem has no data, or too few samples.

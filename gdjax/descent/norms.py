@@ -1,4 +1,4 @@
-"""Steepest descent in other norms than the Euclidean one.
+"""Steepest descent in norms other than the Euclidean norm.
 
     w_{t+1} = w_t - eta |g|_* d,   d = argmax over |d| <= 1 of g . d,   |g|_* = g . d
 
@@ -107,13 +107,13 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
         gradient: gradient g, a tree of arrays.
         norm: "linf", the largest |entry| (d has the signs of g); "l1", the sum of |entries| (one
             coordinate); "l2" (g / |g|); "spectral", the largest singular value of all matrices
-            (their orthogonal factors), where arrays of one dimension are single columns, and of
-            more than two dimensions stacks of matrices; "block", the sum of the 2-norms of all
-            arrays (only the array with the largest gradient is updated).
+            (their orthogonal factors), where arrays of one dimension count as single columns, and
+            arrays of more than two dimensions as stacks of matrices; "block", the sum of the
+            2-norms of all arrays (only the array with the largest gradient is updated).
 
     Returns:
-        A tree like the gradient. Where several directions are steepest, such as for entries that
-        are 0, it has zeros.
+        A pytree like the gradient. Parts of d that the maximum does not determine, such as entries
+        at which the gradient is 0, are 0.
 
     Raises:
         InputError: if the norm is unknown.

@@ -3,7 +3,7 @@
     diverged       the cost was not finite, or above the divergence threshold, at some step
     stalled        the cost is not below the baseline, and the gradient vanishes or the cost is flat
     converged      |grad C| <= tolerance, and C is below the baseline, or there is none
-    not_converged  none of these: more steps may change it
+    not_converged  none of these; the outcome may change with more steps
 
 The baseline is the cost of the best prediction that ignores the input. It distinguishes convergence
 from stalling: a sigmoid network at a very large learning rate saturates, so that its gradient

@@ -1,6 +1,6 @@
 """Recipes: settings for training a network on digits.
 
-    w <- w - r_t (grad C_B(w) + d_l w),   r_t: linear warm-up, then half a cosine down to 0
+    w <- w - r_t (grad C_B(w) + d_l w), r_t: linear warm-up, then cosine decay to 0
 
 A recipe specifies neither a data set nor a network. The recipes in the table were chosen on
 held-out training images; `experiments/accuracy.py` measures the effect of each part.
@@ -29,11 +29,11 @@ class Recipe:
 
     Args:
         learning_rate: constant learning rate, or its peak if there is a warm-up.
-        epochs: number of passes over the images; with copies, an epoch has as many images as
-            without.
+        epochs: number of passes over the images. An epoch has the same number of images with and
+            without copies.
         batch_size: images per step; None uses all.
-        warmup_steps: number of steps in which the learning rate rises before it falls as half a
-            cosine; None keeps it constant.
+        warmup_steps: number of steps of linear warm-up, before a cosine decay to 0; None for a
+            constant learning rate.
         decay: weight decay of the first layer, as a multiple of its parameters.
         decay_behind: weight decay of all other layers.
         distortion: shifts and rotations of the copies of the images; None for no copies.
@@ -88,8 +88,8 @@ class Recipe:
         With weight decay, parameters must be a sequence of layers.
 
         Args:
-            steps: number of steps of the descent, at the end of which a learning rate with warm-up
-                is zero.
+            steps: number of steps of the descent; a learning rate with warm-up is zero after the
+                last one.
             factory: function that takes a learning rate and returns an optimizer.
         """
         rate: Any = self.learning_rate

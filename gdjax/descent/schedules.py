@@ -1,6 +1,6 @@
 """Learning rate schedules whose parameters can be swept.
 
-    linear warm-up, then half a cosine:
+    linear warm-up, then cosine decay:
 
     r_t = start + (peak - start) t / T_w                                  t < T_w
     r_t = end + (peak - end) (1 + cos(pi (t - T_w) / (T - T_w))) / 2      T_w <= t <= T

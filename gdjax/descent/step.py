@@ -139,9 +139,9 @@ def objective(
 def finite(
     value: Float[Array, ""], gradient: PyTree, divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether cost and gradient are finite and the cost is within bounds."""
-    # A sum is infinite or NaN if one entry is, and needs no comparison per entry. Half precision
-    # would overflow at a sum of 65,504, and so would most thresholds.
+    """Return whether cost and gradient are finite and the cost is within its bound."""
+    # A sum is infinite or NaN if one entry is, and needs no comparison per entry. In half
+    # precision, sums above 65,504 and most thresholds would overflow.
     value = value.astype(cost_type(value))
     total = sum(jnp.sum(g, dtype=cost_type(g)) for g in jax.tree.leaves(gradient))
     return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(total)
@@ -342,7 +342,7 @@ def _check_shapes(name, made, like_what, like):
 def default_eval_params_fn(
     opt_state: PyTree, params: PyTree
 ) -> Callable[[PyTree, PyTree], PyTree] | None:
-    """Return the function of evaluation parameters; None if none is needed.
+    """Return the function that computes evaluation parameters; None if not needed.
 
     Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
 

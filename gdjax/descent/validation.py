@@ -144,7 +144,7 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
         params: parameters (arrays or their shapes).
 
     Raises:
-        InputError: if it cannot be called with these arguments, or returns something else.
+        InputError: if it cannot be called with these arguments, or does not return parameters.
     """
     if function is None:
         return
@@ -159,7 +159,7 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
-    """Return the initial model state of a descent, checked.
+    """Check and return the initial model state of a descent.
 
     Raises:
         InputError: if the cost has a model state and none is given, or vice versa.

@@ -4,8 +4,8 @@
 
 The first layer's pre-activations are linear along a straight line: z(t) = (1 - t) z_a + t z_b for
 every image. They are computed once for each network, since a symmetry only changes their order and
-sign. The first layer, 97 % of the digit network's arithmetic, is therefore not evaluated again
-along the paths.
+sign. The first layer, which accounts for 97 % of the arithmetic of the digit network, is therefore
+not evaluated again along the paths.
 """
 
 from collections.abc import Callable, Sequence
@@ -203,7 +203,7 @@ def _program(evaluate: Callable, structure: Any, slab: Slab) -> Program:
 
 
 class _PathCost(NamedTuple):
-    """Cost along one path from all parameters, valid for every problem."""
+    """Cost along one path, computed from all parameters, for any problem."""
 
     network: Network | None
 
@@ -253,15 +253,15 @@ def _first_sums(weights, inputs, scale):
 
 
 def _without_inputs(params):
-    """Return parameters of the networks with a single input whose weights are 0."""
+    """Return the parameters with a single column of zeros as first-layer weights."""
     (weights, bias), *others = params
     return (Layer(jnp.zeros_like(weights[..., :1]), bias), *others)
 
 
 def _is_loss_of_outputs(problem):
-    """Check on a few samples whether the cost is loss(network(inputs), targets).
+    """Return whether the cost of a few samples is loss(network(inputs), targets).
 
-    Otherwise (with weight decay, for example), the cost of the problem is evaluated.
+    If it is not (with weight decay, for example), the cost of the problem is evaluated.
     """
     network, data = problem.network, problem.data
     has_loss = network is not None and problem.loss is not None and len(network.widths) > 2

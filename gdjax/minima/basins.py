@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 OTHER_KINDS = (SADDLE, MAXIMUM, DEGENERATE)  # kinds of critical points that are not minima
-RECORDS = 100  # the resolution of the step of arrival is num_steps / RECORDS
-MAX_ISOLATED = 1000  # more distinct end points count as a manifold of minima
+RECORDS = 100  # number of records, so the step of arrival has the resolution num_steps / RECORDS
+MAX_ISOLATED = 1000  # maximum number of distinct end points; more count as a manifold of minima
 
 
 class NoMinimum(IntEnum):
@@ -85,7 +85,7 @@ def basins_of_attraction(
         domain: bounds of the starts, see `gdjax.problems.function`.
         side: number of starts along each coordinate.
         num_steps: maximum number of steps of each descent.
-        gradient_tolerance: largest gradient norm that counts as zero, so that a start has arrived.
+        gradient_tolerance: largest gradient norm at which a descent counts as converged.
         distance_tolerance: largest distance of an end point from its critical point.
 
     Returns:
@@ -260,7 +260,7 @@ def _registered_points(function):
 
 
 def _certified_points(cost, ends, distance_tolerance):
-    """Return the points to which descents converged, each certified by its Hessian."""
+    """Return the points to which descents converged, classified by their Hessian."""
     size = ends.shape[-1]
     rounded = np.unique(np.round(ends / distance_tolerance), axis=0) * distance_tolerance
     if len(rounded) > MAX_ISOLATED:

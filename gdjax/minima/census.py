@@ -50,7 +50,7 @@ from gdjax.sweeps.stored import open_sweep
 if TYPE_CHECKING:
     import xarray as xr
 
-MAX_COMPARED = 64  # number of lowest minima between all pairs of which barriers are computed
+MAX_COMPARED = 64  # number of lowest minima for which pairwise barriers are computed
 OUTPUT_SAMPLES = 1000  # samples for the comparison of outputs
 
 
@@ -67,7 +67,7 @@ def count_minima(
     """Find the distinct minima among the end points of many runs.
 
     Args:
-        problem: problem whose cost over all its data was descended. If it has a network, minima are
+        problem: problem whose cost over all its data was minimized. If it has a network, minima are
             compared up to its symmetries; if it has `predict`, also by their outputs.
         params: parameters at which the runs stopped, with a leading axis of runs; NaN for runs that
             diverged.
@@ -77,7 +77,7 @@ def count_minima(
         output_tolerance: longest step within a cluster of minima with equal outputs, as the root
             mean square of the difference.
         gradient_tolerance: largest gradient norm that counts as zero, see `classify_end_points`.
-        max_steps: maximum number of steps of polishing, see `classify_end_points`.
+        max_steps: maximum number of polishing steps, see `classify_end_points`.
 
     Returns:
         A Dataset. The number of distinct minima is its size along `minimum`, and that of manifolds
@@ -96,9 +96,9 @@ def count_minima(
           `manifold_same_outputs`.
         - `unseen_*`: estimates of minima that were not found (`estimate_unseen`), and
           `unseen_manifold_*` of manifolds.
-        - `clusters` and `output_clusters` at other tolerances; `gap` is the smallest distance
-          between two minima; `stable_from` and `stable_to` are the tolerances between which the
-          number of clusters is the same.
+        - `clusters` and `output_clusters`: numbers of clusters at other tolerances. `gap`: smallest
+          distance between two minima. `stable_from` and `stable_to`: tolerances between which the
+          number of clusters is constant.
         - For the lowest 64 minima: `barrier`, `matched_barrier`, `distance` and `matched_distance`
           between all pairs, and an embedding of these distances in the plane. The matched variables
           are NaN if the problem has no network, since its symmetries are then unknown.
@@ -191,7 +191,7 @@ def count_stored_minima(
         distance_tolerance: longest step within a cluster, see `count_minima`.
         output_tolerance: longest step within a cluster of equal outputs, see `count_minima`.
         gradient_tolerance: largest gradient norm that counts as zero, see `count_minima`.
-        max_steps: maximum number of steps of polishing, see `count_minima`.
+        max_steps: maximum number of polishing steps, see `count_minima`.
 
     Returns:
         The Dataset of `count_minima`, in which each run has the values of its axes as coordinates.
@@ -267,7 +267,7 @@ def count_stored_minima(
 
 
 def _cost_settings(problem, grid, values):
-    """Return the cost's keywords that were axes; raise an error for several costs."""
+    """Return the swept keywords of the cost; raise an error if their values differ."""
     settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
@@ -280,7 +280,7 @@ def _cost_settings(problem, grid, values):
 
 
 def _check_symmetric(problem, key):
-    """Check that symmetries do not change the cost, as with decay of biases."""
+    """Check that symmetries do not change the cost, as a decay of biases would."""
     if problem.network is None:
         return
     key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))
@@ -361,7 +361,7 @@ def _number_by_cost(ends, runs, labels):
 
 
 def _merge_matched(ends, minima, distance, tolerance):
-    """Merge minima that are equal after matching, which ties had separated."""
+    """Merge minima that are equal after matching but were separated by ties."""
     components = connected_components(distance <= tolerance)[1]
     runs = np.flatnonzero(minima.labels >= 0)
     labels = minima.labels[runs]
@@ -395,7 +395,7 @@ def _metrics(problem, params, count):
 
 
 def _outputs(problem, params, count):
-    """Return the outputs of each minimum, scaled to root mean square distances."""
+    """Return the outputs of each minimum, so scaled that distances are in RMS."""
     if problem.predict is None or problem.data is None or not count:
         return None
     test = problem.metrics.get("test_accuracy")

@@ -232,7 +232,7 @@ def _diameters(minima):
 
 
 def _tolerance_numbers(minima, pairs, same):
-    """Return gaps between clusters, and tolerances that give the same clusters."""
+    """Return gaps between clusters, and tolerances that give these clusters."""
     numbers = {}
     if minima.clusters is not None:
         gap = minima.clusters.gap

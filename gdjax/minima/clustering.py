@@ -41,11 +41,11 @@ from gdjax.slabs import Program, Slab, in_slabs, over_runs
 from gdjax.summaries import fields
 
 PATH_POINTS = 32  # inner points of a path between two end points
-POLISH_STEPS = 60  # maximum number of steps of polishing each point of a path
-NEAREST_PATHS = 16  # paths between a manifold and its nearest neighbors
-PATHS_WIDTH = 16  # paths in a slab
-MAX_STRETCH = 4  # longest segment of the polished path, in segments of the straight line
-MAX_SAG = 0.02  # a chord of length h may rise by MAX_SAG * sharpness * h^2
+POLISH_STEPS = 60  # maximum number of polishing steps at each point of a path
+NEAREST_PATHS = 16  # number of paths between a manifold and its nearest neighbors
+PATHS_WIDTH = 16  # number of paths in a slab
+MAX_STRETCH = 4  # longest segment of the polished path, relative to those of the straight line
+MAX_SAG = 0.02  # maximum rise in the middle of a chord of length h, relative to sharpness * h^2
 EQUAL_COST = 1e-9  # largest difference of costs on a manifold, absolute or relative
 
 
@@ -56,7 +56,7 @@ class Clusters(NamedTuple):
         labels: number of each point's cluster; clusters are numbered by their first point.
         diameters: largest distance between two points of each cluster.
         gap: smallest distance between points of different clusters; inf for a single cluster.
-        heights: distances at which clusters join as the tolerance grows, ascending.
+        heights: distances at which clusters join as the tolerance increases, ascending.
         stable_from: smallest tolerance that gives these clusters.
         stable_to: smallest tolerance that gives fewer clusters; inf for a single cluster.
     """

@@ -74,7 +74,7 @@ CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.MANIFOLD_OF_MINIMA, EndPointKind.UND
 CAN_BE_TIPS = (EndPointKind.NOT_STATIONARY, EndPointKind.UNDECIDED)
 
 GRADIENT_TOLERANCE = 1e-8
-MAX_STEPS = 200  # maximum number of steps of polishing
+MAX_STEPS = 200  # maximum number of polishing steps
 DISTANCE_TOLERANCE = 1e-3
 TIP_DIRECTIONS = 16  # directions of probes around a tip of the cost, besides their opposites
 TIP_DISTANCES = (1e-4, 1e-6)  # distances of these probes from the tip
@@ -147,11 +147,11 @@ def classify_end_points(
         params: end points of the runs, with a leading axis of runs. Runs whose parameters are not
             finite count as diverged.
         key: random key for the probes of the certificates.
-        distance_tolerance: largest uncertainty of the position of a minimum; points above it are
-            called "sliding".
+        distance_tolerance: largest uncertainty of the position of a minimum; points with a larger
+            uncertainty are SLIDING.
         gradient_tolerance: largest gradient norm that counts as zero.
-        max_steps: maximum number of steps of polishing. A slow descent that stopped far from a
-            critical point requires more.
+        max_steps: maximum number of polishing steps. End points of slow descents, far from a
+            critical point, require more.
 
     Raises:
         InputError: if params have no leading axis of runs, if the problem cannot be minimized, if a
@@ -262,7 +262,8 @@ class _Certify(NamedTuple):
             ravel_pytree(jax.tree.map(lambda a, k=k: a[k], rounds.params))[0] for k in range(2)
         )
         slid = jnp.linalg.norm(last - first)
-        # Polishing to rounding can leave a saddle, so points that move far are certified before it.
+        # Polishing to the limit of rounding can leave a saddle, so points that move far are
+        # certified where they reached the gradient tolerance.
         w = jnp.where(slid <= self.distance_tolerance, last, first)
         certificate = classify(
             problem, unravel(w), key=key, gradient_tolerance=self.gradient_tolerance
@@ -286,8 +287,8 @@ def _tip(at, w, lowest, probes, unravel):
     """Return the smallest slope around a tip of the cost, and the tip.
 
     The slope is 0 if the point is not a tip. Newton's method does not converge to the tip of a
-    cone, but repeated moves to the lowest of many points down the slope do. The costs at probes
-    around this point determine whether it is a tip.
+    cone, but repeated moves to the lowest of many points along the negative gradient do. The costs
+    at probes around this point determine whether it is a tip.
     """
     reach = jnp.geomspace(1e-9, 0.1, SLOPE_POINTS, dtype=w.dtype)
 

@@ -12,7 +12,7 @@ Distances are those of `coordinates`, in which symmetries are rotations, and mat
 increases them. All computations are on the host, in float64.
 
 References:
-    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3, extended here by signs.
+    Ainsworth et al. 2022, *Git Re-Basin*, arXiv 2209.04836, section 3, extended here to signs.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ from gdjax.problems.networks import Network
 from gdjax.summaries import fields
 
 NUM_STARTS = 2
-MAX_GATHERED = 2**24  # weights gathered at a time
+MAX_GATHERED = 2**24  # maximum number of weights gathered at a time
 MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop ends much earlier
 
 
@@ -90,13 +90,12 @@ def match(
     key: Key[Array, ""],
     num_starts: int = NUM_STARTS,
 ) -> Match:
-    """Find the equivalent form of a network with the nearest weights to another.
+    """Find the equivalent form of a network with weights nearest to those of another.
 
     Args:
         network: layers of both networks.
         params: parameters of the network whose neurons are permuted, flipped and scaled.
-        reference: parameters of the other network. The result has the same scales, so the straight
-            line between the two is that between the networks without scales.
+        reference: parameters of the other network. The result has the scales of this network.
         key: random key for the starts.
         num_starts: number of random starts. Two further starts are at the original network, one of
             them with a first round that uses only the weights into each layer. With one hidden
@@ -178,7 +177,7 @@ def match_activations(
     reference: Params,
     inputs: Num[Array, "samples inputs"] | Num[np.ndarray, "samples inputs"],
 ) -> Match:
-    """Find the equivalent form of a network with the nearest activations to another.
+    """Find the equivalent form of a network with activations nearest to another's.
 
         min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 
@@ -300,7 +299,7 @@ class _Start(NamedTuple):
 
 
 def _starts(network, key, num_starts):
-    """Return the starts, only one with one hidden layer, where all are equivalent."""
+    """Return the starts; one for a single hidden layer, where all are equivalent."""
     if len(network.widths) <= 3:
         return [_Start()]
     random = [

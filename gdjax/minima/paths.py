@@ -27,7 +27,7 @@ from gdjax.problems.validation import check_params
 
 POINTS = 25
 NODES = 8
-BATCH_POINTS = 8  # points of a path evaluated together; memory is proportional to it
+BATCH_POINTS = 8  # number of points of a path evaluated together; memory is proportional to it
 
 Shape = Callable[[int, Any], Array]
 
@@ -252,8 +252,9 @@ def curve(
         minimize sum_k q_k C(w(t_k)),   w(0) = a and w(1) = b fixed,   bends free
 
     t_k and q_k are the nodes and weights of Gauss-Legendre quadrature on [0, 1], an estimate of the
-    mean of C over t. The parameters are the control points of the path. The gradient of the first
-    and the last is exactly zero, so every optimizer without weight decay leaves them unchanged.
+    mean of C over t. The parameters are the control points of the path. The gradient with respect
+    to the first and the last control point is exactly zero, so every optimizer without weight decay
+    leaves these unchanged.
 
     Args:
         problem: problem whose deterministic cost is evaluated, on its data and mini-batches.
@@ -262,8 +263,7 @@ def curve(
         b: parameters at t = 1, with the same axes as `a`.
         bends: number of free control points, >= 1. One gives the quadratic Bezier curve.
         shape: `bezier` or `polyline`.
-        nodes: number of points at which the cost is evaluated; each evaluation takes as long as one
-            of the cost of the problem.
+        nodes: number of points at which the cost of the problem is evaluated.
 
     Returns:
         A Problem whose `init` returns the straight line. After a descent,

@@ -199,11 +199,11 @@ def coordinates(network: Network, params: Params) -> Params:
         c_l = b_l + c/2 sum_j W_l[:, j]   (s(-z) = c - s(z)),   |(W_l[i], b_l[i])| = 1 (relu)
 
     A symmetry applied to two networks does not change the Euclidean distance between their
-    coordinates; without the shift, a flip of sigmoids would move the next layer's biases. Only the
-    scales are lost, so straight lines remain straight for sigmoid and tanh.
+    coordinates; without the shift, a flip of sigmoids would move the next layer's biases. Only
+    scales are removed, so straight lines remain straight for sigmoid and tanh.
 
     Returns:
-        A tree like `params`.
+        A pytree with the structure of `params`.
 
     Raises:
         InputError: if the parameters do not match the network.
@@ -268,13 +268,13 @@ def _relative_minimum(distances, form):
 def check_layers(
     caller: str, network: Network, params: Params, argument: str = "params"
 ) -> list[Layer]:
-    """Return the layers of parameters, after a check that they match a network.
+    """Check that parameters match a network, and return their layers.
 
     Args:
-        caller: public function that errors name.
+        caller: name of the public function, for error messages.
         network: network that the parameters must match.
         params: parameters of one network.
-        argument: name of the argument that errors name.
+        argument: name of the argument, for error messages.
 
     Raises:
         InputError: if `network` is not a Network, or if layers or shapes differ from those of the

@@ -2,8 +2,8 @@
 
     runs: [settings x settings x ...]  ->  a map of any metric over any two axes, and its runs
 
-The size of a page is limited: records, and then values of axes, are omitted from a large
-sweep, and the page states which.
+The size of a page is limited: records, and then values of axes, are omitted from a large sweep, and
+the page states which ones.
 """
 
 import json
@@ -18,9 +18,9 @@ from gdjax.errors import InputError, printable
 from gdjax.flags import current_names
 from gdjax.pages.page import Page, build
 
-NUMBERS = 1_000_000  # maximum over all curves together, 5.4 MB as text
-RECORDS = 120  # maximum per run
-FEWEST = 20  # records kept per run before values of axes are omitted
+NUMBERS = 1_000_000  # maximum number of values in all curves together, 5.4 MB as text
+RECORDS = 120  # maximum number of records per run
+FEWEST = 20  # minimum number of records per run, before values of axes are omitted
 RUNS = 20_000
 SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (
@@ -57,8 +57,7 @@ def explore(
             such Dataset; a descent on a plane is animated.
         minima: Dataset of a census, from `minima.count_minima`.
         name: name of the sweep, for the title.
-        numbers: maximum number of values in all curves together; the page states what is left
-            out.
+        numbers: maximum number of values in all curves together; the page states which are omitted.
 
     Returns:
         The page, written to a file by `page.save("explore.html")`. It also contains the test

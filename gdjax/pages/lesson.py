@@ -2,8 +2,9 @@
 
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 
-The page contains the images and the arithmetic of gdjax in plain JavaScript (`resources/lesson`).
-For equal seeds, both have equal initial parameters, orders of batches and, up to rounding, costs.
+The page contains the images and a plain JavaScript implementation of the descent
+(`resources/lesson`). For equal seeds, page and gdjax have equal initial parameters, orders of
+batches and, up to rounding, costs.
 """
 
 import itertools
@@ -20,20 +21,20 @@ from gdjax.problems.networks import Layer
 from gdjax.problems.test_functions import FUNCTIONS
 
 MAX_TRAIN_IMAGES = 5000
-TEST_IMAGES = 1000  # maximum number in the page
+TEST_IMAGES = 1000  # maximum number of test images in the page
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 COSTS = ("quadratic", "cross_entropy")
 CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
 def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
-    """Return a page to draw digits on and to train a network that classifies them.
+    """Return a page on which to draw digits and train a network to classify them.
 
     The page trains networks of the problem's widths on the problem's images. It opens from a file
     and works offline.
 
     Args:
-        problem: A problem of `problems.digits` with at most 5,000 square training images of bytes.
+        problem: A problem of `problems.digits` with at most 5,000 square uint8 training images.
         networks: Trained parameters of the problem's network, with a leading axis of networks. In
             the last step of the course, all of them classify one image. Their weights are
             quantized to bytes. None omits this step.
@@ -42,8 +43,9 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
         The page, written to a file by `page.save("lesson.html")`.
 
     Raises:
-        InputError: if the problem is of another kind or has too many images, or the shapes of
-            `networks` differ from those of its network.
+        InputError: if the problem is not a classification of square uint8 images by a network with
+            hidden layers, if it has too many images, or if the shapes of `networks` differ from
+            those of its network.
 
     Examples:
         >>> import gdjax as gd

@@ -145,7 +145,7 @@ def basin_image(
     diverged: int,
     darkness: Float[np.ndarray, "rows columns"] | float = 0.0,
 ) -> Float[np.ndarray, "rows columns rgb"]:
-    """Return an image in the lightened colors of the minima, so that marks are visible.
+    """Return an image in lightened colors of the minima, so that marks are visible.
 
     Args:
         end: number of the minimum in which the start of each cell ends, or a negative code.

@@ -62,10 +62,10 @@ class Distortion:
 
 
 def as_distortion(name: str, distortion: Any) -> Distortion:
-    """Return a `Distortion` from one or from its fields by name.
+    """Return a `Distortion` unchanged, or make one from a mapping of its fields.
 
     Raises:
-        InputError: if it is something else.
+        InputError: if the argument is neither.
     """
     if isinstance(distortion, Mapping) and distortion.keys() <= set(Distortion.__match_args__):
         distortion = Distortion(**distortion)
@@ -89,7 +89,8 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
         the second.
 
     Raises:
-        InputError: if `images` are not arrays of bytes, or `distortion` has another type.
+        InputError: if `images` is not a uint8 array, or `distortion` is neither a `Distortion` nor
+            a mapping of its fields.
     """
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim < 3:
         raise InputError(

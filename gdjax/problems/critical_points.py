@@ -51,7 +51,7 @@ def _images(
     points: Iterable[tuple[tuple[float, float], float, Kind]],
     symmetries: Iterable[tuple[int, int, int, int]],
 ) -> tuple[CriticalPoint, ...]:
-    """Return the distinct images of points under the symmetries (a, b, c, d)."""
+    """Return the distinct images of points under (x, y) -> (a x + b y, c x + d y)."""
     moved = (
         CriticalPoint((a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind)  # avoids -0
         for ((x, y), value, kind), (a, b, c, d) in product(points, tuple(symmetries))

@@ -1,4 +1,4 @@
-"""Classification of handwritten digits by a fully connected network.
+"""Classification of handwritten digits with a fully connected network.
 
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2
 
@@ -37,7 +37,7 @@ def digits(
     distortion: Distortion | Mapping[str, Any] | None = None,
     data_dir: str | None = None,
 ) -> Problem:
-    """Return the problem of an image classification by a fully connected network.
+    """Return the problem of classifying images with a fully connected network.
 
     Pixels stay uint8 in memory and are divided by 255 in each evaluation. The settings that can be
     swept are `init_scale` of the starting point and, with sigmoid neurons, `temperature`.

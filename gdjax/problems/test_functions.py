@@ -2,7 +2,7 @@
 
     minimize f(x),   x in a box,   with all isolated solutions of grad f(x) = 0 known
 
-They can be plotted, and the end point of a descent can be compared with the known points:
+The functions can be plotted, and the end point of a descent can be compared with the known points:
 
 >>> find("himmelblau").minima[0]
 CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
@@ -128,11 +128,9 @@ def _monkey_saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
 def _two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Array, ""]:
     """Return (target - ab)^2 / 2, the cost of a linear network with two weights.
 
-    Each of the two layers has one weight.
-
-    Its minima form the hyperbola ab = target, where the eigenvalues of the Hessian are 0 and
-    a^2 + b^2 >= 2 target. The listed critical points are the saddle at 0 and the two flattest
-    minima, whose kind is "degenerate".
+    Each of the two layers has one weight. The minima form the hyperbola ab = target, where the
+    eigenvalues of the Hessian are 0 and a^2 + b^2 >= 2 target. The listed critical points are the
+    saddle at 0 and the two flattest minima, whose kind is "degenerate".
     """
     a, b = w
     return (target - a * b) ** 2 / 2
@@ -254,7 +252,7 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
 
 
 def find(name: str) -> Function:
-    """Return the test function of a name.
+    """Return the test function with a given name.
 
     Raises:
         InputError: if there is no function of that name.

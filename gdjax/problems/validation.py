@@ -2,7 +2,8 @@
 
     C(12 samples) = 4/12 C(the first 4) + 8/12 C(the others)
 
-is valid for a cost that is a mean over samples, which can be evaluated in microbatches.
+This equation is valid for a cost that is a mean over samples. The cost can then be evaluated in
+microbatches.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 >>> check(bowl, jnp.ones(2))
@@ -135,7 +136,7 @@ def check_role(
 
 
 def _call_of(role, problem, settings, model_state):
-    """Return a function of a problem, the arguments of a descent, and settings."""
+    """Return a function of a problem, the arguments of a descent, and the settings."""
     function = getattr(problem, role)
     available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
     return function, available, settings if role == "cost" else accepted(function, settings)
@@ -575,8 +576,8 @@ def at_least_float32(params: PyTree) -> PyTree:
 def in_own_precision(params: PyTree, compute: Callable[[], PyTree]) -> PyTree:
     """Return the result of a computation, in float64 if a parameter has that type.
 
-    JAX's float64 mode need not be on. Results are then NumPy arrays, since JAX would convert them
-    to float32.
+    JAX's float64 mode need not be enabled. Results are then NumPy arrays, since JAX would convert
+    them to float32.
     """
     is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
     with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):

@@ -64,7 +64,7 @@ def successive_halving(
         n runs to rungs[0],   n / k to rungs[1],   n / k^2 to rungs[2], ...
 
     with k = reduction_factor. After a rung, the runs that continue are packed into as few slabs as
-    possible, of the same width, and continue from their state. Runs that have diverged or stalled,
+    possible, of unchanged width, and continue from their state. Runs that have diverged or stalled,
     or whose metric is NaN, do not continue. Runs with equal values are ordered by their position in
     the grid.
 
@@ -87,8 +87,8 @@ def successive_halving(
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
-        record_every: steps between records, of which each rung is a multiple; None for the largest
-            such number.
+        record_every: steps between records, a divisor of all rungs; None for their greatest common
+            divisor.
         record_samples: samples per record; None for all.
         snapshot_every: steps between snapshots; None keeps only the final parameters.
         metrics: metrics to record besides the cost; None for those of the problem.
@@ -100,8 +100,9 @@ def successive_halving(
             interruption, or the end of the process, repeat the call to continue. A tile is kept in
             memory until all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for that of the store, or for at most half of
-            the expected number of runs at the last rung, fewer if memory is insufficient.
+        width: runs computed together per device; None for that of an existing store, or otherwise
+            for at most half of the expected number of runs at the last rung (fewer if memory is
+            insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
             `sweep`.
@@ -149,7 +150,7 @@ def hyperband(
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
 ) -> xr.Dataset:
-    """Run a grid of settings by Hyperband, with several first rungs.
+    """Run a grid of settings by Hyperband: successive halving in several brackets.
 
         bracket b:  n_b runs to rungs[b],   n_b / k to rungs[b + 1],   ...
 
@@ -173,8 +174,8 @@ def hyperband(
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: samples per step; None for the whole training set.
-        record_every: steps between records, of which each rung is a multiple; None for the largest
-            such number.
+        record_every: steps between records, a divisor of all rungs; None for their greatest common
+            divisor.
         record_samples: samples per record; None for all.
         snapshot_every: steps between snapshots; None keeps only the final parameters.
         metrics: metrics to record besides the cost; None for those of the problem.
@@ -186,8 +187,9 @@ def hyperband(
             interruption, or the end of the process, repeat the call to continue. A tile is kept in
             memory until all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for that of the store, or for at most half of
-            the expected number of runs at the last rung, fewer if memory is insufficient.
+        width: runs computed together per device; None for that of an existing store, or otherwise
+            for at most half of the expected number of runs at the last rung (fewer if memory is
+            insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
             `sweep`.

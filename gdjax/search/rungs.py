@@ -80,7 +80,7 @@ class RungResult(NamedTuple):
 
     @classmethod
     def from_bytes(cls, raw: bytes, rung: int) -> "RungResult | None":
-        """Return the runs in a file; None if it is damaged or of another rung."""
+        """Return the runs in a file; None if it is damaged or belongs to another rung."""
         arrays, meta = array_file.unpack(raw) or ({}, {})
         leaves = [name for name in arrays if name.startswith("carry.")]
         carry = [arrays[name] for i in range(len(leaves)) if (name := f"carry.{i}") in arrays]
@@ -269,7 +269,7 @@ class _Search:
         return np.asarray(layout.coordinates[own[0]].values) if has_steps else None
 
     def _on_steps(self, values, name, schedule: RecordSchedule):
-        """Return values at the steps of the layout, without other steps kept at rungs."""
+        """Return values at the steps of the layout; omit further records at rungs."""
         times = self._times(name)
         if times is None:
             return values
@@ -383,7 +383,7 @@ class _Search:
                         self.add(result.take(due))
 
     def _fits(self, result: RungResult) -> bool:
-        """Return whether a result, as untrusted input, matches this search."""
+        """Return whether a result, which is untrusted input, matches this search."""
         rung, runs, grid = result.rung, result.runs, self.spec.axes
         if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
             return False

@@ -65,7 +65,7 @@ class SearchSpec(SweepSpec):
         _check_metric(self)
 
     def max_width(self, num_devices: int) -> int:
-        """Return the largest number of runs per device to choose.
+        """Return the maximum width to choose automatically.
 
         Runs with the same slot need separate slabs. A small width limits the number of empty slots
         in the slabs of the last rung.
@@ -79,7 +79,7 @@ class SearchSpec(SweepSpec):
 
     @cached_property
     def bracket_of_runs(self) -> Int[np.ndarray, " runs"]:
-        """Return the bracket of each run.
+        """Bracket of each run.
 
         The sizes of brackets have the ratios of Hyperband, n_b ~ reduction_factor^s / (s + 1) with
         s = the number of rungs after rung b, and runs are assigned at random.
@@ -93,7 +93,7 @@ class SearchSpec(SweepSpec):
         return brackets
 
     def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:
-        """Return how many runs of a bracket continue after a rung, at least one."""
+        """Return the number of runs of a bracket that continue after a rung (at least 1)."""
         return max(1, runs // self.reduction_factor ** (rung - bracket + 1))
 
     def expected_runs(self, rung: int) -> int:
@@ -131,7 +131,7 @@ class SearchSpec(SweepSpec):
 
 
 def check_rungs(rungs: Any) -> tuple[int, ...]:
-    """Return rungs as a tuple, checked.
+    """Check rungs, and return them as a tuple.
 
     Raises:
         InputError: if they are not increasing whole numbers of at least 1.

@@ -51,7 +51,7 @@ DIVERGED = ("inf", "fail")
 RETRY_OF = "retry_of"  # user attribute of a repeated trial: number of the interrupted one
 OUTCOME = "outcome"  # user attribute of a finished trial: outcome of its run
 SLABS_PER_BATCH = 4  # slabs of a batch with several rungs, so that pruned runs free whole slabs
-LOG_RANGE = 20.0  # ratio of the ends of an axis from which its distribution is logarithmic
+LOG_RANGE = 20.0  # ratio of largest to smallest value from which a distribution is logarithmic
 
 
 def optimize(
@@ -320,7 +320,7 @@ class _Group:
     outcome: np.ndarray | None = None
 
     def advance(self, rung: int, metric: str, should_stop: Callable[[], bool]) -> None:
-        """Run the runs to a rung, in as few slabs as possible.
+        """Advance the runs to a rung, in as few slabs as possible.
 
         Raises:
             KeyboardInterrupt: if `should_stop` returns True.
@@ -448,7 +448,7 @@ def _tell(groups, study, rung, diverged, worst):
 
 
 def _continues(trial, group, row, rung, study, diverged, worst):
-    """Report a trial, finish it if it ends here; return whether it continues."""
+    """Report a trial, and finish it if it ends here; return whether it continues."""
     from optuna.trial import TrialState
 
     schedule, values = group.program.spec.schedule, group.values[row]

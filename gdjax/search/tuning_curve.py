@@ -38,7 +38,7 @@ from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS
 
 OPTIMIZER = "optimizer"  # axis with one curve per value, unless other axes are given
-HALF = 1e-9  # rounding error of a cumulative probability of 1/2
+HALF = 1e-9  # tolerance for rounding errors of a cumulative probability of 1/2
 
 
 def tuning_curve(
@@ -58,12 +58,13 @@ def tuning_curve(
 
     The k settings are drawn without replacement from those of the sweep and run with one random
     seed, and the best of them is chosen by its last record. This result is biased by the selection:
-    on average, the chosen setting has worse results with other seeds. The curve `fresh` therefore
-    has the results of the chosen setting with the other seeds.
+    on average, the chosen setting has worse results with other seeds. The `fresh` curves therefore
+    use the results of the chosen setting with the other seeds.
 
     Intervals are those of a two-way bootstrap, over settings and over seeds. They describe how the
     curve would differ for other random settings and seeds, so the settings should be random draws
-    from the space, and many more than k. With one seed they do not include its effect.
+    from the search space, and their number should be much larger than k. With a single seed,
+    intervals do not include the variation between seeds.
 
     Args:
         runs: Dataset of a sweep, or the path or URL of its store. All runs must be finished.
@@ -73,8 +74,8 @@ def tuning_curve(
         by: axes with one curve per value; None for "optimizer", if there is such an axis. Seed axes
             are combined into one, and all other axes into settings.
         direction: "minimize" or "maximize".
-        worst_value: result of a diverged run; None for the worst of all, +inf or -inf. The expected
-            best of k settings is then infinite if k settings can all diverge.
+        worst_value: result of a diverged run; None for the worst possible value, +inf or -inf. The
+            expected best of k settings is then infinite if k settings can all diverge.
         level: nominal coverage of the intervals.
         num_resamples: number of bootstrap samples.
         root_seed: seed of the bootstrap.
@@ -222,7 +223,7 @@ def _counts(random, n) -> Int[np.ndarray, " n"]:
 
 
 def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
-    """Return value, low and high of each curve of one optimizer, when minimizing."""
+    """Return value, low and high of each curve of one optimizer, for minimization."""
     order = np.argsort(x, axis=0)
     ranked = np.take_along_axis(x, order, axis=0)
     first, behind = (

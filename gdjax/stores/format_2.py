@@ -1,7 +1,7 @@
 """Read-only support for stores of format 2, whose parts are joined.
 
-A store of format 2 that was extended, or whose sweep had static axes, contains a sweep and further
-ones in `parts/1`, `parts/2` and so on, each of which is a store:
+A store of format 2 that was extended, or whose sweep had static axes, contains one sweep in its
+root and further sweeps in `parts/1`, `parts/2` and so on, each of which is a store:
 
     values of a dimension = those of all parts, each once;   v[run] = v of the last part that has it
 
@@ -53,8 +53,8 @@ def current_array_name(name: str) -> str:
 def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
     """Return the parts of a store after the first.
 
-    Parts are numbered consecutively, so that every number below that of the last part present is
-    expected, also if the attribute `num_parts` is missing.
+    Parts are numbered consecutively, so every part with a number below that of the last part is
+    expected, even if the attribute `num_parts` is missing.
 
     Args:
         first: first part of the store, opened.
@@ -137,8 +137,8 @@ def join(
     Args:
         parts: Datasets to join; a later one takes precedence for the same run and step.
         axes: names of the coordinates that identify the values of each dimension of the grid.
-        every: spacing of the values to keep, for dimensions such as `step`. Values between these
-            are the ends of parts, and are kept only at the end of the dimension.
+        every: spacing of the values to keep, for dimensions such as `step`. Other values are the
+            last steps of parts; they are kept only at the end of the dimension.
 
     Raises:
         StoreError: if the parts do not match.

@@ -1,9 +1,9 @@
 """Exclusive write access to a store, by a locked file or a lease.
 
 The kernel releases a locked file when the process that locked it ends. A lease is an object that is
-created if it is absent, renewed if it is unchanged, and expires. A lease does not stop a holder
-that was paused, so every holder checks it before it writes a tile, and checksums detect a tile
-written by two writers.
+created only if it is absent, is renewed only if it is unchanged, and expires. A holder that was
+paused may continue after its lease has expired, so every holder checks the lease before it writes a
+tile, and checksums detect a tile written by two writers.
 """
 
 import contextlib
@@ -95,7 +95,7 @@ class Lease:
         """Write the lease and return its version; None if another process holds it."""
         lease = {"holder": _holder(), "until": time.time() + LEASE_SECONDS, "id": self._id}
         version = self.bucket.write_if(LOCK, json.dumps(lease).encode(), condition)
-        if version is None:  # or the request was sent twice and the first one succeeded
+        if version is None:  # the request may have been sent twice, with success the first time
             lease, version = self._read()
             version = version if lease.get("id") == self._id else None
         return version

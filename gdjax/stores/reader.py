@@ -3,7 +3,7 @@
     zarr.json -> checked root -> CheckedStore (metadata, chunks of finished tiles) -> xarray
 
 `xarray.open_zarr(store)` also reads a store. It returns the fill value for tiles that are not
-finished, and does not detect that a chunk is missing or was exchanged for another one.
+finished, and does not detect missing or exchanged chunks.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ def read_attributes(
         annotations; None if there is no store yet.
 
     Raises:
-        StoreError: if the location contains something else, a store of another format, or a damaged
+        StoreError: if the location contains other files, a store of another format, or a damaged
             `zarr.json`.
     """
     root = read_root(locate(store, storage_options))
@@ -173,10 +173,11 @@ def read_root(
     Args:
         location: location of the store.
         arrays: names of the arrays of a sweep to store there; None for a reader.
-        digest: digest of the identity of that sweep, for which a damaged root is returned as None.
+        digest: digest of the identity of that sweep. If the location has this digest, None is
+            returned for a damaged root.
 
     Raises:
-        StoreError: if the location contains something else, a store of another format, or a store
+        StoreError: if the location contains other files, a store of another format, or a store
             whose root is damaged.
     """
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
@@ -242,7 +243,7 @@ class Stored:
 
     @property
     def writers(self) -> list[dict[str, Any]]:
-        """Descriptions of what computed the tiles; a flag is the number of an entry, from 1."""
+        """Descriptions of the writers; flags of tiles are numbers of entries, from 1."""
         return self.attributes["origins" if self.format == 2 else "writers"]
 
     @property
@@ -282,9 +283,9 @@ class Stored:
         """Read the completion flag of every tile.
 
         Returns:
-            The number of the writer of each tile, with the shape of the grid of tiles, 0 if there
-            is none or the flag is damaged; and the damaged flags. A tile is complete only if it has
-            a flag, so a tile without an intact flag is computed again.
+            The number of the writer of each tile, 0 if there is none or the flag is damaged; and
+            the damaged flags. A tile is complete only if it has a flag, so a tile without an intact
+            flag is computed again.
         """
         array = self.schema.flags
         flags = np.zeros(self.shape, array.dtype)
@@ -300,7 +301,7 @@ class Stored:
         return flags, damages
 
     def _writer(self, tile, raw):
-        """Return the writer's number of a tile; 0 if invalid or different between runs."""
+        """Return the number of a tile's writer; 0 if invalid or different between runs."""
         region = self.schema.region(tile)
         values = self.schema.flags.decode(raw)[tuple(slice(s.stop - s.start) for s in region)]
         first = int(values.flat[0])
@@ -320,8 +321,8 @@ class Stored:
         """Read the chunks of a finished tile except its flag.
 
         Returns:
-            The chunks by array, and the damaged ones, whose checksum differs or which have been
-            exchanged for other chunks.
+            The bytes of the chunks by array, and the damage of chunks that are missing, have a
+            wrong checksum or have been exchanged for other chunks.
         """
         arrays = [array for array in self.schema.tiled.values() if array.name != FLAGS]
         read = self.location.map(lambda array: self.chunk(array, tile), arrays)
@@ -455,6 +456,6 @@ def with_names(dataset: Any) -> Any:
                     f"{name}: has values without a name in flag_meanings; the store is damaged"
                 )
             attrs = {k: v for k, v in coordinate.attrs.items() if not k.startswith("flag_")}
-            # The dtype is object, since Zarr has no text of fixed length.
+            # The dtype is object, since Zarr has no fixed-length strings.
             named[name] = (coordinate.dims, np.array(meanings, object)[codes], attrs)
     return dataset.assign_coords(named)

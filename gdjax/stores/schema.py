@@ -6,7 +6,7 @@ Other dimensions (steps, and those of a parameter) are not divided:
     chunk of variable v for tile (i, j)  =  v[i m : (i+1) m, j n : (j+1) n, ...]  =  v/c.i.j.0
 
 A chunk is uncompressed and ends with the CRC32C of its values, so its size is known in advance.
-Metadata are JSON, and are accepted only if they equal what this module would write:
+Metadata are JSON, and are accepted only if they equal the metadata that this module would write:
 
 >>> layout = Layout({"seed": 5}, {"seed": 2}, {"cost": Variable(("seed",), "float32")})
 >>> cost = layout.schema.variables["cost"]
@@ -105,7 +105,7 @@ def check_distinct(names: Iterable[str], argument: str) -> None:
     """Check that names are distinct file names, also on systems that ignore case.
 
     Raises:
-        InputError: if two names are not.
+        InputError: if two names denote the same file.
 
     Examples:
         >>> check_distinct(["Cost", "cost"], "metrics")
@@ -201,8 +201,8 @@ class ArraySchema(NamedTuple):
             },
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": self.fill_value,
-            # Chunks are not compressed: zstd at level 1 saves 8 % of float32 noise and makes
-            # writing slower by half.
+            # Chunks are not compressed: zstd at level 1 reduces the size of float32 noise by 8 %
+            # and increases the time to write it by half.
             "codecs": [
                 {"name": "bytes", "configuration": {"endian": "little"}},
                 {"name": "crc32c"},
@@ -416,8 +416,8 @@ def serialize(document: Mapping[str, Any]) -> bytes:
 def seal(root: Mapping[str, Any]) -> bytes:
     """Return a root as bytes, with its SHA-256 as digest.
 
-    The SHA-256 is that of the same bytes with an empty digest. Identity and writers are JSON text
-    within the JSON, so that xarray can write them to netCDF.
+    The SHA-256 is computed from these bytes with an empty digest. Identity and writers are JSON
+    text within the JSON, so that xarray can write them to netCDF.
 
     Raises:
         InputError: if the root is longer than a reader would accept.
@@ -465,7 +465,7 @@ def parse_root(raw: bytes) -> Root:
 
 
 def _parse(text):
-    """Parse JSON with unique keys and finite numbers, which is unambiguous."""
+    """Parse JSON; reject repeated keys and numbers that are not finite."""
 
     def unique(pairs):
         if len(mapping := dict(pairs)) < len(pairs):
@@ -609,7 +609,7 @@ class Layout:
 
 
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
-    """Return a text of type, ends, hash and dimensions of a coordinate's values."""
+    """Return the type, extreme values, hash and dimensions of a coordinate as text."""
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
     extremes = f"{values.flat[0]} ... {values.flat[-1]}"
     return f"{values.dtype.name} {extremes}, sha256 {digest} ({', '.join(dims)})"

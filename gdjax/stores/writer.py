@@ -62,7 +62,8 @@ class Tiles(Stored):
 
     Args:
         store: path, URL or location of the store.
-        writer: number of the entry of `writers` that describes what computes the tiles.
+        writer: number of the entry of `writers` that describes the program and the machine that
+            compute the tiles.
 
     Raises:
         StoreError: if there is no store, its metadata are damaged, or it has format 2.
@@ -89,8 +90,8 @@ class Tiles(Stored):
             tile: index of the tile along each dimension of the grid.
             arrays: all variables by name, with the full shape of a tile or cropped to the grid.
                 Values beyond the grid's edge are ignored.
-            writer: number of the entry of `writers` that describes what computed the tile; None
-                uses that of this object.
+            writer: number of the entry of `writers` that describes the program and the machine that
+                computed the tile; None uses that of this object.
 
         Raises:
             InputError: if there is no such tile, or names, shapes or types differ from the layout.
@@ -193,13 +194,14 @@ class Store(Tiles):
         store: path, URL or location of the store.
         layout: arrays of the sweep.
         identity: identity of the sweep. Any difference from the stored one is an error.
-        writer: description of what computes the results: versions, device, slab width, source
-            revision. It is added to `writers` unless it is already listed, and the flags of tiles
-            are its number. None if `add_writer` is called later.
+        writer: description of the program and the machine that compute the results: versions,
+            device, slab width, source revision. It is added to `writers` unless it is already
+            listed, and its number there is the flag of the tiles. None if `add_writer` is called
+            later.
 
     Raises:
         InputError: if a value in `identity` or `writer` cannot be represented in JSON.
-        StoreError: if the store is in use, contains something else or another sweep, or is damaged
+        StoreError: if the store is in use, contains other files or another sweep, or is damaged
             beyond repair.
 
     Attributes:
@@ -235,7 +237,8 @@ class Store(Tiles):
         self.root, self.schema = root or Root(make_root(schema, recorded, list(writers)), schema)
         if root is None and existed:  # the writers of the existing tiles are unknown
             lost = {"lost": f"{ROOT} was damaged"}
-            # Flags above the number of writers are ignored, so first all of them are allowed.
+            # Flags above the number of writers are ignored, so the maximum number of writers is set
+            # first.
             self.attributes["writers"] = [lost] * MAX_WRITERS
             self.attributes["writers"] = [lost] * int(self.flags()[0].max(initial=0)) + writers
         damages = self.damaged_frame()
@@ -268,7 +271,7 @@ class Store(Tiles):
         self._lock = None
 
     def add_writer(self, writer: Mapping[str, Any]) -> int:
-        """Add a description of what computes tiles, such as device and versions.
+        """Add a description of the program and the machine that compute tiles.
 
         Returns:
             The number of the entry in `writers`, counted from 1.
@@ -314,7 +317,7 @@ def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str
     """Return whether a store contains a complete sweep and is intact.
 
     Raises:
-        StoreError: if the store contains something else or another sweep.
+        StoreError: if the store contains other files or another sweep.
     """
     root = _read_own_root(location, layout, layout.record(identity))
     return root is not None and Stored(location).is_whole()

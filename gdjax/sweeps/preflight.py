@@ -244,7 +244,7 @@ def preflight(
 
 
 def _keeps_carry(spec, target, stored):
-    """Return whether a sweep with `continuable=None` keeps the full state of its runs."""
+    """Return whether a sweep with `continuable=None` keeps the state of its runs."""
     if target.store is None:  # only a store can be extended
         return False
     if stored is not None:
