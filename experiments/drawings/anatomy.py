@@ -16,19 +16,19 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis, style
 
 SIZES = np.logspace(-8, 0, 65)  # edges of the histogram; smaller entries are in the first bin
-LEAST = 1e-9  # replaces an error of 0 on a logarithmic axis
+LEAST = 1e-9  # smallest drawn error, since a logarithmic axis has no 0
 MARKS = "os^Dv"
 
 
 class Bars(NamedTuple):
-    """Largest entries: values with their signs, largest first, and their locations."""
+    """Values of the largest entries, by decreasing magnitude, and their locations."""
 
     values: Float[np.ndarray, " entries"]
     places: Sequence[str]
 
 
 class Proof(NamedTuple):
-    """Changes of the cost: predicted, actual, and the allowed relative error."""
+    """Predicted and actual changes of the cost, and the allowed relative errors."""
 
     predicted: Float[np.ndarray, " entries"]
     actual: Float[np.ndarray, " entries"]
@@ -39,7 +39,8 @@ def relative_sizes(stages: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) 
     """Draw the distribution of |g_i| / max |g| in each part of the gradient.
 
     Args:
-        stages: by stage, the relative sizes of each part of the gradient (for example a layer).
+        stages: for each stage, the relative sizes |g_i| / max |g| in each part of the gradient,
+            such as a layer.
     """
     with style():
         figure = Figure(figsize=(9, 3.2 * len(stages) + 0.6))
@@ -123,7 +124,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
             axes.set_ylabel(f"actual change of the cost{unit_text}")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(5))
-            nonzero = proof.predicted != 0  # the prediction for an entry of 0 is no change
+            nonzero = proof.predicted != 0  # the relative error is undefined for an entry of 0
             deviations = np.abs(proof.actual[nonzero] / proof.predicted[nonzero] - 1)
             errors.plot(
                 proof.expected_error[nonzero], np.maximum(deviations, LEAST), label=stage, **shown
@@ -148,7 +149,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
 
 
 def _unit(values):
-    """Return a power of 1000 by which to divide the numbers on an axis, and its label."""
+    """Return a power of 1000 to divide the numbers on an axis by, and its label."""
     highest = np.max(np.abs(values), initial=0)
     power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
     if power == -3 and highest > 0.1:

@@ -1,4 +1,4 @@
-"""Figure of `experiments/basins.py`: shares of starts by learning rate."""
+"""Figure of the shares of starts that end in each minimum, by learning rate."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,11 +27,11 @@ def shares_by_rate(
 
     Args:
         learning_rate: learning rates, ascending.
-        share: share of each minimum, one array for each panel.
+        share: share of starts that end in each minimum, for each panel.
         limit: learning rate above which each minimum is unstable, for each panel.
         names: names of the minima.
-        colors: index of each minimum's color.
-        others: shares of the starts that end in no minimum, by name, for each panel.
+        colors: index of the color of each minimum.
+        others: for each panel, shares of the starts that do not end in a minimum, by outcome.
         titles: titles of the panels.
         title: title of the figure.
     """

@@ -1,4 +1,4 @@
-"""Figures of the boundary between settings with which training succeeds or fails."""
+"""Figures of the boundary between settings with which training succeeds and fails."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
-# The palest blue and the palest orange are distinguishable with color blindness as well, so that
-# the boundary is visible between slow runs.
+# The palest blue and the palest orange are also distinguishable for color-blind readers, so that
+# the boundary between slow runs is visible.
 TRAINS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), "trains")
 DIVERGES = ListedColormap(colormaps["YlOrBr"](np.linspace(0.15, 0.9, 256)), "diverges")
 
@@ -37,8 +37,8 @@ class Map(NamedTuple):
         across: values of the first setting, geometrically spaced.
         up: values of the second setting, geometrically spaced.
         trains: whether training succeeds with each pair of values.
-        speed: measure of speed; smaller for faster training or divergence.
-        axes: names of both settings, keys of `LABELS`.
+        speed: measure of speed, which is smaller for faster training or divergence.
+        axes: names of both settings, which are keys of `LABELS`.
     """
 
     across: Float[np.ndarray, " columns"]
@@ -49,10 +49,10 @@ class Map(NamedTuple):
 
 
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
-    """Return the colors of a map, by the rank of each run's speed on its side.
+    """Return the colors of a map, by the rank of each run's speed.
 
-    Ranks use the full range of colors for any distribution of speeds; equal speeds have equal
-    colors.
+    Ranks are computed separately for runs that train and runs that do not. They use the full range
+    of colors for any distribution of speeds; equal speeds have equal colors.
     """
     colors = np.zeros((*shown.trains.shape, 4))
     for side, colormap in ((shown.trains, TRAINS), (~shown.trains, DIVERGES)):
@@ -69,10 +69,10 @@ def maps(
     """Draw maps side by side, with common colors.
 
     Args:
-        shown: maps, up to three in a row.
+        shown: maps, drawn up to three in a row.
         titles: title of each map.
         title: title of the figure.
-        closer: the next map of each map, whose extent is drawn as a frame.
+        closer: magnified map of a window of each map; the window is drawn as a frame.
     """
     with style():
         columns = min(3, len(shown))
@@ -122,7 +122,7 @@ def _map(axes: Axes, one: Map):
 
 
 def _ticks(low, high):
-    """Return the ticks of a range: powers of ten if it has several, else even steps."""
+    """Return powers of ten in a range as ticks, or evenly spaced ticks if there are few."""
     decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
     ticks = 10.0**decades if len(decades) > 2 else MaxNLocator(4).tick_values(low, high)
     return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
@@ -137,10 +137,10 @@ def _frame(axes, inner):
 
 
 def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
-    """Draw measured dimensions of the boundary with intervals, and published ones.
+    """Draw measured dimensions of the boundary with intervals, and published dimensions.
 
     Args:
-        known: measured dimensions with intervals, by condition and kind of measurement.
+        known: measured dimensions with intervals, by condition and method.
         published: published dimension of each condition.
     """
     with style():
@@ -185,7 +185,7 @@ def boundary_rates(
     Args:
         roughness: e / l^2 of x^2 + e cos(2 pi x / l).
         learning_rate: learning rates, evenly spaced.
-        bounded: whether descent stays bounded.
+        bounded: whether descent remains bounded.
         threshold: roughness above which the cost is not convex.
     """
     changes, flat = bounded[:, 1:] != bounded[:, :-1], roughness <= threshold

@@ -6,19 +6,19 @@ from matplotlib.figure import Figure
 
 from gdjax.plots.style import CYCLE, style
 
-SPREAD = 0.3  # width of the points of one layer
+SPREAD = 0.3  # half width of the columns of points of one layer
 
 
 def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: float) -> Figure:
-    """Draw the barrier of every change, in one panel per step and kind of start.
+    """Draw the barrier of every branch, with one panel per step and initializer.
 
-    Each layer has a column of points.
+    Each layer has a column of points for each size of the change.
 
     Args:
-        ratios: barriers divided by the one between independent starts, over `initializer`,
-            `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
-        another: whether the change leads into another valley, over these dimensions.
-        threshold: smallest ratio for an end point in another valley.
+        ratios: barriers divided by the median barrier between independent starts, over
+            `initializer`, `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
+        another: whether the branch ends in another valley, over these dimensions.
+        threshold: smallest ratio of a branch that ends in another valley.
     """
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))
     sizes = ratios.perturbation.values

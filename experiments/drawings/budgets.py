@@ -1,4 +1,4 @@
-"""Figures of cost and accuracy of a descent against epochs and against time."""
+"""Figure of cost and accuracy of descents against epochs and against time."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Curve(NamedTuple):
     Args:
         name: name of the batch size.
         rate: learning rate.
-        spent: epochs or seconds up to each record, from 0.
+        spent: epochs or seconds from the start to each record, the first of which is 0.
         cost: training cost of each run at each record.
         accuracy: test accuracy of each run at each record, in [0, 1].
         end: index of the record at which curves are compared; lines after it are thin.
@@ -36,8 +36,8 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
     """Draw median cost and accuracy over seeds, against epochs and against time.
 
     Args:
-        by_epochs: runs at the best rates for equal epochs; `spent` in epochs.
-        by_time: runs at the best rates for equal time; `spent` in seconds.
+        by_epochs: runs at the best rates for equal epochs, with `spent` in epochs.
+        by_time: runs at the best rates for equal time, with `spent` in seconds.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
@@ -51,7 +51,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
                 name = f"{curve.name}  (rate {curve.rate:.2g})"
                 for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
                     half = _median(values)
-                    # Lines begin at the first epoch, since a logarithmic axis has no 0.
+                    # Lines start at the first epoch, since a logarithmic axis has no 0.
                     before, after = slice(1, curve.end + 1), slice(curve.end, None)
                     axes.plot(curve.spent[before], half[before], color=color, label=name)
                     axes.plot(curve.spent[after], half[after], color=color, linewidth=1)

@@ -1,4 +1,4 @@
-"""Figures of descents at large learning rates: catapults and chaos."""
+"""Figures of descents at large learning rates: the catapult, and chaotic dynamics."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,8 +19,8 @@ class SettledShares(NamedTuple):
         title: title of the panel.
         share: learning rate times curvature at the start.
         lands: share of starts that end below their initial cost, by name of the network.
-        edge: largest `share` up to which a start ends below its initial cost, by name of the
-            network: median over starts, and its interval.
+        edge: median over starts, and its interval, of the largest `share` up to which a start ends
+            below its initial cost, by name of the network.
     """
 
     title: str
@@ -38,8 +38,8 @@ def settled_shares(
 
     Args:
         step: step of each record.
-        cost: cost along one descent, by learning rate times curvature at its start.
-        panels: one panel per element.
+        cost: cost along single descents, by learning rate times curvature at the start.
+        panels: shares of starts, one element per panel.
     """
     with style():
         figure = Figure(figsize=(5.4 + 4.6 * len(panels), 4.8))
@@ -78,14 +78,14 @@ def chaos(
     exponent: Float[np.ndarray, " rates"],
     doublings: Mapping[str, float],
 ) -> Figure:
-    """Draw the positions of one weight by learning rate, with the Lyapunov exponent.
+    """Draw the values of one weight by learning rate, and the Lyapunov exponent.
 
     Args:
-        density: number of visits to each position at each rate.
-        bounds: lowest and highest rate, lowest and highest position.
+        density: number of records in each bin of learning rate and value.
+        bounds: smallest and largest rate, smallest and largest value.
         rate: learning rate of each exponent.
-        exponent: Lyapunov exponents; above 0 neighboring trajectories separate.
-        doublings: rates to be marked, by label.
+        exponent: Lyapunov exponents; if positive, neighboring trajectories separate.
+        doublings: learning rates to mark, by label.
     """
     with style():
         figure = Figure(figsize=(14, 9))

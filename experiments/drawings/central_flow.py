@@ -29,13 +29,13 @@ def flows(
     product: Float[np.ndarray, "steps k"],
     title: str,
 ) -> Figure:
-    """Draw costs on the left and the largest curvatures of the flow on the right.
+    """Draw costs on the left, and the largest eigenvalues of the flow on the right.
 
     Args:
         step: steps of descent.
         cost: cost along the descent.
         average: cost along the descent, smoothed over time.
-        mean: mean cost of the oscillation, as predicted by the central flow.
+        mean: mean cost of the oscillation, predicted by the central flow.
         center: cost at the center of the oscillation.
         plain: cost of the gradient flow.
         product: learning rate times the largest eigenvalues along the central flow.

@@ -1,4 +1,4 @@
-"""Figures of `experiments/mode_connectivity.py`: profiles and barriers of paths."""
+"""Figures of cost and accuracy along paths between networks, and of barriers."""
 
 from collections.abc import Mapping
 
@@ -19,13 +19,13 @@ def profiles(
     baseline: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw cost and accuracy along paths, with a column per network, a color per kind.
+    """Draw cost and accuracy along paths, with one column per network architecture.
 
-    The line is the median over pairs; the band spans all pairs.
+    Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
 
     Args:
         t: position on the path, from one network (0) to the other (1).
-        cost: by network, then by kind of path, the cost along the path of each pair.
+        cost: for each architecture and kind of path, the cost along the path of each pair.
         accuracy: test accuracy along these paths, in [0, 1].
         baseline: cost of the best constant prediction.
         title: title of the figure.
@@ -72,10 +72,10 @@ def barrier_distributions(
     label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
-    """Draw the barrier of every pair by network and kind of path, with medians.
+    """Draw the barrier of every pair by architecture and kind of path, with medians.
 
     Args:
-        barriers: by network, then by kind of path, the barrier of each pair, >= 0.
+        barriers: for each architecture and kind of path, the barrier of each pair, >= 0.
         label: label of the axis of barriers.
         title: title of the figure.
     """
@@ -83,7 +83,7 @@ def barrier_distributions(
         figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
         kinds = list(dict.fromkeys(kind for by_kind in barriers.values() for kind in by_kind))
-        rng = np.random.default_rng(0)  # offsets points sideways, so that all are visible
+        rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
         width = 0.8 / len(kinds)
         for group, by_kind in enumerate(barriers.values()):
             for number, kind in enumerate(kinds):

@@ -1,6 +1,6 @@
-"""Figures of costs of one parameter: the curve, the descents, and their valleys.
+"""Figures of descents on costs of one parameter, and of their valleys.
 
-Each valley has one color, both in the curve and in the paths below it.
+Each valley has one color, on the curve and in the paths below it.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ class Curve(NamedTuple):
     """A cost of one parameter, its critical points, and descents on it.
 
     Args:
-        title: title of the panel: the formula of the cost.
-        x: parameter values of the curve.
+        title: title of the panel, the formula of the cost.
+        x: parameter values at which the curve is drawn.
         cost: cost at each of these values.
         paths: parameter value of each descent at each step.
         valley: index of the minimum in which each start ends.
         minima: positions of the minima, from left to right.
         minima_cost: cost at the minima.
-        maxima: positions of the maxima, the borders of the valleys.
+        maxima: positions of the maxima, the boundaries of the valleys.
         shares: share of all starts that end in each minimum.
     """
 
@@ -40,7 +40,7 @@ class Curve(NamedTuple):
 
 
 def valleys(curves: Sequence[Curve]) -> Figure:
-    """Draw each curve with its starts, and below it their paths by step."""
+    """Draw each curve with its starts, and the paths from these starts below it."""
     with style():
         figure = Figure(figsize=(4 * len(curves) + 0.5, 7.2))
         panels = figure.subplots(
@@ -64,7 +64,7 @@ def valleys(curves: Sequence[Curve]) -> Figure:
 
 
 def _starts(axes, curve):
-    """Draw the curve, each start as a dot in its valley's color, and the shares."""
+    """Draw the curve, each start as a dot in the color of its valley, and the shares."""
     axes.plot(curve.x, curve.cost, color=GREY, zorder=1)
     start = curve.paths[:, 0]
     axes.scatter(
@@ -91,7 +91,7 @@ def _starts(axes, curve):
 
 
 def _paths(axes, curve):
-    """Draw positions by step until the changes are invisible, and the maxima."""
+    """Draw positions by step until their changes are invisible, and the maxima."""
     width = curve.x[-1] - curve.x[0]
     far = np.abs(curve.paths - curve.paths[:, -1:]) > 0.004 * width
     steps = min(curve.paths.shape[1] - 1, int(np.max(np.nonzero(far.any(axis=0))[0], initial=0)))
@@ -117,11 +117,11 @@ def steps(
     learning_rate: float,
     contractions: Float[np.ndarray, " minima"],
 ) -> Figure:
-    """Draw first steps, all steps against the slope, and the lengths of steps.
+    """Draw the first steps, all steps against the slope, and the lengths of all steps.
 
     Args:
         curve: curve with the paths to draw.
-        slopes: slope at each start's position, at each step.
+        slopes: slope at the position of each descent, at each step.
         learning_rate: learning rate of the descents.
         contractions: predicted ratio of two successive steps, at each minimum.
     """
@@ -165,7 +165,7 @@ def _first_steps(axes, curve, slope):
 
 
 def _against_slope(axes, curve, slopes, learning_rate):
-    """Draw all steps against the slopes at which they were taken, and the prediction."""
+    """Draw all steps against the slopes before them, and the predicted line."""
     step = np.diff(curve.paths, axis=1)
     before = slopes[:, : step.shape[1]]
     axes.axhline(0, color=GREY, linewidth=1)
@@ -180,7 +180,7 @@ def _against_slope(axes, curve, slopes, learning_rate):
 
 
 def _lengths(axes, curve, contractions):
-    """Draw the lengths of each start's steps, and the predicted contraction."""
+    """Draw the lengths of the steps of each descent, and the predicted contraction."""
     length = np.abs(np.diff(curve.paths, axis=1))
     length[length < 1e-14] = np.nan  # below rounding error
     for row, color in zip(length, _colors(curve.valley), strict=True):
@@ -190,7 +190,7 @@ def _lengths(axes, curve, contractions):
         late = np.argmax(own < 1e-5, axis=1)
         if not late.any():
             continue
-        # The prediction is drawn at the median of the starts that end there.
+        # The prediction is drawn for the median of the descents that end in this minimum.
         middle = np.argsort(late)[len(late) // 2]
         time = np.arange(late[middle], own.shape[1])
         theory = own[middle, time[0]] * abs(ratio) ** (time - time[0])

@@ -18,15 +18,15 @@ def after_training(
     delay: Float[np.ndarray, "decays seeds"],
     known: float,
 ) -> Figure:
-    """Draw accuracy along the descent, and delay by weight decay.
+    """Draw accuracy along the descent, and the delay against the weight decay.
 
     Args:
         step: step of each record, from 0.
         decay: weight decays, ascending.
         train: share of training pairs that are predicted correctly.
         test: share of the other pairs that are predicted correctly.
-        delay: steps from the first step at which the training pairs are known to the first at
-            which the other pairs are; +inf if there is none.
+        delay: steps from the first record at which the training pairs are known to the first at
+            which the other pairs are known; +inf if they never are.
         known: smallest share of correct pairs at which a set of pairs counts as known.
     """
     with style():

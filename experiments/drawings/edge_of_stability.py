@@ -1,4 +1,4 @@
-"""Figures of `experiments/edge_of_stability.py`: sharpness at its limit."""
+"""Figure of sharpness and cost of descents, with the limits of stability."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Edge(NamedTuple):
         title: title of the panel.
         step: step of each record.
         learning_rate: learning rates of the descents, at most 7.
-        sharpness: the Hessian's largest eigenvalue at each record; NaN where unknown.
+        sharpness: largest eigenvalue of the Hessian at each record; NaN if unknown.
         threshold: sharpness above which a quadratic cost is unstable, for each learning rate.
         cost: cost at each record; infinite after divergence.
     """
@@ -33,7 +33,7 @@ class Edge(NamedTuple):
 
 
 def edge(panels: Sequence[Edge]) -> Figure:
-    """Draw sharpness with dashed limits, and cost below it, in one column per panel."""
+    """Draw sharpness with dashed limits, and the cost below, with one column per panel."""
     with style():
         figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
         grid = figure.subplots(
@@ -73,8 +73,8 @@ def edge(panels: Sequence[Edge]) -> Figure:
 
 
 def _draw_sharpness(axes: Axes, panel: Edge) -> None:
-    """Draw sharpness with its limits, except limits far above all values."""
-    # The range of the axis ignores short peaks, such as at the start.
+    """Draw sharpness with its limits, except limits far above the sharpness."""
+    # The range of the axis excludes short peaks, such as those at the start.
     high = np.nanmax(np.nanquantile(panel.sharpness, 0.97, axis=1))
     top = 1.2 * max(high, np.max(panel.threshold[panel.threshold < 1.25 * high], initial=0))
     for sharpness, limit, color in zip(panel.sharpness, panel.threshold, CYCLE, strict=False):

@@ -1,4 +1,4 @@
-"""Figures of edges of stability: adaptive optimizers, and mini-batches."""
+"""Figures of sharpness at the edge of stability."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from gdjax.plots.style import BLACK, CYCLE, GREY, style
 
 
 class SharpnessPanel(NamedTuple):
-    """Descents at several rates from several starts.
+    """Sharpness along descents at several rates from several starts.
 
     Args:
         title: title of the panel.
         step: step of each record.
         learning_rate: learning rates of the descents, at most 7.
-        product: rate times sharpness; NaN if unknown.
-        limit: upper limit of the product on a quadratic cost.
+        product: quantity to draw, such as rate times sharpness; NaN if unknown.
+        limit: value of this quantity above which descent on a quadratic cost is unstable.
     """
 
     title: str
@@ -29,10 +29,10 @@ class SharpnessPanel(NamedTuple):
 
 
 def sharpness_curves(panels: Sequence[SharpnessPanel], *, label: str) -> Figure:
-    """Draw starts as thin lines, medians as thick ones, and the limit as a dashed one.
+    """Draw each start as a thin line, medians as thick lines, and the limit dashed.
 
     Args:
-        panels: panels, two per row.
+        panels: panels, drawn two per row.
         label: label of the vertical axes.
     """
     with style():
@@ -62,15 +62,15 @@ def by_batch_size(
     ratios: Float[np.ndarray, "sizes rates starts"],
     full_batch: Float[np.ndarray, "sizes rates starts"],
 ) -> Figure:
-    """Draw the sharpness at the end of descents, in units of 2 / rate.
+    """Draw three kinds of sharpness at the end of descents, in units of 2 / rate.
 
-    Each quantity has one panel.
+    Each kind has one panel.
 
     Args:
         batch_size: samples per step.
         learning_rate: learning rates of the descents.
         batch: batch sharpness; NaN if a descent diverged.
-        ratios: batch sharpness, computed as a mean of ratios.
+        ratios: batch sharpness computed as the mean of the ratios of single mini-batches.
         full_batch: largest eigenvalue of the Hessian of the full-batch cost.
     """
     names = {

@@ -1,4 +1,4 @@
-"""Figure of `finders.py`: success against cost, and ratios to the best rate."""
+"""Figure of the success and cost of learning-rate finders."""
 
 import numpy as np
 import xarray as xr
@@ -34,7 +34,7 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
             share, low, high = bootstrap(finder_results.success)
             cost = float(dataset.evaluations.sel(finder=method).median())
             left.errorbar(
-                cost * 1.03 ** (i - 1.5),  # points of equal cost are drawn side by side
+                cost * 1.03 ** (i - 1.5),  # separates points of equal cost
                 share,
                 [[share - low], [high - share]],
                 fmt="o",

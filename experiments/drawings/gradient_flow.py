@@ -10,14 +10,14 @@ from gdjax.plots.style import BLACK, CYCLE, Figure, style
 
 
 class BesideFlow(NamedTuple):
-    """Descents and the gradient flow at equal times, which are learning rate * steps.
+    """Descents and the gradient flow at equal times, where time = learning rate * steps.
 
     Args:
         title: title of the row.
         time: time since the start.
         learning_rate: learning rates of the descents, largest first.
-        shown: quantity that measures the progress of each descent, at each time.
-        flow: this quantity for the flow.
+        shown: quantity that shows the progress of each descent, at each time.
+        flow: the value of this quantity for the flow, at each time.
         shown_label: name of this quantity.
         distance: distance from the flow's parameters, at each time.
         fitted: number of the smallest learning rates to which the order is fitted.
@@ -36,7 +36,7 @@ class BesideFlow(NamedTuple):
 
 
 def from_flow(rows: Sequence[BesideFlow]) -> Figure:
-    """Draw progress, distance from the flow, and its order, in one row per problem."""
+    """Draw progress, distance from the flow, and order, with one row per problem."""
     with style():
         figure = Figure(figsize=(14, 4.5 * len(rows)))
         grid = figure.subplots(len(rows), 3, squeeze=False)
@@ -70,7 +70,7 @@ def from_flow(rows: Sequence[BesideFlow]) -> Figure:
 
 
 def _draw_order(axes, row, colors):
-    """Draw each rate's largest distance, and a line of slope 1 from the smallest rate."""
+    """Draw the largest distance for each rate, and a line of slope 1."""
     largest = np.max(row.distance, axis=1)
     axes.scatter(row.learning_rate, largest, c=colors, s=60, zorder=3)
     small = np.argmin(row.learning_rate)

@@ -1,4 +1,4 @@
-"""Figure of `experiments/learning_rates.py`: rates that train, by start."""
+"""Figure of the learning rates that train from each start."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, s
 
 
 class Trained(NamedTuple):
-    """Learning rates that train one network from each starting point.
+    """Learning rates that train a network from each starting point.
 
     Args:
         rates: learning rates, ascending.
-        trained: whether each run trained.
-        best: learning rate of the lowest median cost.
+        trained: whether training succeeds at each rate from each starting point.
+        best: learning rate with the lowest median cost.
     """
 
     rates: Float[np.ndarray, " rates"]
@@ -25,10 +25,10 @@ class Trained(NamedTuple):
 
 
 def trained_sets(networks: Mapping[str, Trained]) -> Figure:
-    """Draw the learning rates that train from each start, in one panel per network.
+    """Draw the learning rates that train from each start, with one panel per network.
 
     Args:
-        networks: learning rates that train, by name of the network.
+        networks: learning rates and outcomes, by name of the network.
     """
     with style():
         figure = Figure(figsize=(6.5 * len(networks), 5.0))

@@ -1,4 +1,4 @@
-"""Figures of accuracies over seeds, and of the share of chance in their variance."""
+"""Figures of accuracies over seeds, and of guessed and trained networks."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,12 +15,12 @@ COMMON_PARTS = {"neither": "nothing", "one_order": "the order", "one_start": "th
 
 
 class Trained(NamedTuple):
-    """Statistics of many networks that are trained for equally many epochs.
+    """Accuracies of many networks trained for equally many epochs.
 
     Args:
         accuracy: accuracy of each network on all images.
         halves: accuracy of each network on each half of the images.
-        statistics: statistics with intervals, by name.
+        statistics: statistics of the accuracies with intervals, by name.
     """
 
     accuracy: Float[np.ndarray, " networks"]
@@ -29,10 +29,10 @@ class Trained(NamedTuple):
 
 
 def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
-    """Draw accuracies of networks, of halves of the images, and differences of pairs.
+    """Draw accuracies on all images and on halves, and differences between networks.
 
     Args:
-        trained: networks by length of training; each has one row of panels.
+        trained: accuracies by length of training; each length has one row of panels.
     """
     with style():
         figure = Figure(figsize=(13, 0.6 + 4.2 * len(trained)))
@@ -105,12 +105,12 @@ def guessed_and_trained(
     share: Float[np.ndarray, "sets ks"],
     accuracies: Mapping[str, Mapping[int, Interval]],
 ) -> Figure:
-    """Draw the accuracies of guessed and of trained networks.
+    """Draw the share of guesses that fit, and accuracies of guessed and trained networks.
 
     Args:
         k: numbers of training images, all of which the networks classify correctly.
         share: share of guesses that fit, for each set of images.
-        accuracies: accuracies and differences, by name and k.
+        accuracies: accuracies and differences of accuracies, by name and k.
     """
     with style():
         figure = Figure(figsize=(13, 4.4))

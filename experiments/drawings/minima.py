@@ -16,12 +16,12 @@ def counts_by_tolerance(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw the number of minima against the distance within which end points merge.
+    """Draw the number of minima against the tolerance within which end points are equal.
 
     Args:
-        tolerance: distances, ascending, over decades.
-        counts: number of clusters at each tolerance, by the name of the network.
-        chosen: tolerance of the census.
+        tolerance: distances within which end points count as one minimum, ascending.
+        counts: number of minima at each tolerance, by name of the network.
+        chosen: tolerance used in the census.
         title: title of the figure.
     """
     with style():
@@ -57,7 +57,7 @@ def accuracies(
     *,
     label: str = "test accuracy",
 ) -> Figure:
-    """Draw each minimum's accuracy against its cost, as larger dots for more runs.
+    """Draw accuracy against cost of each minimum, with larger dots for more runs.
 
     Args:
         minima: for each network, the cost of each minimum, the accuracy in [0, 1], and the number

@@ -1,4 +1,4 @@
-"""Figures of `experiments/accuracy.py`: gains, first layers, errors and paths."""
+"""Figures of training variants: accuracies, first layers, errors and trajectories."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +21,12 @@ def ladder(
     gains: Mapping[str, tuple[float, float]],
     level: float,
 ) -> Figure:
-    """Draw every start's accuracy with each training variant, and the gains.
+    """Draw the accuracy from every start with each training variant, and the gains.
 
     Args:
         accuracy: accuracy on held-out images, by training variant.
-        gains: mean gain and half-width of its interval, by name; those of `accuracy` first.
+        gains: mean gain and half width of its interval, by training variant; the variants in
+            `accuracy` come first.
         level: confidence level of the intervals.
     """
     names, values = list(accuracy), np.stack(list(accuracy.values()))
@@ -44,7 +45,7 @@ def ladder(
         left.set_title(f"{values.shape[1]} starts, step by step")
         for row, (name, (mean, half)) in enumerate(gains.items()):
             color = BLUE if name in accuracy else ORANGE
-            if not abs(mean) <= MAX_GAIN:  # a value this large would compress the others
+            if not abs(mean) <= MAX_GAIN:  # larger values would compress the scale of the others
                 right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
                 continue
             right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)
@@ -61,11 +62,11 @@ def first_layers(
     weights: Mapping[str, Float[np.ndarray, "neurons pixels"]],
     accuracy: Mapping[str, float],
 ) -> Figure:
-    """Draw the weights of the first layers, one network above the other.
+    """Draw the first-layer weights of two networks, one above the other.
 
     Args:
         weights: weights by recipe.
-        accuracy: accuracy of the networks, by recipe.
+        accuracy: accuracy of each network, by recipe.
     """
     rows = np.concatenate(list(weights.values()))
     images = pixels.square_images(rows)
@@ -85,11 +86,11 @@ def differences(
     *,
     left: float,
 ) -> Figure:
-    """Draw errors by digit, and the slopes of the sigmoids at the test images.
+    """Draw errors by digit, and histograms of the slopes of the sigmoids.
 
     Args:
         wrong: share of the test images of each class that is misclassified, by recipe.
-        slopes: share of neurons and images in each bin of slopes from 0 to 1, by recipe.
+        slopes: share of neurons and test images in each bin of slopes from 0 to 1, by recipe.
         layers: names of the layers.
         left: number of errors of the second recipe divided by that of the first.
     """
@@ -132,9 +133,9 @@ def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, f
     """Draw two descents from one start, on the plane through it and both end points.
 
     Args:
-        ground: cost on the plane, as `gdjax.landscape.plane` returns it.
-        paths: trajectories by recipe, as `gdjax.landscape.descent_on_slice` returns them.
-        accuracy: accuracy of the networks at the end points, by recipe.
+        ground: cost on the plane, from `gdjax.landscape.plane`.
+        paths: trajectories by recipe, from `gdjax.landscape.descent_on_slice`.
+        accuracy: accuracy of the network at each end point, by recipe.
     """
     norm = landscapes.cost_scale([ground])
     with style():

@@ -1,4 +1,4 @@
-"""Figures of starting weights: results by initializer and scale."""
+"""Figure of training results by initializer and scale of the starting weights."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,11 +19,11 @@ class Starts(NamedTuple):
 
     Args:
         scale: factors by which the initializer's starting weights are multiplied.
-        accuracy_before: test accuracy of each run at its start, in [0, 1].
-        accuracy_after: test accuracy of each run at its end.
-        cost_before: training cost at the start.
-        epochs: epochs until half of the baseline's cost is reached; inf if it is not reached.
-        slope: mean of 4 s (1 - s) over the hidden sigmoids at the start.
+        accuracy_before: test accuracy of each run before training, in [0, 1].
+        accuracy_after: test accuracy of each run after training, in [0, 1].
+        cost_before: training cost before training.
+        epochs: epochs until the cost is half that of the best constant prediction; inf if never.
+        slope: mean of 4 s (1 - s) over the hidden sigmoids before training.
     """
 
     scale: Float[np.ndarray, " scales"]
@@ -38,8 +38,8 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
     """Draw accuracies, speed and saturation against the scale of starting weights.
 
     Args:
-        initializers: results by the initializer's name.
-        epochs: length of the runs; infinite medians of `Starts.epochs` are drawn above it.
+        initializers: results, by name of the initializer.
+        epochs: number of epochs of the runs; infinite medians of `Starts.epochs` are drawn above.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
@@ -87,5 +87,5 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
 
 
 def _median(values):
-    """Return the median over seeds; inf if half of the values are infinite."""
+    """Return the median over seeds, which is inf if half of the values are infinite."""
     return quantiles(values, (0.5,))[0]

@@ -1,4 +1,4 @@
-"""Figures of `experiments/steepest_descent.py`: slopes by direction, and basins."""
+"""Figures of slopes by direction, and of the minimum in which each start ends."""
 
 from collections.abc import Sequence
 
@@ -20,15 +20,15 @@ def basins(
     not_arrived: int,
     diverged: int,
 ) -> Figure:
-    """Draw the minimum in which each start ends, by surface and rate.
+    """Draw the minimum in which each start ends, by surface and learning rate.
 
     Args:
         panels: surfaces with their costs and critical points.
         maps: for each surface and learning rate, the index of the minimum in which the descent
-            from each point of the grid ends.
+            from each point of the grid ends, or one of the two codes below.
         learning_rates: learning rates of each surface.
-        not_arrived: code of starts whose descent has not reached a critical point.
-        diverged: code of starts that diverged.
+        not_arrived: code of starts whose descent does not reach a critical point.
+        diverged: code of starts whose descent diverges.
     """
     columns = len(maps[0])
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
@@ -81,15 +81,15 @@ def directions(
     downhill: Float[np.ndarray, " points"],
     slopes: Float[np.ndarray, "points directions"],
 ) -> Figure:
-    """Draw the slope in every direction, as arrows at one point and as curves at many.
+    """Draw the slope in every direction, as arrows at one point and as dots for all.
 
     Args:
-        surface: surface around the one point.
+        surface: surface on which the arrows are drawn.
         point: point at which the arrows start.
-        shown: index of this point among the many.
+        shown: index of this point among all points.
         angle: angle of each direction, in radians.
-        downhill: direction of the negative gradient at each of many points, in radians.
-        slopes: slope along each direction at these points, divided by the gradient's norm.
+        downhill: direction of the negative gradient at each point, in radians.
+        slopes: slope along each direction at each point, divided by the gradient's norm.
     """
     with style():
         figure = Figure(figsize=(11, 5.4))
@@ -127,7 +127,7 @@ def directions(
 
 
 def _draw_slopes(axes, surface, point, angle, slope, downhill):
-    """Draw an arrow along each direction, with the slope's magnitude as its length."""
+    """Draw an arrow along each direction, whose length is the magnitude of the slope."""
     reach = 0.14 * min(np.ptp(surface.x), np.ptp(surface.y))
     radius = 1.25 * reach
     columns, rows = (

@@ -1,7 +1,7 @@
-"""Figure of a network whose sigmoids become steps as their temperature decreases.
+"""Figure of a network whose sigmoids become step functions at low temperature.
 
 The temperature decreases from left to right. Axes are logarithmic down to a small value and linear
-below it, so that temperature 0 and gradient 0 can be shown.
+below this value, so that temperature 0 and gradient 0 can be shown.
 """
 
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ def cooling(
     scaled: Float[np.ndarray, "trained seeds"],
     chance: float,
 ) -> Figure:
-    """Draw the cost along one weight, gradients, and accuracies, by temperature.
+    """Draw the cost along one weight, gradient norms and accuracies, by temperature.
 
     Args:
         shift: shifts of one weight.
         lines: cost at each shift, by temperature.
         temperature: temperatures at which gradients were computed.
         full_batch: norm of the gradient over the whole training set.
-        image: median over single images of the norm of the gradient.
+        image: median gradient norm of single images.
         still: share of single images whose gradient is zero.
         trained: temperatures at which networks were trained.
-        usual: test accuracy from the usual starting weights, at the best of many learning rates.
-        scaled: test accuracy with starting weights scaled by the temperature.
-        chance: accuracy of guesses.
+        usual: test accuracy from unscaled starting weights, at the best of many learning rates.
+        scaled: test accuracy from starting weights scaled by the temperature.
+        chance: accuracy of random guesses.
     """
     with style():
         figure = Figure(figsize=(11, 9))
@@ -94,7 +94,7 @@ def _stairs(axes, shift, lines):
 
 
 def _band(axes, x, values, color, label, *, dashed=False):
-    """Draw the median over seeds, and the range from the lowest to the highest."""
+    """Draw the median over seeds as a line, and the full range as a band."""
     axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2)
     axes.plot(
         x,
@@ -107,7 +107,7 @@ def _band(axes, x, values, color, label, *, dashed=False):
 
 
 def _falling(axes, temperature):
-    """Set a horizontal axis of temperatures that decrease to the right and include 0."""
+    """Set up a horizontal axis of temperatures that decrease to the right down to 0."""
     smallest = np.min(temperature[temperature > 0])
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
     axes.set_xlim(1.2 * np.max(temperature), -0.1 * smallest)

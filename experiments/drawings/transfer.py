@@ -1,4 +1,4 @@
-"""Figures of learning rates at several widths, and of coordinate checks."""
+"""Figures of final costs by learning rate and width, and of coordinate checks."""
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ OPTIMIZERS = {"descent": "plain descent", "adam": "Adam"}
 
 
 def costs(dataset: xr.Dataset) -> Figure:
-    """Draw the final cost against the learning rate, one curve per width.
+    """Draw the final cost against the learning rate, with one curve per width.
 
     The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
     """
@@ -48,7 +48,7 @@ def costs(dataset: xr.Dataset) -> Figure:
 
 
 def changes(dataset: xr.Dataset) -> Figure:
-    """Draw the change of each layer after the first step against the width."""
+    """Draw the change of each layer in the first step against the width."""
     names, optimizers = dataset.attrs["parametrizations"], dataset.attrs["optimizers"]
     widths = dataset.checked_width.values
     with style():

@@ -1,4 +1,4 @@
-"""Figures of the widths of valleys, and of quantities that correlate with them."""
+"""Figures of the widths of minima, and of their correlations with other quantities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,8 +25,9 @@ def widths_of_minima(
     The widths are the volume and the learning coefficient.
 
     Args:
-        dataset: minima of several sets with their widths, from `widths_of_valleys`.
-        correlations: mean rank correlations and those of each set, by the names of both variables.
+        dataset: minima of several sets of images with their widths, from `widths_of_valleys`.
+        correlations: mean rank correlation, and the rank correlation in each set, by the names of
+            both variables.
     """
     sets = dataset["set"].values
     with style():
@@ -59,10 +60,11 @@ def widths_of_minima(
 
 
 def correlations_of_sets(correlations: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
-    """Plot the rank correlations of each set, and their mean with its interval.
+    """Plot the rank correlations of each set, and their means with intervals.
 
     Args:
-        correlations: mean rank correlations and those of each set, by the names of both variables.
+        correlations: mean rank correlation, and the rank correlation in each set, by the names of
+            both variables.
     """
     rows = [(name, quantity, suffix) for quantity in ("starts", "accuracy") for name in LABELS
             for suffix in ("", "_given_cost")]  # fmt: skip
@@ -96,7 +98,7 @@ def _interval(one):
 def _arms(one):
     """Return the lengths of both arms of an error bar, at least 0.
 
-    A percentile interval may exclude the estimate itself.
+    A difference may be negative, since a percentile interval may exclude the estimate.
     """
     return np.maximum([[one.value - one.low], [one.high - one.value]], 0)
 
@@ -106,12 +108,12 @@ def by_coordinates(
     known: Sequence[str],
     gains: Mapping[str, Interval],
 ) -> Figure:
-    """Draw estimated volumes of basins by kind of coordinates.
+    """Draw the estimated volumes of basins for each kind of coordinates.
 
     Args:
         log_volume: log volumes in nats, NaN if not measured.
-        known: information about the basin's shape that the coordinates use.
-        gains: gain of each kind of coordinates over the previous kind.
+        known: for each kind of coordinates, the information about the basin's shape that it uses.
+        gains: increase of the log volume over the previous kind of coordinates.
     """
     with style():
         figure = Figure(figsize=(8, 4.6))
