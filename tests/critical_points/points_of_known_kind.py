@@ -58,7 +58,7 @@ class Known(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """Transformation of a function: reflection, shift along the diagonal, added constant."""
+    """Transformation of a function: reflection, diagonal shift and added constant."""
 
     reflected: bool = False
     offset: float = 0.0
@@ -147,7 +147,7 @@ TABLE = {
     "x^2 y^2": Known({(2, 2): 1}, {K.DEGENERATE_MINIMUM, K.MANIFOLD_OF_MINIMA}),
     "x^2 y^2 at (1, 0)": Known({(2, 2): 1}, MANIFOLD_OF_MINIMA, at=(1.0, 0.0)),
     "monkey": Known({(3, 0): 1, (1, 2): -3}, BENT_SADDLE),
-    # y^2 does not depend on x: the first coordinate is dead, or a flat direction if reflected.
+    # y^2 does not depend on x: x is a dead coordinate, or a flat direction after reflection.
     "y^2": Known({(0, 2): 1}, MANIFOLD_OF_MINIMA),
     "-y^2": Known({(0, 2): -1}, set()),
     "(1 + x^2) y^2": Known({(0, 2): 1, (2, 2): 1}, MANIFOLD_OF_MINIMA),

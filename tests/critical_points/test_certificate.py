@@ -1,4 +1,4 @@
-"""Labels of kinds, and the advice of certificates without a kind."""
+"""Labels of kinds, and advice for points that could not be classified."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ NAMED = set(Kind) - {Kind.UNDECIDED, Kind.NOT_STATIONARY, Kind.NO_DERIVATIVE}
 
 
 def certificate(kind, dtype=np.float64, **numbers):
-    """Return a certificate with this evidence, and zeros elsewhere."""
+    """Return a certificate with the given evidence, and zeros in the other fields."""
     zeros = dict.fromkeys(Certificate._fields, 0.0)
     return Certificate(**{k: dtype(v) for k, v in (zeros | numbers).items()})._replace(
         kind=np.int32(kind)

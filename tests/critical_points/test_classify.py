@@ -1,4 +1,4 @@
-"""Kinds of known critical points; certificates against dense Hessians."""
+"""Kinds of known critical points; certificates, compared with dense Hessians."""
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def test_critical_points_of_test_functions_are_classified(name):
 
 @pytest.mark.long
 def test_float32_points_count_as_stationary_within_rounding():
-    """Rounded coordinates have nonzero gradients, which may exceed the tolerance."""
+    """The gradient at rounded coordinates is nonzero, and may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]
     points = np.array([point.x for point in function.critical_points])
     result = at_points(function, np.concatenate([points, points + 0.01]))
@@ -93,7 +93,7 @@ def test_distance_to_a_nearby_minimum_is_bounded():
 
 
 @pytest.mark.long
-def test_linear_cost_is_not_a_saddle():
+def test_a_saddle_with_a_small_linear_term_is_undecided():
     with jax.enable_x64(True):
         result = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
     assert kinds(result) == ["undecided"]
@@ -111,7 +111,7 @@ def test_float64_parameters_are_classified_in_float64():
     assert "float64 resolves more" in single.advice
 
 
-# -- planted points
+# -- quadratics with given spectra
 
 
 SPECTRA = {
@@ -136,7 +136,7 @@ def at_zero():
 
 
 @pytest.mark.long
-def test_planted_spectra_are_classified_independently_of_each_other(at_zero):
+def test_quadratics_with_given_spectra_are_classified_independently_of_each_other(at_zero):
     """Cases include a flat direction, a nonzero gradient and non-finite values."""
     n = 40
     bulk = np.random.default_rng(0).uniform(size=n)
@@ -164,10 +164,10 @@ def test_planted_spectra_are_classified_independently_of_each_other(at_zero):
 
 
 def planted_saddle(cost, params, data):
-    """Return a certificate of a cost minus its slope, and properties of its Hessian.
+    """Return the certificate of a cost without its linear term, and properties of H.
 
-    The second result is the number of coordinates whose second derivatives are all zero. The
-    eigenvalues are those of the dense Hessian without these coordinates, in float64.
+    The second result is the number of dead coordinates, whose second derivatives are all zero. The
+    third has the eigenvalues of the dense Hessian H without these coordinates, in float64.
     """
     params = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     H = dense_reference(cost, params, data)
@@ -204,7 +204,7 @@ def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hes
 
 
 @pytest.mark.long
-def test_above_the_dense_limit_dead_coordinates_are_counted_too():
+def test_dead_coordinates_are_counted_above_the_dense_limit():
     """The 100-16-16-10 network has 2,058 parameters; five pixels are always dark."""
     result, dead, exact = planted_saddle(*pooled_digits(dark=5))
     assert int(result.dead) == dead == 5 * 16

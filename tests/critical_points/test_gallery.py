@@ -74,7 +74,7 @@ POLYNOMIALS = {
     "x2 + y8": Point({(2, 0): 1, (0, 8): 1}, K.DEGENERATE_MINIMUM, certain=False),
     "y2 + 4 x y2": Point(
         {(0, 2): 1, (1, 2): 4}, K.MANIFOLD_OF_MINIMA, certain=False
-    ),  # until x = -1/4
+    ),  # flat only for x > -1/4
     "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.MANIFOLD_OF_MINIMA),
 }
 
@@ -183,8 +183,8 @@ PRODUCTS = {
         K.MANIFOLD_OF_MINIMA,
     ),
 }
-# These may stay undecided: their nullities are 4 and 8, and a path in the manifold turns so sharply
-# that steps of length 1/8 leave it.
+# These points may be undecided: their nullities are 4 and 8, and paths in the manifold are so
+# strongly curved that steps of length 1/8 leave it.
 LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
@@ -217,7 +217,7 @@ def test_products_of_matrices_are_classified(x64):
 
 
 @pytest.mark.long
-def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8():
+def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8_is_classified():
     """The polynomial x^2 + y^4 is combined with 1,998 quadratic terms."""
     sides = np.geomspace(1e-8, 1, 1998)
     with jax.enable_x64(True):

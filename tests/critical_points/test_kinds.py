@@ -1,4 +1,4 @@
-"""Points of known kind, plain, reflected, shifted and with a constant added.
+"""Classification of points of known kind: plain, reflected, shifted, or with a constant.
 
 A point may be undecided if its kind is not required. `points_named_before.json` lists the required
 points: for each function, the indices of the `VARIANTS` that a classification without fourth-order
@@ -27,7 +27,7 @@ DIRECTION = np.random.default_rng(0).normal(size=3)
 
 
 def shown(n):
-    """Return pairs of the name of a function of n variables and a variant's index."""
+    """Return pairs (name of a function of n variables, index of a variant)."""
     return [
         (name, variant_number)
         for name, known in TABLE.items()
@@ -77,7 +77,7 @@ TWINS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
-def test_float32_cannot_classify_points_whose_twins_round_to_them(n):
+def test_points_with_twins_of_equal_float32_certificates_are_undecided(n):
     """Each of 39 points has a twin of another kind with an equal float32 certificate.
 
     A curvature of 2e-15 along the flat direction decides the kind of the twin, and is lost in the
@@ -115,10 +115,11 @@ HIDDEN = {  # the one eigenvalue that differs, and whether it must be detected
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):
-    """Above the dense limit, no saddle is called a minimum, and steep saddles are detected.
+    """Above the dense limit, no saddle is classified as a minimum.
 
-    The differing eigenvalue belongs to one reflected coordinate, at offsets 0 and 1e4; the others
-    lie between 1e-3 and 1. Each case takes seconds, so not all are combined.
+    Saddles with an eigenvalue of -1e-2 or -1e-4 must be detected. The other eigenvalues lie between
+    1e-3 and 1. Coordinates are reflected and shifted by 0 or 1e4; not all cases are combined,
+    since each takes seconds.
     """
     n = 2100
     rng = np.random.default_rng(0)

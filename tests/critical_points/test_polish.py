@@ -57,8 +57,8 @@ def curvature(name, points):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_minima_of_functions_are_reached_to_rounding(name):
-    """With a tolerance below rounding, polishing ends at the resolution of the parameters."""
+def test_minima_of_functions_are_reached_up_to_rounding(name):
+    """With tolerance 0, polishing stops at the resolution of the parameters."""
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
         result = polished(name, shaped(name, beside(minima)), 0.0)
@@ -89,7 +89,7 @@ def test_in_float32_the_gradient_is_limited_by_the_rounding_of_parameters(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "goldstein_price"])
-def test_polish_leaves_saddles_and_maxima(name):
+def test_polish_moves_from_saddles_and_maxima_to_minima(name):
     other = points_of(name, "saddle", "maximum")
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
@@ -119,8 +119,8 @@ def test_three_steps_decrease_the_cost_without_convergence():
     assert np.linalg.norm(result.params - start) <= 0.1 + 0.2 + 0.4
 
 
-def test_polish_ends_on_a_cost_without_a_minimum():
-    """The cost has no minimum: descent continues until the next step would overflow in float32."""
+def test_polish_terminates_on_a_cost_without_a_minimum():
+    """On exp(-w), polishing continues until a step would overflow in float32."""
     result = jax.jit(lambda w: polish(lambda w: jnp.exp(-w), w))(jnp.array(0.0))
     assert result.params > 5
     assert result.cost < 1e-2
@@ -261,7 +261,7 @@ def test_types_of_parameters_are_preserved(dtype):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_find_critical_point_converges_to_every_kind(name):
+def test_find_critical_point_converges_to_every_kind_of_critical_point(name):
     points = points_of(name, "minimum", "saddle", "maximum")
     f = FUNCTIONS[name].f
     with jax.enable_x64(True):

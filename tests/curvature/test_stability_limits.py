@@ -75,7 +75,7 @@ def test_bisection_of_runs_of_the_optimizer_gives_the_threshold(name):
         while np.max(high - low) > 1e-4 * predicted:
             middle = float((low[0] + high[0]) / 2)
             up = np.asarray(grows(middle)) > 0
-            assert np.all(up == up[0])  # all starts agree
+            assert np.all(up == up[0])  # growth or decay is the same for all starts
             low, high = np.where(up, low, middle), np.where(up, middle, high)
     np.testing.assert_allclose((low + high) / 2, predicted, rtol=1e-4)
 
@@ -122,7 +122,7 @@ def test_a_quadratic_converges_just_below_the_largest_stable_rate_and_diverges_a
     assert below < 1e-60 < above
 
 
-def test_largest_stable_learning_rate_at_zero_sharpness():
+def test_largest_stable_rate_at_zero_sharpness_is_infinite_or_set_by_weight_decay():
     assert np.isinf(float(largest_stable_learning_rate(0.0)))
     assert float(largest_stable_learning_rate(0.0, optax.adamw, weight_decay=4.0)) == 0.5
     with pytest.raises(InputError, match=r"largest_stable_learning_rate: sharpness = -1.0, exp"):

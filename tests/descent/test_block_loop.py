@@ -57,7 +57,7 @@ def results(
     stop_tolerance=None,
     seconds=None,
 ):
-    """Return everything that `run_blocks` yields for one run."""
+    """Return the results of all blocks of one run."""
     metrics = metrics or {}
     settings = {"cost": settings or {}, "optimizer": {}}
     config = config_of(
@@ -87,7 +87,7 @@ def costs(results):
     return np.concatenate([result.records.cost for result in results])
 
 
-# -- plans
+# -- schedules
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_record_capacity_depends_on_the_numbers_of_records_and_runs(steps, r
     assert block_loop.record_capacity(plan(0, steps, steps), runs) == 128
 
 
-def test_the_snapshot_capacity_is_bounded_by_memory_and_by_their_number():
+def test_the_snapshot_capacity_is_bounded_by_memory_and_by_the_number_of_snapshots():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
     few = plan(0, 10, 1, 1, {"bits": 3})
     assert block_loop.buffer_capacity(small, {}, runs=1, schedule=few) == {"snapshots": 11}
@@ -189,7 +189,7 @@ def test_results_are_bitwise_independent_of_the_batches_per_block():
 
 
 def test_a_long_interval_between_records_is_split_into_blocks():
-    """Ctrl-C and the progress bar then take effect between records."""
+    """Ctrl-C is handled, and the progress bar is updated, between blocks."""
     actual = results(plan(0, 200, 200), seconds=0.0)
     steps = [result.num_steps for result in actual]
     assert max(np.diff([0, *steps])) <= 16

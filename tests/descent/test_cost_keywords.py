@@ -1,4 +1,4 @@
-"""Costs with a key, a step number or a model state, against hand-written loops."""
+"""Costs with a key, a step number or a model state, compared with Python loops."""
 
 import inspect
 import itertools
@@ -43,7 +43,7 @@ def problem(**fields):
 
 
 def by_hand(steps, rows=None):
-    """Return parameters, states and costs at each step."""
+    """Return parameters, model states and costs at each step, from a Python loop."""
     w, model_state, memory, result = START, FIRST, SGD.init(START), []
     cost = jax.jit(jax.value_and_grad(everything, has_aux=True))
     for t in range(steps + 1):
@@ -73,7 +73,7 @@ def same_bits(a, b):
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_costs_with_key_step_and_state_equal_a_loop(batch_size):
+def test_costs_with_key_step_and_model_state_equal_those_of_a_python_loop(batch_size):
     """Each batch updates the model state once, and records do not update it."""
     run = descend(
         20,
@@ -225,7 +225,7 @@ VIEWS = np.random.default_rng(5).normal(size=(50, 2)).astype(np.float32)
 
 @pytest.mark.long
 @pytest.mark.parametrize("record_samples", [None, 20])
-def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_samples):
+def test_records_of_a_cost_that_couples_samples_are_means_over_fixed_batches(record_samples):
     """The cost depends on the number of samples, so records use the batch size."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     options = {"key": KEYS_OF, "batch_size": 8, "record_samples": record_samples}
@@ -239,12 +239,12 @@ def test_records_of_a_cost_that_couples_samples_are_over_fixed_batches(record_sa
     np.testing.assert_allclose(run.cost[-1], mean(run.params), rtol=1e-5)
     slope = jnp.linalg.norm(jax.grad(mean)(run.params))
     np.testing.assert_allclose(run.gradient_norm[-1], slope, rtol=1e-4)
-    # The cost depends on the number of samples: log 50 is not log 8.
+    # The cost over all 50 samples exceeds that over batches of 8, by about log(50 / 8).
     assert abs(contrastive_by_hand(np.asarray(START), VIEWS) - at_start) > 1
 
 
 @pytest.mark.long
-def test_records_and_batch_costs_of_a_coupled_cost_can_be_compared():
+def test_records_and_batch_costs_of_a_coupled_cost_agree_without_updates():
     """Without updates, the mean cost of random batches is that of the fixed batches."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     still = optax.sgd(1e-12)
@@ -328,7 +328,7 @@ def test_ambiguous_schedule_free_states_need_an_explicit_eval_params_fn():
     np.testing.assert_array_equal(run.params["a"], run.carry.state.params["a"])
 
 
-def test_an_optimizer_can_set_the_parameters_to_evaluate():
+def test_eval_params_fn_sets_the_parameters_to_evaluate():
     """Schedule-free descent updates one point and is evaluated at another."""
     optimizer = optax.contrib.schedule_free_sgd(0.1)
     read = optax.contrib.schedule_free_eval_params

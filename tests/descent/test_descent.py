@@ -1,4 +1,4 @@
-"""Records, snapshots and continuation of `descend`, against loops in NumPy."""
+"""Records, snapshots and continuation of `descend`, compared with NumPy loops."""
 
 import re
 
@@ -74,7 +74,7 @@ def test_gradient_norms_are_those_of_the_full_batch():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30])
-def test_mini_batch_descent_equals_a_loop(batch_size):
+def test_mini_batch_descent_equals_a_numpy_loop(batch_size):
     run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, record_every=10)
     rows = Order([KEY], 30, batch_size).rows(0, 26)[0]
     path, complete, part = by_hand(0.1, 25, rows)
@@ -152,7 +152,7 @@ def test_snapshots_are_the_parameters_at_their_steps():
 # -- metrics
 
 
-def test_each_metric_has_a_separate_cadence_and_data_set():
+def test_each_metric_has_its_own_interval_and_data():
     observed = {
         "always": gd.Metric(lambda w, data: w[0]),
         "third": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3),
@@ -353,4 +353,4 @@ def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size
     assert longest_constant("".join(lowered)) < 2000
     closed = gd.Problem(init=problem.init, cost=lambda w: mean_square(w, (x, y)))
     gd.descend(closed, SGD, jnp.zeros(20), 2, key=KEY)
-    assert longest_constant(lowered[-1]) > 40_000  # a constant in the program is detected
+    assert longest_constant(lowered[-1]) > 40_000  # data in a closure are detected as a constant

@@ -184,7 +184,7 @@ OPTIMIZERS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_equals_a_plain_loop(name):
+def test_every_optimizer_equals_a_python_loop(name):
     optimizer = OPTIMIZERS[name]
     start = jnp.array([2.0, -1.0])
 
@@ -264,7 +264,7 @@ def test_a_descent_inside_a_transformation_is_an_error(transform):
         jax.jit(lambda: gd.sweep(BOWL, gd.axes(learning_rate=[0.1]), 1).cost.values)()
 
 
-def test_parameters_keep_their_type():
+def test_half_precision_parameters_keep_their_type():
     w = jnp.ones(2, jnp.bfloat16)
     run = gd.descend(lambda w: jnp.sum(w**2), SGD, w, 3, key=KEY, snapshot_every=1)
     assert run.params.dtype == run.snapshots.dtype == jnp.bfloat16

@@ -1,4 +1,4 @@
-"""Ctrl-C, progress bar and threads of a descent."""
+"""Ctrl-C, progress bar and threads during a descent."""
 
 import io
 import os
@@ -46,7 +46,7 @@ def listening():
     return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
 
 
-def test_ctrl_c_ends_a_descent_which_returns_its_records(python_handler):
+def test_ctrl_c_stops_a_descent_which_returns_its_records(python_handler):
     thread = when(listening)
     run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=1000)
     thread.join()
@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_descent_which_returns_its_records(python_handler):
     assert not more.interrupted
 
 
-def test_ctrl_c_between_two_records_ends_a_descent(python_handler):
+def test_ctrl_c_between_two_records_stops_a_descent(python_handler):
     began = []
 
     def later():
@@ -95,7 +95,7 @@ def test_a_second_ctrl_c_interrupts_immediately(python_handler):
     assert signal.getsignal(signal.SIGINT) is python_handler
 
 
-def test_ctrl_c_too_late_to_end_a_descent_is_reported(python_handler):
+def test_ctrl_c_that_arrives_too_late_to_stop_a_descent_is_reported(python_handler):
     run = gd.descend(pressed_while_compiling(1), SLOW, jnp.ones(2), 10, key=KEY)
     assert run.interrupted
     assert run.num_steps == 10

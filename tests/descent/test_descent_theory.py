@@ -1,4 +1,4 @@
-"""Descent against theory: quadratic costs, momentum, two factors, stability."""
+"""Descent, compared with theory: quadratic costs, momentum, two factors, stability."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Gradient noise metrics against their definition, on a linear regression."""
+"""Gradient noise metrics, compared with their definition, on a linear regression."""
 
 from functools import partial
 
@@ -53,14 +53,14 @@ def taken(metric, w=W, **settings):
     return float(compiled(metric.function, params, metric.data, settings))
 
 
-def test_batches_of_one_sample_give_the_definition():
+def test_gradient_noise_of_batches_of_one_sample_equals_its_definition():
     metric = gradient_noise(PROBLEM, KEY, batch_size=1, batches=N)
     assert taken(metric) == pytest.approx(noise(slopes()), rel=1e-4)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
-def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
+def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
     batches = 4
     result = [
         taken(gradient_noise(PROBLEM, key, batch_size=batch_size, batches=batches))
@@ -71,7 +71,7 @@ def test_the_estimate_is_unbiased_for_every_batch_size(batch_size):
     assert error < 0.1 * noise(slopes())
 
 
-def test_the_noise_of_a_mini_batch_is_that_of_a_sample_divided_by_its_size():
+def test_the_noise_of_a_mini_batch_is_that_of_a_sample_divided_by_the_batch_size():
     """E |g_B - g|^2 = noise / B (1 - B / n) is estimated from 8,000 mini-batches."""
     g = slopes()
     for batch_size in (2, 20):
@@ -121,16 +121,16 @@ def test_noise_metrics_are_recorded_along_a_descent():
         w = w - 0.1 * slopes(w).mean(axis=0)
     assert (
         run.metrics["scale"][-1] > run.metrics["scale"][0]
-    )  # the gradient vanishes, and the noise does not
+    )  # the gradient vanishes, but the noise does not
 
 
-def test_a_key_determines_the_samples():
+def test_the_key_determines_the_sampled_batches():
     a, b, c = (
         gradient_noise(PROBLEM, key, batch_size=2, batches=5)
         for key in (KEY, KEY, jax.random.key(9))
     )
     assert taken(a) == taken(b) != taken(c)
-    assert a.function == b.function  # avoids recompilation
+    assert a.function == b.function  # equal functions share a compiled program
 
 
 @pytest.mark.parametrize("make", [gradient_noise, noise_scale])

@@ -1,8 +1,8 @@
-"""End points of every common optimizer on every certified test function.
+"""End points of common optimizers on all certified test functions.
 
 There is one program per optimizer: functions and starts are axes of a sweep. Descents start at a
-distance of 3 % of the domain from a minimum and must end in a known one. `ELSEWHERE` lists the
-exceptions.
+distance of 3 % of the domain from a minimum, and must end in a known minimum. `OTHER_ENDS` lists
+the exceptions.
 """
 
 import jax
@@ -22,7 +22,7 @@ SIDES = np.array([max(hi - lo for lo, hi in FUNCTIONS[name].domain) for name in 
 
 
 def decaying(factory, **settings):
-    """Return a factory with a rate that decays to 0, since steps of fixed length oscillate."""
+    """Return a factory whose learning rate decays to 0, so that steps do not oscillate."""
 
     def made(learning_rate):
         return factory(optax.cosine_decay_schedule(learning_rate, STEPS), **settings)
@@ -63,7 +63,7 @@ def sharpest(name):
 
 
 def starts(name):
-    """Return starts near each of the lowest minima, or near critical points without minima."""
+    """Return starts near the minima, or near critical points if there are no minima."""
     known = FUNCTIONS[name]
     points = [np.atleast_1d(p.x) for p in known.minima or known.critical_points]
     side = max(hi - lo for lo, hi in known.domain)

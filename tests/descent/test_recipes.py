@@ -1,4 +1,4 @@
-"""Recipes: their steps against the formulas, and rejection of invalid values."""
+"""Recipes: steps, compared with formulas, and rejection of invalid values."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The warmup schedule against Optax, and with traced arguments."""
+"""The warmup schedule, compared with that of Optax, and with traced arguments."""
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,6 @@ def test_a_schedule_without_decay_is_finite():
 
 
 @pytest.mark.parametrize(("warmup", "total"), [(6, 5), (-1, 5), (0, -2)])
-def test_steps_in_the_wrong_order_are_an_error(warmup, total):
+def test_invalid_numbers_of_steps_of_a_schedule_are_an_error(warmup, total):
     with pytest.raises(InputError, match=f"warmup_steps = {warmup}, total_steps = {total}"):
         warmup_cosine(1.0, warmup, total)

@@ -1,4 +1,4 @@
-"""A single step: updates, evaluation, and the criterion of divergence."""
+"""A single step: updates, evaluation, and the divergence criterion."""
 
 import jax
 import jax.numpy as jnp
@@ -135,7 +135,7 @@ def test_finiteness_is_checked_without_overflow_in_half_precision(dtype):
     one, many = (
         jnp.ones((), dtype),
         jnp.full(20_000, 10, dtype),
-    )  # their sum is above 65,504
+    )  # their sum exceeds the largest float16, 65,504
     assert bool(finite(one, many, 1e12))
     assert not bool(finite(one, many.at[7].set(INF), 1e12))
     assert not bool(finite(one * INF, many, 1e12))

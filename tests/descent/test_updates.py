@@ -1,4 +1,4 @@
-"""Arguments of updates: each Optax optimizer works or raises an explained error."""
+"""Optax optimizers: each one works, or raises an error that states the reason."""
 
 import inspect
 
@@ -66,7 +66,7 @@ REFUSED = {
     "lookahead": (
         optax.lookahead(SGD, 5, 0.5),
         "has no attribute 'fast'",
-    ),  # expects pairs
+    ),  # it expects pairs of parameters
     "dpsgd": (
         optax.chain(contrib.differentially_private_aggregate(1.0, 0.1, key=0), SGD),
         "need a gradient per sample",
@@ -84,7 +84,7 @@ def cost(p):
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:`params` has no attribute")
-def test_every_optimizer_descends():
+def test_every_optimizer_decreases_the_cost():
     @jax.jit
     def ends():
         def end(optimizer):
