@@ -1,4 +1,4 @@
-"""Fixtures: a prepared data set, one to be prepared, and a cache folder for every test."""
+"""Fixtures: a prepared data set, an unprepared one, and a cache folder per test."""
 
 import gzip
 import hashlib

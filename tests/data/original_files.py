@@ -29,7 +29,10 @@ class Tiny(mnist.MNIST, skip_registration=True):
 
 
 def pack(array):
-    """Return a gzipped idx file: 0, 0, 8 for bytes, number of axes, their lengths, the data."""
+    """Return an array of bytes as a gzipped file in idx format.
+
+    The header has the bytes 0, 0 and 8 (for uint8), the number of axes, and their lengths.
+    """
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return gzip.compress(head + array.tobytes(), mtime=0)
 

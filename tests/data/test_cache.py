@@ -63,7 +63,7 @@ def test_changed_data_are_decoded_again(tiny):
     assert new.hash != old.hash
 
 
-def test_on_a_full_disk_only_the_cache_is_missing(tiny, monkeypatch, cache):
+def test_on_a_full_disk_data_are_loaded_without_a_cache(tiny, monkeypatch, cache):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("module")
 PREPARED = Path(
     os.environ.get("TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "tensorflow_datasets")
 )
-# Prepare until the first images are written, then wait to be killed.
+# Script that prepares a data set until the first images are written, and then waits.
 KILLED = """
 import sys, time
 from pathlib import Path
@@ -49,7 +49,7 @@ preparation.prepared("tiny", data_dir, originals)
 
 
 def assert_holds(dataset, images):
-    """Compare pairs of image and label, since rows are in the order of TFDS."""
+    """Compare images and labels as multisets, since TFDS changes their order."""
     for part, result in (("train", dataset[1:3]), ("t10k", dataset[3:5])):
         pairs = [
             Counter((image.tobytes(), int(label)) for image, label in zip(*arrays, strict=True))

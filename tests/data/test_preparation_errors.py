@@ -82,7 +82,9 @@ def test_insufficient_space_before_the_preparation_is_an_error(data_dir, origina
     assert is_unchanged(data_dir)
 
 
-@pytest.mark.parametrize("kind", [OSError, RuntimeError])  # of files, and of the record writer
+@pytest.mark.parametrize(
+    "kind", [OSError, RuntimeError]
+)  # raised by files and by the record writer
 def test_a_full_disk_during_the_preparation_is_an_error(data_dir, originals, monkeypatch, kind):
     def full(*_):
         message = os.strerror(errno.ENOSPC)

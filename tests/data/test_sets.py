@@ -23,7 +23,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
 def test_full_mnist_has_the_known_properties(monkeypatch):
-    monkeypatch.delenv("XDG_CACHE_HOME")  # decoded once per machine instead of once per test
+    monkeypatch.delenv("XDG_CACHE_HOME")  # so that images are decoded once per machine
     dataset = load("mnist", data_dir=PREPARED)
     assert dataset.train_images.shape == (60_000, 28, 28)
     assert dataset.test_images.shape == (10_000, 28, 28)

@@ -57,7 +57,7 @@ def test_every_public_name_is_in_the_reference():
     assert {name for name in missing if not name.startswith("gdjax.cli")} == set()
 
 
-def test_an_unlisted_name_is_placed_with_its_package():
+def test_an_unlisted_name_is_added_to_the_reference_of_its_package():
     known = {id(value) for name, value in public(gd) if name != "gdjax.sweeps.Run"}
     assert reference.rest_of("gdjax.sweeps", known) == ["gdjax.sweeps.Run"]
     assert reference.rest_of("gdjax.stores", known) == []
@@ -175,7 +175,7 @@ def test_every_figure_of_a_cell_has_alternative_text():
     assert len(set(figures.values())) == len(figures)
 
 
-def test_formulas_name_fonts_with_a_mathematical_table():
+def test_formulas_use_fonts_with_a_table_for_mathematics():
     style = (DOCS / "_static" / "site.css").read_text("utf8")
     (fonts,) = re.findall(r"^math \{[^}]*font-family: ([^;]*);", style, re.M)
     assert "STIX Two Math" in fonts
@@ -218,7 +218,7 @@ def named(page):
         yield words if complete else [*words, "--help"]
 
 
-def test_every_shown_command_is_valid(monkeypatch, capsys):
+def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
     ran = []
 
     def run(command):
@@ -301,7 +301,7 @@ def test_an_empty_finding_is_an_error():
 
 @pytest.mark.long
 def test_all_examples_of_the_how_to_pages_run(tmp_path):
-    """All pages run in one process, each in its own folder."""
+    """All pages run in one process, which takes less time than a process for each."""
     apart = ("own_file", "trackers")  # covered by other tests
     pages = [page for page in PAGES if page.stem not in apart]
     code = "; ".join(

@@ -43,7 +43,7 @@ def test_histories_are_logged_and_read_back(title, package, tmp_path):
 
 
 def records(file):
-    """Yield the records of a log in LevelDB's format, behind a header of 7 bytes."""
+    """Yield the records of a log in LevelDB's format, after a header of 7 bytes."""
     raw, at, record = file.read_bytes(), 7, b""
     while at + 7 <= len(raw):
         if BLOCK - at % BLOCK < 7:

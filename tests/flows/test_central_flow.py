@@ -1,4 +1,4 @@
-"""Central flow against closed forms, gradient flow and descent."""
+"""Central flow, compared with closed forms, gradient flow and descent."""
 
 import itertools
 
@@ -19,7 +19,7 @@ RUNS = 16
 
 
 def slope(w, force):
-    """Return the cost of a valley: curvature 1 + y across it, slope -force along y."""
+    """Return the cost of a valley of curvature 1 + y, with slope -force along y."""
     return (1 + w[-1]) * jnp.sum(w[:-1] ** 2) / 2 - force * w[-1]
 
 

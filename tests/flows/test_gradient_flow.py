@@ -1,4 +1,4 @@
-"""Gradient flow against closed forms, and its distance from descent."""
+"""Gradient flow, compared with closed forms, and its distance from descent."""
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +118,7 @@ def test_mapped_flows_equal_those_of_single_calls(float64):
 
 
 def network(samples=30):
-    """Return a 3-6-2 tanh network whose parameters are tuples and whose data is an argument."""
+    """Return the problem of a 3-6-2 tanh network, and its initial parameters."""
     layers = Network((3, 6, 2), activation="tanh")
     rng = np.random.default_rng(1)
     data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
@@ -205,7 +205,7 @@ def test_the_compared_descent_equals_that_of_descend():
         ([0.1, 0.3], [0.5], "times has 0.5, which is 1.66667 steps of learning rate 0.3, expected"),
     ],
 )
-def test_times_between_steps_are_rejected(rates, times, message):
+def test_invalid_rates_and_times_between_steps_are_rejected(rates, times, message):
     with pytest.raises(InputError, match=message):
         distance_from_flow(factors, jnp.ones(2), learning_rates=rates, times=times)
 
@@ -226,7 +226,7 @@ def test_invalid_tolerances_are_refused(name, value):
 
 
 @pytest.mark.long
-def test_at_time_zero_the_flow_is_its_start():
+def test_at_time_zero_the_flow_equals_its_starting_point():
     result = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
     np.testing.assert_array_equal(result.params[:2], np.ones((2, 2)))
 

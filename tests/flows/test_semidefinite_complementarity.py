@@ -1,4 +1,4 @@
-"""Small complementarity problems against closed forms and a slow, independent solver."""
+"""Small complementarity problems, compared with closed forms and a slow solver."""
 
 import jax
 import jax.numpy as jnp

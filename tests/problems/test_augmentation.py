@@ -1,4 +1,4 @@
-"""Augmentation of images, against SciPy's interpolation and by hand."""
+"""Augmentation of images, compared with interpolation in SciPy and known results."""
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def test_copies_are_bounded_distinct_and_reproducible():
     copies = distorted(images, Distortion(copies=40, shift=2.0, turn=0.0))
     assert copies.shape == (120, 11, 11)
     rows, columns = np.nonzero(copies.sum(axis=0))
-    # Exactly the pixels that a shift by up to two pixels can reach.
+    # These are exactly the pixels that a shift by up to two pixels can reach.
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 7, 3, 7)
     np.testing.assert_allclose(copies.sum(axis=(1, 2)), 200, atol=2)
     assert len(np.unique(copies.reshape(120, -1), axis=0)) == 120
@@ -83,7 +83,7 @@ def test_fresh_copies_differ_between_steps_and_records_use_the_images():
         freshly_distorted(problem, (6, 4), amount)
 
 
-def test_digits_learn_from_copies_and_are_tested_on_images():
+def test_digits_are_trained_on_copies_and_tested_on_the_original_images():
     images = RANDOM.integers(0, 256, (4, 5, 5), np.uint8)
     labels = np.array([0, 1, 2, 1], np.uint8)
     known = ImageSet("tiny", images, labels, images, labels, 3, "0")
@@ -96,7 +96,7 @@ def test_digits_learn_from_copies_and_are_tested_on_images():
     assert fields == {"copies": 2, "shift": 0.5, "turn": 0.1, "seed": 0}
     same = digits(known, widths=(2,), samples=3, distortion=fields)
     np.testing.assert_array_equal(same.data[0], learned)
-    # Records that were written before augmentation existed are still read.
+    # Without augmentation, the record equals that of earlier versions.
     assert "distortion" not in digits(known, widths=(2,)).provenance
 
 
@@ -110,6 +110,6 @@ def test_digits_learn_from_copies_and_are_tested_on_images():
         ({"seed": -1}, "seed = -1"),
     ],
 )
-def test_an_invalid_value_is_an_error_that_shows_it(fields, named):
+def test_the_error_for_an_invalid_value_contains_the_value(fields, named):
     with pytest.raises(InputError, match=named):
         Distortion(**fields)

@@ -1,4 +1,4 @@
-"""Quadratic costs against linear algebra in NumPy, and exact solutions of descent."""
+"""Quadratic costs, compared with linear algebra in NumPy and exact descents."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def descend(problem, w, learning_rate, steps):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("basis", [None, rotation(4)], ids=["straight", "rotated"])
-def test_value_gradient_and_hessian(basis):
+def test_value_gradient_and_hessian_equal_those_of_numpy(basis):
     spectrum, minimum = np.array([-2.0, 0.0, 0.5, 300.0]), np.array([1.0, -2.0, 3.0, 0.5])
     q = np.eye(4) if basis is None else basis
     hessian = q @ np.diag(spectrum) @ q.T
@@ -57,7 +57,7 @@ def test_descent_is_given_by_matrix_powers():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("share", "known"), [(0.999, 1.0e-7), (1.0, 50.0), (1.001, 2.4e10)])
-def test_the_cost_after_5000_steps_near_the_stability_limit(share, known):
+def test_the_cost_after_5000_steps_near_the_stability_limit_equals_its_known_value(share, known):
     problem = bowl([1.0, 10.0, 100.0])
     w = descend(problem, jnp.ones(3), share * 2 / 100, 5000)
     assert float(problem.cost(w)) == pytest.approx(known, rel=0.05)
@@ -67,7 +67,7 @@ def test_starts_are_normally_distributed_around_the_minimum():
     problem = bowl([1.0, 2.0], minimum=[10.0, -10.0])
     starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4096))
     assert starts.dtype == jnp.float32
-    # Five standard errors.
+    # The tolerances are five standard errors.
     np.testing.assert_allclose(starts.mean(axis=0), [10, -10], atol=5 / np.sqrt(4096))
     np.testing.assert_allclose(starts.std(axis=0), 1, atol=5 / np.sqrt(2 * 4096))
     check(problem, starts[0])

@@ -12,7 +12,7 @@ from gdjax.problems.test_functions import FUNCTIONS, find
 NAMES = tuple(FUNCTIONS)
 SURFACES = tuple(name for name in NAMES if len(FUNCTIONS[name].domain) == 2)
 
-# Copied from the published or independently computed table, to the digits given there.
+# Published or independently computed values, to the digits given in their sources.
 KNOWN_POINTS = [
     ("quartic", "minimum", -1.47299760, -5.44419),
     ("quartic", "minimum", 1.34699741, -2.61856),
@@ -155,9 +155,10 @@ def test_the_derivative_changes_sign_only_at_the_listed_points(name):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", [name for name in SURFACES if name != "two_factors"])
 def test_the_winding_number_of_the_gradient_is_that_of_the_listed_points(name):
-    # The index theorem, which does not depend on a search: around a region, the gradient turns once
-    # forward for every minimum or maximum in it and once backward for every saddle (twice for the
-    # monkey saddle). The hyperbola of "two_factors" leaves its domain, so it is excluded.
+    # By the index theorem, along the boundary of a region the gradient makes one positive turn for
+    # every minimum or maximum inside and one negative turn for every saddle (two for the monkey
+    # saddle). This check does not depend on a search. The hyperbola of minima of "two_factors"
+    # leaves the domain, so this function is excluded.
     index = {"minimum": 1, "maximum": 1, "saddle": -1, "degenerate": -2}
     (left, right), (bottom, top) = FUNCTIONS[name].domain
     corners = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
@@ -186,7 +187,7 @@ def test_known_points_are_listed(name, kind, x, value):
 
 
 @pytest.mark.parametrize(("name", "counts"), KNOWN_COUNTS.items())
-def test_known_numbers_of_points(name, counts):
+def test_functions_have_the_known_numbers_of_critical_points(name, counts):
     kinds = [point.kind for point in FUNCTIONS[name].critical_points]
     names = ("minimum", "maximum", "saddle", "degenerate")
     assert tuple(kinds.count(kind) for kind in names) == counts
@@ -212,7 +213,7 @@ def test_rastrigin_has_a_grid_of_minima():
         ("himmelblau", (-3.77931025, -3.28318599), (None, 133.786)),
     ],
 )
-def test_known_eigenvalues(name, x, spectrum):
+def test_eigenvalues_at_known_points_equal_published_values(name, x, spectrum):
     eigenvalues = np.linalg.eigvalsh(calculus(name, np.array([x], float))[2][0])
     for eigenvalue, known in zip(eigenvalues, spectrum, strict=True):
         if known is not None:

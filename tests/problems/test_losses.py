@@ -1,4 +1,4 @@
-"""Losses of single samples against values by hand and against SciPy."""
+"""Losses of single samples, compared with hand-computed values and SciPy."""
 
 import math
 
@@ -25,7 +25,7 @@ OUTPUTS = jnp.asarray(RNG.normal(size=(8, 10)), jnp.float32)
 LABELS = jnp.asarray(RNG.integers(0, 10, 8))
 
 
-def test_the_quadratic_cost_has_no_half():
+def test_the_quadratic_loss_has_no_factor_one_half():
     """(3 - 1)^2 + (0 - 0)^2 = 4, and its slope at the first output is 2 (3 - 1) = 4."""
     outputs = jnp.array([[3.0, 0.0]])
     assert quadratic(outputs, jnp.array([0])).tolist() == [4.0]
@@ -73,11 +73,13 @@ def test_targets_may_be_arbitrary_vectors():
         ([[0.1, 0.9], [0.8, 0.3]], [1, 0], 1.0),
         ([[0.1, 0.9], [0.8, 0.3]], [0, 0], 0.5),
         ([[0.1, 0.9], [0.8, 0.3]], [0, 1], 0.0),
-        ([[0.5, 0.5], [0.5, 0.5]], [0, 1], 0.5),  # ties are resolved to the first
+        ([[0.5, 0.5], [0.5, 0.5]], [0, 1], 0.5),  # of equal outputs, the first one counts
         ([[-3.0, -2.0], [-9.0, -8.0], [0.0, -1.0]], [1, 1, 1], 2 / 3),
     ],
 )
-def test_accuracy(outputs, labels, share):
+def test_accuracy_is_the_share_of_samples_whose_label_has_the_largest_output(
+    outputs, labels, share
+):
     result = accuracy(jnp.array(outputs), jnp.array(labels, jnp.uint8))
     assert float(result) == pytest.approx(share)
 

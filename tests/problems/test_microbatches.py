@@ -51,7 +51,7 @@ def test_value_and_gradient_equal_those_over_all_samples(samples):
 
 @settings(max_examples=12, deadline=None)
 @given(samples=st.integers(1, 40), microbatch=st.integers(1, 12))
-def test_any_split_gives_the_mean(samples, microbatch):
+def test_the_mean_is_independent_of_the_microbatch_size(samples, microbatch):
     x = np.arange(samples, dtype=np.float32) ** 2
     mean = in_microbatches(lambda _, rows: jnp.mean(rows), microbatch=microbatch)
     np.testing.assert_allclose(jax.jit(mean)(None, x), np.mean(x, dtype=np.float64), rtol=1e-6)

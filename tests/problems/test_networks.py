@@ -1,4 +1,4 @@
-"""Networks against NumPy in float64, and properties of every network."""
+"""Networks, compared with NumPy in float64, and properties of all networks."""
 
 import math
 
@@ -53,7 +53,7 @@ def random_params(network, seed=0):
         ((784, 100, 100, 10), 784 * 100 + 100 * 100 + 100 * 10 + 210),
     ],
 )
-def test_known_parameter_counts(widths, count):
+def test_networks_have_the_known_parameter_counts(widths, count):
     assert Network(widths).parameter_count == count
 
 
@@ -243,7 +243,7 @@ def test_only_sigmoids_have_a_temperature(activation):
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_permutations_and_flips_of_hidden_sigmoids_do_not_change_outputs(data):
-    """s(-z) = 1 - s(z), so a flip changes the sign of the bias and shifts the next biases."""
+    """Since s(-z) = 1 - s(z), a flip of signs also shifts the biases of the next layer."""
     widths = (3, *data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), 2)
     network = Network(widths)
     with jax.enable_x64(True):

@@ -46,7 +46,7 @@ def test_samples_are_the_rows_of_every_array():
 
 
 @pytest.mark.parametrize("name", ["init", "cost"])
-def test_a_field_that_is_not_a_function_is_named(name):
+def test_a_field_that_is_not_a_function_is_named_in_the_error(name):
     fields = {"init": lambda key: W, "cost": parabola, name: 3.5}
     with pytest.raises(InputError, match=f"{name} = 3.5 is not callable"):
         unchecked(**fields)
@@ -68,7 +68,7 @@ def test_data_without_a_common_leading_axis_are_rejected(data, message):
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, True])
-def test_an_invalid_cadence_is_rejected(every):
+def test_an_invalid_recording_interval_of_a_metric_is_rejected(every):
     with pytest.raises(InputError, match=f"every = {every}"):
         inspect.unwrap(gd.Metric.__init__)(
             object.__new__(gd.Metric), function=parabola, every=every
@@ -81,7 +81,7 @@ def test_declared_arguments_are_those_that_can_be_passed_by_name():
 
     assert declared(cost) == {"scale": 2.0, "temperature": 1.0, "decay": 0}
     assert declared(lambda w, batch, /, scale=2.0, step=1: w) == {"scale": 2.0}
-    assert declared(dict) == {}  # it has no signature
+    assert declared(dict) == {}  # `dict` has no signature
 
 
 # -- check: valid costs
@@ -117,7 +117,7 @@ def test_rounding_in_half_precision_is_not_mistaken_for_a_sum():
             check(problem(parabola, x), W.astype(dtype))
 
 
-def test_shapes_are_checked_without_values():
+def test_a_problem_can_be_checked_with_shapes_instead_of_parameters():
     shapes = jax.eval_shape(lambda: {"w": W, "deep": [W, (W,)]})
     check(problem(lambda p: jnp.sum(p["w"]) + jnp.sum(p["deep"][1][0])), shapes)
 
@@ -185,7 +185,7 @@ def test_a_cost_with_a_batch_argument_but_no_data_is_rejected():
         ("relu", "'relu' is not an array"),
     ],
 )
-def test_a_parameter_that_is_not_a_float_is_named(leaf, message):
+def test_a_parameter_that_is_not_a_float_is_named_in_the_error(leaf, message):
     params = {"layer": [leaf], "w": W}
     with pytest.raises(InputError, match=message):
         check(problem(lambda p: jnp.sum(p["w"])), params)
@@ -267,7 +267,7 @@ def test_valid_metrics_pass():
         (gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
-def test_an_invalid_metric_is_named(metric, message):
+def test_an_invalid_metric_is_named_in_the_error(metric, message):
     with pytest.raises(InputError, match=message):
         check_metrics({"fine": gd.Metric(plain), "m": metric}, W)
 
@@ -371,7 +371,7 @@ def test_a_state_of_another_library_keeps_its_structure():
     check(gd.Problem(init=lambda key: (W[:2], state), cost=cost), W[:2])
 
 
-def test_a_keyword_that_no_descent_supplies_is_named():
+def test_a_cost_keyword_that_no_descent_supplies_is_rejected():
     with pytest.raises(InputError, match="supplies key, step, model_state: give state a default"):
         check(problem(lambda w, *, state: w[0]), W)
 

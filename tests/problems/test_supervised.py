@@ -30,7 +30,7 @@ def by_hand(w, x, labels):
 
 
 @pytest.mark.long
-def test_cost_prediction_and_metrics_of_a_deterministic_model():
+def test_cost_prediction_and_metrics_of_a_model_equal_those_of_numpy():
     problem = supervised(
         start, lambda w, x: x @ w, cross_entropy, (X, LABELS), test=(X[:4], LABELS[:4])
     )
@@ -38,7 +38,7 @@ def test_cost_prediction_and_metrics_of_a_deterministic_model():
     np.testing.assert_allclose(problem.cost(w, problem.data), by_hand(w, X, LABELS), rtol=1e-6)
     np.testing.assert_array_equal(problem.predict(w, X), X @ w)
     assert float(problem.loss(problem.predict(w, X), LABELS)) == float(problem.cost(w, (X, LABELS)))
-    assert problem.evaluation is None  # the cost is its evaluation
+    assert problem.evaluation is None  # the cost itself is the evaluation
     result = {name: float(m.function(w, m.data)) for name, m in problem.metrics.items()}
     right = np.mean(np.argmax(X[:4] @ np.asarray(w), axis=1) == LABELS[:4])
     assert result == {
@@ -51,7 +51,7 @@ def test_cost_prediction_and_metrics_of_a_deterministic_model():
 @pytest.mark.parametrize(
     ("outputs", "targets"),
     [
-        (lambda w, x: x @ w, X[:, :2]),  # numbers
+        (lambda w, x: x @ w, X[:, :2]),  # real numbers
         (lambda w, x: x @ w[:, :1], LABELS),  # one number for two classes
         (lambda w, x: x @ w[:, 0], LABELS),
         (lambda w, x: x @ w, LABELS[:, None]),
@@ -89,13 +89,13 @@ def test_settings_of_the_model_are_settings_of_cost_and_metrics():
 
 
 def model(w, x, *, train, key, model_state, rate=0.1):
-    """Return outputs for inputs shifted by their mean, and in training also by noise."""
+    """Return outputs for centered inputs, with noise in training, and the model state."""
     mean = jnp.expand_dims(x.mean(0) if train else model_state, 0)
     noise = jax.random.normal(key, x.shape) if train else 0.0
     return (x - mean + noise) @ w, (1 - rate) * model_state + rate * x.mean(0)
 
 
-def test_training_and_evaluation_differ():
+def test_training_uses_noise_and_batch_means_and_evaluation_the_model_state():
     problem = supervised(
         lambda key: (start(key), jnp.ones(3)),
         model,
@@ -134,7 +134,7 @@ def test_a_random_model_is_evaluated_with_fixed_keys():
     assert set(problem.metrics) == {"test_cost", "test_accuracy"}
 
 
-def test_inputs_may_be_a_tree():
+def test_inputs_may_be_a_pytree():
     data = ({"left": X, "right": 2 * X}, X[:, :2])
     problem = supervised(
         start,
@@ -163,7 +163,7 @@ def test_unpartitioned_equinox_module_raises_error_that_names_the_fix():
 
 
 @pytest.mark.parametrize("name", ["data", "test"])
-def test_an_invalid_pair_is_named(name):
+def test_an_invalid_pair_of_inputs_and_targets_is_named_in_the_error(name):
     pairs = {"data": (X, LABELS), "test": (X, LABELS)} | {name: X}
     with pytest.raises(InputError, match=f"{name} is of type ndarray, expected the pair"):
         supervised(start, lambda w, x: x @ w, cross_entropy, **pairs)

@@ -1,4 +1,4 @@
-"""Test functions against textbook formulas, and problems of registered and other functions."""
+"""Test functions, compared with textbook formulas, and problems of other functions."""
 
 import functools
 

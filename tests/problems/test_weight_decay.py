@@ -1,4 +1,4 @@
-"""Weight decay without biases, and digit networks on the span of the images."""
+"""Weight decay that excludes biases, and digit networks on the span of the images."""
 
 import jax
 import numpy as np
@@ -49,7 +49,7 @@ def test_starts_equal_those_of_the_full_network(few, images):
 
 
 def test_outside_the_span_the_gradient_is_that_of_the_decay(few, images):
-    """Minima of the full network therefore have no component there, so none is lost."""
+    """Minima of the full network have no component outside the span, so none is lost."""
     complete = Network((784, 4, 10))
     batch = (images.astype(np.float32), few.data[1])
     problem = decayed(complete, batch, 0.01)
