@@ -1,4 +1,4 @@
-"""Box-counting dimension of a boundary, with the scales and the residual of the fit.
+"""Box-counting dimension of a boundary, with scales and residual of the fit.
 
     N(s) ~ s^-D,   D = -slope of log N against log s
 

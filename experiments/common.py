@@ -38,7 +38,10 @@ def main(
     plot: Callable[[Any], Mapping[str, Any]],
     numbers: Callable[[Any], Mapping[str, Any]],
 ) -> None:
-    """Run an experiment with command-line options: the fields of its config, and --out."""
+    """Run an experiment from the command line.
+
+    The options are the fields of its config, and --out.
+    """
     config, out = parse(name, config_type)
     process.configure()
     try:

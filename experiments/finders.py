@@ -141,7 +141,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw shares of good recommendations against the cost, and ratios to the best rate."""
+    """Draw shares of good recommendations, and ratios to the best rate."""
     return {"finders": shares_and_costs(dataset)}
 
 

@@ -132,7 +132,7 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the results of all repetitions; times are NaN where they were not measured."""
+    """Return the results of all repetitions, with NaN for times not measured."""
     problem, test = search.held_out(config.data, config.validation, config.pixel_stride)
     # Short runs compile the programs, so that measured times do not contain a compilation.
     short = tuple(rung // config.rungs[0] for rung in config.rungs)

@@ -1,1 +1,1 @@
-"""Measurements of `speed.py`, relative to a matrix product and to other libraries."""
+"""Measurements for `speed.py`, relative to a matrix product and other libraries."""

@@ -1,4 +1,4 @@
-"""Measurements of descents and sweeps for `speed.py`, with other libraries' times."""
+"""Times of descents and sweeps for `speed.py`, and of other libraries."""
 
 import os
 import subprocess
@@ -49,7 +49,11 @@ def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: in
 
 
 def whole_set(clock, config, dataset):
-    """Time full batches of 5,000 samples: gdjax's and a natural layout, and PyTorch."""
+    """Time full-batch steps on 5,000 samples, with gdjax and with PyTorch.
+
+    With gdjax, the digit network is timed, and a user-defined network whose weights have the shape
+    [inputs, outputs].
+    """
     import jax
     import jax.numpy as jnp
 
@@ -90,7 +94,10 @@ def whole_set(clock, config, dataset):
 
 
 def mini_batches(clock, config, dataset):
-    """Time batches of 32 samples in a shared order, an order per run, and single runs."""
+    """Time mini-batches of 32 samples, for all runs together and for a single run.
+
+    The runs have either a common order of the samples, or one order each.
+    """
     import gdjax as gd
 
     problem = gd.problems.digits(dataset)
@@ -120,10 +127,10 @@ def mini_batches(clock, config, dataset):
 
 
 def one_descent(clock, config, dataset):
-    """Time ten epochs of one run, recorded once per epoch, and a scan written by hand.
+    """Time ten epochs of one run with `gd.descend`, and with a scan written by hand.
 
-    Both draw ten permutations. `gd.descend` also evaluates the full-batch cost eleven times. The
-    scan is timed without records, and with the cost evaluated once per epoch.
+    Both draw ten permutations of the samples. `gd.descend` also evaluates the full-batch cost
+    eleven times. The scan is timed without this evaluation, and with one evaluation per epoch.
     """
     import jax
     import jax.numpy as jnp
@@ -183,7 +190,7 @@ def one_descent(clock, config, dataset):
 
 
 def trainability(clock, config):
-    """Time 16,384 tiny networks in float64, and a Python loop of 100 jitted steps."""
+    """Time a sweep of 16,384 tiny networks in float64, and a loop of 100 jitted steps."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -255,7 +262,7 @@ def trainability(clock, config):
 
 
 def many_runs(config):
-    """Measure time per run and peak memory of 4,096 and 64 stored runs.
+    """Measure the time per run and the peak memory of 4,096 and of 64 stored runs.
 
     Each measurement runs in a separate process.
     """
@@ -280,7 +287,7 @@ def many_runs(config):
 
 
 def worker(runs: int, steps: int, folder: str) -> None:
-    """Run a stored sweep; print its time after compilation, and the peak memory."""
+    """Run a stored sweep, and print its time without compilation and the peak memory."""
     from gdjax._runtime import process
 
     process.configure()
@@ -291,15 +298,18 @@ def worker(runs: int, steps: int, folder: str) -> None:
     work()
     work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
     seconds = common.seconds(work)
-    # With getrusage, the peak of a child process includes that of its parent.
+    # Not from getrusage, whose peak of a child process includes that of its parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 
 
 def second_start(_config):
-    """Time two starts of `gdjax sweep`: to the first tile, and to the end."""
+    """Time `gdjax sweep` in two new processes, to the first tile and to the end.
+
+    The second process uses the compilation cache of the first.
+    """
     results = {}
-    # Without cached bytecode, Python compiles its files again at every start.
+    # Cached bytecode is allowed, since Python would otherwise compile its files at every start.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         for start in ("first", "second"):

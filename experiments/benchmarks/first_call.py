@@ -2,9 +2,10 @@
 
     ratio = (first - second) of gd.sweep / (first - second) of jit(vmap(scan))
 
-A user's MLP 20-64-64-1 is trained by Adam, 8 rates x 8 seeds, 200 steps on 512 samples, with the
-cost recorded at every step. Each measurement runs in a new process, whose imports precede the
-measured time, without a compilation cache. As a script, this module measures once and prints JSON.
+A user-defined MLP 20-64-64-1 is trained with Adam at 8 rates from 8 seeds, for 200 steps on 512
+samples, and the cost is recorded at every step. Each measurement runs in a new process without a
+compilation cache, and does not include the time of imports. As a script, this module measures once
+and prints JSON.
 """
 
 import json
@@ -21,7 +22,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def init(key):
-    """Return weights and biases of a tanh network."""
+    """Return random weights and zero biases of a tanh network."""
     import jax
     import jax.numpy as jnp
 
@@ -33,7 +34,7 @@ def init(key):
 
 
 def cost(params, batch):
-    """Return the mean squared error."""
+    """Return the mean squared error of the network on a batch."""
     import jax.numpy as jnp
 
     x, y = batch
@@ -52,7 +53,7 @@ def _work(rates: int, seeds: int):
 
 
 def ours(rates: int, seeds: int, steps: int) -> Any:
-    """Return a function, to be timed, that runs the sweep."""
+    """Return a function, to be timed, that runs a sweep over rates and seeds."""
     import optax
 
     import gdjax as gd
@@ -65,7 +66,7 @@ def ours(rates: int, seeds: int, steps: int) -> Any:
 
 
 def by_hand(rates: int, seeds: int, steps: int) -> Any:
-    """Return a function, to be timed, that computes these runs by `jit(vmap(scan))`."""
+    """Return a function, to be timed, that computes the runs with `jit(vmap(scan))`."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -93,11 +94,22 @@ def by_hand(rates: int, seeds: int, steps: int) -> Any:
 
 
 def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """Return times of a first and a second call, and compilations of the first."""
+    """Return times of a first and a second call, and compilations of the first.
+
+    Args:
+        name: "ours" or "by_hand".
+        rates: number of learning rates.
+        seeds: number of starting points for each rate.
+        steps: number of steps of each run.
+
+    Returns:
+        Wall-clock seconds of both calls and their difference, also in processor time; number of
+        compiled programs, and seconds of their compilation.
+    """
     import jax
     import xarray
 
-    xarray.Variable("x", [0.0])  # imports Dask, if installed, with its dependencies
+    xarray.Variable("x", [0.0])  # makes xarray import Dask, if installed
     compiled: list[float] = []
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:
@@ -135,13 +147,13 @@ def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
 
 
 def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict[str, Any]:
-    """Return medians over pairs of processes, and the extreme ratios.
+    """Return median ratios over pairs of processes, with their extremes.
 
     Args:
-        pairs: number of pairs of new processes, one for each program, which alternate.
+        pairs: number of pairs of new processes, one for each of the two programs.
         rates: number of learning rates.
-        seeds: number of starting points of each rate.
-        steps: steps of each run.
+        seeds: number of starting points for each rate.
+        steps: number of steps of each run.
     """
     from gdjax import statistics
 

@@ -1,14 +1,14 @@
-"""Measurements of planes, eigenvalues and paths for `speed.py`."""
+"""Measurements of costs on planes and paths, and of eigenvalues, for `speed.py`."""
 
 from benchmarks import peers
 from benchmarks.timing import share
 
 
 def planes(clock, config, dataset):
-    """Time the costs of 5,000 samples on a plane of 51 x 51 points.
+    """Time the cost over 5,000 samples on a plane of 51 x 51 points.
 
-    The function times a user-defined cost, the network of gdjax, and `loss-landscapes`. A point
-    counts 2 * samples * parameters operations, which are those of the forward pass.
+    A user-defined cost, a network of gdjax, and `loss-landscapes` are timed. Each point counts as
+    2 * samples * parameters operations, those of the forward pass.
     """
     import jax
     import numpy as np
@@ -39,10 +39,11 @@ def planes(clock, config, dataset):
 
 
 def eigenvalues(clock, config, dataset):
-    """Time the ten largest eigenvalues on 5,000 samples.
+    """Time the computation of the ten largest Hessian eigenvalues on 5,000 samples.
 
-    The residuals are within a thousandth of the largest eigenvalue. One network, trained for a few
-    epochs, is compared with `pyhessian`. Another program computes those of 16 networks together.
+    The residuals are below a thousandth of the largest eigenvalue. The time for one network,
+    trained for a few epochs, is compared with that of `pyhessian`, and with that of a program that
+    computes the eigenvalues of 16 networks together.
     """
     import jax
     import jax.numpy as jnp
@@ -95,9 +96,9 @@ def eigenvalues(clock, config, dataset):
 
 
 def paths(clock, config, dataset):
-    """Time barriers between all pairs of 64 networks, before and after matching.
+    """Time the barriers between all pairs of 64 networks, before and after matching.
 
-    A path has 25 points; the cost uses 1,000 samples.
+    Each path has 25 points, and the cost is over 1,000 samples.
     """
     import jax
 

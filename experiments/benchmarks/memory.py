@@ -2,9 +2,9 @@
 
     PYTHONPATH=experiments python -m benchmarks.memory [--runs 10] [--megabytes 100] [--init normal]
 
-The process first computes a small sweep, whose peak is subtracted. The difference consists of the
-results and of the parameters, gradients and copies of the runs in progress. To draw random normal
-starts, JAX needs four times the memory of a run's parameters.
+The process first computes a small sweep, whose peak memory is subtracted. The difference consists
+of the results, and of parameters, gradients and copies of the runs in progress. To draw normal
+random numbers as a starting point, JAX needs four times the memory of a run's parameters.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import gdjax as gd
 
 
 def bowl(numbers: int, init: str) -> gd.Problem:
-    """Return the problem of a quadratic cost of a vector of parameters."""
+    """Return the problem of a quadratic cost with `numbers` parameters."""
     inits = {
         "normal": lambda key: jax.random.normal(key, (numbers,)),
         "constant": lambda key: jnp.full(numbers, jax.random.normal(key)),
@@ -26,12 +26,12 @@ def bowl(numbers: int, init: str) -> gd.Problem:
 
 
 def peak() -> int:
-    """Return the largest resident memory of the process so far, in bytes."""
+    """Return the peak resident memory of the process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
 
 
 def ratio(runs: int, megabytes: float, init: str) -> float:
-    """Return the increase of the peak in a sweep, divided by the bytes of its results."""
+    """Return the increase of the peak memory in a sweep, divided by its results' size."""
     grid = gd.axes(learning_rate=[0.1], seed=range(runs))
     gd.sweep(bowl(2, init), grid, 10, record_every=10)
     before = peak()

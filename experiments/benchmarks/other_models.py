@@ -1,8 +1,8 @@
 """Small models written with other libraries.
 
-Each model has a cost written by hand, `cost(params, state, batch, key)`, which returns the value
-and the next state, and a function that computes the expected records. Tests and benchmarks compare
-the results of `gdjax` with these.
+For each model, a cost `by_hand(params, state, batch, key)` is written without gdjax. It returns the
+value and the next state. Tests and benchmarks compare the results of gdjax with this cost, and with
+a function that computes the expected records.
 """
 
 from collections.abc import Callable
@@ -27,10 +27,15 @@ GRID = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 
 
 class Model(NamedTuple):
-    """A problem, its cost by hand, a learning rate, and its expected records.
+    """A problem, the same cost written without gdjax, and the expected records.
 
-    A descent at this rate decreases the cost. The expected record is `recorded(params, state)`; if
-    `recorded` is None, it is the cost by hand on all data.
+    Args:
+        problem: problem of gdjax.
+        by_hand: cost `by_hand(params, state, batch, key)`, which returns the value and the next
+            state.
+        rate: learning rate at which descent decreases the cost.
+        recorded: function `recorded(params, state)` that returns the expected record. By default it
+            is `by_hand` on all data.
     """
 
     problem: gd.Problem
@@ -44,7 +49,7 @@ def squares(outputs, targets):
 
 
 def over_keys(by_hand, batch):
-    """Return the `recorded` of a random cost without `evaluation`: a mean over 8 keys."""
+    """Return `recorded` for a random cost without `evaluation`: a mean over 8 keys."""
 
     def recorded(params, state):
         keys = jax.random.split(KEY, 8)
@@ -54,7 +59,7 @@ def over_keys(by_hand, batch):
 
 
 def regression(init, apply, data=(X, Y)):
-    """Return the model of a regression, by default of a sine."""
+    """Return the model of a regression problem, by default of fitting a sine."""
 
     def by_hand(params, state, batch, key):
         return jnp.mean((apply(params, batch[0]) - batch[1]) ** 2), None
@@ -189,7 +194,10 @@ class CNN(nn.Module):
 
 
 def convolutional():
-    """Return a classifier of bright left halves, with batch statistics and dropout."""
+    """Return a convolutional classifier with batch normalization and dropout.
+
+    The left halves of the images of class 0 are brighter.
+    """
     rng = np.random.default_rng(0)
     images = rng.normal(size=(12, 4, 4, 1)).astype(np.float32)
     labels = np.arange(12) % 2
@@ -235,7 +243,7 @@ def convolutional():
 
 
 def transformer(layers=2):
-    """Return a transformer that adds modulo 5."""
+    """Return a transformer trained on addition modulo 5."""
     p, width = 5, 4
     a, b = (grid.ravel() for grid in np.mgrid[:p, :p])
     tokens, labels = np.stack([a, b, np.full(p * p, p)], axis=1), (a + b) % p
@@ -284,7 +292,7 @@ class Recurrent(eqx.Module):
 
 
 def recurrent():
-    """Return a recurrent network that learns the mean of a sequence."""
+    """Return a recurrent network trained to compute the mean of a sequence."""
     x = np.random.default_rng(1).normal(size=(8, 5)).astype(np.float32)
     one = Recurrent(KEY)
     return regression(
@@ -295,7 +303,7 @@ def recurrent():
 
 
 def variational():
-    """Return a variational autoencoder, evaluated at the mean of its codes."""
+    """Return a variational autoencoder, evaluated at the means of its codes."""
     x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
 
     def init(key):
@@ -325,7 +333,7 @@ def variational():
 
 
 def contrastive():
-    """Return a contrastive model that matches two views of each sample."""
+    """Return a contrastive model trained to match two noisy views of each sample."""
     x = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
 
     def information(params, x, noise):
@@ -353,7 +361,7 @@ def contrastive():
 def physics():
     """Return a physics-informed network for u'' = -pi^2 sin(pi x).
 
-    The boundary values are 0, and the collocation points are drawn at every step.
+    The boundary values are 0. New random collocation points are drawn at every step.
     """
 
     def u(params, x):
@@ -379,7 +387,7 @@ def physics():
 
 
 def neural_ode(solver=None):
-    """Return a neural ODE fitted to a rotation, with diffrax's default adjoint."""
+    """Return a neural ODE fitted to a rotation, with Diffrax's default adjoint."""
     solver = diffrax.Heun() if solver is None else solver
     x = np.random.default_rng(4).normal(size=(6, 2)).astype(np.float32)
     y = x[:, ::-1] * np.array([-1, 1], np.float32)
@@ -390,7 +398,8 @@ def neural_ode(solver=None):
     def apply(params, x, *, train=True):
         def one(z):
             term = diffrax.ODETerm(field)
-            # Second derivatives need forward mode, which the default adjoint does not support.
+            # Second derivatives need forward-mode differentiation, which the default adjoint does
+            # not support.
             options = {} if train else {"adjoint": diffrax.DirectAdjoint()}
             solution = diffrax.diffeqsolve(
                 term, solver, 0.0, 1.0, 0.25, z, params, max_steps=8, **options
@@ -409,7 +418,7 @@ def neural_ode(solver=None):
 
 
 def online():
-    """Return a student network, trained on a stream of new samples of its teacher."""
+    """Return a student network trained on new samples of a teacher at every step."""
     teacher = {"w": np.array([[1.0, -1.0], [0.5, 2.0]], np.float32), "v": np.ones(2, np.float32)}
 
     def outputs(params, x):

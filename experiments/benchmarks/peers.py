@@ -1,4 +1,4 @@
-"""Measurements of PyTorch for `speed.py`, if its packages are installed."""
+"""Measurements of PyTorch and packages based on it, for `speed.py`, if installed."""
 
 import importlib
 from itertools import pairwise
@@ -46,7 +46,7 @@ def _network(torch, layers):
 
 
 def _package(name):
-    """Return a package based on PyTorch, or None if either is not installed."""
+    """Return a package based on PyTorch, or None if it or PyTorch is not installed."""
     try:
         return importlib.import_module(name) if torch_or_none() else None
     except ImportError:
@@ -61,7 +61,7 @@ def _descend(torch, flat, cost):
 
 
 def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
-    """Return milliseconds per run-step of a loop over runs and of `torch.func.vmap`."""
+    """Return milliseconds per run-step of a loop over steps and of `torch.func.vmap`."""
     torch = torch_or_none()
     if torch is None:
         return {}
@@ -109,11 +109,11 @@ def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
 
 
 def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -> float | None:
-    """Return seconds for a sigmoid network's costs on a plane by `loss-landscapes`.
+    """Return seconds to evaluate a network's costs on a plane with `loss-landscapes`.
 
-    The plane extends from -1 to 1 along both directions, with `side` points each. Every other row
-    is shifted by one step, since the package reverses direction before it evaluates. The result is
-    None if the package is missing.
+    The plane extends from -1 to 1 along both directions, with `side` points along each. Every other
+    row is shifted by one step, since the package takes the first step of a row before it evaluates.
+    The result is None if the package is not installed.
     """
     torch, package = torch_or_none(), _package("loss_landscapes")
     if package is None:
@@ -132,7 +132,8 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
     metric = metrics.Loss(lambda outputs, t: ((outputs - t) ** 2).sum(-1).mean(), x, y)
 
     def work():
-        # The package steps along the second direction before it evaluates.
+        # The start is one step back, since the package takes a step along the second direction
+        # before it evaluates.
         corners = (-1, -1 - step), (side * step - 1, -1 - step), (-1, (side - 1) * step - 1)
         with torch.no_grad():
             return package.planar_interpolation(*(model(*c) for c in corners), metric, side)
@@ -144,7 +145,10 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
 def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
-    """Return the mean time and the largest eigenvalues by `pyhessian`, or None."""
+    """Return the mean time and the largest eigenvalues of `pyhessian`.
+
+    The result is None if the package is not installed.
+    """
     torch, package = torch_or_none(), _package("pyhessian")
     if package is None:
         return None
@@ -159,6 +163,6 @@ def eigenvalues(
         return operator.eigenvalues(top_n=count)[0]
 
     values = work(0)
-    # The power iterations of pyhessian have random starts, some of which take twice as long.
+    # The power iteration of pyhessian has a random start, and some starts take twice as long.
     times = [common.seconds(lambda start=start: work(start)) for start in range(repeats)]
     return sum(times) / repeats, values

@@ -1,10 +1,10 @@
 """Time of sweeps of other libraries' models, relative to programs written by hand.
 
-    ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   both compiled before
+    ratio = seconds of gd.sweep / seconds of jit(vmap(scan)),   without compilation
 
-Each of the models is trained with 8 rates x 8 seeds by plain gradient descent on all its samples,
-and the cost is recorded at every step. The two programs alternate in one process; the ratio is the
-median over their turns.
+Each model is trained at 8 rates from 8 seeds by full-batch gradient descent, and the cost is
+recorded at every step. The two programs are timed alternately in one process; the ratio is the
+median over repetitions.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ MAX_DIFFERENCE = 1e-3
 
 
 def ours(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """Return a function, to be timed, that runs the sweep without metrics."""
+    """Return a function, to be timed, that runs a sweep without metrics."""
     axes = gd.axes(learning_rate=rates, seed=range(seeds))
     problem = dataclasses.replace(model.problem, metrics={})
     return lambda: gd.sweep(problem, axes, steps, make_optimizer=optax.sgd).cost.values
 
 
 def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable[[], Any]:
-    """Return a function, to be timed, that computes these runs by `jit(vmap(scan))`."""
+    """Return a function, to be timed, that computes the runs with `jit(vmap(scan))`."""
     problem, data = model.problem, jax.tree.map(jnp.asarray, model.problem.data)
 
     def one(rate, init, noise, data):
@@ -63,10 +63,11 @@ def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable
 
 
 def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
-    """Return the largest relative difference of costs in the first 100 steps.
+    """Return the largest difference of costs in the first 100 steps.
 
-    Some runs are chaotic: after about 150 steps, a change of one starting parameter by one unit in
-    the last place has as large an effect.
+    The difference is relative to the largest cost. Later steps are not compared, since some runs
+    are chaotic: after about 150 steps, changing one starting parameter by one unit in the last
+    place causes comparable differences.
 
     Raises:
         ValueError: if the difference is not finite, or not below `MAX_DIFFERENCE`.
@@ -83,12 +84,12 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
 
 
 def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
-    """Return the median ratio of times, and the largest difference of costs, by model.
+    """Return the median ratio of times and the largest difference of costs, by model.
 
     Args:
-        turns: number of measurements of each program.
-        seeds: number of starting points and of learning rates.
-        steps: steps of each run.
+        turns: number of times that each program is timed.
+        seeds: number of starting points, and of learning rates.
+        steps: number of steps of each run.
 
     Raises:
         ValueError: if the costs of a model differ, as in `difference`.

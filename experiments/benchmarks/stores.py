@@ -1,10 +1,11 @@
-"""Cost of storing: many small runs, a store of many files, three locations.
+"""Time and memory of storing runs, opening stores, and using object stores.
 
     PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 
-The script prints seconds and peak memory for each row. Only the comparison of locations needs
-`gd.extend`; the other rows run with earlier versions as well. `s3` and `az` are servers on this
-machine, as in the tests (`tests/stores/servers.py`), and are skipped if they cannot be started.
+The script prints the seconds and the peak memory of each measurement. The comparison of locations
+needs `gd.extend`; all other measurements also run with earlier versions. `s3` and `az` are servers
+on this machine, as in the tests (`tests/stores/servers.py`), and are skipped if they cannot be
+started.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import gdjax as gd
 
 
 def network() -> gd.Problem:
-    """Return a 1-16-1 network that fits a sine."""
+    """Return the problem of fitting a sine with a 1-16-1 network."""
     x = jnp.linspace(-1, 1, 16)[:, None]
 
     def init(key):
@@ -45,7 +46,16 @@ def network() -> gd.Problem:
 
 
 def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
-    """Run a function; print its time, and the peak memory of the process."""
+    """Run a function, and print its time and the peak memory of the process.
+
+    Args:
+        name: label of the printed line.
+        function: function to time.
+        unit: number of units, by which the time is also divided.
+
+    Returns:
+        The result of the function.
+    """
     start_time = time.perf_counter()
     result = function()
     seconds = time.perf_counter() - start_time
@@ -55,7 +65,7 @@ def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
 
 
 def many_runs(folder: Path, runs: int, steps: int) -> None:
-    """Time storing many runs, and opening and verifying their store."""
+    """Time a sweep that stores many runs, and opening and verifying its store."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 10), seed=range(max(runs // 10, 1)))
     path = folder / "many.zarr"
     timed(
@@ -69,7 +79,7 @@ def many_runs(folder: Path, runs: int, steps: int) -> None:
 
 
 def digits(folder: Path, runs: int, steps: int) -> None:
-    """Time storing runs of the digit network."""
+    """Time a sweep that stores runs of the digit network."""
     grid = gd.axes(learning_rate=np.geomspace(0.1, 10, 12), seed=range(max(runs // 12, 1)))
     problem = gd.problems.digits(widths=(16,))
     settings: dict[str, Any] = {"batch_size": 100, "record_every": 50}
@@ -81,7 +91,7 @@ def digits(folder: Path, runs: int, steps: int) -> None:
 
 
 def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the names, stores and options of a folder and of available object stores."""
+    """Yield name, store and options for a folder and for each available object store."""
     yield "folder", str(folder / "tiles.zarr"), {}
     from tests.stores import servers
 
@@ -94,7 +104,7 @@ def locations(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def three_locations(folder: Path, tiles: int, steps: int) -> None:
-    """Time storing one sweep of many tiles in each location; compare the contents."""
+    """Time a sweep of many tiles stored in each location, and compare the contents."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
     for name, store, options in locations(folder):

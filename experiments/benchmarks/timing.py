@@ -10,7 +10,7 @@ PARAMETERS = 13_002
 
 
 class Clock:
-    """Timer of functions and of a matrix product in one process."""
+    """Timer of functions, relative to a matrix product in the same process."""
 
     def __init__(self, repeats: int):
         import jax
@@ -22,7 +22,7 @@ class Clock:
         self.rates: list[float] = []
 
     def rate(self) -> float:
-        """Return the highest rate of five 2000 x 2000 float32 products.
+        """Return the highest rate of five 2000 x 2000 float32 matrix products.
 
         The rate is in operations per second, on the default device.
         """
@@ -36,9 +36,9 @@ class Clock:
         return self.rates[-1]
 
     def best(self, work: Callable[[], Any]) -> tuple[float, float]:
-        """Return the shortest time of a function, and the highest rate of the product.
+        """Return the shortest time of a function, and the highest matrix-product rate.
 
-        The product is timed before, between and after the repetitions of the function.
+        The matrix product is timed before, between and after the repetitions of the function.
         """
         work()  # compiles
         seconds, rates = [], [self.rate()]
@@ -49,5 +49,12 @@ class Clock:
 
 
 def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
-    """Return the operations per second of gradients, divided by the product's rate."""
+    """Return the operations per second of gradients, divided by a matrix-product rate.
+
+    Args:
+        seconds: time of all steps.
+        rate: rate of the matrix product, in operations per second.
+        samples: samples per step.
+        run_steps: number of steps, summed over runs.
+    """
     return 4 * samples * PARAMETERS * run_steps / seconds / rate

@@ -122,7 +122,7 @@ def _map(axes: Axes, one: Map):
 
 
 def _ticks(low, high):
-    """Return powers of ten in a range as ticks, or evenly spaced ticks if there are few."""
+    """Return the powers of ten in a range, or evenly spaced ticks if there are few."""
     decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
     ticks = 10.0**decades if len(decades) > 2 else MaxNLocator(4).tick_values(low, high)
     return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
@@ -137,7 +137,7 @@ def _frame(axes, inner):
 
 
 def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
-    """Draw measured dimensions of the boundary with intervals, and published dimensions.
+    """Draw measured dimensions of the boundary with intervals, and published values.
 
     Args:
         known: measured dimensions with intervals, by condition and method.

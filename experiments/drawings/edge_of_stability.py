@@ -33,7 +33,7 @@ class Edge(NamedTuple):
 
 
 def edge(panels: Sequence[Edge]) -> Figure:
-    """Draw sharpness with dashed limits, and the cost below, with one column per panel."""
+    """Draw sharpness with dashed limits, and the cost below it, one column per panel."""
     with style():
         figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
         grid = figure.subplots(

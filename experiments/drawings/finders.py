@@ -19,7 +19,7 @@ COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 
 
 def shares_and_costs(dataset: xr.Dataset) -> Figure:
-    """Draw shares of successes against the cost, and ratios to the best rate.
+    """Draw the share of successes against the number of evaluations, and rate ratios.
 
     Args:
         dataset: result of `finders.run`.

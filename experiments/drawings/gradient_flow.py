@@ -10,7 +10,7 @@ from gdjax.plots.style import BLACK, CYCLE, Figure, style
 
 
 class BesideFlow(NamedTuple):
-    """Descents and the gradient flow at equal times, where time = learning rate * steps.
+    """Descents and the gradient flow at equal times (learning rate times steps).
 
     Args:
         title: title of the row.

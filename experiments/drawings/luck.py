@@ -105,7 +105,7 @@ def guessed_and_trained(
     share: Float[np.ndarray, "sets ks"],
     accuracies: Mapping[str, Mapping[int, Interval]],
 ) -> Figure:
-    """Draw the share of guesses that fit, and accuracies of guessed and trained networks.
+    """Draw the share of guesses that fit, and accuracies of guesses and descents.
 
     Args:
         k: numbers of training images, all of which the networks classify correctly.

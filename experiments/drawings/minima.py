@@ -16,7 +16,7 @@ def counts_by_tolerance(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw the number of minima against the tolerance within which end points are equal.
+    """Draw the number of minima against the tolerance of their distance.
 
     Args:
         tolerance: distances within which end points count as one minimum, ascending.

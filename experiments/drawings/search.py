@@ -18,7 +18,7 @@ NAMES = {
 
 
 def accuracies(dataset: xr.Dataset) -> Figure:
-    """Draw accuracies at the last rung against those at earlier rungs, and against time.
+    """Draw final accuracies against those at earlier rungs, and against time.
 
     The points in all panels but the last are the settings of the first repetition.
     """
@@ -52,7 +52,7 @@ def accuracies(dataset: xr.Dataset) -> Figure:
 
 
 def budgets(axes, dataset: xr.Dataset, numbers) -> None:
-    """Draw each search's accuracy with fresh seeds against its share of the sweep's time."""
+    """Draw accuracy with fresh seeds against the time relative to the full sweep."""
     settings = dataset.setting.size
     counts = [k for k in 2 ** np.arange(20) if k < settings] + [settings]
     bands = [statistics.mean(summary.random_accuracy(dataset, k)[0])[:3] for k in counts]

@@ -1,4 +1,4 @@
-"""Figures of the widths of minima, and of their correlations with other quantities."""
+"""Figures of the widths of minima, and of their correlations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

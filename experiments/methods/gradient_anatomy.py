@@ -75,7 +75,7 @@ def one(
 
 
 def examine(count, problem, params):
-    """Return a summary of the gradient at one point, and checks of its largest entries."""
+    """Return a summary of the gradient, and checks of its largest entries."""
     parts = gradient_summary(problem, params)
     top = largest_entries(parts.gradient, count)
     return parts, check_gradient(problem, params, top.position)

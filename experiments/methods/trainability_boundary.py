@@ -69,7 +69,10 @@ def window_with_longest_boundary(trains: np.ndarray, factor: int) -> tuple[int, 
 
 
 def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Return the row and column at which a window around a random boundary cell starts."""
+    """Return the row and column at which a window around a random cell starts.
+
+    The cell is drawn from the cells of the boundary.
+    """
     size = len(trains) // factor
     cells = np.argwhere(box_counting.boundary(trains))
     if not len(cells):

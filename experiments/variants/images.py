@@ -13,16 +13,16 @@ SIDE = 10
 
 
 def pooled(images: np.ndarray) -> np.ndarray:
-    """Return the middle 20x20 pixels of digits, averaged to 10x10, [images, 100].
+    """Return the central 20x20 pixels of digits, averaged to 10x10, [images, 100].
 
-    Most pixels outside this square are zero.
+    Pixels are scaled to [0, 1]. Most pixels outside the central square are zero.
     """
     middle = images[:, 4:24, 4:24].reshape(-1, SIDE, 2, SIDE, 2)
     return (middle.mean(axis=(2, 4)) / 255).reshape(-1, SIDE * SIDE).astype(np.float32)
 
 
 def strided(image_set: ImageSet, stride: int) -> ImageSet:
-    """Return a set with every `stride`-th pixel of its images, in both directions."""
+    """Return a set with every `stride`-th pixel of its images, along rows and columns."""
     return image_set._replace(
         train_images=image_set.train_images[:, ::stride, ::stride],
         test_images=image_set.test_images[:, ::stride, ::stride],
@@ -30,9 +30,9 @@ def strided(image_set: ImageSet, stride: int) -> ImageSet:
 
 
 def shrunk(name: str, learned: int) -> ImageSet:
-    """Return a set of 28x28 digits, averaged to 10x10 pixels.
+    """Return a data set of 28x28 digits reduced to 10x10 pixels by `pooled`.
 
-    The first `learned` images are the training set, and all others are the test set.
+    The first `learned` images are the training set, and all others the test set.
     """
     image_set = load(name)
     images = np.concatenate([image_set.train_images, image_set.test_images])

@@ -1,7 +1,7 @@
-"""The digit network on part of a data set, trained in a variant from many starts.
+"""Digit networks trained with a training variant from many starting points.
 
-training images: all but the held-out images, or all
-evaluation images: the held-out images, or the test images
+Networks are either trained on all but the held-out images and evaluated on the held-out images, or
+trained on all training images and evaluated on the test images.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ from gdjax.problems import freshly_distorted
 from variants.training import Variant, quadratic_with_targets
 
 STORED_PARAMETERS = 12  # approximate number of records and snapshots of a run
-RECORDED = 1000  # samples on which the recorded cost is evaluated
+RECORDED = 1000  # number of samples over which the recorded cost is averaged
 
 
 class Problems:
-    """Problems of the digit network on parts of a set, with cached distorted images."""
+    """Problems of the digit network on parts of a data set, with a cache."""
 
     def __init__(self, data: str, held_out: int):
         self.set = gd.data.load(data)
@@ -25,7 +25,7 @@ class Problems:
         self.problems: dict[Any, gd.Problem] = {}
 
     def with_held_out_images(self, variant: Variant) -> gd.Problem:
-        """Return the training problem without the held-out images.
+        """Return the problem of training on all but the held-out images.
 
         Its metric is the accuracy on the held-out images.
         """
@@ -39,7 +39,7 @@ class Problems:
         return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
     def with_all_images(self, variant: Variant) -> gd.Problem:
-        """Return the training problem with all training images.
+        """Return the problem of training on all training images.
 
         Its metric is the accuracy on the test images.
         """
@@ -49,7 +49,7 @@ class Problems:
         distortion = None if variant.fresh else variant.recipe.distortion
         key = samples, distortion
         if key not in self.problems:
-            # Only problems with the current number of samples are cached, to bound memory.
+            # To limit memory, only problems with the current number of samples remain cached.
             self.problems = {k: v for k, v in self.problems.items() if k[0] == samples}
             self.problems[key] = gd.problems.digits(
                 self.set, samples=samples, distortion=distortion
@@ -67,7 +67,7 @@ class Problems:
 
 
 def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """Run a sweep over starting points, with about a dozen snapshots per run."""
+    """Return a stored sweep over starting points, with a dozen snapshots per run."""
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)
@@ -78,7 +78,8 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
         make_optimizer=lambda: recipe.optimizer(steps, variant.rule),
         batch_size=recipe.batch_size,
         record_every=every,
-        record_samples=min(RECORDED, samples),  # all copies would take as long as many epochs
+        # The cost of all distorted copies would take as long as many epochs.
+        record_samples=min(RECORDED, samples),
         snapshot_every=every,
         store=store,
     )

@@ -1,6 +1,6 @@
-"""Small regressions on which descent reaches the edge of stability.
+"""Small regression problems on which descent reaches the edge of stability.
 
-    C = 1/n sum_i |f(x_i) - y_i|^2,   f a network of one or two hidden layers
+    C = 1/n sum_i |f(x_i) - y_i|^2,   f a network with one or two hidden layers
 
 >>> chebyshev().samples, random_targets(16, 128).samples
 (20, 128)
@@ -19,7 +19,7 @@ from gdjax.problems import Layer, Network
 def chebyshev(points: int = 20, degree: int = 5, width: int = 100) -> gd.Problem:
     """Return the problem of fitting a Chebyshev polynomial with a tanh network.
 
-    Initial weights and biases are uniform within +-1 / sqrt(inputs), as in PyTorch's layers.
+    Starting weights and biases are uniform within +-1 / sqrt(inputs), as in PyTorch's layers.
     """
     network = Network((1, width, 1), activation="tanh", output_activation="identity")
     x = np.linspace(-1, 1, points)

@@ -1,6 +1,6 @@
 """Twelve small problems on which learning-rate finders are compared.
 
-No cost is a quadratic function of all parameters. The data are generated with fixed seeds.
+None of the costs is a quadratic function of all parameters. Data are generated with fixed seeds.
 
 >>> len(PROBLEMS), PROBLEMS["autoencoder"]().problem.samples
 (12, 64)
@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
 
 def _network(widths, activation, x, y, *, initializer="fan_in", batch_size=None):
-    """Return the problem of a regression by a network with a linear output layer."""
+    """Return a regression problem for a network with a linear output layer."""
     output = "identity"
     network = Network(
         widths, activation=activation, output_activation=output, initializer=initializer
@@ -40,9 +40,9 @@ def _network(widths, activation, x, y, *, initializer="fan_in", batch_size=None)
 
 
 def _classes(widths, activation, x, labels, *, initializer="fan_in", batch_size=None):
-    """Return a problem of classification with cross-entropy loss.
+    """Return a classification problem with cross-entropy loss.
 
-    The model is a network, or softmax regression if there is no hidden layer.
+    The model is a network, or softmax regression if `widths` has no hidden layer.
     """
     network = Network(
         widths, activation=activation, output_activation="identity", initializer=initializer
@@ -68,7 +68,7 @@ def _noisy_labels(seed, samples, inputs, classes):
 
 
 def _factors(rank=2):
-    """Return the problem of minimizing |U V^T - M|^2 / entries for M of rank 4."""
+    """Return the problem of minimizing the mean of (U V^T - M)^2, for M of rank 4."""
     matrix = jnp.asarray(_normal(31, 10, 4) @ _normal(32, 4, 8) / 2, jnp.float32)
 
     def init(key):

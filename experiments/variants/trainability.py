@@ -1,11 +1,12 @@
-"""Small networks that train or fail, depending on two settings.
+"""Small networks whose training succeeds or fails, depending on two settings.
 
     f(x) = s(g / sqrt(n) (W0 + offset) x) W1 / n,   C = mean (f(x) - y)^2,
     s = tanh or ReLU with g = sqrt(2), or the identity with g = 1
 
-The conditions are those of Sohl-Dickstein 2024, arXiv 2402.06184, with n = 8 instead of 16. Here
-batches take every sample once per epoch, while the public code of the paper draws each batch anew,
-and the offset is added only to the starting point, while that code adds it at every step.
+The conditions are those of Sohl-Dickstein 2024, arXiv 2402.06184, with n = 8 instead of 16. There
+are two differences from the public code of the paper: here mini-batches contain every sample once
+per epoch, while that code draws each mini-batch independently; and the offset is added only to the
+starting point, while that code adds it at every step.
 
 >>> list(CONDITIONS)
 ['identity', 'relu', 'one sample', 'batches', 'tanh', 'offset']
@@ -44,10 +45,10 @@ class Condition:
 
     Args:
         published: dimension of the boundary in the figure of the paper's repository.
-        activation: activation of the hidden neurons.
+        activation: activation function of the hidden neurons.
         width: number of inputs and of hidden neurons.
         samples: number of random inputs and targets; 72 is the number of parameters.
-        batch: samples per step; None takes all.
+        batch: samples per step; None uses all.
         optimizer: optimizer factory whose arguments are those axes that are learning rates.
         axes: names of the horizontal and the vertical setting of a map.
         window: smallest and largest value of each setting.
@@ -65,8 +66,8 @@ class Condition:
     def with_neurons(self, neurons: int) -> "Condition":
         """Return this condition for a network of another width.
 
-        If the number of samples equals the number of parameters or of inputs, it is set to that of
-        the new width.
+        If the number of samples equals the number of parameters or of inputs, the new condition has
+        as many samples as its network has parameters or inputs.
         """
         samples = {self.width: neurons, self.width * (self.width + 1): neurons * (neurons + 1)}
         return replace(self, width=neurons, samples=samples.get(self.samples, self.samples))
@@ -74,7 +75,8 @@ class Condition:
     def problem(self, seed: int) -> gd.Problem:
         """Return the problem with random data drawn from a seed.
 
-        Samples are in the last axis, which makes narrow networks about twice as fast in a sweep.
+        In the network, samples are in the last axis, which makes sweeps of narrow networks about
+        twice as fast.
         """
         key_x, key_y = jax.random.split(gd.streams(seed).probes)
         n = self.width
@@ -94,7 +96,7 @@ class Condition:
         return gd.Problem(init, cost, (x, jax.random.normal(key_y, (self.samples, 1))))
 
 
-# Conditions are ordered by published dimension. Windows contain the boundary of seeds 1 to 10.
+# Conditions are ordered by published dimension. Windows contain the boundary for seeds 1 to 10.
 CONDITIONS = {
     "identity": Condition(
         1.17, activation="identity", samples=8, window=((1.0, 1000.0), (0.1, 100.0))

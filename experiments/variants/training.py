@@ -1,6 +1,6 @@
 """Training variants of the digit network: cumulative changes, and single changes.
 
-    ladder: base | change 1 | changes 1 and 2 | ...      single changes: one rung and one change
+    ladder: base | change 1 | changes 1 and 2 | ...      single changes: one variant and one change
 
 >>> list(ladder(12))[-2:]
 ['distorted copies', 'longer']
@@ -23,12 +23,12 @@ class Variant(NamedTuple):
     """A training variant: a recipe, an optimizer, and targets of the outputs.
 
     Args:
-        recipe: learning rate, batch size, weight decay, distorted copies and epochs.
+        recipe: learning rate, batch size, weight decay, distortion and number of epochs.
         rule: optimizer factory whose argument is the learning rate.
         targets: target values of the outputs of the incorrect classes and of the correct class.
         fresh: whether to distort the images at every step instead of once before training.
-        against: name of the variant of the ladder to compare with.
-        long: whether the run takes so long that fewer starts are used.
+        against: name of the variant of the ladder with which this variant is compared.
+        long: whether fewer starts are used, since a run takes long.
     """
 
     recipe: Recipe
@@ -40,7 +40,7 @@ class Variant(NamedTuple):
 
 
 def ladder(epochs: int) -> dict[str, Variant]:
-    """Return training variants, each with one change added to the previous one."""
+    """Return training variants, each of which adds one change to the previous variant."""
     best = RECIPES["best"]
     distorted = dataclasses.replace(best, epochs=epochs)
     by_layer = dataclasses.replace(distorted, distortion=None)
@@ -61,7 +61,7 @@ def ladder(epochs: int) -> dict[str, Variant]:
 
 
 def single_changes(epochs: int) -> dict[str, Variant]:
-    """Return variants with one change of "distorted copies" or of "longer" each."""
+    """Return variants, each with one change of "distorted copies" or of "longer"."""
     best = RECIPES["best"]
     base = dataclasses.replace(best, epochs=epochs)
 
@@ -95,7 +95,7 @@ def _heavy_ball(learning_rate):
 
 
 def quadratic_with_targets(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return the squared error with target `on` for the label and `off` for others."""
+    """Return the squared error with target `on` for the label and `off` elsewhere."""
     return lambda outputs, labels: jnp.sum(
         (outputs - off - (on - off) * targets_for(outputs, labels)) ** 2, axis=-1
     )
