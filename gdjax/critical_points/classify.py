@@ -138,7 +138,7 @@ class Certificate(NamedTuple):
             measured change of the Hessian in the last digits and over twice the step, if that is
             larger. L is sampled, not proven.
         distance: upper bound of the distance to that critical point.
-        newton_point: end point of Newton's step, a tree like the parameters.
+        newton_point: end point of Newton's step, a pytree like the parameters.
         newton_distance: length of Newton's step.
         distance_tolerance: largest distance that counts as zero: `distance_rtol` of `classify`
             times max(1, |w|), plus the rounding of Newton's step.
@@ -187,7 +187,7 @@ class Certificate(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Suggestion if no kind of critical point could be established; "" otherwise.
+        """Suggestion if no kind of critical point could be established; else empty.
 
         Examples:
             >>> import jax

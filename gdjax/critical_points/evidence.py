@@ -20,9 +20,9 @@ from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # units in the last place of a parameter by which the point is displaced
-MAX_FLAT_CURVATURE = 1e-12  # relative curvature of flat directions; eps of float32 is larger
+MAX_FLAT_CURVATURE = 1e-12  # flat directions are followed only if eps is smaller
 MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
-DOMINANT = 4  # factor by which a third or fourth order exceeds other explanations
+DOMINANT = 4  # factor by which a significant third or fourth derivative exceeds other causes
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
 JUMP = 1000  # smallest change that may be a jump, in units of eps times a gradient nearby
 
@@ -39,7 +39,7 @@ class GradientEvidence(NamedTuple):
         changes: changes of the gradient at these points.
         rounding: bound on the rounding error of the gradient.
         live: whether the cost depends on each coordinate.
-        probe_radius: largest radius at which the other coordinates were probed.
+        probe_radius: largest radius at which dead coordinates were probed.
         displacement: largest distance of the displaced points from w.
         jump: size of the gradient's jump at the point, 0 if its changes are those of a smooth
             function.
@@ -178,7 +178,8 @@ def kantorovich_evidence(
     """Evaluate Newton's step and, from third derivatives, whether it converges.
 
     Third derivatives are computed along all directions, at the point and at the end of the step,
-    and along flat directions. One program computes them all, since it takes long to compile.
+    and along flat directions. A single program computes all of them, since its compilation takes
+    long.
     """
     step = -curvature.pseudoinverse(gradient.g)
     rounding = jnp.max(lengths(jax.vmap(curvature.pseudoinverse)(gradient.changes)))

@@ -19,8 +19,8 @@ CORRECTIONS = 4  # number of corrections by Newton's method across the direction
 MAX_CG_STEPS = 40  # maximum number of products for one correction
 ALLOWED_ROUNDING = 200  # units of rounding by which cost and gradient may differ
 DIGITS = 4  # units in the last place of a parameter by which points are displaced
-SIGNIFICANT = 4  # factor by which a slope exceeds its changes in the last digits
-HALVINGS = 12  # halvings of the largest distance along a straight line that give its first step
+SIGNIFICANT = 4  # factor by which a significant slope exceeds its changes in the last digits
+HALVINGS = 12  # number of halvings of the largest distance that give the first step
 
 
 def constant_length(
@@ -43,7 +43,7 @@ def constant_length(
         w: starting point, a critical point.
         cost: cost at the starting point.
         g: gradient at the starting point.
-        direction: unit vector; -direction is another direction.
+        direction: unit vector; the opposite direction is not followed.
         scale: largest |eigenvalue| of the Hessian at w; rounding errors are a multiple of it.
         enabled: whether to follow the direction; the result is 0 otherwise.
 
@@ -69,7 +69,8 @@ def constant_length(
         return is_constant & (steps < MAX_STEPS)
 
     # Each iteration evaluates one gradient, for a correction or for the check that follows the
-    # corrections. It occurs only once in the program, since its compilation takes longest.
+    # corrections. The evaluation occurs only once in the program, since its compilation takes
+    # longest.
     def body_fun(state):
         point, previous, t, rounding, _, steps, correction = state
         value, gradient, changes = _with_changes(at, point)

@@ -75,7 +75,7 @@ class Polished(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Suggestion if polishing did not converge; "" if it did.
+        """Suggestion if polishing did not converge; empty if it did.
 
         Examples:
             >>> polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), max_steps=3).advice
@@ -254,8 +254,8 @@ def find_critical_point(
         atol: gradient norm at which the search ends.
 
     Returns:
-        The critical point. Its gradient norm stays above `atol` if |g| has a local minimum that is
-        not zero.
+        The critical point. Its gradient norm is above `atol` if the search ends at a local minimum
+        of |g| that is not zero.
 
     Raises:
         InputError: if there are more than 512 parameters.

@@ -40,18 +40,18 @@ from gdjax.summaries import fields, fields_with
 LONGEST_STEP = 1e6  # longest step, relative to the norm of the parameters or to 1
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units
 GROWTH = 4.0  # factor of the rate while the cost has not risen
-SHRINKAGE = 1 / 8  # factor of the rate while the cost has risen everywhere
+SHRINKAGE = 1 / 8  # factor of the rate while the cost has risen at all rates
 ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
-FIRST_EVALUATIONS = 40  # evaluations without a guess from an earlier estimate
+FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estimate
 
 
 class CriticalSharpnessStatus(IntEnum):
     """Status of a critical sharpness.
 
     FOUND: the cost rises at eta_c. NO_CROSSING: the cost does not rise up to the rate `low`, so
-    that lambda_c is 0. NOT_A_DESCENT_DIRECTION: D . g <= 0, as for a step uphill and at a minimum.
-    NOT_FINITE: cost, gradient or direction is not finite. NOT_RESOLVED: after the last evaluation
-    the interval from `low` to `high` was still wider than the tolerance.
+    that lambda_c is 0. NOT_A_DESCENT_DIRECTION: D . g <= 0, for example for a step uphill or at a
+    minimum. NOT_FINITE: cost, gradient or direction is not finite. NOT_RESOLVED: after the last
+    evaluation the interval from `low` to `high` was still wider than the tolerance.
     """
 
     FOUND = 0
@@ -146,7 +146,7 @@ def update_direction(
 
 
 def _update_direction(caller, make_optimizer, problem, params, opt_state):
-    """Return the result of `update_direction`; errors name the calling function."""
+    """Return the result of `update_direction`; error messages name the caller."""
     try:
         optimizer = make_optimizer(learning_rate=1.0)
     except TypeError as error:
@@ -201,7 +201,7 @@ def critical_sharpness(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         params: parameters w before the step.
-        direction: direction D of the step w - eta D, a tree like the parameters: the gradient for
+        direction: direction D of the step w - eta D, a pytree like the parameters: the gradient for
             gradient descent, and `update_direction(make_optimizer, problem, params)` in general.
         data: data that replaces the data of the problem.
         guess: first rate to evaluate, > 0; None for twice the quadratic minimizer, or if the
@@ -226,7 +226,7 @@ def critical_sharpness(
         >>> round(float(result.learning_rate), 4), round(float(result.sharpness), 3)
         (0.2, 10.0)
 
-        The step of one cost, and the rise of another one:
+        The step of one cost, and the rise of another cost:
 
         >>> w, direction = jnp.array(1.0), jnp.array(2.0)  # the gradient of w^2
         >>> round(float(critical_sharpness(lambda w: w**2, w, direction).sharpness), 3)
@@ -335,11 +335,11 @@ class _Bracket(NamedTuple):
 
     Args:
         low: largest rate below `high` at which the function is not positive.
-        at_low: value there.
+        at_low: value of the function at `low`.
         high: smallest rate at which the function is positive or NaN; infinite if none.
-        at_high: value there.
+        at_high: value of the function at `high`.
         before: the previous `low`.
-        at_before: value there.
+        at_before: value of the function at `before`.
         num_evaluations: number of evaluations.
         num_bisections: number of evaluations since the interval became bounded.
     """
@@ -396,7 +396,7 @@ def _bracket(function, guess, at_zero, *, largest, rtol, max_evaluations):
 
 def _next_rate(b, rtol):
     """Return the next rate: above `low`, and within the interval if it is bounded."""
-    # A step past the estimated root encloses it with the next evaluation.
+    # A step slightly beyond the estimated root encloses it if the estimate is accurate.
     margin = rtol / 3
     gradient = (b.at_low - b.at_before) / jnp.where(b.low > b.before, b.low - b.before, 1)
     root = b.low - b.at_low / jnp.where(gradient > 0, gradient, 1)
@@ -445,8 +445,9 @@ def critical_sharpness_metric(
         lambda_c = 2 / eta_c,   eta_c = min {eta > 0 : C(w - eta D) > C(w)}
 
     D is the step that the optimizer would take with the gradient over all data, divided by its
-    learning rate. Each estimate starts at the last eta_c, so that it takes few evaluations of the
-    cost, and the gradient. As for `critical_sharpness`, it is *a* crossing, not provably the first.
+    learning rate. Each estimate starts at the last eta_c, so it takes few evaluations of the cost
+    and one of the gradient. As in `critical_sharpness`, the crossing that is found is not provably
+    the first.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
@@ -464,8 +465,8 @@ def critical_sharpness_metric(
 
     Raises:
         InputError: if an argument has an invalid type or value. At the first estimate, if the state
-            belongs to another optimizer, or the optimizer is schedule-free, whose records are not
-            at the parameters that it steps from.
+            belongs to another optimizer, or the optimizer is schedule-free, since its records are
+            not at the parameters from which it takes steps.
 
     Examples:
         >>> import gdjax as gd

@@ -42,7 +42,7 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
     Args:
         f: function of parameters.
         w: parameters at which to evaluate.
-        v: direction, a tree like w.
+        v: direction, a pytree like w.
 
     Raises:
         InputError: if the function has a derivative in neither mode.
@@ -71,7 +71,7 @@ def along(
     Args:
         field: function `F(w)`, a gradient or a derivative of one along fixed directions.
         w: parameters at which to evaluate.
-        v: direction, a tree like w.
+        v: direction, a pytree like w.
         value: whether to return `(F(w), derivative)`.
 
     Raises:
@@ -102,9 +102,9 @@ def averaged(
 ) -> PyTree:
     """Return the mean of `function_of(cost)(point, batch)` over all samples.
 
-    It is evaluated in full precision, since the default precision of a GPU makes second derivatives
-    inaccurate, and in microbatches, so that memory does not grow with the number of samples, unless
-    the cost couples samples.
+    The mean is evaluated in full precision, since the default precision of a GPU makes second
+    derivatives inaccurate. Unless the cost couples samples, it is evaluated in microbatches, so
+    that memory does not grow with the number of samples.
 
     Args:
         problem: problem whose deterministic cost and data are used.

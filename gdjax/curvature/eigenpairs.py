@@ -56,8 +56,8 @@ class Eigenpairs(NamedTuple):
     Args:
         values: largest eigenvalues, descending, then the smallest, descending; the last is the
             smallest.
-        vectors: eigenvectors of length 1, a tree like the parameters with a leading axis of length
-            k.
+        vectors: eigenvectors of length 1, a pytree like the parameters with a leading axis of
+            length k.
         residuals: upper bounds of |H v - value v|, from products with H plus rounding. An
             eigenvalue lies within this distance of each value. That no other eigenvalue lies
             further out is likely, since there are several random starts, but not proven.

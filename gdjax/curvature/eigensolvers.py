@@ -7,10 +7,11 @@ can deadlock. `eigh` therefore decomposes small matrices by rotations, with JAX 
 
 `extreme_ritz_pairs` computes extreme eigenvalues of a symmetric operator by thick-restart block
 Lanczos, from products with it. The block V starts as two random vectors, so that both eigenvectors
-of a double eigenvalue are found; from a single vector, only one would be. If equal eigenvalues fill
-the block and more are requested, a new random block finds further copies. Two products computed
-together share the samples and the activations of a network. Wider blocks are even faster for a
-single network, but they require more products in total and slow down 16 networks in one program.
+of a double eigenvalue are found; a single start vector would give only one. If equal eigenvalues
+fill the block and more are requested, a new random block finds further copies. Two products
+computed together share the samples and the activations of a network. Wider blocks are even faster
+for a single network, but they require more products in total and slow down 16 networks in one
+program.
 
 If the eigenvectors of a similar operator are known, the block starts from them. This is how the
 sharpness is tracked along a descent with a few products per estimate.
@@ -347,7 +348,7 @@ def _put(columns, block, at):
 def _orthonormal(block, columns):
     """Return the block, orthonormal and orthogonal to the columns (Gram-Schmidt).
 
-    Passes end when the components that one of them removes are small. Two passes are enough unless
+    The passes end when the components that a pass removes are small. Two passes are enough unless
     the remainder is only rounding. QR decomposition by LAPACK took longer than the product with the
     operator.
     """

@@ -1,4 +1,4 @@
-"""Sharpness in other norms than the Euclidean one, with bounds.
+"""Sharpness in norms other than the Euclidean norm, with bounds.
 
     S = max over |d| <= 1 of d^T H d;   cost falls on a quadratic while S < 2 / eta
 
@@ -41,7 +41,7 @@ from gdjax.problems.validation import at_least_float32
 from gdjax.summaries import fields_with
 
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
-ROUNDINGS = 64  # random directions from the relaxation that are compared
+ROUNDINGS = 64  # number of random roundings of the relaxation that are compared
 
 
 class GeneralizedSharpnessStatus(IntEnum):
@@ -63,7 +63,7 @@ class GeneralizedSharpness(NamedTuple):
     Args:
         low: d^T H d of the best direction found, a lower bound of S; 0 for d = 0.
         high: an upper bound of S.
-        direction: the direction with d^T H d = low, a tree like the parameters.
+        direction: the direction with d^T H d = low, a pytree like the parameters.
         step_curvature: d^T H d along the direction d of the step, of norm 1. It is at most S.
         dual_norm: |g|_*, the slope along that direction.
         status: a `GeneralizedSharpnessStatus`.
@@ -110,7 +110,7 @@ def generalized_sharpness(
         low <= max over |d| <= 1 of d^T H d <= high
 
     The lower bound is computed by a local search: Frank-Wolfe steps with exact line search, from
-    the direction of the optimizer's step, from random ones, and in the maximum norm also from
+    the direction of the optimizer's step, from random directions, and in the maximum norm also from
     rounded solutions of the semidefinite relaxation, followed by changes of single signs. The upper
     bound is the best of several (see `norm_bounds`): dual solutions of a semidefinite relaxation
     for "linf" and "spectral", and entries of the positive part of H for "l1" and "block". For "l2"
@@ -197,7 +197,7 @@ def generalized_sharpness(
         status = GeneralizedSharpnessStatus.LOWER_BOUND_ONLY
     return GeneralizedSharpness(
         low,
-        # Rounding of a bound that is attained
+        # If the bound is attained, rounding may make it smaller than `low`.
         max(float(high), low),
         unravel(jnp.asarray(direction, flat.dtype)),
         float(np.asarray(step, float) @ np.asarray(image, float)),
@@ -392,7 +392,8 @@ def dual_gradient_norm(
 
         |g|_* = max over |d| <= 1 of g . d
 
-    The limit of steps that are not scaled by it is 2 |g|_* / eta.
+    For steps that are not scaled by the dual norm, the limit of the generalized sharpness is 2
+    |g|_* / eta.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.

@@ -29,13 +29,13 @@ from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 
-BATCH = 8  # displacements evaluated together; memory grows with it, and 8 suffice for two cores
+BATCH = 8  # number of displacements evaluated together; memory is proportional to it
 
 
 class GradientSummary(NamedTuple):
     """Summary of a gradient.
 
-    Trees have one entry per parameter unless stated otherwise.
+    Pytrees have one entry per parameter unless stated otherwise.
 
     Args:
         cost: cost C at the point.
@@ -43,10 +43,10 @@ class GradientSummary(NamedTuple):
         sign: signs of the entries: -1, 0 or 1. A descent step has the opposite sign.
         relative: |g_i| / max |g|, between 0 and 1; 0 everywhere if the gradient is 0.
         norm: Euclidean norm of the whole gradient.
-        leaf_norms: norm of each array, in the tree of the parameters.
-        layer_norms: norm of each child of the tree's root; the children of a network are its
+        leaf_norms: norm of each array, in the structure of the parameters.
+        layer_norms: norm of each child of the pytree's root; the children of a network are its
             layers.
-        zeros: number of exactly zero entries of each array, in the tree of the parameters.
+        zeros: number of exactly zero entries of each array, in the structure of the parameters.
         zero_share: share of exactly zero entries among all entries.
     """
 
@@ -196,10 +196,10 @@ def gradient_summary(
 
 
 def largest_entries(gradient: PyTree, count: int) -> Entries:
-    """Return the `count` entries of largest absolute value, ties by position.
+    """Return the `count` entries of largest absolute value, with ties by position.
 
     Args:
-        gradient: tree of arrays.
+        gradient: pytree of arrays.
         count: number of entries to return.
 
     Raises:
@@ -226,7 +226,7 @@ def locate_entries(
     """Return the location of each entry: array and index, and neurons in a network.
 
     Args:
-        params: parameters, or any tree with their shapes, such as a gradient.
+        params: parameters, or any pytree with their shapes, such as a gradient.
         position: positions of the entries, as returned by `largest_entries`.
         network: network with these parameters, such as `Problem.network`.
         image_shape: rows and columns of the images whose pixels are the network's inputs.

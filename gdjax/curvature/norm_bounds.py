@@ -4,7 +4,7 @@
 
 The coordinates are divided into groups b with |d_b|_2^2 <= r_b for all |d| <= 1: single coordinates
 in the maximum norm, rows or columns of each matrix in the spectral norm, both with r = 1. Every u
-that satisfies the matrix inequality gives a bound. A good one is found from the semidefinite
+that satisfies the matrix inequality gives a bound. A tight bound is obtained from the semidefinite
 relaxation: maximize tr(H X) over X >= 0 with tr X_bb <= r_b, whose optimum has X = V V^T with few
 columns. In the maximum norm, that optimum is at most pi / 2 times the maximum, if H has no negative
 eigenvalue.
@@ -52,7 +52,7 @@ def upper_bound(
         6.0
     """
     V = _relaxation(H, groups, radii)
-    # The optimal u_b is the size of (H V)_b relative to that of V_b.
+    # The optimal u_b is the norm of (H V)_b divided by that of V_b.
     products = np.bincount(groups, np.sum(V * (H @ V), axis=1), len(radii))
     optimal = np.maximum(products, 0.0) / radii
     sums = np.sum(np.abs(H), axis=1) - np.abs(np.diag(H)) + np.maximum(np.diag(H), 0.0)

@@ -2,9 +2,9 @@
 
     H v = d/de grad C(w + e v) at e = 0,   H = J^T L J + sum_i (dl/da_i) grad grad a_i
 
-Here J is the Jacobian of a model's outputs a, and L is the Hessian of the loss in those outputs. An
-operator has `mv`, `shape` and `dtype`, and is a pytree, so that it can be an argument of a jitted
-or mapped function.
+Here J is the Jacobian of a model's outputs a, and L is the Hessian of the loss with respect to
+those outputs. An operator has `mv`, `shape` and `dtype`, and is a pytree, so that it can be an
+argument of a jitted or mapped function.
 
 A product costs about as much as two gradients, with memory for one microbatch of samples. All
 operators are those of the problem's deterministic cost (see `gdjax.problems.evaluation_of`) over
@@ -44,11 +44,11 @@ class SymmetricOperator:
 
     @property
     def like(self) -> PyTree:
-        """Tree with the structure, shapes and types of the vectors."""
+        """Pytree with the structure, shapes and types of the vectors."""
         raise NotImplementedError
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return the operator times a vector, a tree like `like`."""
+        """Return the operator times a vector, a pytree like `like`."""
         raise NotImplementedError
 
     @property
@@ -88,11 +88,11 @@ class SymmetricOperator:
 
 
 class FunctionOperator(SymmetricOperator):
-    """Linear operator given by a symmetric linear function of trees.
+    """Linear operator given by a symmetric linear function of pytrees.
 
     Args:
-        function: function `v -> A v` that returns a tree like `v`.
-        like: tree with the structure, shapes and types of `v`.
+        function: function `v -> A v` that returns a pytree like `v`.
+        like: pytree with the structure, shapes and types of `v`.
 
     Examples:
         >>> FunctionOperator(lambda v: 2 * v, jnp.ones(2)).as_matrix().tolist()
@@ -105,7 +105,7 @@ class FunctionOperator(SymmetricOperator):
 
     @property
     def like(self) -> PyTree:
-        """Tree with the structure, shapes and types of the vectors."""
+        """Pytree with the structure, shapes and types of the vectors."""
         return self._like
 
     def mv(self, vector: PyTree) -> PyTree:
@@ -164,7 +164,7 @@ class _CostOperator(SymmetricOperator):
 
     @property
     def like(self) -> PyTree:
-        """The parameters, all or those of the layer."""
+        """All parameters, or those of the layer."""
         return self.params if self.layer is None else self._children()[self.layer]
 
     def _with_layer(self, params: PyTree) -> PyTree:
@@ -217,7 +217,7 @@ class HessianOperator(_CostOperator):
         >>> operator.as_matrix().tolist()
         [[2.0, 0.0], [0.0, -2.0]]
 
-        An operator is an argument of a jitted function:
+        An operator can be an argument of a jitted function:
 
         >>> cost = lambda w, x: jnp.mean((w * x) ** 2)
         >>> operator = HessianOperator(cost, jnp.zeros(1), data=jnp.arange(3.0))
@@ -228,7 +228,7 @@ class HessianOperator(_CostOperator):
     """
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return H v, a tree like the parameters."""
+        """Return H v, a pytree like the parameters."""
         params = self.like
         check_like("HessianOperator.mv: vector", vector, params)
         problem = self.problem if self.layer is None else restricted(self.problem, self._with_layer)
@@ -256,7 +256,7 @@ class GaussNewtonOperator(_CostOperator):
         layer: name of a layer or None, as for `HessianOperator`.
 
     Raises:
-        InputError: if the problem lacks one of these, or for the reasons listed for
+        InputError: if the problem has no `predict`, `loss` or such data, or as in
             `HessianOperator`.
 
     Examples:
@@ -296,7 +296,7 @@ class GaussNewtonOperator(_CostOperator):
         return problem.predict, problem.loss
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return G v, a tree like the parameters."""
+        """Return G v, a pytree like the parameters."""
         params, predict, loss = self.like, *self._model()
         check_like("GaussNewtonOperator.mv: vector", vector, params)
 
@@ -326,8 +326,8 @@ class PreconditionedHessian(SymmetricOperator):
     Args:
         problem: a Problem or a cost, as for `HessianOperator`.
         params: parameters w at which to take the Hessian.
-        preconditioner: diagonal P, a tree like `params` with entries above 0, such as the result of
-            the function that `preconditioner(optimizer)` returns, applied to an optimizer's state.
+        preconditioner: diagonal P, a pytree like `params` with entries above 0, such as
+            `preconditioner(make_optimizer)(opt_state)`.
         data: data that replaces the data of the problem.
         layer: name of a layer or None, as for `HessianOperator`.
 
@@ -374,11 +374,11 @@ class PreconditionedHessian(SymmetricOperator):
 
     @property
     def like(self) -> PyTree:
-        """The parameters, all or those of the layer."""
+        """All parameters, or those of the layer."""
         return self.hessian.like
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return P^-1/2 H P^-1/2 v, a tree like the parameters."""
+        """Return P^-1/2 H P^-1/2 v, a pytree like the parameters."""
         check_like("PreconditionedHessian.mv: vector", vector, self.like)
         flat, unravel = ravel_pytree(self.like)
         return unravel(self.flat_mv(ravel_pytree(vector)[0].astype(flat.dtype)))
@@ -419,7 +419,7 @@ def as_operator(
 
 
 def _children(params):
-    """Return the children of the root of a tree by name: layers, for a network."""
+    """Return the children of the root of a pytree by name: layers, for a network."""
     children, _ = jax.tree.flatten_with_path(params, is_leaf=lambda a: a is not params)
     names = [jax.tree_util.keystr(path, simple=True) or "all" for path, _ in children]
     return dict(zip(names, (child for _, child in children), strict=True))

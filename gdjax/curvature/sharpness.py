@@ -85,10 +85,10 @@ def sharpness_metric(
     eigenvectors. The second is mixed with a random direction, so that an eigenvector whose
     eigenvalue becomes the largest later is found as well. Restarts end when |H v - sharpness v| is
     at most rtol |sharpness| or within rounding. An eigenvalue then lies within that distance, and
-    the error is of the order of its square divided by the gap to the next one. That no other
-    eigenvalue is larger is likely, but not proven. Up to 8 parameters the dense Hessian is
-    decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no
-    LAPACK is called, which could deadlock if runs use several devices.
+    the error is of the order of the squared distance divided by the gap to the next eigenvalue.
+    That no other eigenvalue is larger is likely, but not proven. Up to 8 parameters the dense
+    Hessian is decomposed. The result is NaN if 19 restarts are not enough or a value is not finite.
+    On CPUs no LAPACK is called, which could deadlock if runs use several devices.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
@@ -96,9 +96,9 @@ def sharpness_metric(
         data: data that replaces the data of the problem.
         every: interval between estimates, in records.
         rtol: tolerance of the residual, relative to the sharpness.
-        preconditioner: function from the optimizer's state to the diagonal P > 0, a tree like the
+        preconditioner: function from the optimizer's state to the diagonal P > 0, a pytree like the
             parameters, such as `gd.curvature.preconditioner(optax.adam)`. The metric is then the
-            largest eigenvalue of P^-1 H, and NaN where P is NaN, as at Adam's start.
+            largest eigenvalue of P^-1 H, and NaN where P is NaN, for example at the start of Adam.
         operator: function `operator(problem, params)` that returns the operator whose largest
             eigenvalue is computed, such as `GaussNewtonOperator`. Not used with a preconditioner.
 
@@ -207,7 +207,7 @@ class _Sharpness:
     The settings are the keywords of the cost.
 
     Args:
-        without_data: problem as a tree without leaves, so that metrics of equal problems share a
+        without_data: problem as a pytree without leaves, so that metrics of equal problems share a
             compiled program.
         rtol: tolerance of the residuals, relative to the eigenvalue.
         count: number of largest eigenvalues in the result; None for the sharpness alone, a scalar.
@@ -287,8 +287,8 @@ class _InitialState:
 
 
 def _key(drawn):
-    # A converged eigenvalue depends on the random directions only within its tolerance, so they are
-    # equal in all runs, and the metric needs no key.
+    # A converged eigenvalue depends on the random directions only within its tolerance, so all runs
+    # use equal directions, and the metric needs no key.
     return jax.random.fold_in(jax.random.key(0), drawn)
 
 

@@ -58,10 +58,13 @@ def stability_threshold(
 
     On a quadratic cost the limits are
 
-        plain, RMSProp 2 / eta;   heavy ball (2 + 2 b) / eta;   Nesterov that divided by 1 + 2 b;
-        Adam (2 + 2 b1) / ((1 - b1) eta);   AdamW (2 - d eta) (1 + b1) / ((1 - b1) eta)
+        SGD, RMSProp:  2 / eta
+        heavy ball:    (2 + 2 b) / eta
+        Adam:          (2 + 2 b1) / ((1 - b1) eta)
+        AdamW:         (2 - d eta) (1 + b1) / ((1 - b1) eta)
 
-    in the conventions of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them,
+    Nesterov's momentum divides these limits by 1 + 2 b, or by 1 + 2 b1 for Adam and AdamW. The
+    conventions are those of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them,
     with m <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient descent and
     momentum P is 1 as well, so the limit applies to the sharpness itself. For
     `gdjax.descent.non_euclidean_descent` the limit is 2 / eta and applies to the generalized
@@ -71,8 +74,8 @@ def stability_threshold(
         learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
             `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
-        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this argument and the next
-            ones, None means the value of the factory.
+        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this and the following
+            arguments, None means the value of the factory.
         nesterov: whether the momentum is Nesterov's.
         b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
         weight_decay: decay d of `adamw`.
@@ -116,20 +119,23 @@ def largest_stable_learning_rate(
     """Return the largest learning rate at which an optimizer is stable.
 
     For RMSProp, Adam and AdamW the sharpness is that of P^-1 H, not of the Hessian H. The function
-    is the inverse of `stability_threshold`, the learning rate whose threshold is the sharpness
-    lambda. On a quadratic cost it is
+    is the inverse of `stability_threshold`: it returns the learning rate whose threshold is the
+    sharpness lambda. On a quadratic cost it is
 
-        plain, RMSProp 2 / lambda;   heavy ball (2 + 2 b) / lambda;
-        Nesterov that divided by 1 + 2 b;   Adam k / lambda;
-        AdamW k / (lambda + d k / 2);   k = (2 + 2 b1) / (1 - b1)
+        SGD, RMSProp:  2 / lambda
+        heavy ball:    (2 + 2 b) / lambda
+        Adam:          k / lambda,   k = (2 + 2 b1) / (1 - b1)
+        AdamW:         k / (lambda + d k / 2)
+
+    Nesterov's momentum divides the rate of heavy ball by 1 + 2 b, and k by 1 + 2 b1.
 
     Args:
         sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for
             RMSProp, Adam and AdamW (see `preconditioner`); for `non_euclidean_descent` the
             generalized sharpness in its norm. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `stability_threshold`.
-        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this argument and the next
-            ones, None means the value of the factory.
+        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this and the following
+            arguments, None means the value of the factory.
         nesterov: whether the momentum is Nesterov's.
         b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
         weight_decay: decay d of `adamw`.
@@ -168,7 +174,7 @@ def _settings(momentum, nesterov, b1, weight_decay):
 
 
 def _limit(caller, learning_rate, make_optimizer, settings):
-    """Return the largest stable eigenvalue; errors name the calling function."""
+    """Return the largest stable eigenvalue; error messages name the caller."""
     if _factory(make_optimizer) is non_euclidean_descent:
         return _generalized_limit(caller, learning_rate, make_optimizer, settings)
     factory, settings = known(caller, make_optimizer, settings)
@@ -245,7 +251,7 @@ def known(
     """Return the factory in `KNOWN` and its settings, including defaults.
 
     Args:
-        caller: public function that errors name.
+        caller: name of the public function, for error messages.
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
         settings: keywords of the factory that replace its defaults.
 

@@ -104,7 +104,7 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
         d = argmax over |d| <= 1 of g . d
 
     Args:
-        gradient: gradient g, a tree of arrays.
+        gradient: gradient g, a pytree of arrays.
         norm: "linf", the largest |entry| (d has the signs of g); "l1", the sum of |entries| (one
             coordinate); "l2" (g / |g|); "spectral", the largest singular value of all matrices
             (their orthogonal factors), where arrays of one dimension count as single columns, and
@@ -129,7 +129,7 @@ def dual_norm(gradient: PyTree, norm: str) -> Float[Array, ""]:
         |g|_* = max over |d| <= 1 of g . d
 
     Args:
-        gradient: gradient g, a tree of arrays.
+        gradient: gradient g, a pytree of arrays.
         norm: norm of d, as for `steepest_direction`.
 
     Raises:

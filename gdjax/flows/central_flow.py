@@ -31,8 +31,8 @@ from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
 
-CLOSE = 1e-3  # residual of an eigenvector, relative to the largest eigenvalue
-RESTARTS = 60  # maximum number of restarts for eigenvectors; random starts need some dozen
+CLOSE = 1e-3  # maximum residual of an eigenvector, relative to the largest eigenvalue
+RESTARTS = 60  # maximum number of restarts for eigenvectors; random starts need a few dozen
 
 
 class CentralFlow(NamedTuple):
@@ -40,7 +40,7 @@ class CentralFlow(NamedTuple):
 
     Args:
         time: time since the start, eta times steps of descent.
-        params: the center w, a tree like the start with a leading axis of times.
+        params: the center w, a pytree like the start with a leading axis of times.
         cost: cost C at the center.
         mean_cost: C + <Sigma, H> / 2, the cost of descent averaged over its oscillations.
         eigenvalues: largest eigenvalues of the Hessian at the center, descending.
@@ -88,11 +88,11 @@ def central_flow(
 
     Time is divided into intervals. At the start of each interval, the eigenvectors U of the k
     largest eigenvalues are computed from the previous ones, and X >= 0 is the smallest matrix that
-    keeps U^T H U <= 2/eta until its end, the solution of a complementarity problem of k (k + 1) / 2
-    unknowns. During the interval, the second term is constant and the flow is solved like
-    `gradient_flow`. If no direction is at the edge, the result is that of `gradient_flow`;
-    otherwise the error is of first order in the length of intervals. The function is one program
-    and can be mapped over learning rates and starts.
+    keeps U^T H U <= 2/eta until the end of the interval. X is the solution of a complementarity
+    problem with k (k + 1) / 2 unknowns. During the interval, the second term is constant and the
+    flow is solved like `gradient_flow`. If no direction is at the edge, the result is that of
+    `gradient_flow`; otherwise the error is of first order in the length of intervals. The function
+    is one program and can be mapped over learning rates and starts.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
@@ -206,7 +206,7 @@ def _balance(at, w, g, edge, limit, interval):
 
     In a time t, a unit force moves w by (1 - e^(-c t)) / c along an eigenvector with eigenvalue c,
     and by t in other directions. The first expression is necessary since, at the edge, an interval
-    is longer than the time in which w comes to rest along the eigenvector.
+    is longer than the time in which w reaches equilibrium along the eigenvector.
     """
     k = len(edge.values)
     slopes = _slopes(at, w, edge.vectors)

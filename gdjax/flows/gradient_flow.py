@@ -46,8 +46,8 @@ class Flow(NamedTuple):
     """The gradient flow at given times.
 
     Args:
-        params: a tree like the start, with a leading axis of times; infinite at times that were not
-            reached.
+        params: a pytree like the start, with a leading axis of times; infinite at times that were
+            not reached.
         cost: cost C at each time.
         num_steps: number of steps of the solver, including rejected ones.
         status: a `FlowStatus`.
@@ -71,8 +71,8 @@ class FlowDistance(NamedTuple):
         time: time since the start.
         distance: Euclidean distance between the parameters of descent and flow.
         cost: cost of descent.
-        params: parameters of descent, a tree like the start with leading axes of learning rates and
-            times.
+        params: parameters of descent, a pytree like the start with leading axes of learning rates
+            and times.
         flow: the gradient flow.
     """
 
@@ -306,7 +306,7 @@ def check_tolerances(caller: str, **tolerances: float | None) -> None:
     """Check that tolerances are None or in (0, 1).
 
     Raises:
-        InputError: if one is not.
+        InputError: if a tolerance is out of range.
     """
     for name, value in tolerances.items():
         if value is not None:

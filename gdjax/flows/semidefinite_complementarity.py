@@ -8,7 +8,8 @@ X and S start as multiples of the identity, and Newton's method follows X S = mu
 LAPACK's eigenvalue routines are not called, so that runs can be computed on several devices.
 
 References: Alizadeh, Haeberly and Overton 1998, *Primal-dual interior-point methods for
-semidefinite programming* (their direction); Kojima, Shindoh and Hara 1997 (for complementarity
+    semidefinite programming* (for the search direction); Kojima, Shindoh and Hara 1997 (for
+    complementarity
 problems).
 """
 

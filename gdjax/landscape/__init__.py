@@ -1,4 +1,4 @@
-"""Lines and planes through the cost, and projections of descents to them."""
+"""Lines and planes through the cost, and projections of descents onto them."""
 
 import lazy_loader
 

@@ -2,7 +2,7 @@
 
     w(a, b) = w_0 + a d_1 + b d_2
 
-A direction is a tree like the parameters: a `random_direction`, scaled to the weights by
+A direction is a pytree like the parameters: a `random_direction`, scaled to the weights by
 `filter_normalize` or `layer_normalize`; the gradient; the difference to another network; a
 principal component of a descent; or an eigenvector. Planes and grids take a dict of directions by
 name.
@@ -44,8 +44,8 @@ class Components(NamedTuple):
 
     Args:
         center: point from which distances are measured.
-        directions: orthonormal directions, a tree like `center` with a leading axis of components,
-            largest spread first.
+        directions: orthonormal directions, a pytree like `center` with a leading axis of
+            components, largest spread first.
         explained: share of the sum of squared distances from the center along each direction.
         coordinates: coordinates of each point along each direction.
     """
@@ -59,7 +59,7 @@ class Components(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """Projections of points to a line or a plane.
+    """Projections of points onto a line or a plane.
 
     Args:
         coordinates: coordinates of the nearest point in the slice, in multiples of its directions.
@@ -102,12 +102,12 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     biases. The direction is zero where `params` is zero.
 
     Args:
-        direction: a tree like `params`.
+        direction: a pytree like `params`.
         params: the point.
         axis: axis of the neurons: 0, or -1 for weights stored [from, to], as in Flax.
 
     Raises:
-        InputError: if the tree or the shapes of the direction differ from those of `params`.
+        InputError: if the direction differs from `params` in structure or shapes.
 
     Examples:
         >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
@@ -133,11 +133,11 @@ def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
         d_l <- d_l |w_l| / |d_l|,   l an array of weights, or of biases
 
     Args:
-        direction: a tree like `params`.
+        direction: a pytree like `params`.
         params: the point.
 
     Raises:
-        InputError: if the tree or the shapes of the direction differ from those of `params`.
+        InputError: if the direction differs from `params` in structure or shapes.
     """
     check_like("layer_normalize: direction", direction, params)
     return jax.tree.map(lambda d, w: _rescaled(d, w, None), *_arrays(direction, params))
@@ -183,10 +183,10 @@ def direction_to(params: PyTree, other: PyTree) -> PyTree:
 
     Args:
         params: the point.
-        other: a tree like `params`.
+        other: a pytree like `params`.
 
     Raises:
-        InputError: if trees or shapes differ.
+        InputError: if structures or shapes differ.
     """
     check_like("direction_to: other", other, params)
     return optax.tree.sub(*_arrays(other, params))
@@ -244,7 +244,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
-    """Return directions by name from a tree with a leading axis of directions.
+    """Return directions by name from a pytree with a leading axis of directions.
 
     Raises:
         InputError: if there are more names than directions.
@@ -282,7 +282,7 @@ def plane_directions(
             `filter_normalize`); "layer": the same draws, scaled for each array (see
             `layer_normalize`); "eigenvectors": eigenvectors of the two largest eigenvalues of the
             Hessian; "gradient": the gradient and a random direction orthogonal to it.
-        key: random key for directions and for the search of eigenvectors.
+        key: random key for random directions and for the eigenvector search.
         data: data that replace those of the problem.
 
     Returns:
@@ -360,10 +360,11 @@ def principal_components(
     Args:
         snapshots: a pytree of arrays with a leading axis of points.
         count: number of components, at most the number of points and of parameters.
-        center: a tree like one point; None means the mean.
+        center: a pytree like one point; None means the mean.
 
     Raises:
-        InputError: if the count is out of range, or the center is not like a point.
+        InputError: if the count is out of range, or the center differs from a point in structure or
+            shapes.
 
     References: Li et al. 2018, arXiv 1712.09913, section 7.
     """
@@ -394,7 +395,7 @@ def _components(points, center, count):
 
 
 def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) -> Projection:
-    """Project points to a slice; return coordinates and distances from it.
+    """Project points onto a slice; return coordinates and distances from it.
 
         coordinates = argmin_c |w - w_0 - sum_i c_i d_i|,   distance = the minimum
 
@@ -404,7 +405,7 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
         directions: directions d_i by name, linearly independent but not necessarily orthogonal.
 
     Raises:
-        InputError: if points or directions are not like the origin.
+        InputError: if points or directions differ from the origin in structure or shapes.
     """
     check_points("project: points", points, params)
     check_named("project", params, directions)
@@ -454,10 +455,10 @@ def _offsets(points, center):
 
 
 def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
-    """Check that a tree has a common leading axis of points, each like another point.
+    """Check that a pytree has a leading axis of points with the shapes of `one`.
 
     Raises:
-        InputError: if axes, trees or shapes differ.
+        InputError: if leading axes, structures or shapes differ.
     """
     check_params(points, f"{argument}: ")
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
@@ -474,7 +475,7 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
 def check_named(
     caller: str, params: PyTree, directions: Mapping[str, PyTree], *, least: int = 0
 ) -> None:
-    """Check that directions are a mapping of names to trees like the parameters.
+    """Check that directions are a mapping of names to pytrees like the parameters.
 
     Raises:
         InputError: if they are not, or there are fewer than `least`.

@@ -13,7 +13,7 @@ layer is linear in its weights:
 
 The products are computed once per direction rather than once per point, and are the inputs of the
 smaller network: 48 instead of 784 pixels for 16 neurons and two directions. Its parameters and
-directions are trees like those of the network, and equal coordinates give equal costs.
+directions are pytrees like those of the network, and equal coordinates give equal costs.
 
 The functions that return a Dataset compile and run programs themselves and must not be jitted. The
 cost may be NaN or infinite at some points. A cost with a model state raises an error, since running
@@ -80,7 +80,7 @@ def line(
     Args:
         problem: a Problem or a cost, as in `grid`.
         params: origin w_0 of the line.
-        direction: direction d, a tree like the parameters.
+        direction: direction d, a pytree like the parameters.
         a: coordinates along the line, in multiples of d.
         name: name of the direction, the label of the axis.
         data: data that replace those of the problem.
@@ -88,10 +88,11 @@ def line(
         width: number of points per device at a time, as in `grid`.
 
     Returns:
-        A Dataset with `cost` and each metric over the dimension a, as of `grid`.
+        A Dataset with `cost` and each metric over the dimension a, as in `grid`.
 
     Raises:
-        InputError: if the direction is zero or not like the parameters, or as in `grid`.
+        InputError: if the direction is zero or differs from the parameters in structure or shapes,
+            or as in `grid`.
 
     Examples:
         >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
@@ -128,7 +129,7 @@ def plane(
         width: number of points per device at a time, as in `grid`.
 
     Returns:
-        A Dataset with `cost` and each metric over the dimensions a and b, as of `grid`.
+        A Dataset with `cost` and each metric over the dimensions a and b, as in `grid`.
 
     Raises:
         InputError: as in `grid`.
@@ -174,8 +175,8 @@ def grid(
         data: data that replace those of the problem.
         metrics: further functions to evaluate, such as `problem.metrics` or
             `gradient_norm(problem)`.
-        width: number of points per device at a time; None means 64, or fewer if memory is short.
-            Results do not depend on it beyond rounding.
+        width: number of points per device at a time; None means 64, or fewer if memory is
+            insufficient. Results for different widths differ only by rounding.
 
     Returns:
         A Dataset with `cost` and each metric, over dimensions a, b, ..., one per direction. The
@@ -365,7 +366,8 @@ def at_coordinates(
         coordinates: coordinates c, one per direction.
 
     Raises:
-        InputError: if a direction is not like the parameters, or the number of coordinates differs.
+        InputError: if a direction differs from the parameters in structure or shapes, or the number
+            of coordinates differs from that of directions.
     """
     check_params(params)
     check_named("at_coordinates", params, directions)
@@ -456,7 +458,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
 
 
 def reduces_inputs(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
-    """Return whether a problem has a network, and its reduction has fewer inputs."""
+    """Return whether a problem has a network whose reduction has fewer inputs."""
     widths = getattr(problem.network, "widths", None)
     return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
 
@@ -468,7 +470,7 @@ def _products(inputs, weights):
 
 
 def _check_same(problem, params, directions, small, remedy):
-    """Compare costs at the origin, one step along each direction, and along all."""
+    """Compare costs at the origin, and one step along each and along all directions."""
     if problem in _LINEAR:
         return
     few, few_products = (

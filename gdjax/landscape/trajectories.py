@@ -1,4 +1,4 @@
-"""Projections of descents to lines and planes, and the plane of largest motion.
+"""Projections of descents onto lines and planes, and the plane of largest motion.
 
     path_t = argmin_c |w_t - w(c)|,   w(c) = w_0 + sum_i c_i d_i,   off_t = the minimum
 
@@ -52,7 +52,7 @@ def descent_on_slice(
     step: Sequence | ArrayLike | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Project a descent to a slice, with distances and the costs of both points.
+    """Project a descent onto a slice, with distances and the costs of both points.
 
     A figure shows the cost of the nearest point in the slice, which differs from the cost of the
     snapshot unless the snapshot lies in the slice. The Dataset contains both costs.
@@ -72,7 +72,8 @@ def descent_on_slice(
         snapshot, and `path_cost_in_slice` the cost of the nearest point.
 
     Raises:
-        InputError: if snapshots are not like the origin, or if there is not one step per snapshot.
+        InputError: if snapshots differ from the origin in structure or shapes, or if there is not
+            one step per snapshot.
     """
     import xarray as xr
 
@@ -117,7 +118,7 @@ def trajectory_plane(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Return the plane through the end of a descent in which it moves most.
+    """Return the plane through the end of a descent in which the descent moves most.
 
     Args:
         problem: a Problem or a cost, see `grid`.

@@ -20,7 +20,7 @@ from gdjax.plots.style import BLACK, VERMILLION, Figure, style
 
 
 class Animation(NamedTuple):
-    """Sequence of images, with the `savefig` of a Figure; files are always WebP.
+    """Sequence of images with a `savefig` like that of a Figure, which writes WebP.
 
     Args:
         frames: images of equal size.

@@ -1,7 +1,7 @@
 """Arrays of signed numbers as small images.
 
-Red is positive, blue negative, white near zero. Gray is exactly zero or not finite, which separates
-weights without a gradient from weights with a small one.
+Red is positive, blue negative, and white near zero. Gray is exactly zero or not finite, so weights
+without a gradient are distinguishable from weights with a small gradient.
 
 >>> figure = signed(np.eye(4).reshape(2, 2, 4) - 0.5, title="two neurons", label="weight")
 >>> [axes.get_title() for axes in figure.axes]

@@ -339,7 +339,7 @@ def lines(
 
     Args:
         curves: Datasets by name, as returned by `line`.
-        parabolas: curvatures by name of a curve; each is drawn as a parabola.
+        parabolas: curvature of the parabola to draw for a curve, by name of the curve.
         title: axes title.
         ax: axes to draw into; None creates a new figure.
     """

@@ -71,7 +71,7 @@ def embedding(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw minima as points in the plane whose distances approximate theirs.
+    """Draw minima as points of a planar embedding of their distances.
 
     The size of a point shows the share of the runs that ended there.
 

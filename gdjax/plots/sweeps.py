@@ -25,7 +25,7 @@ from gdjax.plots.style import (
     styled_axes,
 )
 
-MIN_GAP = 1 / 40  # share of an axis: smallest distance between values at which bars are visible
+MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
@@ -43,7 +43,8 @@ def quantiles(
 ) -> Float[np.ndarray, "shares settings *times"]:
     """Return quantiles over runs, with +inf as larger than any number.
 
-    Finite quantiles are the usual ones: the median of eight runs is the mean of two values.
+    Finite quantiles are the usual ones; for example, the median of eight runs is the mean of two
+    values.
     """
     at = np.asarray(shares)
     lower = np.quantile(values, at, axis=1, method="inverted_cdf")
@@ -95,7 +96,7 @@ class Setting:
         return left, right - left
 
     def edges(self) -> Float[np.ndarray, " edges"]:
-        """Return cell edges around ascending values, halfway between them as drawn."""
+        """Return cell edges halfway between ascending values along the drawn axis."""
         at = self._scaled()
         first, last = (at[1] - at[0], at[-1] - at[-2]) if len(at) > 1 else (self._gap(),) * 2
         inner = (at[1:] + at[:-1]) / 2

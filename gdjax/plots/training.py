@@ -1,6 +1,6 @@
 """Costs, accuracies, confusion matrices and errors of a trained classifier.
 
-`training_figures` returns all figures of one training.
+`training_figures` returns all figures of a training run.
 """
 
 import math
@@ -40,7 +40,7 @@ def training_figures(
     weights: Float[np.ndarray, "neurons pixels"],
     test_cost: Float[np.ndarray, " records"] | None = None,
 ) -> dict[str, Figure]:
-    """Return all figures of one training by name.
+    """Return all figures of a training run, by name.
 
     Figures of images are included only if the images are square.
 

@@ -11,7 +11,7 @@ converges slowly to llc, so `local_learning_coefficient` extrapolates from sever
 
 Samples are drawn by Hamiltonian Monte Carlo. Trajectories that follow the gradient are accepted or
 rejected by the Metropolis rule, so the step size does not bias the mean, in contrast to Langevin
-dynamics without this rule. Chains start at distances between 0 and that of the prior. If they
+dynamics without this rule. Chains start at distances between 0 and the width of the prior. If they
 disagree, the result is NaN.
 
 References: Watanabe 2009, *Algebraic Geometry and Statistical Learning Theory*; Lau et al. 2023,
@@ -62,7 +62,7 @@ TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
 MULTIPLICITY_PRIOR = (0.5, 0.25, 0.15, 0.1)
 POWERS = (0.2, 0.5, 1.0)
 OFFSETS = np.geomspace(0.5, 16, 40)
-POWER_SIZE = 0.5  # standard deviation of a power's size, in units of the mean coefficient
+POWER_SIZE = 0.5  # standard deviation of the factor of a power, relative to the mean coefficient
 MODEL_ERROR = 0.01  # error of the formulas at finite b, relative to the coefficient
 
 
@@ -176,8 +176,8 @@ def local_learning_coefficient(
         data: data that replace those of the problem.
         inverse_temperatures: at least three inverse temperatures, ascending, over two or more
             orders of magnitude; None means 0.1, 0.316, 1, 3.16 and 10 times n / log n for n
-            samples. The smallest must be so large that the cost confines the samples much more than
-            the localization does.
+            samples. The smallest must be large enough that the cost confines the samples much more
+            than the localization does.
         localization: precision of the prior, see `finite_temperature_coefficient`.
         whitening: coordinates of the chains, see `finite_temperature_coefficient`.
         num_chains: number of chains, at least 2.
