@@ -70,7 +70,7 @@ class Config:
 
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
-    """Return, for each width, a problem and its `make_optimizer` as a keyword argument."""
+    """Return the problem and the optimizer factory for each width."""
     images = strided(gd.data.load(config.data), config.pixel_stride)
     problems_by_width = {}
     for width in widths:

@@ -1,4 +1,4 @@
-"""Summary of the gain of each change of the recipe."""
+"""Summary of the accuracy gains of training variants, and of tested networks."""
 
 from itertools import pairwise
 
@@ -7,12 +7,12 @@ import xarray as xr
 from scipy import stats
 
 LEVEL = 0.95  # confidence level of the intervals
-AVERAGED = "plain"  # variant with a constant rate, for which averages of weights should help most
+AVERAGED = "plain"  # variant with a constant rate, which averaging of weights should help most
 BINS = 20  # bins of the histograms of slopes
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the mean over runs and the half-width of its Student's t interval."""
+    """Return the mean over runs, and the half width of its Student's t interval."""
     n = len(values)
     half = (
         stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
@@ -21,7 +21,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """Return each change's paired gain in accuracy, with half-width of its interval."""
+    """Return paired gains in accuracy, and the half widths of their intervals, by name."""
     rungs = by_name(dataset, "ladder", "validation_accuracy")
     averaged = by_name(dataset, "ladder", "averaged_accuracy")
     names = list(rungs)
@@ -38,7 +38,7 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
 
 
 def by_name(dataset, part, metric):
-    """Return the accuracies of each variant, over the starts from which it was run."""
+    """Return the accuracies of each variant for all starts from which it was trained."""
     values = dataset[f"{part}_{metric}"].values
     names = dataset[f"{part}_variant"].values.tolist()
     return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
@@ -90,12 +90,12 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def _saturated(one):
-    """Return the share of each layer's sigmoids below a tenth of the maximal slope."""
+    """Return, for each layer, the share of sigmoids with a slope below 1 / 10."""
     return one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
 
 
 def _distance(one):
-    """Return the in-plane distance from the start to the end of the trajectory."""
+    """Return the distance within the plane from the start to the end of a trajectory."""
     end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
     return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
 

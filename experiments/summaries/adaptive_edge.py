@@ -1,4 +1,4 @@
-"""Summary of sharpness at the end of adaptive descents."""
+"""Summary of the preconditioned sharpness at the end of descents."""
 
 import numpy as np
 import xarray as xr
@@ -8,16 +8,16 @@ from summaries.panels import panel
 
 
 def late(part: xr.Dataset) -> np.ndarray:
-    """Return the late product of each run, [rates, starts].
+    """Return rate times preconditioned sharpness at the end of each run.
 
-    It is the median of rate times preconditioned sharpness over the last quarter of the records.
+    The values [rates, starts] are medians over the last quarter of the records.
     """
     product = part["product"].values
     return np.nanmedian(product[..., -(product.shape[-1] // 4) :], axis=-1)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return late products and costs by panel and rate, with intervals over starts."""
+    """Return final sharpness and cost by panel and rate, with intervals over starts."""
     summary: dict = {}
     for name in dataset.attrs["panels"]:
         part = panel(dataset, name)

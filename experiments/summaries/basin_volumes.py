@@ -10,7 +10,7 @@ KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the ba
 
 
 def gains(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return the paired gain in log volume of each kind over the previous one."""
+    """Return the paired increase of the log volume over the previous coordinates."""
     return {
         b: paired(dataset.log_volume.sel(known=a).values, dataset.log_volume.sel(known=b).values)
         for a, b in itertools.pairwise(KNOWN)
@@ -18,7 +18,7 @@ def gains(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return log volumes in nats, and the differences between coordinates."""
+    """Return log volumes in nats, and differences between kinds of coordinates."""
     summary: dict = {
         "parameters": dataset.attrs["parameters"],
         "test_accuracy": median(dataset.test_accuracy.values)[:3],

@@ -10,7 +10,7 @@ def beyond(basins: xr.Dataset) -> np.ndarray:
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return limits, shares of starts beyond them, and effects of larger steps."""
+    """Return stability limits, shares of starts, and effects of rate and momentum."""
     result = {}
     for name, node in tree.children.items():
         basins = node.to_dataset()

@@ -1,4 +1,4 @@
-"""Summary of costs of batch sizes at equal epochs and at equal time."""
+"""Summary of the costs of batch sizes after equal epochs and after equal times."""
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Return the epoch at which each batch size is compared, for both budgets."""
     epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
     time = np.min(epochs * seconds)
-    # With the tolerance, the batch size with the shortest run is compared at its last epoch.
+    # The tolerance ensures that the batch size with the shortest run has its last epoch.
     return {
         "epochs": np.full(len(epochs), epochs.min()),
         "time": np.floor(time / seconds + 1e-9).astype(int),
@@ -24,21 +24,21 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
-    """Return a batch size's runs at the rate of the lowest median cost at `end`."""
+    """Return the runs of a batch size at the rate with the lowest median at `end`."""
     runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
     cost = medians(runs.cost.isel(epoch=end))
     return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
 
 
 def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
-    """Return the first epoch at which some rate's median cost is half the baseline."""
+    """Return the first epoch with a median cost of half the baseline, at any rate."""
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
     indices = np.nonzero(half.any("learning_rate").values)[0]
     return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return times per epoch, and the results of each batch size for both budgets."""
+    """Return times per epoch, and results of each batch size for both budgets."""
     summary: dict = {}
     sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
     for index, size in enumerate(sizes):

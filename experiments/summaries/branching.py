@@ -5,7 +5,7 @@ import xarray as xr
 from gdjax.statistics import share
 
 OTHER_VALLEY = 0.5  # threshold, in units of the barrier between independent starts
-THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of counts, in these units
+THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of the counts, in these units
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:
@@ -14,12 +14,12 @@ def relative(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def in_another_valley(dataset: xr.Dataset) -> xr.DataArray:
-    """Return whether each change leads into another valley."""
+    """Return whether each branch ends in another valley."""
     return (relative(dataset) >= OTHER_VALLEY) & (dataset.barrier > dataset.floor.max("trunk"))
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return counts of changes into another valley, barriers, and reference barriers."""
+    """Return counts of branches in another valley, barriers, and reference barriers."""
     summary: dict = {
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],

@@ -1,4 +1,4 @@
-"""Largest learning rates at which networks end below their initial cost."""
+"""Summary of the learning rates at which runs end below their initial cost."""
 
 import numpy as np
 import xarray as xr
@@ -16,9 +16,9 @@ def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def edges(dataset: xr.Dataset) -> xr.DataArray:
-    """Return the edge of each start, [examples, activation, width, seed].
+    """Return the limiting rate for each start, [examples, activation, width, seed].
 
-    The edge is the largest `share` such that all runs up to it end below the initial cost.
+    The limit is the largest `share` up to which all runs end below their initial cost.
     """
     lands = ended_below_start(dataset).transpose(..., "share")
     leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
@@ -27,7 +27,10 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
-    """Return the onset of an oscillation: the zero of a line fitted to `swing`^2."""
+    """Return the rate at which an oscillation starts: the zero of a fit to `swing`^2.
+
+    The fit is a straight line, over the rates at which `swing` grows from `low` to `high`.
+    """
     first = int(np.argmax(swing > low))
     indices = np.arange(first, first + int(np.argmax(swing[first:] > high)))
     slope, at_zero = np.polyfit(rates[indices], swing[indices] ** 2, 1)
@@ -35,7 +38,7 @@ def onset(rates, swing, low=0.1, high=0.3) -> float:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return edges with intervals, period doublings, and the share of chaotic rates."""
+    """Return limits with intervals, period doublings, and the share of chaotic rates."""
     summary: dict = {"two_numbers_apart": dataset.attrs["apart"]}
     edge = edges(dataset)
     for index in np.ndindex(*edge.shape[:-1]):

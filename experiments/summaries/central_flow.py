@@ -1,4 +1,4 @@
-"""Summary of the errors of flows as predictions of the average of a descent."""
+"""Summary of the errors of flows as predictions of the smoothed cost of descent."""
 
 import numpy as np
 import xarray as xr
@@ -16,14 +16,17 @@ def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
 
 
 def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
-    """Return averages over time, NaN from the first record that is not finite."""
+    """Return values smoothed over time, NaN close to values that are not finite."""
     width = dataset.attrs["smoothing"]
     finite = np.where(np.isfinite(values.values), values.values, np.nan)
     return gaussian_filter1d(finite, width, axis=-1, mode="nearest")
 
 
 def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return median and largest |prediction / descent - 1| away from both ends."""
+    """Return the median and the largest |prediction / descent - 1|.
+
+    The first and the last tenth of the records are excluded.
+    """
     off = np.abs(smoothed(dataset, part[name]) / smoothed(dataset, part.cost) - 1)
     length = off.shape[-1] - 1
     off = off[..., length // 10 : length - length // 10 + 1]
@@ -33,7 +36,7 @@ def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndar
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return deviations with intervals over starts, and distances from the limit."""
+    """Return deviations with intervals over starts, and distances from the limit 2."""
     summary: dict = {}
     for number, name in enumerate(dataset.attrs["cases"]):
         part = case(dataset, number)
@@ -62,8 +65,8 @@ def numbers(dataset: xr.Dataset) -> dict:
 def at_edge(product: np.ndarray) -> float | None:
     """Return the largest |product - 2| after `product` first reaches 2, or None.
 
-    The product is the learning rate times the sharpness. The range ends at the last record within
-    1e-3 of 2. The result is None if fewer than 10 records are that close.
+    The product is the learning rate times the sharpness. The maximum is over the records up to the
+    last one within 1e-3 of 2. The result is None if fewer than 10 records are within 1e-3 of 2.
     """
     indices = np.flatnonzero(np.abs(product - 2) < 1e-3)
     if indices.size < 10:

@@ -1,4 +1,4 @@
-"""Summary of the accuracy of networks on digits."""
+"""Summary of the costs, accuracies and errors of digit networks."""
 
 import numpy as np
 import xarray as xr
@@ -8,7 +8,7 @@ from gdjax.plots import training
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return costs and accuracies before and after training, and errors."""
+    """Return costs and accuracies before and after training, and the errors after it."""
     matrix = training.confusion_matrix(
         dataset.label.values, np.argmax(dataset.after.values, axis=1), dataset.sizes["class"]
     )

@@ -10,7 +10,7 @@ PANELS = ("plain", "heavy", "nesterov", "digits", "tangent")
 
 
 def names(dataset: xr.Dataset) -> list[str]:
-    """Return the names of variables, coordinates and dimensions."""
+    """Return the names of all variables, coordinates and dimensions."""
     return sorted({*map(str, dataset.variables), *map(str, dataset.dims)})
 
 
@@ -21,9 +21,9 @@ def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
 
 
 def late_ratios(part: xr.Dataset) -> np.ndarray:
-    """Return the ratio of late sharpness to its limit, [rates, seeds].
+    """Return the ratio of the sharpness at the end to its limit, [rates, seeds].
 
-    It is the median over the last quarter of the records; +inf if the run diverged.
+    The ratio is the median over the last quarter of the records; +inf if the run diverged.
     """
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     late = ratio[..., -ratio.shape[-1] // 4 :]
@@ -34,7 +34,7 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
 
 
 def late_statistics(part: xr.Dataset) -> dict:
-    """Return late sharpness, and the cost after the limit is reached, for each rate."""
+    """Return final sharpness, and the cost after the limit is reached, for each rate."""
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     cost = part.cost.transpose("learning_rate", "seed", "step").values
     records = ratio.shape[-1]

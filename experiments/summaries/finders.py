@@ -46,7 +46,7 @@ def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def bootstrap(values: xr.DataArray) -> list[float]:
-    """Return the mean, and a 95 % interval over bootstrap samples of the problems."""
+    """Return the mean, and a 95 % interval from bootstrap samples of the problems."""
     by_problem = values.astype(float).mean([d for d in values.dims if d != "problem"]).values
     rng = np.random.default_rng(0)
     draws = rng.integers(len(by_problem), size=(DRAWS, len(by_problem)))
@@ -55,7 +55,7 @@ def bootstrap(values: xr.DataArray) -> list[float]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the share of successes, regret and number of evaluations of each method."""
+    """Return success rate, regret and number of evaluations of each method."""
     results = evaluate_recommendations(dataset)
     summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
     for method in METHODS:

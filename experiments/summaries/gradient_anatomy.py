@@ -1,4 +1,4 @@
-"""Summary of the entries of a gradient."""
+"""Summary of the entries of gradients, and of their checks."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,7 @@ from gdjax.statistics import median
 
 
 def expected_error(stage):
-    """Return the allowed relative error of each prediction."""
+    """Return the allowed relative error of each prediction, +inf if it is 0."""
     allowed = (abs(stage.second_order) + stage.rounding).values
     size = np.abs(stage.predicted.values)
     return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)
@@ -27,7 +27,7 @@ def holding_half(gradient):
 
 
 def statistics_by_stage(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return statistics of one start, one value for each stage."""
+    """Return statistics of the gradients from one start, with one value per stage."""
     stages = [dataset.isel(stage=i) for i in range(dataset.sizes["stage"])]
     gradients = [stage.gradient.values for stage in stages]
     shares = (dataset.layer_norm.values / np.maximum(dataset.norm.values, 1e-30)[:, None]) ** 2
@@ -51,7 +51,7 @@ def statistics_by_stage(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return signs, zeros, shares and errors of each stage."""
+    """Return statistics of the gradient and errors of its checks, for each stage."""
     summary = {
         "parameters": dataset.sizes["entry"],
         "dark_pixels": int(dataset.dark_pixels),

@@ -5,7 +5,10 @@ import xarray as xr
 
 
 def order(dataset: xr.Dataset, prefix: str) -> float:
-    """Return the slope of log distance against log rate, for the smallest rates."""
+    """Return the slope of the largest distance against the rate, in logarithms.
+
+    The slope is fitted to the smallest rates.
+    """
     fitted = dataset.attrs["fitted"]
     rates = dataset[f"{prefix}_rate"].values[-fitted:]
     largest = dataset[f"{prefix}_distance"].max(f"{prefix}_time").values[-fitted:]

@@ -7,7 +7,7 @@ from gdjax import statistics
 
 
 def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
-    """Return the first step at which an accuracy is reached; +inf if it never is."""
+    """Return the first step with an accuracy of at least `known`, +inf if none."""
     above = accuracy >= known
     return np.where(above.any(-1), step[np.argmax(above, axis=-1)], np.inf)
 
@@ -15,7 +15,8 @@ def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.nd
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps until memorization, and the delays, [decays, seeds].
 
-    A delay is the number of steps from memorization to generalization; +inf if either is missing.
+    A delay is the number of steps from memorization to generalization; it is +inf if either of them
+    does not occur.
     """
     known = dataset.attrs["known"]
     memorized, generalized = (
@@ -28,7 +29,7 @@ def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
     """Return the slope of log delay against log decay, for seeds with finite delays.
 
-    delay ~ decay^slope
+    A slope corresponds to the power law delay ~ decay^slope.
     """
     delay = delay[decay > 0]
     all_known = np.all(np.isfinite(delay) & (delay > 0), axis=0)
@@ -38,7 +39,7 @@ def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return delays with intervals, numbers of infinite delays, and the slope."""
+    """Return delays with intervals, numbers of infinite delays, and the exponent."""
     decay = dataset.weight_decay.values
     memorized, delay = delays(dataset)
     test = dataset.test_accuracy.values

@@ -1,4 +1,4 @@
-"""Summary of accuracies of guessed and trained networks."""
+"""Summary of the accuracies of guessed and trained networks."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,10 @@ from gdjax.statistics import Interval, mean, paired
 
 
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
-    """Return mean accuracies and paired differences over sets, by name and k."""
+    """Return mean accuracies and paired differences over sets, by name and k.
+
+    Values of k are excluded from the first at which some set has no guess or descent that fits.
+    """
     accuracies: dict[str, dict[int, Interval]] = {
         name: {} for name in ("guessed", "trained", "trained_on", "gain", "gain_on")
     }

@@ -1,4 +1,4 @@
-"""Summary of the number of outlying eigenvalues."""
+"""Summary of the numbers of outlying eigenvalues, and of spectral densities."""
 
 import numpy as np
 import xarray as xr
@@ -10,13 +10,13 @@ MATRICES = ("hessian", "gauss_newton")
 
 
 def branches(tree) -> dict[str, xr.Dataset]:
-    """Return the Dataset of each cost, the one with spectral densities first."""
+    """Return the Dataset of each cost, starting with that with spectral densities."""
     by_cost = {cost: branch.to_dataset() for cost, branch in tree.children.items()}
     return dict(sorted(by_cost.items(), key=lambda item: "density" not in item[1]))
 
 
 def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
-    """Return the k <= within with the largest ratio of eigenvalue k to the next.
+    """Return the k <= within with the largest ratio of eigenvalues k and k + 1.
 
     The second returned value is this ratio.
 
@@ -31,10 +31,10 @@ def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
 
 
 def negative(nodes: np.ndarray, weights: np.ndarray, size: int, below: float) -> dict:
-    """Return counts of eigenvalues beyond `-below` and `below`, and the negative sum.
+    """Estimate numbers of eigenvalues outside +-`below`, and the negative sum.
 
-    The estimates are means over probes, each with its standard error. The negative sum is that of
-    all negative eigenvalues.
+    The number below `-below`, the number above `below`, and the sum of all negative eigenvalues are
+    means over probes, each with its standard error.
     """
     rows = {
         "eigenvalues_below": np.sum(weights * (nodes < -below), axis=1),
@@ -54,7 +54,7 @@ def digits(values) -> list[float]:
 
 
 def numbers(tree) -> dict:
-    """Return outlier counts at all epochs, and traces and negative parts at some."""
+    """Return outlier counts at all epochs, and spectral estimates at those in `shown`."""
     summary = {}
     for cost, records in branches(tree).items():
         summary[f"{cost}_all_converged"] = bool(
@@ -94,7 +94,7 @@ def numbers(tree) -> dict:
 
 
 def gaps(values: np.ndarray, within: int) -> tuple[list[int], list[float]]:
-    """Return the number of values above each row's widest gap, and the ratios."""
+    """Return, for each row, the number of values above the widest gap, and its ratio."""
     widest = [widest_gap(row, within) for row in values]
     return [k for k, _ in widest], [ratio for _, ratio in widest]
 
@@ -129,7 +129,10 @@ def counts(tree) -> list[dict]:
 
 
 def near_zero(records: xr.Dataset) -> float:
-    """Return the smallest share of eigenvalues within 1 % of the largest from 0."""
+    """Return the share of eigenvalues with magnitude below 1 % of the largest.
+
+    The share is the smallest over the points of the descent.
+    """
     size = np.abs(records.node).max(("probe", "depth"))
     return float(
         (records.weight * (np.abs(records.node) < size / 100)).sum("depth").mean("probe").min()
@@ -137,7 +140,7 @@ def near_zero(records: xr.Dataset) -> float:
 
 
 def above_gap(branch: xr.Dataset) -> str:
-    """Format the median count above the widest gap of G, at the first and last epoch."""
+    """Format the median number of outliers of G, at the first and the last epoch."""
     ends = [branch.gauss_newton.isel(epoch=at).values for at in (0, -1)]
     medians = [median(gaps(values, branch.attrs["gap_within"])[0]).value for values in ends]
     return f"{medians[0]:g}, then {medians[1]:g}"

@@ -1,4 +1,4 @@
-"""Summary of learning from starts of different scales."""
+"""Summary of training from initializations of different scales."""
 
 import numpy as np
 import xarray as xr
@@ -10,13 +10,13 @@ from summaries.shared import medians
 
 
 def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the runs of each start at the rate with the lowest median training cost."""
+    """Return, for each initialization, the runs at the rate with the lowest cost."""
     cost = medians(dataset.cost.isel(step=-1))
     return dataset.isel(learning_rate=cost.argmin("learning_rate"))
 
 
 def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
-    """Return the first epoch with a cost at or below a level, inf if there is none."""
+    """Return the first epoch with a cost of at most `level`, inf if there is none."""
     reached = cost <= level
     return np.where(reached.any(axis=-1), epoch[np.argmax(reached, axis=-1)], np.inf)
 
@@ -42,7 +42,7 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, plots.Starts]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies before and after training, at the best and extreme scales."""
+    """Return accuracies before and after training, at the best and at extreme scales."""
     summary: dict = {}
     best = at_best_rate(dataset)
     for index, (name, starts) in enumerate(by_initializer(dataset).items()):

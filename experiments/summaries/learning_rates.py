@@ -1,4 +1,4 @@
-"""Summary of the learning rates with which each start trains."""
+"""Summary of the learning rates at which training succeeds from each start."""
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ def by_activation(dataset):
 
 
 def alternates(trains: np.ndarray) -> np.ndarray:
-    """Return whether each seed has a rate that trains above one that fails.
+    """Return whether, for each seed, some rate trains above a rate that fails.
 
     Args:
         trains: whether each run trains, [rates, seeds], with ascending rates.
@@ -25,7 +25,7 @@ def alternates(trains: np.ndarray) -> np.ndarray:
 def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the smallest rate that fails and the largest that trains, for each seed.
 
-    Missing rates are NaN.
+    The values are NaN if no rate fails or if no rate trains.
 
     Args:
         rates: learning rates, ascending.
@@ -37,7 +37,7 @@ def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the best rate by training cost, its accuracy, and other outcomes."""
+    """Return the best rate by training cost, its accuracy, and counts of outcomes."""
     summary: dict = {}
     rates = dataset.learning_rate.values
     for name, runs in by_activation(dataset):

@@ -17,7 +17,7 @@ RISE_AT = 5.0  # distance at which the rise of the cost is reported
 
 
 def dataset_of(tree, branch, name) -> xr.Dataset:
-    """Return the Dataset of one view of a descent's end point."""
+    """Return the Dataset of one view around the end point of a descent."""
     return tree[f"{branch}/{name}"].to_dataset()
 
 
@@ -30,7 +30,7 @@ def curvature(line) -> float:
 
 
 def statistics_of_end(parts: dict[str, xr.Dataset]) -> dict[str, float]:
-    """Return statistics of one descent and of the cost around its end point."""
+    """Return statistics of one descent, and of the cost around its end point."""
     trajectory = parts["way"]
     gap = np.abs(trajectory.path_cost.values - trajectory.path_cost_in_slice.values)
     summary = {
@@ -54,7 +54,7 @@ def statistics_of_end(parts: dict[str, xr.Dataset]) -> dict[str, float]:
 
 
 def numbers(tree) -> dict:
-    """Return the statistics of the plotted start, and medians over all starts."""
+    """Return the statistics of the start in the figures, and medians over all starts."""
     summary = {}
     seeds = tree["seeds"].to_dataset()
     for number, branch in enumerate(BRANCHES):

@@ -1,4 +1,4 @@
-"""Summary of barriers between networks."""
+"""Summary of barriers and distances between networks."""
 
 import numpy as np
 import xarray as xr
@@ -15,7 +15,7 @@ def of_pairs(matrix):
 
 
 def kinds_of(dataset, name):
-    """Return profiles of one width by kind of path, without the padding."""
+    """Return cost or accuracy along paths of one width, by kind, without the padding."""
     return {
         str(kind): dataset[name].sel(kind=kind).dropna("pair", how="all").values
         for kind in dataset.kind.values

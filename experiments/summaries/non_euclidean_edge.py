@@ -1,4 +1,4 @@
-"""Summary of generalized sharpness at the end of descents."""
+"""Summary of the generalized sharpness at the end of descents."""
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ def late(values: np.ndarray) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return late sharpness and curvature along the step, in units of the limit."""
+    """Return final sharpness and step curvature, in units of the limit."""
     summary: dict = {}
     for case in dataset.attrs["cases"]:
         part = panel(dataset, case)

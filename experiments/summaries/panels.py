@@ -1,4 +1,4 @@
-"""Datasets of several cases in one Dataset, with the case as a prefix of each name."""
+"""Several Datasets in one, with a case name as the prefix of each variable."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import xarray as xr
 
 
 def merge(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Return the Datasets of all cases as one, each name prefixed with its case."""
+    """Merge the Datasets of all cases, with names prefixed by the case."""
     renamed = [
         part.rename({str(name): f"{case}.{name}" for name in {*part.variables, *part.dims}})
         for case, part in parts.items()
@@ -15,7 +15,7 @@ def merge(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def panel(dataset: xr.Dataset, case: str) -> xr.Dataset:
-    """Return the Dataset of one case, without its prefix."""
+    """Return the Dataset of one case, without the prefix of its names."""
     start = f"{case}."
     part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
     every = {*map(str, part.variables), *map(str, part.dims)}

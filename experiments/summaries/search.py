@@ -1,6 +1,6 @@
 """Summary of searches: accuracy on fresh seeds, time, and rank correlations.
 
-fresh accuracy of a setting in repetition r = mean of its test accuracy in all repetitions but r
+fresh accuracy of a setting in repetition r = mean test accuracy in all other repetitions
 """
 
 import numpy as np
@@ -14,24 +14,24 @@ from gdjax import statistics
 
 SEARCHES = ("slots", "dense", "batches", "single")
 DRAWS = 1000
-"""Draws of a random search in each repetition."""
+"""Number of random searches that are drawn in each repetition."""
 
 
 def fresh_accuracy(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings"]:
-    """Return the mean test accuracy of each setting in the other repetitions."""
-    # The accuracy of a diverged run is 0.
+    """Return the mean test accuracy of each setting in all other repetitions."""
+    # The accuracy of a diverged run, NaN in the Dataset, counts as 0.
     accuracy = np.nan_to_num(dataset.test_accuracy.transpose("repetition", "setting").values)
     return (accuracy.sum(axis=0) - accuracy) / (len(accuracy) - 1)
 
 
 def at_rungs(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings rungs"]:
-    """Return the validation accuracy at each rung, -1 after a divergence."""
+    """Return the validation accuracy at each rung, with -1 after a divergence."""
     accuracy = dataset[METRIC].transpose("repetition", "setting", "rung").values
     return np.nan_to_num(accuracy, nan=-1.0)
 
 
 def selected(dataset: xr.Dataset) -> dict[str, Int[np.ndarray, " repetitions"]]:
-    """Return the setting that each search selects in each repetition."""
+    """Return the index of the setting that each search selects, by repetition."""
     last = at_rungs(dataset)[..., -1]
     is_last = dataset.ended_at.transpose("repetition", "setting").values == dataset.rung.size - 1
     halving = np.argmax(np.where(is_last, last, -2.0), axis=1)
@@ -44,7 +44,7 @@ def selected(dataset: xr.Dataset) -> dict[str, Int[np.ndarray, " repetitions"]]:
 
 
 def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
-    """Return the time of a search divided by that of the sweep, where measured."""
+    """Return the time of a search relative to the sweep, for timed repetitions."""
     ratio = (dataset[f"seconds.{name}"] / dataset["seconds.sweep"]).values
     return ratio[np.isfinite(ratio)]
 
@@ -52,11 +52,11 @@ def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
 def random_accuracy(
     dataset: xr.Dataset, count: int
 ) -> tuple[Float[np.ndarray, " repetitions"], Float[np.ndarray, " repetitions"]]:
-    """Return mean results of random searches of `count` settings.
+    """Return the mean results of random searches among `count` settings.
 
     Returns:
-        Fresh accuracy of the selected settings, and the share of draws that select the setting of
-        the sweep, both as means over draws.
+        Mean fresh accuracy of the selected settings, and the share of random searches that select
+        the same setting as the sweep.
     """
     last, fresh = at_rungs(dataset)[..., -1], fresh_accuracy(dataset)
     accuracy, same = [], []
@@ -68,13 +68,13 @@ def random_accuracy(
 
 
 def num_random(dataset: xr.Dataset) -> int:
-    """Return the number of random settings that take as long as successive halving."""
+    """Return the number of settings of a random search as long as successive halving."""
     share = float(np.median(time_shares(dataset, "dense")))
     return int(np.clip(round(share * dataset.setting.size), 1, dataset.setting.size))
 
 
 def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetitions"]]:
-    """Return the number of samples of each search divided by that of the sweep."""
+    """Return the number of samples of each search relative to the sweep."""
     samples = dataset.rung.values[dataset.ended_at.astype(int)] * dataset.batch_size.values
     full = dataset.rung.values[-1] * int(dataset.batch_size.sum())
     halving = samples.sum(axis=1) / full
@@ -83,7 +83,7 @@ def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetiti
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies, shares and rank correlations.
+    """Return accuracies, relative times, and rank correlations between rungs.
 
     Differences of accuracies are in percentage points.
     """

@@ -41,15 +41,15 @@ def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[st
 
 
 def halves(images: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a mask of a random half of the images."""
+    """Return a random mask of half of the images."""
     return rng.permutation(images) < images // 2
 
 
 def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return `weighted` of all networks, with bootstrap intervals.
+    """Return the statistics of `weighted` for all networks, with bootstrap intervals.
 
-    The bootstrap resamples starts and orders, each with all its networks, and draws a new half for
-    each resample. Each value is the mean over 50 random halves.
+    The bootstrap resamples whole starts and orders, and draws a new half of the images for each
+    resample. Each value is the mean over 50 random halves.
     """
     right = dataset.right.values
     starts, orders, images = right.shape
@@ -70,12 +70,13 @@ def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def shares(accuracy: np.ndarray) -> dict[str, Interval]:
-    """Return the shares of starts and of orders in the variance of [starts, orders].
+    """Return the shares of starts and of orders in the variance of accuracies.
 
         accuracy = mean + start + order + remainder,   MS_start / MS_remainder ~ (1 + b theta) F
 
-    Here theta is the ratio of the start's variance to the remainder's, and b is the number of
-    orders. Intervals are exact for theta; for the share, theta of the other axis is fixed.
+    Here theta is the ratio of the variance of starts to that of the remainder, and b is the number
+    of orders. Intervals are exact for theta; for the share, theta of the other factor is fixed.
+    The accuracies have the shape [starts, orders].
 
     Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
     """
@@ -106,7 +107,8 @@ def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
     x = dataset.right.values.astype(np.float32)
     a, b = x.shape[:2]
     start_sums, order_sums = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
-    # For each image, the share of a network's partners that classify it correctly.
+    # For each network and image: the share of the networks paired with it that classify the image
+    # correctly.
     others = {
         "one_start": (start_sums - x) / (b - 1),
         "one_order": (order_sums - x) / (a - 1),
@@ -119,7 +121,7 @@ def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return all statistics of one length of training, with intervals."""
+    """Return all statistics with intervals, for one length of training."""
     accuracy = dataset.right.values.mean(axis=2)
     return lucky(dataset) | shares(accuracy) | disagreement(dataset)
 

@@ -7,7 +7,7 @@ from gdjax.plots.sweeps import quantiles
 
 
 def medians(values: xr.DataArray) -> xr.DataArray:
-    """Return medians over the dimension `seed`, +inf if they are not finite."""
+    """Return medians over the dimension `seed`, with +inf as the largest value."""
 
     def over(array, axis):
         return quantiles(np.moveaxis(array, axis, 0)[None], (0.5,))[0, 0]

@@ -14,7 +14,7 @@ def by_function(dataset):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the results of the descents, and the predictions."""
+    """Return the results of the descents, and their predicted values."""
     summary: dict = {}
     step = dataset.position.diff("step").values
     slope = dataset.slope.values[..., :-1]
@@ -43,12 +43,15 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def shrinks_by(curve):
-    """Return 1 - learning_rate * f'' at each minimum, the ratio of successive steps."""
+    """Return 1 - learning_rate * f'' at each minimum, the predicted contraction."""
     return 1 - float(curve.learning_rate) * curve.minimum_curvature.values
 
 
 def contraction(curve):
-    """Return the ratio of each start's first step below 1e-8 to the step before it."""
+    """Return the measured contraction of each descent.
+
+    The contraction is the ratio of the first step shorter than 1e-8 to the step before it.
+    """
     length = np.abs(curve.position.diff("step").values)
     late = np.argmax(length < 1e-8, axis=1)
     rows = np.arange(len(length))
@@ -56,7 +59,7 @@ def contraction(curve):
 
 
 def width(curve, valley):
-    """Return the share of the domain between the maxima on both sides of a minimum."""
+    """Return the width of a valley, between two maxima, as a share of the domain."""
     edges = [curve.curve_x.values[0], *curve.maximum_x.values, curve.curve_x.values[-1]]
     low, high = list(pairwise(edges))[valley]
     return float((high - low) / (edges[-1] - edges[0]))

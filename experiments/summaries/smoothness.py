@@ -1,4 +1,4 @@
-"""Summary of gradients and accuracies by temperature."""
+"""Summary of gradient norms and accuracies by temperature."""
 
 import numpy as np
 import xarray as xr
@@ -8,7 +8,7 @@ from summaries.shared import medians
 
 
 def best(dataset):
-    """Return the accuracies and the rate of the lowest median cost, by temperature."""
+    """Return the rate with the lowest median cost, and accuracies, by temperature."""
     cost = medians(dataset.cost.isel(step=-1))
     choice = cost.argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)
@@ -16,7 +16,7 @@ def best(dataset):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the ranges of large and of zero gradients, and accuracies."""
+    """Return statistics of gradients, and accuracies, by temperature."""
     accuracy, rate = best(dataset)
     scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
     temperatures = dataset.looked_at.values

@@ -44,7 +44,7 @@ def on_border(surface):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return the steepest slopes, and the shares of starts by end point."""
+    """Return statistics of the steepest slopes, and shares of starts by end point."""
     ratio, angle = steepest(dataset)
     summary = {
         "slopes_measured": int(dataset.slope.size),

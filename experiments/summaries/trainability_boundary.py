@@ -1,4 +1,4 @@
-"""Summary of dimensions of boundaries of trainability."""
+"""Summary of the dimensions of trainability boundaries."""
 
 import box_counting
 import numpy as np
@@ -13,7 +13,7 @@ COARSEST = 10  # side of the smallest boxes of the published method, in cells
 def published_way(maps: np.ndarray) -> float:
     """Return the median of the local slopes of box counts over all maps of one seed.
 
-    The public code of the paper uses ten sides, from 10 cells to the whole map.
+    As in the public code of the paper, ten box sides are used, from 10 cells to the whole map.
     """
     slopes = []
     for trains in maps:
@@ -25,7 +25,7 @@ def published_way(maps: np.ndarray) -> float:
 
 
 def fits(dataset: xr.Dataset) -> xr.Dataset:
-    """Return each map's dimension and error, and each seed's published estimate."""
+    """Return dimension and error for each map, and the published estimate per seed."""
 
     def each(function, dims, core_dims):
         return xr.apply_ufunc(function, dataset.trains, input_core_dims=[dims],
@@ -43,7 +43,7 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
-    """Return the number of boundary rates on the grid for each roughness."""
+    """Return the number of learning rates on the boundary, for each roughness."""
     return np.array([int(box_counting.boundary(row).sum()) for row in dataset.bounded.values])
 
 
@@ -55,7 +55,7 @@ def parts(dataset: xr.Dataset) -> list[str]:
 
 
 def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
-    """Return medians over seeds of each condition and map."""
+    """Return median dimensions over seeds, by condition and map or method."""
     medians = {}
     for index, condition in enumerate(dataset.attrs["conditions"]):
         one = fits(dataset.isel(condition=index))
@@ -66,7 +66,7 @@ def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return dimensions with intervals, and roughnesses with several boundary rates."""
+    """Return dimensions with intervals, and numbers of boundary rates."""
     summary: dict = {
         "runs_a_map": int(dataset.trains[0, 0, 0].size),
         "seeds": dataset.sizes["seed"],

@@ -12,9 +12,9 @@ RESAMPLES = 1000
 
 
 def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
-    """Return the rate of the lowest cost, the vertex of an interpolating parabola.
+    """Return the rate with the lowest cost, from an interpolating parabola.
 
-    The parabola is one of log cost against log rate, through the lowest point and its neighbors.
+    The parabola is fitted to log cost against log rate, at the lowest point and its neighbors.
     """
     k = int(np.argmin(cost))
     if k in (0, len(rates) - 1) or not np.all(np.isfinite(cost[k - 1 : k + 2])):
@@ -27,9 +27,9 @@ def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rate
 def good_rates(
     rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]
 ) -> tuple[float, float]:
-    """Return the bounds of the interval of good rates around the best one.
+    """Return the bounds of the interval of good rates around the best rate.
 
-    Bounds between two rates of the grid are interpolated, log cost against log rate.
+    The bounds are linearly interpolated between rates of the grid, in log cost and log rate.
     """
     level = np.log(GOOD * np.min(cost))
     y, x, k = np.log(np.minimum(cost, 1e30)), np.log(rates), int(np.argmin(cost))
@@ -50,9 +50,9 @@ def shift(
     narrow: Float[np.ndarray, "rates seeds"],
     wide: Float[np.ndarray, "rates seeds"],
 ) -> list[float]:
-    """Return the ratio of wide networks' best rate to narrow ones', with an interval.
+    """Return the ratio of the best rates of wide and narrow networks, with interval.
 
-    The interval is the middle 95 % over resamples of the starts (bootstrap).
+    The interval contains 95 % of the ratios over bootstrap resamples of the starts.
     """
     random = np.random.default_rng(0)
 

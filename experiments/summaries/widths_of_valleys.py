@@ -1,4 +1,4 @@
-"""Summary of correlations of minima's widths with starts and accuracy."""
+"""Summary of correlations of the width of minima with their starts and accuracy."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from scipy import stats
 from gdjax.statistics import Interval
 
 ROUNDING = 1e-12  # denominators of partial correlations up to this value are rounding error
-MIN_MINIMA = 5  # smallest number of minima in a narrow group
+MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
 WIDTHS = {"volume": "volume_log_volume", "coefficient": "chains_coefficient"}
 QUANTITIES = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
 NAMES = WIDTHS | QUANTITIES
@@ -20,7 +20,7 @@ PAIRS = [(a, b, None) for a in WIDTHS for b in QUANTITIES]
 def rank_correlation(
     x: Float[np.ndarray, "*batch n"], y: Float[np.ndarray, "*batch n"]
 ) -> Float[np.ndarray, "*batch"]:
-    """Return Spearman's rank correlation along the last axis, NaN for a constant."""
+    """Return Spearman's rank correlation along the last axis, NaN for constant values."""
     x, y = (stats.rankdata(one, axis=-1) for one in (x, y))
     x, y = (one - one.mean(axis=-1, keepdims=True) for one in (x, y))
     scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
@@ -36,7 +36,7 @@ def partial_rank_correlation(
 
         r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))
 
-    It is NaN if x or y has the ranks of z.
+    The result is NaN if x or y has the same ranks as z.
     """
     xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
     rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
@@ -44,7 +44,7 @@ def partial_rank_correlation(
 
 
 def expanded_tail(count: int) -> float:
-    """Return the tail probability of a bootstrap over `count` sets for tails of 2.5 %."""
+    """Return the bootstrap tail that gives intervals over `count` sets tails of 2.5 %."""
     return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
 
 
@@ -54,20 +54,21 @@ def bootstrap(
     resamples: int,
     rng: np.random.Generator,
 ) -> Interval:
-    """Return a statistic's mean over sets, with a two-level bootstrap interval.
+    """Return the mean of a statistic over sets, with a two-level bootstrap interval.
 
-        tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t of S - 1 degrees of freedom
+        tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t with S - 1 degrees of freedom
 
-    Each resample draws S sets, and as many members of each drawn set as the set has, both with
-    replacement. The interval excludes this tail of the means on both sides (Hesterberg's
-    expanded percentile interval: with 2.5 %, intervals of few sets are too narrow). Statistics that
-    are NaN are excluded.
+    Each resample draws S sets, and from each drawn set as many members as it has, both with
+    replacement. The interval excludes this tail of the resampled means on both sides (Hesterberg's
+    expanded percentile interval; with tails of 2.5 %, intervals over few sets are too narrow).
+    Statistics that are NaN are excluded.
 
     Args:
-        statistic: function of the variables of a set, arrays whose last axis is the members.
+        statistic: function of the variables of a set, which are arrays with the members in the last
+            axis.
         sets: variables of each set.
         resamples: number of resamples.
-        rng: generator of the resamples.
+        rng: random generator of the resamples.
     """
     resampled = rng.integers(len(sets), size=(resamples, len(sets)))
     values = np.empty(resampled.shape)
@@ -92,10 +93,10 @@ def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
-    """Return rank correlations within sets: means with intervals, and each set's.
+    """Return the mean rank correlation with its interval, and that of each set.
 
-    The pairs are volume and coefficient with starts, accuracy and cost; cost with starts and
-    accuracy; and volume and coefficient with starts and accuracy, given the cost.
+    The pairs of variables are those in `PAIRS`; if the third entry is not None, the correlation is
+    partial, given this variable.
     """
     rng = np.random.default_rng(0)
     estimates = {}
@@ -113,7 +114,7 @@ def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
 def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the members of each set above the largest gap of its first variable.
 
-    Sets with fewer than 5 such members are excluded.
+    Sets with fewer than `MIN_MINIMA` such members are excluded.
     """
     narrow = []
     for variables in sets:
@@ -124,7 +125,7 @@ def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return counts, widths, and rank correlations with widths."""
+    """Return counts, widths, and rank correlations."""
     labels = sorted({label for one in dataset.attrs["kinds"] for label in one})
     summary: dict = {
         f"runs_{label.replace(' ', '_')}": [one.get(label, 0) for one in dataset.attrs["kinds"]]
@@ -157,7 +158,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, (mean, each) in correlations(dataset).items():
         summary[name] = mean[:3]
         summary[f"{name}_by_set"] = each.tolist()
-    # The correlation in a union of two groups may differ from the one within each group.
+    # The correlation in a union of two groups may differ from that within each group.
     narrow = [
         one[1:] for one in narrow_groups(_sets(dataset, ["coefficient", "volume", "accuracy"]))
     ]
