@@ -14,7 +14,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once, so half of the compiler's optimizations are disabled. The
 # processes that tests start inherit this, so that results can be compared bitwise. With 0,
-# programs are compiled as they are for a user.
+# programs are compiled with the optimizations that users get.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
     # XLA's older emitters take a third less time. Later versions abort at an unknown flag.
@@ -80,7 +80,7 @@ def pytest_configure(config):
 
 @pytest.fixture
 def keep_devices(monkeypatch):
-    """Keep commands that are called in this process from changing the suite's devices."""
+    """Prevent commands in this process from changing the devices of the suite."""
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
 
 

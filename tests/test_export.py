@@ -66,7 +66,7 @@ def test_runs_are_exported_while_their_store_is_being_written(tmp_path):
         (xr.Dataset({"outcome": 0}), 1.0, "poll_seconds = 1.0, expected .* the path or URL"),
     ],
 )
-def test_invalid_arguments_are_named(runs, poll, expected):
+def test_invalid_arguments_are_named_in_the_error(runs, poll, expected):
     with pytest.raises(gd.errors.InputError, match=expected):
         list(gd.export.histories(runs, poll_seconds=poll))
 
@@ -90,7 +90,7 @@ def chains():
     return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
 
 
-def test_chains_have_the_groups_of_arviz(chains):
+def test_exported_chains_have_the_groups_of_arviz(chains):
     one = jax.tree.map(lambda array: array[0], chains)
     tree = gd.export.arviz(one)
     assert set(tree.children) == {"posterior", "sample_stats"}
@@ -119,7 +119,7 @@ def test_several_temperatures_are_the_last_dimension(chains):
     )
 
 
-def test_arviz_computes_the_same_diagnostics(chains):
+def test_diagnostics_of_arviz_equal_those_of_gdjax(chains):
     az = pytest.importorskip("arviz_stats", reason="ArviZ 1 is not installed")
     one = jax.tree.map(lambda array: array[0], chains)
     tree = gd.export.arviz(one)

@@ -128,7 +128,7 @@ DIGITS = ("train", "--num-steps", "5", "--out", "out")
 
 
 def python(*lines, arguments=(), cwd=None):
-    return subprocess.run(  # noqa: PLW1510 - the status is what is tested
+    return subprocess.run(  # noqa: PLW1510 - the status is tested
         [sys.executable, "-c", "\n".join([PRESS, *lines]), *arguments],
         capture_output=True,
         text=True,
@@ -138,7 +138,7 @@ def python(*lines, arguments=(), cwd=None):
 
 
 def ended(done, advice):
-    """Check that the status is 130 and that only the advice is printed."""
+    """Return whether the status is 130 and only the advice is printed."""
     return (done.returncode, done.stderr.strip()) == (130, f"interrupted; {advice}")
 
 

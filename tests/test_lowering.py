@@ -35,7 +35,7 @@ def of_a_point(function):
 
 
 def block():
-    """Return the block of a sweep by mini-batches, with snapshots and a metric."""
+    """Return the block program of a sweep with mini-batches, and its arguments."""
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
     (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
@@ -91,8 +91,8 @@ def test_an_accelerator_computes_all_runs_of_a_block_together(batch_size, own_or
     products = re.findall(r"stablehlo.dot_general.*-> tensor<([\dx]+)xf32>", text)
     assert len(products) > 5
     assert [shape for shape in products if not shape.startswith(f"{runs}x")] == []
-    # A scatter that adds is a sum over samples or classes, which a product computes faster. Those
-    # that replace write one row of the records and snapshots.
+    # A scatter that adds is a sum over samples or classes, which a product computes faster. Scatters
+    # that replace values write one row of the records and snapshots.
     scatters = re.findall(r'"stablehlo.scatter".*?\}\) :', text, flags=re.DOTALL)
     assert scatters
     assert [scatter for scatter in scatters if "stablehlo.add" in scatter] == []

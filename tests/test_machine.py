@@ -8,7 +8,7 @@ import pytest
 from gdjax import machine
 
 WHOLE = psutil.virtual_memory().total
-UNLIMITED = 9223372036854771712  # in cgroups v1, a group without a limit
+UNLIMITED = 9223372036854771712  # value of cgroups v1 for a group without a limit
 
 
 def tree(root, files):
@@ -24,14 +24,14 @@ def test_cores_are_those_available_to_the_process(monkeypatch):
 
 
 @pytest.mark.parametrize(("counted", "cores"), [(6, 6), (None, 1)])
-def test_cores_without_an_affinity_mask(counted, cores, monkeypatch):
+def test_cores_without_an_affinity_mask_are_those_of_the_machine(counted, cores, monkeypatch):
     """macOS and Windows have no os.sched_getaffinity; on some systems cpu_count is None."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
     assert machine.cores() == cores
 
 
-def test_memory_is_that_of_the_machine_without_a_limit(tmp_path):
+def test_without_a_limit_the_memory_is_that_of_the_machine(tmp_path):
     assert machine.memory(tmp_path) == WHOLE
 
 

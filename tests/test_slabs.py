@@ -26,7 +26,7 @@ def test_a_slab_of_runs_equals_a_loop_over_runs(width, devices):
     np.testing.assert_allclose(sums, run["w"].sum(axis=1), rtol=1e-6)
 
 
-def test_every_slot_of_a_slab_gives_the_same_bits():
+def test_all_slots_of_a_slab_give_bitwise_equal_results():
     slab = Slab(4, DEVICES[:2])
     weights = jax.random.normal(jax.random.key(0), (16, 16))
     w = jnp.broadcast_to(weights, (slab.runs, 16, 16))
@@ -128,8 +128,8 @@ def test_the_memory_limit_of_a_cpu_device_is_that_of_the_host():
 
 
 @pytest.mark.long
-def test_diffraxs_default_adjoint_in_slabs_of_one_and_of_two_devices():
-    """Diffrax compares types with those of the creation of its functions, as Equinox does."""
+def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
+    """Diffrax, like Equinox, compares types with those at the creation of its functions."""
     import diffrax
 
     def cost(w, y0):
@@ -163,7 +163,7 @@ def test_eigenvalues_on_several_cpu_devices_are_an_error_instead_of_a_deadlock(c
 
 
 @pytest.mark.long
-def test_programs_that_run_once_draw_the_same_numbers():
+def test_random_numbers_do_not_depend_on_compiler_optimizations():
     def drawn(key):
         return jax.random.normal(key, (7, 5)), jax.random.truncated_normal(key, -1, 1, (9,))
 

@@ -1,4 +1,4 @@
-"""Norms of directions, and principal components against the SVD of NumPy."""
+"""Norms of directions, and principal components, compared with the SVD of NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ def test_directions_have_the_type_of_the_parameters(float64):
         }
 
 
-# -- normalisation
+# -- normalization
 
 
 def test_filter_normalize_gives_each_neuron_the_norm_of_its_weights():
@@ -117,8 +117,10 @@ def test_filter_normalize_is_equivariant_under_rescaling_of_neurons():
         (lambda d, w: d, False),
     ],
 )
-def test_equal_relu_networks_have_equal_slices(float64, normalise, same):
-    """Scaling one layer by c and the next by 1/c leaves a ReLU network unchanged."""
+def test_slices_of_equivalent_relu_networks_are_equal_only_for_normalized_directions(
+    float64, normalise, same
+):
+    """Scaling one layer by c and the next by 1/c does not change the outputs."""
     network = Network((4, 6, 5, 2), activation="relu", output_activation="identity")
     first, second, third = random_params(network)
     params = first, second, third
@@ -151,7 +153,7 @@ def test_layer_normalize_gives_each_array_the_norm_of_its_weights():
         assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
 
 
-def test_zero_weights_get_zero_directions():
+def test_normalized_directions_of_zero_weights_are_zero():
     params = {"w": jnp.array([[0.0, 0.0], [3.0, 4.0]]), "b": jnp.zeros(2), "c": jnp.array(-2.0)}
     ones = jax.tree.map(jnp.ones_like, params)
     result = ways.filter_normalize(ones, params)
@@ -178,7 +180,7 @@ def test_directions_map_over_keys():
         assert optax.tree.norm(alone) < 1e-5
 
 
-# -- gradient, differences, orthogonalisation
+# -- gradient, differences, orthogonalization
 
 
 def test_the_gradient_direction_is_the_gradient_divided_by_its_norm():
@@ -192,7 +194,7 @@ def test_gradient_direction_is_zero_at_a_minimum():
     assert result.tolist() == [0, 0, 0]
 
 
-def test_direction_to_leads_from_one_network_to_the_other():
+def test_direction_to_points_from_one_network_to_the_other():
     one, other = random_params(Network((3, 4, 2)), 0), random_params(Network((3, 4, 2)), 1)
     there = at_coordinates(one, {"to the other": ways.direction_to(one, other)}, [1.0])
     assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
@@ -220,7 +222,7 @@ def test_dependent_directions_are_refused(second, message):
         ways.orthogonalize({"a": jnp.array([1.0, 1.0]), "b": jnp.array(second)})
 
 
-def test_stacked_directions_get_names():
+def test_by_name_assigns_names_to_stacked_directions():
     result = ways.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
     assert {n: d[0].tolist() for n, d in result.items()} == {"one": [0, 1], "two": [2, 3]}
     with pytest.raises(InputError, match="names = a, b, c, but the leading axis of stacked has 2"):
@@ -231,7 +233,7 @@ def test_stacked_directions_get_names():
 
 
 def snapshots(count=12, seed=0):
-    """Return points as a tree of unequal variances, and as rows ordered like `ravel`."""
+    """Return points of unequal variances as a tree, and as rows in the order of `ravel`."""
     rng = np.random.default_rng(seed)
     tree = {"a": rng.normal(size=(count, 3, 2)) * [[3.0, 1.0]], "b": rng.normal(size=(count, 4))}
     return tree, np.concatenate([tree["a"].reshape(count, -1), tree["b"]], axis=1)
@@ -280,7 +282,7 @@ def test_invalid_counts_of_components_are_refused(count):
 # -- projection
 
 
-def test_projections_recover_planted_coordinates(float64):
+def test_projections_recover_known_coordinates_and_distances(float64):
     """Directions enclose 60 degrees; points are displaced along a third direction."""
     origin = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
     flat = np.array([[1, 0, 0, 0], [1, np.sqrt(3), 0, 0], [0, 0, 0.6, 0.8]])

@@ -76,7 +76,7 @@ def test_plane_directions_refuse_a_hessian_that_is_not_finite():
         )
 
 
-def test_unconverged_eigenvalues_are_named_with_their_residuals(monkeypatch):
+def test_names_of_directions_contain_residuals_of_unconverged_eigenvalues(monkeypatch):
     monkeypatch.setattr(
         directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_restarts=1, rtol=1e-9)
     )

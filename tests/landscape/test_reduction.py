@@ -133,7 +133,7 @@ def decayed(problem):
 
 @pytest.mark.long
 @pytest.mark.parametrize("other", [shifted, decayed])
-def test_cost_of_first_layer_weights_is_not_reduced(other):
+def test_costs_that_use_first_layer_weights_or_inputs_directly_are_not_reduced(other):
     problem = other(digits("mnist5k", samples=50))
     w, ds = drawn(problem)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Slices against closed forms, direct evaluation and eigenvectors."""
+"""Slices, compared with closed forms, direct evaluation and eigenvectors."""
 
 from functools import partial
 
@@ -81,7 +81,7 @@ def test_curvature_along_an_eigenvector_is_its_eigenvalue(float64, name):
         assert bend == pytest.approx(value, abs=0.01 * np.abs(values).max())
 
 
-def test_the_sharpest_curve_through_himmelblaus_first_minimum_is_the_published_one(float64):
+def test_the_largest_curvature_at_himmelblaus_first_minimum_equals_the_published_value(float64):
     f = gd.problems.find("himmelblau").f
     v = np.linalg.eigh(np.asarray(jax.jit(jax.hessian(f))(jnp.array([3.0, 2.0]))))[1][:, -1]
     e = 1e-4
@@ -123,7 +123,7 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
 
 
 @pytest.mark.long
-def test_slices_record_metrics_beside_the_cost(problem):
+def test_slices_record_metrics_in_addition_to_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
     result = slices.line(problem, w, d, [0.0, 0.5], metrics=metrics)

@@ -26,7 +26,7 @@ def bowl(w):
 
 
 def on_a_plane(lift=0.0):
-    """Return ten points near a plane in R^8, its directions, and their coordinates.
+    """Return ten points near a plane in R^8, the directions of the plane, and coordinates.
 
     Points are displaced by `lift` to alternate sides; the last one is in the plane.
     """
@@ -48,7 +48,7 @@ def test_descent_in_a_plane_has_zero_distance_from_it(float64):
     assert float(result.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
 
 
-def test_distance_from_the_plane_equals_the_planted_offset(float64):
+def test_distance_from_the_plane_equals_the_known_offset(float64):
     points, directions, c = on_a_plane(lift=0.7)
     origin = jax.tree.map(lambda a: a[-1], points)
     result = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))

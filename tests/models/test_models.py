@@ -89,7 +89,7 @@ def swept(request, tmp_path_factory):
 
 
 def by_hand(model, seed, begin, step, recorded):
-    """Return the end point of a plain loop, and the cost to record at every step."""
+    """Return final parameters and state of a Python loop, and the cost at every step."""
     problem, streams = model.problem, gd.streams(0, seed, 0)
     params, state = begin(streams.init)
     costs = []
@@ -155,7 +155,7 @@ def test_a_killed_sweep_resumes_and_replays_bitwise(swept, tmp_path, monkeypatch
     for name, values in swept.runs.items():
         np.testing.assert_array_equal(resumed[name].values, values.values)
     again = gd.replay(tmp_path / "killed", {"seed": 1}, **arguments)
-    assert again.equal  # rounding may depend on the position in a vector register
+    assert again.equal  # although rounding may depend on the position of a run in its slab
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
 
 
 @pytest.mark.long
-def test_a_point_that_is_not_critical_is_classified_as_such(swept, dense):
+def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
             gd.critical_points.classify(swept.model.problem, swept.end, key=KEY)

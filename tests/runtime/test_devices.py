@@ -1,4 +1,4 @@
-"""Settings of JAX and of the machine that prevent computations, and those that are harmless."""
+"""Settings of JAX and of the machine: some are errors, and others have no effect."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def test_unrecorded_nan_is_not_an_error_under_debug_nans():
     assert np.isposinf(runs.cost.values[1, -1])
 
 
-def test_memory_is_determined_without_proc(monkeypatch):
+def test_memory_is_determined_without_a_proc_file_system(monkeypatch):
     total = psutil.virtual_memory().total
 
     def fail():

@@ -15,7 +15,7 @@ from gdjax.errors import GdjaxError, InputError
 
 @dataclass(frozen=True)
 class Config:
-    """A config like those of commands."""
+    """A config that resembles those of commands."""
 
     rate: float = 0.1
     widths: tuple[int, ...] = (16, 16)
@@ -35,7 +35,7 @@ def test_the_output_folder_is_not_part_of_the_hash(tmp_path):
     assert results.digest(Config()) == results.digest(replace(Config(), out=tmp_path))
 
 
-def test_a_folder_that_cannot_be_created_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named_in_the_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--out = .*file/below"):
         results.folder("train", Config(), tmp_path / "file" / "below")
@@ -67,7 +67,7 @@ def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 class FullDisk:
-    """Data and a figure that fail to be saved on a full disk."""
+    """Object whose methods to save data or a figure fail as on a full disk."""
 
     def to_zarr(self, store, **settings):
         raise OSError(28, "No space left on device")
@@ -95,5 +95,5 @@ def test_a_large_figure_is_saved_in_256_colors(tmp_path):
     large = saved(810)
     assert (large.mode, large.size) == ("P", (900, 900))
     assert large.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-    # A marker keeps its color even if nothing else has it.
+    # A marker keeps its color even if no other pixels have this color.
     np.testing.assert_allclose(large.convert("RGB").getpixel((450, 450)), (255, 0, 255), atol=10)

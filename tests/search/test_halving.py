@@ -41,7 +41,7 @@ def small_network():
 
 
 def up_to_the_end(runs, dataset, name):
-    """Return a variable of `dataset`, NaN after the end of each run of the search."""
+    """Return a variable of `dataset`, with NaN after the last step of each searched run."""
     return dataset[name].where(dataset.step <= runs.ended_at)
 
 
@@ -90,7 +90,7 @@ def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep():
 
 
 @pytest.mark.long
-def test_mini_batches_metrics_snapshots_and_parameters_at_the_end():
+def test_mini_batches_metrics_snapshots_and_parameters_equal_those_of_a_sweep():
     grid = gd.axes(learning_rate=[0.05, 0.1, 0.2, 0.3], seed=range(2), data_seed=range(2))
     settings = {
         "make_optimizer": partial(optax.sgd, momentum=0.9), "batch_size": 6, "width": 4,
@@ -164,7 +164,7 @@ def test_dense_slabs_give_equal_results_within_rounding(monkeypatch):
 
 
 @pytest.mark.long
-def test_static_axes_are_compared_with_each_other():
+def test_runs_of_all_values_of_static_axes_are_compared_with_each_other():
     grid = gd.axes(batch_size=[4, 8], learning_rate=[0.05, 0.1, 0.2, 0.4])
     settings = {"record_every": 4, "width": 2, "devices": ONE}
     runs = gd.search.successive_halving(
@@ -329,7 +329,7 @@ def test_invalid_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
         assert_equal_datasets(runs, in_memory)
 
 
-def test_a_different_search_and_operations_on_sweeps_are_rejected(tmp_path):
+def test_a_store_of_a_search_rejects_other_searches_and_operations_on_sweeps(tmp_path):
     store = tmp_path / "s.zarr"
     rates = gd.axes(learning_rate=[0.1, 0.2])
     settings = {"rungs": (2, 4), "reduction_factor": 2, "store": store}

@@ -60,7 +60,7 @@ def test_values_and_intermediate_values_equal_those_of_a_sweep(searched):
     assert {t.number for t in trials if t.value == math.inf} == diverged
 
 
-def test_values_equal_their_closed_form():
+def test_values_of_trials_equal_their_closed_form():
     study = new_study()
     gd.search.optimize(gd.problems.bowl([2.0]), RATES, study, 5, rungs=[3, 7], batch=4)
     start = 2 * study.trials[0].intermediate_values[0]
@@ -129,7 +129,7 @@ def test_each_batch_size_has_a_program_and_equal_settings_share_a_run():
     assert {len(equal) for equal in values.values()} == {1}
 
 
-def test_a_metric_is_maximized():
+def test_a_metric_can_be_maximized():
     sizes = {"size": gd.Metric(lambda w, data: (w**2).sum())}
     study = new_study(direction="maximize")
     gd.search.optimize(

@@ -14,7 +14,7 @@ INF = math.inf
 
 
 def swept(values, *dims, **coordinates):
-    """Return a Dataset with these final costs; runs of infinite cost diverged."""
+    """Return a Dataset with the given final costs; runs of infinite cost have diverged."""
     values = np.asarray(values, float)
     dims = dims or ("setting", "seed")
     attrs = {"flag_meanings": "not_converged converged stalled diverged"}
@@ -54,7 +54,7 @@ def over_subsets(x, k):
     ],
     ids=["different", "equal", "two_seeds"],
 )
-def test_curves_equal_those_over_all_subsets(x):
+def test_tuning_curves_equal_means_and_medians_over_all_subsets(x):
     x = np.asarray(x, float)
     trials = range(1, len(x) + 1)
     curve = tuned(x, trials)
@@ -100,7 +100,7 @@ def test_a_diverged_run_counts_as_the_worst():
     assert lowest.expected_best.item() == -INF
 
 
-def test_the_fresh_cost_is_that_of_the_chosen_setting():
+def test_the_fresh_cost_is_not_biased_by_the_selection_of_the_setting():
     x = np.random.default_rng(0).normal(size=(100, 2))  # all settings are equally good
     curve = tuned(x, [50])
     assert curve.expected_best.item() < -1.5

@@ -1,4 +1,4 @@
-"""Volumes of balls, ellipsoids and boxes, exact or reported as lower bounds."""
+"""Volumes of balls, ellipsoids and boxes, compared with closed forms."""
 
 import math
 
@@ -41,7 +41,7 @@ def rotated(h):
 
 @pytest.mark.long
 @pytest.mark.parametrize("condition", [1e2, 1e6])
-def test_ellipsoids_preconditioned_by_their_hessians_in_16_runs(condition):
+def test_volumes_of_ellipsoids_preconditioned_by_their_hessians_are_exact(condition):
     """Volumes are exact to rounding; those without a preconditioner are lower bounds."""
     d = 12
     h = np.geomspace(1 / math.sqrt(condition), math.sqrt(condition), d)
@@ -70,7 +70,7 @@ def test_ellipsoids_preconditioned_by_their_hessians_in_16_runs(condition):
 
 
 def boxes(d, runs, directions=10_000, seed=0):
-    """Return the estimated and the exact log volume, relative to a ball, of a box of side 2."""
+    """Return estimated and exact log volumes of a box of side 2, relative to a ball."""
     z = np.random.default_rng(seed).normal(size=(runs, directions, d)).astype(np.float32)
     r = np.linalg.norm(z, axis=-1) / np.abs(z).max(axis=-1)
     exact = d * math.log(2) - ball(d)
@@ -79,12 +79,12 @@ def boxes(d, runs, directions=10_000, seed=0):
 
 
 @pytest.mark.parametrize("d", [2, 10, 20])
-def test_boxes_to_20_dimensions(d):
+def test_intervals_cover_the_volumes_of_boxes_in_up_to_20_dimensions(d):
     result, exact = boxes(d, 16)
     assert result.lower_bound.sum() <= 2
     assert np.abs(np.mean(result.log_volume) - exact) < 0.1
     covered = (result.low <= exact) & (exact <= result.high)
-    assert covered.sum() >= 13  # of 16; probability of fewer: 1 in 3,000
+    assert covered.sum() >= 13  # of 16; fewer have a probability of 1 in 3,000
 
 
 def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
@@ -107,7 +107,7 @@ def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
         covered += [((result.low <= exact) & (exact <= result.high))[trusted]]
         assert np.mean(result.low <= exact) > 0.85  # 0.95 minus 3 standard errors
     assert np.mean(np.concatenate(covered)) > 0.88
-    assert trusted.sum() == 0  # in 60 dimensions
+    assert trusted.sum() == 0  # those of the last body, in 60 dimensions
 
 
 def ellipsoid(n, condition):
@@ -145,7 +145,7 @@ BODIES = {
 @pytest.mark.parametrize("directions", [200, 1000])
 @pytest.mark.parametrize("name", BODIES)
 def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions):
-    """Normal intervals covered .53 to .94 unless they were lower bounds, and .79 of the L4 ball."""
+    """Normal intervals that are not lower bounds would cover only 53 to 94 %."""
     n, logs, exact = BODIES[name]
     rng = np.random.default_rng(0)
     times = 2000 if n * directions < 1e5 else 400
@@ -166,7 +166,7 @@ def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["bowl", "quartic"])
 def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
-    """Curvatures from 1 to 1e4; in the original coordinates few directions contribute."""
+    """Curvatures are 1 to 1e4; in the original coordinates, few directions contribute."""
     h = np.geomspace(1, 1e4, 40)
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0]
 
@@ -193,7 +193,7 @@ def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
 
 
 @pytest.mark.long
-def test_a_box_through_its_cost():
+def test_the_volume_of_a_box_defined_by_its_cost_is_within_its_error():
     def box(w):
         return jnp.max(jnp.abs(w))
 
@@ -203,7 +203,7 @@ def test_a_box_through_its_cost():
     assert float(result.radii.max()) <= 1 + 1e-6
 
 
-def test_open_valleys_have_no_volume():
+def test_open_valleys_have_infinite_volume():
     def valley(p, x):
         return jnp.mean(jax.nn.relu(p["a"] * x))
 
@@ -222,7 +222,7 @@ def test_open_valleys_have_no_volume():
 
 @pytest.mark.parametrize("bend", [0.0, 1.0])
 def test_a_curved_valley_is_reported_as_a_lower_bound(bend):
-    """100 (y - x^2)^2 + x^2 / 100 <= 1 has the area of the ellipse without the bend, pi."""
+    """The set 100 (y - x^2)^2 + x^2 / 100 <= 1 has area pi, like the ellipse without a bend."""
 
     def valley(w):
         return 100 * (w[1] - bend * w[0] ** 2) ** 2 + w[0] ** 2 / 100
@@ -259,7 +259,7 @@ def test_a_diagonal_preconditioner_counts_its_determinant():
     assert float(result.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
 
 
-def test_the_tail_of_a_pareto_distribution():
+def test_the_tail_index_of_a_pareto_distribution_is_recovered():
     indices = jax.jit(jax.vmap(pareto_index))
     for k in (0.2, 0.5, 1.0):
         u = np.random.default_rng(0).uniform(size=(16, 4000))

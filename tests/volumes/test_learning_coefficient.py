@@ -1,4 +1,4 @@
-"""Learning coefficients against quadrature under the sampler's prior, and against limits."""
+"""Learning coefficients, compared with quadrature under the prior and with limits."""
 
 import functools
 import itertools
@@ -101,7 +101,9 @@ def test_coefficient_equals_the_derivative_of_the_log_partition_function(result,
 def test_standard_errors_are_as_large_as_errors(result):
     exact = np.array([quadrature(name) for name in KINDS])
     z = (result.coefficient - exact[:, None]) / result.standard_error
-    assert 0.6 < np.sqrt(np.mean(z[result.status == SamplingStatus.AGREED] ** 2)) < 1.5  # 1 +- 0.14
+    assert (
+        0.6 < np.sqrt(np.mean(z[result.status == SamplingStatus.AGREED] ** 2)) < 1.5
+    )  # expected: 1 +- 0.14
 
 
 @pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
@@ -137,8 +139,8 @@ def power(w, k):
 
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
-def test_powers_have_the_inverse_of_their_exponent(k):
-    """The limit 1 / (2k) by quadrature under the prior, and by sampling within its error."""
+def test_coefficients_of_powers_are_the_inverse_of_their_exponent(k):
+    """Quadrature under the prior is near the limit 1 / (2k), and agrees with sampling."""
     b = 1e8
     x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
     weight = np.exp(-b * x ** (2 * k) - x**2 / 2)
@@ -159,7 +161,7 @@ def test_powers_have_the_inverse_of_their_exponent(k):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
-def test_the_sampler_follows_a_cross_towards_its_limit(b, leaps):
+def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
     """The arms are 1e-4 wide and 1 long; at 1e8 some chains do not mix, and are rejected."""
 
     def one(key):
@@ -224,7 +226,7 @@ def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, sampl
     llc, multiplicity, curve = CURVES[name]
     b = np.geomspace(1e1, 1e4, 5)
     exact = np.array([curve(one) for one in b])
-    error = np.sqrt(exact / samples)  # b C has about the variance of a gamma distribution
+    error = np.sqrt(exact / samples)  # the variance of b C is about equal to its mean
     noise = np.random.default_rng(0).normal(size=(2000, 5))
     with jax.enable_x64(True):
         run = jax.jit(jax.vmap(lambda y: extrapolate(b, y, error)))
@@ -233,13 +235,15 @@ def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, sampl
     assert np.mean(covered) > 0.9
     assert np.median(result.standard_error) < 0.3 * llc
     if name == "regression 3-2-3" and samples == 15_000:
-        assert np.all(np.median(exact) < llc - 5 * error.max())  # no interval of a coefficient does
+        assert np.all(
+            np.median(exact) < llc - 5 * error.max()
+        )  # no single coefficient covers the limit
         assert (
             np.mean(np.argmax(result.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
         )
 
 
-def test_extrapolation_in_float32_and_without_some_temperatures():
+def test_extrapolation_is_accurate_in_float32_and_without_some_temperatures():
     b = np.geomspace(1e1, 1e5, 5)
     y = 7 / 2 - 1 / (np.log(b) - 0.75)
     error = np.full(5, 0.01)
@@ -258,7 +262,7 @@ def test_extrapolation_in_float32_and_without_some_temperatures():
 
 
 def theory(widths, rank):
-    """llc and multiplicity of a deep linear network whose product has a rank.
+    """Return llc and multiplicity of a deep linear network whose product has given rank.
 
     References: Aoyagi and Watanabe 2005 for two layers; Aoyagi 2024, *Consideration on the learning
     efficiency of multiple-layered neural networks with linear units*.
@@ -283,7 +287,7 @@ def theory(widths, rank):
     raise AssertionError
 
 
-def test_theory_of_two_layers_is_that_of_aoyagi_and_watanabe():
+def test_the_theory_of_two_layers_equals_the_formula_of_aoyagi_and_watanabe():
     for M, N, H, r in [(3, 3, 2, 1), (4, 3, 2, 0), (4, 4, 3, 2), (5, 4, 3, 1)]:
         odd = (M + N + H + r) % 2
         llc = (2 * (H + r) * (M + N) - (M - N) ** 2 - (H + r) ** 2 + odd) / 8
@@ -303,7 +307,7 @@ def test_theory_of_two_layers_is_that_of_aoyagi_and_watanabe():
     ],
 )
 def test_linear_networks_have_the_published_coefficient(widths, rank):
-    """Reduced-rank regression of three sizes and networks of three layers, by default settings."""
+    """Reduced-rank regressions and networks of three layers, with default settings."""
 
     def product(layers):
         return functools.reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
@@ -328,7 +332,7 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
     assert (at.status[:4] == SamplingStatus.AGREED).all()
     assert abs(result.llc - llc) < 2.6 * result.standard_error
     assert result.standard_error < 0.12 * llc
-    # A coefficient at one temperature is not the limit, and differs from it as the theory predicts.
+    # A coefficient at one temperature is below the limit only if the multiplicity exceeds 1.
     assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
 
 
@@ -355,7 +359,7 @@ def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs
 
 @pytest.mark.long
 def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
-    """Coordinates from w* alone fail in a regression, the original ones in a narrow bowl."""
+    """Whitening at w* fails in a regression, original coordinates in a narrow bowl."""
     first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
     h = np.geomspace(1, 1e6, 6)
 
@@ -393,7 +397,7 @@ def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
 
 
 def wells(w, tilt):
-    """Return the cost of wells at w0 = 0 and, lower by 2 tilt, at -2, plus a quadratic bowl."""
+    """Return a cost with wells at w0 = 0 and w0 = -2; the latter is lower by 2 tilt."""
     return ((w[0] + 1) ** 2 - 1) ** 2 + jnp.mean(tilt) * w[0] + 10 * w[1:] @ w[1:]
 
 
@@ -458,7 +462,7 @@ def test_whitening_does_not_change_the_coefficient():
 
 
 @pytest.mark.long
-def test_status_reports_what_cannot_be_sampled():
+def test_status_reports_costs_that_are_not_finite_and_too_few_samples():
     def one(scale):
         return finite_temperature_coefficient(
             lambda p: scale * (p["a"] ** 2 + p["b"] @ p["b"]),
@@ -477,13 +481,13 @@ def test_status_reports_what_cannot_be_sampled():
     assert np.isnan(result.coefficient).all()
 
 
-def test_the_temperature_is_that_of_the_samples():
+def test_the_default_inverse_temperature_is_n_divided_by_log_n():
     line = as_problem(lambda w, x: jnp.mean(w * x), np.ones(5, np.float32))
     assert _default_temperature(line, "b") == 5 / np.log(5)
 
 
 @pytest.mark.parametrize("b", [[1e2, 1e3], [1e3, 1e2, 1e4], [0.0, 1e2, 1e3]])
-def test_temperatures_to_extrapolate_from(b):
+def test_too_few_or_unsorted_temperatures_to_extrapolate_from_are_rejected(b):
     with pytest.raises(InputError, match="expected at least three ascending numbers above 0"):
         local_learning_coefficient(
             lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), inverse_temperatures=b

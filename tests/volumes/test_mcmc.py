@@ -31,7 +31,7 @@ def test_effective_sample_size_of_an_autoregression_equals_its_closed_form(corre
     assert float(apart(draws)) < 1.02
 
 
-def test_ranks_and_their_ratio_are_those_of_scipy():
+def test_rank_normalized_rhat_equals_that_computed_with_scipy():
     draws = np.round(autoregressions(0.5, 200, 4), 1)  # with ties
     halves = draws.reshape(8, 100)
     result = jax.jit(mcmc.rhat)(draws.astype(np.float32))
