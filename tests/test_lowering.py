@@ -91,8 +91,8 @@ def test_an_accelerator_computes_all_runs_of_a_block_together(batch_size, own_or
     products = re.findall(r"stablehlo.dot_general.*-> tensor<([\dx]+)xf32>", text)
     assert len(products) > 5
     assert [shape for shape in products if not shape.startswith(f"{runs}x")] == []
-    # A scatter that adds is a sum over samples or classes, which a product computes faster. Scatters
-    # that replace values write one row of the records and snapshots.
+    # A scatter that adds is a sum over samples or classes, which a product computes faster.
+    # Scatters that replace values write one row of the records and snapshots.
     scatters = re.findall(r'"stablehlo.scatter".*?\}\) :', text, flags=re.DOTALL)
     assert scatters
     assert [scatter for scatter in scatters if "stablehlo.add" in scatter] == []
