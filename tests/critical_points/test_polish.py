@@ -282,6 +282,6 @@ def test_find_critical_point_without_a_critical_point_returns_its_gradient():
     assert np.isnan(result.gradient_norm[1])
 
 
-def test_find_critical_point_refuses_too_many_parameters():
+def test_find_critical_point_rejects_too_many_parameters():
     with pytest.raises(InputError, match="params has 513 entries, expected at most 512"):
         find_critical_point(lambda w: jnp.sum(w**2), jnp.ones(513))

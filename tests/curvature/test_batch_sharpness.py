@@ -121,7 +121,7 @@ def test_a_full_batch_gives_the_curvature_along_the_gradient():
     assert float(result.error) < 1e-4 * float(result.value)
 
 
-def test_invalid_batches_are_refused():
+def test_invalid_batches_are_rejected():
     cost, params, data = regression(8)
     for options, message in (
         ({"batch_size": 9}, "batch_size = 9, expected a whole number from 1 to 8 samples"),

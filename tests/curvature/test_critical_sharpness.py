@@ -162,7 +162,7 @@ def test_the_metric_uses_the_state_of_the_optimizer_and_optionally_another_cost(
     assert np.all(runs.own > 0)
 
 
-def test_a_metric_of_another_optimizer_is_refused():
+def test_a_metric_of_another_optimizer_is_rejected():
     metrics = {"critical": critical_sharpness_metric(bowl([1.0, 2.0]))}
     grid = gd.axes(learning_rate=[0.01])
     with pytest.raises(InputError, match="opt_state does not have the structure"):
@@ -188,7 +188,7 @@ def test_a_metric_of_another_optimizer_is_refused():
         ({"guess": -1.0}, "guess = -1.0, expected a number above 0"),
     ],
 )
-def test_invalid_arguments_are_refused(options, message):
+def test_invalid_arguments_are_rejected(options, message):
     with pytest.raises(InputError, match=message):
         critical_sharpness(quadratic, H, H, **options)
     with pytest.raises(InputError, match="direction has"):

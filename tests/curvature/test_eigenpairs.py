@@ -158,7 +158,7 @@ def test_eigenpairs_mapped_over_runs_equal_single_calls_in_one_compilation():
 
 
 @pytest.mark.parametrize("ends", [(0, 0), (2, 2), (-1, 1)])
-def test_more_eigenpairs_than_parameters_are_refused(ends):
+def test_more_eigenpairs_than_parameters_are_rejected(ends):
     with pytest.raises(InputError, match=rf"largest = {ends[0]} .* expected 1 to 3"):
         extreme_eigenpairs(
             lambda w: jnp.sum(w**2),

@@ -199,7 +199,7 @@ def test_largest_entries_have_their_signs_and_are_the_first_of_equal_ones():
 
 
 @pytest.mark.parametrize("count", [0, 4])
-def test_largest_entries_refuses_invalid_counts(count):
+def test_largest_entries_rejects_invalid_counts(count):
     with pytest.raises(InputError, match=f"count = {count}, expected a whole number from 1 to 3"):
         largest_entries(jnp.ones(3), count)
 
@@ -240,7 +240,7 @@ def test_labels_name_layer_neurons_and_pixel():
     assert locate_entries(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
 
 
-def test_locate_entries_refuses_another_network_or_image_shape():
+def test_locate_entries_rejects_another_network_or_image_shape():
     params = Network((4, 3)).init(jax.random.key(0))
     with pytest.raises(InputError, match=r"widths \(4, 2\)"):
         locate_entries(params, jnp.array([0]), network=Network((4, 2)))

@@ -42,7 +42,7 @@ def test_integer_parameters_are_rejected(name):
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_parameters_that_are_not_arrays_are_refused(name):
+def test_parameters_that_are_not_arrays_are_rejected(name):
     with pytest.raises(InputError, match=r"params\['a'\] = 'relu' is not an array"):
         ASKED[name](bowl, {"a": "relu", "b": np.ones(2)})
 

@@ -68,12 +68,12 @@ def test_dense_hessian_is_used_for_few_parameters():
         (2, {"rtol": 0.0}, "rtol = 0.0, expected a number above 0"),
     ],
 )
-def test_invalid_counts_and_tolerances_are_refused(count, settings, message):
+def test_invalid_counts_and_tolerances_are_rejected(count, settings, message):
     with pytest.raises(InputError, match=message):
         largest_eigenvalues_metric(PROBLEM, count, **settings)
 
 
-def test_more_eigenvalues_than_parameters_are_refused():
+def test_more_eigenvalues_than_parameters_are_rejected():
     top = {"top": largest_eigenvalues_metric(PROBLEM, 31)}
     with pytest.raises(InputError, match="count = 31, expected at most 30"):
         gd.sweep(PROBLEM, gd.axes(learning_rate=[0.1]), 0, metrics=top)

@@ -87,7 +87,7 @@ def test_matrix_products_use_full_precision_without_changing_the_global_setting(
     assert jax.config.jax_default_matmul_precision is None
 
 
-def test_vector_with_another_tree_structure_is_refused():
+def test_vector_with_another_tree_structure_is_rejected():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match="vector has"):
         HessianOperator(cost, params, data=data).mv(params[0])

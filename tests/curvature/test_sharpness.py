@@ -395,6 +395,6 @@ def test_equal_metrics_share_a_program():
 
 
 @pytest.mark.parametrize("rtol", [0.0, -1.0, np.nan])
-def test_invalid_tolerances_are_refused(rtol):
+def test_invalid_tolerances_are_rejected(rtol):
     with pytest.raises(InputError, match=r"sharpness_metric: rtol = .*expected a number above 0"):
         sharpness_metric(regression(), rtol=rtol)

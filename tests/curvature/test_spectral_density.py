@@ -142,7 +142,7 @@ def test_density_and_trace_are_nan_if_the_hessian_is_not_finite():
     assert np.all(np.isnan(result.value))
 
 
-def test_too_few_probes_are_refused():
+def test_too_few_probes_are_rejected():
     with pytest.raises(InputError, match="probes = 5, expected a whole number >= 6"):
         hessian_trace(jnp.sum, jnp.ones(3), key=jax.random.key(0), probes=5)
     with pytest.raises(InputError, match="probes = 1, expected a whole number >= 2"):

@@ -156,7 +156,7 @@ def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
     assert np.all(along[:, -1] * along[:, -2] < 0)
 
 
-def test_optimizers_without_a_known_threshold_are_refused():
+def test_optimizers_without_a_known_threshold_are_rejected():
     with pytest.raises(InputError, match=r"limit of stability is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
     with pytest.raises(InputError, match=r"momentum = 0.9, but adam takes no momentum"):
@@ -206,7 +206,7 @@ def test_known_returns_settings_of_partials_and_defaults():
         ),
     ],
 )
-def test_invalid_settings_of_a_threshold_are_refused(learning_rate, optimizer, settings, message):
+def test_invalid_settings_of_a_threshold_are_rejected(learning_rate, optimizer, settings, message):
     with pytest.raises(InputError, match=f"stability_threshold: {message}"):
         stability_threshold(learning_rate, optimizer, **settings)
 

@@ -162,7 +162,7 @@ def test_central_flow_predicts_the_smoothed_descent_of_a_network():
         ({"intervals": 0}, "intervals = 0, expected a whole number >= 1"),
     ],
 )
-def test_invalid_arguments_are_refused(wrong, message):
+def test_invalid_arguments_are_rejected(wrong, message):
     arguments = {"learning_rate": 0.1, "time": 1.0, "eigenvectors": 1, "intervals": 5} | wrong
     with pytest.raises(InputError, match=message):
         central_flow(lambda w: jnp.sum(w**2), jnp.ones(2), **arguments)

@@ -213,14 +213,14 @@ def test_invalid_rates_and_times_between_steps_are_rejected(rates, times, messag
 @pytest.mark.parametrize(
     "times", [[-1.0], [], [2.0, 1.0], [np.nan], [np.inf], 1.0, [[1.0]], "soon"]
 )
-def test_invalid_times_are_refused(times):
+def test_invalid_times_are_rejected(times):
     with pytest.raises(InputError, match=r"gradient_flow: times = .* ascending .* from 0 on"):
         gradient_flow(factors, jnp.ones(2), times=times)
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
 @pytest.mark.parametrize("value", [0.0, -1e-3, np.nan, np.inf])
-def test_invalid_tolerances_are_refused(name, value):
+def test_invalid_tolerances_are_rejected(name, value):
     with pytest.raises(InputError, match=rf"gradient_flow: {name} = .* above 0"):
         gradient_flow(factors, jnp.ones(2), times=[1.0], **{name: value})
 

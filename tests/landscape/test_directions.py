@@ -217,7 +217,7 @@ def test_orthogonalized_directions_keep_and_record_their_lengths():
     ("second", "message"),
     [([2.0, 2.0], "'b' is linearly dependent on a"), ([0.0, 0.0], "'b' is zero")],
 )
-def test_dependent_directions_are_refused(second, message):
+def test_dependent_directions_are_rejected(second, message):
     with pytest.raises(InputError, match=message):
         ways.orthogonalize({"a": jnp.array([1.0, 1.0]), "b": jnp.array(second)})
 
@@ -271,7 +271,7 @@ def test_equal_points_have_no_explained_variance():
 
 
 @pytest.mark.parametrize("count", [0, 5])
-def test_invalid_counts_of_components_are_refused(count):
+def test_invalid_counts_of_components_are_rejected(count):
     with pytest.raises(
         InputError,
         match=f"count = {count}, expected a whole number from 1 to 4, for 4 points of 10",
@@ -313,6 +313,6 @@ def test_projections_recover_known_coordinates_and_distances(float64):
         (lambda w: ways.principal_components((jnp.ones((2, 3)), 1.0)), "leading axes"),
     ],
 )
-def test_trees_of_other_shapes_are_refused(call, message):
+def test_trees_of_other_shapes_are_rejected(call, message):
     with pytest.raises(InputError, match=message):
         call((jnp.ones((2, 3)), jnp.ones((2, 1))))

@@ -69,7 +69,7 @@ def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(f
         np.testing.assert_allclose(np.abs(ravel_pytree(direction)[0]), expected, atol=1e-8)
 
 
-def test_plane_directions_refuse_a_hessian_that_is_not_finite():
+def test_plane_directions_reject_a_hessian_that_is_not_finite():
     with pytest.raises(InputError, match="the Hessian is not finite at params"):
         directions.plane_directions(
             lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(3), "eigenvectors", key=KEY
@@ -114,7 +114,7 @@ def test_the_slope_along_the_gradient_is_its_length():
     assert (curve[1] - curve[0]) / (2 * e) == pytest.approx(norm, rel=1e-3)
 
 
-def test_invalid_arguments_are_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(InputError, match="kind = 'sideways' is unknown; choose one of random, ne"):
         directions.plane_directions(bent, W, "sideways", key=KEY)
     with pytest.raises(InputError, match="1 parameter has no plane"):

@@ -147,7 +147,7 @@ def test_costs_that_use_first_layer_weights_or_inputs_directly_are_not_reduced(o
 
 
 @pytest.mark.long
-def test_reduction_refuses_other_or_missing_networks():
+def test_reduction_rejects_other_or_missing_networks():
     problem = digits("mnist5k", samples=20)
     w, ds = drawn(problem)
     with pytest.raises(InputError, match="has no network; take the slice"):

@@ -294,7 +294,7 @@ def test_errors_for_invalid_arguments_name_the_fix(call, message):
         call()
 
 
-def test_layers_of_another_network_are_refused():
+def test_layers_of_another_network_are_rejected():
     params = Network((4, 3, 2)).init(jax.random.key(0))
     other = (params[0], Layer(jnp.ones((2, 4)), jnp.ones(2)))
     with pytest.raises(InputError, match="line: direction has"):
@@ -309,7 +309,7 @@ def test_layers_of_another_network_are_refused():
         ({"a": jnp.ones(2), "b": -2 * jnp.ones(2)}, r"'a' and 'b' are parallel \(cosine -1\)"),
     ],
 )
-def test_zero_and_parallel_directions_are_refused(directions, message):
+def test_zero_and_parallel_directions_are_rejected(directions, message):
     grid = [np.linspace(-1, 1, 3)] * len(directions)
     with pytest.raises(InputError, match=message):
         slices.grid(jnp.sum, jnp.ones(2), directions, grid)

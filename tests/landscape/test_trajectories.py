@@ -174,6 +174,6 @@ ONE = {"w": POINTS["w"][0]}
         ),
     ],
 )  # fmt: skip
-def test_invalid_arguments_are_refused(call, message):
+def test_invalid_arguments_are_rejected(call, message):
     with pytest.raises(InputError, match=message):
         call()

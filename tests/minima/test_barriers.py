@@ -217,7 +217,7 @@ def test_runs_that_are_not_finite_have_nan_barriers():
 
 
 @pytest.mark.long
-def test_invalid_arguments_are_refused():
+def test_invalid_arguments_are_rejected():
     problem = some_problem()
     with pytest.raises(InputError, match="pairwise_barriers: points = 1"):
         pairwise_barriers(problem, some_runs(problem, 2), key=KEY, points=1)

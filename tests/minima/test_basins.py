@@ -152,7 +152,7 @@ def test_the_arrival_step_is_the_first_with_a_small_gradient():
         ((lambda x: x**2, [0.1]), "domain"),
     ],
 )
-def test_invalid_arguments_are_refused(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     with pytest.raises(InputError, match=message):
         basins_of_attraction(*arguments)
 

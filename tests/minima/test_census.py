@@ -353,7 +353,7 @@ def test_a_problem_without_a_network_needs_no_invariance():
     assert count_minima(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
 
 
-def test_params_without_runs_are_refused():
+def test_params_without_runs_are_rejected():
     problem = gd.problems.function("himmelblau")
     for params in (jnp.zeros(2), jnp.zeros((0, 2))):
         with pytest.raises(InputError, match=r"leading axis of at least one run|one number"):

@@ -76,7 +76,7 @@ def test_one_point_is_one_cluster():
     ("points", "tolerance"),
     [(np.zeros((0, 2)), 1.0), (np.full((2, 1), np.nan), 1.0), (np.zeros((2, 1)), -1.0)],
 )
-def test_invalid_arguments_are_refused(points, tolerance):
+def test_invalid_arguments_are_rejected(points, tolerance):
     with pytest.raises(InputError, match="cluster_points: "):
         cluster_points(points, tolerance)
 

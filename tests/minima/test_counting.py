@@ -176,11 +176,11 @@ def test_intervals_contain_their_estimates(counts):
 
 
 @pytest.mark.parametrize("counts", [[], [0, 1], [1.5], [[1]], [-1]])
-def test_invalid_counts_are_refused(counts):
+def test_invalid_counts_are_rejected(counts):
     with pytest.raises(InputError, match=r"estimate_unseen: counts = .* whole numbers >= 1"):
         estimate_unseen(counts)
 
 
-def test_more_end_points_than_runs_are_refused():
+def test_more_end_points_than_runs_are_rejected():
     with pytest.raises(InputError, match=r"runs = 3, .* expected runs >= 4"):
         basin_shares([2, 2], 3)

@@ -81,6 +81,6 @@ def test_end_point_kinds_extend_kinds_of_critical_points():
         ({"max_steps": -1}, "classify_end_points: max_steps = -1, expected a whole number >= 0"),
     ],
 )
-def test_invalid_tolerances_are_refused(wrong, message):
+def test_invalid_tolerances_are_rejected(wrong, message):
     with pytest.raises(InputError, match=message):
         classify_end_points(bowl([1.0]), np.zeros((1, 1)), key=KEY, **wrong)

@@ -219,7 +219,7 @@ def test_networks_that_are_not_finite_are_not_permuted():
     np.testing.assert_allclose(result.matched_distance[1], alone.matched_distance, rtol=1e-9)
 
 
-def test_networks_that_cannot_be_matched_are_refused():
+def test_networks_that_cannot_be_matched_are_rejected():
     network = Network((3, 4, 2))
     params = some_params(network, 0)
     with pytest.raises(InputError, match="match: num_starts = -1"):

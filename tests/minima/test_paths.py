@@ -149,7 +149,7 @@ class TestStraight:
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 
-    def test_invalid_paths_are_refused(self):
+    def test_invalid_paths_are_rejected(self):
         with pytest.raises(InputError, match="linear_path_cost: points = 1"):
             linear_path_cost(well, jnp.zeros(()), jnp.ones(()), points=1)
         with pytest.raises(InputError, match="linear_path_cost: a has shapes"):

@@ -74,6 +74,6 @@ def test_a_cost_that_differs_between_runs_has_no_census(tmp_path):
     np.testing.assert_allclose(a * b, 2.0, atol=1e-6)
 
 
-def test_missing_stores_are_refused(tmp_path):
+def test_missing_stores_are_rejected(tmp_path):
     with pytest.raises(StoreError, match="no store"):
         count_stored_minima(tmp_path / "nothing")

@@ -278,7 +278,7 @@ def test_mapped_canonical_forms_equal_those_of_single_calls():
 
 
 @pytest.mark.long
-def test_parameters_of_another_network_are_refused():
+def test_parameters_of_another_network_are_rejected():
     network = Network((4, 3, 2))
     other = Network((4, 2, 2)).init(jax.random.key(0))
     for function in (canonicalize, coordinates, canonical_symmetry):

@@ -1,4 +1,4 @@
-"""A browser for the tests of pages, and the checks that apply to every page."""
+"""Helpers for tests of pages in a browser: discovery, actions, and checks."""
 
 import shutil
 
@@ -11,9 +11,9 @@ QUIET = (
 )  # fmt: skip
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
-SECONDS = 2  # of the browser's processor time, until the first picture
+SECONDS = 2  # limit on the processor time of the browser until the first picture
 
-# Texts whose contrast with their background is below that of WCAG level AA.
+# Texts whose contrast with their background is below the minimum of WCAG level AA.
 PALE = """() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);
   const light = (c) => {
@@ -42,7 +42,7 @@ PALE = """() => {
   return found;
 }"""
 
-# Elements that can be reached by keyboard, and elements that can be used.
+# Elements that the keyboard should reach, the focused element, and controls without a name.
 USABLE = """() => [...document.querySelectorAll("button, select, input, a[href], [tabindex='0']")]
   .filter((node) => node.getClientRects().length && !node.disabled && node.tabIndex >= 0)
   .map((node) => node.id || node.getAttribute("aria-label") || node.textContent || node.type)"""
@@ -58,7 +58,7 @@ UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas[
 
 
 def executable() -> str:
-    """Return the browser of this machine; skip the test if there is none."""
+    """Return the path of an installed browser; skip the test if there is none."""
     pytest.importorskip("playwright", reason="needs playwright, which drives the browser")
     result = next(filter(None, map(shutil.which, BROWSERS)), None)
     if result is None:
@@ -67,13 +67,13 @@ def executable() -> str:
 
 
 class OpenedPage:
-    """A page in the browser, with its errors and its requests.
+    """A page in the browser, with its console messages, errors and requests.
 
     Args:
         browser: browser of Playwright.
         file: file of the page.
         size: size of the window.
-        address: fragment of the URL, from its # on.
+        address: fragment of the URL, including the #.
     """
 
     def __init__(self, browser, file, size=DESK, address=""):
@@ -84,7 +84,7 @@ class OpenedPage:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri() + address)
-        # A lesson adds elements while it opens, which move those below, so a click could miss.
+        # A lesson adds elements while it loads; a click before the end could miss its target.
         self.page.evaluate("async () => { if (typeof lesson !== 'undefined') await lesson; }")
         OpenedPage.settle(self)
 
@@ -92,7 +92,7 @@ class OpenedPage:
         return self.page.text_content(selector)
 
     def place(self, selector, across=0.5, down=0.5):
-        """Scroll to an element; return a point of it, given as fractions of its size."""
+        """Scroll to an element; return the point at given fractions of its size, in pixels."""
         result = self.page.locator(selector)
         result.scroll_into_view_if_needed()
         box = result.bounding_box()
@@ -132,7 +132,7 @@ class OpenedPage:
         return {entry["name"]: entry["value"] for entry in metrics}["ProcessTime"]
 
     def check_errors_and_accessibility(self):
-        """Check that there are no errors or requests, and check contrast and keyboard access."""
+        """Check errors, requests, contrast, accessible names and keyboard access."""
         assert self.complaints == []
         assert [url for url in self.requests[1:] if not url.startswith(("data:", "blob:"))] == []
         assert self.page.evaluate(PALE) == []

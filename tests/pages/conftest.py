@@ -1,4 +1,4 @@
-"""Fixtures of the browser and of the file of the lesson."""
+"""Fixtures: a browser, and the saved page of a lesson."""
 
 import jax
 import pytest
@@ -20,7 +20,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lesson_file(tmp_path_factory):
-    """Return the page of the digit network, with eight untrained networks."""
+    """Return the path of a saved lesson with eight untrained networks."""
     problem = gd.problems.digits("mnist5k")
     networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
     page = gd.lesson(problem, networks)

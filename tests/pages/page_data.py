@@ -10,7 +10,10 @@ RATES, SEEDS, STEPS = np.array([0.1, 1.0, 10.0]), np.arange(4), np.arange(0, 50,
 
 
 def sweep(label="training cost"):
-    """Return a sweep of 3 rates, 4 seeds, 2 momenta; the largest rate diverges for seed 3."""
+    """Return a sweep of 3 learning rates, 4 seeds and 2 momenta.
+
+    The runs with the largest rate and seed 3 diverge; another run is not finished.
+    """
     random = np.random.default_rng(0)
     cost = np.exp(-RATES[:, None, None, None] * STEPS / 40) * random.uniform(1, 2, (3, 4, 2, 1))
     cost[2, 3, :, 2:] = np.inf
@@ -41,7 +44,7 @@ def sweep(label="training cost"):
 
 
 def plane():
-    """Return the landscape of a bowl, with a descent that ends at its center."""
+    """Return the slice of a quadratic cost, with a descent to its minimum."""
     a = b = np.linspace(-2, 2, 21)
     t = np.linspace(1, 0, 12)
     at = {"dims": "snapshot"}

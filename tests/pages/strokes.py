@@ -51,6 +51,6 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
 
 
 def neighbors(at):
-    """Return the neighbors of a pixel, beginning with those that share a side."""
+    """Return the neighbors of a pixel: first those that share a side, then the diagonal ones."""
     near = [(at[0] + i, at[1] + j) for i, j in AROUND]
     return near[::2] + near[1::2]

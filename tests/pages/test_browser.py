@@ -1,4 +1,4 @@
-"""The explorer in a browser: clicks, drags and keys, and its numbers against gdjax."""
+"""The explorer in a browser: clicks, drags and keys; numbers, compared with gdjax."""
 
 import io
 import shlex
@@ -53,9 +53,9 @@ def test_the_page_uses_the_color_scheme_of_the_browser(explorer):
     assert lightness("light") > 0.9
 
 
-def test_a_cell_shows_its_runs_on_click_and_on_key(explorer):
+def test_a_click_or_key_on_a_cell_shows_its_runs(explorer):
     explorer.page.select_option("#metric", "0")
-    explorer.click("#map", 0.9, 0.12)  # the largest rate, the last seed
+    explorer.click("#map", 0.9, 0.12)  # largest rate, last seed
     assert explorer.text("#runs-told") == "learning rate 10, seed 3: 2 diverged."
     assert explorer.page.locator("#curve-cost path[stroke='#b3420a']").count() == 1
     explorer.keys("#map", *["ArrowLeft"] * 3, *["ArrowDown"] * 4, "Enter")
@@ -68,7 +68,7 @@ def test_a_cell_shows_its_runs_on_click_and_on_key(explorer):
     assert "median of 2 runs: ∞" in hint
 
 
-def test_a_cell_shows_its_value_on_click_key_and_tap(browser, explorer, pages):
+def test_a_click_key_or_tap_on_a_cell_shows_its_value(browser, explorer, pages):
     explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.12)
     value = "median of 2 runs: ∞; 2 diverged."
@@ -148,13 +148,13 @@ def test_the_map_is_saved_as_a_picture_and_the_runs_as_a_table(explorer, tmp_pat
     assert sorted(set(table.outcome)) == ["diverged", "not converged", "not finished"]
 
 
-def test_a_field_of_a_table_cannot_be_a_formula(explorer):
+def test_text_in_a_saved_table_cannot_be_a_spreadsheet_formula(explorer):
     options = ["=1+1", "a,b", 'say "a"', -2.5]
     expected = ["'=1+1", '"a,b"', '"say ""a"""', "-2.5"]
     assert explorer.page.evaluate("(given) => given.map(csvField)", options) == expected
 
 
-def test_axes_sliders_and_time_choose_what_the_map_shows(explorer):
+def test_the_map_changes_with_step_sliders_and_axes(explorer):
     explorer.keys("#time", "End")
     before = explorer.picture("#map")
     explorer.keys("#time", "Home")
@@ -282,7 +282,7 @@ def test_the_explorer_has_no_errors_and_is_accessible(explorer):
     explorer.check_errors_and_accessibility()
 
 
-def test_no_element_of_the_explorer_is_wider_than_a_phone(browser, pages):
+def test_the_explorer_fits_the_width_of_a_phone(browser, pages):
     visit = OpenedPage(browser, pages["explore"], PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     assert visit.complaints == []
@@ -291,7 +291,7 @@ def test_no_element_of_the_explorer_is_wider_than_a_phone(browser, pages):
 
 
 @pytest.mark.long
-def test_no_table_is_wider_than_a_phone(browser, pages, lesson_file):
+def test_tables_fit_into_their_containers_on_a_phone(browser, pages, lesson_file):
     for file, address in ((pages["explore"], ""), (lesson_file, "#lesson=0")):
         visit = OpenedPage(browser, file, PHONE, address)
         visit.page.wait_for_function("() => document.querySelector('tbody tr') !== null")

@@ -1,4 +1,4 @@
-"""The lesson in a browser: clicks, touches and keys, and its numbers against gdjax."""
+"""The lesson in a browser: clicks, touches and keys; numbers, compared with gdjax."""
 
 import itertools
 import re
@@ -48,7 +48,7 @@ PATIENCE = 120  # timeout in seconds on a busy machine
 
 
 class Lesson(OpenedPage):
-    """The lesson, opened at an address, after the steps that the address requests."""
+    """The lesson, opened at an address, after the training steps in the address."""
 
     def __init__(self, browser, file, address="", size=DESK):
         if "lesson=" not in address:
@@ -61,7 +61,7 @@ class Lesson(OpenedPage):
         self.settle()
 
     def settle(self):
-        """Wait until a change has reached every card: one frame for the pad, one for the cards."""
+        """Wait until a change has reached every card, which takes an additional frame."""
         super().settle()
         super().settle()
 
@@ -103,7 +103,7 @@ class Lesson(OpenedPage):
 
 
 def network_of(flat, widths=(784, 16, 16, 10)):
-    """Convert the parameters of the page to those of gdjax."""
+    """Convert the flat parameters of the page to the layers of gdjax."""
     layers, at = [], 0
     for n_in, n_out in itertools.pairwise(widths):
         weights = np.reshape(flat[at : at + n_out * n_in], (n_out, n_in))
@@ -120,13 +120,13 @@ def problem():
 
 @pytest.fixture(scope="module")
 def trained(browser, lesson_file):
-    """Return the page after opening, with a network trained for ten epochs."""
+    """Return the default page, which shows a network trained for ten epochs."""
     return Lesson(browser, lesson_file)
 
 
 @pytest.fixture
 def opened(browser, lesson_file):
-    """Return a function that opens the page at an address; close the page after the test."""
+    """Return a function that opens a lesson; close all its pages after the test."""
     visits = []
 
     def open_lesson(address="", size=DESK):
@@ -140,8 +140,8 @@ def opened(browser, lesson_file):
 
 @pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
-def test_ten_steps_equal_those_of_gdjax(opened, address):
-    """A seed gives the same start and order; costs and parameters agree within rounding."""
+def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
+    """A seed selects the initial parameters and sample order that it selects in gdjax."""
     run = dict(RUNS[address])
     streams = keys.streams(0, seed=run.pop("seed"))
     rate, scale = run.pop("rate"), run.pop("scale", 1.0)
@@ -167,7 +167,7 @@ def test_ten_steps_equal_those_of_gdjax(opened, address):
     assert visit.complaints == []
 
 
-def test_the_numbers_of_the_page_equal_those_of_its_trained_network(trained, problem):
+def test_displayed_numbers_equal_those_of_gdjax_for_the_trained_network(trained, problem):
     page = trained.first()
     assert page["step"] == 1250
     last, params = page["records"][-1], network_of(page["params"])
@@ -215,7 +215,7 @@ def test_training_starts_pauses_resumes_and_is_undone(opened):
     assert visit.complaints == []
 
 
-def test_a_changed_setting_restarts_and_equal_settings_give_equal_results(opened):
+def test_a_changed_setting_restarts_training_and_equal_settings_give_equal_results(opened):
     visit = opened("#step=20&seed=5")
     before = visit.first()
     visit.page.fill("#seed", "6")
@@ -284,12 +284,15 @@ def test_a_drawing_by_mouse_or_by_keys_is_scaled_and_centered(opened):
     by_hand = visit.text("#answer")
     assert by_hand.startswith("The network reads")
     box = np.argwhere(np.reshape(visit.image(), (28, 28)) > 60)
-    assert box[:, 0].max() - box[:, 0].min() + 1 in (19, 20)  # as tall as the data set's digits
+    assert box[:, 0].max() - box[:, 0].min() + 1 in (
+        19,
+        20,
+    )  # as tall as the digits of the data set
     weights = gd.data.load("mnist5k").test_images.reshape(-1, 28, 28).sum(0)
     center = [np.average(np.arange(28), weights=weights.sum(axis)) for axis in (1, 0)]
-    assert abs(box.mean(0) - center).max() < 0.6  # drawings move by whole pixels
+    assert abs(box.mean(0) - center).max() < 0.6  # centering shifts by whole pixels
     visit.click("#clear")
-    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # from the end of the drawing by mouse
+    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # starts where the mouse stopped
     assert visit.text("#answer")[:19] == by_hand[:19]
     phone = opened("#step=300", PHONE)
     phone.click("#clear")
@@ -298,7 +301,7 @@ def test_a_drawing_by_mouse_or_by_keys_is_scaled_and_centered(opened):
     assert phone.text("#example-told") == "Your drawing."
 
 
-def test_the_confidence_of_an_answer_has_an_absolute_scale(trained, problem):
+def test_an_answer_states_the_two_largest_outputs_and_low_confidence(trained, problem):
     unsure = 0
     for at in range(len(trained.first()["records"])):
         image, output = trained.page.evaluate(
@@ -337,7 +340,7 @@ def test_noise_is_labeled_as_noise(trained):
     assert trained.text("#example-told").startswith("Test digit 1 ")
 
 
-def test_any_neuron_shows_its_weights_and_inputs(trained, problem):
+def test_a_selected_neuron_shows_its_activity_and_weights(trained, problem):
     params = network_of(trained.first()["params"])
     trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
     assert trained.text("#neuron-title") == "Neuron 2 of hidden layer 1"
@@ -374,7 +377,7 @@ def test_gradients_with_respect_to_an_image_equal_those_of_gdjax(trained, proble
     assert trained.page.locator("#matter tbody tr").count() == 8 + 3
 
 
-def test_after_a_step_for_one_image_the_numbers_are_those_of_the_shown_network(trained, problem):
+def test_a_step_for_one_image_equals_that_of_gdjax_and_can_be_undone(trained, problem):
     trained.choose("#target", "5")
     trained.keys("#nudge-rate", "End")
     before = {name: trained.text(name) for name in ("#answer", "#matter-told", "#network-told")}
@@ -413,7 +416,7 @@ def number(words, before):
     return float(result[1].rstrip(".,").replace(",", "").replace("\u2212", "-"))
 
 
-def test_the_confidence_for_noise_is_what_the_page_states(course, problem):
+def test_the_stated_confidence_for_noise_equals_the_mean_largest_output(course, problem):
     summary = course.predict("sure")
     images = course.page.evaluate(
         "() => Array.from({ length: 50 }, (_, i) => Array.from(noisePixels(i + 1, 784)))"
@@ -428,7 +431,7 @@ def test_the_confidence_for_noise_is_what_the_page_states(course, problem):
     assert course.predict("sure", (right + 1) % 4).startswith("Not as you predicted")
 
 
-def test_the_answer_of_lower_cost_is_found(course, problem):
+def test_the_page_names_the_answer_with_the_lower_cost(course, problem):
     course.click("#course-on")
     summary = course.predict("outputs")
     a, b = number(summary, "cost of A is"), number(summary, "that of B is")
@@ -444,7 +447,7 @@ def test_the_answer_of_lower_cost_is_found(course, problem):
     assert course.predict("outputs") != summary
 
 
-def test_a_change_of_a_weight_changes_the_cost_as_computed(course, problem):
+def test_predicted_and_actual_changes_of_the_cost_equal_those_of_gdjax(course, problem):
     course.click("#course-on")
     for nudge in ("0.01", "1"):
         course.choose("#weight-nudge", nudge)
@@ -472,7 +475,7 @@ def test_a_change_of_a_weight_changes_the_cost_as_computed(course, problem):
     assert course.text("#weight-told").count(place) == 0
 
 
-def test_one_of_three_gradients_is_a_multiple_of_the_image(course, problem):
+def test_the_gradient_of_a_neuron_is_the_stated_multiple_of_the_image(course, problem):
     course.click("#course-on")
     course.keys("#network", "ArrowDown", "ArrowDown")
     course.settle()
@@ -484,7 +487,7 @@ def test_one_of_three_gradients_is_a_multiple_of_the_image(course, problem):
     assert "gradient of neuron 1 " in course.text("#picture-question legend")
 
 
-def test_the_lowest_cost_on_a_line_is_where_the_page_states(course, problem):
+def test_the_stated_minimum_along_the_gradient_is_a_minimum(course, problem):
     course.click("#course-on")
     course.wait("() => document.querySelector('#slide-question button')")
     summary = course.predict("slide")
@@ -504,8 +507,8 @@ def test_the_lowest_cost_on_a_line_is_where_the_page_states(course, problem):
 
 
 @pytest.mark.long
-def test_sixteen_networks_equal_those_of_gdjax(course, problem):
-    """No other test trains sixteen networks, which takes 8,000 steps."""
+def test_accuracies_of_sixteen_networks_equal_those_of_gdjax(course, problem):
+    """Train for 500 steps each; also count the networks per class of result."""
     course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
     course.settle()
     summary = course.predict("sixteen")
@@ -526,7 +529,7 @@ def test_sixteen_networks_equal_those_of_gdjax(course, problem):
     course.page.evaluate("async () => { await (await lesson).run(300); }")
 
 
-def test_mini_batches_and_full_batches_are_compared_at_equal_cost(course, problem):
+def test_mini_batches_and_full_batches_are_compared_after_equal_numbers_of_images(course, problem):
     course.page.evaluate("async () => { (await lesson).change({ lesson: 7 }); }")
     course.settle()
     rate, seed = course.page.evaluate(
@@ -548,7 +551,7 @@ def test_mini_batches_and_full_batches_are_compared_at_equal_cost(course, proble
     assert course.page.is_hidden("#compare-numbers")
 
 
-def test_votes_equal_those_of_the_networks(course, problem):
+def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem):
     course.page.evaluate("async () => { (await lesson).change({ lesson: 8 }); }")
     course.settle()
     networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
@@ -628,7 +631,7 @@ def test_the_lesson_has_no_errors_and_is_accessible(trained):
 
 
 @pytest.mark.long
-def test_no_element_is_wider_than_a_phone(opened):
+def test_the_lesson_fits_the_width_of_a_phone(opened):
     visit = opened("#step=0", PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     visit.page.touchscreen.tap(*visit.place("#next"))
@@ -640,5 +643,5 @@ def test_no_element_is_wider_than_a_phone(opened):
 
 
 @pytest.mark.long
-def test_the_page_is_small(lesson_file):
+def test_a_lesson_is_smaller_than_3_megabytes(lesson_file):
     assert lesson_file.stat().st_size < 3e6

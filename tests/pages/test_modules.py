@@ -1,4 +1,4 @@
-"""Modules of the lesson: each in Node, and all bundled as one script."""
+"""Modules of the lesson: unit tests in Node, bundling, and texts."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_a_bundle_has_each_module_once_and_after_its_imports(name):
     assert declared.index("forward") < declared.index("measure")
 
 
-def test_all_texts_are_in_one_file_and_are_used():
+def test_all_texts_of_the_lesson_are_in_one_file_and_are_used():
     texts = json.loads(read("lesson/texts.json"))
     markup, script = read("lesson/page.html"), bundle(["lesson/lesson.js"])
     named = set(re.findall(r'data-(?:text|label)="([^"]+)"', markup))

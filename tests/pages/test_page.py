@@ -26,7 +26,7 @@ def test_arrays_are_encoded_for_browsers(given, kind):
     assert (summary["kind"], summary["shape"]) == (kind, [1, 2])
 
 
-def test_a_page_runs_only_its_script_and_refers_to_no_other_location():
+def test_a_page_runs_only_its_script_and_has_no_external_links():
     html = gd.explore(sweep(HOSTILE), planes={HOSTILE: plane()}, minima=census(), name=HOSTILE).html
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
     assert "default-src 'none'" in policy
@@ -90,7 +90,7 @@ def test_invalid_input_is_rejected(given, message):
 
 
 @pytest.mark.long
-def test_a_lesson_needs_a_network_that_a_page_can_compute():
+def test_a_lesson_rejects_problems_that_a_page_cannot_train():
     with pytest.raises(InputError, match="square images"):
         gd.lesson(gd.problems.function("himmelblau"))
     with pytest.raises(InputError, match="square images"):
@@ -108,7 +108,7 @@ def test_images_are_compressed_without_loss():
     np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(3, 4), images)
 
 
-def test_quantized_weights_are_within_half_a_step():
+def test_quantized_weights_are_within_half_a_quantization_step():
     random = np.random.default_rng(0)
     layers = [
         (random.normal(size=(3, n, m)), random.normal(size=(3, n))) for m, n in [(5, 4), (4, 2)]

@@ -1,4 +1,4 @@
-"""The commands `gdjax explore` and `gdjax lesson`: pages of one file, and errors of one line."""
+"""The commands `gdjax explore` and `gdjax lesson`: pages, and errors of one line."""
 
 import json
 import pickle
@@ -68,7 +68,7 @@ def test_saved_landscapes_and_minima_are_read(tmp_path, capsys):
 
 
 class CodeOnUnpickling:
-    """An object that creates a file when it is unpickled."""
+    """Creates a file when unpickled, to show whether a command unpickles data."""
 
     def __init__(self, file):
         self.file = file
@@ -97,7 +97,7 @@ def test_a_folder_of_format_2_is_rejected_without_unpickling(tmp_path, capsys, f
     assert not done.exists()
 
 
-def test_invalid_arguments_are_errors_of_one_line(store, tmp_path, capsys):
+def test_invalid_arguments_are_reported_in_one_line(store, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     zarr.save(str(tmp_path / "other.zarr"), np.ones(3))
     (tmp_path / "taken.html").mkdir()
@@ -122,7 +122,7 @@ def test_invalid_arguments_are_errors_of_one_line(store, tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_full_disk_is_an_error_of_one_line(tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -139,7 +139,7 @@ def test_a_lesson_of_unknown_data_is_rejected_before_training(capsys, monkeypatc
 
 
 @pytest.mark.long
-def test_a_lesson_is_one_file(tmp_path, capsys):
+def test_a_lesson_without_networks_is_one_file(tmp_path, capsys):
     main(["lesson", "--networks", "0", "--out", str(tmp_path / "page.html")])
     assert "written to" in capsys.readouterr().out
     assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 2e6
@@ -148,7 +148,7 @@ def test_a_lesson_is_one_file(tmp_path, capsys):
 
 @pytest.mark.long
 def test_quantization_does_not_change_decisions_of_trained_networks(tmp_path, capsys, monkeypatch):
-    """No other test trains the 64 networks of the lesson."""
+    """Compare the predictions of the 64 networks of the lesson on all test digits."""
     trained = {}
 
     def lesson(problem, networks):

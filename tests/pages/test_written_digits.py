@@ -1,4 +1,4 @@
-"""Handwritten digits, redrawn on the page, against the answers for their pixels."""
+"""Predictions for digits drawn on the page, compared with those for their pixels."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from strokes import strokes, thinned
 import gdjax as gd
 
 DIGITS = 10
-SPECK = 15  # of the pad's 280 pixels: shorter lines are not part of the digit
-POINTS = 0.02  # accuracy that is lost by a pen of one width
+SPECK = 15  # pixels of the pad, which has 280 x 280; shorter lines are noise
+POINTS = 0.02  # tolerated loss of accuracy, since the pen has a constant width
 
 
 def test_a_thick_line_is_thinned_to_its_center():
@@ -33,7 +33,7 @@ READ_BY_MODULE = """([lines, count]) => lesson.then((page) => {
 
 
 def on_the_pad(image):
-    """Return the lines of a digit on the pad's grid, smooth and without specks."""
+    """Return the lines of a digit in pixels of the pad, smoothed and without specks."""
     lines = [279 * np.array(line) for line in strokes(image)]
     lengths = [np.hypot(*np.ptp(line, axis=0)) for line in lines]
     drawn = [line for line, length in zip(lines, lengths, strict=True) if length >= SPECK]
@@ -47,8 +47,8 @@ def smoothed(line):
 
 
 @pytest.mark.long
-def test_accuracy_on_drawn_digits_is_close_to_that_on_their_pixels(browser, lesson_file):
-    """No other test draws all 1,000 test digits and compares each with its pixels."""
+def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, lesson_file):
+    """Draw all 1,000 test digits with the code of the page, without a mouse."""
     visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images
     label, by_pixel, by_stroke = np.transpose(
@@ -62,8 +62,8 @@ def test_accuracy_on_drawn_digits_is_close_to_that_on_their_pixels(browser, less
 
 
 @pytest.mark.long
-def test_digits_drawn_with_the_mouse_equal_their_lines(browser, lesson_file):
-    """No other test draws handwritten digits with the mouse, which takes about 400 moves."""
+def test_digits_drawn_with_the_mouse_have_the_lines_of_the_mouse_path(browser, lesson_file):
+    """Draw ten test digits, which takes about 400 moves of the mouse."""
     visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images[:DIGITS]
     mouse = visit.page.mouse
