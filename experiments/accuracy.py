@@ -2,10 +2,10 @@
 
     w <- w - r_t (grad C_B(w) + d_l w),   C the squared error, sum over outputs, mean over images
 
-The network is always 784-16-16-10 with sigmoids; only its training differs. Changes of the training
-are added one after another: smaller batches, an annealed learning rate, weight decay, stronger
-decay in the first layer, distorted copies of the images, more epochs. Other changes are made
-separately to the variant with distorted copies. All variants have common starts and are compared on
+The network is always 784-16-16-10 with sigmoids; only its training differs. Changes to the training
+are cumulative: smaller batches, an annealed learning rate, weight decay, stronger decay in the
+first layer, distorted copies of the images, more epochs. Other changes are made separately to the
+variant with distorted copies. All variants have common starts and are compared on
 the last 10,000 training images, which are held out. Then two recipes are used to train on all
 training images, from starts that were not used for any choice, and are evaluated once on the test
 images.

@@ -13,7 +13,7 @@ Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), over ra
 
 Expected: on the Chebyshev points, eta times the preconditioned sharpness settles at 38 for Adam and
 at 2 for RMSProp, within 5 % (medians over the last quarter of the records and over starts). This is
-refuted by an interval outside this range.
+refuted if the interval of such a median lies outside this range.
 """
 
 from collections.abc import Callable
@@ -111,7 +111,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw rate times preconditioned sharpness of all starts, one panel per case."""
+    """Draw rate times preconditioned sharpness for all starts, with one panel per case."""
     titles = {
         "chebyshev_adam": "Adam, Chebyshev points",
         "chebyshev_rmsprop": "RMSProp, Chebyshev points",

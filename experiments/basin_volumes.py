@@ -11,10 +11,9 @@ directions, so the coordinates with the largest estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)
 
-Expected: the estimate increases with the knowledge of the basin's shape, in the order of this list
-(published for a comparison of Adam's moments with the identity: arXiv 2501.18812); all estimates
-are lower bounds. This is refuted if the interval of a paired difference over the networks contains
-0.
+Expected: the estimates increase from each of these kinds of coordinates to the next (published for
+a comparison of Adam's moments with the identity: arXiv 2501.18812); all estimates are lower bounds.
+This is refuted if the interval of a paired difference over the networks contains 0.
 """
 
 from dataclasses import dataclass

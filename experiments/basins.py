@@ -5,8 +5,8 @@
 Descents from a grid of starts are computed on three surfaces with many learning rates, with and
 without momentum. At small rates the basins are those of the gradient flow. Larger steps cross the
 boundaries of basins: their shares change, their boundaries become irregular, and each basin
-disappears at the rate at which its minimum becomes unstable. Descents that would end in it at
-smaller rates then end in other minima, mostly flatter ones, or diverge.
+disappears at the rate at which its minimum becomes unstable. Descents from starts in this basin
+then end in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 
@@ -104,7 +104,7 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw maps at some rates, and all shares against the rate, for each surface."""
+    """Draw basin maps at some rates, and shares against the rate, for each surface."""
     figures = {}
     for name, node in tree.children.items():
         surface = node.to_dataset()

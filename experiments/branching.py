@@ -3,13 +3,14 @@
     w'_t = w_t + sigma e_i for one weight i;   both descents continue with the same mini-batches
 
 Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated,
-with one weight changed by sigma at a step t and no other difference. As many weights are changed in
-each layer as in the others, although 96 % of all parameters are in the first layer. Weights of
-pixels that are zero in all training images, about a sixth of all parameters, are excluded.
+with one weight changed by sigma at a step t and no other difference. Equal numbers of weights are
+changed in all layers, although 96 % of all parameters are in the first layer. Weights of pixels
+that are zero in all training images, about a sixth of all parameters, are excluded.
 
-The barrier between the two end points is the rise of the cost on the straight line between them,
-before or after the neurons of one end point are matched to those of the other, whichever rise is
-lower. Both are upper bounds on the lowest barrier of any path. Two references define the scale:
+The barrier between the two end points is the rise of the cost on the straight line between them. It
+is computed before and after the neurons of one end point are matched to those of the other, and the
+lower value is used. Both values are upper bounds on the lowest barrier of any path. Two references
+define the scale:
 
     floor = largest barrier between a descent and its repetition with pixels in reversed order
     other = median barrier between descents from independent starts of the same kind

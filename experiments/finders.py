@@ -146,6 +146,6 @@ def plot(dataset: xr.Dataset) -> dict:
 
 
 if __name__ == "__main__":
-    # Small programs with short run times are compiled, so compilation takes most of the time.
+    # Compilation takes most of the time, since the programs are small and run briefly.
     jax.config.update("jax_disable_most_optimizations", True)
     common.main("finders", Config, run, plot, numbers)

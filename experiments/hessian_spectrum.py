@@ -4,9 +4,9 @@
 
 The Hessian of a trained classifier is reported to have about one outlying eigenvalue per class,
 which arises from its Gauss-Newton part G (Papyan 2018, arXiv 1812.04754). The digit network
-(784-16-16-10) is trained from several starts, with the quadratic cost and with cross entropy; after
-several numbers of epochs the largest eigenvalues of H and of G are computed with residuals. G is
-the Hessian of the cost with the outputs linearized in the parameters.
+(784-16-16-10) is trained from several starts, with the quadratic cost and with cross entropy; the
+largest eigenvalues of H and of G are computed, with residuals, before training and at several
+epochs. G is the Hessian of the cost with the outputs linearized in the parameters.
 
 Outliers are the k largest eigenvalues, where k <= 20 is the position of the widest gap, that is, of
 the largest ratio of lambda_k to lambda_(k+1). Counts by two other rules are also reported: the
@@ -79,7 +79,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def after(epoch: int) -> str:
-    """Return the label of a point of the descent, by the number of epochs before it."""
+    """Return the label of the point of a descent after a number of epochs."""
     return "before training" if epoch == 0 else f"after {epoch} epoch{'' if epoch == 1 else 's'}"
 
 

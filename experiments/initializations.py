@@ -57,7 +57,7 @@ class Config:
 
 
 def slope_of_layer(network: gd.problems.Network, layer: int):
-    """Return the mean slope 4 s (1 - s) of a hidden layer, as a function.
+    """Return a function that computes the mean slope 4 s (1 - s) of a hidden layer.
 
     The function takes parameters and images, and averages over the layer's neurons and the images.
     """
@@ -72,7 +72,7 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
 
 
 def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
-    """Return the problem's metrics, and one for the mean slope of each hidden layer."""
+    """Return the problem's metrics, plus the mean slope of each hidden layer."""
     few = problem.data[0][:images]
     return dict(problem.metrics) | {
         f"slope_{layer}": gd.Metric(

@@ -14,8 +14,8 @@ curvature along the step.
     python experiments/non_euclidean_edge.py      (about 80 s of processor time)
 
 Expected: at the larger rates the lower bound of S settles within 15 % of the limit in all four
-cases (medians over the last quarter of the records and over starts). This is refuted by an interval
-outside this range.
+cases (medians over the last quarter of the records and over starts). This is refuted if the
+interval of such a median lies outside this range.
 """
 
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the generalized sharpness of all starts, one panel per case."""
+    """Draw the generalized sharpness for all starts, with one panel per case."""
     titles = {
         "sign_scaled": "Sign descent, scaled steps",
         "sign_plain": "Sign descent, steps of fixed length",

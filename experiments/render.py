@@ -335,7 +335,7 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
 
 
 def is_expected(target: nodes.Node) -> bool:
-    """Return whether an assignment in a template is to an expected threshold."""
+    """Return whether a variable of a template is an expected threshold."""
     return isinstance(target, nodes.Name) and target.name.startswith("expected")
 
 

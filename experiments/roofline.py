@@ -40,8 +40,8 @@ class Config:
         batch_sizes: samples per step; all networks share a mini-batch.
         accelerator: name of the accelerator, whose data sheet states the rates.
         peak: float32 operations per second without tensor cores, in units of 1e12.
-        bandwidth: bytes per second to and from the memory, in units of 1e12.
-        cache: bytes of the cache, in units of 1e6.
+        bandwidth: memory bandwidth, in units of 1e12 bytes per second.
+        cache: size of the cache, in units of 1e6 bytes.
     """
 
     data: str = "mnist5k"

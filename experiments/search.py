@@ -17,8 +17,8 @@ searches are run only to measure their time.
     python experiments/search.py        (about 7 min of processor time)
 
 Expected: the setting selected by successive halving is as accurate as that selected by the full
-sweep, in at most a quarter of its time. This is refuted by an interval of the difference below 0,
-or by a larger share of the time.
+sweep, in at most a quarter of its time. This is refuted if the interval of the difference in
+accuracy lies below 0, or if the search takes longer.
 """
 
 from collections.abc import Callable

@@ -40,7 +40,7 @@ class Config:
     """Networks, and settings of their training.
 
     Args:
-        data: name of the data set, of 28x28 digits.
+        data: name of a data set of 28x28 digits.
         learned: number of training images; all others are test images.
         widths: neurons of each hidden layer.
         starts: number of starting points.

@@ -48,7 +48,8 @@ class Config:
         looked_at: temperatures at which gradients are computed before training.
         images: number of single images whose gradients are computed.
         drawn: temperatures at which the cost along one weight is computed.
-        along: number of images in this cost; with few images, single steps of the cost are visible.
+        along: number of images over which the cost along one weight is averaged; with few images,
+            its single steps are visible.
     """
 
     data: str = "mnist5k"

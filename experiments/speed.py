@@ -3,10 +3,10 @@
     share = 4 * samples * parameters * run-steps / seconds / (rate of a 2000 x 2000 product)
 
 The rate of the matrix product is measured again for each measurement, so that ratios do not change
-when the speed of the machine drifts. A run-step counts 4 * samples * parameters operations
-(the forward pass and the gradient of the weights). Other libraries are measured if they are
-installed: PyTorch with the same arithmetic, as a loop over steps and through `torch.func.vmap`;
-loss-landscapes for the cost on a plane; and PyHessian for eigenvalues.
+when the speed of the machine drifts. A run-step, which is one step of one run, counts as 4 *
+samples * parameters operations (the forward pass and the gradient of the weights). Other libraries
+are measured if they are installed: PyTorch with the same arithmetic, as a loop over steps and
+through `torch.func.vmap`; loss-landscapes for the cost on a plane; and PyHessian for eigenvalues.
 
     python experiments/speed.py      (about 6 minutes on two cores, with all libraries)
 
@@ -57,7 +57,7 @@ def data() -> Any:
 def run(config: Config) -> Any:
     """Return all measurements, as a Dataset of scalars."""
     import xarray as xr
-    from benchmarks import second_call  # imports Diffrax, which must follow the setup of JAX
+    from benchmarks import second_call  # after JAX is configured, since Diffrax initializes it
 
     clock = Clock(config.repeats)
     dataset = data()

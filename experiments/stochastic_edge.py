@@ -58,7 +58,7 @@ class Config:
 
 
 def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
-    """Return late sharpness of descents with one batch size, in units of 2 / eta.
+    """Return the final sharpness of descents with one batch size, in units of 2 / eta.
 
     Each value is the median over the last quarter of the records.
     """
@@ -96,7 +96,7 @@ def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Datase
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the sharpness near the end of descents, for all batch sizes."""
+    """Return the final sharpness of descents for all batch sizes."""
     problem = random_targets(config.width, config.samples)
     return xr.concat(
         [final_sharpness(config, problem, size) for size in config.batch_sizes], "batch_size"
@@ -104,7 +104,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return final sharpness by batch size and rate, with intervals over starts."""
+    """Return the final sharpness by batch size and rate, with intervals over starts."""
     summary: dict = {"rates": dataset.learning_rate.values.tolist()}
     for size in dataset.batch_size.values:
         part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")

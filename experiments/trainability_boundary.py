@@ -114,7 +114,7 @@ def panels(dataset: xr.Dataset, index: int) -> list[plots.Map]:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the first and last maps, all dimensions, and the one-dimensional cases."""
+    """Draw the first and the last maps, dimensions, and the one-dimensional cases."""
     over_all_seeds = over_seeds(dataset)
 
     last = dataset.sizes["map"] - 1

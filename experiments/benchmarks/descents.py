@@ -298,7 +298,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
     work()
     work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
     seconds = common.seconds(work)
-    # Not from getrusage, whose peak of a child process includes that of its parent.
+    # getrusage is not used, since its peak for a child process includes that of the parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 

@@ -112,8 +112,8 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
     """Return seconds to evaluate a network's costs on a plane with `loss-landscapes`.
 
     The plane extends from -1 to 1 along both directions, with `side` points along each. Every other
-    row is shifted by one step, since the package takes the first step of a row before it evaluates.
-    The result is None if the package is not installed.
+    row is shifted by one step, since the package alternates the direction of rows, and takes a step
+    before each evaluation. The result is None if the package is not installed.
     """
     torch, package = torch_or_none(), _package("loss_landscapes")
     if package is None:
@@ -132,8 +132,8 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
     metric = metrics.Loss(lambda outputs, t: ((outputs - t) ** 2).sum(-1).mean(), x, y)
 
     def work():
-        # The start is one step back, since the package takes a step along the second direction
-        # before it evaluates.
+        # The first corner is one step outside the plane, since the package takes a step along the
+        # second direction before each evaluation.
         corners = (-1, -1 - step), (side * step - 1, -1 - step), (-1, (side - 1) * step - 1)
         with torch.no_grad():
             return package.planar_interpolation(*(model(*c) for c in corners), metric, side)

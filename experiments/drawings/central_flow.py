@@ -69,7 +69,7 @@ def deviations(rows: Sequence[Deviation]) -> Figure:
     """Draw the prediction error of each start, with a row for each case.
 
     Args:
-        rows: rows from top to bottom.
+        rows: deviations for each case, from top to bottom.
     """
     with style():
         figure = Figure(figsize=(9.5, 1.6 + 0.42 * len(rows)))

@@ -98,7 +98,8 @@ def _interval(one):
 def _arms(one):
     """Return the lengths of both arms of an error bar, at least 0.
 
-    A difference may be negative, since a percentile interval may exclude the estimate.
+    Without this bound an arm could be negative, since a percentile interval may exclude the
+    estimate.
     """
     return np.maximum([[one.value - one.low], [one.high - one.value]], 0)
 

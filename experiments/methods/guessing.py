@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from guessing import Config
 
 
-SHOWN = 2  # accepted networks per set and k that are tested in each block of guesses
+SHOWN = 2  # maximum number of accepted guesses tested per set, k and block of guesses
 
 
 def drawn(key, count: int, inputs: int, hidden: int):
@@ -125,9 +125,9 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
 
 
 def speed(config: "Config", sets, rest) -> dict[str, float]:
-    """Return parameters per network, and networks per second, tested and only drawn.
+    """Return the parameters per network, and the rates of testing and drawing networks.
 
-    The rates are per second of processor time.
+    The rates are networks per second of processor time.
     """
     per_network = config.hidden * (sets[0].shape[-1] + 1)
     normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))

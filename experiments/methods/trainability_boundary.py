@@ -82,7 +82,7 @@ def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> 
 
 
 def maps(config: "Config", condition: Condition, seed: int) -> xr.Dataset:
-    """Return the first map, and the magnified maps of windows of the previous map."""
+    """Return the first map, and magnified maps, each of a window in the previous map."""
     condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2

@@ -16,7 +16,7 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Return the epoch at which each batch size is compared, for both budgets."""
     epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
     time = np.min(epochs * seconds)
-    # The tolerance ensures that the batch size with the shortest run has its last epoch.
+    # With the tolerance, the batch size with the shortest total time is compared at its last epoch.
     return {
         "epochs": np.full(len(epochs), epochs.min()),
         "time": np.floor(time / seconds + 1e-9).astype(int),

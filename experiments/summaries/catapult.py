@@ -6,7 +6,7 @@ import xarray as xr
 from gdjax.statistics import median
 
 INACTIVE_SHARE = (
-    1e-3  # share of the initial curvature below which neurons count as inactive, without gradient
+    1e-3  # share of the initial curvature below which the neurons of a run count as inactive
 )
 
 

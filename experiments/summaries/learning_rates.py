@@ -14,7 +14,7 @@ def by_activation(dataset):
 
 
 def alternates(trains: np.ndarray) -> np.ndarray:
-    """Return whether, for each seed, some rate trains above a rate that fails.
+    """Return, for each seed, whether some rate trains above a rate that fails.
 
     Args:
         trains: whether each run trains, [rates, seeds], with ascending rates.

@@ -44,7 +44,7 @@ def partial_rank_correlation(
 
 
 def expanded_tail(count: int) -> float:
-    """Return the bootstrap tail that gives intervals over `count` sets tails of 2.5 %."""
+    """Return the bootstrap tail probability that corresponds to 2.5 % for `count` sets."""
     return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
 
 
