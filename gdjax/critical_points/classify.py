@@ -255,8 +255,8 @@ def classify(
         gradient_tolerance: gradient norm that counts as zero, in units of the cost per unit of
             parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
-            max(1, |w|). If Newton's step is longer than this plus its rounding, the point is not
-            stationary.
+            max(1, |w|). If Newton's step is longer than this distance plus the rounding error of
+            the step, the point is not stationary.
         rtol: tolerance of eigenvalue residuals, relative to the largest |eigenvalue|; used above
             2,048 parameters, for which only products are computed.
         max_restarts: maximum number of restarts of block Lanczos, used above 2,048 parameters.
@@ -305,7 +305,7 @@ _compiled = jax.jit(_traced, static_argnames="max_restarts")
 
 
 def _data_scale(data, dtype):
-    """Return the largest |number| of the data, or 1 if there is none."""
+    """Return the largest absolute value in the data, or 1 if there are no floats."""
     leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     leaves = [leaf for leaf in leaves if leaf.size]
     if not leaves:

@@ -102,7 +102,7 @@ class HigherOrderEvidence(NamedTuple):
         rises: whether the fourth derivative along one direction is significantly above 0.
         falls: whether the fourth derivative along one direction is significantly below 0.
         vanishes: whether the third and fourth derivatives are 0 within rounding.
-        higher_orders_decide: whether only higher orders can decide.
+        higher_orders_decide: whether the kind depends on derivatives above second order.
         may_be_manifold: whether all evidence is consistent with a manifold of minima.
         flat_length: distance over which the manifold of minima was followed.
     """

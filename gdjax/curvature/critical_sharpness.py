@@ -49,9 +49,9 @@ class CriticalSharpnessStatus(IntEnum):
     """Status of a critical sharpness.
 
     FOUND: the cost rises at eta_c. NO_CROSSING: the cost does not rise up to the rate `low`, so
-    that lambda_c is 0. NOT_A_DESCENT_DIRECTION: D . g <= 0, for example for a step uphill or at a
-    minimum. NOT_FINITE: cost, gradient or direction is not finite. NOT_RESOLVED: after the last
-    evaluation the interval from `low` to `high` was still wider than the tolerance.
+    that lambda_c is 0. NOT_A_DESCENT_DIRECTION: D . g <= 0, for example at a minimum. NOT_FINITE:
+    cost, gradient or direction is not finite. NOT_RESOLVED: after the last evaluation the interval
+    from `low` to `high` was still wider than the tolerance.
     """
 
     FOUND = 0
@@ -461,12 +461,12 @@ def critical_sharpness_metric(
 
     Returns:
         A metric whose value is lambda_c: 0 if the cost does not rise along the step, NaN if the
-        step does not go downhill, a value is not finite or the crossing was not resolved.
+        step is not in a descent direction, a value is not finite or the crossing was not resolved.
 
     Raises:
-        InputError: if an argument has an invalid type or value. At the first estimate, if the state
-            belongs to another optimizer, or the optimizer is schedule-free, since its records are
-            not at the parameters from which it takes steps.
+        InputError: if an argument has an invalid type or value. The first estimate raises it if the
+            state belongs to another optimizer, or if the optimizer is schedule-free, since its
+            records are not at the parameters from which it takes steps.
 
     Examples:
         >>> import gdjax as gd

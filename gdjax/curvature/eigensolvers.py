@@ -16,7 +16,7 @@ program.
 If the eigenvectors of a similar operator are known, the block starts from them. This is how the
 sharpness is tracked along a descent with a few products per estimate.
 
-The basis is kept orthonormal to rounding. If the operator maps it into itself (the identity, a
+The basis is kept orthonormal within rounding. If the operator maps it into itself (the identity, a
 matrix of low rank), random directions extend it. The images A S are stored as well: Ritz values are
 computed from S^T (A S) and residuals from A S, not from a recurrence.
 """

@@ -86,9 +86,9 @@ def sharpness_metric(
     eigenvalue becomes the largest later is found as well. Restarts end when |H v - sharpness v| is
     at most rtol |sharpness| or within rounding. An eigenvalue then lies within that distance, and
     the error is of the order of the squared distance divided by the gap to the next eigenvalue.
-    That no other eigenvalue is larger is likely, but not proven. Up to 8 parameters the dense
-    Hessian is decomposed. The result is NaN if 19 restarts are not enough or a value is not finite.
-    On CPUs no LAPACK is called, which could deadlock if runs use several devices.
+    A larger eigenvalue is unlikely, but not excluded. Up to 8 parameters the dense Hessian is
+    decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no
+    LAPACK is called, which could deadlock if runs use several devices.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
@@ -195,7 +195,7 @@ def largest_eigenvalues_metric(
 
 
 def _sizes(count):
-    """Return numbers of vectors: few, since the previous eigenvectors are close."""
+    """Return numbers of Lanczos vectors; few, since the start is near the solution."""
     upper = eigensolvers.sizes(count, 0).upper
     return SIZES if count == 1 else eigensolvers.Sizes(upper, 0, upper + SIZES.basis)
 

@@ -351,7 +351,7 @@ class Preconditioner:
     outside: Any
 
     def __call__(self, opt_state: PyTree) -> PyTree:
-        """Return P from an optimizer's state with one average of squared gradients.
+        """Return P, computed from the average of squared gradients in the state.
 
         Raises:
             InputError: if the state has no such average, or more than one.

@@ -69,7 +69,7 @@ class BlockSchedule(NamedTuple):
         last: last step of the descent, which evaluates the cost without an update.
         step: step of each record.
         buffer_index: row in its buffer at which each record is kept, for snapshots and array
-            metrics, by name. Values that are not recorded go to a dummy last row.
+            metrics, by name. Values that are not recorded are written to a dummy last row.
         is_measured: whether each metric is computed at each record, by name.
     """
 
@@ -295,7 +295,7 @@ def _block(
             carry, row, arrays = _record(config, settings, shared, schedule, index, at, carry, info)
             if SNAPSHOTS in buffers:
                 arrays[SNAPSHOTS] = _eval_params(config, state)
-            # Values that are not recorded go to a dummy last row.
+            # Values that are not recorded are written to a dummy last row.
             buffers = {
                 name: jax.tree.map(
                     lambda a, new, row=schedule.buffer_index[name][index]: a.at[row].set(new),

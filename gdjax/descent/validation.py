@@ -120,10 +120,10 @@ def check_record_samples(problem: Problem, record_samples: Any, batch_size: int 
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Check that an optimizer is an Optax transformation, not a factory of one.
+    """Check that an optimizer is an Optax transformation, not a factory.
 
     Raises:
-        InputError: if it is not.
+        InputError: if it is a factory or another object.
     """
     made = not isinstance(optimizer, type) and all(
         callable(getattr(optimizer, name, None)) for name in ("init", "update")

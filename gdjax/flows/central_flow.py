@@ -102,8 +102,8 @@ def central_flow(
         data: data that replace those of the problem.
         eigenvectors: largest number k of directions at the edge. It is sufficient if the last of
             the `eigenvalues` stays below 2 / eta.
-        intervals: number of intervals. A length of one to four steps of descent, 50 to 200 % of
-            2 eta, is short enough.
+        intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are
+            short enough.
         rtol: relative tolerance of the solver, see `gradient_flow`.
         atol: absolute tolerance of the solver, see `gradient_flow`.
 

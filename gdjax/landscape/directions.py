@@ -478,7 +478,7 @@ def check_named(
     """Check that directions are a mapping of names to pytrees like the parameters.
 
     Raises:
-        InputError: if they are not, or there are fewer than `least`.
+        InputError: if `directions` is not such a mapping, or has fewer than `least` entries.
     """
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
     if not is_named or not least <= len(directions) <= len(DIMENSIONS):

@@ -436,7 +436,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
     count, width = len(trees), network.widths[1]
 
     def smaller(number):
-        # The weights select the products of one tree: each neuron uses one product.
+        # The weights select the products of one pytree: each neuron uses one product.
         tree, dtype = trees[number], weights.dtype
         share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
         return (tree[0]._replace(weights=share), *tree[1:])

@@ -186,7 +186,8 @@ def count_stored_minima(
         at: values of some axes, by name, to which the runs are restricted.
         problem: problem of the sweep; required if it is user-defined.
         skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
-        nearest: whether to use the nearest numbers of the grid. Seeds and names must be exact.
+        nearest: whether to use the nearest numbers of the grid. Seeds and names must be in the
+            grid.
         storage_options: keywords of `obstore.store.from_url` for a URL.
         distance_tolerance: longest step within a cluster, see `count_minima`.
         output_tolerance: longest step within a cluster of equal outputs, see `count_minima`.
@@ -395,7 +396,7 @@ def _metrics(problem, params, count):
 
 
 def _outputs(problem, params, count):
-    """Return the outputs of each minimum, so scaled that distances are in RMS."""
+    """Return the outputs of each minimum, scaled to make distances RMS differences."""
     if problem.predict is None or problem.data is None or not count:
         return None
     test = problem.metrics.get("test_accuracy")

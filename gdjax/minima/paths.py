@@ -261,7 +261,7 @@ def curve(
         a: parameters at t = 0. They may have a leading axis of pairs; `init` then has the keyword
             `pair`, and `gd.sweep(path, gd.axes(pair=range(pairs)), ...)` bends all paths.
         b: parameters at t = 1, with the same axes as `a`.
-        bends: number of free control points, >= 1. One gives the quadratic Bezier curve.
+        bends: number of free control points, >= 1. With one, `bezier` is a quadratic curve.
         shape: `bezier` or `polyline`.
         nodes: number of points at which the cost of the problem is evaluated.
 
@@ -326,7 +326,7 @@ class _MeanCost:
     """Mean cost along a path; paths with equal fields share a program.
 
     Args:
-        without_data: the problem as a tree without leaves.
+        without_data: the problem as a pytree without leaves.
         shape: shape of the path.
         t: nodes of the quadrature.
         weight: weight of each node.

@@ -41,7 +41,7 @@ OUTCOME_COLORS = {
 def quantiles(
     values: Float[np.ndarray, "settings runs *times"], shares: Sequence[float] = (0.25, 0.5, 0.75)
 ) -> Float[np.ndarray, "shares settings *times"]:
-    """Return quantiles over runs, with +inf as larger than any number.
+    """Return quantiles over runs; +inf counts as larger than any number.
 
     Finite quantiles are the usual ones; for example, the median of eight runs is the mean of two
     values.
@@ -104,7 +104,7 @@ class Setting:
         return np.exp(edges) if self.log else edges
 
     def on(self, axes: Axes, side: str) -> None:
-        """Set label, scale and tick labels of the "x" or "y" axis (`side`)."""
+        """Set the label, scale and tick labels of an axis; `side` is "x" or "y"."""
         axes.set(**{f"{side}label": self.label})
         if self.is_category or len(self.positions) == 1:
             axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
@@ -129,7 +129,7 @@ def outcomes_by_setting(
         accuracy: test accuracy of each run, in [0, 1]; None if it was not recorded.
         cost: final training cost of each run; +inf if it diverged.
         outcome: index of the outcome of each run in `outcomes`.
-        outcomes: names of outcomes.
+        outcomes: name of each possible outcome.
         baseline: cost of the best constant prediction.
         title: figure title; by default, it names the setting with the lowest cost.
     """

@@ -218,7 +218,7 @@ def without_data(problem: Problem, *, model: bool = False) -> PyTreeDef:
 
 
 def with_data(tree: PyTreeDef, data: PyTree) -> Problem:
-    """Return the problem of a tree from `without_data`, with the given data."""
+    """Return a problem from the result of `without_data` and the given data."""
     return as_problem(jax.tree.unflatten(tree, ()), data)
 
 

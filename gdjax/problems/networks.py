@@ -182,7 +182,7 @@ def check_widths(name: str, widths: Any) -> None:
     """Check that an argument lists the neurons of each hidden layer.
 
     Raises:
-        InputError: if it is not a sequence of whole numbers >= 1.
+        InputError: if the argument is not a tuple or list of whole numbers >= 1.
     """
     if not isinstance(widths, tuple | list) or not all(is_whole(width, 1) for width in widths):
         raise InputError(

@@ -278,7 +278,8 @@ class Problem:
         """Return a random starting point and the initial model state (None without one).
 
         Raises:
-            InputError: if `init` fails, or if the cost has a model state and it returns no pair.
+            InputError: if `init` fails, or does not return a pair although the cost has a model
+                state.
         """
         remedy = "expected init(key) -> params, with random numbers such as jax.random.normal(key)"
         with explained("init: could not be called as init(key)", remedy):
@@ -387,7 +388,7 @@ def check_metric_names(name: str, metrics: Any) -> None:
     """Check that metrics are a mapping of names to metrics.
 
     Raises:
-        InputError: if they are not.
+        InputError: if `metrics` is not such a mapping.
     """
     if not isinstance(metrics, Mapping):
         raise InputError(

@@ -592,10 +592,10 @@ def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], 
 
 
 def check_like(name: str, tree: Any, params: Any) -> None:
-    """Check that a tree has the structure and shapes of the parameters.
+    """Check that a pytree has the structure and shapes of the parameters.
 
     Raises:
-        InputError: if it does not.
+        InputError: if the structure or a shape differs.
     """
     same = jax.tree.structure(tree) == jax.tree.structure(params)
     shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]

@@ -96,9 +96,9 @@ def successive_halving(
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
-            interruption, or the end of the process, repeat the call to continue. A tile is kept in
-            memory until all of its runs have ended, and then written.
+        store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. An
+            interrupted search continues when the call is repeated. A tile is kept in memory until
+            all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: runs computed together per device; None for that of an existing store, or otherwise
             for at most half of the expected number of runs at the last rung (fewer if memory is
@@ -183,9 +183,9 @@ def hyperband(
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. After an
-            interruption, or the end of the process, repeat the call to continue. A tile is kept in
-            memory until all of its runs have ended, and then written.
+        store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. An
+            interrupted search continues when the call is repeated. A tile is kept in memory until
+            all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: runs computed together per device; None for that of an existing store, or otherwise
             for at most half of the expected number of runs at the last rung (fewer if memory is

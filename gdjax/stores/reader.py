@@ -173,8 +173,8 @@ def read_root(
     Args:
         location: location of the store.
         arrays: names of the arrays of a sweep to store there; None for a reader.
-        digest: digest of the identity of that sweep. If the location has this digest, None is
-            returned for a damaged root.
+        digest: digest of the identity of that sweep. If the location has the same digest, a damaged
+            root gives None instead of an error.
 
     Raises:
         StoreError: if the location contains other files, a store of another format, or a store

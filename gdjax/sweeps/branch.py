@@ -85,9 +85,9 @@ def branch(
         w'_t = w_t + d,   |d| = perturbation
 
     The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
-    includes the optimizer state and the position in the order of mini-batches. An unperturbed
-    branch with the settings of the run is bitwise equal to it if program and width are those of the
-    sweep.
+    includes the optimizer state and the position in the order of mini-batches. A branch without
+    perturbation and with the settings of the run is bitwise equal to the run if the program and the
+    slab width are those of the sweep.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.

@@ -80,7 +80,7 @@ class Task(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Result of a task: whether the tile is finished, or a writer to record first."""
+    """Result of a task: whether the tile is finished, or a writer to add first."""
 
     finished: bool
     new_writer: dict[str, Any] | None = None

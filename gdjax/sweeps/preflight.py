@@ -104,7 +104,7 @@ def check_devices(devices: Any) -> None:
     """Check that an argument is a list of devices.
 
     Raises:
-        InputError: if it is not, or if the list is empty.
+        InputError: if the argument is not a list, or is empty.
     """
     if isinstance(devices, str) or not isinstance(devices, Sequence):
         raise InputError(
@@ -579,7 +579,7 @@ def _check_static_axes(programs):
     """Check that static axes of the cost or the optimizer change the program.
 
     Raises:
-        InputError: if an axis does not, for example `nesterov` without momentum.
+        InputError: if an axis does not change the program, such as `nesterov` without momentum.
     """
     roles = programs[0].spec.roles
     static = [axis for axis, role in roles.items() if role.is_static]
@@ -644,7 +644,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
         missing: fraction of the sweep that is not yet written.
 
     Raises:
-        InputError: if it does not fit, or would have too many files.
+        InputError: if the store does not fit, or would have too many files.
     """
     files = math.prod(layout.schema.tiles) * (len(layout.variables) + 2)
     if files > MAX_STORE_FILES:

@@ -238,7 +238,7 @@ def check_keywords(settings: Mapping[str, Any]) -> None:
     """Check that settings are keywords of `sweep`.
 
     Raises:
-        InputError: if one is not; the message lists the valid keywords.
+        InputError: if a setting is unknown; the message lists the valid keywords.
     """
     known = list(inspect.signature(sweep).parameters)
     for name in settings:

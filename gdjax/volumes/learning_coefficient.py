@@ -182,7 +182,7 @@ def local_learning_coefficient(
         whitening: coordinates of the chains, see `finite_temperature_coefficient`.
         num_chains: number of chains, at least 2.
         num_samples: number of samples per chain after warmup, at least 8.
-        num_warmup: number of trajectories of warmup.
+        num_warmup: number of warmup trajectories per chain.
         num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
