@@ -47,7 +47,7 @@ class Config:
         fewer_seeds: number of starting points of slow variants (100 epochs, fresh copies).
         test_seeds: number of starting points for the evaluation on test images; seeds start at 100.
         some_images: number of training images for the plane and the sharpness of trained networks.
-        points: grid points along each side of the plane.
+        points: number of grid points along each side of the plane.
         bundled: name of the small data set on which the quick recipe is evaluated.
         store: folder of the stored sweeps.
     """

@@ -40,10 +40,10 @@ class Config:
     Args:
         adam_rates: learning rates of Adam on the Chebyshev points.
         rmsprop_rates: learning rates of RMSProp on the Chebyshev points.
-        steps: steps of both optimizers on the Chebyshev points.
+        steps: number of steps of both optimizers on the Chebyshev points.
         digit_adam_rates: learning rates of Adam on the digits.
         digit_rmsprop_rates: learning rates of RMSProp on the digits.
-        digit_steps: steps of both optimizers on the digits.
+        digit_steps: number of steps of both optimizers on the digits.
         decay: decay rate of RMSProp's average of squared gradients.
         starts: number of starting points for each optimizer and learning rate.
         digits: number of training images of digits.

@@ -37,11 +37,11 @@ class Config:
 
     Args:
         images: number of training images.
-        hidden: neurons of the hidden layer.
+        hidden: number of neurons in the hidden layer.
         decay: weight decay, which does not apply to biases.
         seeds: number of networks, which differ in their starting points.
         whole: number of networks whose full Hessian is decomposed.
-        steps: steps of Adam, with cosine decay of the learning rate to 0.
+        steps: number of steps of Adam, with cosine decay of the learning rate to 0.
         learning_rate: initial learning rate.
         level: rise of the cost at the boundary of a basin.
         directions: number of directions in which the boundary is searched.

@@ -44,7 +44,7 @@ class Config:
     Args:
         data: name of the data set.
         samples: number of training images, from the first; by default all.
-        width: neurons in each of the two hidden layers.
+        width: number of neurons in each of the two hidden layers.
         initializers: initializers of the starting weights.
         learning_rate: learning rate of plain gradient descent.
         batch_size: images per step.
@@ -55,7 +55,7 @@ class Config:
         changes: number of weights changed in each layer, one per branch, at each step and size;
             the weights differ between trunks.
         slab: number of runs that a device computes at a time, for trunks and for branches.
-        points: points along each line, including its end points.
+        points: number of points along each line, including its end points.
     """
 
     data: str = "mnist5k"

@@ -35,16 +35,16 @@ class Config:
     Args:
         rates: learning rates on the published case.
         starts: number of starting points of the published case.
-        width: neurons in each hidden layer of the published network.
-        widths: neurons in each hidden layer, for each of the other networks.
+        width: number of neurons in each hidden layer of the published network.
+        widths: number of neurons in each hidden layer, for each of the other networks.
         width_rates: learning rates of the other networks.
         width_starts: number of starting points of the other networks.
         samples: number of random samples for the published and the other networks.
-        steps: steps of each descent.
+        steps: number of steps of each descent.
         digits: number of training images of digits.
         digit_rates: learning rates on the digits.
         digit_starts: number of starting points on the digits.
-        digit_steps: steps of each descent on the digits.
+        digit_steps: number of steps of each descent on the digits.
         eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
         stride: steps of descent per interval of the flow, and from one record to the next.
         smoothing: standard deviation of the Gaussian, in steps.

@@ -33,7 +33,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        widths: neurons of each hidden layer.
+        widths: number of neurons in each hidden layer.
         epochs: passes over the training images.
         learning_rate: learning rate of plain gradient descent.
         batch_size: images per step.

@@ -39,7 +39,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        widths: neurons of each hidden layer.
+        widths: number of neurons in each hidden layer.
         epochs: numbers of epochs after which the gradient is examined, ascending.
         learning_rate: learning rate of the training between these epochs.
         batch_size: images per training step; the examined gradient is over all images.

@@ -41,19 +41,19 @@ class Config:
 
     Args:
         seeds: number of starting points of each digit network.
-        hidden: hidden neurons of the XOR networks.
+        hidden: numbers of hidden neurons of the XOR networks.
         xor_decay: weight decays of the XOR networks; each has a separate census.
-        xor_steps: steps of descent of the XOR networks.
+        xor_steps: number of descent steps of the XOR networks.
         xor_rate: learning rate of the XOR networks.
         xor_scale: standard deviation of the starting weights and biases.
         xor_seeds: number of starting points of each XOR network.
         data: name of the data set of the digits.
         pooled_images: number of training images of 10x10 digits; 0 omits this case.
-        pooled_hidden: hidden neurons for the 10x10 digits.
+        pooled_hidden: number of neurons in each hidden layer for the 10x10 digits.
         images: number of training images of 28x28 digits; 0 omits this case.
-        widths: hidden neurons for the 28x28 digits.
+        widths: number of neurons in each hidden layer for the 28x28 digits.
         decay: weight decay of the digit networks.
-        steps: steps of descent of the digit networks.
+        steps: number of descent steps of the digit networks.
         learning_rate: learning rate of the digit networks, with momentum.
         momentum: coefficient of heavy-ball momentum.
         polishing: maximum number of Newton steps in polishing an end point.

@@ -47,7 +47,7 @@ class Config:
         seeds: number of starting points for the statistics.
         direction_seed: seed of the random directions.
         snapshots: approximate number of snapshots of the parameters along the descent.
-        points: grid points along each side of a plane.
+        points: number of grid points along each side of a plane.
         reach: half the side length of the planes around the end point.
         samples: number of training images, from the first; by default all.
     """

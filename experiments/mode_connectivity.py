@@ -36,7 +36,7 @@ class Config:
     Args:
         data: name of the data set.
         samples: number of training images, from the first; by default all.
-        widths: neurons in each of the two hidden layers.
+        widths: number of neurons in each of the two hidden layers.
         networks: number of networks of each width.
         epochs: passes over the training set for the networks.
         curve_epochs: passes over the training set for the curves.

@@ -51,7 +51,7 @@ class Config:
         sign_plain_rates: learning rates of sign descent; each rate is the length of a step.
         muon_scaled_rates: learning rates of Muon without momentum, with scaled steps.
         muon_plain_rates: learning rates of Muon without momentum; each is the length of a step.
-        width: neurons of each hidden layer.
+        width: number of neurons in each hidden layer.
         samples: number of training samples.
         steps: number of steps of each descent.
         records: number of records of each descent.

@@ -42,7 +42,7 @@ class Config:
     Args:
         data: name of a data set of 28x28 digits.
         learned: number of training images; all others are test images.
-        widths: neurons of each hidden layer.
+        widths: number of neurons in each hidden layer.
         starts: number of starting points.
         orders: number of orders of the mini-batches, each combined with every start.
         learning_rate: initial learning rate, with cosine decay to 0.

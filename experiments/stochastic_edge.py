@@ -38,7 +38,7 @@ class Config:
         rates: smallest and largest learning rate, and their number, geometrically spaced.
         batch_sizes: samples per step.
         starts: number of starting points for each rate and batch size.
-        width: neurons in each hidden layer.
+        width: number of neurons in each hidden layer.
         samples: number of training samples.
         steps: number of steps of each descent.
         records: number of records of each descent.

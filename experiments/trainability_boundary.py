@@ -50,7 +50,7 @@ class Config:
         conditions: names of the conditions.
         steps: number of steps of each run.
         record_every: steps from one recorded cost to the next.
-        points: grid points along each side of a map.
+        points: number of grid points along each side of a map.
         zooms: number of magnified maps after the first map.
         factor: ratio of the width of a map to that of the next map, on a logarithmic scale.
         placement: "richest" places the next map in the window with the longest boundary, "random"

@@ -37,7 +37,7 @@ class Config:
     Args:
         data: name of the data set.
         pixel_stride: interval between the pixels that are used, along rows and columns.
-        widths: neurons of each hidden layer; the first is the base width.
+        widths: number of neurons in each hidden layer; the first is the base width.
         hidden_layers: number of hidden layers.
         descent_rates: smallest and largest learning rate of plain descent.
         adam_rates: smallest and largest learning rate of Adam.

@@ -44,7 +44,7 @@ class Config:
         data: name of the data set.
         sets: number of disjoint sets of training images; sets without some digit are skipped.
         images: number of training images in each set.
-        hidden: neurons of the hidden layer.
+        hidden: number of neurons in the hidden layer.
         decay: weight decay, which does not apply to biases.
         seeds: number of starting points for each set.
         steps: number of steps of each descent.

@@ -185,7 +185,7 @@ def barrier_between(
         ends: parameters of the end points, with a leading axis.
         first: index of the first end point of each pair.
         second: index of the second end point of each pair.
-        points: points along each line.
+        points: number of points along each line.
     """
     matched = minima.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
     a, b = _one(ends, first), _one(ends, second)
