@@ -179,16 +179,23 @@ def path_cost(
         The cost, or the result of the function, with a leading axis of points.
 
     Raises:
-        InputError: if there are fewer than two points, or if the cost has a model state, since the
-            running statistics of the end points are not valid between them. Give the problem an
-            `evaluation` that computes the statistics of its batch at each point.
+        InputError: if there are fewer than two points or control points, or if the cost has a model
+            state, since the running statistics of the end points are not valid between them. Give
+            the problem an `evaluation` that computes the statistics of its batch at each point.
     """
     check_whole("path_cost: points", points, 2)
+    check_params(control, "path_cost: control: ")
     problem = as_problem(problem, data)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
     mean = in_microbatches(evaluation_of(problem), evaluation_microbatch(problem))
     leaves = jax.tree.leaves(control)
-    count, dtype = len(leaves[0]), jnp.result_type(*leaves)
+    shapes = [leaf.shape for leaf in leaves]
+    count, dtype = max(shape[0] if shape else 0 for shape in shapes), jnp.result_type(*leaves)
+    if count < 2 or any(shape[:1] != (count,) for shape in shapes):
+        raise InputError(
+            f"path_cost: control: shapes {shapes}, expected a leading axis of at least two control "
+            f"points in every array, as of gd.minima.linear_path(a, b)"
+        )
 
     def cost_at(t):
         with jax.default_matmul_precision("highest"):

@@ -303,17 +303,26 @@ class RunShapes:
         """Shapes of initial parameters and model state, and axes without effect on them.
 
         Raises:
-            InputError: if parameters are not real arrays, or an axis cannot be swept.
+            InputError: if parameters are not real arrays, an axis cannot be swept, or random
+                numbers are not drawn from the key.
         """
         program = self.program
+        stream = streams(program.sweep.root_seed).init
 
-        def start(**settings):
-            stream = streams(program.sweep.root_seed).init
+        def start(stream, **settings):
             params, model_state = program.problem.begin(stream, **settings)
             check_params(params, "init: ")
             return params, model_state
 
-        return trace_axes(start, "init", program.roles, program.axes)
+        trace = trace_axes(start, "init", program.roles, program.axes, stream)
+        # A constant start is valid, but random numbers of NumPy are constants of the program, too.
+        if trace.is_constant and not _is_deterministic(start, stream):
+            raise InputError(
+                "init: two calls with the same key returned different parameters, so that all "
+                "seeds would have one start; expected random numbers drawn from the key, such as "
+                "jax.random.normal(key, shape)"
+            )
+        return trace
 
     @property
     def params(self) -> PyTree:
@@ -415,3 +424,12 @@ def _check_names(axes, metrics):
         if name in names:
             argument, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
         raise InputError(f"{argument}: {name} is already an array of the sweep; {remedy}")
+
+
+def _is_deterministic(function, *arguments):
+    """Return whether two traces of a function give the same program, constants included."""
+    # A new function each time, since JAX stores the traces of a function.
+    first, second = (jax.make_jaxpr(partial(function))(*arguments) for _ in range(2))
+    return str(first) == str(second) and all(
+        np.array_equal(a, b) for a, b in zip(first.consts, second.consts, strict=True)
+    )

@@ -1581,6 +1581,9 @@ CALLS = (
     ("gd.minima.linear_path('a', 'b')", "a", "is not an array"),
     ("gd.minima.path_barrier(zeros((2, 0)))", "cost", "with a last axis of points"),
     ("gd.minima.path_cost(bowl, zeros((3, 2)), points=0)", "points", "expected a whole number"),
+    ("gd.minima.path_cost(bowl, w[:1])", "control", "at least two control points"),
+    ("gd.minima.path_cost(bowl, {'a': w, 'b': zeros(3)})", "control", "at least two control"),
+    ("gd.minima.path_cost(bowl, 'abc')", "control", "is not an array"),
     ("gd.minima.polyline(0, 0.5)", "count", "expected a whole number >= 1"),
     ("gd.minima.polyline(3, 'x')", "t", "expected a finite number"),
     # Slices

@@ -1,6 +1,7 @@
 """Preflight: slab widths that depend on the cache size, and shapes of tiles."""
 
 import math
+import random
 
 import jax
 import jax.numpy as jnp
@@ -119,3 +120,24 @@ def test_a_new_axis_of_a_checked_problem_is_checked():
     gd.sweep(problem, gd.axes(learning_rate=[0.1], scale=[1.0]), 1)
     with pytest.raises(gd.errors.InputError, match="width has no effect on what init computes"):
         gd.sweep(problem, gd.axes(learning_rate=[0.1], width=[1.0]), 1)
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        lambda key: np.random.normal(size=2),  # noqa: NPY002 (users do it)
+        lambda key: jnp.asarray(np.random.default_rng().normal(size=2)),
+        lambda key: jnp.ones(2) * random.random(),
+    ],
+)
+def test_an_init_with_random_numbers_that_are_not_from_its_key_is_refused(init):
+    problem = gd.Problem(init=init, cost=lambda w: jnp.sum(w**2))
+    with pytest.raises(gd.errors.InputError, match=r"init: .*random numbers drawn from the key"):
+        gd.sweep(problem, gd.axes(learning_rate=[0.1], seed=range(2)), 1)
+
+
+def test_a_constant_init_is_accepted():
+    start = np.random.default_rng(0).normal(size=2)
+    problem = gd.Problem(init=lambda key: jnp.asarray(start), cost=lambda w: jnp.sum(w**2))
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1], seed=range(2)), 1)
+    np.testing.assert_allclose(runs.cost[..., 0], np.sum(start**2), rtol=1e-6)
