@@ -56,7 +56,7 @@ GROUPS = {
         "widths_of_valleys",
         "basin_volumes",
     ),
-    "Luck and generalization": ("seeds", "guessing"),
+    "Seeds and generalization": ("seeds", "guessing"),
     "Speed": ("speed", "roofline"),
 }
 MINUS = "\N{MINUS SIGN}"

@@ -428,7 +428,7 @@ def _planes(tree, title):
 def _trajectory(dataset, title):
     from gdjax.plots import landscapes
 
-    return landscapes.descents({title or "The descent on its own plane": dataset})
+    return landscapes.descents({title or "Descent in its principal plane": dataset})
 
 
 def _census(dataset, title):

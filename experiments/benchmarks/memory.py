@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
     growth = ratio(arguments.runs, arguments.megabytes, arguments.init)
-    print(f"peak over results: {growth:.2f}")
+    print(f"peak memory / size of the results: {growth:.2f}")
 
 
 if __name__ == "__main__":

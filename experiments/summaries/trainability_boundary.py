@@ -10,7 +10,7 @@ from gdjax.statistics import Interval, median
 COARSEST = 10  # side of the smallest boxes of the published method, in cells
 
 
-def published_way(maps: np.ndarray) -> float:
+def published_estimator(maps: np.ndarray) -> float:
     """Return the median of the local slopes of box counts over all maps of one seed.
 
     As in the public code of the paper, ten box sides are used, from 10 cells to the whole map.
@@ -38,8 +38,8 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
         return box_dimension.dimension, box_dimension.error
 
     dimension, error = each(fit, ("row", "column"), [[], []])
-    published = each(published_way, ("map", "row", "column"), [[]])
-    return xr.Dataset({"dimension": dimension, "error": error, "published_way": published})
+    published = each(published_estimator, ("map", "row", "column"), [[]])
+    return xr.Dataset({"dimension": dimension, "error": error, "published_estimator": published})
 
 
 def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
@@ -60,7 +60,7 @@ def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
     for index, condition in enumerate(dataset.attrs["conditions"]):
         one = fits(dataset.isel(condition=index))
         named = {name: one.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
-        named["the published way"] = one.published_way
+        named["published estimator"] = one.published_estimator
         medians[condition] = {name: median(values.values) for name, values in named.items()}
     return medians
 

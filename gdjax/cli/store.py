@@ -77,7 +77,7 @@ class Replay:
         comparison = replay(self.store, at, problem=problem, skip_damaged=self.skip_damaged)
         run = " ".join(f"{axis}={format_value(value)}" for axis, value in comparison.at.items())
         if comparison.equal:
-            print(f"{run}: equal to the last bit")
+            print(f"{run}: bitwise equal")
         else:
             print(
                 f"{run}: differs from step {comparison.first_step} on; the largest difference is "

@@ -57,8 +57,8 @@ DENSE = 2048  # maximum number of parameters for which the dense Hessian is deco
 NEAREST, FARTHEST = 0.01, 10.0  # radii of probes for dead coordinates; the latter times max(1, |w|)
 PROBES = 15  # number of radii between these
 POLISH = (
-    "gd.critical_points.polish(problem, params), or `gdjax minima --store STORE` for the runs of a "
-    "sweep, goes on to the nearest critical point"
+    "find the nearest critical point with gd.critical_points.polish(problem, params), or for the "
+    "runs of a sweep with `gdjax minima --store STORE`"
 )
 
 

@@ -61,7 +61,7 @@ def describe(folder: Path) -> Prepared:
     if file_format != "array_record":
         raise DataError(
             f"{folder} holds {file_format} files, which need TensorFlow; expected array_record. "
-            f"Prepare the set again with TFDS's file_format='array_record'"
+            f"Prepare the data set again with file_format='array_record' in TFDS"
         )
     if missing := [split for split in ("train", "test") if not sum(counts.get(split, ()))]:
         raise DataError(

@@ -318,10 +318,10 @@ def _draw_descent_in_space(axes, dataset, raised):
     cost, projected = raised(dataset.path_cost.values), raised(dataset.path_cost_in_slice.values)
     for point in zip(x, y, cost, projected, strict=True):
         axes.plot(point[:1] * 2, point[1:2] * 2, point[2:], color=VERMILLION, linewidth=1, zorder=2)
-    axes.plot(x, y, cost, color=BLACK, linewidth=2.4, zorder=4, label="descent, at its own cost")
+    axes.plot(x, y, cost, color=BLACK, linewidth=2.4, zorder=4, label="descent: cost of its points")
     axes.plot(
         x, y, projected, ".-", color=VERMILLION, linewidth=1.2, markersize=5, zorder=3,
-        label="its projection to the plane",
+        label="projection of the descent onto the plane",
     )  # fmt: skip
     white = {"linestyle": "none", "color": "white", "markeredgecolor": BLACK, "zorder": 5}
     axes.plot(x[:1], y[:1], cost[:1], marker="o", markersize=10, label="start", **white)

@@ -171,9 +171,9 @@ def branch(
     if changed or computed != recorded:
         listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
-            f"branch: up to its step the run was computed by another program than the stored one, "
-            f"so that its bits may differ; to have equal bits, vary only axes of the sweep and "
-            f"perturbations{listed}",
+            f"branch: the steps before the branch were recomputed by another program than that of "
+            f"the store, so the results may differ in their last bits; for bitwise equal results "
+            f"vary only axes of the sweep and perturbations{listed}",
             stacklevel=2,
         )
     return runs

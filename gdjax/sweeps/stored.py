@@ -291,8 +291,8 @@ class StoredSweep:
         identity, where = self.identity, self.location
         if "rungs" in identity:
             raise StoreError(
-                f"{where}: holds a search, whose runs end at rungs; repeat the call that began it, "
-                f"such as gd.search.successive_halving(..., store=...), to complete it"
+                f"{where}: contains a search; to complete it, repeat the call that created it, "
+                f"such as gd.search.successive_halving(..., store=...)"
             )
         if make_optimizer is not None:
             check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")

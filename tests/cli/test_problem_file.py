@@ -69,7 +69,7 @@ def test_a_store_is_resumed_replayed_and_analyzed_with_its_problem_file(
     main(["resume", store, "--problem", user_defined, "--out", str(tmp_path)])
     main(["replay", store, "--problem", user_defined, "--at", *at])
     assert "shape=wave" in (printed := capsys.readouterr().out)
-    assert "equal to the last bit" in printed
+    assert "bitwise equal" in printed
     where = ["--store", store, "--problem", user_defined, "--out", str(tmp_path)]
     main(["landscape", *where, "--at", *at, "--directions", "random", "--points", "3"])
     main(["spectrum", *where, "--at", *at])

@@ -85,7 +85,7 @@ def test_resume_computes_missing_tiles_and_gives_an_equal_table(swept, tmp_path)
 def test_replay_reports_equality_and_suggests_the_next_command(swept, capsys):
     main(["replay", str(swept / "runs.zarr"), "--at", "learning_rate=0.5", "seed=2"])
     printed = capsys.readouterr().out
-    assert "learning_rate=0.5 seed=2: equal to the last bit" in printed
+    assert "learning_rate=0.5 seed=2: bitwise equal" in printed
     flags = f"--store {swept}/runs.zarr --at learning_rate=0.5 seed=2"
     assert printed.endswith(f"\nnext: gdjax landscape {flags}\n")
 

@@ -162,12 +162,14 @@ def test_the_published_method_is_a_median_of_slopes():
     """The dimension is 1 for a line and about 2 for random points."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5
-    assert summaries.trainability_boundary.published_way(straight[None]) == pytest.approx(
+    assert summaries.trainability_boundary.published_estimator(straight[None]) == pytest.approx(
         1, abs=0.1
     )
-    assert summaries.trainability_boundary.published_way(dust[None]) == pytest.approx(2, abs=0.1)
+    assert summaries.trainability_boundary.published_estimator(dust[None]) == pytest.approx(
+        2, abs=0.1
+    )
     both = np.stack([straight, dust])
-    assert 1 < summaries.trainability_boundary.published_way(both) < 2
+    assert 1 < summaries.trainability_boundary.published_estimator(both) < 2
 
 
 @pytest.mark.parametrize(

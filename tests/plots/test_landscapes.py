@@ -109,9 +109,9 @@ def test_on_a_surface_the_descent_is_drawn_at_its_cost():
     figure = landscapes.surface(observed, title="a bowl").figure
     figure.canvas.draw()
     named = {line.get_label(): line for line in figure.axes[0].lines}
-    height = np.asarray(named["descent, at its own cost"].get_data_3d()[2])
+    height = np.asarray(named["descent: cost of its points"].get_data_3d()[2])
     np.testing.assert_allclose(10**height, observed.path_cost)
-    shadow = np.asarray(named["its projection to the plane"].get_data_3d()[2])
+    shadow = np.asarray(named["projection of the descent onto the plane"].get_data_3d()[2])
     np.testing.assert_allclose(10**shadow, observed.path_cost_in_slice)
     assert figure.axes[0].get_zticklabels()[0].get_text() == "0.01"
 
