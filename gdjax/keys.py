@@ -101,8 +101,8 @@ def check_key(key: Any) -> None:
     """
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    short = " ".join(repr(key).split())  # the repr of several keys has several lines
     if not (typed and shape == ()) and not (dtype == np.uint32 and shape == (2,)):
+        short = " ".join(repr(key).split())  # the repr of several keys has several lines
         raise InputError(f"key = {short:.80}, expected a random key, such as jax.random.key(0)")
 
 

@@ -562,7 +562,6 @@ def at_least_float32(params: PyTree) -> PyTree:
 
     LAPACK, random probes and error bounds need at least float32.
     """
-
     check_params(params)
 
     def widened(leaf):
@@ -580,9 +579,10 @@ def in_own_precision(params: PyTree, compute: Callable[[], PyTree]) -> PyTree:
     them to float32.
     """
     is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
-    with jax.enable_x64(jax.config.read("jax_enable_x64") or is_float64):
-        result = compute()
-        return jax.tree.map(np.asarray, result) if is_float64 else result
+    if not is_float64:
+        return compute()
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, compute())
 
 
 def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], Callable]:

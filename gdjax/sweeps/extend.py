@@ -42,7 +42,7 @@ from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import Target, preflight
 from gdjax.sweeps.slab_program import Positions, SlabProgram
-from gdjax.sweeps.stored import listed, open_sweep
+from gdjax.sweeps.stored import ELSEWHERE, listed, open_sweep
 
 
 def extend(
@@ -116,7 +116,13 @@ def extend(
             stacklevel=2,
         )
     slab = stored.identity["slab"]
-    slab = {**slab, "width": _widths(listed(slab["width"]), spec.axes, larger.axes)}
+    widths, programs = listed(slab["width"]), len(spec.programs())
+    if len(widths) != programs:
+        raise StoreError(
+            f"{store}: its record has {len(widths)} programs, but its axes need {programs}; "
+            f"{ELSEWHERE}"
+        )
+    slab = {**slab, "width": _widths(widths, spec.axes, larger.axes)}
     target = Target(to, to_storage_options, client=client)
     plan = preflight(
         larger,
@@ -132,8 +138,9 @@ def _stored_first(stored: Axes, wider: Axes) -> Axes:
     """Return the wider grid, reordered with the stored values first."""
     order = []
     for positions, size in zip(subgrid_positions(wider, stored), wider.shape, strict=True):
-        new = np.setdiff1d(np.arange(size), positions)
-        order.append(np.concatenate([positions, new]))
+        is_new = np.ones(size, bool)
+        is_new[positions] = False
+        order.append(np.concatenate([positions, np.flatnonzero(is_new)]))
     return wider.box(tuple(order))
 
 
@@ -177,6 +184,11 @@ class EarlierRuns:
             if not damages:
                 if stored.format == 2:
                     chunks = {current_array_name(name): raw for name, raw in chunks.items()}
+                if absent := larger.schema.variables.keys() - chunks.keys():
+                    raise StoreError(
+                        f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "
+                        f"record has; {ELSEWHERE}"
+                    )
                 writer = larger.add_writer(stored.writers[flags[tile] - 1])
                 larger.write_chunks(tile, chunks, writer)
 

@@ -44,7 +44,7 @@ from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import ProgramSpec, RunShapes, SweepSpec
-from gdjax.sweeps.stored import identity_of
+from gdjax.sweeps.stored import identity_of, listed
 
 MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache size
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
@@ -370,7 +370,8 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
     widths: list[int | None] = [width] * len(specs)
     tile_shape = None
     if checked.stored is not None:
-        count, stored = checked.stored["slab"]["devices"], checked.stored["slab"]["width"]
+        slab = checked.stored["slab"]
+        count, stored = slab["devices"], listed(slab["width"])
         if len(devices) < count:
             raise StoreError(
                 f"{checked.where}: the store was computed on {count} devices, but only "

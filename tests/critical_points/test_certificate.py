@@ -39,12 +39,13 @@ def test_advice_for_an_undecided_point_names_the_deciding_number(numbers, words)
 def test_advice_for_a_nonzero_gradient_names_the_tolerance():
     one = certificate(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
     assert one.advice.startswith(
-        "the gradient is 0.25, expected at most 1e-05: gd.critical_points.polish(problem, params), "
-        "or `gdjax minima --store STORE` for the runs of a sweep, goes on"
+        "the gradient is 0.25, expected at most 1e-05: find the nearest critical point with "
+        "gd.critical_points.polish(problem, params), or for the runs of a sweep with "
+        "`gdjax minima --store STORE`"
     )
     near = one._replace(gradient_norm=0.0, newton_distance=0.5, distance_tolerance=0.1)
     assert "0.5 away" in near.advice
-    assert "gd.critical_points.polish(problem, params), or `gdjax minima" in near.advice
+    assert "with gd.critical_points.polish(problem, params), or for the runs" in near.advice
 
 
 def test_advice_recommends_float64_only_in_float32():
