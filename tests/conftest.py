@@ -1,4 +1,4 @@
-"""Settings of the test suite: shape checks, and errors for rank promotion and warnings."""
+"""Settings of the test suite; warnings and rank promotion are errors."""
 
 import ctypes
 import gc
@@ -58,7 +58,7 @@ def pytest_collection_finish():
 
 
 class CacheClearing:
-    """Plugin that clears compiled programs after a file; those of all files take 4 GB."""
+    """Plugin that clears compiled programs after each file; all would take 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):
@@ -74,7 +74,7 @@ class CacheClearing:
 
 
 def pytest_configure(config):
-    """Register a plugin rather than a fixture of this folder, so that it covers doctests."""
+    """Register a plugin rather than a fixture, so that it also covers doctests."""
     config.pluginmanager.register(CacheClearing())
 
 
@@ -86,5 +86,5 @@ def keep_devices(monkeypatch):
 
 @pytest.fixture
 def empty_figures(monkeypatch):
-    """Make commands write empty files for figures, since drawing takes most of their time."""
+    """Make commands write empty figure files, since drawing takes most of their time."""
     monkeypatch.setattr("gdjax._runtime.results.save_figure", lambda figure, file: file.touch())

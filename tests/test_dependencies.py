@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def imported() -> dict[str, str]:
-    """Return the external modules that gdjax imports, each with a file that imports it."""
+    """Return the external modules that gdjax imports, each with an importing file."""
     modules = {}
     for file in (ROOT / "gdjax").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -25,7 +25,7 @@ W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
 
 
 def of_a_point(function):
-    """Return a program that calls a curvature function above and below the dense limit."""
+    """Return a program that calls a function above and below the dense limit."""
     few = lambda w: jnp.sum(jnp.cos(w)) + w[0] * w[1]  # noqa: E731
 
     def both(w, key):

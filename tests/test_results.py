@@ -1,4 +1,4 @@
-"""Pages of results/: rendered from their templates, with every number from a summary."""
+"""Pages of results/: templates rendered with the numbers of summaries."""
 
 import copy
 import re

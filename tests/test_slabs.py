@@ -40,7 +40,7 @@ def test_all_slots_of_a_slab_give_bitwise_equal_results():
 
 @pytest.mark.parametrize("count", [1, 6, 13])
 def test_any_number_of_runs_can_be_computed_in_slabs(count):
-    """Results are trees in the order of the runs, without the padding of the last slab."""
+    """Results are in the order of the runs, without the padding of the last slab."""
     slab = Slab(3, DEVICES[:2])
 
     def one(run, shift):
@@ -129,7 +129,7 @@ def test_the_memory_limit_of_a_cpu_device_is_that_of_the_host():
 
 @pytest.mark.long
 def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
-    """Diffrax, like Equinox, compares types with those at the creation of its functions."""
+    """Diffrax compares types with those at the creation of its functions."""
     import diffrax
 
     def cost(w, y0):

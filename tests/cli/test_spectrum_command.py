@@ -1,4 +1,4 @@
-"""The command `gdjax spectrum` against eigenvalues of the dense Hessian."""
+"""The command `gdjax spectrum`, compared with the dense Hessian."""
 
 import json
 
@@ -83,7 +83,7 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
 
 @pytest.mark.long
 def test_the_end_point_of_a_descent_is_classified_as_a_minimum(hilly, tmp_path, capsys):
-    """The largest eigenvalue equals that of one of the minima of Himmelblau's function."""
+    """The largest eigenvalue equals that of a minimum of Himmelblau's function."""
     at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]
     summary = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
     known = [82.2843, 105.4190, 80.5498, 133.7865]

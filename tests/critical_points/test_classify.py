@@ -32,7 +32,7 @@ def at_points(function, points):
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
 def test_critical_points_of_test_functions_are_classified(name):
-    """The lowest point of Ackley's function is the tip of a cone without a derivative."""
+    """Ackley's lowest point is the tip of a cone, where no derivative exists."""
     function = FUNCTIONS[name]
     points = np.array([point.x for point in function.critical_points])
     with jax.enable_x64(True):

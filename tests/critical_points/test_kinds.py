@@ -1,4 +1,4 @@
-"""Classification of points of known kind: plain, reflected, shifted, or with a constant.
+"""Classification of points of known kind, also reflected, shifted or offset.
 
 A point may be undecided if its kind is not required. `points_named_before.json` lists the required
 points: for each function, the indices of the `VARIANTS` that a classification without fourth-order

@@ -35,7 +35,7 @@ def every_batch(cost, params, data, batches):
 
 @pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
 def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
-    """There are 28 batches of two of the 8 samples; the estimate is repeated for 16 keys."""
+    """All 28 pairs of 8 samples are batches; the estimate is repeated for 16 keys."""
     cost, params, data = regression(8)
     with jax.enable_x64(x64):
         params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))

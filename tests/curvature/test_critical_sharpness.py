@@ -1,4 +1,4 @@
-"""Critical sharpness: closed forms on quadratics, statuses, warm starts along a descent."""
+"""Critical sharpness: closed forms on quadratics, statuses, and use as a metric."""
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def test_too_few_evaluations_leave_the_crossing_unresolved():
 
 
 def test_costs_that_are_not_finite_beyond_a_point_count_as_an_increase():
-    """The cost -log(1 - w^2) - 5 w is negative up to its root near 0.997, and NaN above 1."""
+    """The cost -log(1 - w^2) - 5 w is negative from 0 to 0.997, and NaN above 1."""
     cost = lambda w: -jnp.log(1 - w**2) - 5 * w  # noqa: E731
     result = critical_sharpness(cost, jnp.array(0.0), jnp.array(-1.0), guess=100.0)
     assert result.status == CriticalSharpnessStatus.FOUND
@@ -86,7 +86,7 @@ def test_costs_that_are_not_finite_beyond_a_point_count_as_an_increase():
 
 @pytest.mark.long
 def test_saturated_digit_networks_have_no_crossing():
-    """The initial cost is above 2; after a long step, all outputs are 0 and the cost is 1."""
+    """The initial cost exceeds 2; after a long step, outputs are 0 and the cost is 1."""
     problem = digits("mnist5k", samples=200)
     params = problem.init(jax.random.key(0))
     direction = update_direction(optax.sgd, problem, params)

@@ -1,4 +1,4 @@
-"""Extreme eigenvalues and residuals of Hessians, compared with dense ones in float64."""
+"""Extreme eigenvalues and residuals, compared with dense Hessians in float64."""
 
 from functools import partial
 

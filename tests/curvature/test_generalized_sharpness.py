@@ -1,4 +1,4 @@
-"""Generalized sharpness and its metrics, compared with closed forms and enumeration."""
+"""Generalized sharpness, compared with closed forms and enumeration."""
 
 import itertools
 

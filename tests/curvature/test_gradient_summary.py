@@ -1,4 +1,4 @@
-"""Gradients, compared with hand-written backpropagation; properties of their entries."""
+"""Gradients, compared with hand-written backpropagation; summaries of entries."""
 
 import os
 from pathlib import Path

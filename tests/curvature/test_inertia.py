@@ -12,7 +12,7 @@ SIGNS = ("known", "positive", "negative", "indeterminate")
 
 
 def planted(n):
-    """Return eigenvalues, a matrix that has them and two dead coordinates, and its mask."""
+    """Return eigenvalues, their matrix with two dead coordinates added, and its mask."""
     values = np.r_[-2.0, -0.5, 0.0, np.linspace(0.3, 3, n - 3)]
     H = np.zeros((n + 2, n + 2))
     H[:n, :n] = quadratic(values)[2][0]

@@ -1,4 +1,4 @@
-"""The largest eigenvalues along a descent, compared with those of the dense Hessian."""
+"""The largest eigenvalues along a descent, compared with dense Hessians."""
 
 import jax
 import jax.numpy as jnp

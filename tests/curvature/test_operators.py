@@ -257,7 +257,7 @@ def test_third_and_fourth_derivatives_without_forward_mode_are_taken_in_reverse(
 
 @pytest.mark.long
 def test_cost_without_second_derivatives_raises_an_error_that_names_the_fix():
-    """The default adjoint of diffrax supports neither forward nor nested reverse mode.
+    """Diffrax's default adjoint supports neither forward nor nested reverse mode.
     The test requires a complete solver, whose tracing takes seconds.
     """
 

@@ -1,4 +1,4 @@
-"""Preconditioners, compared with Optax, and eigenvalues of preconditioned Hessians."""
+"""Preconditioners, compared with Optax; eigenvalues of preconditioned Hessians."""
 
 from functools import partial
 

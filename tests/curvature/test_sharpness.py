@@ -1,4 +1,4 @@
-"""Sharpness, compared with dense eigenvalues; descents near the stability threshold."""
+"""Sharpness, compared with dense eigenvalues; descent near the threshold."""
 
 from functools import cache, partial
 

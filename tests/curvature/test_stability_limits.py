@@ -38,7 +38,7 @@ STARTS = 16
 
 
 def growth(optimizer, scale):
-    """Return a compiled function that maps curvature to the log growth from many starts."""
+    """Return a compiled function from curvature to the log growth for many starts."""
 
     def of_start(start, top):
         fixed_rule = optimizer(learning_rate=RATE)

@@ -21,7 +21,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Return a data folder with the data set `tiny`, its version folder, and its content."""
+    """Return a data folder with the data set `tiny`, its version folder and content."""
     splits = some()
     folder = tmp_path / "data" / "tiny" / "1.0.0"
     store(folder, splits)
@@ -48,7 +48,7 @@ def originals(images, tmp_path_factory):
 
 @pytest.fixture
 def module(originals, tmp_path, monkeypatch):
-    """Return the folder of a module with the data set `tiny`, registered for `prepare`."""
+    """Return the folder of a module that defines `tiny`, registered for `prepare`."""
     folder = tmp_path / "module"
     folder.mkdir()
     (folder / "tiny_set.py").write_text(MODULE)

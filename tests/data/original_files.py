@@ -1,4 +1,4 @@
-"""Original files of a data set of the MNIST family, and a mock of their download server."""
+"""Original files of an MNIST-like data set, and a mock of their download."""
 
 import contextlib
 import gzip

@@ -1,4 +1,4 @@
-"""Cache of decoded images: one file, used only if it is valid and of the same data set."""
+"""Cache of decoded images: one file, used only if it is valid and up to date."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Order of mini-batches: each sample once per pass, uniform orders, random access."""
+"""Order of mini-batches: one use per pass, uniform orders, random access."""
 
 import itertools
 
@@ -80,7 +80,7 @@ def test_all_orders_are_equally_likely():
 
 
 def test_two_streams_are_independent():
-    """The position of sample 0 in one stream is independent of that for the next seed."""
+    """The positions of sample 0 for successive seeds are independent."""
     place = np.argmax(order(4, 4, *range(4000)).rows(0, 2) == 0, axis=-1)
     for a, b in ((place[:-1, 0], place[1:, 0]), (place[:, 0], place[:, 1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))

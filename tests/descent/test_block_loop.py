@@ -103,7 +103,7 @@ def costs(results):
         (10, 5, 4, [12, 15]),
         (12, 4, 4, [16]),
         (10, 1, 100, [11]),
-        (10, 0, 1, [10]),  # there is always one record
+        (10, 0, 1, [10]),  # at least one record
     ],
 )
 def test_recorded_steps_are_the_first_the_multiples_and_the_last(

@@ -22,7 +22,7 @@ SGD = optax.sgd(0.05, momentum=0.9)
 
 
 def everything(w, x, *, key, step, model_state, scale=1.0):
-    """Return a regression cost with decaying noise and running statistics of its batches."""
+    """Return a regression cost with decaying noise and running batch statistics."""
     noise = jax.random.normal(key, x.shape) / (1 + step)
     value = jnp.mean((w[0] * x + w[1] + noise - scale * model_state["mean"]) ** 2)
     mean = 0.8 * model_state["mean"] + 0.2 * jnp.mean(x)

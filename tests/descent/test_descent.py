@@ -35,7 +35,7 @@ BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
 def by_hand(rate, steps, rows=None):
-    """Return path, full-batch cost and mini-batch cost at each step, in double precision."""
+    """Return path, full-batch cost and mini-batch cost at each step, in float64."""
     x, y, w = X.astype(float), Y.astype(float), np.zeros(3)
     path, complete, part = [], [], []
     for t in range(steps + 1):
@@ -229,7 +229,7 @@ def test_a_finished_descent_can_be_continued_more_than_once():
 
 
 def test_continuing_on_another_problem_uses_its_gradient():
-    """The first step after a change of cost, data or order is a step of the new problem."""
+    """The first step after a change of cost, data or order uses the new one."""
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     moved = gd.Problem(init=BOWL.init, cost=lambda w: jnp.sum((w - 5) ** 2))
     continued = gd.descend(moved, SGD, first, 1, key=KEY)

@@ -1,4 +1,4 @@
-"""Descent, compared with theory: quadratic costs, momentum, two factors, stability."""
+"""Descent, compared with theory: quadratics, momentum, two factors, stability."""
 
 import jax
 import jax.numpy as jnp
@@ -176,7 +176,7 @@ def test_the_error_relative_to_the_gradient_flow_is_of_first_order():
 
 
 def test_the_invariant_of_the_gradient_flow_changes_at_second_order():
-    """A step multiplies a^2 - b^2 by 1 - rate^2 (s - ab)^2, and the flow conserves it."""
+    """A step multiplies a^2 - b^2 by 1 - rate^2 (s - ab)^2; the flow conserves it."""
     lost = []
     for rate in (0.02, 0.01):
         w = path(factors, optax.sgd(rate), np.array([0.5, 1.5]), round(2 / rate))

@@ -22,7 +22,7 @@ SIDES = np.array([max(hi - lo for lo, hi in FUNCTIONS[name].domain) for name in 
 
 
 def decaying(factory, **settings):
-    """Return a factory whose learning rate decays to 0, so that steps do not oscillate."""
+    """Return a factory whose learning rate decays to 0, to avoid oscillations."""
 
     def made(learning_rate):
         return factory(optax.cosine_decay_schedule(learning_rate, STEPS), **settings)
@@ -52,7 +52,7 @@ OTHER_ENDS = {"monkey_saddle": "falls", "two_factors": "floor"}
 
 
 def sharpest(name):
-    """Return the largest eigenvalue of the Hessian over all minima; 1 if there is none."""
+    """Return the largest Hessian eigenvalue over all minima; 1 if there is none."""
     known = FUNCTIONS[name]
     hessian = jax.jit(jax.hessian(known.f))
     values = [

@@ -61,13 +61,13 @@ T = np.linspace(0, 1, 21)
 
 
 def ends(cost, *, norm=1e-3, baseline=0.9):
-    """Return the outcome of a run with a given history of its cost, in single precision."""
+    """Return the outcome of a run with the given history of costs, in float32."""
     cost = np.asarray(cost, np.float32)
     return labels(classify(cost[None], np.float32([norm]), np.array([-1]), baseline))[0]
 
 
 HISTORIES = {
-    # Saturated: after an immediate decrease, the cost changes by at most its fifth digit.
+    # Saturated: after an immediate change, the cost is nearly constant.
     "plateau above the baseline": (1 + 0.4 * (T == 0), "stalled"),
     "plateau that is left very slowly": (1 + 0.4 * (T == 0) - 4e-5 * T**3, "stalled"),
     "plateau at the baseline, to rounding": (
@@ -162,7 +162,7 @@ def test_the_outcome_of_a_continued_descent_uses_all_its_records():
 
 
 def test_a_bowl_converges_at_the_known_step():
-    """|grad| = 2 * 0.8^t is at the tolerance, 1e-3, after log(2000) / log(1.25) = 34.06 steps."""
+    """|grad| = 2 * 0.8^t reaches 1e-3 after log(2000) / log(1.25) = 34.06 steps."""
 
     def bowl(w):
         return jnp.sum(w**2)

@@ -183,7 +183,7 @@ def test_formulas_use_fonts_with_a_table_for_mathematics():
 
 
 def test_learn_pages_describe_what_they_compute():
-    """The pages count end points, not valleys, and compute a curve."""
+    """The number of valleys is not computed, so pages must not state it."""
     pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
     for name in ("network", "gradient", "rates", "landscape"):
         assert not re.search(r"at least (\d+|[a-z]+) valleys", pages[name])
@@ -328,7 +328,7 @@ def test_all_examples_of_the_how_to_pages_run(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("page", ["quickstart", "recipes"])
 def test_a_notebook_runs_completely(page, tmp_path):
-    """Run the notebook as a program; the build runs it as well if Sphinx is installed."""
+    """Run the notebook as a program; the build requires Sphinx to run it."""
     cells = [code for _, code in CELL.findall((DOCS / f"{page}.md").read_text("utf8"))]
     assert len(cells) >= 10
     (tmp_path / "program.py").write_text("\n".join(cells))
@@ -359,7 +359,7 @@ def test_the_page_on_user_defined_files_runs(tmp_path):
 
 @pytest.mark.long
 def test_the_page_on_slurm_submits_the_requested_resources(monkeypatch):
-    """Start only a scheduler and compare the job script, since there is no Slurm here."""
+    """Start only a scheduler, and compare the job script, since Slurm is missing."""
     jobqueue = pytest.importorskip("dask_jobqueue")
     (script,) = [code for code in scripts(DOCS / "how_to" / "clusters.md") if "SLURM" in code]
     requested, studied = [], []

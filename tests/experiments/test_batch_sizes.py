@@ -56,7 +56,7 @@ def small(seconds):
 
 
 def test_the_equal_time_is_the_shortest_total_time():
-    # 2 epochs of 1 s take 2 s and 3 of 0.6 s take 1.8 s, in which the first completes one epoch.
+    # In 1.8 s, three epochs of 0.6 s are completed, but only one epoch of 1 s.
     ends = batch_sizes.ends(small([1.0, 0.6]))
     assert ends["epochs"].tolist() == [2, 2]
     assert ends["time"].tolist() == [1, 3]

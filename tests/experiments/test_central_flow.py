@@ -33,7 +33,7 @@ def test_the_deviation_from_2_is_the_largest_between_records_close_to_2():
 
 
 def test_deviations_compare_equally_smoothed_costs():
-    """The deviation is 3 % for a prediction 3 % too high, and +inf after a divergence."""
+    """The deviation is 3 % for predictions 3 % too high, and +inf after divergence."""
     cost = np.exp(-np.linspace(0, 3, 201))[None, None] * np.ones((2, 1, 1))
     cost[1, 0, 100:] = np.inf
     dims = ("learning_rate", "seed", "step")

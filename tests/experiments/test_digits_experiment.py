@@ -44,7 +44,7 @@ def test_the_summary_covers_all_starts_including_the_plotted_one(dataset, summar
     np.testing.assert_allclose(
         summary["seeds_test_accuracy_median"], [np.median(accuracy), least, most], rtol=1e-6
     )
-    # The plotted start is the first one, computed in a program of a different width.
+    # The plotted start is the first one, computed with a different slab width.
     assert float(dataset.seeds_accuracy[0, -1]) == pytest.approx(
         summary["final_test_accuracy"], abs=0.05
     )

@@ -1,4 +1,4 @@
-"""The edge of stability: the sharpness increases to its limit and remains near it."""
+"""The edge of stability: the sharpness rises to its limit and remains near it."""
 
 import edge_of_stability
 import jax

@@ -1,4 +1,4 @@
-"""The guessing experiment, compared with a loop over networks and their negatives."""
+"""The guessing experiment, compared with a loop over random networks."""
 
 import guessing
 import jax

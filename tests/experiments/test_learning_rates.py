@@ -1,4 +1,4 @@
-"""The learning rate experiment: outcomes of runs, and rates that train by start."""
+"""The learning rate experiment: outcomes of runs, and trainable rates per start."""
 
 import learning_rates
 import numpy as np

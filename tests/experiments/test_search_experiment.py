@@ -28,7 +28,7 @@ GRID = {
 
 @pytest.fixture(scope="module")
 def accuracy():
-    """Return the accuracy of each setting of the grid at each rung, from a full sweep."""
+    """Return the accuracy of each grid setting at each rung, from a full sweep."""
     runs = search.sweep(LINE, LINE.metrics["test_accuracy"], GRID, RUNGS, seed=0)
     assert np.isfinite(runs.test_accuracy.isel(step=[0, -1])).all()
     return runs[search.METRIC].sel(step=list(RUNGS)).values.reshape(-1, len(RUNGS))

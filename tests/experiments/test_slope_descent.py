@@ -1,4 +1,4 @@
-"""Descent in one dimension to certified minima, in valleys between certified maxima."""
+"""Descent in one dimension to certified minima between certified maxima."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The transfer experiment: parametrizations, known rates and regrets, a small run."""
+"""The transfer experiment: parametrizations, known regrets, and a small run."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ RATES = 2.0 ** np.arange(-4, 5)
 
 
 def parabola(best):
-    """Return costs of four starts whose logarithms are parabolas in the log rate."""
+    """Return costs of four starts; log costs are quadratic in the log rate."""
     log = np.log(RATES[:, None] / best)
     return np.exp(0.3 * log**2) * np.array([1.0, 1.1, 1.2, 1.3])
 

@@ -144,7 +144,7 @@ def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
 
 @pytest.mark.long
 def test_minima_are_measured_and_plotted():
-    """The sets, volumes and coefficients of a small census are in the expected ranges."""
+    """Sets, volumes and coefficients of a small census are in the expected ranges."""
     config = Config(
         sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
         resamples=50,

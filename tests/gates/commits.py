@@ -1,4 +1,4 @@
-"""Run a script at two commits on this machine, in the environment of this process.
+"""Run a script at two commits, in the environment of this process.
 
     with checked_out("HEAD~1") as then:  tables = run(script, {"HEAD~1": then, "here": ROOT})
 
@@ -41,7 +41,7 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def checked_out(commit: str) -> Generator[Path | None]:
-    """Yield a folder with the files of a commit, or None if the clone lacks the commit."""
+    """Yield a folder with the files of a commit, or None if the commit is missing."""
     result = git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", check=False).strip()
     if not result:
         yield None
@@ -70,7 +70,7 @@ def start(script: str, root: Path, arguments: Sequence[str], out: Path) -> subpr
 
 
 def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Run a script with the library of each folder, concurrently, and return its results."""
+    """Run a script concurrently with the library of each folder; return the results."""
     with tempfile.TemporaryDirectory(prefix="gates-") as temporary:
         outs = {name: Path(temporary) / str(i) / "out.json" for i, name in enumerate(roots)}
         for out in outs.values():

@@ -1,4 +1,4 @@
-"""Print the results of invalid calls and command lines, or their differences from another commit.
+"""Print results of invalid calls and commands, or differences from a commit.
 
     python tests/gates/errors.py                    # the table
     python tests/gates/errors.py --against HEAD~1   # the differences
@@ -58,7 +58,7 @@ def table(only: str) -> dict[str, str]:
 
 
 def prepare() -> dict[str, Any]:
-    """Create the problems, stores and files of the cases; return the namespace of the calls."""
+    """Create problems, stores and files; return the namespace of the calls."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -147,7 +147,7 @@ def of_command(line: str, argument: str) -> str:
 
 
 def row(how: str, argument: str, text: str) -> str:
-    """Return a row: kind of the result, whether argument and remedy are named, first line."""
+    """Return a row: result, whether it names argument and remedy, and first line."""
     text = re.sub(r"[─│╭╮╰╯]+", " ", text).replace(str(Path.cwd()), "HERE")
     text = re.sub(r" at 0x[0-9a-f]+|[0-9a-f]{32}", "", text.replace(str(commits.ROOT), "ROOT"))
     named = any(name in text for name in _spellings(argument))

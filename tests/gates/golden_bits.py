@@ -1,4 +1,4 @@
-"""Print a SHA-256 for each variable of about thirty sweeps, or the differences from another commit.
+"""Print SHA-256 hashes of about thirty sweeps, or differences from a commit.
 
     python tests/gates/golden_bits.py                    # the table
     python tests/gates/golden_bits.py --against HEAD~1   # the differences

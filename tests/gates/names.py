@@ -110,7 +110,7 @@ def library() -> Any:
 
 
 class Renamed:
-    """A module whose attributes and arguments are accessible under any of their names."""
+    """A module whose attributes and arguments may have any of their names."""
 
     def __init__(self, module: ModuleType):
         self._module = module

@@ -233,7 +233,7 @@ def test_by_name_assigns_names_to_stacked_directions():
 
 
 def snapshots(count=12, seed=0):
-    """Return points of unequal variances as a tree, and as rows in the order of `ravel`."""
+    """Return points of unequal variances as a tree, and as rows in `ravel` order."""
     rng = np.random.default_rng(seed)
     tree = {"a": rng.normal(size=(count, 3, 2)) * [[3.0, 1.0]], "b": rng.normal(size=(count, 4))}
     return tree, np.concatenate([tree["a"].reshape(count, -1), tree["b"]], axis=1)

@@ -26,7 +26,7 @@ def bowl(w):
 
 
 def on_a_plane(lift=0.0):
-    """Return ten points near a plane in R^8, the directions of the plane, and coordinates.
+    """Return ten points near a plane in R^8, its directions, and coordinates.
 
     Points are displaced by `lift` to alternate sides; the last one is in the plane.
     """

@@ -148,7 +148,7 @@ def test_barriers_do_not_depend_on_microbatches_devices_and_slabs(monkeypatch):
     np.testing.assert_allclose(expected.cost[k], directly(problem, a, b, 5), rtol=2e-5)
     module = importlib.import_module(
         "gdjax.minima.barriers"
-    )  # the attribute of the package is the function
+    )  # `gdjax.minima.barriers` is the function
     monkeypatch.setattr(module, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = pairwise_barriers(problem, runs, key=KEY, points=5, devices=jax.local_devices()[:1])
     np.testing.assert_allclose(one.cost, expected.cost, rtol=1e-5)
@@ -174,7 +174,7 @@ def test_barriers_are_computed_for_problems_that_are_not_networks():
 
 
 @pytest.mark.long
-def test_a_model_of_unknown_symmetries_has_no_matched_barriers():
+def test_a_model_with_unknown_symmetries_has_no_matched_barriers():
     """A problem without its network has equal barriers, and no matched ones."""
     problem = some_problem()
     unknown = dataclasses.replace(problem, network=None)

@@ -1,4 +1,4 @@
-"""Basins of attraction: shares, compared with an integration in SciPy; limits; codes."""
+"""Basins of attraction: shares, stability limits and codes."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +88,7 @@ def test_heavy_ball_momentum_multiplies_the_limit_by_one_plus_momentum():
 
 @pytest.mark.long
 def test_rastrigin_shares_are_the_areas_between_its_maxima():
-    """Below 1 / (largest curvature) coordinates are monotone, so no maximum is crossed."""
+    """At rates below 1 / (largest curvature) no step crosses a maximum."""
     result = basins_of_attraction("rastrigin", [0.002], side=64, num_steps=400).isel(
         momentum=0, learning_rate=0
     )

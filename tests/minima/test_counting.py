@@ -14,7 +14,7 @@ from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_u
 
 
 def rastrigin_shares():
-    """Return the shares of Rastrigin's basins: areas between maxima in [-5.12, 5.12]^2."""
+    """Return the areas of Rastrigin's basins as shares of the domain."""
     known = gd.problems.find("rastrigin").critical_points
     hills = sorted({p.x[0] for p in known if p.kind == "maximum"})
     width = np.diff([-5.12, *hills, 5.12]) / 10.24

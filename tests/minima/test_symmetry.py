@@ -259,7 +259,7 @@ def test_random_symmetries_are_uniform():
     assert len(np.unique(np.asarray(scaled.scale))) == 50
 
 
-def test_signs_and_scales_that_are_no_symmetry_of_an_activation_are_ignored():
+def test_signs_and_scales_that_are_not_symmetries_of_an_activation_are_ignored():
     network = Network((2, 3, 1), activation="softplus")
     params = some_params(network, 0)
     odd = (NeuronSymmetry(jnp.arange(3), -jnp.ones(3), 2 * jnp.ones(3)),)

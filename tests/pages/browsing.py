@@ -92,7 +92,7 @@ class OpenedPage:
         return self.page.text_content(selector)
 
     def place(self, selector, across=0.5, down=0.5):
-        """Scroll to an element; return the point at given fractions of its size, in pixels."""
+        """Scroll to an element; return the pixel at given fractions of its size."""
         result = self.page.locator(selector)
         result.scroll_into_view_if_needed()
         box = result.bounding_box()

@@ -26,7 +26,7 @@ def thinned(ink: np.ndarray) -> np.ndarray:
 
 
 def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, float]]]:
-    """Return the center lines of a digit, as fractions of the image's width and height.
+    """Return the center lines of a digit, as fractions of width and height.
 
     Args:
         image: gray values, "side side".
@@ -51,6 +51,6 @@ def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, f
 
 
 def neighbors(at):
-    """Return the neighbors of a pixel: first those that share a side, then the diagonal ones."""
+    """Return the neighbors of a pixel; those that share a side are first."""
     near = [(at[0] + i, at[1] + j) for i, j in AROUND]
     return near[::2] + near[1::2]

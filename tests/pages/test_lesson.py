@@ -1,4 +1,4 @@
-"""The lesson in a browser: clicks, touches and keys; numbers, compared with gdjax."""
+"""The lesson in a browser: actions, and numbers compared with gdjax."""
 
 import itertools
 import re
@@ -141,7 +141,7 @@ def opened(browser, lesson_file):
 @pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
 def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
-    """A seed selects the initial parameters and sample order that it selects in gdjax."""
+    """A seed selects the same initial parameters and sample order as in gdjax."""
     run = dict(RUNS[address])
     streams = keys.streams(0, seed=run.pop("seed"))
     rate, scale = run.pop("rate"), run.pop("scale", 1.0)

@@ -1,4 +1,4 @@
-"""Check around every test of this folder that no plot changes a global setting."""
+"""Fixture that checks that no plot changes a global setting."""
 
 import matplotlib
 import pytest

@@ -1,4 +1,4 @@
-"""A Dataset like that of `gdjax.landscape.plane`, created without evaluating a cost."""
+"""A Dataset like that of `gdjax.landscape.plane`, created without computation."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,7 @@ SIDE = np.linspace(-2, 2, 9)
 
 
 def plane(cost=None, *, length=(1.0, 1.0), path=False):
-    """Return a bowl on a plane, optionally with a path half a unit above its center."""
+    """Return a quadratic cost on a plane, optionally with a path that ends on it."""
     a, b = np.meshgrid(SIDE, SIDE / 2, indexing="ij")
     observed = xr.Dataset(
         {"cost": (("a", "b"), a**2 + b**2 + 0.01 if cost is None else cost)},

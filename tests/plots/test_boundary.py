@@ -28,7 +28,7 @@ def test_fast_runs_are_dark_and_equal_speeds_have_equal_colors():
     assert len(np.unique(same[one.trains], axis=0)) == 1
 
 
-def test_sides_differ_in_blue_against_yellow_at_every_speed():
+def test_colors_are_blue_on_one_side_and_yellow_on_the_other_at_every_speed():
     # Every kind of color vision distinguishes blue from yellow.
     colors = boundary.colored(shown())
     trains = shown().trains

@@ -1,4 +1,4 @@
-"""Images of signed numbers: centered colors, and a separate color for exact zeros."""
+"""Images of signed numbers: centered colors, and a separate color for zeros."""
 
 import matplotlib
 import numpy as np
@@ -55,7 +55,7 @@ def test_images_of_zeros_or_non_finite_values_are_gray(value):
     assert tuple(color(image, 0, 0)) == to_rgba(images.ZERO)
 
 
-def test_rows_of_pixels_become_images_and_back():
+def test_rows_of_pixels_are_converted_to_images_and_back():
     gray = np.arange(2 * 49).reshape(2, 49)
     assert np.array_equal(images.square_images(gray)[1].ravel(), gray[1])
     colors = np.arange(48).reshape(1, 48)

@@ -42,7 +42,7 @@ def test_a_map_shows_positions_shares_costs_and_the_lowest_minimum():
     figure.canvas.draw()
 
 
-def test_minima_of_equal_cost_have_no_lowest_one():
+def test_no_minimum_is_marked_as_lowest_if_all_costs_are_equal():
     """Costs that differ only by rounding count as equal."""
     position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     axes = minima.embedding(position, 1.0, SHARE, np.array([7e-31, 2e-24, 0.0]))
@@ -66,7 +66,7 @@ def test_counts_decrease_with_the_tolerance():
 
 
 @pytest.mark.parametrize("networks", [1, 2])
-def test_accuracies_mark_the_lowest(networks):
+def test_accuracies_mark_the_minimum_of_lowest_cost(networks):
     cost, right = np.array([0.3, 0.2, 0.4]), np.array([0.9, 0.8, 0.7])
     result = {f"network {k}": (cost, right, np.array([1, 2, 3])) for k in range(networks)}
     figure = accuracies(result)

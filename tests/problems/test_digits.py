@@ -88,7 +88,7 @@ def test_random_networks_have_an_accuracy_of_one_tenth(small):
 
 
 def test_the_baseline_is_the_cost_of_the_best_constant_output(small, mnist5k):
-    """The mean of |a - onehot|^2 is smallest at the class frequencies, where it is 1 - sum p^2."""
+    """The mean of |a - onehot|^2 is smallest at the class frequencies: 1 - sum p^2."""
     targets = np.eye(10)[np.asarray(mnist5k.train_labels)]
     frequencies = targets.mean(axis=0)
     costs = [

@@ -243,7 +243,7 @@ def test_only_sigmoids_have_a_temperature(activation):
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_permutations_and_flips_of_hidden_sigmoids_do_not_change_outputs(data):
-    """Since s(-z) = 1 - s(z), a flip of signs also shifts the biases of the next layer."""
+    """Since s(-z) = 1 - s(z), a sign flip also shifts biases of the next layer."""
     widths = (3, *data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), 2)
     network = Network(widths)
     with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""Test functions, compared with textbook formulas, and problems of other functions."""
+"""Test functions, compared with textbook formulas, and user-defined functions."""
 
 import functools
 

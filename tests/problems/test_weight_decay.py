@@ -1,4 +1,4 @@
-"""Weight decay that excludes biases, and digit networks on the span of the images."""
+"""Weight decay without biases, and digit networks on the span of the images."""
 
 import jax
 import numpy as np

@@ -19,7 +19,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 
 
 def report(**environment):
-    """Return devices, compilation cache, Matplotlib backend and log level after `configure`."""
+    """Return devices, cache folder, Matplotlib backend and log level."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TF_CPP"))}
     done = subprocess.run(
         [sys.executable, "-c", REPORT],

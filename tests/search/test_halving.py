@@ -41,7 +41,7 @@ def small_network():
 
 
 def up_to_the_end(runs, dataset, name):
-    """Return a variable of `dataset`, with NaN after the last step of each searched run."""
+    """Return a variable, with NaN after the last step of each searched run."""
     return dataset[name].where(dataset.step <= runs.ended_at)
 
 

@@ -14,7 +14,7 @@ INF = math.inf
 
 
 def swept(values, *dims, **coordinates):
-    """Return a Dataset with the given final costs; runs of infinite cost have diverged."""
+    """Return a Dataset with given final costs; runs of infinite cost have diverged."""
     values = np.asarray(values, float)
     dims = dims or ("setting", "seed")
     attrs = {"flag_meanings": "not_converged converged stalled diverged"}

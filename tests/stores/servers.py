@@ -1,6 +1,6 @@
 """Object stores on the loopback address: moto for `s3://`, Azurite for `az://`.
 
-Both come from package registries: `moto[server]` is part of the environment, and
+Both servers are installed from package registries: `moto[server]` is part of the environment, and
 `npm install --prefix .servers azurite`, which `.ci/run` calls, installs Microsoft's server.
 """
 

@@ -90,7 +90,7 @@ def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
 
 
 def equals_all_values(path) -> bool:
-    """Return whether a store, read by plain xarray, is bitwise equal to the written data."""
+    """Return whether plain xarray reads the written data of a store bitwise."""
     import xarray as xr
 
     with xr.open_zarr(path, chunks=None) as dataset:

@@ -1,4 +1,4 @@
-"""Creation of the stores of format 2 in `formats/2`, and the problem of two of them.
+"""Creation of the stores in `formats/2`, and the problem of two of them.
 
 The stores were created at commit b552719 by public functions, with the flags of the test suite:
 
@@ -41,7 +41,7 @@ def squared(error):
 
 
 def problem(square=squared) -> gd.Problem:
-    """Return a 1-3-1 network whose cost is random and has a running mean as model state.
+    """Return a 1-3-1 network with a random cost and a running mean as model state.
 
     Args:
         square: compiled square function, whose name is part of the program text.
@@ -90,7 +90,7 @@ def problem(square=squared) -> gd.Problem:
 
 
 def make_finished(path: Path) -> None:
-    """Store a sweep with zipped axes, two kinds of seeds, snapshots and diverged runs."""
+    """Store a sweep with zipped axes, two seed axes, snapshots and diverged runs."""
     grid = gd.axes(
         start=gd.zip_axes(learning_rate=[0.1, 0.2, 8.0], scale=[1.0, 0.5, 2.0]),
         seed=[0, 3],
@@ -135,7 +135,7 @@ def make_unfinished(path: Path) -> None:
 
 
 def make_grown(path: Path) -> None:
-    """Store descents on a bowl, extended by a learning rate, a seed and further steps."""
+    """Store quadratic descents, extended by a learning rate, a seed and steps."""
     bowl = gd.problems.bowl([1.0, 4.0])
     settings: dict[str, Any] = {"record_every": 3, "width": 2, "store": path}
     settings["devices"] = jax.local_devices()[:1]
@@ -169,7 +169,7 @@ def make_continuable(path: Path) -> None:
 
 
 def make_branched(path: Path) -> None:
-    """Store perturbed and unperturbed branches of a run, without the store of that run."""
+    """Store perturbed and unperturbed branches of a run, but not the run."""
     hills = gd.problems.function("himmelblau")
     trunk = path.with_name("trunk")
     devices = jax.local_devices()[:1]

@@ -61,7 +61,7 @@ DAMAGES = {
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_of_any_file_is_detected_reported_and_repaired(tmp_path, damage, every):
-    """Apply every kind of damage to every file; the quick tests cover a third of the files."""
+    """Apply every kind of damage to every file; quick tests use a third of the files."""
     fill(tmp_path)
     sound = contents(tmp_path)
     assert len(sound) == 2 + 10 + 4 + 6 * 6  # root and digest, metadata, coordinates, chunks

@@ -1,4 +1,4 @@
-"""Concatenation of the parts of a store of format 2, and rejection of invalid parts."""
+"""Concatenation of the parts of a store of format 2, and invalid parts."""
 
 import json
 

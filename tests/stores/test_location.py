@@ -36,7 +36,7 @@ def test_links_are_not_followed(folder, tmp_path):
     assert folder.read("file", 100) == (b"mine", None)
 
 
-def test_an_entry_that_is_no_readable_file_is_reported(folder):
+def test_an_entry_that_is_not_a_readable_file_is_reported(folder):
     (folder.path / "folder").mkdir()
     os.mkfifo(folder.path / "pipe")  # without a writer, opening it would block
     (folder.path / "long").write_bytes(bytes(10))

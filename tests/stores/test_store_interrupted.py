@@ -108,7 +108,7 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
             if number % 2:
                 for _ in range(moments.randrange(1, 4)):
                     answer = read_line(server)  # the start of a tile
-                    if answer.startswith("ended"):  # no tile was left
+                    if answer.startswith("ended"):  # no tile was missing
                         break
                 time.sleep(moments.uniform(0, 0.002))
             else:
@@ -127,7 +127,9 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
             current = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
-                    assert written.setdefault(file, current[file]) == current[file]  # written once
+                    assert (
+                        written.setdefault(file, current[file]) == current[file]
+                    )  # each chunk is written once
             if finished.all():
                 assert equals_all_values(path)
                 written.clear()

@@ -1,4 +1,4 @@
-"""Writing of stores: tiles, reopening, checkpoints, and rejection of other content."""
+"""Writing of stores: tiles, reopening, checkpoints, and errors."""
 
 import json
 from pathlib import Path

@@ -224,7 +224,7 @@ def outcome(act, path) -> tuple[str, str]:
 
 
 def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
-    """Try mutants of all kinds, print a table, and return failures and forbidden events."""
+    """Try mutants of all kinds; print a table, return failures and forbidden events."""
     from gdjax.sweeps import identity
 
     identity.revision = lambda: "unknown"  # the original calls git, which the hook would record

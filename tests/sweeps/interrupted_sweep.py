@@ -1,4 +1,4 @@
-"""A stored sweep of a few seconds, and a server that runs it in child processes.
+"""A stored sweep that takes seconds, and a server that runs it in processes.
 
 The sweep has eight tiles, each computed in many short blocks. `serve` saves a checkpoint per block.
 """

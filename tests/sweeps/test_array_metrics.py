@@ -119,7 +119,7 @@ def test_metrics_equal_those_computed_by_numpy_from_the_parameters(stored_sweep)
 
 
 def test_a_metric_is_called_with_the_optimizer_state_before_the_step(stored_sweep):
-    """w_{t+1} = w_t - rate m_{t+1}; the metric of record t + 1 is called with m_{t+1}."""
+    """w_{t+1} = w_t - rate m_{t+1}, and the metric of record t + 1 receives m_{t+1}."""
     _, runs = stored_sweep
     bias = runs["snapshots.bias"].values
     moved = -np.diff(bias, axis=2) / np.array(RATES)[:, None, None, None]
@@ -237,7 +237,7 @@ def test_a_replayed_run_is_bitwise_equal(stored_sweep):
 
 def test_a_difference_in_an_array_metric_is_reported_with_its_step(stored_sweep, monkeypatch):
     path, _ = stored_sweep
-    replay = import_module("gdjax.sweeps.replay")  # in the package this name is the function
+    replay = import_module("gdjax.sweeps.replay")  # `gdjax.sweeps.replay` is the function
     result = replay.run_slab
 
     def other(*arguments, **keywords):

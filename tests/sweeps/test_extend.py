@@ -1,4 +1,4 @@
-"""Extended sweeps and static axes: bitwise equal to one sweep, without recomputation."""
+"""Extended sweeps and static axes, which are bitwise equal to one sweep."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def sweep_of(path, rates, seeds, steps, **changed):
 
 
 def equal(a, b):
-    """Return the names of numeric variables, except checksums and states, that differ."""
+    """Return the names of numeric variables that differ, except checksums and states."""
     names = {name for name in a.variables if name not in ("finished", "checksums")}
     assert names == {n for n in b.variables if n != "finished" and not n.startswith("carry")}
     text = {name for name in names if a[name].dtype == object}

@@ -1,4 +1,4 @@
-"""Sweeps in object stores: URLs are accepted, and results equal those in a folder."""
+"""Sweeps in object stores: URLs, and results equal to those in a folder."""
 
 import signal
 

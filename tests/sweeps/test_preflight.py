@@ -65,7 +65,7 @@ def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
 @pytest.mark.long
 @pytest.mark.parametrize(("samples", "least", "most"), [(1000, 32, 32), (16, 64, 512)])
 def test_large_activations_reduce_the_width_of_a_slab(samples, least, most, monkeypatch):
-    """A run has one parameter but 64 activations per sample, which have to fit in the cache."""
+    """A run has one parameter but 64 activations per sample, which fill the cache."""
     x = jnp.linspace(-1.0, 1.0, samples)[:, None] * jnp.linspace(0.1, 1.0, 64)[None]
     problem = Problem(
         init=lambda key: jnp.ones(()),

@@ -1,4 +1,4 @@
-"""Replay of stored runs with a bitwise comparison, and resumption of stored sweeps."""
+"""Bitwise replay of stored runs, and resumption of stored sweeps."""
 
 import dataclasses
 import errno

@@ -18,7 +18,7 @@ from gdjax.sweeps.binding import with_settings
 
 
 def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
-    """On a bowl w_t = (1 - rate * curvature)^t w_0."""
+    """On a quadratic cost, w_t = (1 - rate * curvature)^t w_0."""
     problem = gd.problems.bowl([1.0, 4.0])
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
     gd.sweep(problem, grid, 6, store=tmp_path, snapshot_every=2, record_every=2)
@@ -173,7 +173,7 @@ def test_strings_and_booleans_are_matched_exactly():
 
 @pytest.mark.long
 def test_every_value_of_a_store_selects_its_run(tmp_path):
-    """Values are tested as passed, as stored, in single precision and as printed in errors."""
+    """Test values as passed, as stored, in float32 and as printed in errors."""
     rates = np.geomspace(1e-3, 1, 7)
     gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=rates, seed=[3]), 1, store=tmp_path)
     with gd.open_dataset(tmp_path) as dataset:
@@ -184,7 +184,7 @@ def test_every_value_of_a_store_selects_its_run(tmp_path):
 
 
 @pytest.mark.long
-def test_functions_of_a_store_select_the_nearest_run_only_on_request(tmp_path):
+def test_functions_that_read_a_store_select_the_nearest_run_only_on_request(tmp_path):
     grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)
     at, complete = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}

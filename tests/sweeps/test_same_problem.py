@@ -119,7 +119,7 @@ def test_a_changed_cost_with_a_name_of_the_library_is_rejected(named, monkeypatc
     for _ in range(2):
         with pytest.raises(StoreError, match="problem_hash: stored"):
             run_of(named, AT, changed)
-        another_version(monkeypatch)  # costs are compared, since the library rebuilds its problem
+        another_version(monkeypatch)  # then the cost is compared with that of the rebuilt problem
 
 
 @pytest.mark.long
@@ -154,7 +154,7 @@ def test_a_problem_that_cannot_be_compared_in_another_version_is_reported(
 
 
 def without(path, entry):
-    """Remove an entry from the identity of a store, as if an older version had written it."""
+    """Remove an entry from the identity of a store, as in stores of older versions."""
     root = json.loads((path / "zarr.json").read_text())
     attributes = root["attributes"]
     attributes |= {name: json.loads(attributes[name]) for name in ("identity", "writers")}

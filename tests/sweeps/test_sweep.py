@@ -168,7 +168,7 @@ def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
 
 @pytest.mark.long
 def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents():
-    """Full-batch descent is chaotic at this rate, so only distributions are comparable."""
+    """At this rate full-batch descent is chaotic; only distributions are comparable."""
     problem, steps, rate = network(), 400, 0.4
 
     @jax.jit
@@ -227,7 +227,7 @@ def test_outcomes_are_integers_with_flag_meanings(spread):
 
 
 def test_a_saturated_run_is_stalled_and_a_slow_run_is_not():
-    """sigma^2 + (1 - sigma)^2 is 1/2 for the best constant output (see `test_outcome`)."""
+    """The best constant output gives sigma^2 + (1 - sigma)^2 = 1/2."""
 
     def cost(w):
         return jax.nn.sigmoid(w) ** 2 + (1 - jax.nn.sigmoid(w)) ** 2

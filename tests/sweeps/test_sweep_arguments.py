@@ -281,7 +281,7 @@ def test_only_partitioned_equinox_modules_are_accepted():
     assert cost[1] < cost[0]
 
 
-def test_streams_called_inside_a_jax_transformation_raises_an_error_with_advice():
+def test_calling_streams_inside_a_jax_transformation_raises_an_error_with_advice():
     with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside jit"):
         jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
 

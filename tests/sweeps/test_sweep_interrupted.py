@@ -56,7 +56,7 @@ def stored(path):
 def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one(
     tmp_path, uninterrupted, wanted
 ):
-    """Sweeps are killed several times; finished tiles do not change, and the others resume."""
+    """Kill sweeps several times; finished tiles do not change, and others resume."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
@@ -187,7 +187,7 @@ def test_no_step_is_repeated_after_ctrl_c_in_the_last_tile(tmp_path, uninterrupt
 def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_a_checkpoint(
     tmp_path, uninterrupted, counted
 ):
-    """The last evaluation is a separate block, so that the carry before it can be stored."""
+    """The last evaluation is a separate block, to store the carry before it."""
     steps, press = counted
     press.append(8 * 1500)
     with pytest.raises(KeyboardInterrupt):

@@ -134,7 +134,7 @@ def digits_like():
 @pytest.mark.long
 @pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
 def test_results_are_bitwise_independent_of_the_number_of_devices(problem, rate):
-    """XLA splits matrix products by its number of threads, which is fixed within a process."""
+    """XLA splits matrix products by its thread count, which a process fixes."""
     problem, grid = problem(), axes(learning_rate=[rate], seed=range(8))
     one, two, four = (
         runs_of(grid, 30, problem=problem, devices=jax.local_devices()[:n]) for n in (1, 2, 4)
@@ -206,7 +206,7 @@ def test_checkpoints_of_a_long_tile_are_saved_periodically(monkeypatch):
 
 
 def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
-    """A bowl of curvature 2 converges in one step at rate 1/2, and never converges at rate 2."""
+    """At curvature 2, rate 1/2 converges in one step, and rate 2 never converges."""
     work_done = []
 
     def cost(w):
@@ -286,7 +286,7 @@ def test_parameters_of_16_bit_types_are_stored_exactly(dtype, stored, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
 def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
-    """Both are computed from shapes; the call with arrays must use this program."""
+    """Both are known from shapes before the call, which must use the same program."""
     network_ = network(watched=True)
 
     def cost(

@@ -178,7 +178,9 @@ def test_an_invalid_record_is_an_error(path, change_record, changed):
 
 
 @pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
-def test_a_recorded_axis_that_is_no_axis_of_the_arrays_is_a_store_error(path, change_record, named):
+def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_is_a_store_error(
+    path, change_record, named
+):
     change_record(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
     for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError, match="which is not an axis of its arrays"):

@@ -15,7 +15,7 @@ SAMPLES, INPUTS, SEEDS = 12, 20, 96
 
 
 def linear_network(n, layers, X, y):
-    """Return a problem that trains W_1 ... W_L; W_0 and V are drawn from the seed and fixed."""
+    """Return a problem that trains W_1 ... W_L; W_0 and V are random and fixed."""
 
     def init(key):
         key_first, key_last, *keys = jax.random.split(key, layers + 2)

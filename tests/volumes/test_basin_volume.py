@@ -18,7 +18,10 @@ def ball(d, radius=1.0):
 
 
 def below(level, h):
-    """Return the log volume of w^T H w / 2 < level, (2 level)^(d/2) V_d / sqrt(det H)."""
+    """Return the exact log volume of w^T H w / 2 < level.
+
+    The volume is (2 level)^(d/2) V_d / sqrt(det H), with the unit ball's volume V_d.
+    """
     d = len(h)
     return d / 2 * math.log(2 * level) + ball(d) - np.sum(np.log(h)) / 2
 
@@ -111,7 +114,7 @@ def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
 
 
 def ellipsoid(n, condition):
-    """Return n, the function n log r(z) of an ellipsoid, and its exact log mean of r^n."""
+    """Return n, the function n log r(z) of an ellipsoid, and the exact log E[r^n]."""
     h = np.geomspace(1, condition, n).astype(np.float32)
 
     def logs(z):
@@ -121,7 +124,7 @@ def ellipsoid(n, condition):
 
 
 def norm_ball(n, p):
-    """Return n, the function n log r(z) of a p-norm ball, and its exact log mean of r^n."""
+    """Return n, the function n log r(z) of a p-norm ball, and the exact log E[r^n]."""
     exact = n * math.log(2 * math.gamma(1 + 1 / p)) - gammaln(1 + n / p) - ball(n)
 
     def logs(z):
@@ -166,7 +169,7 @@ def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["bowl", "quartic"])
 def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
-    """Curvatures are 1 to 1e4; in the original coordinates, few directions contribute."""
+    """Curvatures are 1 to 1e4; without preconditioning, few directions contribute."""
     h = np.geomspace(1, 1e4, 40)
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0]
 
@@ -222,7 +225,7 @@ def test_open_valleys_have_infinite_volume():
 
 @pytest.mark.parametrize("bend", [0.0, 1.0])
 def test_a_curved_valley_is_reported_as_a_lower_bound(bend):
-    """The set 100 (y - x^2)^2 + x^2 / 100 <= 1 has area pi, like the ellipse without a bend."""
+    """The set 100 (y - x^2)^2 + x^2 / 100 <= 1 has the area pi of an ellipse."""
 
     def valley(w):
         return 100 * (w[1] - bend * w[0] ** 2) ** 2 + w[0] ** 2 / 100

@@ -1,4 +1,4 @@
-"""Learning coefficients, compared with quadrature under the prior and with limits."""
+"""Learning coefficients, compared with quadrature and with known limits."""
 
 import functools
 import itertools
@@ -62,7 +62,7 @@ def quadrature(name):
 
 @pytest.fixture(scope="module")
 def result():
-    """Return estimates for all kinds and keys, from one program of 24 runs of 16 chains."""
+    """Return estimates for all kinds and keys: 24 runs of 16 chains in one program."""
 
     def one(kind, b, localization, key):
         return finite_temperature_coefficient(
@@ -124,7 +124,7 @@ def cross(b):
 
 
 def test_coefficients_of_a_cross_converge_slowly():
-    """The limit is 1/2, with 0.41 at 1e4 and 0.45 at 1e8: logarithmic terms decay slowly."""
+    """The limit is 1/2, but the coefficient is 0.41 at 1e4 and 0.45 at 1e8."""
     assert cross(1e4) == pytest.approx(0.412, abs=0.002)
     assert cross(1e8) == pytest.approx(0.452, abs=0.001)
     assert cross(1e20) == pytest.approx(0.479, abs=0.001)
@@ -140,7 +140,7 @@ def power(w, k):
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
 def test_coefficients_of_powers_are_the_inverse_of_their_exponent(k):
-    """Quadrature under the prior is near the limit 1 / (2k), and agrees with sampling."""
+    """Quadrature is near the limit 1 / (2k), and agrees with sampling."""
     b = 1e8
     x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
     weight = np.exp(-b * x ** (2 * k) - x**2 / 2)
@@ -162,7 +162,7 @@ def test_coefficients_of_powers_are_the_inverse_of_their_exponent(k):
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
 def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
-    """The arms are 1e-4 wide and 1 long; at 1e8 some chains do not mix, and are rejected."""
+    """The arms are 1e-4 wide and 1 long; at 1e8 chains that do not mix are rejected."""
 
     def one(key):
         return finite_temperature_coefficient(
@@ -262,7 +262,7 @@ def test_extrapolation_is_accurate_in_float32_and_without_some_temperatures():
 
 
 def theory(widths, rank):
-    """Return llc and multiplicity of a deep linear network whose product has given rank.
+    """Return llc and multiplicity of deep linear networks, for a rank of the product.
 
     References: Aoyagi and Watanabe 2005 for two layers; Aoyagi 2024, *Consideration on the learning
     efficiency of multiple-layered neural networks with linear units*.
@@ -307,7 +307,7 @@ def test_the_theory_of_two_layers_equals_the_formula_of_aoyagi_and_watanabe():
     ],
 )
 def test_linear_networks_have_the_published_coefficient(widths, rank):
-    """Reduced-rank regressions and networks of three layers, with default settings."""
+    """Test reduced-rank regressions and three-layer networks with default settings."""
 
     def product(layers):
         return functools.reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
@@ -359,7 +359,7 @@ def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs
 
 @pytest.mark.long
 def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
-    """Whitening at w* fails in a regression, original coordinates in a narrow bowl."""
+    """Whitening fails for a regression, and original coordinates for a narrow valley."""
     first, second = np.diag([1.0, 0, 0])[:2], np.diag([1.0, 0, 0])[:, :2]
     h = np.geomspace(1, 1e6, 6)
 
@@ -435,7 +435,7 @@ def test_chains_in_two_wells_are_rejected_unless_localization_is_stronger():
 
 @pytest.mark.long
 def test_whitening_does_not_change_the_coefficient():
-    """Curvatures are 1 to 1e6; sampling in the original coordinates does not converge."""
+    """Curvatures are 1 to 1e6; sampling without whitening does not converge."""
     h = jnp.geomspace(1, 1e6, 6)
 
     def bowl(w):
