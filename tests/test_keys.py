@@ -49,7 +49,7 @@ def test_streams_of_an_array_of_seeds_equal_those_of_each_seed():
 
 @pytest.mark.parametrize("wrong", [-1, 2**32, 2**70])
 @pytest.mark.parametrize("name", ["root_seed", "seed", "data_seed"])
-def test_a_seed_out_of_range_is_an_error(name, wrong):
+def test_a_seed_out_of_range_raises_an_error(name, wrong):
     with pytest.raises(InputError, match=f"{name} = {wrong}"):
         streams(**{"root_seed": 0, name: wrong})
 
@@ -76,7 +76,7 @@ def test_keys_equal_those_derived_by_fold_in_of_jax():
         assert bits(streams(root, seeds).init) == bits(many)
 
 
-def test_the_first_key_is_the_known_answer_of_random123():
+def test_the_first_key_equals_the_known_answer_of_random123():
     once = streams(0).init  # threefry2x32-20 of zeros, folded with zero again
     assert bits(jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0)) == KNOWN
     assert bits(once) == bits(

@@ -24,7 +24,7 @@ def test_examples_of_the_readme_run(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_readme_has_the_number_of_experiments():
+def test_the_readme_states_the_number_of_experiments():
     result = re.search(r"(\d+) experiments", (ROOT / "README.md").read_text())
     assert result is not None
     assert int(result[1]) == len(list((ROOT / "results").glob("*/summary.json")))

@@ -62,7 +62,7 @@ def test_literal_numbers_in_a_template_are_detected(source, numbers):
     assert all(expected in text for text, expected in zip(result, numbers, strict=True))
 
 
-def test_a_page_depends_on_its_summary_and_a_false_claim_is_an_error():
+def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
     summary = render.summary("digits")
     changed = copy.deepcopy(summary)
     changed["seeds_test_accuracy_median"] = [0.957, 0.951, 0.963]
@@ -103,6 +103,6 @@ def test_every_experiment_has_a_page():
     assert files - {"box_counting", "common", "listening", "render"} == set(NAMES)
 
 
-def test_an_experiment_without_a_template_is_an_error():
+def test_an_experiment_without_a_template_raises_an_error():
     with pytest.raises(SystemExit, match=r"no template experiments/pages/nothing\.md"):
         render.main(["nothing"])

@@ -87,7 +87,7 @@ def test_a_difference_is_detected_with_the_stated_power():
     assert (result.low > 0 or result.high < 0) == (t.pvalue[0] < 0.05)
 
 
-def test_a_difference_that_no_number_of_seeds_detects_is_an_error():
+def test_a_difference_that_no_number_of_seeds_detects_raises_an_error():
     for difference in (0.0, 1e-9, np.nan):
         with pytest.raises(InputError, match="difference = "):
             seeds_needed(difference, 1.0)
@@ -103,7 +103,7 @@ def test_medians_are_computed_per_row():
     assert (low[0], high[0]) == (-np.inf, np.inf)
 
 
-def test_invalid_values_are_an_error():
+def test_invalid_values_raise_an_error():
     for values in ([], [np.nan], [-np.inf, 1.0]):
         with pytest.raises(InputError, match="median"):
             median(values)

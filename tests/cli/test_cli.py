@@ -109,14 +109,14 @@ def test_a_process_exits_without_a_traceback(tmp_path):
     assert time.perf_counter() - start < 30
 
 
-def test_a_closed_pipe_is_not_an_error():
+def test_a_closed_pipe_raises_no_error():
     line = f"{sys.executable} -m gdjax --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)  # noqa: PLW1510
     assert (done.returncode, done.stderr) in [(141, ""), (0, "")]
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="/dev/full is a device of Linux")
-def test_an_output_that_cannot_be_written_is_an_error():
+def test_an_output_that_cannot_be_written_raises_an_error():
     with FULL.open("w") as full:
         done = subprocess.run(  # noqa: PLW1510 - the status is tested
             [sys.executable, "-m", "gdjax", "--version"],

@@ -61,7 +61,7 @@ def test_the_bundled_data_set_needs_no_preparation(capsys):
     assert "needs no preparation" in out
 
 
-def test_prepare_of_an_unknown_name_exits_with_one_line(tmp_path, capsys):
+def test_prepare_prints_one_line_and_exits_for_an_unknown_name(tmp_path, capsys):
     status, out, err = run("prepare", "nonsense", "--data-dir", tmp_path, capsys=capsys)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1

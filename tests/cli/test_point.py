@@ -94,7 +94,7 @@ def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
-    """Without flags, both are set by the recipe and read from the summary."""
+    """Without flags, the recipe sets rate and batch size, and the summary has both."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()

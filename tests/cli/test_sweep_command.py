@@ -146,7 +146,7 @@ def test_resume_reports_no_accuracy_for_a_problem_without_it(tmp_path, capsys):
         (["resume", "nowhere.zarr"], "nowhere.zarr: no such store"),
     ],
 )
-def test_a_missing_store_is_an_error(arguments, message, capsys):
+def test_a_missing_store_raises_an_error(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -156,7 +156,7 @@ def test_a_missing_store_is_an_error(arguments, message, capsys):
 @pytest.mark.parametrize(
     "at", [["seed"], ["seed=a"], ["=1"], ["seed=1"], ["rate=1", "seed=1"], ["seed=1", "seed=2"]]
 )
-def test_an_invalid_selection_of_a_run_is_an_error(at, swept, capsys):
+def test_an_invalid_selection_of_a_run_raises_an_error(at, swept, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["replay", str(swept / "runs.zarr"), "--at", *at])
     assert caught.value.code == 2

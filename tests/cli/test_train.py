@@ -149,7 +149,7 @@ def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):
 
 
 @pytest.mark.long
-def test_ctrl_c_keeps_the_parameters_and_exits_with_130(tmp_path):
+def test_ctrl_c_saves_the_parameters_and_exits_with_status_130(tmp_path):
     run = start(tmp_path / "out", "--num-steps", "2000000000")
     deadline = time.monotonic() + 120
     while not (tmp_path / "out").exists():

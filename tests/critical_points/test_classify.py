@@ -73,7 +73,7 @@ def cubic_valley(w):
 @pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
 def test_small_gradient_and_positive_eigenvalues_do_not_make_a_minimum(height):
-    """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 at every height."""
+    """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 at all (0, y)."""
     with jax.enable_x64(True):
         result = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
     assert result.smallest > 0
@@ -167,7 +167,7 @@ def planted_saddle(cost, params, data):
     """Return the certificate of a cost without its linear term, and properties of H.
 
     The second result is the number of dead coordinates, whose second derivatives are all zero. The
-    third has the eigenvalues of the dense Hessian H without these coordinates, in float64.
+    third result has the float64 eigenvalues of the dense Hessian H without these coordinates.
     """
     params = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     H = dense_reference(cost, params, data)

@@ -192,7 +192,7 @@ def test_gradient_summary_at_a_minimum_is_zero():
     assert (float(result.zero_share), float(result.norm), float(result.layer_norms)) == (1, 0, 0)
 
 
-def test_largest_entries_have_their_signs_and_are_the_first_of_equal_ones():
+def test_largest_entries_are_signed_and_ties_are_resolved_by_position():
     result = largest_entries((jnp.array([1.0, -5.0]), jnp.array([[5.0, 0.0], [2.0, -6.0]])), 4)
     assert result.position.tolist() == [5, 1, 2, 4]
     assert result.value.tolist() == [-6, -5, 5, 2]
@@ -290,7 +290,7 @@ def nudged(problem):
 
 
 @pytest.mark.long
-def test_the_cost_changes_as_the_largest_entries_predict(nudged):
+def test_the_largest_entries_predict_changes_of_the_cost(nudged):
     _, _, result = nudged
     top = jax.tree.map(lambda a: a[:12], result)
     assert np.all(top.relative_error <= top.expected_error)

@@ -175,7 +175,7 @@ def test_steps_in_another_norm_have_the_limit_of_the_generalized_sharpness():
             stability_threshold(0.1, rule)
 
 
-def test_known_returns_settings_of_partials_and_defaults():
+def test_settings_are_read_from_nested_partials_and_defaults():
     factory, settings = known("f", partial(partial(optax.adam, b1=0.5), b2=0.99), {"eps": 1.0})
     assert factory is optax.adam
     assert [settings[n] for n in ("b1", "b2", "eps", "nesterov")] == [0.5, 0.99, 1.0, False]

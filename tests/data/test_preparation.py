@@ -119,7 +119,9 @@ def test_only_output_of_the_preparing_thread_is_suppressed(capsys):
     assert capsys.readouterr().out == "user\n"
 
 
-def test_of_two_simultaneous_preparations_one_is_kept(images, originals, data_dir, monkeypatch):
+def test_only_one_of_two_simultaneous_preparations_is_kept(
+    images, originals, data_dir, monkeypatch
+):
     together = threading.Barrier(2, timeout=60)
     complete = Path.rename
 
@@ -143,7 +145,7 @@ def test_of_two_simultaneous_preparations_one_is_kept(images, originals, data_di
     assert_holds(load("tiny", data_dir=data_dir), images)
 
 
-def test_a_file_removed_by_another_process_is_not_an_error(
+def test_a_file_removed_by_another_process_raises_no_error(
     images, originals, data_dir, monkeypatch
 ):
     """A file in another process's scratch folder is missing when its age is read."""

@@ -22,7 +22,7 @@ def is_unchanged(data_dir):
     return not data_dir.exists()
 
 
-def test_a_missing_network_is_an_error(data_dir, originals, monkeypatch):
+def test_a_missing_network_raises_an_error(data_dir, originals, monkeypatch):
     Served(originals, error=requests.ConnectionError("no route")).install(monkeypatch)
     start = time.perf_counter()
     with pytest.raises(DataError) as error:
@@ -33,7 +33,7 @@ def test_a_missing_network_is_an_error(data_dir, originals, monkeypatch):
     assert is_unchanged(data_dir)
 
 
-def test_a_missing_url_is_an_error(data_dir, originals, monkeypatch):
+def test_a_missing_url_raises_an_error(data_dir, originals, monkeypatch):
     Served(originals, status=404).install(monkeypatch)
     with pytest.raises(DataError, match=r"could not be downloaded from http://digits\.invalid/"):
         load("tiny", data_dir=data_dir)
@@ -52,7 +52,7 @@ def test_a_missing_url_is_an_error(data_dir, originals, monkeypatch):
     ids=["flipped", "other", "cut", "twice", "empty"],
 )
 @pytest.mark.parametrize("way", ["manual", "download"])
-def test_a_wrong_checksum_is_an_error(way, damage, data_dir, originals, tmp_path, monkeypatch):
+def test_a_wrong_checksum_raises_an_error(way, damage, data_dir, originals, tmp_path, monkeypatch):
     wrong = tmp_path / "wrong"
     shutil.copytree(originals, wrong)
     file = wrong / "train-labels-idx1-ubyte.gz"
@@ -64,7 +64,7 @@ def test_a_wrong_checksum_is_an_error(way, damage, data_dir, originals, tmp_path
     assert is_unchanged(data_dir)
 
 
-def test_missing_original_files_are_an_error(data_dir, originals, tmp_path):
+def test_missing_original_files_raise_an_error(data_dir, originals, tmp_path):
     few = tmp_path / "few"
     shutil.copytree(originals, few)
     (few / "t10k-images-idx3-ubyte.gz").unlink()
@@ -74,7 +74,9 @@ def test_missing_original_files_are_an_error(data_dir, originals, tmp_path):
         prepare("tiny", data_dir=data_dir, manual_dir=tmp_path / "nowhere")
 
 
-def test_insufficient_space_before_the_preparation_is_an_error(data_dir, originals, monkeypatch):
+def test_insufficient_space_before_the_preparation_raises_an_error(
+    data_dir, originals, monkeypatch
+):
     usage = shutil.disk_usage(data_dir.parent)._replace(free=10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
@@ -85,7 +87,7 @@ def test_insufficient_space_before_the_preparation_is_an_error(data_dir, origina
 @pytest.mark.parametrize(
     "kind", [OSError, RuntimeError]
 )  # raised by files and by the record writer
-def test_a_full_disk_during_the_preparation_is_an_error(data_dir, originals, monkeypatch, kind):
+def test_a_full_disk_during_the_preparation_raises_an_error(data_dir, originals, monkeypatch, kind):
     def full(*_):
         message = os.strerror(errno.ENOSPC)
         raise OSError(errno.ENOSPC, message) if kind is OSError else RuntimeError(message)
@@ -106,7 +108,7 @@ def test_a_read_only_folder_is_not_changed_even_by_the_superuser(data_dir, origi
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("mnst", "mnist"), ("kmnits", "kmnist")])
-def test_an_unknown_name_is_an_error_with_a_suggestion(name, nearest, data_dir):
+def test_an_unknown_name_raises_an_error_with_a_suggestion(name, nearest, data_dir):
     with pytest.raises(
         DataError, match=f"{name}.*did you mean '{nearest}'.*Expected mnist5k, mnist, fash"
     ):

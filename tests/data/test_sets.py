@@ -88,12 +88,12 @@ def test_available_lists_the_data_sets_that_can_be_loaded(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("name", "nearest"), [("mnsit", "mnist"), ("fashion-mnist", "fashion_mnist"), ("tny", "tiny")]
 )
-def test_an_unknown_name_is_an_error_with_the_nearest_name(tiny, name, nearest):
+def test_an_unknown_name_raises_an_error_that_suggests_the_nearest_name(tiny, name, nearest):
     with pytest.raises(DataError, match=f"{name}.*did you mean '{nearest}'.*mnist5k.*kmnist"):
         load(name, data_dir=tiny[0])
 
 
 @pytest.mark.parametrize("name", ["zzz", "", "../data/tiny", "/etc", "tiny/1.0.0", "a/b/c"])
-def test_a_name_unlike_any_other_is_an_error_without_a_suggestion(tiny, name):
+def test_a_name_unlike_any_other_raises_an_error_without_a_suggestion(tiny, name):
     with pytest.raises(DataError, match=r"unknown.*Expected mnist5k"):
         load(name, data_dir=tiny[0])

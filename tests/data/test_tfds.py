@@ -76,7 +76,7 @@ def test_the_error_for_a_damaged_prepared_file_names_it_and_the_fix(tiny, file, 
     assert str(folder / file) in str(error.value) or "dataset_info.json says 8" in str(error.value)
 
 
-def test_any_flipped_byte_of_the_description_is_an_error_or_harmless(tiny):
+def test_any_flipped_byte_of_the_description_raises_an_error_or_has_no_effect(tiny):
     data_dir, folder, splits = tiny
     file = folder / "dataset_info.json"
     content = file.read_bytes()
@@ -98,7 +98,7 @@ def test_any_flipped_byte_of_the_description_is_an_error_or_harmless(tiny):
         ({"classes": 3}, "labels of the train split run from 0 to 9, expected 0 to 2"),
     ],
 )
-def test_an_unusable_data_set_is_an_error_with_the_reason(tmp_path, settings, message):
+def test_an_unusable_data_set_raises_an_error_that_states_the_reason(tmp_path, settings, message):
     splits = some()
     splits["train"][1][:2] = 0, 9
     store(tmp_path / "odd" / "1.0.0", splits, **settings)
@@ -106,13 +106,13 @@ def test_an_unusable_data_set_is_an_error_with_the_reason(tmp_path, settings, me
         load("odd", data_dir=tmp_path)
 
 
-def test_a_data_set_without_a_test_split_is_an_error(tmp_path):
+def test_a_data_set_without_a_test_split_raises_an_error(tmp_path):
     store(tmp_path / "odd" / "1.0.0", {"train": some()["train"]})
     with pytest.raises(DataError, match="has no test split, only train; expected train and test"):
         load("odd", data_dir=tmp_path)
 
 
-def test_images_of_different_sizes_are_an_error(tmp_path):
+def test_images_of_different_sizes_raise_an_error(tmp_path):
     (images, labels), test = some().values()
     mixed = [*images[:-1], images[-1][:2]]
     store(tmp_path / "odd" / "1.0.0", {"train": (mixed, labels), "test": test})

@@ -87,7 +87,7 @@ def test_two_streams_are_independent():
 
 
 @pytest.mark.parametrize("batch_size", [0, -3, 6])
-def test_a_batch_size_out_of_range_is_an_error(batch_size):
+def test_a_batch_size_out_of_range_raises_an_error(batch_size):
     with pytest.raises(InputError, match=f"batch_size = {batch_size}, expected 1 to 5"):
         order(5, batch_size)
 
@@ -127,12 +127,12 @@ def test_record_samples_are_distinct_sorted_and_reproducible():
 
 
 @pytest.mark.parametrize("count", [0, 21, -1, 2.0, True, "5"])
-def test_an_invalid_number_of_record_samples_is_an_error(count):
+def test_an_invalid_number_of_record_samples_raises_an_error(count):
     with pytest.raises(InputError, match="expected a whole number from 1 to 20"):
         check_record_samples(PROBLEM, count, None)
 
 
-def test_record_samples_without_data_are_an_error():
+def test_record_samples_without_data_raise_an_error():
     with pytest.raises(InputError, match="the problem has no data; leave it out"):
         check_record_samples(ALONE, 3, None)
     check_record_samples(PROBLEM, 20, None)

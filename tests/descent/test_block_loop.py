@@ -106,7 +106,7 @@ def costs(results):
         (10, 0, 1, [10]),  # at least one record
     ],
 )
-def test_recorded_steps_are_the_first_the_multiples_and_the_last(
+def test_the_first_and_last_steps_and_all_multiples_are_recorded(
     first, steps, record_every, expected
 ):
     recorded = plan(first, steps, record_every)._replace(first_is_recorded=first > 0)
@@ -121,7 +121,7 @@ def test_the_first_step_is_recorded_if_it_is_a_multiple():
 
 @examples(deadline=None)
 @given(cuts=st.lists(st.integers(0, 30), min_size=1, max_size=4), every=st.integers(1, 12))
-def test_a_split_schedule_records_the_steps_of_the_whole_and_the_ends_of_its_parts(cuts, every):
+def test_a_split_schedule_also_records_the_ends_of_its_parts(cuts, every):
     complete = plan(0, sum(cuts), every).recorded_steps().tolist()
     ends = np.cumsum(cuts).tolist()
     parts = [
@@ -131,7 +131,7 @@ def test_a_split_schedule_records_the_steps_of_the_whole_and_the_ends_of_its_par
     assert {step for part in parts for step in part} == {*complete, *ends}
 
 
-def test_snapshot_steps_are_the_multiples_and_the_last():
+def test_snapshots_are_taken_at_all_multiples_and_at_the_last_step():
     stored = plan(0, 10, 2, 4)
     assert [s for s in range(11) if stored.is_snapshot(s)] == [0, 4, 8, 10]
     assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()

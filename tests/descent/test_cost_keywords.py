@@ -155,7 +155,7 @@ def test_a_cost_that_draws_its_samples_needs_no_data():
     assert run.cost[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_different_key_gives_different_results_and_a_missing_key_is_an_error():
+def test_a_different_key_gives_different_results_and_a_missing_key_raises_an_error():
     online = gd.Problem(init=lambda key: START, cost=fresh)
     ends = [
         gd.descend(online, SGD, START, 3, key=key).params
@@ -262,7 +262,7 @@ def contrastive_means(problem, batch_size):
     return np.mean([contrastive_by_hand(np.asarray(START), VIEWS[r]) for r in rows])
 
 
-def test_fewer_record_samples_than_a_batch_are_an_error():
+def test_fewer_record_samples_than_a_batch_raise_an_error():
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     with pytest.raises(InputError, match="record_samples = 5, expected at least batch_size = 8"):
         gd.descend(problem, SGD, START, 1, key=KEYS_OF, batch_size=8, record_samples=5)
@@ -270,7 +270,7 @@ def test_fewer_record_samples_than_a_batch_are_an_error():
         gd.sweep(problem, gd.axes(learning_rate=[0.1], batch_size=[4, 8]), 1, record_samples=5)
 
 
-def test_a_coupled_cost_that_does_not_fit_in_memory_is_an_error(monkeypatch):
+def test_a_coupled_cost_that_does_not_fit_in_memory_raises_an_error(monkeypatch):
     monkeypatch.setattr("gdjax.slabs.memory_limit", lambda device: 2**20)
     pairs = gd.Problem(
         init=lambda key: START,

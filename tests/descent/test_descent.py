@@ -152,7 +152,7 @@ def test_snapshots_are_the_parameters_at_their_steps():
 # -- metrics
 
 
-def test_each_metric_has_its_own_interval_and_data():
+def test_metrics_may_have_different_intervals_and_data():
     observed = {
         "always": gd.Metric(lambda w, data: w[0]),
         "third": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3),

@@ -82,7 +82,7 @@ def test_an_invalid_cost_is_rejected(cost, message):
         gd.descend(problem, SGD, jnp.ones(2), 3, key=KEY)
 
 
-def test_continuing_with_another_optimizer_is_an_error():
+def test_continuing_with_another_optimizer_raises_an_error():
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     with pytest.raises(InputError, match=r"start: .*start\.params to start a new"):
         gd.descend(BOWL, optax.adam(0.1), first, 3, key=KEY)
@@ -237,7 +237,7 @@ def test_an_equinox_model_can_be_minimized():
     assert run.cost[-1] < 0.01 * np.var(np.asarray(x**2))
 
 
-def test_an_unpartitioned_equinox_model_is_an_error_that_names_the_leaf():
+def test_an_unpartitioned_equinox_model_raises_an_error_that_names_the_leaf():
     model = eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY)
     problem = gd.Problem(init=lambda key: model, cost=lambda model: jnp.sum(model(jnp.ones(1))))
     with pytest.raises(InputError, match=r"params\.activation = .* is not an array"):
@@ -253,7 +253,7 @@ def test_a_cost_function_is_minimized_from_given_parameters():
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
-def test_a_descent_inside_a_transformation_is_an_error(transform):
+def test_a_descent_inside_a_transformation_raises_an_error(transform):
     def end(w):
         return jnp.sum(gd.descend(BOWL, SGD, w, 3, key=KEY).params)
 

@@ -111,7 +111,7 @@ def test_every_optimizer_of_optax_is_tested_or_excluded_with_a_reason():
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_unsupported_optimizer_is_an_error_with_its_reason(name):
+def test_an_unsupported_optimizer_raises_an_error_that_states_the_reason(name):
     optimizer, reason = REFUSED[name]
     problem = gd.Problem(init=lambda key: START, cost=cost)
     with pytest.raises(InputError, match=f"optimizer: .*{reason}"):

@@ -294,7 +294,7 @@ def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
             assert place.is_file(), link
 
 
-def test_an_empty_finding_is_an_error():
+def test_an_empty_finding_raises_an_error():
     with pytest.raises(ValueError, match="no finding of 'nothing'"):
         gallery.finding("nothing")
 

@@ -58,7 +58,7 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
         assert float(k) == pytest.approx(np.linalg.eigvalsh(J @ J.T / 3)[-1], rel=1e-10)
 
 
-def test_the_onset_of_a_square_root_is_its_zero():
+def test_the_onset_of_a_square_root_is_recovered():
     rates = np.linspace(0, 1, 2000)
     assert summaries.catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(
         0.4

@@ -9,7 +9,7 @@ from summaries.finders import METHODS, evaluate_recommendations, numbers
 from variants.small_problems import PROBLEMS
 
 
-def test_a_ramp_suggests_a_tenth_of_the_rate_of_its_minimum():
+def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_cost():
     """The minimum of the cost is at step 60; that of the smoothed cost is later."""
     steps = np.arange(ramp.STEPS)
     low, steep = ramp.suggestions(1 + ((steps - 60) / 60) ** 2)
@@ -42,7 +42,7 @@ def dataset(rates_found):
     return case.expand_dims(problem=["a", "b"], optimizer=["sgd"])
 
 
-def test_success_is_a_rate_within_a_factor_2_that_trains():
+def test_a_suggestion_succeeds_if_it_trains_and_is_within_a_factor_2_of_the_best_rate():
     result = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
     results = evaluate_recommendations(dataset(result)).isel(problem=0, optimizer=0, warmup=0)
     success = results.success.transpose("finder", "finder_seed")

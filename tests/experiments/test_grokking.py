@@ -50,7 +50,7 @@ def test_known_delays_are_recovered():
     assert result["exponent_seeds"] == 5
 
 
-def test_a_delay_of_one_over_decay_has_the_slope_minus_one():
+def test_a_delay_proportional_to_one_over_decay_has_the_slope_minus_one():
     decay = np.array([0.0, 0.1, 0.3, 1.0])
     delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
     np.testing.assert_allclose(summaries.grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
@@ -86,7 +86,7 @@ def test_the_cost_depends_only_on_the_training_pairs():
 
 
 @pytest.mark.long
-def test_networks_generalize_late_with_decay_and_not_at_all_without():
+def test_networks_generalize_late_with_decay_and_never_without_decay():
     config = Config(decays=(0.0, 3.0), seeds=3, steps=400, record_every=20)
     dataset = grokking.run(config)
     learnt, delay = grokking.delays(dataset)

@@ -104,7 +104,7 @@ def test_rate_a_layer_multiplies_each_gradient_by_its_rate():
     np.testing.assert_allclose(np.concatenate(updates), [-1.0, -1.0])
 
 
-def test_convex_cosines_have_one_boundary_rate_and_rough_ones_many(dataset, summary):
+def test_convex_cosine_costs_have_one_boundary_rate_and_rough_ones_have_many(dataset, summary):
     counts = summaries.trainability_boundary.boundary_rates(dataset)
     assert counts[:2].tolist() == [1, 1]
     assert counts[2] > 10

@@ -50,7 +50,7 @@ def test_the_basis_is_orthonormal_and_spans_the_symmetric_matrices():
 @pytest.mark.parametrize(
     ("x64", "error"), [pytest.param(False, 2e-3, marks=pytest.mark.long), (True, 1e-6)]
 )
-def test_solutions_of_size_one_are_a_maximum_with_zero(x64, error):
+def test_solutions_of_size_one_equal_the_closed_form(x64, error):
     with jax.enable_x64(x64):
         q = jnp.linspace(-3, 3, 16)[:, None, None]
         result = many(jnp.full((16, 1, 1), 2.0), q)

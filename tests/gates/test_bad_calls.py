@@ -18,7 +18,7 @@ def rows():
 
 
 @pytest.mark.parametrize(("call", "argument", "expected"), CALLS)
-def test_an_invalid_call_is_an_error_of_one_line(rows, call, argument, expected):
+def test_an_invalid_call_raises_an_error_of_one_line(rows, call, argument, expected):
     row = rows[call]
     assert row.startswith(OWN)
     assert f"; names {argument}; " in row
@@ -27,7 +27,9 @@ def test_an_invalid_call_is_an_error_of_one_line(rows, call, argument, expected)
 
 
 @pytest.mark.parametrize(("line", "argument", "expected"), COMMANDS)
-def test_an_invalid_command_line_exits_with_2_and_the_reason(rows, line, argument, expected):
+def test_an_invalid_command_line_exits_with_status_2_and_states_the_reason(
+    rows, line, argument, expected
+):
     row = rows[f"gdjax {line}"]
     assert row.startswith("exit 2; ")
     assert f"; names {argument}; " in row

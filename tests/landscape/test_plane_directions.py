@@ -61,7 +61,7 @@ def test_neuron_and_layer_kinds_are_rescaled_random_directions(float64):
     assert not np.allclose(*(ravel_pytree(next(iter(v.values())))[0] for v in (plain, other)))
 
 
-def test_eigenvectors_are_those_of_the_largest_eigenvalues_and_named_with_them(float64):
+def test_eigenvectors_of_the_largest_eigenvalues_are_named_by_eigenvalue(float64):
     result = directions.plane_directions(bent, W, "eigenvectors", key=KEY)
     assert list(result) == ["eigenvector 1, λ = 6", "eigenvector 2, λ = 5"]
     for direction, entry in zip(result.values(), (5, 4), strict=True):

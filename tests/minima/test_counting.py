@@ -32,7 +32,7 @@ def simulated(p, n, times=250):
 
 
 @pytest.mark.parametrize("p", [rastrigin_shares(), GEOMETRIC, ZIPF], ids=["rastrigin", "g", "z"])
-def test_the_unseen_mass_has_the_expectation_of_good_turing(p):
+def test_the_estimate_of_the_unseen_mass_has_the_good_turing_expectation(p):
     """E f1 / n = sum p (1 - p)^(n - 1), the expected mass missed by n - 1 draws."""
     n = 100
     result = np.array([estimate.mass for estimate, _, _ in simulated(p, n)])
@@ -104,7 +104,7 @@ def test_the_bound_for_distinct_draws_is_the_birthday_bound(n):
     assert estimate.number_low == result - n
 
 
-def test_the_estimate_of_chao_equals_the_value_computed_by_hand():
+def test_the_chao_estimate_equals_the_value_computed_by_hand():
     # n = 20, f1 = 4, f2 = 2: 19/20 * 4 * 3 / (2 * 3) = 1.9.
     result = estimate_unseen([1, 1, 1, 1, 2, 2, 12])
     assert result.number == pytest.approx(1.9)
@@ -121,7 +121,7 @@ def test_a_single_run_gives_no_estimate_of_the_number_of_minima():
     assert math.isnan(result.number)
 
 
-def test_limits_of_shares_are_where_the_test_at_level_alpha_p_rejects():
+def test_limits_of_shares_invert_the_binomial_test_at_level_alpha_p():
     """At each limit one tail of the binomial distribution is alpha p / 2."""
     result = basin_shares([7, 2, 1], 12)
     assert result.share.tolist() == [7 / 12, 2 / 12, 1 / 12]

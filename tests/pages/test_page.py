@@ -37,7 +37,7 @@ def test_a_page_runs_only_its_script_and_has_no_external_links():
     assert "http" not in html.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
-def test_a_page_that_cannot_be_written_is_an_error_and_leaves_no_file(tmp_path):
+def test_a_page_that_cannot_be_written_raises_an_error_and_leaves_no_file(tmp_path):
     page = gd.explore()
     assert page.save(tmp_path / "page.html").read_text(encoding="utf-8") == page.html
     (tmp_path / "taken").mkdir()

@@ -72,7 +72,7 @@ def test_bars_have_length_sign_and_position_of_their_entries():
     assert end.get_xlabel().endswith("(10$^{-6}$)")
 
 
-def test_the_check_shows_changes_in_one_unit_and_errors_against_their_limits():
+def test_the_check_shows_changes_in_one_unit_and_errors_with_their_limits():
     start, end, errors = anatomy.predicted_actual(PROOF).axes
     dots = next(line for line in start.lines if line.get_marker() == "o")
     np.testing.assert_allclose(dots.get_xdata(), [1, 2])

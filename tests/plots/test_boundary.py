@@ -57,7 +57,7 @@ def test_ticks_are_round_rates():
     assert len(ticks) >= 2
 
 
-def test_dimensions_are_shown_with_published_ones():
+def test_dimensions_are_drawn_next_to_published_ones():
     one, other = Interval(1.2, 1.1, 1.25, 0.95, 10), Interval(1.5, 1.4, 1.7, 0.95, 10)
     known = {
         "tanh": {"whole": one, "8 times closer": other},
@@ -71,7 +71,7 @@ def test_dimensions_are_shown_with_published_ones():
     assert set(labels) == {"published", "whole", "8 times closer"}
 
 
-def test_boundary_rates_are_where_boundedness_changes():
+def test_boundary_rates_separate_bounded_from_unbounded_runs():
     bounded = np.array([[True, True, False, False], [True, False, True, False]])
     figure = boundary.boundary_rates(
         np.array([0.01, 0.1]), np.array([1.0, 2.0, 3.0, 4.0]), bounded, threshold=0.05

@@ -116,7 +116,7 @@ def test_on_a_surface_the_descent_is_drawn_at_its_cost():
     assert figure.axes[0].get_zticklabels()[0].get_text() == "0.01"
 
 
-def test_a_surface_without_descent_and_with_holes_can_be_drawn():
+def test_a_surface_with_undefined_costs_and_without_a_descent_can_be_drawn():
     cost = plane().cost.values - 3.0  # negative costs have no logarithm
     cost[2:4, 5] = np.nan
     figure = landscapes.surface(plane(cost)).figure

@@ -69,7 +69,7 @@ def test_string_values_of_an_axis_are_tick_labels():
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["sgd", "adam"]
 
 
-def test_a_sweep_over_two_settings_is_a_map_with_its_lowest_cell():
+def test_a_sweep_over_two_settings_is_drawn_as_a_map_with_its_lowest_cell():
     figure = figure_of(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
     assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.01, momentum 0"
     assert figure.axes[0].get_ylabel() == "learning rate"
@@ -255,7 +255,7 @@ def test_branches_of_a_stored_run_are_drawn(tmp_path):
     np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
 
-def test_too_many_settings_are_an_error_with_a_remedy():
+def test_too_many_settings_raise_an_error_with_a_remedy():
     runs = swept(a=RATES, b=RATES, c=RATES)
     message = r"a, b, c, but a figure shows at most two settings.*sel\(c="
     with pytest.raises(InputError, match=message):
@@ -274,7 +274,7 @@ def test_compared_problems_are_drawn_side_by_side():
 
 
 @pytest.mark.parametrize("result", [plane(), plane().isel(b=4), plane(path=True)])
-def test_slices_are_drawn_by_their_dimension(result):
+def test_slices_of_one_and_two_dimensions_are_drawn(result):
     figure = figure_of(result)
     label = "distance from the point, in the space of all parameters"
     expected = "first way" if "b" in result.dims else label
@@ -360,7 +360,7 @@ def test_a_central_flow_shows_costs_and_eigenvalues():
     np.testing.assert_allclose(bottom.lines[0].get_ydata(), 4.0, rtol=1e-5)
 
 
-def test_barriers_are_matrices_before_and_after_matching():
+def test_barriers_are_drawn_as_matrices_before_and_after_matching():
     matrix = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.2], [0.5, 0.2, 0.0]])
     pairs = np.triu_indices(3, 1)
     cost = np.zeros((3, 2))
@@ -387,7 +387,7 @@ def test_a_gradient_summary_shows_norms_and_exact_zeros():
     assert axes.get_title(loc="left") == "Gradient of norm 3.61"
 
 
-def test_a_basin_volume_is_the_histogram_of_its_radii():
+def test_a_basin_volume_is_drawn_as_a_histogram_of_its_radii():
     volume = volumes.basin_volume(
         lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), level=4.0, directions=40
     )

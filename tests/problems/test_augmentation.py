@@ -60,7 +60,7 @@ def test_copies_are_bounded_distinct_and_reproducible():
     np.testing.assert_array_equal(plain, np.concatenate([images, images]))
 
 
-def test_fresh_copies_differ_between_steps_and_records_use_the_images():
+def test_fresh_copies_differ_between_steps_and_records_use_the_original_images():
     images = RANDOM.integers(0, 256, (6, 25), np.uint8)
     weights = RANDOM.normal(size=25)
     problem = gd.Problem(

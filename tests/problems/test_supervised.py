@@ -95,7 +95,7 @@ def model(w, x, *, train, key, model_state, rate=0.1):
     return (x - mean + noise) @ w, (1 - rate) * model_state + rate * x.mean(0)
 
 
-def test_training_uses_noise_and_batch_means_and_evaluation_the_model_state():
+def test_training_uses_noise_and_batch_means_and_evaluation_uses_the_model_state():
     problem = supervised(
         lambda key: (start(key), jnp.ones(3)),
         model,

@@ -14,7 +14,7 @@ from gdjax.errors import InputError
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no such backend\nmore")])
-def test_a_missing_platform_is_an_error(monkeypatch, error):
+def test_a_missing_platform_raises_an_error(monkeypatch, error):
     def fail():
         raise error
 
@@ -25,12 +25,12 @@ def test_a_missing_platform_is_an_error(monkeypatch, error):
         local_devices()
 
 
-def test_disabled_compilation_is_an_error():
+def test_disabled_compilation_raises_an_error():
     with jax.disable_jit(), pytest.raises(InputError, match="jax_disable_jit = True, expected Fal"):
         slabs.Program(lambda x: 2 * x)(jnp.ones(2))
 
 
-def test_unrecorded_nan_is_not_an_error_under_debug_nans():
+def test_unrecorded_nan_raises_no_error_under_debug_nans():
     bowl = gd.problems.bowl([1.0, 4.0])
     with jax.debug_nans(True), jax.debug_infs(True):
         runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1, 10.0]), 60, record_every=20)

@@ -22,7 +22,7 @@ class Config:
     out: Path | None = None
 
 
-def test_each_config_has_its_own_folder(tmp_path, monkeypatch):
+def test_each_config_has_a_separate_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = results.folder("train", Config(), None)
     assert results.folder("train", Config(), None) == first
@@ -51,7 +51,7 @@ def test_the_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, monkeypatch):
+def test_a_full_disk_raises_an_error_and_keeps_the_old_file(tmp_path, monkeypatch):
     file = tmp_path / "summary.json"
     file.write_text("old")
 
@@ -76,7 +76,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("save", [results.save_data, results.save_figure])
-def test_a_full_disk_is_an_error_with_advice(save, tmp_path):
+def test_a_full_disk_raises_an_error_with_advice(save, tmp_path):
     with pytest.raises(GdjaxError, match=r"a: could not be written \(No space.*with --out"):
         save(FullDisk(), tmp_path / "a")
 

@@ -235,7 +235,7 @@ def write_by_hand(path):
         store.save_checkpoint((1,), {"w": np.arange(3.0)}, {"step": 5})
 
 
-def test_format_3_is_written_byte_for_byte(tmp_path):
+def test_format_3_is_written_with_the_same_bytes_as_before(tmp_path):
     write_by_hand(tmp_path / "s")
     assert contents(tmp_path / "s") == contents(FORMATS / "3" / "by_hand")
 
@@ -274,7 +274,7 @@ def test_a_store_of_format_3_is_replayed(copy_of):
     assert again.largest_difference < 0.01
 
 
-def test_resume_of_a_store_of_format_3_reports_at_most_different_programs_or_flags(copy_of):
+def test_resume_of_a_store_of_format_3_reports_only_differences_of_programs_and_flags(copy_of):
     """Programs and flags depend on the version; the rest of the record has to match."""
     path = copy_of("3/swept")
     before = contents(path)

@@ -40,7 +40,7 @@ def test_a_folder_with_the_name_of_the_lock_is_removed(folder):
     assert (folder.path / lock.LOCK).is_file()
 
 
-def test_a_file_system_without_locks_is_an_error(folder, monkeypatch):
+def test_a_file_system_without_locks_raises_an_error(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(45, "Operation not supported")
 
@@ -49,7 +49,7 @@ def test_a_file_system_without_locks_is_an_error(folder, monkeypatch):
         lock.acquire(folder)
 
 
-def test_a_read_only_disk_is_an_error(folder, monkeypatch):
+def test_a_read_only_disk_raises_an_error(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 

@@ -163,7 +163,7 @@ def test_a_tile_written_by_two_writers_is_reported(url, server):
 # Errors
 
 
-def test_a_lost_connection_is_an_error_of_one_line_and_loses_no_tile(server, tmp_path, url):
+def test_a_lost_connection_raises_an_error_of_one_line_and_loses_no_tile(server, tmp_path, url):
     kind = server.url.partition(":")[0]
     with servers.serve(kind, tmp_path) as other:
         path = f"{other.url}/s.zarr"
@@ -187,7 +187,7 @@ def test_a_lost_connection_is_an_error_of_one_line_and_loses_no_tile(server, tmp
             verify(path, storage_options=other.options)
         assert "\n" not in str(caught.value)
         store.close()
-    fill(url, server)  # another store still works
+    fill(url, server)  # other stores remain accessible
 
 
 def test_a_partially_written_tile_is_written_again(url, server, monkeypatch):
@@ -211,7 +211,7 @@ def test_a_partially_written_tile_is_written_again(url, server, monkeypatch):
     assert len(fill(url, server)) == 5
 
 
-def test_wrong_credentials_and_a_missing_bucket_are_errors(server):
+def test_wrong_credentials_and_a_missing_bucket_raise_errors(server):
     none = server.url.replace("bucket", "no-such-bucket") + "/s.zarr"
     for call in (open_store, lambda url, server: verify(url, storage_options=server.options)):
         with pytest.raises(StoreError, match="no such bucket or container; create it"):

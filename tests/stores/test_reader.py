@@ -108,7 +108,7 @@ def test_damaged_metadata_or_coordinates_are_named_in_the_error(tmp_path, file):
         open_dataset(tmp_path)
 
 
-def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
+def test_a_damaged_tile_raises_an_error_unless_skipped(tmp_path):
     fill(tmp_path)
     (tmp_path / "cost" / "c.0.1.0").unlink()
     with pytest.raises(StoreError, match=r"tile \(0, 1\).*cost/c.0.1.0: missing.*skip_damaged"):
@@ -121,7 +121,7 @@ def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
         assert dataset.attrs["tiles_finished"] == 5
 
 
-def test_a_damaged_chunk_is_an_error_when_it_is_read(tmp_path):
+def test_a_damaged_chunk_raises_an_error_when_it_is_read(tmp_path):
     fill(tmp_path)
     raw = bytearray((tmp_path / "cost" / "c.2.1.0").read_bytes())
     raw[5] ^= 4
@@ -135,7 +135,7 @@ def test_a_damaged_chunk_is_an_error_when_it_is_read(tmp_path):
         assert dataset.attrs["tiles_finished"] == 5
 
 
-def test_damage_after_opening_is_an_error(tmp_path):
+def test_damage_after_opening_raises_an_error(tmp_path):
     fill(tmp_path)
     with open_dataset(tmp_path) as dataset:
         (tmp_path / "cost" / "c.2.1.0").unlink()
@@ -143,6 +143,6 @@ def test_damage_after_opening_is_an_error(tmp_path):
             dataset.cost[4:].load()
 
 
-def test_a_missing_store_is_an_error(tmp_path):
+def test_a_missing_store_raises_an_error(tmp_path):
     with pytest.raises(StoreError, match="no store at this path"):
         open_dataset(tmp_path / "none")

@@ -168,7 +168,7 @@ def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("refused", ["cost", "params.0.weights", "finished"])
-def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch, refused):
+def test_a_full_disk_raises_an_error_with_advice(tmp_path, monkeypatch, refused):
     path = tmp_path / "s"
     with open_store(path) as store:
         store.write((0, 0), part(store, (0, 0)))
@@ -231,7 +231,7 @@ def test_a_store_on_a_full_file_system_can_be_completed_later(small_disk):
     assert equals_all_values(path)
 
 
-def test_a_read_only_folder_is_a_store_error(tmp_path):
+def test_a_read_only_folder_raises_a_store_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
         open_store(tmp_path / "file" / "s")

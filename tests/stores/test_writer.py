@@ -208,7 +208,7 @@ def test_nested_parameters_states_and_array_metrics_can_be_stored(tmp_path):
         assert dataset.late_step.values.tolist() == [0, 50]
 
 
-def test_a_missing_store_is_an_error(tmp_path):
+def test_a_missing_store_raises_an_error(tmp_path):
     assert read_attributes(tmp_path / "none") is None
     for opened in (Tiles, verify):
         with pytest.raises(StoreError, match="no store at this path"):

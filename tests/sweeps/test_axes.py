@@ -119,7 +119,7 @@ def test_two_axes_for_one_keyword_are_rejected():
         assign_roles(two_scales(), grid, optax.sgd)
 
 
-def test_an_unknown_name_is_rejected_with_the_valid_names_and_a_suggestion():
+def test_an_unknown_name_raises_an_error_with_the_valid_names_and_a_suggestion():
     with pytest.raises(InputError) as caught:
         sweep(network(), axes(learning_rat=[0.1]), 1)
     message = str(caught.value)

@@ -53,7 +53,7 @@ def test_the_difference_from_a_diverged_run_is_infinite(runs):
     assert float(result.largest_cost[0, 0]) == np.inf
 
 
-def test_runs_and_steps_of_only_one_sweep_are_not_compared(runs):
+def test_runs_and_steps_in_only_one_sweep_are_not_compared(runs):
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     result = gd.compare_stores(runs, gd.sweep(BOWL, grid, 4))
     assert result.learning_rate.values.tolist() == [0.1]

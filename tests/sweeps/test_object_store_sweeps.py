@@ -86,7 +86,7 @@ def test_storage_options_without_a_url_are_rejected(tmp_path):
 
 
 @pytest.mark.long
-def test_a_missing_bucket_is_an_error(server):
+def test_a_missing_bucket_raises_an_error(server):
     url = server.url.replace("bucket", "none") + "/s.zarr"
     with pytest.raises(StoreError, match="no such bucket or container"):
         sweep(url, server.options)

@@ -212,7 +212,7 @@ def test_an_optimizer_is_restored_from_its_record():
     assert factories.optimizer_from(contrib, "s") is optax.contrib.prodigy
 
 
-def test_an_optimizer_that_cannot_be_restored_is_an_error():
+def test_an_optimizer_that_cannot_be_restored_raises_an_error():
     def user_optimizer(learning_rate):
         return optax.sgd(learning_rate)
 

@@ -134,7 +134,7 @@ def test_differences_of_devices_and_versions_are_reported_by_replay(stored_sweep
     assert (changed["jax"], changed["program_hash"][1]) == ((jax.__version__, "0.0"), "another")
 
 
-def test_replay_of_an_unfinished_run_is_an_error(store):
+def test_replay_of_an_unfinished_run_raises_an_error(store):
     (store / "finished" / "c.0.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
         replay_run(store, AT)

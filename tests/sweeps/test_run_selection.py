@@ -35,7 +35,7 @@ def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
 
 
 @pytest.mark.long
-def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
+def test_a_damaged_tile_raises_an_error_unless_skipped(tmp_path):
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
     devices = jax.local_devices()[:1]
     gd.sweep(gd.problems.bowl([1.0]), grid, 2, store=tmp_path, width=2, devices=devices)
@@ -52,7 +52,7 @@ def test_a_damaged_tile_is_an_error_unless_skipped(tmp_path):
     assert gd.minima.count_stored_minima(tmp_path, skip_damaged=True).sizes["run"] == 2
 
 
-def test_an_invalid_outcome_is_an_error(tmp_path):
+def test_an_invalid_outcome_raises_an_error(tmp_path):
     """The checksum is valid, since an attacker who changes a chunk can update it."""
     gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=[0.1]), 2, store=tmp_path)
     (chunk,) = (tmp_path / "outcome").glob("c*")
@@ -94,7 +94,7 @@ def test_settings_are_fixed_only_in_functions_that_have_the_keyword():
     assert with_settings(problem, {}) is problem
 
 
-def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_is_an_error(tmp_path):
+def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_raises_an_error(tmp_path):
     gd.sweep(network(), axes(learning_rate=[0.1], seed=[1]), 3, store=tmp_path)
     at = {"learning_rate": 0.1, "seed": 1}
     run = run_of(tmp_path, at, network())
@@ -157,7 +157,7 @@ def test_values_that_match_no_run_raise_an_error(at, message):
 
 
 @pytest.mark.parametrize("seed", [2, 7, 77, 1.5])
-def test_a_missing_seed_is_an_error(seed):
+def test_a_missing_seed_raises_an_error(seed):
     with pytest.raises(InputError, match=f"at: seed = {seed} is not in the grid"):
         position(TOGETHER, {"learning_rate": 0.1, "seed": seed, "a": 0}, nearest=True)
 

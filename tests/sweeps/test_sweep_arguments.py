@@ -114,7 +114,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB per device .* smaller width"),
     ],
 )
-def test_an_invalid_argument_is_an_error(changed, message):
+def test_an_invalid_argument_raises_an_error(changed, message):
     options = {
         "problem": network(),
         "axes": axes(learning_rate=[0.1], decay=[0.0]),
@@ -126,7 +126,7 @@ def test_an_invalid_argument_is_an_error(changed, message):
 
 
 @pytest.mark.long
-def test_insufficient_memory_is_an_error_before_any_computation(monkeypatch):
+def test_insufficient_memory_raises_an_error_before_any_computation(monkeypatch):
     called = []
 
     def start(key):
@@ -185,7 +185,7 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
-def test_an_unknown_keyword_is_rejected_with_the_valid_ones(tmp_path):
+def test_an_unknown_keyword_raises_an_error_that_lists_the_valid_ones(tmp_path):
     misspelt = {"bach_size": 3}
     with pytest.raises(TypeError, match="unexpected keyword argument 'bach_size'"):
         sweep(BOWL, axes(learning_rate=[0.1]), 1, **misspelt)

@@ -132,7 +132,9 @@ def test_a_recorded_data_set_that_is_not_prepared_is_not_downloaded(monkeypatch)
         factories.problem_from(recorded, "s")
 
 
-def test_changed_data_are_an_error_in_every_function_that_rebuilds_the_problem(path, change_record):
+def test_changed_data_raise_an_error_in_every_function_that_rebuilds_the_problem(
+    path, change_record
+):
     digits = gd.problems.digits("mnist5k", widths=(2,), samples=10)
     recorded = dict(digits.provenance)
     assert factories.problem_from(recorded, "s").provenance == recorded
@@ -171,14 +173,14 @@ def test_changed_data_are_an_error_in_every_function_that_rebuilds_the_problem(p
     ids=str,
 )
 @pytest.mark.usefixtures("user_settings")
-def test_an_invalid_record_is_an_error(path, change_record, changed):
+def test_an_invalid_record_raises_an_error(path, change_record, changed):
     change_record(**changed)
     with pytest.raises(StoreError):
         gd.replay(path, AT)
 
 
 @pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
-def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_is_a_store_error(
+def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_raises_a_store_error(
     path, change_record, named
 ):
     change_record(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})

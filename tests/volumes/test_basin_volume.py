@@ -245,7 +245,7 @@ def test_a_curved_valley_is_reported_as_a_lower_bound(bend):
 
 
 @pytest.mark.long
-def test_a_diagonal_preconditioner_counts_its_determinant():
+def test_the_volume_includes_the_determinant_of_a_diagonal_preconditioner():
     h = jnp.array([1.0, 1e4])
 
     def bowl(w):

@@ -98,7 +98,7 @@ def test_coefficient_equals_the_derivative_of_the_log_partition_function(result,
     assert result.standard_error[row][agreed].max() < 0.05
 
 
-def test_standard_errors_are_as_large_as_errors(result):
+def test_standard_errors_agree_with_actual_errors(result):
     exact = np.array([quadrature(name) for name in KINDS])
     z = (result.coefficient - exact[:, None]) / result.standard_error
     assert (
@@ -139,7 +139,7 @@ def power(w, k):
 
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
-def test_coefficients_of_powers_are_the_inverse_of_their_exponent(k):
+def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
     """Quadrature is near the limit 1 / (2k), and agrees with sampling."""
     b = 1e8
     x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
@@ -487,7 +487,7 @@ def test_the_default_inverse_temperature_is_n_divided_by_log_n():
 
 
 @pytest.mark.parametrize("b", [[1e2, 1e3], [1e3, 1e2, 1e4], [0.0, 1e2, 1e3]])
-def test_too_few_or_unsorted_temperatures_to_extrapolate_from_are_rejected(b):
+def test_extrapolation_from_too_few_or_unsorted_temperatures_is_rejected(b):
     with pytest.raises(InputError, match="expected at least three ascending numbers above 0"):
         local_learning_coefficient(
             lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), inverse_temperatures=b
