@@ -218,12 +218,12 @@ def test_vectors_are_kept_if_the_hessian_is_not_finite(bad):
     problem = regression()
     params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)
-    gone = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
+    not_finite = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
     metric = sharpness_metric(problem)
-    value, kept = jax.jit(metric.function)(gone, metric.data, memory)
+    value, new_memory = jax.jit(metric.function)(not_finite, metric.data, memory)
     assert np.isnan(float(value))
-    np.testing.assert_array_equal(kept.vectors, memory.vectors)
-    assert int(kept.products - memory.products) == 8  # without a restart
+    np.testing.assert_array_equal(new_memory.vectors, memory.vectors)
+    assert int(new_memory.products - memory.products) == 8  # without a restart
 
 
 # -- along a descent
@@ -283,11 +283,11 @@ def test_metric_of_a_sweep_is_unaffected_by_diverged_runs():
 def test_continued_descents_start_from_the_last_eigenvector():
     problem = regression()
     watch = {"sharpness": sharpness_metric(problem)}
-    whole = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
+    uninterrupted = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
     first = snapshots_of(problem, 0.05, 20, 4, metrics=watch)
     rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, metrics=watch)
     together = np.r_[first.metrics["sharpness"], rest.metrics["sharpness"]]
-    np.testing.assert_array_equal(together, whole.metrics["sharpness"])
+    np.testing.assert_array_equal(together, uninterrupted.metrics["sharpness"])
     spent = [int(run.carry.metric_states["sharpness"].products) for run in (first, rest)]
     cold = at(problem, rest.params)[1].products
     assert spent[1] - spent[0] < 5 * int(cold)
@@ -298,12 +298,14 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
     problem = regression()
     grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
     options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness_metric(problem)}}
-    kept = gd.sweep(problem, grid, 10, store=tmp_path / "runs.zarr", **options)
-    np.testing.assert_array_equal(kept.sharpness, gd.sweep(problem, grid, 10, **options).sharpness)
-    assert np.all(kept.sharpness > 0)
+    stored = gd.sweep(problem, grid, 10, store=tmp_path / "runs.zarr", **options)
+    np.testing.assert_array_equal(
+        stored.sharpness, gd.sweep(problem, grid, 10, **options).sharpness
+    )
+    assert np.all(stored.sharpness > 0)
     assert gd.verify(tmp_path / "runs.zarr") == []
     # The stored identity has no module name, so the function may be moved.
-    record = str(kept.attrs["identity"])
+    record = str(stored.attrs["identity"])
     assert "'sharpness'" in record.replace('"', "'")
     assert "curvature" not in record
 

@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from gdjax.errors import InputError
-from gdjax.landscape import directions as ways
+from gdjax.landscape import directions
 from gdjax.landscape.slices import at_coordinates
 from gdjax.problems import Layer, Network
 
@@ -37,7 +37,7 @@ def row_norms(a):
 
 def test_random_entries_are_standard_normal_and_independent_between_arrays():
     params = {"a": jnp.zeros((200, 100)), "b": jnp.zeros((200, 100))}
-    result = ways.random_direction(params, key=jax.random.key(3))
+    result = directions.random_direction(params, key=jax.random.key(3))
     a, b = (np.asarray(result[n]).ravel() for n in "ab")
     for entries in (a, b):
         assert abs(entries.mean()) < 4 / np.sqrt(entries.size)
@@ -47,7 +47,9 @@ def test_random_entries_are_standard_normal_and_independent_between_arrays():
 
 def test_the_key_determines_the_direction():
     params = (jnp.zeros(3), 0.0, np.zeros((2, 2), np.float32))
-    one, same, other = (ways.random_direction(params, key=jax.random.key(k)) for k in (1, 1, 2))
+    one, same, other = (
+        directions.random_direction(params, key=jax.random.key(k)) for k in (1, 1, 2)
+    )
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, same))
     assert not jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, other))
     assert [jnp.shape(a) for a in jax.tree.leaves(one)] == [(3,), (), (2, 2)]
@@ -55,11 +57,11 @@ def test_the_key_determines_the_direction():
 
 def test_directions_have_the_type_of_the_parameters(float64):
     params = {"single": jnp.zeros(2, jnp.float32), "double": jnp.zeros((2, 2))}
-    result = ways.random_direction(params, key=jax.random.key(0))
+    result = directions.random_direction(params, key=jax.random.key(0))
     for tree in (
         result,
-        ways.filter_normalize(result, params),
-        ways.layer_normalize(result, params),
+        directions.filter_normalize(result, params),
+        directions.layer_normalize(result, params),
     ):
         assert {n: a.dtype.name for n, a in tree.items()} == {
             "single": "float32",
@@ -72,7 +74,9 @@ def test_directions_have_the_type_of_the_parameters(float64):
 
 def test_filter_normalize_gives_each_neuron_the_norm_of_its_weights():
     params = random_params(Network((7, 5, 3)))
-    result = ways.filter_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
+    result = directions.filter_normalize(
+        directions.random_direction(params, key=jax.random.key(0)), params
+    )
     for layer, direction in zip(params, result, strict=True):
         np.testing.assert_allclose(
             row_norms(direction.weights), row_norms(layer.weights), rtol=1e-5
@@ -83,7 +87,7 @@ def test_filter_normalize_gives_each_neuron_the_norm_of_its_weights():
 def test_filter_normalize_gives_each_convolution_filter_the_norm_of_its_weights():
     rng = np.random.default_rng(0)
     filters, direction = (jnp.array(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
-    result = ways.filter_normalize(direction, filters)
+    result = directions.filter_normalize(direction, filters)
     np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
 
 
@@ -91,7 +95,9 @@ def test_filter_normalize_with_axis_minus_1_for_weights_of_shape_inputs_by_outpu
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
     np.testing.assert_allclose(
-        ways.filter_normalize(d.T, w.T, axis=-1), ways.filter_normalize(d, w).T, rtol=1e-6
+        directions.filter_normalize(d.T, w.T, axis=-1),
+        directions.filter_normalize(d, w).T,
+        rtol=1e-6,
     )
 
 
@@ -100,20 +106,20 @@ def test_filter_normalize_is_equivariant_under_rescaling_of_neurons():
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
     scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
-    before = ways.filter_normalize(d, w)
+    before = directions.filter_normalize(d, w)
     np.testing.assert_allclose(
-        ways.filter_normalize(d * scale, w * scale), before * scale, rtol=1e-5
+        directions.filter_normalize(d * scale, w * scale), before * scale, rtol=1e-5
     )
     # The result does not depend on the length of d.
-    np.testing.assert_allclose(ways.filter_normalize(d * scale, w), before, rtol=1e-5)
+    np.testing.assert_allclose(directions.filter_normalize(d * scale, w), before, rtol=1e-5)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("normalise", "same"),
     [
-        (ways.filter_normalize, True),
-        (ways.layer_normalize, True),
+        (directions.filter_normalize, True),
+        (directions.layer_normalize, True),
         (lambda d, w: d, False),
     ],
 )
@@ -132,7 +138,7 @@ def test_slices_of_equivalent_relu_networks_are_equal_only_for_normalized_direct
     x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
     np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
     # Both networks have a common random direction.
-    d = ways.random_direction(params, key=jax.random.key(2))
+    d = directions.random_direction(params, key=jax.random.key(2))
 
     def curve(w):
         along = {"d": normalise(d, w)}
@@ -148,7 +154,9 @@ def test_slices_of_equivalent_relu_networks_are_equal_only_for_normalized_direct
 
 def test_layer_normalize_gives_each_array_the_norm_of_its_weights():
     params = random_params(Network((7, 5, 3)))
-    result = ways.layer_normalize(ways.random_direction(params, key=jax.random.key(0)), params)
+    result = directions.layer_normalize(
+        directions.random_direction(params, key=jax.random.key(0)), params
+    )
     for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(result), strict=True):
         assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
 
@@ -156,12 +164,12 @@ def test_layer_normalize_gives_each_array_the_norm_of_its_weights():
 def test_normalized_directions_of_zero_weights_are_zero():
     params = {"w": jnp.array([[0.0, 0.0], [3.0, 4.0]]), "b": jnp.zeros(2), "c": jnp.array(-2.0)}
     ones = jax.tree.map(jnp.ones_like, params)
-    result = ways.filter_normalize(ones, params)
+    result = directions.filter_normalize(ones, params)
     np.testing.assert_allclose(result["w"], [[0, 0], [5 / 2**0.5, 5 / 2**0.5]], rtol=1e-6)
     assert result["b"].tolist() == [0, 0]
     assert float(result["c"]) == 2
     zeros = jax.tree.map(jnp.zeros_like, params)
-    for normalise in (ways.filter_normalize, ways.layer_normalize):
+    for normalise in (directions.filter_normalize, directions.layer_normalize):
         assert all(not a.any() for a in jax.tree.leaves(normalise(zeros, params)))
 
 
@@ -170,7 +178,7 @@ def test_directions_map_over_keys():
     params = random_params(Network((3, 4, 2)))
 
     def draw(key):
-        return ways.filter_normalize(ways.random_direction(params, key=key), params)
+        return directions.filter_normalize(directions.random_direction(params, key=key), params)
 
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.jit(jax.vmap(draw))(keys)
@@ -185,25 +193,25 @@ def test_directions_map_over_keys():
 
 def test_the_gradient_direction_is_the_gradient_divided_by_its_norm():
     cost = lambda w: jnp.sum(jnp.array([3.0, -4.0]) * w["a"])  # noqa: E731
-    result = ways.gradient_direction(cost, {"a": jnp.zeros(2)})
+    result = directions.gradient_direction(cost, {"a": jnp.zeros(2)})
     np.testing.assert_allclose(result["a"], [0.6, -0.8], rtol=1e-6)
 
 
 def test_gradient_direction_is_zero_at_a_minimum():
-    result = ways.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
+    result = directions.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
     assert result.tolist() == [0, 0, 0]
 
 
 def test_direction_to_points_from_one_network_to_the_other():
     one, other = random_params(Network((3, 4, 2)), 0), random_params(Network((3, 4, 2)), 1)
-    there = at_coordinates(one, {"to the other": ways.direction_to(one, other)}, [1.0])
+    there = at_coordinates(one, {"to the other": directions.direction_to(one, other)}, [1.0])
     assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
 
 
 def test_orthogonalized_directions_keep_and_record_their_lengths():
     rng = np.random.default_rng(0)
     trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
-    result = ways.orthogonalize(trees)
+    result = directions.orthogonalize(trees)
     assert list(result) == ["x", "y, orthogonalized", "z, orthogonalized"]
     before, after = (np.stack([ravel_pytree(d)[0] for d in ds.values()]) for ds in (trees, result))
     np.testing.assert_array_equal(after[0], before[0])
@@ -219,14 +227,14 @@ def test_orthogonalized_directions_keep_and_record_their_lengths():
 )
 def test_dependent_directions_are_rejected(second, message):
     with pytest.raises(InputError, match=message):
-        ways.orthogonalize({"a": jnp.array([1.0, 1.0]), "b": jnp.array(second)})
+        directions.orthogonalize({"a": jnp.array([1.0, 1.0]), "b": jnp.array(second)})
 
 
 def test_by_name_assigns_names_to_stacked_directions():
-    result = ways.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
+    result = directions.by_name(["one", "two"], (jnp.arange(6.0).reshape(3, 2),))
     assert {n: d[0].tolist() for n, d in result.items()} == {"one": [0, 1], "two": [2, 3]}
     with pytest.raises(InputError, match="names = a, b, c, but the leading axis of stacked has 2"):
-        ways.by_name("abc", jnp.eye(2))
+        directions.by_name("abc", jnp.eye(2))
 
 
 # -- principal components
@@ -244,7 +252,9 @@ def test_principal_components_equal_the_svd_of_numpy(float64, end):
     tree, rows = snapshots()
     center = rows[-1] if end else rows.mean(axis=0)
     arguments = jax.tree.map(lambda a: a[-1], tree) if end else None
-    result = jax.jit(lambda tree, c: ways.principal_components(tree, 4, center=c))(tree, arguments)
+    result = jax.jit(lambda tree, c: directions.principal_components(tree, 4, center=c))(
+        tree, arguments
+    )
     u, s, v = np.linalg.svd(rows - center, full_matrices=False)
     np.testing.assert_allclose(result.explained, (s**2 / np.sum(s**2))[:4], rtol=1e-10)
     np.testing.assert_allclose(ravel_pytree(result.center)[0], center, rtol=1e-12)
@@ -257,16 +267,16 @@ def test_principal_components_equal_the_svd_of_numpy(float64, end):
 
 def test_all_components_explain_all_variance_and_reconstruct_the_points(float64):
     tree, rows = snapshots(7)
-    result = ways.principal_components(tree, 7)
+    result = directions.principal_components(tree, 7)
     assert float(result.explained.sum()) == pytest.approx(1, abs=1e-12)
     assert np.all(np.diff(result.explained) <= 0)
-    directions = jax.vmap(lambda d: ravel_pytree(d)[0])(result.directions)
-    rebuilt = ravel_pytree(result.center)[0][None] + result.coordinates @ directions
+    vectors = jax.vmap(lambda d: ravel_pytree(d)[0])(result.directions)
+    rebuilt = ravel_pytree(result.center)[0][None] + result.coordinates @ vectors
     np.testing.assert_allclose(rebuilt, rows, atol=1e-12)
 
 
 def test_equal_points_have_no_explained_variance():
-    result = ways.principal_components(jnp.ones((4, 3)), 2)
+    result = directions.principal_components(jnp.ones((4, 3)), 2)
     assert result.explained.tolist() == [0, 0]
 
 
@@ -276,7 +286,7 @@ def test_invalid_counts_of_components_are_rejected(count):
         InputError,
         match=f"count = {count}, expected a whole number from 1 to 4, for 4 points of 10",
     ):
-        ways.principal_components(snapshots(4)[0], count)
+        directions.principal_components(snapshots(4)[0], count)
 
 
 # -- projection
@@ -293,7 +303,7 @@ def test_projections_recover_known_coordinates_and_distances(float64):
         n: origin[n] + c[:, :1] * d_1[n] + c[:, 1:] * d_2[n] + lift[:, None] * off[n] for n in "ab"
     }
     # Coordinates are in the order of the dict, which is not alphabetical here.
-    result = ways.project(points, origin, {"z": d_1, "a": d_2})
+    result = directions.project(points, origin, {"z": d_1, "a": d_2})
     np.testing.assert_allclose(result.coordinates, c, atol=1e-12)
     np.testing.assert_allclose(result.distance, np.abs(lift), atol=1e-12)
 
@@ -301,16 +311,19 @@ def test_projections_recover_known_coordinates_and_distances(float64):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda w: ways.filter_normalize(w[0], w), "filter_normalize: direction has"),
-        (lambda w: ways.layer_normalize(w[0], w), "layer_normalize: direction has"),
-        (lambda w: ways.direction_to(w, w[0]), "direction_to: other has"),
-        (lambda w: ways.project(w, w, {"d": w}), "project: points, each has"),
+        (lambda w: directions.filter_normalize(w[0], w), "filter_normalize: direction has"),
+        (lambda w: directions.layer_normalize(w[0], w), "layer_normalize: direction has"),
+        (lambda w: directions.direction_to(w, w[0]), "direction_to: other has"),
+        (lambda w: directions.project(w, w, {"d": w}), "project: points, each has"),
         (
-            lambda w: ways.project(w, jax.tree.map(lambda a: a[0], w), {"d": w}),
+            lambda w: directions.project(w, jax.tree.map(lambda a: a[0], w), {"d": w}),
             r"directions\['d'\] has",
         ),
-        (lambda w: ways.principal_components((jnp.ones((2, 3)), jnp.ones((3, 3)))), "leading axes"),
-        (lambda w: ways.principal_components((jnp.ones((2, 3)), 1.0)), "leading axes"),
+        (
+            lambda w: directions.principal_components((jnp.ones((2, 3)), jnp.ones((3, 3)))),
+            "leading axes",
+        ),
+        (lambda w: directions.principal_components((jnp.ones((2, 3)), 1.0)), "leading axes"),
     ],
 )
 def test_trees_of_other_shapes_are_rejected(call, message):

@@ -12,8 +12,7 @@ import xarray as xr
 import gdjax as gd
 from gdjax import slabs
 from gdjax.errors import InputError
-from gdjax.landscape import directions as ways
-from gdjax.landscape import slices
+from gdjax.landscape import directions, slices
 from gdjax.landscape.slices import at_coordinates
 from gdjax.problems import Layer, Metric, Network, Problem, digits
 
@@ -114,7 +113,7 @@ def test_three_networks_on_a_plane_have_their_exact_costs(problem):
     one, two, three = (
         jax.jit(problem.init)(jax.random.key(seed), init_scale=3.0) for seed in range(3)
     )
-    ds = {"to 2": ways.direction_to(one, two), "to 3": ways.direction_to(one, three)}
+    ds = {"to 2": directions.direction_to(one, two), "to 3": directions.direction_to(one, three)}
     result = slices.plane(problem, one, ds, [0, 1], [0, 1])
     cost = jax.jit(problem.cost)
     for at, w in (((0, 0), one), ((1, 0), two), ((0, 1), three)):
@@ -127,12 +126,12 @@ def test_slices_record_metrics_in_addition_to_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
     result = slices.line(problem, w, d, [0.0, 0.5], metrics=metrics)
-    there = at_coordinates(w, {"d": d}, [0.5])
+    point = at_coordinates(w, {"d": d}, [0.5])
     metric = problem.metrics["test_accuracy"]
     assert float(result.test_accuracy[1]) == pytest.approx(
-        float(jax.jit(metric.function)(there, metric.data)), abs=1e-6
+        float(jax.jit(metric.function)(point, metric.data)), abs=1e-6
     )
-    norm = optax.tree.norm(jax.jit(jax.grad(problem.cost))(there, problem.data))
+    norm = optax.tree.norm(jax.jit(jax.grad(problem.cost))(point, problem.data))
     assert float(result.slope[1]) == pytest.approx(float(norm), rel=1e-4)
     assert result.test_accuracy.attrs == {"long_name": "test accuracy", "units": "1"}
 
@@ -209,7 +208,7 @@ def test_matrix_products_are_in_full_precision(problem):
 def test_equal_keys_give_equal_slices(problem):
     def look(seed):
         w = jax.jit(problem.init)(jax.random.key(0))
-        d = ways.filter_normalize(ways.random_direction(w, key=jax.random.key(seed)), w)
+        d = directions.filter_normalize(directions.random_direction(w, key=jax.random.key(seed)), w)
         return slices.line(problem, w, d, np.linspace(-1, 1, 5)).cost.values
 
     assert np.array_equal(look(1), look(1))
