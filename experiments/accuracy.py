@@ -1,4 +1,4 @@
-"""How well can 13,002 parameters read digits, and what does each change of the recipe give?
+"""How accurately can 13,002 parameters classify digits, and what does each recipe change add?
 
     w <- w - r_t (grad C_B(w) + d_l w),   C the squared error, sum over outputs, mean over images
 

@@ -1,4 +1,4 @@
-"""Do Adam and RMSProp train at an edge of stability, too, and where is it?
+"""Do Adam and RMSProp also train at an edge of stability, and where is it?
 
     largest eigenvalue of P^-1 H, with P from the optimizer's state;   limits on a quadratic with
     constant P: 2 / eta (RMSProp), (2 + 2 b1) / ((1 - b1) eta) (Adam), 38 / eta at b1 = 0.9

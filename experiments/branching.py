@@ -1,4 +1,4 @@
-"""Does a change of one weight decide in which valley a descent ends?
+"""Does a change of one weight determine in which valley a descent ends?
 
     w'_t = w_t + sigma e_i for one weight i;   both descents continue with the same mini-batches
 

@@ -1,4 +1,4 @@
-"""What happens when a step is too long for where it starts?
+"""What happens if the learning rate exceeds the stability limit at the start?
 
     f = v^T s(U x) / sqrt(m),   C = |f - y|^2 / 2n;   for s(z) = z, one x of length 1 and y = 0:
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,

@@ -1,4 +1,4 @@
-"""Does a flow predict where descent goes when it oscillates at the edge of stability?
+"""Does a flow predict the average path of descent that oscillates at the edge of stability?
 
     dw/dt = -grad [C + <Sigma, H> / 2],   Sigma >= 0 keeps H <= 2 / eta;
     mean cost C + <Sigma, H> / 2

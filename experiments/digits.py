@@ -1,4 +1,4 @@
-"""How does a network learn to read digits, and what does it look for in them?
+"""How does a network learn to classify digits, and to which features does it respond?
 
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
 

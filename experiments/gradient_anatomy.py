@@ -1,4 +1,4 @@
-"""What does one gradient say about 13,002 parameters, and is it correct?
+"""Which of 13,002 partial derivatives are large, and is the gradient correct?
 
     sign: direction in which to change a parameter;  size: sensitivity of the cost to it
 

@@ -1,4 +1,4 @@
-"""What is gradient descent without steps, and how far from it do real steps lead?
+"""What is the limit of gradient descent for small steps, and how far from it are finite steps?
 
     dw/dt = -grad C(w)   against   w_{k+1} = w_k - eta grad C(w_k),   compared at t = eta k
 

@@ -1,4 +1,4 @@
-"""How long after it has memorized its training set does a network generalize?
+"""How long after memorizing its training set does a network generalize?
 
     f(a, b) = V (U [e_a, e_b])^2,   C = mean over training pairs of |f(a, b) - e_(a + b mod p)|^2
 

@@ -1,4 +1,4 @@
-"""Does descent find better networks than guessing does?
+"""Does descent find better networks than random guessing?
 
     draw w ~ N until it fits k images   against   descend from w ~ N until it fits them
 

@@ -1,4 +1,4 @@
-"""What lies between two networks that learned the same task from different starts?
+"""How high are the barriers between two networks trained from different starts?
 
     barrier = max over t of C(w(t)) - ((1 - t) C(w(0)) + t C(w(1)))
 

@@ -1,4 +1,4 @@
-"""Do sign descent and Muon train at an edge of stability, too?
+"""Do sign descent and Muon also train at an edge of stability?
 
     S = max over |d| <= 1 of d^T H d,   w <- w - eta |g|_* d,   g . d = |g|_*
 

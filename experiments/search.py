@@ -1,4 +1,4 @@
-"""Does ending poor settings early find what a full sweep finds, for a quarter of its time?
+"""Does stopping poor settings early find what a full sweep finds, in a quarter of its time?
 
     successive halving:  n settings to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 

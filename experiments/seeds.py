@@ -1,4 +1,4 @@
-"""How much of a network's test accuracy is luck, and does a lucky network stay lucky?
+"""How much of the variance of test accuracy is due to chance, and how much to quality?
 
     Var(accuracy) over seeds against sum_i p_i (1 - p_i) / n^2, p_i: share of networks that
     classify image i correctly

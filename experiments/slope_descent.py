@@ -1,4 +1,4 @@
-"""On a curve: where does the slope lead, and is the lowest valley found?
+"""On a curve: to which valley does descent lead, and does it find the lowest one?
 
     x_{t+1} = x_t - learning_rate * f'(x_t)
 

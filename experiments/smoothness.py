@@ -1,4 +1,4 @@
-"""Why must a neuron not be binary: what happens to gradients when a sigmoid becomes a step?
+"""Why can a neuron not be binary: what happens to gradients as a sigmoid becomes a step?
 
     s(z / temperature)  ->  1 if z > 0 else 0   as the temperature falls to 0
 

@@ -1,4 +1,4 @@
-"""How sharp does a cost become under mini-batch descent, and which sharpness matters?
+"""How sharp does a cost become under mini-batch descent, and which sharpness reaches a limit?
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 

@@ -1,4 +1,4 @@
-"""Where does training stop working, and is there a line between what trains and what fails?
+"""At which learning rates does training fail, and is their boundary a smooth line?
 
     f(x) = s(g / sqrt(n) W0 x) W1 / n,   C = mean (f(x) - y)^2,   W_l <- W_l - rate_l dC/dW_l
 

@@ -1,4 +1,4 @@
-"""Are wide valleys found more often than narrow ones, and do their networks read better?
+"""Are wide valleys found more often than narrow ones, and do their networks classify better?
 
     log V = log volume with cost below C(w*) + level,   coefficient = b E[C(w) - C(w*)]
     r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)),   z the cost of the minimum
