@@ -58,7 +58,7 @@ def pytest_collection_finish():
 
 
 class CacheClearing:
-    """Plugin that clears compiled programs after each file; all would take 4 GB."""
+    """Plugin that limits the memory of compiled programs; those of all files take 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):

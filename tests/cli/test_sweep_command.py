@@ -44,7 +44,7 @@ def test_the_summary_contains_the_table_and_figures_are_written(swept):
 def test_saturated_runs_of_the_digit_network_have_stalled(tmp_path):
     """At a rate of 17.86 most networks predict one digit for all images.
 
-    Only complete runs of the digit network have gradients that are small but above the tolerance.
+    Only full-length runs of the digit network have small gradients above the tolerance.
     """
     main(
         "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "

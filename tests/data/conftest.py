@@ -21,7 +21,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Return a data folder with the data set `tiny`, its version folder and content."""
+    """Return a data folder with the data set `tiny`, its version folder and splits."""
     splits = some()
     folder = tmp_path / "data" / "tiny" / "1.0.0"
     store(folder, splits)

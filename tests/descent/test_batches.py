@@ -80,7 +80,7 @@ def test_all_orders_are_equally_likely():
 
 
 def test_two_streams_are_independent():
-    """The positions of sample 0 for successive seeds are independent."""
+    """The positions of sample 0 for successive seeds and passes are independent."""
     place = np.argmax(order(4, 4, *range(4000)).rows(0, 2) == 0, axis=-1)
     for a, b in ((place[:-1, 0], place[1:, 0]), (place[:, 0], place[:, 1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
