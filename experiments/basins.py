@@ -1,4 +1,4 @@
-"""Which start ends in which minimum, and how do learning rate and momentum change that?
+"""Which start ends in which minimum, and how does this depend on learning rate and momentum?
 
     basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
 

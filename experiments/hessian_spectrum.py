@@ -1,4 +1,4 @@
-"""How many directions of large curvature are there before, during and after training?
+"""How many outlying Hessian eigenvalues are there before, during and after training?
 
     H = G + R,   G = J^T L J,   R = sum_i (dl/da_i) grad grad a_i,   a the outputs
 

@@ -1,4 +1,4 @@
-"""How must a network be initialized, so that descent can train it?
+"""How must a network be initialized so that gradient descent can train it?
 
     W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), at most 1
 

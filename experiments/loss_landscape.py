@@ -1,4 +1,4 @@
-"""What does the cost look like around the end of a descent, and along its trajectory?
+"""What does the cost look like around the end point of a descent, and along its trajectory?
 
     C(a, b) = C(w_end + a d_1 + b d_2),   |d_1| = |d_2| = 1
 

@@ -1,4 +1,4 @@
-"""How fast is gdjax, compared with what the machine can do and with other libraries?
+"""How fast is gdjax, compared with a matrix product and with other libraries?
 
     share = 4 * samples * parameters * run-steps / seconds / (rate of a 2000 x 2000 product)
 

@@ -1,4 +1,4 @@
-"""Is the negative gradient the steepest way down, and to which minimum does it lead?
+"""Is the negative gradient the direction of steepest descent, and in which minimum do descents end?
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 

@@ -1,4 +1,4 @@
-"""Does the best learning rate of a narrow network suit a wide one?
+"""Is the best learning rate of a narrow network also good for a wide network?
 
     standard: one rate for all layers;   ntp: W = w / sqrt(inputs);   mup: Tensor Programs V
 
