@@ -13,8 +13,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # takes three seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once, so half of the compiler's optimizations are disabled. The
-# processes that tests start inherit this, so that results can be compared bitwise. With 0,
-# programs are compiled with the optimizations that users get.
+# processes that tests start inherit this, so that results can be compared bitwise. Set it to 0 to
+# compile programs with all optimizations, as for users.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
     # XLA's older emitters take a third less time. Later versions abort at an unknown flag.
@@ -58,7 +58,7 @@ def pytest_collection_finish():
 
 
 class CacheClearing:
-    """Plugin that limits the memory of compiled programs; those of all files take 4 GB."""
+    """Plugin that limits the memory of compiled programs; all files would need 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):

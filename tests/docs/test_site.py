@@ -359,7 +359,7 @@ def test_the_page_on_user_defined_files_runs(tmp_path):
 
 @pytest.mark.long
 def test_the_page_on_slurm_submits_the_requested_resources(monkeypatch):
-    """Start only a scheduler, and compare the job script, since Slurm is missing."""
+    """Start only a scheduler and compare its job script; Slurm is not installed."""
     jobqueue = pytest.importorskip("dask_jobqueue")
     (script,) = [code for code in scripts(DOCS / "how_to" / "clusters.md") if "SLURM" in code]
     requested, studied = [], []

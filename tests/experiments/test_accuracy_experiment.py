@@ -117,7 +117,7 @@ def test_soft_targets_are_shifted_quadratic_targets():
 
 
 # One variant for each kind of change: targets, optimizer, images, number of epochs. The other
-# variants differ from these only in numbers.
+# variants differ from these only in numerical settings.
 EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 

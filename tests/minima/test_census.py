@@ -160,7 +160,7 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
     assert np.all(census.manifold_nullity > 0)
     assert census.sizes["minimum"] >= 2
     assert np.all(census.least_curvature > 0)
-    # Estimates of minima use strict minima only.
+    # Unseen minima are estimated from the counts of strict minima only.
     assert (
         int(census.unseen_draws)
         == int(census["count"].sum())
