@@ -126,7 +126,7 @@ def dimension(
     """
     if len(sides) < 3:
         raise InputError(
-            f"dimension: {len(sides)} scales, expected at least 3; take a larger grid, or give the "
+            f"dimension: {len(sides)} scales, expected at least 3; use a larger grid, or pass the "
             f"sides"
         )
     x, y = np.log10(sides), np.log10(counts)

@@ -281,7 +281,7 @@ ALLOWED = re.compile(
     | \]\([^)]*\)                   # targets of links
     | arXiv\s\d{4}\.\d{4,5}         # citations
     | \(\d{4}\)                     # years of citations
-    | 95\s%                         # the level of all intervals
+    | 95\s%                         # confidence level of all intervals
     | six-hump                      # the name of a function
     """,
     re.DOTALL,

@@ -31,7 +31,7 @@ class Config:
     repeats: int = 3
     """Number of repetitions of each measurement; the fastest is reported."""
     pairs: int = 5
-    """Number of pairs of fresh processes in which first calls are compared."""
+    """Number of pairs of new processes in which first calls are timed."""
     scale: float = 1.0
     """Factor of the numbers of steps; smaller values are faster and less precise."""
 

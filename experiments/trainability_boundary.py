@@ -85,11 +85,11 @@ def run(config: Config) -> xr.Dataset:
     """Return the maps of all conditions and seeds, and the one-dimensional cases."""
     if config.points < 34:
         raise InputError(
-            f"points = {config.points}, expected at least 34: a fit needs boxes of three sizes"
+            f"points = {config.points}, expected at least 34: box counting needs three box sizes"
         )
     unknown = set(config.conditions) - set(CONDITIONS)
     if unknown:
-        raise InputError(f"conditions: no {sorted(unknown)}, expected some of {list(CONDITIONS)}")
+        raise InputError(f"unknown conditions {sorted(unknown)}; available: {list(CONDITIONS)}")
     with jax.enable_x64(True):
         mapped = [
             xr.concat([maps(config, CONDITIONS[name], seed) for seed in config.seeds], "seed")

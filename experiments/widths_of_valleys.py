@@ -86,7 +86,7 @@ class Config:
 def run(config: Config) -> xr.Dataset:
     """Return the minima of all sets of images, with the width of each minimum."""
     if config.sets < 2:
-        raise InputError(f"sets = {config.sets}: expected at least 2, over which to repeat")
+        raise InputError(f"sets = {config.sets}, expected at least 2 for an interval over sets")
     indices = complete_sets(config)
     first = problem_of(config, indices[0])
     sets = [minima_of_set(config, index, first) for index in indices]

@@ -43,8 +43,12 @@ def main() -> None:
     """Print the ratio of the peak memory of a sweep to the size of its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10, help="number of runs")
-    parser.add_argument("--megabytes", type=float, default=100, help="parameters of one run")
-    parser.add_argument("--init", default="normal", choices=("normal", "constant"), help="starts")
+    parser.add_argument(
+        "--megabytes", type=float, default=100, help="size of the parameters of one run, in MB"
+    )
+    parser.add_argument(
+        "--init", default="normal", choices=("normal", "constant"), help="starting points"
+    )
     arguments = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
     growth = ratio(arguments.runs, arguments.megabytes, arguments.init)

@@ -78,7 +78,7 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
     if not relative < MAX_DIFFERENCE:  # also true for NaN
         raise ValueError(
             f"relative difference = {relative:.3g} within {COMPARED_STEPS} steps, expected less "
-            f"than {MAX_DIFFERENCE}: the two programs do not do the same work"
+            f"than {MAX_DIFFERENCE}: the two programs compute different costs"
         )
     return relative
 

@@ -114,7 +114,7 @@ def three_locations(folder: Path, tiles: int, steps: int) -> None:
         loaded = timed(f"read from {name}", dataset.load, tiles)
         raw = b"".join(loaded[n].values.tobytes() for n in sorted(loaded.data_vars))
         hashes.add(hashlib.sha256(raw).hexdigest())
-    print("equal bits" if len(hashes) == 1 else f"bits differ: {hashes}")
+    print("bitwise equal" if len(hashes) == 1 else f"results differ between locations: {hashes}")
 
 
 def main() -> None:

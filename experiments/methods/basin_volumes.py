@@ -25,7 +25,9 @@ def digits8() -> tuple[np.ndarray, np.ndarray]:
     """
     package = importlib.util.find_spec("sklearn")  # not imported, which would take seconds
     if package is None or package.origin is None:
-        raise gd.errors.DataError("the 8x8 digits come with scikit-learn, which is not installed")
+        raise gd.errors.DataError(
+            "the 8x8 digits are part of scikit-learn, which is not installed; install scikit-learn"
+        )
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     with gzip.open(file) as lines:
         rows = np.loadtxt(lines, delimiter=",", dtype=np.float32)

@@ -128,7 +128,8 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     if min(map(len, seeds)) < count:
         raise InputError(
             f"trunks times changes = {count}, expected at most {min(map(len, seeds))}, the number "
-            f"of weights that the first {SEEDS} seeds choose in some layer; take fewer"
+            f"of weights that the first {SEEDS} seeds select in some layer; use fewer trunks or "
+            "changes"
         )
     return np.stack(seeds)
 

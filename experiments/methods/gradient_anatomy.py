@@ -23,7 +23,7 @@ def one(
 ) -> xr.Dataset:
     """Return the gradients of one descent after `config.epochs`, and their checks."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
-        raise InputError(f"epochs = {config.epochs}, expected increasing whole numbers >= 0")
+        raise InputError(f"epochs = {config.epochs}, expected increasing integers >= 0")
     streams = gd.streams(0, seed=config.seed)
     at, params = 0, problem.init(streams.init)
     before, stages = None, []

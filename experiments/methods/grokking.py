@@ -61,7 +61,9 @@ def addition(config: "Config") -> gd.Problem:
         cost=cost,
         data=data,
         metrics={
-            "train_accuracy": gd.Metric(train_accuracy, data, long_name="right training pairs"),
-            "test_accuracy": gd.Metric(test_accuracy, data, long_name="right other pairs"),
+            "train_accuracy": gd.Metric(train_accuracy, data, long_name="training accuracy"),
+            "test_accuracy": gd.Metric(
+                test_accuracy, data, long_name="accuracy on the other pairs"
+            ),
         },
     )

@@ -76,7 +76,7 @@ def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> 
     size = len(trains) // factor
     cells = np.argwhere(box_counting.boundary(trains))
     if not len(cells):
-        raise InputError("placement = random: no boundary in the map; take a wider window")
+        raise InputError("placement = random: the map has no boundary; use a wider window")
     row, column = np.clip(rng.choice(cells) - size // 2, 0, len(trains) - size)
     return int(row), int(column)
 

@@ -44,7 +44,7 @@ def complete_sets(config: "Config") -> list[int]:
     if len(complete) < config.sets:
         raise InputError(
             f"sets = {config.sets}: {len(complete)} disjoint sets of {config.images} images of "
-            f"{config.data} hold every digit; take at most as many, or more images for each"
+            f"{config.data} contain every digit; use at most as many sets, or more images per set"
         )
     return complete[: config.sets]
 
@@ -82,8 +82,8 @@ def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset
     count = census.sizes["minimum"]
     if count < MIN_MINIMA:
         raise InputError(
-            f"seeds = {config.seeds}: minima found {count} on set {index}, expected at least "
-            f"{MIN_MINIMA}, to compare their widths; take more seeds"
+            f"seeds = {config.seeds}: {count} minima found on set {index}, expected at least "
+            f"{MIN_MINIMA}, to compare their widths; use more seeds"
         )
     minima = gd.params_of(census, like, {})
     with jax.enable_x64(True):

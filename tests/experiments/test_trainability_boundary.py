@@ -134,7 +134,7 @@ def test_random_zooms_lie_around_boundary_cells_within_the_map():
         assert inside.shape == (8, 8)
         assert 0 < inside.mean() < 1
     assert len(set(corners)) > 20
-    with pytest.raises(InputError, match="no boundary in the map"):
+    with pytest.raises(InputError, match="the map has no boundary"):
         methods.trainability_boundary.random_window(np.ones((64, 64), bool), 8, rng)
 
 
@@ -174,7 +174,7 @@ def test_the_published_method_is_a_median_of_slopes():
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"points": 20}, "points = 20"), ({"conditions": ("tan",)}, r"conditions: no \['tan'\]")],
+    [({"points": 20}, "points = 20"), ({"conditions": ("tan",)}, r"unknown conditions \['tan'\]")],
 )
 def test_an_invalid_config_raises_input_error(wrong, message):
     with pytest.raises(InputError, match=message):

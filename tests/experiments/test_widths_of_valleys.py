@@ -138,7 +138,7 @@ def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
 
 def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
     assert widths_of_valleys.complete_sets(Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
-    with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k hold every"):
+    with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k contain every"):
         widths_of_valleys.complete_sets(Config(sets=100))
 
 
