@@ -1,4 +1,4 @@
-"""Settings of the test suite; warnings and rank promotion are errors."""
+"""Settings of the test suite, in which warnings and rank promotion are errors."""
 
 import ctypes
 import gc
@@ -17,7 +17,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # compile programs with all optimizations, as for users.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
-    # XLA's older emitters take a third less time. Later versions abort at an unknown flag.
+    # XLA's older emitters take a third less time. Later versions abort, since they do not know
+    # these flags.
     os.environ["XLA_FLAGS"] = " ".join(
         (
             os.environ.get("XLA_FLAGS", ""),
@@ -48,7 +49,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_traceback_in_locations_limit", 0)  # source locations are not needed
 
 _hook = install_import_hook("gdjax", "beartype.beartype")
-_hook.__enter__()  # left open: gdjax's modules are imported lazily
+_hook.__enter__()  # not closed, since modules of gdjax are imported lazily
 
 
 def pytest_collection_finish():
@@ -58,7 +59,7 @@ def pytest_collection_finish():
 
 
 class CacheClearing:
-    """Plugin that limits the memory of compiled programs; all files would need 4 GB."""
+    """Plugin that limits the memory of compiled programs, which would reach 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):

@@ -86,7 +86,7 @@ def sampled(key):
 
 @pytest.fixture(scope="module")
 def chains():
-    """Return two results, mapped over keys."""
+    """Return two results, vmapped over keys."""
     return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
 
 
@@ -108,7 +108,7 @@ def test_exported_chains_have_the_groups_of_arviz(chains):
     np.testing.assert_allclose(tree["sample_stats/step_size"], one.step_size)
 
 
-def test_several_temperatures_are_the_last_dimension(chains):
+def test_the_temperature_is_the_last_dimension(chains):
     several = gd.volumes.LocalLearningCoefficient(
         *jnp.ones(2), jnp.ones(4) / 4, jnp.array([1e3, 1e4]), chains
     )

@@ -185,7 +185,7 @@ def test_a_command_that_ignores_ctrl_c_still_ignores_it():
 
 
 @pytest.mark.parametrize("module", ["tyro", "gdjax._runtime.process", "jaxlib"])
-def test_ctrl_c_while_a_command_starts_ends_it_with_advice(module, tmp_path):
+def test_ctrl_c_during_startup_ends_a_command_with_advice(module, tmp_path):
     at = f"sys.meta_path.insert(0, At({module!r}))"
     done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
     assert ended(done, "run the same command again"), done.stderr
@@ -193,7 +193,7 @@ def test_ctrl_c_while_a_command_starts_ends_it_with_advice(module, tmp_path):
 
 
 @pytest.mark.parametrize("module", ["tyro", "jaxlib"])
-def test_ctrl_c_while_an_experiment_starts_ends_it_with_advice(module, tmp_path):
+def test_ctrl_c_during_startup_ends_an_experiment_with_advice(module, tmp_path):
     at = f"sys.meta_path.insert(0, At({module!r}))"
     script = str(EXPERIMENTS / "digits.py")
     run = "exec(compile(open(__file__).read(), __file__, 'exec'))"

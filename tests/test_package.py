@@ -21,6 +21,6 @@ def test_the_package_has_type_information():
     assert (Path(gdjax.__file__).parent / "py.typed").is_file()
 
 
-def test_an_unknown_attribute_is_an_attribute_error():
+def test_an_unknown_attribute_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = gdjax.no_such_name

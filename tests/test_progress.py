@@ -13,14 +13,14 @@ def kernel(monkeypatch, shell="ZMQInteractiveShell"):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: created))
 
 
-def test_without_a_terminal_and_a_notebook_nothing_is_shown(capsys):
+def test_nothing_is_shown_outside_a_terminal_or_notebook(capsys):
     with progress.bar(total=2, unit="run", delay=0) as bar:
         assert bar.disable
         bar.update(2)
     assert capsys.readouterr().err == ""
 
 
-def test_a_shell_of_ipython_is_a_terminal(monkeypatch):
+def test_an_ipython_shell_is_not_a_notebook(monkeypatch):
     kernel(monkeypatch, "TerminalInteractiveShell")
     assert not progress.in_notebook()
 

@@ -75,7 +75,7 @@ def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
         render.rendered("digits", changed)
 
 
-def test_numbers_are_formatted_as_they_are_printed():
+def test_numbers_are_formatted_for_print():
     assert render.number(-0.001, ".2f") == "0.00"
     assert render.number(-1.25, "+.2f") == "\N{MINUS SIGN}1.25"
     assert render.number(1.25, "+.2f") == "+1.25"

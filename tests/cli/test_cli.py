@@ -65,7 +65,7 @@ def test_parsing_does_not_import_jax():
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )
-def test_invalid_values_exit_with_one_line_and_status_2_before_any_computation(
+def test_invalid_values_exit_with_status_2_and_one_line_before_any_computation(
     arguments, message, capsys
 ):
     with pytest.raises(SystemExit) as caught:
@@ -90,7 +90,7 @@ def test_invalid_values_exit_with_one_line_and_status_2_before_any_computation(
     ],
 )
 @pytest.mark.usefixtures("keep_devices")
-def test_errors_of_the_library_exit_with_one_line_and_status_2(
+def test_library_errors_exit_with_status_2_and_a_one_line_message(
     arguments, message, tmp_path, capsys
 ):
     with pytest.raises(SystemExit) as caught:
@@ -128,7 +128,7 @@ def test_an_output_that_cannot_be_written_raises_an_error():
     assert (done.returncode, done.stderr) == (2, message)
 
 
-def test_choices_of_flags_equal_the_names_of_the_library():
+def test_flag_choices_equal_the_names_in_the_library():
     from typing import get_args, get_type_hints
 
     from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS

@@ -1,4 +1,4 @@
-"""`gdjax data`: output and exit status."""
+"""The command `gdjax data`: output and exit status."""
 
 import subprocess
 import sys
@@ -55,13 +55,13 @@ def test_prepare_passes_its_folders_to_the_library(tmp_path, capsys, monkeypatch
     )
 
 
-def test_the_bundled_data_set_needs_no_preparation(capsys):
+def test_the_bundled_data_set_requires_no_preparation(capsys):
     status, out, _ = run("prepare", "mnist5k", capsys=capsys)
     assert status == 0
     assert "needs no preparation" in out
 
 
-def test_prepare_prints_one_line_and_exits_for_an_unknown_name(tmp_path, capsys):
+def test_prepare_exits_with_a_one_line_error_for_an_unknown_name(tmp_path, capsys):
     status, out, err = run("prepare", "nonsense", "--data-dir", tmp_path, capsys=capsys)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
@@ -76,7 +76,7 @@ def test_help_prints_the_usage(flag, capsys):
     assert "usage: gdjax data" in out
 
 
-def test_importing_the_command_imports_no_large_library():
+def test_importing_the_command_does_not_import_large_libraries():
     code = (
         "import sys, gdjax.cli.data\n"
         "assert not {'jax', 'numpy', 'tensorflow_datasets'} & set(sys.modules)"

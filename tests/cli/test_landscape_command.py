@@ -86,7 +86,7 @@ def test_a_stored_run_is_shown_at_its_end_point(tmp_path):
     gradient = tree["gradient"]
     assert float(gradient.cost[1, 1]) == pytest.approx(float(costs[-1]), rel=1e-5)
     assert gradient.a.values.tolist() == [-0.5, 0, 0.5]
-    # The cost decreases opposite to the gradient and increases along it.
+    # The cost increases along the gradient and decreases in the opposite direction.
     assert float(gradient.cost[0, 1]) < float(gradient.cost[2, 1])
 
 

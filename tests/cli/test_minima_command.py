@@ -1,4 +1,4 @@
-"""The command `gdjax minima` for new descents or a store."""
+"""The command `gdjax minima` for new descents or a stored sweep."""
 
 import json
 from typing import get_args, get_type_hints
@@ -92,7 +92,7 @@ def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
 
 
 @pytest.mark.long
-def test_the_census_of_a_store_equals_that_of_its_descents(networks, tmp_path):
+def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
     first, again = opened(networks), opened(tmp_path)
     xr.testing.assert_identical(first.drop_attrs(deep=False), again.drop_attrs(deep=False))
@@ -130,7 +130,7 @@ def test_runs_that_do_not_end_in_a_minimum_are_counted_by_kind(tmp_path, capsys)
     assert "0 of 6 runs ended in 0 minima" in capsys.readouterr().out
 
 
-def test_the_choices_of_functions_equal_those_of_the_library():
+def test_function_choices_equal_the_names_in_the_library():
     options, _ = get_args(get_type_hints(Minima)["function"])
     assert get_args(options) == tuple(gd.problems.FUNCTIONS)
 

@@ -31,7 +31,7 @@ def test_each_named_optimizer_follows_its_formula():
     np.testing.assert_allclose(path(factory("adam")(0.5)), [-0.5, -1.0, -1.5], rtol=1e-4)
 
 
-def test_momentum_is_not_fixed_if_it_is_an_axis():
+def test_momentum_is_not_fixed_if_it_is_swept():
     created = factory("momentum", ("momentum",))
     np.testing.assert_allclose(path(created(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
     assert "momentum" in inspect.signature(created).parameters

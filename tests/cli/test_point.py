@@ -1,4 +1,4 @@
-"""Parameters for a command: a run of a store, a file, or a new descent."""
+"""Parameters for a command, from a stored run, a file, or a new descent."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ def equal(a, b):
 
 
 @pytest.mark.long
-def test_a_new_descent_equals_a_call_of_descend():
+def test_a_new_descent_equals_a_direct_call_of_descend():
     point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
     problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
     start = problem.init(streams.init)
@@ -72,7 +72,7 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
-def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
+def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
     main(["train", "--recipe", "plain", *flags.split(), "--out", str(tmp_path)])
     capsys.readouterr()
@@ -93,8 +93,8 @@ def test_parameters_are_loaded_from_the_output_of_train(tmp_path, capsys):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
-def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
-    """Without flags, the recipe sets rate and batch size, and the summary has both."""
+def test_a_recipe_sets_the_learning_rate_and_batch_size(tmp_path, capsys):
+    """Without flags, rate and batch size are those of the recipe, as in the summary."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
@@ -106,7 +106,7 @@ def test_parameters_of_a_recipe_have_its_rate_and_batch_size(tmp_path, capsys):
     point = Origin(params=tmp_path / "params.npz").find()
     assert point.learning_rate is None
     assert "learning rate 1 at its peak, not converged" in point.label
-    # Summaries of earlier versions have another name for the outcome.
+    # Summaries of earlier versions use another name for the outcome.
     summary = (tmp_path / "summary.json").read_text().replace("not_converged", "descending")
     (tmp_path / "summary.json").write_text(summary)
     assert Origin(params=tmp_path / "params.npz").find().label == point.label

@@ -1,4 +1,4 @@
-"""Table of a sweep: medians, with distribution-free intervals."""
+"""Tables of sweeps: medians with distribution-free intervals."""
 
 import json
 
@@ -77,6 +77,6 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
-def test_an_infinite_interval_is_formatted_as_an_empty_string():
+def test_an_infinite_interval_is_printed_as_an_empty_string():
     assert report.interval([-np.inf, np.inf], "{:.1f}") == ""
     assert report.interval([0.25, 0.5], "{:.1%}") == "(25.0% - 50.0%)"

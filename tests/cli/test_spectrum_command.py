@@ -38,7 +38,7 @@ def run(out, *arguments):
 
 
 @pytest.mark.long
-def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, capsys):
+def test_the_spectrum_of_a_network_equals_that_of_its_dense_hessian(trained, tmp_path, capsys):
     store, at = trained
     flags = ["--largest", "3", "--smallest", "1", "--probes", "60"]
     summary = run(tmp_path, "--store", str(store), "--at", *at, *flags)
@@ -83,7 +83,7 @@ def test_a_network_has_the_spectrum_of_its_dense_hessian(trained, tmp_path, caps
 
 @pytest.mark.long
 def test_the_end_point_of_a_descent_is_classified_as_a_minimum(hilly, tmp_path, capsys):
-    """The largest eigenvalue equals that of a minimum of Himmelblau's function."""
+    """The largest eigenvalue equals that at a minimum of Himmelblau's function."""
     at = ["--store", str(hilly), "--at", "learning_rate=0.01", "seed=2"]
     summary = run(tmp_path, *at, "--gradient-tolerance", "1e-3")
     known = [82.2843, 105.4190, 80.5498, 133.7865]

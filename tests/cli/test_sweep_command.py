@@ -31,7 +31,7 @@ def swept(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_the_summary_contains_the_table_and_figures_are_written(swept):
+def test_a_summary_with_the_table_and_figures_are_written(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
     assert summary["runs"] == 6
@@ -42,7 +42,7 @@ def test_the_summary_contains_the_table_and_figures_are_written(swept):
 
 @pytest.mark.long
 def test_saturated_runs_of_the_digit_network_have_stalled(tmp_path):
-    """At a rate of 17.86 most networks predict one digit for all images.
+    """At a rate of 17.86, most networks predict the same digit for all images.
 
     Only full-length runs of the digit network have small gradients above the tolerance.
     """
@@ -91,7 +91,7 @@ def test_replay_reports_equality_and_suggests_the_next_command(swept, capsys):
 
 
 def broken(error):
-    """Return a stream that cannot be written, like a closed pipe or a full disk."""
+    """Return a stream that rejects output, like a closed pipe or a full disk."""
 
     class Stream(io.StringIO):
         def write(self, text):
@@ -127,7 +127,7 @@ def test_files_are_written_even_if_nothing_can_be_printed(
     assert capfd.readouterr().err == ("" if status == 141 else message)
 
 
-def test_resume_reports_no_accuracy_for_a_problem_without_it(tmp_path, capsys):
+def test_resume_reports_no_accuracy_if_the_problem_defines_none(tmp_path, capsys):
     grid = gd.axes(learning_rate=[0.01, 0.02], seed=range(2))
     gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path / "s")
     main(["resume", str(tmp_path / "s"), "--out", str(tmp_path)])

@@ -29,7 +29,7 @@ def start(folder, *more):
 
 
 @pytest.mark.long
-def test_the_default_run_reaches_its_accuracy_from_any_working_directory(tmp_path):
+def test_the_default_run_reaches_92_percent_accuracy_from_any_working_directory(tmp_path):
     """The default run reaches a test accuracy of 92 % and writes a summary."""
     run = start(tmp_path / "out")
     printed, errors = run.communicate(timeout=300)
@@ -99,7 +99,7 @@ def test_flags_have_their_documented_effect(arguments, steps, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "few_images")
-def test_flags_have_precedence_over_a_recipe(tmp_path, capsys):
+def test_flags_take_precedence_over_a_recipe(tmp_path, capsys):
     main(
         [
             "train",

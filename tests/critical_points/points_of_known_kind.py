@@ -262,7 +262,7 @@ def program(n):
 
 
 def certificates(n, cases):
-    """Return certificates for a list of results of `case`, in the default type."""
+    """Return certificates for a list of results of `case`, in the default float type."""
     stacked = jax.tree.map(
         lambda *leaves: jnp.asarray(
             np.stack(leaves), int if np.issubdtype(leaves[0].dtype, np.integer) else float

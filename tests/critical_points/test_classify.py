@@ -1,4 +1,4 @@
-"""Kinds of known critical points; certificates, compared with dense Hessians."""
+"""Classification of known critical points, compared with dense Hessians."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def kinds(certificates):
 
 
 def at_points(function, points):
-    """Return certificates at many points, in the default type."""
+    """Return certificates at many points, in the default floating-point type."""
     program = jax.jit(jax.vmap(lambda x: classify(function.f, x, key=KEY)))
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
@@ -72,7 +72,7 @@ def cubic_valley(w):
 
 @pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
-def test_small_gradient_and_positive_eigenvalues_do_not_make_a_minimum(height):
+def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height):
     """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 at all (0, y)."""
     with jax.enable_x64(True):
         result = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)

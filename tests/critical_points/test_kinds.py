@@ -98,7 +98,7 @@ def test_points_with_twins_of_equal_float32_certificates_are_undecided(n):
     result = certificates(n, points + twins)
     for field, numbers in result._asdict().items():
         first, second = np.split(numbers, 2)
-        # If the offset is 100, the gradient is due to rounding only.
+        # At an offset of 100, the gradient is due to rounding only.
         lost = 1e-14 if field in ("gradient_norm", "newton_distance") else 0
         np.testing.assert_allclose(first, second, rtol=0, atol=lost, err_msg=field)
     assert set(result.kind.tolist()) <= REFUSALS
@@ -156,7 +156,7 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
 
 
 @pytest.mark.long
-def test_dead_coordinate_makes_a_manifold_of_minima_within_the_probed_radius():
+def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius():
     result = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
     assert K(int(result.kind)) == K.MANIFOLD_OF_MINIMA
     assert (int(result.dead), int(result.nullity)) == (1, 0)
@@ -164,7 +164,7 @@ def test_dead_coordinate_makes_a_manifold_of_minima_within_the_probed_radius():
 
 
 @pytest.mark.long
-def test_probe_radius_of_dead_coordinates_depends_on_the_data():
+def test_the_probe_radius_for_dead_coordinates_depends_on_the_data():
     """A neuron that is active for inputs of 1e-3 at weights above 1,000 is not dead."""
 
     def cost(w, x):

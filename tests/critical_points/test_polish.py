@@ -19,7 +19,7 @@ NEAR = 0.02  # distance from a critical point
 
 @cache
 def polisher(name):
-    """Return the compiled `polish` of a function, mapped over points."""
+    """Return the compiled `polish` of a function, vmapped over points."""
     f = FUNCTIONS[name].f
     return jax.jit(jax.vmap(lambda x, t: polish(f, x, atol=t, max_steps=200), (0, None)))
 
@@ -137,7 +137,7 @@ def test_steps_to_costs_that_are_not_finite_are_rejected():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_start_that_is_not_finite_is_returned_unchanged(value):
+def test_a_start_that_is_not_finite_is_returned_unchanged(value):
     result = polish(lambda w: jnp.sum(w**4), jnp.array([1.0, value]))
     assert int(result.num_steps) == 0
     assert not np.isfinite(result.gradient_norm)
@@ -145,7 +145,7 @@ def test_start_that_is_not_finite_is_returned_unchanged(value):
 
 
 @pytest.mark.long
-def test_a_hard_quadratic_above_the_dense_limit_takes_few_steps():
+def test_an_ill_conditioned_quadratic_above_the_dense_limit_takes_few_steps():
     eigenvalues = np.geomspace(1e-2, 1, 600)
     cost, w, data = quadratic(eigenvalues)
     result = jax.jit(lambda w, data: polish(cost, w, data=data, atol=1e-5))(w, jnp.array(data))
@@ -171,7 +171,7 @@ def test_a_network_is_polished_to_a_small_gradient():
 
 
 @pytest.mark.long
-def test_mapped_polish_equals_single_calls_if_one_run_has_diverged():
+def test_vmapped_polish_equals_separate_calls_if_one_run_has_diverged():
     traces = []
     cost, _, data = regression(20)
 
@@ -207,11 +207,11 @@ def test_mapped_polish_equals_single_calls_if_one_run_has_diverged():
         assert int(result.num_steps[1]) == 0
 
 
-# -- computation in float64 for every setting of JAX
+# -- computation in float64, even if jax_enable_x64 is off
 
 
 def regression_of_labels():
-    """Return cost, parameters and data of a float32 softmax regression with decay."""
+    """Return a float32 softmax regression with decay as cost, parameters and data."""
     rng = np.random.default_rng(0)
     x, labels = jnp.array(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
     y = jnp.array(np.eye(3)[labels], jnp.float32)

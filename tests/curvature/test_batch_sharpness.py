@@ -1,4 +1,4 @@
-"""Batch sharpness, compared with means over all batches; errors and intervals."""
+"""Batch sharpness, compared with means over all batches, and its standard errors."""
 
 import itertools
 
@@ -111,7 +111,7 @@ def test_errors_and_intervals_equal_the_jackknife_and_student_formulas():
         assert (float(result.low), float(result.high)) == pytest.approx(expected, rel=2e-3)
 
 
-def test_a_full_batch_gives_the_curvature_along_the_gradient():
+def test_batch_sharpness_of_a_full_batch_is_the_curvature_along_the_gradient():
     cost, params, data = regression(8)
     known = every_batch(cost, params, data, all_batches(8, 8))
     result = batch_sharpness(
@@ -137,7 +137,7 @@ def test_invalid_batches_are_rejected():
 
 
 @pytest.mark.long
-def test_metric_along_a_descent_is_the_curvature_along_the_gradient():
+def test_the_metric_with_full_batches_is_the_curvature_along_the_gradient():
     """Full batches have no sampling error."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)

@@ -94,7 +94,7 @@ def test_a_small_tolerance_is_reached_in_float64():
 
 
 @pytest.mark.long
-def test_an_exhausted_number_of_restarts_leaves_large_residuals():
+def test_too_few_restarts_leave_large_residuals():
     A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
     result = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_restarts=1)
     upper, lower, size = eigensolvers.sizes(0, 1)
@@ -130,7 +130,7 @@ def test_lanczos_keeps_masked_coordinates_at_zero():
 
 
 @pytest.mark.long
-def test_mapped_results_equal_those_of_single_calls():
+def test_vmapped_results_equal_those_of_separate_calls():
     names = ["outliers", "indefinite", "identity"]
     A = jnp.stack([jnp.array(matrix(SPECTRA[name]), jnp.float32) for name in names])
     keys = jax.random.split(jax.random.key(0), 3)

@@ -68,7 +68,7 @@ def test_without_a_descent_direction_the_result_is_nan_with_a_status(cost, direc
     assert status.name.lower().replace("_", " ") in repr(result)
 
 
-def test_too_few_evaluations_leave_the_crossing_unresolved():
+def test_too_few_evaluations_do_not_resolve_the_crossing():
     result = critical_sharpness(quadratic, H, H**2, guess=1e6, max_evaluations=3)
     assert result.status == CriticalSharpnessStatus.NOT_RESOLVED
     assert np.isnan(result.sharpness)
@@ -76,7 +76,7 @@ def test_too_few_evaluations_leave_the_crossing_unresolved():
     assert result.num_evaluations == 3
 
 
-def test_costs_that_are_not_finite_beyond_a_point_count_as_an_increase():
+def test_costs_that_are_not_finite_beyond_a_point_count_as_increased():
     """The cost -log(1 - w^2) - 5 w is negative from 0 to 0.997, and NaN above 1."""
     cost = lambda w: -jnp.log(1 - w**2) - 5 * w  # noqa: E731
     result = critical_sharpness(cost, jnp.array(0.0), jnp.array(-1.0), guess=100.0)

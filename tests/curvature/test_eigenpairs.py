@@ -49,7 +49,7 @@ def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(netwo
     np.testing.assert_allclose(result.norm, size, rtol=1e-4)
     np.testing.assert_allclose(result.values[:10], exact[::-1][:10], atol=1e-4 * size)
     np.testing.assert_allclose(result.values[10:], exact[2::-1], atol=1e-3 * size)
-    # The number of products is far below the number of parameters.
+    # Far fewer products than parameters are needed.
     assert int(result.num_hvps) < 400
 
 
@@ -130,7 +130,7 @@ def test_status_reports_a_hessian_that_is_not_finite(hidden):
     assert int(result.status) == eigenpairs.EigenpairsStatus.NOT_FINITE
 
 
-def test_eigenpairs_mapped_over_runs_equal_single_calls_in_one_compilation():
+def test_eigenpairs_vmapped_over_runs_equal_separate_calls_and_compile_once():
     traces = []
     cost, _, data = regression(20)
 

@@ -33,7 +33,7 @@ def symmetric(n, seed, shift=0.0):
     return (A + A.T) / 2 + shift * np.eye(n)
 
 
-def test_a_diagonal_hessian_in_the_maximum_norm_gives_its_trace():
+def test_maximum_norm_sharpness_of_a_diagonal_hessian_is_its_trace():
     h = np.array([0.5, 3.0, 0.0, 2.0])
     result = generalized_sharpness(
         lambda w: w**2 @ jnp.asarray(h) / 2, jnp.ones(4), "linf", key=KEY
@@ -44,7 +44,7 @@ def test_a_diagonal_hessian_in_the_maximum_norm_gives_its_trace():
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3)])
-def test_the_identity_in_the_spectral_norm_gives_the_smaller_dimension(shape):
+def test_spectral_sharpness_of_an_identity_hessian_is_the_smaller_dimension(shape):
     params = {"matrix": jnp.zeros(shape).at[0, 0].set(1.0), "bias": jnp.zeros(2)}
     result = generalized_sharpness(
         lambda w: sum(jnp.sum(x**2) for x in w.values()) / 2, params, "spectral", key=KEY
@@ -69,21 +69,21 @@ def test_bounds_in_the_maximum_norm_contain_the_maximum_over_all_corners():
             assert result.high <= np.pi / 2 * best
 
 
-def test_a_positive_definite_hessian_attains_its_maximum_at_a_corner_in_the_1_norm():
+def test_in_the_1_norm_a_positive_definite_form_is_largest_at_a_corner():
     H = symmetric(6, 3, 4.0)
     assert np.linalg.eigvalsh(H)[0] > 0
     result = generalized_sharpness(quadratic(H), jnp.ones(6), "l1", key=KEY)
     np.testing.assert_allclose([result.low, result.high], np.diag(H).max(), rtol=1e-5)
 
 
-def test_an_off_diagonal_hessian_in_the_1_norm_has_its_maximum_between_corners():
+def test_in_the_1_norm_an_off_diagonal_form_is_largest_between_corners():
     H = np.array([[0.0, 1.0], [1.0, 0.0]])
     result = generalized_sharpness(quadratic(H), jnp.ones(2), "l1", key=KEY)
     assert result.low <= 0.5 <= result.high  # d = (1/2, 1/2)
     assert result.high <= 1
 
 
-def test_the_2_norm_gives_the_largest_eigenvalue_or_0():
+def test_sharpness_in_the_2_norm_is_the_largest_eigenvalue_or_0():
     H = symmetric(7, 4)
     result = generalized_sharpness(quadratic(H), jnp.ones(7), "l2", key=KEY)
     np.testing.assert_allclose([result.low, result.high], np.linalg.eigvalsh(H)[-1], rtol=1e-4)
@@ -91,7 +91,7 @@ def test_the_2_norm_gives_the_largest_eigenvalue_or_0():
     assert (concave.low, concave.high) == (0, 0)
 
 
-def test_blocks_give_the_largest_eigenvalue_of_a_block():
+def test_sharpness_in_the_block_norm_is_the_largest_eigenvalue_of_a_block():
     H = np.diag([1.0, 2.0, 5.0, 3.0])
     params = {"a": jnp.ones(2), "b": jnp.ones(2)}
     result = generalized_sharpness(
@@ -113,7 +113,7 @@ def test_bounds_in_the_spectral_norm_contain_the_maximum_over_random_directions(
     assert result.high <= 2 * np.linalg.eigvalsh(H)[-1] * (1 + 1e-5)
 
 
-def test_upper_bound_exceeds_the_value_at_a_feasible_point():
+def test_the_upper_bound_is_at_least_the_value_at_a_feasible_point():
     H = symmetric(8, 6)
     high, V = norm_bounds.upper_bound(H, np.repeat([0, 1], 4), np.array([1.0, 2.0]))
     sizes = [np.sum(V[:4] ** 2), np.sum(V[4:] ** 2)]
@@ -128,7 +128,7 @@ def test_non_finite_values_give_nan_and_a_status():
     assert "not finite" in repr(result)
 
 
-def test_for_many_parameters_there_is_only_a_lower_bound():
+def test_for_many_parameters_only_a_lower_bound_is_returned():
     h = jnp.linspace(0.0, 1.0, 2049)
     bowl = lambda w: jnp.sum(h * w**2) / 2  # noqa: E731
     result = generalized_sharpness(bowl, jnp.ones(2049), "linf", key=KEY, num_starts=1)

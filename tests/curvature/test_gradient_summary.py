@@ -1,4 +1,4 @@
-"""Gradients, compared with hand-written backpropagation; summaries of entries."""
+"""Gradients, compared with hand-written backpropagation, and their summaries."""
 
 import os
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_gradient_equals_finite_differences_of_a_hand_written_cost(problem, by_h
     for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
         up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
         slope = (cost_by_hand(up, x, y) - cost_by_hand(down, x, y)) / (2 * h)
-        # The rounding error is 1e-16 / h, and the truncation error h^2 times a number below 1.
+        # The rounding error is 1e-16 / h, and the truncation error is below h^2.
         assert abs(slope - g[i]) < 2e-10
 
 
@@ -118,7 +118,7 @@ def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(p
         result = jax.tree.map(np.asarray, anatomy_of(problem)(zeros, problem.data))
     assert float(result.cost) == 2.5
     # The sigmoid has slope 1/4 at an output of 1/2, and classes are balanced. The gradient of an
-    # output bias is 2 (1/2 - 1/10) / 4 = 0.2, that of an output weight half of it, since hidden
+    # output bias is 2 (1/2 - 1/10) / 4 = 0.2. That of an output weight is half of it, since hidden
     # outputs are 1/2. Gradients of earlier layers vanish, since all weights are zero.
     last = result.gradient[-1]
     np.testing.assert_allclose(last.bias, 0.2, rtol=1e-5)
@@ -167,7 +167,7 @@ def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
 # -- summaries of arbitrary trees
 
 
-def test_gradient_summary_of_a_linear_cost_has_its_coefficients():
+def test_gradient_summary_of_a_linear_cost_contains_its_coefficients():
     slopes = {"a": jnp.array([3.0, 0.0, -4.0]), "b": {"c": jnp.array([[0.0], [12.0]])}}
 
     def cost(w):
@@ -225,7 +225,7 @@ def test_locations_give_the_array_and_index_of_each_entry():
             assert place.pixel is None
 
 
-def test_labels_name_layer_neurons_and_pixel():
+def test_labels_state_the_layer_neurons_and_pixel():
     network = Network((784, 16, 16, 10))
     params = jax.jit(network.init)(jax.random.key(0))
     # The last weight and the first bias of layer 1, and the first weight of the second output.

@@ -1,4 +1,4 @@
-"""Signs of eigenvalues: known beyond their error bound, indeterminate within it."""
+"""Signs of eigenvalues, which are indeterminate within the error bound."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ SIGNS = ("known", "positive", "negative", "indeterminate")
 
 
 def planted(n):
-    """Return eigenvalues, their matrix with two dead coordinates added, and its mask."""
+    """Return eigenvalues, a matrix with these and two dead coordinates, and its mask."""
     values = np.r_[-2.0, -0.5, 0.0, np.linspace(0.3, 3, n - 3)]
     H = np.zeros((n + 2, n + 2))
     H[:n, :n] = quadratic(values)[2][0]
@@ -61,7 +61,7 @@ def test_perturbed_products_make_signs_indeterminate():
     assert int(result["negative"].sum()) == 1
 
 
-def test_extreme_inertia_has_both_ends_of_the_spectrum_and_is_incomplete():
+def test_extreme_inertia_covers_only_both_ends_of_the_spectrum():
     values, H, mask = planted(60)
     H = jnp.array(H, jnp.float32)
     mask = jnp.array(mask, jnp.float32)

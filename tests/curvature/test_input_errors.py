@@ -139,7 +139,7 @@ NOISY = Problem(
 )
 
 
-def test_curvature_of_a_random_cost_is_that_of_its_evaluation():
+def test_curvature_of_a_random_cost_is_that_of_its_deterministic_cost():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
     assert landscape.line(NOISY, w, w, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
@@ -173,14 +173,14 @@ def test_cost_with_model_state_must_be_frozen(look):
     look(frozen(CARRIES, model_state=jnp.ones(())), jnp.ones(2))
 
 
-def test_frozen_costs_use_one_model_state():
+def test_a_frozen_cost_uses_one_model_state():
     problem, w = frozen(CARRIES, model_state=jnp.array(3.0)), jnp.ones(2)
     assert float(value_and_gradient(problem, w)[0]) == 8
     assert landscape.line(problem, w, w, [0.0, 2.0]).cost.values.tolist() == [8, 0]
 
 
 @pytest.mark.parametrize("package", [critical_points, curvature, flows, landscape, volumes])
-def test_completion_shows_public_names_and_no_modules(package):
+def test_completion_shows_only_public_names_and_no_modules(package):
     members = {name: getattr(package, name) for name in dir(package)}
     assert members
     assert not [name for name, value in members.items() if isinstance(value, types.ModuleType)]

@@ -29,7 +29,7 @@ PROBLEM = gd.Problem(init=init, cost=cost, data=X)
 
 @pytest.mark.long
 def test_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
-    """The 30 parameters exceed the Krylov dimension; 16 runs are on two devices."""
+    """The 30 parameters exceed the Krylov dimension; 16 runs share two devices."""
     runs = gd.sweep(
         PROBLEM,
         gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),

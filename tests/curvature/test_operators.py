@@ -55,7 +55,7 @@ def test_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
 
 
 @pytest.mark.long
-def test_product_mapped_over_runs_equals_single_products(float64):
+def test_product_vmapped_over_runs_equals_separate_products(float64):
     cost, _, data = regression(30)
     many = [random_params(Network((3, 4, 2)), seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
@@ -197,7 +197,7 @@ def test_gauss_newton_equals_the_hessian_where_every_sample_is_fitted(float64):
 
 
 def reverse_alone():
-    """Return the sum of fourth powers, with a gradient that has no forward mode."""
+    """Return the sum of fourth powers, with a gradient that forbids forward mode."""
 
     @jax.custom_vjp
     def again(w):
@@ -214,7 +214,7 @@ def reverse_alone():
 
 
 @pytest.mark.parametrize("wrapped", [lambda f: f, jax.jit])
-def test_second_derivatives_without_forward_mode_are_taken_in_reverse(wrapped):
+def test_second_derivatives_without_forward_mode_are_computed_in_reverse_mode(wrapped):
     cost, w = reverse_alone(), jnp.array([1.0, 2.0])
     with pytest.raises(TypeError, match="forward-mode"):
         jax.hessian(cost)(w)
@@ -222,7 +222,7 @@ def test_second_derivatives_without_forward_mode_are_taken_in_reverse(wrapped):
     np.testing.assert_allclose(product(w, jnp.array([1.0, 10.0])), [12, 480], rtol=1e-6)
 
 
-def test_a_gauss_newton_product_without_forward_mode_is_taken_in_reverse():
+def test_a_gauss_newton_product_without_forward_mode_is_computed_in_reverse_mode():
     @jax.custom_vjp
     def sine(z):
         return jnp.sin(z)
@@ -248,7 +248,7 @@ def test_a_gauss_newton_product_without_forward_mode_is_taken_in_reverse():
     np.testing.assert_allclose(G[1], G[0], rtol=1e-5)
 
 
-def test_third_and_fourth_derivatives_without_forward_mode_are_taken_in_reverse():
+def test_third_and_fourth_derivatives_without_forward_mode_use_reverse_mode():
     at = directional_derivatives(as_problem(reverse_alone()), lambda w: w)
     twice, thrice = at.fourth(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0]))
     np.testing.assert_allclose(twice, [24, 0], atol=1e-5)
@@ -257,9 +257,7 @@ def test_third_and_fourth_derivatives_without_forward_mode_are_taken_in_reverse(
 
 @pytest.mark.long
 def test_cost_without_second_derivatives_raises_an_error_that_names_the_fix():
-    """Diffrax's default adjoint supports neither forward nor nested reverse mode.
-    The test requires a complete solver, whose tracing takes seconds.
-    """
+    """Diffrax's default adjoint supports neither forward nor nested reverse mode."""
 
     def product(w):
         def cost(w):
@@ -290,7 +288,7 @@ OPERATORS = {
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Return a regression, its parameters, and matrices of the operators in float64."""
+    """Return a regression, its parameters, and the operators as float64 matrices."""
     _, params, data = regression(40)
     problem = regression_problem(data)
     with jax.enable_x64(True):
@@ -332,7 +330,7 @@ def test_spectral_functions_accept_every_operator(fitted, name):
     np.testing.assert_allclose(np.sort(nodes[0]), values, atol=1e-4 * size)
 
 
-def test_operators_are_mapped_over_points(fitted):
+def test_operators_can_be_vmapped_over_points(fitted):
     problem, params, _ = fitted
     many = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), params)
     v = jax.tree.map(jnp.ones_like, params)

@@ -179,7 +179,7 @@ def test_residual_in_the_state_equals_a_direct_evaluation():
 
 
 class Products(LinearOperator):
-    """Linear operator of SciPy for a matrix-vector product."""
+    """Return a SciPy linear operator for a matrix-vector product."""
 
     def __init__(self, size, product):
         super().__init__(np.dtype(float), (size, size))
@@ -214,7 +214,7 @@ def test_sharpness_is_nan_after_the_maximum_number_of_restarts(float64):
 
 @pytest.mark.long
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_vectors_are_kept_if_the_hessian_is_not_finite(bad):
+def test_vectors_are_unchanged_if_the_hessian_is_not_finite(bad):
     problem = regression()
     params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)

@@ -91,7 +91,7 @@ def test_density_of_a_network_equals_that_of_its_eigenvalues(network):
 
 
 @pytest.mark.long
-def test_share_of_the_spectrum_in_bins_equals_the_histogram(network):
+def test_the_integrated_density_equals_the_histogram_of_the_eigenvalues(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(cost, w, data=data, key=key, probes=32, depth=60)
@@ -109,7 +109,7 @@ def test_share_of_the_spectrum_in_bins_equals_the_histogram(network):
     assert np.all(np.abs(single.mean(axis=0) - exact) <= 4 * error + 1e-3)
 
 
-def test_small_problems_have_exact_nodes():
+def test_nodes_are_exact_for_small_problems():
     cost, params, data = regression(20)
     result = jax.jit(
         lambda w, data, key: spectral_density(cost, w, data=data, key=key, bandwidth=0.1)

@@ -64,7 +64,7 @@ QUICK = ("Nesterov", "RMSProp", "Adam")
     "name",
     [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in OPTIMISERS],
 )
-def test_bisection_of_runs_of_the_optimizer_gives_the_threshold(name):
+def test_the_threshold_equals_that_found_by_bisection_over_runs(name):
     optimizer, scale = OPTIMISERS[name]
     with jax.enable_x64(True):
         predicted = float(stability_threshold(RATE, optimizer))
@@ -75,7 +75,7 @@ def test_bisection_of_runs_of_the_optimizer_gives_the_threshold(name):
         while np.max(high - low) > 1e-4 * predicted:
             middle = float((low[0] + high[0]) / 2)
             up = np.asarray(grows(middle)) > 0
-            assert np.all(up == up[0])  # growth or decay is the same for all starts
+            assert np.all(up == up[0])  # all starts grow, or all decay
             low, high = np.where(up, low, middle), np.where(up, middle, high)
     np.testing.assert_allclose((low + high) / 2, predicted, rtol=1e-4)
 
@@ -129,7 +129,7 @@ def test_largest_stable_rate_at_zero_sharpness_is_infinite_or_set_by_weight_deca
         largest_stable_learning_rate(-1.0)
 
 
-def test_thresholds_can_be_mapped_over_rates_and_momenta():
+def test_thresholds_can_be_vmapped_over_rates_and_momenta():
     rates, momenta = np.linspace(0.01, 1, 16), np.linspace(0, 0.9, 16)
     result = jax.jit(jax.vmap(lambda r, b: stability_threshold(r, momentum=b)))(rates, momenta)
     np.testing.assert_allclose(result, (2 + 2 * momenta) / rates, rtol=1e-6)
@@ -163,7 +163,7 @@ def test_optimizers_without_a_known_threshold_are_rejected():
         stability_threshold(0.1, optax.adam, momentum=0.9)
 
 
-def test_steps_in_another_norm_have_the_limit_of_the_generalized_sharpness():
+def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     muon = partial(non_euclidean_descent, norm="spectral")
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
     with pytest.raises(InputError, match=r"scaled = False, expected True; .*generalized_sharpness"):

@@ -14,7 +14,7 @@ from gdjax.errors import DataError
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def test_mnist5k_is_balanced_and_has_the_rows_of_the_package():
+def test_mnist5k_is_balanced_and_consists_of_the_rows_in_the_package():
     dataset = load("mnist5k")
     assert dataset.train_images.shape == (4000, 28, 28)
     assert dataset.test_images.shape == (1000, 28, 28)
@@ -34,7 +34,7 @@ def test_mnist5k_is_balanced_and_has_the_rows_of_the_package():
     assert result == expected
 
 
-def test_mnist5k_is_shuffled_and_equal_on_every_system():
+def test_mnist5k_is_shuffled_identically_on_every_system():
     dataset = load("mnist5k")
     assert len(set(dataset.train_labels[:100].tolist())) == 10
     # The hash is equal on Python 3.11 with NumPy 2.4 and on Python 3.13 with NumPy 2.5.

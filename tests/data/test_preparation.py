@@ -110,7 +110,7 @@ def test_preparation_does_not_change_the_state_of_the_process(originals, data_di
     assert state() == before
 
 
-def test_only_output_of_the_preparing_thread_is_suppressed(capsys):
+def test_only_the_output_of_the_preparing_thread_is_suppressed(capsys):
     with preparation.quiet():
         print("TFDS")
         other = threading.Thread(target=print, args=("user",))
@@ -211,7 +211,7 @@ def test_mnist_equals_the_data_set_prepared_by_tfds(monkeypatch):
             assert digest == preparation.SOURCES["mnist"].contents[f"{part}-{kind}"]
 
 
-def test_gzip_files_of_different_bytes_with_equal_images_are_accepted(
+def test_gzip_files_with_equal_images_but_different_bytes_are_accepted(
     images, originals, data_dir, tmp_path
 ):
     other = tmp_path / "other"

@@ -1,4 +1,4 @@
-"""Failed preparations: an error of one line, and no remaining files."""
+"""Failed preparations, which raise a one-line error and leave no files."""
 
 import errno
 import gzip
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("module")
 
 
 def is_unchanged(data_dir):
-    """Return whether a failed preparation has left neither a file nor a folder."""
+    """Return whether a failed preparation has left no file or folder."""
     return not data_dir.exists()
 
 

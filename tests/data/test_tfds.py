@@ -1,4 +1,4 @@
-"""Reading of prepared data sets, and errors for damaged ones."""
+"""Reading prepared data sets, and errors for damaged ones."""
 
 import hashlib
 import time

@@ -1,4 +1,4 @@
-"""Order of mini-batches: one use per pass, uniform orders, random access."""
+"""Order of mini-batches: permutations in each pass, uniformity, random access."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def order(samples, batch_size, *seeds):
 @pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(sizes=SIZES, passes=st.integers(1, 3))
-def test_every_pass_has_each_sample_once(sizes, passes):
+def test_every_pass_contains_each_sample_once(sizes, passes):
     samples, batch_size = sizes
     steps = -(-passes * samples // batch_size)
     stream = order(samples, batch_size).rows(0, steps).ravel()
@@ -47,10 +47,10 @@ def test_any_range_of_rows_is_a_slice_of_the_sequence(sizes, data):
         )
 
 
-def test_a_batch_may_have_samples_of_two_passes():
+def test_a_batch_may_contain_samples_of_two_passes():
     rows = order(5, 2).rows(0, 5)[0]
     assert sorted(rows.ravel()[:5]) == sorted(rows.ravel()[5:]) == [0, 1, 2, 3, 4]
-    assert rows.shape == (5, 2)  # the third batch has one sample of each pass
+    assert rows.shape == (5, 2)  # the third batch contains one sample of each pass
 
 
 def test_each_stream_is_independent_of_the_number_of_streams():

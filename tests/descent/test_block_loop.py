@@ -209,7 +209,7 @@ def test_a_small_snapshot_buffer_keeps_all_snapshots():
     np.testing.assert_array_equal(a[-1], few[-1].carry.state.params)
 
 
-def test_block_results_have_the_current_step_and_their_records():
+def test_block_results_contain_the_current_step_and_their_records():
     actual = results(plan(0, 100, 7), seconds=0.0)
     for result in actual:
         assert np.all(result.recorded_steps <= result.num_steps)

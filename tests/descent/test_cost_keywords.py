@@ -133,7 +133,7 @@ def test_a_diverged_run_keeps_its_model_state():
 
 
 def fresh(w, *, key):
-    """Return the cost of points that are drawn at every evaluation."""
+    """Return a cost of random points that are drawn at every evaluation."""
     x = jax.random.normal(key, (8,))
     return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
 

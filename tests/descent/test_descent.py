@@ -35,7 +35,7 @@ BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
 def by_hand(rate, steps, rows=None):
-    """Return path, full-batch cost and mini-batch cost at each step, in float64."""
+    """Return float64 parameters, full-batch costs and mini-batch costs at all steps."""
     x, y, w = X.astype(float), Y.astype(float), np.zeros(3)
     path, complete, part = [], [], []
     for t in range(steps + 1):
@@ -194,7 +194,7 @@ def test_metrics_of_the_problem_are_recorded_unless_others_are_passed():
     [SGD, ADAM, MOMENTUM, optax.sgd(optax.cosine_decay_schedule(0.1, 100)), optax.lbfgs()],
     ids=["sgd", "adam", "momentum", "schedule", "lbfgs"],
 )
-def test_ten_and_ninety_more_steps_equal_a_hundred_steps(optimizer, batch_size):
+def test_ten_and_ninety_further_steps_equal_a_hundred_steps(optimizer, batch_size):
     options = {"key": KEY, "batch_size": batch_size, "record_every": 5}
     complete = gd.descend(LINE, optimizer, START, 100, **options)
     first = gd.descend(LINE, optimizer, START, 10, **options)
@@ -274,7 +274,7 @@ def test_equal_seeds_give_bitwise_equal_results_and_different_seeds_do_not(batch
     ],
     ids=["jax", "on another device", "numpy", "numbers"],
 )
-def test_the_parameters_of_the_caller_are_not_deleted(mine):
+def test_the_initial_parameters_of_the_caller_are_not_donated(mine):
     start, problem = mine(), gd.Problem(init=BOWL.init, cost=lambda w: w[0] ** 2 + w[1] ** 2)
     result = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
     assert np.asarray(start).tolist() == [1.0, 1.0]

@@ -141,7 +141,7 @@ def test_the_hessian_of_a_regression_determines_its_stability_limit():
     assert ends[1].outcome == gd.descent.Outcome.DIVERGED
 
 
-def test_from_zero_a_regression_converges_to_the_solution_of_least_norm():
+def test_from_zero_a_regression_converges_to_the_least_norm_solution():
     """Gradients lie in the row space of X, so the orthogonal component is constant."""
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(5, 8)), rng.normal(size=5)

@@ -52,7 +52,7 @@ def records(file):
         _, length, kind = struct.unpack("<IHB", raw[at : at + 7])
         record += raw[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in (1, 4):  # a full record or its last part
+        if kind in (1, 4):  # a complete record, or its last part
             yield record
             record = b""
 

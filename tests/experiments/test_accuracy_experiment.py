@@ -21,7 +21,7 @@ from gdjax.sweeps import executor
 
 
 def plane_of_ways():
-    """Return the variables of the plane of two descents, one of them along an axis."""
+    """Return the variables of a plane with two descents, one of them along an axis."""
     bowl = gd.Problem(
         init=lambda key: jnp.full(3, 3.0),
         cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
@@ -82,7 +82,7 @@ def test_gains_are_paired_by_start():
     np.testing.assert_allclose(gains["weights averaged, distorted copies"], (0.01, 0), atol=1e-12)
 
 
-def test_trajectories_lie_on_the_plane_of_their_end_points():
+def test_trajectories_lie_in_the_plane_of_their_end_points():
     plane = xr.Dataset(plane_of_ways())
     plain, best = (plane.sel(recipe=name).dropna("snapshot_step") for name in ("plain", "best"))
     assert (plain.sizes["snapshot_step"], best.sizes["snapshot_step"]) == (3, 2)
@@ -107,7 +107,7 @@ def test_figures_are_drawn_from_the_dataset():
     assert set(accuracy.plot(study())) == {"ladder", "weights", "differences", "ways"}
 
 
-def test_soft_targets_are_shifted_quadratic_targets():
+def test_the_quadratic_loss_accepts_soft_targets():
     outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
     soft = quadratic_with_targets(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
@@ -160,5 +160,5 @@ def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatc
     np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
     right = (first.answer == first.label).mean("test")
     np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
-    # The tested networks are trained on all 4,000 images, those of the ladder on 200.
+    # The tested networks are trained on all 4,000 images, and those of the ladder on 200.
     assert float(first.test_accuracy.sel(recipe="best").min()) > 0.85

@@ -32,7 +32,7 @@ def test_no_run_stays_at_a_minimum_above_its_stability_limit(tree, summary):
     for name in SMALL.functions:
         assert summary[f"{name}_held_beyond_limit_most"] == 0
         assert summary[f"{name}_half_arrives_up_to_0"] >= 0.9
-    # Only the limit of the sharpest minimum is below the largest rate; momentum increases it.
+    # Only the limit of the sharpest minimum is below the largest rate; momentum raises this limit.
     beyond = summaries.basins.beyond(tree["himmelblau"].to_dataset())
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
@@ -53,7 +53,7 @@ def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(summary):
     assert summary["rastrigin_elsewhere_at_0.5"] == 0
 
 
-def test_minima_with_equal_limits_are_drawn_as_one_line(tree):
+def test_equal_limits_of_minima_are_drawn_as_one_line(tree):
     names, numbers, share, limit = basins.lines(tree["rastrigin"].to_dataset())
     assert names == ["(0, 0)", "4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the other 112"]
     assert numbers[0] == 0

@@ -8,7 +8,7 @@ from gdjax.errors import InputError
 
 
 def carpet(levels):
-    """Return Sierpinski's carpet, in which each square consists of 8 of its 9 parts."""
+    """Return the Sierpinski carpet, which keeps 8 of the 9 parts of each square."""
     cells = np.ones((1, 1), bool)
     for _ in range(levels):
         hole = np.zeros_like(cells)
@@ -17,7 +17,7 @@ def carpet(levels):
 
 
 def cantor(levels):
-    """Return Cantor's set, in which each interval consists of its outer two thirds."""
+    """Return the Cantor set, which keeps the outer two thirds of each interval."""
     cells = np.ones(1, bool)
     for _ in range(levels):
         cells = np.concatenate([cells, np.zeros_like(cells), cells])
@@ -25,7 +25,7 @@ def cantor(levels):
 
 
 def koch(levels):
-    """Return the corners of Koch's curve, where 4 sides of 1/3 replace each side."""
+    """Return the corners of the Koch curve, where 4 sides of 1/3 replace each side."""
     points = np.array([0.0, 1.0 + 0j])
     for _ in range(levels):
         step = np.diff(points) / 3
@@ -59,7 +59,7 @@ def test_a_filled_square_has_dimension_2():
     assert (fit.smallest, fit.largest) == (1, 32)
 
 
-def test_the_dimension_of_sierpinskis_carpet_is_exact_on_powers_of_3():
+def test_the_dimension_of_the_sierpinski_carpet_is_exact_on_powers_of_3():
     sides, counts = box_counting.box_counts(carpet(5), sides=3 ** np.arange(5))
     assert counts.tolist() == [8**5, 8**4, 8**3, 8**2, 8]
     fit = box_counting.dimension(sides, counts)
@@ -68,19 +68,19 @@ def test_the_dimension_of_sierpinskis_carpet_is_exact_on_powers_of_3():
     assert fit.standard_error < 1e-12
 
 
-def test_the_dimension_of_cantors_set_is_exact_on_powers_of_3():
+def test_the_dimension_of_the_cantor_set_is_exact_on_powers_of_3():
     fit = box_counting.dimension(*box_counting.box_counts(cantor(7), sides=3 ** np.arange(6)))
     assert fit.dimension == pytest.approx(np.log(2) / np.log(3), abs=1e-12)
 
 
-def test_the_dimension_of_kochs_curve_is_accurate_on_scales_other_than_powers_of_3():
+def test_the_dimension_of_the_koch_curve_is_accurate_on_other_scales():
     # Sides of generation 8 have length 1/6561, much less than a cell (1/1024).
     fit = box_counting.dimension(*box_counting.box_counts(drawn(koch(8), 1024)))
     assert abs(fit.dimension - np.log(4) / np.log(3)) < 0.05
 
 
 def triangle(count, rng):
-    """Return points of Sierpinski's triangle: repeated midpoints to random corners."""
+    """Return points of the Sierpinski triangle: repeated midpoints to random corners."""
     corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
     point, result = np.full(1000, 0.3 + 0.3j), []
     for turn in range(30 + count // 1000):
@@ -90,7 +90,7 @@ def triangle(count, rng):
 
 
 def henon(count, rng):
-    """Return points of Henon's attractor, in the unit square."""
+    """Return points of the Henon attractor, in the unit square."""
     x, y = rng.uniform(-0.1, 0.1, (2, 1000))
     result = []
     for turn in range(100 + count // 1000):
@@ -143,7 +143,7 @@ def test_a_boundary_separates_the_two_sides():
     assert not box_counting.boundary(np.ones((4, 4), bool)).any()
 
 
-def test_a_disc_has_a_smooth_boundary():
+def test_the_boundary_of_a_disc_has_dimension_1():
     x = np.linspace(-1, 1, 1025)
     cells = box_counting.boundary(x[:, None] ** 2 + x**2 < 0.7)
     assert abs(box_counting.dimension(*box_counting.box_counts(cells)).dimension - 1) < 0.03

@@ -65,7 +65,7 @@ def test_planes_through_an_end_point_have_its_cost_at_the_center_and_equal_sizes
             assert (plane.a[0], plane.a[-1]) == (-SMALL.reach, SMALL.reach)
 
 
-def test_the_trajectory_ends_on_the_plane_but_does_not_lie_on_it(tree, summary):
+def test_the_trajectory_ends_in_the_plane_but_does_not_lie_in_it(tree, summary):
     kind = loss_landscape.dataset_of(tree, "good", "way")
     assert kind.path_off[-1] < 1e-5
     assert summary["good_off_plane_most"] > 0.01

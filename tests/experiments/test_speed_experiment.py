@@ -28,7 +28,7 @@ def clock(monkeypatch):
     return Clock(SMALL.repeats)
 
 
-def test_share_is_the_ratio_of_operations_per_second_to_the_rate_of_a_matrix_product():
+def test_share_is_operations_per_second_relative_to_a_matrix_product():
     """A step with 13,002 parameters takes 4 * 13,002 operations per sample."""
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
@@ -69,12 +69,12 @@ def test_a_first_call_compiles_fewer_than_20_programs():
     result = first_call.ratios(1, rates=1, seeds=2, steps=3)
     assert result["first_call_beyond_ratio"] > 0
     assert result["first_call_programs_by_hand"] == 1
-    # The programs of starts, of a block and of small conversions are compiled once each.
+    # The programs for starts, blocks and small conversions are compiled once each.
     assert result["first_call_programs_ours"] < 20
 
 
 @pytest.mark.long
-def test_costs_of_a_first_call_have_all_runs_and_steps_in_both_programs():
+def test_both_programs_of_a_first_call_return_costs_of_all_runs_and_steps():
     costs = first_call.ours(2, 2, 3)()
     _params, by_hand = first_call.by_hand(2, 2, 3)()
     assert costs.shape == (2, 2, 4)
@@ -83,7 +83,7 @@ def test_costs_of_a_first_call_have_all_runs_and_steps_in_both_programs():
 
 
 @pytest.mark.long
-def test_costs_of_a_second_call_equal_those_of_the_program_by_hand(monkeypatch):
+def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypatch):
     monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
     result = second_call.ratios(1, seeds=2, steps=20)
     assert result["second_call_linen_ratio"] > 0

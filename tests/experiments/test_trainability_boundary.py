@@ -44,7 +44,7 @@ def summary(dataset):
 def test_small_rates_train_and_large_ones_do_not(dataset, summary):
     complete = dataset.trains.isel(map=0)
     assert complete[..., 0, 0].all()
-    assert not complete[:2, :, -1, :].any()  # rows with too large a rate
+    assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
     assert summary["runs_a_map"] == 36 * 36
     assert np.all((dataset.speed > 0) & (dataset.speed <= methods.trainability_boundary.CAP))
 
@@ -97,7 +97,7 @@ def test_an_offset_is_added_to_the_first_layer_of_the_start():
     assert np.array_equal(second, same)
 
 
-def test_rate_a_layer_multiplies_each_gradient_by_its_rate():
+def test_each_layer_is_updated_with_its_own_learning_rate():
     optimizer = rate_a_layer(0.5, 0.1)
     gradient = (jnp.array([2.0]), jnp.array([10.0]))
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)

@@ -49,7 +49,7 @@ def test_the_partial_correlation_given_a_common_cause_is_near_zero():
 
 
 def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
-    """Four sets have the correlation 1 and four have -1.
+    """Four sets have correlation 1, and four have -1.
 
     The mean of a resample is 2 K / 8 - 1 with K from the binomial distribution (8, 1/2).
     """

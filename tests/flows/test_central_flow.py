@@ -94,7 +94,7 @@ def test_the_gradient_of_the_projected_hessian_is_a_third_derivative():
 
 
 def network(samples=128, widths=(8, 16, 16, 1)):
-    """Return the published case of the central flow: a swish network on random data."""
+    """Return a published example of the central flow: a swish network on random data."""
     key_x, key_y = jax.random.split(jax.random.key(0))
     data = jax.random.normal(key_x, (samples, 8)), jax.random.normal(key_y, (samples, 1))
 

@@ -1,4 +1,4 @@
-"""Gradient flow, compared with closed forms, and its distance from descent."""
+"""Gradient flow, compared with closed forms and with descent."""
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +103,7 @@ def test_status_reports_a_flow_that_diverges(float64):
 
 
 @pytest.mark.long
-def test_mapped_flows_equal_those_of_single_calls(float64):
+def test_vmapped_flows_equal_separate_flows(float64):
     starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))
 
     def one(w):
@@ -118,7 +118,7 @@ def test_mapped_flows_equal_those_of_single_calls(float64):
 
 
 def network(samples=30):
-    """Return the problem of a 3-6-2 tanh network, and its initial parameters."""
+    """Return a problem with a 3-6-2 tanh network, and its initial parameters."""
     layers = Network((3, 6, 2), activation="tanh")
     rng = np.random.default_rng(1)
     data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))
@@ -226,7 +226,7 @@ def test_invalid_tolerances_are_rejected(name, value):
 
 
 @pytest.mark.long
-def test_at_time_zero_the_flow_equals_its_starting_point():
+def test_at_time_zero_the_flow_is_at_its_starting_point():
     result = gradient_flow(factors, jnp.ones(2), times=[0.0, 0.0, 1.0])
     np.testing.assert_array_equal(result.params[:2], np.ones((2, 2)))
 

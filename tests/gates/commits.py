@@ -97,7 +97,7 @@ def main(
     table: Callable[[str], Mapping[str, str]],
     summary: Callable[[Mapping[str, str]], str] = lambda rows: f"{len(rows)} rows",
 ) -> None:
-    """Print the table of this commit, or its differences from that of another one.
+    """Print the table of this commit, or its differences from that of another commit.
 
     Args:
         doc: docstring of the script.

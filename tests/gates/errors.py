@@ -1,4 +1,4 @@
-"""Print results of invalid calls and commands, or differences from a commit.
+"""Print the results of invalid calls and commands, or changes since a commit.
 
     python tests/gates/errors.py                    # the table
     python tests/gates/errors.py --against HEAD~1   # the differences
@@ -43,7 +43,7 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
 def table(only: str) -> dict[str, str]:
-    """Run the cases that contain a given text, and return their results as rows."""
+    """Run the cases whose text contains `only`, and return their results as rows."""
     rows = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -147,7 +147,7 @@ def of_command(line: str, argument: str) -> str:
 
 
 def row(how: str, argument: str, text: str) -> str:
-    """Return a row: result, whether it names argument and remedy, and first line."""
+    """Return a row: result, whether argument and remedy are named, and first line."""
     text = re.sub(r"[─│╭╮╰╯]+", " ", text).replace(str(Path.cwd()), "HERE")
     text = re.sub(r" at 0x[0-9a-f]+|[0-9a-f]{32}", "", text.replace(str(commits.ROOT), "ROOT"))
     named = any(name in text for name in _spellings(argument))

@@ -1,6 +1,6 @@
 """Former and current public names, so that one script runs at two commits.
 
-The scripts of this folder use the first name of each row. An older commit has one of the others.
+The scripts of this folder use the first name of each row. Older commits use one of the other names.
 If a public name changes, add the new name in front.
 
     gd = names.library();   gd.sweep(problem, axes, num_steps, make_optimizer=...)

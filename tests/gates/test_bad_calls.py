@@ -18,7 +18,7 @@ def rows():
 
 
 @pytest.mark.parametrize(("call", "argument", "expected"), CALLS)
-def test_an_invalid_call_raises_an_error_of_one_line(rows, call, argument, expected):
+def test_an_invalid_call_raises_a_one_line_error(rows, call, argument, expected):
     row = rows[call]
     assert row.startswith(OWN)
     assert f"; names {argument}; " in row

@@ -137,7 +137,7 @@ def test_slices_of_equivalent_relu_networks_are_equal_only_for_normalized_direct
     )
     x = jnp.array(np.random.default_rng(1).normal(size=(20, 4)))
     np.testing.assert_allclose(network.apply(params, x), network.apply(scaled, x), rtol=1e-12)
-    # Both networks have a common random direction.
+    # Both networks use the same random direction.
     d = directions.random_direction(params, key=jax.random.key(2))
 
     def curve(w):
@@ -174,7 +174,7 @@ def test_normalized_directions_of_zero_weights_are_zero():
 
 
 @pytest.mark.long
-def test_directions_map_over_keys():
+def test_directions_can_be_vmapped_over_keys():
     params = random_params(Network((3, 4, 2)))
 
     def draw(key):

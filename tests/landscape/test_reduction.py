@@ -1,4 +1,4 @@
-"""Reduction of a network on a slice to a smaller one with equal costs."""
+"""Reduction of a network on a slice to a smaller network with equal costs."""
 
 import dataclasses
 

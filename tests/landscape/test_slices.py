@@ -171,7 +171,7 @@ def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
 
 
-def test_a_grid_and_later_grids_share_one_compilation():
+def test_grids_of_all_sizes_share_one_compilation():
     traces = []
 
     def cost(w):
@@ -191,7 +191,7 @@ def test_a_grid_and_later_grids_share_one_compilation():
     assert again == larger == first - 1
 
 
-def test_matrix_products_are_in_full_precision(problem):
+def test_matrix_products_use_full_precision(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     few = jax.tree.map(lambda a: a[:3], problem)
     metric = problem.metrics["test_accuracy"].function

@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 
 def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), samples=70, scale=1):
-    """Return a problem on random inputs that has the fields of a digit problem."""
+    """Return a problem on random inputs, with the fields of a digit problem."""
     output = "identity" if cost == "cross_entropy" else None
     network = Network(widths, activation, output, input_scale=scale)
     per_sample = {"quadratic": gd.problems.quadratic, "cross_entropy": gd.problems.cross_entropy}[
@@ -200,7 +200,7 @@ def test_barriers_are_evaluated_on_the_passed_data():
     np.testing.assert_allclose(result.cost[k], expected, rtol=1e-5)
 
 
-def test_runs_that_are_not_finite_have_nan_barriers():
+def test_runs_with_nan_parameters_have_nan_barriers():
     problem = some_problem()
     runs = some_runs(problem, 3)
     spoiled = np.array([0, np.nan, 0], np.float32)

@@ -124,7 +124,7 @@ def test_minima_of_a_user_defined_function_are_certified():
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
 
     result = basins_of_attraction(wells, [0.05], domain=((-2, 2), (-1, 1)), side=21, num_steps=1000)
-    roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # of the derivative in x
+    roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # roots of the derivative with respect to x
     np.testing.assert_allclose(result.position.values, [[roots[0], 0], [roots[2], 0]], atol=1e-6)
     np.testing.assert_allclose(
         result.sharpness, np.maximum(12 * roots[[0, 2]] ** 2 - 4, 2), rtol=1e-5

@@ -59,7 +59,7 @@ def test_params_of_returns_the_minima_of_a_census(census):
 
 
 @pytest.mark.long
-def test_planted_critical_points_have_their_kinds():
+def test_planted_critical_points_have_their_known_kinds():
     """The end points are all critical points of Himmelblau's function, and a NaN."""
     known = gd.problems.find("himmelblau")
     problem = gd.problems.function("himmelblau")
@@ -186,7 +186,7 @@ def test_a_run_that_has_not_converged_is_reported_and_not_counted():
 
 
 @pytest.mark.long
-def test_equivalents_of_one_network_are_one_minimum(census):
+def test_equivalent_networks_are_counted_as_one_minimum(census):
     problem, first = census
     params = params_at(first, 0)
     with jax.enable_x64(True):
@@ -317,7 +317,7 @@ def test_xor_with_skip_connections_has_only_zero_error_minima():
 
 
 @pytest.mark.long
-def test_networks_that_differ_only_in_dead_weights_are_one_minimum(census):
+def test_networks_that_differ_only_in_dead_weights_count_as_one_minimum(census):
     """Weights of an input that is always 0 have random values."""
     _, first = census
     problem = xor(dark=1)
@@ -347,13 +347,13 @@ def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
 
 
 @pytest.mark.long
-def test_a_problem_without_a_network_needs_no_invariance():
+def test_invariance_is_not_required_without_a_network():
     biased = with_decayed_biases(xor())
     plain = dataclasses.replace(biased, network=None)
     assert count_minima(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
 
 
-def test_params_without_runs_are_rejected():
+def test_params_without_a_nonempty_run_axis_are_rejected():
     problem = gd.problems.function("himmelblau")
     for params in (jnp.zeros(2), jnp.zeros((0, 2))):
         with pytest.raises(InputError, match=r"leading axis of at least one run|one number"):

@@ -59,14 +59,14 @@ def test_counts_agree_with_clustering_at_every_tolerance():
     assert cluster_counts(heights, tolerances).tolist() == again
 
 
-def test_the_range_of_tolerances_with_equal_clusters_is_returned():
+def test_the_range_of_tolerances_that_give_the_same_clusters_is_returned():
     result = cluster_points(np.array([[0.0], [0.1], [1.0], [1.1], [5.0]]), 0.5)
     assert result.labels.tolist() == [0, 0, 1, 1, 2]
     assert (result.stable_from, result.stable_to) == pytest.approx((0.1, 0.9))
     assert result.gap == pytest.approx(0.9)
 
 
-def test_one_point_is_one_cluster():
+def test_a_single_point_is_one_cluster():
     result = cluster_points(np.zeros((1, 3)), 0.0)
     assert result.labels.tolist() == [0]
     assert cluster_counts(result.heights, [1.0]).tolist() == [1]
@@ -92,7 +92,7 @@ def test_classical_mds_reproduces_distances_of_points_in_a_plane():
 
 
 def test_the_explained_share_of_a_regular_simplex_equals_its_closed_form():
-    """n points at equal distances have n - 1 equal eigenvalues; a plane contains two."""
+    """n equidistant points give n - 1 equal eigenvalues; a plane represents two."""
     position, share = classical_mds(1 - np.eye(6))
     assert share == pytest.approx(2 / 5)
     assert position.shape == (6, 2)

@@ -126,7 +126,7 @@ def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
     st.sampled_from(["sigmoid", "tanh", "relu", "softplus", "step", "identity"]),
     st.integers(0, 2**31),
 )
-def test_matching_never_raises_the_distance(widths, activation, seed):
+def test_matching_never_increases_the_distance(widths, activation, seed):
     with jax.enable_x64(True):
         network = Network(widths, activation=activation)
         a, b = some_params(network, seed), some_params(network, seed + 1)
@@ -192,7 +192,7 @@ def test_matching_of_activations_is_optimal():
     np.testing.assert_allclose(result.distance, trials[0], rtol=1e-5)
 
 
-def test_a_pair_does_not_depend_on_other_pairs():
+def test_the_matching_of_a_pair_does_not_depend_on_other_pairs():
     network = Network((5, 4, 4, 3))
     runs = [some_params(network, seed) for seed in range(6)]
     stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)

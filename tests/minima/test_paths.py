@@ -65,7 +65,7 @@ class TestShapes:
             assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
             assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
 
-    def test_mapped_evaluations_of_a_path_equal_single_evaluations(self):
+    def test_vmapped_evaluations_of_a_path_equal_separate_evaluations(self):
         control = jax.random.normal(KEY, (4, 7))
         t = jnp.linspace(0, 1, 5)
         together = evaluate_path(control, jax.vmap(lambda t: bezier(4, t))(t))
@@ -90,7 +90,7 @@ class TestBarrier:
             assert float(path_barrier(cost)) == 0
 
     def test_barrier_between_unequal_costs_is_relative_to_the_line_between_them(self):
-        """The line between the end costs is 1 + x, which is the added term."""
+        """The costs at both ends are interpolated by 1 + x, which is the added term."""
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
@@ -139,12 +139,12 @@ class TestStraight:
             right = np.mean(np.argmax(outputs, axis=1) == data[1])
             np.testing.assert_allclose(result["accuracy"][k], right, atol=1.01 / 2300)
 
-    def test_linear_path_costs_can_be_mapped_over_pairs(self):
+    def test_linear_path_costs_can_be_vmapped_over_pairs(self):
         a, b = jnp.array([-1.0, 0.0]), jnp.array([1.0, 1.0])
         result = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
         np.testing.assert_allclose(result, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
-    def test_float64_arrays_of_numpy_are_accepted_without_a_warning(self):
+    def test_float64_numpy_arrays_are_accepted_without_a_warning(self):
         """Float64 arguments are rounded; warnings are errors in these tests."""
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)

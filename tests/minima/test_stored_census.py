@@ -61,7 +61,7 @@ def test_runs_of_a_store_can_be_selected(store):
 
 
 @pytest.mark.long
-def test_a_cost_that_differs_between_runs_has_no_census(tmp_path):
+def test_a_sweep_whose_cost_differs_between_runs_is_rejected(tmp_path):
     problem = gd.problems.function("two_factors")
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
     gd.sweep(problem, grid, 5, store=tmp_path / "s")

@@ -267,7 +267,7 @@ def test_signs_and_scales_that_are_not_symmetries_of_an_activation_are_ignored()
 
 
 @pytest.mark.long
-def test_mapped_canonical_forms_equal_those_of_single_calls():
+def test_vmapped_canonical_forms_equal_those_of_separate_calls():
     network = Network((4, 3, 3, 2))
     keys = jax.random.split(jax.random.key(0), 5)
     runs = jax.vmap(network.init)(keys)

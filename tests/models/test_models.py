@@ -89,7 +89,7 @@ def swept(request, tmp_path_factory):
 
 
 def by_hand(model, seed, begin, step, recorded):
-    """Return final parameters and state of a Python loop, and the cost at every step."""
+    """Return the final parameters and state of a Python loop, and the costs of all steps."""
     problem, streams = model.problem, gd.streams(0, seed, 0)
     params, state = begin(streams.init)
     costs = []
@@ -189,7 +189,7 @@ def test_a_plane_has_the_costs_of_its_points(swept, cost):
 
 @pytest.fixture(scope="module")
 def dense(swept, cost):
-    """Return gradient norm and Hessian eigenvalues at the end point of the first run."""
+    """Return the gradient norm and Hessian eigenvalues at the end of the first run."""
     flat, unravel = ravel_pytree(swept.end)
     of_flat = lambda w: cost(unravel(w))  # noqa: E731
     g, H = jax.jit(lambda w: (jax.grad(of_flat)(w), jax.hessian(of_flat)(w)))(flat)

@@ -1,4 +1,4 @@
-"""Data for tests of pages: a sweep, a landscape and a census of known numbers."""
+"""Data for tests of pages: a sweep, a landscape and a census with known numbers."""
 
 import json
 

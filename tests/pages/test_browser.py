@@ -33,7 +33,7 @@ def explorer(browser, pages):
     return OpenedPage(browser, pages["explore"])
 
 
-def test_the_first_picture_appears_quickly_and_text_of_data_is_escaped(explorer):
+def test_the_page_loads_quickly_and_text_in_the_data_is_escaped(explorer):
     assert explorer.processor_seconds() < SECONDS
     assert explorer.page.evaluate("() => window.broken") is None
     assert explorer.page.locator("img").count() == 0
@@ -126,7 +126,7 @@ def test_the_command_of_a_cell_replays_its_median_run(browser, pages, explorer):
         ("a\n reboot", None), ("\x1b[2J", None),
     ],
 )  # fmt: skip
-def test_words_of_a_command_are_quoted_for_a_shell(explorer, text, word):
+def test_command_arguments_are_quoted_for_the_shell(explorer, text, word):
     assert explorer.page.evaluate("(text) => shellWord(text)", text) == word
 
 

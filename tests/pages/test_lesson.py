@@ -292,7 +292,7 @@ def test_a_drawing_by_mouse_or_by_keys_is_scaled_and_centered(opened):
     center = [np.average(np.arange(28), weights=weights.sum(axis)) for axis in (1, 0)]
     assert abs(box.mean(0) - center).max() < 0.6  # centering shifts by whole pixels
     visit.click("#clear")
-    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # starts where the mouse stopped
+    visit.keys("#pad", " ", *["ArrowUp"] * 24, " ")  # a stroke starts where the mouse stopped
     assert visit.text("#answer")[:19] == by_hand[:19]
     phone = opened("#step=300", PHONE)
     phone.click("#clear")
@@ -508,7 +508,7 @@ def test_the_stated_minimum_along_the_gradient_is_a_minimum(course, problem):
 
 @pytest.mark.long
 def test_accuracies_of_sixteen_networks_equal_those_of_gdjax(course, problem):
-    """Train for 500 steps each; also count the networks per class of result."""
+    """Train each network for 500 steps, and check the number of networks per outcome."""
     course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
     course.settle()
     summary = course.predict("sixteen")

@@ -25,7 +25,7 @@ def test_each_module_passes_its_tests_in_node(name):
 
 
 @pytest.mark.parametrize("name", ["lesson/lesson.js", "lesson/worker.js"])
-def test_a_bundle_has_each_module_once_and_after_its_imports(name):
+def test_a_bundle_contains_each_module_once_and_after_its_imports(name):
     script = bundle([name])
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
     declared = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script, re.MULTILINE)
@@ -43,7 +43,7 @@ def test_all_texts_of_the_lesson_are_in_one_file_and_are_used():
     assert set(re.findall(r'data-(?:text|label)="([^"]+)"', markup)) <= set(texts)
     choices = {name for name in texts if name.startswith(("activation.", "cost."))}
     assert set(texts) - named - choices == {"language"}
-    # The markup has no words, and scripts have no sentences.
+    # The markup contains no words, and the scripts contain no sentences.
     words = re.sub(r"<[^>]*>", " ", markup).split()
     assert [word for word in words if re.search("[a-zA-Z]", word)] == []
     for path in (MODULES.parents[2] / "gdjax/pages/resources/lesson").glob("*.js"):

@@ -14,19 +14,19 @@ from gdjax.pages.page import deflated, island
 from gdjax.pages.quantization import quantize
 
 
-def test_text_of_data_cannot_start_a_tag():
+def test_text_in_the_data_cannot_start_a_tag():
     written = island({"name": HOSTILE, "values": np.array([1, np.nan], "f4")})
     assert "<" not in written
     assert json.loads(written)["name"] == HOSTILE
 
 
 @pytest.mark.parametrize(("given", "kind"), [(np.int64, "i4"), (np.float16, "f8"), (bool, "i4")])
-def test_arrays_are_encoded_for_browsers(given, kind):
+def test_array_types_are_converted_to_types_of_the_browser(given, kind):
     summary = json.loads(island(np.array([[0, 1]], given)))
     assert (summary["kind"], summary["shape"]) == (kind, [1, 2])
 
 
-def test_a_page_runs_only_its_script_and_has_no_external_links():
+def test_a_page_runs_only_its_own_script_and_has_no_external_links():
     html = gd.explore(sweep(HOSTILE), planes={HOSTILE: plane()}, minima=census(), name=HOSTILE).html
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
     assert "default-src 'none'" in policy

@@ -1,4 +1,4 @@
-"""The commands `gdjax explore` and `gdjax lesson`: pages, and errors of one line."""
+"""The commands `gdjax explore` and `gdjax lesson`: pages, and one-line errors."""
 
 import json
 import pickle
@@ -68,7 +68,7 @@ def test_saved_landscapes_and_minima_are_read(tmp_path, capsys):
 
 
 class CodeOnUnpickling:
-    """Creates a file when unpickled, to show whether a command unpickles data."""
+    """Object that creates a file when unpickled, to detect unpickling by a command."""
 
     def __init__(self, file):
         self.file = file
@@ -139,7 +139,7 @@ def test_a_lesson_of_unknown_data_is_rejected_before_training(capsys, monkeypatc
 
 
 @pytest.mark.long
-def test_a_lesson_without_networks_is_one_file(tmp_path, capsys):
+def test_a_lesson_without_networks_is_a_single_file(tmp_path, capsys):
     main(["lesson", "--networks", "0", "--out", str(tmp_path / "page.html")])
     assert "written to" in capsys.readouterr().out
     assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 2e6

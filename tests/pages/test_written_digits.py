@@ -1,4 +1,4 @@
-"""Predictions for digits drawn on the page, compared with those for their pixels."""
+"""Predictions for digits drawn on the page, compared with those for the images."""
 
 import numpy as np
 import pytest

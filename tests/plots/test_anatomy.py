@@ -1,4 +1,4 @@
-"""Figures of a gradient: the drawn values are the arguments."""
+"""Figures of a gradient: the drawn values equal the arguments."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Figures of paths and barriers: the drawn values are the arguments."""
+"""Figures of paths and barriers: the drawn values equal the arguments."""
 
 import numpy as np
 import pytest

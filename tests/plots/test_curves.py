@@ -44,7 +44,7 @@ def test_the_lowest_minimum_is_labeled():
 
 def test_paths_end_where_the_parameters_stop_changing():
     below = curves.valleys([CURVE]).axes[1]
-    # 0.5 * 0.5^t falls under 0.4 % of the width 4 at t = 5.
+    # 0.5 * 0.5^t falls below 0.4 % of the width 4 at t = 5.
     assert below.get_ylim()[0] in (5, 6)
 
 

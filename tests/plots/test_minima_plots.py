@@ -1,4 +1,4 @@
-"""Figures of minima and of their numbers: the drawn values are the arguments."""
+"""Figures of minima and their counts: the drawn values equal the arguments."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Figures of limits of the learning rate: the drawn values are the arguments."""
+"""Figures of limits of the learning rate: the drawn values equal the arguments."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Figures of a sweep: the drawn values are the arguments."""
+"""Figures of a sweep: the drawn values equal the arguments."""
 
 import numpy as np
 import pytest

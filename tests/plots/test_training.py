@@ -1,4 +1,4 @@
-"""Figures of a training run, also of a diverged one, show the arguments."""
+"""Figures of training runs, also diverged ones: drawn values equal the arguments."""
 
 import matplotlib
 import numpy as np

@@ -15,7 +15,7 @@ CUTS = [1, 3, 4, 5, 7, 8, 9, 10, 11, 23, 24]
 
 @settings(deadline=None)
 @given(samples=st.integers(1, 5000), microbatch=st.integers(1, 1200))
-def test_a_microbatch_is_the_largest_divisor_that_is_not_too_small(samples, microbatch):
+def test_the_microbatch_size_is_the_largest_suitable_divisor(samples, microbatch):
     length = microbatch_size(samples, microbatch)
     assert 1 <= length <= microbatch
     if samples <= microbatch:

@@ -59,7 +59,7 @@ def test_networks_have_the_known_parameter_counts(widths, count):
 
 @settings(max_examples=30, deadline=None)
 @given(widths=st.lists(st.integers(1, 40), min_size=2, max_size=5))
-def test_the_count_equals_the_number_of_parameters(widths):
+def test_parameter_count_equals_the_number_of_initial_parameters(widths):
     network = Network(tuple(widths))
     shapes = jax.eval_shape(network.init, KEY)
     assert network.parameter_count == sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -180,7 +180,7 @@ def test_gradients_equal_finite_differences(activation):
 
 
 @pytest.mark.long
-def test_mapped_networks_equal_single_ones():
+def test_vmapped_networks_equal_separate_ones():
     network = Network((4, 6, 2), activation="tanh")
     keys, x = jax.random.split(KEY, 5), jax.random.normal(KEY, (3, 4))
     many = jax.vmap(network.init)(keys)

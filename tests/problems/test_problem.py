@@ -88,7 +88,7 @@ def test_declared_arguments_are_those_that_can_be_passed_by_name():
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 12, 20])
-def test_a_mean_over_samples_passes(samples):
+def test_a_mean_over_samples_is_accepted(samples):
     check(problem(parabola, X[:samples]), W)
 
 
@@ -106,7 +106,7 @@ def test_a_mean_over_samples_passes(samples):
     ],
     ids=["no data", "weight decay", "nan", "canceling", "dict"],
 )
-def test_a_valid_cost_passes(cost, data):
+def test_a_valid_cost_is_accepted(cost, data):
     check(problem(cost, data), W)
 
 
@@ -225,7 +225,7 @@ def counting(w, data, state):
     return state, state + 1
 
 
-def test_valid_metrics_pass():
+def test_valid_metrics_are_accepted():
     metrics = {
         "plain": gd.Metric(plain),
         "integer": gd.Metric(lambda w, data: jnp.sum(w > 0)),

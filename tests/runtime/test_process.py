@@ -19,7 +19,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 
 
 def report(**environment):
-    """Return devices, cache folder, Matplotlib backend and log level."""
+    """Return the device count, cache folder, backend and log level of a new process."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TF_CPP"))}
     done = subprocess.run(
         [sys.executable, "-c", REPORT],
@@ -42,7 +42,7 @@ def test_each_core_is_a_device_and_programs_are_cached(tmp_path):
 
 
 @pytest.mark.long
-def test_settings_of_the_user_have_precedence(tmp_path):
+def test_settings_of_the_user_take_precedence(tmp_path):
     reference = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
     devices, folder, _, log_level = report(**reference, TF_CPP_MIN_LOG_LEVEL="0")
     assert (devices, folder, log_level) == ("3", str(tmp_path), "0")

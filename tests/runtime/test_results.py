@@ -51,7 +51,7 @@ def test_the_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_a_full_disk_raises_an_error_and_keeps_the_old_file(tmp_path, monkeypatch):
+def test_a_full_disk_raises_an_error_and_the_old_file_is_kept(tmp_path, monkeypatch):
     file = tmp_path / "summary.json"
     file.write_text("old")
 

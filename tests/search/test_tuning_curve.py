@@ -32,7 +32,7 @@ def tuned(values, trials=None, **settings):
 
 
 def over_subsets(x, k):
-    """Return mean and median of the best cost of k settings, and of the fresh cost."""
+    """Return the mean and median of the best of k costs, and of the fresh cost."""
     best, fresh = [], []
     for seed, subset in itertools.product(
         range(x.shape[1]), itertools.combinations(range(len(x)), k)

@@ -6,7 +6,7 @@ import servers
 
 @pytest.fixture(scope="session", params=["s3", "az"])
 def server(request, tmp_path_factory):
-    """Return an object store with an empty bucket; skip without a server for it."""
+    """Return an object store with an empty bucket; skip if there is no server."""
     if reason := servers.missing(request.param):
         pytest.skip(reason)
     with servers.serve(request.param, tmp_path_factory.mktemp(request.param)) as started:

@@ -333,7 +333,7 @@ def length_of_a_chunk(files, rng):
 
 
 def exchanged(files, rng):
-    """Exchange two chunks of an array."""
+    """Swap two chunks of an array."""
     name = rng.choice(sorted({key.split("/")[0] for key in chunks(files)}))
     keys = [key for key in chunks(files) if key.startswith(f"{name}/")]
     one, other = rng.choice(keys), rng.choice(keys)

@@ -125,7 +125,7 @@ AZURITE_KEY = (
 
 
 def create_container(endpoint: str) -> None:
-    """Create the container by a signed HTTP request, since obstore cannot create it."""
+    """Create the container with a signed HTTP request; obstore cannot create any."""
     import base64
     import hashlib
     import hmac

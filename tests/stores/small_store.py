@@ -90,7 +90,7 @@ def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
 
 
 def equals_all_values(path) -> bool:
-    """Return whether plain xarray reads the written data of a store bitwise."""
+    """Return whether the values that xarray reads equal the written ones bitwise."""
     import xarray as xr
 
     with xr.open_zarr(path, chunks=None) as dataset:
@@ -100,7 +100,7 @@ def equals_all_values(path) -> bool:
 
 
 def stamps(path) -> dict[str, tuple[int, int]]:
-    """Return inode and modification time of each file, to detect rewritten files."""
+    """Return the inode and mtime of each file, to detect rewritten files."""
     return {
         str(file.relative_to(path)): (file.stat().st_ino, file.stat().st_mtime_ns)
         for file in path.rglob("*")
@@ -123,7 +123,7 @@ def python(code: str, *arguments) -> subprocess.CompletedProcess:
 
 
 def serve() -> None:
-    """Fork a process that fills the store for each path on standard input.
+    """For each path on standard input, fork a process that fills the store.
 
     Print the process ID, "writing" before each tile, and the exit status.
     """

@@ -116,7 +116,7 @@ def test_several_damaged_files_are_reported_together(tmp_path):
     assert contents(tmp_path) == sound
 
 
-def test_a_change_of_any_bit_of_the_root_is_detected(tmp_path):
+def test_a_change_of_any_bit_of_the_root_metadata_is_detected(tmp_path):
     open_store(tmp_path).close()
     raw = (tmp_path / "zarr.json").read_bytes()
     random_bits = random.Random(5).sample(range(8 * len(raw)), 400)
@@ -185,7 +185,7 @@ def test_a_root_is_rewritten_only_by_the_same_sweep(tmp_path):
 
 @pytest.mark.parametrize("replace", ["file", "link"])
 @pytest.mark.parametrize("name", ["cost", "finished", "seed", ".gdjax"])
-def test_a_folder_replaced_by_a_file_or_link_raises_an_error_of_one_line(tmp_path, replace, name):
+def test_a_folder_replaced_by_a_file_or_link_raises_a_one_line_error(tmp_path, replace, name):
     path, elsewhere = tmp_path / "s", tmp_path / "elsewhere"
     fill(path)
     (path / name).rename(elsewhere)

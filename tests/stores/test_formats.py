@@ -101,7 +101,7 @@ def test_a_store_of_format_2_is_valid_and_has_bitwise_unchanged_values(copy_of, 
 
 
 @pytest.mark.parametrize("name", ["finished", "unfinished", "continuable"])
-def test_xarray_reads_a_store_of_format_2_of_one_part(copy_of, name):
+def test_xarray_reads_a_single_part_store_of_format_2(copy_of, name):
     path = copy_of(f"2/{name}")
     with xarray.open_zarr(path) as plain, gd.open_dataset(path) as dataset:
         for variable in (n for n in BITS[name] if not n.startswith("carry.")):
@@ -191,7 +191,7 @@ def test_a_continuable_store_of_format_2_takes_more_steps(copy_of, tmp_path):
     np.testing.assert_array_equal(more.cost[..., :2], few.cost[..., :2])
 
 
-def test_a_store_of_several_parts_cannot_be_extended(copy_of, tmp_path):
+def test_a_store_with_several_parts_cannot_be_extended(copy_of, tmp_path):
     with pytest.raises(StoreError, match="has format 2 and several parts, which can only be read"):
         gd.extend(copy_of("2/grown"), to=tmp_path / "new")
 

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(800, marks=pytest.mark.long)])
-def test_mutants_open_or_raise_an_error_of_one_line(tmp_path, count):
+def test_mutants_open_or_raise_a_one_line_error(tmp_path, count):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),

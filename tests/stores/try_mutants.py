@@ -2,8 +2,8 @@
 
     python tests/stores/try_mutants.py [number of mutants]
 
-Each mutant is opened, verified, replayed and resumed. It either opens or raises a StoreError of
-one line. An audit hook checks that nothing is run, imported or written outside the store.
+Each mutant is opened, verified, replayed and resumed. It either opens or raises a one-line
+StoreError. An audit hook checks that nothing is run, imported or written outside the store.
 """
 
 import collections
@@ -148,7 +148,7 @@ def complete(path: Path) -> None:
 
 
 def file_states(path: Path) -> dict[str, tuple]:
-    """Return mode, inode, size and modification time of every entry of a folder."""
+    """Return the mode, inode, size and mtime of every entry of a folder."""
     stats = {str(child): os.lstat(child) for child in sorted(path.rglob("*"))}
     return {name: (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 

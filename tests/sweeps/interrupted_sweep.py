@@ -47,7 +47,7 @@ def report_start():
 
 
 def serve() -> None:
-    """Fork a process that runs the sweep for each path on standard input.
+    """For each path on standard input, fork a process that runs the sweep.
 
     Print the process ID, "begun" before the first tile is computed, and the exit status.
     """

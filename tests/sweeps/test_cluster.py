@@ -175,7 +175,7 @@ def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     assert same_bits(other.load(), here.load())
 
 
-def test_a_client_needs_a_store_and_no_devices(client, tmp_path):
+def test_a_client_requires_a_store_and_takes_no_devices(client, tmp_path):
     for wrong in ({"path": None}, {"path": tmp_path, "devices": jax.local_devices()}):
         with pytest.raises(InputError, match="client: requires a store"):
             run(client=client, **wrong)

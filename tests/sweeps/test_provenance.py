@@ -138,7 +138,7 @@ def test_a_different_sweep_is_rejected_and_the_differences_are_reported(
 
 
 @pytest.mark.long
-def test_different_data_or_a_different_cost_are_rejected(stored_sweep):
+def test_a_sweep_with_different_data_cost_or_init_is_rejected(stored_sweep):
     problem = network(watched=True)
     images, labels = problem.data
     other = images.copy()
@@ -158,7 +158,7 @@ def test_different_data_or_a_different_cost_are_rejected(stored_sweep):
         assert re.findall(r"(\w+): stored", message) == expected
 
 
-def test_a_store_of_more_devices_than_available_is_rejected(stored_sweep):
+def test_a_store_computed_on_more_devices_than_available_is_rejected(stored_sweep):
     with pytest.raises(StoreError, match="computed on 4 devices, but only 2 are available"):
         stored(stored_sweep, devices=jax.local_devices()[:2], width=None)
 

@@ -123,7 +123,7 @@ TOGETHER = axes(
         ({"learning_rate": float(np.float32(1.6)), "seed": 8, "a": 20, "b": 4}, (2, 2, 2)),
     ],
 )
-def test_values_select_a_run_within_rounding(at, index):
+def test_values_select_a_run_up_to_rounding(at, index):
     assert position(TOGETHER, at) == index
 
 

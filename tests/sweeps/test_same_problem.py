@@ -49,7 +49,7 @@ def swept(problem, path, **options):
 
 
 def readers(path, problem):
-    """Return functions that read a store with the passed problem, by name."""
+    """Return functions that read a store with the passed problem, keyed by name."""
     return {
         "problem_of": partial(problem_of, path, problem),
         "run_of": partial(run_of, path, AT, problem),

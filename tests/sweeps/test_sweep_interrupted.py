@@ -1,6 +1,6 @@
 """Resumption of interrupted sweeps without recomputation.
 
-The results have to be bitwise equal to those of an uninterrupted sweep.
+The results must equal those of an uninterrupted sweep bitwise.
 """
 
 import contextlib

@@ -237,7 +237,7 @@ def test_extrapolation_intervals_cover_the_limit_in_2000_repetitions(name, sampl
     if name == "regression 3-2-3" and samples == 15_000:
         assert np.all(
             np.median(exact) < llc - 5 * error.max()
-        )  # no single coefficient covers the limit
+        )  # every coefficient is significantly below the limit
         assert (
             np.mean(np.argmax(result.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
         )
@@ -262,7 +262,7 @@ def test_extrapolation_is_accurate_in_float32_and_without_some_temperatures():
 
 
 def theory(widths, rank):
-    """Return llc and multiplicity of deep linear networks, for a rank of the product.
+    """Return llc and multiplicity of a deep linear network with a product of given rank.
 
     References: Aoyagi and Watanabe 2005 for two layers; Aoyagi 2024, *Consideration on the learning
     efficiency of multiple-layered neural networks with linear units*.
