@@ -94,7 +94,7 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
         alone = len(members) == 1
         names.append(f"({x:.3g}, {y:.3g})" if alone else f"{len(members)} like ({x:.3g}, {y:.3g})")
     if len(basins.minimum) > 12:
-        names[-1] = f"the other {len(ordered[-1][1])}"
+        names[-1] = f"the {len(ordered[-1][1])} other minima"
     return (
         names,
         [at for at, _ in ordered],
@@ -114,7 +114,7 @@ def plot(tree: xr.DataTree) -> dict:
             surface,
             settings=drawn,
             columns=len(tree.attrs["drawn"]),
-            title=surface.attrs["formula"] + ": where a start ends",
+            title=surface.attrs["formula"] + ": minimum in which each start ends",
         )
         names, colors, share, limit = lines(surface)
         figures[f"shares_{name}"] = shares_by_rate(

@@ -90,7 +90,7 @@ def plot(dataset: xr.Dataset) -> dict:
             layer: relative[stage.layer.values == number + 1] for number, layer in enumerate(layers)
         }
         last = sum(place.startswith(f"{layers[-1]}:") for place in places)
-        top[f"{name}:\n{last} of the {len(places)} largest in {layers[-1]}"] = anatomy.Bars(
+        top[f"{name}:\n{last} of the {len(places)} largest entries in {layers[-1]}"] = anatomy.Bars(
             g[stage.position.values], places
         )
         proof[name] = anatomy.Proof(
@@ -99,8 +99,8 @@ def plot(dataset: xr.Dataset) -> dict:
         first = g[: neurons * side[0] * side[1]].reshape(neurons, *side)
         figures[f"pixels_{epoch}"] = images.signed(
             first,
-            title=f"Descent directions of the first layer's weights, {name}",
-            label="slope of the cost: red weights fall, blue rise, gray (dark pixels) never move",
+            title=f"Gradient with respect to the first layer's weights, {name}",
+            label="slope of the cost: descent decreases red weights, increases blue ones; gray: 0",
         )
     return {
         "sizes": anatomy.relative_sizes(sizes),

@@ -119,13 +119,13 @@ def plot(tree) -> dict:
         "density": plots.densities(
             spreads,
             title=f"{records.attrs['parameters']:,} eigenvalues: at least "
-            f"{near_zero(records):.1%} are within a hundredth of the largest of 0",
+            f"{near_zero(records):.1%} have magnitudes below 1 % of the largest",
         ),
         "ranks": plots.ranks(
             panels,
             after=10,
-            after_label="as many as classes",
-            title="Above the widest gap of the Gauss-Newton part, first and last (median):\n"
+            after_label="number of classes",
+            title="Median number of outliers of the Gauss-Newton part, first and last epoch:\n"
             + "; ".join(
                 f"{NAMES[cost]} {above_gap(branch)}" for cost, branch in branches(tree).items()
             ),

@@ -133,7 +133,7 @@ def plot(tree: xr.DataTree) -> dict:
         figures[f"barriers_{file}"] = barrier_matrix(
             {"straight": dataset.barrier.values, "after matching": dataset.matched_barrier.values},
             unit="minimum",
-            title=f"{name}: between any two minima",
+            title=f"{name}: barriers between pairs of minima",
         )
     worth = {
         name: d for name, d in cases.items() if "test_accuracy" in d and d.sizes["minimum"] > 1

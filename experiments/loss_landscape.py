@@ -109,9 +109,11 @@ def plot(tree) -> dict:
     tops = numbers(tree)["good_largest_eigenvalue"]
     return {
         "descents": landscapes.descents(
-            trajectories, title=f"{len(trajectories)} descents from one start, on their planes"
+            trajectories,
+            title=f"{len(trajectories)} descents from one start, on the planes of their principal "
+            "components",
         ),
-        "planes": landscapes.planes(ends, title="Around the ends, at equal scales"),
+        "planes": landscapes.planes(ends, title="Cost around the end points, at equal scales"),
         "surface": landscapes.surface(trajectories[good], title=good).figure,
         "lines": landscapes.lines(
             {line.a.attrs["long_name"]: line for line in lines.values()},

@@ -27,12 +27,12 @@ def ratios(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
         left.set_xlabel("share of the matrix-product rate")
         left.xaxis.set_major_formatter(PercentFormatter(1.0))
         left.set_xlim(0, 1)
-        left.set_title("Arithmetic reached")
-        right.set_xlabel("times as fast")
+        left.set_title("Speed relative to a matrix product")
+        right.set_xlabel("time of the other program / time of gdjax")
         right.set_xscale("log")
         right.xaxis.set_major_formatter(ScalarFormatter())
         right.axvline(1, color="black", linewidth=1)
-        right.set_title("Against others")
+        right.set_title("Speed relative to other programs")
         for place, value in enumerate(times.values()):
             right.annotate(
                 f" {value:.1f}", (value, place), va="center", annotation_clip=False, fontsize=11

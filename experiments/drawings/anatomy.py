@@ -92,8 +92,8 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(5))
         figure.legend(
             handles=[
-                Patch(color=VERMILLION, label="positive: the step makes it smaller"),
-                Patch(color=BLUE, label="negative: the step makes it larger"),
+                Patch(color=VERMILLION, label="positive: descent decreases the parameter"),
+                Patch(color=BLUE, label="negative: descent increases the parameter"),
             ],
             loc="outside lower center",
             ncols=2,
@@ -135,15 +135,15 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
         top = max(2 * allowed[1], errors.get_ylim()[1])
         errors.fill_between(allowed, allowed, top, color=GREY, alpha=0.25, linewidth=0)
         errors.text(
-            0.05, 0.95, "more than theory allows", transform=errors.transAxes, va="top", color=BLACK
+            0.05, 0.95, "above the allowed error", transform=errors.transAxes, va="top", color=BLACK
         )
         errors.set_xlim(allowed)
         errors.set_ylim(top=top)
         for axis in (errors.xaxis, errors.yaxis):
             label_log_axis(axis, form=_percent)
-        errors.set_xlabel("error allowed,\nfrom curvature and rounding")
-        errors.set_ylabel("error of the prediction")
-        errors.set_title("error of each single change")
+        errors.set_xlabel("allowed relative error,\nfrom curvature and rounding")
+        errors.set_ylabel("relative error of the prediction")
+        errors.set_title("Errors of the predicted changes")
         errors.legend(loc="lower right")
     return figure
 

@@ -26,7 +26,7 @@ LABELS = {
     "input_rate": "learning rate, first layer",
     "output_rate": "learning rate, second layer",
     "learning_rate": "learning rate",
-    "offset": "offset of the first layer's start",
+    "offset": "offset of the first layer's starting weights",
 }
 
 
@@ -90,7 +90,7 @@ def maps(
         for column, (colormap, label, ends) in enumerate(
             (
                 (TRAINS, "trains", ("slowly", "fast")),
-                (DIVERGES, "does not train", ("grows late", "at once")),
+                (DIVERGES, "does not train", ("fails late", "fails at once")),
             )
         ):
             bar = figure.colorbar(
@@ -161,14 +161,15 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
             positions + step * len(methods) / 2, published, "D", color=BLACK, label="published"
         )
         axes.axhline(1, color=GREY, linestyle=":")
-        axes.text(len(known) - 0.52, 1.01, "a smooth line", color=GREY, ha="right", va="bottom")
+        axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
         axes.set_xticks(positions, list(known))
         axes.set_xlim(-0.5, len(known) - 0.5)
         axes.set_ylabel("dimension of the boundary")
         lowest, highest = (pick(medians[methods[0]].value for medians in known.values())
                        for pick in (min, max))  # fmt: skip
         axes.set_title(
-            f"Dimensions of the {methods[0]}: {lowest:.2f} to {highest:.2f}, medians over seeds"
+            f"Box-counting dimensions of the {methods[0]}: {lowest:.2f} to {highest:.2f}, "
+            "medians over seeds"
         )
         figure.legend(loc="outside right upper")
     return figure
@@ -198,11 +199,11 @@ def boundary_rates(
         top.set_ylabel("learning rates where\nboundedness changes")
         counts = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
         top.set_title(
-            f"Boundaries: {counts[0]} while the cost is convex, up to {counts[1]:,} beyond"
+            f"Boundary rates: at most {counts[0]} if the cost is convex, up to {counts[1]:,} if not"
         )
         bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
         bottom.set_yscale("log")
-        bottom.set_ylabel("number of boundaries")
+        bottom.set_ylabel("number of boundary rates")
         bottom.set_xlabel(
             r"roughness $\epsilon / \lambda^2$ of $x^2 + \epsilon\,\cos(2\pi x/\lambda)$"
         )

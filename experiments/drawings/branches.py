@@ -48,9 +48,11 @@ def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: flo
                 axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
                 leads = another.sel(initializer=kind, branch_step=step)
                 axes.set_title(f"step {step:,}: {int(leads.sum())} of {leads.size}", loc="left")
-            row[0].set_ylabel(f"{str(kind).replace('_', '-')} starts\nbarrier / other starts'")
+            row[0].set_ylabel(
+                f"{str(kind).replace('_', '-')} starts\nbarrier relative to\nindependent starts"
+            )
         for axes in panels[-1]:
-            axes.set_xlabel("layer of the weight")
+            axes.set_xlabel("layer of the changed weight")
         panels[0, -1].legend(fontsize="x-small", loc="center right")
         figure.suptitle(
             f"{int(another.sum())} of {another.size:,} changes of one weight "

@@ -66,7 +66,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
         grid[0, 0].set_ylabel("training cost")
         grid[1, 0].set_ylabel("test accuracy")
         figure.suptitle(
-            f"Lowest cost at the dots: {_cheapest(by_epochs)} images per step for equal epochs, "
+            f"Lowest cost (dots): {_cheapest(by_epochs)} images per step for equal epochs, "
             f"{_cheapest(by_time)} for equal time"
         )
     return figure

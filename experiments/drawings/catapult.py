@@ -65,9 +65,9 @@ def settled_shares(
             axes.set_yticks([0, 0.5, 1])
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_xlabel("rate · curvature at the start")
-            axes.set_ylabel("share that ends below its start")
+            axes.set_ylabel("share of starts that end\nbelow their initial cost")
             axes.set_title(panel.title)
-            axes.legend(title="largest share of rate", title_fontsize=12, loc="upper right")
+            axes.legend(title="largest rate · curvature", title_fontsize=12, loc="upper right")
     return figure
 
 
@@ -121,7 +121,7 @@ def chaos(
         bottom.plot(rate[few].reshape(-1, width).mean(axis=1), mean, color=BLACK, linewidth=0.6)
         bottom.axhline(0, color=GREY, linewidth=1)
         bottom.set_ylim(-1.2, 0.9)
-        bottom.set_ylabel("Lyapunov's\nexponent")
+        bottom.set_ylabel("Lyapunov\nexponent")
         bottom.set_xlabel("learning rate η")
         bottom.legend(loc="upper left")
     return figure

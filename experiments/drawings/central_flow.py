@@ -60,7 +60,7 @@ def flows(
         right.set_ylim(bottom=0)
         right.set_xlabel("step of descent")
         right.set_ylabel("learning rate · eigenvalue")
-        right.set_title("Central flow: the product stays at 2")
+        right.set_title("Central flow: largest eigenvalues")
         right.legend(loc="lower right")
     return figure
 
@@ -97,6 +97,6 @@ def deviations(rows: Sequence[Deviation]) -> Figure:
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         axes.axvline(0.02, color=GREY, linestyle=":")
         axes.set_xlabel("deviation from the smoothed cost of descent, median over time")
-        axes.set_title("One dot per start; the bar is their median")
+        axes.set_title("One dot per start; bars are medians")
         axes.legend(loc="lower right")
     return figure

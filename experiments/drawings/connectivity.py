@@ -46,12 +46,14 @@ def profiles(
             pairs = len(next(iter(cost[name].values())))
             panels[0, column].set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
             panels[1, column].set_xlabel("position on the path")
-            panels[1, column].set_xticks([0, 0.5, 1], ["one\nnetwork", "half-way", "the\nother"])
+            panels[1, column].set_xticks(
+                [0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"]
+            )
             if baseline is not None:
                 panels[0, column].axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
         if baseline is not None:
             panels[0, 0].text(
-                0.5, baseline, "ignores the input", ha="center", va="bottom", fontsize=11
+                0.5, baseline, "best constant prediction", ha="center", va="bottom", fontsize=11
             )
             panels[0, 0].set_ylim(top=max(panels[0, 0].get_ylim()[1], 1.12 * baseline))
         panels[0, 0].set_ylabel("training cost")

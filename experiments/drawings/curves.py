@@ -54,12 +54,12 @@ def valleys(curves: Sequence[Curve]) -> Figure:
         panels[0, 0].text(
             0.5,
             0.97,
-            "share of starts\nat each minimum",
+            "share of starts that\nend in each minimum",
             transform=panels[0, 0].transAxes,
             ha="center",
             va="top",
         )
-        figure.suptitle("Where starts end: each start has the color of its valley")
+        figure.suptitle("Starts and descents, colored by the valley in which they end")
     return figure
 
 
@@ -141,8 +141,8 @@ def _first_steps(axes, curve, slope):
     height = np.interp(start, curve.x, curve.cost)
     longer = max(1, round(0.2 * (curve.x[-1] - curve.x[0]) / np.max(np.abs(step))))
     for side, color, text in (
-        (slope > 0, VERMILLION, "slope positive: step left"),
-        (slope < 0, BLUE, "slope negative: step right"),
+        (slope > 0, VERMILLION, "positive slope: step to the left"),
+        (slope < 0, BLUE, "negative slope: step to the right"),
     ):
         axes.plot(start[side], height[side], "o", color=color, markersize=5, label=text, zorder=3)
         axes.quiver(
@@ -159,7 +159,7 @@ def _first_steps(axes, curve, slope):
             zorder=2,
         )
     axes.legend(loc="upper center")
-    axes.set_title(f"First steps on {curve.title} (arrows {longer} times as long)")
+    axes.set_title(f"First steps on {curve.title} (arrows magnified {longer} times)")
     axes.set_xlabel("parameter x")
     axes.set_ylabel("cost")
 

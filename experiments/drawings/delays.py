@@ -48,7 +48,7 @@ def after_training(
         left.yaxis.set_major_formatter(PercentFormatter(1.0))
         left.set_xlabel("step")
         left.set_ylabel("share of correct pairs")
-        left.set_title(f"Pairs not trained on: median and middle half of {test.shape[1]} seeds")
+        left.set_title(f"Pairs not trained on: median and quartiles of {test.shape[1]} seeds")
         left.legend(
             title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
         )
@@ -87,7 +87,7 @@ def _against_decay(axes, decay, delay, last):
     axes.set_xlabel("weight decay")
     axes.set_ylabel("delay in steps")
     without = np.flatnonzero(decay == 0)
-    title = "Delay until the other pairs are correct"
+    title = "Delay until the other pairs are known"
     if len(without):
         count = int(np.sum(np.isinf(delay[without[0]])))
         title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"

@@ -86,7 +86,7 @@ def _draw_order(axes, row, colors):
     axes.set_yscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("largest distance from the flow")
-    axes.set_title(f"Fitted order {row.order:.3f} ({row.fitted} smallest)")
+    axes.set_title(f"Fitted order {row.order:.3f} ({row.fitted} smallest rates)")
     axes.legend(loc="upper left")
 
 

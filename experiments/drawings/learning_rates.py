@@ -38,7 +38,7 @@ def trained_sets(networks: Mapping[str, Trained]) -> Figure:
             x, y = np.meshgrid(one.rates, seeds, indexing="ij")
             for side, marker, color, label in (
                 (one.trained, "o", BLUE, "trains"),
-                (~one.trained, "x", VERMILLION, "does not"),
+                (~one.trained, "x", VERMILLION, "does not train"),
             ):
                 axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
             alternate = np.sum(np.sum(one.trained[1:] > one.trained[:-1], axis=0) > 0)

@@ -46,7 +46,7 @@ def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
             f"{one.statistics['luck_of_images'].value:.0%}" for one in trained.values()
         )
         figure.suptitle(
-            f"Luck with single images is {shares} of the variance of "
+            f"Chance with single images is {shares} of the variance of "
             f"{len(one.accuracy):,} networks' accuracies"
         )
     return figure
@@ -57,8 +57,8 @@ def _spread(axes, percent, statistics):
     axes.hist(percent, bins=40, density=True, color=BLUE, alpha=0.5, label="networks")
     x = np.linspace(percent.min(), percent.max(), 200)
     for width, color, label in (
-        (percent.std(), BLUE, f"normal, {percent.std():.2f} wide"),
-        (luck, VERMILLION, f"luck with single images, {luck:.2f} wide"),
+        (percent.std(), BLUE, rf"normal, $\sigma$ = {percent.std():.2f}"),
+        (luck, VERMILLION, rf"chance with single images, $\sigma$ = {luck:.2f}"),
     ):
         axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
     axes.set_xlabel("test accuracy, %")
@@ -70,7 +70,7 @@ def _spread(axes, percent, statistics):
 def _halves(axes, first, second, statistics):
     axes.plot(first, second, ".", color=GREY, markersize=2, rasterized=True)
     best = np.argsort(first)[-max(len(first) // 100, 1) :]
-    label = "best hundredth on this half"
+    label = "best 1 % on this half"
     axes.plot(first[best], second[best], "o", color=VERMILLION, markersize=3, label=label)
     axes.axhline(second.mean(), color=BLUE, linewidth=1, label="mean on the other half")
     r = statistics["correlation_of_halves"]
@@ -90,13 +90,13 @@ def _pairs(axes, statistics):
     axes.bar(positions, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
     axes.set_xticks(positions, list(COMMON_PARTS.values()))
     axes.set_xlabel("common part of two networks")
-    axes.set_ylabel("images that only one of two classifies correctly, %")
+    axes.set_ylabel("images that only one of two networks\nclassifies correctly, %")
 
 
 SERIES = {
     "guessed": ("guessed", GREY),
     "trained": ("trained until they fit", BLUE),
-    "trained_on": ("trained further", GREEN),
+    "trained_on": ("trained to the last step", GREEN),
 }
 
 
@@ -117,7 +117,7 @@ def guessed_and_trained(
         rare, reads, gains = figure.subplots(1, 3)
         rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
         rare.plot(k, share.mean(axis=0), color=VERMILLION, marker="o", label="mean of the sets")
-        rare.plot(k, 0.5**k, color="black", linestyle=":", label="coins")
+        rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
         rare.set_yscale("log")
         rare.set_ylim(bottom=0.3 * share[share > 0].min())
         rare.set_ylabel("share of guesses that fit")
@@ -131,13 +131,14 @@ def guessed_and_trained(
             _by_k(
                 gains, accuracies[name.replace("trained", "gain")], SERIES[name][1], SERIES[name][0]
             )
-        gains.set_ylabel("gain over guessed networks, points")
+        gains.set_ylabel("gain over guessed networks,\npercentage points")
         for axes in (rare, reads, gains):
             axes.set_xlabel("number of fitted images")
         last, gain = list(accuracies["gain_on"].items())[-1]
         figure.suptitle(
-            f"With {last} images, networks trained further classify {100 * gain.value:.1f} points "
-            f"more correctly than guessed ones ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
+            f"With {last} images, networks trained to the last step are {100 * gain.value:.1f} "
+            "points more accurate than guessed networks "
+            f"({100 * gain.low:.1f} to {100 * gain.high:.1f})"
         )
     return figure
 

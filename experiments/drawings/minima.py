@@ -84,9 +84,11 @@ def accuracies(
                 zorder=3,
                 label="lowest found",
             )
-            axes.set_xlabel("cost of the minimum, with decay")
-            right = f"{accuracy[lowest]:.1%} right, best {np.max(accuracy):.1%}"
-            axes.set_title(f"{name}:\nlowest minimum {right}")
+            axes.set_xlabel("cost of the minimum, with weight decay")
+            axes.set_title(
+                f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
+                f"highest accuracy: {np.max(accuracy):.1%}"
+            )
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.legend(loc="upper right")
         panels[0].set_ylabel(label)

@@ -42,7 +42,7 @@ def ladder(
         left.invert_yaxis()
         left.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         left.set_xlabel("accuracy on held-out images")
-        left.set_title(f"{values.shape[1]} starts, step by step")
+        left.set_title(f"{values.shape[1]} starts, cumulative changes")
         for row, (name, (mean, half)) in enumerate(gains.items()):
             color = BLUE if name in accuracy else ORANGE
             if not abs(mean) <= MAX_GAIN:  # larger values would compress the scale of the others
@@ -54,7 +54,7 @@ def ladder(
         right.set_yticks(range(len(gains)), list(gains))
         right.invert_yaxis()
         right.set_xlabel(f"gain in percentage points, with {level:.0%} intervals")
-        right.set_title("Added in turn; below, single changes")
+        right.set_title("Cumulative changes (above), single changes (below)")
     return figure
 
 
@@ -70,12 +70,12 @@ def first_layers(
     """
     rows = np.concatenate(list(weights.values()))
     images = pixels.square_images(rows)
-    titles = " above, ".join(f"{name} ({accuracy[name]:.1%} right)" for name in weights)
+    titles = " above, ".join(f"{name} (accuracy {accuracy[name]:.1%})" for name in weights)
     return pixels.signed(
         images if images is not None else rows[:, None],
         names=[f"{name}, {i}" for name, own in weights.items() for i in range(len(own))],
         title=f"First layers from one start: {titles} below",
-        label="weight of a pixel: red where light excites the neuron, blue where it inhibits",
+        label="weight of a pixel: red if positive, blue if negative",
     )
 
 
@@ -116,7 +116,7 @@ def differences(
         bars.set_xlabel("digit")
         bars.set_ylabel("misclassified test images")
         first, second = wrong
-        bars.set_title(f"The recipe {second} leaves {left:.0%} of the errors of {first}")
+        bars.set_title(f"Errors of the recipe {second}: {left:.0%} of those of {first}")
         bars.legend()
         for layer, axes in enumerate(grid[1]):
             for (name, shares), color in zip(slopes.items(), COLORS, strict=True):
@@ -124,7 +124,7 @@ def differences(
                 axes.step(middle, shares[layer], where="mid", color=color, label=name)
             axes.set_yscale("log")
             axes.set_title(layers[layer])
-            axes.set_xlabel("slope, of 1 at most")
+            axes.set_xlabel("slope, at most 1")
         grid[1, 0].set_ylabel("share of neurons and images")
     return figure
 
@@ -149,8 +149,8 @@ def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, f
             axes.plot(a, b, ".-", color=color, linewidth=1.6, zorder=4)
             axes.plot(a[-1], b[-1], "*", color=color, markeredgecolor="white", ms=22, zorder=5)
             axes.annotate(
-                f"{name}: {accuracy[name]:.1%} right", (a[-1], b[-1]), xytext=(0, 14), zorder=6,
-                textcoords="offset points", ha="center", fontsize=12,
+                f"{name}: test accuracy {accuracy[name]:.1%}", (a[-1], b[-1]), xytext=(0, 14),
+                zorder=6, textcoords="offset points", ha="center", fontsize=12,
                 bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
             )  # fmt: skip
             share = path.snapshot_step.values / path.snapshot_step.values[-1]
@@ -166,9 +166,8 @@ def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, f
         side.set_xlabel("share of the steps")
         side.set_ylabel("training cost")
         side.set_title(
-            "At most "
+            "Distance from the plane:\nat most "
             + " and ".join(f"{float(path.path_off.max()):.0f}" for path in paths.values())
-            + " off the plane"
         )
         side.legend()
     return figure

@@ -19,7 +19,7 @@ def bounds(dataset: xr.Dataset) -> Figure:
         axes.set_ylim(0, 1.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("samples per step")
-        axes.set_ylabel("share of the peak rate, at most")
-        axes.set_title(f"Bounds set by the memory of an {dataset.accelerator}")
+        axes.set_ylabel("upper bound on the share\nof the peak rate")
+        axes.set_title(f"Bounds from the memory bandwidth of an {dataset.accelerator}")
         axes.legend()
     return figure

@@ -32,7 +32,7 @@ def accuracies(dataset: xr.Dataset) -> Figure:
         for rung, ax in enumerate(scatters):
             goes_on = first.ended_at.values > rung
             for chosen, color, label in (
-                (~goes_on, GREY, "ended here or before"),
+                (~goes_on, GREY, "stopped at this rung or before"),
                 (goes_on, BLUE, "continued"),
             ):
                 x, y = values[chosen, rung], values[chosen, -1]
@@ -77,7 +77,7 @@ def budgets(axes, dataset: xr.Dataset, numbers) -> None:
     axes.set_xlim(left=0.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set_xlabel("processor time, share of the full sweep's")
+    axes.set_xlabel("processor time relative to the full sweep")
     axes.set_ylabel("test accuracy from fresh seeds")
     axes.set_title(f"Successive halving: {numbers['dense_time'][0]:.0%} of the time")
     axes.legend(loc="upper left")

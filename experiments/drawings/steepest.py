@@ -68,7 +68,7 @@ def basins(
             loc="outside lower center",
             ncols=5,
         )
-        figure.suptitle("Each start has the color of the minimum where it ends")
+        figure.suptitle("Starts, colored by the minimum in which they end")
     return figure
 
 
@@ -120,7 +120,7 @@ def directions(
         curve.set_xticks([-180, -90, 0, 90, 180])
         curve.set_ylim(-1.15, 1.6)
         curve.set_xlabel("angle from the negative gradient (degrees)")
-        curve.set_ylabel("slope / length of gradient")
+        curve.set_ylabel("slope / norm of the gradient")
         curve.set_title(f"At {len(slopes)} points: no direction is steeper")
         curve.legend(loc="upper center")
     return figure
@@ -173,5 +173,5 @@ def _draw_slopes(axes, surface, point, angle, slope, downhill):
     axes.set_ylim(point[1] - radius, point[1] + radius)
     axes.set_xlabel("parameter x")
     axes.set_ylabel("parameter y")
-    axes.set_title("At one point: arrow length = steepness")
+    axes.set_title("At one point: arrow length = |slope|")
     axes.legend(loc="lower left", frameon=True, framealpha=0.9)

@@ -41,7 +41,7 @@ def costs(dataset: xr.Dataset) -> Figure:
                 axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
             finite = bands[0][np.isfinite(bands[0])]
             row[0].set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
-            row[0].set_ylabel("cost at the end")
+            row[0].set_ylabel("final cost")
             label_log_axis(row[0].yaxis)
         panels[0, -1].legend(title="width", title_fontsize=12)
     return figure
@@ -74,6 +74,6 @@ def changes(dataset: xr.Dataset) -> Figure:
                 axes.set_xlabel("width")
                 axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
                 axes.legend(title="slope", title_fontsize=12)
-            row[0].set_ylabel("change in one step, rms")
+            row[0].set_ylabel("rms change in one step")
             label_log_axis(row[0].yaxis)
     return figure

@@ -78,7 +78,7 @@ def correlations_of_sets(correlations: Mapping[str, tuple[Interval, np.ndarray]]
             axes.plot(set_values, np.full(len(set_values), row), "o", color=GREY, markersize=4)
             axes.errorbar(mean.value, row + 0.25, xerr=_arms(mean), fmt="o", color=color,
                           capsize=3)  # fmt: skip
-        quantities = {"starts": "starts", "accuracy": "digits read"}
+        quantities = {"starts": "starts", "accuracy": "test accuracy"}
         axes.set_yticks(
             range(len(rows)),
             [f"{LABELS[name]}\nand {quantities[quantity]}" + (", cost held fixed" if suffix else "")
@@ -86,8 +86,8 @@ def correlations_of_sets(correlations: Mapping[str, tuple[Interval, np.ndarray]]
         )  # fmt: skip
         axes.invert_yaxis()
         axes.set_xlim(-1.05, 1.05)
-        axes.set_xlabel("rank correlation: of each set (gray), mean with 95 % interval")
-        axes.set_title(f"Correlations of width on {mean.runs} disjoint sets of images")
+        axes.set_xlabel("rank correlation: each set (gray), and mean with 95 % interval")
+        axes.set_title(f"Correlations with width, on {mean.runs} disjoint sets of images")
     return figure
 
 
@@ -130,8 +130,8 @@ def by_coordinates(
             )  # fmt: skip
         axes.set_xticks(positions, known)
         axes.set_xlim(-0.6, len(known) - 0.4)
-        axes.set_xlabel("knowledge of the basin in the coordinates")
+        axes.set_xlabel("information about the basin used by the coordinates")
         axes.set_ylabel("estimated log volume, nats")
         best = known[int(np.argmax(np.nanmean(log_volume, axis=1)))]
-        axes.set_title(f"The largest volume is estimated with knowledge of:  {best}")
+        axes.set_title(f"Information that gives the largest estimated volume: {best}")
     return figure

@@ -79,4 +79,4 @@ def title(tree, branch) -> str:
     """Return the title of one descent in figures."""
     trajectory = dataset_of(tree, branch, "way").attrs
     rate, share = trajectory["learning_rate"], trajectory["test_accuracy"]
-    return f"learning rate {rate:g}, {branch}: {share:.1%} right"
+    return f"learning rate {rate:g}, {branch}: test accuracy {share:.1%}"

@@ -55,7 +55,12 @@ def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(summary):
 
 def test_equal_limits_of_minima_are_drawn_as_one_line(tree):
     names, numbers, share, limit = basins.lines(tree["rastrigin"].to_dataset())
-    assert names == ["(0, 0)", "4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the other 112"]
+    assert names == [
+        "(0, 0)",
+        "4 like (-0.995, 0)",
+        "4 like (-0.995, -0.995)",
+        "the 112 other minima",
+    ]
     assert numbers[0] == 0
     np.testing.assert_allclose(share[0, 0].sum(), 1)
     assert limit.shape == (2, 4)

@@ -64,7 +64,9 @@ def test_dimensions_are_drawn_next_to_published_ones():
         "relu": {"whole": other, "8 times closer": other},
     }
     axes = boundary.dimensions(known, [1.66, 1.2]).axes[0]
-    assert axes.get_title(loc="left") == "Dimensions of the whole: 1.20 to 1.50, medians over seeds"
+    assert axes.get_title(loc="left") == (
+        "Box-counting dimensions of the whole: 1.20 to 1.50, medians over seeds"
+    )
     points = {tuple(line.get_ydata()) for line in axes.lines}
     assert {(1.2, 1.5), (1.5, 1.5), (1.66, 1.2)} <= points
     labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
@@ -86,5 +88,5 @@ def test_boundary_rates_separate_bounded_from_unbounded_runs():
     ]
     assert bottom.lines[0].get_ydata().tolist() == [1, 3]
     title = top.get_title(loc="left")
-    assert title == "Boundaries: 1 while the cost is convex, up to 3 beyond"
+    assert title == "Boundary rates: at most 1 if the cost is convex, up to 3 if not"
     figure.canvas.draw()

@@ -24,7 +24,6 @@ def test_curves_are_medians_and_thinner_after_the_record_of_the_comparison():
     assert "seconds" in figure.axes[3].get_xlabel()
     title = figure.get_suptitle()
     assert title == (
-        "Lowest cost at the dots: all 4000 images per step for equal epochs, "
-        "all 4000 for equal time"
+        "Lowest cost (dots): all 4000 images per step for equal epochs, all 4000 for equal time"
     )
     figure.canvas.draw()

@@ -75,7 +75,7 @@ def test_distances_from_the_flow_are_drawn_with_their_fitted_order():
     x, y = slope.get_data()
     np.testing.assert_allclose(np.diff(np.log(y)) / np.diff(np.log(x)), 1)
     np.testing.assert_allclose(y / x, 10)  # the line passes through the smallest distance
-    assert right.get_title(loc="left") == "Fitted order 1.000 (2 smallest)"
+    assert right.get_title(loc="left") == "Fitted order 1.000 (2 smallest rates)"
 
 
 def test_distances_of_zero_are_not_drawn():

@@ -98,6 +98,6 @@ def test_trained_sets_show_every_run_and_the_number_of_alternating_starts():
     (axes,) = figure.axes
     marks = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
     assert marks["trains"] == [1.0, 1.0, 2.0, 4.0]
-    assert marks["does not"] == [2.0, 4.0]
+    assert marks["does not train"] == [2.0, 4.0]
     assert axes.get_title("left") == "a: 1 of 2 starts alternate"
     figure.canvas.draw()
