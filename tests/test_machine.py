@@ -1,4 +1,4 @@
-"""Numbers of cores and memory, with limits and on systems without limit files."""
+"""Core counts and memory sizes, with limits and on systems without limit files."""
 
 import os
 

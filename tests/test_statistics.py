@@ -45,7 +45,7 @@ def test_intervals_of_proportions_equal_those_of_clopper_and_pearson():
 
 @pytest.mark.parametrize("n", [8, 30, 150])
 def test_intervals_of_proportions_have_their_nominal_coverage(n):
-    """Coverage is computed exactly; Wilson's would fall to 0.84 near 0 and 1."""
+    """Coverage is computed exactly; that of Wilson's interval would fall to 0.84."""
     ends = [share(k, n) for k in range(n + 1)]
     low, high = (np.array([getattr(end, name) for end in ends]) for name in ("low", "high"))
     inside = np.concatenate([np.geomspace(1e-4, 0.5, 400), low[1:] + 1e-9, high[:-1] - 1e-9])

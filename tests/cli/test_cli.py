@@ -116,7 +116,7 @@ def test_a_closed_pipe_raises_no_error():
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="/dev/full is a device of Linux")
-def test_an_output_that_cannot_be_written_raises_an_error():
+def test_output_that_cannot_be_written_raises_an_error():
     with FULL.open("w") as full:
         done = subprocess.run(  # noqa: PLW1510 - the status is tested
             [sys.executable, "-m", "gdjax", "--version"],

@@ -18,7 +18,7 @@ def summary(folder):
 
 
 @pytest.mark.long
-def test_a_new_descent_is_shown_with_its_trajectory_and_end_point(tmp_path, capsys):
+def test_a_new_descent_is_drawn_with_its_trajectory_and_end_point(tmp_path, capsys):
     main(
         [
             "landscape",
@@ -57,7 +57,7 @@ def test_a_new_descent_is_shown_with_its_trajectory_and_end_point(tmp_path, caps
 
 
 @pytest.mark.long
-def test_a_stored_run_is_shown_at_its_end_point(tmp_path):
+def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2))
     runs = gd.sweep(problem, grid, 4, store=tmp_path / "s", snapshot_every=1)
@@ -91,7 +91,7 @@ def test_a_stored_run_is_shown_at_its_end_point(tmp_path):
 
 
 @pytest.mark.long
-def test_a_function_of_two_parameters_has_planes(tmp_path):
+def test_planes_are_computed_for_a_function_of_two_parameters(tmp_path):
     gd.sweep(
         gd.problems.function("himmelblau"),
         gd.axes(learning_rate=[0.01], seed=[0]),

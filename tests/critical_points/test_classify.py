@@ -84,7 +84,7 @@ def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height
 
 
 @pytest.mark.long
-def test_distance_to_a_nearby_minimum_is_bounded():
+def test_the_distance_to_a_nearby_minimum_is_bounded():
     """The minimum of x^2 + y^2 + y^3 at 0 is at distance 1e-6 from (0, 1e-6)."""
     with jax.enable_x64(True):
         result = classify(lambda w: cubic_valley(w) + w[1] ** 2, jnp.array([0.0, 1e-6]), key=KEY)

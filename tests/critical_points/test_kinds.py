@@ -77,7 +77,7 @@ TWINS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
-def test_points_with_twins_of_equal_float32_certificates_are_undecided(n):
+def test_points_with_float32_twins_of_another_kind_are_undecided(n):
     """Each of 39 points has a twin of another kind with an equal float32 certificate.
 
     A curvature of 2e-15 along the flat direction decides the kind of the twin, and is lost in the

@@ -57,7 +57,7 @@ def curvature(name, points):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_minima_of_functions_are_reached_up_to_rounding(name):
+def test_minima_of_test_functions_are_reached_up_to_rounding(name):
     """With tolerance 0, polishing stops at the resolution of the parameters."""
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
@@ -249,7 +249,7 @@ def test_the_end_point_of_cross_entropy_is_a_strict_minimum():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_types_of_parameters_are_preserved(dtype):
+def test_the_types_of_the_parameters_are_preserved(dtype):
     polished = polish(lambda w: jnp.sum((w["a"] - 0.3) ** 2), {"a": np.ones(2, dtype)})
     assert polished.params["a"].dtype == polished.cost.dtype == dtype
     assert polished.status == PolishStatus.CONVERGED
@@ -273,7 +273,7 @@ def test_find_critical_point_converges_to_every_kind_of_critical_point(name):
     assert np.all(result.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))
 
 
-def test_find_critical_point_without_a_critical_point_returns_its_gradient():
+def test_without_a_critical_point_find_critical_point_returns_the_gradient():
     """The derivative of x + x^3 is smallest at 0, where it is 1."""
     search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
     result = search(jnp.array([0.5, jnp.nan]))

@@ -21,7 +21,7 @@ def all_batches(count, size):
 
 
 def every_batch(cost, params, data, batches):
-    """Return g^T H g and |g|^2 of each batch; a row of `batches` has sample indices."""
+    """Return g^T H g and |g|^2 of each batch; rows of `batches` are sample indices."""
 
     def of_batch(chosen):
         batch = jax.tree.map(lambda a: a[chosen], data)

@@ -119,7 +119,7 @@ def test_in_double_precision_the_crossing_of_a_quadratic_is_exact_to_rounding():
 
 
 @pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam, optax.lion])
-def test_the_direction_is_minus_the_update_per_learning_rate(make_optimizer):
+def test_the_direction_is_minus_the_update_divided_by_the_learning_rate(make_optimizer):
     w = jnp.array([1.0, -2.0, 0.5])
     updates, _ = make_optimizer(0.1).update(H * w, make_optimizer(0.1).init(w), w)
     expected = -updates / 0.1

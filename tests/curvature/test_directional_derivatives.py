@@ -64,7 +64,7 @@ def test_the_largest_third_derivative_of_a_cubic_equals_its_closed_form():
     assert abs(float(first.max()) - 6) < 1e-3
 
 
-def test_reduced_fourth_derivative_equals_that_along_the_curve_of_lowest_cost():
+def test_the_reduced_fourth_derivative_is_that_along_the_curve_of_lowest_cost():
     """The minimum of a y^2 / 2 + b x^2 y + c x^4 over y is (c - b^2 / (2 a)) x^4."""
     rng = np.random.default_rng(2)
     a, b, c = rng.uniform(0.5, 2, 6), rng.normal(size=6), rng.normal(size=6)

@@ -80,7 +80,7 @@ def by_hand(problem, float64):
     return params, images[:60] / 255, np.eye(10)[labels[:60]]
 
 
-def test_gradient_equals_hand_written_backpropagation(problem, by_hand):
+def test_the_gradient_equals_hand_written_backpropagation(problem, by_hand):
     params, x, y = by_hand
     subset = jax.tree.map(lambda a: a[:60], problem.data)
     cost, gradient = jax.jit(value_and_gradient)(problem, params, data=subset)
@@ -91,7 +91,7 @@ def test_gradient_equals_hand_written_backpropagation(problem, by_hand):
 
 
 @pytest.mark.long
-def test_gradient_equals_finite_differences_of_a_hand_written_cost(problem, by_hand):
+def test_the_gradient_equals_finite_differences_of_a_hand_written_cost(problem, by_hand):
     params, x, y = by_hand
     subset = jax.tree.map(lambda a: a[:60], problem.data)
     _, gradient = jax.jit(value_and_gradient)(problem, params, data=subset)
@@ -132,7 +132,7 @@ def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(p
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_gradient_is_exactly_zero_only_for_weights_of_dark_pixels(problem, seed):
+def test_the_gradient_is_exactly_zero_only_for_weights_of_dark_pixels(problem, seed):
     params = jax.jit(problem.init)(jax.random.key(seed))
     result = anatomy_of(problem)(params, problem.data)
     dark = np.all(problem.data[0] == 0, axis=0)
@@ -151,7 +151,7 @@ def test_full_mnist_has_1072_entries_that_are_always_zero():
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "step"])
-def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
+def test_the_gradient_is_exactly_zero_before_a_step_activation(problem, output):
     network = Network((784, 16, 16, 10), activation="step", output_activation=output)
 
     def cost(params, batch):
@@ -167,7 +167,7 @@ def test_gradient_is_exactly_zero_before_a_step_activation(problem, output):
 # -- summaries of arbitrary trees
 
 
-def test_gradient_summary_of_a_linear_cost_contains_its_coefficients():
+def test_the_gradient_summary_of_a_linear_cost_contains_its_coefficients():
     slopes = {"a": jnp.array([3.0, 0.0, -4.0]), "b": {"c": jnp.array([[0.0], [12.0]])}}
 
     def cost(w):
@@ -186,7 +186,7 @@ def test_gradient_summary_of_a_linear_cost_contains_its_coefficients():
     assert float(result.zero_share) == pytest.approx(2 / 5)
 
 
-def test_gradient_summary_at_a_minimum_is_zero():
+def test_the_gradient_summary_at_a_minimum_is_zero():
     result = gradient_summary(lambda w: jnp.sum(w**2), jnp.zeros(3))
     assert result.relative.tolist() == [0, 0, 0]
     assert (float(result.zero_share), float(result.norm), float(result.layer_norms)) == (1, 0, 0)
@@ -267,7 +267,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     np.testing.assert_allclose(np.abs(result.second_order), result.rounding, rtol=1e-6)
 
 
-def test_displacement_has_its_largest_allowed_size_without_curvature():
+def test_the_displacement_is_the_largest_allowed_without_curvature():
     w = np.array([0.5, -4.0], np.float32)
     result = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25

@@ -80,7 +80,7 @@ def test_extreme_inertia_covers_only_both_ends_of_the_spectrum():
     assert int(inertia.negative.sum()) == 2
 
 
-def test_pseudoinverse_omits_flat_directions():
+def test_the_pseudoinverse_omits_flat_directions():
     """Vectors with a component along the flat direction give finite results."""
     _, H, mask = planted(60)
     values, vectors = np.linalg.eigh(H[:60, :60])

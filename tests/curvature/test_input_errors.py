@@ -88,7 +88,7 @@ def test_jitted_functions_take_data_as_an_argument(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", LOOKS)
-def test_data_argument_replaces_the_data_of_the_problem(name):
+def test_the_data_argument_replaces_the_data_of_the_problem(name):
     own, other = jnp.eye(3), 2 * jnp.eye(3)
     if name == "along":
         looks = [
@@ -116,7 +116,7 @@ def batch_normalized(w, x):
 
 
 @pytest.mark.long
-def test_cost_that_couples_samples_is_evaluated_on_all_samples_at_once():
+def test_a_cost_that_couples_samples_is_evaluated_on_all_samples_at_once():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2100, 2)) * np.where(np.arange(2100) < 1000, 1, 5)[:, None]
     x, w = jnp.array(x, np.float32), jnp.array([1.0, 2.0])
@@ -139,7 +139,7 @@ NOISY = Problem(
 )
 
 
-def test_curvature_of_a_random_cost_is_that_of_its_deterministic_cost():
+def test_the_curvature_of_a_random_cost_is_that_of_its_deterministic_cost():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
     assert landscape.line(NOISY, w, w, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
@@ -167,7 +167,7 @@ CARRIES = Problem(
         lambda p, w: minima.pairwise_barriers(p, jnp.stack([w, w]), key=KEY),
     ],
 )
-def test_cost_with_model_state_must_be_frozen(look):
+def test_a_cost_with_model_state_must_be_frozen(look):
     with pytest.raises(InputError, match="state"):
         look(CARRIES, jnp.ones(2))
     look(frozen(CARRIES, model_state=jnp.ones(())), jnp.ones(2))

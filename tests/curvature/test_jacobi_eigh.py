@@ -85,7 +85,7 @@ print(float(runs.sharpness.min()) > 0)
 
 
 @pytest.mark.long
-def test_sweep_with_sharpness_on_two_devices_does_not_deadlock():
+def test_a_sweep_with_sharpness_on_two_devices_does_not_deadlock():
     done = subprocess.run(
         [sys.executable, "-c", SWEEP], capture_output=True, text=True, timeout=240, check=True
     )

@@ -28,7 +28,7 @@ PROBLEM = gd.Problem(init=init, cost=cost, data=X)
 
 
 @pytest.mark.long
-def test_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
+def test_the_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
     """The 30 parameters exceed the Krylov dimension; 16 runs share two devices."""
     runs = gd.sweep(
         PROBLEM,
@@ -50,7 +50,7 @@ def test_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
     np.testing.assert_allclose(runs.top, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_dense_hessian_is_used_for_few_parameters():
+def test_the_dense_hessian_is_used_for_few_parameters():
     bowl = gd.problems.bowl([3.0, -1.0, 2.0])
     metric = largest_eigenvalues_metric(bowl, 3)
     w = jnp.ones(3)

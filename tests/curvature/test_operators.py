@@ -36,7 +36,7 @@ def float64():
 
 
 @pytest.mark.parametrize("samples", [10, 2_500, 1_511])
-def test_product_equals_that_of_the_dense_hessian_for_any_number_of_microbatches(float64, samples):
+def test_the_product_equals_that_of_the_dense_hessian_for_all_microbatch_sizes(float64, samples):
     cost, params, data = regression(samples)
     flat, unravel = ravel_pytree(params)
     H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
@@ -47,7 +47,7 @@ def test_product_equals_that_of_the_dense_hessian_for_any_number_of_microbatches
         np.testing.assert_allclose(result, H @ v, rtol=1e-10, atol=1e-12)
 
 
-def test_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
+def test_the_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
     problem = gd.problems.function("rosenbrock")
     result = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
     # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
@@ -55,7 +55,7 @@ def test_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
 
 
 @pytest.mark.long
-def test_product_vmapped_over_runs_equals_separate_products(float64):
+def test_products_vmapped_over_runs_equal_separate_products(float64):
     cost, _, data = regression(30)
     many = [random_params(Network((3, 4, 2)), seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
@@ -87,7 +87,7 @@ def test_matrix_products_use_full_precision_without_changing_the_global_setting(
     assert jax.config.jax_default_matmul_precision is None
 
 
-def test_vector_with_another_tree_structure_is_rejected():
+def test_a_vector_with_another_tree_structure_is_rejected():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match="vector has"):
         HessianOperator(cost, params, data=data).mv(params[0])
@@ -107,14 +107,14 @@ def test_gauss_newton_of_a_cost_function_is_rejected():
 
 
 @pytest.mark.parametrize("samples", [7, 1_511])
-def test_hessian_equals_nested_differentiation(float64, samples):
+def test_the_hessian_equals_nested_differentiation(float64, samples):
     cost, params, data = regression(samples)
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     np.testing.assert_allclose(result, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.long
-def test_hessian_of_a_network_in_float32_equals_that_in_float64_to_rounding():
+def test_the_float32_hessian_of_a_network_equals_that_in_float64_to_rounding():
     cost, params, data = pooled_digits()
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
@@ -123,13 +123,13 @@ def test_hessian_of_a_network_in_float32_equals_that_in_float64_to_rounding():
     assert np.abs(np.linalg.eigvalsh(result - exact)).max() < 1e-5 * size
 
 
-def test_hessian_of_two_groups_follows_the_order_of_the_flat_parameters(float64):
+def test_the_hessian_of_two_groups_has_the_order_of_the_flat_parameters(float64):
     # d2/da2, d2/dadb, d2/db2 of a^2 b at (2, 3): 2b, 2a, 0.
     result = HessianOperator(lambda w: w["a"] ** 2 * w["b"], {"b": 3.0, "a": 2.0}).as_matrix()
     np.testing.assert_allclose(result, [[6, 4], [4, 0]])
 
 
-def test_hessian_of_too_many_parameters_raises_an_error_that_names_the_fix():
+def test_a_hessian_of_too_many_parameters_raises_an_error_that_names_the_fix():
     with pytest.raises(InputError, match=r"5000 rows, expected at most 4096.*`extreme_eig"):
         HessianOperator(jnp.sum, jnp.ones(5000)).as_matrix()
 
@@ -256,7 +256,7 @@ def test_third_and_fourth_derivatives_without_forward_mode_use_reverse_mode():
 
 
 @pytest.mark.long
-def test_cost_without_second_derivatives_raises_an_error_that_names_the_fix():
+def test_a_cost_without_second_derivatives_raises_an_error_that_names_the_fix():
     """Diffrax's default adjoint supports neither forward nor nested reverse mode."""
 
     def product(w):
@@ -341,7 +341,7 @@ def test_operators_can_be_vmapped_over_points(fitted):
 
 
 @pytest.mark.parametrize("name", ["Hessian", "Gauss-Newton"])
-def test_a_layer_is_a_diagonal_block(fitted, name):
+def test_a_layer_of_an_operator_is_its_diagonal_block(fitted, name):
     problem, params, matrices = fitted
     layers = OPERATORS[name](problem, params).layers()
     assert list(layers) == ["0", "1"]

@@ -110,7 +110,7 @@ def test_preconditioners_with_equal_settings_share_a_program():
 
 
 @pytest.mark.long
-def test_metric_reads_the_preconditioner_from_the_optimizer_state():
+def test_the_metric_reads_the_preconditioner_from_the_optimizer_state():
     """With constant P = 2 the metric is half the sharpness; Adam has no P at step 0."""
     cost, params, data = regression(20)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)

@@ -159,7 +159,7 @@ def test_sharpness_of_a_network_equals_that_of_its_dense_hessian(samples, x64):
 
 
 @pytest.mark.long
-def test_residual_in_the_state_equals_a_direct_evaluation():
+def test_the_residual_in_the_state_equals_a_direct_evaluation():
     problem = regression()
     params = jax.jit(problem.init)(jax.random.key(1))
     value, memory = at(problem, params, rtol=1e-2)
@@ -243,7 +243,7 @@ def snapshots_of(problem, rate, steps, every, **options):
 
 
 @pytest.mark.long
-def test_metric_equals_the_dense_sharpness_at_every_record():
+def test_the_metric_equals_the_dense_sharpness_at_every_record():
     problem = regression()
     run = snapshots_of(
         problem, 0.1, 60, 5, metrics={"sharpness": sharpness_metric(problem, every=2)}
@@ -256,7 +256,7 @@ def test_metric_equals_the_dense_sharpness_at_every_record():
 
 
 @pytest.mark.long
-def test_metric_of_a_sweep_is_unaffected_by_diverged_runs():
+def test_the_metric_of_a_sweep_is_unaffected_by_diverged_runs():
     """A diverged run of the quartic has an infinite Hessian."""
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
@@ -311,7 +311,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
 
 
 @pytest.mark.long
-def test_metric_switches_to_an_eigenvector_that_becomes_the_largest(float64):
+def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(float64):
     """The curvature decreases along axis 0 and increases along axis 29."""
     sinking, rising = np.ones(40), np.ones(40)
     sinking[0] = rising[29] = 10
@@ -352,7 +352,7 @@ def test_swept_keywords_of_the_cost_are_passed_to_the_hessian():
     np.testing.assert_allclose(result - result[0], [0, 1, 6], atol=2e-3 * result[-1])
 
 
-def test_cost_with_data_gives_the_metric_of_the_problem():
+def test_the_metric_of_a_cost_and_data_equals_that_of_the_problem():
     problem = regression()
     params = jax.jit(problem.init)(KEY)
     metric = sharpness_metric(problem.cost, data=problem.data)
@@ -379,7 +379,7 @@ def test_sharpness_is_that_of_the_deterministic_cost():
         assert float(value) == pytest.approx(level, rel=1e-5)
 
 
-def test_metric_calls_no_lapack_on_cpus():
+def test_the_metric_calls_no_lapack_on_cpus():
     problem = regression()
     metric = sharpness_metric(problem)
     params = jax.jit(problem.init)(KEY)

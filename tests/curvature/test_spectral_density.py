@@ -27,7 +27,7 @@ def mean_density(at, eigenvalues, width):
 
 
 @pytest.mark.long
-def test_trace_of_a_network_is_within_three_standard_errors(network):
+def test_the_trace_of_a_network_is_within_three_standard_errors(network):
     cost, params, data, eigenvalues = network
     exact = eigenvalues.sum()
     traces = jax.jit(
@@ -48,7 +48,7 @@ def test_trace_of_a_network_is_within_three_standard_errors(network):
 @pytest.mark.long
 @pytest.mark.parametrize("n", [30, 600])
 @pytest.mark.parametrize("name", ["indefinite", "identity", "zero", "low rank"])
-def test_trace_of_quadratics_is_within_three_standard_errors(n, name):
+def test_the_trace_of_quadratics_is_within_three_standard_errors(n, name):
     rng = np.random.default_rng(0)
     spectrum = {
         "indefinite": rng.normal(size=n) + 0.3,
@@ -69,7 +69,7 @@ def test_trace_of_quadratics_is_within_three_standard_errors(n, name):
 
 
 @pytest.mark.long
-def test_density_of_a_network_equals_that_of_its_eigenvalues(network):
+def test_the_density_of_a_network_equals_that_of_its_eigenvalues(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(
@@ -136,7 +136,7 @@ def test_the_density_of_a_single_eigenvalue_is_a_gaussian(level):
 
 
 @pytest.mark.long
-def test_density_and_trace_are_nan_if_the_hessian_is_not_finite():
+def test_the_density_and_trace_are_nan_if_the_hessian_is_not_finite():
     w = jnp.ones(600).at[0].set(jnp.inf)
     result = spectral_density(lambda w: jnp.sum(w**4), w, key=jax.random.key(0), depth=3)
     assert np.all(np.isnan(result.value))

@@ -122,7 +122,7 @@ def test_a_quadratic_converges_just_below_the_largest_stable_rate_and_diverges_a
     assert below < 1e-60 < above
 
 
-def test_largest_stable_rate_at_zero_sharpness_is_infinite_or_set_by_weight_decay():
+def test_without_curvature_only_weight_decay_limits_the_learning_rate():
     assert np.isinf(float(largest_stable_learning_rate(0.0)))
     assert float(largest_stable_learning_rate(0.0, optax.adamw, weight_decay=4.0)) == 0.5
     with pytest.raises(InputError, match=r"largest_stable_learning_rate: sharpness = -1.0, exp"):
@@ -211,5 +211,5 @@ def test_invalid_settings_of_a_threshold_are_rejected(learning_rate, optimizer, 
         stability_threshold(learning_rate, optimizer, **settings)
 
 
-def test_threshold_is_zero_if_decay_times_rate_is_two():
+def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():
     assert float(stability_threshold(0.5, optax.adamw, weight_decay=4.0)) == 0.0

@@ -31,7 +31,7 @@ class Tiny(mnist.MNIST, skip_registration=True):
 def pack(array):
     """Return an array of bytes as a gzipped file in idx format.
 
-    The header has the bytes 0, 0 and 8 (for uint8), the number of axes, and their lengths.
+    The header consists of the bytes 0, 0 and 8 (for uint8), the number of axes, and their lengths.
     """
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return gzip.compress(head + array.tobytes(), mtime=0)

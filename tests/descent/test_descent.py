@@ -274,7 +274,7 @@ def test_equal_seeds_give_bitwise_equal_results_and_different_seeds_do_not(batch
     ],
     ids=["jax", "on another device", "numpy", "numbers"],
 )
-def test_the_initial_parameters_of_the_caller_are_not_donated(mine):
+def test_the_initial_parameters_of_the_caller_are_not_deleted(mine):
     start, problem = mine(), gd.Problem(init=BOWL.init, cost=lambda w: w[0] ** 2 + w[1] ** 2)
     result = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
     assert np.asarray(start).tolist() == [1.0, 1.0]

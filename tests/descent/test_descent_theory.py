@@ -108,7 +108,7 @@ def test_momentum_satisfies_its_recurrence(nesterov):
         w -= rate * (g + beta * v if nesterov else v)
 
 
-def test_descent_with_a_schedule_is_a_product_of_contractions():
+def test_a_descent_with_a_schedule_is_a_product_of_contractions():
     rates = optax.piecewise_constant_schedule(0.1, {3: 0.5, 6: 0.1})
     result = path(lambda w: w**2, optax.sgd(rates), 1.0, 10)
     factors = 1 - 2 * np.array([0.1] * 3 + [0.05] * 3 + [0.005] * 4)

@@ -71,7 +71,7 @@ def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
     assert error < 0.1 * noise(slopes())
 
 
-def test_noise_of_a_mini_batch_is_that_of_a_sample_divided_by_the_batch_size():
+def test_mini_batch_noise_is_that_of_a_sample_divided_by_the_batch_size():
     """E |g_B - g|^2 = noise / B (1 - B / n) is estimated from 8,000 mini-batches."""
     g = slopes()
     for batch_size in (2, 20):

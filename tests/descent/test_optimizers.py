@@ -47,7 +47,7 @@ OPTIMIZERS = {
     "lbfgs": (optax.lbfgs, None),
 }
 
-# Exceptions: a function with a saddle that is unbounded below, and one with a manifold of minima.
+# Exceptions: a function with a saddle and no lower bound, and one with a manifold of minima.
 OTHER_ENDS = {"monkey_saddle": "falls", "two_factors": "floor"}
 
 

@@ -49,6 +49,6 @@ def test_a_schedule_without_decay_is_finite():
 
 
 @pytest.mark.parametrize(("warmup", "total"), [(6, 5), (-1, 5), (0, -2)])
-def test_invalid_numbers_of_steps_of_a_schedule_raise_an_error(warmup, total):
+def test_invalid_step_counts_of_a_schedule_raise_an_error(warmup, total):
     with pytest.raises(InputError, match=f"warmup_steps = {warmup}, total_steps = {total}"):
         warmup_cosine(1.0, warmup, total)

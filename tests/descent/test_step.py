@@ -141,7 +141,7 @@ def test_finiteness_is_checked_without_overflow_in_half_precision(dtype):
     assert not bool(finite(one * INF, many, 1e12))
 
 
-def test_infinity_diverges_at_an_infinite_threshold():
+def test_an_infinite_cost_diverges_even_at_an_infinite_threshold():
     assert not bool(finite(jnp.float32(INF), jnp.zeros(2), INF))
     assert bool(finite(jnp.float32(1e38), jnp.zeros(2), INF))
 

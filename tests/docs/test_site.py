@@ -175,7 +175,7 @@ def test_every_figure_of_a_cell_has_alternative_text():
     assert len(set(figures.values())) == len(figures)
 
 
-def test_formulas_use_fonts_with_a_table_for_mathematics():
+def test_formulas_use_fonts_with_a_math_table():
     style = (DOCS / "_static" / "site.css").read_text("utf8")
     (fonts,) = re.findall(r"^math \{[^}]*font-family: ([^;]*);", style, re.M)
     assert "STIX Two Math" in fonts
@@ -241,7 +241,7 @@ def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
     assert len(ran) >= 8
 
 
-def test_linked_live_pages_are_those_that_are_generated():
+def test_the_linked_live_pages_equal_the_generated_ones():
     page = (DOCS / "see_it_move.md").read_text("utf8")
     assert live.MARK.findall(page) == list(live.COMMANDS)
     for name in live.COMMANDS:

@@ -123,7 +123,7 @@ EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 @pytest.fixture
 def short(monkeypatch):
-    """Reduce the number of epochs, of variants, and of timed steps."""
+    """Reduce the numbers of epochs, variants and timed steps."""
     fewer = {
         k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.accuracy.RECIPES.items()
     }

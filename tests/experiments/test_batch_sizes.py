@@ -24,7 +24,7 @@ def summary(dataset):
     return batch_sizes.numbers(dataset)
 
 
-def test_mini_batches_have_lower_costs_at_equal_epochs(summary):
+def test_mini_batches_give_lower_costs_after_equal_numbers_of_epochs(summary):
     assert summary["equal_epochs_32_cost"][0] < 0.5
     assert summary["equal_epochs_4000_cost"][0] > 0.8
     assert summary["equal_epochs_32_accuracy"][0] > 0.7

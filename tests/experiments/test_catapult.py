@@ -1,4 +1,4 @@
-"""The catapult experiment: the recursion of linear networks, and period doubling."""
+"""The catapult experiment: a recursion for linear networks, and period doubling."""
 
 import catapult
 import jax
@@ -23,7 +23,7 @@ SMALL = Config(
 
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
-def test_linear_networks_satisfy_the_recursion_of_two_numbers(x64, error):
+def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, error):
     """Descents from 16 starts, at rates below and above 2 / k, are hand-written."""
     width, steps, starts = 64, 150, 16
     with jax.enable_x64(x64):

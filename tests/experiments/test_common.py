@@ -69,14 +69,14 @@ def test_another_config_writes_to_a_subfolder_from_any_working_directory(home, m
     assert list((home / "doubling").iterdir()) == [folder]
 
 
-def test_out_sets_the_folder_of_results(home, monkeypatch):
+def test_out_sets_the_output_folder(home, monkeypatch):
     for arguments in ((), ("--times", "1")):
         command(monkeypatch, "--out", "here", *arguments)
         assert last(Path("here")) == (2 if arguments else 8)
     assert not home.exists()
 
 
-def test_the_error_message_contains_an_unknown_flag(home, monkeypatch, capsys):
+def test_the_error_for_an_unknown_flag_names_the_flag(home, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         command(monkeypatch, "--tmies", "2")
     assert caught.value.code == 2

@@ -1,4 +1,4 @@
-"""The comparison of learning-rate finders: suggestions of a ramp, and success."""
+"""The comparison of learning-rate finders: rates suggested by a ramp, and regrets."""
 
 import finders
 import numpy as np
@@ -68,5 +68,5 @@ def test_the_experiment_runs_with_one_problem_and_one_optimizer():
     assert len(finders.plot(result)["finders"].axes) == 2
 
 
-def test_there_are_twelve_problems():
+def test_the_experiment_has_twelve_problems():
     assert len(PROBLEMS) == 12

@@ -78,7 +78,7 @@ def test_before_training_the_number_of_outliers_is_that_of_output_directions(
     assert experiment_summary[f"{cost}_largest_residual"] <= 1.01e-3
 
 
-def test_negative_curvature_decreases(experiment_summary):
+def test_negative_curvature_decreases_during_training(experiment_summary):
     before, after = (
         experiment_summary[f"quadratic_{epoch}"]["smallest_over_largest"][0] for epoch in (0, 2)
     )

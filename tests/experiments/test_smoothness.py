@@ -58,7 +58,7 @@ def test_costs_of_descents_with_scaled_starts_and_rates_are_bitwise_equal(datase
     assert np.all(warm[..., -1] < warm[..., 0])
 
 
-def test_zero_temperature_is_the_step_function():
+def test_sigmoids_at_zero_temperature_are_step_functions():
     image = jnp.asarray(np.random.default_rng(0).integers(0, 256, (20, 784), dtype=np.uint8))
     smooth = gd.problems.Network((784, 16, 16, 10))
     step = gd.problems.Network((784, 16, 16, 10), activation="step")
@@ -69,7 +69,7 @@ def test_zero_temperature_is_the_step_function():
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
-def test_cost_along_a_weight_is_piecewise_constant_at_temperature_0(dataset):
+def test_the_cost_along_a_weight_is_piecewise_constant_at_temperature_0(dataset):
     stairs = dataset.cost_along.sel(drawn=0).values
     smooth = dataset.cost_along.sel(drawn=1).values
     # Each image changes the cost at most once, by a multiple of 1 / (number of images).

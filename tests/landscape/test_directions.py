@@ -91,7 +91,7 @@ def test_filter_normalize_gives_each_convolution_filter_the_norm_of_its_weights(
     np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
 
 
-def test_filter_normalize_with_axis_minus_1_for_weights_of_shape_inputs_by_outputs():
+def test_axis_minus_1_normalizes_weights_of_shape_inputs_by_outputs():
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
     np.testing.assert_allclose(
@@ -197,7 +197,7 @@ def test_the_gradient_direction_is_the_gradient_divided_by_its_norm():
     np.testing.assert_allclose(result["a"], [0.6, -0.8], rtol=1e-6)
 
 
-def test_gradient_direction_is_zero_at_a_minimum():
+def test_the_gradient_direction_is_zero_at_a_minimum():
     result = directions.gradient_direction(lambda w: jnp.sum(w**2), jnp.zeros(3))
     assert result.tolist() == [0, 0, 0]
 

@@ -90,7 +90,7 @@ def test_names_of_directions_contain_residuals_of_unconverged_eigenvalues(monkey
         assert 0 < float(residual) < 0.1
 
 
-def test_gradient_and_random_direction_are_orthogonal(float64):
+def test_the_gradient_and_the_random_direction_are_orthogonal(float64):
     result = directions.plane_directions(bent, W, "gradient", key=KEY)
     assert list(result) == ["gradient", "random direction, orthogonalized"]
     steepest, other = (ravel_pytree(d)[0] for d in result.values())
@@ -99,7 +99,7 @@ def test_gradient_and_random_direction_are_orthogonal(float64):
     assert abs(float(steepest @ other)) < 1e-12
 
 
-def test_gradient_direction_is_zero_at_a_critical_point():
+def test_the_gradient_direction_is_zero_at_a_critical_point():
     result = directions.plane_directions(lambda w: jnp.sum(w**2), jnp.zeros(3), "gradient", key=KEY)
     assert result["gradient"].tolist() == [0, 0, 0]
 

@@ -44,7 +44,7 @@ def drawn(problem, scale=1.0):
         {"activation": "relu", "loss": "cross_entropy", "widths": (9, 5, 4)},
     ],
 )
-def test_reduced_problem_has_equal_costs_on_the_slice(float64, settings):
+def test_a_reduced_problem_has_equal_costs_on_the_slice(float64, settings):
     problem = digits("mnist5k", samples=300, **settings)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
@@ -61,7 +61,7 @@ def test_reduced_problem_has_equal_costs_on_the_slice(float64, settings):
 
 
 @pytest.mark.long
-def test_reduced_problem_has_equal_settings_and_predictions(float64):
+def test_a_reduced_problem_has_equal_settings_and_predictions(float64):
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
@@ -81,7 +81,7 @@ def test_reduced_problem_has_equal_settings_and_predictions(float64):
 
 
 @pytest.mark.long
-def test_reduced_problem_equals_the_network_to_rounding_in_float32():
+def test_a_reduced_problem_equals_the_network_to_rounding_in_float32():
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem, scale=5.0)
     small = reduced(problem, w, ds)
@@ -92,7 +92,7 @@ def test_reduced_problem_equals_the_network_to_rounding_in_float32():
         assert float(cost(there, small.problem.data)) == pytest.approx(direct, rel=1e-5)
 
 
-def test_init_of_a_reduced_problem_returns_its_origin():
+def test_the_init_of_a_reduced_problem_returns_its_origin():
     problem = digits("mnist5k", samples=100)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)
@@ -105,7 +105,7 @@ def test_init_of_a_reduced_problem_returns_its_origin():
 @pytest.mark.parametrize(
     ("widths", "directions", "less"), [((16,), 2, True), ((16,), 48, False), ((300,), 2, False)]
 )
-def test_reduction_is_used_only_if_products_are_fewer_than_inputs(widths, directions, less):
+def test_the_reduction_is_used_only_if_products_are_fewer_than_inputs(widths, directions, less):
     problem = digits("mnist5k", samples=20, widths=widths)
     assert reduces_inputs(problem, dict.fromkeys(map(str, range(directions)))) == less
     assert not reduces_inputs(gd.problems.function("himmelblau"), {"d": None})
@@ -147,7 +147,7 @@ def test_costs_that_use_first_layer_weights_or_inputs_directly_are_not_reduced(o
 
 
 @pytest.mark.long
-def test_reduction_rejects_other_or_missing_networks():
+def test_the_reduction_rejects_other_or_missing_networks():
     problem = digits("mnist5k", samples=20)
     w, ds = drawn(problem)
     with pytest.raises(InputError, match="has no network; take the slice"):

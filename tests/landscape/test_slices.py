@@ -63,7 +63,7 @@ def test_a_grid_has_as_many_dimensions_as_directions(float64):
 
 
 @pytest.mark.parametrize("name", ["himmelblau", "beale", "rosenbrock"])
-def test_curvature_along_an_eigenvector_is_its_eigenvalue(float64, name):
+def test_the_curvature_along_an_eigenvector_is_its_eigenvalue(float64, name):
     """The remainder of C + e g.v + lambda e^2 / 2 is of third order in e."""
     known = gd.problems.find(name)
     w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # a point with nonzero gradient
@@ -109,7 +109,7 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
         assert float(result.cost[i, j]) == pytest.approx(direct, rel=2e-6)
 
 
-def test_three_networks_on_a_plane_have_their_exact_costs(problem):
+def test_a_plane_through_three_networks_has_their_exact_costs(problem):
     one, two, three = (
         jax.jit(problem.init)(jax.random.key(seed), init_scale=3.0) for seed in range(3)
     )
@@ -136,7 +136,7 @@ def test_slices_record_metrics_in_addition_to_the_cost(problem):
     assert result.test_accuracy.attrs == {"long_name": "test accuracy", "units": "1"}
 
 
-def test_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
+def test_the_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
     bowl = gd.problems.bowl([1.0, 10.0])
     result = slices.plane(
         bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0]), "y": jnp.array([0, 1.0])},
@@ -151,7 +151,7 @@ def test_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
 
 @pytest.mark.long
 @pytest.mark.parametrize("width", [1, 3, 50])
-def test_slab_width_changes_only_rounding(problem, width):
+def test_the_slab_width_changes_only_rounding(problem, width):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 23)
     observed = partial(slices.line, problem.cost, w, d, a, data=problem.data)

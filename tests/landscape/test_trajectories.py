@@ -38,7 +38,7 @@ def on_a_plane(lift=0.0):
     return {"w": 0.3 + c @ basis}, {"x": {"w": basis[0]}, "y": {"w": basis[1]}}, c
 
 
-def test_descent_in_a_plane_has_zero_distance_from_it(float64):
+def test_a_descent_in_a_plane_has_zero_distance_from_it(float64):
     points, _, _ = on_a_plane()
     result = trajectories.trajectory_plane(bowl, points, points=5)
     assert float(result.path_off.max()) < 1e-12
@@ -48,7 +48,7 @@ def test_descent_in_a_plane_has_zero_distance_from_it(float64):
     assert float(result.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
 
 
-def test_distance_from_the_plane_equals_the_known_offset(float64):
+def test_the_distance_from_the_plane_equals_the_known_offset(float64):
     points, directions, c = on_a_plane(lift=0.7)
     origin = jax.tree.map(lambda a: a[-1], points)
     result = descent_on_slice(bowl, origin, directions, points, step=10 * np.arange(10))

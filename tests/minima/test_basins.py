@@ -102,7 +102,7 @@ def test_rastrigin_shares_are_the_areas_between_its_maxima():
 
 
 @pytest.mark.long
-def test_starts_that_reach_no_minimum_have_codes():
+def test_starts_that_reach_no_minimum_are_marked_by_codes():
     # On the quartic, runs at rate 1 diverge from distant starts, and 3 steps are too few. A descent
     # from the maximum of a parabola does not move.
     far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)

@@ -205,7 +205,7 @@ def test_equivalent_networks_are_counted_as_one_minimum(census):
 
 
 @pytest.mark.long
-def test_different_minima_are_separate_and_have_barriers(census):
+def test_different_minima_are_distinguished_and_separated_by_barriers(census):
     _, first = census
     assert first.sizes["minimum"] > 2
     on_manifolds = int(first.manifold_count.sum())

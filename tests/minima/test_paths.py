@@ -74,37 +74,37 @@ class TestShapes:
                 together[k], evaluate_path(control, bezier(4, t[k])), atol=1e-6
             )
 
-    def test_control_points_of_a_straight_line_are_on_it(self):
+    def test_control_points_of_a_straight_line_lie_on_it(self):
         control = linear_path(jnp.zeros(2), jnp.array([4.0, 8.0]), bends=3)
         assert control.tolist() == [[0, 0], [1, 2], [2, 4], [3, 6], [4, 8]]
 
 
 class TestBarrier:
-    def test_barrier_of_the_double_well_is_its_maximum(self):
+    def test_the_barrier_of_the_double_well_is_its_maximum(self):
         cost = linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0), points=101)
         assert float(path_barrier(cost)) == 1
 
-    def test_barrier_of_a_bowl_is_zero(self):
+    def test_the_barrier_of_a_bowl_is_zero(self):
         for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
             cost = linear_path_cost(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
             assert float(path_barrier(cost)) == 0
 
-    def test_barrier_between_unequal_costs_is_relative_to_the_line_between_them(self):
+    def test_the_barrier_between_unequal_costs_is_relative_to_their_interpolation(self):
         """The costs at both ends are interpolated by 1 + x, which is the added term."""
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
 
-    def test_barrier_can_only_increase_with_more_points(self):
+    def test_the_barrier_can_only_increase_with_more_points(self):
         a, b = jnp.array(-1.2), jnp.array(0.9)
         coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)
 
-    def test_barrier_is_computed_for_each_path(self):
+    def test_a_barrier_is_computed_for_each_path(self):
         costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
         assert path_barrier(costs).tolist() == [[1, 0], [0, 2]]
 
-    def test_barrier_of_non_finite_costs_is_not_finite(self):
+    def test_the_barrier_of_non_finite_costs_is_not_finite(self):
         assert np.isnan(float(path_barrier(jnp.array([0.0, jnp.nan, 0.0]))))
         assert np.isinf(float(path_barrier(jnp.array([0.0, jnp.inf, 0.0]))))
 
@@ -162,7 +162,7 @@ class TestCurve:
     land = gd.Problem(init=lambda key: jnp.zeros(2), cost=hills)
     a, b = jnp.array([-2.0, 0.0]), jnp.array([2.0, 0.0])
 
-    def test_cost_of_a_curve_is_the_mean_along_the_path(self):
+    def test_the_cost_of_a_curve_is_the_mean_along_the_path(self):
         """The mean of x^2 along a line from a to b is (a^2 + a b + b^2) / 3."""
         bowl = gd.Problem(init=lambda key: jnp.zeros(()), cost=lambda x: x**2)
         a, b = -1.0, 4.0
@@ -175,7 +175,7 @@ class TestCurve:
 
     @pytest.mark.long
     @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (polyline, 1), (polyline, 3)])
-    def test_trained_curve_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
+    def test_a_trained_curve_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
@@ -185,7 +185,7 @@ class TestCurve:
         assert float(after) < 0.1 * float(before)
         assert run.cost[-1] < 0.5 * run.cost[0]
 
-    def test_end_points_of_a_curve_are_exactly_constant(self):
+    def test_training_does_not_change_the_end_points_of_a_curve(self):
         path = curve(self.land, self.a, self.b, bends=2)
         gradient = jax.jit(jax.grad(path.cost))(jax.jit(path.init)(KEY))
         assert not np.any(gradient[jnp.array([0, -1])])
@@ -227,7 +227,7 @@ class TestCurve:
         assert counts[2] - counts[1] < counts[0]
 
     @pytest.mark.long
-    def test_trained_curve_between_two_networks_has_a_lower_barrier(self):
+    def test_a_trained_curve_between_two_networks_has_a_lower_barrier(self):
         network = Network((2, 6, 1), output_activation="identity")
         x = np.random.default_rng(0).uniform(-2, 2, (200, 2)).astype(np.float32)
         y = np.sin(2 * x[:, :1]) * x[:, 1:]

@@ -41,7 +41,7 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_census_of_a_store_is_reproducible(store):
+def test_the_census_of_a_store_is_reproducible(store):
     first, second = count_stored_minima(store), count_stored_minima(store)
     assert first.identical(second)
     # At rate 3 all runs diverge.

@@ -29,7 +29,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_figure_is_returned_with_axis_labels_and_without_global_changes(name):
+def test_figures_have_axis_labels_and_do_not_change_global_settings(name):
     before = dict(matplotlib.rcParams)
     figure = PICTURES[name]()
     figure.draw_without_rendering()
@@ -72,7 +72,7 @@ def test_bars_have_length_sign_and_position_of_their_entries():
     assert end.get_xlabel().endswith("(10$^{-6}$)")
 
 
-def test_the_check_shows_changes_in_one_unit_and_errors_with_their_limits():
+def test_the_check_shows_changes_in_common_units_and_errors_with_limits():
     start, end, errors = anatomy.predicted_actual(PROOF).axes
     dots = next(line for line in start.lines if line.get_marker() == "o")
     np.testing.assert_allclose(dots.get_xdata(), [1, 2])

@@ -74,7 +74,7 @@ def test_matrices_are_sorted_by_clusters():
     figure.canvas.draw()
 
 
-def test_rows_without_barriers_are_last_or_first():
+def test_rows_without_barriers_are_sorted_to_an_end():
     matrix = blocks()
     matrix[4] = matrix[:, 4] = np.nan
     order = cluster_order(matrix)
@@ -85,7 +85,7 @@ def test_rows_without_barriers_are_last_or_first():
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_cluster_order_of_one_or_two_networks_is_the_identity(runs):
+def test_the_cluster_order_of_one_or_two_networks_is_the_identity(runs):
     matrix = np.ones((runs, runs)) - np.eye(runs)
     assert cluster_order(matrix).tolist() == list(range(runs))
     figure = barrier_matrix({"few": matrix})

@@ -69,7 +69,7 @@ def test_string_values_of_an_axis_are_tick_labels():
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["sgd", "adam"]
 
 
-def test_a_sweep_over_two_settings_is_drawn_as_a_map_with_its_lowest_cell():
+def test_a_sweep_over_two_settings_is_drawn_as_a_map_with_the_lowest_cell_marked():
     figure = figure_of(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
     assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.01, momentum 0"
     assert figure.axes[0].get_ylabel() == "learning rate"
@@ -99,7 +99,7 @@ def pixels(axes, places):
         ([30.0, 0.3, 3.0], "log"),
     ],
 )
-def test_bars_are_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
+def test_bars_are_centered_at_the_values_of_the_setting_and_do_not_overlap(values, scale):
     """Bars are centered at the values, and equally wide in pixels."""
     figure = figure_of(swept(learning_rate=np.array(values), seed=np.arange(2)))
     top, bottom = figure.axes
@@ -314,7 +314,7 @@ def test_results_that_cannot_be_drawn_are_rejected(result, reported):
         plot(result)
 
 
-def test_a_setting_has_a_logarithmic_axis_only_if_it_is_geometric():
+def test_only_geometric_settings_have_a_logarithmic_axis():
     assert Setting("learning_rate", RATES).log
     assert not Setting("momentum", np.array([0.0, 0.5, 0.9])).log
     assert not Setting("width", np.array([1.0, 2.0, 3.0])).log

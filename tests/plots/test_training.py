@@ -32,7 +32,7 @@ def arguments(pixels=49, **changes):
     }
 
 
-def test_all_figures_are_returned_and_no_global_setting_changes():
+def test_all_figures_are_returned_and_no_global_setting_is_changed():
     before = dict(matplotlib.rcParams)
     result = training.training_figures(**arguments())
     assert list(result) == ["learning", "confusion", "wrong", "weights"]
@@ -100,7 +100,7 @@ def test_the_confusion_matrix_has_labels_as_rows_and_answers_as_columns():
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.5, 0, 0.5], [0, 1, 0], [0, 1, 0]])
 
 
-def test_wrong_examples_are_sorted_by_confidence_with_labels_and_answers():
+def test_misclassified_examples_are_sorted_by_confidence_with_labels_and_answers():
     images = np.arange(4)[:, None, None] * np.ones((4, 2, 2))
     outputs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0, 0.8], [0, 0, 1.0]])
     figure = training.misclassified(images, np.array([0, 1, 0, 2]), outputs)

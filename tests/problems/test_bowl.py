@@ -46,7 +46,7 @@ def test_value_gradient_and_hessian_equal_those_of_numpy(basis):
 
 
 @pytest.mark.usefixtures("float64")
-def test_descent_is_given_by_matrix_powers():
+def test_the_path_of_a_descent_is_given_by_matrix_powers():
     spectrum, minimum, q = np.array([1.0, 3.0, 10.0]), np.array([1.0, 2.0, 3.0]), rotation(3)
     start = np.array([-1.0, 0.5, 2.0])
     contraction = np.eye(3) - 0.15 * q @ np.diag(spectrum) @ q.T
@@ -80,7 +80,7 @@ def test_parameters_keep_their_precision():
     assert problem.cost(jnp.ones(2, jnp.float32)).dtype == jnp.float32
 
 
-def test_problem_is_rebuilt_from_its_record():
+def test_a_problem_is_rebuilt_from_its_record():
     problem = bowl(np.array([1, 10]), minimum=(3, 4))
     assert problem.provenance == {"problem": "bowl", "eigenvalues": [1, 10], "minimum": [3, 4]}
     arguments = dict(problem.provenance or {})

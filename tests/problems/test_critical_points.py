@@ -221,7 +221,7 @@ def test_eigenvalues_at_known_points_equal_published_values(name, x, spectrum):
 
 
 @pytest.mark.usefixtures("float64")
-def test_descent_on_rosenbrock_is_stable_below_its_known_limit():
+def test_descents_on_rosenbrock_are_stable_below_the_known_limit():
     limit = 0.0019968
     eigenvalues, vectors = np.linalg.eigh(calculus("rosenbrock", np.ones((1, 2)))[2][0])
     assert 2 / eigenvalues[-1] == pytest.approx(limit, rel=1e-5)

@@ -377,7 +377,7 @@ def test_a_cost_keyword_that_no_descent_supplies_is_rejected():
 
 
 @pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
-def test_the_error_for_a_random_counter_does_not_recommend_a_float(leaf):
+def test_the_error_for_a_counter_or_key_does_not_recommend_a_float(leaf):
     created = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
     with pytest.raises(InputError, match="it counts or seeds random numbers") as caught:
         check(created, {"w": W, "count": leaf})

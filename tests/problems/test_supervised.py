@@ -148,7 +148,7 @@ def test_inputs_may_be_a_pytree():
     assert problem.samples == 6
 
 
-def test_unpartitioned_equinox_module_raises_error_that_names_the_fix():
+def test_an_unpartitioned_equinox_module_raises_an_error_that_names_the_fix():
     complete = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
     with pytest.raises(InputError, match=r"params are eqx\.filter\(model, eqx\.is_inexact_array\)"):
         gd.descend(

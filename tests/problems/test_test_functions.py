@@ -98,7 +98,7 @@ def test_the_formula_can_be_rendered(name):
     MathTextParser("path").parse(FUNCTIONS[name].formula)
 
 
-def test_registry_is_read_only():
+def test_the_registry_is_read_only():
     with pytest.raises(TypeError):
         FUNCTIONS["mine"] = FUNCTIONS["beale"]
 
@@ -140,7 +140,7 @@ def test_starts_are_float64_if_enabled():
         ("quartic", ((1, 2),), {"domain": [[1.0, 2.0]]}),
     ],
 )
-def test_problem_is_rebuilt_from_its_record(name, domain, record):
+def test_a_problem_is_rebuilt_from_its_record(name, domain, record):
     problem = function(name, domain)
     assert problem.provenance == {"problem": "function", "name": name} | record
     arguments = dict(problem.provenance or {})
@@ -203,7 +203,7 @@ def test_invalid_arguments_are_rejected(name, domain, message):
         function(name, domain)
 
 
-def test_an_unknown_name_without_similar_names_has_no_suggestion():
+def test_the_error_for_a_name_unlike_any_other_has_no_suggestion():
     with pytest.raises(InputError) as caught:
         find("xyz")
     assert "Did you mean" not in str(caught.value)

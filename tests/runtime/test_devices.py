@@ -1,4 +1,4 @@
-"""Settings of JAX and of the machine: some are errors, and others have no effect."""
+"""Settings of JAX and of the machine: some raise errors, others have no effect."""
 
 import jax
 import jax.numpy as jnp

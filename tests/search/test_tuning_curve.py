@@ -123,7 +123,7 @@ def test_settings_and_seeds_are_distinguished_by_axis():
     assert by.attrs["num_settings"] == 4
 
 
-def test_intervals_contain_the_estimate_in_both_directions():
+def test_intervals_contain_the_estimate_of_a_minimum_or_a_maximum():
     x = np.random.default_rng(0).normal(size=(40, 4))
     lowest = gd.tuning_curve(swept(x), num_resamples=50)
     highest = gd.tuning_curve(swept(-x), num_resamples=50, direction="maximize")

@@ -71,7 +71,7 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
-def test_format_1_is_rejected_in_one_line_and_not_changed(copy_of):
+def test_a_store_of_format_1_is_rejected_with_one_line_and_not_changed(copy_of):
     path = copy_of("1")
     before = stamps(path)
     for opened in (begin, open_dataset, verify):
@@ -235,7 +235,7 @@ def write_by_hand(path):
         store.save_checkpoint((1,), {"w": np.arange(3.0)}, {"step": 5})
 
 
-def test_format_3_is_written_with_the_same_bytes_as_before(tmp_path):
+def test_format_3_is_written_bytewise_as_before(tmp_path):
     write_by_hand(tmp_path / "s")
     assert contents(tmp_path / "s") == contents(FORMATS / "3" / "by_hand")
 

@@ -72,7 +72,7 @@ def test_a_selection_is_read_across_tiles(tmp_path, key):
     np.testing.assert_array_equal(open_dataset(tmp_path).cost[key], expected)
 
 
-def test_unfinished_tiles_have_the_fill_value(tmp_path):
+def test_unfinished_tiles_contain_the_fill_value(tmp_path):
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
         store.write((2, 1), part(store, (2, 1)))

@@ -110,7 +110,7 @@ def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
         covered += [((result.low <= exact) & (exact <= result.high))[trusted]]
         assert np.mean(result.low <= exact) > 0.85  # 0.95 minus 3 standard errors
     assert np.mean(np.concatenate(covered)) > 0.88
-    assert trusted.sum() == 0  # those of the last body, in 60 dimensions
+    assert trusted.sum() == 0  # in 60 dimensions, all results are lower bounds
 
 
 def ellipsoid(n, condition):

@@ -88,7 +88,7 @@ def result():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
-def test_coefficient_equals_the_derivative_of_the_log_partition_function(result, name):
+def test_the_coefficient_is_the_derivative_of_the_log_partition_function(result, name):
     row = list(KINDS).index(name)
     exact = quadrature(name)
     agreed = result.status[row] == SamplingStatus.AGREED
@@ -262,7 +262,7 @@ def test_extrapolation_is_accurate_in_float32_and_without_some_temperatures():
 
 
 def theory(widths, rank):
-    """Return llc and multiplicity of a deep linear network with a product of given rank.
+    """Return llc and multiplicity of a deep linear network, given the product's rank.
 
     References: Aoyagi and Watanabe 2005 for two layers; Aoyagi 2024, *Consideration on the learning
     efficiency of multiple-layered neural networks with linear units*.
