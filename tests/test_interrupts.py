@@ -67,7 +67,7 @@ def test_a_flag_is_reset_after_its_block(python_handler):
 
 def test_a_user_defined_handler_is_restored_after_an_error(python_handler):
     def handler(_signum, _frame):
-        raise AssertionError("not while gdjax listens")
+        raise AssertionError("the user's handler must not be called within the block")
 
     signal.signal(signal.SIGINT, handler)
     with pytest.raises(ZeroDivisionError), interruptible():
@@ -106,7 +106,7 @@ def press():
     signal.raise_signal(signal.SIGINT)
 
 def press_in_a_callback(when):
-    "Exceptions in callbacks of the garbage collection are printed and forgotten."
+    "Send Ctrl-C in a callback of the garbage collector, which discards exceptions."
     def collected(phase, info):
         if when():
             gc.callbacks.remove(collected)
@@ -114,7 +114,7 @@ def press_in_a_callback(when):
     gc.callbacks.append(collected)
 
 class At:
-    "Ctrl-C while a module is being looked for."
+    "Import finder that sends Ctrl-C when a module is imported."
     def __init__(self, name):
         self.name = name
     def find_spec(self, name, *_):

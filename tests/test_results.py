@@ -28,7 +28,7 @@ def test_pictures_and_pages_that_a_page_links_to_exist(name):
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)
     assert [t for t in targets if not (render.RESULTS / name / t).is_file()] == []
     figures = {f.name for f in (render.RESULTS / name).iterdir() if f.suffix in (".png", ".webp")}
-    assert figures == set(targets) & figures, "a picture is on no page"
+    assert figures == set(targets) & figures, "a picture is not used by any page"
 
 
 @pytest.mark.parametrize("name", NAMES)

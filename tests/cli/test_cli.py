@@ -115,7 +115,7 @@ def test_a_closed_pipe_raises_no_error():
     assert (done.returncode, done.stderr) in [(141, ""), (0, "")]
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="/dev/full is a device of Linux")
+@pytest.mark.skipif(not FULL.exists(), reason="/dev/full exists only on Linux")
 def test_output_that_cannot_be_written_raises_an_error():
     with FULL.open("w") as full:
         done = subprocess.run(  # noqa: PLW1510 - the status is tested

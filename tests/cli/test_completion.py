@@ -21,7 +21,7 @@ def test_every_completion_script_has_commands_and_flags(shell, capsys):
 def test_bash_completes_a_command_and_a_flag(capsys, tmp_path):
     bash = shutil.which("bash")
     if bash is None:
-        pytest.skip("there is no bash")
+        pytest.skip("bash is not installed")
     with pytest.raises(SystemExit):
         main(["--completion", "bash"])
     (tmp_path / "completion").write_text(capsys.readouterr().out)

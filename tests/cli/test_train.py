@@ -127,7 +127,7 @@ def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
     tmp_path, capsys, monkeypatch
 ):
     def never(images, distortion):
-        raise AssertionError("made copies for nothing")
+        raise AssertionError("augmented before the batch size was validated")
 
     monkeypatch.setattr(importlib.import_module("gdjax.problems.digits"), "distorted", never)
     for recipe, most in (("plain", 4_000), ("best", 40_000)):

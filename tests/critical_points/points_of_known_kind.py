@@ -113,16 +113,16 @@ TABLE = {
     **{f"bowl 1 and {a:g}": Known({(2, 0): 0.5, (0, 2): a / 2}, MINIMUM) for a in SIZES if a != 1},
     **{f"saddle {a:g}": Known({(2, 0): a / 2, (0, 2): -a / 2}, SADDLE) for a in SIZES},
     **{
-        f"saddle of ratio {r:g}": Known({(2, 0): 0.5, (0, 2): r / 2}, SADDLE)
+        f"saddle with eigenvalue ratio {r:g}": Known({(2, 0): 0.5, (0, 2): r / 2}, SADDLE)
         for r in (-1e-2, -1e-4, -1e-5, -1e-6, -1e-7, -1e-8)
     },
     **{
-        f"bowl of ratio {r:g}": Known({(2, 0): 0.5, (0, 2): r / 2}, MINIMUM)
+        f"bowl with eigenvalue ratio {r:g}": Known({(2, 0): 0.5, (0, 2): r / 2}, MINIMUM)
         for r in (1e-2, 1e-4, 1e-5, 1e-7, 1e-8)
     },
     "1e4 x^2 - 0.4 y^2": Known({(2, 0): 1e4, (0, 2): -0.4}, SADDLE),
     "hill": Known({(2, 0): -1, (0, 2): -3}, {K.STRICT_MAXIMUM}),
-    "bowl with third and fourth order": Known(
+    "bowl with terms of order 3 and 4": Known(
         {(2, 0): 1, (0, 2): 2, (3, 0): 5, (1, 2): -7, (0, 4): -3}, MINIMUM
     ),
     "100 (x^2 + y^2)": Known({(2, 0): 100, (0, 2): 100}, MINIMUM),

@@ -125,7 +125,7 @@ def judged(n, chosen, shifted, sides=None, certain=True):
         assert K(code) in allowed, (name, K(code).label)
 
 
-@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
+@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
 @pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
 def test_every_polynomial_is_classified_in_float64(n, shifted):
     with jax.enable_x64(True):
@@ -133,7 +133,7 @@ def test_every_polynomial_is_classified_in_float64(n, shifted):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and turned"])
+@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
 def test_no_polynomial_is_misclassified_in_float32(shifted):
     judged(2, tuple(POLYNOMIALS), shifted, certain=False)
 
@@ -172,7 +172,7 @@ PRODUCTS = {
     "two layers, 0": (1, DEFINITE, (NONE, NONE), K.SADDLE),
     "two layers, fitted": (1, DEFINITE, (ROOT, ROOT), K.MANIFOLD_OF_MINIMA),
     "two layers, rank 1": (1, DEFINITE, (3**0.5 * UPPER, 3**0.5 * UPPER), K.SADDLE),
-    "two layers, least direction": (1, DEFINITE, (LOWER, LOWER), K.SADDLE),
+    "two layers, smallest singular direction": (1, DEFINITE, (LOWER, LOWER), K.SADDLE),
     "three layers, 0": (2, DEFINITE, (NONE,) * 3, K.DEGENERATE_SADDLE),
     "three layers, fitted": (2, DEFINITE, (IDENTITY, DEFINITE, IDENTITY), K.MANIFOLD_OF_MINIMA),
     "four layers, 0": (3, DEFINITE, (NONE,) * 4, K.DEGENERATE_SADDLE),

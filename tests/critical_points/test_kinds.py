@@ -105,10 +105,10 @@ def test_points_with_float32_twins_of_another_kind_are_undecided(n):
 
 
 HIDDEN = {  # the one eigenvalue that differs, and whether it must be detected
-    "of 1e-2": (-1e-2, True),
-    "of 1e-4": (-1e-4, True),
-    "of 1e-8": (-1e-8, False),
-    "none": (1e-4, False),
+    "eigenvalue -1e-2": (-1e-2, True),
+    "eigenvalue -1e-4": (-1e-4, True),
+    "eigenvalue -1e-8": (-1e-8, False),
+    "no negative eigenvalue": (1e-4, False),
 }
 
 

@@ -19,8 +19,10 @@ SPECTRA = {
     "indefinite": BULK,
     "negative": -1 - np.abs(BULK),
     "geometric": np.geomspace(1e-6, 1, N),
-    "five at the top": np.r_[np.full(5, 3.0), 1.5 * BULK[5:]],
-    "fourteen equal, and three others": np.r_[np.full(14, -2.0), 5, 4, 3, 0.1 * BULK[17:]],
+    "five equal largest eigenvalues": np.r_[np.full(5, 3.0), 1.5 * BULK[5:]],
+    "fourteen equal smallest and three larger eigenvalues": np.r_[
+        np.full(14, -2.0), 5, 4, 3, 0.1 * BULK[17:]
+    ],
     "clusters": np.r_[1 + 1e-5 * RNG.normal(size=20), -1 + 1e-5 * RNG.normal(size=20), BULK[40:]],
     "huge": 1e12 * BULK,
     "tiny": 1e-12 * BULK,

@@ -23,10 +23,10 @@ from gdjax.errors import InputError
 RUNS = 16
 RULES = {
     "Adam": optax.adam,
-    "Adam, other settings": partial(optax.adam, b1=0.5, b2=0.9, eps=1e-3, eps_root=1e-4),
+    "Adam with other settings": partial(optax.adam, b1=0.5, b2=0.9, eps=1e-3, eps_root=1e-4),
     "AdamW": partial(optax.adamw, weight_decay=0.0),
     "RMSProp": optax.rmsprop,
-    "RMSProp as PyTorch's": partial(optax.rmsprop, eps_in_sqrt=False, eps=1e-3),
+    "RMSProp as in PyTorch": partial(optax.rmsprop, eps_in_sqrt=False, eps=1e-3),
     "RMSProp, corrected": partial(optax.rmsprop, bias_correction=True, decay=0.99),
 }
 

@@ -100,7 +100,9 @@ def test_descent_converges_below_the_threshold_and_diverges_above_it(kind, float
 
 SPECTRA = {
     "spread": np.linspace(0.1, 5, 40),
-    "indefinite, the most negative larger": np.r_[-100.0, -30.0, np.linspace(-1, 3, 38)],
+    "indefinite, negative eigenvalues of largest magnitude": np.r_[
+        -100.0, -30.0, np.linspace(-1, 3, 38)
+    ],
     "negative": -np.linspace(1.0, 9, 40),
     "clustered": np.r_[np.full(20, 1.0), np.full(20, 7.0)],
     "one value": np.full(40, 7.0),

@@ -26,7 +26,7 @@ OPTIMISERS = {
     "heavy ball": (partial(optax.sgd, momentum=0.9), 1.0),
     "Nesterov": (partial(optax.sgd, momentum=0.9, nesterov=True), 1.0),
     "RMSProp": (HELD, 1.0),
-    "RMSProp, heavy ball": (partial(HELD, momentum=0.5), 1.0),
+    "RMSProp with heavy-ball momentum": (partial(HELD, momentum=0.5), 1.0),
     "Adam": (partial(optax.adam, **WIDE), EPS),
     "Adam, 0.5": (partial(optax.adam, b1=0.5, **WIDE), EPS),
     "NAdam": (partial(optax.nadam, **WIDE), EPS),

@@ -69,25 +69,28 @@ def ends(cost, *, norm=1e-3, baseline=0.9):
 HISTORIES = {
     # Saturated: after an immediate change, the cost is nearly constant.
     "plateau above the baseline": (1 + 0.4 * (T == 0), "stalled"),
-    "plateau that is left very slowly": (1 + 0.4 * (T == 0) - 4e-5 * T**3, "stalled"),
+    "plateau with a very slow decrease": (1 + 0.4 * (T == 0) - 4e-5 * T**3, "stalled"),
     "plateau at the baseline, to rounding": (
         np.where(T == 0, 2, np.float32(0.9) * (1 - 2.0**-22)),
         "stalled",
     ),
     "plateau after a rise": (np.where(T == 0, 0.95, 1.0), "stalled"),
     "plateau after noise": (np.where(T < 0.7, 1 + np.sin(100 * T) ** 2, 1.0), "stalled"),
-    "noise below a thousandth": (np.where(T == 0, 2, 1 + 4e-4 * np.sin(100 * T)), "stalled"),
+    "relative noise below 1e-3": (np.where(T == 0, 2, 1 + 4e-4 * np.sin(100 * T)), "stalled"),
     # A plateau below the baseline does not count as stalled.
     "plateau just below the baseline": (np.where(T == 0, 2, 0.9 - 1e-5), "not_converged"),
     "plateau far below the baseline": (np.where(T == 0, 2, 0.1), "not_converged"),
     # Slow decrease, including decrease at a constant rate.
-    "slow and steady far above": (2.5 - 0.1 * T, "not_converged"),
-    "slow and steady, a hundredth in all": (1 - 0.0095 * T, "not_converged"),
-    "so slow that nothing shows": (1 - 1e-6 * T, "not_converged"),
+    "constant slow decrease, far above the baseline": (2.5 - 0.1 * T, "not_converged"),
+    "constant slow decrease, 1 % in total": (1 - 0.0095 * T, "not_converged"),
+    "decrease below the resolution of float32 records": (1 - 1e-6 * T, "not_converged"),
     "constant from the start": (np.ones(21), "not_converged"),
-    "one over t": (1 + 1 / (1 + 20 * T), "not_converged"),
-    "halved each record": (0.95 + 0.5 ** np.arange(21), "stalled"),
-    "from a huge start, still falling": (1 + 1e4 * (T == 0) + 0.1 * (1 - T), "not_converged"),
+    "decrease like 1 / t": (1 + 1 / (1 + 20 * T), "not_converged"),
+    "excess halved at each record": (0.95 + 0.5 ** np.arange(21), "stalled"),
+    "still decreasing, after a huge initial cost": (
+        1 + 1e4 * (T == 0) + 0.1 * (1 - T),
+        "not_converged",
+    ),
     # No plateau at the end.
     "leaves the plateau at the end": (np.where(T == 0, 2, 1 - 0.01 * (T > 0.9)), "not_converged"),
     "noise": (1.5 + 0.3 * np.sin(100 * T), "not_converged"),
@@ -95,8 +98,11 @@ HISTORIES = {
     # There are too few records to decide.
     "nine records": (np.where(np.arange(9) == 0, 2.0, 1.0), "not_converged"),
     "ten records": (np.where(np.arange(10) == 0, 2.0, 1.0), "stalled"),
-    "a branch, nine records": (np.where(T < 0.6, NAN, 1 + (np.arange(21) == 12)), "not_converged"),
-    "a branch, twelve records": (np.where(T < 0.45, NAN, 1 + (np.arange(21) == 9)), "stalled"),
+    "branch with nine records": (
+        np.where(T < 0.6, NAN, 1 + (np.arange(21) == 12)),
+        "not_converged",
+    ),
+    "branch with twelve records": (np.where(T < 0.45, NAN, 1 + (np.arange(21) == 9)), "stalled"),
 }
 
 
@@ -220,7 +226,7 @@ def test_the_step_of_divergence_is_known_between_records():
         (lambda w: jnp.where(w > 0, w, -INF), 0.05, 1),  # decreases without bound
         (lambda w: jnp.maximum(w, 0) ** 1.5 + jnp.sqrt(jnp.maximum(-w, 0)), 0.0, 0),
     ],
-    ids=["nan", "pole", "log", "sqrt", "minus infinity", "slope infinite"],
+    ids=["nan", "pole", "log", "sqrt", "minus infinity", "infinite slope"],
 )
 def test_nan_and_infinity_give_divergence_and_are_not_in_the_records(cost, start, at):
     run = descend(cost, jnp.array(start), 6, 0.1)

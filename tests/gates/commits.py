@@ -31,9 +31,9 @@ ENVIRONMENT = {
 def parser(doc: str) -> argparse.ArgumentParser:
     """Return the parser of the common command line arguments of the scripts."""
     created = argparse.ArgumentParser(description=doc.partition("\n")[0])
-    created.add_argument("--against", metavar="COMMIT", help="compare with this commit")
+    created.add_argument("--against", metavar="COMMIT", help="commit to compare with")
     created.add_argument(
-        "--only", default="", metavar="TEXT", help="only cases with this in the name"
+        "--only", default="", metavar="TEXT", help="run only cases whose names contain this text"
     )
     created.add_argument("--write", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     return created
@@ -136,5 +136,5 @@ def difference(commit: str, before: Mapping[str, str], after: Mapping[str, str])
             lines.append(name)
             lines += [f"  {side}: {row}" for side, row in zip((commit, "here"), rows, strict=True)]
     same = sum(before.get(name) == row for name, row in after.items())
-    lines.append(f"{same} rows as at {commit}, {len({**before, **after}) - same} others")
+    lines.append(f"{same} rows equal those at {commit}, {len({**before, **after}) - same} differ")
     return lines

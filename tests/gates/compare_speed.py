@@ -142,7 +142,7 @@ def compare(roots: dict[str, Path], only: str, turns: int) -> dict[str, list[tup
 
 def lines(values: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
     """Return the lines of the table."""
-    created = [f"{'':34}{commit:>12}{'here':>12}{'ratio':>8}   least to largest"]
+    created = [f"{'':34}{commit:>12}{'here':>12}{'ratio':>8}   smallest to largest"]
     for name, pairs in values.items():
         continued, here = (statistics.median(side) for side in zip(*pairs, strict=True))
         ratios = [b / a for a, b in pairs if a]
@@ -156,7 +156,7 @@ def lines(values: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
 def main() -> None:
     """Make one measurement in this process, or all measurements at two commits."""
     parser = commits.parser(__doc__ or "")
-    parser.add_argument("--turns", type=int, default=4, help="measurements of each side")
+    parser.add_argument("--turns", type=int, default=4, help="number of measurements per commit")
     options = parser.parse_args()
     if options.write:
         with tempfile.TemporaryDirectory() as folder:

@@ -175,8 +175,8 @@ def summary(rows: Mapping[str, str]) -> str:
     unnamed = sum("; does not name " in row for row in refused)
     without = sum("; no remedy; " in row for row in refused)
     return (
-        f"{len(rows)} cases: {', '.join(counts)}; of those refused {unnamed} do not name the "
-        f"argument, {without} have no remedy"
+        f"{len(rows)} cases: {', '.join(counts)}; of the errors, {unnamed} do not name the "
+        f"argument and {without} have no remedy"
     )
 
 

@@ -18,7 +18,7 @@ def test_differences_of_tables_are_listed(monkeypatch):
     monkeypatch.setattr(golden_bits, "CASES", cases)
     before = golden_bits.table("")
     assert before["failed"] == "ValueError: no such thing"
-    assert commits.difference("then", before, before) == ["2 rows as at then, 0 others"]
+    assert commits.difference("then", before, before) == ["2 rows equal those at then, 0 differ"]
     monkeypatch.setitem(cases, "equal", lambda folder: {"cost": np.nextafter(np.arange(3.0), 1)})
     monkeypatch.setitem(cases, "new", lambda folder: {"cost": np.arange(3)})
     lines = commits.difference("then", before, golden_bits.table(""))
@@ -26,7 +26,7 @@ def test_differences_of_tables_are_listed(monkeypatch):
         *("equal cost", "then", "here"),
         *("new cost", "then", "here"),
     ]
-    assert lines[-1] == "1 rows as at then, 2 others"
+    assert lines[-1] == "1 rows equal those at then, 2 differ"
 
 
 def test_a_hash_depends_on_type_shape_and_bits():
@@ -76,8 +76,8 @@ def test_a_row_describes_the_result_of_a_call():
     )
     rows = {"a": "accepted", "b": refused, "c": errors.of_call("1 / 0", "x", prepared)}
     assert errors.summary(rows) == (
-        "3 cases: 1 accepted, 1 InputError, 1 raw; of those refused 1 do not name the argument, "
-        "1 have no remedy"
+        "3 cases: 1 accepted, 1 InputError, 1 raw; of the errors, 1 do not name the "
+        "argument and 1 have no remedy"
     )
 
 

@@ -136,8 +136,8 @@ def test_limits_of_shares_invert_the_binomial_test_at_level_alpha_p():
 
 
 CELLS = {
-    "Zipf of 1,000": (1 / np.arange(1, 1001), 10),
-    "Zipf of 1,000, more runs": (1 / np.arange(1, 1001), 200),
+    "Zipf distribution of 1,000 minima": (1 / np.arange(1, 1001), 10),
+    "Zipf distribution of 1,000 minima, more runs": (1 / np.arange(1, 1001), 200),
     "1,000 equal": (np.ones(1000), 32),
     "5 cells": (np.array([0.5, 0.3, 0.1, 0.07, 0.03]), 32),
     "2 cells": (np.array([0.97, 0.03]), 64),

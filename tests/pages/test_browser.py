@@ -21,7 +21,7 @@ from gdjax.problems.test_functions import FUNCTIONS
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    planes = {HOSTILE: plane(), "without a way": plane()[["cost"]]}
+    planes = {HOSTILE: plane(), "without a trajectory": plane()[["cost"]]}
     explorer = gd.explore(sweep(HOSTILE), planes=planes, minima=census(), name=HOSTILE)
     return {
         "explore": explorer.save(folder / "explore.html"),

@@ -27,7 +27,7 @@ def test_planes_share_one_scale_and_show_their_largest_cost():
     assert len({(c.norm.vmin, c.norm.vmax) for c in filled}) == 1
     assert isinstance(filled[0].norm, LogNorm)
     assert bowl.get_title(loc="left") == "one\nbowl"
-    assert (bowl.get_xlabel(), bowl.get_ylabel()) == ("first way", "second way")
+    assert (bowl.get_xlabel(), bowl.get_ylabel()) == ("first direction", "second direction")
     # Contour lines are drawn only where costs differ.
     assert len(bowl.collections) == 2
     assert len(level.collections) == 1
@@ -37,7 +37,7 @@ def test_distances_are_to_scale_and_long_directions_are_labeled():
     observed = plane(length=(4.0, 2.0))
     figure = landscapes.planes({"": {"bowl": observed}})
     figure.canvas.draw()
-    assert figure.axes[0].get_xlabel() == "first way\n(1 is a distance of 4)"
+    assert figure.axes[0].get_xlabel() == "first direction\n(1 is a distance of 4)"
     assert figure.axes[0].get_aspect() == pytest.approx(0.5)
     assert figure.axes[0].get_title(loc="left") == "bowl"
 
@@ -79,7 +79,7 @@ def test_a_plane_is_drawn_into_the_axes_of_the_caller_without_a_color_bar():
     assert landscapes.plane(plane(), ax=axes) is axes
     assert own.axes == [axes]
     alone = landscapes.plane(plane())
-    assert [a.get_ylabel() for a in alone.figure.axes] == ["second way", landscapes.COST]
+    assert [a.get_ylabel() for a in alone.figure.axes] == ["second direction", landscapes.COST]
 
 
 def test_a_descent_shows_its_distance_from_the_plane_and_both_costs():

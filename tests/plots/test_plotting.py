@@ -277,7 +277,7 @@ def test_compared_problems_are_drawn_side_by_side():
 def test_slices_of_one_and_two_dimensions_are_drawn(result):
     figure = figure_of(result)
     label = "distance from the point, in the space of all parameters"
-    expected = "first way" if "b" in result.dims else label
+    expected = "first direction" if "b" in result.dims else label
     assert figure.axes[0].get_xlabel() == expected
     if "b" in result.dims:
         np.testing.assert_allclose(figure.axes[0].get_xlim(), SIDE[[0, -1]])

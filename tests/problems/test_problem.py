@@ -152,8 +152,8 @@ def test_settings_are_passed_to_the_cost():
         (lambda w, x: w[0] * jnp.var(x), r"couples_samples=True"),
     ],
     ids=[
-        *("vector", "pair", "one in a tuple", "dict", "None", "complex", "integer", "bool"),
-        *("no batch", "sum by length", "sum", "max", "mixes samples"),
+        *("vector", "pair", "tuple of one scalar", "dict", "None", "complex", "integer", "bool"),
+        *("no batch", "mean times the number of samples", "sum", "max", "mixes samples"),
     ],
 )
 def test_an_invalid_cost_is_rejected(cost, message):

@@ -48,7 +48,7 @@ def wait_for(port: int, process: subprocess.Popen, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended with {process.returncode}")
+            raise RuntimeError(f"the server exited with status {process.returncode}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
@@ -75,7 +75,7 @@ def missing(kind: str) -> str | None:
         return "moto is not installed: pip install 'moto[server]'"
     if kind == "az" and not (ROOT / ".servers" / AZURITE).exists():
         return "Azurite is not installed: npm install --prefix .servers azurite"
-    return "there is no node" if kind == "az" and not shutil.which("node") else None
+    return "Node.js is not installed" if kind == "az" and not shutil.which("node") else None
 
 
 @contextlib.contextmanager

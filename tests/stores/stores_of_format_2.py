@@ -131,7 +131,7 @@ def make_unfinished(path: Path) -> None:
         saved = len(list((path / ".gdjax" / "checkpoints").iterdir()))
         if (flags, saved) == (1, 1):
             return
-    raise SystemExit("interrupted too late: run this again")
+    raise SystemExit("the interrupt came after the last tile; run this script again")
 
 
 def make_grown(path: Path) -> None:

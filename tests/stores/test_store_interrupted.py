@@ -140,7 +140,7 @@ def test_finished_tiles_are_intact_after_kills(tmp_path, kills):
                     file.split("/")[0] != "finished" and "/c." in file for file in current
                 )
     assert created > 0
-    assert num_partial > 0, "no kill hit the writing of a tile"
+    assert num_partial > 0, "no process was killed while it wrote a tile"
     fill(path)
     assert equals_all_values(path)
     assert verify(path) == []
@@ -199,7 +199,7 @@ def small_disk(tmp_path):
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("may not mount a file system here")
+        pytest.skip("this process may not mount a file system")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
 

@@ -282,7 +282,7 @@ def main(count: int, seed: int = 17, kinds=KINDS) -> list[str]:
             if kind is harmless and names != ["opens"] * 2:
                 bad = ends
             if [*victims.iterdir()] != [victim] or victim.read_text() != "precious":
-                watch.noted.append("something outside was changed")
+                watch.noted.append("a file outside the store was changed")
                 shutil.rmtree(victims)
             wrong += [f"{number} {kind.__name__}: {end}: {message}" for end, message in bad]
             wrong += [f"{number} {kind.__name__}: {noted}" for noted in watch.noted]

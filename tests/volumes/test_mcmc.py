@@ -47,10 +47,10 @@ def test_rank_normalized_rhat_equals_an_evaluation_with_scipy():
 
 DRAWS = autoregressions(0.0)
 AMONG = {
-    "one elsewhere": DRAWS + 3 * (np.arange(8) == 0)[:, None],
-    "one wider": DRAWS * np.where(np.arange(8) == 0, 5, 1)[:, None],
-    "on their way": DRAWS + np.linspace(0, 2, 4000),
-    "never moved": np.ones((8, 4000)),
+    "one with another mean": DRAWS + 3 * (np.arange(8) == 0)[:, None],
+    "one with a larger variance": DRAWS * np.where(np.arange(8) == 0, 5, 1)[:, None],
+    "drifting": DRAWS + np.linspace(0, 2, 4000),
+    "constant": np.ones((8, 4000)),
 }
 
 
@@ -60,5 +60,5 @@ def test_rhat_detects_chains_that_differ(what):
 
 
 def test_chains_that_differ_have_a_small_effective_sample_size():
-    assert float(effective(AMONG["one elsewhere"].astype(np.float32))) < 50
-    assert float(effective(AMONG["on their way"].astype(np.float32))) < 100
+    assert float(effective(AMONG["one with another mean"].astype(np.float32))) < 50
+    assert float(effective(AMONG["drifting"].astype(np.float32))) < 100

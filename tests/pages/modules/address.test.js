@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { DEFAULTS, readAddress, writeAddress } from "../../../gdjax/pages/resources/lesson/address.js";
 
-test("an address is read as it was written", () => {
+test("reading a written address restores its state", () => {
   const state = {
     ...DEFAULTS, lesson: 3, rate: 0.0316, batch: 0, seed: 4294967295, scale: 0.1, activation: "relu",
     cost: "cross_entropy", step: 0, noise: 7, drawing: [[[0, 0], [279, 140]], [[5, 64]]],

@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { answersOf, networksOf, shifted } from "../../../gdjax/pages/resources/lesson/many.js";
 
-test("networks are rebuilt from bytes, scales and biases, neuron by neuron", () => {
+test("networks are dequantized with one scale per neuron", () => {
   const bytes = new Uint8Array(Int8Array.from([1, -2, 127, 4, -127, 6]).buffer);
   const many = { count: 1, bytes, scales: [0.5, 2, 1], biases: [10, 20, 30] };
   assert.deepEqual([...networksOf(many, [2, 2, 1])[0]], [0.5, -1, 254, 8, 10, 20, -127, 6, 30]);

@@ -36,7 +36,7 @@ for (const activation of ["sigmoid", "tanh", "relu"]) {
   }
 }
 
-test("the gradient of a first-layer neuron is the image times one number", () => {
+test("the gradient of a first-layer neuron is a multiple of the image", () => {
   const model = { widths: WIDTHS, activation: "sigmoid", cost: "quadratic" };
   const layers = layersOf(model, START);
   const gradient = new Float64Array(START.length);
@@ -56,7 +56,7 @@ test("a small step against the gradient lowers the cost by rate × |g|²", () =>
   assert.ok(Math.abs(fall / (1e-6 * norm(gradient) ** 2) - 1) < 1e-4);
 });
 
-test("a start has the variance of its scale, and zero biases", () => {
+test("starting weights have the variance given by the scale, and biases are zero", () => {
   const wide = startingPoint({ seed: 3, scale: 3 }, [400, 100, 10]);
   const weights = wide.subarray(0, 40000);
   const variance = weights.reduce((sum, w) => sum + w * w, 0) / weights.length;
@@ -64,7 +64,7 @@ test("a start has the variance of its scale, and zero biases", () => {
   assert.ok(wide.subarray(40000, 40100).every((b) => b === 0));
 });
 
-test("each pass has each image once, and the next pass begins with an incomplete batch", () => {
+test("each pass has each image once, and a batch may contain images of two passes", () => {
   const order = batchOrder(2, 5);
   const seen = [0, 1, 2, 3, 4].flatMap((t) => [...order(t)]);
   assert.deepEqual(seen.slice(0, 5).sort(), [0, 1, 2, 3, 4]);
@@ -72,7 +72,7 @@ test("each pass has each image once, and the next pass begins with an incomplete
   assert.deepEqual([...batchOrder(0, 3)(7)], [0, 1, 2]);
 });
 
-test("the certainty of answers has an absolute scale", () => {
+test("the confidence of an answer is an output or a softmax probability", () => {
   const quadratic = { cost: "quadratic" };
   assert.deepEqual(answerOf(quadratic, Float64Array.from([0.1, 0.4, 0.2])), {
     best: 1, second: 2, sure: Float64Array.from([0.1, 0.4, 0.2]), isClear: false,
@@ -96,7 +96,7 @@ test("the baseline is the cost of the best constant output", () => {
   assert.ok(Math.abs(baselineOf("cross_entropy", labels, 2) - (-0.75 * Math.log(0.75) - 0.25 * Math.log(0.25))) < 1e-12);
 });
 
-test("a cost along a line is computed until it exceeds its start", () => {
+test("the cost along a line is computed until it exceeds its initial value", () => {
   const { t, cost } = costsAlong((at) => (at - 3) ** 2);
   assert.equal(t[0], 0);
   assert.equal(cost[0], 9);

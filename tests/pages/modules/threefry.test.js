@@ -25,7 +25,7 @@ test("a permutation has each number once, in the order of its random bits", () =
   assert.ok([...order].every((at, i) => i === 0 || bits[order[i - 1]] <= bits[at]));
 });
 
-test("the seed determines the start but not the order of batches", () => {
+test("the seed determines the initial weights but not the order of batches", () => {
   assert.notDeepEqual(keysOf(1).init, keysOf(2).init);
   assert.deepEqual(keysOf(1).order, keysOf(2).order);
 });
