@@ -65,7 +65,7 @@ def test_noise_depends_on_seed_and_noise_seed():
     assert [bits(key) for key in many] == each
 
 
-def test_keys_equal_those_derived_by_fold_in_of_jax():
+def test_keys_equal_those_derived_with_jax_fold_in():
     seeds = np.array([0, 1, 12345, 2**32 - 1])
     for root in (0, 7, 2**32 - 1):
         base = jax.random.key(np.uint32(root), impl="threefry2x32")

@@ -71,7 +71,7 @@ def test_numbers_of_seeds_equal_those_of_published_tables(ratio, n):
     assert seeds_needed(ratio, 1.0) == seeds_needed(-2 * ratio, 2.0) == n
 
 
-def test_large_numbers_of_seeds_follow_the_normal_distribution():
+def test_large_numbers_of_seeds_agree_with_the_normal_approximation():
     quantiles = stats.norm.isf(0.005) + stats.norm.isf(0.1)
     exact = (quantiles / 0.01) ** 2
     assert abs(seeds_needed(0.01, 1.0, power=0.9, level=0.99) - exact) < quantiles**2

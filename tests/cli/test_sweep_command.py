@@ -41,10 +41,10 @@ def test_a_summary_with_the_table_and_figures_are_written(swept):
 
 
 @pytest.mark.long
-def test_saturated_runs_of_the_digit_network_have_stalled(tmp_path):
+def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path):
     """At a rate of 17.86, most networks predict the same digit for all images.
 
-    Only full-length runs of the digit network have small gradients above the tolerance.
+    Only runs of full length include saturated networks with gradients above the tolerance.
     """
     main(
         "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "

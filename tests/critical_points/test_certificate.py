@@ -48,7 +48,7 @@ def test_advice_for_a_nonzero_gradient_names_the_tolerance():
     assert "with gd.critical_points.polish(problem, params), or for the runs" in near.advice
 
 
-def test_advice_recommends_float64_only_in_float32():
+def test_float64_is_recommended_only_for_float32_points():
     for dtype in (np.float32, np.float64):
         text = certificate(Kind.UNDECIDED, dtype, largest=1.0, kantorovich=2.0).advice
         assert ("float64" in text) == (dtype is np.float32)

@@ -115,7 +115,7 @@ def test_three_steps_decrease_the_cost_without_convergence():
     assert int(result.num_steps) == 3
     assert result.gradient_norm > 1e-3
     assert result.cost < valley(start)
-    # The first step has at most length 0.1, and each step at most twice the previous length.
+    # The length of the first step is at most 0.1, and that of each step at most twice the previous.
     assert np.linalg.norm(result.params - start) <= 0.1 + 0.2 + 0.4
 
 

@@ -119,7 +119,7 @@ def test_the_float32_hessian_of_a_network_equals_that_in_float64_to_rounding():
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
     assert np.array_equal(result, result.T)
-    size = np.abs(np.linalg.eigvalsh(exact)).max()  # three times faster than singular values
+    size = np.abs(np.linalg.eigvalsh(exact)).max()  # singular values would take three times longer
     assert np.abs(np.linalg.eigvalsh(result - exact)).max() < 1e-5 * size
 
 
@@ -365,7 +365,7 @@ def test_a_layer_of_the_preconditioned_hessian_is_a_diagonal_block(fitted):
     np.testing.assert_allclose(block.as_matrix(), expected, atol=1e-5)
 
 
-def test_sharpness_along_a_descent_takes_an_operator(fitted):
+def test_sharpness_along_a_descent_accepts_an_operator(fitted):
     problem, params, matrices = fitted
     metric = sharpness_metric(problem, operator=GaussNewtonOperator)
     value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))

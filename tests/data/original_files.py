@@ -38,7 +38,7 @@ def pack(array):
 
 
 class Served:
-    """Mock of downloads, which returns the original files or an error."""
+    """Mock of downloads, which returns the original files or raises an error."""
 
     def __init__(self, originals, *, status=200, error=None):
         self.originals, self.status, self.error, self.urls = originals, status, error, []

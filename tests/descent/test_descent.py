@@ -208,7 +208,7 @@ def test_ten_and_ninety_further_steps_equal_a_hundred_steps(optimizer, batch_siz
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
-def test_continuing_by_zero_steps_changes_nothing(batch_size):
+def test_continuing_a_descent_for_zero_steps_changes_nothing(batch_size):
     """A converged descent remains converged, since it is evaluated on the full batch."""
     problem = gd.Problem(init=lambda key: START, cost=mean_square, data=(X, X @ np.ones(3)))
     first = gd.descend(problem, SGD, START, 400, key=KEY, batch_size=batch_size)

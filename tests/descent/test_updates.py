@@ -132,7 +132,7 @@ EXTRA_ARGUMENTS = {
 
 
 @pytest.mark.long
-def test_steps_equal_loops_that_pass_the_required_arguments():
+def test_steps_equal_those_of_loops_that_pass_the_required_arguments():
     """One program compares `step` with a hand-written loop for each optimizer."""
 
     def by_step(optimizer):

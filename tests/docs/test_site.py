@@ -63,7 +63,7 @@ def test_an_unlisted_name_is_added_to_the_reference_of_its_package():
     assert reference.rest_of("gdjax.stores", known) == []
 
 
-def test_each_listed_name_has_a_page_with_signature_and_sections(tmp_path):
+def test_each_listed_name_has_a_page_with_a_signature_and_sections(tmp_path):
     files = reference.write(tmp_path)
     assert len({file.lower() for file in files.values()}) == len(files) > 80
     assert {path.stem for path in tmp_path.iterdir()} == set(files.values())
@@ -341,7 +341,7 @@ def test_each_notebook_runs_to_its_end(page, tmp_path):
 
 
 @pytest.mark.long
-def test_the_page_on_user_defined_files_runs(tmp_path):
+def test_examples_on_the_page_on_user_defined_files_run(tmp_path):
     """Run the blocks of the page in order, including its commands."""
     page = DOCS / "how_to" / "own_file.md"
     user_defined, table = scripts(page)

@@ -15,7 +15,7 @@ def test_the_digits_equal_those_of_scikit_learn():
 
 
 @pytest.mark.long
-def test_more_informative_coordinates_give_larger_volumes():
+def test_preconditioning_by_curvature_gives_larger_volume_estimates():
     """The cost is that of a network; for a quadratic cost, volumes would be exact."""
     config = Config(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
     result = basin_volumes.run(config)

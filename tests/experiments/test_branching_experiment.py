@@ -32,7 +32,7 @@ SMALL = Config(
 
 
 def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
-    """The cost is (p^2 - 1)^2 of the output's bias p, invariant under all symmetries."""
+    """The cost is (p^2 - 1)^2 with the output bias p, which no symmetry changes."""
     network = Network((2, 3, 1), activation="tanh", output_activation="identity")
     start = network.init(jax.random.key(0))
     problem = gd.Problem(

@@ -24,7 +24,7 @@ SMALL = Config(
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
 def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, error):
-    """Descents from 16 starts, at rates below and above 2 / k, are hand-written."""
+    """Hand-written descents run from 16 starts, at rates below and above 2 / k."""
     width, steps, starts = 64, 150, 16
     with jax.enable_x64(x64):
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))

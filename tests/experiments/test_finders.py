@@ -1,4 +1,4 @@
-"""The comparison of learning-rate finders: rates suggested by a ramp, and regrets."""
+"""The comparison of learning-rate finders: rates from a ramp, and regrets."""
 
 import finders
 import numpy as np

@@ -50,7 +50,7 @@ def test_known_delays_are_recovered():
     assert result["exponent_seeds"] == 5
 
 
-def test_a_delay_proportional_to_one_over_decay_has_the_slope_minus_one():
+def test_a_delay_inversely_proportional_to_the_decay_has_slope_minus_one():
     decay = np.array([0.0, 0.1, 0.3, 1.0])
     delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
     np.testing.assert_allclose(summaries.grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)

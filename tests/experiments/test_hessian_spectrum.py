@@ -45,7 +45,7 @@ def row_of(experiment_summary, cost, epoch, matrix):
     return next(r for r in rows if r["matrix"] == matrix)
 
 
-def test_all_counts_are_in_the_table(tree, experiment_summary):
+def test_the_table_contains_the_counts_of_all_cases(tree, experiment_summary):
     rows = experiment_summary["counts"]
     assert len(rows) == len(SMALL.costs) * len(SMALL.epochs) * 2
     for row in rows:
@@ -55,7 +55,7 @@ def test_all_counts_are_in_the_table(tree, experiment_summary):
         np.testing.assert_allclose(row["largest"], values[:, 0], rtol=1e-3)
 
 
-def test_negative_parts_equal_those_of_known_nodes():
+def test_negative_parts_of_known_nodes_have_their_known_values():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
     summary = summaries.hessian_spectrum.negative(nodes, weights, 100, 0.01)

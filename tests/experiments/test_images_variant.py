@@ -16,7 +16,7 @@ def test_digits_are_pooled_to_ten_by_ten():
     np.testing.assert_allclose(cells[0, 1], 0.5)
 
 
-def test_images_not_used_for_training_are_the_test_set():
+def test_the_test_set_consists_of_images_not_used_for_training():
     small, complete = shrunk("mnist5k", 4200), load("mnist5k")
     assert (len(small.train_labels), len(small.test_labels)) == (4200, 800)
     np.testing.assert_array_equal(small.test_labels, complete.test_labels[200:])

@@ -14,7 +14,7 @@ def test_late_values_are_medians_of_the_last_quarter():
     np.testing.assert_array_equal(summary.late(values), np.full((2, 3), 6.5))
 
 
-def test_the_summary_contains_known_late_values_and_the_figure_has_all_cases():
+def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases():
     variables, coordinates = {}, {}
     for case in CASES:
         dims = tuple(f"{case}.{dim}" for dim in ("learning_rate", "seed", "step"))

@@ -32,7 +32,7 @@ def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():
     assert result["the_same_on_the_other"].low < 0 < result["best_on_one_half"].low
 
 
-def test_the_deviation_of_quality_is_recovered_from_halves_of_the_images():
+def test_the_standard_deviation_of_quality_is_estimated_from_halves_of_the_images():
     result = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
     assert result["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
     assert result["luck_of_images"].high < 0.5
@@ -67,7 +67,7 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
 
 @pytest.mark.long
 def test_a_small_run_combines_all_starts_and_orders():
-    """The summary contains the accuracies of these networks."""
+    """The summary contains the accuracies of all networks."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     result = seeds.run(config)
     assert result.right.shape == (2, 4, 3, 4800)

@@ -28,7 +28,7 @@ def clock(monkeypatch):
     return Clock(SMALL.repeats)
 
 
-def test_share_is_operations_per_second_relative_to_a_matrix_product():
+def test_the_share_is_the_operation_rate_relative_to_a_matrix_product():
     """A step with 13,002 parameters takes 4 * 13,002 operations per sample."""
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
@@ -57,7 +57,7 @@ def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(cl
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
-def test_every_measurement_of_the_landscape_is_positive(part, clock, dataset):
+def test_every_measurement_of_landscape_functions_is_positive(part, clock, dataset):
     result = getattr(landscape, part)(clock, SMALL, dataset)
     assert result
     assert all(value > 0 for value in result.values())

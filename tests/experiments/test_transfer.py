@@ -43,7 +43,7 @@ def test_all_parametrizations_agree_at_the_base_width():
             assert factors == ((1.0, 1.0),) * 3
 
 
-def test_updates_and_starting_weights_have_the_factors_of_the_table():
+def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
     problem = transfer.gd.problems.digits("mnist5k", widths=(64, 64), activation="tanh", samples=20)
     wide = parametrizations.parametrized(problem, "mup", base_width=16)
     params, plain = (p.init(jax.random.key(0)) for p in (wide, problem))

@@ -1,6 +1,6 @@
 """Invalid calls of public functions and invalid command lines, with their errors.
 
-A row has a call, the argument that its error names, and a part of the error message.
+Each row contains a call, the argument that its error names, and a part of the error message.
 
 Calls use the names that `names.py` lists first, and the variables that `errors.py` defines:
 `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid` (axes), `key`, `runs`

@@ -54,7 +54,7 @@ def first_call(_):
 
 @measurement
 def second_calls(_):
-    """Time second calls of three models with 8 rates and 8 seeds each."""
+    """Time the second call for three models, with 8 rates and 8 seeds each."""
     from golden_bits import network, sweep
 
     gd = names.library()

@@ -103,7 +103,7 @@ CARRY = (
 
 
 def library() -> Any:
-    """Return `gdjax`, whose attributes and arguments have the first name of each row."""
+    """Return `gdjax` with attributes and arguments under the first name of each row."""
     import gdjax
 
     return Renamed(gdjax)

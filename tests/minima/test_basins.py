@@ -33,7 +33,7 @@ def himmelblau():
 
 @pytest.mark.long
 def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
-    """The reference is adaptive Runge-Kutta of SciPy with a hand-written gradient."""
+    """The reference is a Runge-Kutta method of SciPy with a hand-written gradient."""
     x, y = (a.ravel() for a in np.meshgrid(himmelblau.x.values, himmelblau.y.values))
     flow = solve_ivp(himmelblau_gradient, (0, 3), np.concatenate([x, y]), rtol=1e-6, atol=1e-8)
     ends = flow.y[:, -1].reshape(2, -1).T

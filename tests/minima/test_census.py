@@ -145,8 +145,8 @@ def test_xor_with_decay_has_six_strict_minima_and_manifolds():
 def test_counts_of_minima_exclude_manifolds_of_minima():
     """Estimates of unseen minima use isolated minima only.
 
-    On a manifold of this problem one neuron has zero weights and an arbitrary bias. Few manifolds
-    have distinct outputs.
+    On a manifold of this problem one neuron has zero weights and an arbitrary bias. Most manifolds
+    have equal outputs.
     """
     problem = xor(decay=1e-4, activation="tanh")
     rng = np.random.default_rng(1)
@@ -273,7 +273,7 @@ def test_the_number_of_clusters_decreases_with_the_tolerance(census):
 
 
 @pytest.mark.long
-def test_zero_error_minima_form_manifolds_with_equal_outputs():
+def test_minima_without_error_form_manifolds_with_equal_outputs():
     """With 13 parameters and 4 equations, the manifolds have dimension 9."""
     problem = xor(hidden=3, decay=0.0)
     census = count_minima(problem, starts(problem, 12, 2.0), key=KEY, max_steps=400)

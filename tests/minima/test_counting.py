@@ -121,7 +121,7 @@ def test_a_single_run_gives_no_estimate_of_the_number_of_minima():
     assert math.isnan(result.number)
 
 
-def test_limits_of_shares_invert_the_binomial_test_at_level_alpha_p():
+def test_confidence_limits_of_shares_invert_the_binomial_test_at_level_alpha_p():
     """At each limit one tail of the binomial distribution is alpha p / 2."""
     result = basin_shares([7, 2, 1], 12)
     assert result.share.tolist() == [7 / 12, 2 / 12, 1 / 12]

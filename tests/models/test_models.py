@@ -130,7 +130,7 @@ class ProcessKilled(BaseException):
 
 
 @pytest.mark.long
-def test_a_killed_sweep_resumes_and_replays_bitwise(swept, tmp_path, monkeypatch):
+def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 
     def killed(program, values, state=None, **options):

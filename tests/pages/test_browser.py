@@ -170,7 +170,7 @@ def test_the_map_changes_with_step_sliders_and_axes(explorer):
     explorer.page.select_option("#axis-y", "1")
 
 
-def test_a_brushed_range_shows_the_number_of_its_runs(explorer):
+def test_brushing_a_range_shows_the_number_of_its_runs(explorer):
     cost = "#strips figure:nth-child(1) canvas"
     explorer.drag(cost, (0.93, 0.3), (0.999, 0.3))  # infinite values are at the right end
     assert "2 of 24 runs are in the brushed range" in explorer.text("#runs-told")

@@ -48,7 +48,7 @@ PATIENCE = 120  # timeout in seconds on a busy machine
 
 
 class Lesson(OpenedPage):
-    """The lesson, opened at an address, after the training steps in the address."""
+    """The lesson opened at an address, after the training steps that it requests."""
 
     def __init__(self, browser, file, address="", size=DESK):
         if "lesson=" not in address:
@@ -275,7 +275,7 @@ def test_an_address_restores_a_drawing(opened):
     assert again.picture("#pad") == visit.picture("#pad")
 
 
-def test_a_drawing_by_mouse_or_by_keys_is_scaled_and_centered(opened):
+def test_a_drawing_made_by_mouse_or_keys_is_scaled_and_centered(opened):
     visit = opened("#step=300")
     visit.click("#clear")
     assert visit.text("#answer").startswith("Draw a digit")

@@ -21,7 +21,7 @@ def test_text_in_the_data_cannot_start_a_tag():
 
 
 @pytest.mark.parametrize(("given", "kind"), [(np.int64, "i4"), (np.float16, "f8"), (bool, "i4")])
-def test_array_types_are_converted_to_types_of_the_browser(given, kind):
+def test_arrays_are_written_as_types_that_browsers_support(given, kind):
     summary = json.loads(island(np.array([[0, 1]], given)))
     assert (summary["kind"], summary["shape"]) == (kind, [1, 2])
 

@@ -32,7 +32,7 @@ def refused(capsys, *arguments):
     return summary
 
 
-def test_explore_writes_a_page_of_a_store(store, tmp_path, capsys):
+def test_explore_writes_a_page_for_a_store(store, tmp_path, capsys):
     main(["explore", str(store), "--out", str(tmp_path / "page.html")])
     assert f"written to {tmp_path / 'page.html'} (" in capsys.readouterr().out
     assert '"whole":2' in (tmp_path / "page.html").read_text(encoding="utf-8")

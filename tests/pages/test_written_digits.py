@@ -63,7 +63,7 @@ def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, 
 
 @pytest.mark.long
 def test_digits_drawn_with_the_mouse_have_the_lines_of_the_mouse_path(browser, lesson_file):
-    """Draw ten test digits, which takes about 400 moves of the mouse."""
+    """Draw ten test digits, which takes about 400 mouse moves."""
     visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images[:DIGITS]
     mouse = visit.page.mouse

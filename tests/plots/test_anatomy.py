@@ -58,7 +58,7 @@ def test_titles_show_the_share_of_zeros_and_areas_the_nonzero_shares_of_layers()
     assert filled[0][1, 1] == 0.25
 
 
-def test_bars_have_length_sign_and_position_of_their_entries():
+def test_bars_have_the_length_sign_and_position_of_their_entries():
     start, end = anatomy.top_entries(BARS).axes
     assert [bar.get_width() for bar in start.patches] == [3, -2, 1]
     assert [bar.get_facecolor() for bar in start.patches] == [

@@ -50,7 +50,7 @@ def test_a_frame_marks_the_position_of_the_next_map():
     figure.canvas.draw()
 
 
-def test_ticks_are_round_rates():
+def test_ticks_are_at_round_rates():
     assert boundary._ticks(0.1, 1000.0).tolist() == pytest.approx([0.1, 1, 10, 100, 1000])
     ticks = boundary._ticks(4.27, 4.33)
     assert np.all((ticks > 4.27) & (ticks < 4.33))

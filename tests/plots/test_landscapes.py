@@ -82,7 +82,7 @@ def test_a_plane_is_drawn_into_the_axes_of_the_caller_without_a_color_bar():
     assert [a.get_ylabel() for a in alone.figure.axes] == ["second direction", landscapes.COST]
 
 
-def test_a_descent_shows_its_distance_from_the_plane_and_both_costs():
+def test_the_figure_of_a_descent_shows_its_distance_from_the_plane_and_both_costs():
     observed = plane(path=True)
     figure = landscapes.descents({"rate 1": observed, "rate 2": observed})
     figure.canvas.draw()

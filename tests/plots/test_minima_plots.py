@@ -10,7 +10,7 @@ from gdjax.plots import minima
 SHARE = np.array([0.5, 0.3, 0.1])
 
 
-def test_frequencies_are_drawn_with_intervals_and_other_end_points():
+def test_frequencies_of_minima_have_intervals_and_other_end_points_are_drawn():
     cost = np.array([1e-31, 2.0, 3.0])
     ax = Figure().subplots()
     axes = minima.frequencies(

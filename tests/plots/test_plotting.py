@@ -46,14 +46,14 @@ def figure_of(result):
     return figure
 
 
-def test_a_sweep_over_seeds_shows_every_run_and_their_median():
+def test_the_figure_of_a_sweep_over_seeds_shows_every_run_and_the_median():
     axes = figure_of(swept(seed=np.arange(3))).axes[0]
     assert [line.get_label() for line in axes.lines][-1] == "median"
     np.testing.assert_array_equal(axes.lines[-1].get_ydata(), [6, 5, 4])
     assert axes.get_title(loc="left") == "3 runs end at a cost of 1 to 7"
 
 
-def test_a_sweep_over_one_setting_shows_the_final_costs_of_all_runs():
+def test_the_figure_of_a_sweep_over_one_setting_shows_all_final_costs():
     runs = swept(learning_rate=RATES, seed=np.arange(2), data_seed=np.arange(2))
     figure = figure_of(runs)
     assert figure.axes[0].get_xscale() == "log"
@@ -212,7 +212,7 @@ def test_an_axis_of_one_value_is_omitted_and_shown_in_the_title():
     )
 
 
-def test_the_figure_of_diverged_runs_has_a_note():
+def test_the_figure_of_diverged_runs_contains_a_note():
     for values in (
         {"seed": np.arange(3)},
         {"learning_rate": RATES, "seed": np.arange(3)},
@@ -231,7 +231,7 @@ def test_the_figure_of_diverged_runs_has_a_note():
         assert figure_of(tree).axes[0].get_title(loc="left") == "Lowest median: one"
 
 
-def test_cells_of_unfinished_runs_are_neither_black_nor_lowest():
+def test_cells_of_unfinished_runs_are_neither_black_nor_marked_as_lowest():
     runs = swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3))
     runs.cost[{"learning_rate": 0}] = np.nan
     figure = figure_of(runs)
@@ -351,7 +351,7 @@ def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
     assert [first.get_label(), second.get_label()] == ["0.25", "0.5"]
 
 
-def test_a_central_flow_shows_costs_and_eigenvalues():
+def test_the_figure_of_a_central_flow_shows_costs_and_eigenvalues():
     flow = flows.central_flow(quadratic, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=4)
     top, bottom = figure_of(flow).axes
     mean, center = top.lines
@@ -377,7 +377,7 @@ def test_barriers_are_drawn_as_matrices_before_and_after_matching():
     ]
 
 
-def test_a_gradient_summary_shows_norms_and_exact_zeros():
+def test_the_figure_of_a_gradient_summary_shows_norms_and_exact_zeros():
     params = {"a": jnp.ones((2, 2)), "b": jnp.array([0.0, 3.0])}
     summary = curvature.gradient_summary(lambda w: jnp.sum(w["a"]) + w["b"][1] ** 2 / 2, params)
     axes = figure_of(summary).axes[0]
@@ -400,7 +400,7 @@ def test_a_basin_volume_is_drawn_as_a_histogram_of_its_radii():
     assert axes.get_xlabel() == "distance to the boundary; 1 directions without one"
 
 
-def test_learning_coefficients_show_temperatures_chains_and_the_extrapolation():
+def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation():
     single = volumes.FiniteTemperatureCoefficient(
         *[jnp.array(x) for x in (0.5, 0.02, [0.48, 0.52], 200.0, 1.0, 1.0, 0.9, 0.1, 0.0, 0.3)],
         jnp.array(0),
@@ -419,6 +419,6 @@ def test_learning_coefficients_show_temperatures_chains_and_the_extrapolation():
     assert labels == ["extrapolated: 0.6 ± 0.1", "at this temperature"]
 
 
-def test_a_tree_of_planes_is_drawn_side_by_side():
+def test_planes_of_a_tree_are_drawn_side_by_side():
     figure = figure_of(xr.DataTree.from_dict({"random": plane(), "eigenvectors": plane()}))
     assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["random", "eigenvectors"]

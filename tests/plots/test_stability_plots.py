@@ -99,7 +99,7 @@ def drawn_rates(**changes):
     return stability.learning_rates(TRIED, **{**arguments, **changes}, title="which rate")
 
 
-def test_learning_rates_show_failures_costs_and_the_recommendation():
+def test_the_figure_of_learning_rates_shows_failures_costs_and_the_recommendation():
     figure = drawn_rates()
     failed, costs = figure.axes
     stalled, diverged = failed.containers

@@ -22,7 +22,7 @@ def test_quantiles_count_divergence_as_worst():
 
 
 @pytest.mark.parametrize("values", [RATES, np.arange(4.0)])
-def test_final_costs_show_every_run_and_every_outcome(values):
+def test_the_figure_of_final_costs_shows_every_run_and_every_outcome(values):
     figure = sweeps.outcomes_by_setting(
         sweeps.Setting("learning_rate", values),
         ACCURACY,
@@ -92,7 +92,7 @@ def test_the_lowest_curve_is_labeled_and_thicker():
     assert f"{RATES[1]:.3g}" in axes.get_title("left")
 
 
-def test_trained_sets_show_every_run_and_the_number_of_alternating_starts():
+def test_the_figure_of_trained_sets_shows_every_run_and_counts_alternating_starts():
     trained = np.array([[True, True], [False, True], [True, False]])
     figure = trained_sets({"a": Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
     (axes,) = figure.axes

@@ -53,7 +53,7 @@ def test_all_figures_are_returned_and_no_global_setting_is_changed():
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
-def test_learning_shows_cost_test_cost_baseline_and_recorded_accuracies():
+def test_the_learning_figure_shows_costs_the_baseline_and_recorded_accuracies():
     data = arguments()
     figure = training.learning(
         data["epoch"], data["cost"], data["accuracy"], baseline=0.9, test_cost=2 * data["cost"]

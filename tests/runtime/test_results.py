@@ -15,7 +15,7 @@ from gdjax.errors import GdjaxError, InputError
 
 @dataclass(frozen=True)
 class Config:
-    """A config that resembles those of commands."""
+    """A configuration similar to those of commands."""
 
     rate: float = 0.1
     widths: tuple[int, ...] = (16, 16)

@@ -219,7 +219,7 @@ def test_invalid_arguments_are_rejected_before_any_computation(message, monkeypa
     assert message in str(caught.value)
 
 
-def test_an_array_metric_cannot_be_compared():
+def test_an_array_metric_cannot_rank_runs():
     with pytest.raises(InputError, match=r"metric = 'positive', expected .* cost, largest_weight"):
         gd.search.successive_halving(
             network(watched=True), gd.axes(learning_rate=[0.1, 0.2]), rungs=(6, 12),

@@ -99,7 +99,7 @@ class Files(dict):
         return root
 
     def put_root(self, root):
-        """Write a root; its digest is valid unless the root cannot be serialized."""
+        """Write root metadata; their digest is valid unless they cannot be serialized."""
         with contextlib.suppress(Exception):
             self["zarr.json"] = seal(root)
             return

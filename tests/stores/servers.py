@@ -125,7 +125,7 @@ AZURITE_KEY = (
 
 
 def create_container(endpoint: str) -> None:
-    """Create the container with a signed HTTP request; obstore cannot create any."""
+    """Create the container with a signed request; obstore cannot create containers."""
     import base64
     import hashlib
     import hmac

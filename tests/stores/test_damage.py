@@ -163,7 +163,7 @@ def test_chunks_of_unfinished_tiles_are_not_reported_as_damage(tmp_path):
     assert verify(tmp_path) == []
 
 
-def test_a_root_is_rewritten_only_by_the_same_sweep(tmp_path):
+def test_root_metadata_are_rewritten_only_by_the_same_sweep(tmp_path):
     fill(tmp_path)
     before = contents(tmp_path)
     for damaged in (flip(before["zarr.json"], 77), b""):

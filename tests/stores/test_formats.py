@@ -71,7 +71,7 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
-def test_a_store_of_format_1_is_rejected_with_one_line_and_not_changed(copy_of):
+def test_a_store_of_format_1_is_rejected_with_a_one_line_error_and_not_changed(copy_of):
     path = copy_of("1")
     before = stamps(path)
     for opened in (begin, open_dataset, verify):
@@ -197,7 +197,7 @@ def test_a_store_with_several_parts_cannot_be_extended(copy_of, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "part"), [("grown", 1), ("grown", 2), ("static", 1)])
-def test_a_part_without_its_root_is_named_in_the_error(copy_of, name, part):
+def test_a_part_without_root_metadata_is_named_in_the_error(copy_of, name, part):
     """If the number of parts is recorded, a missing last part is detected as well."""
     path = copy_of(f"2/{name}")
     root = json.loads((path / "zarr.json").read_text())
@@ -235,7 +235,7 @@ def write_by_hand(path):
         store.save_checkpoint((1,), {"w": np.arange(3.0)}, {"step": 5})
 
 
-def test_format_3_is_written_bytewise_as_before(tmp_path):
+def test_stores_of_format_3_are_written_with_unchanged_bytes(tmp_path):
     write_by_hand(tmp_path / "s")
     assert contents(tmp_path / "s") == contents(FORMATS / "3" / "by_hand")
 
@@ -275,7 +275,7 @@ def test_a_store_of_format_3_is_replayed(copy_of):
 
 
 def test_resume_of_a_store_of_format_3_reports_only_differences_of_programs_and_flags(copy_of):
-    """Programs and flags depend on the version; the rest of the record has to match."""
+    """Programs and flags depend on the version; the rest of the record must match."""
     path = copy_of("3/swept")
     before = contents(path)
     message = ""

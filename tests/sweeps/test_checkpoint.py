@@ -1,4 +1,4 @@
-"""Round trip of checkpoints through a store, and rejection of invalid ones."""
+"""Restoring checkpoints from a store, and rejection of invalid checkpoints."""
 
 import jax
 import jax.numpy as jnp

@@ -44,7 +44,7 @@ def test_variables_of_different_shapes_are_omitted_and_listed_in_an_attribute(tr
     assert not {"params", "snapshots", "all_of_it", "snapshot_step"} & {*joined.variables}
 
 
-def test_names_that_are_not_all_numeric_stay_strings(tree):
+def test_names_remain_strings_unless_all_are_numeric(tree):
     named = xr.DataTree.from_dict({"2": tree["2"].to_dataset(), "wide": tree["3"].to_dataset()})
     assert gd.concat(named, "kind").kind.values.tolist() == ["2", "wide"]
     halves = xr.DataTree.from_dict({"2": tree["2"].to_dataset(), "2.5": tree["3"].to_dataset()})

@@ -105,7 +105,7 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
     flags = gd.stores.Stored(new).flags()[0]
     assert len(computed) == flags.size - 1  # a tile of two runs was copied
     first = json.loads(gd.open_dataset(old).attrs["writers"])
-    assert json.loads(result.attrs["writers"]) == first  # both stores have one common writer
+    assert json.loads(result.attrs["writers"]) == first  # both stores have the same writer
     computed.clear()
     assert equal(complete_sweep, larger(old, new)) == []  # all tiles are finished
     assert computed == []

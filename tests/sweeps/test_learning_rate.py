@@ -85,7 +85,7 @@ def test_the_cost_decreases_tenfold_at_the_recommended_rate_of_each_optimizer(ma
 
 
 @pytest.mark.long
-def test_starts_with_mini_batches_have_different_orders_of_samples():
+def test_starts_with_mini_batches_use_different_orders_of_samples():
     problem = digits("mnist5k", samples=200)
     result = find_learning_rate(problem, optax.sgd, batch_size=20, num_starts=2, horizon=64)
     assert result.status == LearningRateStatus.FOUND

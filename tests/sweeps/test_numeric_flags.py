@@ -114,7 +114,7 @@ def test_flags_without_numeric_effect_are_not_compared(set_flags, same, tmp_path
 
 
 @pytest.mark.long
-def test_flags_in_a_file_are_read(set_flags, tmp_path, monkeypatch):
+def test_xla_flags_in_a_file_are_compared(set_flags, tmp_path, monkeypatch):
     swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
     gd.sweep(*swept, store=tmp_path / "s")
     (tmp_path / "flags").write_text("\n".join(set_flags))

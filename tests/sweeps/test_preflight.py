@@ -130,7 +130,7 @@ def test_a_new_axis_of_a_checked_problem_is_checked():
         lambda key: jnp.ones(2) * random.random(),
     ],
 )
-def test_an_init_with_random_numbers_that_are_not_from_its_key_is_rejected(init):
+def test_an_init_that_draws_random_numbers_without_its_key_is_rejected(init):
     problem = gd.Problem(init=init, cost=lambda w: jnp.sum(w**2))
     with pytest.raises(gd.errors.InputError, match=r"init: .*random numbers drawn from the key"):
         gd.sweep(problem, gd.axes(learning_rate=[0.1], seed=range(2)), 1)

@@ -226,7 +226,7 @@ def test_outcomes_are_integers_with_flag_meanings(spread):
     assert meanings[int(stalled.outcome[0])] == "stalled"
 
 
-def test_a_saturated_run_is_stalled_and_a_slow_run_is_not():
+def test_a_saturated_run_stalls_and_a_slow_run_does_not():
     """The best constant output gives sigma^2 + (1 - sigma)^2 = 1/2."""
 
     def cost(w):

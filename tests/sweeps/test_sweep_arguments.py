@@ -135,7 +135,7 @@ def test_insufficient_memory_raises_an_error_before_any_computation(monkeypatch)
 
     problem = Problem(init=start, cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(64))
-    monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13
+    monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13 bytes
     with pytest.raises(InputError, match=r"width = 1: a slab needs .* use fewer samples"):
         sweep(problem, grid, 3)
     monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**16)
@@ -225,7 +225,7 @@ def test_defaults_equal_those_of_the_dataclasses():
 
 
 def test_the_call_stack_between_sweep_and_a_traced_cost_is_short():
-    """At most 12 frames of the library are between a user's call and a user's cost.
+    """At most 12 library frames lie between the call of a user and the cost of a user.
 
     The frames of a mini-batch step are in five files. A record adds the file that averages over
     microbatches.

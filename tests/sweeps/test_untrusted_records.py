@@ -190,7 +190,7 @@ def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_raises_a_store_error(
 
 
 def test_every_optimizer_of_the_table_can_be_restored():
-    """Schedules, dtypes and infinite keywords are restored as well."""
+    """Schedules, dtypes and infinite arguments are restored as well."""
     for name, factory in factories.OPTIMIZERS.items():
         described = factories.describe(factory)
         assert described == {"name": name, "keywords": {}}

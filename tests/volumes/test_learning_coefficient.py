@@ -33,7 +33,7 @@ def cost(w, kind):
     )
 
 
-# Coefficients, exponents k and m, inverse temperature, localization, limit at temperature 0.
+# Coefficients, exponents k and m, inverse temperature, localization, and zero-temperature limit.
 KINDS = {
     "bowl": ((0.5, 5.0, 0.0), 1.0, 1.0, 1e4, 1.0, 1.0),
     "warm bowl": ((0.5, 5.0, 0.0), 1.0, 1.0, 1.0, 1.0, None),

@@ -23,7 +23,7 @@ apart = jax.jit(mcmc.rhat)
 
 
 @pytest.mark.parametrize("correlation", [-0.3, 0.0, 0.5, 0.9])
-def test_the_effective_sample_size_of_an_autoregression_is_its_closed_form(correlation):
+def test_the_effective_sample_size_of_an_autoregression_equals_its_closed_form(correlation):
     """The effective fraction of the draws is (1 - correlation) / (1 + correlation)."""
     draws = autoregressions(correlation)
     expected = draws.size * (1 - correlation) / (1 + correlation)
@@ -31,7 +31,7 @@ def test_the_effective_sample_size_of_an_autoregression_is_its_closed_form(corre
     assert float(apart(draws)) < 1.02
 
 
-def test_rank_normalized_rhat_equals_an_evaluation_with_scipy():
+def test_rank_normalized_rhat_equals_that_computed_with_scipy():
     draws = np.round(autoregressions(0.5, 200, 4), 1)  # with ties
     halves = draws.reshape(8, 100)
     result = jax.jit(mcmc.rhat)(draws.astype(np.float32))
