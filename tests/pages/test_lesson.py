@@ -340,13 +340,13 @@ def test_noise_is_labeled_as_noise(trained):
     assert trained.text("#example-told").startswith("Test digit 1 ")
 
 
-def test_a_selected_neuron_shows_its_activity_and_weights(trained, problem):
+def test_a_selected_neuron_shows_its_activation_and_weights(trained, problem):
     params = network_of(trained.first()["params"])
     trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
     assert trained.text("#neuron-title") == "Neuron 2 of hidden layer 1"
     image = np.asarray(trained.image()) / 255
     observed = params[0].weights[2] @ image + params[0].bias[2]
-    assert f"activity is {1 / (1 + np.exp(-observed)):.3g}".split(".")[0] in trained.text(
+    assert f"activation is {1 / (1 + np.exp(-observed)):.3g}".split(".")[0] in trained.text(
         "#neuron-told"
     )
     assert trained.page.locator("#neuron-pictures figure:visible").count() == 3
