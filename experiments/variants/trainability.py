@@ -30,7 +30,7 @@ ACTIVATIONS = {
 }
 
 
-def rate_a_layer(input_rate, output_rate) -> optax.GradientTransformation:
+def layerwise_rates(input_rate, output_rate) -> optax.GradientTransformation:
     """Return gradient descent with one learning rate for each of two layers."""
 
     def update(gradient: Any, _params: Any) -> Any:
@@ -59,7 +59,7 @@ class Condition:
     width: int = 8
     samples: int = 72
     batch: int | None = None
-    optimizer: Callable[..., optax.GradientTransformation] = rate_a_layer
+    optimizer: Callable[..., optax.GradientTransformation] = layerwise_rates
     axes: tuple[str, str] = ("input_rate", "output_rate")
     window: tuple[tuple[float, float], tuple[float, float]] = ((0.1, 100.0), (1.0, 1000.0))
 

@@ -11,7 +11,7 @@ import pytest
 import summaries.trainability_boundary
 import trainability_boundary as experiment
 from trainability_boundary import Config
-from variants.trainability import CONDITIONS, rate_a_layer
+from variants.trainability import CONDITIONS, layerwise_rates
 
 import gdjax as gd
 from gdjax.errors import InputError
@@ -75,7 +75,7 @@ def test_with_a_fixed_first_layer_the_boundary_is_2_over_the_largest_eigenvalue(
     """With fixed hidden activations, the problem is linear regression."""
     config, seed = replace(SMALL, points=2, steps=100), 1
     condition = replace(
-        CONDITIONS[name], batch=None, axes=("input_rate", "output_rate"), optimizer=rate_a_layer
+        CONDITIONS[name], batch=None, axes=("input_rate", "output_rate"), optimizer=layerwise_rates
     )
     with jax.enable_x64(True):
         problem = condition.problem(seed)
@@ -97,8 +97,8 @@ def test_an_offset_is_added_to_the_first_layer_of_the_start():
     assert np.array_equal(second, same)
 
 
-def test_each_layer_is_updated_with_its_own_learning_rate():
-    optimizer = rate_a_layer(0.5, 0.1)
+def test_layerwise_rates_scale_the_gradient_of_each_layer():
+    optimizer = layerwise_rates(0.5, 0.1)
     gradient = (jnp.array([2.0]), jnp.array([10.0]))
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
     np.testing.assert_allclose(np.concatenate(updates), [-1.0, -1.0])
