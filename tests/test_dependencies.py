@@ -1,4 +1,4 @@
-"""Declared dependencies, which include every module that gdjax imports."""
+"""Declared dependencies, which must include every module that gdjax imports."""
 
 import ast
 import re

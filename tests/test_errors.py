@@ -1,4 +1,4 @@
-"""Hierarchy of the errors of gdjax."""
+"""Class hierarchy of the errors of gdjax."""
 
 import pytest
 

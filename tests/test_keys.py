@@ -1,4 +1,4 @@
-"""Streams of random keys, which depend only on the seeds of a run."""
+"""Streams of random keys that depend only on the seeds of a run."""
 
 import jax
 import numpy as np

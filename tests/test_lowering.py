@@ -1,4 +1,4 @@
-"""Lowering of programs for accelerators, without callbacks to the host."""
+"""Lowering programs for accelerators, without callbacks to the host."""
 
 import re
 

@@ -180,7 +180,7 @@ def test_a_frozen_cost_uses_one_model_state():
 
 
 @pytest.mark.parametrize("package", [critical_points, curvature, flows, landscape, volumes])
-def test_completion_shows_only_public_names_and_no_modules(package):
+def test_completion_lists_public_names_but_no_modules(package):
     members = {name: getattr(package, name) for name in dir(package)}
     assert members
     assert not [name for name, value in members.items() if isinstance(value, types.ModuleType)]

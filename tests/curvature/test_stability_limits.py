@@ -33,7 +33,7 @@ OPTIMISERS = {
     "AdamW": (partial(optax.adamw, weight_decay=3.0, **WIDE), EPS),
 }
 RATE = 0.1
-CURVATURES = np.array([0.01, 0.3, 1.0])  # relative to the largest
+CURVATURES = np.array([0.01, 0.3, 1.0])  # relative to the largest curvature
 STARTS = 16
 
 

@@ -18,7 +18,7 @@ PREPARED = Path(
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-# The full digits
+# Full MNIST
 
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")

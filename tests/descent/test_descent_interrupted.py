@@ -23,7 +23,7 @@ FOREVER = 10**9
 
 @pytest.fixture
 def python_handler():
-    """Set Python's default handler of SIGINT, which raises KeyboardInterrupt."""
+    """Set Python's default handler for SIGINT, which raises KeyboardInterrupt."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)

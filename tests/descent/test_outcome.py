@@ -197,7 +197,7 @@ def test_the_step_of_divergence_equals_that_of_a_loop_in_double_precision(learni
     assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, t)
     np.testing.assert_array_equal(np.isinf(run.cost), run.recorded_steps >= t)
     np.testing.assert_array_equal(np.isinf(run.gradient_norm), run.recorded_steps >= t)
-    np.testing.assert_allclose(run.params, w, rtol=1e-4)  # frozen at divergence
+    np.testing.assert_allclose(run.params, w, rtol=1e-4)  # parameters are frozen at divergence
 
 
 def test_a_smaller_divergence_threshold_gives_an_earlier_divergence():

@@ -1,4 +1,4 @@
-"""Box-counting dimensions of sets of known dimension."""
+"""Box-counting dimensions of sets with known dimensions."""
 
 import box_counting
 import numpy as np

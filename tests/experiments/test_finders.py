@@ -1,4 +1,4 @@
-"""The comparison of learning-rate finders: rates from a ramp, and regrets."""
+"""The comparison of learning-rate finders: suggestions of a ramp, and regrets."""
 
 import finders
 import numpy as np
@@ -18,7 +18,7 @@ def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_cost():
     assert rates[10] <= steep < rates[60]
 
 
-def test_a_ramp_ends_where_its_cost_is_not_finite():
+def test_suggestions_of_a_ramp_ignore_costs_that_are_not_finite():
     costs = np.where(np.arange(ramp.STEPS) < 50, 1 - np.arange(ramp.STEPS) / 100, np.inf)
     low, _ = ramp.suggestions(costs)
     assert np.isfinite(low)

@@ -101,7 +101,7 @@ def main(
 
     Args:
         doc: docstring of the script.
-        script: file of the script.
+        script: path of the script.
         table: function that returns a row of text for each case whose name contains a given text.
         summary: function that returns a summary of the rows in one line.
     """

@@ -1,4 +1,4 @@
-"""Print times and memory of calls, compared with another commit.
+"""Print the times and memory use of calls, compared with another commit.
 
     python tests/gates/compare_speed.py --against HEAD~1    # about ten minutes on two free cores
     python tests/gates/compare_speed.py --against HEAD~1 --only first_call --turns 9

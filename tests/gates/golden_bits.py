@@ -39,7 +39,7 @@ def hashes(result: Any) -> dict[str, str]:
 
 
 def digest(array: Any) -> str:
-    """Return a hash of type, shape and bytes of an array."""
+    """Return a hash of the type, shape and bytes of an array."""
     import numpy as np
 
     array = np.asarray(getattr(array, "values", array))
@@ -48,7 +48,7 @@ def digest(array: Any) -> str:
 
 
 def table(only: str) -> dict[str, str]:
-    """Return the hashes of the cases whose names contain a text."""
+    """Return the hashes of the cases whose names contain a given text."""
     rows = {}
     for name, function in CASES.items():
         if only not in name:

@@ -70,9 +70,9 @@ class OpenedPage:
     """A page in the browser, with its console messages, errors and requests.
 
     Args:
-        browser: browser of Playwright.
-        file: file of the page.
-        size: size of the window.
+        browser: a Playwright browser.
+        file: path of the HTML file.
+        size: width and height of the window.
         address: fragment of the URL, including the #.
     """
 

@@ -8,7 +8,7 @@ from strokes import strokes, thinned
 import gdjax as gd
 
 DIGITS = 10
-SPECK = 15  # pixels of the pad, which has 280 x 280; shorter lines are noise
+SPECK = 15  # in pixels of the 280 x 280 pad; shorter lines are noise
 POINTS = 0.02  # tolerated loss of accuracy, since the pen has a constant width
 
 

@@ -45,7 +45,7 @@ KNOWN_POINTS = [
     ("monkey_saddle", "degenerate", (0, 0), 0),
 ]
 
-# (minima, maxima, saddles, degenerate) in the domain.
+# Numbers of minima, maxima, saddles and degenerate points in the domain.
 KNOWN_COUNTS = {
     "quartic": (2, 1, 0, 0),
     "sine_bowl": (2, 1, 0, 0),

@@ -73,7 +73,7 @@ def test_pixels_are_bytes_that_the_cost_divides_by_255(small):
 
 
 @pytest.mark.long
-def test_random_networks_have_an_accuracy_of_one_tenth(small):
+def test_random_networks_have_a_mean_accuracy_of_one_tenth(small):
     """The mean is exact for any data, since no output is preferred before training."""
     images, labels = map(jnp.asarray, small.metrics["test_accuracy"].data)
 

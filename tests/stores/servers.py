@@ -30,7 +30,7 @@ class Server(NamedTuple):
     Args:
         url: URL of an empty bucket or container.
         options: `storage_options`.
-        process: process of the server.
+        process: the server process.
     """
 
     url: str
@@ -84,7 +84,7 @@ def serve(kind: str, folder: Path) -> Generator[Server]:
 
     Args:
         kind: "s3" or "az".
-        folder: folder of the files of the server.
+        folder: folder for the files of the server.
     """
     import obstore
     from obstore.store import from_url

@@ -136,7 +136,7 @@ def serve() -> None:
         if child == 0:
             fill(line.strip(), lambda: os.write(1, b"writing\n"))
             os._exit(0)
-        # Two processes print: each line is one call, so that lines are not interleaved.
+        # Two processes print. Each line is written by one call, so that lines are not interleaved.
         os.write(1, f"{child}\n".encode())
         os.write(1, f"ended {os.waitpid(child, 0)[1]}\n".encode())
 

@@ -1,4 +1,4 @@
-"""Creation of the stores in `formats/2`, and the problem of two of them.
+"""Script that created the stores in `formats/2`, and the problem of two of them.
 
 The stores were created at commit b552719 by public functions, with the flags of the test suite:
 
@@ -181,7 +181,7 @@ def make_branched(path: Path) -> None:
 
 
 def bits_of(path: Path) -> dict[str, str]:
-    """Return a hash of dimensions, dtype and values of each variable of a store."""
+    """Return a hash of the dimensions, dtype and values of each variable of a store."""
     result = {}
     with gd.open_dataset(path) as dataset:
         for name, variable in sorted(dataset.variables.items()):

@@ -55,7 +55,7 @@ def test_the_objects_of_a_store_are_bytewise_equal_to_the_files_of_a_folder(url,
             assert dataset[name].values.tobytes() == values.tobytes()
 
 
-def test_plain_xarray_reads_a_url(url, server):
+def test_xarray_alone_reads_a_url(url, server):
     from zarr.storage import ObjectStore
 
     fill(url, server)
@@ -85,7 +85,7 @@ def test_damaged_tiles_are_detected_and_rewritten(url, server):
     assert verify(url, storage_options=server.options) == []
 
 
-def test_another_sweep_and_other_content_are_rejected(url, server):
+def test_a_store_of_another_sweep_or_other_content_is_rejected(url, server):
     bucket = locate(url, server.options)
     bucket.write("thesis.tex", b"all of it")
     with pytest.raises(StoreError, match="exists and is not a gdjax store"):

@@ -1,4 +1,4 @@
-"""Reading of stores as labeled arrays, by gdjax and by plain xarray."""
+"""Reading stores as labeled arrays, with gdjax and with xarray alone."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from gdjax.stores.reader import open_dataset
 
 
 @pytest.mark.long
-def test_plain_xarray_reads_a_store_without_gdjax_and_without_a_warning(tmp_path):
+def test_xarray_alone_reads_a_store_without_a_warning(tmp_path):
     fill(tmp_path / "s.zarr")
     code = """
 import sys, xarray as xr

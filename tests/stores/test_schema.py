@@ -1,4 +1,4 @@
-"""Validation of metadata, which must equal what gdjax would have written."""
+"""Validation of metadata, which must equal the metadata that gdjax would write."""
 
 import copy
 import json

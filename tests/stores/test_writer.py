@@ -1,4 +1,4 @@
-"""Writing of stores: tiles, reopening, checkpoints, and errors."""
+"""Writing stores: tiles, reopening, checkpoints, and errors."""
 
 import json
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     assert equals_all_values(tmp_path)
 
 
-def test_other_coordinates_are_rejected_as_another_sweep(tmp_path):
+def test_a_store_with_other_coordinates_is_rejected_as_another_sweep(tmp_path):
     fill(tmp_path)
     rates = np.geomspace(0.1, 30, 5)
     rates[3] = np.nextafter(rates[3], 1)
@@ -145,7 +145,7 @@ def test_other_coordinates_are_rejected_as_another_sweep(tmp_path):
         Store(tmp_path, small_store.layout(rates), identity=small_store.IDENTITY, writer={})
 
 
-def test_another_format_is_rejected(tmp_path, monkeypatch):
+def test_a_store_of_another_format_is_rejected(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("gdjax.stores.schema.FORMAT", FORMAT + 1)
         fill(tmp_path)

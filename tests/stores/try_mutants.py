@@ -124,7 +124,7 @@ def _bytes(text):
 
 
 def use(path: Path) -> None:
-    """Apply all functions that read a store."""
+    """Call all functions that read a store."""
     import gdjax as gd
     from gdjax.stores import Tiles
 

@@ -1,4 +1,4 @@
-"""Names, types and shapes of a sweep's arrays."""
+"""Names, types and shapes of the arrays of a sweep."""
 
 import re
 

@@ -39,7 +39,7 @@ def test_the_reason_contains_the_evidence_and_its_limitations(result):
     assert result.best_by_start.shape == (3,)
 
 
-def test_num_evaluations_counts_each_gradient_as_three(result):
+def test_num_evaluations_counts_each_gradient_as_three_evaluations(result):
     steps = sum(r.sizes["learning_rate"] * 3 * int(r.step[-1]) for r in result.runs)
     first_steps = result.num_evaluations - 3 * steps
     assert 3 * 15 < first_steps < 3 * 100

@@ -1,4 +1,4 @@
-"""Numeric flags of JAX and XLA as a part of the identity of a store."""
+"""Numeric flags of JAX and XLA, which are part of the identity of a store."""
 
 import os
 import shutil

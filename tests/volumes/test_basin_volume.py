@@ -87,7 +87,7 @@ def test_intervals_cover_the_volumes_of_boxes_in_up_to_20_dimensions(d):
     assert result.lower_bound.sum() <= 2
     assert np.abs(np.mean(result.log_volume) - exact) < 0.1
     covered = (result.low <= exact) & (exact <= result.high)
-    assert covered.sum() >= 13  # of 16; fewer have a probability of 1 in 3,000
+    assert covered.sum() >= 13  # of 16; the probability of fewer is 1 in 3,000
 
 
 def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
