@@ -78,7 +78,7 @@ def run(script: str, roots: Mapping[str, Path], arguments: Sequence[str] = ()) -
         started = [start(script, root, arguments, outs[name]) for name, root in roots.items()]
         failed = [process.wait() for process in started]
         if any(failed):
-            raise SystemExit(f"{Path(script).name}: ended with {failed} for {', '.join(roots)}")
+            raise SystemExit(f"{Path(script).name}: exited with {failed} for {', '.join(roots)}")
         return {name: json.loads(out.read_text()) for name, out in outs.items()}
 
 

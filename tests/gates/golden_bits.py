@@ -500,7 +500,7 @@ def interrupted_and_resumed(folder):
     try:
         options = {"batch_size": 6, "make_optimizer": momentum(), "width": 1, "record_every": 1000}
         sweep(network(), grid, 30_000, store=path, **options)
-        raise AssertionError("the sweep finished before it was interrupted")
+        raise AssertionError("the sweep finished before it could be interrupted")
     except KeyboardInterrupt:
         pass
     finally:

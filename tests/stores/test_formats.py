@@ -134,7 +134,7 @@ def test_a_store_of_format_2_is_replayed(copy_of, name):
 
 def test_replay_compares_all_parts_of_a_store_of_format_2(copy_of):
     path, at = copy_of("2/grown"), RUNS["grown"]
-    cost = zarr.open_array(path / "cost", mode="r+")  # the array of the first part of the store
+    cost = zarr.open_array(path / "cost", mode="r+")  # array of the first part of the store
     before = gd.replay(path, at).largest_difference
     cost[1, 1, 0] += np.float32(0.5)
     again = gd.replay(path, at)

@@ -64,7 +64,7 @@ test("starting weights have the variance given by the scale, and biases are zero
   assert.ok(wide.subarray(40000, 40100).every((b) => b === 0));
 });
 
-test("each pass has each image once, and a batch may contain images of two passes", () => {
+test("each pass contains each image once, and a batch may contain images of two passes", () => {
   const order = batchOrder(2, 5);
   const seen = [0, 1, 2, 3, 4].flatMap((t) => [...order(t)]);
   assert.deepEqual(seen.slice(0, 5).sort(), [0, 1, 2, 3, 4]);
@@ -82,7 +82,7 @@ test("the confidence of an answer is an output or a softmax probability", () => 
   assert.equal(isClear, true);
 });
 
-test("parameter numbers are converted to names", () => {
+test("parameter indices are converted to names", () => {
   const layers = layersOf({ widths: WIDTHS, activation: "sigmoid", cost: "quadratic" }, START);
   assert.deepEqual(parameterAt(layers, 0), { layer: 0, to: 0, from: 0 });
   assert.deepEqual(parameterAt(layers, 36), { layer: 0, to: 0 });

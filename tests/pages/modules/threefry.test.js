@@ -18,7 +18,7 @@ test("normal numbers have mean 0, variance 1 and the fourth moment 3", () => {
   assert.ok(Math.abs(moment(4) - 3) < 0.2);
 });
 
-test("a permutation has each number once, in the order of its random bits", () => {
+test("a permutation contains each number once, in the order of its random bits", () => {
   const order = permutation([3, 4], 500);
   const bits = randomBits([3, 4], 500);
   assert.deepEqual([...order].sort((a, b) => a - b), [...Array(500).keys()]);
