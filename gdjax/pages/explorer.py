@@ -167,8 +167,8 @@ def _thinned(sizes, grid, names, numbers):
     if len(indices["step"]) < records:
         notes.append(f"Curves show {len(indices['step'])} of {records:,} records of each run.")
     notes += [
-        f"Of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} {len(indices[dim]):,} are "
-        f"shown, evenly chosen; the store has the others."
+        f"{len(indices[dim]):,} of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} are "
+        f"shown, evenly spaced; the store contains all values."
         for dim in grid
         if len(indices[dim]) < sizes[dim]
     ]
@@ -202,7 +202,7 @@ def _about(attributes):
         words.append(f"{finished} of {tiles} tiles are finished; the other runs are empty")
     batch = identity.get("batch_size")
     if isinstance(identity.get("samples"), int) and isinstance(batch, int | None):
-        words.append("whole training set each step" if batch is None else f"batches of {batch}")
+        words.append("full batch" if batch is None else f"batches of {batch}")
     problem = identity.get("problem")
     if isinstance(problem, Mapping) and isinstance(problem.get("name"), str):
         words.insert(0, problem["name"])
@@ -231,7 +231,7 @@ def _plane(title, dataset):
     every = {dim: slice(None, None, -(-dataset.sizes[dim] // SIDE)) for dim in ("a", "b")}
     notes = []
     if any(step.step > 1 for step in every.values()):
-        notes = [f"Every {every['a'].step}. point of the plane is shown."]
+        notes = [f"One of every {every['a'].step} points along each side of the plane is shown."]
     drawn = dataset.isel(every)
     plane = {
         "title": title,

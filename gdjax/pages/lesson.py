@@ -130,8 +130,8 @@ def _check(problem):
         or "test_accuracy" not in problem.metrics
     ):
         raise InputError(
-            "lesson: problem is not a network with hidden layers that classifies square images of "
-            'bytes; pass problems.digits("mnist5k"), or other widths'
+            "lesson: problem is not a network with hidden layers that classifies square uint8 "
+            'images; pass problems.digits("mnist5k"), or other widths'
         )
     if problem.samples > MAX_TRAIN_IMAGES:
         raise InputError(

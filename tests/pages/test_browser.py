@@ -190,9 +190,10 @@ def test_a_landscape_rotates_and_its_descent_follows_the_slider(explorer):
     assert explorer.text("#moment-told") == "0"
     figures.append(explorer.picture("#surface"))
     assert len(set(figures)) == 4
-    assert "At step 0 the descent costs 5.1, its place in the plane 3.84" in explorer.text(
-        "#landscape-told"
+    expected = (
+        "At step 0 the cost of the descent is 5.1, that of its projection onto the plane 3.84"
     )
+    assert expected in explorer.text("#landscape-told")
     explorer.page.select_option("#plane", "1")
     assert "descent" not in explorer.text("#landscape-told")
 
@@ -217,7 +218,7 @@ def test_a_landscape_has_a_cost_axis(explorer):
 def test_selecting_two_minima_shows_their_barrier(explorer):
     explorer.click("#minima-rows tr:nth-child(1) button")
     explorer.click("#minima-rows tr:nth-child(3) button")
-    expected = "the cost rises by 1.5, after matching by 0.75. They are 4 apart"
+    expected = "the cost rises by 1.5, after matching by 0.75. Their distance is 4"
     assert expected in explorer.text("#minima-told")
     explorer.keys("#minima-map", "ArrowRight", "Enter")
     assert "the cost rises by 2.5, after matching by 1.25" in explorer.text("#minima-told")

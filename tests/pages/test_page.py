@@ -63,10 +63,11 @@ def test_data_beyond_the_size_limit_are_omitted_with_a_message():
     html = gd.explore(runs).html
     assert len(html) < 8e6
     displayed = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))["sweep"]
+    rest = "are shown, evenly spaced; the store contains all values."
     assert displayed["told"] == [
         "Curves show 20 of 200 records of each run.",
-        "Of 300 values of learning rate 150 are shown, evenly chosen; the store has the others.",
-        "Of 400 values of seed 100 are shown, evenly chosen; the store has the others.",
+        f"150 of 300 values of learning rate {rest}",
+        f"100 of 400 values of seed {rest}",
     ]
     assert displayed["metrics"][0]["values"]["shape"] == [150, 100, 20]
     assert [axis["whole"] for axis in displayed["axes"]] == [300, 400]

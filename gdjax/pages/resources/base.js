@@ -40,7 +40,7 @@ export function option(value, text) {
   return element("option", { value: String(value), textContent: text });
 }
 
-// Color scales: equidistant stops that differ in gray value, too.
+// Color scales: equidistant stops, which also differ in lightness.
 export const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
 export const VALLEY = ["#0b3c5d", "#1c6a8f", "#4496ad", "#86bfbd", "#c0dccb", "#e7efdb", "#f8f6ea"];
 export const SIGNED = ["#0b4f8a", "#5b93c2", "#b7d0e3", "#ffffff", "#f2c1a3", "#d97a45", "#a63603"];
@@ -106,7 +106,7 @@ export const tip = (() => {
 
 export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-// Calls `draw` once before the next frame, also after several requests.
+// Calls `draw` once before the next frame, even if requested several times.
 export function soon(draw) {
   let asked = false;
   return () => {

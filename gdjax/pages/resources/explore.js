@@ -21,9 +21,9 @@ function explorer() {
   }
   if (sections.landscape) exploreLandscapes(byId("landscape"), planes);
   if (sections.minima) exploreMinima(byId("minima"), census);
-  byId("lead").textContent = lead.join(" ") || "Functions whose every critical point is known: a click is a starting point.";
+  byId("lead").textContent = lead.join(" ") || "Functions with known critical points: click to choose a starting point.";
   const tried = tryDescents(byId("try"), functions);
-  byId("made").textContent = `Made by gdjax ${DATA.version}. This file needs no network.`;
+  byId("made").textContent = `Made by gdjax ${DATA.version}. This file works offline.`;
   return tried;
 }
 

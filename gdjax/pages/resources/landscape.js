@@ -33,10 +33,10 @@ function exploreLandscapes(root, planes) {
       const i = Number(time.value) - 1;
       select("moment-told").textContent = number(path.step[i]);
       parts.push(
-        `At step ${number(path.step[i])} the descent costs ${number(path.path_cost[i])}, its place in the plane ` +
-          `${number(path.path_cost_in_slice[i])}; it is ${number(path.path_off[i])} off the plane.`,
+        `At step ${number(path.step[i])} the cost of the descent is ${number(path.path_cost[i])}, that of its projection onto the plane ` +
+          `${number(path.path_cost_in_slice[i])}; the distance from the plane is ${number(path.path_off[i])}.`,
       );
-      if (path.explained !== null) parts.push(`The plane explains ${percent(path.explained)} of the whole way.`);
+      if (path.explained !== null) parts.push(`The plane explains ${percent(path.explained)} of the squared distance from the end.`);
       chart(select("way-cost"), {
         x: "step", y: "cost", logY: true, height: 230, mark: path.step[i],
         lines: [

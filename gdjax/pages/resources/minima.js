@@ -13,7 +13,7 @@ function exploreMinima(root, census) {
   select("minima-lead").textContent =
     `${count(n, "minim").replace(/minims?$/, n === 1 ? "minimum" : "minima")} of ${count(census.ended, "run")}. ` +
     (compared > 1
-      ? `Near on the map is near in all dimensions, as far as a plane can show it (${census.shown === null ? "an unknown share" : percent(census.shown)} of the distances); area: share of runs.` +
+      ? `Distances on the map approximate the distances between minima (the map represents ${census.shown === null ? "an unknown share" : percent(census.shown)} of them); area: share of runs.` +
         (compared < n ? ` On the map: the ${compared} lowest.` : "")
       : "A map needs two or more.");
 
@@ -71,7 +71,7 @@ function exploreMinima(root, census) {
         : `Between minimum ${two[0]} (cost ${number(census.cost[two[0]])}) and ${two[1]} (cost ${number(census.cost[two[1]])}): ` +
           `on the straight line the cost rises by ${number(pair(census.barrier))}` +
           (census.matched ? `, after matching by ${number(pair(census.matched_barrier))}` : "") +
-          `. They are ${number(pair(census.distance))} apart${census.matched ? `, matched ${number(pair(census.matched_distance))}` : ""}.`;
+          `. Their distance is ${number(pair(census.distance))}${census.matched ? `, after matching ${number(pair(census.matched_distance))}` : ""}.`;
     for (const button of root.querySelectorAll("tbody button")) button.setAttribute("aria-pressed", String(two.includes(Number(button.value))));
     redraw();
     for (const one of strips) one.redraw();

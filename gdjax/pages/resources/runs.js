@@ -178,7 +178,7 @@ function exploreRuns(root, data, store) {
     const text = run === undefined ? null : sweep.command(run, store);
     select("command").textContent = text ?? "";
     select("command-field").hidden = text === null;
-    select("command-told").textContent = runs.length > 1 ? "It replays the run of the median." : "";
+    select("command-told").textContent = runs.length > 1 ? "It replays the run with the median value." : "";
   }
   select("copy").addEventListener("click", async () => {
     const text = select("command");
@@ -269,7 +269,7 @@ function exploreRuns(root, data, store) {
         return element("span", {}, dot, `${sweep.nameOf(state.x)} ${values[i]}`);
       }),
     );
-    const left = shown.length < values.length ? ` ${shown.length} of ${number(values.length)} values are drawn, evenly chosen.` : "";
+    const left = shown.length < values.length ? ` ${shown.length} of ${number(values.length)} values are drawn, evenly spaced.` : "";
     select("curve-told").textContent = `Lines: median of the runs of each ${sweep.nameOf(state.x)}. Bands: from the lower to the upper quartile; where it is infinite the band ends.${left}`;
   }
   function drawCurves() {
@@ -290,7 +290,7 @@ function exploreRuns(root, data, store) {
       });
     }
     select("curve-told").textContent =
-      `Orange: the runs of the cell. Gray: ${behind.length < sweep.runs ? `${behind.length} of ${number(sweep.runs)} runs, evenly chosen` : "all runs"}.`;
+      `Orange: the runs of the cell. Gray: ${behind.length < sweep.runs ? `${behind.length} of ${number(sweep.runs)} runs, evenly spaced` : "all runs"}.`;
   }
   function drawChosen() {
     drawCurves();
@@ -319,7 +319,7 @@ function exploreRuns(root, data, store) {
 
   // The selection above the map.
   metrics.forEach((m, i) => select("metric").append(option(i, m.label)));
-  select("metric").append(option(metrics.length, "how it ended"));
+  select("metric").append(option(metrics.length, "outcome"));
   const axisOptions = (box, none) => {
     axes.forEach((_, i) => box.append(option(i, sweep.nameOf(i))));
     if (none) box.append(option(-1, NONE));

@@ -6,7 +6,7 @@ import { COSTS, addGradient, litPixels, parameterAt } from "./network.js";
 import { signedInto } from "./squares.js";
 import { say, sentences, text } from "./text.js";
 
-const LARGEST = 8; // slopes in the table
+const LARGEST = 8; // number of slopes in the table
 
 // Gradient of the cost of one image alone.
 export function imageGradient({ model }, { layers, activities, pixels }, target) {

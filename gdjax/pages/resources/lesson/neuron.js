@@ -47,7 +47,7 @@ export function neuronPanel(box) {
   };
 }
 
-// One bar for each neuron of the layer before, with its number: to the right if it excites.
+// One bar for each neuron of the previous layer, with its number: to the right if it excites.
 function bars(pen, width, values) {
   const most = values.reduce((best, v) => Math.max(best, Math.abs(v)), 1e-9);
   const row = width / values.length;

@@ -1,4 +1,4 @@
-// Sixteen networks at once, four rates and four starts: which learn, which crawl, which stall?
+// Sixteen networks at once, four rates and four starts: which learn, which learn slowly, which stall?
 
 import { byId, element, shape } from "../base.js";
 import { number, percent } from "../numbers.js";

@@ -1,4 +1,4 @@
-// Along the steepest way down, w - t g: where does the cost turn?
+// The cost along the negative gradient, w - t g: at which t is it lowest?
 
 import { byId } from "../base.js";
 import { chart } from "../chart.js";
