@@ -85,11 +85,11 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     if draw is None:
         raise InputError(
             f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
-            f"store, or what compare, concat, tuning_curve, coordinate_check, line, plane, "
-            f"trajectory_plane, count_minima, basins_of_attraction, extreme_eigenpairs, "
+            f"store, or the result of compare, concat, tuning_curve, coordinate_check, line, "
+            f"plane, trajectory_plane, count_minima, basins_of_attraction, extreme_eigenpairs, "
             f"spectral_density, gradient_summary, gradient_flow, "
             f"distance_from_flow, central_flow, pairwise_barriers, basin_volume, "
-            f"local_learning_coefficient or find_learning_rate return"
+            f"local_learning_coefficient or find_learning_rate"
         )
     axes_or_figure = draw(result, title)
     return figure_of(axes_or_figure) if isinstance(axes_or_figure, Axes) else axes_or_figure
@@ -152,7 +152,7 @@ def _learning_rate(result, title):
         recommended=None if np.isnan(result.learning_rate) else result.learning_rate,
         interval=(result.low, result.high),
         critical_rate=result.critical_rate,
-        title=title or "Which learning rates work",
+        title=title or "Outcomes by learning rate",
     )
 
 
@@ -443,7 +443,7 @@ def _census(dataset, title):
         dataset.share_high.values,
         dataset.minimum_cost.values,
         others={k: n / runs for k, n in count_kinds(dataset).items() if k not in isolated},
-        title=title or f"{runs} runs found {count} minim{'um' if count == 1 else 'a'}",
+        title=title or f"{count} minim{'um' if count == 1 else 'a'} in {runs} runs",
     )
 
 

@@ -207,7 +207,7 @@ def test_ctrl_c_during_startup_ends_an_experiment_with_advice(module, tmp_path):
     ("moment", "advice"),
     [
         ("'gdjax.problems.digits' in sys.modules", "interrupted; run the same command again"),
-        ("interrupts._open", "Run the same command again for all of them"),
+        ("interrupts._open", "To take all steps, run the same command again"),
     ],
 )
 def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):

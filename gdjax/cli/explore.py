@@ -71,7 +71,7 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
         tree = xr.open_datatree(path, engine="zarr", zarr_format=3, consolidated=False).load()
     except Exception as error:  # an arbitrary folder can raise any exception in the reader
         raise InputError(
-            f"{flag} {path}: is not a folder written by `gdjax` ({type(error).__name__}); pass the "
+            f"{flag} {path} is not a folder written by `gdjax` ({type(error).__name__}); pass the "
             f"folder that ends in .zarr"
         ) from None
     datasets = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}

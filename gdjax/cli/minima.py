@@ -122,8 +122,8 @@ class Minima:
             for flag in ("seeds", "num_steps", "learning_rate"):
                 if getattr(self, flag) is not None:
                     raise InputError(
-                        f"--{flag.replace('_', '-')}: sets new descents, but --store has finished "
-                        f"ones; leave it out"
+                        f"--{flag.replace('_', '-')}: applies to new descents, but --store "
+                        f"contains finished runs; leave it out"
                     )
         whole_numbers = {
             "--seeds": self.seeds,
@@ -188,7 +188,7 @@ class Minima:
         rows, summary = table(census), numbers(census)
         manifolds = table_of_manifolds(census)
         results.save_data(census, folder / "data.zarr")
-        title = f"{len(rows)} minima and {len(manifolds)} manifolds of {census.sizes['run']} runs"
+        title = f"{len(rows)} minima and {len(manifolds)} manifolds in {census.sizes['run']} runs"
         figures = {}
         share = census.share.values
         if len(rows) and census["count"].max() > 1:
@@ -225,7 +225,8 @@ class Minima:
             basin_dataset = basins_of_attraction(self.function, census.learning_rate.values[:1])
             results.save_data(basin_dataset, folder / "basins.zarr")
             figures["basins"] = basin_maps(
-                basin_dataset, title=f"{basin_dataset.attrs['formula']}: where a start ends"
+                basin_dataset,
+                title=f"{basin_dataset.attrs['formula']}: minimum reached from each start",
             )
         results.write_summary(
             folder, "minima", self, {**summary, "minima": rows, "manifolds": manifolds}
@@ -358,7 +359,7 @@ def _print_unseen(kind, summary, prefix):
     estimate = "" if math.isnan(number) else f"; estimated number at least {number:.0f}"
     mass, low, high = (summary[f"{prefix}_mass{end}"] for end in ("", "_low", "_high"))
     print(
-        f"unseen {kind}: reached from {mass:.1%} of such starts ({low:.1%} - {high:.1%})"
+        f"unseen {kind}: reached from {mass:.1%} of random starts ({low:.1%} - {high:.1%})"
         f"{estimate}, with 95 % confidence at least {summary[f'{prefix}_number_low']:.0f}"
     )
 

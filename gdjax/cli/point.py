@@ -191,8 +191,8 @@ def _of_file(file):
             params = from_named("params", like, arrays)
     except Exception as error:  # a damaged file can raise any exception in NumPy
         raise InputError(
-            f"--params {file}: does not contain the parameters of the network in summary.json "
-            f"({error}); train the network again"
+            f"--params {file}: the file does not contain the parameters of the network in "
+            f"summary.json ({error}); train the network again"
         ) from None
     rate, held = trained["learning_rate"], trained["held"]
     return Point(

@@ -112,7 +112,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
     _print(rows, label)
     print(
         f"lowest median training cost at {label} {best[axis]:.4g}"
-        + ("" if accuracy is None else f": {best['median_accuracy']:.1%} of the test set right")
+        + ("" if accuracy is None else f": test accuracy {best['median_accuracy']:.1%}")
     )
     print(f"{count} runs of {steps} steps in {seconds:.1f} s")
     print(f"written to {folder}")

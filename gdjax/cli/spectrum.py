@@ -164,7 +164,7 @@ class Spectrum:
                     ]
                 },
                 limit=threshold,
-                limit_label="limit of stability" if point.momentum else "2 / learning rate",
+                limit_label="stability limit" if point.momentum else "2 / learning rate",
             ),
         }
         for name, figure in figures.items():
@@ -233,15 +233,15 @@ def table(label: str, summary: dict[str, Any]) -> str:
     threshold = summary["stability_threshold"]
     if threshold is not None:
         lines.append(
-            f"limit of stability for its learning rate {threshold:.4g}: the largest eigenvalue is "
-            f"{summary['share_of_threshold']:.3g} of it"
+            f"stability limit for its learning rate: {threshold:.4g}; the largest eigenvalue is "
+            f"{summary['share_of_threshold']:.3g} times this limit"
         )
     c = summary["certificate"]
     lines += [
         f"{c['kind']}: gradient {c['gradient_norm']:.3g} (tolerance {c['gradient_tolerance']:.2g})",
         f"  eigenvalues {c['smallest']:.4g} ± {c['smallest_residual']:.1g} to "
         f"{c['largest']:.4g} ± {c['largest_residual']:.1g}, within {c['resolution']:.2g} "
-        f"of 0 {summary['nullity_is']} {c['nullity']}; {c['dead']:,} dead coordinates set aside",
+        f"of 0 {summary['nullity_is']} {c['nullity']}; {c['dead']:,} dead coordinates excluded",
         *([f"  {summary['advice']}"] if summary["advice"] else []),
     ]
     return "\n".join(lines)

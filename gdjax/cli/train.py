@@ -66,7 +66,7 @@ class Train:
                 f"--batch-size {batch_size}: expected at most {samples * copies}, the training "
                 f"images of {images.name}"
                 + (f" in {copies} copies" if copies > 1 else "")
-                + "; full takes all of them at every step"
+                + "; full uses all of them at every step"
             )
         problem = problems.digits(
             images,
@@ -103,7 +103,7 @@ class Train:
         if stop.is_set():
             progress = (
                 f"after {run.num_steps} of {steps} steps; the parameters so far are in "
-                f"{folder / 'params.npz'}. Run the same command again for all of them"
+                f"{folder / 'params.npz'}. To take all steps, run the same command again"
                 if run.num_steps < steps
                 else f"when all {steps} steps were done; all results are in {folder}"
             )

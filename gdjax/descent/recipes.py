@@ -64,7 +64,7 @@ class Recipe:
         """Return the settings as text."""
         rate = f"rate {self.learning_rate:g}"
         if self.warmup_steps is not None:
-            rate += f" after {self.warmup_steps} steps, then down half a cosine"
+            rate += f" after {self.warmup_steps} steps of warm-up, then cosine decay to 0"
         copies = ""
         if self.distortion is not None:
             d = self.distortion

@@ -321,9 +321,12 @@ def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
             "end": (
                 dims,
                 end,
-                {"long_name": "number of the minimum, or why there is none", **flags(NoMinimum)},
+                {
+                    "long_name": "number of the minimum, or a negative code if there is none",
+                    **flags(NoMinimum),
+                },
             ),
-            "arrived_at": (dims, arrived_at, _named("step of arrival, -1 where there is none")),
+            "arrived_at": (dims, arrived_at, _named("step of arrival, -1 without arrival")),
             "cost": (coordinates, cost.reshape(end.shape[2:]), _named("cost")),
             "share": (
                 (*settings, "minimum"),

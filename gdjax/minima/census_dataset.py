@@ -93,23 +93,25 @@ def build_dataset(
             minima.labels.astype(np.int32),
             attributes("number of its minimum, or -1"),
         ),
-        "cost_before": ("run", ends.cost_before, attributes("cost where the run stopped")),
+        "cost_before": ("run", ends.cost_before, attributes("cost before polishing")),
         "cost": ("run", ends.cost, attributes("cost after polishing")),
         "gradient_norm_before": (
             "run",
             ends.gradient_norm_before,
-            attributes("norm of the gradient where the run stopped"),
+            attributes("norm of the gradient before polishing"),
         ),
         "gradient_norm": (
             "run",
             ends.gradient_norm,
             attributes("norm of the gradient after polishing"),
         ),
-        "moved": ("run", ends.moved, attributes("distance that polishing moved")),
+        "moved": ("run", ends.moved, attributes("distance moved by polishing")),
         "slid": (
             "run",
             ends.slid,
-            attributes("distance from there to where rounding ends polishing"),
+            attributes(
+                "distance between the points at the gradient tolerance and at the limit of rounding"
+            ),
         ),
         "smallest": ("run", ends.smallest, attributes("smallest eigenvalue of the Hessian")),
         "largest": ("run", ends.largest, attributes("largest eigenvalue of the Hessian")),
@@ -117,12 +119,12 @@ def build_dataset(
         "resolution": (
             "run",
             ends.resolution,
-            attributes("eigenvalues within it of zero are indeterminate"),
+            attributes("absolute value up to which an eigenvalue is indeterminate"),
         ),
         "kantorovich": (
             "run",
             ends.kantorovich,
-            attributes("below 1/2 a critical point is nearby"),
+            attributes("Kantorovich number; below 1/2, a critical point is nearby"),
         ),
         "flat_length": (
             "run",
@@ -131,7 +133,7 @@ def build_dataset(
         ),
         "slope": ("run", ends.slope, attributes("slope where the cost has no derivative")),
         "dead": ("run", ends.dead, attributes("number of parameters without effect on the cost")),
-        "count": ("minimum", count, attributes("runs that ended there")),
+        "count": ("minimum", count, attributes("number of runs that ended there")),
         "share": ("minimum", share.share, attributes("share of the runs")),
         "share_low": ("minimum", share.low, attributes("lower end of the interval")),
         "share_high": ("minimum", share.high, attributes("upper end of the interval")),
@@ -150,7 +152,11 @@ def build_dataset(
             manifolds.labels.astype(np.int32),
             attributes("number of its manifold of minima, or -1"),
         ),
-        "manifold_count": ("manifold", manifold_count, attributes("runs that ended there")),
+        "manifold_count": (
+            "manifold",
+            manifold_count,
+            attributes("number of runs that ended there"),
+        ),
         "manifold_share": ("manifold", manifold_share.share, attributes("share of the runs")),
         "manifold_share_low": (
             "manifold",
@@ -248,7 +254,7 @@ def _tolerance_numbers(minima, pairs, same):
             ),
         }
     if same is not None:
-        numbers["functions"] = (int(same.labels.max()) + 1, "different functions computed")
+        numbers["functions"] = (int(same.labels.max()) + 1, "number of different functions")
         numbers["output_gap"] = (same.gap, "smallest difference between two functions")
     return {name: ((), value, attributes(text)) for name, (value, text) in numbers.items()}
 
@@ -258,7 +264,7 @@ def _pair_variables(pairs: PairwiseBarriers) -> dict[str, Any]:
     position, share = classical_mds(pairs.smallest_distance)
     unknown = "" if pairs.symmetries_known else " (NaN: symmetries unknown without a network)"
     matrices = {
-        "barrier": (pairs.barrier, "rise of the cost on the straight line"),
+        "barrier": (pairs.barrier, "barrier on the straight line"),
         "matched_barrier": (pairs.matched_barrier, "barrier after matching" + unknown),
         "distance": (pairs.distance, "distance"),
         "matched_distance": (pairs.matched_distance, "distance after matching" + unknown),
@@ -270,6 +276,6 @@ def _pair_variables(pairs: PairwiseBarriers) -> dict[str, Any]:
         "position_share": (
             (),
             share,
-            attributes("share of the distances that the embedding shows"),
+            attributes("share of the distances represented by the embedding"),
         ),
     }

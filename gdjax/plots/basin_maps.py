@@ -183,5 +183,7 @@ def _handles(surface, ends, codes):
         for where, color, text in others
         if where.any()
     ]
-    late = Patch(facecolor="none", edgecolor="none", label="dark: later than others of its map")
+    late = Patch(
+        facecolor="none", edgecolor="none", label="dark: later than other starts of the map"
+    )
     return [*handles, late]

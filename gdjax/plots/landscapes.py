@@ -60,7 +60,7 @@ def _levels(cost: Float[np.ndarray, "..."], norm: Normalize) -> Float[np.ndarray
 def _label(coordinate):
     """Return the name of a direction, with its length unless that is 1."""
     name, length = coordinate.attrs["long_name"], coordinate.attrs["length"]
-    return name if abs(length - 1) < 1e-3 else f"{name}\n(1 is a distance of {length:.3g})"
+    return name if abs(length - 1) < 1e-3 else f"{name}\n(unit: a distance of {length:.3g})"
 
 
 def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None) -> Axes:

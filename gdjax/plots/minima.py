@@ -98,9 +98,9 @@ def embedding(
         )
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.12)
-        shown = f"shows {position_share:.0%} of them"
+        shown = f"represents {position_share:.0%} of them"
         axes.set_xlabel(f"embedding of the distances ({shown}); area: share of runs")
-        axes.set_ylabel("the same scale")
+        axes.set_ylabel("embedding, same scale")
         if np.ptp(cost) > 0:
             axes.annotate(
                 "lowest",

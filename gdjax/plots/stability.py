@@ -46,7 +46,7 @@ def learning_rates(
         _shares(failed, learning_rate, diverged, stalled)
         _dots(costs, learning_rate, cost, "each start")
         costs.set_yscale("log")
-        costs.set_ylabel("cost at the end")
+        costs.set_ylabel("final cost")
         costs.set_xlabel("learning rate")
         label_log_axis(costs.yaxis)
         for axes in (failed, costs):
@@ -88,7 +88,7 @@ def _shares(axes, rates, diverged, stalled):
         axes.bar(left, share, right - left, base, align="edge", color=color, label=label)
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_ylabel("starts that fail")
+    axes.set_ylabel("share of failed starts")
     axes.legend(loc="upper left")
 
 

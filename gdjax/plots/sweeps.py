@@ -329,7 +329,7 @@ def map_by_settings(
             markersize=18,
         )
         at = f"{rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
-        axes.set_title(title or f"Lowest at {at}")
+        axes.set_title(title or f"Lowest cost at {at}")
         bar = figure_of(axes).colorbar(
             image, ax=axes, label=label, extend="max" if any_diverged else "neither"
         )
@@ -414,7 +414,7 @@ def curves_by_setting(
                 color=colors(norm(value)),
                 linewidth=4 if number == lowest else 1.5,
             )
-        axes.set_title(f"Lowest in the end: {setting_label} {setting[lowest]:.3g}")
+        axes.set_title(f"Lowest final value at {setting_label} {setting[lowest]:.3g}")
         axes.set_xlabel(time_label)
         axes.set_ylabel(f"{value_label}, median over seeds")
         if log:

@@ -30,7 +30,7 @@ def radii(
             if high > 10 * low:
                 axes.set_xscale("log")
                 label_log_axis(axes.xaxis)
-        unbounded = f"; {open_directions} directions without one" if open_directions else ""
+        unbounded = f"; no boundary in {open_directions} directions" if open_directions else ""
         axes.set_xlabel(f"distance to the boundary{unbounded}")
         axes.set_ylabel("number of directions")
         axes.set_title(title)

@@ -62,7 +62,7 @@ def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
         "60 of 60 runs ended in 4 minima, 0 on 0 manifolds of minima; other runs: none" in printed
     )
     assert "(3, 2)" in printed
-    assert "unseen minima: reached from 0.0% of such starts" in printed
+    assert "unseen minima: reached from 0.0% of random starts" in printed
     assert "(used: 0.001)" in printed
 
 
@@ -145,7 +145,7 @@ def test_function_choices_equal_the_names_in_the_library():
         ("--skip-damaged", "--skip-damaged: requires --store"),
         (
             "--store . --learning-rate 1",
-            "--learning-rate: sets new descents",
+            "--learning-rate: applies to new descents",
         ),
         ("--function himelblau", "himmelblau"),
         ("--seeds 0", "--seeds 0: expected at least 1"),

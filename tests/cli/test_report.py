@@ -66,7 +66,7 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
         runs["test_accuracy"] = 1 - runs.cost.clip(max=1)
     report.sweep(runs, tmp_path, {"steps": 10}, tmp_path / "runs.zarr")
     printed = capsys.readouterr().out
-    assert ("of the test set right" in printed) == accurate
+    assert ("test accuracy" in printed) == accurate
     assert "18 runs of 10 steps in 2.0 s" in printed
     assert printed.endswith(f"\nnext: gdjax explore {tmp_path}/runs.zarr\n")
     summary = json.loads((tmp_path / "summary.json").read_text())

@@ -78,7 +78,7 @@ def test_the_spectrum_of_a_network_equals_that_of_its_dense_hessian(trained, tmp
     printed = capsys.readouterr().out
     assert "1,600 parameters" in printed
     assert "converged" in printed
-    assert f"{summary['certificate']['dead']} dead coordinates set aside" in printed
+    assert f"{summary['certificate']['dead']} dead coordinates excluded" in printed
 
 
 @pytest.mark.long

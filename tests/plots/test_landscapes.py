@@ -37,7 +37,7 @@ def test_distances_are_to_scale_and_long_directions_are_labeled():
     observed = plane(length=(4.0, 2.0))
     figure = landscapes.planes({"": {"bowl": observed}})
     figure.canvas.draw()
-    assert figure.axes[0].get_xlabel() == "first direction\n(1 is a distance of 4)"
+    assert figure.axes[0].get_xlabel() == "first direction\n(unit: a distance of 4)"
     assert figure.axes[0].get_aspect() == pytest.approx(0.5)
     assert figure.axes[0].get_title(loc="left") == "bowl"
 

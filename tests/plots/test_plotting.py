@@ -71,7 +71,7 @@ def test_string_values_of_an_axis_are_tick_labels():
 
 def test_a_sweep_over_two_settings_is_drawn_as_a_map_with_the_lowest_cell_marked():
     figure = figure_of(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
-    assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.01, momentum 0"
+    assert figure.axes[0].get_title(loc="left") == "Lowest cost at learning rate 0.01, momentum 0"
     assert figure.axes[0].get_ylabel() == "learning rate"
 
 
@@ -237,7 +237,7 @@ def test_cells_of_unfinished_runs_are_neither_black_nor_marked_as_lowest():
     figure = figure_of(runs)
     colors, *_ = cells(figure)
     np.testing.assert_allclose(colors[0], np.tile(to_rgba("#DDDDDD"), (2, 1)))
-    assert figure.axes[0].get_title(loc="left") == "Lowest at learning rate 0.0464, momentum 0"
+    assert figure.axes[0].get_title(loc="left") == "Lowest cost at learning rate 0.0464, momentum 0"
 
 
 @pytest.mark.long
@@ -397,7 +397,7 @@ def test_a_basin_volume_is_drawn_as_a_histogram_of_its_radii():
     opened = volume._replace(radii=volume.radii.at[0].set(jnp.inf), open_directions=jnp.array(1))
     axes = figure_of(opened).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 39
-    assert axes.get_xlabel() == "distance to the boundary; 1 directions without one"
+    assert axes.get_xlabel() == "distance to the boundary; no boundary in 1 directions"
 
 
 def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation():
