@@ -156,9 +156,9 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
     ):
         shape = f" with samples of shape {np.shape(samples)}" if samples is not None else ""
         raise InputError(
-            f"result = {type(result).__name__}{shape}, expected what "
-            f"finite_temperature_coefficient or local_learning_coefficient returned at one "
-            f"minimum; of several minima select one: jax.tree.map(lambda array: array[0], result)"
+            f"result = {type(result).__name__}{shape}, expected the result of "
+            f"finite_temperature_coefficient or local_learning_coefficient at one minimum; to "
+            f"select one of several minima, use jax.tree.map(lambda array: array[0], result)"
         )
     dims = ("chain", "draw", *names)
     statuses = [SamplingStatus(int(status)).name for status in np.ravel(single.status)]

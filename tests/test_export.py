@@ -134,5 +134,5 @@ def test_diagnostics_of_arviz_equal_those_of_gdjax(chains):
 def test_results_without_chains_are_rejected(chains):
     limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
     for result in (limit, chains, chains._replace(samples=None)):
-        with pytest.raises(gd.errors.InputError, match="of several minima select one"):
+        with pytest.raises(gd.errors.InputError, match="to select one of several minima"):
             gd.export.arviz(result)

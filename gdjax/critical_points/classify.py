@@ -197,13 +197,14 @@ class Certificate(NamedTuple):
             >>> certificate.kind_name
             'undecided'
             >>> certificate.advice
-            '1 of the eigenvalues are within ... of zero, and neither the third derivative nor the
-             fourth nor a walk along them decides; float64 resolves more'
+            '1 of the eigenvalues are within ... of zero, and neither the third nor the fourth
+             derivative nor the cost along these directions determines the kind; float64 has a
+             higher resolution'
         """
         # Convert to NumPy: outside an x64 context JAX would convert float64 to float32 and warn.
         c = Certificate(*map(np.asarray, self._replace(newton_point=0)))
         kind = Kind(int(c.kind))
-        remedy = "; float64 resolves more" if c.cost.dtype == np.float32 else ""
+        remedy = "; float64 has a higher resolution" if c.cost.dtype == np.float32 else ""
         if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
             return (
                 f"a critical point seems to be {c.newton_distance:.2g} away (`newton_point`), "
@@ -227,7 +228,8 @@ class Certificate(NamedTuple):
             )
         return (
             f"{int(c.nullity)} of the eigenvalues are within {c.resolution:.2g} of zero, and "
-            f"neither the third derivative nor the fourth nor a walk along them decides{remedy}"
+            f"neither the third nor the fourth derivative nor the cost along these directions "
+            f"determines the kind{remedy}"
         )
 
 

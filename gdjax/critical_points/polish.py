@@ -79,22 +79,22 @@ class Polished(NamedTuple):
 
         Examples:
             >>> polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), max_steps=3).advice
-            'after 3 steps the gradient norm is 0.86: raise max_steps; if the parameters go on
-             growing, the minimum lies at infinity, and weight decay brings it back'
+            'after 3 steps the gradient norm is 0.86: raise max_steps; if the parameters keep
+             growing, the minimum lies at infinity, and weight decay makes it finite'
         """
         status, size = PolishStatus(int(self.status)), float(self.gradient_norm)
         if status == PolishStatus.MAX_STEPS_REACHED:
             return (
                 f"after {int(self.num_steps)} steps the gradient norm is {size:.2g}: raise "
-                f"max_steps; if the parameters go on growing, the minimum lies at infinity, and "
-                f"weight decay brings it back"
+                f"max_steps; if the parameters keep growing, the minimum lies at infinity, and "
+                f"weight decay makes it finite"
             )
         if status == PolishStatus.LIMITED_BY_ROUNDING:
             single = self.cost.dtype == np.float32
             remedy = "pass float64 parameters, or" if single else "scale the cost, or"
             return (
-                f"the gradient norm is {size:.2g}, and rounding hides in which direction the cost "
-                f"falls: {remedy} raise atol; at a kink of the cost no gradient becomes small"
+                f"the gradient norm is {size:.2g}, and rounding hides the direction in which the "
+                f"cost falls: {remedy} raise atol; at a kink of the cost no gradient becomes small"
             )
         if status == PolishStatus.NOT_FINITE:
             return "the gradient is not finite at the starting point: the descent diverged"
@@ -274,7 +274,7 @@ def find_critical_point(
     if flat.size > DENSE:
         raise InputError(
             f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
-            f"`polish`, which goes downhill from any number of them"
+            f"`polish`, which has no such limit"
         )
     at = directional_derivatives(as_problem(problem, data), unravel)
     eps = jnp.finfo(flat.dtype).eps

@@ -495,7 +495,7 @@ def critical_sharpness_metric(
         data=(problem.data, None if other_problem is None else other_problem.data),
         every=every,
         init=_initial_state,
-        long_name="critical sharpness, 2 over the rate at which the step raises the cost",
+        long_name="critical sharpness: 2 / (learning rate above which the step raises the cost)",
     )
 
 
@@ -518,7 +518,7 @@ class _Along:
         problem = frozen(with_data(self.without_data, problem_data), **settings)
         if _is_schedule_free(opt_state):
             raise InputError(
-                "critical_sharpness_metric: the optimizer is schedule-free, and its records are at "
+                "critical_sharpness_metric: the optimizer is schedule-free, so its records are at "
                 "averaged parameters, from which it takes no step; use critical_sharpness at the "
                 "parameters of the run"
             )

@@ -129,8 +129,8 @@ def extreme_eigenpairs(
     are_whole = is_whole(largest) and is_whole(smallest)
     if not are_whole or not 1 <= largest + smallest <= flat.size:
         raise InputError(
-            f"extreme_eigenpairs: largest = {largest} and smallest = {smallest}, expected 1 "
-            f"to {flat.size} together, the number of parameters"
+            f"extreme_eigenpairs: largest = {largest} and smallest = {smallest}, expected a total "
+            f"of 1 to {flat.size}, the number of parameters"
         )
     if flat.size <= DENSE:
         ritz = _dense(operator.as_matrix(), largest, smallest)

@@ -273,7 +273,7 @@ def _check_positions(caller, position, size):
     if numbers is None or numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         raise InputError(
             f"{caller}: position = {position!r:.80}, expected a vector of whole numbers, such as "
-            f"that of largest_entries"
+            f"the positions returned by largest_entries"
         )
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < size:
         raise InputError(

@@ -407,13 +407,13 @@ def as_operator(
         return HessianOperator(operator, at_least_float32(params), data=data)
     if params is not None or data is not None:
         raise InputError(
-            f"{name}: params and data belong to a problem, and {operator!r:.80} is an operator; "
+            f"{name}: params and data belong to a problem, but {operator!r:.80} is an operator; "
             f"leave them out"
         )
     if operator.dtype.itemsize < 4:
         raise InputError(
             f"{name}: the operator has type {operator.dtype}, expected float32 or float64; pass "
-            f"the problem and its parameters, which are then computed with in float32"
+            f"the problem and its parameters, whose Hessian is then computed in float32"
         )
     return operator
 

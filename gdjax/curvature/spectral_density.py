@@ -97,7 +97,7 @@ def hessian_trace(
     estimation*.
     """
     check_key(key)
-    check_whole("hessian_trace: probes", probes, 6, MAX_COUNT, remedy=", three thirds of 2")
+    check_whole("hessian_trace: probes", probes, 6, MAX_COUNT, remedy=", two for each third")
     operator = as_operator("hessian_trace", operator, params, data)
     flat, product = ravel_pytree(operator.like)[0], operator.flat_mv
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps

@@ -227,8 +227,8 @@ def _checked(caller, name, value, expected, is_valid):
             array = np.array(np.nan)
         if not np.all(np.isfinite(array) & is_valid(array)):
             raise InputError(
-                f"{caller}: {name} = {value!r:.80}, expected {expected}; elsewhere no step is "
-                f"stable, so leave such values out"
+                f"{caller}: {name} = {value!r:.80}, expected {expected}; for other values no step "
+                f"is stable, so leave them out"
             )
     return jnp.asarray(value, float)
 
@@ -241,7 +241,8 @@ def _check_decay(decay, rate):
     if product > 2:
         raise InputError(
             f"stability_threshold: weight_decay * learning_rate = {product:.6g}, expected at most "
-            f"2, since decay alone is unstable above; take a smaller weight_decay or learning_rate"
+            f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
+            f"learning_rate"
         )
 
 
@@ -261,7 +262,7 @@ def known(
     factory = _factory(make_optimizer)
     if factory not in KNOWN.values():
         raise InputError(
-            f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose limit of stability is not "
+            f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
             f"known; expected one of optax's {', '.join(KNOWN)}, or functools.partial of one"
             f"{_hint(factory)}"
         )
@@ -318,7 +319,7 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     factory, settings = known("preconditioner", make_optimizer, {})
     if factory not in ADAPTIVE:
         raise InputError(
-            f"preconditioner: make_optimizer = {make_optimizer!r:.80} does not divide its steps; "
+            f"preconditioner: make_optimizer = {make_optimizer!r:.80} has no preconditioner; "
             f"use `sharpness_metric` without a preconditioner"
         )
     if settings.get("centered"):

@@ -71,8 +71,8 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
         except OSError as error:
             failures.append(f"{file}: {error.strerror or error}")
     warnings.warn(
-        f"decoded images of {folder.parent.name} could not be kept, so the next load takes as long "
-        f"as this one ({'; '.join(failures)})",
+        f"decoded images of {folder.parent.name} could not be cached, so the next load will take "
+        f"as long as this one ({'; '.join(failures)})",
         RuntimeWarning,
         stacklevel=3,
     )

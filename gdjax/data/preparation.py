@@ -342,10 +342,10 @@ def _unwritten(name: str, home: Path, error: Exception) -> DataError:
     if any(text in str(error) for text in full):
         return DataError(
             f"no space left in {home.parent} to prepare {name}, which takes up to "
-            f"{NEEDED // 10**6} MB temporarily; free some, or name another "
-            f"folder in data_dir or TFDS_DATA_DIR"
+            f"{NEEDED // 10**6} MB temporarily; free some space, or set data_dir or TFDS_DATA_DIR "
+            f"to another folder"
         )
     return DataError(
-        f"{name} could not be prepared in {home.parent}: {error}; name another folder in data_dir "
-        f"or TFDS_DATA_DIR"
+        f"{name} could not be prepared in {home.parent}: {error}; set data_dir or TFDS_DATA_DIR to "
+        f"another folder"
     )

@@ -82,7 +82,9 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
         [100, 100, 100, 100, 100, 100, 100, 100, 100, 100]
     """
     if not isinstance(name, str):
-        raise InputError(f"load: name = {name!r:.80}, expected that of an image set: {BUNDLED}")
+        raise InputError(
+            f"load: name = {name!r:.80}, expected the name of an image set, such as {BUNDLED!r}"
+        )
     if name == BUNDLED:
         arrays = mnist5k()
         return ImageSet(name, *arrays, 10, content_hash(arrays))

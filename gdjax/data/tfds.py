@@ -200,7 +200,7 @@ def _records(file: Path, count: int) -> list[bytes]:
     except (RuntimeError, ValueError, IndexError) as error:
         raise _damaged(file, str(error).partition(";")[0].strip()) from error
     if len(records) != count:
-        raise _damaged(file, f"it has {len(records)} records, dataset_info.json says {count}")
+        raise _damaged(file, f"it has {len(records)} records, but dataset_info.json lists {count}")
     return records
 
 

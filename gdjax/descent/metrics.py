@@ -266,7 +266,7 @@ def _mini_batches(name, problem, key, batch_size, batches):
     if batch_size < 1 or batches < 2 or batches * batch_size > problem.samples:
         raise InputError(
             f"{name}: batches = {batches} of batch_size = {batch_size}, expected at least 2 "
-            f"batches of at least 1 sample, with at most {problem.samples} samples in all"
+            f"batches of at least 1 sample, with at most {problem.samples} samples in total"
         )
     chosen = jax.random.permutation(key, problem.samples)[: batches * batch_size]
     return jax.tree.map(

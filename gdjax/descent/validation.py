@@ -155,7 +155,7 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
             f"eval_params_fn: could not be called as eval_params_fn(opt_state, params): "
             f"{first_line(error)}; expected a function of these two"
         ) from error
-    check_like("eval_params_fn: what it returned", point, params)
+    check_like("eval_params_fn: the returned tree", point, params)
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
@@ -167,10 +167,10 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
     if problem.stateful == (model_state is not None):
         return model_state
     raise InputError(
-        "model_state: none given, but the problem's cost declares it; pass the initial one: "
+        "model_state is None, but the problem's cost declares it; pass the initial state: "
         "params, model_state = problem.begin(key)"
         if problem.stateful
-        else "model_state: given, but the problem's cost declares none; leave it out"
+        else "model_state is given, but the problem's cost does not declare it; leave it out"
     )
 
 

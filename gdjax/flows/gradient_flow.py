@@ -332,7 +332,7 @@ def _counts(learning_rates, times):
         i, j = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))[0]
         raise InputError(
             f"distance_from_flow: times has {end_times[j]:g}, which is {steps[i, j]:g} steps of "
-            f"learning rate {rates[i]:g}, expected a whole number; take times that are multiples "
-            f"of the largest rate, and rates that halve"
+            f"learning rate {rates[i]:g}, expected a whole number; choose times that are multiples "
+            f"of the largest rate, and rates that differ by factors of 2"
         )
     return np.diff(rounded, prepend=0, axis=1).astype(np.int32)

@@ -304,7 +304,7 @@ def plane_directions(
     check_params(params)
     count = optax.tree.size(params)
     if count < 2:
-        raise InputError(f"plane_directions: {count} parameter has no plane; take `line`")
+        raise InputError("plane_directions: a single parameter has no plane; use `line`")
     problem = as_problem(problem, data)
     key_first, key_second = jax.random.split(key)
     if kind == "eigenvectors":
@@ -312,7 +312,7 @@ def plane_directions(
         if int(pairs.status) == EigenpairsStatus.NOT_FINITE:
             raise InputError(
                 "plane_directions: the Hessian is not finite at params, so it has no eigenvectors; "
-                "give a point at which cost and gradient are finite, or take another kind"
+                "pass a point at which cost and gradient are finite, or choose another kind"
             )
         exact = int(pairs.status) == EigenpairsStatus.CONVERGED
         names = [
@@ -523,11 +523,11 @@ def check_independent(
         if not length > 0:
             raise InputError(
                 f"{caller}: the direction {name!r} has length {length:g}, expected a nonzero "
-                f"direction; give another, such as gd.landscape.random_direction(params, key=key)"
+                f"direction; pass another, such as gd.landscape.random_direction(params, key=key)"
             )
     for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):
         if abs(cosine) > 1 - PARALLEL:
             raise InputError(
                 f"{caller}: directions {a!r} and {b!r} are parallel (cosine {cosine:.6g}), "
-                f"expected directions that span a plane; leave one out, or give another"
+                f"expected directions that span a plane; leave one out, or pass another"
             )

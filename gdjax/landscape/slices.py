@@ -528,11 +528,12 @@ def _check_metrics(metrics, params, dims):
     metrics = dict(metrics or {})
     for name, metric in metrics.items():
         if name == "cost" or name in dims:
-            raise InputError(f"metrics: the name {name!r} is taken; give it another")
+            raise InputError(f"metrics: the name {name!r} is already in use; choose another name")
         if not metric.is_of_a_point:
             raise InputError(
                 f"metrics: {name!r} is not a number of the parameters alone (it has an init, is an "
-                f"array, or declares key, step, model_state or opt_state); give one that is"
+                f"array, or declares key, step, model_state or opt_state); pass a metric that "
+                f"depends only on the parameters"
             )
     check_metrics(metrics, params)
     return metrics

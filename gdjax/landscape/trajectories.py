@@ -90,7 +90,7 @@ def descent_on_slice(
         f"path_{letter}": (np.asarray(projection.coordinates[:, i]), name, "1")
         for i, (letter, name) in enumerate(zip(DIMENSIONS, directions, strict=False))
     } | {
-        "path_off": (np.asarray(projection.distance), "distance off the slice", "1"),
+        "path_off": (np.asarray(projection.distance), "distance from the slice", "1"),
         "path_cost": (snapshot_cost, "cost", "1"),
         "path_cost_in_slice": (
             cost_at(np.asarray(projection.coordinates)),
@@ -175,11 +175,11 @@ def trajectory_plane(
     origin = jax.tree.map(lambda a: a[-1], snapshots)
     size = ravel_pytree(origin)[0].size
     if size < 2:
-        raise InputError(f"trajectory_plane: {size} parameter has no plane; take `line`")
+        raise InputError("trajectory_plane: a single parameter has no plane; use `line`")
     components = principal_components(snapshots, min(10, size, int(finite.sum())), center=origin)
     if not float(jnp.ptp(components.coordinates[:, 0])) > 0:
         raise InputError(
-            "trajectory_plane: snapshots are all equal, expected different ones, which span a plane"
+            "trajectory_plane: snapshots are all equal, expected snapshots that differ"
         )
     directions = component_directions(components, 2)
     problem = as_problem(problem, data)

@@ -299,8 +299,9 @@ def _check_symmetric(problem, key):
     if not abs(after - before) <= 1e-4 * max(abs(before), 1e-30):
         raise InputError(
             f"problem: the cost of a network is {before:.6g} and that of its canonical form "
-            f"{after:.6g}, expected the same (decay of biases is a common reason). Leave biases "
-            f"out of it, or use dataclasses.replace(problem, network=None)"
+            f"{after:.6g}, expected equal costs (decay of biases is a common reason for a "
+            f"difference). Leave biases out of the decay, or use dataclasses.replace(problem, "
+            f"network=None)"
         )
 
 

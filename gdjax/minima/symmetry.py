@@ -283,7 +283,7 @@ def check_layers(
     if not isinstance(network, Network):
         raise InputError(
             f"{caller}: network = {network!r:.80}, expected a gdjax.problems.Network, such as "
-            f"problem.network; a problem without layers has no symmetries that are known"
+            f"problem.network; the symmetries of a problem without layers are unknown"
         )
     pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
     expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]

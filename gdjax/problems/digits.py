@@ -73,7 +73,7 @@ def digits(
     if not isinstance(name, str | ImageSet):
         raise InputError(
             f"digits: name = {name!r:.80}, expected the name of an image set, such as 'mnist5k', "
-            f"or what gdjax.data.load returns"
+            f"or the result of gdjax.data.load"
         )
     check_widths("digits: widths", widths)
     if distortion is not None:

@@ -123,7 +123,9 @@ def _check_targets(name, targets, *shapes):
     if not _is_numbers(targets) or targets.shape not in shapes:
         value = f"of shape {targets.shape}" if _is_numbers(targets) else f"= {targets!r:.80}"
         valid = " or ".join(map(str, shapes))
-        raise InputError(f"{name} {value}, expected an array of shape {valid}, as of the outputs")
+        raise InputError(
+            f"{name} {value}, expected an array of shape {valid}, to match the outputs"
+        )
 
 
 def _is_numbers(value):

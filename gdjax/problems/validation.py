@@ -154,14 +154,16 @@ def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping
     known = {name for function in functions for name in given_to(function)}
     for name, value in (("model_state", model_state), ("step", step)):
         if value is not None and name not in known:
-            raise InputError(f"{name}: given, but the problem's cost declares none; leave it out")
+            raise InputError(
+                f"{name} is given, but the problem's cost does not declare it; leave it out"
+            )
     if any(takes_any(function) for function in functions):
         return
     valid = dict.fromkeys(name for function in functions for name in declared(function))
     for name in settings:
         if name not in valid:
             raise InputError(
-                f"{name}: is not an argument of the problem's cost; "
+                f"{name} is not an argument of the problem's cost; "
                 f"{'expected ' + ', '.join(valid) if valid else 'it has none; leave it out'}"
             )
 
@@ -210,8 +212,8 @@ def _shape_of(role, function, problem, params, available, settings):
                     f"the problem has data, so its {role} takes them as second argument: "
                     f"{role}(params, batch)"
                     if data
-                    else f"the problem has no data, so its {role} takes parameters alone: give "
-                    f"`data` to the Problem, or declare `key` for numbers that are drawn afresh"
+                    else f"the problem has no data, so its {role} takes only parameters: pass "
+                    f"`data` to the Problem, or declare `key` to draw random numbers"
                 )
         raise InputError(
             f"{role}: could not be called as {role}({places}): {first_line(error)}; {remedy}"
@@ -236,7 +238,7 @@ def _without_state(value, model_state):
     differences = _differences(model_state, value[1])
     if differences:
         raise InputError(
-            f"cost: returned a model state with other arrays than its argument: "
+            f"cost: the arrays of the returned model state differ from those of the argument: "
             f"{'; '.join(differences[:4])}; expected the same names, shapes and types"
         )
     return value[0]
@@ -490,7 +492,7 @@ def check_params(params: PyTree, source: str = "") -> None:
                 f"{source}{name} has type {dtype}, expected a real floating-point type; {remedy}"
             )
     if all(0 in jnp.shape(leaf) for _, leaf in leaves):
-        raise InputError(f"{source}params: arrays without numbers; expected at least one number")
+        raise InputError(f"{source}params: all arrays are empty; expected at least one number")
 
 
 def _mean_checks(role, problem, params, settings, model_state):

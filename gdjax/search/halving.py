@@ -245,8 +245,7 @@ def _search(
         if name in taken:
             argument = "metrics" if name in spec.recorded_metrics else "axes"
             raise InputError(
-                f"{argument}: {name} is a name that the Dataset of a search has for itself; give "
-                f"it another name"
+                f"{argument}: {name} is reserved in the Dataset of a search; choose another name"
             )
     plan = preflight(spec, target)
     assert isinstance(plan, Plan)  # a search has no client
@@ -254,8 +253,8 @@ def _search(
     need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
     if need > limit:
         raise InputError(
-            f"axes: a search keeps the arrays of its {spec.axes.runs:,} runs in memory: "
-            f"{size(need)}, of {size(limit)}; {FEWER}"
+            f"axes: a search keeps the arrays of its {spec.axes.runs:,} runs in memory, which "
+            f"needs {size(need)}, but the memory has {size(limit)}; {FEWER}"
         )
     return execute(plan, target, compute_tiles=run_rungs)
 

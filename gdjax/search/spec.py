@@ -145,8 +145,8 @@ def check_rungs(rungs: Any) -> tuple[int, ...]:
     for one, other in itertools.pairwise(rungs):
         if other <= one:
             raise InputError(
-                f"rungs = {list(rungs)!r:.80}, expected increasing numbers of steps, and {other} "
-                f"follows {one}; sort them, and give each once"
+                f"rungs = {list(rungs)!r:.80}, expected increasing numbers of steps, but {other} "
+                f"follows {one}; sort them and remove duplicates"
             )
     return tuple(int(rung) for rung in rungs)
 
@@ -166,7 +166,7 @@ def _check_metric(spec):
     for rung in spec.rungs[:-1]:
         if rung % every:
             raise InputError(
-                f"rungs: {spec.metric} is recorded every {every} steps, and {rung} is not a "
-                f"multiple of it; give multiples, such as {-(-rung // every) * every}, or a "
+                f"rungs: {spec.metric} is recorded every {every} steps, but {rung} is not a "
+                f"multiple of {every}; choose multiples, such as {-(-rung // every) * every}, or a "
                 f"smaller record_every"
             )

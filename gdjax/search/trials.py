@@ -255,8 +255,8 @@ def _check_study(study, metric, direction):
     directions = [one.name.lower() for one in study.directions]
     if directions != [direction]:
         raise InputError(
-            f"study: its direction is {' and '.join(directions)}, and {metric} is to be "
-            f"{direction}d; create it with optuna.create_study(direction={direction!r}), or give "
+            f"study: its direction is {' and '.join(directions)}, but {metric} is to be "
+            f"{direction}d; create it with optuna.create_study(direction={direction!r}), or pass "
             f"another direction"
         )
 

@@ -183,8 +183,8 @@ def _values(runs, metric, by, worst_value):
     if missing := int(last.isnull().sum()):
         raise InputError(
             f"metric: the last record of {metric} is NaN in {missing} of {outcome.size} runs, "
-            f"expected a number in all; take a metric that is recorded at the last step, and runs "
-            f"that no search ended before it"
+            f"expected a number in all of them; choose a metric that is recorded at the last step, "
+            f"and runs that no search has ended early"
         )
     array = last.transpose(*by, *settings, *seeds).values.astype(float)
     shape = [math.prod(runs.sizes[name] for name in names) for names in (settings, seeds)]

@@ -55,7 +55,7 @@ class FileLock:
         except OSError as error:
             self.close()
             raise StoreError(
-                f"{folder}: its file system cannot lock files ({error.strerror}); choose a folder "
+                f"{folder}: the file system cannot lock files ({error.strerror}); choose a folder "
                 f"on another file system"
             ) from error
         # The holder is written after the first byte, since Windows locks the first byte.
@@ -64,8 +64,9 @@ class FileLock:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip()
             self.close()
             raise StoreError(
-                f"{folder} is being written by {holder or 'another process'}; start again when it "
-                f"has ended, finished runs are kept. Meanwhile the store can be opened for reading"
+                f"{folder} is being written by {holder or 'another process'}; start again after it "
+                f"has ended; finished runs are kept. Until then, the store can be opened for "
+                f"reading"
             )
         with contextlib.suppress(OSError):  # the holder is only used in the message above
             os.ftruncate(self._descriptor, 1)
@@ -124,9 +125,9 @@ class Lease:
             )
         raise StoreError(
             f"{self.bucket} is being written by {lease.get('holder', 'another process')!s:.100}"
-            f"{expiry}; start again when it has ended, finished runs are kept. If it was killed, "
-            f"start again when its lease has expired, or remove the object {LOCK} to take over at "
-            f"once"
+            f"{expiry}; start again after it has ended; finished runs are kept. If it was killed, "
+            f"start again after its lease has expired, or remove the object {LOCK} to take over "
+            f"immediately"
         )
 
     def _renew(self) -> None:

@@ -37,7 +37,7 @@ from gdjax.stores.schema import (
 SWEEP = f"{OWN}/sweep"  # digest of the identity, which identifies the sweep if the root is lost
 
 EXCHANGED = "is not the chunk that was written here"
-RESTORE = "Start its sweep again on this store, with the arguments it had: that"
+RESTORE = "Run the sweep again on this store with its original arguments, which"
 
 
 class Damage(NamedTuple):
@@ -199,13 +199,13 @@ def read_root(
     known = {name for name in names if not name.startswith(f"{ROOT}.")}
     others = known - {OWN, ROOT, *arrays} if arrays is not None else set()
     if others or (known and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
-        raise StoreError(f"{location} exists and is not a gdjax store; choose another path")
+        raise StoreError(f"{location} exists but is not a gdjax store; choose another path")
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
     if arrays is None:
         raise StoreError(f"{location}: {error}. {RESTORE} restores it")
     raise StoreError(
-        f"{location}: {error}, so that the tiles cannot be attributed to a sweep. Restore the "
+        f"{location}: {error}, so the tiles cannot be attributed to a sweep. Restore the "
         f"store from a copy, or choose another store"
     )
 
@@ -376,7 +376,7 @@ class Stored:
                 continue
             values = array.decode(raw).astype(array.dtype)
             if describe_values(values, array.dims) != described[array.name]:
-                damages.append(Damage(array.key(), "has other values than its sweep"))
+                damages.append(Damage(array.key(), "its values differ from those of the sweep"))
         return damages
 
     def damaged_frame(self) -> list[Damage]:

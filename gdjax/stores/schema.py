@@ -445,8 +445,9 @@ def parse_root(raw: bytes) -> Root:
         raise InputError(f"{ROOT} is damaged") from error
     if type(version) is not int or version not in RESERVED:
         raise OtherFormat(
-            f"has format {version!r:.20}, this gdjax writes {FORMAT} and reads 2 and 3; open it "
-            f"with the version of gdjax that wrote it, or run its sweep again in a new store"
+            f"the store has format {version!r:.20}, but this version of gdjax writes format "
+            f"{FORMAT} and reads formats 2 and 3; open it with the version of gdjax that wrote it, "
+            f"or run its sweep again in a new store"
         )
     # Replacing bytes avoids serializing the root again, which takes ten times as long.
     digest = str(root["attributes"].get("digest"))
@@ -489,7 +490,7 @@ def _parse_schema(root, version):
         {"zarr_format": 3, "node_type": "group"},
         {"kind": "inline", "must_understand": False},
     ):
-        raise InputError(f"{ROOT} is not that of a gdjax store")
+        raise InputError(f"{ROOT} is not the root of a gdjax store")
     kinds = {"gdjax_format": int, "coordinates": str, "digest": str, "identity": dict}
     for name in RESERVED[version]:
         if not isinstance(attributes[name], kinds.get(name, list)):
@@ -513,10 +514,10 @@ def _parse_schema(root, version):
     for name, array in schema.arrays.items():
         # Text is compared, since 1, 1.0 and True are equal, and the order of keys matters.
         if json.dumps(array.document()) != json.dumps(documents[name]):
-            raise InputError(f"{name}: codecs or other metadata that are not of this format")
+            raise InputError(f"{name}: codecs or other metadata do not match this format")
     described = {**schema.identity(), "coordinates": layout["coordinates"]}
     if layout != described or list(layout["coordinates"]) != coordinates:
-        raise InputError("its arrays do not match its sweep")
+        raise InputError("the arrays do not match the recorded sweep")
     return schema
 
 

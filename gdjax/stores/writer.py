@@ -374,8 +374,9 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def read_only(location: Folder | Bucket) -> StoreError:
     """Return the error for an attempt to write a store of format 2."""
     return StoreError(
-        f"{location}: has format 2, which this gdjax reads and does not write; finish it with the "
-        f"gdjax that wrote it, or copy it: gd.extend(store, to=new_store)"
+        f"{location}: the store has format 2, which this version of gdjax can read but not write; "
+        f"finish it with the version of gdjax that wrote it, or copy it: gd.extend(store, "
+        f"to=new_store)"
     )
 
 

@@ -192,7 +192,7 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
     flat += [name for name, along in dimensions.items() if name not in along]
     twice = {axis for axis in flat if flat.count(axis) > 1}
     if twice:
-        raise InputError(f"axes: {', '.join(sorted(twice))} is on two dimensions; keep one")
+        raise InputError(f"axes: {', '.join(sorted(twice))} is given on two dimensions; keep one")
     for name in RESERVED:
         if name in flat:
             raise InputError(
@@ -243,8 +243,8 @@ def _values(name, entries):
         values = np.atleast_1d(np.asarray(entries))
         if len(values) > MAX_AXIS_VALUES:
             raise InputError(
-                f"axes: {name} has more than {MAX_AXIS_VALUES:,} values; expected at most that: "
-                f"sweep a part, or spread the runs over two axes"
+                f"axes: {name} has too many values, expected at most {MAX_AXIS_VALUES:,}; sweep "
+                f"fewer values, or distribute them over two axes"
             )
     except InputError:
         raise
@@ -299,12 +299,15 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     known = grid.by_name
     check_flag("nearest", nearest)
     if not isinstance(at, Mapping):
-        raise InputError(f"at = {at!r:.80}, expected a run's values by axis, of {_listed(grid)}")
+        raise InputError(
+            f"at = {at!r:.80}, expected a mapping of axis names to values of a run; the axes are "
+            f"{_listed(grid)}"
+        )
     for name, value in at.items():
         if name not in known or not _is_comparable(known[name], value):
             raise InputError(
-                f"at: {name} = {value!r:.80}, expected a number for an axis of {_listed(grid)}; "
-                f"booleans and names must be values of the axis"
+                f"at: {name} = {value!r:.80}, expected a number for one of the axes "
+                f"{_listed(grid)}; booleans and names must be values of the axis"
             )
     indices = {}
     for dim, along in grid.dimensions.items():

@@ -316,7 +316,7 @@ def check_effect(idle: tuple[str, ...], where: str) -> None:
     """
     if idle:
         raise InputError(
-            f"axes: {idle[0]} has no effect on what {where} computes; leave it out, or pass the "
+            f"axes: {idle[0]} has no effect on the result of {where}; leave it out, or pass the "
             f"setting that it modifies (nesterov requires momentum)"
         )
 

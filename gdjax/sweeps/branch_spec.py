@@ -143,7 +143,7 @@ def validate_branches(spec: BranchSpec) -> None:
     if steps.min() < 0 or steps.max() > spec.num_steps:
         raise InputError(
             f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
-            f"num_steps = {spec.num_steps}, as axes(branch_step=[...])"
+            f"num_steps = {spec.num_steps}, as in axes(branch_step=[...])"
         )
     sizes = along.get(PERTURBATION, np.zeros(1))
     if sizes.dtype.kind not in "if" or np.any(sizes < 0):
@@ -201,7 +201,7 @@ def branch_carries(
     like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
     if like != [(a.shape, a.dtype) for a in trunk]:
         raise InputError(
-            "branch: its settings change the structure of a run's state (for example of the "
+            "branch: the settings change the structure of the state of a run (for example of the "
             "optimizer state), so that it cannot continue from the stored run; vary other settings"
         )
     runs = len(next(iter(values.values())))

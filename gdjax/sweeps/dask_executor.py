@@ -117,8 +117,9 @@ class Plugin(WorkerPlugin):
         here = jax.local_devices()
         if count is not None and len(here) < count:
             raise InputError(
-                f"client: a worker has {len(here)} devices, expected {count}, as the slabs of the "
-                f"sweep have; start all workers with that number (on CPUs JAX_NUM_CPU_DEVICES)"
+                f"client: a worker has {len(here)} devices, expected {count}, the number of "
+                f"devices of the slabs of the sweep; start all workers with this number of devices "
+                f"(on CPUs, set JAX_NUM_CPU_DEVICES)"
             )
         return tuple(here[:count])
 
@@ -172,7 +173,7 @@ def on_workers(
     if isinstance(location, Folder):
         location = Folder(location.path.absolute())
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
-    address = getattr(client.scheduler, "address", "an unknown place")
+    address = getattr(client.scheduler, "address", "an unknown address")
     try:
         client.register_plugin(plugin)
         fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()

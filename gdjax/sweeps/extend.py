@@ -90,8 +90,8 @@ def extend(
     stored = open_sweep(store, storage_options=storage_options)
     if len(stored.parts) > 1:
         raise StoreError(
-            f"{store}: has format 2 and several parts, which can only be read; run the larger "
-            f"sweep in a new store"
+            f"{store}: the store has format 2 and several parts, so it is read-only; run the "
+            f"larger sweep in a new store"
         )
     spec = stored.spec(problem, make_optimizer)
     wider = spec.axes if axes is None else axes
@@ -110,8 +110,8 @@ def extend(
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warnings.warn(
-            f"{store}: its runs have not kept the state for further steps (continuable = False), "
-            f"so they are run again from their start, which takes "
+            f"{store}: the state for further steps was not stored (continuable = False), so all "
+            f"runs start again from step 0, which takes "
             f"{spec.num_steps * spec.axes.runs:,} more run-steps",
             stacklevel=2,
         )

@@ -253,8 +253,8 @@ def problem_from(described: Any, where: Any) -> Problem:
         if allowed.get(name) is _is_prepared and not _is_prepared(value):
             raise StoreError(
                 f"{where}: its problem has the data set {value!r:.80}, which is not prepared on "
-                f"this machine, and reading a store starts no download; prepare it (gdjax data "
-                f"prepare), or {remedy}"
+                f"this machine, and reading a store never starts a download; prepare it (gdjax "
+                f"data prepare), or {remedy}"
             )
         if name not in allowed or not allowed[name](value):
             raise StoreError(

@@ -436,9 +436,10 @@ def _reason_without_rounds(status, first, search):
         )
     slopes = first.sharpness.slope
     return (
-        f"The first step of the optimizer does not go downhill at {int(np.sum(slopes <= 0))} of "
-        f"{starts} starts. Check the sign of its updates: gradient descent adds minus the "
-        f"learning rate times the gradient. A start may also be a critical point."
+        f"The first step of the optimizer is not a descent direction at "
+        f"{int(np.sum(slopes <= 0))} of {starts} starts. Check the sign of its updates: gradient "
+        f"descent adds minus the learning rate times the gradient. A start may also be a critical "
+        f"point."
     )
 
 
@@ -458,8 +459,8 @@ def _reason(search, critical_rate, status):
         )
     if status == LearningRateStatus.NO_MINIMUM:
         return (
-            f"No rate is recommended: from no start does the cost have a minimum along the first "
-            f"step, and of {tried} none is best: {_failures(last, best)} at {rates[best]:.3g}. The "
+            f"No rate is recommended: from all starts, the cost has no minimum along the first "
+            f"step, and none of {tried} is best: {_failures(last, best)} at {rates[best]:.3g}. The "
             f"cost seems to have no minimum."
         )
     low, high = _good(last)
@@ -467,13 +468,14 @@ def _reason(search, critical_rate, status):
         f"Learning rate {rates[best]:.3g}: of {tried}, the lowest median cost after "
         f"{last.num_steps} steps ({np.median(cost[best]):.3g}; {cost[best].min():.3g} to "
         f"{cost[best].max():.3g} over {starts} starts, {how}). No start diverged or stalled.",
-        f"Rates from {low:.3g} to {high:.3g} are as good within the spread over starts.",
+        f"Rates from {low:.3g} to {high:.3g} are equally good within the spread over starts.",
     ]
     own = rates[np.argmin(cost, axis=0)]
     if starts > 1:
         sentences.append(f"The best rate of a single start is {own.min():.3g} to {own.max():.3g}.")
     if best + 1 < len(rates):
-        sentences.append(f"At {rates[best + 1]:.3g}, the next one up, {_failures(last, best + 1)}.")
+        above = f"{rates[best + 1]:.3g}, {_failures(last, best + 1)}"
+        sentences.append(f"At the next higher rate, {above}.")
     if np.isfinite(critical_rate):
         sentences.append(f"The first step raises the cost above {critical_rate:.3g}.")
     else:

@@ -86,7 +86,7 @@ class Target:
         check_whole("max_param_bytes", self.max_param_bytes, 0, math.inf, remedy=remedy)
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(
-                "client: requires a store that all workers can reach, store=..., and uses the "
+                "client: requires a store that all workers can access (store=...) and uses the "
                 "devices of the workers; leave devices out"
             )
         if self.client is not None and not hasattr(self.client, "submit"):
@@ -339,8 +339,8 @@ def check_params(params: PyTree, limit: int) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if 0 in leaf.shape:
             raise InputError(
-                f"init: params{jax.tree_util.keystr(path)} has shape {leaf.shape}, an array "
-                f"without numbers, which a store cannot contain; leave it out of params"
+                f"init: params{jax.tree_util.keystr(path)} has shape {leaf.shape}, an empty array, "
+                f"which a store cannot contain; leave it out of params"
             )
     leaves = jax.tree.leaves(params)
     need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
@@ -492,7 +492,7 @@ def _with_tiles(program, shape):
     tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
     if tiles > MAX_TILES:
         raise InputError(
-            f"sweep: {grid.runs:,} runs are {tiles:,} tiles, expected at most {MAX_TILES:,}; "
+            f"sweep: {grid.runs:,} runs need {tiles:,} tiles, expected at most {MAX_TILES:,}; "
             f"choose a larger width, or sweep fewer runs"
         )
     runs, memory = program.slab.runs, machine.memory()

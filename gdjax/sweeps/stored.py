@@ -166,7 +166,7 @@ class StoredSweep:
                 inner = tuple(int(at[0]) for at in subgrid_positions(grid, run))
                 break
         else:
-            raise StoreError(f"{self.location}: does not have this run yet; finish the sweep first")
+            raise StoreError(f"{self.location}: this run is not stored yet; finish the sweep first")
         number, programs = 0, whole.programs()
         if len(self.parts) > 1:  # format 2, with separate static values per part
             programs = dataclasses.replace(whole, axes=grid).programs()
@@ -222,7 +222,7 @@ class StoredSweep:
         problem, doubt = self._compared(problem)
         if doubt:
             warnings.warn(
-                f"{self.location}: whether this problem is that of its sweep is not known, since "
+                f"{self.location}: could not verify that this problem is that of the sweep, since "
                 f"{doubt}",
                 stacklevel=3,
             )
@@ -253,8 +253,8 @@ class StoredSweep:
             then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
         if different := differences(then, now):
             raise StoreError(
-                f"{self.location}: its sweep used another problem ({different}); pass the problem "
-                f"of the sweep: problem=..."
+                f"{self.location}: the sweep used a different problem ({different}); pass the "
+                f"problem of the sweep: problem=..."
             )
         return problem, doubt
 
@@ -262,9 +262,9 @@ class StoredSweep:
         here, recorded = hash_of(problem.data), self.identity.get("data_hash")
         if here != recorded:
             raise StoreError(
-                f"{self.location}: its sweep used other data than this problem (data_hash: stored "
-                f"{recorded!r:.80}, here {here!r}); pass the problem with the original data: "
-                f"problem=..."
+                f"{self.location}: the data of this problem differ from those of the sweep "
+                f"(data_hash: stored {recorded!r:.80}, here {here!r}); pass the problem with the "
+                f"original data: problem=..."
             )
         return problem
 
@@ -317,7 +317,7 @@ class StoredSweep:
         here = {"make_optimizer": plain(describe(spec.make_optimizer))}
         if different := differences({"make_optimizer": identity["make_optimizer"]}, here):
             raise StoreError(
-                f"{where}: its sweep used another optimizer ({different}); pass the one of the "
+                f"{where}: the sweep used a different optimizer ({different}); pass the one of the "
                 f"sweep: make_optimizer=..."
             )
         return spec
@@ -357,7 +357,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
         identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
     if not isinstance(identity, dict) or not {"axes", "slab", "program_hash"} <= set(identity):
-        raise StoreError(f"{where}: was not written by a sweep")
+        raise StoreError(f"{where}: the store was not written by a sweep")
     for name, is_valid in _EXPECTED.items():
         if not is_valid(identity.get(name)):
             raise StoreError(
@@ -529,7 +529,7 @@ def run_of(
     if not 0 <= outcome < len(Outcome):
         raise StoreError(
             f"{store}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
-            f"store has been modified, compute the sweep again"
+            f"store has been modified; compute the sweep again"
         )
     by_axis = grid.box(tuple(np.array([i]) for i in index)).first_values
     params, model_state = jax.eval_shape(problem.begin, jax.random.key(0))

@@ -475,7 +475,7 @@ def _default_temperature(problem, argument):
     if problem.samples < 3:
         raise InputError(
             f"{argument} = None means n / log n, but the problem has {problem.samples} samples; "
-            f"give numbers above 0"
+            f"pass numbers above 0"
         )
     return problem.samples / math.log(problem.samples)
 

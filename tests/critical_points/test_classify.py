@@ -108,7 +108,7 @@ def test_float64_parameters_are_classified_in_float64():
     assert kinds(result) == ["strict minimum"]
     single = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, jnp.zeros(2), key=KEY)
     assert kinds(single) == ["undecided"]
-    assert "float64 resolves more" in single.advice
+    assert "float64 has a higher resolution" in single.advice
 
 
 # -- quadratics with given spectra

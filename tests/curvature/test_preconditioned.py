@@ -93,7 +93,7 @@ def test_preconditioned_sharpness_is_nan_before_the_first_step():
 
 
 def test_optimizers_without_a_preconditioner_are_rejected():
-    with pytest.raises(InputError, match="does not divide its steps; use `sharpness_metric`"):
+    with pytest.raises(InputError, match="has no preconditioner; use `sharpness_metric`"):
         preconditioner(optax.sgd)
     with pytest.raises(InputError, match="expected RMSProp that is not centered"):
         preconditioner(partial(optax.rmsprop, centered=True))

@@ -157,7 +157,7 @@ def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
 
 
 def test_optimizers_without_a_known_threshold_are_rejected():
-    with pytest.raises(InputError, match=r"limit of stability is not known; .* sgd, rmsprop, adam"):
+    with pytest.raises(InputError, match=r"stability limit is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
     with pytest.raises(InputError, match=r"momentum = 0.9, but adam takes no momentum"):
         stability_threshold(0.1, optax.adam, momentum=0.9)

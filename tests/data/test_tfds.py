@@ -73,7 +73,7 @@ def test_the_error_for_a_damaged_prepared_file_names_it_and_the_fix(tiny, file, 
     with pytest.raises(DataError, match=r"is damaged.*Delete the folder.*prepare") as error:
         load("tiny", data_dir=data_dir)
     assert time.perf_counter() - start < 3
-    assert str(folder / file) in str(error.value) or "dataset_info.json says 8" in str(error.value)
+    assert str(folder / file) in str(error.value) or "dataset_info.json lists 8" in str(error.value)
 
 
 def test_any_flipped_byte_of_the_description_raises_an_error_or_has_no_effect(tiny):

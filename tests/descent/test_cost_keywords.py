@@ -349,10 +349,10 @@ def test_eval_params_fn_sets_the_parameters_to_evaluate():
 
 
 def test_a_model_state_is_required_if_and_only_if_the_cost_has_one():
-    with pytest.raises(InputError, match=r"model_state: none given.*problem\.begin"):
+    with pytest.raises(InputError, match=r"model_state is None.*problem\.begin"):
         descend(1, model_state=None)
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match="model_state: given, but"):
+    with pytest.raises(InputError, match="model_state is given, but"):
         gd.descend(bowl, SGD, START, 1, key=KEYS_OF, model_state=FIRST)
     with pytest.raises(InputError, match="'m' declares `model_state`, but the cost does not"):
         gd.descend(bowl, SGD, START, 1, key=KEYS_OF, metrics={"m": gd.Metric(seen)})

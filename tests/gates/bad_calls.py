@@ -69,7 +69,7 @@ CALLS = (
     (
         "gd.axes(seed=range(20_000_000))",
         "seed",
-        "expected at most that: sweep a part, or spread the runs",
+        "expected at most 10,000,000; sweep fewer values, or distribute",
     ),
     ("gd.axes(batch_size=[0])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
@@ -88,7 +88,7 @@ CALLS = (
         "learning_rate",
         "expected a list of finite numbers, such as [0.1, 1.0]",
     ),
-    ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "is on two dimensions"),
+    ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "is given on two dimensions"),
     # Searches
     ("gd.search.successive_halving(3, ax)", "problem", "expected a gdjax.Problem"),
     ("gd.search.successive_halving(bowl, 3)", "axes", "expected gd.axes(learning_rate=[0.1, 1])"),
@@ -98,7 +98,7 @@ CALLS = (
     (
         "gd.search.successive_halving(bowl, ax, rungs=[4, 1])",
         "rungs",
-        "sort them, and give each once",
+        "sort them and remove duplicates",
     ),
     (
         "gd.search.successive_halving(bowl, ax, rungs=[4, 8.0])",
@@ -134,7 +134,7 @@ CALLS = (
     ("gd.search.successive_halving(bowl, ax, store=3)", "store", "expected the path of a folder"),
     ("gd.search.hyperband(bowl, ax, num_brackets=4)", "num_brackets", "whole number from 1 to 3"),
     ("gd.search.hyperband(bowl, ax, num_brackets=0)", "num_brackets", "whole number from 1 to 3"),
-    ("gd.search.hyperband(bowl, ax, rungs=[4, 4])", "rungs", "sort them, and give each once"),
+    ("gd.search.hyperband(bowl, ax, rungs=[4, 4])", "rungs", "sort them and remove duplicates"),
     # Trials of a study
     (
         "gd.search.optimize(bowl, {}, 3, 4, rungs=[4])",
@@ -150,7 +150,7 @@ CALLS = (
     ("gd.search.to_study(runs, direction='up')", "direction", "choose one of minimize, maximize"),
     ("gd.search.to_study(runs, diverged='nan')", "diverged", "choose one of inf, fail"),
     ("gd.search.to_study(runs, study=3)", "study", "expected a study of optuna.create_study()"),
-    ("gd.export.arviz(3)", "result", "expected what finite_temperature_coefficient"),
+    ("gd.export.arviz(3)", "result", "expected the result of finite_temperature_coefficient"),
     # Tuning curves and numbers of seeds
     ("gd.tuning_curve(3)", "runs", "expected a Dataset of gd.sweep or gd.open_dataset"),
     ("gd.tuning_curve(damaged)", "cost", "damaged"),
@@ -355,7 +355,7 @@ CALLS = (
         "nothing",
         "data set 'nothing' is unknown. Expected mnist5k, mnist",
     ),
-    ("gd.data.load(3)", "name", "expected that of an image set: mnist5k"),
+    ("gd.data.load(3)", "name", "expected the name of an image set, such as 'mnist5k'"),
     # Sweeps
     ("gd.sweep(3, ax, 5)", "problem", "expected a gdjax.Problem"),
     (
@@ -702,7 +702,11 @@ CALLS = (
         "dataset",
         "expected a Dataset of gd.sweep, or of a census",
     ),
-    ("gd.params_of(runs, w, 3)", "at", "expected a run's values by axis, of learning_rate: 0.1"),
+    (
+        "gd.params_of(runs, w, 3)",
+        "at",
+        "expected a mapping of axis names to values of a run; the axes are learning_rate: 0.1",
+    ),
     (
         "gd.params_of(runs, w, {'learning_rate': 99, 'seed': 0})",
         "learning_rate",
@@ -754,23 +758,27 @@ CALLS = (
         "there is no store",
         "empty: there is no store at this path; check the path",
     ),
-    ("gd.replay(store, None)", "at", "expected a run's values by axis, of learning_rate: 0.1"),
+    (
+        "gd.replay(store, None)",
+        "at",
+        "expected a mapping of axis names to values of a run; the axes are learning_rate: 0.1",
+    ),
     ("gd.replay(store, {})", "learning_rate", "no value for learning_rate"),
     ("gd.replay(store, {'learning_rate': 0.1})", "seed", "no value for seed"),
     (
         "gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})",
         "momentum",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     (
         "gd.replay(store, {'learning_rate': 'fast', 'seed': 0})",
         "learning_rate",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     (
         "gd.replay(store, {'learning_rate': nan, 'seed': 0})",
         "learning_rate",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     (
         "gd.replay(store, {'learning_rate': 0.1, 'seed': 0}, devices=[])",
@@ -865,7 +873,7 @@ CALLS = (
     (
         "gd.descend(bowl, sgd, w, 5, key=key, model_state=3)",
         "model_state",
-        "given, but the problem's cost declares none",
+        "model_state is given, but the problem's cost does not declare it",
     ),
     (
         "jax.jit(lambda w: gd.descend(bowl, sgd, w, 5, key=key).params)(w)",
@@ -898,12 +906,12 @@ CALLS = (
     (
         "gd.curvature.extreme_eigenpairs(bowl, w, key=key, largest=-1)",
         "largest",
-        "expected 1 to 2 together, the number of parameters",
+        "expected a total of 1 to 2, the number of parameters",
     ),
     (
         "gd.curvature.extreme_eigenpairs(bowl, w, key=key, largest=99)",
         "largest",
-        "expected 1 to 2 together, the number of parameters",
+        "expected a total of 1 to 2, the number of parameters",
     ),
     (
         "gd.curvature.extreme_eigenpairs(bowl, w, key=key, rtol=-1.0)",
@@ -928,7 +936,7 @@ CALLS = (
     (
         "gd.curvature.hessian_trace(bowl, w, key=key, probes=0)",
         "probes",
-        "expected a whole number >= 6, three thirds of 2",
+        "expected a whole number >= 6, two for each third",
     ),
     (
         "gd.critical_points.classify(bowl, 'w', key=key)",
@@ -1012,7 +1020,7 @@ CALLS = (
     (
         "gd.curvature.stability_threshold(0.1, optax.contrib.muon)",
         "make_optimizer",
-        "whose limit of stability is not known",
+        "whose stability limit is not known",
     ),
     (
         "gd.curvature.generalized_sharpness(bowl, w, 'l3', key=key)",
@@ -1137,7 +1145,7 @@ CALLS = (
     (
         "gd.minima.count_stored_minima(store, {'seeds': 1})",
         "seeds",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     (
         "gd.minima.match(None, v, v, key=key)",
@@ -1497,7 +1505,7 @@ CALLS = (
     (
         "gd.sweep(gd.Problem(init=lambda key: (w, zeros(0)), cost=lambda w: w[0][0]), ax, 5)",
         "init",
-        "an array without numbers, which a store cannot contain; leave it out of params",
+        "an empty array, which a store cannot contain; leave it out of params",
     ),
     (
         "gd.Problem(init=lambda key: 0.0, cost=lambda w, b: w, data=[[1.0], [2.0]])",
@@ -1816,7 +1824,7 @@ COMMANDS = (
     (
         "resume s.zarr --problem own.py:problem --out out",
         "problem",
-        "s.zarr: its sweep used another problem (problem.problem:",
+        "s.zarr: the sweep used a different problem (problem.problem:",
     ),
     ("replay", "store", "Required options"),
     (
@@ -1830,12 +1838,12 @@ COMMANDS = (
     (
         "replay s.zarr --at learning_rate=x seed=0",
         "learning_rate",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     (
         "replay s.zarr --at rate=1 seed=0",
         "rate",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     (
         "replay damaged.zarr --at learning_rate=0.1 seed=0",
@@ -1860,7 +1868,7 @@ COMMANDS = (
     (
         "landscape --store s.zarr --at rate=1",
         "rate",
-        "expected a number for an axis of learning_rate: 0.1, 0.2",
+        "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
     ("landscape --direction-seed -1", "--direction-seed", "expected 0 to 4294967295"),
     (

@@ -28,9 +28,9 @@ import names
 from bad_calls import CALLS, COMMANDS
 
 REMEDY = re.compile(
-    r"\b(add|call|check|choices|choose|declare|did you mean|expected|fix|give|install|keep|leave|"
-    r"name (another|at|each)|pass|rename|required|restore|run|see|set|start|take|try|use|"
-    r"valid are)\b",
+    r"\b(add|call|check|choices|choose|declare|did you mean|distribute|expected|fix|give|install|"
+    r"keep|leave|name (another|at|each)|pass|rename|required|restore|run|see|set|start|take|try|"
+    r"use|valid are)\b",
     re.IGNORECASE,
 )
 SIGNATURE = "TypeError of the call"

@@ -56,7 +56,7 @@ def test_runs_of_a_store_can_be_selected(store):
     result = count_stored_minima(store, {"learning_rate": 0.02})
     assert result.sizes["run"] == 8
     assert result.seed.values.tolist() == list(range(8))
-    with pytest.raises(InputError, match="expected a number for an axis of learning_rate"):
+    with pytest.raises(InputError, match="expected a number for one of the axes learning_rate"):
         count_stored_minima(store, {"rate": 1.0})
 
 

@@ -168,7 +168,7 @@ def test_a_sum_over_two_samples_is_detected():
 
 def test_a_cost_with_a_batch_argument_but_no_data_is_rejected():
     with pytest.raises(
-        InputError, match=r"cost\(params\).*has no data.*give `data` to the Problem"
+        InputError, match=r"cost\(params\).*has no data.*pass `data` to the Problem"
     ):
         check(problem(parabola), W)
 
@@ -390,7 +390,7 @@ def test_the_error_for_a_counter_or_key_does_not_recommend_a_float(leaf):
         (lambda w, *, model_state: w[0], r"declares `model_state` and returned float32\[\]"),
         (
             lambda w, *, model_state: (w[0], jnp.zeros(2)),
-            r"than its argument: model_state was float32\[\] and is float32\[2\];",
+            r"from those of the argument: model_state was float32\[\] and is float32\[2\];",
         ),
         (
             lambda w, *, model_state: (w[0], {"mean": model_state}),

@@ -204,7 +204,7 @@ BAD = {
     },
     "direction = 'up'": {"direction": "up"},
     "unexpected axis 'rate'": {"axes": gd.axes(rate=[0.1])},
-    "axes: rung is a name": {"axes": gd.axes(rung=gd.zip_axes(learning_rate=[0.1, 0.2]))},
+    "axes: rung is reserved": {"axes": gd.axes(rung=gd.zip_axes(learning_rate=[0.1, 0.2]))},
     "a multiple of it": {"rungs": [10, 40], "record_every": 4},
     "root_seed = -1": {"root_seed": -1},
 }

@@ -78,8 +78,9 @@ def test_a_store_of_format_1_is_rejected_with_a_one_line_error_and_not_changed(c
         with pytest.raises(StoreError) as caught:
             opened(path)
         assert str(caught.value) == (
-            f"{path}: has format 1, this gdjax writes 3 and reads 2 and 3; open it with the "
-            f"version of gdjax that wrote it, or run its sweep again in a new store"
+            f"{path}: the store has format 1, but this version of gdjax writes format 3 and reads "
+            f"formats 2 and 3; open it with the version of gdjax that wrote it, or run its sweep "
+            f"again in a new store"
         )
     assert stamps(path) == before
 
@@ -159,7 +160,9 @@ def test_a_store_of_format_2_is_not_written_to(copy_of, name):
     path = copy_of(f"2/{name}")
     before = contents(path)
     if name == "unfinished":
-        with pytest.raises(StoreError, match="has format 2, which this gdjax reads and does not"):
+        with pytest.raises(
+            StoreError, match="has format 2, which this version of gdjax can read but not"
+        ):
             gd.resume(path, **own(name))
     else:
         with gd.resume(path, **own(name)) as dataset:  # no tile is missing
@@ -192,7 +195,7 @@ def test_a_continuable_store_of_format_2_takes_more_steps(copy_of, tmp_path):
 
 
 def test_a_store_with_several_parts_cannot_be_extended(copy_of, tmp_path):
-    with pytest.raises(StoreError, match="has format 2 and several parts, which can only be read"):
+    with pytest.raises(StoreError, match="has format 2 and several parts, so it is read-only"):
         gd.extend(copy_of("2/grown"), to=tmp_path / "new")
 
 
@@ -225,7 +228,9 @@ def test_a_store_written_by_hand_in_format_2_is_read(copy_of):
         np.testing.assert_array_equal(dataset.cost, [*COST, [np.nan, np.nan]])
         assert dataset.learning_rate.values.tolist() == [0.1, 0.2, 0.4]
         assert dataset.finished.values.tolist() == [1, 1, 0]
-    with pytest.raises(StoreError, match="has format 2, which this gdjax reads and does not write"):
+    with pytest.raises(
+        StoreError, match="has format 2, which this version of gdjax can read but not write"
+    ):
         begin(path)
 
 

@@ -88,7 +88,7 @@ def test_damaged_tiles_are_detected_and_rewritten(url, server):
 def test_a_store_of_another_sweep_or_other_content_is_rejected(url, server):
     bucket = locate(url, server.options)
     bucket.write("thesis.tex", b"all of it")
-    with pytest.raises(StoreError, match="exists and is not a gdjax store"):
+    with pytest.raises(StoreError, match="exists but is not a gdjax store"):
         open_store(url, server)
     bucket.remove("thesis.tex")
     fill(url, server)
@@ -105,7 +105,7 @@ def test_a_second_writer_is_rejected_until_the_first_one_ends(url, server):
         store.write((0, 0), part(store, (0, 0)))
         message = (
             r"is being written by process \d+ on .*, whose lease lasts until ..:..:.. UTC; "
-            r"start again when .*or remove the object .gdjax/lock to take over at once"
+            r"start again after .*or remove the object .gdjax/lock to take over immediately"
         )
         with pytest.raises(StoreError, match=message):
             open_store(url, server)

@@ -252,7 +252,7 @@ def test_a_difference_in_an_array_metric_is_reported_with_its_step(stored_sweep,
 
 
 @pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
-@pytest.mark.filterwarnings("ignore:.*have not kept the state for further steps")
+@pytest.mark.filterwarnings("ignore:.*state for further steps was not stored")
 def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(
     stored_sweep, tmp_path, continuable
 ):

@@ -75,8 +75,8 @@ def test_seeds_other_than_unsigned_32_bit_integers_are_rejected(given):
     ("given", "message"),
     [
         ({}, "no axes"),
-        ({"seed": [0], "pair": zip_axes(seed=[0], scale=[1.0])}, "seed is on two"),
-        ({"scale": zip_axes(rate=[1.0]), "pair": zip_axes(scale=[1.0])}, "scale is on two"),
+        ({"seed": [0], "pair": zip_axes(seed=[0], scale=[1.0])}, "seed is given on two"),
+        ({"scale": zip_axes(rate=[1.0]), "pair": zip_axes(scale=[1.0])}, "scale is given on two"),
         ({"step": [1, 2]}, r"step is a reserved name .*'cost.step'"),
         ({"finished": zip_axes(seed=[0])}, "finished is a reserved name"),
         ({"rate": [0.1, 0.2, 0.1]}, "rate has rate = 0.1 more than once"),

@@ -89,7 +89,7 @@ def test_a_stored_run_is_continuable_by_default(tmp_path, recwarn):
     more = gd.extend(
         tmp_path / "s", num_steps=7, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM
     )
-    assert not [w for w in recwarn if "from their start" in str(w.message)]
+    assert not [w for w in recwarn if "from step 0" in str(w.message)]
     complete, _ = swept(None, 7, MOMENTUM, width=1)
     assert same_bits(more.cost, complete.cost)
     assert same_bits(more.params, complete.params)

@@ -118,7 +118,7 @@ def test_a_new_axis_of_a_checked_problem_is_checked():
         cost=lambda w, *, scale=1.0: jnp.sum(w**2) * scale,
     )
     gd.sweep(problem, gd.axes(learning_rate=[0.1], scale=[1.0]), 1)
-    with pytest.raises(gd.errors.InputError, match="width has no effect on what init computes"):
+    with pytest.raises(gd.errors.InputError, match="width has no effect on the result of init"):
         gd.sweep(problem, gd.axes(learning_rate=[0.1], width=[1.0]), 1)
 
 

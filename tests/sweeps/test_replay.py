@@ -162,7 +162,7 @@ def test_replay_requires_the_original_user_defined_problem_and_optimizer(tmp_pat
     assert replay(tmp_path, at, problem=problem, make_optimizer=user_optimizer).equal
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     for call in (partial(replay, at=at), resume):
-        with pytest.raises(StoreError, match=r"other data than this problem \(data_hash: stored"):
+        with pytest.raises(StoreError, match=r"differ from those of the sweep \(data_hash: stored"):
             call(tmp_path, problem=other, make_optimizer=user_optimizer)
 
 

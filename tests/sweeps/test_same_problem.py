@@ -146,7 +146,7 @@ def test_a_problem_that_cannot_be_compared_in_another_version_is_reported(
     other = load(own(tmp_path / "other", curvature=11.0))
     another_version(monkeypatch)
     run_of(users, AT, same)  # the compiled program is equal in both versions
-    with pytest.warns(UserWarning, match=r"is not known, since .* jax: stored .*, here 0.0"):
+    with pytest.warns(UserWarning, match=r"could not verify .* since .* jax: stored .*, here 0.0"):
         run_of(users, AT, other)
     again = gd.replay(users, AT, problem=same)
     assert again.equal
@@ -166,7 +166,7 @@ def test_a_store_without_a_problem_hash_is_accepted(users, named, tmp_path):
     path = shutil.copytree(users, tmp_path / "s")
     without(path, "problem_hash")
     same = load(own(tmp_path / "same"))
-    with pytest.warns(UserWarning, match="is not known, since it was written before"):
+    with pytest.warns(UserWarning, match="could not verify .* since it was written before"):
         run_of(path, AT, same)
     again = gd.replay(path, AT, problem=same)
     assert (again.equal, again.changed) == (True, {})
@@ -216,7 +216,7 @@ def test_a_command_rejects_a_different_problem(users, tmp_path, keep_devices):
     options = {"store": str(users), "at": texts}
     assert Origin(**options, problem=own(tmp_path / "same")).find().params.shape == (2,)
     origin = Origin(**options, problem=own(tmp_path / "other", curvature=17.0))
-    with pytest.raises(StoreError, match="used another problem"):
+    with pytest.raises(StoreError, match="used a different problem"):
         Landscape(origin=origin, out=tmp_path / "out").run()
 
 

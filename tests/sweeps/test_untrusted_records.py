@@ -142,7 +142,7 @@ def test_changed_data_raise_an_error_in_every_function_that_rebuilds_the_problem
         factories.problem_from({**recorded, "hash": "0" * 16}, "s")
     change_record(data_hash="0" * 16)
     for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
-        with pytest.raises(StoreError, match="its sweep used other data than this problem"):
+        with pytest.raises(StoreError, match="the data of this problem differ"):
             call(path, AT)
 
 
@@ -213,5 +213,5 @@ def test_a_passed_problem_must_have_the_data_of_the_sweep(tmp_path):
     gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
     assert run_of(tmp_path, {"learning_rate": 0.1}, problem).step.tolist() == [1]
-    with pytest.raises(StoreError, match="its sweep used other data than this problem"):
+    with pytest.raises(StoreError, match="the data of this problem differ"):
         run_of(tmp_path, {"learning_rate": 0.1}, other)
