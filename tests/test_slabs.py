@@ -56,7 +56,7 @@ def test_any_number_of_runs_can_be_computed_in_slabs(count):
     assert len(program.compiled) == 1
 
 
-def test_placed_arrays_are_copies():
+def test_arrays_placed_on_devices_are_copies():
     slab = Slab(2, DEVICES[:2])
     user_defined = jnp.arange(4.0)
     call = Program(over_runs(lambda x: x + 1, slab, (0,)), donate=(0,))

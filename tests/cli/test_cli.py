@@ -65,7 +65,7 @@ def test_parsing_does_not_import_jax():
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )
-def test_invalid_values_exit_with_status_2_and_one_line_before_any_computation(
+def test_invalid_values_exit_with_status_2_and_a_one_line_message_before_any_computation(
     arguments, message, capsys
 ):
     with pytest.raises(SystemExit) as caught:

@@ -102,7 +102,7 @@ def test_polish_moves_from_saddles_and_maxima_to_minima(name):
     assert apart.max() < 1e-6
 
 
-def test_polish_stays_exactly_on_a_saddle():
+def test_polish_remains_exactly_at_a_saddle():
     result = polish(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2))
     assert int(result.num_steps) == 0
     assert result.params.tolist() == [0, 0]

@@ -196,7 +196,7 @@ def test_the_hessian_of_two_factors_has_the_known_eigenvalues():
 
 
 @pytest.mark.parametrize(("rate", "stays"), [(0.95, True), (1.05, False)])
-def test_above_a_rate_of_one_no_minimum_is_stable(rate, stays):
+def test_no_minimum_is_stable_at_rates_above_one(rate, stays):
     """At the flattest minimum, (1, 1), each step scales an offset by |1 - 2 rate|."""
     w = path(factors, optax.sgd(rate), np.full(2, 1 + 1e-9), 40)
     offset = np.abs(w[:, 0] - 1)
@@ -207,7 +207,7 @@ def test_above_a_rate_of_one_no_minimum_is_stable(rate, stays):
 # -- other optimizers and costs
 
 
-def test_the_first_step_of_adam_has_the_length_of_the_learning_rate():
+def test_the_first_step_of_adam_changes_each_parameter_by_the_learning_rate():
     w = path(
         lambda w: jnp.sum(jnp.array([1e-3, 5.0, -200.0]) * w), optax.adam(0.01), np.zeros(3), 1
     )

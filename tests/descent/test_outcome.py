@@ -123,7 +123,7 @@ def test_the_outcome_does_not_depend_on_the_unit_of_the_cost():
     assert ends(-5 + 1.0 * (T == 0), baseline=-4.0) == "not_converged"
 
 
-def test_a_vanishing_gradient_suffices_and_divergence_has_precedence():
+def test_a_vanishing_gradient_suffices_and_divergence_takes_precedence():
     assert ends(np.ones(1), norm=1e-6) == "stalled"
     assert ends(2.5 - 0.1 * T, norm=1e-6) == "stalled"
     diverged = classify(np.full((1, 21), INF), np.zeros(1), np.array([3]), 0.9)
@@ -235,7 +235,7 @@ def test_nan_and_infinity_give_divergence_and_are_not_in_the_records(cost, start
     np.testing.assert_array_equal(np.isposinf(run.cost), run.recorded_steps >= at)
 
 
-def test_a_diverged_descent_stays_diverged_when_continued():
+def test_a_diverged_descent_remains_diverged_when_continued():
     run = descend(lambda w: w**2, jnp.ones(()), 30, 2.0, optimizer=optax.adam(1e9))
     more = gd.descend(
         gd.Problem(init=lambda key: run.params, cost=lambda w: w**2),

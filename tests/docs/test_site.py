@@ -182,7 +182,7 @@ def test_formulas_use_fonts_with_a_math_table():
     assert fonts.endswith(", math")
 
 
-def test_learn_pages_describe_what_they_compute():
+def test_learn_pages_state_only_computed_results():
     """The number of valleys is not computed, so pages must not state it."""
     pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
     for name in ("network", "gradient", "rates", "landscape"):

@@ -28,7 +28,7 @@ def summary(tree):
 
 
 @pytest.mark.long
-def test_no_run_stays_at_a_minimum_above_its_stability_limit(tree, summary):
+def test_no_run_ends_at_a_minimum_above_its_stability_limit(tree, summary):
     for name in SMALL.functions:
         assert summary[f"{name}_held_beyond_limit_most"] == 0
         assert summary[f"{name}_half_arrives_up_to_0"] >= 0.9

@@ -57,7 +57,7 @@ def test_data_and_starts_are_those_of_the_published_code():
     ("panel", "known"),
     [("plain", [2 / 0.04, 2 / 0.06]), ("heavy", [3.8 / 0.06]), ("nesterov", [3.8 / 2.8 / 0.03])],
 )
-def test_sharpness_stays_at_the_limit(summary, panel, known):
+def test_sharpness_remains_near_the_limit(summary, panel, known):
     np.testing.assert_allclose(summary[f"{panel}_threshold"], known, rtol=1e-5)
     # With momentum, the sharpness falls below the limit after each spike, and rises again.
     allowed = 0.02 if panel == "plain" else 0.15

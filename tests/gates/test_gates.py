@@ -66,7 +66,7 @@ def test_a_commit_that_the_clone_lacks_yields_no_folder():
         assert folder is None
 
 
-def test_a_row_describes_the_result_of_a_call():
+def test_a_row_states_the_result_of_a_call():
     prepared = {"gd": names.library(), "Path": commits.Path}
     assert errors.of_call("gd.axes(seed=[0])", "seed", prepared) == "accepted"
     refused = errors.of_call("gd.axes(seed=[-1])", "seed", prepared)
@@ -81,7 +81,7 @@ def test_a_row_describes_the_result_of_a_call():
     )
 
 
-def test_a_row_describes_the_result_of_a_command():
+def test_a_row_states_the_result_of_a_command():
     assert errors.of_command("train --epochs 0", "--epochs") == (
         "exit 2; names --epochs; remedy; gdjax: --epochs 0: expected at least 1"
     )

@@ -155,7 +155,7 @@ def test_barriers_do_not_depend_on_microbatches_devices_and_slabs(monkeypatch):
     np.testing.assert_allclose(one.matched_cost, expected.matched_cost, rtol=1e-5)
 
 
-def test_barriers_are_computed_for_problems_that_are_not_networks():
+def test_barriers_are_computed_for_problems_without_a_network():
     well = gd.Problem(
         init=lambda key: {"x": jnp.zeros(()), "y": jnp.zeros(2)},
         cost=lambda p: (p["x"] ** 2 - 1) ** 2 + jnp.sum(p["y"] ** 2),

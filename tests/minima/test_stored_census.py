@@ -11,7 +11,7 @@ from gdjax.minima.end_points import count_kinds
 
 
 @pytest.mark.long
-def test_a_sweep_with_a_dimension_named_run_has_a_census(tmp_path):
+def test_a_census_is_computed_for_a_sweep_with_a_dimension_named_run(tmp_path):
     along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
     problem = gd.problems.function("quartic")
     gd.sweep(problem, gd.axes(run=along, momentum=[0.0]), 50, store=tmp_path / "s")

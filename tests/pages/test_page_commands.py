@@ -132,7 +132,7 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(tmp_path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lesson_of_unknown_data_is_rejected_before_training(capsys, monkeypatch, tmp_path):
+def test_a_lesson_with_unknown_data_is_rejected_before_training(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(jax, "jit", None)
     out = ["--out", str(tmp_path / "page.html")]
     assert "'nothing'" in refused(capsys, "lesson", "--data", "nothing", *out)

@@ -59,11 +59,11 @@ def test_selected_settings_are_drawn_and_shown_in_titles():
     figure.canvas.draw()
 
 
-def test_maps_have_a_color_for_each_minimum_and_each_code():
+def test_each_minimum_and_each_code_has_a_color():
     figure = basin_maps(basins(), title="Where a start ends")
     image = np.asarray(figure.axes[0].images[0].get_array())
     left, right = (image[END[0] == number] for number in (0, 1))
-    # Each minimum has one hue; later arrival is darker by one factor in all channels.
+    # Each minimum has one hue; later arrival scales all channels by a common factor below 1.
     for cells in (left, right):
         ratio = cells / cells[0]
         np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(3))

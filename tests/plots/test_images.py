@@ -16,7 +16,7 @@ def color(image, row, column):
     return image.to_rgba(image.get_array())[row, column]
 
 
-def test_images_of_all_neurons_share_one_color_scale_centered_on_zero():
+def test_images_of_all_neurons_share_a_color_scale_centered_on_zero():
     values = np.random.default_rng(0).normal(size=(16, 5, 7))
     figure = images.signed(values, title="pull", label="slope (1)")
     result = drawn(figure)

@@ -16,7 +16,7 @@ def texts(figure):
     return [t.get_text() for axes in figure.axes for t in axes.texts]
 
 
-def test_planes_share_one_scale_and_show_their_largest_cost():
+def test_planes_share_a_color_scale_and_show_their_largest_cost():
     flat = plane(np.full((9, 9), 4.0))
     figure = landscapes.planes({"one": {"bowl": plane(), "flat": flat}, "two": {"bowl": plane()}})
     figure.canvas.draw()
@@ -58,7 +58,7 @@ def test_cells_with_nan_costs_are_gray():
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 1.0])
-def test_a_plane_of_one_value_can_be_drawn(value):
+def test_a_plane_of_equal_values_can_be_drawn(value):
     figure = landscapes.planes({"": {"even": plane(np.full((9, 9), value))}})
     figure.canvas.draw()
     expected = "no finite cost" if np.isnan(value) else f"cost {value:g} everywhere"

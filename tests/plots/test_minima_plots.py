@@ -22,7 +22,7 @@ def test_frequencies_of_minima_have_intervals_and_other_end_points_are_drawn():
     np.testing.assert_allclose([bar.get_height() for bar in rest], [0.1])
     ends = [path.vertices[:, 1] for path in interval.lines[2][0].get_paths()]
     np.testing.assert_allclose(ends, [[0.45, 0.6], [0.25, 0.4]])
-    # A cost within rounding of the largest cost is 0.
+    # A cost that is negligible relative to the largest one is shown as 0.
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "2", "saddle"]
     assert "(1 of higher cost not drawn)" in axes.get_xlabel()
 

@@ -29,7 +29,7 @@ def test_runs_that_do_not_converge_are_drawn_above_the_others():
     figure.canvas.draw()
 
 
-def test_curves_before_and_after_training_share_a_color_and_initializers_are_named():
+def test_curves_before_and_after_training_share_a_color():
     figure = pictures.by_scale(
         {"fan_in": starts([1.0, 2.0, 3.0]), "he": starts([1.0, 2.0, 3.0])}, epochs=10.0
     )

@@ -84,7 +84,7 @@ def test_two_factors_accepts_another_target():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_stays_float32_and_agrees_with_float64(name):
+def test_float32_is_preserved_and_agrees_with_float64(name):
     problem = function(name)
     w = np.asarray(jax.jit(jax.vmap(problem.init))(jax.random.split(jax.random.key(0), 50)))
     cost = jax.jit(jax.vmap(problem.cost))

@@ -44,7 +44,7 @@ def test_16_bit_floats_are_read_back():
     assert arrays["w"].tobytes() == values.tobytes()
 
 
-def test_a_file_with_any_flipped_bit_or_cut_is_rejected():
+def test_a_file_with_a_flipped_bit_or_a_missing_end_is_rejected():
     raw = pack({"w": np.arange(3)}, {"step": 1})
     for bit in range(8 * len(raw)):
         flipped = bytearray(raw)

@@ -41,7 +41,7 @@ def test_only_the_selected_values_are_read(key):
     np.testing.assert_array_equal(complete.cost[key], expected)
 
 
-def test_string_coordinates_keep_the_order_of_the_parts():
+def test_string_coordinates_remain_in_the_order_of_the_parts():
     def named(name):
         one = part([0]).rename(seed="kind")
         return one.assign_coords(kind=np.array([name], object))
@@ -50,7 +50,7 @@ def test_string_coordinates_keep_the_order_of_the_parts():
     assert complete.kind.values.tolist() == ["z", "a"]
 
 
-def test_the_later_part_has_precedence_and_missing_records_are_nan():
+def test_the_later_part_takes_precedence_and_missing_records_are_nan():
     early, late = part([0, 1], [0, 1, 2]), part([1], [2, 3, 4], value=0.5)
     complete = join([early, late], {"seed": ["seed"]}, {"step": 2})
     assert complete.step.values.tolist() == [

@@ -103,7 +103,7 @@ def right_in_numpy(dataset):
 
 
 @pytest.mark.long
-def test_metrics_equal_those_computed_by_numpy_from_the_parameters(stored_sweep):
+def test_metrics_equal_those_computed_from_the_parameters_with_numpy(stored_sweep):
     _, runs = stored_sweep
     right = right_in_numpy(runs)
     assert runs.by_class.dims == ("learning_rate", "seed", "step", "class")

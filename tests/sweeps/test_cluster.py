@@ -133,7 +133,7 @@ def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(clie
 
 
 @pytest.mark.long
-def test_an_error_on_a_worker_is_raised_by_the_client(client, tmp_path):
+def test_errors_of_workers_are_raised_by_the_client(client, tmp_path):
     with pytest.raises(InputError, match="width = 0, expected a whole number"):
         run(tmp_path / "a", width=0, client=client)
     assert read_attributes(tmp_path / "a") is None

@@ -326,7 +326,7 @@ def test_more_parameters_than_memory_are_rejected_before_they_are_drawn():
         sweep(problem, axes(learning_rate=[0.1]), 1)
 
 
-def test_only_one_process_of_a_distributed_run_may_sweep(monkeypatch):
+def test_a_sweep_in_a_distributed_run_of_several_processes_is_rejected(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     with pytest.raises(InputError, match=r"one of 4 processes of jax.distributed.* client="):
         sweep(BOWL, axes(learning_rate=[0.1]), 1)

@@ -147,7 +147,7 @@ BODIES = {
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 @pytest.mark.parametrize("name", BODIES)
-def test_intervals_near_the_thresholds_hold_in_2000_repetitions(name, directions):
+def test_intervals_near_the_thresholds_have_coverage_in_2000_repetitions(name, directions):
     """Normal intervals that are not lower bounds would cover only 53 to 94 %."""
     n, logs, exact = BODIES[name]
     rng = np.random.default_rng(0)
