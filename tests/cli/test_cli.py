@@ -100,7 +100,7 @@ def test_library_errors_exit_with_status_2_and_a_one_line_message(
 
 
 @pytest.mark.long
-def test_a_process_exits_without_a_traceback(tmp_path):
+def test_a_process_exits_without_a_traceback_after_an_error(tmp_path):
     start = time.perf_counter()
     done = gdjax("train", "--data", "mnis5k", "--out", str(tmp_path / "out"), cwd=tmp_path)
     assert done.returncode == 2

@@ -31,7 +31,7 @@ def swept(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_summary_with_the_table_and_figures_are_written(swept):
+def test_the_summary_and_the_figures_are_written(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.5, 5.0]
     assert summary["runs"] == 6

@@ -16,7 +16,7 @@ def refuse(*_):
     raise AssertionError("decoded again")
 
 
-def test_the_second_load_reads_one_file(tiny, monkeypatch, cache):
+def test_the_second_load_reads_only_the_cache(tiny, monkeypatch, cache):
     data_dir, folder, splits = tiny
     before = set(folder.iterdir())
     load("tiny", data_dir=data_dir)

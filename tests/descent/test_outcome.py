@@ -228,7 +228,7 @@ def test_the_step_of_divergence_is_known_between_records():
     ],
     ids=["nan", "pole", "log", "sqrt", "minus infinity", "infinite slope"],
 )
-def test_nan_and_infinity_give_divergence_and_are_not_in_the_records(cost, start, at):
+def test_nan_and_infinity_count_as_divergence_and_are_recorded_as_infinity(cost, start, at):
     run = descend(cost, jnp.array(start), 6, 0.1)
     assert (run.outcome, run.diverged_at) == (Outcome.DIVERGED, at)
     assert not np.any(np.isnan(run.cost))

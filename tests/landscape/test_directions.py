@@ -91,7 +91,7 @@ def test_filter_normalize_gives_each_convolution_filter_the_norm_of_its_weights(
     np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
 
 
-def test_axis_minus_1_normalizes_weights_of_shape_inputs_by_outputs():
+def test_with_axis_minus_1_neurons_are_the_columns_of_the_weights():
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(4, 3)), jnp.float32) for _ in "wd")
     np.testing.assert_allclose(

@@ -157,7 +157,7 @@ def test_a_problem_is_rebuilt_from_its_record(name, domain, record):
     ("domain", "shape"),
     [((-2, 2), ()), ([[-1, 1]], (1,)), (np.array([[0, 1], [2, 3], [4, 5]]), (3,))],
 )
-def test_a_user_defined_function_gives_a_problem(domain, shape):
+def test_a_problem_is_created_from_a_user_defined_function(domain, shape):
     def f(x, *, eps=0.1):
         return jnp.sum(x**4 - eps * x)
 

@@ -321,7 +321,7 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
 
 
 @pytest.mark.long
-def test_the_data_of_only_one_program_at_a_time_are_on_the_devices(monkeypatch):
+def test_the_devices_hold_the_data_of_one_program_at_a_time(monkeypatch):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (7,)),
         cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
