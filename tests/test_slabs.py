@@ -151,7 +151,7 @@ def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
 
 
 @pytest.mark.parametrize("call", [jnp.linalg.eigvalsh, jnp.linalg.svd, jnp.linalg.eigvals])
-def test_eigenvalues_on_several_cpu_devices_raise_an_error_instead_of_a_deadlock(call):
+def test_computing_eigenvalues_on_several_cpu_devices_raises_an_error(call):
     many = Slab(1, DEVICES[:2])
     matrices = many.place(np.eye(20)[None].repeat(2, axis=0))
     with pytest.raises(InputError, match=r"2 CPU devices uses LAPACK.s eig.*local_devices"):

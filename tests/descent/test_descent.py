@@ -228,7 +228,7 @@ def test_a_finished_descent_can_be_continued_more_than_once():
     assert_same_bits(first.params, before)
 
 
-def test_continuing_on_another_problem_uses_its_gradient():
+def test_a_descent_continued_on_another_problem_uses_its_gradient():
     """The first step after a change of cost, data or order uses the new one."""
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     moved = gd.Problem(init=BOWL.init, cost=lambda w: jnp.sum((w - 5) ** 2))

@@ -1,4 +1,4 @@
-"""The digit experiment: a small network exceeds the accuracy of chance."""
+"""The digit experiment: the accuracy of a small network exceeds chance level."""
 
 import digits
 import numpy as np
@@ -20,7 +20,7 @@ def summary(dataset):
     return digits.numbers(dataset)
 
 
-def test_before_training_the_accuracy_is_that_of_chance(summary):
+def test_before_training_the_accuracy_is_at_chance_level(summary):
     # Random networks classify 1 in 10 images correctly, since all classes have 100 images.
     _, low, high = summary["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
@@ -30,7 +30,7 @@ def test_before_training_the_accuracy_is_that_of_chance(summary):
 
 def test_after_training_most_test_digits_are_classified_correctly(summary):
     assert summary["final_cost"] < 0.4 < summary["baseline_cost"]
-    # Six epochs, a fifth of the default, suffice for far more than 10 %, the accuracy of chance.
+    # Six epochs, a fifth of the default, suffice for accuracies far above chance level, 10 %.
     assert summary["final_test_accuracy"] > 0.7
     assert summary["wrong"] == round(1000 * (1 - summary["final_test_accuracy"]))
 

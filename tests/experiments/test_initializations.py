@@ -32,7 +32,7 @@ def summary(dataset):
     return initializations.numbers(dataset)
 
 
-def test_before_training_the_accuracy_is_that_of_chance(summary):
+def test_before_training_the_accuracy_is_at_chance_level(summary):
     assert 0.07 < summary["accuracy_before_mean"] < 0.13
 
 

@@ -1855,7 +1855,7 @@ COMMANDS = (
         "--problem",
         "pass the original one: problem=..., or --problem",
     ),
-    # Figures of a point
+    # Landscape, spectrum, minima and pages
     ("landscape --points 1", "--points", "expected at least 2"),
     ("landscape --points 100000", "--points", "expected at most 3,000 along a side"),
     ("landscape --points -1", "--points", "expected at least 2"),

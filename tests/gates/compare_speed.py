@@ -4,8 +4,8 @@
     python tests/gates/compare_speed.py --against HEAD~1 --only first_call --turns 9
 
 The order of the commits alternates between turns, and each measurement runs in a new process. The
-table contains the median of each commit, and the median, minimum and maximum over turns of their
-ratio.
+table contains the median of each commit, and the median, minimum and maximum of their ratio over
+all turns.
 """
 
 import resource
