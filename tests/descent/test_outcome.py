@@ -80,7 +80,7 @@ HISTORIES = {
     # A plateau below the baseline does not count as stalled.
     "plateau just below the baseline": (np.where(T == 0, 2, 0.9 - 1e-5), "not_converged"),
     "plateau far below the baseline": (np.where(T == 0, 2, 0.1), "not_converged"),
-    # Slow decrease, including decrease at a constant rate.
+    # Slow decrease, also at a constant rate.
     "constant slow decrease, far above the baseline": (2.5 - 0.1 * T, "not_converged"),
     "constant slow decrease, 1 % in total": (1 - 0.0095 * T, "not_converged"),
     "decrease below the resolution of float32 records": (1 - 1e-6 * T, "not_converged"),

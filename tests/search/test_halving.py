@@ -50,7 +50,7 @@ def assert_same_runs(runs, full):
     for name in ("cost", "batch_cost", "gradient_norm", "largest_weight"):
         if name in full:
             known = up_to_the_end(runs, full, name)
-            # The record at the end of a run has values where that of the sweep may be NaN.
+            # The last record of a searched run contains values where that of the sweep may be NaN.
             known = known.where((runs.step != runs.ended_at) | known.notnull(), runs[name])
             np.testing.assert_array_equal(runs[name], known)
     last = (runs.ended_at == full.step[-1]).values
