@@ -51,7 +51,8 @@ def printable(text: Any) -> str:
 # traced.
 OF_SYSTEM = (RuntimeError, MemoryError, FloatingPointError, OSError, Warning)
 
-# Errors of JAX for a function whose Python code depends on the values of arrays.
+# Names of the errors that JAX raises if the Python code of a traced function depends on array
+# values.
 OF_TRACERS = {
     "ConcretizationTypeError",
     "NonConcreteBooleanIndexError",
@@ -73,7 +74,7 @@ def remedy_for(error: Exception, otherwise: str) -> str:
 
     Args:
         error: the error.
-        otherwise: text for errors that are not caused by Python code that needs values of arrays.
+        otherwise: text for errors that are not caused by Python code that depends on array values.
     """
     if not _is_of_tracers(error):
         return otherwise

@@ -135,8 +135,8 @@ class Certificate(NamedTuple):
             curvature, where L bounds how fast the Hessian changes. Below 1/2 there is a critical
             point nearby with the same signs of curvature. L is the largest third derivative found
             by power iteration from several starts, at the point and at `newton_point`, or the
-            measured change of the Hessian in the last digits and over twice the step, if that is
-            larger. L is sampled, not proven.
+            measured change of the Hessian over the last digits of the parameters and over twice the
+            step, if that is larger. L is sampled, not proven.
         distance: upper bound of the distance to that critical point.
         newton_point: end point of Newton's step, a pytree like the parameters.
         newton_distance: length of Newton's step.
@@ -253,7 +253,7 @@ def classify(
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters of the point, polished (see `polish`).
         key: key for random probes and starts.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         gradient_tolerance: gradient norm that counts as zero, in units of the cost per unit of
             parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
@@ -328,7 +328,7 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol
     mask = gradient.live.astype(w.dtype)
     probes = mask[None] * probes
 
-    # Measure how the Hessian changes in the last digits.
+    # Measure how the Hessian changes when the last digits of the parameters change.
     points = jnp.stack([w, gradient.displaced[0], gradient.displaced[2]])
     products = jax.vmap(jax.vmap(at.product, (None, 0)), (0, None))(points, probes)
     change = jnp.max(lengths(products[1:] - products[:1]))

@@ -64,8 +64,10 @@ class KantorovichEvidence(NamedTuple):
         step: Newton's step, -H^+ g.
         rounding: rounding error of the length of the step.
         kantorovich: L |H^+ g| / |eigenvalue nearest to zero|. L |H^+ g| is at least the Hessian's
-            change in the last digits, and at least half of its change over twice the step.
-        digits: the Hessian's change in the last digits, divided by |eigenvalue nearest to zero|.
+            change when the last digits of the parameters change, and at least half of its change
+            over twice the step.
+        digits: the Hessian's change when the last digits of the parameters change, divided by
+            |eigenvalue nearest to zero|.
         distance: upper bound of the distance to the critical point.
         flat: unit directions of indeterminate curvature: random ones, and those of the largest
             third derivative.
@@ -178,8 +180,8 @@ def kantorovich_evidence(
     """Evaluate Newton's step and, from third derivatives, whether it converges.
 
     Third derivatives are computed along all directions, at the point and at the end of the step,
-    and along flat directions. A single program computes all of them, since its compilation takes
-    long.
+    and along flat directions. A single program computes all of them, since compilation takes a long
+    time.
     """
     step = -curvature.pseudoinverse(gradient.g)
     rounding = jnp.max(lengths(jax.vmap(curvature.pseudoinverse)(gradient.changes)))
@@ -197,8 +199,8 @@ def kantorovich_evidence(
         jnp.concatenate([starts, starts, flat]),
         lambda vectors: jnp.where(among_flat, vectors @ basis @ basis.T, vectors * mask[None]),
     )
-    # Third derivatives do not detect kinks. Products with H are therefore also compared in the last
-    # digits, and at twice the step, beyond the critical point.
+    # Third derivatives do not detect kinks. Products with H are therefore also compared at points a
+    # few units in the last place away, and at twice the step, beyond the critical point.
     displaced_points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3], w + 2 * step])
     directions = jnp.concatenate(
         [jnp.stack([curvature.flattest, curvature.steepest]), _unit(probes)]
@@ -288,7 +290,7 @@ def higher_order_evidence(
     imitation = jnp.maximum(
         jnp.sqrt(2 * indeterminate_size * steepest), jnp.cbrt(6 * rounding * steepest**2)
     )
-    # In float32, far from 0, the last digits span more than the distance tolerance.
+    # In float32, far from 0, a change of the last digits exceeds the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
     dominates &= jnp.all(
@@ -355,10 +357,10 @@ class _Orders(NamedTuple):
         second_rounding: rounding error of n^T H n, from the size of its terms.
         second_bound: upper bound of |second|, including all known errors.
         third: third derivative T3[n^3].
-        third_rounding: largest change of `third` in the last digits.
+        third_rounding: largest change of `third` when the last digits of the parameters change.
         fourth: reduced fourth derivative.
-        fourth_rounding: error of `fourth`: its change in the last digits, rounding, and the error
-            of H^+.
+        fourth_rounding: error of `fourth`: its change when the last digits of the parameters
+            change, rounding, and the error of H^+.
     """
 
     second: Float[Array, " k"]
@@ -382,8 +384,8 @@ def _orders(
 ) -> _Orders:
     """Evaluate derivatives of order 2 to 4 along flat directions.
 
-    Those of third and fourth order are evaluated again on both sides of the point in the last
-    digits, along directions displaced by their error.
+    Those of third and fourth order are evaluated again on both sides of the point, a few units in
+    the last place away, along directions displaced by their error.
     """
     eps = jnp.finfo(w.dtype).eps
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])

@@ -117,10 +117,9 @@ def falls_first(
 ) -> Bool[Array, ""]:
     """Return whether the cost falls along a straight line before it rises.
 
-    A straight line leaves a curved manifold of minima, so that the cost rises. If it falls instead
-    after it seemed constant, the point lies on a plateau, such as sigmoid(x) at x = 40, whose
-    derivative is 0 in float64. The line is followed up to a distance of max(1, |w|), in steps that
-    double.
+    A straight line leaves a curved manifold of minima, so the cost rises. If it falls instead after
+    it seemed constant, the point lies on a plateau, such as sigmoid(x) at x = 40, whose derivative
+    is 0 in float64. The line is followed up to a distance of max(1, |w|), in steps that double.
 
     Args:
         at: derivatives of the cost.
@@ -151,7 +150,7 @@ def falls_first(
 
 
 def _with_changes(at, point):
-    """Return the cost, the gradient, and its changes in the last digits."""
+    """Return the cost, the gradient, and its changes when the last digits change."""
     # If the cost mixes coordinates, the rounding of all of them is that of the largest.
     digits = DIGITS * jnp.finfo(point.dtype).eps * jnp.maximum(1, jnp.max(jnp.abs(point)))
     # Use two irregular patterns of signs, so that at least one of them detects a steep direction.

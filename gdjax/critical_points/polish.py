@@ -121,8 +121,8 @@ def polish(
 
     Each step solves H p = -g by conjugate gradients, which stop at the boundary of the trust region
     and follow a direction of negative curvature up to it. The iteration therefore leaves saddles,
-    unless it starts on one. The first step is at most 0.1 long. If rounding hides the decrease of
-    the cost, it is computed from the gradients at both ends, -(g + g') p / 2.
+    unless it starts on one. The length of the first step is at most 0.1. If rounding hides the
+    decrease of the cost, it is computed from the gradients at both ends, -(g + g') p / 2.
 
     The function can be jitted and mapped. Parameters in float64 are evaluated in float64 even if
     x64 mode is disabled in JAX. The result then contains NumPy values.
@@ -130,7 +130,7 @@ def polish(
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters at which the descent stopped.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         max_steps: maximum number of steps, each with up to 200 Hessian-vector products.
         atol: gradient norm at which polishing ends; None for 1e-10 in float64, 1e-6 otherwise.
 
@@ -249,7 +249,7 @@ def find_critical_point(
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: starting point, with at most 512 parameters.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         max_steps: maximum number of steps of Newton's method.
         atol: gradient norm at which the search ends.
 

@@ -129,7 +129,7 @@ def update_direction(
         params: parameters w before the step.
         opt_state: state of the optimizer before the step; None for its initial state. A learning
             rate that is stored in it, as by `optax.inject_hyperparams`, must be 1.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if the factory accepts no `learning_rate`, its update fails, or the state has
@@ -203,7 +203,7 @@ def critical_sharpness(
         params: parameters w before the step.
         direction: direction D of the step w - eta D, a pytree like the parameters: the gradient for
             gradient descent, and `update_direction(make_optimizer, problem, params)` in general.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         guess: first rate to evaluate, > 0; None for twice the quadratic minimizer, or if the
             curvature is not positive, a step of a hundredth of the length of the parameters.
         rtol: width of the final interval, relative to eta_c.
@@ -454,7 +454,7 @@ def critical_sharpness_metric(
         make_optimizer: factory of the optimizer of the descent, which accepts a `learning_rate`.
         other: problem whose cost must rise, for the relative critical sharpness; None for
             `problem`.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between estimates, in records.
         rtol: tolerance of eta_c.
         max_evaluations: maximum number of costs to evaluate; 40 if there is no earlier estimate.

@@ -37,7 +37,8 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
 
         f(w),   J v = (u -> J^T u)^T v
 
-    The second form, reverse mode twice, is used for functions without forward mode (a custom_vjp).
+    The second form, reverse mode twice, is used for functions that do not support forward mode (a
+    custom_vjp).
 
     Args:
         f: function of parameters.
@@ -45,7 +46,7 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
         v: direction, a pytree like w.
 
     Raises:
-        InputError: if the function has a derivative in neither mode.
+        InputError: if the function can be differentiated in neither mode.
     """
     if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
         return jax.jvp(f, (w,), (v,))
@@ -64,7 +65,7 @@ def along(
 
         d/de F(w + e v) at e = 0
 
-    Forward mode is used if the field has one. Otherwise reverse mode gives the product with the
+    Forward mode is used if the field supports it. Otherwise reverse mode gives the product with the
     transpose, which is equal: the derivative of a gradient, and of its derivatives along fixed
     directions, is symmetric.
 
@@ -75,7 +76,7 @@ def along(
         value: whether to return `(F(w), derivative)`.
 
     Raises:
-        InputError: if the field has a derivative in neither mode.
+        InputError: if the field can be differentiated in neither mode.
     """
     if not _has_custom_vjp(jax.make_jaxpr(field)(w).jaxpr):
         both = jax.jvp(field, (w,), (v,))
@@ -89,7 +90,7 @@ def along(
 
 
 def _has_custom_vjp(jaxpr):
-    """Return whether a jaxpr contains, at any depth, a function without forward mode."""
+    """Return whether a jaxpr contains a function with a custom_vjp, at any depth."""
     return any(
         equation.primitive.name.startswith("custom_vjp_call")
         or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))
@@ -112,7 +113,8 @@ def averaged(
         point: first argument of the transformed cost.
 
     Raises:
-        InputError: if the cost cannot be differentiated at this point, or has no forward mode.
+        InputError: if the cost cannot be differentiated at this point, or does not support forward
+            mode.
     """
     evaluation = evaluation_of(problem)
 

@@ -98,7 +98,7 @@ def extreme_eigenpairs(
         params: parameters at which to take the Hessian of a problem. Types of fewer than 32 bits
             are converted to float32.
         key: key for the random starts.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         largest: number of eigenvalues at the upper end.
         smallest: number of eigenvalues at the lower end.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.

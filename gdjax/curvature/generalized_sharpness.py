@@ -123,7 +123,7 @@ def generalized_sharpness(
         norm: norm of d, as for `gdjax.descent.steepest_direction`: "linf", "l1", "l2", "spectral"
             or "block".
         key: random key of the starts.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         num_starts: number of random starts of the search.
         max_steps: maximum number of steps of each search.
         rtol: relative duality gap at which a search ends.
@@ -337,7 +337,7 @@ def generalized_sharpness_metric(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`. For "l2", use `sharpness_metric`.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
             product each.
@@ -369,7 +369,7 @@ def step_curvature(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between values, in records.
 
     Raises:
@@ -398,7 +398,7 @@ def dual_gradient_norm(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between values, in records.
 
     Raises:

@@ -145,7 +145,7 @@ def value_and_gradient(
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters at which to evaluate.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if the parameters are not real floats or the cost is not a scalar.
@@ -162,7 +162,7 @@ def gradient_summary(
     Args:
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters at which to evaluate, any pytree of real arrays.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if the parameters are not real floats or the cost is not a scalar.
@@ -298,7 +298,7 @@ def check_gradient(
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters w at which to evaluate.
         position: positions of the entries, as returned by `largest_entries`.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if the parameters are not real floats or the cost is not a scalar.

@@ -195,12 +195,12 @@ class HessianOperator(_CostOperator):
         H v = d/de grad C(w + e v) at e = 0
 
     Products are exact, by forward-over-reverse differentiation, or by reverse-over-reverse
-    differentiation if a part of the cost has no forward mode (a custom_vjp).
+    differentiation if a part of the cost does not support forward mode (a custom_vjp).
 
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters w at which to take the Hessian.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         layer: name of a child of the parameters' root, as in `layers()`; the other parameters are
             constant. None for all parameters.
 
@@ -252,7 +252,7 @@ class GaussNewtonOperator(_CostOperator):
         problem: problem with data `(inputs, targets)`, `predict(params, inputs) -> outputs`, and
             the mean loss over samples, `loss(outputs, targets) -> scalar`.
         params: parameters w at which to take the operator.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
 
     Raises:
@@ -328,7 +328,7 @@ class PreconditionedHessian(SymmetricOperator):
         params: parameters w at which to take the Hessian.
         preconditioner: diagonal P, a pytree like `params` with entries above 0, such as
             `preconditioner(make_optimizer)(opt_state)`.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
 
     Raises:

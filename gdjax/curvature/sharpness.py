@@ -93,7 +93,7 @@ def sharpness_metric(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
             of the cost can be swept; its model state is that of the run at each estimate.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between estimates, in records.
         rtol: tolerance of the residual, relative to the sharpness.
         preconditioner: function from the optimizer's state to the diagonal P > 0, a pytree like the
@@ -157,7 +157,7 @@ def largest_eigenvalues_metric(
     Args:
         problem: a Problem or a cost, as for `sharpness_metric`.
         count: number of eigenvalues, at most the number of parameters.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between estimates, in records.
         rtol: tolerance of each residual, relative to its eigenvalue.
 
@@ -405,7 +405,7 @@ def batch_sharpness(
             between batches.
         batch_size: number of samples per batch.
         batches: number K of batches, at least 2.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if there is no data, or `batch_size` or `batches` is out of range.
@@ -479,7 +479,7 @@ def batch_sharpness_metric(
         problem: a Problem with data or a cost, as for `batch_sharpness`.
         batch_size: number of samples per batch.
         batches: number of batches per estimate, at least 2.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         every: interval between estimates, in records.
 
     Returns:

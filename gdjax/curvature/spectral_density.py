@@ -81,7 +81,7 @@ def hessian_trace(
             cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
         params: parameters at which to take the Hessian of a problem.
         key: key for the random probes.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         probes: number of Hessian-vector products, at least 6; not used up to 512 parameters, where
             the trace is exact.
 
@@ -146,7 +146,7 @@ def spectral_density(
             cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
         params: parameters at which to take the Hessian of a problem.
         key: key for the random probes.
-        data: data that replaces the data of the problem.
+        data: data used instead of the problem's data.
         probes: number of random vectors, at least 2; not used up to 512 parameters, where nodes are
             exact.
         depth: number of products per probe; nodes at the ends of the spectrum converge first.

@@ -188,7 +188,7 @@ class _Muted(io.TextIOBase):
 
 
 def _records(file: Path, count: int) -> list[bytes]:
-    """Read all records of a file, and check their number (the format does not)."""
+    """Read all records of a file, and check their number, since the format does not."""
     from array_record.python import array_record_module  # ty: ignore[missing-module-member]
 
     if not file.is_file():

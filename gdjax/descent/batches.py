@@ -68,7 +68,8 @@ class Order:
                 f"uses all samples in every step"
             )
         keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
-        # A single descent runs on the first device, so orders are drawn on the last one.
+        # A single descent runs on the first device, so orders of mini-batches are drawn on the last
+        # one.
         self.keys = jax.device_put(keys, jax.local_devices()[-1])
         self.samples, self.batch_size = samples, batch_size
         self._passes: dict[int, Any] = {}

@@ -79,7 +79,7 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
 
 
 def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
-    """Return a metric of the correctly classified samples, packed as bits.
+    """Return a metric that records which samples are classified correctly, as bits.
 
         bit i of the array = right_i,   the first sample in the highest bit of the first byte
 

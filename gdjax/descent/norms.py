@@ -46,7 +46,7 @@ def polar_factor(
     """
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     X = jnp.swapaxes(matrix, -1, -2) if is_tall else matrix
-    # Division by the largest entry first: squares of small entries would underflow.
+    # Divide by the largest entry first, since squares of small entries would underflow.
     X = _divided(X, jnp.max(jnp.abs(X), axis=(-2, -1), keepdims=True))
     X = _divided(X, jnp.sqrt(jnp.sum(X * X, axis=(-2, -1), keepdims=True)))
 

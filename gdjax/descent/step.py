@@ -139,7 +139,7 @@ def objective(
 def finite(
     value: Float[Array, ""], gradient: PyTree, divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether cost and gradient are finite and the cost is within its bound."""
+    """Return whether cost and gradient are finite and the threshold is not exceeded."""
     # A sum is infinite or NaN if one entry is, and needs no comparison per entry. In half
     # precision, sums above 65,504 and most thresholds would overflow.
     value = value.astype(cost_type(value))

@@ -192,7 +192,8 @@ def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Key
         return Keys(key.order, key.noise if random else None, key.probes if probing else None)
     check_key(key)
 
-    # Passes of mini-batches use the numbers from 0; no descent reaches those at the upper end.
+    # Passes of mini-batches use the numbers from 0 up, and no descent reaches those just below
+    # 2^32.
     def stream(number, drawn):
         return jax.random.fold_in(key, 2**32 - number) if drawn else None
 

@@ -36,10 +36,10 @@ RESTARTS = 60  # maximum number of restarts for eigenvectors; random starts need
 
 
 class CentralFlow(NamedTuple):
-    """The central flow at equally spaced times, including 0 and the last time.
+    """The central flow at equally spaced times, including 0 and the final time.
 
     Args:
-        time: time since the start, eta times steps of descent.
+        time: time since the start, eta times the number of descent steps.
         params: the center w, a pytree like the start with a leading axis of times.
         cost: cost C at the center.
         mean_cost: C + <Sigma, H> / 2, the cost of descent averaged over its oscillations.
@@ -97,9 +97,9 @@ def central_flow(
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the start w_0, any pytree of real arrays.
-        learning_rate: learning rate eta of descent, > 0; it may be traced.
-        time: last time, eta times steps of descent, > 0; it may be traced.
-        data: data that replace those of the problem.
+        learning_rate: learning rate eta of descent, > 0; may be traced.
+        time: final time (eta times the number of descent steps), > 0; may be traced.
+        data: data used instead of the problem's data.
         eigenvectors: largest number k of directions at the edge. It is sufficient if the last of
             the `eigenvalues` stays below 2 / eta.
         intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are

@@ -31,7 +31,7 @@ MAX_STEPS = 1_000_000
 class FlowStatus(IntEnum):
     """Status of the solution of a flow.
 
-    - COMPLETED: the last time was reached within the tolerance.
+    - COMPLETED: the final time was reached within the tolerance.
     - NOT_COMPLETED: the number of steps exceeded its limit, or the steps became too small, since
       the flow diverges or the tolerance is too strict.
     - EIGENVECTORS_NOT_CONVERGED: an eigenvector of a central flow did not reach its tolerance.
@@ -51,7 +51,7 @@ class Flow(NamedTuple):
         cost: cost C at each time.
         num_steps: number of steps of the solver, including rejected ones.
         status: a `FlowStatus`.
-        time: time since the start, in units of learning rate times steps of descent.
+        time: time since the start; for descent, learning rate times number of steps.
     """
 
     params: PyTree
@@ -107,7 +107,7 @@ def gradient_flow(
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the start w_0, any pytree of real arrays.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         times: times at which the flow is returned, ascending, >= 0.
         rtol: relative tolerance of one step; None means eps^(2/3), 2e-5 in float32 and 4e-11 in
             float64.
@@ -244,7 +244,7 @@ def distance_from_flow(
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the start of both.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; whole multiples of every learning rate.
         rtol: relative tolerance of the flow, see `gradient_flow`.

@@ -168,7 +168,7 @@ def gradient_direction(
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if the parameters are not real floats, or the cost is not a scalar.
@@ -283,7 +283,7 @@ def plane_directions(
             `layer_normalize`); "eigenvectors": eigenvectors of the two largest eigenvalues of the
             Hessian; "gradient": the gradient and a random direction orthogonal to it.
         key: random key for random directions and for the eigenvector search.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
 
     Returns:
         Both directions by name, as an argument of `plane`. Directions that are zero, such as a
@@ -429,7 +429,7 @@ def _projected(points, params, directions):
 
 
 def component_directions(components: Components, count: int) -> dict[str, PyTree]:
-    """Return the first principal components by name, with their shares in the names.
+    """Return the first principal components by name; names include explained shares.
 
     Args:
         components: result of `principal_components`.

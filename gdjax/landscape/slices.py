@@ -83,7 +83,7 @@ def line(
         direction: direction d, a pytree like the parameters.
         a: coordinates along the line, in multiples of d.
         name: name of the direction, the label of the axis.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         metrics: further functions to evaluate, as in `grid`.
         width: number of points per device at a time, as in `grid`.
 
@@ -124,7 +124,7 @@ def plane(
         directions: dict `{name: d_1, other name: d_2}` with descriptive names.
         a: coordinates along the first direction, in multiples of d_1.
         b: coordinates along the second direction, in multiples of d_2.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         metrics: further functions to evaluate, as in `grid`.
         width: number of points per device at a time, as in `grid`.
 
@@ -172,7 +172,7 @@ def grid(
         params: origin w_0 of the grid.
         directions: directions d_i by name; axes are labeled with the names.
         coordinates: one vector of coordinates per direction, in multiples of the direction.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         metrics: further functions to evaluate, such as `problem.metrics` or
             `gradient_norm(problem)`.
         width: number of points per device at a time; None means 64, or fewer if memory is
@@ -254,7 +254,7 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric
 
     Args:
         problem: a Problem or a cost, see `grid`.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
     """
     problem = as_problem(problem, data)
     function = partial(_gradient_norm, without_data(problem))
@@ -291,7 +291,7 @@ def _program(function, structure, slab):
 
 
 def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
-    """Return `function(row, shared)` of each row, one slab of rows at a time."""
+    """Return `function(row, shared)` for each row, one slab of rows at a time."""
     rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = tuple(jax.local_devices())
@@ -394,7 +394,7 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
         z = [1 a b] [W x; D_1 x; D_2 x] + bias,   the other layers unchanged
 
     Inputs may be scaled before the first layer, as by `Network.input_scale`, but not shifted. The
-    cost must not depend on the first layer otherwise, for example through weight decay. This is
+    cost must not depend on the first layer in any other way, such as through weight decay. This is
     checked on a few samples.
 
     Args:

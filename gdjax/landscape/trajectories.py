@@ -62,7 +62,7 @@ def descent_on_slice(
         params: origin of the slice.
         directions: directions of the slice by name.
         snapshots: parameters of the descent, with a leading axis of snapshots.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
         width: number of points per device at a time, see `grid`.
 
@@ -124,7 +124,7 @@ def trajectory_plane(
         problem: a Problem or a cost, see `grid`.
         snapshots: parameters of the descent, with a leading axis of snapshots; snapshots that are
             not finite are omitted.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
         points: number of points along each side.
         margin: margin of the plane around the descent, as a fraction of its extent. The shorter

@@ -103,7 +103,7 @@ def pairwise_barriers(
         params: parameters of all runs, with a leading axis of runs. Parameters that are not finite
             give NaN.
         key: random key for the starts of matching.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         points: number of evenly spaced points along each path, both end points included, >= 2.
         num_starts: number of random starts of matching, see `match`.
         devices: devices that compute the paths; None means all local devices.

@@ -99,8 +99,9 @@ def basins_of_attraction(
             learning rates, momenta or another argument are out of range.
 
     Examples:
-        The maximum between both minima of the function is at 0.126, and 0.525 of [-2.5, 2.5] lies
-        left of it. The second learning rate is above the limit of the first minimum:
+        The maximum between the two minima of the function is at 0.126, and a share of 0.525 of
+        [-2.5, 2.5] lies to its left. The second learning rate is above the limit of the first
+        minimum:
 
         >>> result = basins_of_attraction("quartic", [0.02, 0.12], side=200, num_steps=500)
         >>> result.limit.values.round(3).tolist()

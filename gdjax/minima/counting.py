@@ -42,8 +42,8 @@ class Unseen(NamedTuple):
         mass_high: upper end of the confidence interval of the mass.
         number: estimated number of unseen minima, the smallest that is consistent with f1 and f2.
             Its expectation is approximately the true number if all shares are equal, and less
-            otherwise. NaN if all end points differ, since it would then be (n - 1)^2 / 2 for any
-            true number.
+            otherwise. NaN if all end points differ, since it would then be (n - 1)^2 / 2, whatever
+            the true number is.
         number_low: lower confidence bound of the number, a whole number.
         level: confidence level of the interval of the mass, and of the bound on the number.
     """

@@ -136,7 +136,7 @@ def linear_path_cost(
         problem: a Problem or a function, see `path_cost`.
         a: parameters at t = 0.
         b: parameters at t = 1.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         points: number of points, evenly spaced in t, both end points included, >= 2.
 
     Returns:
@@ -171,7 +171,7 @@ def path_cost(
             without data.
         control: parameters with a leading axis of control points, such as the parameters of a
             descent on `curve`.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         points: number of points, evenly spaced in t, both end points included, >= 2.
         shape: `bezier`, `polyline`, or any function `shape(count, t) -> weights`.
 

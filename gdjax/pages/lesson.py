@@ -3,8 +3,8 @@
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 
 The page contains the images and a plain JavaScript implementation of the descent
-(`resources/lesson`). For equal seeds, page and gdjax have equal initial parameters, orders of
-batches and, up to rounding, costs.
+(`resources/lesson`). For equal seeds, the page and gdjax have the same initial parameters, orders
+of batches and, up to rounding, costs.
 """
 
 import itertools

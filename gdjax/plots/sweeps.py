@@ -281,7 +281,7 @@ def map_by_settings(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the median final cost on the grid of two settings; black if it diverged.
+    """Draw the median final cost on the grid of two settings; black if infinite.
 
     Args:
         rows: setting along the vertical axis, with ascending values.

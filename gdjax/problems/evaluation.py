@@ -48,7 +48,7 @@ def evaluation_of(
         problem: problem whose evaluation, or else cost, is used.
         model_state: model state, required if the cost has one.
         step: number of the step, required if the cost depends on it without a default.
-        settings: values of the cost's keywords; its defaults if not given.
+        settings: values of the cost's keywords; the defaults if not given.
 
     Raises:
         InputError: if the cost depends on a model state or a step that is not given.
@@ -114,10 +114,10 @@ def evaluate(
     Args:
         problem: problem whose evaluation, or else cost, is used.
         params: parameters at which to evaluate.
-        data: data that replace those of the problem; None for those of the problem.
+        data: data used instead of the problem's data; None for the problem's data.
         model_state: model state, required if the cost has one.
         step: number of the step, required if the cost depends on it without a default.
-        settings: values of the cost's keywords; its defaults if not given.
+        settings: values of the cost's keywords; the defaults if not given.
 
     Raises:
         InputError: if the cost depends on a model state or a step that is not given, if it declares
@@ -150,7 +150,7 @@ def frozen(
         problem: problem whose evaluation, or else cost, is used.
         model_state: model state, required if the cost has one.
         step: number of the step, required if the cost depends on it without a default.
-        settings: values of the cost's keywords; its defaults if not given.
+        settings: values of the cost's keywords; the defaults if not given.
 
     Raises:
         InputError: if the cost depends on a model state or a step that is not given, or if it

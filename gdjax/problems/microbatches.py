@@ -79,8 +79,8 @@ def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE
     Args:
         function: function `(params, data) -> pytree` that is a mean over the leading axis of
             `data`, such as a cost or its gradient.
-        microbatch: number of samples per microbatch; None not to split, if the function
-            couples samples.
+        microbatch: number of samples per microbatch; None for no splitting, if the function couples
+            samples.
 
     Returns:
         A function `(params, data) -> pytree`, equal to `function` up to rounding. If data are None

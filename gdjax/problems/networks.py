@@ -179,7 +179,7 @@ class Network:
 
 
 def check_widths(name: str, widths: Any) -> None:
-    """Check that an argument lists the neurons of each hidden layer.
+    """Check that an argument lists the number of neurons in each hidden layer.
 
     Raises:
         InputError: if the argument is not a tuple or list of whole numbers >= 1.

@@ -41,7 +41,7 @@ from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.networks import Network
 from gdjax.summaries import short
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems compare by identity
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems are compared by identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,7 +361,7 @@ def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) ->
 
     Args:
         problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
-        data: data that replace those of the problem; None for those of the problem.
+        data: data used instead of the problem's data; None for the problem's data.
 
     Raises:
         InputError: if `problem` is neither, or `data` has no common leading axis.

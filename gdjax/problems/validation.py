@@ -55,7 +55,7 @@ def check(
     Args:
         problem: problem to check.
         params: starting point (arrays, or their shapes).
-        settings: values of the cost's keywords; its defaults if not given.
+        settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
 
     Raises:
@@ -84,7 +84,7 @@ def checking(
     Args:
         problem: problem to check.
         params: starting point (arrays, or their shapes).
-        settings: values of the cost's keywords; its defaults if not given.
+        settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
 
     Raises:
@@ -122,7 +122,7 @@ def check_role(
         role: name of the function, "cost" or "evaluation".
         problem: problem with this function.
         params: parameters (arrays, or their shapes).
-        settings: values of the cost's keywords; its defaults if not given.
+        settings: values of the cost's keywords; the defaults if not given.
         model_state: model state (arrays, or their shapes).
 
     Raises:

@@ -100,9 +100,9 @@ def successive_halving(
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for that of an existing store, or otherwise
-            for at most half of the expected number of runs at the last rung (fewer if memory is
-            insufficient).
+        width: runs computed together per device. If None, that of the store is used if it exists;
+            otherwise, at most half of the expected number of runs at the last rung (fewer if memory
+            is insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
             `sweep`.
@@ -113,8 +113,8 @@ def successive_halving(
         the step at which each run ended, and `rung`, the number of that rung, counted from 0.
 
     Raises:
-        InputError: as in `sweep`; if rungs do not increase, the reduction factor is less than 2, or
-            the metric is not a recorded number. All checks precede any computation.
+        InputError: as in `sweep`, or if rungs do not increase, the reduction factor is less than 2,
+            or the metric is not a recorded number. All checks precede any computation.
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
 
@@ -187,9 +187,9 @@ def hyperband(
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for that of an existing store, or otherwise
-            for at most half of the expected number of runs at the last rung (fewer if memory is
-            insufficient).
+        width: runs computed together per device. If None, that of the store is used if it exists;
+            otherwise, at most half of the expected number of runs at the last rung (fewer if memory
+            is insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
             `sweep`.

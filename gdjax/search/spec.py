@@ -44,8 +44,8 @@ class SearchSpec(SweepSpec):
         keep_slots: whether runs keep their slot (see `packing`).
 
     Raises:
-        InputError: as in `SweepSpec`; if rungs do not increase or are not recorded, or the metric
-            is not a recorded number.
+        InputError: as in `SweepSpec`, or if rungs do not increase or are not recorded, or the
+            metric is not a recorded number.
     """
 
     rungs: tuple[int, ...]

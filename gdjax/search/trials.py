@@ -90,9 +90,9 @@ def optimize(
     Args:
         problem: problem to minimize.
         space: Optuna distribution by axis name. The names are those of the axes of a sweep. For
-            batch sizes, truth values and names, one program is compiled per value.
+            batch sizes, booleans and names, one program is compiled per value.
         study: Optuna study, with any sampler, pruner and storage.
-        num_trials: number of finished trials at which to stop, earlier calls included.
+        num_trials: number of finished trials at which to stop, including those of earlier calls.
         rungs: increasing numbers of steps. The last one is the number of steps of a trial. After
             each of the others, the pruner of the study decides which trials continue; these are
             packed into as few slabs as possible.
@@ -184,8 +184,8 @@ def to_study(
     Optuna's importances and plots can then be used, and `optimize` can continue the study. The
     distribution of a numeric axis ranges from its smallest to its largest value, and is logarithmic
     if these are positive and differ by a factor of 20 or more. The distribution of an axis of names
-    or truth values is categorical. Seeds are not parameters of the study. Seeds, outcome and step
-    of divergence are user attributes of a trial.
+    or booleans is categorical. Seeds are not parameters of the study. Seeds, outcome and step of
+    divergence are user attributes of a trial.
 
     Args:
         store: path or URL of a store, which may be in use, or the Dataset of a sweep.

@@ -189,7 +189,7 @@ def read_root(
         if not problem:
             return parse_root(raw)
     except OtherFormat as other:
-        if not is_own:  # the root of this sweep can only be damaged
+        if not is_own:  # in the store of this sweep, a root of another format is damaged
             raise StoreError(f"{location}: {other}") from other
     except InputError as damage:
         error = damage

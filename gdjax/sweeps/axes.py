@@ -2,8 +2,8 @@
 
     runs = product of dimensions;   a dimension has one axis, or several that vary together
 
-Numbers are inputs of a program that is compiled once. Batch sizes, truth values and names are
-*static*: one program is compiled per value.
+Numbers are inputs of a program that is compiled once. Batch sizes, booleans and names are *static*:
+one program is compiled per value.
 
 >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
 >>> grid.shape, sorted(grid.sizes)
@@ -171,12 +171,12 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
 
     Args:
         named: values by axis name: `seed`, `data_seed`, `batch_size`, or a keyword of the problem's
-            `init` or `cost` or of the optimizer factory. Values are numbers, truth values or names.
+            `init` or `cost` or of the optimizer factory. Values are numbers, booleans or names.
             Qualify a name that is a keyword of several functions: `**{"init.scale": ...}`.
 
     Raises:
         InputError: if an axis has no values, repeated values, more than ten million values, or
-            values that are not all finite numbers, all truth values or all names; or if a name is
+            values that are not all finite numbers, all booleans or all names; or if a name is
             reserved or given twice.
     """
     if not named:
@@ -282,8 +282,8 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     Args:
         grid: grid of runs.
         at: values by axis name.
-        nearest: whether to select the nearest value along numeric axes. Seeds, truth values and
-            names must be in the grid.
+        nearest: whether to select the nearest value along numeric axes. Seeds, booleans and names
+            must be in the grid.
 
     Raises:
         InputError: if an axis is not in the grid; or if a value has the wrong type, is not in the

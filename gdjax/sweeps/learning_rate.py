@@ -130,8 +130,8 @@ def find_learning_rate(
 ) -> LearningRateResult:
     """Recommend a learning rate for any optimizer, from short descents.
 
-    The search is centered at the rate at which the optimizer's first step reaches the lowest cost
-    along its direction (`critical_sharpness`), median over starts. The first round consists of
+    The search is centered at the median over starts of the rate at which the optimizer's first step
+    reaches the lowest cost along its direction (`critical_sharpness`). The first round consists of
     descents of 1/16 of the horizon at 7 rates, with a ratio of 4 between adjacent rates. The last
     round consists of descents of half of the horizon at 7 rates around the best rate, with a ratio
     of 2. A round is repeated at other rates if its best rate is the smallest or the largest. The
@@ -374,7 +374,7 @@ def _refusal(first):
 
 
 def _center(first):
-    """Return the rate with the lowest cost along the first step, median over starts."""
+    """Return the median, over starts, of the rate of lowest cost along the first step."""
     rates = np.stack([first.sharpness.line_minimizer, first.sharpness.quadratic_minimizer])
     usable = np.where(np.isfinite(rates) & (rates > 0), rates, np.nan)
     rates = np.where(np.isnan(usable[0]), usable[1], usable[0])

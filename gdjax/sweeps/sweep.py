@@ -64,8 +64,8 @@ def sweep(
         problem: problem to minimize.
         axes: grid of runs: `gd.axes(learning_rate=[...], seed=range(8))`. An axis is `seed`,
             `data_seed`, `noise_seed`, `batch_size`, or a keyword of the problem's `init`, its
-            `cost` or the optimizer factory. For truth values, names and batch sizes, one program
-            is compiled per value.
+            `cost` or the optimizer factory. For booleans, names and batch sizes, one program is
+            compiled per value.
         num_steps: number of steps of each run.
         make_optimizer: optimizer factory, called inside the program with the axes among its
             arguments. Fix other arguments with `functools.partial(optax.sgd, momentum=0.9)`.
@@ -91,8 +91,8 @@ def sweep(
             it if the states of the optimizer and of the metrics have at most as many bytes as
             the parameters and the recorded numbers of a run: always for plain gradient descent
             and for momentum, but for Adam, whose state has twice the size of the parameters, only
-            if the records are larger than the parameters. For an existing store, None is the value
-            of that store.
+            if the records are larger than the parameters. For an existing store, None means the
+            value of that store.
         store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). Finished
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a

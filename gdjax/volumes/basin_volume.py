@@ -41,14 +41,14 @@ DIRECTIONS = 1000
 TOGETHER = 64  # directions whose costs are computed together
 GROWTH = math.sqrt(2)  # factor of the distance per step of the search for the boundary
 TURNS = 64  # maximum number of steps of this search; basins that are larger count as open
-FEW = 30  # effective directions below which a volume is a lower bound
+FEW = 30  # number of effective directions below which a volume is a lower bound
 ROUND = 0.999  # share of effective directions above which radii differ only by rounding
 HEAVY = 0.7  # Pareto index of r^n above which a mean over directions is unreliable
 DOUBT = math.log(20)  # largest excess of a mean over its expectation, in nats, with 95 % confidence
 # Tail probabilities of Student's distribution beyond the ends of the interval. The upper one is
 # smaller, since the standard error is too small if rare large terms are missing.
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
-MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
+MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 ALIKE = 1e4  # difference, in units of rounding, within which numbers count as equal
 WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks, checks per walk, steps between checks
 TRIES = 30  # maximum number of points on a line for one step of a walk
@@ -128,7 +128,7 @@ def basin_volume(
         params: the minimum w*.
         key: random key for directions and walks.
         level: largest rise of the cost within the basin, above 0.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         preconditioner: coordinates in which the basin is round, see `hessian_whitening`. They
             affect only the accuracy of the estimate. None means the eigenvectors of the Hessian and
             the extent of the basin along each of them for up to 500 parameters, and the original

@@ -53,8 +53,8 @@ MAX_RHAT = 1.05  # largest R-hat of the cost for chains that agree
 # In a curved valley, distances from w* mix more slowly than costs, which does not bias the mean of
 # the cost. The R-hat of chains in separate wells is well above this limit.
 MAX_DISTANCE_RHAT = 1.2
-MIN_SAMPLE_SIZE = 100  # effective samples below which the coefficient is NaN
-MAX_WHITENED = 500  # parameters up to which the Hessian is decomposed by default
+MIN_SAMPLE_SIZE = 100  # effective sample size below which the coefficient is NaN
+MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 
 TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
 # The extrapolation averages over multiplicities 1 to 4. For m > 1, log b + a at the hottest
@@ -173,7 +173,7 @@ def local_learning_coefficient(
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the minimum w*.
         key: random key for starts, momenta and acceptance.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         inverse_temperatures: at least three inverse temperatures, ascending, over two or more
             orders of magnitude; None means 0.1, 0.316, 1, 3.16 and 10 times n / log n for n
             samples. The smallest must be large enough that the cost confines the samples much more
@@ -346,7 +346,7 @@ def finite_temperature_coefficient(
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the minimum w*.
         key: random key for starts, momenta and acceptance.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
         inverse_temperature: inverse temperature b; None means n / log n for n samples.
         localization: precision of the Gaussian prior around w*, in the units of the parameters. It
             determines the size of the region that is sampled.

@@ -74,7 +74,7 @@ def hessian_whitening(
         damping: curvature added to all directions. For Markov chains, use
             localization / inverse temperature; for a volume, use 2 level / R^2 if R is the
             approximate extent of the basin.
-        data: data that replace those of the problem.
+        data: data used instead of the problem's data.
 
     Raises:
         InputError: if the parameters are not real floats, or the cost is not a scalar.
@@ -137,7 +137,7 @@ def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
         draws: one number per sample, at least 4 samples per chain.
 
     Returns:
-        The larger of both values; +inf if all samples are equal.
+        The larger of the two values; +inf if all samples are equal.
 
     Examples:
         Four chains of independent samples, and the same chains after one of them is shifted:
