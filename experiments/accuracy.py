@@ -5,8 +5,8 @@
 The network is always 784-16-16-10 with sigmoids; only its training differs. Changes to the training
 are cumulative: smaller batches, an annealed learning rate, weight decay, stronger decay in the
 first layer, distorted copies of the images, more epochs. Other changes are made separately to the
-variant with distorted copies. All variants have common starts and are compared on
-the last 10,000 training images, which are held out. Then two recipes are used to train on all
+variant with distorted copies. All variants are trained from the same starts and are compared on the
+last 10,000 training images, which are held out. Then networks are trained with two recipes on all
 training images, from starts that were not used for any choice, and are evaluated once on the test
 images.
 
@@ -41,12 +41,14 @@ class Config:
 
     Args:
         data: name of the data set.
-        held_out: number of training images, from the last, that are held out for all choices.
+        held_out: number of training images, taken from the end of the set, that are held out for
+            all comparisons and choices of settings.
         epochs: passes over the training images in the comparison of changes.
         seeds: number of starting points of each training variant.
         fewer_seeds: number of starting points of slow variants (100 epochs, fresh copies).
         test_seeds: number of starting points for the evaluation on test images; seeds start at 100.
-        some_images: number of training images for the plane and the sharpness of trained networks.
+        some_images: number of training images on which the cost on the plane and the sharpness of
+            trained networks are computed.
         points: number of grid points along each side of the plane.
         bundled: name of the small data set on which the quick recipe is evaluated.
         store: folder of the stored sweeps.

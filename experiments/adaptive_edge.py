@@ -7,7 +7,8 @@ Optimizers that divide by the root of averaged squared gradients have an adaptiv
 and on a quadratic cost their iterates remain bounded at any rate. On networks the sharpness
 preconditioned by P is reported to rise to the stability limit for constant P (Cohen et al. 2022,
 arXiv 2207.14484). This sharpness is recorded along full-batch descents with Adam and RMSProp, on 20
-Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), over rates and starts.
+Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), at several rates and from
+several starts.
 
     python experiments/adaptive_edge.py           (about a minute on two cores)
 

@@ -6,7 +6,7 @@ Networks 64-64-10 (4,810 parameters) are trained on scikit-learn's 8x8 digits by
 with weight decay in the cost. Around each end point the distance to the boundary of its basin is
 measured in random directions, in four kinds of coordinates: the parameters themselves, and
 parameters scaled by the size of each layer's weights, by the diagonal of the Hessian or, for a few
-networks, by the full Hessian. A mean over few directions underestimates the mean over all
+networks, by the full Hessian. A mean over few directions is almost always below the mean over all
 directions, so the coordinates with the largest estimate are the best.
 
     python experiments/basin_volumes.py           (about 160 s of processor time)

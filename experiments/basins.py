@@ -10,11 +10,11 @@ then end in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 
-Expected: no start of the three grids ends in a minimum whose stability limit is exceeded (a start
-exactly at the minimum would remain there). The stability limits of all 121 minima of Rastrigin's
-function lie within 2 % of 0.0051, so their basins vanish at nearly equal rates; at the smallest
-rate their shares are the areas between the maxima, the largest of which is 0.96 % of the total
-(1.00 % on this grid).
+Expected: no descent from the three grids ends in a minimum whose stability limit is exceeded (a
+start exactly at the minimum would remain there). The stability limits of all 121 minima of
+Rastrigin's function lie within 2 % of 0.0051, so their basins vanish at nearly equal rates; at the
+smallest rate their shares are the areas between the maxima, the largest of which is 0.96 % of the
+total (1.00 % on this grid).
 """
 
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ class Config:
         steps: maximum number of steps of each descent.
         rates: learning rates in units of 2 / (largest eigenvalue at the sharpest minimum).
         momenta: coefficients of heavy-ball momentum.
-        drawn: indices of the rates that are drawn as maps.
-        drawn_momenta: indices of the momenta that are drawn as maps.
+        drawn: indices of the rates for which maps are drawn.
+        drawn_momenta: indices of the momenta for which maps are drawn.
     """
 
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")

@@ -4,13 +4,13 @@
 
 The digit network is trained with mini-batches of several sizes, up to full batches, each with
 several learning rates and starting points. Batch sizes are compared after equal numbers of epochs
-and after equal times, each at the learning rate that has the lowest median training cost then. Test
-images are not used for any choice. Full-batch descent is run for more epochs than the others, to
-measure how many it needs to reach their costs.
+and after equal times, each at the learning rate that has the lowest median training cost at that
+point. Test images are not used for any choice. Full-batch descent is run for more epochs than the
+others, to measure how many it needs to reach their costs.
 
 The time per epoch of a run is the time of a sweep of all runs with its batch size, divided by the
-numbers of runs and epochs. The sweep has 20 epochs and is recorded only at the first and the last
-step; the shortest of three times is used, without compilation.
+number of runs and the number of epochs. The sweep takes 20 epochs and records only the first and
+the last step; the shortest of three times, without compilation, is used.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 

@@ -22,9 +22,9 @@ from scipy import stats
 
 from gdjax.errors import InputError
 
-# Largest error of box-counting dimensions on grids of 192 to 1,024 cells, for sets of known
-# dimension: the Koch curve, the Sierpinski triangle and carpet, the Henon attractor and lines. The
-# cause of the error is that the sets are not aligned with the boxes.
+# Largest error of box-counting dimensions on grids with 192 to 1,024 cells per side, for sets of
+# known dimension: the Koch curve, the Sierpinski triangle and carpet, the Henon attractor and
+# lines. The error arises because the sets are not aligned with the boxes.
 BIAS = 0.05
 
 

@@ -43,7 +43,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        samples: number of training images, from the first; by default all.
+        samples: number of training images, taken from the start of the set; by default all.
         width: number of neurons in each of the two hidden layers.
         initializers: initializers of the starting weights.
         learning_rate: learning rate of plain gradient descent.

@@ -7,9 +7,9 @@ Descent at the edge of stability oscillates across its valley, and its time aver
 the gradient flow, which continues into regions where the sharpness exceeds 2 / eta. The central
 flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
 Gaussian of 50 steps, is compared with the mean cost of the flow, smoothed by the same Gaussian: on
-the published case, a swish network 8-16-16-1 on 128 random samples, over rates and starts; on
-narrower and wider networks; and on digits (784-16-16-10, sigmoids), with full-batch steps. All
-rates and starts of a network are computed by one compiled program.
+the published case, a swish network 8-16-16-1 on 128 random samples, at several rates and from
+several starts; on narrower and wider networks; and on digits (784-16-16-10, sigmoids), with
+full-batch steps. All rates and starts of a network are computed by one compiled program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 

@@ -4,11 +4,11 @@
 
 Twelve small problems (networks, softmax regression, matrix factors, an autoencoder) are trained
 with four optimizers, with and without warm-up. The reference, called the truth, is a full sweep on
-a grid of rates with ratio 1.32. A rate trains if the final cost is below the initial cost for every
-start, and no run diverges or stalls; the best rate has the lowest median final cost among the rates
-that train. `gd.find_learning_rate` is compared with the classical finder, an exponential ramp of
-the rate during one run (fastai, Lightning), each with 8 seeds that differ from those of the truth.
-`gd.find_learning_rate` was developed on other problems.
+a grid of rates with ratio 1.32. A rate is said to train if the final cost is below the initial cost
+for every start, and no run diverges or stalls; the best rate has the lowest median final cost among
+the rates that train. `gd.find_learning_rate` is compared with the classical finder, an exponential
+ramp of the rate during one run (fastai, Lightning), each with 8 seeds that differ from those of the
+truth. `gd.find_learning_rate` was developed on other problems.
 
     python experiments/finders.py        (about half an hour of processor time, mostly compilation)
 
@@ -54,7 +54,7 @@ class Config:
         problems: names of the problems.
         optimizers: names of the optimizers.
         horizon: number of training steps.
-        warmups: numbers of steps over which the training rate rises linearly; 1 means no warm-up.
+        warmups: numbers of steps over which the learning rate rises linearly; 1 means no warm-up.
             The finders run without warm-up.
         lowest: smallest rate of the reference sweep.
         highest: largest rate of the reference sweep.

@@ -75,7 +75,10 @@ def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image indices of sets in which the digits alternate, and the others."""
+    """Return the image indices of each set, and those of all remaining images.
+
+    The two digits alternate in each set.
+    """
     rng = np.random.default_rng(config.key)
     each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
     half = config.sets * config.most // 2

@@ -16,9 +16,9 @@ widest gap up to rank 29, and eigenvalues above a tenth of the largest.
 
 Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which is invariant to
 a common shift of all logits), from every start, before training and up to 10 epochs; H has as many
-only after the first epoch. All counts are in one table (`counts` in summary.json). One outlier per
-class is refuted if the median over starts is not 9 or 10, for G after 30 epochs and for H after 10
-or more epochs.
+only after the first epoch. All counts are in one table (`counts` in summary.json). The claim of one
+outlier per class is refuted if the median number over starts is not 9 or 10, for G after 30 epochs
+and for H after 10 or more epochs.
 """
 
 from dataclasses import dataclass
@@ -45,15 +45,15 @@ class Config:
         batch_size: images per step.
         epochs: numbers of epochs after which the spectrum is computed; the first is 0.
         seeds: number of starting points for each cost.
-        largest: number of largest eigenvalues, of H and of G.
-        smallest: number of smallest eigenvalues, of H only.
+        largest: number of largest eigenvalues that are computed, of H and of G.
+        smallest: number of smallest eigenvalues that are computed, of H only.
         tolerance: tolerance of the residuals, relative to the largest |eigenvalue|.
         gap_within: maximum number of eigenvalues above the widest gap.
         shown: numbers of epochs after which density and trace are estimated, for the first cost and
             the first start.
         probes: number of random vectors for each density; a trace uses six times as many.
         depth: Hessian-vector products per random vector of a density.
-        samples: number of training images, from the first; None uses all.
+        samples: number of training images, taken from the start of the set; None uses all.
     """
 
     data: str = "mnist5k"

@@ -16,10 +16,11 @@ span (`few_digits`). The minima are then unchanged, and the number of parameters
 
     python experiments/local_minima.py           (about 100 s of processor time)
 
-Expected: XOR 2-2-1 with decay has six strict minima, two at cost 0.0138 and four at 0.0929, and
-manifolds near 0.116. Nearly all end points of the digit network differ, so the number of its minima
-cannot be estimated; the 95 % birthday bound is at least 64 for 19 different end points. This is
-refuted by another strict minimum of XOR, or by a digit minimum that 20 % of the starts reach.
+Expected: the XOR network 2-2-1 with weight decay has six strict minima, two at cost 0.0138 and four
+at 0.0929, and manifolds near 0.116. Nearly all end points of the digit network differ, so the
+number of its minima cannot be estimated; the 95 % birthday bound is at least 64 for 19 different
+end points. This is refuted by another strict minimum of the XOR network, or by a minimum of the
+digit network that is reached from 20 % of the starts.
 """
 
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ class Config:
         snapshots: approximate number of snapshots of the parameters along the descent.
         points: number of grid points along each side of a plane.
         reach: half the side length of the planes around the end point.
-        samples: number of training images, from the first; by default all.
+        samples: number of training images, taken from the start of the set; by default all.
     """
 
     data: str = "mnist5k"

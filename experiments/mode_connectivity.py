@@ -35,7 +35,7 @@ class Config:
 
     Args:
         data: name of the data set.
-        samples: number of training images, from the first; by default all.
+        samples: number of training images, taken from the start of the set; by default all.
         widths: number of neurons in each of the two hidden layers.
         networks: number of networks of each width.
         epochs: passes over the training set for the networks.

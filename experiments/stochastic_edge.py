@@ -7,7 +7,7 @@ mini-batches the sharpness of the full-batch cost remains below this value; it i
 curvature of the cost of a mini-batch, along the gradient of this cost, reaches 2 / eta (Andreyev
 and Beneventano 2024, arXiv 2412.20553; their public code computes the mean of the ratios g^T H_B g
 / |g|^2 instead). Both quantities and the full-batch sharpness are recorded for a swish network
-8-16-16-1 on random samples, over rates, batch sizes and starts.
+8-16-16-1 on random samples, for several rates, batch sizes and starts.
 
     python experiments/stochastic_edge.py           (about a minute on two cores)
 

@@ -51,8 +51,8 @@ def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: in
 def whole_set(clock, config, dataset):
     """Time full-batch steps on 5,000 samples, with gdjax and with PyTorch.
 
-    With gdjax, the digit network is timed, and a user-defined network whose weights have the shape
-    [inputs, outputs].
+    With gdjax, the digit network and a user-defined network are timed. The weights of the latter
+    have the shape [inputs, outputs].
     """
     import jax
     import jax.numpy as jnp
@@ -96,7 +96,7 @@ def whole_set(clock, config, dataset):
 def mini_batches(clock, config, dataset):
     """Time mini-batches of 32 samples, for all runs together and for a single run.
 
-    The runs have either a common order of the samples, or one order each.
+    The runs either share one order of the samples, or have one order each.
     """
     import gdjax as gd
 
@@ -304,7 +304,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
 
 
 def second_start(_config):
-    """Time `gdjax sweep` in two new processes, to the first tile and to the end.
+    """Time `gdjax sweep` in two new processes, up to the first tile and up to the end.
 
     The second process uses the compilation cache of the first.
     """

@@ -94,7 +94,7 @@ def by_hand(rates: int, seeds: int, steps: int) -> Any:
 
 
 def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
-    """Return times of a first and a second call, and compilations of the first.
+    """Return the times of a first and a second call, and compilations in the first.
 
     Args:
         name: "ours" or "by_hand".
@@ -103,8 +103,8 @@ def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
         steps: number of steps of each run.
 
     Returns:
-        Wall-clock seconds of both calls and their difference, also in processor time; number of
-        compiled programs, and seconds of their compilation.
+        Wall-clock seconds of both calls; their difference, in wall-clock and in processor seconds;
+        number of programs compiled in the first call, and seconds spent compiling them.
     """
     import jax
     import xarray

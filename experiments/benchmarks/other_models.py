@@ -30,7 +30,7 @@ class Model(NamedTuple):
     """A problem, the same cost written without gdjax, and the expected records.
 
     Args:
-        problem: problem of gdjax.
+        problem: the problem in gdjax.
         by_hand: cost `by_hand(params, state, batch, key)`, which returns the value and the next
             state.
         rate: learning rate at which descent decreases the cost.

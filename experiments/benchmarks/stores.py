@@ -65,7 +65,7 @@ def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
 
 
 def many_runs(folder: Path, runs: int, steps: int) -> None:
-    """Time a sweep that stores many runs, and opening and verifying its store."""
+    """Time storing a sweep of many runs, and opening and verifying its store."""
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 10), seed=range(max(runs // 10, 1)))
     path = folder / "many.zarr"
     timed(

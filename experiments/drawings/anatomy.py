@@ -21,7 +21,7 @@ MARKS = "os^Dv"
 
 
 class Bars(NamedTuple):
-    """Values of the largest entries, by decreasing magnitude, and their locations."""
+    """Largest entries in order of decreasing magnitude, with their locations."""
 
     values: Float[np.ndarray, " entries"]
     places: Sequence[str]
@@ -149,7 +149,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
 
 
 def _unit(values):
-    """Return a power of 1000 to divide the numbers on an axis by, and its label."""
+    """Return the power of 1000 by which numbers on an axis are divided, and its label."""
     highest = np.max(np.abs(values), initial=0)
     power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
     if power == -3 and highest > 0.1:

@@ -31,7 +31,7 @@ def shares_by_rate(
         limit: learning rate above which each minimum is unstable, for each panel.
         names: names of the minima.
         colors: index of the color of each minimum.
-        others: for each panel, shares of the starts that do not end in a minimum, by outcome.
+        others: for each panel, shares of the starts from which no minimum is reached, by outcome.
         titles: titles of the panels.
         title: title of the figure.
     """

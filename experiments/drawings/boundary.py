@@ -31,7 +31,7 @@ LABELS = {
 
 
 class Map(NamedTuple):
-    """A map of the outcomes of training over two settings.
+    """A map of training outcomes over two settings.
 
     Args:
         across: values of the first setting, geometrically spaced.
@@ -66,7 +66,7 @@ def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
 def maps(
     shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
 ) -> Figure:
-    """Draw maps side by side, with common colors.
+    """Draw maps side by side, with one color scale.
 
     Args:
         shown: maps, drawn up to three in a row.

@@ -13,14 +13,14 @@ from gdjax.plots.style import BLACK, CYCLE, GREY, style
 
 
 class SettledShares(NamedTuple):
-    """Shares of starts that end below their initial cost, for each kind of network.
+    """Shares of descents that end below their initial cost, for each kind of network.
 
     Args:
         title: title of the panel.
         share: learning rate times curvature at the start.
-        lands: share of starts that end below their initial cost, by name of the network.
-        edge: median over starts, and its interval, of the largest `share` up to which a start ends
-            below its initial cost, by name of the network.
+        lands: for each network, by name, the share of descents that end below their initial cost.
+        edge: for each network, by name, the largest `share` up to which all descents end below
+            their initial cost: the median over starts, with its interval.
     """
 
     title: str
@@ -34,12 +34,12 @@ def settled_shares(
     cost: Mapping[float, Float[np.ndarray, " steps"]],
     panels: Sequence[SettledShares],
 ) -> Figure:
-    """Draw single runs, and the share of starts that end below their initial cost.
+    """Draw single descents, and the share of them that end below their initial cost.
 
     Args:
         step: step of each record.
         cost: cost along single descents, by learning rate times curvature at the start.
-        panels: shares of starts, one element per panel.
+        panels: shares of descents, one element per panel.
     """
     with style():
         figure = Figure(figsize=(5.4 + 4.6 * len(panels), 4.8))

@@ -11,7 +11,7 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, styl
 
 
 class Deviation(NamedTuple):
-    """Median errors over time of two flows for each start; +inf if descent diverged."""
+    """Median error over time of two flows, by start; +inf if descent diverged."""
 
     label: str
     central: Float[np.ndarray, " starts"]
@@ -37,7 +37,7 @@ def flows(
         average: cost along the descent, smoothed over time.
         mean: mean cost of the oscillation, predicted by the central flow.
         center: cost at the center of the oscillation.
-        plain: cost of the gradient flow.
+        plain: cost along the gradient flow.
         product: learning rate times the largest eigenvalues along the central flow.
         title: title of the left panel.
     """

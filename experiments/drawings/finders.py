@@ -19,7 +19,7 @@ COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 
 
 def shares_and_costs(dataset: xr.Dataset) -> Figure:
-    """Draw the share of successes against the number of evaluations, and rate ratios.
+    """Draw success rates by number of evaluations, and ratios to the best rate.
 
     Args:
         dataset: result of `finders.run`.

@@ -16,11 +16,11 @@ class BesideFlow(NamedTuple):
         title: title of the row.
         time: time since the start.
         learning_rate: learning rates of the descents, largest first.
-        shown: quantity that shows the progress of each descent, at each time.
-        flow: the value of this quantity for the flow, at each time.
-        shown_label: name of this quantity.
+        shown: measure of the progress of each descent, at each time.
+        flow: value of this measure for the flow, at each time.
+        shown_label: name of this measure.
         distance: distance from the flow's parameters, at each time.
-        fitted: number of the smallest learning rates to which the order is fitted.
+        fitted: number of the smallest learning rates, to which the order is fitted.
         order: slope of the largest distance against the learning rate, on logarithmic axes.
     """
 

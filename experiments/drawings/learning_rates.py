@@ -1,4 +1,4 @@
-"""Figure of the learning rates that train from each start."""
+"""Figure of the learning rates at which training succeeds from each start."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, s
 
 
 class Trained(NamedTuple):
-    """Learning rates that train a network from each starting point.
+    """Learning rates at which training a network succeeds, for each starting point.
 
     Args:
         rates: learning rates, ascending.
@@ -25,7 +25,7 @@ class Trained(NamedTuple):
 
 
 def trained_sets(networks: Mapping[str, Trained]) -> Figure:
-    """Draw the learning rates that train from each start, with one panel per network.
+    """Draw the learning rates at which training succeeds, with one panel per network.
 
     Args:
         networks: learning rates and outcomes, by name of the network.

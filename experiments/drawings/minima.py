@@ -16,7 +16,7 @@ def counts_by_tolerance(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw the number of minima against the tolerance of their distance.
+    """Draw the number of minima against the tolerance for their distance.
 
     Args:
         tolerance: distances within which end points count as one minimum, ascending.

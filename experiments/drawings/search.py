@@ -71,7 +71,7 @@ def budgets(axes, dataset: xr.Dataset, numbers) -> None:
     axes.axvline(0.25, color=GREY, linewidth=1, linestyle="--")
     ends = np.array([numbers[f"{name}_accuracy"][1:] for name in points])
     bottom, top = ends.min(), ends.max()
-    room = max(top - bottom, 0.01)  # all ends may be equal
+    room = max(top - bottom, 0.01)  # all interval ends may be equal
     axes.set_ylim(bottom - 0.1 * room, top + 0.9 * room)  # room for the legend
     axes.set_xscale("log")
     axes.set_xlim(left=0.02)

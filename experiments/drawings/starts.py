@@ -38,8 +38,9 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
     """Draw accuracies, speed and saturation against the scale of starting weights.
 
     Args:
-        initializers: results, by name of the initializer.
-        epochs: number of epochs of the runs; infinite medians of `Starts.epochs` are drawn above.
+        initializers: results by name of the initializer.
+        epochs: number of epochs of the runs; infinite medians of `Starts.epochs` are drawn above
+            it.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))

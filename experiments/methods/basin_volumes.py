@@ -23,7 +23,7 @@ def digits8() -> tuple[np.ndarray, np.ndarray]:
 
     The data are read from a file of the scikit-learn package.
     """
-    package = importlib.util.find_spec("sklearn")  # not imported, which would take seconds
+    package = importlib.util.find_spec("sklearn")  # importing it would take seconds
     if package is None or package.origin is None:
         raise gd.errors.DataError(
             "the 8x8 digits are part of scikit-learn, which is not installed; install scikit-learn"

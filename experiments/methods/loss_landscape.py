@@ -41,11 +41,12 @@ def look(
         config: settings of the descent, and of the lines and planes.
         problem: problem to train on.
         rule: optimizer.
-        planes: whether to evaluate the cost on planes, and on the full lines.
+        planes: whether to evaluate the cost on planes and on full lines; if not, the cost is
+            evaluated only at a few points of each line.
 
     Returns:
-        Under "way" the trajectory and the cost on its plane; for each view the cost on a plane, and
-        under "line_<view>" the cost on a line.
+        The parts of a tree: under "way", the trajectory and the cost on its plane; under the name
+        of each view, the cost on a plane; and under "line_<view>", the cost on a line.
     """
     run = descend(config, problem, rule)
     trajectory = landscape.trajectory_plane(

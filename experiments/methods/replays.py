@@ -62,7 +62,7 @@ def random_search(
 
 
 def new_study(rungs: Sequence[int], *, seed: int) -> optuna.Study:
-    """Return a study with Optuna's default sampler and its pruner of Hyperband."""
+    """Return a study with Optuna's default sampler and its Hyperband pruner."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=f"search {seed}",  # the pruner assigns brackets by a hash of this name

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from widths_of_valleys import Config
 
 
-MINIMA_PER_CALL = 8  # minima measured per call of the compiled program
+MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
 FROM_CENSUS = ("count", "minimum_cost")
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 LEVEL = 0.95  # confidence level of the intervals
-AVERAGED = "plain"  # variant with a constant rate, which averaging of weights should help most
+AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging
 BINS = 20  # bins of the histograms of slopes
 
 

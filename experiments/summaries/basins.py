@@ -1,4 +1,4 @@
-"""Summary of the minima in which starts end."""
+"""Summary of the minima reached from a grid of starts."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Summary of the costs of batch sizes after equal epochs and after equal times."""
+"""Summary of the costs for each batch size after equal epochs and equal times."""
 
 import numpy as np
 import xarray as xr
@@ -24,14 +24,17 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
-    """Return the runs of a batch size at the rate with the lowest median at `end`."""
+    """Return the runs of a batch size at its best learning rate.
+
+    The best rate has the lowest median training cost over seeds at epoch `end`.
+    """
     runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
     cost = medians(runs.cost.isel(epoch=end))
     return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
 
 
 def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
-    """Return the first epoch with a median cost of half the baseline, at any rate."""
+    """Return epochs until the median cost at some rate is at most half the baseline."""
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
     indices = np.nonzero(half.any("learning_rate").values)[0]
     return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")

@@ -1,4 +1,4 @@
-"""Summary of the errors of flows as predictions of the smoothed cost of descent."""
+"""Summary of the errors with which flows predict the smoothed cost of descent."""
 
 import numpy as np
 import xarray as xr

@@ -9,7 +9,8 @@ from gdjax.statistics import Interval, mean, paired
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
     """Return mean accuracies and paired differences over sets, by name and k.
 
-    Values of k are excluded from the first at which some set has no guess or descent that fits.
+    The first k for which some set has no guess or no descent that fits, and all larger k, are
+    excluded.
     """
     accuracies: dict[str, dict[int, Interval]] = {
         name: {} for name in ("guessed", "trained", "trained_on", "gain", "gain_on")

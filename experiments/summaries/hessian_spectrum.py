@@ -10,7 +10,7 @@ MATRICES = ("hessian", "gauss_newton")
 
 
 def branches(tree) -> dict[str, xr.Dataset]:
-    """Return the Dataset of each cost, starting with that with spectral densities."""
+    """Return the Dataset of each cost, starting with the one with spectral densities."""
     by_cost = {cost: branch.to_dataset() for cost, branch in tree.children.items()}
     return dict(sorted(by_cost.items(), key=lambda item: "density" not in item[1]))
 
@@ -31,7 +31,7 @@ def widest_gap(values: np.ndarray, within: int) -> tuple[int, float]:
 
 
 def negative(nodes: np.ndarray, weights: np.ndarray, size: int, below: float) -> dict:
-    """Estimate numbers of eigenvalues outside +-`below`, and the negative sum.
+    """Estimate counts of eigenvalues outside +-`below`, and the sum of negative ones.
 
     The number below `-below`, the number above `below`, and the sum of all negative eigenvalues are
     means over probes, each with its standard error.

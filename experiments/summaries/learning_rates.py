@@ -14,7 +14,7 @@ def by_activation(dataset):
 
 
 def alternates(trains: np.ndarray) -> np.ndarray:
-    """Return, for each seed, whether some rate trains above a rate that fails.
+    """Return, for each seed, whether some rate succeeds above a rate that fails.
 
     Args:
         trains: whether each run trains, [rates, seeds], with ascending rates.
@@ -23,9 +23,9 @@ def alternates(trains: np.ndarray) -> np.ndarray:
 
 
 def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smallest rate that fails and the largest that trains, for each seed.
+    """Return the smallest rate that fails and the largest that succeeds, for each seed.
 
-    The values are NaN if no rate fails or if no rate trains.
+    The first is NaN if no rate fails, and the second if no rate succeeds.
 
     Args:
         rates: learning rates, ascending.

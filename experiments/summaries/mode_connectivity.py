@@ -9,13 +9,16 @@ KINDS = ("straight", "matched by weights", "matched by activations", "curved")
 
 
 def of_pairs(matrix):
-    """Return the entries of a matrix above its diagonal, without the padding."""
+    """Return the entries of a matrix above its diagonal, without NaN padding."""
     values = matrix.values[np.triu_indices(matrix.shape[0], 1)]
     return values[np.isfinite(values)]
 
 
 def kinds_of(dataset, name):
-    """Return cost or accuracy along paths of one width, by kind, without the padding."""
+    """Return cost or accuracy along paths, by kind of path, without NaN padding.
+
+    The paths connect networks of one width.
+    """
     return {
         str(kind): dataset[name].sel(kind=kind).dropna("pair", how="all").values
         for kind in dataset.kind.values
@@ -23,7 +26,7 @@ def kinds_of(dataset, name):
 
 
 def barriers_of(dataset):
-    """Return the barriers of one width by kind of path."""
+    """Return the barriers between networks of one width, by kind of path."""
     along = kinds_of(dataset, "cost_along")
     every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
     return {
@@ -33,7 +36,7 @@ def barriers_of(dataset):
 
 
 def medians(dataset) -> str:
-    """Format the median barriers of one width: straight, matched by weights, curved."""
+    """Format median barriers for one width: straight, matched by weights, and curved."""
     barriers = barriers_of(dataset)
     straight, matched, curved = (np.median(barriers[KINDS[kind]]) for kind in (0, 1, 3))
     return f"{straight:.2g} straight, {matched:.2g} matched, {curved:.2g} curved"

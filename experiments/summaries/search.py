@@ -68,7 +68,7 @@ def random_accuracy(
 
 
 def num_random(dataset: xr.Dataset) -> int:
-    """Return the number of random settings that take the time of successive halving."""
+    """Return how many random settings take as much time as successive halving."""
     share = float(np.median(time_shares(dataset, "dense")))
     return int(np.clip(round(share * dataset.setting.size), 1, dataset.setting.size))
 

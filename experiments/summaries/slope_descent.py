@@ -7,7 +7,7 @@ import xarray as xr
 
 
 def by_function(dataset):
-    """Yield the name and the Dataset of each curve, without the padding."""
+    """Yield the name and the Dataset of each curve, without NaN padding."""
     for index, name in enumerate(dataset.attrs["functions"]):
         curve = dataset.isel(function=index)
         yield name, curve.dropna("minimum").dropna("maximum")

@@ -7,7 +7,7 @@ from gdjax.minima.basins import NoMinimum
 
 
 def by_function(dataset):
-    """Yield the name and the Dataset of each surface, without the padding."""
+    """Yield the name and the Dataset of each surface, without NaN padding."""
     for index, name in enumerate(dataset.attrs["functions"]):
         surface = dataset.isel(function=index)
         for kind in ("minimum", "saddle", "maximum"):

@@ -22,7 +22,7 @@ def pooled(images: np.ndarray) -> np.ndarray:
 
 
 def strided(image_set: ImageSet, stride: int) -> ImageSet:
-    """Return a set with every `stride`-th pixel of its images, along rows and columns."""
+    """Return a data set with only every `stride`-th pixel, along rows and columns."""
     return image_set._replace(
         train_images=image_set.train_images[:, ::stride, ::stride],
         test_images=image_set.test_images[:, ::stride, ::stride],

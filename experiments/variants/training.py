@@ -28,7 +28,7 @@ class Variant(NamedTuple):
         targets: target values of the outputs of the incorrect classes and of the correct class.
         fresh: whether to distort the images at every step instead of once before training.
         against: name of the variant of the ladder with which this variant is compared.
-        long: whether fewer starts are used, since a run takes long.
+        long: whether fewer starts are used, since a run takes a long time.
     """
 
     recipe: Recipe
@@ -61,7 +61,7 @@ def ladder(epochs: int) -> dict[str, Variant]:
 
 
 def single_changes(epochs: int) -> dict[str, Variant]:
-    """Return variants, each with one change of "distorted copies" or of "longer"."""
+    """Return variants that differ from "distorted copies" or "longer" in one change."""
     best = RECIPES["best"]
     base = dataclasses.replace(best, epochs=epochs)
 
