@@ -101,7 +101,7 @@ def plot(tree: xr.DataTree) -> dict:
             next(iter(cases.values())).tolerance.values,
             {name: dataset.clusters.values for name, dataset in cases.items()},
             next(iter(cases.values())).attrs["distance_tolerance"],
-            title="Number of minima, by the tolerance of their distance",
+            title="Number of minima, by the tolerance for their distance",
         )
     }
     for name, dataset in cases.items():

@@ -42,4 +42,4 @@ def ratios(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
 
 def _label(name):
     name = name.removesuffix("_share").replace("_times_", ": against ").replace("_", " ")
-    return name.replace("against one after another", "against one run after another")
+    return name.replace("against one after another", "against one run at a time")

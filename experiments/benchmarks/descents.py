@@ -334,7 +334,7 @@ def second_start(_config):
                     time.sleep(0.01)
                 results[f"{start}_start_first_tile_seconds"] = time.perf_counter() - start_time
             if running.returncode:
-                raise RuntimeError(f"{' '.join(command)} ended with status {running.returncode}")
+                raise RuntimeError(f"{' '.join(command)} exited with status {running.returncode}")
             results[f"{start}_start_seconds"] = time.perf_counter() - start_time
     return results
 

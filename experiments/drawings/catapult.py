@@ -65,7 +65,7 @@ def settled_shares(
             axes.set_yticks([0, 0.5, 1])
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_xlabel("rate · curvature at the start")
-            axes.set_ylabel("share of starts that end\nbelow their initial cost")
+            axes.set_ylabel("share of descents that end\nbelow their initial cost")
             axes.set_title(panel.title)
             axes.legend(title="largest rate · curvature", title_fontsize=12, loc="upper right")
     return figure

@@ -42,7 +42,7 @@ def trained_sets(networks: Mapping[str, Trained]) -> Figure:
             ):
                 axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
             alternate = np.sum(np.sum(one.trained[1:] > one.trained[:-1], axis=0) > 0)
-            axes.set_title(f"{name}: {alternate} of {len(seeds)} starts alternate")
+            axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
             if one.rates[0] <= one.best <= one.rates[-1]:
                 axes.axvline(one.best, color=BLACK, linestyle=":", linewidth=1.5)
             axes.set_xscale("log")

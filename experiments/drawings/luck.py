@@ -46,8 +46,8 @@ def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
             f"{one.statistics['luck_of_images'].value:.0%}" for one in trained.values()
         )
         figure.suptitle(
-            f"Chance with single images is {shares} of the variance of "
-            f"{len(one.accuracy):,} networks' accuracies"
+            f"Chance on individual images accounts for {shares} of the variance "
+            f"of the accuracies of {len(one.accuracy):,} networks"
         )
     return figure
 
@@ -58,7 +58,7 @@ def _spread(axes, percent, statistics):
     x = np.linspace(percent.min(), percent.max(), 200)
     for width, color, label in (
         (percent.std(), BLUE, rf"normal, $\sigma$ = {percent.std():.2f}"),
-        (luck, VERMILLION, rf"chance with single images, $\sigma$ = {luck:.2f}"),
+        (luck, VERMILLION, rf"expected from chance alone, $\sigma$ = {luck:.2f}"),
     ):
         axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
     axes.set_xlabel("test accuracy, %")

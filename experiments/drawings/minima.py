@@ -40,7 +40,7 @@ def counts_by_tolerance(
         axes.set_xlim(tolerance[0], tolerance[-1])
         axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("distance within which end points are one minimum")
+        axes.set_xlabel("distance within which end points count as one minimum")
         axes.set_ylabel("number of minima")
         axes.set_title(title)
         figure.legend(loc="outside right center")

@@ -99,5 +99,5 @@ def test_the_figure_of_trained_sets_shows_every_run_and_counts_alternating_start
     marks = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
     assert marks["trains"] == [1.0, 1.0, 2.0, 4.0]
     assert marks["does not train"] == [2.0, 4.0]
-    assert axes.get_title("left") == "a: 1 of 2 starts alternate"
+    assert axes.get_title("left") == "a: alternating outcomes for 1 of 2 starts"
     figure.canvas.draw()
