@@ -1,5 +1,5 @@
 // Functions of all pages: data, elements, colors, and canvases that fit the window.
-// Text from data becomes text nodes only; no script makes markup from a string.
+// Text from data is inserted only as text nodes; no script creates markup from a string.
 
 const VIEWS = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
@@ -60,7 +60,7 @@ export function rgb(stops, share) {
 export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 export const bright = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b > 140;
 
-// A canvas in the pixels of its screen, which is drawn again when its width changes.
+// A canvas with the resolution of the screen, which is redrawn when its width changes.
 export function fitted(canvas, ratio, draw) {
   let width = 0;
   const redraw = () => {

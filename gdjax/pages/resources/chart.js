@@ -62,7 +62,7 @@ export function track(x, y, placeX, placeY) {
 // the positions on both axes.
 export function chart(svg, what) {
   const { left, right, top, bottom } = CHART;
-  const width = Math.max(svg.clientWidth || CHART.width, 300); // letters keep their size
+  const width = Math.max(svg.clientWidth || CHART.width, 300); // the size of letters does not change
   const height = what.height || 250;
   const all = [...what.lines, ...(what.behind || [])];
   const bands = what.bands || [];

@@ -21,7 +21,8 @@ function tryDescents(root, functions) {
   const eta = () => 10 ** Number(rate.value);
   const beta = () => Number(momentum.value);
 
-  // The largest curvature at the known points, minima first, which limits the learning rate.
+  // The largest curvature at the known minima, or at all known points if there are no minima. It
+  // limits the learning rate.
   function sharpest() {
     const minima = known().points.filter((_, i) => known().kinds[i] === "minimum");
     const curvature = ([x, y]) => {

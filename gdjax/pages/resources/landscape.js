@@ -10,7 +10,7 @@ function exploreLandscapes(root, planes) {
 
   function show(i) {
     const plane = planes[i];
-    // A new canvas, without the event listeners of the last landscape.
+    // A new canvas, without the event listeners of the previous landscape.
     const fresh = canvas.cloneNode(false);
     canvas.replaceWith(fresh);
     canvas = fresh;

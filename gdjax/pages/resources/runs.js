@@ -246,7 +246,7 @@ function exploreRuns(root, data, store) {
     return { x, y, color };
   };
   const drawn = [metrics.findIndex((m) => m.name === "cost"), accuracy].filter((m) => m >= 0);
-  // One line per value of the axis across: the median of its runs, between their quartiles.
+  // One line per value of the horizontal axis: the median of its runs, between their quartiles.
   function drawSettings() {
     const values = sweep.labels(state.x);
     const shown = Array.from({ length: Math.min(values.length, MAX_SETTINGS) }, (_, k) =>
@@ -317,7 +317,7 @@ function exploreRuns(root, data, store) {
     });
   });
 
-  // The selection above the map.
+  // The menus above the map.
   metrics.forEach((m, i) => select("metric").append(option(i, m.label)));
   select("metric").append(option(metrics.length, "outcome"));
   const axisOptions = (box, none) => {

@@ -124,7 +124,8 @@ function surface(canvas, what, moment) {
     const [u, v] = project(x, y, 1);
     pen.fillText(log ? "cost, log" : "cost", Math.max(u, 26), v - 14);
   }
-  // The path at its own cost in black, its projection in orange, and lines between the two.
+  // The path at the cost of its points in black, its projection in orange, and lines between the
+  // two.
   function way(pen) {
     const n = Math.max(1, Math.min(moment(), path.path_a.length));
     const at = (i, cost) => project(side(a.values, na, path.path_a[i]), side(b.values, nb, path.path_b[i]), raised(cost));
@@ -185,7 +186,7 @@ function surface(canvas, what, moment) {
   };
   canvas.onpointerup = canvas.onpointercancel = () => (held = null);
   canvas.onwheel = (event) => {
-    if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls on
+    if (!event.ctrlKey && document.activeElement !== canvas) return; // the page continues to scroll
     event.preventDefault();
     zoom(event.deltaY < 0 ? 1.08 : 1 / 1.08);
   };

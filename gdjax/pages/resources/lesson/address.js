@@ -17,7 +17,7 @@ const oneOf = (...choices) => ({
   write: String,
 });
 
-// Lines of a drawing as letters: two per number of the pad, four per point, a dot between lines.
+// The lines of a drawing as letters: two per coordinate, four per point, with a dot between lines.
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const PAD = 280;
 const POINTS = 2000;

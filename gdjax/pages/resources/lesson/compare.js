@@ -1,4 +1,4 @@
-// Two networks side by side, from one start, with one thing changed.
+// Two networks side by side, from one start, with one setting changed.
 
 import { byId, element, option } from "../base.js";
 import { chart } from "../chart.js";
@@ -56,7 +56,7 @@ export function compareCard(page) {
     });
   }
 
-  // Both against the number of images used for training, which measures the work.
+  // Draws both against the number of images used for training, which measures the work.
   function show() {
     const descents = PAIR.map((name) => page.lab.descents[name]);
     byId("compare-numbers").hidden = !descents.every(Boolean);

@@ -4,7 +4,7 @@ import { DATA, byId, element } from "../base.js";
 import { parameterCount } from "./network.js";
 import { text } from "./text.js";
 
-const LAST = DATA.networks ? 8 : 7; // the last step is of many networks; 0 shows the whole page
+const LAST = DATA.networks ? 8 : 7; // the last step uses many networks; 0 shows the whole page
 
 export function courseCard(page) {
   const steps = Array.from({ length: LAST + 1 }, (_, step) => {

@@ -26,7 +26,7 @@ export function startingPoint({ seed, scale }, widths) {
   return params;
 }
 
-// Numbers of the images of step `t`: passes through the set, each in another order.
+// Indices of the images of step `t`. Each pass through the set has a different order.
 export function batchOrder(batch, count) {
   if (!batch) {
     const all = Uint32Array.from({ length: count }, (_, i) => i);
@@ -94,7 +94,7 @@ export const nextRecord = (step, ratio) => (step < 10 ? step + 1 : Math.ceil(rat
 
 const LINE_POINTS = 32;
 
-// Cost along a line, from t = 0 until it exceeds its start again: {t, cost}.
+// Cost along a line, from t = 0 until it exceeds its initial value again: {t, cost}.
 export function costsAlong(costAt) {
   const start = costAt(0);
   let end = 0.01;

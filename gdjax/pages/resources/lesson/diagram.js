@@ -1,5 +1,5 @@
-// The network as a picture: the image, the layers as columns of circles, and lines as strong as
-// the signals along them. A click or the arrow keys select a neuron.
+// The network as a picture: the image, the layers as columns of circles, and lines whose width
+// and opacity show the strength of the signals along them. A click or the arrow keys select a neuron.
 
 import { ARROWS, css, fitted, rgb, within } from "../base.js";
 import { percent } from "../numbers.js";
@@ -15,7 +15,7 @@ export function diagram(canvas, choose) {
     if (now) draw(pen, width, height);
   });
 
-  // Positions for the width of the canvas.
+  // Positions of the image and the neurons, for the size of the canvas.
   function places() {
     const [width, height] = [canvas.clientWidth, parseFloat(canvas.style.height)];
     const { layers } = now;
@@ -38,7 +38,8 @@ export function diagram(canvas, choose) {
   function draw(pen) {
     const { layers, activities, pixels } = now;
     const at = places();
-    // From the image to the first layer: one fan per neuron, as strong as its activation.
+    // From the image to the first layer: one fan of lines per neuron, whose opacity shows its
+    // activation.
     layers[0].bias.forEach((_, i) => {
       pen.strokeStyle = `rgb(83 93 108 / ${0.06 + 0.35 * Math.min(Math.max(activities[0][i], 0), 1)})`;
       pen.lineWidth = 1;

@@ -1,4 +1,4 @@
-// The lesson: the state, its descent, and the cards that show both.
+// The lesson: its state, the descent of the network, and the cards that show both.
 
 import { DATA, byId, soon } from "../base.js";
 import { readAddress, writeAddress } from "./address.js";

@@ -16,7 +16,7 @@ export function imageGradient({ model }, { layers, activities, pixels }, target)
   return gradient;
 }
 
-// The parameter number `at` in words.
+// Parameter number `at` in words.
 export function parameterWords(layers, at) {
   const { layer, to, from } = parameterAt(layers, at);
   const neuron = (l, i) => text(l === layers.length - 1 ? "place.output" : "place.hidden", { neuron: i, layer: l + 1 });
@@ -60,7 +60,7 @@ export function matterCard(page) {
     select.value = String(wanted);
     layers = read.layers;
     gradient = imageGradient(network, read, wanted);
-    const squares = gradient.map((g) => g * g).sort(); // a typed array: ascending by value
+    const squares = gradient.map((g) => g * g).sort(); // a typed array is sorted by value, ascending
     const total = squares.reduce((sum, g) => sum + g, 0);
     say("matter-told", sentences(
       text("matter.cost", { target: wanted, cost: COSTS[network.model.cost].value(read.activities.at(-1), wanted) }),

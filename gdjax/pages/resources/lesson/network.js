@@ -135,7 +135,7 @@ export function addGradient(gradient, model, layers, lit, row, activities, label
   }
 }
 
-// The first layer's part: the image, times one number for each neuron.
+// The gradient of the first layer: the image times one number for each neuron.
 function addPixels(gradient, deltas, from, { begins, positions, values }, row) {
   const [begin, end] = [begins[row], begins[row + 1]];
   for (let i = 0; i < deltas.length; i += 1) {

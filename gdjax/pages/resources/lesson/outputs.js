@@ -41,7 +41,7 @@ export function outputsCard(page) {
     });
   }
 
-  // Two images with different costs, if possible none of which is read almost perfectly.
+  // Two images with different costs; if possible, neither is classified almost perfectly.
   function nextPair() {
     const { test } = page.sets;
     const { model } = page.network();

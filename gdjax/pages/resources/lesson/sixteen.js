@@ -1,4 +1,5 @@
-// Sixteen networks at once, four rates and four starts: which learn, which learn slowly, which stall?
+// Sixteen networks at once, with four rates and four starts: which learn, which learn slowly, which
+// stall?
 
 import { byId, element, shape } from "../base.js";
 import { number, percent } from "../numbers.js";

@@ -1,4 +1,5 @@
-// How sure is the network of noise? The mean of its largest output over images that are no digits.
+// How sure is the network about noise? The mean of its largest output over images that are not
+// digits.
 
 import { byId } from "../base.js";
 import { percent } from "../numbers.js";

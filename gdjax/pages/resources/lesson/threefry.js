@@ -1,7 +1,7 @@
 // The random numbers of gdjax, so that seeds have the same meaning in this page.
 //
-// Threefry-2x32 with 20 rounds (Salmon et al., SC 2011) turns a key and a counter into 64 bits; JAX
-// builds everything else on it. A key is two 32-bit numbers.
+// Threefry-2x32 with 20 rounds (Salmon et al., SC 2011) turns a key and a counter into 64 bits; all
+// other random functions of JAX are based on it. A key is two 32-bit numbers.
 
 const ROTATIONS = [[13, 15, 26, 6], [17, 29, 16, 24]];
 
@@ -56,13 +56,13 @@ export function normals(key, count) {
   });
 }
 
-// Samples in the order of random numbers.
+// A random permutation: samples sorted by random numbers.
 export function permutation(key, count) {
   const bits = randomBits(key, count);
   return Uint32Array.from(bits.keys()).sort((a, b) => bits[a] - bits[b] || a - b);
 }
 
-// Keys of a run: its start depends on the seed, the order of batches is the same for all runs.
+// Keys of a run: its start depends on the seed, and the order of batches is the same for all runs.
 export function keysOf(seed) {
   const root = [0, 0];
   return { init: foldIn(foldIn(root, 0), seed), order: foldIn(foldIn(root, 1), 0) };
