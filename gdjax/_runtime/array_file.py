@@ -102,8 +102,7 @@ def remove_partial(files: Iterable[Path], older_than: float | int = 0) -> None:
 
     Args:
         files: candidates; files whose name does not mark them as unfinished are kept.
-        older_than: minimum age in seconds of the files to remove, as a protection of active
-            writers.
+        older_than: minimum age in seconds of the files to remove, which protects active writers.
     """
     for file in files:
         name = file.name.removesuffix(PARTIAL).rpartition(".")[2]

@@ -122,10 +122,10 @@ class Certificate(NamedTuple):
         largest_residual: error bound of `largest`.
         resolution: largest error bound of the computed eigenvalues, rounding included. Eigenvalues
             closer to zero have no known sign.
-        negative: number of eigenvalues below zero beyond their error bound; above 2,048 parameters,
-            of those that were computed.
-        nullity: number of eigenvalues without a known sign, excluding dead coordinates; above 2,048
-            parameters, of those that were computed.
+        negative: number of eigenvalues below zero beyond their error bound (above 2,048 parameters,
+            only of those that were computed).
+        nullity: number of eigenvalues without a known sign, excluding dead coordinates (above 2,048
+            parameters, only of those that were computed).
         dead: number of coordinates that the cost does not depend on: their gradient is exactly zero
             here and at random parameters, around this point and around 0.
         probe_radius: largest radius at which dead coordinates were probed. The radii are 0.01 to 10
@@ -136,7 +136,7 @@ class Certificate(NamedTuple):
             point nearby with the same signs of curvature. L is the largest third derivative found
             by power iteration from several starts, at the point and at `newton_point`, or the
             measured change of the Hessian over the last digits of the parameters and over twice the
-            step, if that is larger. L is sampled, not proven.
+            step, if that is larger. L is a sampled value, not a proven bound.
         distance: upper bound of the distance to that critical point.
         newton_point: end point of Newton's step, a pytree like the parameters.
         newton_distance: length of Newton's step.

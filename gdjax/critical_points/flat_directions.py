@@ -151,7 +151,7 @@ def falls_first(
 
 def _with_changes(at, point):
     """Return the cost, the gradient, and its changes when the last digits change."""
-    # If the cost mixes coordinates, the rounding of all of them is that of the largest.
+    # If the cost couples coordinates, all of them have the rounding error of the largest.
     digits = DIGITS * jnp.finfo(point.dtype).eps * jnp.maximum(1, jnp.max(jnp.abs(point)))
     # Use two irregular patterns of signs, so that at least one of them detects a steep direction.
     signs = jnp.where(jnp.arange(point.size) * 0.6180339887 % 1 < 0.5, 1, -1).astype(point.dtype)

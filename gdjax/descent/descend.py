@@ -62,7 +62,7 @@ class Descent:
     Args:
         params: parameters at the end, or at divergence, after `eval_params_fn` has been applied.
         model_state: model state at the end; None for a cost without one.
-        recorded_steps: recorded steps.
+        recorded_steps: numbers of the recorded steps.
         cost: cost over the whole training set at the recorded steps; inf from divergence on.
         batch_cost: mean cost of the steps since the previous record; NaN if a record equals the
             cost of its step.

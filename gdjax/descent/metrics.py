@@ -215,8 +215,8 @@ def noise_scale(
         batches: number of mini-batches for the noise, >= 2.
 
     Returns:
-        A scalar metric in samples, which computes a gradient over the whole training set in
-        addition to `gradient_noise`.
+        A scalar metric in units of samples, which computes a gradient over the whole training set
+        in addition to `gradient_noise`.
 
     Raises:
         InputError: if the problem has no data, or too few samples.

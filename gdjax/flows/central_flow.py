@@ -40,7 +40,7 @@ class CentralFlow(NamedTuple):
 
     Args:
         time: time since the start, eta times the number of descent steps.
-        params: the center w, a pytree like the start with a leading axis of times.
+        params: the center w, a pytree like the starting point with a leading axis of times.
         cost: cost C at the center.
         mean_cost: C + <Sigma, H> / 2, the cost of descent averaged over its oscillations.
         eigenvalues: largest eigenvalues of the Hessian at the center, descending.
@@ -96,7 +96,7 @@ def central_flow(
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the start w_0, any pytree of real arrays.
+        params: starting point w_0, any pytree of real arrays.
         learning_rate: learning rate eta of descent, > 0; may be traced.
         time: final time (eta times the number of descent steps), > 0; may be traced.
         data: data used instead of the problem's data.

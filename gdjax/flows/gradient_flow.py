@@ -46,8 +46,8 @@ class Flow(NamedTuple):
     """The gradient flow at given times.
 
     Args:
-        params: a pytree like the start, with a leading axis of times; infinite at times that were
-            not reached.
+        params: a pytree like the starting point, with a leading axis of times; infinite at times
+            that were not reached.
         cost: cost C at each time.
         num_steps: number of steps of the solver, including rejected ones.
         status: a `FlowStatus`.
@@ -71,8 +71,8 @@ class FlowDistance(NamedTuple):
         time: time since the start.
         distance: Euclidean distance between the parameters of descent and flow.
         cost: cost of descent.
-        params: parameters of descent, a pytree like the start with leading axes of learning rates
-            and times.
+        params: parameters of descent, a pytree like the starting point with leading axes of
+            learning rates and times.
         flow: the gradient flow.
     """
 
@@ -106,7 +106,7 @@ def gradient_flow(
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the start w_0, any pytree of real arrays.
+        params: starting point w_0, any pytree of real arrays.
         data: data used instead of the problem's data.
         times: times at which the flow is returned, ascending, >= 0.
         rtol: relative tolerance of one step; None means eps^(2/3), 2e-5 in float32 and 4e-11 in
@@ -243,7 +243,7 @@ def distance_from_flow(
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the start of both.
+        params: starting point of both.
         data: data used instead of the problem's data.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; whole multiples of every learning rate.

@@ -53,7 +53,8 @@ class Clusters(NamedTuple):
     """Clusters of points.
 
     Args:
-        labels: number of each point's cluster; clusters are numbered by their first point.
+        labels: number of each point's cluster; clusters are numbered in the order of their first
+            points.
         diameters: largest distance between two points of each cluster.
         gap: smallest distance between points of different clusters; inf for a single cluster.
         heights: distances at which clusters join as the tolerance increases, ascending.
@@ -190,11 +191,11 @@ def cluster_manifolds(
 ) -> Int[np.ndarray, " points"]:
     """Return the number of the manifold of minima on which each point lies.
 
-    Manifolds are numbered by their first point. A path proves that two points are connected, but
-    its absence does not prove the opposite, so the number of manifolds is an upper bound. Each
-    point is compared with the first point of each manifold, and manifolds are compared with their
-    nearest neighbors at the nearest points, since a strongly curved manifold may contain no
-    polished straight line between distant points.
+    Manifolds are numbered in the order of their first points. A path proves that two points are
+    connected, but its absence does not prove the opposite, so the number of manifolds is an upper
+    bound. Each point is compared with the first point of each manifold, and manifolds are compared
+    with their nearest neighbors at the nearest points, since a strongly curved manifold may contain
+    no polished straight line between distant points.
 
     Args:
         problem: problem whose deterministic cost is evaluated. With a network, the second point of

@@ -2,11 +2,11 @@
 
     end point -> Newton's method to |g| <= gradient_tolerance, and on to rounding -> certificate
 
-If a cost decreases towards infinity, such as towards infinite weights with which sigmoids return
-exactly 0 or 1, gradient and curvature both vanish, and a distant point resembles a minimum. Further
-polishing distinguishes the two: a minimum does not move, but such a point continues to move towards
-infinity. If a cost has no derivative at its lowest point, no gradient becomes small, but the cost
-rises in proportion to the distance in all directions.
+If a cost decreases as parameters tend to infinity (such as weights with which sigmoids return
+exactly 0 or 1), gradient and curvature both vanish, and a distant point resembles a minimum.
+Further polishing distinguishes the two: a minimum does not move, but such a point continues to move
+towards infinity. If a cost has no derivative at its lowest point, no gradient becomes small, but
+the cost rises in proportion to the distance in all directions.
 
 Many runs are polished by one program, in float64.
 """

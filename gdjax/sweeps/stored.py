@@ -103,7 +103,7 @@ class RunSetting(NamedTuple):
 
 
 class StoredSweep:
-    """Opened stored sweep.
+    """A stored sweep that has been opened.
 
     Args:
         parts: stores of the sweep: one, or several in format 2.

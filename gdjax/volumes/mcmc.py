@@ -154,7 +154,7 @@ def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
 
 
 def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
-    """Return the number of independent samples with an equal standard error.
+    """Return the number of independent samples with the same standard error.
 
     Autocorrelations are summed until the sum of a pair of neighbors is not positive; these sums
     decrease for a reversible chain, so later ones are noise. Differences between chains count as

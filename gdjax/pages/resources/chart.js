@@ -29,7 +29,7 @@ export function ticks(low, high, log, most) {
   return found;
 }
 
-// Map numbers to positions between `from` and `to`; numbers without a position give NaN.
+// Maps numbers to positions between `from` and `to`; numbers without a position give NaN.
 export function scale(low, high, from, to, log = false) {
   const f = log ? Math.log10 : (v) => v;
   const a = f(low);
@@ -57,9 +57,9 @@ export function track(x, y, placeX, placeY) {
   return path;
 }
 
-// Draws into `svg`. what: {x, y, logX, logY, share, height, title, lines, behind, mark, floor}
-// where lines and behind hold {x, y, color, width, dash}, and bands {x, low, high, color}; returns
-// the positions on both axes.
+// Draws a chart into `svg`. `what` is {x, y, logX, logY, share, height, title, lines, behind,
+// bands, mark}, where lines and behind contain {x, y, color, width, dash}, and bands {x, low, high,
+// color}. Returns the functions that give positions on both axes, and the size of the chart.
 export function chart(svg, what) {
   const { left, right, top, bottom } = CHART;
   const width = Math.max(svg.clientWidth || CHART.width, 300); // the size of letters does not change
@@ -103,7 +103,8 @@ export function chart(svg, what) {
     svg.append(shape("path", { d, fill: "none", stroke: "#8b93a0", "stroke-width": 1, opacity: what.behind.length > 30 ? 0.22 : 0.4 }));
   }
   for (const { x, low: lower, high: upper, color } of bands) {
-    // Forward along the upper edge and back along the lower one, where both are finite.
+    // The outline runs forward along the upper edge and back along the lower one, where both are
+    // finite.
     const inside = Array.from(x, (_, i) => i).filter((i) => !Number.isNaN(placeY(lower[i])) && !Number.isNaN(placeY(upper[i])));
     const points = [...inside.map((i) => [x[i], upper[i]]), ...inside.reverse().map((i) => [x[i], lower[i]])];
     const d = points.map(([u, v], k) => `${k ? "L" : "M"}${placeX(u).toFixed(1)} ${placeY(v).toFixed(1)}`).join("");

@@ -75,7 +75,8 @@ function tryDescents(root, functions) {
     dot(path[path.length - 1], 7, "#b3420a");
   });
 
-  // Colors by the logarithm of the height above the lowest point, with lines between bands.
+  // Returns an image of the plane, colored by the logarithm of the height above the lowest point,
+  // with lines between bands.
   function painted(width, height) {
     const [w, h] = [Math.round(width), Math.round(height)];
     const image = element("canvas", { width: w, height: h });

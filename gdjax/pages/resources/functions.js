@@ -109,8 +109,8 @@ function goldstein(x, y) {
   return { value: A * B, slope: [dA * B + A * dBx, dA * B + A * dBy] };
 }
 
-// w ← w − η m,  m ← g + β m: plain descent if β is 0. Stops if a number is not finite or exceeds
-// `bound`.
+// Descent with momentum: w ← w − η m, m ← g + β m, which is gradient descent if β is 0. It stops if
+// a number is not finite or exceeds `bound`.
 export function descent(plane, start, { rate, momentum = 0, steps = 200, bound = 1e6 }) {
   const path = [[...start]];
   let [x, y] = start;

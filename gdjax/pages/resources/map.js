@@ -1,4 +1,5 @@
-// A map of cells: any value over two axes, outcomes as marks, a cursor for pointer and keyboard.
+// A map of cells: any value over two axes, with outcomes as marks and a cursor for pointer and
+// keyboard.
 
 const MARKS = { __proto__: null, diverged: "×", stalled: "○", converged: "✓", "not finished": "·" };
 const OUTCOME_COLORS = { __proto__: null, "not converged": "#56b4e9", converged: "#009e73", stalled: "#222222", diverged: "#d55e00", "not finished": "#c8c8c8" };

@@ -1,4 +1,4 @@
-// Minima on the map of their distances; a click on two shows the barrier between them.
+// Minima on the map of their distances; clicking two of them shows the barrier between them.
 
 function exploreMinima(root, census) {
   const select = (id) => root.querySelector(`#${id}`);

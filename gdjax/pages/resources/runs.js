@@ -89,7 +89,7 @@ function exploreRuns(root, data, store) {
   let brushed = null; // run -> whether it is in the brushed range
   let cells = null;
 
-  // Runs of every cell of the map, for the values of the sliders.
+  // Assigns runs to the cells of the map, for the values of the sliders.
   function arrange() {
     const [nx, ny] = [state.x, state.y].map((i) => (i < 0 ? 1 : sweep.shape[i]));
     cells = Array.from({ length: nx * ny }, () => []);
@@ -170,7 +170,7 @@ function exploreRuns(root, data, store) {
     showCommand();
   }, (text) => (select("cell-told").textContent = `${text.replaceAll("\n", "; ")}.`));
 
-  // Of several runs, the one with the median value, which the map shows.
+  // Shows the command for the selected run; of several runs, for the one with the median value.
   function showCommand() {
     const runs = [...chosen];
     const middle = median(runs.map(valueOf));

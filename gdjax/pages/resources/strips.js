@@ -1,7 +1,8 @@
-// Positions of runs among all: a strip of dots for each metric, on which a range can be brushed.
+// Positions of runs among all runs: a strip of dots for each metric, on which a range can be
+// brushed.
 
-// values: of all runs; state(run): "chosen", "brushed" or "". `brush(range)` receives the
-// brushed range, null for none.
+// `values` are those of all runs, and `state(run)` is "chosen", "brushed" or "". `brush(range)`
+// receives the brushed range, or null for none.
 function strip(canvas, name, values, share, state, brush) {
   const finite = Array.from(values).filter(Number.isFinite);
   let [low, high] = extent(finite);

@@ -2,8 +2,8 @@
 
 const AXIS = 40; // pixels to the left, for the numbers of the height axis
 
-// what: {cost [a, b], a, b} and, optionally, path; returns redraw. `moment()` is the number of
-// points of the path to show, `heightOf` the height of a cost.
+// `what` is {cost [a, b], a, b} and, optionally, path; `moment()` is the number of points of the
+// path to show. Returns a function that redraws the landscape.
 function surface(canvas, what, moment) {
   const [na, nb] = what.cost.shape;
   const { a, b, path } = what;
@@ -92,13 +92,13 @@ function surface(canvas, what, moment) {
     pen.font = "13px Inter, system-ui, sans-serif";
     pen.textAlign = "center";
     pen.textBaseline = "middle";
-    // On the sides that face the viewer.
+    // Labels are drawn on the sides that face the viewer.
     const front = Math.cos(view.yaw) > 0 ? -1.14 : 1.14;
     const flank = Math.sin(view.yaw) > 0 ? -1.16 : 1.16;
     pen.fillText(a.label, ...project(0, front, -0.04));
     pen.fillText(b.label, ...project(flank, 0, -0.04));
   }
-  // On the corner that is farthest to the left.
+  // Draws the height axis on the corner that is farthest to the left.
   function heightAxis(pen) {
     const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
     const [x, y] = corners.reduce((best, at) => (project(...at, 0)[0] < project(...best, 0)[0] ? at : best));
@@ -124,8 +124,8 @@ function surface(canvas, what, moment) {
     const [u, v] = project(x, y, 1);
     pen.fillText(log ? "cost, log" : "cost", Math.max(u, 26), v - 14);
   }
-  // The path at the cost of its points in black, its projection in orange, and lines between the
-  // two.
+  // Draws the path at the cost of its points in black, its projection in orange, and lines between
+  // the two.
   function way(pen) {
     const n = Math.max(1, Math.min(moment(), path.path_a.length));
     const at = (i, cost) => project(side(a.values, na, path.path_a[i]), side(b.values, nb, path.path_b[i]), raised(cost));

@@ -10,7 +10,7 @@ import { text } from "./text.js";
 const COLORS = ["#0b5d94", "#b3420a"];
 const PAIR = ["left", "right"];
 const VALUES = { ...CHOICES, rate: [0.03, 0.1, 0.3, 1, 3, 10, 30, 100], seed: [0, 1, 2, 3, 4] };
-const TIE = 0.01; // share of the test digits
+const TIE = 0.01; // smaller differences of the accuracies count as equal
 
 export function compareCard(page) {
   const images = page.sets.train.labels.length;

@@ -6,11 +6,11 @@
 import { keysOf, foldIn, normals, permutation, splitKey } from "./threefry.js";
 import { COSTS, addGradient, forward, largest, layersOf, parameterCount } from "./network.js";
 
-export const DIVERGENCE_THRESHOLD = 1e12; // a cost above it counts as diverged
+export const DIVERGENCE_THRESHOLD = 1e12; // cost above which a descent counts as diverged
 
 export const modelOf = (settings, widths) => ({ widths, activation: settings.activation, cost: settings.cost });
 
-// Weights from N(0, scale² / inputs of the neuron), biases 0.
+// Weights are drawn from N(0, scale² / number of inputs of the neuron); biases are 0.
 export function startingPoint({ seed, scale }, widths) {
   const params = new Float64Array(parameterCount(widths));
   const keys = splitKey(keysOf(seed).init, widths.length - 1);
@@ -103,7 +103,7 @@ export function costsAlong(costAt) {
   return { t, cost: t.map((at, i) => (i ? costAt(at) : start)) };
 }
 
-// Cost of the constant prediction p of the frequencies: 1 - Σ p², or the entropy of p.
+// Cost of predicting the class frequencies p for all images: 1 - Σ p², or the entropy of p.
 export function baselineOf(cost, labels, outputs) {
   const shares = Array.from({ length: outputs }, (_, digit) => labels.filter((label) => label === digit).length / labels.length);
   return cost === "quadratic"

@@ -1,4 +1,4 @@
-// The card with the drawing of a digit, and the network that reads it.
+// The card with the drawing of a digit, and the network that classifies it.
 
 import { byId } from "../base.js";
 import { percent } from "../numbers.js";
@@ -61,7 +61,7 @@ export function drawCard(page) {
   byId("next").addEventListener("click", () => showDigit(1));
   byId("previous").addEventListener("click", () => showDigit(-1));
 
-  // The image of an address; a drawing can be continued.
+  // Shows the image of the address; a drawing can be continued.
   function reset() {
     if (page.state.drawing) drawing.show(null, page.state.drawing);
     else drawing.show(page.image().pixels.some((p) => p) ? page.image().pixels : null);

@@ -1,5 +1,5 @@
-// Images from the page: bytes, deflated, as base64. They are inflated by DecompressionStream and not
-// by a canvas, whose pixels some browsers change to protect privacy.
+// Images of the page, which are deflated bytes in base64. They are inflated by DecompressionStream
+// and not by a canvas, whose pixels some browsers change to protect privacy.
 
 import { litPixels } from "./network.js";
 

@@ -38,7 +38,7 @@ export function openLaboratory(source, sets, changed) {
     costsAlong: (model, params) => ask("costsAlong", { model, params }),
     measure: (model, params, set) => ask("measure", { model, params, set }),
     pause: () => ask("pause"),
-    // Resolves when each descent has reached its step of `until`, or has been paused.
+    // Resolves when each descent has reached its step in `until` or has been paused.
     run: (names, until) => ask("run", { names, until }),
   };
 }

@@ -153,5 +153,5 @@ async function openLesson() {
   return page;
 }
 
-// For developer tools of the browser.
+// Available to the developer tools of the browser.
 const lesson = openLesson();

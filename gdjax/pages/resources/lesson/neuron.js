@@ -47,7 +47,8 @@ export function neuronPanel(box) {
   };
 }
 
-// One bar for each neuron of the previous layer, with its number: to the right if it excites.
+// Draws a bar for each neuron of the previous layer, with its number; bars to the right are
+// excitatory.
 function bars(pen, width, values) {
   const most = values.reduce((best, v) => Math.max(best, Math.abs(v)), 1e-9);
   const row = width / values.length;

@@ -9,7 +9,7 @@ import { showQuestion } from "./question.js";
 import { pixelsInto } from "./squares.js";
 import { text } from "./text.js";
 
-const SEARCHED = 60; // images, for the next pair
+const SEARCHED = 60; // number of images searched for the next pair
 const ANSWERS_AB = ["A", "B"];
 
 export function outputsCard(page) {

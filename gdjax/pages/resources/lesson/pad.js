@@ -47,8 +47,8 @@ function asPixels(ink, side = 28) {
   }
   const pixels = new Uint8Array(side * side);
   if (right < 0) return pixels;
-  const step = Math.max(right - left + 1, bottom - top + 1) / ((20 / 28) * side); // ink per pixel
-  // Share of ink in each pixel of the scaled box, which is centered for now.
+  const step = Math.max(right - left + 1, bottom - top + 1) / ((20 / 28) * side); // size of a pixel in the drawing
+  // Share of ink in each pixel, with the scaled box centered at first.
   const [midX, midY] = [(left + right + 1) / 2, (top + bottom + 1) / 2];
   const place = (shiftX, shiftY) => {
     const found = new Float64Array(side * side);

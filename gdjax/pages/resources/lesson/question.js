@@ -4,8 +4,8 @@
 import { element } from "../base.js";
 import { sentences, text } from "./text.js";
 
-// asked: {ask, choices, answer}, where answer() gives {right, words}: the number of the correct
-// choice, and a description of the result.
+// Shows a question; answer() returns {right, words}: the number of the correct choice, and a
+// description of the result.
 export function showQuestion(box, { ask, choices, answer }) {
   const options = choices.map((words, i) =>
     element("label", { className: "choice" }, element("input", { type: "radio", name: box.id, value: String(i) }), words),

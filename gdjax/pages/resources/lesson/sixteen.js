@@ -13,8 +13,8 @@ const SIXTEEN_EPOCHS = 4;
 const LEARN_LIMITS = [4, 8, 12];
 const CELL = { width: 120, height: 56 };
 
-// A network learns if it reads more than half of the digits; it has stalled if it does not and most
-// of its hidden neurons are saturated.
+// A network learns if it classifies more than half of the digits correctly; it has stalled if it
+// does not and most of its hidden neurons are saturated.
 export function fateOf({ accuracy, saturated }) {
   if (accuracy > 0.5) return "learns";
   return saturated > 0.5 ? "stalled" : "crawls";

@@ -41,7 +41,7 @@ export function slideCard(page) {
     const at = Number(byId("slide-t").value);
     byId("slide-out").textContent = number(line.t[at]);
     say("slide-told", text("slide.told", { t: line.t[at], cost: line.cost[at] }));
-    const seen = isAnswered ? line.t.length : at + 1; // the rest of the curve is for the prediction
+    const seen = isAnswered ? line.t.length : at + 1; // the rest is hidden until the prediction
     const [x, y] = [line.t.slice(0, seen), line.cost.slice(0, seen)];
     const frame = { x: [0, line.t.at(-1)], y: [line.cost[0], line.cost[0]], color: "#868d98", width: 1, dash: "2 4" };
     chart(byId("slide-curve"), {

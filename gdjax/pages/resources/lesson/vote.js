@@ -1,4 +1,4 @@
-// Many trained networks read one image: how many agree?
+// Many trained networks classify one image: how many agree?
 
 import { byId, element, fitted, rgb, css } from "../base.js";
 import { answersOf, shifted } from "./many.js";

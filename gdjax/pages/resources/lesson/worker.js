@@ -71,7 +71,7 @@ function nextName() {
   return names.reduce((best, name) => (descents.get(name).step < descents.get(best).step ? name : best), names[0]);
 }
 
-// A slice of work; messages of the page are handled between slices.
+// Does one slice of work; messages from the page are handled between slices.
 function work() {
   if (!running) return;
   const end = Date.now() + SLICE;
@@ -128,7 +128,8 @@ const ANSWERS = {
     const costAt = (t) => measure(model, stepped(params, gradient, t), data.train, rows).cost;
     return costsAlong(costAt);
   },
-  // Values at parameters outside of descents: after steps for one digit, or along a line.
+  // Values at parameters that are not those of a descent: after steps for one digit, or along a
+  // line.
   measure: ({ model, params, set }) => measure(model, params, data[set], rowsOf(data[set])),
 };
 
