@@ -1,6 +1,6 @@
 """How accurately can 13,002 parameters classify digits, and what does each recipe change add?
 
-    w <- w - r_t (grad C_B(w) + d_l w),   C the squared error, sum over outputs, mean over images
+    w <- w - r_t (grad C_B(w) + d_l w),   C: squared error, sum over outputs, mean over images
 
 The network is always 784-16-16-10 with sigmoids; only its training differs. Changes to the training
 are cumulative: smaller batches, an annealed learning rate, weight decay, stronger decay in the
@@ -43,9 +43,9 @@ class Config:
         data: name of the data set.
         held_out: number of training images, taken from the end of the set, that are held out for
             all comparisons and choices of settings.
-        epochs: passes over the training images in the comparison of changes.
+        epochs: passes over the training images in the comparison of variants.
         seeds: number of starting points of each training variant.
-        fewer_seeds: number of starting points of slow variants (100 epochs, fresh copies).
+        fewer_seeds: number of starting points of each slow variant (100 epochs, fresh copies).
         test_seeds: number of starting points for the evaluation on test images; seeds start at 100.
         some_images: number of training images on which the cost on the plane and the sharpness of
             trained networks are computed.

@@ -6,20 +6,20 @@
 
 At rates below 2 / k the cost falls smoothly, where k is taken at the start. At larger rates the
 cost first grows, which decreases k until the cost falls; this is called the catapult (Lewkowycz et
-al. 2020, arXiv 2003.02218). Linear networks end below their initial cost at rates up to about 4 /
-k; this limit is also measured for tanh and ReLU networks. Rates are swept in units of 1 / k, for
-several widths and starts, on one example and on several.
+al. 2020, arXiv 2003.02218). Descents of linear networks end below their initial cost at rates up to
+about 4 / k; this limit is also measured for tanh and ReLU networks. Rates are swept in units of 1 /
+k, for several widths and starts, on one example and on several.
 
 With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): above
 eta = 1 the period of x doubles repeatedly, and at larger rates its dynamics are chaotic.
 
     python experiments/catapult.py           (about a minute on two cores)
 
-Expected: the network follows the recursion to 1e-9 in float64; half of the descents of linear
-networks end below their initial cost at rates up to 4 / k, within 10 %, and half of those of ReLU
-networks at rates up to a larger limit (published: about 12 / k, for deeper networks and images);
-the period doubles at eta = 1 and at sqrt(5) - 1. This is refuted by an interval of the limit of
-linear networks that lies outside 3.6 to 4.4.
+Expected: the linear network follows the recursion within 1e-9 in float64; half of the descents of
+linear networks end below their initial cost at rates up to 4 / k, within 10 %, and half of those of
+ReLU networks at rates up to a larger limit (published: about 12 / k, for deeper networks and
+images); the period doubles at eta = 1 and at sqrt(5) - 1. This is refuted by an interval of the
+limit of linear networks that lies outside 3.6 to 4.4.
 """
 
 from dataclasses import dataclass

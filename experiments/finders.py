@@ -12,7 +12,7 @@ truth. `gd.find_learning_rate` was developed on other problems.
 
     python experiments/finders.py        (about half an hour of processor time, mostly compilation)
 
-Expected: `gd.find_learning_rate` recommends a rate within a factor 2 of the best rate more often
+Expected: `gd.find_learning_rate` recommends a rate within a factor of 2 of the best rate more often
 than the classical finder, with at most as many evaluations. This is refuted if the interval of the
 difference (bootstrap over problems) contains 0. With the default number of evaluations the
 expectation is confirmed; with equal numbers it is refuted.

@@ -118,7 +118,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw both batch sharpnesses and the full-batch sharpness against the rate."""
+    """Draw both kinds of batch sharpness and the full-batch sharpness against the rate."""
     at = ("batch_size", "learning_rate", "seed")
     return {
         "settled": plots.by_batch_size(

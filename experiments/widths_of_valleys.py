@@ -7,7 +7,7 @@ A small digit network with weight decay is trained from many starts on each of s
 of images, and the minima are counted (`minima.count_minima`). Then the width of each minimum is
 measured in two ways: by the volume in which the cost exceeds that of the minimum by at most a given
 level, estimated from random directions in whitened coordinates, and by the learning coefficient at
-one temperature, estimated by sixteen chains. Both are compared with the number of starts that end
+one temperature, estimated by sixteen chains. Both are compared with the number of descents that end
 in the minimum and with the test accuracy of its network, by rank correlations within each set, and
 by partial rank correlations given the cost. The mean over sets has a bootstrap interval over sets
 and over the minima within them. Networks that differ by a symmetry of their neurons count as one

@@ -1,4 +1,4 @@
-"""Times of descents and sweeps for `speed.py`, and of other libraries."""
+"""Times of descents and sweeps with gdjax and other libraries, for `speed.py`."""
 
 import os
 import subprocess

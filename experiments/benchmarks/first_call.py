@@ -97,7 +97,7 @@ def measured(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
     """Return the times of a first and a second call, and compilations in the first.
 
     Args:
-        name: "ours" or "by_hand".
+        name: program to measure, "ours" or "by_hand".
         rates: number of learning rates.
         seeds: number of starting points for each rate.
         steps: number of steps of each run.

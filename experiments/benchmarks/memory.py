@@ -31,7 +31,7 @@ def peak() -> int:
 
 
 def ratio(runs: int, megabytes: float, init: str) -> float:
-    """Return the increase of the peak memory in a sweep, divided by its results' size."""
+    """Return the increase of the peak memory in a sweep, per byte of its results."""
     grid = gd.axes(learning_rate=[0.1], seed=range(runs))
     gd.sweep(bowl(2, init), grid, 10, record_every=10)
     before = peak()

@@ -51,7 +51,7 @@ def timed(name: str, function: Callable[[], Any], unit: float = 1.0) -> Any:
     Args:
         name: label of the printed line.
         function: function to time.
-        unit: number of units, by which the time is also divided.
+        unit: number of units; the time per unit is also printed.
 
     Returns:
         The result of the function.

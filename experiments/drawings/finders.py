@@ -53,7 +53,7 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
         label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
         left.set_ylim(0, 1)
         left.set_xlabel("number of cost evaluations")
-        left.set_ylabel("share within a factor 2 of the best rate")
+        left.set_ylabel("share within a factor of 2 of the best rate")
         left.legend(loc="best")
         right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
         right.set_ylim(0, 1)

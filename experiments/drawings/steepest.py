@@ -81,7 +81,7 @@ def directions(
     downhill: Float[np.ndarray, " points"],
     slopes: Float[np.ndarray, "points directions"],
 ) -> Figure:
-    """Draw the slope in every direction, as arrows at one point and as dots for all.
+    """Draw the slope in every direction, by arrows at one point and dots for all points.
 
     Args:
         surface: surface on which the arrows are drawn.

@@ -137,7 +137,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: "Config"
 
 
 def read_after_few(config: "Config") -> xr.Dataset:
-    """Return test accuracies [short, seed] of two recipes on the small data set."""
+    """Return test accuracies of two recipes on the small data set, [short, seed]."""
     problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)
     accuracy = {}

@@ -25,7 +25,7 @@ def fresh_accuracy(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settin
 
 
 def at_rungs(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings rungs"]:
-    """Return the validation accuracy at each rung, with -1 after a divergence."""
+    """Return the validation accuracy at each rung; -1 after a divergence."""
     accuracy = dataset[METRIC].transpose("repetition", "setting", "rung").values
     return np.nan_to_num(accuracy, nan=-1.0)
 

@@ -25,7 +25,10 @@ def published_estimator(maps: np.ndarray) -> float:
 
 
 def fits(dataset: xr.Dataset) -> xr.Dataset:
-    """Return dimension and error for each map, and the published estimate per seed."""
+    """Return dimension and error for each map, and one dimension for each seed.
+
+    The latter is computed by `published_estimator`.
+    """
 
     def each(function, dims, core_dims):
         return xr.apply_ufunc(function, dataset.trains, input_core_dims=[dims],

@@ -4,9 +4,9 @@
     s = tanh or ReLU with g = sqrt(2), or the identity with g = 1
 
 The conditions are those of Sohl-Dickstein 2024, arXiv 2402.06184, with n = 8 instead of 16. There
-are two differences from the public code of the paper: here mini-batches contain every sample once
-per epoch, while that code draws each mini-batch independently; and the offset is added only to the
-starting point, while that code adds it at every step.
+are two differences from the public code of the paper: here the mini-batches of an epoch contain
+every sample once, while that code draws each mini-batch independently; and the offset is added only
+to the starting point, while that code adds it at every step.
 
 >>> list(CONDITIONS)
 ['identity', 'relu', 'one sample', 'batches', 'tanh', 'offset']
