@@ -62,7 +62,7 @@ def run(config: Config) -> xr.Dataset:
     """Return the gradients from the start in the figures, and statistics over starts."""
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
-    rule = optax.sgd(config.learning_rate)  # shared by all starts, so that they share a compilation
+    rule = optax.sgd(config.learning_rate)  # one for all starts, so that they share a compilation
     rows = [
         statistics_by_stage(one(replace(config, seed=seed), problem, rule, look))
         for seed in range(config.seeds)

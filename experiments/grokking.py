@@ -16,7 +16,7 @@ Expected: the training pairs are known after about 30 steps for any decay, when 
 other pairs is at chance level (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023,
 arXiv 2301.02679). With decay the other pairs become known in every run, after 1,500 steps at decay
 0.3 and after 80 steps at decay 3: the delay falls faster than the inverse of the decay, with an
-exponent of -1.25 over the whole range; between neighboring decays the exponent differs. Without
+exponent of -1.25 over the whole range; between neighboring decays the exponent varies. Without
 decay the other pairs never become known. This is refuted by runs without decay in which they become
 known, or by an interval of the exponent that contains -1.
 """

@@ -44,7 +44,7 @@ class Config:
         blocks: number of blocks of guesses.
         guesses: number of networks drawn per block.
         trained: number of descents for each set and each k.
-        learning_rate: learning rate of plain descent on the mean of log(1 + exp(-label output)).
+        learning_rate: learning rate of plain descent on the mean of log(1 + exp(-label * output)).
         steps: number of steps of each descent, which continues after all images are fitted.
         key: seed of all random draws.
     """

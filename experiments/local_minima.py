@@ -12,7 +12,8 @@ be missed, the number of manifolds is an upper bound.
 
 The digit network 784-16-16-10 is trained on 100 images. With weight decay, the weights of the first
 layer at a minimum lie in the span of these images, so the images are given in coordinates of their
-span (`few_digits`). The minima are then unchanged, and the number of parameters is a sixth.
+span (`few_digits`). This does not change the minima, and reduces the number of parameters to a
+sixth.
 
     python experiments/local_minima.py           (about 100 s of processor time)
 

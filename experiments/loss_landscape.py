@@ -68,7 +68,7 @@ class Config:
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
-    # One optimizer per rate is shared by all starts, so that they share a compilation.
+    # There is one optimizer per rate for all starts, so that they share a compilation.
     rules = {
         branch: (rate, optax.sgd(rate))
         for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)

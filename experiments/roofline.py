@@ -12,8 +12,8 @@ weights and with that of the program, are computed without an accelerator.
     python experiments/roofline.py                (about 20 s)
 
 Expected: at 32 samples per step the traffic of the weights alone limits the share to 53 %, and the
-traffic of the program to less. This is refuted by a step on an accelerator that is faster than the
-bound from the weights.
+traffic of the program limits it further. This is refuted by a step on an accelerator that is faster
+than the bound from the weights.
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ def trained(config: Config, problem) -> xr.Dataset:
         gd.axes(temperature=config.temperatures, learning_rate=config.learning_rates, seed=seeds)
     )
     t = np.array(config.temperatures)
-    unit = np.where(t > 0, t, 1)  # a step function does not depend on the scale
+    unit = np.where(t > 0, t, 1)  # a step function is scale-invariant
     zipped = gd.zip_axes(temperature=t, init_scale=unit, learning_rate=config.scaled_rate * unit**2)
     scaled = train(gd.axes(temperature=zipped, seed=seeds))
     names = ["cost", "test_accuracy"]

@@ -51,7 +51,7 @@ class Map(NamedTuple):
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
     """Return the colors of a map, by the rank of each run's speed.
 
-    Ranks are computed separately for runs that train and runs that do not. They use the full range
+    Ranks are computed separately for runs that succeed and runs that fail. They use the full range
     of colors for any distribution of speeds; equal speeds have equal colors.
     """
     colors = np.zeros((*shown.trains.shape, 4))

@@ -64,7 +64,7 @@ def edge(panels: Sequence[Edge]) -> Figure:
         figure.legend(
             handles=[
                 Line2D([], [], color=BLACK, label="sharpness"),
-                Line2D([], [], color=BLACK, linestyle="--", label="limit of stability"),
+                Line2D([], [], color=BLACK, linestyle="--", label="stability limit"),
             ],
             loc="outside upper center",
             ncols=2,

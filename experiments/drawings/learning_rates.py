@@ -28,7 +28,7 @@ def trained_sets(networks: Mapping[str, Trained]) -> Figure:
     """Draw the learning rates at which training succeeds, with one panel per network.
 
     Args:
-        networks: learning rates and outcomes, by name of the network.
+        networks: learning rates and outcomes, by network name.
     """
     with style():
         figure = Figure(figsize=(6.5 * len(networks), 5.0))

@@ -20,7 +20,7 @@ def counts_by_tolerance(
 
     Args:
         tolerance: distances within which end points count as one minimum, ascending.
-        counts: number of minima at each tolerance, by name of the network.
+        counts: number of minima at each tolerance, by network name.
         chosen: tolerance used in the census.
         title: title of the figure.
     """
@@ -57,7 +57,7 @@ def accuracies(
     *,
     label: str = "test accuracy",
 ) -> Figure:
-    """Draw accuracy against cost of each minimum, with larger dots for more runs.
+    """Draw the accuracy of each minimum against its cost, with larger dots for more runs.
 
     Args:
         minima: for each network, the cost of each minimum, the accuracy in [0, 1], and the number

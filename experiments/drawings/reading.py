@@ -116,7 +116,7 @@ def differences(
         bars.set_xlabel("digit")
         bars.set_ylabel("misclassified test images")
         first, second = wrong
-        bars.set_title(f"Errors of the recipe {second}: {left:.0%} of those of {first}")
+        bars.set_title(f"Number of errors: {second} has {left:.0%} of those of {first}")
         bars.legend()
         for layer, axes in enumerate(grid[1]):
             for (name, shares), color in zip(slopes.items(), COLORS, strict=True):

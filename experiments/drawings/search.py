@@ -10,8 +10,8 @@ from gdjax import statistics
 from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, style
 
 NAMES = {
-    "slots": ("halving, slots kept", SKY, "s"),
-    "dense": ("halving, slots filled", BLUE, "o"),
+    "slots": ("halving, runs keep their slots", SKY, "s"),
+    "dense": ("halving, slots filled in order", BLUE, "o"),
     "batches": ("Hyperband, in batches", ORANGE, "^"),
     "single": ("Hyperband, one by one", PURPLE, "v"),
 }

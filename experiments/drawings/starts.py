@@ -38,7 +38,7 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
     """Draw accuracies, speed and saturation against the scale of starting weights.
 
     Args:
-        initializers: results by name of the initializer.
+        initializers: results by initializer name.
         epochs: number of epochs of the runs; infinite medians of `Starts.epochs` are drawn above
             it.
     """

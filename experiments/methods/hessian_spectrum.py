@@ -64,7 +64,7 @@ def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
     on_device = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)
     keys = jax.random.split(jax.random.key(0), config.seeds)
-    rule = optax.sgd(learning_rate)  # shared by all starts, so that they share a compilation
+    rule = optax.sgd(learning_rate)  # one for all starts, so that they share a compilation
     points = [descend(config, problem, rule, seed) for seed in range(config.seeds)]
     eigenvalues = [
         [[program(on_device, w, key) for program in programs] for w, _, _ in points_of_start]

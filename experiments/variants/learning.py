@@ -1,4 +1,4 @@
-"""Digit networks trained with a training variant from many starting points.
+"""Training of digit networks from many starting points, by training variant.
 
 Networks are either trained on all but the held-out images and evaluated on the held-out images, or
 trained on all training images and evaluated on the test images.
@@ -78,7 +78,7 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
         make_optimizer=lambda: recipe.optimizer(steps, variant.rule),
         batch_size=recipe.batch_size,
         record_every=every,
-        # The cost of all distorted copies would take as long as many epochs.
+        # Evaluating the cost on all distorted copies would take as long as many epochs.
         record_samples=min(RECORDED, samples),
         snapshot_every=every,
         store=store,
