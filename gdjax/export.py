@@ -92,7 +92,7 @@ def histories(
 
 
 def _histories(dataset, positions):
-    """Yield the runs at positions of the grid, loading them along the first axis."""
+    """Yield the runs at positions of the grid; load one value of the first axis at a time."""
     dims = dataset["outcome"].dims
     names = [
         name

@@ -40,7 +40,7 @@ def interruptible() -> Generator[threading.Event]:
         return
     before = signal.getsignal(signal.SIGINT)
     outer = next((flag for flag, handler in _open if handler is before or flag.is_set()), None)
-    if outer is not None or before in (None, signal.SIG_IGN):  # None: cannot be restored
+    if outer is not None or before in (None, signal.SIG_IGN):  # None cannot be restored
         yield outer or threading.Event()
         return
     interrupted = threading.Event()

@@ -52,5 +52,5 @@ def _limits(root):
         for ancestor in (group, *group.parents):
             try:
                 yield int((folder / ancestor / file).read_text())
-            except (OSError, ValueError):  # no such group here, or "max"
+            except (OSError, ValueError):  # there is no such group here, or its limit is "max"
                 continue

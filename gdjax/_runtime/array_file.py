@@ -72,7 +72,7 @@ def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
             start += values.nbytes
         return (arrays, dict(header["meta"])) if start == len(body) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # another kind of file, whose digest is correct
+        return None  # the file is of another kind, although its digest is correct
 
 
 def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:

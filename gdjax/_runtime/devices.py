@@ -15,7 +15,7 @@ def local_devices() -> tuple[jax.Device, ...]:
     """
     try:
         return tuple(jax.local_devices())
-    except Exception as error:  # the exception depends on the platform; some are assertions
+    except Exception as error:  # the type depends on the platform; some errors are assertions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"JAX_PLATFORMS = {os.environ.get('JAX_PLATFORMS')!r}: JAX cannot use it here "

@@ -19,7 +19,7 @@ from typing import Any
 
 from gdjax.errors import GdjaxError, InputError
 
-LARGE = 500 * 1024  # bytes of a figure file, above which it is reduced to 256 colors
+LARGE = 500 * 1024  # number of bytes above which a figure is reduced to 256 colors
 PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 

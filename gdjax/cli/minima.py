@@ -18,10 +18,10 @@ STARTS = 400  # default number of starts for a function
 NETWORKS = 16
 STEPS = 5000  # number of steps for networks, with momentum
 FUNCTION_STEPS = 1000
-MOMENTUM = 0.9  # for networks
+MOMENTUM = 0.9  # default momentum for networks
 LEARNING_RATE = 3.0  # for networks
 OF_LIMIT = 0.2  # share of the stability limit at the sharpest minimum of a function
-NO_LIMIT = 0.5  # limit assumed for a function without isolated minima
+NO_LIMIT = 0.5  # stability limit assumed for a function without isolated minima
 ROWS = 20  # maximum number of printed rows per table
 POINTS = ("strict minimum", "degenerate minimum")
 MANIFOLD = "manifold of minima"  # kind of an end point on a manifold of minima
@@ -216,7 +216,7 @@ class Minima:
                 title=title + lowest,
             ).figure
             barriers = {"straight": census.barrier.values}
-            if "canonical" in census.attrs["compared"]:  # otherwise there is no matching
+            if "canonical" in census.attrs["compared"]:  # without a network there is no matching
                 barriers["after matching"] = census.matched_barrier.values
             figures["barriers"] = barrier_matrix(
                 barriers, unit="minimum", label="barrier in cost", title=title + lowest

@@ -82,7 +82,7 @@ class Train:
         like = jax.eval_shape(problem.init, streams.init)
         preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
-        with interrupts.interruptible() as stop:  # an interrupted descent is written too
+        with interrupts.interruptible() as stop:  # also after an interruption
             run = descend(
                 problem,
                 recipe.optimizer(steps, optimizers.factory(self.optimizer)),

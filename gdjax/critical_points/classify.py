@@ -400,7 +400,7 @@ def _kind(
     """Return the first kind whose conditions are satisfied."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     has_both_signs = any_positive & any_negative
-    # Curvature explains a change of the gradient of at most its norm times the distance.
+    # Smooth curvature changes the gradient by at most the norm of the Hessian times the distance.
     jumps = gradient.jump > DOMINANT * curvature.norm * gradient.displacement
     newton_distance = lengths(newton.step)
     is_far = newton_distance > reach + newton.rounding

@@ -20,7 +20,7 @@ from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # units in the last place of a parameter by which the point is displaced
-MAX_FLAT_CURVATURE = 1e-12  # flat directions are followed only if eps is smaller
+MAX_FLAT_CURVATURE = 1e-12  # largest eps at which flat directions are followed
 MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
 DOMINANT = 4  # factor by which a significant third or fourth derivative exceeds other causes
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
@@ -261,9 +261,9 @@ def higher_order_evidence(
 ) -> HigherOrderEvidence:
     """Evaluate derivatives of third and fourth order along flat directions.
 
-    They can decide only if the gradient along flat directions vanishes. A derivative is significant
-    if, at the distance tolerance, it changes the cost by more than an indeterminate eigenvalue
-    does:
+    They can determine the kind only if the gradient along flat directions vanishes. A derivative is
+    significant if, at the distance tolerance, it changes the cost by more than an indeterminate
+    eigenvalue does:
 
         |T3| t^3 / 6, |T4| t^4 / 24 > DOMINANT |lambda| t^2 / 2   at t = distance
     """
@@ -318,7 +318,7 @@ def higher_order_evidence(
     )
     may_be_manifold = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     flat_length = jnp.zeros_like(gradient.cost)
-    if eps < MAX_FLAT_CURVATURE:  # float32 cannot distinguish 0 from 1e-8
+    if eps < MAX_FLAT_CURVATURE:  # in float32, 0 and 1e-8 cannot be distinguished
         along = jnp.concatenate([newton.flat[:2], -newton.flat[:2]])
         followed = partial(
             constant_length,
@@ -400,7 +400,7 @@ def _orders(
     size = jax.vmap(curvature.form_size)(newton.flat)
     second = sign * (forms + orders.third_vector[0] @ newton.step)
     # If all terms of n^T H n vanish, as along a flat axis, there is no rounding error. Otherwise
-    # the rounding of all entries of H counts.
+    # the error includes the rounding of all entries of H.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
     third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))

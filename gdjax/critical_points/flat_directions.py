@@ -69,8 +69,8 @@ def constant_length(
         return is_constant & (steps < MAX_STEPS)
 
     # Each iteration evaluates one gradient, for a correction or for the check that follows the
-    # corrections. The evaluation occurs only once in the program, since its compilation takes
-    # longest.
+    # corrections. The evaluation occurs only once in the program, since it takes the longest to
+    # compile.
     def body_fun(state):
         point, previous, t, rounding, _, steps, correction = state
         value, gradient, changes = _with_changes(at, point)
@@ -78,7 +78,8 @@ def constant_length(
         displacement = point - previous
         length = jnp.linalg.norm(displacement)
         along = displacement / jnp.where(length > 0, length, 1)
-        # The gradient across the path contributes in proportion to the turn of the path.
+        # The gradient across the path contributes in proportion to the change of direction of the
+        # path.
         turn_rounding = jnp.linalg.norm(along - t) * jnp.max(jnp.linalg.norm(changes, axis=1))
         rounding = jnp.maximum(
             rounding, jnp.where(is_check, _slope_rounding(along, changes) + turn_rounding, 0)

@@ -54,7 +54,7 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
         value, pull_back = jax.vjp(f, w)
         zeros = jax.tree.map(jnp.zeros_like, value)
         return value, jax.vjp(lambda u: pull_back(u)[0], zeros)[1](v)[0]
-    except Exception as error:  # libraries raise various types here
+    except Exception as error:  # libraries raise various types of errors here
         raise InputError(NO_SECOND_DERIVATIVE) from error
 
 
@@ -84,7 +84,7 @@ def along(
         try:
             at, transposed = jax.vjp(field, w)
             both = at, transposed(v)[0]
-        except Exception as error:  # libraries raise various types here
+        except Exception as error:  # libraries raise various types of errors here
             raise InputError(NO_SECOND_DERIVATIVE) from error
     return both if value else both[1]
 

@@ -34,7 +34,7 @@ DENSE = 512  # maximum number of parameters for which the dense matrix is decomp
 # Rounding error of a product H v in units of eps |H| |v|: 10 times the value measured for the digit
 # network.
 ROUNDING = 8
-NUM_EXTREME = 3  # eigenvalues computed at each end if not all are computed
+NUM_EXTREME = 3  # number of eigenvalues computed at each end if not all are computed
 
 
 class EigenpairsStatus(IntEnum):

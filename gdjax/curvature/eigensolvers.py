@@ -33,7 +33,7 @@ Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 # Function from Ritz values and the operator's norm to the largest acceptable residuals.
 Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
 
-BLOCK = 2  # vectors in the block
+BLOCK = 2  # number of vectors in the block
 ROUND = 20  # minimum number of products between restarts
 PASSES = 4  # maximum number of orthogonalization passes
 MAX_ROTATED = (

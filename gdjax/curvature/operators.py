@@ -32,7 +32,7 @@ from gdjax.problems.validation import (
     check_params,
 )
 
-COLUMNS = 64  # columns of a matrix computed together, sharing samples and activations
+COLUMNS = 64  # number of columns of a matrix that are computed together
 MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32
 
 

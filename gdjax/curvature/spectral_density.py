@@ -24,7 +24,7 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
-POINTS = 1001  # points of the grid on which the density is evaluated
+POINTS = 1001  # number of points at which the density is evaluated
 
 
 class HessianTrace(NamedTuple):

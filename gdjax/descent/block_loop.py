@@ -24,7 +24,7 @@ MIN_BLOCK_RECORDS = 128  # minimum rows of a block's records, even if there are 
 MAX_BLOCK_RECORDS = 1024  # maximum rows of a block's records
 MAX_SLAB_RECORDS = 2**16  # maximum rows of a block's records times runs per device
 MAX_BLOCK_BATCHES = 2048  # maximum mini-batches of a block
-MAX_BUFFER_BYTES = 2**26  # memory of a block's snapshots, or of one of its array metrics
+MAX_BUFFER_BYTES = 2**26  # maximum memory of a block's snapshots, or of one of its array metrics
 BLOCK_SECONDS = 0.25  # target duration of a block
 
 

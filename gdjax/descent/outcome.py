@@ -25,7 +25,7 @@ Costs = Float[Array, "*runs records"] | Float[np.ndarray, "*runs records"]
 Numbers = Float[Array, "*runs"] | Float[np.ndarray, "*runs"]
 Codes = Int[Array, "*runs"] | Int[np.ndarray, "*runs"]
 
-ROUNDING = 16  # units in the last place within which a cost equals the baseline
+ROUNDING = 16  # difference from the baseline that counts as zero, in units in the last place
 LAST_RECORDS = 5  # minimum number of last records in which to detect a plateau
 LAST_SHARE = 0.25  # fraction of all records in which to detect a plateau
 FLATNESS = 1e-3  # maximum range on a plateau, relative to the baseline and to the whole range

@@ -89,7 +89,7 @@ class Recipe:
 
         Args:
             steps: number of steps of the descent; a learning rate with warm-up is zero after the
-                last one.
+                last step.
             factory: function that takes a learning rate and returns an optimizer.
         """
         rate: Any = self.learning_rate

@@ -54,11 +54,12 @@ from gdjax.problems.validation import check, check_like, check_metrics, check_pa
 if TYPE_CHECKING:
     import xarray as xr
 
-# Points per device at a time; on a CPU, 16 to 128 are equally fast within measurement errors.
+# Number of points per device at a time; on a CPU, 16 to 128 are equally fast within measurement
+# errors.
 WIDTH = 64
 
 MAX_POINTS = 10_000_000  # largest size of a grid
-BATCH = 1000  # samples whose products are computed at a time
+BATCH = 1000  # number of samples whose products are computed at a time
 
 # Problems whose cost passed the check that it uses inputs only through the first layer.
 _LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()

@@ -37,9 +37,9 @@ from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
 
-SLAB_BYTES = {"cpu": 2**20}  # activations of a layer for all pairs of a slab, about a core's cache
-DEFAULT_SLAB_BYTES = 2**28  # limit for other devices
-CHECK_SAMPLES = 12  # samples for the comparison of a cost with loss(network(inputs), targets)
+SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
+DEFAULT_SLAB_BYTES = 2**28  # the same limit for other devices
+CHECK_SAMPLES = 12  # number of samples for comparing a cost with loss(network(inputs), targets)
 
 
 class PairwiseBarriers(NamedTuple):

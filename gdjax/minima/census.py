@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MAX_COMPARED = 64  # number of lowest minima for which pairwise barriers are computed
-OUTPUT_SAMPLES = 1000  # samples for the comparison of outputs
+OUTPUT_SAMPLES = 1000  # number of samples for the comparison of outputs
 
 
 def count_minima(
@@ -286,7 +286,7 @@ def _check_symmetric(problem, key):
         return
     key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))
     params = problem.init(key_init)
-    # Biases are often initialized to 0, at which most differences vanish.
+    # Biases are often initialized to 0, where most differences vanish.
     params = tuple(
         layer._replace(bias=layer.bias + jax.random.normal(k, layer.bias.shape))
         for layer, k in zip(params, keys, strict=False)

@@ -40,7 +40,7 @@ from gdjax.problems.problem import Problem
 from gdjax.slabs import Program, Slab, in_slabs, over_runs
 from gdjax.summaries import fields
 
-PATH_POINTS = 32  # inner points of a path between two end points
+PATH_POINTS = 32  # number of inner points of a path between two end points
 POLISH_STEPS = 60  # maximum number of polishing steps at each point of a path
 NEAREST_PATHS = 16  # number of paths between a manifold and its nearest neighbors
 PATHS_WIDTH = 16  # number of paths in a slab

@@ -76,11 +76,11 @@ CAN_BE_TIPS = (EndPointKind.NOT_STATIONARY, EndPointKind.UNDECIDED)
 GRADIENT_TOLERANCE = 1e-8
 MAX_STEPS = 200  # maximum number of polishing steps
 DISTANCE_TOLERANCE = 1e-3
-TIP_DIRECTIONS = 16  # directions of probes around a tip of the cost, besides their opposites
+TIP_DIRECTIONS = 16  # number of directions of probes around a tip, not counting opposite ones
 TIP_DISTANCES = (1e-4, 1e-6)  # distances of these probes from the tip
-SLOPE_POINTS = 48  # points along the negative gradient, at distances from 1e-9 to 0.1
+SLOPE_POINTS = 48  # number of points along the negative gradient, at distances from 1e-9 to 0.1
 SLOPE_ROUNDS = 16  # number of moves to the lowest of these points
-MAX_HESSIAN_ENTRIES = 2**20  # entries of Hessians that a device stores at a time
+MAX_HESSIAN_ENTRIES = 2**20  # maximum number of entries of Hessians that a device stores at a time
 
 
 class EndPoints(NamedTuple):
@@ -193,7 +193,8 @@ def classify_end_points(
     polished, live, before, after, moved, slid, slope, tips, certificate = results
     only_dead_flat = (certificate.kind == Kind.MANIFOLD_OF_MINIMA) & (certificate.nullity == 0)
     kind = np.where(only_dead_flat, Kind.STRICT_MINIMUM, certificate.kind)
-    # Towards infinity the gradient vanishes, but Newton's method does not converge.
+    # At points that move towards infinity the gradient vanishes, but Newton's method does not
+    # converge.
     small_gradient = certificate.gradient_norm <= certificate.gradient_tolerance
     can_slide = np.isin(kind, CAN_SLIDE) | ((kind == Kind.NOT_STATIONARY) & small_gradient)
     kind = np.where(can_slide & ~(slid <= distance_tolerance), EndPointKind.SLIDING, kind)
@@ -318,8 +319,8 @@ def _map_runs(task, params, keys, problem):
     size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     devices = tuple(jax.local_devices())
     if devices[0].platform == "cpu":
-        # LAPACK's calls wait for threads of the same pool that runs them. With one device per core
-        # no thread is free, and two devices on two cores deadlocked.
+        # LAPACK's calls wait for threads of the pool in which they run. With one device per core no
+        # thread is free, and two devices on two cores deadlocked.
         devices = devices[:1]
     width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
     slab = Slab(min(width, -(-len(keys) // len(devices))), devices)

@@ -156,7 +156,7 @@ def _thinned(sizes, grid, names, numbers):
     def count():
         return int(np.prod([len(indices[dim]) for dim in grid], initial=1))
 
-    # Fewer records still show the course of a run, so they are reduced before values of axes.
+    # Fewer records still show the course of a run, so records are omitted before values of axes.
     fitting = numbers // (count() * len(names)) if count() else records
     records_shown = min(records, RECORDS, max(fitting, FEWEST))
     indices["step"] = np.unique(np.round(np.linspace(0, records - 1, records_shown)).astype(int))

@@ -94,7 +94,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         (ball,) = axes.plot([], [], "o", color=VERMILLION, markeredgecolor="white", markersize=12)
         descent_costs(dataset, ax=side)
         side.legend(loc="upper right", fontsize=11)
-        side.set_title("step")  # reserves its space in the layout
+        side.set_title("step")  # reserves space in the layout
         step, cost = dataset.snapshot_step.values, dataset.path_cost.values
         (dot,) = side.plot([], [], "o", color=VERMILLION, markeredgecolor=BLACK, markersize=9)
         axes.set_title(title)

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from gdjax.plots.style import DIVERGING, Figure, style
 
 COLUMNS = 8
-ZERO = "#BDBDBD"  # exactly zero or not finite; does not occur in the colormap
+ZERO = "#BDBDBD"  # color of zeros and of numbers that are not finite; not in the colormap
 
 
 def square_images(rows: Num[np.ndarray, "rows pixels"]) -> Num[np.ndarray, "rows ..."] | None:

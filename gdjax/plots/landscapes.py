@@ -26,8 +26,8 @@ from gdjax.plots.style import (
 )
 
 COST = "cost, mean over samples"
-COLORMAP = "GnBu_r"  # low costs are dark
-DISTANCE_COLORMAP = "YlOrRd"  # points far from the plane are dark
+COLORMAP = "GnBu_r"  # low costs are drawn dark
+DISTANCE_COLORMAP = "YlOrRd"  # points far from the plane are drawn dark
 NOT_FINITE = "#BBBBBB"
 BANDS = 24  # number of color bands
 LEVELS = 12  # number of intervals between contours over the color range
@@ -265,7 +265,7 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
 
 
 def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
-    """Draw a plane as a surface in space, with a descent at its recorded cost.
+    """Draw the cost on a plane as a surface, with a descent at its recorded cost.
 
     Args:
         dataset: Dataset of a plane, with or without a descent.

@@ -24,7 +24,7 @@ from gdjax.plots.style import (
     styled_axes,
 )
 
-MAX_LIMIT = 30.0  # in units of the largest eigenvalue; a higher limit is not drawn
+MAX_LIMIT = 30.0  # largest limit that is drawn, in units of the largest eigenvalue
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 
 

@@ -30,8 +30,8 @@ from gdjax.problems.problem import Problem, check_problem
 from gdjax.problems.supervised import check_pair
 from gdjax.summaries import short
 
-MAX_COPIES = 100  # copies per image: 5 GB for 60,000 images
-IMAGES_PER_CALL = 4096  # images warped at once: about 100 MB of coordinates
+MAX_COPIES = 100  # maximum number of copies per image: 5 GB for 60,000 images
+IMAGES_PER_CALL = 4096  # number of images warped at once: about 100 MB of coordinates
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def digits(
         "widths": list(network.widths[1:-1]),
         "activation": activation,
         "initializer": initializer,
-        "cost": loss,  # the key in existing stores
+        "cost": loss,  # the name of this key in existing stores
         "samples": samples,
         **({} if distortion is None else {"distortion": dataclasses.asdict(distortion)}),
     }

@@ -17,7 +17,7 @@ from typing import Any
 from gdjax.arguments import check_callable
 
 GIVEN = ("key", "step", "model_state")  # keywords of a cost that a descent supplies at each step
-GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that it supplies at each record
+GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that are supplied at each record
 
 
 def declared(function: Callable) -> dict[str, Any]:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 DIVERGED = ("inf", "fail")
 RETRY_OF = "retry_of"  # user attribute of a repeated trial: number of the interrupted one
 OUTCOME = "outcome"  # user attribute of a finished trial: outcome of its run
-SLABS_PER_BATCH = 4  # slabs of a batch with several rungs, so that pruned runs free whole slabs
+SLABS_PER_BATCH = 4  # number of slabs of a batch with rungs, so that pruned runs free whole slabs
 LOG_RANGE = 20.0  # ratio of largest to smallest value from which a distribution is logarithmic
 
 

@@ -28,7 +28,7 @@ from gdjax.errors import InputError, StoreError
 
 MISSING = "missing"
 MAX_FILE_NAME_BYTES = 255  # limit for one component of a path on Linux, macOS and Windows
-CONNECTIONS = 32  # concurrent requests to an object store
+CONNECTIONS = 32  # number of concurrent requests to an object store
 AGAIN = "start the sweep again on this store; finished runs are kept"
 _REMEDIES = {
     errno.ENOSPC: "free some space",

@@ -34,7 +34,7 @@ from gdjax.stores.schema import (
     serialize,
 )
 
-SWEEP = f"{OWN}/sweep"  # digest of the identity, which identifies the sweep if the root is lost
+SWEEP = f"{OWN}/sweep"  # file with the digest that identifies the sweep if the root is lost
 
 EXCHANGED = "is not the chunk that was written here"
 RESTORE = "Run the sweep again on this store with its original arguments, which"
@@ -243,7 +243,7 @@ class Stored:
 
     @property
     def writers(self) -> list[dict[str, Any]]:
-        """Descriptions of the writers; flags of tiles are numbers of entries, from 1."""
+        """Descriptions of the writers; the flag of a tile is the number of an entry, from 1."""
         return self.attributes["origins" if self.format == 2 else "writers"]
 
     @property

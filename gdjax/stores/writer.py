@@ -46,7 +46,7 @@ from gdjax.stores.schema import (
 
 MAX_CHECKPOINT_BYTES = 2**34
 
-NEWER = ("problem_hash", "flags")  # entries of an identity that older stores of format 2 lack
+NEWER = ("problem_hash", "flags")  # entries that are missing in older stores of format 2
 
 DERIVED = ("layout", "program_hash", "problem_hash")
 """Entries of an identity that are determined by other entries."""

@@ -34,8 +34,8 @@ LONG_NAMES = {
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
-PREFIXES = ("params", "model_state", "snapshots", "carry")  # name prefixes of pytree leaves
-KNOWN = "_known"  # name suffix of the mask of a metric
+PREFIXES = ("params", "model_state", "snapshots", "carry")  # prefixes of the names of pytree leaves
+KNOWN = "_known"  # suffix of the name of a metric's mask
 
 
 def record_names(metrics: Mapping[str, Metric], *, record_equals_step: bool) -> tuple[str, ...]:

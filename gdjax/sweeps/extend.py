@@ -60,8 +60,8 @@ def extend(
     """Compute a larger sweep in a new store, reusing the runs of a stored sweep.
 
     Finished tiles with the same runs and steps are copied. For more steps, runs continue from their
-    kept state (see `continuable` of `sweep`), or else start again. After an interruption, repeat
-    the call to continue.
+    kept state (see `continuable` of `sweep`), or otherwise start again. After an interruption,
+    repeat the call to continue.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.

@@ -162,7 +162,7 @@ def cpu_threads() -> int:
     """Return the number of XLA threads for all CPU devices of this process.
 
     Large matrix products are split among these threads, so that their rounding depends on this
-    number, independently of the number of devices. No compiler option prevents it.
+    number, independently of the number of devices. No compiler option prevents this.
     """
     nproc = os.environ.get("NPROC", "")  # XLA ignores values that are not numbers
     cores = (int(nproc) if nproc.isdecimal() else 0) or machine.cores()

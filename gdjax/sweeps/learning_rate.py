@@ -44,9 +44,9 @@ from gdjax.sweeps.axes import axes, zip_axes
 from gdjax.sweeps.binding import factory_arguments
 from gdjax.sweeps.sweep import sweep
 
-NUM_RATES = 7  # rates per round
+NUM_RATES = 7  # number of rates per round
 COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
-BELOW = 4  # rates of a round below its center; longer descents usually need lower rates
+BELOW = 4  # number of rates below the center; longer descents usually need lower rates
 SHORT, LONG = 16, 2  # ratios of the horizon to the steps of the first and the last round
 MIN_STEPS = 4  # minimum number of steps of a round
 MAX_SHIFTS = 4  # maximum sweeps per round; a round is repeated while its best rate is outermost

@@ -46,13 +46,13 @@ from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import ProgramSpec, RunShapes, SweepSpec
 from gdjax.sweeps.stored import identity_of, listed
 
-MAX_SLAB_STATE_BYTES = 2**24  # states of the runs of one CPU device: about its cache size
+MAX_SLAB_STATE_BYTES = 2**24  # maximum size of the states of one CPU device, about its cache size
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
-MAX_GATHERED_TILE_BYTES = 2**28  # size of a tile of several slabs, held in memory until written
-MAX_WIDTH = 4096  # runs per device
+MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
+MAX_WIDTH = 4096  # maximum number of runs per device
 FIRST_WIDTH = 32  # runs per device at the first trial; increased if scratch memory permits
 MAX_STORE_FILES = 5_000_000
-MAX_PARAM_BYTES = 2**30  # size of parameters kept in memory without a store
+MAX_PARAM_BYTES = 2**30  # maximum size of parameters kept in memory without a store
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
 
 # Shapes of the programs whose functions passed all checks. Without this cache, half of the fixed

@@ -29,7 +29,7 @@ from gdjax.sweeps.binding import by_role, numeric_roles
 from gdjax.sweeps.checkpoint import SlabCheckpoint
 from gdjax.sweeps.spec import ProgramSpec
 
-MAX_ORDER_NUMBERS = 2**22  # sample indices per block if each run has a separate order
+MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
 
 Positions = tuple[np.ndarray, ...]
 """Positions in the grid of the runs of a slab, one array per dimension."""

@@ -38,7 +38,7 @@ from gdjax.summaries import fields
 from gdjax.volumes.mcmc import Whitening
 
 DIRECTIONS = 1000
-TOGETHER = 64  # directions whose costs are computed together
+TOGETHER = 64  # number of directions whose costs are computed together
 GROWTH = math.sqrt(2)  # factor of the distance per step of the search for the boundary
 TURNS = 64  # maximum number of steps of this search; basins that are larger count as open
 FEW = 30  # number of effective directions below which a volume is a lower bound
@@ -49,11 +49,11 @@ DOUBT = math.log(20)  # largest excess of a mean over its expectation, in nats, 
 # smaller, since the standard error is too small if rare large terms are missing.
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
 MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
-ALIKE = 1e4  # difference, in units of rounding, within which numbers count as equal
+ALIKE = 1e4  # largest difference of numbers that count as equal, in units of rounding
 WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks, checks per walk, steps between checks
 TRIES = 30  # maximum number of points on a line for one step of a walk
-BEGIN = 0.9  # start of a walk, as a fraction of the distance to the boundary
-SEGMENTS = 8  # segments of the line from the minimum to a point of a walk; their ends are checked
+BEGIN = 0.9  # distance at which a walk starts, as a fraction of that to the boundary
+SEGMENTS = 8  # number of checked points on the line from the minimum to a point of a walk
 
 
 class VolumeStatus(IntEnum):
@@ -262,7 +262,7 @@ def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
 
 
 def basin_of(function: str, problem, params, level, data, preconditioner) -> Basin:
-    """Return the basin within a level around a minimum; see `basin_volume`.
+    """Return the basin around a minimum within a level of the cost; see `basin_volume`.
 
     Raises:
         InputError: if the level is not above 0; the message starts with the name `function`.

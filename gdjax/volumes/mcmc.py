@@ -104,9 +104,9 @@ def mean_hessian_whitening(
 
         A = Q diag((h + damping)^(-1/2)),   mean of |H(w)| over points = Q diag(h) Q^T
 
-    |H| has the absolute values of the eigenvalues of H. In a curved valley, directions that are
-    flat at one point are steep at another, so coordinates from a single point would make the steps
-    of chains too long at other points. Points whose Hessian is not finite are omitted.
+    The eigenvalues of |H| are the absolute values of those of H. In a curved valley, directions
+    that are flat at one point are steep at another, so coordinates from a single point would make
+    the steps of chains too long at other points. Points whose Hessian is not finite are omitted.
 
     Args:
         problem: a Problem.
