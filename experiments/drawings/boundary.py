@@ -196,7 +196,7 @@ def boundary_rates(
         top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
         middle = (learning_rate[:-1] + learning_rate[1:]) / 2
         top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
-        top.set_ylabel("learning rates where\nboundedness changes")
+        top.set_ylabel("learning rates at which\nboundedness changes")
         counts = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
         top.set_title(
             f"Boundary rates: at most {counts[0]} if the cost is convex, up to {counts[1]:,} if not"

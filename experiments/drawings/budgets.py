@@ -44,7 +44,7 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
         grid = figure.subplots(2, 2, sharex="col", sharey="row")
         for (top, bottom), curves, label, title in (
             (grid[:, 0], by_epochs, "epochs", "Equal epochs"),
-            (grid[:, 1], by_time, "seconds of computation per run", "Equal time"),
+            (grid[:, 1], by_time, "computation time per run, s", "Equal time"),
         ):
             for number, curve in enumerate(curves):
                 color = CYCLE[number % len(CYCLE)]

@@ -116,7 +116,7 @@ def guessed_and_trained(
         figure = Figure(figsize=(13, 4.4))
         rare, reads, gains = figure.subplots(1, 3)
         rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
-        rare.plot(k, share.mean(axis=0), color=VERMILLION, marker="o", label="mean of the sets")
+        rare.plot(k, share.mean(axis=0), color=VERMILLION, marker="o", label="mean over sets")
         rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
         rare.set_yscale("log")
         rare.set_ylim(bottom=0.3 * share[share > 0].min())

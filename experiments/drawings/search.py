@@ -78,6 +78,6 @@ def budgets(axes, dataset: xr.Dataset, numbers) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("processor time relative to the full sweep")
-    axes.set_ylabel("test accuracy from fresh seeds")
-    axes.set_title(f"Successive halving: {numbers['dense_time'][0]:.0%} of the time")
+    axes.set_ylabel("test accuracy with fresh seeds")
+    axes.set_title(f"Successive halving: {numbers['dense_time'][0]:.0%} of the sweep's time")
     axes.legend(loc="upper left")

@@ -48,7 +48,7 @@ def cooling(
         _stairs(panels["stairs"], shift, lines)
         axes = panels["gradient"]
         _band(axes, temperature, full_batch, BLUE, "whole training set")
-        _band(axes, temperature, image, ORANGE, "median of single images")
+        _band(axes, temperature, image, ORANGE, "median over single images")
         axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
         axes.set_ylim(0, None)
         axes.yaxis.set_minor_locator(NullLocator())
