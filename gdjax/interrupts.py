@@ -69,7 +69,7 @@ def end_at_ctrl_c() -> None:
 
 
 def _leave(_signum, _frame):
-    """End the process, which is safe at any time; an exception could be lost."""
+    """End the process, which is safe at any time, whereas an exception could be lost."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(Exception):  # the signal may have interrupted a print
         sys.stdout.flush()

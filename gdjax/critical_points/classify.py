@@ -3,15 +3,15 @@
     strict minimum:   L |H^-1 g| / lambda_min < 1/2,   every |eigenvalue| of H above its error bound
 
 The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. If some
-signs are unknown, the third and fourth derivatives along these directions decide, or the cost is
-followed along them.
+signs are unknown, the kind is determined by the third and fourth derivatives along these
+directions, or by following the cost along them.
 
 A kind is given only if the evidence for it exceeds rounding. For other points the certificate
 contains the quantities that would have to be smaller, and `advice` suggests a remedy.
 
 Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
-last place of each parameter away. A parameter w_i is assumed to be known to a few eps max(1,
-|w_i|). Derivatives that jump at the point therefore count as rounding.
+last place of each parameter away. A parameter w_i is assumed to be accurate to within a few eps
+max(1, |w_i|). Derivatives that jump at the point therefore count as rounding.
 """
 
 from collections.abc import Callable

@@ -141,7 +141,7 @@ def descend(
         problem: a Problem, or a cost function of the parameters alone, `cost(params) -> scalar`.
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
         start: parameters, or a finished `Descent` to continue. A continuation keeps the step count
-            and the optimizer state, and with the same key and batch size the position in the order
+            and the optimizer state and, with the same key and batch size, the position in the order
             of mini-batches.
         num_steps: number of steps to take, >= 0.
         key: random key for the order of mini-batches and for a random cost, or the streams of a run

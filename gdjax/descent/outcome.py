@@ -55,7 +55,7 @@ def classify(
     baseline: ScalarLike | None,
     tolerance: ScalarLike = 1e-5,
 ) -> Int[np.ndarray, "*runs"]:
-    """Return the outcome of each run, as the number of an `Outcome`.
+    """Return the outcome of each run, as the value of an `Outcome`.
 
     A run that has not diverged has stalled if its last cost is not below the baseline b by more
     than 16 units in the last place, and one of the following conditions is satisfied.

@@ -84,7 +84,7 @@ def build(
     Args:
         title: title of the window; it is escaped.
         markup: name of the HTML file with the body.
-        data: JSON-serializable values and arrays; text in it need not be trusted.
+        data: JSON-serializable values and arrays; their text need not be trusted.
         styles: names of style sheets, in order.
         scripts: names of scripts, in order; they are bundled with their imports in one scope.
         worker: name of the script of a worker, which is added to the data as `worker`.

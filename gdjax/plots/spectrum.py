@@ -1,7 +1,7 @@
 """Spectral densities of a Hessian, and its largest eigenvalues by rank.
 
-Computed eigenvalues are marks with their residuals as error bars; a stochastic density is a curve
-with its standard error.
+Computed eigenvalues are drawn as marks with their residuals as error bars, and a stochastic density
+as a curve with its standard error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,8 +71,8 @@ def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
 
     The axis of eigenvalues is linear within the widest Gaussian around 0 and logarithmic beyond, so
     that the bulk and the outliers are visible. The axis of densities is logarithmic. A dotted line
-    marks the peak height of a single eigenvalue; a dashed line is the density that the matrix 0
-    would have. Where the density follows the dashed line, the width of the bulk is not resolved.
+    marks the peak height of a single eigenvalue; a dashed line shows the density of the zero
+    matrix. Where the density follows the dashed line, the width of the bulk is not resolved.
 
     Args:
         panels: one or more densities, drawn on common axes.

@@ -85,7 +85,7 @@ def style() -> AbstractContextManager[None]:
     """Return a context that applies the style sheet and then restores the settings.
 
     These settings apply when artists are created, so build the whole figure inside the
-    context. The figure can be saved outside.
+    context. The figure can be saved outside the context.
     """
     return matplotlib.rc_context(dict(SHEET))
 

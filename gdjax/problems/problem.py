@@ -53,8 +53,8 @@ class Metric:
     A number is recorded along `step` in the type of the cost, and is NaN at records without a
     measurement. A metric with `dims` or a `dtype` is stored as a separate array of that type. If
     `every` > 1, that array has a separate dimension `<name>_step`, without gaps. After a run has
-    diverged, its values are those of its frozen parameters. If the type has no NaN, a sweep has
-    another array `<name>_known`, which is False after divergence and for unfinished runs.
+    diverged, the values of the array are those at its frozen parameters. If the type has no NaN, a
+    sweep has another array `<name>_known`, which is False after divergence and for unfinished runs.
 
     Args:
         function: function `function(params, data, **settings) -> value`, or with an `init`,

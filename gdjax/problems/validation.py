@@ -526,7 +526,7 @@ def _mean_checks(role, problem, params, settings, model_state):
     def compare():
         values = program(params, few, needs)
         if _is_mean(role, values, count, cut):
-            with contextlib.suppress(TypeError):  # not hashable, or no weak references
+            with contextlib.suppress(TypeError):  # not hashable, or without weak references
                 _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
 
     return [compare]
