@@ -1,4 +1,4 @@
-"""Which start ends in which minimum, and how does this depend on learning rate and momentum?
+"""Which minimum does each start lead to, and how does this depend on learning rate and momentum?
 
     basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
 
@@ -114,7 +114,7 @@ def plot(tree: xr.DataTree) -> dict:
             surface,
             settings=drawn,
             columns=len(tree.attrs["drawn"]),
-            title=surface.attrs["formula"] + ": minimum in which each start ends",
+            title=surface.attrs["formula"] + ": minimum to which each start leads",
         )
         names, colors, share, limit = lines(surface)
         figures[f"shares_{name}"] = shares_by_rate(

@@ -1,4 +1,4 @@
-"""Figure of the shares of starts that end in each minimum, by learning rate."""
+"""Figure of the shares of starts that lead to each minimum, by learning rate."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,11 +23,11 @@ def shares_by_rate(
     titles: Sequence[str],
     title: str = "",
 ) -> Figure:
-    """Draw the share of all starts that end in each minimum, by learning rate.
+    """Draw the share of all starts that lead to each minimum, by learning rate.
 
     Args:
         learning_rate: learning rates, ascending.
-        share: share of starts that end in each minimum, for each panel.
+        share: share of starts that lead to each minimum, for each panel.
         limit: learning rate above which each minimum is unstable, for each panel.
         names: names of the minima.
         colors: index of the color of each minimum.

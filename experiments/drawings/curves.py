@@ -21,11 +21,11 @@ class Curve(NamedTuple):
         x: parameter values at which the curve is drawn.
         cost: cost at each of these values.
         paths: parameter value of each descent at each step.
-        valley: index of the minimum in which each start ends.
+        valley: index of the minimum to which each start leads.
         minima: positions of the minima, from left to right.
         minima_cost: cost at the minima.
         maxima: positions of the maxima, the boundaries of the valleys.
-        shares: share of all starts that end in each minimum.
+        shares: share of all starts that lead to each minimum.
     """
 
     title: str
@@ -54,7 +54,7 @@ def valleys(curves: Sequence[Curve]) -> Figure:
         panels[0, 0].text(
             0.5,
             0.97,
-            "share of starts that\nend in each minimum",
+            "share of starts that\nlead to each minimum",
             transform=panels[0, 0].transAxes,
             ha="center",
             va="top",

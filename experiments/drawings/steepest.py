@@ -1,4 +1,4 @@
-"""Figures of slopes by direction, and of the minimum in which each start ends."""
+"""Figures of slopes by direction, and of the minimum to which each start leads."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def basins(
     not_arrived: int,
     diverged: int,
 ) -> Figure:
-    """Draw the minimum in which each start ends, by surface and learning rate.
+    """Draw the minimum to which each start leads, by surface and learning rate.
 
     Args:
         panels: surfaces with their costs and critical points.
@@ -68,7 +68,7 @@ def basins(
             loc="outside lower center",
             ncols=5,
         )
-        figure.suptitle("Starts, colored by the minimum in which they end")
+        figure.suptitle("Starts, colored by the minimum to which they lead")
     return figure
 
 
