@@ -104,7 +104,7 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     Args:
         direction: a pytree like `params`.
         params: the point.
-        axis: axis of the neurons: 0, or -1 for weights stored [from, to], as in Flax.
+        axis: axis of the neurons (0, or -1 for weights stored [from, to], as in Flax).
 
     Raises:
         InputError: if the direction differs from `params` in structure or shapes.

@@ -80,8 +80,8 @@ def count_minima(
         max_steps: maximum number of polishing steps, see `classify_end_points`.
 
     Returns:
-        A Dataset. The number of distinct minima is its size along `minimum`, and that of manifolds
-        of minima its size along `manifold`.
+        A Dataset. The number of distinct minima is the size of the dimension `minimum`, and that of
+        manifolds of minima the size of `manifold`.
 
         - For each `run`: its `kind`, its `minimum_of` and `manifold_of` (-1 if none), cost and
           gradient norm before and after polishing, extreme eigenvalues, nullity and the number of

@@ -61,7 +61,7 @@ class Setting:
 
     Args:
         name: name of the axis.
-        values: values along the axis: numbers, booleans or names.
+        values: values along the axis (numbers, booleans or names).
     """
 
     def __init__(self, name: str, values: np.ndarray):

@@ -120,7 +120,7 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
 
     Args:
         problem: problem whose data are `(images as rows of pixels, labels)`.
-        shape: shape of an image: height, width, and channels if there are any.
+        shape: shape of an image (height, width, and channels if there are any).
         distortion: limits of the distortion; `copies` and `seed` are ignored.
 
     Raises:

@@ -24,8 +24,8 @@ class CriticalPoint(NamedTuple):
     """A point where the gradient is zero.
 
     Args:
-        x: coordinates: a float in 1-D, a pair in 2-D, so that `jnp.asarray(x)` has the shape of the
-            parameters.
+        x: coordinates (a float in 1-D, a pair in 2-D), so that `jnp.asarray(x)` has the shape of
+            the parameters.
         value: cost at x.
         kind: kind of the point, by the signs of the Hessian's eigenvalues: "minimum" (all
             positive), "maximum" (all negative), "saddle" (both signs), "degenerate" (one is zero).

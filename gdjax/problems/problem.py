@@ -72,7 +72,7 @@ class Metric:
         units: unit of the value; "1" for a pure number.
         dims: names of the dimensions of the array. A dimension that several metrics share has one
             length in all of them.
-        dtype: type in which the value is stored: boolean, integer or floating; that of the cost if
+        dtype: type in which the value is stored (boolean, integer or floating); that of the cost if
             None.
 
     Raises:

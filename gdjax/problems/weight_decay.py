@@ -3,7 +3,7 @@
     C(w) + decay * sum of squared weights
 
 The minima of a network that can fit its data are not isolated: zero error is attained on a manifold
-or only at infinity. Weight decay removes both cases. It does not apply to biases, so that
+or only at infinity. Weight decay excludes both cases. It does not apply to biases, so that
 permutations and sign changes of hidden neurons do not change the cost.
 
 In `few_digits`, images are given by their coordinates in the span of the training images:

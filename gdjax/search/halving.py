@@ -68,12 +68,12 @@ def successive_halving(
     or whose metric is NaN, do not continue. Runs with equal values are ordered by their position in
     the grid.
 
-    The last bits of a run depend on the width of its slab and on its slot, which is its position in
-    the slab. Runs therefore keep their slot, and are bitwise equal to the same runs of `sweep` with
-    the same width, `num_steps` and `record_every`. Runs with the same slot are in different slabs,
-    so the number of slabs of a rung is the largest number of continued runs with the same slot.
-    With `keep_slots=False`, runs fill the slots in order, and equal those of `sweep` up to rounding
-    only.
+    The last bits of a run's results depend on the width of its slab and on its slot, which is its
+    position in the slab. Runs therefore keep their slot, and are bitwise equal to the same runs of
+    `sweep` with the same width, `num_steps` and `record_every`. Runs with the same slot are in
+    different slabs, so the number of slabs of a rung is the largest number of continued runs with
+    the same slot. With `keep_slots=False`, runs fill the slots in order, and equal those of `sweep`
+    up to rounding only.
 
     Args:
         problem: problem to minimize.

@@ -2,8 +2,9 @@
 
     number of slabs = largest number of runs with the same slot
 
-The last bits of a run depend on the width of its slab and on its slot, but not on the other runs.
-A run that keeps its slot is therefore bitwise equal to that of a full sweep of the same width.
+The last bits of a run's results depend on the width of its slab and on its slot, but not on the
+other runs. A run that keeps its slot is therefore bitwise equal to that of a full sweep of the same
+width.
 
 >>> pack(np.array([0, 1, 1, 3]), 4).tolist()
 [[0, 1, -1, 3], [-1, 2, -1, -1]]

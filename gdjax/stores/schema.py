@@ -140,8 +140,8 @@ class Variable:
     """An array over the grid of runs.
 
     Args:
-        dims: dimensions: those of the grid, in the grid's order, then further ones.
-        dtype: data type: boolean, integer or floating.
+        dims: dimensions, beginning with those of the grid in the grid's order.
+        dtype: data type, which is boolean, integer or floating.
         attrs: attributes such as `long_name`, `units`, `flag_values` and `flag_meanings`.
         fill_value: value of runs that have not been computed yet. None means NaN for floats and
             False for booleans; integer variables require a value.

@@ -292,7 +292,7 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
     Args:
         prefix: prefix of the names, as in `named_leaves`.
         like: pytree of arrays, or of their shapes, with the same structure.
-        stored: arrays by name: a mapping, a Dataset of one run, or an opened `.npz` file.
+        stored: arrays by name, as a mapping, a Dataset of one run, or an opened `.npz` file.
 
     Raises:
         InputError: if an array is missing or has the wrong shape.

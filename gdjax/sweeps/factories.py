@@ -186,7 +186,7 @@ def _one_of(names: Any) -> Callable[[Any], bool]:
 
 
 def _is_prepared(name: Any) -> bool:
-    """Return whether a prepared data set has this name, which is only compared."""
+    """Return whether a prepared data set has this name, which is not used as a path."""
     return any(known.prepared and known.name == name for known in sets.available())
 
 

@@ -383,7 +383,7 @@ def _center(first):
 
 
 def _result(search, critical_rate, status, first):
-    """Return the result of a search that ended with a status."""
+    """Return the result of a search that ended with the given status."""
     if not search.rounds:
         none = np.zeros(0)
         return LearningRateResult(

@@ -2,8 +2,8 @@
 
     SweepSpec  --programs()-->  one ProgramSpec for each combination of static values
 
-A `SweepSpec` determines the numerical results. It is used by `sweep`, `resume`, `replay`, the
-workers of a cluster and the record in a store. New fields are recorded and compared automatically.
+A `SweepSpec` determines the numerical results. It is used by `sweep`, `resume`, `replay` and the
+workers of a cluster, and is recorded in stores. New fields are recorded and compared automatically.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps.axes import axes

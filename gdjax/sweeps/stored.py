@@ -106,7 +106,7 @@ class StoredSweep:
     """A stored sweep that has been opened.
 
     Args:
-        parts: stores of the sweep: one, or several in format 2.
+        parts: stores of the sweep (one, or several in format 2).
         skip_damaged: whether damaged tiles count as unfinished.
 
     Raises:

@@ -97,8 +97,8 @@ def sweep(
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
             URL.
-        width: runs computed together per device; None for the width of an existing store, or
-            otherwise for one chosen from the available memory.
+        width: runs computed together per device. If None, that of the store is used if it exists;
+            otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters and snapshots to keep in memory without a
             store; if exceeded, these are omitted with a warning.
@@ -182,8 +182,8 @@ def compare(
         store: folder or URL under which each problem has a separate store; None keeps all results
             in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device; None for the width of an existing store, or
-            otherwise for one chosen from the available memory.
+        width: runs computed together per device. If None, that of the store is used if it exists;
+            otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum bytes of parameters per problem to keep in memory without a store.
         client: Dask client, as in `sweep`.
