@@ -32,7 +32,7 @@ def bar(*, total: int, unit: str, delay: float | int = DELAY, **more: Any) -> An
         **more,
     }
     if not in_notebook():
-        return tqdm(disable=None, **settings)  # None: only on a terminal
+        return tqdm(disable=None, **settings)  # None shows the bar only on a terminal
     if importlib.util.find_spec("ipywidgets") is None:
         return tqdm(**settings)  # a text bar, which every notebook can display
     from tqdm.notebook import tqdm as widget

@@ -226,7 +226,8 @@ def kantorovich_evidence(
 def _flat_directions(combined):
     """Return unit vectors in pairs, orthogonal if there is more than one direction.
 
-    Along any two orthogonal directions, x^4 - y^4 rises in one and falls in the other.
+    Of two orthogonal directions, x^4 - y^4 rises along one and falls along the other, unless it is
+    0 along both.
     """
     first, second = (_unit(vectors) for vectors in jnp.split(combined, 2))
     orthogonal = second - jnp.sum(first * second, axis=1, keepdims=True) * first

@@ -28,7 +28,7 @@ from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_params, in_own_precision, ravel_params
 from gdjax.summaries import fields_with
 
-FIRST_RADIUS = 0.1  # radius of the first step, short to reach the nearest critical point
+FIRST_RADIUS = 0.1  # radius of the first step, small so that the nearest critical point is reached
 MAX_CG_STEPS = 200  # maximum number of products per step
 ATOL = {jnp.dtype("float64"): 1e-10}  # gradient norm at which polishing ends, by type
 ATOL_OTHERWISE = 1e-6

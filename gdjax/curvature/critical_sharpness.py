@@ -461,7 +461,7 @@ def critical_sharpness_metric(
 
     Returns:
         A metric whose value is lambda_c: 0 if the cost does not rise along the step, NaN if the
-        step is not in a descent direction, a value is not finite or the crossing was not resolved.
+        step is not in a descent direction, a value is not finite, or the crossing was not resolved.
 
     Raises:
         InputError: if an argument has an invalid type or value. The first estimate raises it if the

@@ -87,8 +87,8 @@ def sharpness_metric(
     at most rtol |sharpness| or within rounding. An eigenvalue then lies within that distance, and
     the error is of the order of the squared distance divided by the gap to the next eigenvalue.
     A larger eigenvalue is unlikely, but not excluded. Up to 8 parameters the dense Hessian is
-    decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs no
-    LAPACK is called, which could deadlock if runs use several devices.
+    decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs
+    LAPACK is not called, since it could deadlock if runs use several devices.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords

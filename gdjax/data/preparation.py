@@ -282,7 +282,7 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
 
 
 def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np.ndarray:
-    """Check the checksum of an original file, and return its array."""
+    """Verify the checksum of an original file, and return its array."""
     with contextlib.suppress(OSError, EOFError, zlib.error):
         content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(LARGEST)
         known = builder.url_infos[f"{builder.URL}{file}.gz"].checksum

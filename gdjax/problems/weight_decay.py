@@ -86,7 +86,7 @@ def few_digits(
     widths: Sequence[int] = (16, 16),
     decay: float = 1e-3,
 ) -> Problem:
-    """Return the problem of a network with weight decay on few images of digits.
+    """Return the problem of a network with weight decay on a few images of digits.
 
         x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images
 

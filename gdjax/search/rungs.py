@@ -269,7 +269,7 @@ class _Search:
         return np.asarray(layout.coordinates[own[0]].values) if has_steps else None
 
     def _on_steps(self, values, name, schedule: RecordSchedule):
-        """Return values at the steps of the layout; omit further records at rungs."""
+        """Return values at the steps of the layout; omit additional records at rungs."""
         times = self._times(name)
         if times is None:
             return values

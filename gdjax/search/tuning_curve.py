@@ -235,7 +235,7 @@ def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
     flat = np.argsort(x, axis=None)
 
     def estimate(settings, seeds):
-        """Return means and medians, for numbers of copies of settings and seeds."""
+        """Return means and medians, given how often each setting and seed is drawn."""
         below = np.concatenate([np.zeros((1, x.shape[1]), int), np.cumsum(settings[order], axis=0)])
         lower, upper = (np.take_along_axis(below, at, axis=0) for at in (first, behind))
         chosen = shares[:, len(x) - lower] - shares[:, len(x) - upper]

@@ -344,7 +344,8 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
 def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Return the differences of two identities as text, empty if they are equal.
 
-    Entries of `NEWER` are compared only if both have them, since older stores of format 2 do not.
+    Entries of `NEWER` are compared only if both have them, since older stores of format 2 lack
+    them.
     """
     old, new = dict(_flatten(stored)), dict(_flatten(expected))
     changed = [

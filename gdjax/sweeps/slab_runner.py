@@ -1,4 +1,4 @@
-"""Execution of a tile slab by slab: blocks, checkpoints, variables of its runs.
+"""Execution of a tile slab by slab: blocks, checkpoints, and variables of its runs.
 
     run_tile(plan, tile) -> run_slab(program, positions) -> variables [runs, ...]
 

@@ -11,8 +11,8 @@ converges slowly to llc, so `local_learning_coefficient` extrapolates from sever
 
 Samples are drawn by Hamiltonian Monte Carlo. Trajectories that follow the gradient are accepted or
 rejected by the Metropolis rule, so the step size does not bias the mean, in contrast to Langevin
-dynamics without this rule. Chains start at distances between 0 and the width of the prior. If they
-disagree, the result is NaN.
+dynamics without this rule. Chains start at distances from w* between 0 and the width of the prior.
+If they disagree, the result is NaN.
 
 References: Watanabe 2009, *Algebraic Geometry and Statistical Learning Theory*; Lau et al. 2023,
 *The local learning coefficient*, arXiv 2308.12108; Neal 2011, *MCMC using Hamiltonian dynamics*.
