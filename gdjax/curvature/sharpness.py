@@ -164,7 +164,7 @@ def largest_eigenvalues_metric(
     Returns:
         A metric whose value is an array with the dimension `eigenvalue`, descending. With 10
         eigenvalues an estimate costs 20 Hessian-vector products, and 8 more for each restart. More
-        than 6 eigenvalues require LAPACK, which raises an error on several CPU devices: pass
+        than 6 eigenvalues require LAPACK, and therefore raise an error on several CPU devices: pass
         devices=jax.local_devices()[:1].
 
     Raises:

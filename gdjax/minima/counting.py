@@ -185,7 +185,7 @@ def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
         (674, 373)
 
     References:
-        Munford 1977, The American Statistician 31, 119, on birthdays that are not uniform.
+        Munford 1977, The American Statistician 31, 119, on birthdays with unequal probabilities.
     """
     missing = np.arange(1, draws)
 

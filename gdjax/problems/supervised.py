@@ -15,7 +15,7 @@ A straight line is the simplest model:
 >>> float(line.cost(line.init(None), line.data))
 9.0
 
-A model that differs in training (dropout, batch statistics) declares keywords. With
+A model that behaves differently in training (dropout, batch statistics) declares keywords. With
 `apply(params, x, *, train, key, model_state)`, the cost uses `train=True`, and the evaluation in
 records uses `train=False`.
 """

@@ -222,7 +222,8 @@ class Basin(NamedTuple):
             """Draw a uniform point within the level on a line through w, by slice sampling."""
             key_line, key_axis, key_low, key = jax.random.split(key, 4)
             line = jax.random.normal(key_line, (n,), dtype)
-            # Half of the lines are parallel to a coordinate axis, since valleys may also be.
+            # Half of the lines are parallel to a coordinate axis, since valleys may be parallel to
+            # one.
             axis = jax.random.randint(key_axis, (), 0, 2 * n)
             line = jnp.where(axis < n, jnp.arange(n) == axis, line / jnp.linalg.norm(line))
             along = self.scale.apply(line)
