@@ -32,7 +32,7 @@ def interruptible() -> Generator[threading.Event]:
 
     A second Ctrl-C has the usual effect: it raises KeyboardInterrupt, or ends the process of a
     command. Nested contexts share the flag of the outermost one, so that one Ctrl-C ends all of
-    them. The flag is never set outside the main thread, where signals cannot be caught, and in a
+    them. The flag is never set outside the main thread, where signals cannot be caught, nor in a
     process that ignores Ctrl-C. The caller's handler is restored on exit.
     """
     if threading.current_thread() is not threading.main_thread():

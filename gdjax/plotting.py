@@ -261,7 +261,7 @@ def _learning_coefficient(result, title):
 
 
 def _settings(runs):
-    """Sort a sweep by its numeric axes, and drop the axes of length 1.
+    """Sort a sweep by its numeric axes, and drop settings with a single value.
 
     Returns:
         The runs, the names of the compared axes, and the names of the seed axes.

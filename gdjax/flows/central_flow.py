@@ -45,7 +45,7 @@ class CentralFlow(NamedTuple):
         mean_cost: C + <Sigma, H> / 2, the cost of descent averaged over its oscillations.
         eigenvalues: largest eigenvalues of the Hessian at the center, descending.
         covariance: covariance of descent around the center, in the basis of the eigenvectors.
-        residual: residual of the complementarity problem, see `ComplementaritySolution`.
+        residual: residual of the complementarity problem (see `ComplementaritySolution`).
         status: a `FlowStatus`.
     """
 
@@ -104,8 +104,8 @@ def central_flow(
             the `eigenvalues` stays below 2 / eta.
         intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are
             short enough.
-        rtol: relative tolerance of the solver, see `gradient_flow`.
-        atol: absolute tolerance of the solver, see `gradient_flow`.
+        rtol: relative tolerance of the solver (see `gradient_flow`).
+        atol: absolute tolerance of the solver (see `gradient_flow`).
 
     Raises:
         InputError: if the learning rate or the time is not above 0, or if the number of

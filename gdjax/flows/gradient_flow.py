@@ -247,8 +247,8 @@ def distance_from_flow(
         data: data used instead of the problem's data.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; whole multiples of every learning rate.
-        rtol: relative tolerance of the flow, see `gradient_flow`.
-        atol: absolute tolerance of the flow, see `gradient_flow`.
+        rtol: relative tolerance of the flow (see `gradient_flow`).
+        atol: absolute tolerance of the flow (see `gradient_flow`).
 
     Raises:
         InputError: if learning rates are not above 0, if times are not ascending or are not whole

@@ -254,7 +254,7 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric
     Its evaluation takes about as long as three evaluations of the cost.
 
     Args:
-        problem: a Problem or a cost, see `grid`.
+        problem: a Problem or a cost (see `grid`).
         data: data used instead of the problem's data.
     """
     problem = as_problem(problem, data)

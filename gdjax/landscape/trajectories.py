@@ -58,13 +58,13 @@ def descent_on_slice(
     snapshot unless the snapshot lies in the slice. The Dataset contains both costs.
 
     Args:
-        problem: a Problem or a cost, see `grid`.
+        problem: a Problem or a cost (see `grid`).
         params: origin of the slice.
         directions: directions of the slice by name.
         snapshots: parameters of the descent, with a leading axis of snapshots.
         data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
-        width: number of points per device at a time, see `grid`.
+        width: number of points per device at a time (see `grid`).
 
     Returns:
         A Dataset over `snapshot_step`: `path_a`, `path_b`, ... are the coordinates of the nearest
@@ -121,7 +121,7 @@ def trajectory_plane(
     """Return the plane through the end of a descent in which the descent moves most.
 
     Args:
-        problem: a Problem or a cost, see `grid`.
+        problem: a Problem or a cost (see `grid`).
         snapshots: parameters of the descent, with a leading axis of snapshots; snapshots that are
             not finite are omitted.
         data: data used instead of the problem's data.
@@ -129,8 +129,8 @@ def trajectory_plane(
         points: number of points along each side.
         margin: margin of the plane around the descent, as a fraction of its extent. The shorter
             side is at least 0.6 times the longer one.
-        metrics: further functions to evaluate, see `grid`.
-        width: number of points per device at a time, see `grid`.
+        metrics: further functions to evaluate (see `grid`).
+        width: number of points per device at a time (see `grid`).
 
     Returns:
         A Dataset that combines the results of `plane` and `descent_on_slice`, and `explained`, the

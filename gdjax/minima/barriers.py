@@ -105,7 +105,7 @@ def pairwise_barriers(
         key: random key for the starts of matching.
         data: data used instead of the problem's data.
         points: number of evenly spaced points along each path, both end points included, >= 2.
-        num_starts: number of random starts of matching, see `match`.
+        num_starts: number of random starts of matching (see `match`).
         devices: devices that compute the paths; None means all local devices.
 
     Returns:

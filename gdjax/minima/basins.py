@@ -82,7 +82,7 @@ def basins_of_attraction(
             user-defined `f(x) -> scalar`, whose minima are found from the end points.
         learning_rate: one or more learning rates, > 0.
         momentum: one or more coefficients of heavy-ball momentum, in [0, 1).
-        domain: bounds of the starts, see `gdjax.problems.function`.
+        domain: bounds of the starts (see `gdjax.problems.function`).
         side: number of starts along each coordinate.
         num_steps: maximum number of steps of each descent.
         gradient_tolerance: largest gradient norm at which a descent counts as converged.

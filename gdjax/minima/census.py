@@ -76,8 +76,8 @@ def count_minima(
             largest uncertainty of the position of a minimum.
         output_tolerance: longest step within a cluster of minima with equal outputs, as the root
             mean square of the difference.
-        gradient_tolerance: largest gradient norm that counts as zero, see `classify_end_points`.
-        max_steps: maximum number of polishing steps, see `classify_end_points`.
+        gradient_tolerance: largest gradient norm that counts as zero (see `classify_end_points`).
+        max_steps: maximum number of polishing steps (see `classify_end_points`).
 
     Returns:
         A Dataset. The number of distinct minima is the size of the dimension `minimum`, and that of
@@ -189,10 +189,10 @@ def count_stored_minima(
         nearest: whether to use the nearest numbers of the grid. Seeds and names must be in the
             grid.
         storage_options: keywords of `obstore.store.from_url` for a URL.
-        distance_tolerance: longest step within a cluster, see `count_minima`.
-        output_tolerance: longest step within a cluster of equal outputs, see `count_minima`.
-        gradient_tolerance: largest gradient norm that counts as zero, see `count_minima`.
-        max_steps: maximum number of polishing steps, see `count_minima`.
+        distance_tolerance: longest step within a cluster (see `count_minima`).
+        output_tolerance: longest step within a cluster of equal outputs (see `count_minima`).
+        gradient_tolerance: largest gradient norm that counts as zero (see `count_minima`).
+        max_steps: maximum number of polishing steps (see `count_minima`).
 
     Returns:
         The Dataset of `count_minima`, in which each run has the values of its axes as coordinates.

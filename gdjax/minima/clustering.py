@@ -128,7 +128,7 @@ def cluster_counts(
     """Return the number of clusters at other tolerances.
 
     Args:
-        heights: distances at which clusters join, see `Clusters`.
+        heights: distances at which clusters join (see `Clusters`).
         tolerances: longest steps within a cluster, in the units of the points.
 
     Examples:

@@ -104,7 +104,7 @@ class EndPoints(NamedTuple):
         dead: number of coordinates on which the cost does not depend.
         nullity: number of indeterminate eigenvalues on the live coordinates.
         resolution: largest absolute value of an indeterminate eigenvalue.
-        kantorovich: Kantorovich number, see `gdjax.critical_points.Certificate`.
+        kantorovich: Kantorovich number (see `gdjax.critical_points.Certificate`).
         flat_length: distance along flat directions over which the cost is constant, see
             `gdjax.critical_points.Certificate`.
         slope: smallest rise per distance if the cost has no derivative; 0 otherwise.

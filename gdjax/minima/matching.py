@@ -140,7 +140,7 @@ def match_pairs(
         first: indices of the networks that are permuted, flipped and scaled.
         second: indices of the networks to which they are matched.
         key: random key for the starts, which all pairs share.
-        num_starts: number of random starts, see `match`.
+        num_starts: number of random starts (see `match`).
 
     Raises:
         InputError: if parameters do not match the network, or if `num_starts` is below 0.

@@ -133,7 +133,7 @@ def linear_path_cost(
     """Return the cost, or another mean over samples, along the line from a to b.
 
     Args:
-        problem: a Problem or a function, see `path_cost`.
+        problem: a Problem or a function (see `path_cost`).
         a: parameters at t = 0.
         b: parameters at t = 1.
         data: data used instead of the problem's data.

@@ -129,7 +129,7 @@ def basin_volume(
         key: random key for directions and walks.
         level: largest rise of the cost within the basin, above 0.
         data: data used instead of the problem's data.
-        preconditioner: coordinates in which the basin is round, see `hessian_whitening`. They
+        preconditioner: coordinates in which the basin is round (see `hessian_whitening`). They
             affect only the accuracy of the estimate. None means the eigenvectors of the Hessian and
             the extent of the basin along each of them for up to 500 parameters, and the original
             coordinates for more parameters.

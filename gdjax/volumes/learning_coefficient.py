@@ -178,8 +178,8 @@ def local_learning_coefficient(
             orders of magnitude; None means 0.1, 0.316, 1, 3.16 and 10 times n / log n for n
             samples. The smallest must be large enough that the cost confines the samples much more
             than the localization does.
-        localization: precision of the prior, see `finite_temperature_coefficient`.
-        whitening: coordinates of the chains, see `finite_temperature_coefficient`.
+        localization: precision of the prior (see `finite_temperature_coefficient`).
+        whitening: coordinates of the chains (see `finite_temperature_coefficient`).
         num_chains: number of chains, at least 2.
         num_samples: number of samples per chain after warmup, at least 8.
         num_warmup: number of warmup trajectories per chain.
