@@ -1,0 +1,178 @@
+"""Growth of the time and memory of a sweep with the size of its parts.
+
+    seconds ~ size^exponent,   fitted to the larger half of the sizes
+
+    PYTHONPATH=experiments python -m benchmarks.growth [--out results/speed] [--largest 1.0]
+
+The sizes are the number of runs, values of one axis, steps, parameters, samples and records. All
+other sizes are constant meanwhile. Times are those of second calls, the shortest of three. Memory
+is the peak of a new process that computes a sweep with a store.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+import gdjax as gd
+from gdjax.plots.style import style
+
+REPEATS = 3
+LIMIT = 1.05  # largest exponent of a cost that counts as linear
+
+
+def network(widths: tuple[int, ...], samples: int) -> gd.Problem:
+    """Return a regression on random data by a tanh network without biases."""
+    random = np.random.default_rng(0)
+    data = tuple(random.normal(size=(samples, n)).astype(np.float32) for n in (widths[0], 1))
+    shapes = [*itertools.pairwise(widths)]
+
+    def init(key):
+        keys = jax.random.split(key, len(shapes))
+        return [jax.random.normal(k, s) / s[0] ** 0.5 for k, s in zip(keys, shapes, strict=True)]
+
+    def cost(params, batch):
+        x, y = batch
+        for w in params[:-1]:
+            x = jnp.tanh(x @ w)
+        return jnp.mean((x @ params[-1] - y) ** 2)
+
+    return gd.Problem(init=init, cost=cost, data=data)
+
+
+def sweep(
+    widths: tuple[int, ...] = (4, 8, 1),
+    *,
+    samples: int = 32,
+    rates: int = 1,
+    seeds: int = 1,
+    steps: int = 20,
+    records: int = 1,
+    **options: Any,
+) -> Any:
+    """Run a sweep over learning rates and seeds, with equally spaced records after step 0."""
+    axes = gd.axes(learning_rate=np.geomspace(1e-4, 1e-3, rates), seed=range(seeds))
+    problem = _network(widths, samples)
+    return gd.sweep(problem, axes, steps, record_every=max(1, steps // records), **options)
+
+
+_network = functools.cache(network)  # a problem is compiled once
+
+
+def _powers(first: int, last: int, factor: int) -> list[int]:
+    return [first * factor**i for i in range(64) if first * factor**i <= last]
+
+
+PARTS: Mapping[str, tuple[list[int], Callable[[int], dict[str, Any]]]] = {
+    "runs": (_powers(1, 65_536, 4), lambda n: {"seeds": n}),
+    "values of an axis": (_powers(1, 65_536, 4), lambda n: {"rates": n}),
+    "steps": (_powers(100, 102_400, 4), lambda n: {"seeds": 16, "steps": n}),
+    "parameters": (
+        [10**2, 10**3, 10**4, 10**5, 3 * 10**5, 10**6],
+        lambda n: {"widths": (100, n // 100, 1), "seeds": 4, "samples": 64},
+    ),
+    "samples": (
+        [100, 400, 1600, 6400, 25_600, 60_000],
+        lambda n: {"widths": (20, 16, 1), "seeds": 16, "samples": n},
+    ),
+    "records": ([1, 10, 100, 1000, 10_000], lambda n: {"seeds": 16, "steps": 10_000, "records": n}),
+}
+"""Sizes of each part, and the keywords of `sweep` for a size."""
+
+
+def seconds(keywords: Mapping[str, Any]) -> float:
+    """Return the shortest time of a second call."""
+    sweep(**keywords)
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        sweep(**keywords)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def exponent(sizes: list[int], times: list[float]) -> float:
+    """Return the slope of log(time) over log(size) for the larger half of the sizes."""
+    half = len(sizes) // 2
+    return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0])
+
+
+def peak_with_store(runs: int) -> float:
+    """Return the peak memory, in MiB, of a new process whose sweep has a store."""
+    code = (
+        "import resource, sys; from benchmarks import growth; "
+        f"growth.sweep((100, 99, 1), seeds={runs}, steps=2, store=sys.argv[1]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-W", "ignore", "-c", code, f"{folder}/runs.zarr"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def measure(largest: float = 1.0) -> dict[str, Any]:
+    """Return sizes, seconds and exponents of each part, and the memory with a store.
+
+    Args:
+        largest: factor of the largest size of each part.
+    """
+    result: dict[str, Any] = {}
+    for name, (every, keywords) in PARTS.items():
+        sizes = [size for size in every if size <= largest * every[-1]]
+        times = [seconds(keywords(size)) for size in sizes]
+        result[name] = {"sizes": sizes, "seconds": times, "exponent": exponent(sizes, times)}
+        print(f"{name:18} exponent {result[name]['exponent']:.2f}", flush=True)
+    runs = [n for n in (64, 256, 1024, 4096) if n <= largest * 4096]
+    result["memory"] = {"runs": runs, "peak_mib": [peak_with_store(n) for n in runs]}
+    print(f"{'memory with store':18} {result['memory']['peak_mib']} MiB for {runs} runs")
+    return result
+
+
+def plot(result: Mapping[str, Any]) -> Figure:
+    """Draw the seconds of each part over its size with its exponent, and the memory."""
+    with style():
+        figure = Figure(figsize=(13, 4.5))
+        left, right = figure.subplots(1, 2)
+        for name in PARTS:
+            part = result[name]
+            label = f"{name}: exponent {part['exponent']:.2f}"
+            left.loglog(part["sizes"], part["seconds"], ".-", label=label)
+        left.set(xlabel="size of the part", ylabel="seconds of a second call")
+        left.set_title("Time of a sweep in memory")
+        left.legend(fontsize=10)
+        right.semilogx(result["memory"]["runs"], result["memory"]["peak_mib"], ".-")
+        right.set(xlabel="number of runs, of 10,000 parameters each", ylabel="peak memory in MiB")
+        right.set_ylim(bottom=0)
+        right.set_title("Memory of a sweep with a store")
+    return figure
+
+
+def main() -> None:
+    """Measure, draw the figure, and exit with 1 if a time grows faster than linearly."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder for growth.png and growth.json")
+    parser.add_argument("--largest", type=float, default=1.0, help="factor of the largest sizes")
+    arguments = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", 2)
+    result = measure(arguments.largest)
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "growth.json").write_text(json.dumps(result, indent=1) + "\n")
+        plot(result).savefig(arguments.out / "growth.png", dpi=150)
+    sys.exit(any(result[name]["exponent"] > LIMIT for name in PARTS))
+
+
+if __name__ == "__main__":
+    main()
