@@ -17,6 +17,7 @@ def summary(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_new_descent_is_drawn_with_its_trajectory_and_end_point(tmp_path, capsys):
     main(
@@ -56,6 +57,7 @@ def test_a_new_descent_is_drawn_with_its_trajectory_and_end_point(tmp_path, caps
     assert "its plane explains" in printed
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
@@ -121,6 +123,7 @@ def test_planes_are_computed_for_a_function_of_two_parameters(tmp_path):
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"planes.png"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
     main(["train", "--num-steps", "3", "--widths", "4", "--out", str(tmp_path)])

@@ -24,6 +24,7 @@ def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     """All four certified minima are found, with location, curvature and share."""
@@ -78,6 +79,7 @@ def networks(tmp_path_factory):
     return folder
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
     output, result = summary(networks), opened(networks)
@@ -91,6 +93,7 @@ def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
     assert not (networks / "basins.png").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
@@ -100,6 +103,7 @@ def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks
     assert not (tmp_path / "runs.zarr").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_runs_that_do_not_end_in_a_minimum_are_counted_by_kind(tmp_path, capsys):
     """On the quartic, all runs with the larger learning rate diverge."""

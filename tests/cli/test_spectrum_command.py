@@ -37,6 +37,7 @@ def run(out, *arguments):
     return json.loads((out / "summary.json").read_text())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_spectrum_of_a_network_equals_that_of_its_dense_hessian(trained, tmp_path, capsys):
     store, at = trained

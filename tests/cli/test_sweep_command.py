@@ -40,6 +40,7 @@ def test_the_summary_and_the_figures_are_written(swept):
     assert {p.name for p in swept.glob("*.png") if p.stat().st_size} == {"ends.png", "curves.png"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path):
     """At a rate of 17.86, most networks predict the same digit for all images.

@@ -66,6 +66,7 @@ def few_images(monkeypatch):
     monkeypatch.setattr(data, "load", load)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "steps"),

@@ -29,6 +29,7 @@ def at_points(function, points):
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
 def test_critical_points_of_test_functions_are_classified(name):
@@ -203,6 +204,7 @@ def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hes
     assert kinds(result) == ["saddle"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_dead_coordinates_are_counted_above_the_dense_limit():
     """The 100-16-16-10 network has 2,058 parameters; five pixels are always dark."""

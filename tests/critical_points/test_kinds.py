@@ -36,6 +36,7 @@ def shown(n):
     ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -75,6 +76,7 @@ TWINS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 def test_points_with_float32_twins_of_another_kind_are_undecided(n):

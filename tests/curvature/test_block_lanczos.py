@@ -60,6 +60,7 @@ def test_lanczos_converges_from_every_start():
     assert result.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("largest", "smallest"), ENDS)
 @pytest.mark.parametrize("name", SPECTRA)
@@ -131,6 +132,7 @@ def test_lanczos_keeps_masked_coordinates_at_zero():
     assert np.all(np.asarray(result.vectors)[dead] == 0)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_vmapped_results_equal_those_of_separate_calls():
     names = ["outliers", "indefinite", "identity"]

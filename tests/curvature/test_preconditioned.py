@@ -109,6 +109,7 @@ def test_preconditioners_with_equal_settings_share_a_program():
     assert preconditioner(partial(optax.adam, b2=0.99)) != preconditioner(optax.adam)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_metric_reads_the_preconditioner_from_the_optimizer_state():
     """With constant P = 2 the metric is half the sharpness; Adam has no P at step 0."""

@@ -140,6 +140,7 @@ def test_sharpness_of_a_diagonal_quadratic_is_its_largest_eigenvalue():
     assert float(value) == pytest.approx(3, rel=1e-3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("samples", [40, 2500])
 @pytest.mark.parametrize("x64", [False, True])

@@ -182,6 +182,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_equals_a_python_loop(name):

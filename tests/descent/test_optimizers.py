@@ -111,6 +111,7 @@ def ended(request):
     return request.param, runs
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_ends_in_a_known_minimum_of_every_function(name, ended):

@@ -18,6 +18,7 @@ def drawn(experiment, dataset, folder):
     return list(figures)
 
 
+@pytest.mark.exhaustive
 def test_late_products_of_rate_and_sharpness_are_38_for_adam_and_2_for_rmsprop(tmp_path):
     config = adaptive_edge.Config(
         adam_rates=(0.004,),
@@ -39,6 +40,7 @@ def test_late_products_of_rate_and_sharpness_are_38_for_adam_and_2_for_rmsprop(t
     assert drawn(adaptive_edge, dataset, tmp_path) == ["adaptive"]
 
 
+@pytest.mark.exhaustive
 def test_small_batches_give_a_lower_sharpness(tmp_path):
     config = stochastic_edge.Config(
         rates=(0.1, 0.2, 2), batch_sizes=(8, 64), starts=2, steps=2000, records=20

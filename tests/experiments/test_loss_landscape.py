@@ -21,6 +21,7 @@ def summary(tree):
     return loss_landscape.numbers(tree)
 
 
+@pytest.mark.exhaustive
 def test_the_plotted_start_is_the_first_start_of_the_summary(tree, summary):
     seeds = tree["seeds"].to_dataset()
     assert summary["seeds"] == 2

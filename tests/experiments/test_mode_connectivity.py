@@ -32,6 +32,7 @@ def experiment_summary(dataset):
     return mode_connectivity.numbers(dataset)
 
 
+@pytest.mark.exhaustive
 def test_trained_networks_have_costs_below_the_baseline(dataset):
     assert dataset.test_accuracy.min("run").max() > 0.5
     assert np.all(dataset.cost.min("run") < dataset.attrs["baseline"])

@@ -55,6 +55,7 @@ def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(cl
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
 def test_every_measurement_of_landscape_functions_is_positive(part, clock, dataset):

@@ -115,6 +115,7 @@ def network(samples=128, widths=(8, 16, 16, 1)):
     return gd.Problem(init, cost, data)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_central_flow_predicts_the_smoothed_descent_of_a_network():
     """Descents of 1,000 steps reach the edge of stability."""

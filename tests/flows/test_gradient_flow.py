@@ -102,6 +102,7 @@ def test_status_reports_a_flow_that_diverges(float64):
     assert not np.isfinite(result.params[1])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_vmapped_flows_equal_separate_flows(float64):
     starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))

@@ -46,6 +46,7 @@ def params_at(census, number):
     return (Layer(*leaves[:2]), Layer(*leaves[2:]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_params_of_returns_the_minima_of_a_census(census):
     problem, counted = census
@@ -141,6 +142,7 @@ def test_xor_with_decay_has_six_strict_minima_and_manifolds():
     assert np.all(census.manifold_nullity > 0)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_counts_of_minima_exclude_manifolds_of_minima():
     """Estimates of unseen minima use isolated minima only.
@@ -185,6 +187,7 @@ def test_a_run_that_has_not_converged_is_reported_and_not_counted():
     assert census.gradient_norm.values[0] > 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_equivalent_networks_are_counted_as_one_minimum(census):
     problem, first = census
@@ -272,6 +275,7 @@ def test_the_number_of_clusters_decreases_with_the_tolerance(census):
     assert np.all(first.clusters[plateau] == first.sizes["minimum"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_minima_without_error_form_manifolds_with_equal_outputs():
     """With 13 parameters and 4 equations, the manifolds have dimension 9."""
@@ -283,6 +287,7 @@ def test_minima_without_error_form_manifolds_with_equal_outputs():
     assert len(np.unique(census.manifold_same_outputs.values[zero])) == 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_xor_with_skip_connections_has_only_zero_error_minima():
     """With 7 parameters and 4 equations, the manifolds have dimension 3.
@@ -316,6 +321,7 @@ def test_xor_with_skip_connections_has_only_zero_error_minima():
     assert census.sizes["minimum"] == 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_networks_that_differ_only_in_dead_weights_count_as_one_minimum(census):
     """Weights of an input that is always 0 have random values."""
@@ -346,6 +352,7 @@ def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
         count_minima(biased, starts(biased, 2), key=KEY)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_invariance_is_not_required_without_a_network():
     biased = with_decayed_biases(xor())
@@ -392,6 +399,7 @@ def test_points_with_nan_costs_are_undecided():
     assert count_kinds(count_minima(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_minima_of_rastrigin_are_counted_from_random_starts():
     """Minima are among the 121 known ones; most bounds on unseen minima hold."""

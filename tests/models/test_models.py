@@ -129,6 +129,7 @@ class ProcessKilled(BaseException):
     """Interruption without cleanup, as by kill -9."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
@@ -196,6 +197,7 @@ def dense(swept, cost):
     return float(jnp.linalg.norm(g)), np.linalg.eigvalsh(np.asarray(H, float))
 
 
+@pytest.mark.exhaustive
 def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -207,6 +209,7 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     np.testing.assert_allclose(np.sort(result.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
     if refusal(swept):
@@ -232,6 +235,7 @@ def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     np.testing.assert_allclose(result.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_cost_decreases_at_the_recommended_rate(swept):
     result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)

@@ -138,6 +138,7 @@ def opened(browser, lesson_file):
         visit.context.close()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
 def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
@@ -506,6 +507,7 @@ def test_the_stated_minimum_along_the_gradient_is_a_minimum(course, problem):
     assert number(course.text("#slide-told"), "cost is") > float(start)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_accuracies_of_sixteen_networks_equal_those_of_gdjax(course, problem):
     """Train each network for 500 steps, and check the number of networks per outcome."""

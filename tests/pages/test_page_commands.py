@@ -146,6 +146,7 @@ def test_a_lesson_without_networks_is_a_single_file(tmp_path, capsys):
     assert "--networks -1" in refused(capsys, "lesson", "--networks", "-1")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_quantization_does_not_change_decisions_of_trained_networks(tmp_path, capsys, monkeypatch):
     """Compare the predictions of the 64 networks of the lesson on all test digits."""

@@ -211,6 +211,7 @@ def test_the_problem_of_full_mnist_has_its_known_properties(mnist):
     assert np.sum(np.asarray(gradient[0].weights)[:, dark] == 0) == 1072
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_ten_epochs_give_the_known_accuracy(mnist):
     """The known accuracy is 94.66 +- 0.09 % over seeds, at batch size 32 and rate 1."""

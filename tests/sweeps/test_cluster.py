@@ -185,6 +185,7 @@ SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
 WORKER = "from distributed.cli.dask_worker import main; main()"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_lost_scheduler_is_reported_in_one_line_and_the_sweep_resumes(tmp_path):
     file, store = tmp_path / "scheduler.json", tmp_path / "s"
@@ -230,6 +231,7 @@ main()
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["s3", "az"])
 def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(

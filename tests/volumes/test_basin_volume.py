@@ -42,6 +42,7 @@ def rotated(h):
     return (q * h) @ q.T
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("condition", [1e2, 1e6])
 def test_volumes_of_ellipsoids_preconditioned_by_their_hessians_are_exact(condition):
@@ -144,6 +145,7 @@ BODIES = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 @pytest.mark.parametrize("name", BODIES)
@@ -166,6 +168,7 @@ def test_intervals_near_the_thresholds_have_coverage_in_2000_repetitions(name, d
         assert np.median((result.high - result.low)[trusted]) < 1.2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["bowl", "quartic"])
 def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):

@@ -137,6 +137,7 @@ def power(w, k):
     return jnp.mean((w[0] ** 2) ** k)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
 def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
@@ -159,6 +160,7 @@ def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
     assert result.standard_error < 0.01
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
 def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
@@ -294,6 +296,7 @@ def test_the_theory_of_two_layers_equals_the_formula_of_aoyagi_and_watanabe():
         assert theory((M, H, N), r) == (pytest.approx(llc), 1 + odd)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("widths", "rank"),
