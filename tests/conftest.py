@@ -59,7 +59,7 @@ def pytest_collection_finish():
 
 
 class CacheClearing:
-    """Plugin that limits the memory of compiled programs, which would reach 4 GB."""
+    """Plugin that limits the memory of compiled programs, which would otherwise reach 4 GB."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item, nextitem):

@@ -109,7 +109,7 @@ def seconds(keywords: Mapping[str, Any]) -> float:
 
 
 def exponent(sizes: list[int], times: list[float]) -> float:
-    """Return the slope of log(time) over log(size) for the larger half of the sizes."""
+    """Return the slope of log(time) against log(size), fitted to the larger half of the sizes."""
     half = len(sizes) // 2
     return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0])
 
@@ -147,7 +147,7 @@ def measure(largest: float = 1.0) -> dict[str, Any]:
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """Draw the seconds of each part over its size with its exponent, and the memory."""
+    """Draw times against sizes, with fitted exponents, and memory against the number of runs."""
     with style():
         figure = Figure(figsize=(13, 4.5))
         left, right = figure.subplots(1, 2)
@@ -155,7 +155,7 @@ def plot(result: Mapping[str, Any]) -> Figure:
             part = result[name]
             label = f"{name}: exponent {part['exponent']:.2f}"
             left.loglog(part["sizes"], part["seconds"], ".-", label=label)
-        left.set(xlabel="size of the part", ylabel="seconds of a second call")
+        left.set(xlabel="size of the part", ylabel="time of a second call (s)")
         left.set_title("Time of a sweep in memory")
         left.legend(fontsize=10)
         right.semilogx(result["memory"]["runs"], result["memory"]["peak_mib"], ".-")

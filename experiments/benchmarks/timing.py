@@ -49,7 +49,7 @@ class Clock:
 
 
 def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
-    """Return the operations per second of gradients, divided by a matrix-product rate.
+    """Return the rate of operations of gradients, relative to that of a matrix product.
 
     Args:
         seconds: time of all steps.

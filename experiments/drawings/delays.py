@@ -87,7 +87,7 @@ def _against_decay(axes, decay, delay, last):
     axes.set_xlabel("weight decay")
     axes.set_ylabel("delay in steps")
     without = np.flatnonzero(decay == 0)
-    title = "Delay until the other pairs are known"
+    title = "Delay until the test pairs are predicted correctly"
     if len(without):
         count = int(np.sum(np.isinf(delay[without[0]])))
         title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"

@@ -8,7 +8,7 @@ from summaries.shared import medians
 
 
 def best(dataset):
-    """Return the rate with the lowest median cost, and accuracies, by temperature."""
+    """Return accuracies at the rate with the lowest median cost, and the rate, by temperature."""
     cost = medians(dataset.cost.isel(step=-1))
     choice = cost.argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)

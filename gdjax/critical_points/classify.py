@@ -128,7 +128,7 @@ class Certificate(NamedTuple):
             parameters, only of those that were computed).
         dead: number of coordinates that the cost does not depend on: their gradient is exactly zero
             here and at random parameters, around this point and around 0.
-        probe_radius: largest radius at which dead coordinates were probed. The radii are 0.01 to 10
+        probe_radius: largest radius at which coordinates were probed. The radii are 0.01 to 10
             times the largest |parameter| (at least 1), and the largest |number| of the data and its
             inverse.
         kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of nonzero
@@ -137,7 +137,7 @@ class Certificate(NamedTuple):
             by power iteration from several starts, at the point and at `newton_point`, or the
             measured change of the Hessian over the last digits of the parameters and over twice the
             step, if that is larger. L is a sampled value, not a proven bound.
-        distance: upper bound of the distance to that critical point.
+        distance: upper bound on the distance to that critical point.
         newton_point: end point of Newton's step, a pytree like the parameters.
         newton_distance: length of Newton's step.
         distance_tolerance: largest distance that counts as zero: `distance_rtol` of `classify`

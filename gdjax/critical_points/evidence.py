@@ -39,7 +39,7 @@ class GradientEvidence(NamedTuple):
         changes: changes of the gradient at these points.
         rounding: bound on the rounding error of the gradient.
         live: whether the cost depends on each coordinate.
-        probe_radius: largest radius at which dead coordinates were probed.
+        probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
         displacement: largest distance of the displaced points from w.
         jump: size of the gradient's jump at the point, 0 if its changes are those of a smooth
             function.
@@ -68,7 +68,7 @@ class KantorovichEvidence(NamedTuple):
             over twice the step.
         digits: the Hessian's change when the last digits of the parameters change, divided by
             |eigenvalue nearest to zero|.
-        distance: upper bound of the distance to the critical point.
+        distance: upper bound on the distance to the critical point.
         flat: unit directions of indeterminate curvature: random ones, and those of the largest
             third derivative.
         third: largest third derivative along flat directions.
@@ -94,7 +94,7 @@ class HigherOrderEvidence(NamedTuple):
     Signs are normalized such that the cost curves upwards in the other directions.
 
     Args:
-        sign: -1 if the other directions curve downwards, 1 otherwise.
+        sign: -1 if the cost curves downwards in the other directions, 1 otherwise.
         flat_gradient_vanishes: whether the gradient along flat directions is 0 within rounding.
         cubic: largest third derivative.
         cubic_rounding: rounding error of `cubic`.
@@ -356,7 +356,7 @@ class _Orders(NamedTuple):
     Args:
         second: n^T H n at the end of Newton's step.
         second_rounding: rounding error of n^T H n, from the size of its terms.
-        second_bound: upper bound of |second|, including all known errors.
+        second_bound: upper bound on |second|, including all known errors.
         third: third derivative T3[n^3].
         third_rounding: largest change of `third` when the last digits of the parameters change.
         fourth: reduced fourth derivative.

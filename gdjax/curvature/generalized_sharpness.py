@@ -62,7 +62,7 @@ class GeneralizedSharpness(NamedTuple):
 
     Args:
         low: d^T H d of the best direction found, a lower bound of S; 0 for d = 0.
-        high: an upper bound of S.
+        high: an upper bound on S.
         direction: the direction with d^T H d = low, a pytree like the parameters.
         step_curvature: d^T H d along the direction d of the step, of norm 1. It is at most S.
         dual_norm: |g|_*, the slope along that direction.
@@ -265,7 +265,7 @@ def _change_signs(H, direction):
 
 
 def _upper_bound(H, norm, params):
-    """Return an upper bound of d^T H d, and directions from which to search."""
+    """Return an upper bound on d^T H d, and directions from which to search."""
     size = len(H)
     if norm == "l2":
         values, vectors = scipy.linalg.eigh(H, subset_by_index=[size - 1, size - 1])

@@ -30,7 +30,7 @@ def largest_eigenvalue(matrix: Float[np.ndarray, "n n"]) -> float:
 def upper_bound(
     H: Float[np.ndarray, "n n"], groups: Int[np.ndarray, " n"], radii: Float[np.ndarray, " groups"]
 ) -> tuple[float, Float[np.ndarray, "n columns"]]:
-    """Return an upper bound of the quadratic form, and the V with which it was found.
+    """Return an upper bound on the maximum of d^T H d, and the factor V that gave it.
 
         d^T H d <= sum_b u_b r_b   if |d_b|_2^2 <= r_b and H <= Diag(u)
 

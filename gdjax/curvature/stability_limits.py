@@ -30,7 +30,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from gdjax.descent.norms import non_euclidean_descent
 from gdjax.errors import InputError
 
-# Optimizers that divide by the root of an average of squared gradients; the others divide by 1.
+# Optimizers that divide updates by the root of an average of squared gradients; P = 1 for others.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
 KNOWN: Mapping[str, Callable] = MappingProxyType(
     {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}

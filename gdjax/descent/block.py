@@ -326,7 +326,8 @@ def _block(
     nan = jnp.full((), jnp.nan, dtype)
     numbers = {m.name: nan for m in config.metrics if not m.is_array}
     structure = jax.tree.structure(Records(nan, nan, nan, numbers))
-    # The NaN is computed from the carry, so that `vmap` finds its axis of runs in the first trace.
+    # The NaN is computed from the carry, so that under `vmap` it has the axis of runs at
+    # the start and the loop is traced only once.
     nothing = jnp.nan * carry.batch_cost_sum
     records = jnp.broadcast_to(nothing, (schedule.step.shape[0], structure.num_leaves))
     buffers = _empty_buffers(config, carry, settings, shared)

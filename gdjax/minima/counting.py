@@ -84,7 +84,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
 
     The estimate of the mass is nearly unbiased for any shares: its bias is at most about f1/n^2.
     Its interval contains all masses that satisfy the inequality on the right, in which Esty's
-    variance is evaluated at each mass, and F2 = f2 + 1 + z sqrt(f2 + 1) is an upper bound of the
+    variance is evaluated at each mass, and F2 = f2 + 1 + z sqrt(f2 + 1) is an upper bound on the
     expectation of f2. The result is the union with the exact binomial interval for f1 of n. The
     number is Chao's bias-corrected estimate, and its lower bound is the lower end of his log-normal
     interval, rounded down. If all end points differ, the bound is that of `birthday_lower_bound`.

@@ -95,7 +95,7 @@ def check_name(name: Any, argument: str) -> None:
     )
     if not valid:
         raise InputError(
-            f"{argument}: {name!r:.80} is not a valid name: expected letters, digits and signs "
+            f"{argument}: {name!r:.80} is not a valid name: expected letters, digits and symbols "
             f'other than / \\ : * ? " < > |, at most {MAX_NAME_BYTES} bytes, not starting with '
             f"'.' or '__', not ending with '.', and not the name of a Windows device (aux, nul)"
         )

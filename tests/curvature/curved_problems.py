@@ -30,7 +30,7 @@ def regression(samples, seed=0):
 
 
 def pooled_digits(samples=60, dark=4, seed=0):
-    """Return a 100-16-16-10 network with dark pixels as cost, parameters and data."""
+    """Return cost, parameters and data of a 100-16-16-10 network for images with dark pixels."""
     network = Network((100, 16, 16, 10))
     rng = np.random.default_rng(seed)
     prototypes = rng.uniform(size=(10, 100))

@@ -341,7 +341,7 @@ def test_operators_can_be_vmapped_over_points(fitted):
 
 
 @pytest.mark.parametrize("name", ["Hessian", "Gauss-Newton"])
-def test_a_layer_of_an_operator_is_its_diagonal_block(fitted, name):
+def test_the_operator_of_a_layer_is_a_diagonal_block(fitted, name):
     problem, params, matrices = fitted
     layers = OPERATORS[name](problem, params).layers()
     assert list(layers) == ["0", "1"]

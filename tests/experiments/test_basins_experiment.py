@@ -53,7 +53,7 @@ def test_larger_steps_change_basins_only_if_they_can_cross_a_maximum(summary):
     assert summary["rastrigin_elsewhere_at_0.5"] == 0
 
 
-def test_equal_limits_of_minima_are_drawn_as_one_line(tree):
+def test_equivalent_minima_are_combined_into_one_line(tree):
     names, numbers, share, limit = basins.lines(tree["rastrigin"].to_dataset())
     assert names == [
         "(0, 0)",

@@ -74,13 +74,13 @@ CALLS = (
     ("gd.axes(batch_size=[0])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(step=[1])", "step", "rename the dimension"),
-    ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and signs other than /"),
+    ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and symbols other than /"),
     (
         "gd.axes(**{'a\\x1b': [1.0]})",
         "a",
-        "expected letters, digits and signs other than /",
+        "expected letters, digits and symbols other than /",
     ),
-    ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and signs other than /"),
+    ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and symbols other than /"),
     ("gd.zip_axes()", "zip_axes", "no axes; pass at least one"),
     ("gd.zip_axes(learning_rate=[0.1, 0.2], seed=[0])", "seed", "pass equal numbers of values"),
     (
@@ -626,7 +626,7 @@ CALLS = (
     (
         "gd.compare({'a/b': bowl}, ax, 5)",
         "a/b",
-        "expected letters, digits and signs other than /",
+        "expected letters, digits and symbols other than /",
     ),
     ("gd.compare({'a': (bowl, {'width': 0})}, ax, 5)", "width", "expected a whole number >= 1"),
     (
@@ -1755,7 +1755,7 @@ COMMANDS = (
     (
         f"sweep {SMALL} --axes a/b=1",
         "a/b",
-        "expected letters, digits and signs other than /",
+        "expected letters, digits and symbols other than /",
     ),
     (
         f"sweep {SMALL} --axes nesterov=0,1",

@@ -126,7 +126,7 @@ def test_a_ring_is_one_manifold_and_two_rings_are_two():
 
 
 @pytest.mark.long
-def test_a_manifold_contains_the_equivalent_forms_of_its_network():
+def test_networks_equal_up_to_symmetry_are_on_the_same_manifold():
     """One neuron of an XOR network has zero weights and an arbitrary bias.
 
     A network that separates another corner of the square is on another manifold of equal cost.

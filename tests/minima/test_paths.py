@@ -95,7 +95,7 @@ class TestBarrier:
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
 
-    def test_the_barrier_can_only_increase_with_more_points(self):
+    def test_the_barrier_does_not_decrease_on_a_refined_grid(self):
         a, b = jnp.array(-1.2), jnp.array(0.9)
         coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
         assert float(coarse) <= float(fine)

@@ -32,7 +32,7 @@ from gdjax.sweeps import slab_runner
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
 QUICK = ("linen",)
-# Models with a long compilation have one layer or one stage.
+# Models that take long to compile are reduced to one layer or one stage.
 MADE = MODELS | {
     "transformer": partial(transformer, layers=1),
     "neural_ode": partial(neural_ode, solver=diffrax.Euler()),

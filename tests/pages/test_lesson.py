@@ -572,7 +572,7 @@ def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem):
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_each_step_of_the_course_is_accessible(opened, size):
+def test_each_step_of_the_course_can_be_opened(opened, size):
     visit = opened("#lesson=1&step=20", size)
     for step, (title, question) in STEPS.items():
         target = f"#course-steps button >> nth={step - 1}"
