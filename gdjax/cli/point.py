@@ -28,7 +28,7 @@ class Point(NamedTuple):
         learning_rate: learning rate of the descent; None unless the optimizer was SGD (with or
             without momentum) at a constant rate.
         momentum: momentum of the descent.
-        batch_size: samples per step; None for the full batch.
+        batch_size: number of samples per step; None for the full batch.
         label: description, for titles of figures and reports.
     """
 

@@ -54,7 +54,8 @@ from gdjax.problems.validation import (
 from gdjax.summaries import fields_with
 
 DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
-NEAREST, FARTHEST = 0.01, 10.0  # radii of probes for dead coordinates; the latter times max(1, |w|)
+# Radii of probes for dead coordinates; the second is multiplied by max(1, max |w_i|).
+NEAREST, FARTHEST = 0.01, 10.0
 PROBES = 15  # number of radii between these
 POLISH = (
     "find the nearest critical point with gd.critical_points.polish(problem, params), or for the "
@@ -85,7 +86,8 @@ class Kind(IntEnum):
     - FLAT: the cost depends on no parameter within the probed radius (`probe_radius`).
     - NO_DERIVATIVE: the gradient is discontinuous at the point.
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
-      `newton_point`, is longer than this distance plus the rounding error of the step.
+      `newton_point`, is longer than `distance_rtol * max(1, |w|)` plus the rounding error of the
+      step.
     - UNDECIDED: none of these can be established at this resolution.
     """
 
@@ -128,9 +130,9 @@ class Certificate(NamedTuple):
             parameters, only of those that were computed).
         dead: number of coordinates that the cost does not depend on: their gradient is exactly zero
             here and at random parameters, around this point and around 0.
-        probe_radius: largest radius at which coordinates were probed. The radii are 0.01 to 10
-            times the largest |parameter| (at least 1), and the largest |number| of the data and its
-            inverse.
+        probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
+            The radii are 0.01 to 10 times the largest |parameter| (at least 1), and the largest
+            |number| of the data and its inverse.
         kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of nonzero
             curvature, where L bounds how fast the Hessian changes. Below 1/2 there is a critical
             point nearby with the same signs of curvature. L is the largest third derivative found

@@ -3,8 +3,8 @@
     H p = -g within |p| <= radius,   w <- w + p if the cost falls as g and H predict
 
 Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to the
-level of rounding error. In float32 the final norm is about 1e-4, which is often too large for a
-certificate, so pass float64 parameters if the kind of the point matters.
+level of rounding error. In float32 the final gradient norm is about 1e-4, which is often too large
+for a certificate, so pass float64 parameters if the kind of the point matters.
 """
 
 from collections.abc import Callable
@@ -242,7 +242,7 @@ def find_critical_point(
     max_steps: int = 100,
     atol: ScalarLike = 1e-6,
 ) -> Polished:
-    """Find the nearest minimum, maximum or saddle of a small problem.
+    """Find a nearby minimum, maximum or saddle of a small problem.
 
         (H^2 + damping I) p = -H g,   which reduces |g|
 

@@ -67,7 +67,8 @@ class CriticalSharpness(NamedTuple):
     Args:
         learning_rate: eta_c; infinite if there is no crossing, NaN if it is unknown.
         sharpness: lambda_c = 2 / eta_c, 0 if there is no crossing.
-        low: largest rate that was evaluated below `high`, at which the cost has not risen.
+        low: largest rate below `high` that was evaluated and at which the cost has not risen; 0 if
+            there is none.
         high: smallest rate that was evaluated at which the cost has risen or is not finite.
         slope: D . g.
         curvature: D^T H D.
@@ -456,7 +457,7 @@ def critical_sharpness_metric(
             `problem`.
         data: data used instead of the problem's data.
         every: interval between estimates, in records.
-        rtol: tolerance of eta_c.
+        rtol: width of the final interval, relative to eta_c.
         max_evaluations: maximum number of costs to evaluate; 40 if there is no earlier estimate.
 
     Returns:

@@ -73,7 +73,7 @@ def along(
         field: function `F(w)`, a gradient or a derivative of one along fixed directions.
         w: parameters at which to evaluate.
         v: direction, a pytree like w.
-        value: whether to return `(F(w), derivative)`.
+        value: whether to return `(F(w), derivative)` instead of the derivative.
 
     Raises:
         InputError: if the field can be differentiated in neither mode.
@@ -216,12 +216,12 @@ def largest_third(
     starts: Float[Array, "starts n"],
     within: Callable,
 ) -> tuple[Float[Array, " starts"], Float[Array, "starts n"]]:
-    """Return the largest |T3[u, u, u]| near each start by power iteration, and its u.
+    """Return the largest |T3[u, u, u]| found from each start, and the u that gives it.
 
         u <- t + |t| u / 2, normalized to length 1;   t = T3[u, u, .], with the sign of T3[u, u, u]
 
     The largest value of a symmetric tensor on unit vectors is its norm (Banach), which bounds how
-    fast the Hessian can change. A few starts yield a lower bound of the norm.
+    fast the Hessian can change. Power iteration from a few starts gives a lower bound on the norm.
 
     Args:
         at: derivatives of the cost.

@@ -1,12 +1,12 @@
-"""Eigenvalues of the Hessian with vectors and error bounds, and their signs.
+"""Eigenpairs of the Hessian with error bounds, and signs of the eigenvalues.
 
     H v = lambda v + residual,   an eigenvalue of H lies within |residual| of lambda
 
 The largest eigenvalue limits the stable learning rates, and the smallest shows whether a critical
 point is a minimum.
 
-Up to 512 parameters the dense matrix is decomposed. For more, only products with it are computed
-(see `eigensolvers`).
+Up to 512 parameters the dense matrix is decomposed. For more, only Hessian-vector products are
+computed (see `eigensolvers`).
 
 The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. An
 indeterminate eigenvalue may be positive, negative or zero. Coordinates on which the cost does not
@@ -58,7 +58,7 @@ class Eigenpairs(NamedTuple):
             smallest.
         vectors: eigenvectors of length 1, a pytree like the parameters with a leading axis of
             length k.
-        residuals: upper bounds of |H v - value v|, from products with H plus rounding. An
+        residuals: upper bounds on |H v - value v|, from products with H plus rounding. An
             eigenvalue lies within this distance of each value. The search uses several random
             starts, so an eigenvalue further out is unlikely, but not excluded.
         norm: largest |eigenvalue| found, an estimate of the operator's norm.
@@ -237,7 +237,7 @@ class Inertia(NamedTuple):
 
     @property
     def least(self) -> Float[Array, ""]:
-        """Smallest |eigenvalue| with a known sign, minus its error bound."""
+        """Smallest |eigenvalue| minus its error bound, among those with a known sign."""
         size = jnp.abs(self.values) - self.error_bound
         return jnp.min(jnp.where(self.positive | self.negative, size, jnp.inf))
 
@@ -261,7 +261,7 @@ class Inertia(NamedTuple):
 def dense_inertia(
     operator: SymmetricOperator, mask: Float[Array, " n"], perturbation: ScalarLike
 ) -> Inertia:
-    """Return all eigenpairs of the live coordinates from the dense matrix.
+    """Return all eigenpairs on the live coordinates, from the dense matrix.
 
     Args:
         operator: Hessian, as an operator on flat vectors.

@@ -121,7 +121,7 @@ def jacobi_eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[
 
 
 def _next_round(even):
-    """Return the permutation to the next round: the first is fixed, all others move."""
+    """Return the permutation of the rows to the next round; the first row is fixed."""
     positions = np.arange(even).reshape(2, -1)
     ring = np.r_[positions[0, 1:], positions[1, ::-1]]
     ring = np.roll(ring, 1)
@@ -151,7 +151,7 @@ class Ritz(NamedTuple):
             smallest.
         vectors: Ritz vectors of length 1, one per column.
         residuals: residual norms |A v - value v|, computed from the images of the basis.
-        norm: largest |Ritz value| of all rounds, a lower bound of the operator's norm.
+        norm: largest |Ritz value| of all rounds, a lower bound on the operator's norm.
         num_hvps: number of products with the operator.
         block: first kept vectors, a start block for a similar operator.
     """
@@ -218,7 +218,7 @@ def extreme_ritz_pairs(
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
 ) -> Ritz:
-    """Return Ritz pairs at the ends of the spectrum, converged to a tolerance.
+    """Return Ritz pairs at the ends of the spectrum, iterated to a tolerance.
 
     Args:
         product: symmetric linear function v -> A v, which is mapped over blocks of vectors.

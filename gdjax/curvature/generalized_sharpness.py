@@ -58,10 +58,10 @@ class GeneralizedSharpnessStatus(IntEnum):
 
 
 class GeneralizedSharpness(NamedTuple):
-    """Bounds of the generalized sharpness S, and the curvature along the step.
+    """Bounds on the generalized sharpness S, and the curvature along the step.
 
     Args:
-        low: d^T H d of the best direction found, a lower bound of S; 0 for d = 0.
+        low: d^T H d of the best direction found, a lower bound on S; 0 for d = 0.
         high: an upper bound on S.
         direction: the direction with d^T H d = low, a pytree like the parameters.
         step_curvature: d^T H d along the direction d of the step, of norm 1. It is at most S.
@@ -105,7 +105,7 @@ def generalized_sharpness(
     max_steps: int = 200,
     rtol: float = 1e-4,
 ) -> GeneralizedSharpness:
-    """Return bounds of the generalized sharpness at a point.
+    """Return bounds on the generalized sharpness at a point.
 
         low <= max over |d| <= 1 of d^T H d <= high
 
@@ -113,9 +113,9 @@ def generalized_sharpness(
     the direction of the optimizer's step, from random directions, and in the maximum norm also from
     rounded solutions of the semidefinite relaxation, followed by changes of single signs. The upper
     bound is the best of several (see `norm_bounds`): dual solutions of a semidefinite relaxation
-    for "linf" and "spectral", and entries of the positive part of H for "l1" and "block". For "l2"
-    both are the largest eigenvalue, or 0 if that is negative. Both bounds are valid up to rounding
-    of H.
+    for "linf" and "spectral", diagonal entries of the positive part of H for "l1", and the largest
+    eigenvalues of its diagonal blocks for "block". For "l2" both are the largest eigenvalue, or 0
+    if that is negative. Both bounds are valid up to rounding of H.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
@@ -249,7 +249,7 @@ def _search(product, direction, *, ascent, max_steps, rtol):
 
 
 def _change_signs(H, direction):
-    """Return a direction that no change of one entry, to 1 or -1, improves."""
+    """Return the signs of a direction, improved by changes of single signs."""
     d = np.where(direction == 0, 1.0, np.sign(direction))
     if d @ H @ d < direction @ H @ direction:
         return direction
@@ -326,7 +326,7 @@ def generalized_sharpness_metric(
     every: int = 1,
     max_steps: int = 20,
 ) -> Metric:
-    """Return a lower bound of the generalized sharpness as a metric.
+    """Return a lower bound on the generalized sharpness as a metric.
 
         low = d^T H d <= max over |d| <= 1 of d^T H d
 

@@ -157,7 +157,7 @@ def value_and_gradient(
 def gradient_summary(
     problem: Problem | Callable, params: PyTree, *, data: PyTree = None
 ) -> GradientSummary:
-    """Return the gradient with signs, relative sizes, norms and zeros of its entries.
+    """Return the gradient with its signs, relative sizes, norms and numbers of zeros.
 
     Args:
         problem: a Problem or a cost, as for `value_and_gradient`.
@@ -168,7 +168,8 @@ def gradient_summary(
         InputError: if the parameters are not real floats or the cost is not a scalar.
 
     Examples:
-        On a quadratic cost the entry of the steep direction is ten times that of the flat one:
+        On a quadratic cost the entry of the steep direction is ten times as large as that of the
+        flat one, in absolute value:
 
         >>> bowl = lambda w: 0.5 * (w["flat"] ** 2 + 10.0 * w["steep"] ** 2)
         >>> summary = gradient_summary(bowl, {"flat": jnp.array(1.0), "steep": jnp.array(-1.0)})
@@ -232,8 +233,8 @@ def locate_entries(
         image_shape: rows and columns of the images whose pixels are the network's inputs.
 
     Raises:
-        InputError: if the parameters are not those of the network, or the number of pixels is not
-            its number of inputs.
+        InputError: if a position is out of range, the parameters are not those of the network, or
+            the number of pixels is not the network's number of inputs.
 
     Examples:
         >>> params = Network((4, 3)).init(jax.random.key(0))

@@ -1,4 +1,4 @@
-"""Upper bounds of a quadratic form over the unit ball of a norm.
+"""Upper bounds on the maximum of a quadratic form over the unit ball of a norm.
 
     max over |d| <= 1 of d^T H d <= sum_b u_b r_b   for u >= 0 with H <= Diag(u)
 

@@ -81,14 +81,14 @@ def sharpness_metric(
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
-    The algebraically largest eigenvalue is computed by block Lanczos from the last two
-    eigenvectors. The second is mixed with a random direction, so that an eigenvector whose
-    eigenvalue becomes the largest later is found as well. Restarts end when |H v - sharpness v| is
-    at most rtol |sharpness| or within rounding. An eigenvalue then lies within that distance, and
-    the error is of the order of the squared distance divided by the gap to the next eigenvalue.
-    A larger eigenvalue is unlikely, but not excluded. Up to 8 parameters the dense Hessian is
-    decomposed. The result is NaN if 19 restarts are not enough or a value is not finite. On CPUs
-    LAPACK is not called, since it could deadlock if runs use several devices.
+    The algebraically largest eigenvalue is computed by block Lanczos, which starts from the two
+    leading eigenvectors of the last estimate. The second is mixed with a random direction, so that
+    an eigenvector whose eigenvalue becomes the largest later is found as well. Restarts end when
+    |H v - sharpness v| is at most rtol |sharpness| or within rounding. An eigenvalue then lies
+    within that distance, and the error is of the order of the squared distance divided by the gap
+    to the next eigenvalue. A larger eigenvalue is unlikely, but not excluded. Up to 8 parameters
+    the dense Hessian is decomposed. The result is NaN if 19 restarts are not enough or a value is
+    not finite. On CPUs LAPACK is not called, since it could deadlock if runs use several devices.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
@@ -357,10 +357,11 @@ class BatchSharpness(NamedTuple):
     """Batch sharpness in both conventions, with standard errors and an interval.
 
     Args:
-        value: mean of g^T H_B g divided by the mean of |g|^2, as defined in the paper.
+        value: mean of g^T H_B g divided by the mean of |g|^2, the definition of Andreyev and
+            Beneventano.
         error: jackknife standard error of `value`. With few samples per batch, `value` is far from
             normally distributed: use `low` and `high`.
-        mean_of_ratios: mean of g^T H_B g / |g|^2, as computed by the paper's code.
+        mean_of_ratios: mean of g^T H_B g / |g|^2, as computed by their code.
         ratios_error: standard error of `mean_of_ratios`.
         low: lower end of a 95 % confidence interval of `value`.
         high: upper end of this interval.
@@ -395,7 +396,7 @@ def batch_sharpness(
         error^2 = (K - 1)/K sum d_i^2,   low, high = value -+ t error
 
     Here t is the 97.5 % quantile of Student's t distribution with (sum d_i^2)^2 / sum d_i^4 - 1
-    degrees of freedom (at least 1). They are few if a few batches dominate the value.
+    degrees of freedom (at least 1). Their number is small if a few batches dominate the value.
 
     Args:
         problem: a Problem with data, or a cost `cost(params, batch)`. Its deterministic cost is
@@ -411,7 +412,7 @@ def batch_sharpness(
         InputError: if there is no data, or `batch_size` or `batches` is out of range.
 
     Examples:
-        With one sample there is one batch, and the batch sharpness is the curvature along the
+        With one sample all batches are equal, and the batch sharpness is the curvature along the
         gradient:
 
         >>> cost, x = lambda w, x: jnp.mean(w[0] ** 2 + 0 * x), jnp.ones(1)

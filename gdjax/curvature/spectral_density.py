@@ -82,8 +82,8 @@ def hessian_trace(
         params: parameters at which to take the Hessian of a problem.
         key: key for the random probes.
         data: data used instead of the problem's data.
-        probes: number of Hessian-vector products, at least 6; not used up to 512 parameters, where
-            the trace is exact.
+        probes: number of Hessian-vector products, at least 6, rounded down to a multiple of 3; not
+            used up to 512 parameters, where the trace is exact.
 
     Raises:
         InputError: if `probes` is below 6.

@@ -84,9 +84,9 @@ def stability_threshold(
         The threshold, of the common shape of the learning rate and the settings.
 
     Raises:
-        InputError: if the limit of the optimizer is not known, it does not accept a setting, a
-            setting is a schedule, the learning rate is not above 0, a momentum or `b1` is outside
-            [0, 1), or the decay is below 0 or above 2 / eta.
+        InputError: if the limit of the optimizer is not known, the factory does not accept a
+            setting, a setting is a schedule, the learning rate is not above 0, a momentum or `b1`
+            is outside [0, 1), or the decay is below 0 or above 2 / eta.
 
     Examples:
         With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
@@ -141,8 +141,8 @@ def largest_stable_learning_rate(
         weight_decay: decay d of `adamw`.
 
     Returns:
-        The learning rate, of the shape of the sharpness; infinite at a sharpness of 0 without
-        weight decay.
+        The learning rate, of the common shape of the sharpness and the settings; infinite at a
+        sharpness of 0 without weight decay.
 
     Raises:
         InputError: if the sharpness is below 0 or not finite, or as for `stability_threshold`.

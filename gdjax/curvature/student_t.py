@@ -4,7 +4,7 @@ The effective degrees of freedom of the mean of skewed numbers are those of thei
 
     (sum d_i^2)^2 / sum d_i^4 - 1,   d_i deviations from the mean.
 
-They are few if a few numbers dominate the sum.
+Their number is small if a few terms dominate the sum.
 """
 
 import jax.numpy as jnp

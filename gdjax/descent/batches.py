@@ -50,7 +50,7 @@ class Order:
     Args:
         keys: one key per stream, in a list or an array.
         samples: number of samples of the training set, >= 1.
-        batch_size: samples per batch, 1 to `samples`.
+        batch_size: number of samples per batch, 1 to `samples`.
 
     Raises:
         InputError: if the batch size is not between 1 and `samples`.
@@ -120,7 +120,7 @@ def records_batches(problem: Problem, batch_size: int | None) -> bool:
 def recorded_rows(
     problem: Problem, record_samples: int | None, batch_size: int | None
 ) -> Int[np.ndarray, "batches batch"] | None:
-    """Return the samples of a record's batches; None if it averages over samples.
+    """Return sample indices of a record's batches; None if it averages over samples.
 
     The batches are drawn once from a fixed seed. All have the batch size, so samples that do not
     fill a batch are not recorded.

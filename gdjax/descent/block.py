@@ -49,7 +49,10 @@ class Carry(NamedTuple):
 
 
 class Records(NamedTuple):
-    """Values of a run at its records: NaN if not recorded, inf after divergence."""
+    """Values of a run at its records; NaN where not recorded.
+
+    Costs and the gradient norm are inf after divergence.
+    """
 
     cost: Float[Array, "*records"]
     batch_cost: Float[Array, "*records"]
@@ -107,7 +110,7 @@ def array_shapes(
     Args:
         metrics: metrics by name.
         shapes: shapes of all metrics by name, from `check_metrics`.
-        params: parameters; arrays without a `dtype` have the type of their cost.
+        params: parameters; arrays without a `dtype` have the type of the cost.
     """
     return {
         name: jax.ShapeDtypeStruct(shapes[name], metric.dtype or cost_type(params))
@@ -326,8 +329,8 @@ def _block(
     nan = jnp.full((), jnp.nan, dtype)
     numbers = {m.name: nan for m in config.metrics if not m.is_array}
     structure = jax.tree.structure(Records(nan, nan, nan, numbers))
-    # The NaN is computed from the carry, so that under `vmap` it has the axis of runs at
-    # the start and the loop is traced only once.
+    # The NaN is computed from the carry, so that under `vmap` it has the axis of runs from the
+    # start and the loop is traced only once.
     nothing = jnp.nan * carry.batch_cost_sum
     records = jnp.broadcast_to(nothing, (schedule.step.shape[0], structure.num_leaves))
     buffers = _empty_buffers(config, carry, settings, shared)

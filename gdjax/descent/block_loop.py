@@ -20,10 +20,10 @@ from jaxtyping import PyTree
 from gdjax.descent.batches import Order
 from gdjax.descent.block import SNAPSHOTS, BlockSchedule, Carry, Records
 
-MIN_BLOCK_RECORDS = 128  # minimum rows of a block's records, even if there are fewer records
-MAX_BLOCK_RECORDS = 1024  # maximum rows of a block's records
-MAX_SLAB_RECORDS = 2**16  # maximum rows of a block's records times runs per device
-MAX_BLOCK_BATCHES = 2048  # maximum mini-batches of a block
+MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
+MAX_BLOCK_RECORDS = 1024  # maximum number of rows of a block's records
+MAX_SLAB_RECORDS = 2**16  # maximum number of rows of a block's records times runs per device
+MAX_BLOCK_BATCHES = 2048  # maximum number of mini-batches of a block
 MAX_BUFFER_BYTES = 2**26  # maximum memory of a block's snapshots, or of one of its array metrics
 BLOCK_SECONDS = 0.25  # target duration of a block
 

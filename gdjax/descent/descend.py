@@ -63,7 +63,8 @@ class Descent:
         params: parameters at the end, or at divergence, after `eval_params_fn` has been applied.
         model_state: model state at the end; None for a cost without one.
         recorded_steps: numbers of the recorded steps.
-        cost: cost over the whole training set at the recorded steps; inf from divergence on.
+        cost: cost over the whole training set, or over `record_samples` samples, at the recorded
+            steps; inf from divergence on.
         batch_cost: mean cost of the steps since the previous record; NaN if a record equals the
             cost of its step.
         gradient_norm: norm of the gradient of the recorded cost; NaN before the last record, unless
@@ -73,7 +74,7 @@ class Descent:
         snapshot_step: steps at which parameters were kept.
         snapshots: these parameters, with a leading axis of snapshots; None if there are none.
         outcome: outcome of the descent.
-        diverged_at: step at which it diverged; None if it did not.
+        diverged_at: step at which the descent diverged; None if it did not.
         interrupted: whether Ctrl-C was pressed.
         seconds: time in seconds to "compile" and to "run".
         carry: parameters, optimizer state, model state and metric states, for a continuation.
@@ -148,7 +149,7 @@ def descend(
             of a sweep (`gdjax.streams`). It is unused if the descent is deterministic.
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
-        batch_size: samples per step; None uses the whole training set.
+        batch_size: number of samples per step; None uses the whole training set.
         record_every: number of steps between records. A record evaluates the whole training set,
             unless it equals the cost that its step computes.
         record_samples: number of samples of a record, which are fixed during a descent; None uses

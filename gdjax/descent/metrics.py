@@ -1,6 +1,6 @@
 """Metrics of a descent: accuracy by class, correct samples, gradient noise.
 
-    right_i = [argmax_k f(x_i; w)_k = label_i],   accuracy of a class = mean of right_i over it
+    right_i = [argmax_k f(x_i; w)_k = label_i],   accuracy of a class = mean of right_i in the class
 
     g = 1/n sum_i g_i,   noise = sum_i |g_i - g|^2 / (n - 1),   E |g_B - g|^2 = noise/B (1 - B/n)
 

@@ -150,8 +150,9 @@ def non_euclidean_descent(
         norm: norm of d, as for `steepest_direction`. "linf" gives sign descent, "l1" coordinate
             descent, "l2" gradient descent, "spectral" Muon without momentum, and "block" block
             coordinate descent.
-        scaled: whether a step is as long as the dual norm |g|_* of the gradient. Otherwise it has
-            the length eta, as in `optax.sign_sgd` and `optax.contrib.muon`.
+        scaled: whether a step has the length eta |g|_* in the norm, where |g|_* is the dual norm of
+            the gradient. Otherwise it has the length eta, as in `optax.sign_sgd` and
+            `optax.contrib.muon`.
 
     Raises:
         InputError: if the norm is unknown, or `scaled` is not a boolean.

@@ -31,7 +31,7 @@ class Recipe:
         learning_rate: constant learning rate, or its peak if there is a warm-up.
         epochs: number of passes over the images. An epoch has the same number of images with and
             without copies.
-        batch_size: images per step; None uses all.
+        batch_size: number of images per step; None uses all.
         warmup_steps: number of steps of linear warm-up, before a cosine decay to 0; None for a
             constant learning rate.
         decay: weight decay of the first layer, as a multiple of its parameters.
@@ -102,7 +102,7 @@ class Recipe:
 
 
 def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTransformation:
-    """Add weight decay by layer: the gradient of 1/2 sum_l d_l |w_l|^2.
+    """Return a transformation that adds the gradient of 1/2 sum_l d_l |w_l|^2.
 
         g_l <- g_l + d_l w_l
 

@@ -157,7 +157,7 @@ def evaluate(
     """Compute cost and gradient at the current parameters, the first half of a step.
 
     Returns:
-        The state, with the step of divergence set if it diverges; cost and gradient; the model
+        The state, with the step of divergence set if the run diverges; cost and gradient; the model
         state after this batch.
     """
     value, gradient, model_state = minimized.evaluate(state.params)

@@ -144,7 +144,8 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
         params: parameters (arrays or their shapes).
 
     Raises:
-        InputError: if it cannot be called with these arguments, or does not return parameters.
+        InputError: if the function cannot be called with these arguments, or does not return
+            parameters.
     """
     if function is None:
         return

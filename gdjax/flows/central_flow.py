@@ -100,7 +100,7 @@ def central_flow(
         learning_rate: learning rate eta of descent, > 0; may be traced.
         time: final time (eta times the number of descent steps), > 0; may be traced.
         data: data used instead of the problem's data.
-        eigenvectors: largest number k of directions at the edge. It is sufficient if the last of
+        eigenvectors: maximum number k of directions at the edge. It is sufficient if the last of
             the `eigenvalues` stays below 2 / eta.
         intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are
             short enough.

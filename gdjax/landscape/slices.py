@@ -12,8 +12,8 @@ layer is linear in its weights:
     (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
 
 The products are computed once per direction rather than once per point, and are the inputs of the
-smaller network: 48 instead of 784 pixels for 16 neurons and two directions. Its parameters and
-directions are pytrees like those of the network, and equal coordinates give equal costs.
+smaller network: 48 inputs instead of 784 pixels for 16 neurons and two directions. Its parameters
+and directions are pytrees like those of the network, and equal coordinates give equal costs.
 
 The functions that return a Dataset compile and run programs themselves and must not be jitted. The
 cost may be NaN or infinite at some points. A cost with a model state raises an error, since running
@@ -344,7 +344,7 @@ class Reduced(NamedTuple):
     """A slice of a network's cost as a slice of a smaller network's cost.
 
     Args:
-        problem: problem of the smaller network, whose inputs are the products.
+        problem: problem of the smaller network, whose inputs are the products of the first layer.
         params: origin of the slice, as parameters of the smaller network.
         directions: directions of the slice by name, for the smaller network.
     """
@@ -471,7 +471,7 @@ def _products(inputs, weights):
 
 
 def _check_same(problem, params, directions, small, remedy):
-    """Compare costs at the origin, and one step along each and along all directions."""
+    """Check equal costs at the origin, and displaced along each and all directions."""
     if problem in _LINEAR:
         return
     few, few_products = (

@@ -52,7 +52,7 @@ def descent_on_slice(
     step: Sequence | ArrayLike | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Project a descent onto a slice, with distances and the costs of both points.
+    """Project snapshots onto a slice; return distances, and costs before and after.
 
     A figure shows the cost of the nearest point in the slice, which differs from the cost of the
     snapshot unless the snapshot lies in the slice. The Dataset contains both costs.
@@ -118,7 +118,7 @@ def trajectory_plane(
     metrics: Mapping[str, Metric] | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Return the plane through the end of a descent in which the descent moves most.
+    """Return the cost on the plane in which a descent moves most, through its end.
 
     Args:
         problem: a Problem or a cost (see `grid`).

@@ -49,7 +49,8 @@ class PairwiseBarriers(NamedTuple):
         barrier: barrier of the straight line; 0 on the diagonal.
         matched_barrier: barrier after the first network is matched to the second. This and the
             other matched fields are NaN if the symmetries of the problem are unknown.
-        distance: distance before matching (between `coordinates` for networks, else Euclidean).
+        distance: Euclidean distance before matching, between `coordinates` if the problem has a
+            network, and between parameters otherwise.
         matched_distance: distance after matching, at most `distance`.
         first: index of the network at t = 0, for each pair.
         second: index of the network at t = 1, for each pair.

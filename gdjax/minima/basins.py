@@ -95,8 +95,8 @@ def basins_of_attraction(
         unstable; positions of minima and other critical points; and the cost on the grid.
 
     Raises:
-        InputError: if the function is unknown, if the domain has more than two coordinates, or if
-            learning rates, momenta or another argument are out of range.
+        InputError: if the function is unknown, if the domain has more than two coordinates, or if a
+            learning rate, a momentum or another argument is out of range.
 
     Examples:
         The maximum between the two minima of the function is at 0.126, and a share of 0.525 of
@@ -145,8 +145,8 @@ def basins_of_attraction(
         cost = jax.jit(jax.vmap(problem.cost))(
             _as_params(np.stack([a.ravel() for a in np.meshgrid(*grid)], axis=-1))
         )
-        # Critical points other than minima may have a negative largest eigenvalue and are omitted
-        # from the Dataset.
+        # The limits at other critical points, where the largest eigenvalue may be negative, are not
+        # in the Dataset.
         limit = np.stack([(2 + 2 * b) / np.asarray(sharpness) for b in momenta])
     end = _label_ends(ends, arrived, outcome, critical, distance_tolerance)
     axes = {"learning_rate": rates, "momentum": momenta, **_coordinate_axes(grid)}
@@ -167,7 +167,7 @@ def basins_of_attraction(
 def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " minima"]:
     """Return the largest stable learning rate of each minimum of a test function.
 
-        (2 + 2 momentum) / (largest eigenvalue of the Hessian there)
+        (2 + 2 momentum) / (largest eigenvalue of the Hessian at the minimum)
 
     Args:
         name: name of a registered function; its certified minima are ordered by cost.

@@ -75,7 +75,7 @@ def count_minima(
         distance_tolerance: longest step within a cluster, in the units of the parameters; also the
             largest uncertainty of the position of a minimum.
         output_tolerance: longest step within a cluster of minima with equal outputs, as the root
-            mean square of the difference.
+            mean square of the difference of outputs.
         gradient_tolerance: largest gradient norm that counts as zero (see `classify_end_points`).
         max_steps: maximum number of polishing steps (see `classify_end_points`).
 
@@ -99,9 +99,10 @@ def count_minima(
         - `clusters` and `output_clusters`: numbers of clusters at other tolerances. `gap`: smallest
           distance between two minima. `stable_from` and `stable_to`: tolerances between which the
           number of clusters is constant.
-        - For the lowest 64 minima: `barrier`, `matched_barrier`, `distance` and `matched_distance`
-          between all pairs, and an embedding of these distances in the plane. The matched variables
-          are NaN if the problem has no network, since its symmetries are then unknown.
+        - For the 64 minima of lowest cost: `barrier`, `matched_barrier`, `distance` and
+          `matched_distance` between all pairs, and an embedding of these distances in the plane.
+          The matched variables are NaN if the problem has no network, since its symmetries are then
+          unknown.
 
     Raises:
         InputError: if `classify_end_points` does not accept the arguments, or if the cost changes
@@ -268,7 +269,7 @@ def count_stored_minima(
 
 
 def _cost_settings(problem, grid, values):
-    """Return the swept keywords of the cost; raise an error if their values differ."""
+    """Return the swept keywords of the cost, whose values must not differ between runs."""
     settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:

@@ -238,7 +238,7 @@ def _diameters(minima):
 
 
 def _tolerance_numbers(minima, pairs, same):
-    """Return gaps between clusters, and tolerances that give these clusters."""
+    """Return gaps, tolerances that give these clusters, and the number of functions."""
     numbers = {}
     if minima.clusters is not None:
         gap = minima.clusters.gap

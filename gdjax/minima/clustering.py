@@ -192,10 +192,10 @@ def cluster_manifolds(
     """Return the number of the manifold of minima on which each point lies.
 
     Manifolds are numbered in the order of their first points. A path proves that two points are
-    connected, but its absence does not prove the opposite, so the number of manifolds is an upper
-    bound. Each point is compared with the first point of each manifold, and manifolds are compared
-    with their nearest neighbors at the nearest points, since a strongly curved manifold may contain
-    no polished straight line between distant points.
+    connected, but its absence does not prove the opposite, so the largest label plus 1 is an upper
+    bound on the number of manifolds. Each point is compared with the first point of each manifold,
+    and manifolds are compared with their nearest neighbors at the nearest points, since a strongly
+    curved manifold may contain no polished straight line between distant points.
 
     Args:
         problem: problem whose deterministic cost is evaluated. With a network, the second point of

@@ -44,7 +44,7 @@ class Unseen(NamedTuple):
             Its expectation is approximately the true number if all shares are equal, and less
             otherwise. NaN if all end points differ, since it would then be (n - 1)^2 / 2, whatever
             the true number is.
-        number_low: lower confidence bound of the number, a whole number.
+        number_low: lower confidence bound on the number, a whole number.
         level: confidence level of the interval of the mass, and of the bound on the number.
     """
 
@@ -110,7 +110,8 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         >>> unseen.mass, round(unseen.mass_high, 3), unseen.number
         (0.0, 0.069, 0.0)
 
-        After 63 runs that found 63 minima, there are at least 674, and no estimate exists:
+        After 63 runs that found 63 minima, there are at least 674 with 95 % confidence, and no
+        estimate exists:
 
         >>> unseen = estimate_unseen([1] * 63)
         >>> unseen.number, unseen.number_low + unseen.observed
@@ -169,7 +170,7 @@ def _chao(n, once, twice, z):
 
 
 def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
-    """Return a lower bound of the number of minima if n runs found n different ones.
+    """Return a lower bound on the number of minima if n runs found n different ones.
 
         the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
 
@@ -210,8 +211,8 @@ def basin_shares(
         K binomial (runs, p),   alpha = 1 - level
 
     A basin of share p is tested at the level alpha p. Since the levels of all basins sum to at most
-    alpha, the intervals contain the true shares of all basins with a probability of at least
-    `level`, for any number of basins and including those in which no run ended.
+    alpha, the intervals contain the true shares of all basins with probability at least `level`,
+    for any number of basins and including those in which no run ended.
 
     Args:
         counts: number of runs that ended at each minimum, >= 1.

@@ -1,6 +1,6 @@
 """End points of descents: polished to the nearest critical point, and certified.
 
-    end point -> Newton's method to |g| <= gradient_tolerance, and on to rounding -> certificate
+    end point -> Newton's method to |g| <= tolerance, then to the limit of rounding -> certificate
 
 If a cost decreases as parameters tend to infinity (such as weights with which sigmoids return
 exactly 0 or 1), gradient and curvature both vanish, and a distant point resembles a minimum.

@@ -1,12 +1,12 @@
-"""Matching of networks: equivalent forms with the smallest distance to another.
+"""Matching of two networks: the equivalent form of one nearest to the other.
 
     min over symmetries g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
 
-S_ij is the inner product of all weights in and out of neuron i of b and neuron j of a. With the
-other layers fixed, the best order of one layer is the exact solution of an assignment problem, and
-the best signs are those of S. Coordinate ascent over the layers ends when no layer changes, and is
-repeated from several starts. With one hidden layer the result is optimal; with more it need not be,
-since the problem is NP-hard.
+S_ij is the inner product of all weights into and out of neuron i of b with those of neuron j of a.
+With the other layers fixed, the best order of one layer is the exact solution of an assignment
+problem, and the best signs are those of S. Coordinate ascent over the layers ends when no layer
+changes, and is repeated from several starts. With one hidden layer the result is optimal; with more
+it need not be, since the problem is NP-hard.
 
 Distances are those of `coordinates`, in which symmetries are rotations, and matching never
 increases them. All computations are on the host, in float64.

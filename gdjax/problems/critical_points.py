@@ -28,7 +28,8 @@ class CriticalPoint(NamedTuple):
             the parameters.
         value: cost at x.
         kind: kind of the point, by the signs of the Hessian's eigenvalues: "minimum" (all
-            positive), "maximum" (all negative), "saddle" (both signs), "degenerate" (one is zero).
+            positive), "maximum" (all negative), "saddle" (both signs), "degenerate" (at least one
+            is zero).
     """
 
     x: float | tuple[float, float]
@@ -106,7 +107,8 @@ BEALE = (
     CriticalPoint((0.0, 1.0), 14.203125, SADDLE),
 )
 
-# The function is a sum of two equal even terms, so the points of one term at x >= 0 give all 441.
+# The function is a sum of two equal even terms, so the critical points of one term at x >= 0 give
+# all 441.
 _RIPPLES: tuple[tuple[float, float, Kind], ...] = (
     (0.0, 0.0, MINIMUM),
     (0.5025460365546747, 20.251272990990113, MAXIMUM),
@@ -182,7 +184,7 @@ GOLDSTEIN_PRICE = (
 
 MONKEY_SADDLE = (CriticalPoint((0.0, 0.0), 0.0, DEGENERATE),)
 
-# Every point of the hyperbola ab = 1 is a minimum. These two are the flattest.
+# Every point of the hyperbola ab = 1 is a minimum. The two listed are the flattest.
 TWO_FACTORS = (
     CriticalPoint((0.0, 0.0), 0.5, SADDLE),
     CriticalPoint((1.0, 1.0), 0.0, DEGENERATE),

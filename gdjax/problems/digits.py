@@ -2,7 +2,8 @@
 
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2
 
-A constant prediction of the class frequencies costs 0.9, the baseline of ten balanced classes:
+A constant prediction of the class frequencies has the cost 0.9, the baseline of ten balanced
+classes:
 
 >>> problem = digits("mnist5k")
 >>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)

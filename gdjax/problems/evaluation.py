@@ -94,7 +94,7 @@ def evaluation_of(
 
 
 def evaluation_microbatch(problem: Problem) -> int | None:
-    """Return the microbatch size of the evaluation; None if it couples samples."""
+    """Return the microbatch size of the evaluation; None if it is not split."""
     if problem.evaluation is not None:
         return MICROBATCH_SIZE
     return cost_microbatch(problem)

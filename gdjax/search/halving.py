@@ -86,11 +86,11 @@ def successive_halving(
         direction: "minimize" or "maximize".
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: samples per step; None for the whole training set.
-        record_every: steps between records, a divisor of all rungs; None for their greatest common
-            divisor.
-        record_samples: samples per record; None for all.
-        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        batch_size: number of samples per step; None for the whole training set.
+        record_every: number of steps between records, a divisor of all rungs; None for their
+            greatest common divisor.
+        record_samples: number of samples per record; None for all.
+        snapshot_every: number of steps between snapshots; None keeps only the final parameters.
         metrics: metrics to record besides the cost; None for those of the problem.
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study, in [0, 2^32).
@@ -100,17 +100,18 @@ def successive_halving(
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device. If None, that of the store is used if it exists;
-            otherwise, at most half of the expected number of runs at the last rung (fewer if memory
-            is insufficient).
+        width: number of runs computed together per device. If None, that of the store is used if it
+            exists; otherwise, at most half of the expected number of runs at the last rung (fewer
+            if memory is insufficient).
         devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
-            `sweep`.
+        max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
+            in `sweep`.
 
     Returns:
         Dataset as from `sweep`, with `num_steps = rungs[-1]`. Records after the end of a run are
         NaN, and its parameters and outcome are those at its end. Further variables are `ended_at`,
-        the step at which each run ended, and `rung`, the number of that rung, counted from 0.
+        the step at which each run ended, and `rung`, the number of the rung at which it ended,
+        counted from 0.
 
     Raises:
         InputError: as in `sweep`, or if rungs do not increase, the reduction factor is less than 2,
@@ -173,11 +174,11 @@ def hyperband(
         direction: "minimize" or "maximize".
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: samples per step; None for the whole training set.
-        record_every: steps between records, a divisor of all rungs; None for their greatest common
-            divisor.
-        record_samples: samples per record; None for all.
-        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        batch_size: number of samples per step; None for the whole training set.
+        record_every: number of steps between records, a divisor of all rungs; None for their
+            greatest common divisor.
+        record_samples: number of samples per record; None for all.
+        snapshot_every: number of steps between snapshots; None keeps only the final parameters.
         metrics: metrics to record besides the cost; None for those of the problem.
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study, in [0, 2^32).
@@ -187,12 +188,12 @@ def hyperband(
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device. If None, that of the store is used if it exists;
-            otherwise, at most half of the expected number of runs at the last rung (fewer if memory
-            is insufficient).
+        width: number of runs computed together per device. If None, that of the store is used if it
+            exists; otherwise, at most half of the expected number of runs at the last rung (fewer
+            if memory is insufficient).
         devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum bytes of parameters to keep in memory without a store, as in
-            `sweep`.
+        max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
+            in `sweep`.
 
     Returns:
         Dataset as from `successive_halving`. If there are several brackets, a further variable is

@@ -104,14 +104,15 @@ def optimize(
             samplers use, or "fail" for a failed trial, which they ignore. Diverged trials do not
             continue after a rung.
         make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: samples per step; None for the whole training set.
-        record_every: steps between records; None for the largest number that divides all rungs.
-        record_samples: samples per record; None for all.
+        batch_size: number of samples per step; None for the whole training set.
+        record_every: number of steps between records; None for the largest number that divides all
+            rungs.
+        record_samples: number of samples per record; None for all.
         metrics: metrics to record besides the cost; None for those of the problem.
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
-        width: runs computed together per device; None divides the batch by the number of
+        width: number of runs computed together per device; None divides the batch by the number of
             combinations of static values, and by 4 if there are several rungs.
         devices: devices to compute on; None for all local devices.
 

@@ -102,10 +102,10 @@ def branch(
         nearest: whether to select the run with the nearest numeric values.
         perturb: kind of perturbation: "direction" (a random direction in parameter space) or
             "one_weight".
-        batch_size: samples per step of the branches; None for the whole training set.
-        record_every: steps between records.
-        record_samples: samples per record; None for all.
-        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        batch_size: number of samples per step of the branches; None for the whole training set.
+        record_every: number of steps between records.
+        record_samples: number of samples per record; None for all.
+        snapshot_every: number of steps between snapshots; None keeps only the final parameters.
         metrics: metrics to record besides the cost; None for those of the problem.
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         divergence_threshold: cost above which a run counts as diverged.
@@ -115,9 +115,10 @@ def branch(
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
-        width: runs computed together per device; None to choose it from the available memory.
+        width: number of runs computed together per device; None to choose it from the available
+            memory.
         devices: devices to compute on; None for as many local devices as the sweep used.
-        max_param_bytes: maximum bytes of parameters to keep in memory without a store.
+        max_param_bytes: maximum number of bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.
 
     Returns:

@@ -75,7 +75,7 @@ def coordinate_check(
             widths have the same layers.
         learning_rate: learning rate at all widths.
         make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: samples per step; None for the whole training set.
+        batch_size: number of samples per step; None for the whole training set.
         steps: steps after which to measure the change, ascending.
         num_samples: number of samples at which activations are evaluated; the first ones in the
             data are used.

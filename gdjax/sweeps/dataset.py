@@ -91,7 +91,7 @@ def build_layout(
         array_metrics: shape and type of each array-valued metric.
         record_equals_step: whether the recorded cost and gradient are those that a step computes
             for its update.
-        record_samples: samples per record; None for all.
+        record_samples: number of samples per record; None for all.
         record_batches: number and size of the fixed batches over which a record averages, or None.
         first_record: first recorded step.
         carry: shapes of the carry of one run, if it is kept.

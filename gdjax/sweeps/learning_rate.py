@@ -149,7 +149,7 @@ def find_learning_rate(
         root_seed: seed of the starts and of the orders of mini-batches.
         num_starts: number of starting points, each with a separate order of mini-batches, >= 1.
         horizon: number of steps of the training in which the rate will be used, >= 1.
-        batch_size: samples per step; None for the whole training set.
+        batch_size: number of samples per step; None for the whole training set.
 
     Returns:
         Recommendation with a status. `print` shows its reason, and `gd.plot` plots its evidence.

@@ -358,7 +358,7 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
     Args:
         checked: checked sweep; slabs and tiles of its store are reused.
         devices: devices that compute the sweep.
-        width: runs computed together per device; None to choose it automatically.
+        width: number of runs computed together per device; None to choose it automatically.
 
     Raises:
         InputError: if the width, or even a single run, does not fit in memory; or if a static axis
@@ -415,7 +415,7 @@ def fit_program(
     Args:
         spec: specification of the program.
         devices: devices that compute the program.
-        width: runs computed together per device; None to choose it automatically.
+        width: number of runs computed together per device; None to choose it automatically.
         tile_shape: runs of a tile along each dimension, which requires a width; None to choose it
             automatically.
         one_run: whether a tile has one run, for each dimension; None for no dimension.

@@ -86,7 +86,7 @@ class RunSetting(NamedTuple):
     Args:
         sweep: specification of the whole sweep.
         program: specification of the program with the static values of the run.
-        width: runs computed together per device.
+        width: number of runs computed together per device.
         devices: number of devices.
         tile_shape: runs of a tile along each dimension.
         index: position of the run in the grid of `program`.
@@ -455,7 +455,7 @@ class Run:
         snapshots: parameters at these steps, [snapshots, ...]; None if only the last were kept.
         outcome: outcome of the run.
         optimizer: name and keywords of the optimizer, including swept keywords.
-        batch_size: samples per step; None for the whole training set.
+        batch_size: number of samples per step; None for the whole training set.
     """
 
     problem: Problem

@@ -69,12 +69,13 @@ def sweep(
         num_steps: number of steps of each run.
         make_optimizer: optimizer factory, called inside the program with the axes among its
             arguments. Fix other arguments with `functools.partial(optax.sgd, momentum=0.9)`.
-        batch_size: samples per step; None for the whole training set. All runs use the same order
-            of mini-batches unless `data_seed` is an axis.
-        record_every: steps between records.
-        record_samples: samples per record, which are equal for all records; None for all samples.
-        snapshot_every: steps between snapshots of the parameters, a multiple of `record_every`;
-            None keeps only the final parameters.
+        batch_size: number of samples per step; None for the whole training set. All runs use the
+            same order of mini-batches unless `data_seed` is an axis.
+        record_every: number of steps between records.
+        record_samples: number of samples per record, which are equal for all records; None for all
+            samples.
+        snapshot_every: number of steps between snapshots of the parameters, a multiple of
+            `record_every`; None keeps only the final parameters.
         metrics: metrics to record besides the cost, by name; None for those of the problem.
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
             parameters at which to record, for optimizers with separate evaluation parameters. None
@@ -97,11 +98,11 @@ def sweep(
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
             URL.
-        width: runs computed together per device. If None, that of the store is used if it exists;
-            otherwise, it is chosen from the available memory.
+        width: number of runs computed together per device. If None, that of the store is used if it
+            exists; otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum bytes of parameters and snapshots to keep in memory without a
-            store; if exceeded, these are omitted with a warning.
+        max_param_bytes: maximum number of bytes of parameters and snapshots to keep in memory
+            without a store; if exceeded, these are omitted with a warning.
         client: Dask client whose workers compute the tiles of `store`.
 
     Returns:
@@ -168,10 +169,10 @@ def compare(
         axes: grid of runs, as in `sweep`.
         num_steps: number of steps of each run.
         make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: samples per step; None for the whole training set.
-        record_every: steps between records.
-        record_samples: samples per record; None for all.
-        snapshot_every: steps between snapshots; None keeps only the final parameters.
+        batch_size: number of samples per step; None for the whole training set.
+        record_every: number of steps between records.
+        record_samples: number of samples per record; None for all.
+        snapshot_every: number of steps between snapshots; None keeps only the final parameters.
         metrics: metrics to record besides the cost; None for those of each problem.
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study.
@@ -182,10 +183,11 @@ def compare(
         store: folder or URL under which each problem has a separate store; None keeps all results
             in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: runs computed together per device. If None, that of the store is used if it exists;
-            otherwise, it is chosen from the available memory.
+        width: number of runs computed together per device. If None, that of the store is used if it
+            exists; otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum bytes of parameters per problem to keep in memory without a store.
+        max_param_bytes: maximum number of bytes of parameters per problem to keep in memory without
+            a store.
         client: Dask client, as in `sweep`.
 
     Returns:

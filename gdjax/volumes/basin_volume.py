@@ -12,7 +12,7 @@ are enough.
 In many dimensions, r^n can differ by a factor of e^100 between directions. The mean over a sample
 of directions is then far below the expectation, which is dominated by rare directions that were not
 drawn, and the result is only a lower bound. By Markov's inequality, the mean of a sample of
-positive numbers is at most 20 times the expectation with a probability of 95 %.
+positive numbers is at most 20 times the expectation with probability at least 95 %.
 
 References: Scherlis and Belrose 2025, *Estimating the probability of sampling a trained neural
 network at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed importance sampling*.

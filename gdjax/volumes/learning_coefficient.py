@@ -96,9 +96,9 @@ class FiniteTemperatureCoefficient(NamedTuple):
             unless `status` is AGREED.
         chain_coefficients: mean over the samples of each chain alone.
         effective_sample_size: effective sample size of the cost over all chains.
-        rhat: R-hat of the cost, 1 if the chains agree.
+        rhat: R-hat of the cost, close to 1 if the chains agree.
         distance_rhat: R-hat of the squared distance from w*.
-        acceptance_rate: share of trajectories that the Metropolis rule accepted.
+        acceptance_rate: mean probability with which the Metropolis rule accepts a trajectory.
         step_size: length of an integration step, in whitened coordinates.
         lowest: smallest C(w) - C(w*) of all samples. If it is clearly below 0, w* is not the lowest
             point of the valley that was sampled.

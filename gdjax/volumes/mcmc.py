@@ -127,7 +127,7 @@ def mean_hessian_whitening(
 
 
 def rhat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
-    """Return the rank-normalized split R-hat, 1 if the chains agree.
+    """Return the rank-normalized split R-hat, close to 1 if the chains agree.
 
     R-hat is computed from normal scores of the ranks of samples, so that it is robust to heavy
     tails, and from those of their distances from the median, so that it also detects chains of
@@ -261,7 +261,7 @@ def hamiltonian_monte_carlo(
     Float[Array, ""],
     Float[Array, ""],
 ]:
-    """Draw samples of exp(-potential) with several chains and one tuned step size.
+    """Draw samples with density ~ exp(-potential) by chains with one tuned step size.
 
     Args:
         potential: function that maps whitened coordinates to the state of a chain.
