@@ -17,7 +17,7 @@ Sweeps are stored in `--store`, and an interrupted run resumes from there.
 Expected: plain descent classifies 94.6 % of the test images correctly, and the best recipe 96.6 %
 (96.4 to 96.8). Weight decay contributes a third of the gain on the held-out images, and more epochs
 on distorted copies another third; batches of 16, 32 and 64 reach similar accuracies if the learning
-rate grows with their size.
+rate increases with the batch size.
 """
 
 from dataclasses import dataclass
@@ -43,14 +43,14 @@ class Config:
         data: name of the data set.
         held_out: number of training images, taken from the end of the set, that are held out for
             all comparisons and choices of settings.
-        epochs: passes over the training images in the comparison of variants.
-        seeds: number of starting points of each training variant.
-        fewer_seeds: number of starting points of each slow variant (100 epochs, fresh copies).
+        epochs: number of passes over the training images in the comparison of variants.
+        seeds: number of starting points of each training variant, except the slow ones.
+        fewer_seeds: number of starting points of each slow variant (100 epochs, or fresh copies).
         test_seeds: number of starting points for the evaluation on test images; seeds start at 100.
         some_images: number of training images on which the cost on the plane and the sharpness of
             trained networks are computed.
         points: number of grid points along each side of the plane.
-        bundled: name of the small data set on which the quick recipe is evaluated.
+        bundled: name of the small data set on which the plain and the quick recipe are compared.
         store: folder of the stored sweeps.
     """
 
@@ -67,7 +67,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the results of all training variants, and the test results."""
+    """Return validation results of all variants, and test results of some recipes."""
     problems, store = Problems(config.data, config.held_out), Path(config.store)
     rungs, more = ladder(config.epochs), single_changes(config.epochs)
     up = compared(problems, rungs, config, store / "ladder")

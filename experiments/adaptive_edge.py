@@ -70,7 +70,7 @@ class Config:
 def preconditioned_sharpness(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
-    """Return cost, preconditioned sharpness, and its product with eta, at all rates."""
+    """Return cost, preconditioned sharpness, its product with eta, and the limit."""
     metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
     runs = gd.sweep(
         problem,
@@ -112,7 +112,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw rate times preconditioned sharpness for all starts, with one panel per case."""
+    """Draw rate times preconditioned sharpness for all starts, one panel per case."""
     titles = {
         "chebyshev_adam": "Adam, Chebyshev points",
         "chebyshev_rmsprop": "RMSProp, Chebyshev points",

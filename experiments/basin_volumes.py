@@ -61,7 +61,7 @@ class Config:
 
 
 def problem_of(config: Config) -> gd.Problem:
-    """Return the problem trained on the first images and tested on the others."""
+    """Return the problem of training on the first images and testing on the others."""
     images, labels = digits8()
     n = config.images
     network = gd.problems.Network((images.shape[1], config.hidden, 10))
@@ -70,7 +70,7 @@ def problem_of(config: Config) -> gd.Problem:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the volumes of all basins in all coordinates; NaN if not measured."""
+    """Return log volumes of all basins in all coordinates, NaN if not measured."""
     problem = problem_of(config)
     falling = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     runs = gd.sweep(

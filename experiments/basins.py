@@ -13,8 +13,8 @@ then end in other minima, mostly flatter ones, or diverge.
 Expected: no descent from the three grids ends in a minimum whose stability limit is exceeded (a
 start exactly at the minimum would remain there). The stability limits of all 121 minima of
 Rastrigin's function lie within 2 % of 0.0051, so their basins vanish at nearly equal rates; at the
-smallest rate their shares are the areas between the maxima, the largest of which is 0.96 % of the
-total (1.00 % on this grid).
+smallest rate, each basin is the cell that is bounded by the neighboring maxima, and the largest
+cell has 0.96 % of the total area (1.00 % of the starts on this grid).
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def one(config: Config, name: str) -> xr.Dataset:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a Dataset for each surface."""
+    """Return a tree with a Dataset for each surface."""
     tree = xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
     tree.attrs = {"drawn": list(config.drawn), "drawn_momenta": list(config.drawn_momenta)}
     return tree

@@ -3,10 +3,10 @@
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
 
 The digit network is trained with mini-batches of several sizes, up to full batches, each with
-several learning rates and starting points. Batch sizes are compared after equal numbers of epochs
-and after equal times, each at the learning rate that has the lowest median training cost at that
-point. Test images are not used for any choice. Full-batch descent is run for more epochs than the
-others, to measure how many it needs to reach their costs.
+several learning rates and starting points. Batch sizes are compared at equal numbers of epochs and
+at equal training time, each at the learning rate that has the lowest median training cost at that
+point. Test images are not used for any choice. Full-batch descent is run for more epochs than
+mini-batch descent, to measure how many epochs it needs to reach the same costs.
 
 The time per epoch of a run is the time of a sweep of all runs with its batch size, divided by the
 number of runs and the number of epochs. The sweep takes 20 epochs and records only the first and
@@ -14,10 +14,11 @@ the last step; the shortest of three times, without compilation, is used.
 
     python experiments/batch_sizes.py           (about 2 min on two cores)
 
-Expected: the cost after equal epochs decreases with the batch size, down to about 32. An epoch with
-batches of 8 takes three times as long as a full-batch epoch, and an epoch with batches of 32 up to
-twice as long. After equal times the cost is again lowest with batches of 32, and by far the highest
-with full batches, which need about 150 epochs to reach the cost that batches of 32 reach in two.
+Expected: at equal numbers of epochs, the cost is lower for smaller batches, down to a batch size of
+about 32. An epoch with batches of 8 takes three times as long as a full-batch epoch, and an epoch
+with batches of 32 up to twice as long. At equal training time, the cost is again lowest with
+batches of 32, and by far the highest with full batches, which need about 150 epochs to reach the
+cost that batches of 32 reach in two.
 """
 
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ class Config:
 
     Args:
         data: name of the data set.
-        batch_sizes: images per step; the last one denotes the whole training set.
-        epochs: passes over the training set, for each batch size.
+        batch_sizes: numbers of images per step; the last entry stands for the whole training set.
+        epochs: number of passes over the training set, for each batch size.
         lowest: smallest learning rate.
         highest: largest learning rate.
         rates: number of learning rates, geometrically spaced.
@@ -60,7 +61,7 @@ class Config:
 
 
 def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
-    """Return the seconds per epoch of one run in a sweep of all runs, by batch size.
+    """Return the seconds per epoch and run, from sweeps of all runs, by batch size.
 
     Batch sizes are timed alternately, so that a temporary load of the machine affects all of them.
     """

@@ -36,7 +36,8 @@ class BoxDimension(NamedTuple):
         error: half width of the 95 % interval of the slope, from the scatter of the counts, plus
             the bias of box counting, which the scatter does not include (see `BIAS`).
         standard_error: standard error of the slope, from the scatter of the counts around the line.
-        residual: root mean square deviation of log10 N from the line; 0.01 is 2 % of a count.
+        residual: root mean square deviation of log10 N from the line; 0.01 corresponds to 2 % of a
+            count.
         smallest: smallest box side of the fit, in cells.
         largest: largest box side of the fit, in cells.
     """
@@ -88,7 +89,8 @@ def box_counts(
         The sides, and the counts N(s).
 
     Raises:
-        InputError: if the set has no cells, or if a side is not between 1 and the shortest axis.
+        InputError: if the set has no cells, or if a side is not between 1 and the length of the
+            shortest axis.
     """
     shortest = min(cells.shape)
     if not cells.any():

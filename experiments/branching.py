@@ -3,14 +3,14 @@
     w'_t = w_t + sigma e_i for one weight i;   both descents continue with the same mini-batches
 
 Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated,
-with one weight changed by sigma at a step t and no other difference. Equal numbers of weights are
-changed in all layers, although 96 % of all parameters are in the first layer. Weights of pixels
-that are zero in all training images, about a sixth of all parameters, are excluded.
+with one weight changed by sigma at a step t and no other difference. The same number of weights is
+tested in each layer, although 96 % of all parameters are in the first layer. Weights of pixels that
+are zero in all training images, about a sixth of all parameters, are excluded.
 
-The barrier between the two end points is the rise of the cost on the straight line between them. It
-is computed before and after the neurons of one end point are matched to those of the other, and the
-lower value is used. Both values are upper bounds on the lowest barrier of any path. Two references
-define the scale:
+The barrier between the two end points is the largest rise of the cost on the straight line between
+them above the linear interpolation of their costs. It is computed before and after the neurons of
+one end point are matched to those of the other, and the lower value is used. Both values are upper
+bounds on the lowest barrier of any path. Two references define the scale:
 
     floor = largest barrier between a descent and its repetition with pixels in reversed order
     other = median barrier between descents from independent starts of the same kind
@@ -47,8 +47,8 @@ class Config:
         width: number of neurons in each of the two hidden layers.
         initializers: initializers of the starting weights.
         learning_rate: learning rate of plain gradient descent.
-        batch_size: images per step.
-        epochs: passes over the training set.
+        batch_size: number of images per step.
+        epochs: number of passes over the training set.
         branch_steps: steps at which branches start; those beyond the last step are skipped.
         perturbations: sizes sigma of the changes.
         trunks: number of descents (trunks) from which branches start, for each initializer.

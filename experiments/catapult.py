@@ -4,11 +4,11 @@
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,
     k = (|u|^2 + |v|^2) / m
 
-At rates below 2 / k the cost falls smoothly, where k is taken at the start. At larger rates the
-cost first grows, which decreases k until the cost falls; this is called the catapult (Lewkowycz et
-al. 2020, arXiv 2003.02218). Descents of linear networks end below their initial cost at rates up to
-about 4 / k; this limit is also measured for tanh and ReLU networks. Rates are swept in units of 1 /
-k, for several widths and starts, on one example and on several.
+At rates below 2 / k, where k is the value at the start, the cost decreases smoothly. At larger
+rates the cost first grows, which decreases k until the cost falls; this is called the catapult
+(Lewkowycz et al. 2020, arXiv 2003.02218). Descents of linear networks end below their initial cost
+at rates up to about 4 / k; this limit is also measured for tanh and ReLU networks. Rates are swept
+in units of 1 / k, for several widths and starts, on one example and on several.
 
 With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): above
 eta = 1 the period of x doubles repeatedly, and at larger rates its dynamics are chaotic.
@@ -41,17 +41,18 @@ class Config:
     """Networks, networks with a single weight per layer, and their learning rates.
 
     Args:
-        shares: smallest and largest learning rate times k at the start, and their number.
+        shares: smallest and largest learning rate times k at the start, and number of values.
         widths: numbers of hidden neurons m.
         starts: number of starting points of each network.
-        examples: number of examples, and of inputs, in the second case; the first case has one.
+        examples: number of examples, and of inputs, in the second case; the first case has one of
+            each.
         steps: number of steps of each descent of a network.
         shown: rates times k of the descents to draw; the nearest values of the sweep are used.
-        rates: smallest and largest learning rate of the single weights, and their number.
+        rates: smallest and largest learning rate of the single weights, and number of rates.
         weight: starting value of the single weights.
         weight_steps: number of steps of the single weights.
-        recorded: steps of the single weights from one record to the next, a prime number, so that
-            it is unlikely to be a multiple of their period.
+        recorded: number of steps of the single weights from one record to the next, a prime number,
+            so that it is unlikely to be a multiple of their period.
         kept: number of final records that are evaluated.
     """
 
@@ -71,8 +72,8 @@ class Config:
 def run(config: Config) -> xr.Dataset:
     """Return the runs of networks and of single weights.
 
-    The attribute `apart` is the largest relative deviation of the cost of a network from the
-    recursion for f and k.
+    The attribute `apart` is the largest deviation of the cost of the linear network from the
+    recursion for f and k, relative to the highest predicted cost of the same descent.
     """
     flown, single = flights(config), single_weights(config)
     return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
@@ -81,7 +82,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw descents, limits of the rate, and values of the single weight at each rate."""
+    """Draw descents, limiting rates, and values of the single weight at each rate."""
     edge = edges(dataset)
     lands = ended_below_start(dataset).mean("seed").isel(width=-1)
     shown = dataset.shown_cost.isel(examples=0, width=0).sel(activation="linear")

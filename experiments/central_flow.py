@@ -8,8 +8,8 @@ the gradient flow, which continues into regions where the sharpness exceeds 2 / 
 flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
 Gaussian of 50 steps, is compared with the mean cost of the flow, smoothed by the same Gaussian: on
 the published case, a swish network 8-16-16-1 on 128 random samples, at several rates and from
-several starts; on narrower and wider networks; and on digits (784-16-16-10, sigmoids), with
-full-batch steps. All rates and starts of a network are computed by one compiled program.
+several starts; on narrower and wider networks; and on digits (784-16-16-10, sigmoids). All steps
+are full-batch. All rates and starts of a network are computed by one compiled program.
 
     python experiments/central_flow.py           (about 4 min on two cores)
 
@@ -46,7 +46,7 @@ class Config:
         digit_starts: number of starting points on the digits.
         digit_steps: number of steps of each descent on the digits.
         eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
-        stride: steps of descent per interval of the flow, and from one record to the next.
+        stride: number of steps of descent per interval of the flow, and between records.
         smoothing: standard deviation of the Gaussian, in steps.
         tolerance: relative tolerance of the gradient flow.
     """
@@ -81,7 +81,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw one run of the published case with its flows, and all deviations."""
+    """Draw one run of the published case with its flows, and deviations of all cases."""
     shown = case(dataset, 0).sel(learning_rate=0.1, method="nearest").isel(seed=0)
     bars = []
     for number, name in enumerate(dataset.attrs["cases"]):

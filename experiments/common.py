@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Return the seconds until the results of a computation are ready."""
+    """Return the time in seconds until the results of a computation are ready."""
     import jax
 
     start = time.perf_counter()
@@ -86,7 +86,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
-    """Run an experiment and write its data, its summary and its figures to a folder.
+    """Run an experiment, write data, summary and figures, and return their folder.
 
     The data are written before the figures are drawn; `plot` needs only the data.
     """

@@ -10,7 +10,7 @@ numbers summarize 16 starts with a common order of the mini-batches.
 
 Expected: a test accuracy of about 10 % before training (mean over 64 random networks 10 +- 1 %) and
 a median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with `--data mnist --epochs
-10`. This is refuted if the interval of the median over starts lies below these values.
+10`. This is refuted if the interval of the median accuracy after training lies below these values.
 """
 
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Config:
     Args:
         data: name of the data set.
         widths: number of neurons in each hidden layer.
-        epochs: passes over the training images.
+        epochs: number of passes over the training images.
         learning_rate: learning rate of plain gradient descent.
-        batch_size: images per step.
+        batch_size: number of images per step.
         seed: seed of the starting point in the figures.
         seeds: number of starting points for the statistics.
         random_networks: number of untrained networks whose accuracy is evaluated.
@@ -53,7 +53,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return cost and accuracy along the descent, and outputs before and after it."""
+    """Return records and outputs of one descent, and records of descents by seed."""
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
     start = problem.init(streams.init)

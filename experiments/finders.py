@@ -79,7 +79,7 @@ class Config:
 
 
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
-    """Return the median final cost, and whether each rate trains, for each warm-up."""
+    """Return median initial and final costs, and whether each rate trains."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
     runs = swept(
         case,
@@ -105,7 +105,7 @@ def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
 
 
 def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
-    """Return the rate and the number of evaluations for each method and seed."""
+    """Return the recommended rate and the number of evaluations, by method and seed."""
     rates = np.full((len(METHODS), config.seeds, 2), np.nan)
     searches = (config.horizon, config.num_starts), (config.short_horizon, 1)
     for seed in range(config.seeds):

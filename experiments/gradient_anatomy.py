@@ -5,16 +5,17 @@
 The gradient of the digit network's cost over all training images is examined at a random start and
 after training: the sizes of its entries by layer, its largest entries, its entries that are exactly
 zero, and the entries of the first layer as images. Then the gradient is checked: the parameters
-with the largest entries are changed one by one by h, and the cost must change by h times the
-gradient, up to the curvature term H_ii h^2 / 2 and the rounding error of the cost.
+with the largest entries are changed one by one by h, and the cost must change by h times the entry,
+up to the curvature term H_ii h^2 / 2 and the rounding error of the cost.
 
 The figures show one start; the numbers are medians over 16 starts, with confidence intervals.
 
     python experiments/gradient_anatomy.py        (about 11 s)
 
 Expected: exactly 2,112 entries are zero before and after training (16 neurons times 132 pixels that
-are zero in all 4,000 images); the error of every predicted change is below this bound, which is
-less than 1 % at the start. This is refuted by a single change with a larger error, from any start.
+are zero in all 4,000 images); the error of every predicted change is below the sum of these two
+terms, which is less than 1 % of the change at the start. This is refuted by a single change with a
+larger error, from any start.
 """
 
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ class Config:
         widths: number of neurons in each hidden layer.
         epochs: numbers of epochs after which the gradient is examined, ascending.
         learning_rate: learning rate of the training between these epochs.
-        batch_size: images per training step; the examined gradient is over all images.
+        batch_size: number of images per training step; the examined gradient is over all images.
         top: number of largest entries that are listed and checked.
         seed: seed of the starting point in the figures.
         seeds: number of starting points for the statistics.
@@ -76,7 +77,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw sizes of entries, the largest entries, their checks, and images of entries."""
+    """Draw sizes of entries, the largest entries, their checks, and entries as images."""
     layers = [f"layer {number}" for number in np.unique(dataset.layer)]
     side, neurons = dataset.attrs["image_shape"], dataset.attrs["neurons"]
     sizes, top, proof, figures = {}, {}, {}, {}

@@ -11,8 +11,9 @@ computations are in float64.
 
     python experiments/gradient_flow.py           (about 40 s on two cores)
 
-Expected: the distance from the flow halves with the learning rate (order 1 within 0.1), the error
-of the computed flow is below 1e-8 on the two factors, and the drift of a^2 - b^2 also halves.
+Expected: if the learning rate is halved, the distance from the flow (order 1 within 0.1) and the
+drift of a^2 - b^2 along descents are also halved; the error of the computed flow is below 1e-8 on
+the two factors.
 """
 
 from dataclasses import dataclass
@@ -42,9 +43,9 @@ class Config:
         rates: number of learning rates, each half of the previous one.
         times: approximate number of times at which descents and flow are compared.
         fitted: number of the smallest learning rates, to which the order is fitted.
-        tolerance: tolerance of the flow on the digits; on the factors it is the default for
-            float64.
-        check: second tolerance, used to estimate the error of the flow on the digits.
+        tolerance: relative tolerance of the flow on the digits; on the factors it is the default
+            for float64.
+        check: second relative tolerance, used to estimate the error of the flow on the digits.
     """
 
     target: float = 2.0
@@ -77,7 +78,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the two factors in one row, and the digits in another."""
+    """Draw descents, their distances from the flow, and the orders, for both costs."""
     labels = {
         "equal": ("Two factors, (2 - ab)² / 2", "product ab", "product", "known"),
         "digits": ("Digit network", "cost", "cost", "flow_cost"),

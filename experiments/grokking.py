@@ -5,20 +5,21 @@
 A network of two layers without biases, with the square as activation function, is trained to add
 modulo p on a subset of the p^2 pairs, by full-batch AdamW; e_i is row i of the identity matrix.
 Starting points and training pairs differ between seeds; all weight decays and seeds are computed in
-one sweep. A set of pairs counts as known if at least 95 % of them are predicted correctly; the
-delay is the number of steps between the first records at which the training pairs and the other
-pairs are known. If the other pairs are never known, the delay counts as longer than the run.
-Medians are over all runs.
+one sweep. All pairs that are not in the training set are test pairs. A set of pairs counts as
+learned if at least 95 % of them are predicted correctly; the delay is the number of steps between
+the first records at which the training pairs and the test pairs are learned. If the test pairs are
+never learned, the delay counts as longer than the run. Medians are over all runs with the same
+decay.
 
     python experiments/grokking.py           (about a minute on two cores)
 
-Expected: the training pairs are known after about 30 steps for any decay, when the accuracy on the
-other pairs is at chance level (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023,
-arXiv 2301.02679). With decay the other pairs become known in every run, after 1,500 steps at decay
+Expected: the training pairs are learned after about 30 steps for any decay, when the accuracy on
+the test pairs is at chance level (Power et al. 2022, arXiv 2201.02177; this network: Gromov 2023,
+arXiv 2301.02679). With decay the test pairs are learned in every run, after 1,500 steps at decay
 0.3 and after 80 steps at decay 3: the delay falls faster than the inverse of the decay, with an
 exponent of -1.25 over the whole range; between neighboring decays the exponent varies. Without
-decay the other pairs never become known. This is refuted by runs without decay in which they become
-known, or by an interval of the exponent that contains -1.
+decay the test pairs are never learned. This is refuted by runs without decay in which they are
+learned, or by an interval of the exponent that contains -1.
 """
 
 from dataclasses import dataclass
@@ -39,15 +40,15 @@ class Config:
 
     Args:
         modulus: modulus p.
-        part: share of the p^2 pairs in the training set.
+        part: share of the p^2 pairs that are in the training set.
         width: number of hidden neurons.
         learning_rate: learning rate of AdamW.
-        decays: weight decays, ascending; a step shrinks the weights by the factor
+        decays: weight decays, ascending; a step multiplies the weights by
             1 - learning_rate * decay.
         seeds: number of starting points, each with a different set of training pairs.
         steps: number of steps of each run.
         record_every: steps from one record to the next.
-        known: smallest share of correct pairs at which a set counts as known.
+        known: smallest share of correctly predicted pairs at which a set counts as learned.
     """
 
     modulus: int = 13
@@ -62,7 +63,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return accuracies of all runs, over `weight_decay`, `seed` and `step`."""
+    """Return costs and accuracies of all runs, by weight decay, seed and step."""
     seeds = list(range(config.seeds))
 
     def adamw(*, weight_decay):

@@ -3,8 +3,8 @@
     draw w ~ N until it fits k images   against   descend from w ~ N until it fits them
 
 A network 25-8-1 distinguishes the digits 3 and 5. Millions of random networks (guesses) are drawn,
-and those that classify all of k images correctly are tested on images that were not used for
-training. If most networks that fit the k images also classify new images correctly (the volume
+and a sample of those that classify all of k images correctly is tested on images that were not used
+for training. If most networks that fit the k images also classify new images correctly (the volume
 hypothesis), then networks trained on these images from the same distribution of starts are no more
 accurate. There are sixteen sets of images, with k = 2, 4, ... as long as some guesses fit. Each
 guess and its negative, which is equally probable, are tested on all sets.
@@ -87,7 +87,7 @@ def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the results of guesses and of descents for each set and k, and the speed."""
+    """Return results of guesses and descents for each set and k, and the speed."""
     x, y = images(config)
     chosen, others = cut(config, y)
     sets, rest = ((jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i])) for i in (chosen, others))

@@ -15,10 +15,10 @@ widest gap up to rank 29, and eigenvalues above a tenth of the largest.
     python experiments/hessian_spectrum.py           (about 100 s of processor time)
 
 Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which is invariant to
-a common shift of all logits), from every start, before training and up to 10 epochs; H has as many
-only after the first epoch. All counts are in one table (`counts` in summary.json). The claim of one
-outlier per class is refuted if the median number over starts is not 9 or 10, for G after 30 epochs
-and for H after 10 or more epochs.
+a common shift of all logits), from every start, before training and after 1, 3 and 10 epochs; H has
+as many only after the first epoch. All counts are in one table (`counts` in summary.json). The
+claim of one outlier per class is refuted if the median number over starts is not 9 or 10, for G
+after 30 epochs and for H after 10 or more epochs.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Config:
         data: name of the data set.
         costs: names of the costs.
         learning_rates: learning rate for each cost.
-        batch_size: images per step.
+        batch_size: number of images per step.
         epochs: numbers of epochs after which the spectrum is computed; the first is 0.
         seeds: number of starting points for each cost.
         largest: number of largest eigenvalues that are computed, of H and of G.
@@ -52,7 +52,7 @@ class Config:
         shown: numbers of epochs after which density and trace are estimated, for the first cost and
             the first start.
         probes: number of random vectors for each density; a trace uses six times as many.
-        depth: Hessian-vector products per random vector of a density.
+        depth: number of Hessian-vector products per random vector of a density.
         samples: number of training images, taken from the start of the set; None uses all.
     """
 

@@ -37,10 +37,11 @@ class Config:
         smallest: smallest scale of starting weights, as a multiple of the initializer's default.
         largest: largest scale of starting weights, as a multiple of the initializer's default.
         scales: number of scales, geometrically spaced.
-        learning_rates: learning rates; results are shown for the one with the lowest training cost.
+        learning_rates: learning rates; results are reported for the rate with the lowest median
+            training cost.
         seeds: number of starting points for each initializer and scale.
-        batch_size: images per step.
-        epochs: passes over the training set.
+        batch_size: number of images per step.
+        epochs: number of passes over the training set.
         images: number of training images over which the slopes of the sigmoids are averaged.
     """
 

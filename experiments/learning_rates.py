@@ -11,8 +11,8 @@ stall.
 Then the set of rates that work is determined for every starting point, on a fine grid around the
 largest rate that works: a rate works if its run ends below the cost of the best constant prediction
 (0.9). If rates that work and rates that fail alternate, bisection does not find the largest rate
-that works. The grid for sigmoids has 40 rates, 4 % apart; a finer grid can only show more
-alternations.
+that works. The grid for sigmoids has 40 rates, 4 % apart; a refined grid that contains these rates
+can only show more alternations.
 
     python experiments/learning_rates.py           (about 40 s of processor time)
 
@@ -52,8 +52,8 @@ class Config:
         highest: largest learning rate.
         rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
-        batch_size: images per step.
-        epochs: passes over the training set.
+        batch_size: number of images per step.
+        epochs: number of passes over the training set.
         fine: smallest and largest rate of the fine grid, for each network.
         fine_rates: number of rates of the fine grid, geometrically spaced.
     """

@@ -19,9 +19,10 @@ sixth.
 
 Expected: the XOR network 2-2-1 with weight decay has six strict minima, two at cost 0.0138 and four
 at 0.0929, and manifolds near 0.116. Nearly all end points of the digit network differ, so the
-number of its minima cannot be estimated; the 95 % birthday bound is at least 64 for 19 different
-end points. This is refuted by another strict minimum of the XOR network, or by a minimum of the
-digit network that is reached from 20 % of the starts.
+number of its minima cannot be estimated; if 19 end points are different, the birthday bound states
+with 95 % confidence that there are at least 64 minima. This is refuted by another strict minimum of
+the XOR network, or by a minimum of the digit network that is reached from at least 20 % of the
+starts.
 """
 
 from dataclasses import dataclass

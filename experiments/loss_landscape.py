@@ -41,8 +41,8 @@ class Config:
     Args:
         data: name of the data set.
         learning_rates: a learning rate that is far too small, a good one, and one far too large.
-        epochs: passes over the training set.
-        batch_size: images per step.
+        epochs: number of passes over the training set.
+        batch_size: number of images per step.
         seed: seed of the starting point and of the order of mini-batches in the figures.
         seeds: number of starting points for the statistics.
         direction_seed: seed of the random directions.

@@ -38,10 +38,10 @@ class Config:
         samples: number of training images, taken from the start of the set; by default all.
         widths: number of neurons in each of the two hidden layers.
         networks: number of networks of each width.
-        epochs: passes over the training set for the networks.
-        curve_epochs: passes over the training set for the curves.
+        epochs: number of passes over the training set for the networks.
+        curve_epochs: number of passes over the training set for the curves.
         learning_rate: learning rate of Adam, for networks and curves.
-        batch_size: images per step.
+        batch_size: number of images per step.
         points: number of points along each path, including its end points.
         nodes: number of points of a curve at which its cost is evaluated during training.
         images: number of training images for the matching by activations.

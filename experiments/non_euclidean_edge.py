@@ -13,7 +13,7 @@ curvature along the step.
 
     python experiments/non_euclidean_edge.py      (about 80 s of processor time)
 
-Expected: at the larger rates the lower bound of S settles within 15 % of the limit in all four
+Expected: at the larger rates the lower bound on S settles within 15 % of the limit in all four
 cases (medians over the last quarter of the records and over starts). This is refuted if the
 interval of such a median lies outside this range.
 """

@@ -199,7 +199,7 @@ FILTERS: dict[str, Any] = {
 
 
 def claim(holds: Any) -> str:
-    """Raise an error if the summary does not support a statement of the page."""
+    """Return an empty string if a claim of the page holds, and raise an error if not."""
     if not holds:
         raise ValueError("the summary does not support a claim of this page")
     return ""

@@ -37,7 +37,7 @@ class Config:
     Args:
         data: name of the data set.
         runs: number of networks.
-        batch_sizes: samples per step; all networks share a mini-batch.
+        batch_sizes: numbers of samples per step; all networks share a mini-batch.
         accelerator: name of the accelerator, whose data sheet states the rates.
         peak: float32 operations per second without tensor cores, in units of 1e12.
         bandwidth: memory bandwidth, in units of 1e12 bytes per second.
@@ -59,7 +59,7 @@ def costs_of_a_step(problem: gd.Problem, runs: int, batch_size: int) -> tuple[fl
     Args:
         problem: problem whose networks share a mini-batch.
         runs: number of networks.
-        batch_size: samples of the mini-batch.
+        batch_size: number of samples in the mini-batch.
     """
     params = jax.eval_shape(jax.vmap(problem.init), jax.random.split(jax.random.key(0), runs))
     batch = jax.tree.map(

@@ -47,9 +47,10 @@ class Config:
         rates: number of learning rates, geometrically spaced.
         momenta: momentum coefficients.
         init_scales: scales of the starting weights, relative to the initializer's default.
-        batch_sizes: images per step.
-        rungs: steps after which searches compare runs; the last is the length of a full run.
-        width: runs per device in a slab, except when trials are computed one by one.
+        batch_sizes: numbers of images per step.
+        rungs: numbers of steps after which searches compare runs; the last is the length of a full
+            run.
+        width: number of runs per device in a slab, except when trials are computed one by one.
         trials: number of trials of Hyperband.
         batch: number of trials that are computed together.
         single_trials: number of trials that are computed one by one to measure their time.
@@ -119,7 +120,7 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
         if name in ("slots", "dense"):
             equal = result.rung.values.ravel() == ended_at
             results[f"same_rungs.{name}"] = float(np.mean(equal))
-        elif name == "single":  # the time of `single_trials`, extrapolated to the steps of all
+        elif name == "single":  # extrapolated from `single_trials` to the steps of all trials
             seconds *= num_steps[name] / replays.steps_and_samples(result)[0]
         results[f"seconds.{name}"] = seconds
     arrays = {

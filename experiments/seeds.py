@@ -7,9 +7,9 @@
 the other 3,000 digits: 64 starting points are combined with 32 orders of the mini-batches, for 10,
 20 and 40 epochs in separate descents. If image i were classified correctly with probability p_i,
 independently of the other images, the variance of the accuracies would equal the right-hand side.
-This part of the variance is called luck, and the remaining part quality: if it is large, networks
-that are above average on one half of the images are also above average on the other half. The
-effects of the starting point and of the order are compared as well.
+This part of the variance is called luck, and the remaining part quality. If quality is a large
+part, networks that are above average on one half of the images are also above average on the other
+half. The effects of the starting point and of the order are compared as well.
 
     python experiments/seeds.py           (about 3.5 min of processor time)
 
@@ -46,8 +46,8 @@ class Config:
         starts: number of starting points.
         orders: number of orders of the mini-batches, each combined with every start.
         learning_rate: initial learning rate, with cosine decay to 0.
-        batch_size: images per step.
-        epochs: passes over the training images, for each length of training.
+        batch_size: number of images per step.
+        epochs: numbers of passes over the training images, one for each length of training.
         resamples: number of bootstrap resamples.
     """
 

@@ -28,7 +28,7 @@ from summaries.slope_descent import by_function, numbers, shrinks_by
 
 import gdjax as gd
 
-GRID = 1001  # points of a drawn curve
+GRID = 1001  # number of points of a drawn curve
 DRAWN = 21  # approximate number of paths drawn on each curve
 
 

@@ -43,8 +43,8 @@ class Config:
         learning_rates: learning rates to try at every temperature.
         scaled_rate: learning rate of the scaled starts, in units of temperature squared.
         seeds: number of starting points.
-        epochs: passes over the training set.
-        batch_size: images per step.
+        epochs: number of passes over the training set.
+        batch_size: number of images per step.
         looked_at: temperatures at which gradients are computed before training.
         images: number of single images whose gradients are computed.
         drawn: temperatures at which the cost along one weight is computed.

@@ -33,7 +33,7 @@ class Config:
     pairs: int = 5
     """Number of pairs of new processes in which first calls are timed."""
     scale: float = 1.0
-    """Factor for the numbers of steps; smaller values are faster and less precise."""
+    """Factor for the numbers of steps; smaller values give faster, less precise measurements."""
 
 
 def data() -> Any:

@@ -11,8 +11,8 @@ end at other minima, and the boundaries become irregular.
     python experiments/steepest_descent.py           (about 15 s)
 
 Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a
-direction at most 0.5 deg from the negative gradient; all 4 and all 7 saddles of the two functions
-are on a boundary.
+direction at most 0.5 deg from the negative gradient; all 4 saddles of the first function and all 7
+of the second are on a boundary.
 """
 
 from dataclasses import dataclass

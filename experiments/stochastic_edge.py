@@ -13,7 +13,8 @@ and Beneventano 2024, arXiv 2412.20553; their public code computes the mean of t
 
 Expected: eta / 2 times the batch sharpness settles at 1 within 10 % for every batch size at the
 larger rates, and the sharpness of the full-batch cost is lower for smaller batches. This is refuted
-by intervals outside 0.9 to 1.1 at most of the rates at which the sharpness has become stationary.
+by intervals outside 0.9 to 1.1 at the majority of the rates at which the sharpness has become
+stationary.
 """
 
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class Config:
     """Descents whose sharpness is recorded.
 
     Args:
-        rates: smallest and largest learning rate, and their number, geometrically spaced.
-        batch_sizes: samples per step.
+        rates: smallest and largest learning rate, and number of rates, geometrically spaced.
+        batch_sizes: numbers of samples per step.
         starts: number of starting points for each rate and batch size.
         width: number of neurons in each hidden layer.
         samples: number of training samples.
@@ -58,9 +59,9 @@ class Config:
 
 
 def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
-    """Return the final sharpness of descents with one batch size, in units of 2 / eta.
+    """Return final sharpness and cost of descents with one batch size.
 
-    Each value is the median over the last quarter of the records.
+    Each sharpness is in units of 2 / eta, and is the median over the last quarter of the records.
     """
     rates = np.geomspace(*config.rates)
     last = config.records // 4
@@ -118,7 +119,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw both kinds of batch sharpness and the full-batch sharpness against the rate."""
+    """Draw both kinds of batch sharpness, and full-batch sharpness, against the rate."""
     at = ("batch_size", "learning_rate", "seed")
     return {
         "settled": plots.by_batch_size(

@@ -44,10 +44,10 @@ class Config:
         rates: number of learning rates, geometrically spaced.
         seeds: number of starting points.
         steps: number of steps of each run.
-        batch_size: images per step.
+        batch_size: number of images per step.
         record_samples: number of images over which a recorded cost is averaged.
         checked_widths: widths of the coordinate check.
-        checked_steps: steps after which the change of each layer is measured.
+        checked_steps: numbers of steps after which the change of each layer is measured.
         descent_checked: learning rate of the coordinate check with plain descent.
         adam_checked: learning rate of the coordinate check with Adam.
     """

@@ -102,7 +102,10 @@ PAIRS += [(a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")]
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw starts and accuracy against both widths, and correlations of each set."""
+    """Draw the number of starts and the accuracy of minima against both widths.
+
+    A second figure shows the correlations in each set of images.
+    """
     rank_correlations = correlations(dataset)
     return {
         "widths": plots.widths_of_minima(dataset, rank_correlations),

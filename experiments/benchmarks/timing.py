@@ -54,7 +54,7 @@ def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
     Args:
         seconds: time of all steps.
         rate: rate of the matrix product, in operations per second.
-        samples: samples per step.
+        samples: number of samples per step.
         run_steps: number of steps, summed over runs.
     """
     return 4 * samples * PARAMETERS * run_steps / seconds / rate

@@ -24,10 +24,10 @@ def after_training(
         step: step of each record, from 0.
         decay: weight decays, ascending.
         train: share of training pairs that are predicted correctly.
-        test: share of the other pairs that are predicted correctly.
-        delay: steps from the first record at which the training pairs are known to the first at
-            which the other pairs are known; +inf if they never are.
-        known: smallest share of correct pairs at which a set of pairs counts as known.
+        test: share of test pairs that are predicted correctly.
+        delay: number of steps from the first record at which the training pairs are learned to the
+            first at which the test pairs are learned; +inf if they never are.
+        known: smallest share of correctly predicted pairs at which a set counts as learned.
     """
     with style():
         figure = Figure(figsize=(12.5, 5.5))

@@ -67,7 +67,7 @@ def by_batch_size(
     Each kind has one panel.
 
     Args:
-        batch_size: samples per step.
+        batch_size: numbers of samples per step.
         learning_rate: learning rates of the descents.
         batch: batch sharpness; NaN if a descent diverged.
         ratios: batch sharpness computed as the mean of the ratios of single mini-batches.

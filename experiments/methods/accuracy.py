@@ -57,10 +57,10 @@ def compared(
 
 
 def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
-    """Return the time to draw all copies, and the relative time of a step with new ones.
+    """Return the time to draw all copies, and relative time of a step with new ones.
 
-    The relative time is the time of a step that draws new copies, divided by the time of a step
-    that uses copies drawn beforehand.
+    The first is processor time in seconds. The second is the time of a step that draws new copies,
+    divided by the time of a step that uses copies drawn beforehand.
     """
     start_time = time.process_time()
     problem = problems.with_held_out_images(variant)
@@ -179,7 +179,7 @@ def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) 
 
 
 def _slopes(params, images):
-    """Return histograms of each layer's slopes 4 s (1 - s), and the predicted classes."""
+    """Return histograms of each layer's slopes 4 s (1 - s), and predicted classes."""
     a = images.astype(float) / 255
     shares = []
     for layer in params:

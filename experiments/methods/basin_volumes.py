@@ -37,7 +37,8 @@ def digits8() -> tuple[np.ndarray, np.ndarray]:
 def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
     """Return the volumes of the networks' basins in one kind of coordinates.
 
-    With the full Hessian, only the first `config.whole` networks are measured; the others are NaN.
+    With the full Hessian, only the basins of the first `config.whole` networks are measured; all
+    other values are NaN.
     """
     few = config.whole if name == "Hessian" else config.seeds
     keys = jax.random.split(key, config.seeds)[:few]

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
-COLUMNS, ROWS = 1800, 1000  # bins of the density over all rates
+COLUMNS, ROWS = 1800, 1000  # numbers of bins of the histogram of rate and x
 
 
 def curvature(activation, params, inputs):
-    """Return k, the largest eigenvalue of J J^T / n for the Jacobian J of the outputs."""
+    """Return k, the largest eigenvalue of J J^T / n, with the Jacobian J of outputs."""
     U, v = params
     z = U @ inputs.T
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
@@ -70,7 +70,7 @@ def two_numbers(f, k, share, width, steps):
     Args:
         f: initial output.
         k: initial curvature.
-        share: learning rate times k.
+        share: learning rate times the initial curvature.
         width: number of hidden neurons.
         steps: number of steps.
     """
@@ -108,7 +108,8 @@ def difference_from_two_numbers(config: "Config", width: int, shares=(0.5, 1.9, 
 def flights(config: "Config") -> xr.Dataset:
     """Return the highest cost, final cost and final curvature of each run.
 
-    Each is relative to its initial value. For the runs `config.shown`, all costs are returned.
+    Each is relative to its initial value. For the first start at the rates `config.shown`, the cost
+    at every step is also returned.
     """
     shares = np.linspace(*config.shares)
     shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
@@ -139,7 +140,7 @@ def flights(config: "Config") -> xr.Dataset:
 
 
 def single_weights(config: "Config") -> xr.Dataset:
-    """Return density, amplitude and Lyapunov exponent of x at every rate.
+    """Return a histogram of rate and x, and amplitudes and Lyapunov exponents by rate.
 
     The exponent is the mean of log |1 + eta (1 - 3 x^2)|, which is positive for chaotic dynamics.
     """

@@ -23,7 +23,7 @@ def halving(largest: float, count: int) -> np.ndarray:
 
 
 def compared(problem, start, rates, end_time, times, **options):
-    """Return distances between descents and the flow, with their costs and parameters."""
+    """Return a Dataset of distances and costs, and parameters of descents and flow."""
     every = max(1, round(end_time / rates[0] / times)) * rates[0]
     at = every * np.arange(1, max(1, round(end_time / every)) + 1)
     descents = jax.jit(

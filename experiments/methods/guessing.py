@@ -23,7 +23,7 @@ def drawn(key, count: int, inputs: int, hidden: int):
 
 
 def outputs(network, x):
-    """Return the outputs [networks, images], with one matrix product for all networks."""
+    """Return the outputs [networks, images], with one matrix product for all."""
     first, second = network
     count, hidden, inputs = first.shape
     z = jax.nn.relu(first.reshape(-1, inputs) @ x.T).reshape(count, hidden, -1)
@@ -32,7 +32,7 @@ def outputs(network, x):
 
 @partial(jax.jit, static_argnames=("count", "hidden"))
 def block(key, sets, rest, *, count, hidden):
-    """Return the numbers of accepted guesses of a block, and accuracies of some.
+    """Return numbers of accepted guesses of a block, and accuracies of some guesses.
 
     Returns:
         Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 * `count` guesses,
@@ -125,9 +125,10 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
 
 
 def speed(config: "Config", sets, rest) -> dict[str, float]:
-    """Return the parameters per network, and the rates of testing and drawing networks.
+    """Return the number of parameters per network, and two rates.
 
-    The rates are networks per second of processor time.
+    The rates are the numbers of networks that are tested, and that are only drawn, per second of
+    processor time.
     """
     per_network = config.hidden * (sets[0].shape[-1] + 1)
     normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))

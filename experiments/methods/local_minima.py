@@ -52,7 +52,7 @@ def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
 
 
 def small_digits(config: "Config") -> gd.Problem:
-    """Return the problem of 10x10 digits for a network with one hidden layer."""
+    """Return the problem of a small network on digits of 10x10 pixels."""
     data, n = gd.data.load(config.data), config.pooled_images
     network = gd.problems.Network((100, *config.pooled_hidden, 10))
     train = (pooled(data.train_images[:n]), data.train_labels[:n])

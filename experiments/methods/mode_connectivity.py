@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
-    """Return cost and accuracy of networks of one width, and along paths between them."""
+    """Return costs and accuracies of networks of one width, and along paths."""
     problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
     trained, ends = train(config, problem, count)
     between = minima.pairwise_barriers(problem, ends, key=jax.random.key(1), points=config.points)
@@ -48,7 +48,7 @@ def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
 
 
 def train(config: "Config", problem, count: int):
-    """Return runs from independent starts and mini-batch orders, and their parameters."""
+    """Return runs from independent starts and mini-batch orders, with parameters."""
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     runs = gd.sweep(
         problem,

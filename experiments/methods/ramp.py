@@ -3,9 +3,10 @@
     eta_i = low (high / low)^(i / (n - 1)),   smoothed_i = b smoothed_{i-1} + (1 - b) C_i
 
 As in fastai and Lightning, the ramp has 100 steps, the cost is smoothed with b = 0.98 and bias
-correction, and the ramp ends when the smoothed cost exceeds 4 times its minimum. Two rates are
-suggested: a tenth of the rate with the smallest smoothed cost, and the rate at which the smoothed
-cost decreases most in one step. The first tenth and the last five of the steps are excluded.
+correction, and the ramp ends when the smoothed cost exceeds 4 times its minimum so far. Two rates
+are suggested: a tenth of the rate with the smallest smoothed cost, and the rate at which the
+smoothed cost decreases most in one step. For both, the first tenth and the last five of the steps
+are excluded.
 
 References: Smith 2017, arXiv 1506.01186; fastai's `lr_find`; Lightning's `LearningRateFinder`.
 """
@@ -21,7 +22,7 @@ from variants.small_problems import Case
 import gdjax as gd
 
 LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
-WIDTH = 55  # runs computed together
+WIDTH = 55  # number of runs computed together
 
 
 @lru_cache  # one factory for reference and ramp, so that they share a compilation
@@ -96,7 +97,7 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
 
 
 def suggestions(costs: np.ndarray) -> tuple[float, float]:
-    """Return a tenth of the rate at the minimum, and the rate at the steepest decrease.
+    """Return a tenth of the rate at the minimum, and the rate of steepest decrease.
 
     Args:
         costs: cost at each step of one ramp.

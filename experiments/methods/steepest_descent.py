@@ -20,11 +20,11 @@ MAX_DISTANCE = (
 )
 GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
-FIELD = 17  # arrows along each side of the drawn vector field
+FIELD = 17  # number of arrows along each side of the drawn vector field
 
 
 def directional_slopes(f, points, directions):
-    """Return the angles of unit vectors, and the slopes of f along them at each point.
+    """Return angles of unit vectors, and slopes of f along them at each point.
 
     The slopes are central differences.
     """

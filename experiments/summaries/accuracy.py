@@ -8,7 +8,7 @@ from scipy import stats
 
 LEVEL = 0.95  # confidence level of the intervals
 AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging
-BINS = 20  # bins of the histograms of slopes
+BINS = 20  # number of bins of the histograms of slopes
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -21,7 +21,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """Return paired gains in accuracy, and the half widths of their intervals, by name."""
+    """Return paired gains in accuracy, and half widths of their intervals, by name."""
     rungs = by_name(dataset, "ladder", "validation_accuracy")
     averaged = by_name(dataset, "ladder", "averaged_accuracy")
     names = list(rungs)

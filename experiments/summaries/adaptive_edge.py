@@ -17,7 +17,7 @@ def late(part: xr.Dataset) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return final sharpness and cost by panel and rate, with intervals over starts."""
+    """Return final eta times sharpness, with intervals, and cost, by panel and rate."""
     summary: dict = {}
     for name in dataset.attrs["panels"]:
         part = panel(dataset, name)

@@ -1,4 +1,4 @@
-"""Summary of the costs for each batch size after equal epochs and equal times."""
+"""Summary of results by batch size, at equal epochs and at equal training time."""
 
 import numpy as np
 import xarray as xr
@@ -34,7 +34,9 @@ def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
 
 
 def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
-    """Return epochs until the median cost at some rate is at most half the baseline."""
+    """Return the first epoch at which some rate halves the baseline cost, or +inf.
+
+    The cost at a rate is the median over seeds."""
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
     indices = np.nonzero(half.any("learning_rate").values)[0]
     return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")

@@ -18,7 +18,8 @@ def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
 def edges(dataset: xr.Dataset) -> xr.DataArray:
     """Return the limiting rate for each start, [examples, activation, width, seed].
 
-    The limit is the largest `share` up to which all runs end below their initial cost.
+    The limit is the largest `share` up to which all runs from this start satisfy
+    `ended_below_start`, or 0 if there is none.
     """
     lands = ended_below_start(dataset).transpose(..., "share")
     leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
@@ -29,7 +30,8 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
 def onset(rates, swing, low=0.1, high=0.3) -> float:
     """Return the rate at which an oscillation starts: the zero of a fit to `swing`^2.
 
-    The fit is a straight line, over the rates at which `swing` grows from `low` to `high`.
+    The fit is a straight line, fitted to the rates between which `swing` grows from `low` to
+    `high`.
     """
     first = int(np.argmax(swing > low))
     indices = np.arange(first, first + int(np.argmax(swing[first:] > high)))

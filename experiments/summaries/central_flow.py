@@ -16,7 +16,7 @@ def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
 
 
 def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
-    """Return values smoothed over time, NaN close to values that are not finite."""
+    """Return values smoothed over the steps, NaN close to values that are not finite."""
     width = dataset.attrs["smoothing"]
     finite = np.where(np.isfinite(values.values), values.values, np.nan)
     return gaussian_filter1d(finite, width, axis=-1, mode="nearest")
@@ -65,8 +65,9 @@ def numbers(dataset: xr.Dataset) -> dict:
 def at_edge(product: np.ndarray) -> float | None:
     """Return the largest |product - 2| after `product` first reaches 2, or None.
 
-    The product is the learning rate times the sharpness. The maximum is over the records up to the
-    last one within 1e-3 of 2. The result is None if fewer than 10 records are within 1e-3 of 2.
+    The product is the learning rate times the sharpness. The maximum is over the records from the
+    fifth after the first one within 1e-3 of 2 to the last one within 1e-3 of 2. The result is None
+    if fewer than 10 records are within 1e-3 of 2.
     """
     indices = np.flatnonzero(np.abs(product - 2) < 1e-3)
     if indices.size < 10:

@@ -23,7 +23,8 @@ def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
 def late_ratios(part: xr.Dataset) -> np.ndarray:
     """Return the ratio of the sharpness at the end to its limit, [rates, seeds].
 
-    The ratio is the median over the last quarter of the records; +inf if the run diverged.
+    The ratio is the median over the last quarter of the records; +inf if the run diverged, and NaN
+    if no sharpness was computed there.
     """
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     late = ratio[..., -ratio.shape[-1] // 4 :]

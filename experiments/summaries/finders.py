@@ -13,7 +13,7 @@ DRAWS = 2000  # number of bootstrap samples
 
 
 def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the ratio to the best rate, regret and success of each recommendation.
+    """Return log2(rate / best rate), regret and success of each recommendation.
 
     A recommendation that is missing or outside the grid of the reference counts as a failure with
     regret 1.

@@ -16,7 +16,7 @@ def order(dataset: xr.Dataset, prefix: str) -> float:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return orders, errors of the flow, and conserved quantities."""
+    """Return orders, errors of the flow, and relative changes of a^2 - b^2."""
     summary: dict = {}
     for prefix in ("equal", "unequal", "digits"):
         largest = dataset[f"{prefix}_distance"].max(f"{prefix}_time").values

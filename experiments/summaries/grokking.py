@@ -7,7 +7,7 @@ from gdjax import statistics
 
 
 def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
-    """Return the first step with an accuracy of at least `known`, or +inf."""
+    """Return the first recorded step with an accuracy of at least `known`, or +inf."""
     above = accuracy >= known
     return np.where(above.any(-1), step[np.argmax(above, axis=-1)], np.inf)
 

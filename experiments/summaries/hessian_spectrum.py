@@ -54,7 +54,7 @@ def digits(values) -> list[float]:
 
 
 def numbers(tree) -> dict:
-    """Return outlier counts at all epochs, and spectral estimates at those in `shown`."""
+    """Return outlier counts at all epochs, and spectral estimates at some epochs."""
     summary = {}
     for cost, records in branches(tree).items():
         summary[f"{cost}_all_converged"] = bool(

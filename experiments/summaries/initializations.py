@@ -10,13 +10,13 @@ from summaries.shared import medians
 
 
 def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """Return, for each initialization, the runs at the rate with the lowest cost."""
+    """Return the runs at the rate with the lowest median cost, by initialization."""
     cost = medians(dataset.cost.isel(step=-1))
     return dataset.isel(learning_rate=cost.argmin("learning_rate"))
 
 
 def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
-    """Return the first epoch with a cost of at most `level`, inf if there is none."""
+    """Return the first epoch with a cost of at most `level`, or +inf."""
     reached = cost <= level
     return np.where(reached.any(axis=-1), epoch[np.argmax(reached, axis=-1)], np.inf)
 

@@ -23,7 +23,7 @@ def alternates(trains: np.ndarray) -> np.ndarray:
 
 
 def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smallest rate that fails and the largest that succeeds, for each seed.
+    """Return the smallest rate that fails and the largest that succeeds, by seed.
 
     The first is NaN if no rate fails, and the second if no rate succeeds.
 

@@ -17,12 +17,12 @@ RISE_AT = 5.0  # distance at which the rise of the cost is reported
 
 
 def dataset_of(tree, branch, name) -> xr.Dataset:
-    """Return the Dataset of one view around the end point of a descent."""
+    """Return one Dataset of a descent, such as its trajectory or the cost on a plane."""
     return tree[f"{branch}/{name}"].to_dataset()
 
 
 def curvature(line) -> float:
-    """Return the second difference of the cost at the middle of a line."""
+    """Return the curvature at the middle of a line, from second differences."""
     cost, a = line.cost.values.astype(float), line.a.values
     middle = len(a) // 2
     step = a[middle + 1] - a[middle]

@@ -1,4 +1,4 @@
-"""Summary of the share of chance in the variance of test accuracies."""
+"""Summary of the share of luck in the variance of test accuracies."""
 
 import numpy as np
 import xarray as xr
@@ -127,7 +127,7 @@ def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies, the share of chance, and pairwise differences."""
+    """Return accuracies, the share of luck, and pairwise differences."""
     summary: dict = {
         "networks": dataset.sizes["start"] * dataset.sizes["order"],
         "images": dataset.sizes["image"],

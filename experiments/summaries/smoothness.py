@@ -8,7 +8,10 @@ from summaries.shared import medians
 
 
 def best(dataset):
-    """Return accuracies at the rate with the lowest median cost, and the rate, by temperature."""
+    """Return test accuracies at the best rate, and this rate, by temperature.
+
+    The best learning rate has the lowest median training cost.
+    """
     cost = medians(dataset.cost.isel(step=-1))
     choice = cost.argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)

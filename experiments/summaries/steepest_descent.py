@@ -16,7 +16,7 @@ def by_function(dataset):
 
 
 def steepest(dataset):
-    """Return the steepest measured slope / |grad f|, and its angle to -grad f.
+    """Return the steepest measured descent / |grad f|, and its angle to -grad f.
 
     The angle is in degrees.
     """
@@ -33,7 +33,7 @@ def downhill(gradient):
 
 
 def on_border(surface):
-    """Return whether starts around each saddle end in different minima."""
+    """Return whether starts around each saddle end in different minima, at rate 0."""
     end, distances = surface.end.values[0], []
     for x, y in surface.saddle.values:
         row = np.argmin(np.abs(surface.y.values - y))

@@ -1,4 +1,4 @@
-"""Summary of correlations of the width of minima with their starts and accuracy."""
+"""Summary of correlations between width, number of starts and accuracy of minima."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ PAIRS = [(a, b, None) for a in WIDTHS for b in QUANTITIES]
 def rank_correlation(
     x: Float[np.ndarray, "*batch n"], y: Float[np.ndarray, "*batch n"]
 ) -> Float[np.ndarray, "*batch"]:
-    """Return Spearman's rank correlation along the last axis, NaN for constant values."""
+    """Return Spearman's rank correlation along the last axis, NaN for constants."""
     x, y = (stats.rankdata(one, axis=-1) for one in (x, y))
     x, y = (one - one.mean(axis=-1, keepdims=True) for one in (x, y))
     scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
@@ -36,7 +36,8 @@ def partial_rank_correlation(
 
         r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))
 
-    The result is NaN if x or y has the same ranks as z.
+    The result is NaN if a variable is constant, or if the ranks of x or y equal those of z or are
+    their reverse.
     """
     xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
     rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
@@ -44,7 +45,7 @@ def partial_rank_correlation(
 
 
 def expanded_tail(count: int) -> float:
-    """Return the bootstrap tail probability that corresponds to 2.5 % for `count` sets."""
+    """Return the bootstrap tail probability that replaces 2.5 % for `count` sets."""
     return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
 
 
@@ -93,7 +94,7 @@ def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
-    """Return the mean rank correlation with its interval, and that of each set.
+    """Return mean rank correlations with intervals, and the correlations in each set.
 
     The pairs of variables are those in `PAIRS`; if the third entry is not None, the correlation is
     partial, given this variable.

@@ -48,7 +48,7 @@ class Condition:
         activation: activation function of the hidden neurons.
         width: number of inputs and of hidden neurons.
         samples: number of random inputs and targets; 72 is the number of parameters.
-        batch: samples per step; None uses all.
+        batch: number of samples per step; None uses all.
         optimizer: optimizer factory whose arguments are those axes that are learning rates.
         axes: names of the horizontal and the vertical setting of a map.
         window: smallest and largest value of each setting.
