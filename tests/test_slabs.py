@@ -129,7 +129,7 @@ def test_the_memory_limit_of_a_cpu_device_is_that_of_the_host():
 
 @pytest.mark.long
 def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
-    """Diffrax compares types with those at the creation of its functions."""
+    """Diffrax's adjoint rejects arrays whose types `shard_map` has changed."""
     import diffrax
 
     def cost(w, y0):

@@ -19,7 +19,7 @@ def summary(folder):
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_a_new_descent_is_drawn_with_its_trajectory_and_end_point(tmp_path, capsys):
+def test_four_planes_of_a_new_descent_are_stored_and_drawn(tmp_path, capsys):
     main(
         [
             "landscape",

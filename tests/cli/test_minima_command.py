@@ -81,7 +81,7 @@ def networks(tmp_path_factory):
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_the_census_of_networks_has_cost_accuracy_and_barriers(networks):
+def test_the_census_of_networks_has_costs_and_test_accuracies_but_no_basins(networks):
     output, result = summary(networks), opened(networks)
     costs = [row["cost"] for row in output["minima"]]
     assert costs == sorted(costs)

@@ -94,7 +94,7 @@ def test_a_store_cannot_name_a_file_to_execute(swept):
         ("{file}:ends", r"my_line.py calls sys.exit\(0\), expected a file that only defines ends"),
     ],
 )
-def test_a_value_that_is_not_a_problem_is_rejected(file, given, message):
+def test_invalid_files_and_names_of_problems_are_rejected(file, given, message):
     from gdjax.cli.problem_file import load
 
     with pytest.raises(InputError, match=message):

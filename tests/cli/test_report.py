@@ -14,9 +14,9 @@ SEEDS = 9
 
 @pytest.fixture
 def runs():
-    """Return a sweep of two rates and nine seeds.
+    """Return a sweep of two learning rates and nine seeds.
 
-    At the second rate one run stalls and two diverge.
+    At the second learning rate, one run stalls and two diverge.
     """
     random = np.random.default_rng(1)
     cost = random.uniform(0.1, 0.2, (2, SEEDS, 3)).astype("f4")
@@ -43,7 +43,7 @@ def test_table_rows_contain_medians_with_intervals_and_counts_of_outcomes(runs):
     for row, cost in zip(rows, runs.cost.values[..., -1], strict=True):
         ordered = np.sort(cost)
         assert row["median_cost"] == ordered[SEEDS // 2]
-        # From value 2 to value 8 of 9, the coverage is 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
+        # From the 2nd to the 8th of 9 values, the coverage is 1 - 2 * (1 + 9) / 2^9 = 96.1 %.
         assert row["median_cost_interval"] == [ordered[1], ordered[-2]]
         assert "median_accuracy" not in row
     kinds = ("not_converged", "stalled", "diverged")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("keep_devices")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Store a run of a 784-2-10 network with 1,600 parameters on 60 images."""
+    """Return a store with a run of a 784-2-10 network, and the values of the run."""
     store = tmp_path_factory.mktemp("trained") / "s"
     problem = gd.problems.digits("mnist5k", widths=(2,), samples=60)
     gd.sweep(problem, gd.axes(learning_rate=[1.0], seed=[0]), 3, store=store)

@@ -29,8 +29,8 @@ def start(folder, *more):
 
 
 @pytest.mark.long
-def test_the_default_run_reaches_92_percent_accuracy_from_any_working_directory(tmp_path):
-    """The default run reaches a test accuracy of 92 % and writes a summary."""
+def test_the_default_run_reaches_92_percent_accuracy_outside_the_repository(tmp_path):
+    """The test accuracy is at least 92 %; parameters and figures are written."""
     run = start(tmp_path / "out")
     printed, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors

@@ -45,7 +45,7 @@ class Known(NamedTuple):
         squares: pairs (s, P), at most two.
         kinks: coefficients of the functions in `KINKS`, which depend on the first variable.
         at: coordinates z of the point.
-        offsets: largest offset at which the names are correct. At 1e4 a float32 coordinate is
+        offsets: largest offset at which these kinds are correct. At 1e4 a float32 coordinate is
             rounded to 1e-3, and the rounded point may be of another kind.
     """
 

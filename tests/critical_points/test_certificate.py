@@ -17,7 +17,7 @@ def certificate(kind, dtype=np.float64, **numbers):
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
-def test_every_kind_has_a_label_and_known_kinds_have_no_advice(kind):
+def test_every_kind_has_a_label_and_classified_points_have_no_advice(kind):
     one = certificate(kind, largest=1.0)
     assert one.kind_name == kind.name.lower().replace("_", " ")
     assert (one.advice == "") == (kind in NAMED)

@@ -74,7 +74,7 @@ def cubic_valley(w):
 @pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
 def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height):
-    """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 at all (0, y)."""
+    """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 if x = 0, y > 0."""
     with jax.enable_x64(True):
         result = classify(cubic_valley, jnp.array([0.0, height]), key=KEY)
     assert result.smallest > 0
@@ -188,7 +188,7 @@ def planted_saddle(cost, params, data):
 
 @pytest.mark.long
 def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian():
-    """Two of six inputs are always 0: 2 * 4 weights of a 6-4-2 network are dead."""
+    """Two of six inputs are always 0, so 2 * 4 weights of a 6-4-2 network are dead."""
     rng = np.random.default_rng(0)
     network = gd.problems.Network((6, 4, 2), activation="tanh")
     inputs = np.c_[rng.normal(size=(9, 4)), np.zeros((9, 2))]

@@ -1,13 +1,13 @@
-"""Classification of points of known kind, also reflected, shifted or offset.
+"""Classification of points of known kind, also reflected, or with offsets added.
 
 A point may be undecided if its kind is not required. `points_named_before.json` lists the required
 points: for each function, the indices of the `VARIANTS` that a classification without fourth-order
-evidence names correctly, except those that cannot be classified. In float32, each reflected quartic
-has a twin of another kind with an equal certificate (`TWINS`). The fourth derivative of
-x |x|^3 + y^2 jumps at 0, so its sign depends on the side to which the point is rounded. The plateau
-of y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region of decreasing cost:
-farther from this region it cannot be distinguished from the plateau of sigmoid(x) at x = 40, which
-is not a minimum.
+evidence names correctly, except those that cannot be classified. In float32, the certificate of
+each reflected quartic in `TWINS` equals that of a function of another kind. The fourth derivative
+of x |x|^3 + y^2 jumps at 0, so its sign depends on the side to which the point is rounded. The
+plateau of y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region of decreasing
+cost: farther from this region, the plateau cannot be distinguished from that of sigmoid(x) at
+x = 40, which is not a minimum.
 """
 
 import json
@@ -41,7 +41,7 @@ def shown(n):
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_no_point_is_misclassified(n, precision):
-    """Classify 900 points in one program."""
+    """One program classifies all points of equal dimension and precision."""
     pairs, variants = shown(n), list(VARIANTS.values())
     with jax.enable_x64(precision == "float64"):
         result = certificates(
@@ -79,11 +79,11 @@ TWINS = {
 @pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
-def test_points_with_float32_twins_of_another_kind_are_undecided(n):
-    """Each of 39 points has a twin of another kind with an equal float32 certificate.
+def test_points_that_float32_cannot_distinguish_from_another_kind_are_undecided(n):
+    """In float32, each of 39 points has the certificate of a point of another kind.
 
-    A curvature of 2e-15 along the flat direction decides the kind of the twin, and is lost in the
-    rounding of the reflected Hessian. A method that classifies the point misclassifies its twin.
+    The two functions differ by a curvature of 2e-15 along flat directions, which is lost in the
+    rounding of the reflected Hessian. A method that classifies one point misclassifies the other.
     """
     points, twins = [], []
     for name, (added, kind, variant_numbers) in TWINS.items():
@@ -120,7 +120,7 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
     """Above the dense limit, no saddle is classified as a minimum.
 
     Saddles with an eigenvalue of -1e-2 or -1e-4 must be detected. The other eigenvalues lie between
-    1e-3 and 1. Coordinates are reflected and shifted by 0 or 1e4; not all cases are combined,
+    1e-3 and 1. Coordinates are reflected and shifted by 0 or 1e4; not all combinations are tested,
     since each takes seconds.
     """
     n = 2100

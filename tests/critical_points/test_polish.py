@@ -89,7 +89,7 @@ def test_in_float32_the_gradient_is_limited_by_the_rounding_of_parameters(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "goldstein_price"])
-def test_polish_moves_from_saddles_and_maxima_to_minima(name):
+def test_polish_started_near_saddles_and_maxima_converges_to_minima(name):
     other = points_of(name, "saddle", "maximum")
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):
@@ -211,7 +211,7 @@ def test_vmapped_polish_equals_separate_calls_if_one_run_has_diverged():
 
 
 def regression_of_labels():
-    """Return a float32 softmax regression with decay as cost, parameters and data."""
+    """Return cost, parameters and data of a regularized float32 softmax regression."""
     rng = np.random.default_rng(0)
     x, labels = jnp.array(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
     y = jnp.array(np.eye(3)[labels], jnp.float32)
@@ -273,7 +273,7 @@ def test_find_critical_point_converges_to_every_kind_of_critical_point(name):
     assert np.all(result.gradient_norm <= 1e-12 * steep * (1 + np.linalg.norm(points, axis=1)))
 
 
-def test_without_a_critical_point_find_critical_point_returns_the_gradient():
+def test_without_a_critical_point_find_critical_point_returns_the_smallest_gradient():
     """The derivative of x + x^3 is smallest at 0, where it is 1."""
     search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
     result = search(jnp.array([0.5, jnp.nan]))

@@ -18,7 +18,7 @@ def random_params(network, seed=0):
 
 
 def regression(samples, seed=0):
-    """Return a 3-4-2 tanh network as cost, parameters and data, in the default type."""
+    """Return cost, parameters and data of a 3-4-2 tanh network, in the default type."""
     network = Network((3, 4, 2), activation="tanh")
     rng = np.random.default_rng(seed)
     data = tuple(jnp.array(rng.normal(size=(samples, n))) for n in (3, 2))

@@ -73,10 +73,10 @@ def test_extreme_eigenvalues_equal_those_of_a_known_spectrum(name, largest, smal
     exact = np.r_[falling[:largest], falling[N - smallest :]]
     V, values = np.asarray(result.vectors, float), np.asarray(result.values, float)
     residuals = np.linalg.norm(A @ V - values * V, axis=0)
-    # Residuals are correct within float32 rounding, and within the tolerance.
+    # Residuals are correct within float32 rounding, and at most the tolerance.
     np.testing.assert_allclose(result.residuals, residuals, atol=2e-6 * size)
     assert result.residuals.max() <= 1e-3 * size
-    # An eigenvalue lies within the residual of each value, and no extreme eigenvalue is missing.
+    # Each value is within its residual of an eigenvalue, and no extreme eigenvalue is missing.
     np.testing.assert_allclose(values, exact, atol=2e-3 * size)
     np.testing.assert_allclose(V.T @ V, np.eye(largest + smallest), atol=1e-5)
     assert 0.98 * size <= result.norm <= 1.00001 * size

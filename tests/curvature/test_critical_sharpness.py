@@ -41,7 +41,7 @@ def test_on_a_quadratic_critical_sharpness_is_curvature_divided_by_slope(guess):
     assert result.num_evaluations <= (3 if guess is None else 20)
 
 
-def test_for_negative_curvature_the_critical_sharpness_is_0():
+def test_without_positive_curvature_the_critical_sharpness_is_0():
     result = critical_sharpness(lambda w: -quadratic(w), H, -(H**2))
     assert result.status == CriticalSharpnessStatus.NO_CROSSING
     assert (result.sharpness, result.learning_rate, result.high) == (0, np.inf, np.inf)
@@ -60,7 +60,7 @@ def test_for_negative_curvature_the_critical_sharpness_is_0():
         (lambda w: jnp.sum(jnp.sqrt(w - 2)), H, CriticalSharpnessStatus.NOT_FINITE),
     ],
 )
-def test_without_a_descent_direction_the_result_is_nan_with_a_status(cost, direction, status):
+def test_without_a_finite_positive_slope_the_result_is_nan_with_a_status(cost, direction, status):
     result = critical_sharpness(cost, jnp.ones(3), direction)
     assert result.status == status
     numbers = (result.learning_rate, result.sharpness, result.low, result.high)

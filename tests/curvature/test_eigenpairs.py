@@ -61,7 +61,7 @@ def test_reported_residuals_bound_those_computed_in_float64(network, result):
     assert np.all(result.residuals <= residuals + 2e-6 * result.norm)
     assert result.residuals.max() <= 1e-3 * result.norm
     np.testing.assert_allclose(np.linalg.norm(rows(result.vectors), axis=1), 1, rtol=1e-5)
-    # An eigenvalue lies within the residual of each value.
+    # Each value is within its residual of an eigenvalue.
     exact = np.linalg.eigvalsh(H)
     nearest = np.abs(exact[:, None] - np.asarray(result.values, np.float64)).min(axis=0)
     assert np.all(nearest <= result.residuals)
@@ -158,7 +158,7 @@ def test_eigenpairs_vmapped_over_runs_equal_separate_calls_and_compile_once():
 
 
 @pytest.mark.parametrize("ends", [(0, 0), (2, 2), (-1, 1)])
-def test_more_eigenpairs_than_parameters_are_rejected(ends):
+def test_invalid_numbers_of_eigenpairs_are_rejected(ends):
     with pytest.raises(InputError, match=rf"largest = {ends[0]} .* expected 1 to 3"):
         extreme_eigenpairs(
             lambda w: jnp.sum(w**2),
@@ -209,7 +209,7 @@ def test_float64_parameters_give_float64_eigenvalues():
         np.testing.assert_allclose(result.values, exact[::-1][:3], rtol=1e-12)
 
 
-def test_16_bit_parameters_are_converted_to_single_precision():
+def test_eigenvalues_of_16_bit_parameters_have_single_precision():
     w = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones((), jnp.float16)}
 
     def cost(w):

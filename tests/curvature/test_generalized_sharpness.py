@@ -44,7 +44,7 @@ def test_maximum_norm_sharpness_of_a_diagonal_hessian_is_its_trace():
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3)])
-def test_spectral_sharpness_of_an_identity_hessian_is_the_smaller_dimension(shape):
+def test_spectral_sharpness_of_a_matrix_and_a_bias_is_the_smaller_dimension_plus_1(shape):
     params = {"matrix": jnp.zeros(shape).at[0, 0].set(1.0), "bias": jnp.zeros(2)}
     result = generalized_sharpness(
         lambda w: sum(jnp.sum(x**2) for x in w.values()) / 2, params, "spectral", key=KEY

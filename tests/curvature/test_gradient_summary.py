@@ -143,7 +143,7 @@ def test_the_gradient_is_exactly_zero_only_for_weights_of_dark_pixels(problem, s
 
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason="full MNIST is not prepared here")
-def test_full_mnist_has_1072_entries_that_are_always_zero():
+def test_1072_gradient_entries_are_exactly_zero_on_full_mnist():
     problem = digits("mnist", data_dir=str(PREPARED))
     result = anatomy_of(problem)(jax.jit(problem.init)(jax.random.key(0)), problem.data)
     assert problem.samples == 60_000
@@ -276,7 +276,7 @@ def test_the_displacement_is_the_largest_allowed_without_curvature():
 
 @pytest.fixture(scope="module")
 def nudged(problem):
-    """Return the initial digit network, positions of entries, and their checks.
+    """Return initial parameters, positions of gradient entries, and checks of these.
 
     The entries are the 12 largest, 24 random ones, and one that is zero.
     """

@@ -21,7 +21,7 @@ def planted(n):
 
 @jax.jit
 def looked(H, mask, perturbation, v):
-    """Return the signs of the eigenvalues of a matrix, and H^+ v."""
+    """Return the inertia of a matrix H, and H^+ v as "inverse", in a dictionary."""
     inertia = dense_inertia(FunctionOperator(lambda v: H @ v, mask), mask, perturbation)
     expected = {
         name: getattr(inertia, name)

@@ -139,7 +139,7 @@ NOISY = Problem(
 )
 
 
-def test_the_curvature_of_a_random_cost_is_that_of_its_deterministic_cost():
+def test_a_random_cost_is_evaluated_by_its_deterministic_cost():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
     assert landscape.line(NOISY, w, w, [-1.0, 0.0]).cost.values.tolist() == [3, 5]

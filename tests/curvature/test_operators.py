@@ -36,7 +36,7 @@ def float64():
 
 
 @pytest.mark.parametrize("samples", [10, 2_500, 1_511])
-def test_the_product_equals_that_of_the_dense_hessian_for_all_microbatch_sizes(float64, samples):
+def test_the_product_with_microbatches_equals_that_of_the_dense_hessian(float64, samples):
     cost, params, data = regression(samples)
     flat, unravel = ravel_pytree(params)
     H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
@@ -97,7 +97,7 @@ def test_a_vector_with_another_tree_structure_is_rejected():
         GaussNewtonOperator(regression_problem(data), params).mv(params[0])
 
 
-def test_gauss_newton_of_a_cost_function_is_rejected():
+def test_gauss_newton_of_a_problem_without_predict_and_loss_is_rejected():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match=r"no predict, no loss or no data .inputs, targets"):
         GaussNewtonOperator(gd.problems.as_problem(cost, data), params)
@@ -114,7 +114,7 @@ def test_the_hessian_equals_nested_differentiation(float64, samples):
 
 
 @pytest.mark.long
-def test_the_float32_hessian_of_a_network_equals_that_in_float64_to_rounding():
+def test_the_float32_hessian_of_a_network_equals_that_in_float64_within_rounding():
     cost, params, data = pooled_digits()
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
@@ -123,7 +123,7 @@ def test_the_float32_hessian_of_a_network_equals_that_in_float64_to_rounding():
     assert np.abs(np.linalg.eigvalsh(result - exact)).max() < 1e-5 * size
 
 
-def test_the_hessian_of_two_groups_has_the_order_of_the_flat_parameters(float64):
+def test_rows_of_the_hessian_of_a_dictionary_are_in_the_order_of_the_flat_parameters(float64):
     # d2/da2, d2/dadb, d2/db2 of a^2 b at (2, 3): 2b, 2a, 0.
     result = HessianOperator(lambda w: w["a"] ** 2 * w["b"], {"b": 3.0, "a": 2.0}).as_matrix()
     np.testing.assert_allclose(result, [[6, 4], [4, 0]])
@@ -138,7 +138,7 @@ def test_a_hessian_of_too_many_parameters_raises_an_error_that_names_the_fix():
 
 
 def regression_model():
-    """Return `predict` and `loss` of the regression."""
+    """Return `predict` and `loss` of a regression with a loss that is not quadratic."""
     network = Network((3, 4, 2), activation="tanh")
     return network.apply, lambda a, y: jnp.mean(jnp.sum(jnp.exp(a - y) + (a - y) ** 2, axis=1))
 
@@ -365,7 +365,7 @@ def test_a_layer_of_the_preconditioned_hessian_is_a_diagonal_block(fitted):
     np.testing.assert_allclose(block.as_matrix(), expected, atol=1e-5)
 
 
-def test_sharpness_along_a_descent_accepts_an_operator(fitted):
+def test_the_sharpness_metric_accepts_an_operator(fitted):
     problem, params, matrices = fitted
     metric = sharpness_metric(problem, operator=GaussNewtonOperator)
     value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))

@@ -33,7 +33,7 @@ RULES = {
 
 @pytest.mark.parametrize("name", RULES)
 def test_steps_of_optax_equal_the_momentum_divided_by_the_preconditioner(name):
-    """After three steps along random gradients, the last update is -0.1 m / P."""
+    """After three updates with random gradients, the last update is -0.1 m / P."""
     rule = RULES[name](learning_rate=0.1)
     gradients = jax.random.normal(jax.random.key(0), (3, RUNS, 5))
 
@@ -103,7 +103,7 @@ def test_optimizers_without_a_preconditioner_are_rejected():
         PreconditionedHessian(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))
 
 
-def test_preconditioners_with_equal_settings_share_a_program():
+def test_preconditioners_with_equal_settings_are_equal_and_have_equal_hashes():
     assert preconditioner(optax.adam) == preconditioner(optax.adamw)
     assert hash(preconditioner(optax.adam)) == hash(preconditioner(partial(optax.adam, b1=0.9)))
     assert preconditioner(partial(optax.adam, b2=0.99)) != preconditioner(optax.adam)
@@ -112,7 +112,7 @@ def test_preconditioners_with_equal_settings_share_a_program():
 @pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_metric_reads_the_preconditioner_from_the_optimizer_state():
-    """With constant P = 2 the metric is half the sharpness; Adam has no P at step 0."""
+    """The metric is half the sharpness for P = 2, and NaN at step 0 with Adam."""
     cost, params, data = regression(20)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     constant_average = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=4.0)

@@ -46,13 +46,13 @@ def compiled(problem, options):
 
 
 def at(problem, params, **options):
-    """Return the sharpness at one point, from a cold start, and the metric state."""
+    """Return the sharpness at one point from a new metric state, and the next state."""
     metric, function = compiled(problem, tuple(options.items()))
     return function(params, metric.data, cold(metric, params))
 
 
 def regression(samples=40, widths=(3, 8, 2), seed=0):
-    """Return a tanh network on random targets, with a weight decay that can be swept."""
+    """Return a tanh network with random targets and a keyword for weight decay."""
     network = gd.problems.Network(widths, activation="tanh", output_activation="identity")
     rng = np.random.default_rng(seed)
     data = tuple(rng.normal(size=(samples, n)) for n in (widths[0], widths[-1]))
@@ -153,7 +153,7 @@ def test_sharpness_of_a_network_equals_that_of_its_dense_hessian(samples, x64):
             value, memory = at(problem, params)
             known = dense(problem, params)
             assert known[0] < 0  # the Hessian is indefinite
-            # The error is at most residual^2 / gap, and below the residual.
+            # The error is at most residual^2 / gap, and at most the residual.
             gap = known[-1] - known[-2]
             residual = float(memory.residual)
             assert residual <= 1.01e-3 * known[-1]
@@ -182,7 +182,7 @@ def test_the_residual_in_the_state_equals_a_direct_evaluation():
 
 
 class Products(LinearOperator):
-    """Return a SciPy linear operator for a matrix-vector product."""
+    """SciPy linear operator of a matrix-vector product."""
 
     def __init__(self, size, product):
         super().__init__(np.dtype(float), (size, size))
@@ -217,7 +217,7 @@ def test_sharpness_is_nan_after_the_maximum_number_of_restarts(float64):
 
 @pytest.mark.long
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_vectors_are_unchanged_if_the_hessian_is_not_finite(bad):
+def test_stored_eigenvectors_are_unchanged_if_the_hessian_is_not_finite(bad):
     problem = regression()
     params = jax.jit(problem.init)(KEY)
     _, memory = at(problem, params)
@@ -307,7 +307,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
     )
     assert np.all(stored.sharpness > 0)
     assert gd.verify(tmp_path / "runs.zarr") == []
-    # The stored identity has no module name, so the function may be moved.
+    # The stored identity contains no module name, so the function may move to another module.
     record = str(stored.attrs["identity"])
     assert "'sharpness'" in record.replace('"', "'")
     assert "curvature" not in record
@@ -366,7 +366,7 @@ def test_the_metric_of_a_cost_and_data_equals_that_of_the_problem():
 
 @pytest.mark.long
 def test_sharpness_is_that_of_the_deterministic_cost():
-    """The cost is random; the evaluation is a quadratic scaled by the model state."""
+    """The cost is random; `evaluation` is a quadratic scaled by the model state."""
     problem = gd.Problem(
         init=lambda key: (jnp.ones(12), jnp.array(2.0)),
         cost=lambda w, *, key, model_state: (
@@ -393,7 +393,7 @@ def test_the_metric_calls_no_lapack_on_cpus():
     assert "eigh" not in text.lower()
 
 
-def test_equal_metrics_share_a_program():
+def test_metrics_that_differ_only_in_their_interval_have_equal_functions():
     problem = regression()
     assert sharpness_metric(problem).function == sharpness_metric(problem, every=3).function
     assert sharpness_metric(problem).function != sharpness_metric(problem, rtol=0.1).function

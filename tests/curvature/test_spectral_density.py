@@ -69,7 +69,7 @@ def test_the_trace_of_quadratics_is_within_three_standard_errors(n, name):
 
 
 @pytest.mark.long
-def test_the_density_of_a_network_equals_that_of_its_eigenvalues(network):
+def test_the_density_of_a_network_equals_that_of_its_eigenvalues_within_3_errors(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(
@@ -91,7 +91,7 @@ def test_the_density_of_a_network_equals_that_of_its_eigenvalues(network):
 
 
 @pytest.mark.long
-def test_the_integrated_density_equals_the_histogram_of_the_eigenvalues(network):
+def test_weights_per_interval_equal_the_histogram_of_the_eigenvalues_within_4_errors(network):
     cost, params, data, eigenvalues = network
     result = jax.jit(
         lambda w, data, key: spectral_density(cost, w, data=data, key=key, probes=32, depth=60)
@@ -109,7 +109,7 @@ def test_the_integrated_density_equals_the_histogram_of_the_eigenvalues(network)
     assert np.all(np.abs(single.mean(axis=0) - exact) <= 4 * error + 1e-3)
 
 
-def test_nodes_are_exact_for_small_problems():
+def test_nodes_and_density_are_exact_for_small_problems():
     cost, params, data = regression(20)
     result = jax.jit(
         lambda w, data, key: spectral_density(cost, w, data=data, key=key, bandwidth=0.1)
@@ -136,7 +136,7 @@ def test_the_density_of_a_single_eigenvalue_is_a_gaussian(level):
 
 
 @pytest.mark.long
-def test_the_density_and_trace_are_nan_if_the_hessian_is_not_finite():
+def test_the_density_is_nan_if_the_hessian_is_not_finite():
     w = jnp.ones(600).at[0].set(jnp.inf)
     result = spectral_density(lambda w: jnp.sum(w**4), w, key=jax.random.key(0), depth=3)
     assert np.all(np.isnan(result.value))

@@ -38,7 +38,7 @@ STARTS = 16
 
 
 def growth(optimizer, scale):
-    """Return a compiled function from curvature to the log growth for many starts."""
+    """Return a compiled function from the largest curvature to log growth per start."""
 
     def of_start(start, top):
         fixed_rule = optimizer(learning_rate=RATE)
@@ -101,7 +101,7 @@ def test_largest_stable_learning_rate_inverts_the_threshold(name):
 
 
 @pytest.mark.parametrize("name", ["plain", "heavy ball", "Nesterov", "RMSProp", "Adam", "AdamW"])
-def test_a_quadratic_converges_just_below_the_largest_stable_rate_and_diverges_above(name):
+def test_on_a_quadratic_optimizers_converge_below_the_largest_stable_rate_and_diverge_above(name):
     optimizer, scale = OPTIMISERS[name]
     sharpness = 3.0
 

@@ -29,7 +29,7 @@ class Tiny(mnist.MNIST, skip_registration=True):
 
 
 def pack(array):
-    """Return an array of bytes as a gzipped file in idx format.
+    """Return the content of a gzipped idx file with an array of type uint8.
 
     The header consists of the bytes 0, 0 and 8 (for uint8), the number of axes, and their lengths.
     """
@@ -38,7 +38,7 @@ def pack(array):
 
 
 class Served:
-    """Mock of downloads, which returns the original files or raises an error."""
+    """Mock of downloads, which serves the original files or raises an error."""
 
     def __init__(self, originals, *, status=200, error=None):
         self.originals, self.status, self.error, self.urls = originals, status, error, []

@@ -1,4 +1,4 @@
-"""The bundled digits: known properties, and errors for a damaged package."""
+"""The bundled digits: their properties, and errors for a damaged package."""
 
 import gzip
 import importlib.util
@@ -21,7 +21,7 @@ def test_mnist5k_is_balanced_and_consists_of_the_rows_in_the_package():
     assert {getattr(dataset, name).dtype for name in ARRAYS} == {np.dtype(np.uint8)}
     assert np.bincount(dataset.train_labels).tolist() == [400] * 10
     assert np.bincount(dataset.test_labels).tolist() == [100] * 10
-    # All 5,000 images differ, so equal multisets also imply that both splits are disjoint.
+    # All 5,000 rows differ, so equality of these sets also implies that the splits are disjoint.
     rows = [
         np.column_stack([images.reshape(len(images), -1), labels])
         for images, labels in (dataset[1:3], dataset[3:5])

@@ -1,4 +1,4 @@
-"""Preparation by TFDS from generated original files with their checksums."""
+"""Preparation by TFDS from generated original files with known checksums."""
 
 import concurrent.futures
 import contextlib
@@ -185,7 +185,7 @@ def test_a_killed_preparation_leaves_no_partial_data_set(images, originals, data
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
-def test_the_real_data_sets_have_known_checksums(name, tmp_path):
+def test_checksums_of_the_mnist_family_are_listed_for_all_files_or_none(name, tmp_path):
     with preparation.quiet():
         builder = preparation._builder(name, tmp_path)
         known = set(builder.url_infos)

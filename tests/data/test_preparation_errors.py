@@ -18,11 +18,11 @@ pytestmark = pytest.mark.usefixtures("module")
 
 
 def is_unchanged(data_dir):
-    """Return whether a failed preparation has left no file or folder."""
+    """Return whether a failed preparation has not created the data folder."""
     return not data_dir.exists()
 
 
-def test_a_missing_network_raises_an_error(data_dir, originals, monkeypatch):
+def test_a_missing_network_connection_raises_an_error(data_dir, originals, monkeypatch):
     Served(originals, error=requests.ConnectionError("no route")).install(monkeypatch)
     start = time.perf_counter()
     with pytest.raises(DataError) as error:

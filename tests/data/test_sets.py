@@ -1,4 +1,4 @@
-"""Known properties of the digits, prepared data sets, and unknown names."""
+"""Properties of full MNIST, loading of prepared data sets, and unknown names."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
-def test_full_mnist_has_the_known_properties(monkeypatch):
+def test_full_mnist_has_the_documented_sizes_dark_pixels_and_baselines(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")  # so that images are decoded once per machine
     dataset = load("mnist", data_dir=PREPARED)
     assert dataset.train_images.shape == (60_000, 28, 28)

@@ -1,4 +1,4 @@
-"""Order of mini-batches: permutations in each pass, uniformity, random access."""
+"""Order of mini-batches: one permutation per pass, uniformity, random access."""
 
 import itertools
 
@@ -59,7 +59,7 @@ def test_each_stream_is_independent_of_the_number_of_streams():
         np.testing.assert_array_equal(together[i], order(17, 4, seed).rows(2, 9)[0])
 
 
-def test_passes_and_streams_differ():
+def test_permutations_of_different_passes_and_streams_differ():
     a, b = order(40, 40, 1, 2).rows(0, 3)
     permutations = [tuple(row) for row in (*a, *b)]
     assert len(set(permutations)) == 6
@@ -72,15 +72,15 @@ def test_the_batch_size_does_not_change_the_stream_of_samples():
 
 
 def test_all_orders_are_equally_likely():
-    """Chi-squared over the 24 orders of 4 samples exceeds 53 for one in 10,000 seeds."""
+    """The chi-squared statistic of the 24 orders exceeds 53 with probability 0.04 %."""
     result = order(4, 4, *range(2400)).rows(0, 1)[:, 0]
     counts = [np.all(result == p, axis=1).sum() for p in itertools.permutations(range(4))]
     assert sum(counts) == 2400
     assert sum((c - 100) ** 2 / 100 for c in counts) < 53
 
 
-def test_two_streams_are_independent():
-    """The positions of sample 0 for successive seeds and passes are independent."""
+def test_positions_in_successive_streams_and_passes_are_uncorrelated():
+    """Positions of sample 0 are compared for successive seeds and successive passes."""
     place = np.argmax(order(4, 4, *range(4000)).rows(0, 2) == 0, axis=-1)
     for a, b in ((place[:-1, 0], place[1:, 0]), (place[:, 0], place[:, 1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))

@@ -146,7 +146,7 @@ def test_the_record_capacity_depends_on_the_numbers_of_records_and_runs(steps, r
     assert block_loop.record_capacity(plan(0, steps, steps), runs) == 128
 
 
-def test_the_snapshot_capacity_is_bounded_by_memory_and_by_the_number_of_snapshots():
+def test_buffer_capacities_are_bounded_by_memory_and_by_the_number_of_records():
     small, large = {"w": jnp.zeros(3)}, {"w": jax.ShapeDtypeStruct((2**24,), jnp.float32)}
     few = plan(0, 10, 1, 1, {"bits": 3})
     assert block_loop.buffer_capacity(small, {}, runs=1, schedule=few) == {"snapshots": 11}
@@ -219,7 +219,7 @@ def test_block_results_contain_the_current_step_and_their_records():
 
 
 def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
-    """After the first block the run is constant, so one evaluation suffices."""
+    """After the first block the run is constant, so a single record is repeated."""
     metrics = {
         "third": gd.Metric(lambda w, data: jnp.sum(w), every=3),
         "where": gd.Metric(lambda w, data: w, every=4, dims=("coordinate",)),
@@ -262,7 +262,7 @@ def test_settings_are_passed_to_metrics_that_declare_them():
     assert result[0].records.metrics["unaware"].tolist() == [5] * 3
 
 
-def test_settings_change_the_cost():
+def test_settings_are_passed_to_the_cost():
     for temperature in (0.5, 2.0):
         (result,) = results(plan(0, 0), settings={"temperature": jnp.float32(temperature)})
         expected = cost(jnp.zeros(4), X, temperature=temperature)

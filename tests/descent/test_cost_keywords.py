@@ -43,7 +43,7 @@ def problem(**fields):
 
 
 def by_hand(steps, rows=None):
-    """Return parameters, model states and costs at each step, from a Python loop."""
+    """Return parameters, model state, batch cost and cost at each step, from a loop."""
     w, model_state, memory, result = START, FIRST, SGD.init(START), []
     cost = jax.jit(jax.value_and_grad(everything, has_aux=True))
     for t in range(steps + 1):
@@ -133,7 +133,7 @@ def test_a_diverged_run_keeps_its_model_state():
 
 
 def fresh(w, *, key):
-    """Return a cost of random points that are drawn at every evaluation."""
+    """Return a cost over random points, which are drawn in every evaluation."""
     x = jax.random.normal(key, (8,))
     return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
 
@@ -155,7 +155,7 @@ def test_a_cost_that_draws_its_samples_needs_no_data():
     assert run.cost[-1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_different_key_gives_different_results_and_a_missing_key_raises_an_error():
+def test_equal_keys_give_equal_results_and_a_missing_key_raises_an_error():
     online = gd.Problem(init=lambda key: START, cost=fresh)
     ends = [
         gd.descend(online, SGD, START, 3, key=key).params

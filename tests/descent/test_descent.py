@@ -56,7 +56,7 @@ def assert_same_bits(a, b):
 # -- records
 
 
-def test_the_cost_is_that_of_the_full_batch_before_the_update():
+def test_the_recorded_cost_is_that_of_the_full_batch_before_the_update():
     run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
     path, complete, _ = by_hand(0.1, 20)
     assert run.recorded_steps.tolist() == [0, 6, 12, 18, 20]
@@ -178,7 +178,7 @@ def test_a_metric_may_have_a_state():
     assert more.metrics["asked"].tolist() == [5, 6]
 
 
-def test_metrics_of_the_problem_are_recorded_unless_others_are_passed():
+def test_metrics_of_the_problem_are_recorded_unless_metrics_are_passed():
     problem = line(metrics={"own": gd.Metric(lambda w, data: w[0])})
     assert set(gd.descend(problem, SGD, START, 1, key=KEY).metrics) == {"own"}
     assert set(gd.descend(problem, SGD, START, 1, key=KEY, metrics={}).metrics) == set()
@@ -229,7 +229,7 @@ def test_a_finished_descent_can_be_continued_more_than_once():
 
 
 def test_a_descent_continued_on_another_problem_uses_its_gradient():
-    """The first step after a change of cost, data or order uses the new one."""
+    """The first step uses the new cost, or the full batch instead of mini-batches."""
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     moved = gd.Problem(init=BOWL.init, cost=lambda w: jnp.sum((w - 5) ** 2))
     continued = gd.descend(moved, SGD, first, 1, key=KEY)
@@ -274,7 +274,7 @@ def test_equal_seeds_give_bitwise_equal_results_and_different_seeds_do_not(batch
     ],
     ids=["jax", "on another device", "numpy", "numbers"],
 )
-def test_the_initial_parameters_of_the_caller_are_not_deleted(mine):
+def test_the_initial_parameters_of_the_caller_are_unchanged(mine):
     start, problem = mine(), gd.Problem(init=BOWL.init, cost=lambda w: w[0] ** 2 + w[1] ** 2)
     result = [gd.descend(problem, SGD, start, 200, key=KEY) for _ in range(2)]
     assert np.asarray(start).tolist() == [1.0, 1.0]
@@ -302,7 +302,7 @@ def programs(monkeypatch):
     "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
 )
 def test_a_descent_compiles_its_program_once(programs, batch_size, start):
-    """The number of traces is equal for 5 steps and for 1,001 steps in many blocks."""
+    """The numbers of traces and programs are equal for 5 and for 1,001 steps."""
     traced, compiled = [], []
     for steps in (5, 1001):
         count = []
@@ -353,4 +353,4 @@ def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size
     assert longest_constant("".join(lowered)) < 2000
     closed = gd.Problem(init=problem.init, cost=lambda w: mean_square(w, (x, y)))
     gd.descend(closed, SGD, jnp.zeros(20), 2, key=KEY)
-    assert longest_constant(lowered[-1]) > 40_000  # data in a closure are detected as a constant
+    assert longest_constant(lowered[-1]) > 40_000  # data in a closure are a constant

@@ -106,7 +106,7 @@ def test_continuing_with_another_optimizer_raises_an_error():
     ids=["scalar", "tensor", "nested", "with None", "number", "numpy number"],
 )
 def test_parameters_may_have_any_structure(start):
-    """Each parameter of a sum of squares shrinks by a factor 1 - 2 * 0.1 per step."""
+    """Each step multiplies the parameters of a sum of squares by 1 - 2 * 0.1."""
     problem = gd.Problem(init=lambda key: start, cost=square)
     run = gd.descend(problem, SGD, start, 5, key=KEY, snapshot_every=1)
     assert jax.tree.structure(run.params) == jax.tree.structure(start)
@@ -141,7 +141,7 @@ def test_parameters_of_mixed_precision_keep_their_types():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_costs_are_summed_in_single_precision(dtype):
-    """A bfloat16 sum of 400 mini-batch costs of 4 would stop growing at 1,024."""
+    """In bfloat16, a sum of mini-batch costs of 4 would stop growing at 1,024."""
     problem = gd.Problem(
         init=lambda key: jnp.ones((), dtype),
         cost=lambda w, x: jnp.mean(x + 0 * w),
@@ -248,7 +248,7 @@ def test_an_unpartitioned_equinox_model_raises_an_error_that_names_the_leaf():
 # -- a cost function without a problem, and calls inside transformations
 
 
-def test_a_cost_function_is_minimized_from_given_parameters():
+def test_a_cost_function_is_accepted_instead_of_a_problem():
     run = gd.descend(lambda w: jnp.sum(w**2), SGD, jnp.ones(2), 3, key=KEY)
     np.testing.assert_allclose(run.cost, 2 * 0.64 ** np.arange(4), rtol=1e-6)
 
@@ -265,7 +265,7 @@ def test_a_descent_inside_a_transformation_raises_an_error(transform):
         jax.jit(lambda: gd.sweep(BOWL, gd.axes(learning_rate=[0.1]), 1).cost.values)()
 
 
-def test_half_precision_parameters_keep_their_type():
+def test_half_precision_parameters_keep_their_type_in_results_and_snapshots():
     w = jnp.ones(2, jnp.bfloat16)
     run = gd.descend(lambda w: jnp.sum(w**2), SGD, w, 3, key=KEY, snapshot_every=1)
     assert run.params.dtype == run.snapshots.dtype == jnp.bfloat16

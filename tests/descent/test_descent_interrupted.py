@@ -46,7 +46,7 @@ def listening():
     return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
 
 
-def test_ctrl_c_stops_a_descent_which_returns_its_records(python_handler):
+def test_after_ctrl_c_a_descent_returns_its_records_and_can_be_continued(python_handler):
     thread = when(listening)
     run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=1000)
     thread.join()
@@ -79,7 +79,7 @@ def test_ctrl_c_between_two_records_stops_a_descent(python_handler):
 
 
 def pressed_while_compiling(times):
-    """Return a problem whose cost sends Ctrl-C while it is traced."""
+    """Return a problem whose cost sends Ctrl-C `times` times while it is traced."""
 
     def cost(w):
         for _ in range(times if listening() else 0):

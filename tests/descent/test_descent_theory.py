@@ -1,4 +1,4 @@
-"""Descent, compared with theory: quadratics, momentum, two factors, stability."""
+"""Descent on quadratics, regressions and two factors, compared with theory."""
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,8 @@ def test_the_stability_limit_is_two_divided_by_the_largest_eigenvalue(share, kno
 def test_the_best_fixed_step_has_the_known_convergence_rate():
     """The learning rate is 2 / (1 + 10), and the contraction is (10 - 1) / (10 + 1)."""
     hessian, q = rotated([1.0, 4.0, 10.0])
-    start = q @ np.array([1.0, 0.0, 1.0])  # with equal extreme components the rate is exact
+    # With equal components along the extreme eigenvectors, this rate is exact.
+    start = q @ np.array([1.0, 0.0, 1.0])
     best = 2 / (1 + 10)
     length = np.linalg.norm(path(bowl(hessian), optax.sgd(best), start, 40), axis=1)
     np.testing.assert_allclose(length[1:] / length[:-1], 9 / 11, rtol=1e-9)
@@ -123,7 +124,7 @@ def regression(w, batch):
 
 
 @pytest.mark.long
-def test_the_hessian_of_a_regression_determines_its_stability_limit():
+def test_the_largest_eigenvalue_of_a_regression_determines_its_stability_limit():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(20, 4)), rng.normal(size=20)
     hessian = 2 * x.T @ x / 20
@@ -220,7 +221,7 @@ def rosenbrock(w):
 
 @pytest.mark.parametrize(
     ("optimizer", "steps"),
-    # Adam at a fixed rate converges by step 5,000; after 6,500 it leaves the minimum repeatedly.
+    # Adam at a fixed rate converges by step 5,000; after step 6,500 it leaves the minimum again.
     [(optax.lbfgs(), 60), (optax.adam(0.02), 6000), (optax.sgd(1e-3, momentum=0.9), 8000)],
     ids=["lbfgs", "adam", "momentum"],
 )

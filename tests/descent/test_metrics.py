@@ -35,7 +35,7 @@ PROBLEM = gd.Problem(
 
 
 def slopes(w=W):
-    """Return the gradient of the loss of each sample, 2 (x.w - y) x."""
+    """Return the gradients 2 (x.w - y) x of the losses of all samples."""
     return 2 * (X @ w - Y)[:, None] * X
 
 
@@ -71,7 +71,7 @@ def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
     assert error < 0.1 * noise(slopes())
 
 
-def test_mini_batch_noise_is_that_of_a_sample_divided_by_the_batch_size():
+def test_mini_batch_noise_is_the_noise_divided_by_the_batch_size_without_replacement():
     """E |g_B - g|^2 = noise / B (1 - B / n) is estimated from 8,000 mini-batches."""
     g = slopes()
     for batch_size in (2, 20):

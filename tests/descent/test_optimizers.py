@@ -1,7 +1,7 @@
 """End points of common optimizers on all certified test functions.
 
 There is one program per optimizer: functions and starts are axes of a sweep. Descents start at a
-distance of 3 % of the domain from a minimum, and must end in a known minimum. `OTHER_ENDS` lists
+distance of 3 % of the domain's side from a minimum, and must end in a minimum. `OTHER_ENDS` lists
 the exceptions.
 """
 
@@ -30,8 +30,8 @@ def decaying(factory, **settings):
     return made
 
 
-# Factory and step length: "length" for the rate, "gradient" for the rate times the gradient norm,
-# None for a line search.
+# Factory, and what determines the length of a step: "length" for the learning rate, "gradient" for
+# the learning rate times the gradient norm, None for a line search.
 OPTIMIZERS = {
     "sgd": (decaying(optax.sgd), "gradient"),
     "momentum": (decaying(optax.sgd, momentum=0.9), "gradient"),
@@ -96,7 +96,7 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 
 @pytest.fixture(scope="module", params=PARAMS)
 def ended(request):
-    """Return the name of an optimizer and its runs: all functions, from all starts."""
+    """Return the name of an optimizer, and its runs on all functions from all starts."""
     factory, rate = OPTIMIZERS[request.param]
     numbers = np.arange(len(NAMES))
     own = {"function": numbers, "row": numbers}

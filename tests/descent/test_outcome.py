@@ -1,4 +1,4 @@
-"""Outcomes of descents, by definition and on costs with a known outcome."""
+"""Outcomes of descents, compared with their definition on known costs."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ T = np.linspace(0, 1, 21)
 
 
 def ends(cost, *, norm=1e-3, baseline=0.9):
-    """Return the outcome of a run with the given history of costs, in float32."""
+    """Return the outcome of a run with given recorded costs, rounded to float32."""
     cost = np.asarray(cost, np.float32)
     return labels(classify(cost[None], np.float32([norm]), np.array([-1]), baseline))[0]
 
@@ -80,7 +80,7 @@ HISTORIES = {
     # A plateau below the baseline does not count as stalled.
     "plateau just below the baseline": (np.where(T == 0, 2, 0.9 - 1e-5), "not_converged"),
     "plateau far below the baseline": (np.where(T == 0, 2, 0.1), "not_converged"),
-    # Slow decrease, also at a constant rate.
+    # The cost decreases slowly.
     "constant slow decrease, far above the baseline": (2.5 - 0.1 * T, "not_converged"),
     "constant slow decrease, 1 % in total": (1 - 0.0095 * T, "not_converged"),
     "decrease below the resolution of float32 records": (1 - 1e-6 * T, "not_converged"),
@@ -91,7 +91,7 @@ HISTORIES = {
         1 + 1e4 * (T == 0) + 0.1 * (1 - T),
         "not_converged",
     ),
-    # No plateau at the end.
+    # There is no plateau at the end.
     "leaves the plateau at the end": (np.where(T == 0, 2, 1 - 0.01 * (T > 0.9)), "not_converged"),
     "noise": (1.5 + 0.3 * np.sin(100 * T), "not_converged"),
     "rising": (1 + 0.01 * T, "not_converged"),
@@ -116,7 +116,7 @@ def test_a_run_has_stalled_if_its_cost_is_flat_and_not_below_the_baseline(cost, 
 
 
 def test_the_outcome_does_not_depend_on_the_unit_of_the_cost():
-    """Costs are multiplied by 1,024, and may be negative."""
+    """Costs are multiplied by 1,024, or shifted to negative values."""
     for cost, expected in HISTORIES.values():
         assert ends(1024 * cost, baseline=1024 * 0.9) == expected
     assert ends(-3 + 1.0 * (T == 0), baseline=-4.0) == "stalled"
@@ -136,8 +136,8 @@ def test_a_vanishing_gradient_suffices_and_divergence_takes_precedence():
 def test_a_saturated_run_stalls_before_its_gradient_vanishes():
     """The cost is sigma(w)^2 + (sigma(w) - 1)^2 >= 1 / 2, with a sigmoid sigma.
 
-    The best constant output has cost 1 / 2. The first step, at a rate of 30, moves from w = 1 to
-    the saturated region, where the cost is close to 1 and decreases by 1e-4 in twenty steps.
+    The best constant output has cost 1 / 2. The first step, at a learning rate of 60, moves from
+    w = 1 to the saturated region, where the cost is close to 1 and decreases by 1e-4 in 20 steps.
     """
 
     def cost(w):
@@ -207,7 +207,7 @@ def test_a_smaller_divergence_threshold_gives_an_earlier_divergence():
     assert run.cost[:5].tolist() == [1.0, 9.0, 81.0, 729.0, INF]
 
 
-def test_the_step_of_divergence_is_known_between_records():
+def test_divergence_between_records_is_reported_at_its_step():
     run = descend(
         lambda w: w**2, jnp.ones(()), 30, 2.0, divergence_threshold=1000.0, record_every=10
     )
@@ -250,7 +250,7 @@ def test_a_diverged_descent_remains_diverged_when_continued():
 
 
 def test_divergence_of_the_full_batch_is_detected_before_that_of_a_mini_batch():
-    """One of 40 samples has a huge loss, and is not in the first batches."""
+    """One of 40 samples has a huge loss, and is not in the first mini-batches."""
     x = jnp.ones(40).at[39].set(1e14)
     problem = gd.Problem(
         init=lambda key: jnp.zeros(()), cost=lambda w, x: jnp.mean(x + 0 * w), data=x

@@ -1,4 +1,4 @@
-"""Recipes: steps, compared with formulas, and rejection of invalid values."""
+"""Recipes: steps compared with formulas, and rejection of invalid values."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from gdjax.problems.networks import Network
 
 @pytest.mark.long
 def test_steps_of_a_recipe_equal_the_formula():
-    """Three steps with decay per layer and an annealed rate are compared with NumPy."""
+    """The recipe has one weight decay per layer, and a warmup-cosine schedule."""
     recipe = Recipe(0.7, epochs=1, warmup_steps=1, decay=0.3, decay_behind=0.05)
     params = Network((3, 2, 2)).init(jax.random.key(0))
     expected = [[np.asarray(a, np.float64) for a in layer] for layer in params]

@@ -30,7 +30,7 @@ def test_the_schedule_equals_the_formula_in_float64():
     np.testing.assert_allclose(result, np.where(t < 4, 0.5 + 2.5 * t / 4, fall), rtol=1e-14)
 
 
-def test_all_arguments_of_the_schedule_can_be_traced():
+def test_all_arguments_of_the_schedule_can_be_traced_and_vmapped():
     numbers = jnp.array([3.0, 4.0, 11.0, 0.5, 0.25]), jnp.array([1.0, 0.0, 6.0, 0.1, 0.0])
 
     def rates(peak, warmup, total, start, end):

@@ -125,7 +125,9 @@ def test_a_line_search_uses_the_batch_key_and_model_state_of_its_step():
         (0.0, [1e38, -1e38], True),
     ],
 )
-def test_finiteness_requires_a_finite_value_and_gradient(value, gradient, expected):
+def test_finite_requires_a_finite_gradient_and_a_value_up_to_the_threshold(
+    value, gradient, expected
+):
     tree = {"a": jnp.array(gradient[:1]), "b": jnp.array(gradient[1:])}
     assert bool(jax.jit(finite)(jnp.float32(value), tree, 1e12)) is expected
 
@@ -161,12 +163,12 @@ def test_costs_are_stored_in_at_least_single_precision(dtypes, expected):
     assert info.cost.dtype == expected
 
 
-def test_costs_are_stored_in_double_precision_if_the_parameters_are():
+def test_the_cost_type_is_double_precision_if_any_parameter_is():
     with jax.enable_x64(True):
         assert cost_type({"a": jnp.ones(2), "b": jnp.ones(2, jnp.float32)}) == jnp.float64
 
 
-def test_a_step_can_be_mapped_and_scanned():
+def test_a_step_can_be_vmapped_and_scanned():
     rates = jnp.array([0.1, 0.3])
 
     def final(rate):

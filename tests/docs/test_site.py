@@ -175,7 +175,7 @@ def test_every_figure_of_a_cell_has_alternative_text():
     assert len(set(figures.values())) == len(figures)
 
 
-def test_formulas_use_fonts_with_a_math_table():
+def test_formulas_use_math_fonts():
     style = (DOCS / "_static" / "site.css").read_text("utf8")
     (fonts,) = re.findall(r"^math \{[^}]*font-family: ([^;]*);", style, re.M)
     assert "STIX Two Math" in fonts
@@ -300,8 +300,8 @@ def test_an_empty_finding_raises_an_error():
 
 
 @pytest.mark.long
-def test_all_examples_of_the_how_to_pages_run(tmp_path):
-    """All pages run in one process, which is faster than one process per page."""
+def test_all_doctests_and_scripts_of_the_pages_run(tmp_path):
+    """All doctests run in one process, which is faster than one process per page."""
     apart = ("own_file", "trackers")  # covered by other tests
     pages = [page for page in PAGES if page.stem not in apart]
     code = "; ".join(
@@ -327,8 +327,8 @@ def test_all_examples_of_the_how_to_pages_run(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("page", ["quickstart", "recipes"])
-def test_each_notebook_runs_to_its_end(page, tmp_path):
-    """Run the notebook as a program; the build requires Sphinx to run it."""
+def test_cells_of_notebooks_run_as_programs(page, tmp_path):
+    """The build, which requires Sphinx, runs the cells as notebooks."""
     cells = [code for _, code in CELL.findall((DOCS / f"{page}.md").read_text("utf8"))]
     assert len(cells) >= 10
     (tmp_path / "program.py").write_text("\n".join(cells))
@@ -341,7 +341,7 @@ def test_each_notebook_runs_to_its_end(page, tmp_path):
 
 
 @pytest.mark.long
-def test_examples_on_the_page_on_user_defined_files_run(tmp_path):
+def test_examples_on_the_page_about_problem_files_run(tmp_path):
     """Run the blocks of the page in order, including its commands."""
     page = DOCS / "how_to" / "own_file.md"
     user_defined, table = scripts(page)
@@ -358,7 +358,7 @@ def test_examples_on_the_page_on_user_defined_files_run(tmp_path):
 
 
 @pytest.mark.long
-def test_the_page_on_slurm_submits_the_requested_resources(monkeypatch):
+def test_the_script_on_the_page_about_slurm_requests_its_resources(monkeypatch):
     """Start only a scheduler and compare its job script; Slurm is not installed."""
     jobqueue = pytest.importorskip("dask_jobqueue")
     (script,) = [code for code in scripts(DOCS / "how_to" / "clusters.md") if "SLURM" in code]

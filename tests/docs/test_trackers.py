@@ -58,7 +58,7 @@ def records(file):
 
 
 @pytest.mark.long
-def test_files_of_the_offline_mode_contain_each_run(tmp_path):
+def test_offline_files_of_wandb_contain_each_run(tmp_path):
     messages = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="W&B is not installed")
     folder = run_section("W&B", tmp_path)
     settings = set()

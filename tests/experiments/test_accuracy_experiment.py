@@ -91,7 +91,7 @@ def test_trajectories_lie_in_the_plane_of_their_end_points():
     np.testing.assert_allclose(best.path_cost, [27.1, 3.1], rtol=1e-5)
 
 
-def test_the_summary_contains_the_numbers_used_on_the_page():
+def test_the_summary_equals_values_computed_by_hand():
     result = accuracy.numbers(study())
     assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
     assert result["errors_left"] == 1 / 4

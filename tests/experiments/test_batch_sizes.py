@@ -55,7 +55,7 @@ def small(seconds):
     )
 
 
-def test_the_equal_time_is_the_shortest_total_time():
+def test_the_time_of_the_comparison_is_the_shortest_total_time():
     # In 1.8 s, three epochs of 0.6 s are completed, but only one epoch of 1 s.
     ends = batch_sizes.ends(small([1.0, 0.6]))
     assert ends["epochs"].tolist() == [2, 2]

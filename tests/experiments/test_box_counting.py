@@ -80,7 +80,7 @@ def test_the_dimension_of_the_koch_curve_is_accurate_on_other_scales():
 
 
 def triangle(count, rng):
-    """Return points of the Sierpinski triangle: repeated midpoints to random corners."""
+    """Return points of the Sierpinski triangle, by repeated halfway moves to corners."""
     corners = np.array([0, 1, 0.5 + 1j * np.sqrt(3) / 2])
     point, result = np.full(1000, 0.3 + 0.3j), []
     for turn in range(30 + count // 1000):
@@ -124,7 +124,7 @@ def test_the_error_bounds_the_deviation_from_the_known_dimension():
 
 def test_the_residual_is_the_scatter_around_the_fitted_line():
     sides = np.array([1, 10, 100, 1000])
-    # log10 N = 8 - s with deviations of 0.1 up, down, down and up, which are orthogonal to lines.
+    # log10 N = 8 - log10(side) plus 0.1, -0.1, -0.1 and 0.1, which are orthogonal to lines.
     counts = np.round(10.0 ** (8 - np.arange(4) + 0.1 * np.array([1, -1, -1, 1]))).astype(int)
     fit = box_counting.dimension(sides, counts)
     assert fit.dimension == pytest.approx(1, abs=1e-4)

@@ -59,7 +59,7 @@ def test_the_default_config_writes_to_the_folder_of_the_experiment(home, monkeyp
     assert last(home / "doubling") == 8
 
 
-def test_another_config_writes_to_a_subfolder_from_any_working_directory(home, monkeypatch, capsys):
+def test_another_config_writes_to_a_subfolder_of_the_experiment(home, monkeypatch, capsys):
     command(monkeypatch, "--times", "2")
     (folder,) = (home / "doubling").iterdir()
     assert last(folder) == 4

@@ -21,7 +21,7 @@ def summary(dataset):
 
 
 def test_before_training_the_accuracy_is_at_chance_level(summary):
-    # Random networks classify 1 in 10 images correctly, since all classes have 100 images.
+    # On average, random networks classify 1 in 10 images correctly: each class has 100 images.
     _, low, high = summary["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
     assert summary["initial_test_accuracy"] < 0.25

@@ -35,7 +35,7 @@ def test_the_summary_contains_all_starts_and_the_plotted_first_start(dataset):
 
 
 @pytest.mark.parametrize("epoch", SMALL.epochs)
-def test_gradients_of_weights_of_dark_pixels_are_always_zero(summary, epoch):
+def test_gradients_of_weights_of_dark_pixels_are_exactly_zero(summary, epoch):
     assert summary["dark_pixels"] == 132
     assert summary[f"epoch_{epoch}_exactly_zero"] == 8 * 132
     signs = ("exactly_zero", "positive", "negative")
@@ -49,7 +49,8 @@ def test_every_change_is_predicted_within_the_theoretical_error(summary, epoch):
 
 
 def test_the_initial_gradient_decreases_the_outputs(dataset, summary):
-    # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient is 2 (1/2 - 1/10) 1/4 = 0.2.
+    # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
+    # 2 (1/2 - 1/10) 1/4 = 0.2.
     start = dataset.isel(stage=0)
     assert all(place.startswith("layer 2") for place in dataset.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)

@@ -16,7 +16,7 @@ STEP = np.arange(0, 2001, 10)
 def built():
     """Return runs that memorize at step 40 and generalize 100 / decay steps later.
 
-    Each seed adds 10 steps to the delay.
+    Each seed adds 10 steps to the delay. One run with decay 0.1 does not generalize.
     """
     known_at = np.stack(
         [40 + 10 * np.arange(6) + 100 / d if d else np.full(6, np.inf) for d in DECAY]
@@ -68,7 +68,7 @@ def test_the_figure_shows_how_many_runs_do_not_generalize():
 
 
 def test_the_cost_depends_only_on_the_training_pairs():
-    """Targets of other pairs have no effect, and the pairs of different seeds differ."""
+    """Targets of test pairs have no effect, and training pairs differ between seeds."""
     config = Config(modulus=5, width=3, seeds=2)
     problem = grokking.addition(config)
     inputs, sums, marks = problem.data
@@ -86,7 +86,7 @@ def test_the_cost_depends_only_on_the_training_pairs():
 
 
 @pytest.mark.long
-def test_networks_generalize_late_with_decay_and_never_without_decay():
+def test_networks_generalize_late_with_decay_and_not_without_decay():
     config = Config(decays=(0.0, 3.0), seeds=3, steps=400, record_every=20)
     dataset = grokking.run(config)
     learnt, delay = grokking.delays(dataset)

@@ -73,7 +73,7 @@ def test_before_training_the_number_of_outliers_is_that_of_output_directions(
     summary = row_of(experiment_summary, cost, 0, "gauss_newton")
     assert summary["above_gap"] == [outliers]
     assert summary["gap"][0] > 10
-    # In the Hessian, these directions are mixed with others.
+    # The gap of the Hessian is smaller, since these directions are mixed with others.
     assert row_of(experiment_summary, cost, 0, "hessian")["gap"][0] < summary["gap"][0] / 3
     assert experiment_summary[f"{cost}_all_converged"]
     assert experiment_summary[f"{cost}_largest_residual"] <= 1.01e-3

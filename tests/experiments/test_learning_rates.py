@@ -1,4 +1,4 @@
-"""The learning rate experiment: outcomes of runs, and trainable rates per start."""
+"""The learning rate experiment: outcomes, and rates at which each start trains."""
 
 import learning_rates
 import numpy as np

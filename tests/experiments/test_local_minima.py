@@ -48,7 +48,7 @@ def test_with_decay_minima_are_isolated_and_reached_by_several_runs(tree, summar
     assert np.all(one.minimum_nullity.values == 0)
     assert np.all(one.least_curvature.values > 0)
     assert summary[f"{DECAYED}: minima"] < summary[f"{DECAYED}: runs_strict_minimum"]
-    # With decay, the minimum is not at the targets 0.1 and 0.9, and its cost is positive.
+    # With decay, outputs at minima differ from the targets 0.1 and 0.9, so costs are positive.
     assert summary[f"{DECAYED}: cost_lowest"] > 0.01
 
 

@@ -41,7 +41,7 @@ def test_descents_at_all_rates_start_at_equal_costs_and_the_largest_rate_stalls(
     assert summary["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
 
 
-def test_a_stalled_end_point_is_flat_in_all_directions(tree):
+def test_the_cost_around_a_stalled_end_point_is_nearly_constant_in_all_planes(tree):
     for view in VIEWS:
         cost = loss_landscape.dataset_of(tree, "too large", view).cost.values
         assert np.ptp(cost) < 0.01

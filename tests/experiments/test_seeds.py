@@ -40,7 +40,7 @@ def test_the_standard_deviation_of_quality_is_estimated_from_halves_of_the_image
     assert result["the_same_on_the_other"].low > 0
 
 
-def test_intervals_of_variance_shares_contain_the_true_shares():
+def test_more_than_88_percent_of_intervals_of_variance_shares_contain_the_true_share():
     """Starts, orders and the remainder have variances 4, 1 and 1."""
     rng = np.random.default_rng(0)
     covered = []
@@ -67,7 +67,7 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
 
 @pytest.mark.long
 def test_a_small_run_combines_all_starts_and_orders():
-    """The summary contains the accuracies of all networks."""
+    """The summary contains the lowest, mean and highest accuracy of the networks."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     result = seeds.run(config)
     assert result.right.shape == (2, 4, 3, 4800)

@@ -73,7 +73,7 @@ def test_a_zoom_lies_in_the_previous_map_and_contains_both_sides(dataset):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_with_a_fixed_first_layer_the_boundary_is_2_over_the_largest_eigenvalue(name):
+def test_with_a_fixed_first_layer_the_boundary_is_2_divided_by_the_largest_eigenvalue(name):
     """With fixed hidden activations, the problem is linear regression."""
     config, seed = replace(SMALL, points=2, steps=100), 1
     condition = replace(
@@ -160,7 +160,7 @@ def test_random_positions_are_determined_by_the_seed():
     assert np.all((shares > 0) & (shares < 1))
 
 
-def test_the_published_method_is_a_median_of_slopes():
+def test_the_published_estimator_is_near_the_dimensions_of_a_line_and_of_random_points():
     """The dimension is 1 for a line and about 2 for random points."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5

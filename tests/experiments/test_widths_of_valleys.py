@@ -51,7 +51,7 @@ def test_the_partial_correlation_given_a_common_cause_is_near_zero():
 def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
     """Four sets have correlation 1, and four have -1.
 
-    The mean of a resample is 2 K / 8 - 1 with K from the binomial distribution (8, 1/2).
+    The mean of a resample is 2 K / 8 - 1 with K from the binomial distribution B(8, 1/2).
     """
     rows = np.arange(12.0)
     sets = [np.array([rows, sign * rows]) for sign in (1, -1) * 4]
@@ -62,7 +62,7 @@ def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
 
 
 def test_the_expanded_tail_of_a_normal_bootstrap_gives_students_interval():
-    """The bootstrap underestimates the deviation of a mean by sqrt((S - 1) / S)."""
+    """The bootstrap deviation of a mean is too small by a factor sqrt((S - 1) / S)."""
     reach = stats.norm.isf(expanded_tail(8)) * np.sqrt(7 / 8)
     assert reach == pytest.approx(2.3646, abs=1e-4)  # Student's quantile for 7 degrees of freedom
     assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
@@ -80,7 +80,7 @@ def test_the_bootstrap_also_resamples_the_members_of_each_set():
     )
 
 
-def test_the_interval_has_its_nominal_coverage_if_correlations_differ_between_sets():
+def test_90_percent_of_intervals_cover_the_mean_if_correlations_differ_between_sets():
     """The true mean of the partial correlations is estimated from large samples."""
     rng = np.random.default_rng(6)
 

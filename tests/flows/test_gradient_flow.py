@@ -51,7 +51,7 @@ def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
             result.cost, [w @ (q * rates @ q.T) @ w / 2 for w in known], atol=20 * error
         )
         assert int(result.status) == FlowStatus.COMPLETED
-        # Stability alone requires this number of steps.
+        # Stability alone requires at least this number of steps.
         assert int(result.num_steps) >= 20 * 4 / 3.4
 
 
@@ -95,7 +95,7 @@ def test_the_cost_does_not_increase_along_the_flow_of_a_network():
 
 @pytest.mark.long
 def test_status_reports_a_flow_that_diverges(float64):
-    """dw/dt = 4 w^3 from 1 is infinite at t = 1/8."""
+    """The solution of dw/dt = 4 w^3 with w(0) = 1 is infinite at t = 1/8."""
     result = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
     assert int(result.status) == FlowStatus.NOT_COMPLETED
     assert float(result.params[0]) == pytest.approx(1 / np.sqrt(1 - 8 * 0.1), rel=1e-6)

@@ -82,7 +82,7 @@ def test_solutions_agree_with_a_slow_reference(k, rank):
 
 
 @pytest.mark.long
-def test_solutions_agree_in_float32_and_after_a_change_of_units():
+def test_float32_solutions_in_other_units_agree_with_float64_solutions():
     M, Q = random_problems(4, 16)
     with jax.enable_x64(True):
         known = np.asarray(many(jnp.array(M), jnp.array(Q)).X)

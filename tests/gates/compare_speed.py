@@ -31,7 +31,7 @@ def measurement(function: Callable[[Path], dict[str, float]]) -> Callable:
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Return the seconds that a call takes."""
+    """Return the wall-clock time of a call, in seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -54,7 +54,7 @@ def first_call(_):
 
 @measurement
 def second_calls(_):
-    """Time the second call for three models, with 8 rates and 8 seeds each."""
+    """Time the second sweep of each of three models, with 8 rates and 8 seeds."""
     from golden_bits import network, sweep
 
     gd = names.library()

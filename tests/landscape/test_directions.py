@@ -102,7 +102,7 @@ def test_with_axis_minus_1_neurons_are_the_columns_of_the_weights():
 
 
 def test_filter_normalize_is_equivariant_under_rescaling_of_neurons():
-    """Scaling d and w of a neuron scales the normalized direction by an equal factor."""
+    """Scaling d and w of a neuron scales the normalized direction by the same factor."""
     rng = np.random.default_rng(0)
     w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
     scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
@@ -208,7 +208,7 @@ def test_direction_to_points_from_one_network_to_the_other():
     assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
 
 
-def test_orthogonalized_directions_keep_and_record_their_lengths():
+def test_orthogonalized_directions_keep_their_lengths_and_are_named():
     rng = np.random.default_rng(0)
     trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
     result = directions.orthogonalize(trees)
@@ -241,7 +241,7 @@ def test_by_name_assigns_names_to_stacked_directions():
 
 
 def snapshots(count=12, seed=0):
-    """Return points of unequal variances as a tree, and as rows in `ravel` order."""
+    """Return points of unequal variances as a tree, and as rows of a matrix."""
     rng = np.random.default_rng(seed)
     tree = {"a": rng.normal(size=(count, 3, 2)) * [[3.0, 1.0]], "b": rng.normal(size=(count, 4))}
     return tree, np.concatenate([tree["a"].reshape(count, -1), tree["b"]], axis=1)

@@ -81,7 +81,7 @@ def test_a_reduced_problem_has_equal_settings_and_predictions(float64):
 
 
 @pytest.mark.long
-def test_a_reduced_problem_equals_the_network_to_rounding_in_float32():
+def test_in_float32_costs_of_a_reduced_problem_are_equal_within_rounding():
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem, scale=5.0)
     small = reduced(problem, w, ds)

@@ -1,4 +1,4 @@
-"""Descents projected on planes, and their distances from the plane."""
+"""Projections of descents on planes, and distances from these planes."""
 
 import jax
 import jax.numpy as jnp

@@ -58,7 +58,7 @@ def rise(cost):
 
 
 def directly(problem, a, b, points):
-    """Return the costs on the line by direct evaluation of each point."""
+    """Return the costs at points of the line from a to b, evaluated one by one."""
     a, b = (jax.tree.map(np.asarray, end) for end in (a, b))
     cost = jax.jit(problem.cost)
     return np.array(
@@ -117,7 +117,7 @@ def test_matrices_of_barriers_agree_with_barriers_of_single_pairs(activation, co
 
 @pytest.mark.long
 def test_equivalent_networks_have_no_barrier_after_matching():
-    """Both networks have the target outputs; interpolated networks do not."""
+    """All copies have the target outputs; interpolated networks do not."""
     problem = some_problem()
     one = of_run(some_runs(problem, 1), 0)
     x = problem.data[0]

@@ -103,8 +103,8 @@ def test_rastrigin_shares_are_the_areas_between_its_maxima():
 
 @pytest.mark.long
 def test_starts_that_reach_no_minimum_are_marked_by_codes():
-    # On the quartic, runs at rate 1 diverge from distant starts, and 3 steps are too few. A descent
-    # from the maximum of a parabola does not move.
+    # On the quartic, runs at rate 1 diverge from distant starts, and 3 steps at rate 0.01 reach no
+    # minimum. A descent from the maximum of a parabola does not move.
     far = basins_of_attraction("quartic", [1.0], side=10, num_steps=50)
     assert np.all(far.end.values[0, 0][[0, -1]] == NoMinimum.DIVERGED)
     early = basins_of_attraction("quartic", [0.01], side=10, num_steps=3)

@@ -159,8 +159,8 @@ def test_matched_distances_are_invariant_under_symmetries():
 
 
 @pytest.mark.long
-def test_outputs_between_matched_networks_do_not_depend_on_scales():
-    """If both networks are rescaled equally, outputs between them do not change."""
+def test_outputs_of_interpolated_matched_networks_do_not_depend_on_scales():
+    """Equal rescaling of both networks does not change outputs of interpolations."""
     network = Network((4, 5, 3, 2), activation="relu")
     a, b = some_params(network, 0), some_params(network, 1)
     result = match(network, a, b, key=KEY).params

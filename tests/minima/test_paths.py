@@ -223,7 +223,7 @@ class TestCurve:
             path = curve(land, self.a + shift, self.b)
             gd.descend(path, PLAIN, jax.jit(path.init)(KEY), 3, key=KEY)
             counts.append(len(traced))
-        # Each descent traces the validation, and only the first one traces the program.
+        # Each descent traces the cost in its validation; only the first also traces the program.
         assert counts[2] - counts[1] < counts[0]
 
     @pytest.mark.long

@@ -40,7 +40,7 @@ def apart(a, b):
 
 
 def all_symmetries(network):
-    """Return all permutations and signs of all hidden layers."""
+    """Return all symmetries of a network that have scales of 1."""
     signs = (1.0, -1.0) if network.activation in ("sigmoid", "tanh") else (1.0,)
     layers = [
         [

@@ -1,4 +1,4 @@
-"""Models of other libraries: every operation of gdjax on every model.
+"""Models of other libraries: sweeps, landscapes, curvature and barriers.
 
 Sweeps are compared with a loop, resumed sweeps bitwise with uninterrupted ones, and curvature
 with dense matrices. If an operation is not defined for a model, its error is checked.
@@ -45,8 +45,8 @@ PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in 
 class Swept(NamedTuple):
     """A model, its stored sweep, the Dataset, and the end points of its runs.
 
-    `problem` has the deterministic cost near the first end point, with the model state of the first
-    run if there is one.
+    `problem` has the model state of the first run, if there is one, and `end` is the end point of
+    the first run.
     """
 
     model: Model

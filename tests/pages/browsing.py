@@ -42,7 +42,7 @@ PALE = """() => {
   return found;
 }"""
 
-# Elements that the keyboard should reach, the focused element, and controls without a name.
+# Elements that the Tab key should reach, the focused element, and controls without a name.
 USABLE = """() => [...document.querySelectorAll("button, select, input, a[href], [tabindex='0']")]
   .filter((node) => node.getClientRects().length && !node.disabled && node.tabIndex >= 0)
   .map((node) => node.id || node.getAttribute("aria-label") || node.textContent || node.type)"""

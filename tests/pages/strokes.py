@@ -1,4 +1,4 @@
-"""Conversion of an image of a digit to pen strokes, by thinning to one pixel."""
+"""Conversion of an image of a digit to pen strokes, by thinning its lines."""
 
 import numpy as np
 

@@ -123,7 +123,7 @@ def test_image_figures_are_omitted_without_images():
     assert list(training.training_figures(**arguments(pixels=30))) == ["learning", "confusion"]
 
 
-def test_color_images_are_shown_in_color_and_weights_as_their_mean():
+def test_color_images_are_shown_in_color_and_weights_as_means_over_channels():
     data = arguments(pixels=48)
     result = training.training_figures(**data)
     assert result["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
