@@ -77,7 +77,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw sizes of entries, the largest entries, their checks, and entries as images."""
+    """Draw sizes of entries, the largest entries with checks, and entries as images."""
     layers = [f"layer {number}" for number in np.unique(dataset.layer)]
     side, neurons = dataset.attrs["image_shape"], dataset.attrs["neurons"]
     sizes, top, proof, figures = {}, {}, {}, {}

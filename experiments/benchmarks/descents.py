@@ -190,7 +190,7 @@ def one_descent(clock, config, dataset):
 
 
 def trainability(clock, config):
-    """Time a sweep of 16,384 tiny networks in float64, and a loop of 100 jitted steps."""
+    """Time a sweep of 16,384 tiny networks in float64, and a loop of jitted steps."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -304,7 +304,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
 
 
 def second_start(_config):
-    """Time `gdjax sweep` in two new processes, up to the first tile and up to the end.
+    """Time `gdjax sweep` in two new processes, up to the first tile and to the end.
 
     The second process uses the compilation cache of the first.
     """

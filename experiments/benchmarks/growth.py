@@ -4,9 +4,9 @@
 
     PYTHONPATH=experiments python -m benchmarks.growth [--out results/speed] [--largest 1.0]
 
-The sizes are the number of runs, values of one axis, steps, parameters, samples and records. All
-other sizes are constant meanwhile. Times are those of second calls, the shortest of three. Memory
-is the peak of a new process that computes a sweep with a store, on Linux.
+The sizes are the numbers of runs, of values of one axis, of steps, of parameters, of samples and of
+records. While one of them varies, the others are constant. Times are those of second calls, the
+shortest of three. Memory is the peak of a new process that computes a sweep with a store, on Linux.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import gdjax as gd
 from gdjax.plots.style import style
 
 REPEATS = 3
-LIMIT = 1.05  # largest exponent of a cost that counts as linear
+LIMIT = 1.05  # largest exponent of a time that counts as linear
 
 
 def network(widths: tuple[int, ...], samples: int) -> gd.Problem:
@@ -62,17 +62,20 @@ def sweep(
     records: int = 1,
     **options: Any,
 ) -> Any:
-    """Run a sweep over learning rates and seeds, with equally spaced records after step 0."""
+    """Run a sweep over learning rates and seeds, with equally spaced records."""
     axes = gd.axes(learning_rate=np.geomspace(1e-4, 1e-3, rates), seed=range(seeds))
     problem = _network(widths, samples)
     return gd.sweep(problem, axes, steps, record_every=max(1, steps // records), **options)
 
 
-_network = functools.cache(network)  # a problem is compiled once
+_network = functools.cache(network)  # so that each problem is compiled once
 
 
 def _hidden(parameters: int) -> int:
-    """Return the width of two hidden layers with about that many weights, for 100 inputs."""
+    """Return the width of two hidden layers for about `parameters` weights in total.
+
+    The network has 100 inputs and one output.
+    """
     return round((-101 + (101**2 + 4 * parameters) ** 0.5) / 2)
 
 
@@ -98,7 +101,7 @@ PARTS: Mapping[str, tuple[list[int], Callable[[int], dict[str, Any]]]] = {
 
 
 def seconds(keywords: Mapping[str, Any]) -> float:
-    """Return the shortest time of a second call."""
+    """Return the shortest time of a sweep after its first call, in seconds."""
     sweep(**keywords)
     times = []
     for _ in range(REPEATS):
@@ -109,7 +112,10 @@ def seconds(keywords: Mapping[str, Any]) -> float:
 
 
 def exponent(sizes: list[int], times: list[float]) -> float:
-    """Return the slope of log(time) against log(size), fitted to the larger half of the sizes."""
+    """Return the slope of log(time) against log(size).
+
+    The line is fitted to the larger half of the sizes.
+    """
     half = len(sizes) // 2
     return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0])
 
@@ -132,7 +138,7 @@ def measure(largest: float = 1.0) -> dict[str, Any]:
     """Return sizes, seconds and exponents of each part, and the memory with a store.
 
     Args:
-        largest: factor of the largest size of each part.
+        largest: factor by which the largest size of each part is multiplied.
     """
     result: dict[str, Any] = {}
     for name, (every, keywords) in PARTS.items():
@@ -147,7 +153,7 @@ def measure(largest: float = 1.0) -> dict[str, Any]:
 
 
 def plot(result: Mapping[str, Any]) -> Figure:
-    """Draw times against sizes, with fitted exponents, and memory against the number of runs."""
+    """Draw times against sizes with exponents, and memory against number of runs."""
     with style():
         figure = Figure(figsize=(13, 4.5))
         left, right = figure.subplots(1, 2)

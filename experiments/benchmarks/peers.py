@@ -145,7 +145,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
 def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
-    """Return the mean time and the largest eigenvalues of `pyhessian`.
+    """Return the mean time in seconds, and the largest eigenvalues, of `pyhessian`.
 
     The result is None if the package is not installed.
     """

@@ -49,10 +49,10 @@ class Clock:
 
 
 def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
-    """Return the rate of operations of gradients, relative to that of a matrix product.
+    """Return the rate of gradient operations, relative to that of a matrix product.
 
     Args:
-        seconds: time of all steps.
+        seconds: time of all steps, in seconds.
         rate: rate of the matrix product, in operations per second.
         samples: number of samples per step.
         run_steps: number of steps, summed over runs.

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis, style
 
-SIZES = np.logspace(-8, 0, 65)  # edges of the histogram; smaller entries are in the first bin
+SIZES = np.logspace(-8, 0, 65)  # edges of the bins; smaller entries are in the first bin
 LEAST = 1e-9  # smallest drawn error, since a logarithmic axis has no 0
 MARKS = "os^Dv"
 
@@ -149,7 +149,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
 
 
 def _unit(values):
-    """Return the power of 1000 by which numbers on an axis are divided, and its label."""
+    """Return the power of 1000 by which values on an axis are divided, and its label."""
     highest = np.max(np.abs(values), initial=0)
     power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
     if power == -3 and highest > 0.1:

@@ -36,7 +36,7 @@ class Map(NamedTuple):
     Args:
         across: values of the first setting, geometrically spaced.
         up: values of the second setting, geometrically spaced.
-        trains: whether training succeeds with each pair of values.
+        trains: whether training succeeds, for each pair of values.
         speed: measure of speed, which is smaller for faster training or divergence.
         axes: names of both settings, which are keys of `LABELS`.
     """
@@ -51,8 +51,8 @@ class Map(NamedTuple):
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
     """Return the colors of a map, by the rank of each run's speed.
 
-    Ranks are computed separately for runs that succeed and runs that fail. They use the full range
-    of colors for any distribution of speeds; equal speeds have equal colors.
+    Ranks are computed separately for runs that succeed and runs that fail. With ranks, the full
+    range of colors is used for any distribution of speeds; equal speeds have equal colors.
     """
     colors = np.zeros((*shown.trains.shape, 4))
     for side, colormap in ((shown.trains, TRAINS), (~shown.trains, DIVERGES)):
@@ -186,7 +186,7 @@ def boundary_rates(
     Args:
         roughness: e / l^2 of x^2 + e cos(2 pi x / l).
         learning_rate: learning rates, evenly spaced.
-        bounded: whether descent remains bounded.
+        bounded: whether descent remains bounded, for each roughness and learning rate.
         threshold: roughness above which the cost is not convex.
     """
     changes, flat = bounded[:, 1:] != bounded[:, :-1], roughness <= threshold

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from gdjax.plots.style import CYCLE, style
 
-SPREAD = 0.3  # half width of the columns of points of one layer
+SPREAD = 0.3  # half of the distance between the first and the last column of a layer
 
 
 def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: float) -> Figure:
@@ -15,9 +15,9 @@ def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: flo
     Each layer has a column of points for each size of the change.
 
     Args:
-        ratios: barriers divided by the median barrier between independent starts, over
+        ratios: barriers divided by the median barrier between independent starts, with dimensions
             `initializer`, `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
-        another: whether the branch ends in another valley, over these dimensions.
+        another: whether each branch ends in another valley, with the same dimensions.
         threshold: smallest ratio of a branch that ends in another valley.
     """
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))

@@ -16,9 +16,9 @@ class Curve(NamedTuple):
     """Runs of one batch size at one learning rate.
 
     Args:
-        name: name of the batch size.
+        name: label of the batch size.
         rate: learning rate.
-        spent: epochs or seconds from the start to each record, the first of which is 0.
+        spent: number of epochs, or of seconds, from the start to each record; the first is 0.
         cost: training cost of each run at each record.
         accuracy: test accuracy of each run at each record, in [0, 1].
         end: index of the record at which curves are compared; lines after it are thin.
@@ -36,8 +36,8 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
     """Draw median cost and accuracy over seeds, against epochs and against time.
 
     Args:
-        by_epochs: runs at the best rates for equal epochs, with `spent` in epochs.
-        by_time: runs at the best rates for equal time, with `spent` in seconds.
+        by_epochs: runs at the best rates for equal numbers of epochs, with `spent` in epochs.
+        by_time: runs at the best rates for equal training time, with `spent` in seconds.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))

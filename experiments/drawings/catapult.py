@@ -17,7 +17,7 @@ class SettledShares(NamedTuple):
 
     Args:
         title: title of the panel.
-        share: learning rate times curvature at the start.
+        share: learning rate times curvature at the start, ascending.
         lands: for each network, by name, the share of descents that end below their initial cost.
         edge: for each network, by name, the largest `share` up to which all descents end below
             their initial cost: the median over starts, with its interval.
@@ -34,11 +34,12 @@ def settled_shares(
     cost: Mapping[float, Float[np.ndarray, " steps"]],
     panels: Sequence[SettledShares],
 ) -> Figure:
-    """Draw single descents, and the share of them that end below their initial cost.
+    """Draw single descents, and shares of descents that end below their initial cost.
 
     Args:
         step: step of each record.
-        cost: cost along single descents, by learning rate times curvature at the start.
+        cost: cost along single descents of a linear network, by learning rate times curvature at
+            the start.
         panels: shares of descents, one element per panel.
     """
     with style():

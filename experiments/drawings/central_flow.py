@@ -11,7 +11,7 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, styl
 
 
 class Deviation(NamedTuple):
-    """Median error over time of two flows, by start; +inf if descent diverged."""
+    """Median relative errors of two flows over the steps; +inf if descent diverged."""
 
     label: str
     central: Float[np.ndarray, " starts"]
@@ -29,14 +29,14 @@ def flows(
     product: Float[np.ndarray, "steps k"],
     title: str,
 ) -> Figure:
-    """Draw costs on the left, and the largest eigenvalues of the flow on the right.
+    """Draw costs on the left, and rate times largest eigenvalues on the right.
 
     Args:
         step: steps of descent.
         cost: cost along the descent.
-        average: cost along the descent, smoothed over time.
+        average: cost along the descent, smoothed over the steps.
         mean: mean cost of the oscillation, predicted by the central flow.
-        center: cost at the center of the oscillation.
+        center: cost at the center of the oscillation, predicted by the central flow.
         plain: cost along the gradient flow.
         product: learning rate times the largest eigenvalues along the central flow.
         title: title of the left panel.

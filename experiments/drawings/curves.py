@@ -117,13 +117,13 @@ def steps(
     learning_rate: float,
     contractions: Float[np.ndarray, " minima"],
 ) -> Figure:
-    """Draw the first steps, all steps against the slope, and the lengths of all steps.
+    """Draw the first steps, all steps against the slope, and the lengths of steps.
 
     Args:
         curve: curve with the paths to draw.
         slopes: slope at the position of each descent, at each step.
         learning_rate: learning rate of the descents.
-        contractions: predicted ratio of two successive steps, at each minimum.
+        contractions: predicted ratio of the lengths of successive steps, at each minimum.
     """
     with style():
         figure = Figure(figsize=(9, 8))

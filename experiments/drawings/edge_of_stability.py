@@ -19,8 +19,9 @@ class Edge(NamedTuple):
         title: title of the panel.
         step: step of each record.
         learning_rate: learning rates of the descents, at most 7.
-        sharpness: largest eigenvalue of the Hessian at each record; NaN if unknown.
-        threshold: sharpness above which a quadratic cost is unstable, for each learning rate.
+        sharpness: largest eigenvalue of the Hessian at each record; NaN if it was not found.
+        threshold: sharpness above which descent on a quadratic cost is unstable, for each learning
+            rate.
         cost: cost at each record; infinite after divergence.
     """
 

@@ -17,7 +17,7 @@ class SharpnessPanel(NamedTuple):
         title: title of the panel.
         step: step of each record.
         learning_rate: learning rates of the descents, at most 7.
-        product: quantity to draw, such as rate times sharpness; NaN if unknown.
+        product: quantity to draw, such as rate times sharpness; NaN if it was not found.
         limit: value of this quantity above which descent on a quadratic cost is unstable.
     """
 

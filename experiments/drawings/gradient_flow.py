@@ -19,7 +19,7 @@ class BesideFlow(NamedTuple):
         shown: measure of the progress of each descent, at each time.
         flow: value of this measure for the flow, at each time.
         shown_label: name of this measure.
-        distance: distance from the flow's parameters, at each time.
+        distance: distance of the parameters of each descent from those of the flow, at each time.
         fitted: number of the smallest learning rates, to which the order is fitted.
         order: slope of the largest distance against the learning rate, on logarithmic axes.
     """

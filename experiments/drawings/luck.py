@@ -15,7 +15,7 @@ COMMON_PARTS = {"neither": "nothing", "one_order": "the order", "one_start": "th
 
 
 class Trained(NamedTuple):
-    """Accuracies of many networks trained for equally many epochs.
+    """Accuracies of many networks trained for the same number of epochs.
 
     Args:
         accuracy: accuracy of each network on all images.

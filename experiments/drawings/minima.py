@@ -57,7 +57,9 @@ def accuracies(
     *,
     label: str = "test accuracy",
 ) -> Figure:
-    """Draw the accuracy of each minimum against its cost, with larger dots for more runs.
+    """Draw the accuracy of each minimum against its cost.
+
+    The area of a dot is proportional to the number of runs that ended in the minimum.
 
     Args:
         minima: for each network, the cost of each minimum, the accuracy in [0, 1], and the number

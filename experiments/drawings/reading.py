@@ -12,7 +12,7 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-MAX_GAIN = 0.05  # largest gain that is drawn with an error bar
+MAX_GAIN = 0.05  # largest |gain| that is drawn with an error bar
 COLORS = (ORANGE, BLUE)  # colors of the recipes
 
 
@@ -45,7 +45,7 @@ def ladder(
         left.set_title(f"{values.shape[1]} starts, cumulative changes")
         for row, (name, (mean, half)) in enumerate(gains.items()):
             color = BLUE if name in accuracy else ORANGE
-            if not abs(mean) <= MAX_GAIN:  # larger values would compress the scale of the others
+            if not abs(mean) <= MAX_GAIN:  # larger gains would compress the scale
                 right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
                 continue
             right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)
@@ -90,7 +90,8 @@ def differences(
 
     Args:
         wrong: share of the test images of each class that is misclassified, by recipe.
-        slopes: share of neurons and test images in each bin of slopes from 0 to 1, by recipe.
+        slopes: share of pairs of neuron and test image in each bin of slopes from 0 to 1, by
+            recipe.
         layers: names of the layers.
         left: number of errors of the second recipe divided by that of the first.
     """

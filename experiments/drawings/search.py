@@ -52,7 +52,10 @@ def accuracies(dataset: xr.Dataset) -> Figure:
 
 
 def budgets(axes, dataset: xr.Dataset, numbers) -> None:
-    """Draw accuracy with fresh seeds against the time relative to the full sweep."""
+    """Draw fresh test accuracy against the time relative to the full sweep.
+
+    Fresh accuracy is the mean over the repetitions that were not used to select the setting.
+    """
     settings = dataset.setting.size
     counts = [k for k in 2 ** np.arange(20) if k < settings] + [settings]
     bands = [statistics.mean(summary.random_accuracy(dataset, k)[0])[:3] for k in counts]

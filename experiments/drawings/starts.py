@@ -22,7 +22,8 @@ class Starts(NamedTuple):
         accuracy_before: test accuracy of each run before training, in [0, 1].
         accuracy_after: test accuracy of each run after training, in [0, 1].
         cost_before: training cost before training.
-        epochs: epochs until the cost is half that of the best constant prediction; inf if never.
+        epochs: number of epochs until the cost is at most half that of the best constant
+            prediction; +inf if it never is.
         slope: mean of 4 s (1 - s) over the hidden sigmoids before training.
     """
 
@@ -35,7 +36,7 @@ class Starts(NamedTuple):
 
 
 def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
-    """Draw accuracies, speed and saturation against the scale of starting weights.
+    """Draw accuracies, numbers of epochs, costs and slopes against the initial scale.
 
     Args:
         initializers: results by initializer name.
@@ -88,5 +89,5 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
 
 
 def _median(values):
-    """Return the median over seeds, which is inf if half of the values are infinite."""
+    """Return the median over seeds, which is +inf if half of the values are infinite."""
     return quantiles(values, (0.5,))[0]

@@ -81,7 +81,7 @@ def directions(
     downhill: Float[np.ndarray, " points"],
     slopes: Float[np.ndarray, "points directions"],
 ) -> Figure:
-    """Draw the slope in every direction, by arrows at one point and dots for all points.
+    """Draw slopes along some directions at one point, and all slopes at all points.
 
     Args:
         surface: surface on which the arrows are drawn.
@@ -127,7 +127,7 @@ def directions(
 
 
 def _draw_slopes(axes, surface, point, angle, slope, downhill):
-    """Draw an arrow along each direction, whose length is the magnitude of the slope."""
+    """Draw about 24 arrows, whose lengths are proportional to the |slopes|."""
     reach = 0.14 * min(np.ptp(surface.x), np.ptp(surface.y))
     radius = 1.25 * reach
     columns, rows = (

@@ -35,7 +35,7 @@ def cooling(
         lines: cost at each shift, by temperature.
         temperature: temperatures at which gradients were computed.
         full_batch: norm of the gradient over the whole training set.
-        image: median gradient norm of single images.
+        image: median over single images of the norm of the gradient.
         still: share of single images whose gradient is zero.
         trained: temperatures at which networks were trained.
         usual: test accuracy from unscaled starting weights, at the best of many learning rates.
@@ -94,7 +94,7 @@ def _stairs(axes, shift, lines):
 
 
 def _band(axes, x, values, color, label, *, dashed=False):
-    """Draw the median over seeds as a line, and the full range as a band."""
+    """Draw the median over seeds as a line, and the range over seeds as a band."""
     axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2)
     axes.plot(
         x,

@@ -114,7 +114,7 @@ def by_coordinates(
     Args:
         log_volume: log volumes in nats, NaN if not measured.
         known: for each kind of coordinates, the information about the basin's shape that it uses.
-        gains: increase of the log volume over the previous kind of coordinates.
+        gains: increase of the log volume from the previous kind of coordinates.
     """
     with style():
         figure = Figure(figsize=(8, 4.6))

@@ -140,7 +140,7 @@ def flights(config: "Config") -> xr.Dataset:
 
 
 def single_weights(config: "Config") -> xr.Dataset:
-    """Return a histogram of rate and x, and amplitudes and Lyapunov exponents by rate.
+    """Return a histogram of rate and x, and amplitude and Lyapunov exponent by rate.
 
     The exponent is the mean of log |1 + eta (1 - 3 x^2)|, which is positive for chaotic dynamics.
     """

@@ -23,7 +23,7 @@ def drawn(key, count: int, inputs: int, hidden: int):
 
 
 def outputs(network, x):
-    """Return the outputs [networks, images], with one matrix product for all."""
+    """Return the outputs [networks, images], from one matrix product."""
     first, second = network
     count, hidden, inputs = first.shape
     z = jax.nn.relu(first.reshape(-1, inputs) @ x.T).reshape(count, hidden, -1)

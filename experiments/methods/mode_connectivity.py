@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
-    """Return costs and accuracies of networks of one width, and along paths."""
+    """Return cost and accuracy of networks of one width, and of paths between them."""
     problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
     trained, ends = train(config, problem, count)
     between = minima.pairwise_barriers(problem, ends, key=jax.random.key(1), points=config.points)

@@ -97,7 +97,7 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
 
 
 def suggestions(costs: np.ndarray) -> tuple[float, float]:
-    """Return a tenth of the rate at the minimum, and the rate of steepest decrease.
+    """Return a tenth of the rate at the minimum, and the rate at steepest decrease.
 
     Args:
         costs: cost at each step of one ramp.

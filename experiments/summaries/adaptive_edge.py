@@ -17,7 +17,7 @@ def late(part: xr.Dataset) -> np.ndarray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return final eta times sharpness, with intervals, and cost, by panel and rate."""
+    """Return eta times final sharpness with intervals, and final cost, by panel."""
     summary: dict = {}
     for name in dataset.attrs["panels"]:
         part = panel(dataset, name)

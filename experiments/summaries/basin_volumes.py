@@ -10,7 +10,7 @@ KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the ba
 
 
 def gains(dataset: xr.Dataset) -> dict[str, Interval]:
-    """Return the paired increase of the log volume from each kind of coordinates."""
+    """Return paired differences of the log volume from the previous coordinates."""
     return {
         b: paired(dataset.log_volume.sel(known=a).values, dataset.log_volume.sel(known=b).values)
         for a, b in itertools.pairwise(KNOWN)

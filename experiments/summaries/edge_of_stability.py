@@ -24,7 +24,7 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
     """Return the ratio of the sharpness at the end to its limit, [rates, seeds].
 
     The ratio is the median over the last quarter of the records; +inf if the run diverged, and NaN
-    if no sharpness was computed there.
+    if no sharpness was found there.
     """
     ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
     late = ratio[..., -ratio.shape[-1] // 4 :]

@@ -7,7 +7,7 @@ from gdjax.statistics import median
 
 
 def expected_error(stage):
-    """Return the allowed relative error of each prediction; +inf if it is 0."""
+    """Return the allowed relative error of each prediction; +inf if it predicts 0."""
     allowed = (abs(stage.second_order) + stage.rounding).values
     size = np.abs(stage.predicted.values)
     return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)

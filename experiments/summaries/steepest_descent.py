@@ -33,7 +33,10 @@ def downhill(gradient):
 
 
 def on_border(surface):
-    """Return whether starts around each saddle end in different minima, at rate 0."""
+    """Return whether starts around each saddle end in different minima.
+
+    The starts are the nearest grid points, and descend at the first of the learning rates.
+    """
     end, distances = surface.end.values[0], []
     for x, y in surface.saddle.values:
         row = np.argmin(np.abs(surface.y.values - y))

@@ -50,7 +50,7 @@ def shift(
     narrow: Float[np.ndarray, "rates seeds"],
     wide: Float[np.ndarray, "rates seeds"],
 ) -> list[float]:
-    """Return best rate of wide networks / best rate of narrow networks, and interval.
+    """Return the ratio of the best rates of wide and narrow networks, with interval.
 
     The interval contains 95 % of the ratios over bootstrap resamples of the starts.
     """

@@ -67,7 +67,7 @@ class Problems:
 
 
 def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """Return a stored sweep over starting points, with a dozen snapshots per run."""
+    """Return a stored sweep over starting points, with about 12 snapshots per run."""
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)

@@ -40,7 +40,7 @@ class Variant(NamedTuple):
 
 
 def ladder(epochs: int) -> dict[str, Variant]:
-    """Return training variants, each of which adds one change to the previous variant."""
+    """Return training variants, each of which adds one change to the previous one."""
     best = RECIPES["best"]
     distorted = dataclasses.replace(best, epochs=epochs)
     by_layer = dataclasses.replace(distorted, distortion=None)
@@ -95,7 +95,7 @@ def _heavy_ball(learning_rate):
 
 
 def quadratic_with_targets(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return the squared error with target `on` for the label and `off` elsewhere."""
+    """Return the squared-error loss with target `on` for the label, `off` elsewhere."""
     return lambda outputs, labels: jnp.sum(
         (outputs - off - (on - off) * targets_for(outputs, labels)) ** 2, axis=-1
     )
