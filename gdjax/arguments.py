@@ -129,7 +129,7 @@ def check_numbers(
         shape: shape; None for any.
 
     Raises:
-        InputError: if it is not an array of real numbers, or has another shape.
+        InputError: if the value is not a nonempty array of real numbers, or has another shape.
     """
     if is_traced(value):
         return

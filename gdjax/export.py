@@ -92,7 +92,7 @@ def histories(
 
 
 def _histories(dataset, positions):
-    """Yield the runs at positions of the grid; load one value of the first axis at a time."""
+    """Yield the runs at given positions, loaded by values of the first axis."""
     dims = dataset["outcome"].dims
     names = [
         name

@@ -17,7 +17,7 @@ def cores() -> int:
 
 
 def memory(root: Path = Path("/")) -> int:
-    """Return the available memory in bytes, limited by control groups.
+    """Return the physical memory in bytes, or the limit of a control group if lower.
 
     Args:
         root: root of the file system from which to read the limits.

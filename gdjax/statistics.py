@@ -131,7 +131,7 @@ def paired(
         mean d +- t_{n-1} sd(d) / sqrt(n),   d_i = second_i - first_i
 
     Paired runs start from the same points. Pairs with a value that is not finite are omitted, and
-    `of` gives their number.
+    `of` gives the number of omitted pairs.
 
     Args:
         first: one value per run.
@@ -211,7 +211,7 @@ def seeds_needed(
 
 
 def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
-    """Return the mean over finite values with Student's interval.
+    """Return the mean with Student's interval; NaN values are omitted.
 
     Raises:
         InputError: if there are fewer than two values, or one is infinite. Use `median` then.

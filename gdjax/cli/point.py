@@ -61,9 +61,9 @@ class Origin:
     learning_rate: float = 1.0
     """Learning rate of the network to train."""
     batch_size: int = 32
-    """Samples per step."""
+    """Number of samples per step."""
     epochs: int = 10
-    """Passes over the training set."""
+    """Number of passes over the training set."""
     seed: int = 0
     """Seed of the initial parameters."""
 

@@ -1,4 +1,4 @@
-"""`gdjax spectrum`: curvature at a network, and the kind of critical point."""
+"""`gdjax spectrum`: curvature at a point, and the kind of critical point."""
 
 from dataclasses import dataclass, field
 from functools import partial

@@ -49,11 +49,11 @@ class Sweep:
     batch_size: int | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
     epochs: int = 20
-    """Passes over the training set."""
+    """Number of passes over the training set."""
     num_steps: int | None = None
     """Number of steps; overrides --epochs."""
     record_every: int | None = None
-    """Steps between records; by default, one epoch."""
+    """Number of steps between records; by default, those of one epoch."""
     root_seed: int = 0
     """Seed of the whole study."""
     store: str | None = None

@@ -34,7 +34,7 @@ class Train:
     """Number of samples per step, or full for the whole training set; by default that of the
     recipe."""
     epochs: int | None = None
-    """Passes over the training set; by default those of the recipe."""
+    """Number of passes over the training set; by default that of the recipe."""
     num_steps: int | None = None
     """Number of steps; overrides --epochs."""
     seed: int = 0
@@ -210,10 +210,10 @@ class Train:
 
 
 def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:
-    """Return the steps between records: one epoch, or several in long descents.
+    """Return the number of steps between records.
 
-
-    A record evaluates the full training set, which costs as much as one pass over it.
+    It is one epoch of mini-batches, or several in long descents, and 1/200 of all steps of full
+    batches. A record evaluates the full training set, which costs as much as one pass over it.
     """
     if batch_size is None:
         return max(1, steps // 200)

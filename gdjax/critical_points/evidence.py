@@ -177,7 +177,7 @@ def kantorovich_evidence(
     probes,
     combined,
 ) -> KantorovichEvidence:
-    """Evaluate Newton's step, and from third derivatives whether the method converges.
+    """Evaluate Newton's step, and by third derivatives whether the method converges.
 
     Third derivatives are computed along all directions, at the point and at the end of the step,
     and along flat directions. A single program computes all of them, since compilation takes a long

@@ -216,7 +216,7 @@ def largest_third(
     starts: Float[Array, "starts n"],
     within: Callable,
 ) -> tuple[Float[Array, " starts"], Float[Array, "starts n"]]:
-    """Return the largest |T3[u, u, u]| found from each start, and the u that gives it.
+    """Return the largest |T3[u, u, u]| found from each start, and its direction u.
 
         u <- t + |t| u / 2, normalized to length 1;   t = T3[u, u, .], with the sign of T3[u, u, u]
 

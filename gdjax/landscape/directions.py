@@ -179,7 +179,7 @@ def gradient_direction(
 
 
 def direction_to(params: PyTree, other: PyTree) -> PyTree:
-    """Return the direction from one point, at coordinate 0, to another, at coordinate 1.
+    """Return the direction from one point (coordinate 0) to another (coordinate 1).
 
     Args:
         params: the point.

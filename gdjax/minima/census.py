@@ -269,7 +269,7 @@ def count_stored_minima(
 
 
 def _cost_settings(problem, grid, values):
-    """Return the swept keywords of the cost, whose values must not differ between runs."""
+    """Return the swept keywords of the cost; their values must be equal in all runs."""
     settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:

@@ -254,7 +254,7 @@ def _host_coordinates(network, params):
 
 
 def _activations(network, params, inputs, number):
-    """Return activations / sqrt(samples), [neurons, samples], whose squares sum to means."""
+    """Return activations / sqrt(samples), [neurons, samples]; squares sum to means."""
     widths = network.widths[: number + 2]
     part = dataclasses.replace(network, widths=widths, output_activation=None)
     with jax.default_matmul_precision("highest"):

@@ -111,7 +111,7 @@ def apply_symmetry(
 
 @_jit_of_network
 def random_symmetry(network: Network, *, key: Key[Array, ""]) -> tuple[NeuronSymmetry, ...]:
-    """Draw a random symmetry: uniform order and signs, log-uniform scales in (1/e, e)."""
+    """Draw a symmetry: order and signs uniform, scales log-uniform in (1/e, e)."""
     symmetries = []
     for width, layer_key in zip(
         network.widths[1:-1], jax.random.split(key, max(1, len(network.widths) - 2)), strict=False
@@ -194,7 +194,7 @@ def canonical_symmetry(
 
 @_jit_of_network
 def coordinates(network: Network, params: Params) -> Params:
-    """Return coordinates without scales in which permutations and flips are rotations.
+    """Return coordinates without scales; permutations and flips rotate them.
 
         c_l = b_l + c/2 sum_j W_l[:, j]   (s(-z) = c - s(z)),   |(W_l[i], b_l[i])| = 1 (relu)
 

@@ -34,10 +34,10 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
     and works offline.
 
     Args:
-        problem: A problem of `problems.digits` with at most 5,000 square uint8 training images.
-        networks: Trained parameters of the problem's network, with a leading axis of networks. In
-            the last step of the course, all of them classify one image. Their weights are
-            quantized to bytes. None omits this step.
+        problem: a problem of `problems.digits` with at most 5,000 square uint8 training images.
+        networks: trained parameters of the problem's network, with a leading axis of networks. In
+            the last step of the course, all of them classify one image. Their weights are quantized
+            to bytes. None omits this step.
 
     Returns:
         The page, written to a file by `page.save("lesson.html")`.

@@ -21,7 +21,7 @@ def quantize(
         w_ij = scale_i byte_ij,   scale_i = max_j |w_ij| / 127
 
     Args:
-        networks: Weights and biases of each layer, with a leading axis of networks.
+        networks: weights and biases of each layer, with a leading axis of networks.
 
     Returns:
         Bytes of all weights, scales and biases, each concatenated over the layers.

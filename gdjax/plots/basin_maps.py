@@ -33,7 +33,7 @@ def basin_maps(
     columns: int = 3,
     title: str = "",
 ) -> Figure:
-    """Draw one map per setting: color shows the minimum, darkness the arrival time.
+    """Draw one map per setting: color shows the minimum, darkness the arrival step.
 
     Args:
         dataset: Dataset over learning_rate, momentum, y and x, from `gdjax.minima.basins`.

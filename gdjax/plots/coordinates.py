@@ -25,8 +25,8 @@ def coordinate_check(
     Args:
         width: widths of the networks.
         change: change of the activations, such as the median over starts.
-        low: lower ends of its intervals.
-        high: upper ends of its intervals.
+        low: lower ends of the intervals of `change`.
+        high: upper ends of the intervals of `change`.
         slope: slope of log change against log width, for the legend; NaN if unknown.
         layers: name of each layer.
         steps: steps after which the change was measured.

@@ -34,7 +34,7 @@ def learning_rates(
         learning_rate: learning rates, ascending.
         diverged: share of starts that diverged at each rate.
         stalled: share of starts that stalled at each rate.
-        cost: final cost for each start.
+        cost: final cost for each rate and start.
         recommended: the recommended learning rate; None if there is none.
         interval: smallest and largest good rate, if one is recommended.
         critical_rate: rate above which the first step raises the cost; infinite if it does not.

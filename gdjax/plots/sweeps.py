@@ -131,7 +131,7 @@ def outcomes_by_setting(
         outcome: index of the outcome of each run in `outcomes`.
         outcomes: name of each possible outcome.
         baseline: cost of the best constant prediction.
-        title: figure title; by default, it names the setting with the lowest cost.
+        title: figure title; by default, it names the setting with the lowest median cost.
     """
     position = setting.positions
     with style():
@@ -289,7 +289,7 @@ def map_by_settings(
         cost: final cost of each run; +inf if it diverged.
         stalled: whether each run stalled; a circle marks cells in which at least half stalled.
         baseline: cost of the best constant prediction, drawn as a line in the color bar.
-        title: axes title; by default, it names the settings with the lowest cost.
+        title: axes title; by default, it names the settings with the lowest median cost.
         ax: axes to draw into; None creates a new figure.
     """
     half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]

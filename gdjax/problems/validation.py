@@ -126,7 +126,8 @@ def check_role(
         model_state: model state (arrays, or their shapes).
 
     Raises:
-        InputError: if it cannot be called, or does not return a real floating-point scalar.
+        InputError: if the function cannot be called, or does not return a real floating-point
+            scalar.
     """
     function, available, fixed = _call_of(role, problem, settings, model_state)
     value = _shape_of(role, function, problem, params, available, fixed)
@@ -318,7 +319,7 @@ def check_runs(problem: Problem, params: PyTree) -> int:
 
 
 def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> bool:
-    """Return whether the cost and evaluation passed the mean check, if it applies."""
+    """Return whether cost and evaluation passed the mean check, where it applies."""
     settings = dict(settings or {})
     evaluation = problem.evaluation
     return problem.data is None or (

@@ -28,7 +28,7 @@ def acquire(location: Folder | Bucket) -> "FileLock | Lease":
     """Acquire the exclusive right to write a store for this process.
 
     Raises:
-        StoreError: if another process holds it, or the file system does not support locks.
+        StoreError: if another process holds this right, or the file system does not support locks.
     """
     return FileLock(location) if isinstance(location, Folder) else Lease(location)
 

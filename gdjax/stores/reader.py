@@ -129,9 +129,9 @@ def open_dataset(
         `tiles_finished`.
 
     Raises:
-        StoreError: if there is no store, it has another format, or a part of it is missing or
-            damaged. Damage inside a chunk raises this error when the chunk is read; `verify` finds
-            it earlier.
+        StoreError: if there is no store, the store has another format, or a part of it is missing
+            or damaged. Damage inside a chunk raises this error when the chunk is read; `verify`
+            finds it earlier.
     """
     from gdjax.stores.format_2 import join_parts
 
@@ -243,7 +243,7 @@ class Stored:
 
     @property
     def writers(self) -> list[dict[str, Any]]:
-        """Descriptions of the writers; the flag of a tile is the number of an entry, from 1."""
+        """Descriptions of the writers, numbered from 1 in the flags of tiles."""
         return self.attributes["origins" if self.format == 2 else "writers"]
 
     @property

@@ -126,7 +126,7 @@ def check_at_most(number: int, limit: int, unit: str, where: str) -> None:
     """Check that a number does not exceed a limit.
 
     Raises:
-        InputError: if it exceeds the limit.
+        InputError: if the number exceeds the limit.
     """
     if number > limit:
         raise InputError(f"{where}: {number:,} {unit}, expected at most {limit:,}")
@@ -610,7 +610,7 @@ class Layout:
 
 
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
-    """Return the type, extreme values, hash and dimensions of a coordinate as text."""
+    """Return the type, first and last values, hash and dimensions as text."""
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
     extremes = f"{values.flat[0]} ... {values.flat[-1]}"
     return f"{values.dtype.name} {extremes}, sha256 {digest} ({', '.join(dims)})"

@@ -332,7 +332,7 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
         expected: identity of the requested sweep.
 
     Raises:
-        StoreError: if they differ; the message lists the differences.
+        StoreError: if the identities differ; the message lists the differences.
     """
     if listed := differences(stored, expected):
         raise StoreError(
@@ -342,7 +342,7 @@ def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, A
 
 
 def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return the differences of two identities as text, empty if they are equal.
+    """Return the differences between two identities as text; empty if they are equal.
 
     Entries of `NEWER` are compared only if both have them, since older stores of format 2 lack
     them.

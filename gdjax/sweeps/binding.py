@@ -282,8 +282,8 @@ def check_factory(
     """Check that a factory makes a usable optimizer from traced settings.
 
     Raises:
-        InputError: if it does not return an optimizer, or if an axis cannot be swept or has no
-            effect.
+        InputError: if the factory does not return an optimizer, or if an axis cannot be swept or
+            has no effect.
     """
 
     def updated(params, **settings):

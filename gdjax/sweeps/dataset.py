@@ -83,7 +83,7 @@ def build_layout(
 
     Args:
         grid: grid of runs.
-        tile_shape: runs of a tile along each dimension of the grid.
+        tile_shape: number of runs of a tile along each dimension of the grid.
         schedule: schedule of steps, records and snapshots.
         params: shapes of the parameters of one run.
         model_state: shapes of the model state of one run.

@@ -66,7 +66,8 @@ def extend(
     Args:
         store: path or URL of the stored sweep, which is not modified.
         axes: larger grid, which includes all stored values; None keeps the stored grid.
-        num_steps: steps per run, at least the stored number; None keeps the stored number.
+        num_steps: number of steps per run, at least the stored number; None keeps the stored
+            number.
         to: path or URL of the new store.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.

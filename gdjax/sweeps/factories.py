@@ -105,7 +105,7 @@ def optimizer_from(described: Any, where: Any) -> Callable:
     """Return the factory for a description made by `describe`.
 
     Raises:
-        StoreError: if it is not listed in `OPTIMIZERS`, or an argument is not allowed.
+        StoreError: if the factory is not listed in `OPTIMIZERS`, or an argument is not allowed.
     """
     name, keywords = (
         (described.get("name"), described.get("keywords", {}))

@@ -49,9 +49,9 @@ COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and
 BELOW = 4  # number of rates below the center; longer descents usually need lower rates
 SHORT, LONG = 16, 2  # ratios of the horizon to the steps of the first and the last round
 MIN_STEPS = 4  # minimum number of steps of a round
-MAX_SHIFTS = 4  # maximum sweeps per round; a round is repeated while its best rate is outermost
+MAX_SHIFTS = 4  # maximum number of sweeps per round, repeated while the best rate is outermost
 MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
-GRADIENT, HESSIAN_PRODUCT = 3, 6  # in evaluations of the cost
+GRADIENT, HESSIAN_PRODUCT = 3, 6  # computational cost of each, in evaluations of the cost
 
 
 class LearningRateStatus(IntEnum):
@@ -62,7 +62,7 @@ class LearningRateStatus(IntEnum):
     is best. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a descent direction at more
     than half of the starts.
     COST_NOT_FINITE: cost or gradient is not finite at a start. UPDATE_NOT_FINITE: the optimizer's
-    update is not finite there.
+    update is not finite at a start.
     """
 
     FOUND = 0
@@ -89,8 +89,8 @@ class LearningRateResult:
         critical_rate: median over starts of the rate above which the first step raises the cost;
             infinite if it does not.
         num_steps: number of steps of the longest descents; 0 if there were none.
-        num_evaluations: cost of the search, in evaluations of the cost of a batch; a gradient
-            counts as 3.
+        num_evaluations: computational cost of the search, in evaluations of the cost of a batch; a
+            gradient counts as 3.
         learning_rates: rates of the last round, ascending; empty if there was none.
         works: whether every start lowered its cost and none diverged or stalled, per rate.
         diverged: fraction of starts that diverged, per rate.
@@ -210,7 +210,7 @@ def _round_around(search, center, ratio, num_steps):
 
 @dataclass
 class _Search:
-    """Sweeps of a search, with their cost so far.
+    """Sweeps of a search, with their computational cost so far.
 
     Arguments are those of `find_learning_rate`.
     """
@@ -356,7 +356,7 @@ def _subsampled(problem, root_seed):
 
 
 def _evaluations(first, problem, batch_size):
-    """Return the cost of the first steps, in evaluations of the cost of a batch."""
+    """Return the computational cost of the first steps, in evaluations of a batch."""
     per_start = 3 * GRADIENT + HESSIAN_PRODUCT + (1 + GRADIENT) * first.sharpness.num_evaluations
     samples = min(problem.samples, MAX_SAMPLES)
     return math.ceil(np.sum(per_start) * (samples / batch_size if batch_size else 1))

@@ -50,7 +50,7 @@ MAX_SLAB_STATE_BYTES = 2**24  # maximum size of the states of one CPU device, ab
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
 MAX_WIDTH = 4096  # maximum number of runs per device
-FIRST_WIDTH = 32  # runs per device at the first trial; increased if scratch memory permits
+FIRST_WIDTH = 32  # number of runs per device in the first trial, raised if scratch memory permits
 MAX_STORE_FILES = 5_000_000
 MAX_PARAM_BYTES = 2**30  # maximum size of parameters kept in memory without a store
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
@@ -104,7 +104,7 @@ def check_devices(devices: Any) -> None:
     """Check that an argument is a list of devices.
 
     Raises:
-        InputError: if the argument is not a list, or is empty.
+        InputError: if the argument is not a list of devices, or is empty.
     """
     if isinstance(devices, str) or not isinstance(devices, Sequence):
         raise InputError(
@@ -416,8 +416,8 @@ def fit_program(
         spec: specification of the program.
         devices: devices that compute the program.
         width: number of runs computed together per device; None to choose it automatically.
-        tile_shape: runs of a tile along each dimension, which requires a width; None to choose it
-            automatically.
+        tile_shape: number of runs of a tile along each dimension, which requires a width; None to
+            choose it automatically.
         one_run: whether a tile has one run, for each dimension; None for no dimension.
         initial_carry: function for initial carries, as in `SlabProgram`.
 

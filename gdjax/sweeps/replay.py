@@ -52,7 +52,7 @@ class Replay:
         first_step: first recorded step with a difference, or the last one if only parameters
             differ; None if everything is equal.
         changed: changes of device, versions, flags and `program_hash` since the stored run, by
-            name: (stored, here). Bitwise equality is guaranteed only if it is empty.
+            name: (stored, here). Bitwise equality is guaranteed only if `changed` is empty.
         dataset: records and parameters of the run, as in the store, without the axes.
     """
 
@@ -162,7 +162,8 @@ def resume(
         Dataset of the sweep.
 
     Raises:
-        StoreError: if there is no store, it has format 2 and is unfinished, or as in `replay`.
+        StoreError: if there is no store, the store has format 2 and is unfinished, or as in
+            `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     stored = open_sweep(store, storage_options=storage_options)

@@ -45,7 +45,7 @@ class SlabProgram:
     Args:
         spec: specification of the program.
         slab: width and devices of a slab.
-        tile_shape: runs of a tile along each dimension of the grid.
+        tile_shape: number of runs of a tile along each dimension of the grid.
         initial_carry: function `initial_carry(program, positions) -> SlabCheckpoint | None` that
             replaces the initial state of runs, for example by the state of a stored run; None for
             no replacement.

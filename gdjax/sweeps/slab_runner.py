@@ -87,7 +87,7 @@ def run_tile(
     """Compute one tile, slab by slab.
 
     Returns:
-        All variables, in the full shape of the tile; None if the monitor stopped it.
+        All variables, in the full shape of the tile; None if the monitor stopped the computation.
     """
     number, own_tile = plan.program_of(tile)
     program = plan.programs[number]
@@ -126,7 +126,7 @@ def run_slab(
         monitor: monitor that shows progress, saves checkpoints and may stop the slab.
 
     Returns:
-        All variables, [runs, ...]; None if the monitor stopped it.
+        All variables, [runs, ...]; None if the monitor stopped the computation.
     """
     spec = program.spec
     if state is not None and not program.fits(state):

@@ -200,7 +200,7 @@ class ProgramSpec:
 
     @property
     def batch_size(self) -> int | None:
-        """Samples per step; None for all."""
+        """Number of samples per step; None for all."""
         return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
 
     @cached_property
@@ -228,7 +228,7 @@ class ProgramSpec:
 
     @cached_property
     def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
-        """Function that gives the evaluation parameters; None if they are the parameters."""
+        """Function that gives the evaluation parameters; None for those of the run."""
         if self.sweep.eval_params_fn is not None:
             return self.sweep.eval_params_fn
         return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
@@ -427,7 +427,7 @@ def _check_names(axes, metrics):
 
 
 def _is_deterministic(function, *arguments):
-    """Return whether two traces of a function give the same program, constants included."""
+    """Return whether two traces of a function give equal programs and constants."""
     # A new function each time, since JAX stores the traces of a function.
     first, second = (jax.make_jaxpr(partial(function))(*arguments) for _ in range(2))
     return str(first) == str(second) and all(

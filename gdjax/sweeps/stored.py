@@ -88,7 +88,7 @@ class RunSetting(NamedTuple):
         program: specification of the program with the static values of the run.
         width: number of runs computed together per device.
         devices: number of devices.
-        tile_shape: runs of a tile along each dimension.
+        tile_shape: number of runs of a tile along each dimension.
         index: position of the run in the grid of `program`.
         program_hash: recorded hash of the program.
     """

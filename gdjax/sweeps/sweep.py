@@ -72,7 +72,7 @@ def sweep(
         batch_size: number of samples per step; None for the whole training set. All runs use the
             same order of mini-batches unless `data_seed` is an axis.
         record_every: number of steps between records.
-        record_samples: number of samples per record, which are equal for all records; None for all
+        record_samples: number of samples per record, the same samples for all records; None for all
             samples.
         snapshot_every: number of steps between snapshots of the parameters, a multiple of
             `record_every`; None keeps only the final parameters.

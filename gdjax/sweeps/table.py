@@ -28,8 +28,8 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
 
     Returns:
         DataFrame with one row per run, or per record of each run. Columns are the axes (the first
-        is `problem` for `compare`), `step`, and the scalars. `outcome` is missing for unfinished
-        runs.
+        is `problem` for `compare`), `step`, and the scalars. `outcome` is a missing value for
+        unfinished runs.
 
     Raises:
         InputError: if `runs` is not a sweep, or the record does not exist.

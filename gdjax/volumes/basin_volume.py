@@ -263,7 +263,7 @@ def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
 
 
 def basin_of(function: str, problem, params, level, data, preconditioner) -> Basin:
-    """Return the basin around a minimum within a level of the cost; see `basin_volume`.
+    """Return the basin around a minimum, within a level of the cost (`basin_volume`).
 
     Raises:
         InputError: if the level is not above 0; the message starts with the name `function`.
