@@ -60,7 +60,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the gradients from the start in the figures, and statistics over starts."""
+    """Return the gradients for the start in the figures, and statistics over starts."""
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
     rule = optax.sgd(config.learning_rate)  # one for all starts, so that they share a compilation

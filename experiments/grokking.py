@@ -47,7 +47,7 @@ class Config:
             1 - learning_rate * decay.
         seeds: number of starting points, each with a different set of training pairs.
         steps: number of steps of each run.
-        record_every: steps from one record to the next.
+        record_every: number of steps from one record to the next.
         known: smallest share of correctly predicted pairs at which a set counts as learned.
     """
 

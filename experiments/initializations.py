@@ -112,7 +112,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw accuracy, speed, cost and slope against scale."""
+    """Draw accuracies, numbers of epochs, costs and slopes against scale."""
     return {"starts": plots.by_scale(by_initializer(dataset), epochs=float(dataset.epoch[-1]))}
 
 

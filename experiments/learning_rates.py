@@ -119,7 +119,7 @@ def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) 
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw outcomes and curves of each network, and working rates of each start."""
+    """Draw outcomes and curves of each network, and rates that work, by start."""
     images = {}
     rates = dataset.learning_rate.values
     sets = {}

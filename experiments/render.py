@@ -105,7 +105,7 @@ def number(value: Any, spec: str = "") -> str:
 
 
 def percent(value: Any, digits: int = 0) -> str:
-    """Format a share in percent.
+    """Format a share as a percentage.
 
     Examples:
         >>> percent(0.525, 1)

@@ -39,7 +39,7 @@ class Config:
         runs: number of networks.
         batch_sizes: numbers of samples per step; all networks share a mini-batch.
         accelerator: name of the accelerator, whose data sheet states the rates.
-        peak: float32 operations per second without tensor cores, in units of 1e12.
+        peak: rate without tensor cores, in units of 1e12 float32 operations per second.
         bandwidth: memory bandwidth, in units of 1e12 bytes per second.
         cache: size of the cache, in units of 1e6 bytes.
     """

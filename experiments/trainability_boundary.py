@@ -49,7 +49,7 @@ class Config:
     Args:
         conditions: names of the conditions.
         steps: number of steps of each run.
-        record_every: steps from one recorded cost to the next.
+        record_every: number of steps from one recorded cost to the next.
         points: number of grid points along each side of a map.
         zooms: number of magnified maps after the first map.
         factor: ratio of the width of a map to that of the next map, on a logarithmic scale.

@@ -57,7 +57,7 @@ class Config:
         localization: precision of the Gaussian prior that keeps the chains near their minimum.
         num_samples: number of samples of each chain.
         num_warmup: number of earlier samples of each chain, in which its step size is tuned.
-        num_integration_steps: integration steps of each Hamiltonian trajectory.
+        num_integration_steps: number of integration steps of each Hamiltonian trajectory.
         resamples: number of bootstrap resamples.
         key: seed of the random probes, directions and chains.
     """

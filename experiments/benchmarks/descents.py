@@ -94,7 +94,7 @@ def whole_set(clock, config, dataset):
 
 
 def mini_batches(clock, config, dataset):
-    """Time mini-batches of 32 samples, for all runs together and for a single run.
+    """Time mini-batch steps with 32 samples, of all runs together and of one run.
 
     The runs either share one order of the samples, or have one order each.
     """
@@ -190,7 +190,7 @@ def one_descent(clock, config, dataset):
 
 
 def trainability(clock, config):
-    """Time a sweep of 16,384 tiny networks in float64, and a loop of jitted steps."""
+    """Time a sweep of 16,384 tiny networks in float64, and a loop over jitted steps."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -287,7 +287,10 @@ def many_runs(config):
 
 
 def worker(runs: int, steps: int, folder: str) -> None:
-    """Run a stored sweep, and print its time without compilation and the peak memory."""
+    """Run a stored sweep, and print its time without compilation and the peak memory.
+
+    The time is in seconds, and the memory of the process is in MiB.
+    """
     from gdjax._runtime import process
 
     process.configure()

@@ -138,7 +138,7 @@ def measure(largest: float = 1.0) -> dict[str, Any]:
     """Return sizes, seconds and exponents of each part, and the memory with a store.
 
     Args:
-        largest: factor by which the largest size of each part is multiplied.
+        largest: share of the largest size of each part; sizes above this share are skipped.
     """
     result: dict[str, Any] = {}
     for name, (every, keywords) in PARTS.items():

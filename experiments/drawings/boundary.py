@@ -66,7 +66,7 @@ def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
 def maps(
     shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
 ) -> Figure:
-    """Draw maps side by side, with one color scale.
+    """Draw maps side by side, with common color scales.
 
     Args:
         shown: maps, drawn up to three in a row.
@@ -140,7 +140,7 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
     """Draw measured dimensions of the boundary with intervals, and published values.
 
     Args:
-        known: measured dimensions with intervals, by condition and method.
+        known: measured dimensions with intervals, by condition and by map or method.
         published: published dimension of each condition.
     """
     with style():

@@ -20,7 +20,7 @@ LABELS = {"volume": "volume", "coefficient": "learning coefficient at one temper
 def widths_of_minima(
     dataset: Any, correlations: Mapping[str, tuple[Interval, np.ndarray]]
 ) -> Figure:
-    """Plot each minimum's number of starts and accuracy against its widths.
+    """Draw each minimum's number of starts and accuracy against its widths.
 
     The widths are the volume and the learning coefficient.
 
@@ -60,7 +60,7 @@ def widths_of_minima(
 
 
 def correlations_of_sets(correlations: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
-    """Plot the rank correlations of each set, and their means with intervals.
+    """Draw the rank correlations in each set, and their means with intervals.
 
     Args:
         correlations: mean rank correlation, and the rank correlation in each set, by the names of

@@ -57,7 +57,7 @@ def compared(
 
 
 def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
-    """Return the time to draw all copies, and relative time of a step with new ones.
+    """Return the time to draw all copies, and the relative time with new copies.
 
     The first is processor time in seconds. The second is the time of a step that draws new copies,
     divided by the time of a step that uses copies drawn beforehand.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from branching import Config
 
 
-SEEDS = 4_000  # number of seeds among which those that change a given layer are selected
+SEEDS = 4_000  # number of seeds from which those that change a given layer are selected
 SEEDS_PER_CALL = 256  # number of seeds for which the changed weight is computed together
 
 

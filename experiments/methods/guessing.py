@@ -63,7 +63,8 @@ def block(key, sets, rest, *, count, hidden):
 def guess(config: "Config", sets, rest):
     """Return numbers of accepted guesses, their mean accuracies, and numbers tested.
 
-    All have the shape [sets, k / 2]. At most `SHOWN` accepted guesses of each block are tested.
+    All have the shape [sets, k / 2]. At most `SHOWN` accepted guesses of each block are tested, and
+    accuracies are means over the tested guesses.
     """
     accepted = np.zeros((config.sets, config.most // 2), int)
     total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
-WIDTH = 256  # runs per device at a time; since they fit in a cache, 2.6 times as fast as 4096 runs
+WIDTH = 256  # number of runs per device at a time; in a cache, 2.6 times as fast as 4096 runs
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
 

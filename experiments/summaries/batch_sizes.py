@@ -13,7 +13,10 @@ def last_epochs(dataset: xr.Dataset) -> np.ndarray:
 
 
 def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the epoch at which each batch size is compared, for both budgets."""
+    """Return the epoch at which each batch size is compared, for both budgets.
+
+    The budgets are an equal number of epochs, and an equal training time.
+    """
     epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
     time = np.min(epochs * seconds)
     # With the tolerance, the batch size with the shortest total time is compared at its last epoch.

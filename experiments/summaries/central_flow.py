@@ -8,7 +8,7 @@ from gdjax.statistics import median
 
 
 def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
-    """Return the variables of one case, without its prefix."""
+    """Return the variables of one case, without the prefix of their names."""
     start = f"{number}_"
     part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
     every = {*map(str, part.variables), *map(str, part.dims)}
@@ -25,7 +25,8 @@ def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
 def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the median and the largest |prediction / descent - 1|.
 
-    The first and the last tenth of the records are excluded.
+    The first and the last tenth of the records are excluded. Both values are +inf for a run with a
+    cost that is not finite.
     """
     off = np.abs(smoothed(dataset, part[name]) / smoothed(dataset, part.cost) - 1)
     length = off.shape[-1] - 1

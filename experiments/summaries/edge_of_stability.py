@@ -15,7 +15,7 @@ def names(dataset: xr.Dataset) -> list[str]:
 
 
 def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
-    """Return the Dataset of one panel, without its prefix."""
+    """Return the Dataset of one panel, without the prefix of its names."""
     part = dataset[[name for name in map(str, dataset.data_vars) if name.startswith(f"{prefix}_")]]
     return part.rename({name: name.removeprefix(f"{prefix}_") for name in names(part)})
 

@@ -13,7 +13,7 @@ def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.nd
 
 
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the steps until memorization, and the delays, [decays, seeds].
+    """Return the numbers of steps until memorization, and delays, [decays, seeds].
 
     A delay is the number of steps from memorization to generalization; it is +inf if either of them
     does not occur.
@@ -27,9 +27,10 @@ def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
-    """Return the slope of log delay against log decay, for seeds with finite delays.
+    """Return the slope of log delay against log decay, for each seed.
 
-    A slope corresponds to the power law delay ~ decay^slope.
+    A slope corresponds to the power law delay ~ decay^slope. Seeds with a delay of 0 or +inf at
+    some positive decay are excluded.
     """
     delay = delay[decay > 0]
     all_known = np.all(np.isfinite(delay) & (delay > 0), axis=0)

@@ -50,7 +50,8 @@ def shrinks_by(curve):
 def contraction(curve):
     """Return the measured contraction of each descent.
 
-    The contraction is the ratio of the first step shorter than 1e-8 to the step before it.
+    The contraction is the ratio of the length of the first step shorter than 1e-8 to that of the
+    step before it.
     """
     length = np.abs(curve.position.diff("step").values)
     late = np.argmax(length < 1e-8, axis=1)
@@ -59,7 +60,10 @@ def contraction(curve):
 
 
 def width(curve, valley):
-    """Return the width of a valley, between two maxima, as a share of the domain."""
+    """Return the width of a valley as a share of the domain.
+
+    A valley is bounded by maxima or by the ends of the domain.
+    """
     edges = [curve.curve_x.values[0], *curve.maximum_x.values, curve.curve_x.values[-1]]
     low, high = list(pairwise(edges))[valley]
     return float((high - low) / (edges[-1] - edges[0]))

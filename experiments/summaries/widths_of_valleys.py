@@ -86,7 +86,7 @@ def bootstrap(
 
 
 def _sets(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
-    """Return the variables of each set, for the minima whose width is known."""
+    """Return the variables of each set, for minima with a learning coefficient."""
     measured = np.isfinite(dataset[WIDTHS["coefficient"]].values)
     columns = np.array([dataset[NAMES[name]].values[measured] for name in names], float)
     index = dataset["set"].values[measured]
@@ -113,7 +113,7 @@ def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
 
 
 def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the members of each set above the largest gap of its first variable.
+    """Return the members of each set above the largest gap in its first variable.
 
     Sets with fewer than `MIN_MINIMA` such members are excluded.
     """
