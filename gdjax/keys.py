@@ -97,7 +97,7 @@ def check_key(key: Any) -> None:
     """Check that an argument is one random key.
 
     Raises:
-        InputError: if it is not a random key, or is an array of several keys.
+        InputError: if the argument is not a random key, or is an array of several keys.
     """
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)

@@ -21,7 +21,7 @@ def bar(*, total: int, unit: str, delay: float | int = DELAY, **more: Any) -> An
     Args:
         total: number of units.
         unit: name of a unit.
-        delay: seconds before the bar appears.
+        delay: time in seconds before the bar appears.
         more: further keywords of tqdm.
     """
     settings: dict[str, Any] = {

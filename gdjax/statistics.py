@@ -161,7 +161,7 @@ def paired(
 def seeds_needed(
     difference: float, standard_deviation: float, *, power: float = 0.8, level: float = LEVEL
 ) -> int:
-    """Return the number of paired runs needed to detect a difference with given power.
+    """Return the number of paired runs that detect a difference with a given power.
 
         P(|T| > t) >= power,   T noncentral t (n - 1, sqrt(n) difference / standard_deviation)
 

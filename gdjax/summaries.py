@@ -57,7 +57,7 @@ def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
 
 
 def _words(enum, value):
-    """Return the name of a status; for an array, the number of each status."""
+    """Return the name of a status; for an array, the count of each status."""
     try:
         codes = np.asarray(value)
     except Exception:  # traced

@@ -23,7 +23,7 @@ def check(text: str | None) -> None:
     """Check that the file of `--problem` exists, before JAX is imported.
 
     Raises:
-        InputError: if it does not exist, or the text is not of the form FILE.py:NAME.
+        InputError: if the file does not exist, or the text is not of the form FILE.py:NAME.
     """
     if text is None:
         return

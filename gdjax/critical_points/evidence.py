@@ -19,7 +19,7 @@ from gdjax.curvature.directional_derivatives import DirectionalDerivatives, larg
 from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
-DIGITS = 4  # units in the last place of a parameter by which the point is displaced
+DIGITS = 4  # number of units in the last place by which each parameter is displaced
 MAX_FLAT_CURVATURE = 1e-12  # largest eps at which flat directions are followed
 MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
 DOMINANT = 4  # factor by which a significant third or fourth derivative exceeds other causes
@@ -101,8 +101,8 @@ class HigherOrderEvidence(NamedTuple):
         cubic_significant: whether `cubic` exceeds the bounds of its other possible causes.
         quartic: smallest reduced fourth derivative.
         quartic_rounding: rounding error of `quartic`.
-        rises: whether the fourth derivative along one direction is significantly above 0.
-        falls: whether the fourth derivative along one direction is significantly below 0.
+        rises: whether the fourth derivative along at least one direction is significantly above 0.
+        falls: whether the fourth derivative along at least one direction is significantly below 0.
         vanishes: whether the third and fourth derivatives are 0 within rounding.
         higher_orders_decide: whether the kind depends on derivatives above second order.
         may_be_manifold: whether all evidence is consistent with a manifold of minima.

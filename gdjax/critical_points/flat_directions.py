@@ -17,8 +17,8 @@ MAX_STEPS = 8  # maximum number of steps along the direction
 STEP = 0.125  # length of a step, in units of the parameters
 CORRECTIONS = 4  # number of corrections by Newton's method across the direction, per step
 MAX_CG_STEPS = 40  # maximum number of products for one correction
-ALLOWED_ROUNDING = 200  # units of rounding by which cost and gradient may differ
-DIGITS = 4  # units in the last place of a parameter by which points are displaced
+ALLOWED_ROUNDING = 200  # number of units of rounding by which cost and gradient may differ
+DIGITS = 4  # number of units in the last place by which each parameter is displaced
 SIGNIFICANT = 4  # factor by which a significant slope exceeds its changes in the last digits
 HALVINGS = 12  # number of halvings of the largest distance that give the first step
 

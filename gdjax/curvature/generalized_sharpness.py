@@ -61,8 +61,9 @@ class GeneralizedSharpness(NamedTuple):
     """Bounds on the generalized sharpness S, and the curvature along the step.
 
     Args:
-        low: d^T H d of the best direction found, a lower bound on S; 0 for d = 0.
-        high: an upper bound on S.
+        low: d^T H d of the best direction found, a lower bound on S; 0, with d = 0, if no positive
+            value was found.
+        high: an upper bound on S; +inf if none was computed.
         direction: the direction with d^T H d = low, a pytree like the parameters.
         step_curvature: d^T H d along the direction d of the step, of norm 1. It is at most S.
         dual_norm: |g|_*, the slope along that direction.

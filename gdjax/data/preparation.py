@@ -32,7 +32,7 @@ from gdjax.data.tfds import quiet
 from gdjax.errors import DataError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-NEEDED = 150 * 10**6  # bytes for three copies of the largest set: downloaded, prepared, decoded
+NEEDED = 150 * 10**6  # number of bytes of three copies: downloaded, prepared, decoded
 LARGEST = 10**8  # maximum number of bytes of an unpacked original file
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

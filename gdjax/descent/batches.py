@@ -85,7 +85,7 @@ class Order:
         return self._passes[number]
 
     def rows(self, first: int, count: int) -> Int[np.ndarray, "streams count batch"]:
-        """Return the sample indices of `count` batches of each stream, from `first` on."""
+        """Return the sample indices of `count` batches per stream, from batch `first` on."""
         start, stop = first * self.batch_size, (first + count) * self.batch_size
         passes = range(start // self.samples, -(-stop // self.samples))
         stream = np.concatenate([self._pass(number) for number in passes], axis=1)

@@ -22,7 +22,7 @@ from gdjax.descent.block import SNAPSHOTS, BlockSchedule, Carry, Records
 
 MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
 MAX_BLOCK_RECORDS = 1024  # maximum number of rows of a block's records
-MAX_SLAB_RECORDS = 2**16  # maximum number of rows of a block's records times runs per device
+MAX_SLAB_RECORDS = 2**16  # maximum product of the numbers of rows and of runs per device
 MAX_BLOCK_BATCHES = 2048  # maximum number of mini-batches of a block
 MAX_BUFFER_BYTES = 2**26  # maximum memory of a block's snapshots, or of one of its array metrics
 BLOCK_SECONDS = 0.25  # target duration of a block
@@ -106,9 +106,9 @@ class BlockCapacity(NamedTuple):
     """Numbers of rows of the arrays of a block, for which it is compiled.
 
     Args:
-        records: rows for records.
-        buffers: rows for snapshots and for each array metric, by name.
-        batches: rows for mini-batches.
+        records: number of rows for records.
+        buffers: number of rows for snapshots and for each array metric, by name.
+        batches: number of rows for mini-batches.
     """
 
     records: int

@@ -175,8 +175,8 @@ def gradient_noise(
         noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
 
     The estimate uses K disjoint mini-batches of B samples, and is unbiased for all B and K. Its
-    relative error is about sqrt(2 / ((K - 1) r)), where r is the number of directions of the noise.
-    The mini-batches are drawn once, so that the metric depends on the parameters only.
+    relative error is about sqrt(2 / ((K - 1) r)), where r is the effective number of directions of
+    the noise. The mini-batches are drawn once, so that the metric depends on the parameters only.
 
     Args:
         problem: a problem with data.
@@ -216,7 +216,7 @@ def noise_scale(
 
     Returns:
         A scalar metric in units of samples, which computes a gradient over the whole training set
-        in addition to `gradient_noise`.
+        in addition to those of `gradient_noise`.
 
     Raises:
         InputError: if the problem has no data, or too few samples.

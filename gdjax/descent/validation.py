@@ -123,7 +123,7 @@ def check_optimizer(optimizer: Any) -> None:
     """Check that an optimizer is an Optax transformation, not a factory.
 
     Raises:
-        InputError: if it is a factory or another object.
+        InputError: if the argument is a factory or another object.
     """
     made = not isinstance(optimizer, type) and all(
         callable(getattr(optimizer, name, None)) for name in ("init", "update")

@@ -243,7 +243,7 @@ def distance_from_flow(
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: starting point of both.
+        params: starting point of descent and flow.
         data: data used instead of the problem's data.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; whole multiples of every learning rate.

@@ -270,7 +270,7 @@ def curve(
         b: parameters at t = 1, with the same axes as `a`.
         bends: number of free control points, >= 1. With one, `bezier` is a quadratic curve.
         shape: `bezier` or `polyline`.
-        nodes: number of points at which the cost of the problem is evaluated.
+        nodes: number of quadrature nodes, at which the cost of the problem is evaluated.
 
     Returns:
         A Problem whose `init` returns the straight line. After a descent,

@@ -216,7 +216,7 @@ def coordinates(network: Network, params: Params) -> Params:
 def normalize_scales(
     network: Network, layers: list[Layer]
 ) -> tuple[list[Layer], list[Float[Array, " neurons"]]]:
-    """Scale incoming weights and bias of hidden neurons to norm 1; return scales.
+    """Scale incoming weights and biases to norm 1; return the layers and the scales.
 
     Neurons whose weights and bias are all zero, and activations without scales, are left unchanged.
     """

@@ -237,6 +237,8 @@ def misclassified(
 ) -> Figure:
     """Draw misclassified images in descending order of the margin.
 
+    The margin is the largest output minus the output of the true class.
+
     Args:
         images: images with a dark background, as in MNIST.
         labels: classes of the images.

@@ -121,7 +121,7 @@ def evaluate(
 
     Raises:
         InputError: if the cost depends on a model state or a step that is not given, if it declares
-            no such argument and one is given, or if it does not accept these parameters.
+            no such argument and one is given, or if the cost does not accept these parameters.
     """
     check_problem(problem)
     problem = problem if data is None else as_problem(problem, data)

@@ -106,7 +106,7 @@ def accuracy(
         labels: one label per sample.
 
     Raises:
-        InputError: if one of them is not an array of numbers, or their shapes differ.
+        InputError: if an argument is not an array of numbers, or there is not one label per sample.
     """
     _check_outputs(outputs)
     _check_targets("labels", labels, outputs.shape[:-1])

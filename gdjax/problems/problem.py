@@ -344,7 +344,7 @@ def check_problem(problem: Any, name: str = "problem") -> None:
     """Check that an argument is a Problem and not a bare cost.
 
     Raises:
-        InputError: if it is not a Problem.
+        InputError: if the argument is not a Problem.
     """
     if isinstance(problem, Problem):
         return

@@ -169,7 +169,7 @@ def check_pair(name: str, pair: Any) -> None:
     """Check that an argument is a pair.
 
     Raises:
-        InputError: if it is not a tuple or list of length 2.
+        InputError: if the argument is not a tuple or list of length 2.
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(

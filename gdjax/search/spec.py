@@ -134,7 +134,7 @@ def check_rungs(rungs: Any) -> tuple[int, ...]:
     """Check rungs, and return them as a tuple.
 
     Raises:
-        InputError: if they are not increasing whole numbers of at least 1.
+        InputError: if the rungs are not increasing whole numbers of at least 1.
     """
     if isinstance(rungs, str) or not isinstance(rungs, Sequence | np.ndarray) or not len(rungs):
         raise InputError(

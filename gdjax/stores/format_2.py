@@ -94,7 +94,7 @@ def join_parts(parts: Sequence[Any]) -> Any:
     """Return one Dataset of the parts of a sweep, unchanged if there is one part.
 
     Raises:
-        StoreError: if they are not parts of one sweep.
+        StoreError: if the Datasets are not parts of one sweep.
     """
     if len(parts) == 1:
         return parts[0]

@@ -162,7 +162,7 @@ class Axes:
         return int(np.ravel_multi_index(numbers, counts)), tuple(inner)
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-        """Return the value of each axis for runs at the given positions per dimension."""
+        """Return the value of each axis for runs at positions along each dimension."""
         return self.box(index).by_name
 
 

@@ -47,7 +47,7 @@ from gdjax.sweeps.sweep import sweep
 NUM_RATES = 7  # number of rates per round
 COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
 BELOW = 4  # number of rates below the center; longer descents usually need lower rates
-SHORT, LONG = 16, 2  # ratios of the horizon to the steps of the first and the last round
+SHORT, LONG = 16, 2  # ratios of the horizon to the number of steps of the first and last round
 MIN_STEPS = 4  # minimum number of steps of a round
 MAX_SHIFTS = 4  # maximum number of sweeps per round, repeated while the best rate is outermost
 MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
@@ -374,7 +374,7 @@ def _refusal(first):
 
 
 def _center(first):
-    """Return the median, over starts, of the rate of lowest cost along the first step."""
+    """Return the median over starts of the rate of lowest cost along the first step."""
     rates = np.stack([first.sharpness.line_minimizer, first.sharpness.quadratic_minimizer])
     usable = np.where(np.isfinite(rates) & (rates > 0), rates, np.nan)
     rates = np.where(np.isnan(usable[0]), usable[1], usable[0])

@@ -1,4 +1,4 @@
-"""Execution of a tile slab by slab: blocks, checkpoints, and variables of its runs.
+"""Execution of a tile slab by slab: blocks, checkpoints, variables of its runs.
 
     run_tile(plan, tile) -> run_slab(program, positions) -> variables [runs, ...]
 
@@ -30,7 +30,7 @@ from gdjax.sweeps.spec import ProgramSpec
 if TYPE_CHECKING:
     from gdjax.sweeps.preflight import Plan
 
-CHECKPOINT_SECONDS = 30.0  # time between checkpoints of a tile
+CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of a tile, in seconds
 
 
 class TileMonitor:

@@ -409,7 +409,7 @@ def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
     """Return the axes of a sweep from its identity.
 
     Raises:
-        StoreError: if they are not valid axes.
+        StoreError: if the identity does not contain valid axes.
     """
     try:
         return axes(**{dim: zip_axes(**along) for dim, along in identity["axes"].items()})

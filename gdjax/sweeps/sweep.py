@@ -253,7 +253,7 @@ def check_keywords(settings: Mapping[str, Any]) -> None:
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:
-    """Return the final parameters of a sweep, or the minima of a census, as a pytree.
+    """Return the final parameters of a sweep, or those of the minima of a census.
 
     Args:
         dataset: result of `sweep` or `minima.count_minima`.

@@ -50,7 +50,7 @@ DOUBT = math.log(20)  # largest excess of a mean over its expectation, in nats, 
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
 MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 ALIKE = 1e4  # largest difference of numbers that count as equal, in units of rounding
-WALKERS, WALKS, STRIDES = 16, 16, 4  # random walks, checks per walk, steps between checks
+WALKERS, WALKS, STRIDES = 16, 16, 4  # numbers of walks, checks per walk, steps between checks
 TRIES = 30  # maximum number of points on a line for one step of a walk
 BEGIN = 0.9  # distance at which a walk starts, as a fraction of that to the boundary
 SEGMENTS = 8  # number of checked points on the line from the minimum to a point of a walk
@@ -60,8 +60,8 @@ class VolumeStatus(IntEnum):
     """Whether a volume is an estimate, or the reason why it is a lower bound.
 
     - ESTIMATE: the volume is an estimate with a valid interval.
-    - FEW_DIRECTIONS: there are fewer than 30 effective directions, or the tail is above 0.7 and
-      directions differ by more than rounding.
+    - FEW_DIRECTIONS: there are fewer than 30 effective directions (with up to 33 directions, fewer
+      than 90 % of them), or the tail is above 0.7 and directions differ by more than rounding.
     - CURVED: a random walk within the level reached points that no straight line from the minimum
       reaches. The volume is that of the star.
     - OPEN: along some direction, the cost never rose by the level.
