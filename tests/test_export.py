@@ -86,7 +86,7 @@ def sampled(key):
 
 @pytest.fixture(scope="module")
 def chains():
-    """Return two results, vmapped over keys."""
+    """Return two sampled coefficients, vmapped over keys."""
     return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
 
 
@@ -131,7 +131,7 @@ def test_diagnostics_of_arviz_equal_those_of_gdjax(chains):
 
 
 @pytest.mark.long
-def test_results_without_chains_are_rejected(chains):
+def test_results_without_chains_or_of_several_keys_are_rejected(chains):
     limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
     for result in (limit, chains, chains._replace(samples=None)):
         with pytest.raises(gd.errors.InputError, match="to select one of several minima"):

@@ -1,4 +1,4 @@
-"""Lowering programs for accelerators, without callbacks to the host."""
+"""Programs lowered for accelerators, which must not call the host."""
 
 import re
 

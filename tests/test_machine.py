@@ -25,7 +25,7 @@ def test_cores_are_those_available_to_the_process(monkeypatch):
 
 @pytest.mark.parametrize(("counted", "cores"), [(6, 6), (None, 1)])
 def test_cores_without_an_affinity_mask_are_those_of_the_machine(counted, cores, monkeypatch):
-    """macOS and Windows lack os.sched_getaffinity, and cpu_count may be None."""
+    """macOS and Windows lack os.sched_getaffinity, and cpu_count may return None."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
     assert machine.cores() == cores

@@ -32,7 +32,7 @@ def test_pictures_and_pages_that_a_page_links_to_exist(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_has_an_answer_of_one_or_two_sentences_and_a_table(name):
+def test_a_page_has_a_short_answer_and_a_table(name):
     page = render.rendered(name)
     entry = render.entry(name, page)
     assert entry["question"].endswith("?")

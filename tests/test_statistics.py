@@ -23,7 +23,7 @@ def test_the_median_of_an_even_number_of_values_is_the_mean_of_the_middle_ones_i
 
 
 @pytest.mark.parametrize("n", [5, 6, 8, 12, 16, 31])
-def test_intervals_of_the_median_have_their_binomial_coverage(n):
+def test_intervals_of_the_median_have_a_coverage_above_94_percent(n):
     draws = np.sort(np.random.default_rng(n).exponential(size=(4000, n)))
     result = median(draws[0])
     if n < 6:

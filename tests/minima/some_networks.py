@@ -25,7 +25,7 @@ def named(codes):
 
 @cache
 def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
-    """Return an XOR problem with targets 0.1 and 0.9, weight decay and `dark` zero inputs."""
+    """Return XOR with targets 0.1 and 0.9, weight decay and `dark` zero inputs."""
     network = Network(
         (2 + dark, hidden, 1), activation, output_activation="sigmoid", initializer="normal"
     )

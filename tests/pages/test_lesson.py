@@ -48,7 +48,7 @@ PATIENCE = 120  # timeout in seconds on a busy machine
 
 
 class Lesson(OpenedPage):
-    """The lesson opened at an address, after the training steps that it requests."""
+    """The lesson at an address, after the training steps that the address requests."""
 
     def __init__(self, browser, file, address="", size=DESK):
         if "lesson=" not in address:
@@ -509,8 +509,8 @@ def test_the_stated_minimum_along_the_gradient_is_a_minimum(course, problem):
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_accuracies_of_sixteen_networks_equal_those_of_gdjax(course, problem):
-    """Train each network for 500 steps, and check the number of networks per outcome."""
+def test_sixteen_networks_are_counted_by_outcome_and_have_the_accuracies_of_gdjax(course, problem):
+    """Each network is trained for 500 steps; the accuracies of two are compared."""
     course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
     course.settle()
     summary = course.predict("sixteen")

@@ -124,7 +124,7 @@ def test_quantized_weights_are_within_half_a_quantization_step():
 
 
 @pytest.mark.long
-def test_networks_of_other_shapes_are_rejected():
+def test_networks_of_other_shapes_or_step_activations_are_rejected():
     problem = gd.problems.digits("mnist5k", samples=100)
     other = gd.problems.digits("mnist5k", samples=100, widths=(4,))
     keys = jax.random.split(jax.random.key(0), 2)

@@ -27,7 +27,7 @@ def test_an_animation_is_a_small_webp_file_in_which_only_the_ball_moves(tmp_path
 
 
 def test_frames_skip_the_part_where_a_descent_does_not_move():
-    """The last 80 of 100 snapshots are equal; half of the frames show the first 20."""
+    """The last 80 of 100 snapshots are equal; most frames show the first 20."""
     positions = np.concatenate([np.linspace(1, 0, 20), np.zeros(80)])
     observed = xr.Dataset({"path_a": ("t", positions), "path_b": ("t", positions)})
     indices = animations._frame_indices(observed, 21)

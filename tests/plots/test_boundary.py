@@ -29,7 +29,7 @@ def test_fast_runs_are_dark_and_equal_speeds_have_equal_colors():
 
 
 def test_colors_are_blue_on_one_side_and_yellow_on_the_other_at_every_speed():
-    # Every kind of color vision distinguishes blue from yellow.
+    # Red-green color-blind readers can distinguish blue from yellow.
     colors = boundary.colored(shown())
     trains = shown().trains
     contrast = colors[..., 2] - (colors[..., 0] + colors[..., 1]) / 2

@@ -1,4 +1,4 @@
-"""Figures of costs against time."""
+"""Figures of costs against epochs and time."""
 
 import numpy as np
 from drawings import budgets

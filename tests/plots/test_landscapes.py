@@ -16,7 +16,7 @@ def texts(figure):
     return [t.get_text() for axes in figure.axes for t in axes.texts]
 
 
-def test_planes_share_a_color_scale_and_show_their_largest_cost():
+def test_planes_share_a_color_scale_and_show_their_ranges_of_cost():
     flat = plane(np.full((9, 9), 4.0))
     figure = landscapes.planes({"one": {"bowl": plane(), "flat": flat}, "two": {"bowl": plane()}})
     figure.canvas.draw()

@@ -51,7 +51,7 @@ def test_no_minimum_is_marked_as_lowest_if_all_costs_are_equal():
     assert axes.get_title(loc="right") == "cost: 0 everywhere"
 
 
-def test_counts_decrease_with_the_tolerance():
+def test_counts_are_drawn_as_steps_against_the_tolerance():
     tolerance = np.geomspace(1e-3, 1e1, 5)
     figure = counts_by_tolerance(
         tolerance, {"a": np.array([9, 5, 5, 2, 1]), "b": np.array([3, 3, 3, 3, 1])}, 1e-1

@@ -1,4 +1,4 @@
-"""Figures of starting points."""
+"""Figures of runs against the scale of their starting points."""
 
 import numpy as np
 from drawings import starts as pictures
@@ -18,7 +18,7 @@ def starts(epochs):
     )
 
 
-def test_runs_that_do_not_converge_are_drawn_above_the_others():
+def test_runs_that_need_infinitely_many_epochs_are_drawn_at_a_tick_named_never():
     figure = pictures.by_scale({"fan_in": starts([np.inf, 2.0, np.inf])}, epochs=10.0)
     fast = figure.axes[1]
     (line,) = fast.lines

@@ -34,7 +34,7 @@ def test_warped_images_equal_those_of_scipy():
         np.testing.assert_allclose(user_defined, expected, atol=0.502)  # rounded to integers
 
 
-def test_whole_shifts_move_pixels_and_colors_together():
+def test_shifts_by_whole_pixels_move_all_color_channels():
     images = RANDOM.integers(0, 256, (1, 5, 6, 3), np.uint8)
     moved = np.asarray(warped(images, np.array([[1.0, -2.0]]), np.zeros(1)))
     np.testing.assert_array_equal(moved[:, :-1, 2:], images[:, 1:, :-2])

@@ -119,7 +119,7 @@ def test_listed_points_are_critical(name):
     kinds = {(True, False): "minimum", (False, True): "maximum", (True, True): "saddle"}
     for point, spectrum in zip(FUNCTIONS[name].critical_points, eigenvalues, strict=True):
         flat = np.abs(spectrum).min() < 1e-12
-        # No listed point is nearly degenerate: the smallest |eigenvalue| is Beale's 0.30146.
+        # No point is nearly degenerate: the smallest nonzero |eigenvalue| is Beale's 0.30146.
         assert flat or np.abs(spectrum).min() > 0.1
         signs = (bool((spectrum > 0).any()), bool((spectrum < 0).any()))
         assert point.kind == ("degenerate" if flat else kinds[signs])

@@ -74,7 +74,7 @@ def test_pixels_are_bytes_that_the_cost_divides_by_255(small):
 
 @pytest.mark.long
 def test_random_networks_have_a_mean_accuracy_of_one_tenth(small):
-    """The mean is exact for any data, since no output is preferred before training."""
+    """Before training, all outputs are equally likely to be the largest."""
     images, labels = map(jnp.asarray, small.metrics["test_accuracy"].data)
 
     @jax.jit
@@ -214,7 +214,7 @@ def test_the_problem_of_full_mnist_has_its_known_properties(mnist):
 @pytest.mark.exhaustive
 @pytest.mark.long
 def test_ten_epochs_give_the_known_accuracy(mnist):
-    """The known accuracy is 94.66 +- 0.09 % over seeds, at batch size 32 and rate 1."""
+    """The accuracy is 94.66 +- 0.09 % at batch size 32 and learning rate 1."""
     steps = gd.descent.steps_for(10, mnist.samples, 32)
     optimizer = optax.sgd(1.0)
     accuracies = []

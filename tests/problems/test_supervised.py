@@ -89,7 +89,7 @@ def test_settings_of_the_model_are_settings_of_cost_and_metrics():
 
 
 def model(w, x, *, train, key, model_state, rate=0.1):
-    """Return outputs for centered inputs, noisy in training, and the model state."""
+    """Return outputs for centered inputs, noisy in training, and the next model state."""
     mean = jnp.expand_dims(x.mean(0) if train else model_state, 0)
     noise = jax.random.normal(key, x.shape) if train else 0.0
     return (x - mean + noise) @ w, (1 - rate) * model_state + rate * x.mean(0)

@@ -33,7 +33,7 @@ def report(**environment):
 
 @pytest.mark.long
 def test_each_core_is_a_device_and_programs_are_cached(tmp_path):
-    """The backend is agg even if MPLBACKEND is invalid."""
+    """Matplotlib's backend is agg even if MPLBACKEND is invalid."""
     devices, folder, backend, log_level = report(XDG_CACHE_HOME=str(tmp_path), MPLBACKEND="no_such")
     assert int(devices) == machine.cores()
     assert folder == str(tmp_path / "gdjax" / "programs")

@@ -252,7 +252,7 @@ def in_memory():
 
 
 def interrupt(monkeypatch, store, after):
-    """Run a search, stop it after `after` slabs, and return the number computed."""
+    """Run a search, stop it after `after` slabs, and return the number of these."""
     computed = []
     compute = _Search.compute
 

@@ -241,7 +241,7 @@ def test_the_learning_rate_is_more_important_than_the_momentum():
     assert importances["learning_rate"] > 2 * importances["momentum"]
 
 
-def test_a_study_of_stored_runs_is_continued():
+def test_a_study_of_the_runs_of_a_sweep_is_continued():
     runs = gd.sweep(BOWL, gd.axes(learning_rate=[0.01, 0.1]), 20)
     study = gd.search.to_study(runs, study=new_study())
     space = study.trials[0].distributions

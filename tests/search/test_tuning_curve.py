@@ -135,7 +135,7 @@ def test_intervals_contain_the_estimate_of_a_minimum_or_a_maximum():
 
 
 @pytest.mark.long
-def test_intervals_have_their_nominal_coverage_for_random_settings_and_seeds():
+def test_coverage_is_at_least_85_percent_for_random_settings_and_seeds():
     """A cost is the sum of a setting effect, a seed effect and independent noise."""
     random, trials, num_settings, num_seeds = np.random.default_rng(0), [1, 4, 8], 48, 8
 

@@ -5,7 +5,7 @@ The store was created with the flags of the test suite:
     PYTHONPATH=.:tests:tests/stores python -c \
         "import conftest, stores_of_format_3 as stores; stores.main('tests/stores/formats/3')"
 
-`bits.json` in that folder contains a hash of each variable, as returned by `open_dataset` then.
+`bits.json` in that folder has a hash of each variable that `open_dataset` returned then.
 The store is a reference for the format, so it is not recreated when the code changes.
 """
 

@@ -35,7 +35,7 @@ def test_joined_coordinates_are_sorted_together_with_their_values():
 @pytest.mark.parametrize(
     "key", [np.s_[1], np.s_[:, 1], np.s_[::-1], np.s_[[2, 0]], np.s_[3:1:-1, [0, 2]], np.s_[2, 2]]
 )
-def test_only_the_selected_values_are_read(key):
+def test_selections_of_joined_parts_have_the_selected_values(key):
     complete = join([part([4, 6]), part([1, 5])], {"seed": ["seed"]})
     expected = (10.0 * np.array([1, 4, 5, 6])[:, None] + np.arange(3))[key]
     np.testing.assert_array_equal(complete.cost[key], expected)

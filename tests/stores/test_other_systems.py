@@ -1,4 +1,4 @@
-"""Simulation of macOS and Windows, which lack flags of `open`, signals and links."""
+"""Simulation of systems that lack flags of `open`, such as macOS and Windows."""
 
 import os
 import signal

@@ -124,7 +124,7 @@ def _bytes(text):
 
 
 def use(path: Path) -> None:
-    """Call all functions that read a store."""
+    """Verify, open and read a store, and replay one of its runs."""
     import gdjax as gd
     from gdjax.stores import Tiles
 

@@ -1,4 +1,4 @@
-"""Small problems with all kinds of axes, for tests and their subprocesses."""
+"""A small network with keywords for axes, and a sweep of it, for several tests."""
 
 from functools import partial
 

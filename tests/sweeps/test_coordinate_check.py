@@ -37,7 +37,7 @@ def linear_network(n, *, output_std):
 
 
 def adam(learning_rate, *, hidden_factor):
-    """Return Adam with the rate multiplied by a factor in all layers but the first."""
+    """Return Adam with the updates of all layers but the first multiplied by a factor."""
     factors = [1.0, hidden_factor, hidden_factor]
     return optax.chain(
         optax.adam(learning_rate),

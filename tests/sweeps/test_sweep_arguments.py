@@ -225,7 +225,7 @@ def test_defaults_equal_those_of_the_dataclasses():
 
 
 def test_the_call_stack_between_sweep_and_a_traced_cost_is_short():
-    """At most 12 library frames lie between a call of a user and the cost of a user.
+    """At most 12 library frames lie between the user's call and the user's cost.
 
     The frames of a mini-batch step are in five files. A record adds the file that averages over
     microbatches.

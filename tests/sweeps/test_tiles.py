@@ -286,7 +286,7 @@ def test_parameters_of_16_bit_types_are_stored_exactly(dtype, stored, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
 def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
-    """Both are determined from shapes before the call, which must use this program."""
+    """Both are computed before the call, which must use the same compiled program."""
     network_ = network(watched=True)
 
     def cost(

@@ -54,7 +54,7 @@ def best_rates(problem, layers, scale):
 @pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("layers", [2, 3])
-def test_the_best_rate_of_one_step_deviates_from_its_limit_by_one_over_the_root_of_the_width(
+def test_deviations_of_the_best_rate_from_its_limit_scale_with_the_inverse_root_of_the_width(
     layers,
 ):
     random = np.random.default_rng(layers)
