@@ -15,9 +15,9 @@ images.
 Sweeps are stored in `--store`, and an interrupted run resumes from there.
 
 Expected: plain descent classifies 94.6 % of the test images correctly, and the best recipe 96.6 %
-(96.4 to 96.8). Weight decay contributes a third of the gain on the held-out images, and more epochs
-on distorted copies another third; batches of 16, 32 and 64 reach similar accuracies if the learning
-rate increases with the batch size.
+(from single starts, 96.4 to 96.8 %). Weight decay contributes a third of the gain on the held-out
+images, and more epochs on distorted copies another third; batches of 16, 32 and 64 reach similar
+accuracies if the learning rate increases with the batch size.
 """
 
 from dataclasses import dataclass

@@ -76,8 +76,8 @@ def run(config: Config) -> xr.DataTree:
 def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
     """Return names, first indices, shares and limits of groups of equivalent minima.
 
-    Minima with equal cost and equal stability limit are equivalent. If there are more than five
-    groups, all after the third are joined into one.
+    Minima with equal cost and equal stability limit count as equivalent. If there are more than
+    five groups, all after the third are joined into one.
     """
     share = basins.share.transpose("momentum", "learning_rate", "minimum").values
     limit = basins.limit.values

@@ -43,7 +43,7 @@ class Config:
         learning_rate: learning rate of Adam, for networks and curves.
         batch_size: number of images per step.
         points: number of points along each path, including its end points.
-        nodes: number of points of a curve at which its cost is evaluated during training.
+        nodes: number of quadrature nodes of the mean cost along a curve.
         images: number of training images for the matching by activations.
     """
 

@@ -56,7 +56,7 @@ class Config:
         inverse_temperature: inverse temperature of the Markov chains.
         localization: precision of the Gaussian prior that keeps the chains near their minimum.
         num_samples: number of samples of each chain.
-        num_warmup: number of earlier samples of each chain, in which its step size is tuned.
+        num_warmup: number of discarded trajectories of each chain, in which its step size is tuned.
         num_integration_steps: number of integration steps of each Hamiltonian trajectory.
         resamples: number of bootstrap resamples.
         key: seed of the random probes, directions and chains.

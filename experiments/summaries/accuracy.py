@@ -90,7 +90,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def _saturated(one):
-    """Return, for each layer, the share of sigmoids with a slope below 1 / 10."""
+    """Return, for each layer, the share of slopes of sigmoids that are below 1 / 10."""
     return one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
 
 

@@ -1,4 +1,4 @@
-"""Summary of searches: accuracy on fresh seeds, time, and rank correlations.
+"""Summary of searches: fresh accuracy, time, and rank correlations.
 
 fresh accuracy of a setting in repetition r = mean test accuracy in all other repetitions
 """

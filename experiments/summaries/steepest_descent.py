@@ -35,7 +35,7 @@ def downhill(gradient):
 def on_border(surface):
     """Return whether starts around each saddle end in different minima.
 
-    The starts are the nearest grid points, and descend at the first of the learning rates.
+    The starts are the 3 x 3 grid points nearest to the saddle; the learning rate is the first one.
     """
     end, distances = surface.end.values[0], []
     for x, y in surface.saddle.values:
