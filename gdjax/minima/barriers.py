@@ -38,7 +38,7 @@ from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
-DEFAULT_SLAB_BYTES = 2**28  # the same limit for other devices
+DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices
 CHECK_SAMPLES = 12  # number of samples for comparing a cost with loss(network(inputs), targets)
 
 

@@ -50,7 +50,7 @@ from gdjax.sweeps.stored import open_sweep
 if TYPE_CHECKING:
     import xarray as xr
 
-MAX_COMPARED = 64  # number of lowest minima for which pairwise barriers are computed
+MAX_COMPARED = 64  # maximum number of minima (lowest first) with pairwise barriers
 OUTPUT_SAMPLES = 1000  # number of samples for the comparison of outputs
 
 

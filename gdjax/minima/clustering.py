@@ -42,7 +42,7 @@ from gdjax.summaries import fields
 
 PATH_POINTS = 32  # number of inner points of a path between two end points
 POLISH_STEPS = 60  # maximum number of polishing steps at each point of a path
-NEAREST_PATHS = 16  # number of paths between a manifold and its nearest neighbors
+NEAREST_PATHS = 16  # maximum number of paths between a manifold and its nearest neighbors
 PATHS_WIDTH = 16  # number of paths in a slab
 MAX_STRETCH = 4  # longest segment of the polished path, relative to those of the straight line
 MAX_SAG = 0.02  # maximum rise in the middle of a chord of length h, relative to sharpness * h^2

@@ -169,7 +169,7 @@ ACKLEY = _images(
     _OF_A_SQUARE,
 )
 
-# The coordinates of all nine points are multiples of 1/5, and so are their values.
+# The coordinates of all nine points are multiples of 1/5; the values are whole numbers.
 GOLDSTEIN_PRICE = (
     CriticalPoint((0.0, -1.0), 3.0, MINIMUM),
     CriticalPoint((-0.6, -0.4), 30.0, MINIMUM),
