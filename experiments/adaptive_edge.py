@@ -14,7 +14,8 @@ several starts.
 
 Expected: on the Chebyshev points, eta times the preconditioned sharpness settles at 38 for Adam and
 at 2 for RMSProp, within 5 % (medians over the last quarter of the records and over starts). This is
-refuted if the interval of such a median lies outside this range.
+refuted if the interval of one of these medians lies entirely outside the range of 5 % around 38 or
+2.
 """
 
 from collections.abc import Callable

@@ -4,9 +4,9 @@
 
 Descents from a grid of starts are computed on three surfaces with many learning rates, with and
 without momentum. At small rates the basins are those of the gradient flow. Larger steps cross the
-boundaries of basins: their shares change, their boundaries become irregular, and each basin
-disappears at the rate at which its minimum becomes unstable. Descents from starts in this basin
-then end in other minima, mostly flatter ones, or diverge.
+boundaries of basins: the shares of the basins change, their boundaries become irregular, and each
+basin disappears at the rate at which its minimum becomes unstable. Descents from starts in this
+basin then end in other minima, mostly flatter ones, or diverge.
 
     python experiments/basins.py           (about 60 s)
 

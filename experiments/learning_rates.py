@@ -20,8 +20,8 @@ Expected: a test accuracy of about 90 % for sigmoids at rate 3, which has the lo
 on the coarse grid, whose rates have ratio 3.2; no run of the sigmoid network diverges. For about
 half of 12 starts, working and failing rates alternate between 8 and 40, up to 1.5 times the first
 failing rate. Networks with ReLUs need rates a hundred times smaller, and a third of their runs at
-rates above 2 diverge. This is refuted if, for each start, all rates below some limit work and all
-above it fail.
+rates above 2 diverge. The alternation is refuted if, for each start, all rates below some limit
+work and all rates above it fail.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ can fit its data has no isolated minima: the set of zero error is a manifold, or
 Weight decay does not apply to biases, so networks related by a symmetry of their neurons have equal
 cost. Initial biases are random, since descents from zero biases reach only some of the minima. End
 points that are connected by a path of equal cost are counted as one manifold. Since such a path may
-be missed, the number of manifolds is an upper bound.
+be missed, the count of manifolds is an upper bound on their number.
 
 The digit network 784-16-16-10 is trained on 100 images. With weight decay, the weights of the first
 layer at a minimum lie in the span of these images, so the images are given in coordinates of their

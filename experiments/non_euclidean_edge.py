@@ -15,7 +15,7 @@ curvature along the step.
 
 Expected: at the larger rates the lower bound on S settles within 15 % of the limit in all four
 cases (medians over the last quarter of the records and over starts). This is refuted if the
-interval of such a median lies outside this range.
+interval of one of these medians lies entirely outside the range of 15 % around the limit.
 """
 
 from collections.abc import Callable

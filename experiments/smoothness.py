@@ -3,7 +3,7 @@
     s(z / temperature)  ->  1 if z > 0 else 0   as the temperature falls to 0
 
 All sigmoids of the digit network (784-16-16-10) have one temperature T. The following are computed
-before training: the cost along one weight, the norms of the gradient over the training set and of
+before training: the cost along one weight, the norms of the gradients for the training set and for
 single images, and the share of images whose gradient is zero in float32 (since all neurons are
 saturated). Then the network is trained at every temperature with many learning rates, of which the
 best is chosen by the median training cost over seeds, not by test images.

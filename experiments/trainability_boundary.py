@@ -18,12 +18,12 @@ boundary should be a single rate if f is convex, that is, for a roughness e / l^
     python experiments/trainability_boundary.py           (about 11 min of processor time)
 
 Expected: a dimension above 1 in every condition for the whole map, and a larger dimension for the
-magnified maps. This is refuted for a condition if the interval of its median over seeds is closer
-to 1 than the bias of box counting. Published dimensions (Sohl-Dickstein 2024, arXiv 2402.06184) are
-1.17 to 1.98, from local slopes of box counts on magnified maps of 4096 x 4096 runs, with one seed
-and one window per condition. The dependence of these dimensions on the window is larger than most
-differences between conditions. For the simplest case, one boundary rate is expected for every
-convex f (Liu 2024, arXiv 2406.13971).
+magnified maps. This is refuted for a condition if the interval of its median dimension over seeds
+is closer to 1 than the bias of box counting. Published dimensions (Sohl-Dickstein 2024, arXiv
+2402.06184) are 1.17 to 1.98, from local slopes of box counts on magnified maps of 4096 x 4096 runs,
+with one seed and one window per condition. The dependence of these dimensions on the window is
+larger than most differences between conditions. For the simplest case, one boundary rate is
+expected for every convex f (Liu 2024, arXiv 2406.13971).
 """
 
 from dataclasses import dataclass

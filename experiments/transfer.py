@@ -5,16 +5,16 @@
 Digit networks with two hidden tanh layers and identity outputs are trained at widths from 16 to
 256, with plain descent and with Adam, in three parametrizations that coincide at width 16 (see the
 table in `methods/parametrizations.py`). At each width two quantities are measured: the interval of
-good rates, and the regret of the rate that is best at width 16, which is the ratio of its cost to
-the lowest cost. The coordinate check measures the cause of the regret: how the change of each
-layer's preactivations in the first steps depends on the width.
+good rates, and the regret of the rate that is best at width 16, that is, the ratio of the cost at
+this rate to the lowest cost. The coordinate check measures the cause of the regret: how the change
+of each layer's preactivations in the first steps depends on the width.
 
     python experiments/transfer.py                (about 6 min of processor time)
 
 Expected: with Adam the best rate decreases by at least a factor of 2 from width 16 to 256 in the
-standard parametrization, and changes by less than a factor of 2 in mup. This is refuted by an
-interval of this factor on the other side of 2. With plain descent the published change is smaller,
-and no expectation is stated for 250 steps.
+standard parametrization, and changes by less than a factor of 2 in mup. This is refuted if the
+interval of one of these two factors lies on the other side of 2. With plain descent the published
+change is smaller, and no expectation is stated for 250 steps.
 """
 
 from dataclasses import dataclass

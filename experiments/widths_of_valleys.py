@@ -11,7 +11,7 @@ one temperature, estimated by sixteen chains. Both are compared with the number 
 in the minimum and with the test accuracy of its network, by rank correlations within each set, and
 by partial rank correlations given the cost. The mean over sets has a two-level bootstrap interval,
 over sets and over the minima of each set. Networks that differ by a symmetry of their neurons count
-as one minimum, so each minimum represents an equal number of copies.
+as one minimum, so each minimum represents the same number of copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 
