@@ -17,8 +17,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # compile programs with all optimizations, as for users.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
-    # XLA's older emitters take a third less time. Later versions abort, since they do not know
-    # these flags.
+    # XLA's older emitters take a third less time. Later versions of jaxlib abort, since they do
+    # not know these flags.
     os.environ["XLA_FLAGS"] = " ".join(
         (
             os.environ.get("XLA_FLAGS", ""),
@@ -37,7 +37,7 @@ from jaxtyping import install_import_hook
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-MAX_WORKER_BYTES = 10**9  # memory of a worker above which it clears its caches
+MAX_WORKER_BYTES = 10**9  # a worker that uses more memory clears its caches
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 
 jax.config.update("jax_num_cpu_devices", 4)

@@ -38,7 +38,7 @@ def test_momentum_is_not_fixed_if_it_is_swept():
 
 
 @pytest.mark.parametrize("command", [Train, Sweep])
-def test_every_optimizer_name_of_a_command_exists(command):
+def test_optimizer_names_of_a_command_select_three_different_optimizers(command):
     annotation = command.__dataclass_fields__["optimizer"].type
     names = annotation.__args__
     assert set(names) == {"sgd", "momentum", "adam"}

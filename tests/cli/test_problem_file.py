@@ -1,4 +1,4 @@
-"""User-defined problems in files, named on the command line and never by a store."""
+"""User-defined problems in files, which only the command line may name."""
 
 import json
 

@@ -128,7 +128,7 @@ def judged(n, chosen, shifted, sides=None, certain=True):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
 @pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
-def test_every_polynomial_is_classified_in_float64(n, shifted):
+def test_polynomials_that_must_be_classified_are_classified_in_float64(n, shifted):
     with jax.enable_x64(True):
         judged(n, tuple(POLYNOMIALS), shifted)
 

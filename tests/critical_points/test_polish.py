@@ -57,7 +57,7 @@ def curvature(name, points):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_minima_of_test_functions_are_reached_up_to_rounding(name):
+def test_minima_of_test_functions_are_reached_within_rounding(name):
     """With tolerance 0, polishing stops at the resolution of the parameters."""
     minima = points_of(name, "minimum")
     with jax.enable_x64(True):

@@ -34,7 +34,7 @@ def every_batch(cost, params, data, batches):
 
 
 @pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
-def test_batch_sharpness_equals_the_mean_over_all_batches_within_its_error(x64):
+def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_errors(x64):
     """All 28 pairs of 8 samples are batches; the estimate is repeated for 16 keys."""
     cost, params, data = regression(8)
     with jax.enable_x64(x64):

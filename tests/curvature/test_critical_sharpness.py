@@ -109,7 +109,7 @@ def test_results_under_jit_and_vmap_equal_those_of_a_loop():
             np.testing.assert_allclose(one, all_of_them[i], rtol=1e-5)
 
 
-def test_in_double_precision_the_crossing_of_a_quadratic_is_exact_to_rounding():
+def test_in_double_precision_the_crossing_of_a_quadratic_is_exact_within_rounding():
     with jax.enable_x64(True):
         w = np.array([1.0, -2.0, 0.5])
         g = np.asarray(H, float) * w

@@ -16,7 +16,7 @@ from gdjax.problems.test_functions import FUNCTIONS
 
 @pytest.fixture(scope="module")
 def network():
-    """Return the 100-16-16-10 network and its Hessian in float64."""
+    """Return cost, parameters and data of a network, and its Hessian in float64."""
     cost, params, data = pooled_digits()
     return cost, params, data, dense_reference(cost, params, data)
 

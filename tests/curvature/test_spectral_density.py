@@ -12,7 +12,7 @@ from gdjax.errors import InputError
 
 @pytest.fixture(scope="module")
 def network():
-    """Return the 100-16-16-10 network and the float64 eigenvalues of its Hessian."""
+    """Return cost, parameters and data of a network, and eigenvalues of its Hessian."""
     cost, params, data = pooled_digits()
     return cost, params, data, np.linalg.eigvalsh(dense_reference(cost, params, data))
 

@@ -1,4 +1,4 @@
-"""Outcomes of descents, compared with their definition on known costs."""
+"""Outcomes of descents: their definition, and costs with a known outcome."""
 
 import jax
 import jax.numpy as jnp

@@ -110,7 +110,7 @@ def library() -> Any:
 
 
 class Renamed:
-    """A module whose attributes and arguments may have any of their names."""
+    """Proxy that finds attributes and arguments of a module under former names."""
 
     def __init__(self, module: ModuleType):
         self._module = module
@@ -123,7 +123,7 @@ class Renamed:
 
 
 def attribute(thing: Any, name: str, table: tuple[tuple[str, ...], ...] = VARIABLES) -> Any:
-    """Return an attribute under any of its names."""
+    """Return an attribute, which may have one of its former names."""
     for known in _names(name, table):
         with contextlib.suppress(AttributeError):
             return operator.attrgetter(known)(thing)

@@ -219,7 +219,7 @@ def test_different_minima_are_distinguished_and_separated_by_barriers(census):
     assert float(first.stable_from) < 1e-5 < 1e-2 < float(first.stable_to)
     assert np.all(np.diff(first.minimum_cost) > -1e-9)
     assert np.all(first.least_curvature > 1e-5)
-    # Without weights the hidden biases are free: they form one manifold of minima.
+    # If all weights are zero, hidden biases are free: these points form one manifold of minima.
     np.testing.assert_allclose(first.manifold_cost.values, 0.16, atol=1e-6)
     assert first.sizes["manifold"] <= 1
     away = ~np.eye(first.sizes["compared"], dtype=bool)

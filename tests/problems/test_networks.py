@@ -53,7 +53,7 @@ def random_params(network, seed=0):
         ((784, 100, 100, 10), 784 * 100 + 100 * 100 + 100 * 10 + 210),
     ],
 )
-def test_networks_have_the_known_parameter_counts(widths, count):
+def test_parameter_counts_equal_those_computed_by_hand(widths, count):
     assert Network(widths).parameter_count == count
 
 

@@ -54,7 +54,7 @@ def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_an_equal_tile(widt
 
 
 def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
-    """Parameters and gradient of a run take slightly over 2 * 4 * 1,000 bytes."""
+    """Parameters and gradient of a run take slightly more than 2 * 4 * 1,000 bytes."""
     problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(512))
     assert 8000 < program_of(problem, grid).shapes.nbytes < 8100

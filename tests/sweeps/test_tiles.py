@@ -1,6 +1,6 @@
 """Bitwise independence of a run from its position in a slab and from other runs.
 
-Bitwise equality requires equal widths and devices; here four CPU devices with two runs each.
+Bitwise equality requires equal widths and devices. Here, four CPU devices compute two runs each.
 """
 
 import dataclasses
@@ -134,7 +134,7 @@ def digits_like():
 @pytest.mark.long
 @pytest.mark.parametrize(("problem", "rate"), [(network, 0.4), (digits_like, 5.0)])
 def test_results_are_bitwise_independent_of_the_number_of_devices(problem, rate):
-    """XLA splits matrix products by its thread count, which a process fixes."""
+    """XLA splits matrix products by its number of threads, which is fixed per process."""
     problem, grid = problem(), axes(learning_rate=[rate], seed=range(8))
     one, two, four = (
         runs_of(grid, 30, problem=problem, devices=jax.local_devices()[:n]) for n in (1, 2, 4)

@@ -150,7 +150,7 @@ BODIES = {
 @pytest.mark.parametrize("directions", [200, 1000])
 @pytest.mark.parametrize("name", BODIES)
 def test_intervals_near_the_thresholds_have_coverage_in_2000_repetitions(name, directions):
-    """Normal intervals that are not lower bounds would cover only 53 to 94 %."""
+    """Of normal intervals that are not lower bounds, 53 to 94 % would be correct."""
     n, logs, exact = BODIES[name]
     rng = np.random.default_rng(0)
     times = 2000 if n * directions < 1e5 else 400
