@@ -13,8 +13,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # takes three seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Tests run most of their programs once, so half of the compiler's optimizations are disabled. The
-# processes that tests start inherit this, so that results can be compared bitwise. Set it to 0 to
-# compile programs with all optimizations, as for users.
+# processes that tests start inherit this, so that results can be compared bitwise. Set this
+# variable to 0 to compile programs with all optimizations, as for users.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
     # XLA's older emitters take a third less time. Later versions of jaxlib abort, since they do

@@ -94,7 +94,7 @@ def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_a_recipe_sets_the_learning_rate_and_batch_size(tmp_path, capsys):
-    """Without flags, the rate and batch size are those of the recipe."""
+    """Without flags, the learning rate and batch size are those of the recipe."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()

@@ -39,7 +39,7 @@ def test_the_summary_covers_all_starts_including_the_plotted_one(dataset, summar
     accuracy = dataset.seeds_accuracy.values[:, -1]
     least, most = summary["seeds_test_accuracy_least"], summary["seeds_test_accuracy_most"]
     assert (least, most) == (accuracy.min(), accuracy.max())
-    # For six starts, the interval of the median is their range, with coverage 1 - 2 / 2^6.
+    # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     assert summary["seeds"] == 6
     np.testing.assert_allclose(
         summary["seeds_test_accuracy_median"], [np.median(accuracy), least, most], rtol=1e-6

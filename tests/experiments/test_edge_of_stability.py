@@ -68,7 +68,7 @@ def test_sharpness_remains_near_the_limit(summary, panel, known):
 
 
 def test_sharpness_rises_from_below_while_the_cost_decreases(dataset, summary):
-    """At the rate 0.04, the limit 50 exceeds the initial sharpness."""
+    """At a learning rate of 0.04, the limit 50 exceeds the initial sharpness."""
     assert np.all(dataset.plain_sharpness.isel(plain_step=0) < 50)
     assert summary["plain_reached_at_step"][0] > 1000
     assert summary["plain_cost_left_after_it"][0] < 0.6

@@ -1,4 +1,4 @@
-"""The learning rate experiment: outcomes, and rates at which each start trains."""
+"""The learning rate experiment: outcomes and the rates at which each start trains."""
 
 import learning_rates
 import numpy as np

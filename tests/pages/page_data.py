@@ -12,7 +12,7 @@ RATES, SEEDS, STEPS = np.array([0.1, 1.0, 10.0]), np.arange(4), np.arange(0, 50,
 def sweep(label="training cost"):
     """Return a sweep of 3 learning rates, 4 seeds and 2 momenta.
 
-    The runs with the largest rate and seed 3 diverge; another run is not finished.
+    The runs with the largest learning rate and seed 3 diverge; another run is not finished.
     """
     random = np.random.default_rng(0)
     cost = np.exp(-RATES[:, None, None, None] * STEPS / 40) * random.uniform(1, 2, (3, 4, 2, 1))
