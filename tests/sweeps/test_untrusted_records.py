@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from mutants import as_files, write
 from small_problems import network
 
 import gdjax as gd
@@ -41,6 +42,21 @@ def change_record(path, monkeypatch):
         monkeypatch.setattr(Stored, "attributes", altered)
 
     return change
+
+
+@pytest.fixture
+def write_altered(path, tmp_path):
+    """Return a function that writes a copy of the store with changed entries of its identity."""
+
+    def written(**changed):
+        files = as_files(path)
+        root = files.root()
+        root["attributes"]["identity"] |= changed
+        files.put_root(root)
+        write(files, tmp_path / "altered")
+        return tmp_path / "altered"
+
+    return written
 
 
 @pytest.fixture
@@ -187,6 +203,26 @@ def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_raises_a_store_error(
     for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError, match="which is not an axis of its arrays"):
             call(path, AT)
+
+
+def test_a_recorded_width_that_is_not_in_a_list_raises_a_store_error(path, write_altered):
+    slab = Stored(path).attributes["identity"]["slab"]
+    altered = write_altered(slab={**slab, "width": 1})
+    with pytest.raises(StoreError, match=r"slab.width: stored 1, expected \[1\]"):
+        gd.resume(altered)
+
+
+def test_a_record_of_more_programs_than_the_axes_need_is_not_extended(path, write_altered):
+    slab = Stored(path).attributes["identity"]["slab"]
+    altered = write_altered(slab={**slab, "width": slab["width"] * 2})
+    with pytest.raises(StoreError, match="its record has 2 programs, but its axes need 1"):
+        gd.extend(altered, gd.axes(learning_rate=[0.1], seed=[0, 1, 2]), to=altered.parent / "to")
+
+
+def test_a_store_without_the_arrays_of_its_recorded_optimizer_is_not_extended(path, write_altered):
+    altered = write_altered(make_optimizer={"name": "optax.adam", "keywords": {}})
+    with pytest.raises(StoreError, match=r"has no array 'carry\.state\.opt_state"):
+        gd.extend(altered, gd.axes(learning_rate=[0.1], seed=[0, 1, 2]), to=altered.parent / "to")
 
 
 def test_every_optimizer_of_the_table_can_be_restored():
