@@ -159,7 +159,7 @@ def test_eigenpairs_vmapped_over_runs_equal_separate_calls_and_compile_once():
 
 @pytest.mark.parametrize("ends", [(0, 0), (2, 2), (-1, 1)])
 def test_invalid_numbers_of_eigenpairs_are_rejected(ends):
-    with pytest.raises(InputError, match=rf"largest = {ends[0]} .* expected 1 to 3"):
+    with pytest.raises(InputError, match=rf"largest = {ends[0]} .* expected a total of 1 to 3"):
         extreme_eigenpairs(
             lambda w: jnp.sum(w**2),
             jnp.ones(3),

@@ -117,5 +117,5 @@ def test_the_slope_along_the_gradient_is_its_length():
 def test_invalid_arguments_are_rejected():
     with pytest.raises(InputError, match="kind = 'sideways' is unknown; choose one of random, ne"):
         directions.plane_directions(bent, W, "sideways", key=KEY)
-    with pytest.raises(InputError, match="1 parameter has no plane"):
+    with pytest.raises(InputError, match="a single parameter has no plane"):
         directions.plane_directions(lambda w: w**2, 1.0, "random", key=KEY)

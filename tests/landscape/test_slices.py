@@ -280,7 +280,7 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
         (lambda: slices.line(weighted, jnp.ones(3, int), W, [0]), "expected a real float"),
         (
             lambda: slices.line(weighted, W, W, [0], metrics={"cost": Metric(weighted)}),
-            "'cost' is taken",
+            "the name 'cost' is already in use",
         ),
         (
             lambda: slices.line(weighted, W, W, [0], metrics={"s": STATEFUL}),

@@ -195,8 +195,8 @@ def test_hyperband_stops_the_worst_runs_of_each_bracket_at_its_rungs():
 
 
 BAD = {
-    "and 10 follows 40": {"rungs": [40, 10]},
-    "and 10 follows 10": {"rungs": [10, 10]},
+    "but 10 follows 40": {"rungs": [40, 10]},
+    "but 10 follows 10": {"rungs": [10, 10]},
     "rungs: an entry = 0": {"rungs": [0, 10]},
     "reduction_factor = 1,": {"reduction_factor": 1},
     "metric = 'accuracy', expected the name of a recorded number: one of cost": {
@@ -205,7 +205,7 @@ BAD = {
     "direction = 'up'": {"direction": "up"},
     "unexpected axis 'rate'": {"axes": gd.axes(rate=[0.1])},
     "axes: rung is reserved": {"axes": gd.axes(rung=gd.zip_axes(learning_rate=[0.1, 0.2]))},
-    "a multiple of it": {"rungs": [10, 40], "record_every": 4},
+    "not a multiple of 4": {"rungs": [10, 40], "record_every": 4},
     "root_seed = -1": {"root_seed": -1},
 }
 

@@ -94,7 +94,7 @@ def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(s
     ("axes", "message"),
     [
         ({"branch_step": [13]}, r"branch_step = \[13\], expected steps of the trunk"),
-        ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to num_steps = 12, as axes"),
+        ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to num_steps = 12, as in axes"),
         ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a norm"),
         ({"branch_step": [1], "seed": [1, 2]}, "use perturbation_seed for several"),
     ],
