@@ -92,9 +92,9 @@ def test_invalid_input_is_rejected(given, message):
 
 @pytest.mark.long
 def test_a_lesson_rejects_problems_that_a_page_cannot_train():
-    with pytest.raises(InputError, match="square images"):
+    with pytest.raises(InputError, match="square uint8 images"):
         gd.lesson(gd.problems.function("himmelblau"))
-    with pytest.raises(InputError, match="square images"):
+    with pytest.raises(InputError, match="square uint8 images"):
         gd.lesson(gd.problems.digits("mnist5k", widths=()))
     with pytest.raises(InputError, match="at most 5,000"):
         gd.lesson(gd.problems.digits("mnist5k", distortion={"copies": 2}))

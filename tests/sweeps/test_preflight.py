@@ -136,8 +136,26 @@ def test_an_init_that_draws_random_numbers_without_its_key_is_rejected(init):
         gd.sweep(problem, gd.axes(learning_rate=[0.1], seed=range(2)), 1)
 
 
-def test_a_constant_init_is_accepted():
-    start = np.random.default_rng(0).normal(size=2)
-    problem = gd.Problem(init=lambda key: jnp.asarray(start), cost=lambda w: jnp.sum(w**2))
+CONSTANT = np.random.default_rng(0).normal(size=2)
+KEYS = jax.random.split(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        lambda key: jnp.asarray(CONSTANT),
+        lambda key: CONSTANT,
+        lambda key: np.ones(2),
+        lambda key: jnp.full(2, np.nan),
+        lambda key: np.full(2, np.nan),
+        lambda key: jax.random.normal(KEYS[1], (2,)),
+        lambda key: jax.nn.silu(jax.nn.relu(jnp.ones(2))),  # has functions of its own derivative
+    ],
+)
+def test_a_constant_init_is_accepted(init):
+    problem = gd.Problem(init=init, cost=lambda w: jnp.sum(w**2))
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.1], seed=range(2)), 1)
-    np.testing.assert_allclose(runs.cost[..., 0], np.sum(start**2), rtol=1e-6)
+    expected = np.sum(np.asarray(init(None), np.float32) ** 2)
+    np.testing.assert_allclose(
+        runs.cost[..., 0], np.where(np.isnan(expected), np.inf, expected), rtol=1e-6
+    )
