@@ -85,7 +85,9 @@ def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
 
     with np.load(tmp_path / "params.npz") as arrays:
         np.savez(tmp_path / "few.npz", **{name: a[:1] for name, a in arrays.items()})
-    with pytest.raises(InputError, match=r"few.npz: the file does not contain the parameters"):
+    with pytest.raises(
+        InputError, match=r"few.npz: the file does not contain the parameters of the network"
+    ):
         Origin(params=tmp_path / "few.npz").find()
 
 

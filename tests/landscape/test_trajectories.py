@@ -162,7 +162,10 @@ ONE = {"w": POINTS["w"][0]}
         (lambda: trajectories.trajectory_plane(bowl, {"w": np.ones((4, 8))}), "are all equal"),
         (lambda: trajectories.trajectory_plane(bowl, POINTS, points=1), "points = 1"),
         (lambda: trajectories.trajectory_plane(bowl, POINTS, margin=-1.0), "margin = -1"),
-        (lambda: trajectories.trajectory_plane(jnp.sum, np.arange(5.0)), "a single parameter"),
+        (
+            lambda: trajectories.trajectory_plane(jnp.sum, np.arange(5.0)),
+            "a single parameter has no plane",
+        ),
         (lambda: trajectories.trajectory_plane(bowl, {"w": 1.0}), "leading axes"),
         (
             lambda: descent_on_slice(bowl, ONE, {"d": {"w": np.ones(8)}}, POINTS, step=[1]),
