@@ -97,7 +97,8 @@ def explained(failure: str, remedy: str) -> Generator[None]:
         remedy: description of valid input, and advice.
 
     Raises:
-        InputError: if the function raises an error, unless it is one of `OF_SYSTEM`.
+        InputError: if the function raises an error, except for errors of gdjax and those listed in
+            `OF_SYSTEM` (other than NotImplementedError), which are raised unchanged.
 
     Examples:
         >>> with explained("cost: failed", "expected a function of params"):

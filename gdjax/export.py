@@ -125,10 +125,11 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
             minimum.
 
     Returns:
-        DataTree with two groups over `chain` and `draw`, and over `inverse_temperature` if there
-        are several. `posterior` has the samples: `coefficient` is b (C(w) - C(w*)), whose mean is
-        the learning coefficient, and `squared_distance` is |w - w*|^2. `sample_stats` has the
-        acceptance rate, the step size and the status of the chains.
+        DataTree with two groups. `posterior` has the samples, with the dimensions `chain` and
+        `draw`: `coefficient` is b (C(w) - C(w*)), whose mean is the learning coefficient, and
+        `squared_distance` is |w - w*|^2. `sample_stats` has the acceptance rate, the step size and
+        the status of all chains together. For a result of `local_learning_coefficient`, all of
+        these also have the dimension `inverse_temperature`.
 
     Raises:
         InputError: if the result has no samples, or has those of several minima.

@@ -2,7 +2,8 @@
 
     key = fold(fold(root, stream), seed),   one stream per purpose
 
-The random numbers of a run depend only on its seeds, not on other runs of the sweep.
+The key of a random cost is also folded with `noise_seed`. The random numbers of a run depend only
+on its seeds and the root seed, not on other runs of the sweep.
 
 >>> import jax.numpy as jnp
 >>> a, b = streams(0, seed=1), streams(0, seed=2)
@@ -62,8 +63,7 @@ def streams(
         perturbation_seed: seed of the perturbation of a branch, in [0, 2^32), or an array.
 
     Raises:
-        InputError: if a seed is not an integer in [0, 2^32), or is traced inside of `jit` or
-            `vmap`.
+        InputError: if a seed is not an integer in [0, 2^32), or is traced inside `jit` or `vmap`.
     """
     seeds = (
         ("root_seed", root_seed),

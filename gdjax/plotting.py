@@ -66,16 +66,16 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             `plane`, `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of
             planes; or the return value of `extreme_eigenpairs`, `spectral_density`,
             `gradient_summary`, `gradient_flow`, `distance_from_flow`, `central_flow`,
-            `pairwise_barriers`, `basin_volume`, `local_learning_coefficient` or
-            `find_learning_rate`.
+            `pairwise_barriers`, `basin_volume`, `finite_temperature_coefficient`,
+            `local_learning_coefficient` or `find_learning_rate`.
         title: figure title; by default, it summarizes the data.
 
     Returns:
         A matplotlib Figure, displayed by notebooks; `figure.savefig("name.png")` saves it.
 
     Raises:
-        InputError: if the type of the result is not supported, or a sweep varies more than two
-            settings.
+        InputError: if the type of the result is not supported, or the result has no figure, such as
+            a sweep that varies more than two settings.
         StoreError: if the path contains no store.
     """
     check_text("plot: title", title)

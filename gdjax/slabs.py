@@ -167,9 +167,10 @@ class Compiled(NamedTuple):
 
 
 class Program:
-    """A function, compiled once for each set of argument shapes.
+    """A function, compiled once per kind of arguments and configuration of JAX.
 
-    The attribute `seconds` is the total time of compilation.
+    Arguments of one kind have equal structures, shapes, types and shardings. The attribute
+    `seconds` is the total time that `compile` has spent on programs or on waiting for them.
 
     Args:
         function: pure function of arrays. On several CPU devices it must not use LAPACK's

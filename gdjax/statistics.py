@@ -1,9 +1,9 @@
 """Statistics over seeds with confidence intervals: shares, medians, differences.
 
-    low <= value <= high,   a diverged run counts as +inf
+    low <= value <= high
 
-The median of eight values is the mean of the fourth and the fifth, or +inf if the fifth diverged.
-In this example, three of eight runs diverged:
+In a median, a diverged run counts as +inf. The median of eight values is the mean of the fourth and
+the fifth, or +inf if the fifth diverged. In this example, three of eight runs diverged:
 
 >>> found = median([0.3, np.inf, 0.1, 0.2, np.inf, 0.5, 0.4, np.inf])
 >>> found.value, found.low, found.high
@@ -34,13 +34,13 @@ class Interval(NamedTuple):
 
     Args:
         value: estimate.
-        low: lower end of the interval.
-        high: upper end of the interval; +inf if too many runs diverged for a finite end.
+        low: lower end of the interval; -inf for the median of too few runs.
+        high: upper end of the interval; +inf for a median if too few runs have finite values.
         level: nominal coverage of the interval. The coverage of intervals for medians and shares is
             at least `level`. Student's intervals for means and differences have this coverage for
             normally distributed values, and a lower coverage for small samples of skewed values.
         runs: number of runs.
-        of: description of the value if it has variants, such as "mean of the two middle values".
+        of: note on the value, such as "mean of the two middle values"; empty if there is none.
     """
 
     value: float
@@ -97,10 +97,11 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
 
         P(K >= successes | low) = P(K <= successes | high) = (1 - level) / 2,   K binomial
 
-    The interval contains the true share with probability at least `level`, for every true share.
+    Without successes, low is 0; if all runs are successes, high is 1. The interval contains the
+    true share with probability at least `level`, for every true share.
 
     Args:
-        successes: number of runs in the share.
+        successes: number of runs that count as successes.
         runs: number of all runs, at least 1.
         level: nominal coverage of the interval.
 
@@ -165,9 +166,11 @@ def seeds_needed(
 
         P(|T| > t) >= power,   T noncentral t (n - 1, sqrt(n) difference / standard_deviation)
 
-    A difference is detected if the interval of `paired` excludes 0. For many runs n is about
-    (z_{(1 - level) / 2} + z_{1 - power})^2 (standard_deviation / difference)^2, which is 7.8 times
-    the squared ratio for the defaults.
+    A difference is detected if the interval of `paired` excludes 0, that is, if |T| exceeds the
+    (1 + level) / 2 quantile t of Student's distribution with n - 1 degrees of freedom. For many
+    runs, n is about (z_{(1 - level) / 2} + z_{1 - power})^2 (standard_deviation / difference)^2,
+    where z_p is the 1 - p quantile of the normal distribution. For the defaults, the first square
+    is 7.8.
 
     Args:
         difference: true mean of second - first, not 0.

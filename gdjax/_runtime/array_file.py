@@ -37,11 +37,11 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
     """Serialize named numerical arrays and their metadata.
 
     Args:
-        arrays: numerical arrays by name.
-        meta: metadata that JSON can represent: numbers, text, lists and mappings of them.
+        arrays: arrays of numbers or booleans, by name.
+        meta: metadata that JSON can represent, such as numbers and text.
 
     Raises:
-        InputError: if an array does not contain numbers.
+        InputError: if an array contains neither numbers nor booleans.
     """
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
     for name, values in arrays.items():
@@ -54,7 +54,7 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
 
 
 def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Return the arrays and metadata of packed bytes; None if they are damaged."""
+    """Return the arrays and metadata in packed bytes; None if the bytes are damaged."""
     view = memoryview(raw)
     body = view[:-_DIGEST_BYTES]
     if len(raw) < _DIGEST_BYTES or hashlib.sha256(body).digest() != view[-_DIGEST_BYTES:]:
@@ -76,12 +76,13 @@ def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
 
 
 def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file atomically: if the process is killed, it is complete or absent.
+    """Write a file atomically, so that `path` never has incomplete contents.
 
     Args:
         path: path of the file, in an existing folder.
         data: contents of the file.
-        durable: whether the file must survive a power failure.
+        durable: whether to flush the contents to disk before the file gets its name, so that they
+            are complete even after a power failure.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:

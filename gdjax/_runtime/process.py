@@ -8,9 +8,9 @@ from gdjax._runtime.folders import cache_folder
 def configure() -> None:
     """Make each core of the CPU a device, and cache compiled programs on disk.
 
-    Call this before JAX is initialized. Environment variables set by the user take precedence. For
-    small steps one device per core is faster than one device with threads (see
-    `experiments/speed.py`).
+    Call this before JAX is initialized. Environment variables set by the user take precedence,
+    except MPLBACKEND. For small steps, one device per core is faster than one device with threads
+    (see `experiments/speed.py`).
 
     Raises:
         InputError: if JAX has no device of the platform in JAX_PLATFORMS.

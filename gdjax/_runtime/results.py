@@ -24,7 +24,7 @@ PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 
 def plain(value: Any) -> Any:
-    """Return a value in JSON form; NaN and infinities become strings."""
+    """Return a value in JSON form; values that JSON lacks, such as NaN, become text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -48,7 +48,7 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
     """Create and return the folder for results, by default one for each config.
 
     Raises:
-        InputError: if the folder cannot be created or written.
+        InputError: if the folder cannot be created or is not writable.
     """
     path = out if out is not None else Path("results") / name / digest(config)
     try:
@@ -63,10 +63,10 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
 
 
 def page(name: str, config: Any, out: Path | None) -> Path:
-    """Return the path of the HTML file for a config; by default in a new folder.
+    """Return the path of a config's HTML file, by default in the config's folder.
 
     Raises:
-        InputError: if `out` is not an HTML file, or its folder does not exist or cannot be written.
+        InputError: if `out` does not name an HTML file, or its folder is missing or not writable.
     """
     if out is None:
         return folder(name, config, None) / "page.html"

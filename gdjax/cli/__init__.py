@@ -29,8 +29,9 @@ BROKEN_PIPE = 141  # exit status that shells report for a program ended by SIGPI
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line.
 
-    The exit status is 2 for invalid input or output that cannot be written, 130 after Ctrl-C, and
-    141 if the reader of standard output has closed it (`gdjax train | head -1`).
+    The exit status is 2 after an error of gdjax, such as invalid input, or if standard output
+    cannot be written; 130 after Ctrl-C; and 141 if the reader of standard output has closed it
+    (`gdjax train | head -1`).
     """
     try:
         try:

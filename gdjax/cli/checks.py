@@ -25,12 +25,12 @@ def only_of_store(store: str | None, problem: str | None, *, skip_damaged: bool)
 
     Args:
         store: value of `--store`.
-        problem: value of `--problem`; its file must exist.
+        problem: value of `--problem`, of the form FILE.py:NAME with an existing file.
         skip_damaged: value of `--skip-damaged`.
 
     Raises:
-        InputError: if `problem` or `skip_damaged` is given without a store, or the problem file
-            does not exist.
+        InputError: if `problem` or `skip_damaged` is given without a store, or `problem` is not of
+            this form.
     """
     problem_file.check(problem)
     if problem is not None and store is None:

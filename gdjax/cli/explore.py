@@ -24,7 +24,7 @@ class Explore:
     minima: Path | None = None
     """Minima and the barriers between them: data.zarr written by `gdjax minima`."""
     skip_damaged: bool = False
-    """Show runs in damaged tiles of the store as unfinished."""
+    """Show damaged runs of the store as unfinished, instead of stopping with an error."""
     out: Path | None = None
     """HTML file; by default results/explore/<hash of these settings>/page.html."""
 
@@ -69,7 +69,7 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
     try:
         # Format 2 allows pickled objects, which can run code.
         tree = xr.open_datatree(path, engine="zarr", zarr_format=3, consolidated=False).load()
-    except Exception as error:  # an arbitrary folder can raise any exception in the reader
+    except Exception as error:  # an arbitrary folder can cause any exception in the reader
         raise InputError(
             f"{flag} {path} is not a folder written by `gdjax` ({type(error).__name__}); pass the "
             f"folder that ends in .zarr"

@@ -3,7 +3,7 @@
     1               one value
     0.5,1,2         several values
     0:8             integers from 0 to 7
-    0:1:5           5 values from 0 to 1, inclusive
+    0:1:5           5 equidistant values from 0 to 1, inclusive
     0.1:30:12:log   12 values from 0.1 to 30 with equal ratios
 
 >>> parse("0.1:10:3:log", "--learning-rate")
@@ -33,8 +33,8 @@ def parse(text: str, flag: str) -> list[int] | list[float]:
         flag: name of the flag, for the error message.
 
     Raises:
-        InputError: if the text does not match the grammar, a range is empty, a logarithmic range
-            includes 0 or less, or there are too many values.
+        InputError: if the text does not match the grammar, a value is not finite, a range is empty,
+            an end of a logarithmic range is not positive, or there are too many values.
     """
     try:
         values = _values(text.strip())
@@ -53,7 +53,8 @@ def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | li
     """Return the numbers, booleans or names that a text describes.
 
     Args:
-        text: text in the grammar of this module, or comma-separated names, true or false.
+        text: text in the grammar of this module, or comma-separated names or booleans (true or
+            false).
         flag: name of the flag, for the error message.
 
     Raises:

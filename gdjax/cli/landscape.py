@@ -26,13 +26,14 @@ class Landscape:
     ] = ()
     """Directions that span each plane: the principal directions of the descent (trajectory), two
     random directions (random), two random directions scaled to the norm of the weights of each
-    neuron or layer, two top eigenvectors of the Hessian, or the gradient and a random direction
-    (gradient). By default trajectory (if snapshots exist), random, neuron and eigenvectors."""
+    neuron (neuron) or layer (layer), eigenvectors of the two largest eigenvalues of the Hessian
+    (eigenvectors), or the gradient and a random direction (gradient). By default trajectory (if
+    snapshots exist), random, neuron and eigenvectors."""
     points: int = 51
     """Number of points along each side of a plane."""
     reach: float | None = None
     """Half-width of planes, as a distance between parameters; by default, a third of the norm of
-    the parameters. The trajectory plane is sized to contain the descent."""
+    the parameters (1 if they are all 0). The trajectory plane is sized to contain the descent."""
     direction_seed: int = 0
     """Seed of the random directions."""
     out: Path | None = None

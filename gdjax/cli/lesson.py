@@ -18,7 +18,8 @@ class Lesson:
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
     networks: int = 64
-    """Number of trained networks that classify one image in the last step; 0 omits them."""
+    """Number of trained networks that classify one image in the last step of the course; 0 omits
+    this step."""
     out: Path | None = None
     """HTML file; by default results/lesson/<hash of these settings>/page.html."""
 

@@ -16,12 +16,12 @@ from gdjax.errors import InputError
 DATA = "mnist5k"
 STARTS = 400  # default number of starts for a function
 NETWORKS = 16
-STEPS = 5000  # number of steps for networks, with momentum
+STEPS = 5000  # default number of steps for networks, with momentum
 FUNCTION_STEPS = 1000
 MOMENTUM = 0.9  # default momentum for networks
 LEARNING_RATE = 3.0  # for networks
-OF_LIMIT = 0.2  # share of the stability limit at the sharpest minimum of a function
-NO_LIMIT = 0.5  # stability limit assumed for a function without isolated minima
+OF_LIMIT = 0.2  # default learning rate of a function, as a share of its lowest stability limit
+NO_LIMIT = 0.5  # upper bound of that limit, used for a function without isolated minima
 ROWS = 20  # maximum number of printed rows per table
 POINTS = ("strict minimum", "degenerate minimum")
 MANIFOLD = "manifold of minima"  # kind of an end point on a manifold of minima
@@ -68,8 +68,8 @@ class Minima:
     seeds: int | None = None
     """Number of random starts; by default 16 for networks, and 400 for a function."""
     learning_rate: float | None = None
-    """Learning rate; by default 3 for networks, and 0.2 times the stability limit at the sharpest
-    minimum for a function."""
+    """Learning rate; by default 3 for networks; for a function, 0.2 times the stability limit at
+    its sharpest minimum, but at most 0.1."""
     num_steps: int | None = None
     """Number of steps of each descent; by default 5000 for networks (full batch, momentum 0.9), and
     1000 for a function."""
@@ -80,7 +80,8 @@ class Minima:
     decay: float = 1e-3
     """Weight decay of the networks: the cost of a weight of 1. Biases are not decayed."""
     tolerance: float = 1e-3
-    """Largest distance between end points that count as one minimum, in units of the parameters."""
+    """Largest distance at which two end points count as one minimum, directly or through other end
+    points between them, in units of the parameters."""
     polishing: int = 200
     """Maximum number of Newton steps that polish an end point."""
     out: Path | None = None
@@ -145,7 +146,7 @@ class Minima:
             raise InputError(f"--decay {self.decay}: expected a number >= 0")
 
     def _swept(self, store: Path) -> Path:
-        """Run descents from random starts that are not in the store yet."""
+        """Run the descents that the store lacks, each from a random start."""
         import optax
 
         from gdjax.problems import few_digits, function
@@ -270,7 +271,7 @@ def table_of_manifolds(census: Any) -> list[dict[str, Any]]:
 
 
 def _coordinates(census):
-    """Return the number of parameters in a single array; 0 for other pytrees."""
+    """Return the number of parameters if they are a single array; 0 otherwise."""
     return math.prod(census["params"].shape[1:]) if "params" in census else 0
 
 
@@ -294,7 +295,7 @@ def numbers(census: Any) -> dict[str, Any]:
 
 
 def _median(matrix):
-    """Return the median over the pairs of a symmetric matrix."""
+    """Return the median of the entries above the diagonal of a matrix."""
     import numpy as np
 
     return float(np.median(matrix[np.triu_indices(len(matrix), 1)]))

@@ -189,7 +189,7 @@ def _of_file(file):
     try:
         with np.load(file) as arrays:
             params = from_named("params", like, arrays)
-    except Exception as error:  # a damaged file can raise any exception in NumPy
+    except Exception as error:  # a damaged file can cause any exception in NumPy
         raise InputError(
             f"--params {file}: the file does not contain the parameters of the network in "
             f"summary.json ({error}); train the network again"

@@ -13,10 +13,10 @@ from gdjax.plots import sweeps as plots
 
 
 def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-    """Reshape a variable to [settings, runs, ...], with settings as first dimension.
+    """Reshape a variable to [values of the first axis, runs with this value, ...].
 
     Returns:
-        Name and values of an axis along the first dimension, and the reshaped variable.
+        Name and values of that axis, and the reshaped variable.
     """
     grid = runs.outcome.dims
     array = runs[name].transpose(*grid, ...).values

@@ -24,7 +24,8 @@ class Resume:
     problem: Given = None
     """Problem of the sweep, if it is user-defined."""
     out: Path | None = None
-    """Folder for summary and figures; by default, the parent folder of the store."""
+    """Folder for summary and figures; by default, the parent folder of the store (for a URL,
+    results/resume/<hash of these settings>)."""
 
     def run(self) -> None:
         """Compute the missing runs, write summary and figures, then print the table."""

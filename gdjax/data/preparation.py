@@ -48,10 +48,11 @@ class Source(NamedTuple):
     contents: Mapping[str, str]
 
 
-# TFDS builders contain the URLs and checksums of the compressed files of the authors. The
-# hashes of contents are computed from TFDS's prepared set in the order of the files (MNIST), and
-# from Debian's copy, which matches TFDS's checksums when packed as by the authors (Fashion-MNIST).
-# No hashes of contents are known for KMNIST, so only files as packed by the authors are accepted.
+# TFDS builders contain the URLs and checksums of the authors' compressed files. The hashes of the
+# unpacked contents were computed from TFDS's prepared set, with its records in the order of the
+# original files (MNIST), and from Debian's copy, which matches TFDS's checksums if it is compressed
+# in the authors' way (Fashion-MNIST). For KMNIST, no such hashes are known, so only the authors'
+# compressed files are accepted.
 _FAMILY = "tensorflow_datasets.image_classification.mnist"
 SOURCES = {
     "mnist": Source(
@@ -145,8 +146,8 @@ def prepared(
         manual_dir: folder with the original `.gz` files; None to download them.
 
     Raises:
-        DataError: if the name is unknown, if there is no network or disk space, or if original
-            files are missing or wrong.
+        DataError: if the name is unknown, if there is no network, disk space or write permission,
+            or if original files are missing or wrong.
     """
     if folder := find(name, data_dir):
         return folder
@@ -198,7 +199,7 @@ def _unknown(name: str, folder: Path) -> DataError:
 
 
 def _clear(home: Path) -> None:
-    """Remove scratch folders of killed preparations, unchanged for over an hour."""
+    """Remove scratch folders that killed preparations left more than an hour ago."""
     for left in home.glob(".preparing*"):
         with contextlib.suppress(FileNotFoundError):  # another process is using it
             newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))

@@ -72,8 +72,8 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
         The set, with rows in a fixed order that mixes the classes.
 
     Raises:
-        DataError: if the name is unknown, if there is no network or disk space, or if files are
-            damaged.
+        DataError: if the name is unknown, if there is no network, disk space or write permission,
+            or if files are damaged.
 
     Examples:
         The classes of `mnist5k` are balanced:
@@ -110,8 +110,8 @@ def prepare(
         The folder of the prepared set.
 
     Raises:
-        DataError: if the name is unknown, if there is no network or disk space, if original files
-            are missing or wrong, or if the prepared set is damaged.
+        DataError: if the name is unknown, if there is no network, disk space or write permission,
+            if original files are missing or wrong, or if the prepared set is damaged.
     """
     if not isinstance(name, str):
         raise InputError(f"prepare: name = {name!r:.80}, expected mnist, fashion_mnist or kmnist")

@@ -1,8 +1,8 @@
 """Image sets prepared by TFDS as array_record files, read without TensorFlow.
 
 A prepared set is a folder `<data folder>/<name>/<version>` with `dataset_info.json`,
-`features.json` and one or more files of records per split. A record is a message with the encoded
-image and the label. The simplest use:
+`features.json` and one or more files of records per split. A record is a protocol buffer with the
+encoded image and the label. The simplest use:
 
     (train_images, train_labels, test_images, test_labels), classes = decode(folder)
 

@@ -2,8 +2,8 @@
 
     runs: [settings x settings x ...]  ->  a map of any metric over any two axes, and its runs
 
-The size of a page is limited: records, and then values of axes, are omitted from a large sweep, and
-the page states which ones.
+The size of a sweep in a page is limited: records, and then values of axes, are omitted from a large
+sweep, and the page states how many are shown.
 """
 
 import json
@@ -21,7 +21,7 @@ from gdjax.pages.page import Page, build
 NUMBERS = 1_000_000  # maximum number of values in all curves together, 5.4 MB as text
 RECORDS = 120  # maximum number of records per run
 FEWEST = 20  # minimum number of records per run, before values of axes are omitted
-RUNS = 20_000
+RUNS = 20_000  # maximum number of runs
 SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (
     "numbers.js",
@@ -49,7 +49,7 @@ def explore(
 ) -> Page:
     """Return an interactive page for a sweep, landscapes and minima.
 
-    The page works offline and has at most 8 MB.
+    The page works offline. With only a sweep and the default `numbers`, it has at most 8 MB.
 
     Args:
         runs: Dataset of a sweep, from `sweep` or `open_dataset`; None omits it.
@@ -57,7 +57,8 @@ def explore(
             such Dataset; a descent on a plane is animated.
         minima: Dataset of a census, from `minima.count_minima`.
         name: name of the sweep, for the title.
-        numbers: maximum number of values in all curves together; the page states which are omitted.
+        numbers: maximum number of values in all curves together; the page states how many of the
+            records and of the values of each axis are shown.
 
     Returns:
         The page, written to a file by `page.save("explore.html")`. It also contains the test

@@ -2,13 +2,14 @@
 
     page = frame(styles, markup, data, scripts)
 
-Scripts are plain JavaScript on canvas and SVG, without a plotting library: pages have a few hundred
-kilobytes instead of five megabytes, require neither WebGL nor `eval`, and all figures can be
-operated by keyboard.
+Scripts are plain JavaScript on canvas and SVG, without a plotting library: apart from their data,
+pages have a few hundred kilobytes instead of five megabytes; they require neither WebGL nor `eval`,
+and all figures can be operated by keyboard.
 
 Content of a store is untrusted data: it is embedded as JSON in which tags are escaped, and scripts
 insert it as text only. The content security policy of the page allows only its script and its style
-sheet, by their hashes, so injected code can neither run nor access a network.
+sheet, by their hashes, and the worker of a page that has one, so injected code can neither run nor
+access a network.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Quantization of network weights to bytes, to embed many networks in a page.
 
-w_ij = scale_i byte_ij
+w_ij ≈ scale_i byte_ij
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ def quantize(
 ]:
     """Quantize weights to bytes, with one scale per neuron.
 
-        w_ij = scale_i byte_ij,   scale_i = max_j |w_ij| / 127
+        w_ij ≈ scale_i byte_ij,   scale_i = max_j |w_ij| / 127
 
     Args:
         networks: weights and biases of each layer, with a leading axis of networks.
 
     Returns:
-        Bytes of all weights, scales and biases, each concatenated over the layers.
+        Weights as bytes, scales, and biases, each concatenated over the layers.
 
     Examples:
         >>> layer = (np.array([[[0.5, -1.0]]]), np.array([[0.25]]))

@@ -24,7 +24,8 @@ class Animation(NamedTuple):
 
     Args:
         frames: images of equal size.
-        milliseconds: duration of a frame, in milliseconds.
+        milliseconds: duration of each frame in milliseconds; a WebP file shows the last frame 30
+            times as long.
     """
 
     frames: list[Image.Image]

@@ -16,11 +16,11 @@ from matplotlib.patches import Patch
 from gdjax.plots.style import BLACK, GREY, Figure, style
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface, basin_image, critical_point_handles
 
-MANY = 12  # number of minima above which marks are small and colors repeat
+MANY = 12  # number of minima above which only minima are marked, by small white dots
 
 
 class _Codes(NamedTuple):
-    """Codes of starts that do not end in a minimum."""
+    """Codes of starts that do not end at a critical point."""
 
     not_arrived: int
     diverged: int
@@ -36,7 +36,7 @@ def basin_maps(
     """Draw one map per setting: color shows the minimum, darkness the arrival step.
 
     Args:
-        dataset: Dataset over learning_rate, momentum, y and x, from `gdjax.minima.basins`.
+        dataset: Dataset over learning_rate, momentum, y and x, from `basins_of_attraction`.
         settings: pairs of indices of learning rate and momentum, one per map; None draws all.
         columns: number of maps side by side.
         title: figure title.
@@ -108,7 +108,7 @@ def _extent(surface):
 
 
 def _palette(end: Int[np.ndarray, "rows columns"], minima: int) -> Float[np.ndarray, "minima rgb"]:
-    """Return a color for each minimum; if colors repeat, neighbors on the map differ."""
+    """Return a color per minimum; if colors repeat, neighbors differ where possible."""
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
     if minima <= len(palette):
         return palette[: max(minima, 1)]

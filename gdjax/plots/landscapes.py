@@ -100,7 +100,7 @@ def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None
 def descent_path(dataset: Any, *, ax: Axes, farthest: float | None = None) -> Any:
     """Draw a descent on its plane, colored by its distance from the plane.
 
-    A star marks the end of the descent.
+    A circle marks the start of the descent, and a star its end.
 
     Args:
         dataset: Dataset of a plane with a descent.
@@ -230,7 +230,7 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
     """Draw descents on their planes, each beside its cost against the step.
 
     Args:
-        views: planes with a descent by title, as returned by `trajectory_plane`.
+        views: by title, planes with a descent, as returned by `trajectory_plane`.
         title: figure title.
     """
     norm = cost_scale(list(views.values()))

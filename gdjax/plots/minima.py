@@ -117,6 +117,6 @@ def embedding(
 
 
 def _without_rounding(cost):
-    """Round costs to nine digits, which removes differences due to rounding errors."""
+    """Round costs to 1e-9 times the largest (at least 1), to remove rounding errors."""
     scale = 1e-9 * max(1.0, float(np.max(np.abs(cost), initial=0)))
     return np.round(np.asarray(cost, float) / scale) * scale + 0.0  # turns -0.0 into 0.0

@@ -69,13 +69,14 @@ class RankedEigenvalues(NamedTuple):
 def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
     """Draw spectral densities in a column, with extreme eigenvalues above each.
 
-    The axis of eigenvalues is linear within the widest Gaussian around 0 and logarithmic beyond, so
-    that the bulk and the outliers are visible. The axis of densities is logarithmic. A dotted line
-    marks the peak height of a single eigenvalue; a dashed line shows the density of the zero
-    matrix. Where the density follows the dashed line, the width of the bulk is not resolved.
+    The axis of eigenvalues is linear up to the largest bandwidth on both sides of 0 and logarithmic
+    beyond, so that the bulk and the outliers are visible. The axis of densities is logarithmic. If
+    the size of the matrix is known, a dotted line marks the peak height of a single eigenvalue. A
+    dashed line shows the density of the zero matrix. Where the density follows the dashed line, the
+    width of the bulk is not resolved.
 
     Args:
-        panels: one or more densities, drawn on common axes.
+        panels: one or more densities, each drawn in a panel, with the same scales.
         title: figure title.
     """
     linear = max(panel.bandwidth for panel in panels)
@@ -171,7 +172,8 @@ def ranks(
 
     Args:
         panels: eigenvalues of at most 7 matrices per title; only positive ones are drawn.
-        limit: eigenvalue above which descent is unstable, drawn as a dashed line.
+        limit: eigenvalue above which descent is unstable, drawn as a dashed line if it is at most
+            30 times the largest eigenvalue.
         limit_label: label of this line.
         after: rank after which a vertical line is drawn, such as the number of classes.
         after_label: label of this line.
@@ -209,7 +211,7 @@ def ranks(
         for axes in grid[:, 0]:
             axes.set_ylabel("eigenvalue")
         handles, labels = first.get_legend_handles_labels()
-        # Matplotlib lists lines before error bars; move them to the end.
+        # Matplotlib lists lines before error bars; move the lines to the end.
         lines = len(labels) - len(next(iter(panels.values())))
         handles, labels = (a[lines:] + a[:lines] for a in (handles, labels))
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))

@@ -37,7 +37,7 @@ def learning_rates(
         cost: final cost for each rate and start.
         recommended: the recommended learning rate; None if there is none.
         interval: smallest and largest good rate, if one is recommended.
-        critical_rate: rate above which the first step raises the cost; infinite if it does not.
+        critical_rate: rate above which the first step raises the cost; infinite if there is none.
         title: figure title.
     """
     with style():

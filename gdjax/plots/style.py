@@ -1,4 +1,4 @@
-"""Style sheet of all figures, as a context, and shared axes and tick labels.
+"""Style sheet of all figures, as a context, and helpers for axes and tick labels.
 
 The colors (the Okabe-Ito palette) are distinguishable with any kind of color vision, and a figure 8
 inches wide is legible at half its size. Figures are created directly, never through pyplot, so

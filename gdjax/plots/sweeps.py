@@ -43,8 +43,8 @@ def quantiles(
 ) -> Float[np.ndarray, "shares settings *times"]:
     """Return quantiles over runs; +inf counts as larger than any number.
 
-    Finite quantiles are the usual ones; for example, the median of eight runs is the mean of two
-    values.
+    Quantiles are values of the inverse of the empirical distribution function; where it jumps, they
+    are the mean of two values. For example, the median of eight runs is the mean of two values.
     """
     at = np.asarray(shares)
     lower = np.quantile(values, at, axis=1, method="inverted_cdf")
@@ -476,7 +476,7 @@ def tuning_curves(
 
 
 def _clear_best(curves, direction):
-    """Return the name of the curve whose last interval is better than all others."""
+    """Return the curve whose last interval is best, or a note that intervals overlap."""
     sign = 1 if direction == "minimize" else -1
     last = {name: sorted(sign * end[-1] for end in ends) for name, (_, *ends) in curves.items()}
     best, second, *_ = sorted(last, key=lambda name: last[name][1])

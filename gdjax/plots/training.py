@@ -42,7 +42,7 @@ def training_figures(
 ) -> dict[str, Figure]:
     """Return all figures of a training run, by name.
 
-    Figures of images are included only if the images are square.
+    Figures of images are included only if the test images and the rows of weights are square.
 
     Args:
         epoch: epoch of each record.
@@ -242,7 +242,7 @@ def misclassified(
     Args:
         images: images with a dark background, as in MNIST.
         labels: classes of the images.
-        outputs: outputs of the network for the images; the largest is the predicted class.
+        outputs: outputs of the network for the images; the class of the largest is predicted.
     """
     answers = np.argmax(outputs, axis=1)
     rows = np.arange(len(labels))

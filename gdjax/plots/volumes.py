@@ -77,7 +77,7 @@ def learning_coefficient(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw learning coefficients against temperature, with their extrapolation.
+    """Draw learning coefficients against inverse temperature, and the extrapolation.
 
     Args:
         inverse_temperature: inverse temperatures.

@@ -2,6 +2,8 @@
 
     successive halving:  n runs to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 
+Here k is the reduction factor:
+
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes
 >>> rates = axes(learning_rate=[0.01 * i for i in range(1, 17)], seed=range(2))
@@ -101,8 +103,9 @@ def successive_halving(
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, at most half of the expected number of runs at the last rung (fewer
-            if memory is insufficient).
+            exists; otherwise, at most half of the expected number of runs at the last rung,
+            divided by the numbers of devices and of compiled programs (fewer if memory is
+            insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.
@@ -189,8 +192,9 @@ def hyperband(
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, at most half of the expected number of runs at the last rung (fewer
-            if memory is insufficient).
+            exists; otherwise, at most half of the expected number of runs at the last rung,
+            divided by the numbers of devices and of compiled programs (fewer if memory is
+            insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.

@@ -37,7 +37,8 @@ class SearchSpec(SweepSpec):
 
     Args:
         rungs: numbers of steps after which runs are compared; the last one is `num_steps`.
-        reduction_factor: ratio of the runs of a bracket at a rung to those that continue.
+        reduction_factor: ratio of the number of runs of a bracket at a rung to the number of those
+            that continue.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
         num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.
@@ -82,7 +83,7 @@ class SearchSpec(SweepSpec):
         """Bracket of each run.
 
         The sizes of brackets have the ratios of Hyperband, n_b ~ reduction_factor^s / (s + 1) with
-        s = the number of rungs after rung b, and runs are assigned at random.
+        s rungs after rung b, and runs are assigned at random.
         """
         after = len(self.rungs) - 1 - np.arange(self.num_brackets)
         sizes = float(self.reduction_factor) ** after / (after + 1)
@@ -116,7 +117,7 @@ class SearchSpec(SweepSpec):
 
         Args:
             values: metric of each run at the rung.
-            candidates: runs that may continue.
+            candidates: whether each run may continue.
             rung: number of the rung.
         """
         brackets = self.bracket_of_runs

@@ -89,7 +89,7 @@ def optimize(
 
     Args:
         problem: problem to minimize.
-        space: Optuna distribution by axis name. The names are those of the axes of a sweep. For
+        space: Optuna distribution by axis name. Valid names are those of the axes of a sweep. For
             batch sizes, booleans and names, one program is compiled per value.
         study: Optuna study, with any sampler, pruner and storage.
         num_trials: number of finished trials at which to stop, including those of earlier calls.
@@ -379,7 +379,7 @@ def _joined(states):
 
 
 def _groups(trials, grid: Axes, settings, target):
-    """Return the trials of a batch by static settings, fitted to the devices."""
+    """Return the trials of a batch, in groups of equal static settings."""
     by_static: dict[tuple, dict[tuple, list]] = {}
     for trial in trials:
         static = tuple(trial.params[name] for name in grid.static)

@@ -150,7 +150,7 @@ def tuning_curve(
 
 
 def _values(runs, metric, by, worst_value):
-    """Return last records over axes `by`, settings and seeds, and the names of `by`."""
+    """Return last records along the axes `by`, settings and seeds; and the axes `by`."""
     if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
         raise InputError(
             f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
@@ -207,7 +207,7 @@ def _check_trials(trials, num_settings):
 
 
 def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:
-    """Return C(m, k) / C(n, k) for m = 0, ..., n, the share of k-subsets within m."""
+    """Return C(m, k) / C(n, k), the share of subsets of k within m of n, by k and m."""
     m, k = np.arange(n + 1), np.asarray(trials)[:, None]
     below = np.maximum(m - k, 0)
     logs = gammaln(m + 1) - gammaln(below + 1) - gammaln(n + 1) + gammaln(n - k + 1)
@@ -262,7 +262,7 @@ def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
         drawn = np.stack([sample[name] for sample in samples])
         low, high = np.quantile(drawn, tails, axis=0, method="inverted_cdf")
         if name.startswith("expected"):
-            # Repeated settings bias the bootstrap mean, so samples are shifted by the bias.
+            # Repeated settings bias the bootstrap mean, so the bias is subtracted from the samples.
             with np.errstate(invalid="ignore"):
                 shift = center - drawn.mean(axis=0)
             shift = np.where(np.isfinite(shift), shift, 0)

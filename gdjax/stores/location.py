@@ -3,7 +3,7 @@
     locate("runs.zarr") -> Folder        locate("s3://bucket/runs.zarr") -> Bucket
 
 Both read, write, list and remove whole files by key, such as `cost/c.0.1`, within the store only.
-Writes are atomic: if a writer is interrupted, its file is complete or absent.
+Writes are atomic: a file never has incomplete contents, even if its writer is interrupted.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as path:

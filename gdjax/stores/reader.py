@@ -69,7 +69,7 @@ def read_attributes(
         storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The attributes `gdjax_format`, `identity`, `writers` (in format 2 `origins`), and
+        The attributes, among them `gdjax_format`, `identity`, `writers` (in format 2 `origins`) and
         annotations; None if there is no store yet.
 
     Raises:
@@ -81,7 +81,7 @@ def read_attributes(
 
 
 def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> list[Damage]:
-    """Read every file of a store and return the damaged ones.
+    """Read the metadata and finished tiles of a store, and return the damaged files.
 
     The store is not changed.
 
@@ -90,8 +90,8 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
         storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The damaged files; an empty list if there are none. For a missing part, its root is listed.
-        Tiles that are not finished are not checked.
+        The damaged files; an empty list if there are none. For a missing part of a store of format
+        2, its root is listed. Tiles that are not finished are not checked.
 
     Raises:
         StoreError: if there is no store, or its `zarr.json` is damaged or of another format.
@@ -339,7 +339,7 @@ class Stored:
         return chunks, damages
 
     def holes(self, flags: np.ndarray) -> list[Damage]:
-        """Return the missing or truncated chunks of finished tiles, by their size."""
+        """Return the chunks of finished tiles that are missing or have a wrong size."""
         damages = []
         tiles = [tuple(tile) for tile in np.argwhere(flags > 0).tolist()]
         for array in self.schema.tiled.values() if tiles else ():

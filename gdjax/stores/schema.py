@@ -34,7 +34,7 @@ from gdjax.errors import InputError
 FORMAT = 3  # format of new stores; stores of format 2 can be read
 
 ROOT = "zarr.json"  # file with the metadata of the store, and of each array in its folder
-OWN = ".gdjax"  # folder for files other than arrays: the lock, checkpoints of unfinished tiles
+OWN = ".gdjax"  # folder for files other than arrays, such as the lock and checkpoints
 FLAGS = "finished"  # array over the grid: number of the writer that computed a run, 0 for none
 CHECKSUMS = "checksums"  # array by tile and variable: CRC32C, which detects exchanged chunks
 

@@ -1,4 +1,4 @@
-"""Sweeps: many descents compiled as one program, with optional storage on disk."""
+"""Sweeps: many descents in one compiled program, with an optional Zarr store."""
 
 import lazy_loader
 

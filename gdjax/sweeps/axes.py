@@ -2,8 +2,8 @@
 
     runs = product of dimensions;   a dimension has one axis, or several that vary together
 
-Numbers are inputs of a program that is compiled once. Batch sizes, booleans and names are *static*:
-one program is compiled per value.
+Numbers are inputs of a program that is compiled once. Batch sizes, steps of branches, booleans and
+names are *static*: one program is compiled per value.
 
 >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
 >>> grid.shape, sorted(grid.sizes)
@@ -37,7 +37,7 @@ BRANCH_AXES = frozenset({BRANCH_STEP, PERTURBATION, PERTURBATION_SEED})
 MAX_AXIS_VALUES = 10_000_000
 AxisValue = ScalarLike | str
 RESERVED = ("step", "snapshot_step", "finished", "checksums")
-"""Names of dimensions and arrays that are present in every sweep."""
+"""Names of dimensions and arrays of sweeps and their stores."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,10 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
     """Make a grid of named axes, one per dimension unless combined by `zip_axes`.
 
     Args:
-        named: values by axis name: `seed`, `data_seed`, `batch_size`, or a keyword of the problem's
-            `init` or `cost` or of the optimizer factory. Values are numbers, booleans or names.
-            Qualify a name that is a keyword of several functions: `**{"init.scale": ...}`.
+        named: values by axis name: `seed`, `data_seed`, `noise_seed`, `batch_size`, or a keyword of
+            the problem's `init` or `cost` or of the optimizer factory. Values are numbers, booleans
+            or names. Qualify a name that is a keyword of several functions: `**{"init.scale":
+            ...}`. For axes combined by `zip_axes`, choose a name of their dimension.
 
     Raises:
         InputError: if an axis has no values, repeated values, more than ten million values, or
@@ -277,7 +278,8 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     """Return the position of given values, for each dimension with a given value.
 
     Numbers are considered equal within float32 rounding. If several values are given along one
-    dimension, their differences are divided by the range of each axis and summed.
+    dimension, the nearest position is that with the smallest sum of the differences, each divided
+    by the range of its axis.
 
     Args:
         grid: grid of runs.

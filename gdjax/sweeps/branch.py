@@ -87,7 +87,8 @@ def branch(
     The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
     includes the optimizer state and the position in the order of mini-batches. A branch without
     perturbation and with the settings of the run is bitwise equal to the run if the program and the
-    slab width are those of the sweep.
+    slab width are those of the sweep. The settings from `batch_size` to `continuable`, and `width`,
+    are those of the sweep unless they are given.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.

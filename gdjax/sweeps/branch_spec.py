@@ -158,7 +158,7 @@ def validate_branches(spec: BranchSpec) -> None:
 class TrunkStart:
     """Initial carry of branches: the carry of the trunk at the step of the branch.
 
-    The trunk is computed once per step and slab.
+    The trunk is computed once for each step of branches, slab width and set of devices.
     """
 
     def __init__(self):

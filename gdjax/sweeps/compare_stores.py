@@ -35,8 +35,8 @@ def compare_stores(
         Dataset over the axes: `first_difference`, the first step recorded in both sweeps at which
         any record differs, or -1 if none differs; `params_differ`, whether the final parameters
         differ; `largest_<record>`, the largest absolute difference over steps, +inf if only one
-        value is finite. For runs that are unfinished in either sweep, `first_difference` is -2 and
-        the differences are NaN.
+        value is finite. For runs that are unfinished in either sweep, `first_difference` is -2,
+        `params_differ` is False and the largest differences are NaN.
 
     Raises:
         InputError: if the axes differ, or the sweeps have no runs or steps in common.

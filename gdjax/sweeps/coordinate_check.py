@@ -8,7 +8,8 @@ does not depend on the width, and the slope is 0. With a positive slope, wide ne
 unstable at a learning rate that is suitable for narrow ones. With a negative slope, the change of a
 layer decreases to 0 as the width increases.
 
-One step of sign descent moves the first layer of a linear network by eta |x|_1 at every width:
+One step of sign descent changes the activations of the first layer of a linear network by
+eta |x|_1 at every width:
 
 >>> import jax, jax.numpy as jnp, optax
 >>> def linear(n):

@@ -159,8 +159,8 @@ def on_workers(
         target: client, and a store that all workers can access by the same path or URL.
 
     Yields:
-        Layout and identity of the sweep on the devices of a worker; and a function that computes
-        the missing tiles of a store and returns their number.
+        Slabs, layout and identity of the sweep on the devices of a worker; and a function that
+        computes the missing tiles of a store and returns their number.
 
     Raises:
         InputError: if a worker has too few devices or too little memory.

@@ -39,7 +39,7 @@ KNOWN = "_known"  # suffix of the name of a metric's mask
 
 
 def record_names(metrics: Mapping[str, Metric], *, record_equals_step: bool) -> tuple[str, ...]:
-    """Return the names of the scalars of a record: costs and metrics."""
+    """Return the names of the scalars of a record: costs, gradient norm and metrics."""
     numbers = [name for name, metric in metrics.items() if not metric.is_array]
     return ("cost", *(() if record_equals_step else ("batch_cost",)), "gradient_norm", *numbers)
 

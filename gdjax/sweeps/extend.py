@@ -197,7 +197,8 @@ class EarlierRuns:
         """Return the state from which stored runs continue.
 
         Returns:
-            None if a run is not stored, is not finished or did not keep its state.
+            The state; None if a run is not stored, is not finished or did not keep its state, or if
+            the state does not match the program.
         """
         spec = program.spec
         groups = subgrid_positions(spec.sweep.axes, spec.axes)

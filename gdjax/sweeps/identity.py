@@ -189,7 +189,8 @@ CONFIG = (
     "jax_optimization_level",
 )
 
-# XLA flags that affect only output and timeouts. All other flags are recorded.
+# XLA flags that do not affect results, such as those of output and timeouts. All other flags are
+# recorded.
 WITHOUT_EFFECT = re.compile(
     r"_(dump|dumping|log|logging|print|warn|timeout)(_|$)"
     r"|^xla_(force_host_platform_device_count|gpu_cuda_data_dir|hlo_profile)$"
@@ -247,7 +248,7 @@ def hash_of(tree: PyTree) -> str:
 
 @lru_cache(maxsize=1)  # the imported source remains the same if another commit is checked out
 def revision() -> str:
-    """Return the commit of the source, "-dirty" if modified; "release" if unknown."""
+    """Return the commit of the source, or "release"; "-dirty" marks modified source."""
     source = Path(__file__)
     # An installed package may be in an untracked folder of an unrelated checkout.
     tracked = ["git", "ls-files", "--error-unmatch", source.name]

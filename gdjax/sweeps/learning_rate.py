@@ -57,12 +57,12 @@ GRADIENT, HESSIAN_PRODUCT = 3, 6  # computational cost of each, in evaluations o
 class LearningRateStatus(IntEnum):
     """Status of a recommended learning rate.
 
-    FOUND: a rate is recommended. NO_WORKING_RATE: at each rate, a start diverged, stalled or did
-    not lower its cost. NO_MINIMUM: the final cost decreases as the rate increases, so that no rate
-    is best. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a descent direction at more
-    than half of the starts.
-    COST_NOT_FINITE: cost or gradient is not finite at a start. UPDATE_NOT_FINITE: the optimizer's
-    update is not finite at a start.
+    FOUND: a rate is recommended. NO_WORKING_RATE: at each rate of the last round, a start diverged,
+    stalled or did not lower its cost. NO_MINIMUM: from no start does the cost have a minimum along
+    the first step; and no rate works, the largest tested rate is best, or the cost at the best rate
+    seems to decrease without bound. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a
+    descent direction at more than half of the starts. COST_NOT_FINITE: cost or gradient is not
+    finite at a start. UPDATE_NOT_FINITE: the optimizer's first update is not finite at a start.
     """
 
     FOUND = 0
@@ -87,7 +87,7 @@ class LearningRateResult:
         reason: explanation of the recommendation or the status, as text.
         best_by_start: rate with the lowest final cost from each start.
         critical_rate: median over starts of the rate above which the first step raises the cost;
-            infinite if it does not.
+            this rate is infinite for starts from which it never does.
         num_steps: number of steps of the longest descents; 0 if there were none.
         num_evaluations: computational cost of the search, in evaluations of the cost of a batch; a
             gradient counts as 3.

@@ -3,7 +3,8 @@
     check(spec, devices)            in the caller: cost, axes, optimizer, metrics, memory of a run
     fit(checked, devices) -> Plan   in the process that has the devices: slabs, tiles, arrays
 
-    width = number of runs whose states fill the cache of a device, fewer if memory is insufficient
+    width = number of runs whose states fit in the cache of a CPU, or in 1/64 of the memory of an
+            accelerator; fewer if memory is insufficient
 
 The choice depends on the program and the memory of the device but not on timings, since the width
 affects rounding.
@@ -120,7 +121,7 @@ def check_devices(devices: Any) -> None:
 
 
 class CheckedSweep(NamedTuple):
-    """Validated sweep: everything that determines its slabs, except the devices.
+    """Validated sweep: what determines its slabs, besides devices and a given width.
 
     Args:
         spec: specification of the sweep.
@@ -151,7 +152,7 @@ class Plan:
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
-        """Runs of a tile along each dimension of the grid."""
+        """Number of runs of a tile along each dimension of the grid."""
         return self.programs[0].tile_shape
 
     def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
@@ -410,7 +411,7 @@ def fit_program(
     one_run: Sequence[bool] | None = None,
     initial_carry: Callable | None = None,
 ) -> SlabProgram:
-    """Choose the slab of a program, of the given width or limited by cache size.
+    """Choose the slab of a program, of the given width or limited by cache or memory.
 
     Args:
         spec: specification of the program.

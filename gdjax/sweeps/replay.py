@@ -85,8 +85,8 @@ def replay(
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
         devices: devices to compute on; None for as many local devices as recorded.
         skip_damaged: whether damaged tiles count as unfinished.
-        nearest: whether to select the run with the nearest numeric values. Seeds and names must be
-            in the grid.
+        nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
+            names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:

@@ -2,8 +2,9 @@
 
     SweepSpec  --programs()-->  one ProgramSpec for each combination of static values
 
-A `SweepSpec` determines the numerical results. It is used by `sweep`, `resume`, `replay` and the
-workers of a cluster, and is recorded in stores. New fields are recorded and compared automatically.
+Static values are batch sizes, steps of branches, booleans and names. A `SweepSpec` determines the
+numerical results. It is used by `sweep`, `resume`, `replay` and the workers of a cluster, and is
+recorded in stores. New fields are recorded and compared automatically.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps.axes import axes

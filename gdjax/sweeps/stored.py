@@ -452,7 +452,8 @@ class Run:
         params: final parameters.
         model_state: final model state; None if the cost has none.
         step: steps at which parameters were kept.
-        snapshots: parameters at these steps, [snapshots, ...]; None if only the last were kept.
+        snapshots: parameters at these steps, [snapshots, ...]; None if only the final parameters
+            were kept.
         outcome: outcome of the run.
         optimizer: name and keywords of the optimizer, including swept keywords.
         batch_size: number of samples per step; None for the whole training set.
@@ -511,8 +512,8 @@ def run_of(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         skip_damaged: whether damaged tiles count as unfinished.
-        nearest: whether to select the run with the nearest numeric values. Seeds and names must be
-            in the grid.
+        nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
+            names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:

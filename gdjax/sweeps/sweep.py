@@ -85,8 +85,8 @@ def sweep(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         stop_when_converged: whether a full-batch run stops at a record where its gradient counts as
-            zero, and the sweep stops once every run has stopped or diverged. Later records repeat
-            the last one.
+            zero. The runs computed together end once each of them has stopped or diverged. Later
+            records repeat the last one.
         continuable: whether the store keeps the full state of each run (such as the optimizer
             state), so that `extend` can continue it; otherwise `extend` restarts runs. None keeps
             it if the states of the optimizer and of the metrics have at most as many bytes as
