@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -W -n -j 2 docs docs/_build/html`."""
+"""Configuration of the site: `python -m sphinx -W -n -j 2 docs docs/_build/html`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 import gdjax.machine
 
-# Notebooks run in processes of their own, which inherit this.
+# Notebooks run in separate processes, which inherit these variables.
 os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(gdjax.machine.cores()))
 
@@ -35,10 +35,10 @@ extensions = [
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 root_doc = "index"
 
-# Text notebooks: executed at every build, and nothing they do may fail or warn.
+# Notebooks are executed at every build; an error or a warning in one of them is an error.
 nb_execution_mode = "force"
-nb_execution_in_temp = True  # what a page writes is not left in docs/
-nb_execution_timeout = 600  # seconds a cell, on a machine that does other work, too
+nb_execution_in_temp = True  # so that files written by a page are not left in docs/
+nb_execution_timeout = 600  # seconds per cell, enough for a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "error"
@@ -48,7 +48,7 @@ myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# Links that lead nowhere are errors. Names of other libraries become links if inventories.txt has
+# Links without a target are errors. Names of other libraries become links if inventories.txt has
 # them; the build needs no network.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!gdjax).*")]

@@ -1,8 +1,8 @@
-"""Docstrings as they are written, field English with equations, as reStructuredText.
+"""Conversion of docstrings to reStructuredText.
 
-In a docstring `code` stands in single backticks, an indented paragraph is an equation in plain
-letters, and |w|, w_ or params.* mean what they say. reStructuredText gives all of these a meaning
-of its own, so they are put in its words here, before anything else reads them.
+In a docstring, `code` is in single backticks, an indented paragraph is an equation in plain text,
+and |w|, w_ and params.* are literal. All of these have other meanings in reStructuredText, so they
+are converted before Sphinx processes the docstring.
 """
 
 import importlib
@@ -33,7 +33,7 @@ def _indent(line):
 
 
 def convert(lines: list[str]) -> list[str]:
-    """The lines of one docstring in reStructuredText.
+    """Return the lines of one docstring, converted to reStructuredText.
 
     Examples:
         >>> convert(["The norm |g| of `params.*`"])
@@ -71,18 +71,18 @@ def convert(lines: list[str]) -> list[str]:
 
 
 def _process(app, what, name, obj, options, lines):
-    # A field whose default is another library's function would bring that one's documentation.
+    # If the default of a field is a function of another library, its docstring is omitted.
     foreign = not str(getattr(obj, "__module__", None) or "gdjax").startswith("gdjax")
     lines[:] = [] if foreign else convert(lines)
 
 
 def _sign(app, what, name, obj, options, signature, returned):
-    # A default that is a function is told by its name; what Python prints is no expression.
+    # A default that is a function is shown by its name, since its repr is not an expression.
     return signature and re.sub(r"<function (\w+)[^>]*>", r"\1", signature), returned
 
 
 def _documented(env):
-    """Documented names by the object that they stand for, and by their last part."""
+    """Return documented names by the identity of their object, and by their last part."""
     if not hasattr(env, "gdjax_names"):
         by_object, by_name = {}, {}
         for name in env.domains["py"].objects:
@@ -101,7 +101,7 @@ def _found(name):
 
 
 def _missing(app, env, node, content):
-    """A link to where an object is documented, whatever module it was taken from."""
+    """Return a link to the documentation of an object, for any module that exports it."""
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"]
@@ -109,7 +109,7 @@ def _missing(app, env, node, content):
     value = _found(target) if target.startswith("gdjax.") else None
     name = by_object.get(id(value)) if value is not None else by_name.get(target)
     if name is None:
-        return None if value is None else content  # a type of our own that nobody has to know
+        return None if value is None else content  # an internal type, which is not documented
     entry = env.domains["py"].objects[name]
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
 

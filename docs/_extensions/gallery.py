@@ -1,9 +1,9 @@
 """The results of the experiments as pages of the site.
 
 The page of each experiment, results/<name>/README.md, is copied to docs/gallery/<name>.md when the
-site is built. `{{ the results }}` stands for a card for each, with its figure, question and answer,
-in the order and under the headings of results/README.md, and `{{ the finding of seeds }}` for the
-answer of one experiment with its figure.
+site is built. `{{ the results }}` is replaced by one card per experiment, with its figure, question
+and answer, in the order and under the headings of results/README.md. `{{ the finding of seeds }}`
+is replaced by the answer and the figure of one experiment.
 """
 
 import re
@@ -22,8 +22,8 @@ class Result:
     """The page of one experiment.
 
     Args:
-        name: of the experiment.
-        text: the page.
+        name: name of the experiment.
+        text: page of the experiment, as Markdown.
     """
 
     name: str
@@ -37,29 +37,29 @@ class Result:
 
     @property
     def title(self) -> str:
-        """Its title."""
+        """Title of the page."""
         return self.name.replace("_", " ").capitalize()
 
     @property
     def question(self) -> str:
-        """What it asks."""
+        """Question of the experiment."""
         return self._paragraph("Question")
 
     @property
     def answer(self) -> str:
-        """What it found."""
+        """Answer of the experiment."""
         return self._paragraph("Answer").strip("*")
 
     @property
     def picture(self) -> tuple[str, str]:
-        """Alternative text and file of its first figure."""
+        """Alternative text and file of the first figure."""
         match = PICTURE.search(self.text)
         if match is None:
             raise ValueError(f"results/{self.name}/README.md: expected a figure")
         return match[1], match[2]
 
     def placed(self, results: str) -> str:
-        """Return its text with links and figures that are found from a page of the site."""
+        """Return the page with links and figures that are valid on a page of the site."""
         link = rf"]({results}/{self.name}/\1)"
         text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", r"](\1.md)", self.text)
         return re.sub(r"\]\((?!https?:|#|/|\w+\.md)([^)]+)\)", link, text)
@@ -97,7 +97,7 @@ def card(result: Result) -> str:
 
 
 def cards(root: Path = ROOT) -> str:
-    """Return the cards of all experiments, as Markdown for a page at the top of docs/."""
+    """Return the cards of all experiments, as Markdown for a page directly in docs/."""
     lines, names = [], []
     for heading, results in read(root).items():
         lines += [f"## {heading}", "", "::::{grid} 1 1 2 2", ":gutter: 3", ""]
@@ -108,7 +108,7 @@ def cards(root: Path = ROOT) -> str:
 
 
 def finding(name: str, root: Path = ROOT) -> str:
-    """Return what one experiment found, as Markdown for a page of a folder of docs/."""
+    """Return the answer of one experiment, as Markdown for a page in a folder of docs/."""
     results = {result.name: result for group in read(root).values() for result in group}
     if name not in results:
         raise ValueError(f"no finding of {name!r}, expected one of {list(results)}")
@@ -130,7 +130,7 @@ def finding(name: str, root: Path = ROOT) -> str:
 
 
 def write(folder: Path = FOLDER, root: Path = ROOT) -> None:
-    """Write the pages of all experiments, those that changed only, and remove all others."""
+    """Write the pages of experiments that have changed, and remove all other files."""
     folder.mkdir(exist_ok=True)
     pages = {
         f"{result.name}.md": result.placed("../../results")

@@ -11,7 +11,7 @@ LIST = Path(__file__).parents[1] / "inventories.txt"
 
 
 def read(path: Path = LIST) -> dict[str, tuple[str, list[str]]]:
-    """Return by project its address and the lines of its inventory, version 2."""
+    """Return the address of each project, and the lines of its inventory (version 2)."""
     projects: dict[str, tuple[str, list[str]]] = {}
     lines: list[str] = []
     for line in path.read_text("utf8").splitlines():

@@ -1,8 +1,8 @@
-"""Pages that answer when they are pointed at, made by their own commands while the site is built.
+"""Interactive pages, made by commands of gdjax while the site is built.
 
-A page of the site says `{{ live lesson }}`: there stands how it is made, and the page itself. The
-commands run beside the build, which waits for them in the end and fails where one of them does.
-`{{ lesson 3 }}` becomes a link to step 3 of the lesson's course.
+In a page of the site, `{{ live lesson }}` is replaced by the commands that make the interactive
+page, and the page itself. The commands run in parallel with the build, which waits for them at its
+end, and fails if one of them fails. `{{ lesson 3 }}` becomes a link to step 3 of the lesson.
 """
 
 import html
@@ -28,11 +28,11 @@ COMMANDS = {
 LINES = [line for lines in COMMANDS.values() for line in lines]
 MARK = re.compile(r"^\{\{ live (\S+) \}\}$", re.MULTILINE)
 STEP = re.compile(r"^\{\{ lesson (\d) \}\}$", re.MULTILINE)
-FOLDER = "live"  # of the built site
+FOLDER = "live"  # folder of the built site
 
 
 def shown(name: str) -> str:
-    """A page and its commands, as Markdown for a page at the top of the site."""
+    """Return an interactive page and its commands, as Markdown for a page in docs/."""
     if name not in COMMANDS:
         raise ValueError(f"no live page {name!r}: expected one of {', '.join(COMMANDS)}")
     lines = [
@@ -68,7 +68,7 @@ def linked(step: int, page: str) -> str:
 
 
 def make(folder: Path) -> None:
-    """Run all commands in a folder."""
+    """Run the commands of all interactive pages in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for line in LINES:
         _, *arguments = shlex.split(line)

@@ -1,4 +1,4 @@
-"""Equations as MathML, which browsers draw themselves: no script, nothing from elsewhere."""
+"""Equations as MathML, which browsers render without scripts or other files."""
 
 from docutils.nodes import SkipNode
 from latex2mathml import converter
@@ -17,7 +17,7 @@ def _block(self, node):
 
 
 def mathml(tex: str, **settings: str) -> str:
-    """An equation as MathML; one that is none names itself."""
+    """Return an equation as MathML; the error for an invalid equation contains it."""
     try:
         return converter.convert(tex, **settings)
     except Exception as error:

@@ -8,8 +8,8 @@ A page lists names in a fence, and they become a table with the first line of ea
     ```
 
 `plots.landscapes.*` stands for the public functions and classes of a module, and
-`{{ the rest of gdjax.sweeps }}` for the names that a package has and no page lists, so that a new
-name is documented on the day it is new. The pages of names are written to reference/generated/.
+`{{ the rest of gdjax.sweeps }}` for the public names of a package that no page lists, so that new
+names are documented automatically. The pages of names are written to reference/generated/.
 """
 
 import importlib
@@ -75,7 +75,7 @@ def names_of(text: str) -> list[str]:
 
 
 def rest_of(package: str, known: set[int]) -> list[str]:
-    """Return the full names that a package has and nobody lists, modules by their members."""
+    """Return the full names in a package that no page lists; of modules, their members."""
     names = []
     for name in find(package).__all__:
         value = getattr(find(package), name)
@@ -150,7 +150,7 @@ def _is_property(member) -> bool:
 
 
 def files_of(names: list[str]) -> dict[str, str]:
-    """Return a file name for each name; some file systems do not tell `Axes` from `axes`."""
+    """Return a file name for each name, unique even if upper and lower case are equal."""
     files, taken = {}, set()
     for name in sorted(names, reverse=True):
         files[name] = f"{name}-class" if name.lower() in taken else name
@@ -159,7 +159,7 @@ def files_of(names: list[str]) -> dict[str, str]:
 
 
 def write(folder: Path = GENERATED) -> dict[str, str]:
-    """Write the pages of all names, those that changed only, remove others, return their files."""
+    """Write the pages that have changed, remove others, and return the file of each name."""
     folder.mkdir(exist_ok=True)
     pages = [expand(page.read_text("utf8")) for page in sorted(REFERENCE.glob("*.md"))]
     files = files_of([name for page in pages for name in listed(page)])
@@ -183,7 +183,7 @@ def _read(app, name, source):
 
 
 def _skip(app, what, name, value, skip, options):
-    # The fields of a NamedTuple are in the Args of its docstring.
+    # The fields of a NamedTuple are documented under Args of its docstring.
     return True if type(value).__name__ == "_tuplegetter" else None
 
 
