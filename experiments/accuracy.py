@@ -81,7 +81,7 @@ def run(config: Config) -> xr.Dataset:
             test.rename(cost="test_run_cost"),
             read_after_few(config),
         ],
-        combine_attrs="drop_conflicts",  # keep the lengths of the plane's axes
+        combine_attrs="drop_conflicts",  # keep the lengths of the directions of the plane
     ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
 
 

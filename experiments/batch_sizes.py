@@ -1,6 +1,6 @@
 """Should a step use the whole training set, or are a few images enough?
 
-    w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B the mean over the batch B
+    w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B: mean of the loss over the batch B
 
 The digit network is trained with mini-batches of several sizes, up to full batches, each with
 several learning rates and starting points. Batch sizes are compared at equal numbers of epochs and
@@ -76,7 +76,7 @@ def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[f
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the records of all batch sizes, padded with NaN after the last epoch."""
+    """Return the records of all batch sizes, padded with NaN, and times per epoch."""
     if len(config.epochs) != len(config.batch_sizes):
         raise InputError(
             f"epochs = {config.epochs}, expected one number for each of {config.batch_sizes}"

@@ -38,7 +38,7 @@ DOUBLINGS = {"first_doubling": 1.0, "second_doubling": np.sqrt(5) - 1}
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, networks with a single weight per layer, and their learning rates.
+    """Networks, including those with one weight per layer, and their learning rates.
 
     Args:
         shares: smallest and largest learning rate times k at the start, and number of values.

@@ -1,8 +1,8 @@
 """How sharp does the cost become during descent, and how does the learning rate limit that?
 
     sharpness = largest eigenvalue of the Hessian;   descent on a quadratic cost is stable
-    below 2 / eta, with momentum b below (2 + 2b) / eta,
-    with Nesterov's momentum below (2 + 2b) / ((1 + 2b) eta)
+    below a limit: 2 / eta without momentum, (2 + 2b) / eta with heavy-ball momentum b,
+    (2 + 2b) / ((1 + 2b) eta) with Nesterov's momentum b
 
 On many networks the sharpness rises along descent until it reaches the stability limit of the
 learning rate, and remains at this limit (Cohen et al. 2021, arXiv 2103.00065). The first case is

@@ -79,7 +79,7 @@ class Config:
 
 
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
-    """Return median initial and final costs, and whether each rate trains."""
+    """Return median final costs, whether each rate trains, and the median initial cost."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
     runs = swept(
         case,

@@ -2,12 +2,12 @@
 
     draw w ~ N until it fits k images   against   descend from w ~ N until it fits them
 
-A network 25-8-1 distinguishes the digits 3 and 5. Millions of random networks (guesses) are drawn,
-and a sample of those that classify all of k images correctly is tested on images that were not used
-for training. If most networks that fit the k images also classify new images correctly (the volume
-hypothesis), then networks trained on these images from the same distribution of starts are no more
-accurate. There are sixteen sets of images, with k = 2, 4, ... as long as some guesses fit. Each
-guess and its negative, which is equally probable, are tested on all sets.
+A network 25-8-1 distinguishes the digits 3 and 5. Half a million random networks (guesses) are
+drawn, and a sample of those that classify all of k images correctly is tested on images that were
+not used for training. If most networks that fit the k images also classify new images correctly
+(the volume hypothesis), then networks trained on these images from the same distribution of starts
+are no more accurate. There are sixteen sets of images, with k = 2, 4, ... as long as some guesses
+fit. Each guess and its negative, which is equally probable, are compared with all sets.
 
     python experiments/guessing.py           (about 20 s of processor time)
 

@@ -29,7 +29,7 @@ class Config:
     runs: int = 64
     """Number of runs in each sweep."""
     repeats: int = 3
-    """Number of repetitions of each measurement; the fastest is reported."""
+    """Number of repetitions; the fastest, or the median or mean of all of them, is reported."""
     pairs: int = 5
     """Number of pairs of new processes in which first calls are timed."""
     scale: float = 1.0

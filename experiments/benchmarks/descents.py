@@ -41,7 +41,7 @@ def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], 
 def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: int):
     """Return the time of `many - few` steps, and the rate of the matrix product.
 
-    The difference of two sweeps excludes the fixed cost of a sweep.
+    The difference between the times of two sweeps excludes the fixed cost of a sweep.
     """
     short, _ = clock.best(make(few))
     long, rate = clock.best(make(many))
@@ -96,7 +96,8 @@ def whole_set(clock, config, dataset):
 def mini_batches(clock, config, dataset):
     """Time mini-batch steps with 32 samples, of all runs together and of one run.
 
-    The runs either share one order of the samples, or have one order each.
+    The runs either share one order of the samples, or have one order each. A loop of PyTorch is
+    also timed, if it is installed.
     """
     import gdjax as gd
 
@@ -130,7 +131,8 @@ def one_descent(clock, config, dataset):
     """Time ten epochs of one run with `gd.descend`, and with a scan written by hand.
 
     Both draw ten permutations of the samples. `gd.descend` also evaluates the full-batch cost
-    eleven times. The scan is timed without this evaluation, and with one evaluation per epoch.
+    eleven times. The scan is timed without this evaluation, and with one evaluation per epoch. A
+    loop of PyTorch is also timed, if it is installed.
     """
     import jax
     import jax.numpy as jnp

@@ -149,6 +149,9 @@ def fresh(name: str, rates: int, seeds: int, steps: int) -> dict[str, float]:
 def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict[str, Any]:
     """Return median ratios over pairs of processes, with their extremes.
 
+    The result also contains, for each program, the median difference between the first and the
+    second call in seconds, and the number of programs compiled in a first call.
+
     Args:
         pairs: number of pairs of new processes, one for each of the two programs.
         rates: number of learning rates.

@@ -5,8 +5,9 @@
     PYTHONPATH=experiments python -m benchmarks.growth [--out results/speed] [--largest 1.0]
 
 The sizes are the numbers of runs, of values of one axis, of steps, of parameters, of samples and of
-records. While one of them varies, the others are constant. Times are those of second calls, the
-shortest of three. Memory is the peak of a new process that computes a sweep with a store, on Linux.
+records. While one of them varies, the others are constant. Each time is the shortest of three calls
+after the first one. Memory is the peak of a new process that computes a sweep with a store, on
+Linux.
 """
 
 import argparse
@@ -34,7 +35,7 @@ LIMIT = 1.05  # largest exponent of a time that counts as linear
 
 
 def network(widths: tuple[int, ...], samples: int) -> gd.Problem:
-    """Return a regression on random data by a tanh network without biases."""
+    """Return the problem of fitting random data with a tanh network without biases."""
     random = np.random.default_rng(0)
     data = tuple(random.normal(size=(samples, n)).astype(np.float32) for n in (widths[0], 1))
     shapes = [*itertools.pairwise(widths)]

@@ -5,7 +5,7 @@ from benchmarks.timing import share
 
 
 def planes(clock, config, dataset):
-    """Time the cost over 5,000 samples on a plane of 51 x 51 points.
+    """Time the evaluation of a cost over 5,000 samples on a plane of 51 x 51 points.
 
     A user-defined cost, a network of gdjax, and `loss-landscapes` are timed. Each point counts as
     2 * samples * parameters operations, those of the forward pass.
@@ -98,7 +98,7 @@ def eigenvalues(clock, config, dataset):
 def paths(clock, config, dataset):
     """Time the barriers between all pairs of 64 networks, before and after matching.
 
-    Each path has 25 points, and the cost is over 1,000 samples.
+    Each path has 25 points, and the cost is a mean over 1,000 samples.
     """
     import jax
 

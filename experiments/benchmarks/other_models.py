@@ -34,8 +34,8 @@ class Model(NamedTuple):
         by_hand: cost `by_hand(params, state, batch, key)`, which returns the value and the next
             state.
         rate: learning rate at which descent decreases the cost.
-        recorded: function `recorded(params, state)` that returns the expected record. By default it
-            is `by_hand` on all data.
+        recorded: function `recorded(params, state)` that returns the expected record; by default
+            the record is the value of `by_hand` on all data.
     """
 
     problem: gd.Problem
@@ -418,7 +418,7 @@ def neural_ode(solver=None):
 
 
 def online():
-    """Return a student network trained on new samples of a teacher at every step."""
+    """Return a network trained on new outputs of a teacher network at every step."""
     teacher = {"w": np.array([[1.0, -1.0], [0.5, 2.0]], np.float32), "v": np.ones(2, np.float32)}
 
     def outputs(params, x):

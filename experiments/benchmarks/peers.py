@@ -61,7 +61,7 @@ def _descend(torch, flat, cost):
 
 
 def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
-    """Return milliseconds per run-step of a loop over steps and of `torch.func.vmap`."""
+    """Return milliseconds per step and run, of a loop over steps and of `torch.func.vmap`."""
     torch = torch_or_none()
     if torch is None:
         return {}

@@ -11,7 +11,7 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, styl
 
 
 class Deviation(NamedTuple):
-    """Median relative errors of two flows over the steps; +inf if descent diverged."""
+    """Relative errors of two flows, as medians over the steps; +inf if descent diverged."""
 
     label: str
     central: Float[np.ndarray, " starts"]

@@ -190,7 +190,8 @@ def _lengths(axes, curve, contractions):
         late = np.argmax(own < 1e-5, axis=1)
         if not late.any():
             continue
-        # The prediction is drawn for the median of the descents that end in this minimum.
+        # The prediction is drawn for one descent to this minimum, whose steps become short at the
+        # median time.
         middle = np.argsort(late)[len(late) // 2]
         time = np.arange(late[middle], own.shape[1])
         theory = own[middle, time[0]] * abs(ratio) ** (time - time[0])

@@ -20,8 +20,8 @@ class BesideFlow(NamedTuple):
         flow: value of this measure for the flow, at each time.
         shown_label: name of this measure.
         distance: distance of the parameters of each descent from those of the flow, at each time.
-        fitted: number of the smallest learning rates, to which the order is fitted.
-        order: slope of the largest distance against the learning rate, on logarithmic axes.
+        fitted: number of learning rates, the smallest ones, to which the order is fitted.
+        order: slope of the logarithm of the largest distance against that of the learning rate.
     """
 
     title: str

@@ -109,7 +109,7 @@ def guessed_and_trained(
 
     Args:
         k: numbers of training images, all of which the networks classify correctly.
-        share: share of guesses that fit, for each set of images.
+        share: share of guesses that fit, for each set of images and each k.
         accuracies: accuracies and differences of accuracies, by name and k.
     """
     with style():

@@ -1,7 +1,8 @@
 """Figure of a network whose sigmoids become step functions at low temperature.
 
-The temperature decreases from left to right. Axes are logarithmic down to a small value and linear
-below this value, so that temperature 0 and gradient 0 can be shown.
+The temperature decreases from left to right. The scales of temperatures and of gradient norms are
+logarithmic down to a small value and linear below it, so that temperature 0 and gradient 0 can be
+shown.
 """
 
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ def costs(dataset: xr.Dataset) -> Figure:
 
 
 def changes(dataset: xr.Dataset) -> Figure:
-    """Draw the change of each layer in the first step against the width."""
+    """Draw the change of each layer's preactivations in the first step against the width."""
     names, optimizers = dataset.attrs["parametrizations"], dataset.attrs["optimizers"]
     widths = dataset.checked_width.values
     with style():

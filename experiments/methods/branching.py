@@ -84,7 +84,7 @@ def barriers_of_starts(config: "Config", initializer: str) -> xr.Dataset:
 
 
 def stacked(problem, runs):
-    """Return the parameters of all runs of a sweep, with one leading axis."""
+    """Return the parameters of all runs of a sweep, stacked along one leading axis."""
     like = problem.init(jax.random.key(0))
     ends = gd.params_of(runs, like, {})
     return jax.tree.map(lambda leaf, one: np.asarray(leaf).reshape(-1, *np.shape(one)), ends, like)
@@ -183,7 +183,7 @@ def barrier_between(
 
     Args:
         problem: problem of the end points, with a network.
-        ends: parameters of the end points, with a leading axis.
+        ends: parameters of the end points, stacked along a leading axis.
         first: index of the first end point of each pair.
         second: index of the second end point of each pair.
         points: number of points along each line.

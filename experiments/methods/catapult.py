@@ -30,9 +30,10 @@ def curvature(activation, params, inputs):
 
 
 def network(activation, width: int, examples: int) -> gd.Problem:
-    """Return a network whose cost is divided by k at the start, so rates are eta k.
+    """Return the problem of a network, with the cost divided by k at the start.
 
-    Inputs are random vectors of length 1. Targets are random; a single example has the target 0.
+    Learning rates are thus values of eta k. Inputs are random vectors of length 1. Targets are
+    random; a single example has the target 0.
     """
     key_x, key_y = jax.random.split(gd.streams(0).probes)
     inputs = jax.random.normal(key_x, (examples, examples))
@@ -140,9 +141,11 @@ def flights(config: "Config") -> xr.Dataset:
 
 
 def single_weights(config: "Config") -> xr.Dataset:
-    """Return a histogram of rate and x, and amplitude and Lyapunov exponent by rate.
+    """Return a histogram of rate and x, and differences and Lyapunov exponent by rate.
 
-    The exponent is the mean of log |1 + eta (1 - 3 x^2)|, which is positive for chaotic dynamics.
+    The differences are the largest among the last records, between values of x one and two records
+    apart. The exponent is the mean of log |1 + eta (1 - 3 x^2)|, which is positive for chaotic
+    dynamics.
     """
     rates = np.linspace(*config.rates)
     problem = gd.Problem(

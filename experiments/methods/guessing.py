@@ -35,8 +35,9 @@ def block(key, sets, rest, *, count, hidden):
     """Return numbers of accepted guesses of a block, and accuracies of some guesses.
 
     Returns:
-        Numbers of guesses that fit the first k images, [sets, k / 2], out of 2 * `count` guesses,
-        and accuracies of at most SHOWN of them, [sets, k / 2, SHOWN]; NaN if fewer guesses fit.
+        Numbers of guesses that fit the first k images of a set, [sets, values of k], out of
+        2 * `count` guesses, and accuracies of at most SHOWN of them, [sets, values of k, SHOWN];
+        NaN if fewer guesses fit.
     """
     (x, y), (x_rest, y_rest) = sets, rest
     network = drawn(key, count, x.shape[-1], hidden)
@@ -45,7 +46,7 @@ def block(key, sets, rest, *, count, hidden):
     # Either a network or its negative classifies the first image correctly.
     sign = jnp.where(margin[..., 0] > 0, 1.0, -1.0)
     fits = jnp.cumprod(margin * sign[..., None] > 0, axis=-1)[..., 1::2]
-    fits = fits.transpose(1, 2, 0)  # [sets, k / 2, guesses]
+    fits = fits.transpose(1, 2, 0)  # [sets, values of k, guesses]
 
     def first_of(row):
         return jnp.nonzero(row, size=SHOWN, fill_value=count)[0]
@@ -63,8 +64,8 @@ def block(key, sets, rest, *, count, hidden):
 def guess(config: "Config", sets, rest):
     """Return numbers of accepted guesses, their mean accuracies, and numbers tested.
 
-    All have the shape [sets, k / 2]. At most `SHOWN` accepted guesses of each block are tested, and
-    accuracies are means over the tested guesses.
+    All have the shape [sets, values of k]. At most `SHOWN` accepted guesses per block, set and k
+    are tested, and accuracies are means over the tested guesses.
     """
     accepted = np.zeros((config.sets, config.most // 2), int)
     total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
@@ -87,7 +88,7 @@ def train(key, sets, rest, mask, rate, *, count, hidden, steps):
         key: random key of the starting points.
         sets: images and labels of all sets.
         rest: images and labels on which the accuracy is evaluated.
-        mask: flags [most] that are 1 for the images of a set to train on.
+        mask: for each image of a set, whether it is a training image.
         rate: learning rate.
         count: number of descents per set.
         hidden: number of hidden neurons.

@@ -61,7 +61,7 @@ def problem_of(config: "Config", index: int) -> gd.Problem:
 
 
 def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset:
-    """Return the minima for one set of images, with the width of each minimum."""
+    """Return the minima for one set of images, with their widths and test accuracies."""
     problem = problem_of(config, index)
     # All sets share one compiled program, since these problems differ only in their data.
     same_static = replace(first, data=problem.data, metrics=NOTHING)
@@ -102,7 +102,7 @@ def minima_of_set(config: "Config", index: int, first: gd.Problem) -> xr.Dataset
 def measured(config: "Config", problem: gd.Problem, minima, key) -> dict[str, np.ndarray]:
     """Return the volume and the learning coefficient of every minimum."""
     count = len(jax.tree.leaves(minima)[0])
-    # The last call is padded, so that all sets share one compiled program.
+    # The inputs of the last call are padded, so that all sets share one compiled program.
     rows = np.minimum(np.arange(-(-count // MINIMA_PER_CALL) * MINIMA_PER_CALL), count - 1)
     minima = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64)[rows], minima)
     inputs = minima, jax.random.split(key, len(rows))

@@ -5,7 +5,7 @@ import xarray as xr
 
 
 def order(dataset: xr.Dataset, prefix: str) -> float:
-    """Return the slope of the largest distance against the rate, on logarithmic axes.
+    """Return the slope of log(largest distance) against log(rate).
 
     The slope is fitted to the smallest rates.
     """

@@ -15,8 +15,8 @@ def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.nd
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of steps until memorization, and delays, [decays, seeds].
 
-    A delay is the number of steps from memorization to generalization; it is +inf if either of them
-    does not occur.
+    A delay is the number of steps from memorization to generalization; it is +inf if the network
+    does not generalize.
     """
     known = dataset.attrs["known"]
     memorized, generalized = (

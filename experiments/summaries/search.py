@@ -52,7 +52,7 @@ def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
 def random_accuracy(
     dataset: xr.Dataset, count: int
 ) -> tuple[Float[np.ndarray, " repetitions"], Float[np.ndarray, " repetitions"]]:
-    """Return the mean results of random searches among `count` settings.
+    """Return the mean results of random searches of `count` settings each.
 
     Returns:
         Mean fresh accuracy of the selected settings, and the share of random searches that select

@@ -11,10 +11,10 @@ COARSEST = 10  # side of the smallest boxes of the published method, in cells
 
 
 def published_estimator(maps: np.ndarray) -> float:
-    """Return the median of the local slopes of box counts over all maps of one seed.
+    """Return the median local dimension over box sides and over all maps of one seed.
 
-    As in the public code of the paper, up to ten box sides are used, from 10 cells to the whole
-    map.
+    The local dimension is the negative slope of log N against log s. As in the public code of the
+    paper, up to ten box sides are used, from 10 cells to the whole map.
     """
     slopes = []
     for trains in maps:

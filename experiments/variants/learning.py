@@ -12,7 +12,7 @@ import gdjax as gd
 from gdjax.problems import freshly_distorted
 from variants.training import Variant, quadratic_with_targets
 
-STORED_PARAMETERS = 12  # approximate number of records and snapshots of a run
+STORED_PARAMETERS = 12  # approximate number of records, and of snapshots, of a run
 RECORDED = 1000  # number of samples over which the recorded cost is averaged
 
 
