@@ -1,17 +1,17 @@
 """Classification of a critical point, with evidence.
 
-    strict minimum:   L |H^-1 g| / lambda_min < 1/2,   every |eigenvalue| of H above its error bound
+    strict minimum:   L |H^-1 g| / lambda_min < 1/2,   every eigenvalue of H above its error bound
 
 The sign of an eigenvalue is known if its absolute value exceeds its residual plus rounding. If some
-signs are unknown, the kind is determined by the third and fourth derivatives along these
-directions, or by following the cost along them.
+signs are unknown, the kind is determined by the third and fourth derivatives along the eigenvectors
+of these eigenvalues, or by following the cost along them.
 
 A kind is given only if the evidence for it exceeds rounding. For other points the certificate
 contains the quantities that would have to be smaller, and `advice` suggests a remedy.
 
 Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
 last place of each parameter away. A parameter w_i is assumed to be accurate to within a few eps
-max(1, |w_i|). Derivatives that jump at the point therefore count as rounding.
+max(1, |w_i|). Jumps of derivatives at the point therefore count as rounding.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ from gdjax.summaries import fields_with
 DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
 # Radii of probes for dead coordinates; the second is multiplied by max(1, max |w_i|).
 NEAREST, FARTHEST = 0.01, 10.0
-PROBES = 15  # number of radii between these
+PROBES = 15  # number of radii from the first to the second
 POLISH = (
     "find the nearest critical point with gd.critical_points.polish(problem, params), or for the "
     "runs of a sweep with `gdjax minima --store STORE`"
@@ -66,20 +66,22 @@ POLISH = (
 class Kind(IntEnum):
     """Kind of a point.
 
-    A critical point of this kind lies within `distance_rtol * max(1, |w|)`.
+    If it is a kind of critical point, Newton's step from the given point to the critical point is
+    no longer than `distance_rtol * max(1, |w|)` plus its rounding error.
 
     - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
       on every coordinate, and the gradient is small enough for a critical point nearby
       (Newton-Kantorovich theorem).
     - SADDLE: the Hessian has eigenvalues of both signs.
-    - DEGENERATE_MINIMUM, DEGENERATE_MAXIMUM: one eigenvalue is zero, the others have one sign, and
-      the fourth derivative decides.
-    - DEGENERATE_SADDLE: some eigenvalues are zero, and the third or fourth derivative has both
-      signs, or a sign opposite to that of the other eigenvalues.
+    - DEGENERATE_MINIMUM, DEGENERATE_MAXIMUM: one eigenvalue is zero, and the fourth derivative
+      along its eigenvector has the same sign as all other eigenvalues.
+    - DEGENERATE_SADDLE: some eigenvalues are zero, and along their eigenvectors the third
+      derivative is not zero, or the fourth derivative has both signs or a sign opposite to that of
+      the other eigenvalues.
     - MANIFOLD_OF_MINIMA: the cost rises along all directions of nonzero curvature and is constant
-      along all others, up to
+      along random directions of zero curvature, up to
 
-          200 eps (|C| + lambda_max max(1, |w|)),
+          200 eps (|C| + lambda_max max(1, max |w_i|)),
 
       for a distance of 1, without a slope beyond rounding. In float32 only dead coordinates are
       accepted as a manifold of minima.
@@ -88,7 +90,7 @@ class Kind(IntEnum):
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
       `newton_point`, is longer than `distance_rtol * max(1, |w|)` plus the rounding error of the
       step.
-    - UNDECIDED: none of these can be established at this resolution.
+    - UNDECIDED: none of these kinds can be established beyond rounding.
     """
 
     UNDECIDED = 0
@@ -116,44 +118,48 @@ class Certificate(NamedTuple):
         kind: a value of `Kind`.
         cost: cost at the point.
         gradient_norm: gradient norm at the point.
-        gradient_tolerance: gradient norm that counted as zero: `gradient_tolerance` of `classify`,
-            or the rounding error of the gradient if that is larger.
-        smallest: smallest eigenvalue of the Hessian on the live coordinates; NaN if there are none.
-        largest: largest eigenvalue on the live coordinates; NaN if there are none.
+        gradient_tolerance: largest gradient norm that counted as zero: `gradient_tolerance` of
+            `classify`, or the rounding error of the gradient if that is larger.
+        smallest: smallest eigenvalue of the Hessian on the coordinates that the cost depends on;
+            NaN if there are none, or if the cost or its derivatives are not finite.
+        largest: largest of these eigenvalues; NaN in the same cases.
         smallest_residual: error bound of `smallest`: |H v - smallest v| plus rounding.
         largest_residual: error bound of `largest`.
-        resolution: largest error bound of the computed eigenvalues, rounding included. Eigenvalues
-            closer to zero have no known sign.
+        resolution: largest error bound of the computed eigenvalues, rounding included. Computed
+            eigenvalues farther from zero have a known sign.
         negative: number of eigenvalues below zero beyond their error bound (above 2,048 parameters,
             only of those that were computed).
         nullity: number of eigenvalues without a known sign, excluding dead coordinates (above 2,048
             parameters, only of those that were computed).
-        dead: number of coordinates that the cost does not depend on: their gradient is exactly zero
-            here and at random parameters, around this point and around 0.
+        dead: number of coordinates that the cost does not depend on: the derivative with respect to
+            them is exactly zero here and at random parameters around this point and around 0.
         probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
-            The radii are 0.01 to 10 times the largest |parameter| (at least 1), and the largest
-            |number| of the data and its inverse.
+            The radii range from 0.01 to 10 max(1, max |w_i|), and include the largest |number| of
+            the data and its inverse.
         kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of nonzero
-            curvature, where L bounds how fast the Hessian changes. Below 1/2 there is a critical
+            curvature, where L estimates how fast the Hessian changes. Below 1/2 there is a critical
             point nearby with the same signs of curvature. L is the largest third derivative found
-            by power iteration from several starts, at the point and at `newton_point`, or the
-            measured change of the Hessian over the last digits of the parameters and over twice the
-            step, if that is larger. L is a sampled value, not a proven bound.
-        distance: upper bound on the distance to that critical point.
+            by power iteration from several starts, at the point and at `newton_point`; it is not a
+            proven bound. If the Hessian changes by more than L |H^-1 g| over the last digits of the
+            parameters, or by more than twice that over twice the step, this change (in the second
+            case half of it) replaces the product.
+        distance: upper bound on the distance to that critical point; infinite if `kantorovich` is
+            at least 1/2.
         newton_point: end point of Newton's step, a pytree like the parameters.
         newton_distance: length of Newton's step.
         distance_tolerance: largest distance that counts as zero: `distance_rtol` of `classify`
             times max(1, |w|), plus the rounding of Newton's step.
-        cubic: largest |third derivative| along flat unit directions, whose eigenvalues have no
-            known sign.
+        cubic: largest |third derivative| along flat directions, the unit vectors in the span of the
+            eigenvectors whose eigenvalues have no known sign; NaN if there are none.
         cubic_resolution: largest `cubic` that counts as zero.
         quartic: reduced fourth derivative along a flat direction with the cost minimized over all
             others, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest over several flat
             directions.
         quartic_resolution: largest |quartic| that counts as zero.
         flat_length: distance on both sides along flat directions over which the cost is constant,
-            at most 1. It is 0 if the cost fell or the directions were not followed: in float32 a
-            manifold of minima cannot be distinguished from a bowl of condition number 1e8.
+            at most 1. It is 0 if the cost fell or the directions were not followed, as in float32,
+            in which a manifold of minima cannot be distinguished from a bowl of condition number
+            1e8.
     """
 
     kind: Int[Array, ""]
@@ -256,8 +262,8 @@ def classify(
         params: parameters of the point, polished (see `polish`).
         key: key for random probes and starts.
         data: data used instead of the problem's data.
-        gradient_tolerance: gradient norm that counts as zero, in units of the cost per unit of
-            parameter.
+        gradient_tolerance: largest gradient norm that counts as zero, in units of the cost per unit
+            of parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
             max(1, |w|). If Newton's step is longer than this distance plus the rounding error of
             the step, the point is not stationary.
@@ -309,7 +315,7 @@ _compiled = jax.jit(_traced, static_argnames="max_restarts")
 
 
 def _data_scale(data, dtype):
-    """Return the largest absolute value in the data, or 1 if there are no floats."""
+    """Return the largest |float| in the data; 1 if it is 0, not finite or missing."""
     leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     leaves = [leaf for leaf in leaves if leaf.size]
     if not leaves:

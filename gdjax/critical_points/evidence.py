@@ -22,9 +22,9 @@ FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # number of units in the last place by which each parameter is displaced
 MAX_FLAT_CURVATURE = 1e-12  # largest eps at which flat directions are followed
 MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
-DOMINANT = 4  # factor by which a significant third or fourth derivative exceeds other causes
+DOMINANT = 4  # factor by which a jump or a significant derivative exceeds what other causes explain
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
-JUMP = 1000  # smallest change that may be a jump, in units of eps times a gradient nearby
+JUMP = 1000  # smallest change that may be a jump, in units of eps times the gradient norm nearby
 
 
 class GradientEvidence(NamedTuple):
@@ -58,7 +58,7 @@ class GradientEvidence(NamedTuple):
 
 
 class KantorovichEvidence(NamedTuple):
-    """Evidence that a critical point is near, on directions of nonzero curvature.
+    """Evidence for a critical point nearby, from directions of nonzero curvature.
 
     Args:
         step: Newton's step, -H^+ g.
@@ -71,7 +71,7 @@ class KantorovichEvidence(NamedTuple):
         distance: upper bound on the distance to the critical point.
         flat: unit directions of indeterminate curvature: random ones, and those of the largest
             third derivative.
-        third: largest third derivative along flat directions.
+        third: largest |third derivative| along flat directions.
     """
 
     step: Float[Array, " n"]
@@ -96,7 +96,7 @@ class HigherOrderEvidence(NamedTuple):
     Args:
         sign: -1 if the cost curves downwards in the other directions, 1 otherwise.
         flat_gradient_vanishes: whether the gradient along flat directions is 0 within rounding.
-        cubic: largest third derivative.
+        cubic: largest |third derivative|.
         cubic_rounding: rounding error of `cubic`.
         cubic_significant: whether `cubic` exceeds the bounds of its other possible causes.
         quartic: smallest reduced fourth derivative.
@@ -132,13 +132,13 @@ class HigherOrderEvidence(NamedTuple):
 def gradient_evidence(
     at: DirectionalDerivatives, w, shifts, radii, far_offsets
 ) -> GradientEvidence:
-    """Evaluate gradients at the point, next to it, and far away for dead coordinates."""
+    """Evaluate gradients at the point, near it, and far away (for dead coordinates)."""
     eps = jnp.finfo(w.dtype).eps
     digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
     size = jnp.abs(shifts)
     shifts = digits[None] * jnp.sign(shifts) * (1 + size) / (2 + size)
     shifts = jnp.concatenate([shifts, -shifts])
-    # Probe on both sides of the point and of 0, each coordinate by at least the radius.
+    # Probe on both sides of the point and of 0, at least the radius away in each coordinate.
     far_offsets = radii[:, None] * jnp.sign(far_offsets) * (1 + jnp.abs(far_offsets))
     far_points = jnp.concatenate(
         [w[None] + far_offsets, w[None] - far_offsets, far_offsets, -far_offsets]
@@ -319,7 +319,7 @@ def higher_order_evidence(
     )
     may_be_manifold = higher_orders_decide & vanishes & (sign > 0) & ~curvature.incomplete
     flat_length = jnp.zeros_like(gradient.cost)
-    if eps < MAX_FLAT_CURVATURE:  # in float32, 0 and 1e-8 cannot be distinguished
+    if eps < MAX_FLAT_CURVATURE:  # in float32, eigenvalues of 0 and 1e-8 cannot be distinguished
         along = jnp.concatenate([newton.flat[:2], -newton.flat[:2]])
         followed = partial(
             constant_length,
@@ -358,10 +358,11 @@ class _Orders(NamedTuple):
         second_rounding: rounding error of n^T H n, from the size of its terms.
         second_bound: upper bound on |second|, including all known errors.
         third: third derivative T3[n^3].
-        third_rounding: largest change of `third` when the last digits of the parameters change.
+        third_rounding: twice the largest change of `third` when the last digits of the parameters
+            change.
         fourth: reduced fourth derivative.
-        fourth_rounding: error of `fourth`: its change when the last digits of the parameters
-            change, rounding, and the error of H^+.
+        fourth_rounding: error of `fourth`: twice its largest change when the last digits of the
+            parameters change, rounding, and the error of H^+.
     """
 
     second: Float[Array, " k"]
@@ -400,8 +401,8 @@ def _orders(
     forms = jax.vmap(lambda n: n @ at.product(w, n))(newton.flat)
     size = jax.vmap(curvature.form_size)(newton.flat)
     second = sign * (forms + orders.third_vector[0] @ newton.step)
-    # If all terms of n^T H n vanish, as along a flat axis, there is no rounding error. Otherwise
-    # the error includes the rounding of all entries of H.
+    # If all terms of n^T H n vanish, as along a coordinate whose row of H is zero, there is no
+    # rounding error. Otherwise the error includes the rounding of all entries of H.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
     third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))

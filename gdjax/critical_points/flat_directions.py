@@ -2,9 +2,9 @@
 
     w <- w + step t,   then p with P H P p = -P g,   w <- w + p,   P = I - t t^T
 
-The path follows the direction t, and the cost is minimized over all other directions until the
-gradient vanishes. On a manifold of minima the cost is constant along the path; in a valley that
-rises or falls it is not.
+The path follows the direction t. After each step, up to four corrections p by Newton's method
+minimize the cost over the directions orthogonal to t. On a manifold of minima the cost is constant
+along the path; in a valley that rises or falls it is not.
 """
 
 import jax
@@ -36,7 +36,8 @@ def constant_length(
     """Return the distance from w over which the cost is constant, at most 1.
 
     The distance is in units of the parameters. The cost counts as constant while its change is at
-    most 200 eps (|C| + scale max(1, |w|)) and its slope along the path is within rounding.
+    most 200 eps (|C| + scale max(1, max |w_i|)), and its gradient and its slope along the path are
+    within rounding.
 
     Args:
         at: derivatives of the cost.
@@ -120,7 +121,8 @@ def falls_first(
 
     A straight line leaves a curved manifold of minima, so the cost rises. If it falls instead after
     it seemed constant, the point lies on a plateau, such as sigmoid(x) at x = 40, whose derivative
-    is 0 in float64. The line is followed up to a distance of max(1, |w|), in steps that double.
+    is 0 in float64. The cost is evaluated up to a distance of max(1, |w|), at distances that
+    double.
 
     Args:
         at: derivatives of the cost.

@@ -1,6 +1,6 @@
 """Polishing of an end point to a nearby critical point, usually a minimum.
 
-    H p = -g within |p| <= radius,   w <- w + p if the cost falls as g and H predict
+    H p = -g within |p| <= radius,   w <- w + p if C falls by over 1e-4 of the predicted decrease
 
 Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to the
 level of rounding error. In float32 the final gradient norm is about 1e-4, which is often too large
@@ -244,21 +244,23 @@ def find_critical_point(
 ) -> Polished:
     """Find a nearby minimum, maximum or saddle of a small problem.
 
-        (H^2 + damping I) p = -H g,   which reduces |g|
+        (H^2 + damping lambda^2 I) p = -H g,   lambda = largest |eigenvalue| of H
+
+    A step p is accepted if it reduces |g|.
 
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: starting point, with at most 512 parameters.
         data: data used instead of the problem's data.
-        max_steps: maximum number of steps of Newton's method.
+        max_steps: maximum number of steps tried.
         atol: gradient norm at which the search ends.
 
     Returns:
-        The critical point. Its gradient norm is above `atol` if the search ends at a local minimum
-        of |g| that is not zero.
+        The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`
+        or at a local minimum of |g| that is not zero.
 
     Raises:
-        InputError: if there are more than 512 parameters.
+        InputError: if there are more than 512 parameters, or `max_steps` or `atol` is out of range.
 
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
@@ -310,7 +312,8 @@ def find_critical_point(
 def _steihaug(product, g, radius, precision):
     """Solve H p = -g by conjugate gradients within a trust region.
 
-    The result is p and H p, with |H p + g| <= precision or |p| = radius.
+    The result is p and H p, with |H p + g| <= precision, |p| = radius or the number of steps at its
+    maximum.
     """
     max_steps = min(MAX_CG_STEPS, 2 * g.size + 10)
 

@@ -37,10 +37,10 @@ from gdjax.problems.problem import Metric, Problem, as_problem
 from gdjax.problems.validation import at_least_float32, check_like, check_params
 from gdjax.summaries import fields, fields_with
 
-LONGEST_STEP = 1e6  # longest step, relative to the norm of the parameters or to 1
+LONGEST_STEP = 1e6  # length of the longest step, relative to max(1, |w|)
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units
-GROWTH = 4.0  # factor of the rate while the cost has not risen
-SHRINKAGE = 1 / 8  # factor of the rate while the cost has risen at all rates
+GROWTH = 4.0  # largest factor of the rate while the cost has not risen
+SHRINKAGE = 1 / 8  # factor of the rate at a bisection while the cost has risen at all rates
 ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
 FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estimate
 
@@ -48,10 +48,10 @@ FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estim
 class CriticalSharpnessStatus(IntEnum):
     """Status of a critical sharpness.
 
-    FOUND: the cost rises at eta_c. NO_CROSSING: the cost does not rise up to the rate `low`, so
-    that lambda_c is 0. NOT_A_DESCENT_DIRECTION: D . g <= 0, for example at a minimum. NOT_FINITE:
-    cost, gradient or direction is not finite. NOT_RESOLVED: after the last evaluation the interval
-    from `low` to `high` was still wider than the tolerance.
+    FOUND: eta_c is known within the tolerance. NO_CROSSING: the cost does not rise up to the rate
+    `low`, so that lambda_c is 0. NOT_A_DESCENT_DIRECTION: D . g <= 0, for example at a minimum.
+    NOT_FINITE: cost, gradient or direction is not finite. NOT_RESOLVED: after the last evaluation
+    the interval from `low` to `high` was still wider than the tolerance.
     """
 
     FOUND = 0
@@ -196,8 +196,8 @@ def critical_sharpness(
     cost may rise and fall again between two rates that were evaluated. The longest step that is
     evaluated is 1e6 max(1, |w|), and a rise of at most 8 eps |C(w)| counts as rounding.
 
-    The relative critical sharpness, at which the step of one problem raises the cost of another,
-    is obtained by passing the other problem with the direction of the first one.
+    The relative critical sharpness, for the step of one problem and the cost of another, is
+    obtained by passing the other problem with the direction of the first one.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
@@ -206,14 +206,14 @@ def critical_sharpness(
             gradient descent, and `update_direction(make_optimizer, problem, params)` in general.
         data: data used instead of the problem's data.
         guess: first rate to evaluate, > 0; None for twice the quadratic minimizer, or if the
-            curvature is not positive, a step of a hundredth of the length of the parameters.
-        rtol: width of the final interval, relative to eta_c.
+            curvature is not positive, for a step of length max(1, |w|) / 100.
+        rtol: maximum width of the final interval, relative to its upper end.
         max_evaluations: maximum number of costs to evaluate for eta_c, and of slopes for the line
             minimizer.
 
     Returns:
-        The critical sharpness with a status. The function can be jitted and vmapped over `params`
-        and `direction`; results then have a leading axis.
+        The critical sharpness with a status. The function can be jitted, and vmapped over `params`
+        and `direction`, which gives the results a leading axis.
 
     Raises:
         InputError: if the direction differs from the parameters in structure or shapes, or another
@@ -332,7 +332,7 @@ def _move(params, direction, eta):
 
 
 class _Bracket(NamedTuple):
-    """Rates on both sides of the first sign change of a function of the rate.
+    """Rates on both sides of a sign change of a function of the rate.
 
     Args:
         low: largest rate below `high` at which the function is not positive.
@@ -412,7 +412,7 @@ def _next_rate(b, rtol):
 
 
 def _root(b):
-    """Return the root of the secant, or the middle if one value is infinite."""
+    """Return the secant's root, or the interval's middle if `at_high` is infinite."""
     drop = b.at_high - b.at_low
     share = jnp.where(b.at_high < jnp.inf, -b.at_low / jnp.where(drop > 0, drop, 1), 0.5)
     return b.low + jnp.clip(share, 0, 1) * (b.high - b.low)
@@ -445,20 +445,19 @@ def critical_sharpness_metric(
 
         lambda_c = 2 / eta_c,   eta_c = min {eta > 0 : C(w - eta D) > C(w)}
 
-    D is the step that the optimizer would take with the gradient over all data, divided by its
-    learning rate. Each estimate starts at the last eta_c, so it takes few evaluations of the cost
-    and one of the gradient. As in `critical_sharpness`, the crossing that is found is not provably
-    the first.
+    -eta D is the step that the optimizer would take with the gradient over all data and the
+    learning rate eta. Each estimate starts at the last eta_c, so it takes few evaluations of the
+    cost. As in `critical_sharpness`, the crossing that is found is not provably the first.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         make_optimizer: factory of the optimizer of the descent, which accepts a `learning_rate`.
-        other: problem whose cost must rise, for the relative critical sharpness; None for
-            `problem`.
+        other: problem of the cost C, for the relative critical sharpness; None for `problem`.
         data: data used instead of the problem's data.
         every: interval between estimates, in records.
-        rtol: width of the final interval, relative to eta_c.
-        max_evaluations: maximum number of costs to evaluate; 40 if there is no earlier estimate.
+        rtol: maximum width of the final interval, relative to its upper end.
+        max_evaluations: maximum number of costs to evaluate per estimate; replaced by 40 if the
+            last estimate found no eta_c.
 
     Returns:
         A metric whose value is lambda_c: 0 if the cost does not rise along the step, NaN if the
@@ -466,8 +465,8 @@ def critical_sharpness_metric(
 
     Raises:
         InputError: if an argument has an invalid type or value. The first estimate raises it if the
-            state belongs to another optimizer, or if the optimizer is schedule-free, since its
-            records are not at the parameters from which it takes steps.
+            descent uses another optimizer, or if the optimizer is schedule-free, since its records
+            are not at the parameters from which it takes steps.
 
     Examples:
         >>> import gdjax as gd

@@ -1,6 +1,6 @@
 """Eigenpairs of the Hessian with error bounds, and signs of the eigenvalues.
 
-    H v = lambda v + residual,   an eigenvalue of H lies within |residual| of lambda
+    H v = lambda v + residual,   |v| = 1,   an eigenvalue of H lies within |residual| of lambda
 
 The largest eigenvalue limits the stable learning rates, and the smallest shows whether a critical
 point is a minimum.
@@ -56,8 +56,8 @@ class Eigenpairs(NamedTuple):
     Args:
         values: largest eigenvalues, descending, then the smallest, descending; the last is the
             smallest.
-        vectors: eigenvectors of length 1, a pytree like the parameters with a leading axis of
-            length k.
+        vectors: eigenvectors of length 1, a pytree like the parameters whose leading axis indexes
+            the k eigenvalues.
         residuals: upper bounds on |H v - value v|, from products with H plus rounding. An
             eigenvalue lies within this distance of each value. The search uses several random
             starts, so an eigenvalue further out is unlikely, but not excluded.
@@ -196,7 +196,8 @@ class Inertia(NamedTuple):
         vectors: eigenvectors, one per column.
         error_bound: bound on the error of each eigenvalue.
         known: whether each pair is an eigenpair of the live coordinates.
-        pseudoinverse: function `v -> H^+ v`, restricted to directions whose sign is known.
+        pseudoinverse: function `v -> H^+ v`, restricted to directions orthogonal to the
+            eigenvectors of eigenvalues with unknown sign.
         form_size: function `v -> |v|^T |H| |v|`, or an upper bound if the entries of H are not
             known. The rounding error of v^T H v is a small multiple of eps times this.
         incomplete: whether eigenvalues that were not computed may have other signs.

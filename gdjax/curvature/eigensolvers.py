@@ -13,7 +13,7 @@ computed together share the samples and the activations of a network. Wider bloc
 for a single network, but they require more products in total and slow down 16 networks in one
 program.
 
-If the eigenvectors of a similar operator are known, the block starts from them. This is how the
+If the eigenvectors of a nearby operator are known, the block starts from them. This is how the
 sharpness is tracked along a descent with a few products per estimate.
 
 The basis is kept orthonormal within rounding. If the operator maps it into itself (the identity, a
@@ -153,7 +153,7 @@ class Ritz(NamedTuple):
         residuals: residual norms |A v - value v|, computed from the images of the basis.
         norm: largest |Ritz value| of all rounds, a lower bound on the operator's norm.
         num_hvps: number of products with the operator.
-        block: first kept vectors, a start block for a similar operator.
+        block: first kept vectors, a start block for a nearby operator.
     """
 
     values: Float[Array, " k"]
@@ -230,7 +230,7 @@ def extreme_ritz_pairs(
             values and the norm that returns the bounds.
         max_restarts: maximum number of restarts. Fewer are made if the tolerance is reached or a
             value is not finite.
-        block: first block, such as `Ritz.block` of a similar operator; None for two random vectors.
+        block: first block, such as `Ritz.block` of a nearby operator; None for two random vectors.
         space: sizes that replace `sizes(largest, smallest)`, multiples of the block's width.
     """
     upper, lower, size = space or sizes(largest, smallest)
@@ -247,7 +247,7 @@ def extreme_ritz_pairs(
         return jax.random.normal(key, (mask.size, width), mask.dtype) * mask[:, None]
 
     def expand(basis, first):
-        """Fill the basis from its block number `first`."""
+        """Fill the basis from block number `first` on."""
 
         def add(number, basis):
             key, key_noise = jax.random.split(basis.key)

@@ -1,14 +1,16 @@
 """Sharpness in norms other than the Euclidean norm, with bounds.
 
-    S = max over |d| <= 1 of d^T H d;   cost falls on a quadratic while S < 2 / eta
+    S = max over |d| <= 1 of d^T H d;   a quadratic cost falls while S < 2 / eta
 
-This is the limit of the steps w - eta |g|_* d of `gdjax.descent.non_euclidean_descent`, since
+This condition applies to the steps w - eta |g|_* d of `gdjax.descent.non_euclidean_descent`, where
+d maximizes g . d over |d| <= 1, since on a quadratic cost
 
     C(w - eta |g|_* d) <= C(w) - eta |g|_*^2 (1 - eta S / 2)
 
 For the steps w - eta d of sign descent and Muon without momentum, replace 2 / eta by
-2 |g|_* / eta. In the 2-norm S is the largest eigenvalue of H. In the maximum norm it is NP-hard to
-compute, and `generalized_sharpness` returns a lower and an upper bound.
+2 |g|_* / eta. In the 2-norm S is the largest eigenvalue of H, or 0 if that is negative. In the
+maximum norm S is NP-hard to compute, and `generalized_sharpness` returns a lower and an upper
+bound.
 
 References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of Stability*,
 arXiv 2603.05002.
@@ -111,12 +113,13 @@ def generalized_sharpness(
         low <= max over |d| <= 1 of d^T H d <= high
 
     The lower bound is computed by a local search: Frank-Wolfe steps with exact line search, from
-    the direction of the optimizer's step, from random directions, and in the maximum norm also from
-    rounded solutions of the semidefinite relaxation, followed by changes of single signs. The upper
-    bound is the best of several (see `norm_bounds`): dual solutions of a semidefinite relaxation
-    for "linf" and "spectral", diagonal entries of the positive part of H for "l1", and the largest
-    eigenvalues of its diagonal blocks for "block". For "l2" both are the largest eigenvalue, or 0
-    if that is negative. Both bounds are valid up to rounding of H.
+    the steepest direction, from random directions, and from solutions of the problem of the upper
+    bound. In the maximum norm these solutions are rounded, and changes of single signs follow the
+    search. The upper bound is the best of several (see `norm_bounds`), among them dual solutions of
+    a semidefinite relaxation for "linf" and "spectral", the largest diagonal entry of the positive
+    part of H for "l1", and the largest eigenvalue of any diagonal block of that part for "block".
+    For "l2" both are the largest eigenvalue, or 0 if that is negative. Both bounds are valid up to
+    rounding of H.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
@@ -303,7 +306,10 @@ def _top_of_blocks(H, blocks):
 
 
 def _matrix_groups(params):
-    """Return rows or columns (whichever are fewer) of matrices as groups of radius 1."""
+    """Return groups of radius 1: vectors, and rows or columns of matrices.
+
+    The rows of a matrix are its groups, unless it has fewer columns.
+    """
     groups, count = [], 0
     for leaf in jax.tree.leaves(params):
         if leaf.ndim < 2:
@@ -331,9 +337,9 @@ def generalized_sharpness_metric(
 
         low = d^T H d <= max over |d| <= 1 of d^T H d
 
-    The search starts from the direction found at the last record and from that of the optimizer's
-    step, so that the bound is at least the curvature along the step. Upper bounds require the dense
-    Hessian; see `generalized_sharpness`.
+    One search starts from the direction found by the last estimate (at first a random one), and
+    another from the steepest direction, so that the bound is at least the curvature along the
+    latter. Upper bounds require the dense Hessian; see `generalized_sharpness`.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
@@ -341,7 +347,7 @@ def generalized_sharpness_metric(
         data: data used instead of the problem's data.
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
-            product each.
+            product per step.
 
     Raises:
         InputError: if the norm is unknown, or `max_steps` is not a positive whole number.

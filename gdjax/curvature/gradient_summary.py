@@ -44,8 +44,8 @@ class GradientSummary(NamedTuple):
         relative: |g_i| / max |g|, between 0 and 1; 0 everywhere if the gradient is 0.
         norm: Euclidean norm of the whole gradient.
         leaf_norms: norm of each array, in the structure of the parameters.
-        layer_norms: norm of each child of the pytree's root; the children of a network are its
-            layers.
+        layer_norms: norm of each child of the pytree's root; for the parameters of a network, the
+            children are its layers.
         zeros: number of exactly zero entries of each array, in the structure of the parameters.
         zero_share: share of exactly zero entries among all entries.
     """
@@ -302,7 +302,8 @@ def check_gradient(
         data: data used instead of the problem's data.
 
     Raises:
-        InputError: if the parameters are not real floats or the cost is not a scalar.
+        InputError: if the parameters are not real floats, a position is out of range, or the cost
+            is not a scalar.
 
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """

@@ -30,14 +30,14 @@ def largest_eigenvalue(matrix: Float[np.ndarray, "n n"]) -> float:
 def upper_bound(
     H: Float[np.ndarray, "n n"], groups: Int[np.ndarray, " n"], radii: Float[np.ndarray, " groups"]
 ) -> tuple[float, Float[np.ndarray, "n columns"]]:
-    """Return an upper bound on the maximum of d^T H d, and the factor V that gave it.
+    """Return an upper bound on the maximum of d^T H d, and the relaxation's factor V.
 
         d^T H d <= sum_b u_b r_b   if |d_b|_2^2 <= r_b and H <= Diag(u)
 
-    A vector u >= 0, which need not satisfy the inequality, gives two bounds: u plus the largest
-    eigenvalue of H - Diag(u), and u times the largest eigenvalue of Diag(u)^-1/2 H Diag(u)^-1/2, if
-    these are above 0. The smallest of all is returned, including those of constant u and of row
-    sums of |H|.
+    A vector u >= 0 that does not satisfy the inequality gives two that do: u plus the largest
+    eigenvalue of H - Diag(u), and u times the largest eigenvalue of Diag(u)^-1/2 H Diag(u)^-1/2,
+    where a negative eigenvalue counts as 0. The smallest bound is returned, including those of a
+    constant u and of a u from row sums of |H|.
 
     Args:
         H: symmetric matrix.

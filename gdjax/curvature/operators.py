@@ -2,13 +2,12 @@
 
     H v = d/de grad C(w + e v) at e = 0,   H = J^T L J + sum_i (dl/da_i) grad grad a_i
 
-Here J is the Jacobian of a model's outputs a, and L is the Hessian of the loss with respect to
-those outputs. An operator has `mv`, `shape` and `dtype`, and is a pytree, so that it can be an
-argument of a jitted or mapped function.
+Here J is the Jacobian of a model's outputs a, and L is the Hessian of the loss l with respect to
+those outputs. An operator has `mv`, `shape` and `dtype`. The three operators of a cost are pytrees,
+so that they can be arguments of jitted or mapped functions.
 
-A product costs about as much as two gradients, with memory for one microbatch of samples. All
-operators are those of the problem's deterministic cost (see `gdjax.problems.evaluation_of`) over
-all its data.
+A product costs about as much as two gradients, with memory for one microbatch of samples. The cost
+is the problem's deterministic cost (see `gdjax.problems.evaluation_of`) over all its data.
 """
 
 from collections.abc import Callable
@@ -228,7 +227,7 @@ class HessianOperator(_CostOperator):
     """
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return H v, a pytree like the parameters."""
+        """Return H v, a pytree like v."""
         params = self.like
         check_like("HessianOperator.mv: vector", vector, params)
         problem = self.problem if self.layer is None else restricted(self.problem, self._with_layer)
@@ -243,10 +242,11 @@ class HessianOperator(_CostOperator):
 class GaussNewtonOperator(_CostOperator):
     """The Gauss-Newton part of the Hessian at a point.
 
-        G v = J^T L J v,   J = d predict / dw,   L = Hessian of the loss in the outputs
+        G v = J^T L J v,   J = d predict / dw,   L = Hessian of the loss w.r.t. the outputs
 
     G omits the curvature of the outputs. It has no negative eigenvalues if the loss is convex in
-    the outputs, and equals H if every sample is fitted exactly.
+    the outputs, and equals H if each sample's loss has zero gradient with respect to its outputs,
+    as the squared error has at an exact fit.
 
     Args:
         problem: problem with data `(inputs, targets)`, `predict(params, inputs) -> outputs`, and
@@ -296,7 +296,7 @@ class GaussNewtonOperator(_CostOperator):
         return problem.predict, problem.loss
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return G v, a pytree like the parameters."""
+        """Return G v, a pytree like v."""
         params, predict, loss = self.like, *self._model()
         check_like("GaussNewtonOperator.mv: vector", vector, params)
 
@@ -332,8 +332,8 @@ class PreconditionedHessian(SymmetricOperator):
         layer: name of a layer or None, as for `HessianOperator`.
 
     Raises:
-        InputError: if the layer is unknown, or the preconditioner differs from the parameters in
-            structure or shapes.
+        InputError: if the preconditioner differs from the parameters in structure or shapes, or as
+            in `HessianOperator`.
 
     Examples:
         If P contains the curvatures of a quadratic cost, the operator is the identity:
@@ -378,7 +378,7 @@ class PreconditionedHessian(SymmetricOperator):
         return self.hessian.like
 
     def mv(self, vector: PyTree) -> PyTree:
-        """Return P^-1/2 H P^-1/2 v, a pytree like the parameters."""
+        """Return P^-1/2 H P^-1/2 v, a pytree like v."""
         check_like("PreconditionedHessian.mv: vector", vector, self.like)
         flat, unravel = ravel_pytree(self.like)
         return unravel(self.flat_mv(ravel_pytree(vector)[0].astype(flat.dtype)))

@@ -1,12 +1,12 @@
 """Sharpness along a descent: largest Hessian eigenvalue, and batch sharpness.
 
-    sharpness = largest eigenvalue of the Hessian;   descent is stable below 2 / learning_rate
+    sharpness = largest eigenvalue of the Hessian;   gradient descent is stable below 2 / eta
 
 See `stability_threshold` for the limits of other optimizers. The sharpness is the algebraically
 largest eigenvalue, even if a negative one has a larger absolute value.
 
 Stochastic gradient descent stabilizes where the batch sharpness, the curvature of each mini-batch
-cost along its gradient, is near 2 / eta and the largest eigenvalue of the full cost is smaller:
+cost along its gradient, is near 2 / eta and the sharpness of the full cost is smaller:
 
     batch sharpness = E[g^T H_B g] / E|g|^2,   g and H_B gradient and Hessian of a mini-batch's cost
 
@@ -84,7 +84,7 @@ def sharpness_metric(
     The algebraically largest eigenvalue is computed by block Lanczos, which starts from the two
     leading eigenvectors of the last estimate. The second is mixed with a random direction, so that
     an eigenvector whose eigenvalue becomes the largest later is found as well. Restarts end when
-    |H v - sharpness v| is at most rtol |sharpness| or within rounding. An eigenvalue then lies
+    |H v - sharpness v| is at most rtol |sharpness| plus rounding. An eigenvalue then lies
     within that distance, and the error is of the order of the squared distance divided by the gap
     to the next eigenvalue. A larger eigenvalue is unlikely, but not excluded. Up to 8 parameters
     the dense Hessian is decomposed. The result is NaN if 19 restarts are not enough or a value is
@@ -107,7 +107,7 @@ def sharpness_metric(
         Hessian-vector products if little has changed, and 6 more for each restart.
 
     Raises:
-        InputError: if `rtol` is not above 0.
+        InputError: if `rtol` is not above 0, or `preconditioner` or `operator` is not callable.
 
     Examples:
         The algebraically largest eigenvalue of a saddle:
@@ -151,8 +151,9 @@ def largest_eigenvalues_metric(
 
         lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
 
-    They are computed as in `sharpness_metric`, starting from the last two leading eigenvectors. An
-    eigenvalue is NaN if its residual |H v - lambda v| exceeds rtol |lambda| plus rounding.
+    They are computed as in `sharpness_metric`, starting from the two leading eigenvectors of the
+    last estimate. An eigenvalue is NaN if its residual |H v - lambda v| exceeds rtol |lambda| plus
+    rounding.
 
     Args:
         problem: a Problem or a cost, as for `sharpness_metric`.
@@ -300,7 +301,7 @@ def _random(drawn, shape, dtype):
 def track_largest(
     operator: SymmetricOperator, state: SharpnessState, *, rtol: float, count: int = 1
 ) -> tuple[Float[Array, " count"], SharpnessState]:
-    """Return the largest eigenvalues, starting at eigenvectors of a similar operator.
+    """Return the largest eigenvalues, starting at eigenvectors of a nearby operator.
 
     Args:
         operator: operator whose largest eigenvalues are computed.

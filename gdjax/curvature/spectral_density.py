@@ -2,10 +2,9 @@
 
     trace = sum_i lambda_i,   density(x) = 1/n sum_i N(x; lambda_i, bandwidth^2)
 
-Both are estimated, with standard errors, as means of v^T H v and of v^T N(x; H) v over random
-vectors v.
-
-Up to 512 parameters both are exact. For more, matfree estimates them from Hessian-vector products.
+Up to 512 parameters both are exact. For more, they are estimated with matfree from Hessian-vector
+products, with standard errors, as n times the mean of v^T H v / |v|^2 and as the mean of
+v^T N(x; H, bandwidth^2) v / |v|^2 over random vectors v.
 """
 
 from collections.abc import Callable
@@ -45,8 +44,9 @@ class SpectralDensity(NamedTuple):
     Args:
         at: evenly spaced eigenvalues at which the density is evaluated.
         value: density at these points, per unit of the eigenvalue.
-        error: standard error of the density, from the spread over probes.
-        nodes: eigenvalues of the Krylov spaces, one row per probe.
+        error: standard error of the density, from the spread over probes; 0 up to 512 parameters.
+        nodes: Ritz values in the Krylov spaces, one row per probe; up to 512 parameters, one row of
+            all eigenvalues.
         weights: share of the spectrum that each node represents; each row sums to 1.
         bandwidth: standard deviation of the Gaussian that replaces each node.
     """
@@ -74,7 +74,8 @@ def hessian_trace(
         tr H = tr Q^T H Q + E v^T (I - QQ^T) H (I - QQ^T) v,   v random signs
 
     Q spans the products of H with a third of the probes. It captures the large eigenvalues, so that
-    the rest has a small variance. The error is estimated from the spread over the last third.
+    the second term has a small variance. The error is estimated from the spread over the last third
+    of the probes.
 
     Args:
         operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
@@ -139,7 +140,7 @@ def spectral_density(
 ) -> SpectralDensity:
     """Return the spectral density of a Hessian by stochastic Lanczos quadrature.
 
-        1/n tr f(H) = E v^T f(H) v / |v|^2 = E sum_j weight_j f(node_j)
+        1/n tr f(H) = E v^T f(H) v / |v|^2 ~ E sum_j weight_j f(node_j),   f = N(x; ., bandwidth^2)
 
     Args:
         operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
@@ -203,7 +204,7 @@ def smoothed(
 
 
 def _quadrature(product, flat, key, probes, depth):
-    """Return the eigenvalues of each probe's Krylov space and their weights."""
+    """Return the Ritz values in each probe's Krylov space and their weights."""
     lanczos = decomp.tridiag_sym(min(depth, flat.size), custom_vjp=False)
 
     def nodes_and_weights(probe):

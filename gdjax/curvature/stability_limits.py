@@ -3,7 +3,7 @@
     w_{t+1} = w_t - eta P^-1 m_t,   stable on a quadratic while lambda_max(P^-1 H) is below a limit
 
 The optimizer divides its steps by the diagonal P, which is held fixed. P is 1 for gradient descent;
-for Adam it is the root of the average of squared gradients in the optimizer's state (see
+for RMSProp and Adam it follows from the average of squared gradients in the optimizer's state (see
 `preconditioner`). If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any
 learning rate, since its P grows with the gradient.
 
@@ -297,11 +297,12 @@ def _hint(factory):
 def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     """Return a function from an optimizer's state to the P of its last step.
 
-        P = (1 - b1^t) (sqrt(nu / (1 - b2^t) + eps_root) + eps),   RMSProp's P = sqrt(nu + eps)
+        Adam, AdamW:  P = (1 - b1^t) (sqrt(nu / (1 - b2^t) + eps_root) + eps)
+        RMSProp:      P = sqrt(nu + eps),   or sqrt(nu) + eps without eps_in_sqrt
 
-    Here nu is the average of squared gradients after t steps. P includes the bias corrections of
-    both averages, so that the momentum is the uncorrected average m, to which `stability_threshold`
-    applies.
+    Here nu is the average of squared gradients after t steps; with `bias_correction`, RMSProp's nu
+    is divided by 1 - decay^t. Adam's P includes the bias corrections of both averages, so that the
+    momentum is the uncorrected average m, to which `stability_threshold` applies.
 
     Args:
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`,

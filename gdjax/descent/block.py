@@ -51,7 +51,7 @@ class Carry(NamedTuple):
 class Records(NamedTuple):
     """Values of a run at its records; NaN where not recorded.
 
-    Costs and the gradient norm are inf after divergence.
+    Costs and the gradient norm are inf from divergence on.
     """
 
     cost: Float[Array, "*records"]

@@ -128,7 +128,7 @@ class BlockResult(NamedTuple):
 
     Args:
         carry: carry from which the descent continues.
-        num_steps: number of steps taken so far. The record at this step is still due, unless
+        num_steps: number of steps taken so far. A record at this step is still due, unless
             `is_last`.
         is_last: whether the descent is finished.
         recorded_steps: steps of the records.
@@ -166,7 +166,7 @@ def run_blocks(
         order: function `(first, count) -> sample indices` of mini-batches; None uses the whole
             training set.
         capacity: numbers of rows of the arrays of a block.
-        run_axis: whether arrays have a leading axis of runs.
+        run_axis: whether the leading axis of arrays indexes the runs.
         controller: controller of the number of steps of a block, which can be reused for the next
             descent; None for a new one.
         stops_early: whether, once all runs have stopped, to evaluate only the last step and repeat

@@ -72,7 +72,8 @@ class Descent:
         metrics: scalar metrics by name; NaN where not computed.
         arrays: `steps` and `values` of each array metric, by name.
         snapshot_step: steps at which parameters were kept.
-        snapshots: these parameters, with a leading axis of snapshots; None if there are none.
+        snapshots: these parameters, in arrays whose leading axis indexes the snapshots; None if
+            there are none.
         outcome: outcome of the descent.
         diverged_at: step at which the descent diverged; None if it did not.
         interrupted: whether Ctrl-C was pressed.
@@ -170,7 +171,7 @@ def descend(
     Raises:
         InputError: if an argument has a wrong type or value, or the problem fails
             `gdjax.problems.check`. A numerical failure raises no error: NaN and infinity stop the
-            updates, and their step is recorded.
+            updates, and `diverged_at` is their step.
     """
     problem = as_problem(problem)
     check_can_run("descend", start, problem.data, key)

@@ -2,9 +2,9 @@
 
     w_{t+1} = w_t - eta |g|_* d,   d = argmax over |d| <= 1 of g . d,   |g|_* = g . d
 
-The norm determines the direction: signs of the gradient in the maximum norm, one coordinate in the
-1-norm, the orthogonal factor of each matrix in the spectral norm (Muon without momentum). With the
-2-norm the step is that of gradient descent:
+The norm determines the direction: the signs of the gradient in the maximum norm, the coordinate of
+the largest |entry| in the 1-norm, the orthogonal factor of each matrix in the spectral norm (Muon
+without momentum). With the 2-norm the step is that of gradient descent:
 
 >>> g = jnp.array([3.0, -4.0])
 >>> {norm: steepest_direction(g, norm).round(3).tolist() for norm in ("linf", "l1", "l2")}
@@ -147,9 +147,9 @@ def non_euclidean_descent(
 
     Args:
         learning_rate: learning rate eta, or a schedule.
-        norm: norm of d, as for `steepest_direction`. "linf" gives sign descent, "l1" coordinate
-            descent, "l2" gradient descent, "spectral" Muon without momentum, and "block" block
-            coordinate descent.
+        norm: norm of d, as for `steepest_direction`. Up to the length of the steps, "linf" gives
+            sign descent, "l1" coordinate descent, "l2" gradient descent, "spectral" Muon without
+            momentum, and "block" block coordinate descent.
         scaled: whether a step has the length eta |g|_* in the norm, where |g|_* is the dual norm of
             the gradient. Otherwise it has the length eta, as in `optax.sign_sgd` and
             `optax.contrib.muon`.

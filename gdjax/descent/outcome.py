@@ -1,9 +1,11 @@
 """Outcomes of a descent.
 
-    diverged       the cost was not finite, or above the divergence threshold, at some step
+    diverged       at some step the cost or its gradient was not finite, or the cost too large
     stalled        the cost is not below the baseline, and the gradient vanishes or the cost is flat
     converged      |grad C| <= tolerance, and C is below the baseline, or there is none
     not_converged  none of these; the outcome may change with more steps
+
+A cost is too large if it exceeds the divergence threshold.
 
 The baseline is the cost of the best prediction that ignores the input. It distinguishes convergence
 from stalling: a sigmoid network at a very large learning rate saturates, so that its gradient

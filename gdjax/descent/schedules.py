@@ -40,7 +40,7 @@ class WarmupCosine:
         peak, first, last = (jnp.asarray(r) for r in (self.learning_rate, self.start, self.end))
         warmup, total = jnp.asarray(self.warmup_steps), jnp.asarray(self.total_steps)
         step = jnp.asarray(step, jnp.result_type(float))
-        # A divisor of 0 occurs only in the branch that `where` discards.
+        # Without steps of warm-up or of decay, the divisor is 1 instead of 0.
         risen = step / jnp.maximum(warmup, 1)
         fallen = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
         rising = first + (peak - first) * risen

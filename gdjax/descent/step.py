@@ -45,7 +45,7 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Cost and gradient before an update, and whether it changed the parameters."""
+    """Cost and gradient before an update, and whether the update is made."""
 
     cost: Float[Array, ""]
     gradient: PyTree
@@ -224,8 +224,8 @@ def step(
         batch: samples of this step.
         key: random key, for a random cost.
         at: number of the step, which is stored in `diverged_at` if the step diverges.
-        divergence_threshold: cost above which a run counts as diverged. NaN and infinity count as
-            diverged as well. A diverged run is not updated again.
+        divergence_threshold: cost above which a run counts as diverged, as it does if its cost or
+            gradient is not finite. A diverged run is not updated again.
         microbatch: number of samples evaluated together, for a cost that is a mean over samples;
             None for all.
 
@@ -346,7 +346,7 @@ def default_eval_params_fn(
 
     Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
 
-        x = (y - (1 - b1) z) / b1
+        x = (y - (1 - b1) z) / b1,   z and b1 from the optimizer's state
 
     Raises:
         InputError: if the state has more than one `ScheduleFreeState`, or one that covers only a

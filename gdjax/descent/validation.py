@@ -100,8 +100,8 @@ def check_record_samples(problem: Problem, record_samples: Any, batch_size: int 
     """Check the number of samples of a record.
 
     Raises:
-        InputError: if the problem does not have this number of samples, or if it is less than the
-            batch size for a cost that couples samples.
+        InputError: if the number is not a whole number from 1 to the number of the problem's
+            samples, or if it is less than the batch size for a cost that couples samples.
     """
     if record_samples is not None and problem.data is None:
         raise InputError(
@@ -176,7 +176,10 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
 
 
 class Keys(NamedTuple):
-    """Keys of mini-batches, of a random cost and of random metrics; None if unused."""
+    """Keys of mini-batches, of a random cost and of random metrics.
+
+    The last two are None if unused.
+    """
 
     order: Any
     noise: Any

@@ -40,7 +40,7 @@ class CentralFlow(NamedTuple):
 
     Args:
         time: time since the start, eta times the number of descent steps.
-        params: the center w, a pytree like the starting point with a leading axis of times.
+        params: the center w, a pytree like the starting point whose leading axis indexes the times.
         cost: cost C at the center.
         mean_cost: C + <Sigma, H> / 2, the cost of descent averaged over its oscillations.
         eigenvalues: largest eigenvalues of the Hessian at the center, descending.

@@ -46,8 +46,8 @@ class Flow(NamedTuple):
     """The gradient flow at given times.
 
     Args:
-        params: a pytree like the starting point, with a leading axis of times; infinite at times
-            that were not reached.
+        params: a pytree like the starting point, whose leading axis indexes the times; infinite at
+            times that were not reached.
         cost: cost C at each time.
         num_steps: number of steps of the solver, including rejected ones.
         status: a `FlowStatus`.
@@ -71,8 +71,8 @@ class FlowDistance(NamedTuple):
         time: time since the start.
         distance: Euclidean distance between the parameters of descent and flow.
         cost: cost of descent.
-        params: parameters of descent, a pytree like the starting point with leading axes of
-            learning rates and times.
+        params: parameters of descent, a pytree like the starting point whose first two axes index
+            the learning rates and the times.
         flow: the gradient flow.
     """
 

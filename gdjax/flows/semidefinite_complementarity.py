@@ -2,15 +2,14 @@
 
     find X >= 0 with S = M X + Q >= 0 and <X, S> = 0,   M symmetric and monotone, >= 0 as matrices
 
-X is the minimum of <X, M X> / 2 + <Q, X> over positive semidefinite matrices.
+X minimizes <X, M X> / 2 + <Q, X> over positive semidefinite matrices.
 
 X and S start as multiples of the identity, and Newton's method follows X S = mu 1 as mu decreases.
 LAPACK's eigenvalue routines are not called, so that runs can be computed on several devices.
 
 References: Alizadeh, Haeberly and Overton 1998, *Primal-dual interior-point methods for
-    semidefinite programming* (for the search direction); Kojima, Shindoh and Hara 1997 (for
-    complementarity
-problems).
+semidefinite programming* (for the search direction); Kojima, Shindoh and Hara 1997 (for
+complementarity problems).
 """
 
 from typing import NamedTuple

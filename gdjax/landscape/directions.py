@@ -8,7 +8,7 @@ principal component of a descent; or an eigenvector. Planes and grids take a dic
 name.
 
 `orthogonalize`, `by_name`, `plane_directions` and `component_directions` return directions by name;
-all others are pure functions of arrays that can be jitted and mapped.
+all other functions are pure functions of arrays that can be jitted and mapped.
 """
 
 import string
@@ -44,7 +44,7 @@ class Components(NamedTuple):
 
     Args:
         center: point from which distances are measured.
-        directions: orthonormal directions, a pytree like `center` with a leading axis of
+        directions: orthonormal directions, a pytree like `center` whose leading axis indexes the
             components, largest spread first.
         explained: share of the sum of squared distances from the center along each direction.
         coordinates: coordinates of each point along each direction.
@@ -99,7 +99,7 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     In arrays of two or more dimensions, position j along `axis` is a neuron (or a filter), so the
     leading axis is correct for weights stored [to, from]. Arrays of fewer dimensions, such as
     biases, are scaled as a whole to the length of the array of parameters, whereas Li et al. omit
-    biases. The direction is zero where `params` is zero.
+    biases. The direction of a neuron is zero if all its weights are zero.
 
     Args:
         direction: a pytree like `params`.
@@ -244,7 +244,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
-    """Return directions by name from a pytree with a leading axis of directions.
+    """Return directions by name from a pytree whose leading axis indexes them.
 
     Raises:
         InputError: if there are more names than directions.
@@ -287,8 +287,8 @@ def plane_directions(
 
     Returns:
         Both directions by name, as an argument of `plane`. Directions that are zero, such as a
-        vanishing gradient, remain zero. Names of eigenvectors that did not converge contain the
-        residual of the eigenvalue, "λ = 20 ± 0.3".
+        vanishing gradient, remain zero. If the search for eigenvectors did not converge, their
+        names contain the residuals of the eigenvalues, as in "λ = 20 ± 0.3".
 
     Raises:
         InputError: if the kind is unknown, if there is a single parameter, or if the Hessian is not
@@ -358,7 +358,7 @@ def principal_components(
     so that the first snapshot has no negative coordinate, and do not depend on the machine.
 
     Args:
-        snapshots: a pytree of arrays with a leading axis of points.
+        snapshots: a pytree of arrays whose leading axis indexes the points.
         count: number of components, at most the number of points and of parameters.
         center: a pytree like one point; None means the mean.
 
@@ -400,7 +400,7 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
         coordinates = argmin_c |w - w_0 - sum_i c_i d_i|,   distance = the minimum
 
     Args:
-        points: a pytree of arrays with a leading axis of points.
+        points: a pytree of arrays whose leading axis indexes the points.
         params: origin w_0 of the slice.
         directions: directions d_i by name, linearly independent but not necessarily orthogonal.
 
@@ -455,7 +455,7 @@ def _offsets(points, center):
 
 
 def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
-    """Check that a pytree has a leading axis of points with the shapes of `one`.
+    """Check that the leading axis of arrays indexes points with the shapes of `one`.
 
     Raises:
         InputError: if leading axes, structures or shapes differ.
@@ -478,7 +478,8 @@ def check_named(
     """Check that directions are a mapping of names to pytrees like the parameters.
 
     Raises:
-        InputError: if `directions` is not such a mapping, or has fewer than `least` entries.
+        InputError: if `directions` is not such a mapping, or has fewer than `least` or more than 26
+            entries.
     """
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
     if not is_named or not least <= len(directions) <= len(DIMENSIONS):

@@ -168,8 +168,9 @@ def grid(
         C(c) = C(w_0 + sum_i c_i d_i)
 
     Args:
-        problem: a Problem, which is evaluated as a smaller network if it has a network and their
-            costs are equal; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, which is evaluated as a smaller network if there is one with fewer
+            inputs and equal cost; or a cost, `cost(params, batch)` with data, `cost(params)`
+            without.
         params: origin w_0 of the grid.
         directions: directions d_i by name; axes are labeled with the names.
         coordinates: one vector of coordinates per direction, in multiples of the direction.
@@ -383,7 +384,7 @@ def at_coordinates(
 
 @jax.jit
 def displaced(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
-    """Return the result of `at_coordinates` for a tuple; jit sorts keys of a dict."""
+    """Return `at_coordinates` for a tuple of directions; jit sorts the keys of dicts."""
     for c, direction in zip(coordinates, directions, strict=True):
         params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
     return params
@@ -471,7 +472,7 @@ def _products(inputs, weights):
 
 
 def _check_same(problem, params, directions, small, remedy):
-    """Check equal costs at the origin, and displaced along each and all directions."""
+    """Check that costs agree at the origin, and a unit along each or all directions."""
     if problem in _LINEAR:
         return
     few, few_products = (

@@ -61,7 +61,7 @@ def descent_on_slice(
         problem: a Problem or a cost (see `grid`).
         params: origin of the slice.
         directions: directions of the slice by name.
-        snapshots: parameters of the descent, with a leading axis of snapshots.
+        snapshots: parameters of the descent, in arrays whose leading axis indexes the snapshots.
         data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
         width: number of points per device at a time (see `grid`).
@@ -122,8 +122,8 @@ def trajectory_plane(
 
     Args:
         problem: a Problem or a cost (see `grid`).
-        snapshots: parameters of the descent, with a leading axis of snapshots; snapshots that are
-            not finite are omitted.
+        snapshots: parameters of the descent, in arrays whose leading axis indexes the snapshots;
+            snapshots that are not finite are omitted.
         data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
         points: number of points along each side.
@@ -134,8 +134,8 @@ def trajectory_plane(
 
     Returns:
         A Dataset that combines the results of `plane` and `descent_on_slice`, and `explained`, the
-        share of the squared distance from the end along each of at most ten principal components.
-        The origin of the plane is the end of the descent.
+        share of the sum of squared distances from the end along each of at most ten principal
+        components. The origin of the plane is the end of the descent.
 
     Raises:
         InputError: if fewer than three snapshots are finite, if the snapshots are all equal, or if

@@ -1,11 +1,12 @@
-"""Barriers and distances between pairs of networks, before and after matching.
+"""Barriers and distances between pairs of runs, before and after matching.
 
-    barrier_ij = barrier of the straight line from network i to network j
+    barrier_ij = barrier of the straight line from the parameters of run i to those of run j
 
-The first layer's pre-activations are linear along a straight line: z(t) = (1 - t) z_a + t z_b for
-every image. They are computed once for each network, since a symmetry only changes their order and
-sign. The first layer, which accounts for 97 % of the arithmetic of the digit network, is therefore
-not evaluated again along the paths.
+In a network, the first layer's pre-activations are linear along a straight line: z(t) = (1 - t) z_a
++ t z_b for every image. If the cost is the mean loss of the outputs, they are computed once for
+each network, since a symmetry only changes their order, signs and scales. The first layer, which
+accounts for 97 % of the arithmetic of the digit network, is then not evaluated again along the
+paths.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ CHECK_SAMPLES = 12  # number of samples for comparing a cost with loss(network(i
 
 
 class PairwiseBarriers(NamedTuple):
-    """Barriers and distances between all pairs of some networks.
+    """Barriers and distances between all pairs of some runs.
 
     Args:
         barrier: barrier of the straight line; 0 on the diagonal.
@@ -52,8 +53,8 @@ class PairwiseBarriers(NamedTuple):
         distance: Euclidean distance before matching, between `coordinates` if the problem has a
             network, and between parameters otherwise.
         matched_distance: distance after matching, at most `distance`.
-        first: index of the network at t = 0, for each pair.
-        second: index of the network at t = 1, for each pair.
+        first: index of the run at t = 0, for each pair.
+        second: index of the run at t = 1, for each pair.
         t: position in [0, 1] of the points along each path.
         cost: cost along each straight line.
         matched_cost: cost along each straight line after matching.
@@ -90,7 +91,7 @@ def pairwise_barriers(
     num_starts: int = NUM_STARTS,
     devices: Sequence[jax.Device] | None = None,
 ) -> PairwiseBarriers:
-    """Return the barriers between all pairs of networks, before and after matching.
+    """Return the barriers between all pairs of runs, before and after matching.
 
         barrier = max over t of C(t) - ((1 - t) C(0) + t C(1)),   along the line from t = 0 to 1
 
@@ -101,8 +102,8 @@ def pairwise_barriers(
         problem: problem whose deterministic cost is evaluated. If it has a network, every pair is
             matched by weights; otherwise its symmetries are unknown, and all matched fields are
             NaN.
-        params: parameters of all runs, with a leading axis of runs. Parameters that are not finite
-            give NaN.
+        params: parameters of all runs, in arrays whose leading axis indexes the runs. Parameters
+            that are not finite give NaN.
         key: random key for the starts of matching.
         data: data used instead of the problem's data.
         points: number of evenly spaced points along each path, both end points included, >= 2.

@@ -4,8 +4,8 @@
 
 Descents start on a grid, and one program runs them for every learning rate and momentum. At small
 learning rates, the basins are those of the gradient flow, separated by the stable manifolds of
-saddles. Larger steps cross these boundaries, and above 2 / (largest eigenvalue) no start converges
-to a minimum.
+saddles. Larger steps cross these boundaries, and above (2 + 2 momentum) / (largest eigenvalue)
+almost no start converges to a minimum.
 """
 
 from collections.abc import Callable, Sequence
@@ -213,7 +213,7 @@ def _descend(cost, grid, rates, momenta, num_steps, gradient_tolerance):
     """Return end points, outcomes and steps of arrival of all starts.
 
     Each pair of learning rate and momentum is a sweep over starting points, which is compiled once
-    and stops when all of them have converged.
+    and stops when all of its runs have converged or diverged.
     """
     if len(grid) == 1:
 

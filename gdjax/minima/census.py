@@ -2,13 +2,13 @@
 
     end points -> polished -> certified -> in canonical form -> clusters -> Dataset of minima
 
-Only certified minima are counted. Other end points are reported by kind: divergence, no critical
-point, a saddle, or a point at which the cost has no derivative.
+Only certified minima are counted. Other end points are reported by their `EndPointKind`, such as
+SADDLE, NO_DERIVATIVE, SLIDING or DIVERGED.
 
 Two end points are considered the same minimum if a chain of end points leads from one to the other
 with no step longer than a tolerance (`cluster_points`). Networks are first brought to their
-canonical form, with coordinates on which no cost depends set to 0, and are compared by their
-distances in `coordinates`, so networks that differ only by a symmetry are one minimum.
+canonical form, with coordinates on which the cost of no run depends set to 0, and are compared by
+their distances in `coordinates`, so networks that differ only by a symmetry are one minimum.
 
 If minima form manifolds, the runs end at different points of them. Manifolds have a separate
 dimension in the Dataset, and points that a path of equal cost connects are on one manifold
@@ -69,8 +69,8 @@ def count_minima(
     Args:
         problem: problem whose cost over all its data was minimized. If it has a network, minima are
             compared up to its symmetries; if it has `predict`, also by their outputs.
-        params: parameters at which the runs stopped, with a leading axis of runs; NaN for runs that
-            diverged.
+        params: parameters at which the runs stopped, in arrays whose leading axis indexes the runs;
+            NaN for runs that diverged.
         key: random key for probes and for the starts of matching.
         distance_tolerance: longest step within a cluster, in the units of the parameters; also the
             largest uncertainty of the position of a minimum.
@@ -89,8 +89,8 @@ def count_minima(
         - For each `minimum`, lowest first: `count`, `share` with an interval (`share_low`,
           `share_high`), cost, smallest and largest eigenvalue, nullity, `diameter` of its cluster,
           the problem's metrics, `same_outputs` (equal for minima with equal outputs), and
-          parameters. These values are those of the run `first` in its original form, since flips of
-          sigmoids change eigenvalues.
+          parameters. Cost, eigenvalues, nullity, metrics and parameters are those of the run
+          `first` in its original form, since flips of sigmoids change eigenvalues.
         - For each `manifold` of minima, lowest first: `manifold_count`, `manifold_share` with an
           interval, `manifold_cost`, `manifold_nullity`, `manifold_sharpness`, `manifold_first` and
           `manifold_same_outputs`.
@@ -282,7 +282,7 @@ def _cost_settings(problem, grid, values):
 
 
 def _check_symmetric(problem, key):
-    """Check that symmetries do not change the cost, as a decay of biases would."""
+    """Check that symmetries do not change the cost, as they do with decay of biases."""
     if problem.network is None:
         return
     key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))

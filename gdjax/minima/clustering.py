@@ -46,7 +46,7 @@ NEAREST_PATHS = 16  # maximum number of paths between a manifold and its nearest
 PATHS_WIDTH = 16  # number of paths in a slab
 MAX_STRETCH = 4  # longest segment of the polished path, relative to those of the straight line
 MAX_SAG = 0.02  # maximum rise in the middle of a chord of length h, relative to sharpness * h^2
-EQUAL_COST = 1e-9  # largest difference of costs on a manifold, absolute or relative
+EQUAL_COST = 1e-9  # largest difference of costs on a manifold, relative to max(1, |cost|)
 
 
 class Clusters(NamedTuple):
@@ -200,7 +200,8 @@ def cluster_manifolds(
     Args:
         problem: problem whose deterministic cost is evaluated. With a network, the second point of
             a path is first matched to the first.
-        params: polished points on manifolds of minima, with a leading axis, in float64.
+        params: polished points on manifolds of minima, in float64 arrays whose leading axis indexes
+            the points.
         costs: cost at each point.
         sharpness: largest eigenvalue of the Hessian at each point.
         key: random key for matching.

@@ -1,7 +1,7 @@
 """Shares of the basins of minima, and estimates of minima at which no run ended.
 
-    mass of the unseen     about     f1 / n                                      (Good and Turing)
-    number of the unseen   at least  (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))        (Chao), on average
+    mass of unseen minima     about     f1 / n                                (Good and Turing)
+    number of unseen minima   at least  (n - 1)/n f1 (f1 - 1) / (2 (f2 + 1))  (Chao), on average
 
 Here n runs ended at minima; f1 of the minima were found once and f2 twice. If every minimum was
 found many times, few are missing; if many were found only once, the next run is likely to find

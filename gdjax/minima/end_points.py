@@ -103,7 +103,8 @@ class EndPoints(NamedTuple):
         largest: largest eigenvalue of the Hessian on the live coordinates, the sharpness.
         dead: number of coordinates on which the cost does not depend.
         nullity: number of indeterminate eigenvalues on the live coordinates.
-        resolution: largest absolute value of an indeterminate eigenvalue.
+        resolution: largest error bound of the computed eigenvalues; no computed eigenvalue of
+            larger absolute value is indeterminate.
         kantorovich: Kantorovich number (see `gdjax.critical_points.Certificate`).
         flat_length: distance along flat directions over which the cost is constant, see
             `gdjax.critical_points.Certificate`.
@@ -144,8 +145,8 @@ def classify_end_points(
 
     Args:
         problem: problem whose cost over all its data is evaluated.
-        params: end points of the runs, with a leading axis of runs. Runs whose parameters are not
-            finite count as diverged.
+        params: end points of the runs, in arrays whose leading axis indexes the runs. Runs whose
+            parameters are not finite count as diverged.
         key: random key for the probes of the certificates.
         distance_tolerance: largest uncertainty of the position of a minimum; points with a larger
             uncertainty are SLIDING.
@@ -154,8 +155,8 @@ def classify_end_points(
             critical point, require more.
 
     Raises:
-        InputError: if params have no leading axis of runs, if the problem cannot be minimized, if a
-            tolerance is not a finite number above 0, or if max_steps is below 0.
+        InputError: if params are not those of several runs, the problem cannot be minimized, a
+            tolerance is not a finite number above 0, or max_steps is below 0.
 
     Examples:
         Ten starting points on a bowl:

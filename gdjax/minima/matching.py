@@ -2,13 +2,13 @@
 
     min over symmetries g of |g a - b|,   layer by layer:  max_P sum_i |S_{i P(i)}|
 
-S_ij is the inner product of all weights into and out of neuron i of b with those of neuron j of a.
-With the other layers fixed, the best order of one layer is the exact solution of an assignment
-problem, and the best signs are those of S. Coordinate ascent over the layers ends when no layer
-changes, and is repeated from several starts. With one hidden layer the result is optimal; with more
-it need not be, since the problem is NP-hard.
+S_ij is the inner product of the bias and all weights into and out of neuron i of b with those of
+neuron j of a. With the other layers fixed, the best order of one layer is the exact solution of an
+assignment problem, and the best signs are those of the chosen entries of S. Coordinate ascent over
+the layers ends when no layer changes, and is repeated from several starts. With one hidden layer
+the result is optimal; with more it need not be, since the problem is NP-hard.
 
-Distances are those of `coordinates`, in which symmetries are rotations, and matching never
+Distances are those of `coordinates`, in which symmetries are isometries, and matching never
 increases them. All computations are on the host, in float64.
 
 References:
@@ -48,7 +48,7 @@ MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop 
 
 
 class Matches(NamedTuple):
-    """Matches of many pairs of networks, with leading axes of pairs.
+    """Matches of many pairs of networks; leading axes of the arrays index the pairs.
 
     Args:
         symmetry: argument for `apply_symmetry`, one entry for each hidden layer; the identity for
@@ -68,7 +68,8 @@ class Match(NamedTuple):
     """Match of one network to another.
 
     Args:
-        params: equivalent form of the first network that is nearest to the other.
+        params: equivalent form of the first network that is the nearest to the other, as far as the
+            search found one.
         symmetry: symmetry that was applied, one entry for each hidden layer.
         distance: distance before matching; NaN for parameters that are not finite.
         matched_distance: distance after matching, at most `distance`.
@@ -136,7 +137,7 @@ def match_pairs(
 
     Args:
         network: layers of all networks.
-        params: parameters of all networks, with a leading axis of networks.
+        params: parameters of all networks, in arrays whose leading axis indexes the networks.
         first: indices of the networks that are permuted, flipped and scaled.
         second: indices of the networks to which they are matched.
         key: random key for the starts, which all pairs share.

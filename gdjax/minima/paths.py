@@ -83,11 +83,11 @@ def evaluate_path(control: PyTree, weights: Float[Array, "*points count"]) -> Py
     control points to 9 ms.
 
     Args:
-        control: parameters with a leading axis of control points.
+        control: parameters of all control points, which the leading axis of each array indexes.
         weights: weights of the control points at each point, such as `bezier` returns.
 
     Returns:
-        Parameters with the points as leading axes.
+        Parameters of all points, which the leading axes of each array index.
     """
     return jax.tree.map(
         lambda w: jnp.tensordot(weights.astype(w.dtype), w, 1, precision="highest"), control
@@ -140,7 +140,7 @@ def linear_path_cost(
         points: number of points, evenly spaced in t, both end points included, >= 2.
 
     Returns:
-        The cost, or the result of the function, with a leading axis of points.
+        The cost, or the result of the function, at each point along the leading axis.
 
     Raises:
         InputError: if a and b have different shapes, if there are fewer than two points, or if the
@@ -169,14 +169,14 @@ def path_cost(
         problem: a Problem, whose deterministic cost is evaluated, or a function
             `function(params, batch) -> pytree` that is a mean over samples, `function(params)`
             without data.
-        control: parameters with a leading axis of control points, such as the parameters of a
-            descent on `curve`.
+        control: parameters of all control points, which the leading axis of each array indexes,
+            such as the parameters of a descent on `curve`.
         data: data used instead of the problem's data.
         points: number of points, evenly spaced in t, both end points included, >= 2.
         shape: `bezier`, `polyline`, or any function `shape(count, t) -> weights`.
 
     Returns:
-        The cost, or the result of the function, with a leading axis of points.
+        The cost, or the result of the function, at each point along the leading axis.
 
     Raises:
         InputError: if there are fewer than two points or control points, or if the cost has a model
@@ -265,15 +265,16 @@ def curve(
 
     Args:
         problem: problem whose deterministic cost is evaluated, on its data and mini-batches.
-        a: parameters at t = 0. They may have a leading axis of pairs; `init` then has the keyword
-            `pair`, and `gd.sweep(path, gd.axes(pair=range(pairs)), ...)` computes all paths.
-        b: parameters at t = 1, with the same axes as `a`.
+        a: parameters at t = 0. An additional leading axis may index several pairs; `init` then has
+            the keyword `pair`, and `gd.sweep(path, gd.axes(pair=range(pairs)), ...)` computes all
+            paths.
+        b: parameters at t = 1, of the same shapes as `a`.
         bends: number of free control points, >= 1. With one, `bezier` is a quadratic curve.
         shape: `bezier` or `polyline`.
         nodes: number of quadrature nodes, at which the cost of the problem is evaluated.
 
     Returns:
-        A Problem whose `init` returns the straight line. After a descent,
+        A Problem whose `init` returns the control points of the straight line. After a descent,
         `path_cost(problem, params, shape=shape)` gives the cost along the path.
 
     Raises:

@@ -9,7 +9,7 @@ not change.
 
 A layer of 16 sigmoid neurons has 16! 2^16 = 1.4e18 equivalent forms.
 
-Flips and permutations are rotations of the parameters if biases are measured from the center of a
+Flips and permutations are isometries of the parameters if biases are measured from the center of a
 sigmoid (`coordinates`), so a symmetry applied to both networks leaves their distance unchanged.
 """
 
@@ -194,7 +194,7 @@ def canonical_symmetry(
 
 @_jit_of_network
 def coordinates(network: Network, params: Params) -> Params:
-    """Return coordinates without scales; permutations and flips rotate them.
+    """Return coordinates without scales, in which other symmetries are isometries.
 
         c_l = b_l + c/2 sum_j W_l[:, j]   (s(-z) = c - s(z)),   |(W_l[i], b_l[i])| = 1 (relu)
 

@@ -2,8 +2,8 @@
 
     f(w) = (w - w*)^T H (w - w*) / 2,   w_t - w* = (I - learning_rate H)^t (w_0 - w*)
 
-If all eigenvalues are positive, descent converges if and only if the learning rate is less than
-2 / (largest eigenvalue):
+If all eigenvalues are positive, descent converges from every starting point if and only if the
+learning rate is less than 2 / (largest eigenvalue). The cost needs no data:
 
 >>> bowl([1.0, 10.0, 100.0]).samples
 0

@@ -109,7 +109,7 @@ def evaluate(
     step: ScalarLike | None = None,
     **settings: Any,
 ) -> Array:
-    """Return the deterministic cost over the whole data.
+    """Return the deterministic cost over all data.
 
     Args:
         problem: problem whose evaluation, or else cost, is used.

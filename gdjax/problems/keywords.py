@@ -23,7 +23,7 @@ GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that are suppli
 def declared(function: Callable) -> dict[str, Any]:
     """Return the settings of a function, which can be swept, with their defaults.
 
-    Settings are the keyword-only arguments and, among the others, those with a default. `key`,
+    Settings are the keyword-only arguments, and the other arguments that have a default. `key`,
     `step` and `model_state` are omitted, since a descent supplies them.
 
     Examples:
@@ -44,7 +44,7 @@ def declared(function: Callable) -> dict[str, Any]:
 
 
 def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
-    """Return the keywords that a descent supplies, except those fixed by `partial`.
+    """Return the declared keywords that a descent supplies and `partial` does not.
 
     Args:
         function: a cost, an evaluation or a metric.
@@ -80,7 +80,7 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
-    """Bind values to the keywords that a function declares; ignore the others.
+    """Bind values to the keywords that a function declares; ignore other values.
 
     Keywords that a descent supplies can also be bound. For equal values, one shared object is
     returned, so that no program is compiled twice.

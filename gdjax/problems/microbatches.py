@@ -25,8 +25,8 @@ MICROBATCH_SIZE = 1000
 def microbatch_size(samples: int, microbatch: int = MICROBATCH_SIZE) -> int:
     """Return the number of samples per microbatch.
 
-    It is the largest divisor of `samples` in (microbatch / 2, microbatch], or `microbatch` if there
-    is none.
+    It is `samples` if that is at most `microbatch`. Otherwise it is the largest divisor of
+    `samples` in (microbatch / 2, microbatch], or `microbatch` if there is none.
 
     Examples:
         >>> [microbatch_size(n) for n in (60_000, 4_096, 2_003, 300)]

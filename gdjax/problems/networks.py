@@ -130,7 +130,7 @@ class Network:
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """Name of the activation of each layer, from the first hidden layer."""
+        """Name of the activation of each layer after the inputs."""
         return (self.activation,) * (len(self.widths) - 2) + (
             self.output_activation or self.activation,
         )

@@ -162,8 +162,8 @@ class Problem:
             mini-batches and without an `evaluation`, records are the mean over fixed batches of the
             batch size, since the cost depends on the number of samples.
         metrics: quantities to record along a descent, by name.
-        baseline: cost of the best prediction that ignores the input, or None. A run that stops
-            above it is classified as stalled, not as converged.
+        baseline: cost of the best prediction that ignores the input, or None. A run whose gradient
+            vanishes at a cost not below it is classified as stalled, not as converged.
         predict: function `predict(params, inputs, **settings) -> outputs`, if the cost is based on
             predictions.
         loss: function `loss(outputs, targets) -> scalar`, the mean over samples, if the cost is

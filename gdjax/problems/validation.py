@@ -1,6 +1,6 @@
 """Validation of a problem, its metrics and parameters before optimization.
 
-    C(12 samples) = 4/12 C(the first 4) + 8/12 C(the others)
+    C(12 samples) = 4/12 C(the first 4) + 8/12 C(the last 8)
 
 This equation is valid for a cost that is a mean over samples. The cost can then be evaluated in
 microbatches.
@@ -295,7 +295,7 @@ def check_runs(problem: Problem, params: PyTree) -> int:
 
     Args:
         problem: problem whose `init` determines the shapes of one run.
-        params: parameters with a leading axis of runs.
+        params: parameters of all runs, in arrays whose leading axis indexes the runs.
 
     Returns:
         The number of runs.
@@ -578,8 +578,8 @@ def at_least_float32(params: PyTree) -> PyTree:
 def in_own_precision(params: PyTree, compute: Callable[[], PyTree]) -> PyTree:
     """Return the result of a computation, in float64 if a parameter has that type.
 
-    JAX's float64 mode need not be enabled. Results are then NumPy arrays, since JAX would convert
-    them to float32.
+    JAX's x64 mode need not be enabled. Results in float64 are NumPy arrays, since JAX would convert
+    them to float32 where that mode is disabled.
     """
     is_float64 = any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(params))
     if not is_float64:

@@ -53,7 +53,7 @@ ALIKE = 1e4  # largest difference of numbers that count as equal, in units of ro
 WALKERS, WALKS, STRIDES = 16, 16, 4  # numbers of walks, checks per walk, steps between checks
 TRIES = 30  # maximum number of points on a line for one step of a walk
 BEGIN = 0.9  # distance at which a walk starts, as a fraction of that to the boundary
-SEGMENTS = 8  # number of checked points on the line from the minimum to a point of a walk
+SEGMENTS = 8  # number of segments between checked points, from the minimum to a point of a walk
 
 
 class VolumeStatus(IntEnum):

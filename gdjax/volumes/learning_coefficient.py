@@ -135,8 +135,8 @@ class LocalLearningCoefficient(NamedTuple):
             the multiplicity and the size of the correction.
         multiplicity_probabilities: probabilities of m = 1, 2, 3 and 4.
         inverse_temperatures: inverse temperatures at which samples were drawn.
-        at_temperatures: coefficients at the temperatures, with a leading axis of temperatures; None
-            from `extrapolate`.
+        at_temperatures: coefficients at the temperatures, which the leading axis of each array
+            indexes; None from `extrapolate`.
     """
 
     llc: Float[Array, ""]
@@ -360,11 +360,12 @@ def finite_temperature_coefficient(
         num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
-        The coefficient with diagnostics; it is NaN if the chains disagree.
+        The coefficient with diagnostics; it is NaN unless its `status` is AGREED.
 
     Raises:
-        InputError: if the temperature is None and there are no data, if temperature or localization
-            is not above 0, or if there are too few chains, samples or steps.
+        InputError: if the temperature is None and there are fewer than three samples of data, if
+            temperature or localization is not above 0, or if there are too few chains, samples or
+            steps.
 
     Examples:
         A bowl in two dimensions:

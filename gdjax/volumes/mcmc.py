@@ -5,7 +5,8 @@
 
 Each chain is split into halves, which disagree if the chain has not mixed.
 
-Chains mix faster in coordinates in which the basin is round, and volumes are estimated better:
+Chains mix faster in coordinates in which the basin is round, and estimates of volumes are more
+accurate:
 
     w = w* + A z,   A^T (|H| + damping) A = 1
 
@@ -33,8 +34,8 @@ class Whitening(NamedTuple):
     """A linear map w = A z of flat parameters, A = Q diag(scale).
 
     Args:
-        scale: lengths of the new axes, above 0.
-        axes: directions Q of the new axes, orthonormal columns; None means the identity.
+        scale: lengths of the basis vectors, the columns of A, above 0.
+        axes: directions Q of these vectors, orthonormal columns; None means the identity.
     """
 
     scale: Float[Array, " n"]
@@ -69,15 +70,15 @@ def hessian_whitening(
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the point, with at most a few thousand parameters, since the full Hessian is
-            decomposed.
+        params: the point, with at most 4,096 parameters, since the dense Hessian is decomposed.
         damping: curvature added to all directions. For Markov chains, use
             localization / inverse temperature; for a volume, use 2 level / R^2 if R is the
             approximate extent of the basin.
         data: data used instead of the problem's data.
 
     Raises:
-        InputError: if the parameters are not real floats, or the cost is not a scalar.
+        InputError: if the parameters are not real floats or more than 4,096, or the cost is not a
+            scalar.
 
     Examples:
         A bowl whose axes differ by a factor of 100:
@@ -267,8 +268,8 @@ def hamiltonian_monte_carlo(
         potential: function that maps whitened coordinates to the state of a chain.
         starts: whitened coordinates of the starts of chains.
         key: random key for momenta, step sizes and acceptance.
-        num_warmup: number of trajectories in which the step size is tuned.
-        num_samples: number of trajectories after warmup, each of which gives one sample per chain.
+        num_warmup: number of trajectories per chain in which the step size is tuned.
+        num_samples: number of trajectories per chain after warmup, each of which gives one sample.
         num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
