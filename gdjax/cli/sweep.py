@@ -53,7 +53,7 @@ class Sweep:
     num_steps: int | None = None
     """Number of steps; overrides --epochs."""
     record_every: int | None = None
-    """Number of steps between records; by default, those of one epoch."""
+    """Number of steps between records; by default, the number of steps of one epoch."""
     root_seed: int = 0
     """Seed of the whole study."""
     store: str | None = None

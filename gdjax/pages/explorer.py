@@ -94,7 +94,7 @@ def explore(
 
 
 def _sweep(runs, numbers):
-    """Return the axes, final values and curves of a sweep, reduced to the limits."""
+    """Return the axes, records and outcomes of a sweep, reduced to the limits."""
     for variable in ("outcome", "cost"):
         if variable not in getattr(runs, "variables", ()):
             raise InputError(

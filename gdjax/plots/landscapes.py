@@ -38,7 +38,7 @@ LOG_FROM = 8  # ratio of largest to smallest cost above which the scale is logar
 
 
 def cost_scale(datasets: Sequence[Any]) -> Normalize:
-    """Return a common color scale for planes, logarithmic for a large range of costs."""
+    """Return a common color scale, logarithmic for a wide range of positive costs."""
     cost = np.concatenate([dataset.cost.values.ravel() for dataset in datasets])
     cost = cost[np.isfinite(cost)]
     low, high = (cost.min(), cost.max()) if cost.size else (0.0, 1.0)

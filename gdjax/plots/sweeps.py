@@ -55,9 +55,9 @@ def quantiles(
 class Setting:
     """Values of one axis of a sweep, and their positions in a figure.
 
-    Positive numbers over a wide range are drawn on a logarithmic axis and other numbers on a linear
-    one. Names, and numbers too close together on either axis (such as 0, 0.001 and 1), are drawn as
-    categories at 0, 1, 2 and so on.
+    Three or more positive numbers over a wide range are drawn on a logarithmic axis and other
+    numbers on a linear one. Names and booleans, and numbers too close together on their axis (such
+    as 0, 0.001 and 1), are drawn as categories at 0, 1, 2 and so on.
 
     Args:
         name: name of the axis.

@@ -117,7 +117,7 @@ class Folder:
             return b"", f"cannot be read ({error.strerror})"
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
-        """Write or replace a file; a durable file survives a power failure."""
+        """Write or replace a file, after a flush to disk if `durable`."""
         with self.writing():
             path = self.at(key)
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):

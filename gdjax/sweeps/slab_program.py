@@ -4,7 +4,7 @@
 
 All slabs of a program run the same compiled block. The inputs of a run depend only on its settings,
 not on those of other runs in the slab. A tile is a box of the grid. Tiles at the edge of the grid
-are padded with copies of the last run, which are cropped when the tile is written.
+are padded with copies of their last runs, which are cropped when the tile is written.
 """
 
 import dataclasses
