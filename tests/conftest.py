@@ -12,13 +12,13 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # Without stored bytecode, each process that a test starts would compile all libraries again, which
 # takes three seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Tests run most of their programs once, so half of the compiler's optimizations are disabled. The
+# Tests run most of their programs once, so most of the compiler's optimizations are disabled. The
 # processes that tests start inherit this, so that results can be compared bitwise. Set this
 # variable to 0 to compile programs with all optimizations, as for users.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
-    # XLA's older emitters take a third less time. Later versions of jaxlib abort, since they do
-    # not know these flags.
+    # XLA's older emitters compile in a third less time. Later versions of jaxlib abort, since they
+    # do not know these flags.
     os.environ["XLA_FLAGS"] = " ".join(
         (
             os.environ.get("XLA_FLAGS", ""),

@@ -233,7 +233,7 @@ def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
 
 
 @pytest.mark.long
-def test_ctrl_c_at_any_time_during_train_prints_one_line_and_exits_with_status_130(tmp_path):
+def test_ctrl_c_at_any_time_during_train_prints_a_message_and_exits_with_status_130(tmp_path):
     """Times range from the first import to the middle of the descent."""
     listening = "interrupts.end_at_ctrl_c()\nprint('listening', flush=True)"
     for number, wait in enumerate(0.01 * 1.8**k for k in range(12)):

@@ -10,7 +10,7 @@ from gdjax.cli import main
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_command_and_all_files_have_the_same_version(capsys):
+def test_the_command_the_citation_file_and_the_changelog_have_the_same_version(capsys):
     main(["--version"])
     assert capsys.readouterr().out == f"gdjax {gdjax.__version__}\n"
     assert f"version: {gdjax.__version__}\n" in (ROOT / "CITATION.cff").read_text()

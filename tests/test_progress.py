@@ -1,4 +1,4 @@
-"""Progress bars, which are shown only on a terminal and in a notebook."""
+"""Progress bars, which are shown only on a terminal or in a notebook."""
 
 import sys
 from types import SimpleNamespace

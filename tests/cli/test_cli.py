@@ -27,7 +27,7 @@ def gdjax(*arguments, **settings):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["train", "--no-such"]])
 def test_help_and_errors_for_invalid_flags_take_less_than_a_second(arguments):
-    # Processor time does not depend on the load of the machine.
+    # Processor time hardly depends on the load of the machine.
     best = float("inf")
     for _ in range(3):
         before = os.times()
@@ -65,9 +65,7 @@ def test_parsing_does_not_import_jax():
         (["sweep", "--axes", "momentum"], "--axes momentum: expected NAME=VALUES"),
     ],
 )
-def test_invalid_values_exit_with_status_2_and_a_one_line_message_before_any_computation(
-    arguments, message, capsys
-):
+def test_invalid_values_exit_with_status_2_and_a_one_line_message(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -90,7 +88,7 @@ def test_invalid_values_exit_with_status_2_and_a_one_line_message_before_any_com
     ],
 )
 @pytest.mark.usefixtures("keep_devices")
-def test_library_errors_exit_with_status_2_and_a_one_line_message(
+def test_errors_found_after_parsing_exit_with_status_2_and_a_message(
     arguments, message, tmp_path, capsys
 ):
     with pytest.raises(SystemExit) as caught:
@@ -109,7 +107,7 @@ def test_a_process_exits_without_a_traceback_after_an_error(tmp_path):
     assert time.perf_counter() - start < 30
 
 
-def test_a_closed_pipe_raises_no_error():
+def test_a_closed_pipe_causes_no_error_message():
     line = f"{sys.executable} -m gdjax --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)  # noqa: PLW1510
     assert (done.returncode, done.stderr) in [(141, ""), (0, "")]

@@ -44,7 +44,7 @@ def test_bash_completes_a_command_and_a_flag(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("rest", [[], ["ksh"], ["bash", "zsh"]])
-def test_an_unknown_shell_raises_an_error_that_lists_the_valid_ones(rest, capsys):
+def test_a_missing_unknown_or_second_shell_raises_an_error_that_lists_the_valid_ones(rest, capsys):
     with pytest.raises(SystemExit) as end:
         main(["--completion", *rest])
     assert end.value.code == 2

@@ -88,7 +88,7 @@ def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
     gradient = tree["gradient"]
     assert float(gradient.cost[1, 1]) == pytest.approx(float(costs[-1]), rel=1e-5)
     assert gradient.a.values.tolist() == [-0.5, 0, 0.5]
-    # The cost increases along the gradient and decreases in the opposite direction.
+    # The cost is higher at distance 0.5 along the gradient than at the opposite point.
     assert float(gradient.cost[0, 1]) < float(gradient.cost[2, 1])
 
 

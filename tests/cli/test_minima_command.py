@@ -105,7 +105,7 @@ def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_runs_that_do_not_end_in_a_minimum_are_counted_by_kind(tmp_path, capsys):
+def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requested(tmp_path, capsys):
     """On the quartic, all runs with the larger learning rate diverge."""
     gd.sweep(
         gd.problems.function("quartic"),

@@ -19,7 +19,7 @@ def equal(a, b):
 
 
 @pytest.mark.long
-def test_a_new_descent_equals_a_direct_call_of_descend():
+def test_the_result_of_a_new_descent_equals_that_of_descend():
     point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
     problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
     start = problem.init(streams.init)
@@ -149,7 +149,7 @@ SUMMARY = {
         ),
     ],
 )
-def test_an_invalid_summary_is_rejected(summary, tmp_path):
+def test_a_missing_or_invalid_summary_is_rejected(summary, tmp_path):
     if summary is not None:
         text = summary if isinstance(summary, str) else json.dumps(summary)
         (tmp_path / "summary.json").write_text(text)
@@ -172,7 +172,7 @@ def test_an_invalid_summary_is_rejected(summary, tmp_path):
         ({"seed": -1}, "--seed -1"),
     ],
 )
-def test_invalid_arguments_are_rejected_before_any_computation(given, message, tmp_path):
+def test_check_rejects_invalid_arguments(given, message, tmp_path):
     make = {"store": lambda v: str(tmp_path / v), "params": lambda v: tmp_path / v}
     paths = {k: make.get(k, lambda v: v)(v) for k, v in given.items()}
     with pytest.raises(GdjaxError, match=message.replace("--params none", "--params .*none")):

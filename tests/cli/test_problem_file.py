@@ -77,7 +77,7 @@ def test_a_store_is_resumed_replayed_and_analyzed_with_its_problem_file(
     assert "minim" in capsys.readouterr().out
 
 
-def test_a_store_cannot_name_a_file_to_execute(swept):
+def test_a_store_of_a_problem_file_cannot_be_replayed_without_this_file(swept):
     with pytest.raises(SystemExit) as caught:
         main(["replay", str(swept / "runs.zarr"), "--at", "seed=0"])
     assert caught.value.code == 2

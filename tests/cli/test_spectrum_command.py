@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("keep_devices")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Return a store with a run of a 784-2-10 network, and the values of the run."""
+    """Return a store with one run of a 784-2-10 network, and the settings of the run."""
     store = tmp_path_factory.mktemp("trained") / "s"
     problem = gd.problems.digits("mnist5k", widths=(2,), samples=60)
     gd.sweep(problem, gd.axes(learning_rate=[1.0], seed=[0]), 3, store=store)
@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hilly(tmp_path_factory):
-    """Store descents on Himmelblau's function: one converges, and one diverges."""
+    """Return a store of two descents on Himmelblau's function; the second diverges."""
     store = tmp_path_factory.mktemp("hilly") / "s"
     grid = gd.axes(learning_rate=[0.01, 1e30], seed=[2])
     gd.sweep(gd.problems.function("himmelblau"), grid, 200, store=store)

@@ -43,7 +43,7 @@ def test_the_summary_and_the_figures_are_written(swept):
 @pytest.mark.exhaustive
 @pytest.mark.long
 def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path):
-    """At a learning rate of 17.86, most networks predict the same digit for all images.
+    """At rate 17.86, at least half of the networks predict one digit for all images.
 
     Only runs of full length include saturated networks with gradients above the tolerance.
     """

@@ -89,7 +89,7 @@ def few_images(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("keep_devices", "few_images", "empty_figures")
-def test_flags_have_their_documented_effect(arguments, steps, tmp_path):
+def test_flags_set_the_numbers_of_steps_and_parameters(arguments, steps, tmp_path):
     main(["train", *arguments, "--out", str(tmp_path)])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_steps"] == steps

@@ -1,4 +1,4 @@
-"""Points whose kind follows from a closed form, classified in one program.
+"""Points whose kind follows from a closed form, and programs that classify them.
 
     C(w) = P_0(z) + s_1 P_1(z)^2 + s_2 P_2(z)^2 + kinks(z) + c,   z = R w - offset
 

@@ -32,7 +32,7 @@ def test_every_kind_has_a_label_and_classified_points_have_no_advice(kind):
         ({"nullity": 2, "resolution": 3e-9}, "2 of the eigenvalues are within 3e-09 of zero"),
     ],
 )
-def test_advice_for_an_undecided_point_names_the_deciding_number(numbers, words):
+def test_advice_for_an_undecided_point_states_the_reason(numbers, words):
     assert words in certificate(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
 
 

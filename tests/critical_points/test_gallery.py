@@ -2,7 +2,8 @@
 
 One family consists of polynomials of two reflected and shifted coordinates, with quadratic terms of
 known curvature in the other coordinates. The other consists of products of matrices, whose fibers
-are manifolds of minima. One compiled program classifies each family.
+are manifolds of minima. One compiled program classifies all points of equal dimension and precision
+in a family.
 """
 
 import sys
@@ -27,8 +28,8 @@ class Point(NamedTuple):
         terms: the polynomial.
         kind: kind of the point 0 if the curvatures along other coordinates have the sign `sides`.
         sides: sign of the curvatures along other coordinates.
-        certain: whether the point must be classified: order at most 4, nullity at most 1 and
-            condition at most 1e8.
+        certain: whether the point must be classified, which requires order at most 4, nullity at
+            most 1 and condition at most 1e8.
     """
 
     terms: dict
@@ -74,7 +75,7 @@ POLYNOMIALS = {
     "x2 + y8": Point({(2, 0): 1, (0, 8): 1}, K.DEGENERATE_MINIMUM, certain=False),
     "y2 + 4 x y2": Point(
         {(0, 2): 1, (1, 2): 4}, K.MANIFOLD_OF_MINIMA, certain=False
-    ),  # flat only for x > -1/4
+    ),  # the points with y = 0 are minima only for x > -1/4
     "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.MANIFOLD_OF_MINIMA),
 }
 

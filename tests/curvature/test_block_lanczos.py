@@ -52,7 +52,7 @@ solved = jax.jit(solve, static_argnames=("largest", "smallest", "max_restarts"))
 
 
 @pytest.mark.long
-def test_lanczos_converges_from_every_start():
+def test_lanczos_converges_for_each_of_128_keys():
     """The iteration continues if a new block increases a residual."""
     A = jnp.array(matrix(SPECTRA["negative"]), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 128)

@@ -162,7 +162,7 @@ def test_the_metric_uses_the_state_of_the_optimizer_and_optionally_another_cost(
     assert np.all(runs.own > 0)
 
 
-def test_a_metric_of_another_optimizer_is_rejected():
+def test_metrics_of_another_or_of_a_schedule_free_optimizer_are_rejected():
     metrics = {"critical": critical_sharpness_metric(bowl([1.0, 2.0]))}
     grid = gd.axes(learning_rate=[0.01])
     with pytest.raises(InputError, match="opt_state does not have the structure"):

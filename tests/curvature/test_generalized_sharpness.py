@@ -145,7 +145,7 @@ def test_a_step_below_the_limit_decreases_a_quadratic_cost():
         g = jnp.asarray(H, jnp.float32) @ w
         d = steepest_direction(g, norm)
         for scaled, size in ((True, dual_norm(g, norm)), (False, 1.0)):
-            # If the rate times the curvature along the step is 2, the cost does not change.
+            # At this rate the curvature along the step is at its limit: the cost does not change.
             rate = result.limit(1.0, scaled=scaled) / result.step_curvature
             np.testing.assert_allclose(cost(w - rate * size * d), cost(w), rtol=1e-4)
             assert cost(w - 0.9 * rate * size * d) < cost(w)
@@ -176,7 +176,7 @@ def test_sign_descent_on_the_identity_diverges_above_two_divided_by_the_trace():
     np.testing.assert_allclose(runs.dual[0], 3 * np.sqrt(2 * below / 3), rtol=1e-4)
 
 
-def test_steepest_directions_equal_their_closed_forms():
+def test_steepest_directions_and_dual_norms_equal_their_closed_forms():
     g = np.random.default_rng(0).normal(size=(5, 3))
     np.testing.assert_allclose(
         steepest_direction(jnp.asarray(g), "spectral"), scipy.linalg.polar(g)[0], atol=1e-5

@@ -102,7 +102,7 @@ def test_the_gradient_equals_finite_differences_of_a_hand_written_cost(problem, 
     for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
         up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
         slope = (cost_by_hand(up, x, y) - cost_by_hand(down, x, y)) / (2 * h)
-        # The rounding error is 1e-16 / h, and the truncation error is below h^2.
+        # The rounding error is of the order of 1e-16 / h, and the truncation error is below h^2.
         assert abs(slope - g[i]) < 2e-10
 
 
@@ -263,7 +263,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     np.testing.assert_allclose(result.predicted, bends * w * result.displacement, rtol=1e-14)
     np.testing.assert_allclose(result.second_order, bends * result.displacement**2 / 2, rtol=1e-14)
     assert np.all(np.abs(result.actual - result.predicted - result.second_order) <= result.rounding)
-    # The chosen displacement makes both errors equal: H h^2 / 2 = rounding.
+    # The chosen displacement makes both errors equal: |H| h^2 / 2 = rounding.
     np.testing.assert_allclose(np.abs(result.second_order), result.rounding, rtol=1e-6)
 
 

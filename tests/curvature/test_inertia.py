@@ -36,7 +36,7 @@ def looked(H, mask, perturbation, v):
     }
 
 
-def test_signs_and_the_inverse_equal_those_of_the_matrix():
+def test_signs_and_the_pseudoinverse_equal_those_of_the_matrix():
     _, H, mask = planted(12)
     with jax.enable_x64(True):
         result = jax.tree.map(np.asarray, looked(H, mask, 0.0, np.ones(14)))
@@ -53,7 +53,7 @@ def test_signs_and_the_inverse_equal_those_of_the_matrix():
     np.testing.assert_allclose(result["inverse"], inverse, atol=1e-9)
 
 
-def test_perturbed_products_make_signs_indeterminate():
+def test_eigenvalues_within_the_perturbation_are_indeterminate():
     values, H, mask = planted(12)
     with jax.enable_x64(True):
         result = looked(H, mask, 0.6, np.ones(14))
@@ -81,7 +81,7 @@ def test_extreme_inertia_covers_only_both_ends_of_the_spectrum():
 
 
 def test_the_pseudoinverse_omits_flat_directions():
-    """Vectors with a component along the flat direction give finite results."""
+    """A component along the flat direction does not change the result."""
     _, H, mask = planted(60)
     values, vectors = np.linalg.eigh(H[:60, :60])
     level, steep = (np.r_[vectors[:, k], 0, 0] for k in (2, -1))

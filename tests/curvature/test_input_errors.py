@@ -1,4 +1,4 @@
-"""Input errors of functions that differentiate a cost."""
+"""Problems, data and invalid arguments of functions that differentiate a cost."""
 
 import types
 from functools import partial

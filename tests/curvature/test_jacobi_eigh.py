@@ -1,4 +1,4 @@
-"""Jacobi rotations, compared with eigenvalues of NumPy, on one and two devices."""
+"""Eigenpairs by Jacobi rotations, compared with NumPy; a sweep on two devices."""
 
 import subprocess
 import sys
@@ -43,7 +43,10 @@ def test_jacobi_eigenpairs_equal_those_of_numpy(name, x64):
 
 
 def test_small_eigenvalues_of_a_graded_matrix_have_small_relative_errors():
-    """The matrix is diag(1, 0.1, ...) with small couplings; LAPACK is less accurate."""
+    """Entries are 0.1 sqrt(d_i d_j), and 1.1 d_i on the diagonal, with d_i = 10^-i.
+
+    LAPACK is less accurate.
+    """
     d = 10.0 ** -np.arange(7)
     A = np.float32(np.sqrt(d[:, None] * d) * (np.eye(7) + 0.1))
     exact = np.linalg.eigvalsh(A.astype(float))

@@ -119,7 +119,7 @@ def test_the_float32_hessian_of_a_network_equals_that_in_float64_within_rounding
     result = jax.jit(lambda w, data: HessianOperator(cost, w, data=data).as_matrix())(params, data)
     exact = dense_reference(cost, params, data)
     assert np.array_equal(result, result.T)
-    size = np.abs(np.linalg.eigvalsh(exact)).max()  # singular values would take three times longer
+    size = np.abs(np.linalg.eigvalsh(exact)).max()  # singular values would take longer
     assert np.abs(np.linalg.eigvalsh(result - exact)).max() < 1e-5 * size
 
 

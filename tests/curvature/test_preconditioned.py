@@ -82,7 +82,7 @@ def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_ada
 
 
 @pytest.mark.long
-def test_preconditioned_sharpness_is_nan_before_the_first_step():
+def test_before_the_first_step_the_preconditioned_hessian_is_not_finite():
     cost, params, data = regression(20)
     memory = optax.adam(0.1).init(params)
     P = preconditioner(optax.adam)(memory)
@@ -92,7 +92,7 @@ def test_preconditioned_sharpness_is_nan_before_the_first_step():
     assert pairs.status == EigenpairsStatus.NOT_FINITE
 
 
-def test_optimizers_without_a_preconditioner_are_rejected():
+def test_optimizers_without_a_preconditioner_and_wrong_structures_are_rejected():
     with pytest.raises(InputError, match="has no preconditioner; use `sharpness_metric`"):
         preconditioner(optax.sgd)
     with pytest.raises(InputError, match="expected RMSProp that is not centered"):

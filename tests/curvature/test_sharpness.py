@@ -117,7 +117,7 @@ SPECTRA = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SPECTRA)
-def test_sharpness_of_an_indefinite_quadratic_is_its_largest_eigenvalue(name, float64):
+def test_sharpness_of_a_quadratic_is_its_largest_eigenvalue(name, float64):
     spectrum = SPECTRA[name]
     problem = bowl(spectrum, basis=rotation(spectrum.size))
     value, memory = at(problem, jnp.ones(spectrum.size))
@@ -246,7 +246,7 @@ def snapshots_of(problem, rate, steps, every, **options):
 
 
 @pytest.mark.long
-def test_the_metric_equals_the_dense_sharpness_at_every_record():
+def test_the_metric_equals_the_dense_sharpness_at_every_second_record():
     problem = regression()
     run = snapshots_of(
         problem, 0.1, 60, 5, metrics={"sharpness": sharpness_metric(problem, every=2)}
@@ -259,7 +259,7 @@ def test_the_metric_equals_the_dense_sharpness_at_every_record():
 
 
 @pytest.mark.long
-def test_the_metric_of_a_sweep_is_unaffected_by_diverged_runs():
+def test_the_metric_of_a_run_is_unaffected_by_another_run_that_diverges():
     """A diverged run of the quartic has an infinite Hessian."""
     problem = gd.Problem(
         init=lambda key: jnp.linspace(0.5, 1.5, 12), cost=lambda w: jnp.sum(w**4 + w**2)
@@ -315,7 +315,7 @@ def test_stores_record_the_sharpness_of_every_run(tmp_path):
 
 @pytest.mark.long
 def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(float64):
-    """The curvature decreases along axis 0 and increases along axis 29."""
+    """The curvature decreases along coordinate 0 and increases along coordinate 29."""
     sinking, rising = np.ones(40), np.ones(40)
     sinking[0] = rising[29] = 10
     sinking += np.linspace(0, 0.1, 40)

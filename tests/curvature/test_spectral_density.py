@@ -41,7 +41,7 @@ def test_the_trace_of_a_network_is_within_three_standard_errors(network):
     assert np.all(sigmas < 3)
     # About two thirds of the deviations are below one standard error.
     assert 5 <= np.sum(sigmas < 1) <= 19
-    # A plain Hutchinson estimate with 90 probes has the standard error sqrt(2 / 90) |H|_F.
+    # A plain Hutchinson estimate with 90 Gaussian probes has standard error sqrt(2 / 90) |H|_F.
     assert np.all(result.error < np.sqrt(2 / 90 * np.sum(eigenvalues**2)))
 
 

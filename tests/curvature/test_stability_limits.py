@@ -16,7 +16,7 @@ from gdjax.curvature.stability_limits import (
 from gdjax.descent import non_euclidean_descent
 from gdjax.errors import InputError
 
-# The preconditioner is constant: 1 for RMSProp, and eps for Adam, since eps exceeds the gradient.
+# The preconditioner is constant: 1 for RMSProp, and eps for Adam, since eps far exceeds gradients.
 HELD = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=1.0)
 EPS = 1e12
 WIDE = {"eps": EPS, "b2": 0.9}
@@ -156,7 +156,7 @@ def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
     assert np.all(along[:, -1] * along[:, -2] < 0)
 
 
-def test_optimizers_without_a_known_threshold_are_rejected():
+def test_unknown_optimizers_and_settings_of_other_optimizers_are_rejected():
     with pytest.raises(InputError, match=r"stability limit is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
     with pytest.raises(InputError, match=r"momentum = 0.9, but adam takes no momentum"):

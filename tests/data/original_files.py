@@ -8,7 +8,7 @@ import types
 import requests
 
 URL = "http://digits.invalid/"
-# A TFDS data set of the MNIST family with the checksums of ORIGINALS.
+# A TFDS data set of the MNIST family with the checksums of the files in the folder ORIGINALS.
 MODULE = """
 import hashlib, os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The bundled digits: their properties, and errors for a damaged package."""
+"""The bundled digits: properties, and errors for a missing or damaged package."""
 
 import gzip
 import importlib.util
@@ -34,7 +34,7 @@ def test_mnist5k_is_balanced_and_consists_of_the_rows_in_the_package():
     assert result == expected
 
 
-def test_mnist5k_is_shuffled_identically_on_every_system():
+def test_mnist5k_is_shuffled_and_has_its_known_hash():
     dataset = load("mnist5k")
     assert len(set(dataset.train_labels[:100].tolist())) == 10
     # The hash is equal on Python 3.11 with NumPy 2.4 and on Python 3.13 with NumPy 2.5.

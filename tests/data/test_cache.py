@@ -77,7 +77,7 @@ def test_on_a_full_disk_data_are_loaded_without_a_cache(tiny, monkeypatch, cache
     assert list(cache.iterdir()) == []
 
 
-def test_partial_files_of_a_killed_writer_are_removed_after_an_hour(tiny):
+def test_only_old_partial_files_of_a_killed_writer_are_removed(tiny):
     data_dir, folder, _ = tiny
     old, young = (folder / f".gdjax_arrays.{digit * 32}.partial" for digit in "12")
     for file in (old, young):

@@ -196,7 +196,7 @@ def test_checksums_of_the_mnist_family_are_listed_for_all_files_or_none(name, tm
 
 
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
-def test_mnist_equals_the_data_set_prepared_by_tfds(monkeypatch):
+def test_prepared_mnist_has_the_checksums_of_the_original_files(monkeypatch):
     """TFDS sorts rows by the MD5 of split and index; the original order is restored."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     digits = load("mnist", data_dir=PREPARED)

@@ -1,4 +1,4 @@
-"""Failed preparations, which raise a one-line error and leave no files."""
+"""Failed preparations, which raise an error and leave no files."""
 
 import errno
 import gzip
@@ -99,7 +99,7 @@ def test_a_full_disk_during_the_preparation_raises_an_error(data_dir, originals,
     assert is_unchanged(data_dir)
 
 
-def test_a_read_only_folder_is_not_changed_even_by_the_superuser(data_dir, originals):
+def test_a_read_only_folder_raises_an_error_and_is_not_changed(data_dir, originals):
     data_dir.mkdir()
     data_dir.chmod(0o555)
     with pytest.raises(DataError, match=r"tiny is not in .*data, which is not"):
@@ -116,7 +116,7 @@ def test_an_unknown_name_raises_an_error_with_a_suggestion(name, nearest, data_d
     assert not data_dir.exists()
 
 
-def test_a_damaged_data_set_is_not_overwritten(data_dir, originals):
+def test_preparing_a_damaged_data_set_again_raises_an_error(data_dir, originals):
     folder = prepare("tiny", data_dir=data_dir, manual_dir=originals)
     Path(folder / "features.json").write_text("{")
     with pytest.raises(DataError, match=r"features\.json is damaged"):

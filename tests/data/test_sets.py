@@ -60,7 +60,7 @@ def test_loading_prints_nothing_and_imports_tfds_lazily(tiny):
 # Availability
 
 
-def test_available_lists_the_data_sets_that_can_be_loaded(tiny, tmp_path):
+def test_available_lists_the_known_and_the_prepared_data_sets_of_images(tiny, tmp_path):
     data_dir = tiny[0]
     store(data_dir / "letters" / "upper" / "2.0.0", some())
     store(data_dir / "words" / "1.0.0", some(), features={"text": {}})
@@ -94,6 +94,6 @@ def test_an_unknown_name_raises_an_error_that_suggests_the_nearest_name(tiny, na
 
 
 @pytest.mark.parametrize("name", ["zzz", "", "../data/tiny", "/etc", "tiny/1.0.0", "a/b/c"])
-def test_a_name_unlike_any_other_raises_an_error_without_a_suggestion(tiny, name):
+def test_a_name_unlike_any_other_raises_an_error_that_lists_the_valid_names(tiny, name):
     with pytest.raises(DataError, match=r"unknown.*Expected mnist5k"):
         load(name, data_dir=tiny[0])

@@ -62,7 +62,7 @@ SHARD = "tiny-train.array_record-00000-of-00001"
         ("features.json", None),
     ],
 )
-def test_the_error_for_a_damaged_prepared_file_names_it_and_the_fix(tiny, file, change):
+def test_the_error_for_a_damaged_or_missing_file_names_the_cause_and_the_fix(tiny, file, change):
     data_dir, folder, _ = tiny
     content = (folder / file).read_bytes()
     (folder / file).unlink()
@@ -76,7 +76,7 @@ def test_the_error_for_a_damaged_prepared_file_names_it_and_the_fix(tiny, file, 
     assert str(folder / file) in str(error.value) or "dataset_info.json lists 8" in str(error.value)
 
 
-def test_any_flipped_byte_of_the_description_raises_an_error_or_has_no_effect(tiny):
+def test_a_flipped_bit_of_the_description_raises_an_error_or_has_no_effect(tiny):
     data_dir, folder, splits = tiny
     file = folder / "dataset_info.json"
     content = file.read_bytes()

@@ -106,7 +106,7 @@ def costs(results):
         (10, 0, 1, [10]),  # at least one record
     ],
 )
-def test_the_first_and_last_steps_and_all_multiples_are_recorded(
+def test_all_multiples_and_both_ends_are_recorded_unless_already_recorded(
     first, steps, record_every, expected
 ):
     recorded = plan(first, steps, record_every)._replace(first_is_recorded=first > 0)

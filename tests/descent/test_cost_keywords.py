@@ -190,7 +190,7 @@ def test_records_may_use_a_subset_of_the_samples(batch_size):
 
 
 def test_a_cost_that_couples_samples_is_not_split_into_microbatches():
-    """A variance over 2,500 samples is not the mean over three microbatches."""
+    """A variance over 2,500 samples is not the mean variance of three microbatches."""
     x = jnp.sin(jnp.arange(2500.0) ** 2)
     spread = gd.Problem(
         init=lambda key: START,
@@ -226,7 +226,7 @@ VIEWS = np.random.default_rng(5).normal(size=(50, 2)).astype(np.float32)
 @pytest.mark.long
 @pytest.mark.parametrize("record_samples", [None, 20])
 def test_records_of_a_cost_that_couples_samples_are_means_over_fixed_batches(record_samples):
-    """The cost depends on the number of samples, so records use the batch size."""
+    """The cost depends on the number of samples, so these batches have the batch size."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     options = {"key": KEYS_OF, "batch_size": 8, "record_samples": record_samples}
     run = gd.descend(problem, SGD, START, 3, **options)
@@ -245,7 +245,7 @@ def test_records_of_a_cost_that_couples_samples_are_means_over_fixed_batches(rec
 
 @pytest.mark.long
 def test_records_and_batch_costs_of_a_coupled_cost_agree_without_updates():
-    """Without updates, the mean cost of random batches is that of the fixed batches."""
+    """Mean costs of random batches and of the fixed batches differ by less than 10 %."""
     problem = gd.Problem(init=lambda key: START, cost=contrastive, data=VIEWS, couples_samples=True)
     still = optax.sgd(1e-12)
     run = gd.descend(problem, still, START, 300, key=KEYS_OF, batch_size=8, record_every=300)

@@ -61,7 +61,7 @@ def square(params):
         ({"metrics": {"m": gd.Metric(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
     ],
 )
-def test_an_invalid_argument_is_reported_before_any_computation(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     options = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
     with pytest.raises(InputError, match=message):
         descend(**{**options, **arguments})
@@ -213,7 +213,7 @@ def test_every_optimizer_equals_a_python_loop(name):
 
 
 @pytest.mark.long
-def test_a_flax_model_can_be_minimized():
+def test_a_flax_model_can_be_trained():
     model = nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)])
     x = X[:, None]
     problem = gd.Problem(
@@ -226,7 +226,7 @@ def test_a_flax_model_can_be_minimized():
 
 
 @pytest.mark.long
-def test_an_equinox_model_can_be_minimized():
+def test_an_equinox_model_can_be_trained():
     x = X[:, None]
     _, fixed = eqx.partition(eqx.nn.MLP(1, 1, 8, 1, jnp.tanh, key=KEY), eqx.is_array)
     problem = gd.Problem(

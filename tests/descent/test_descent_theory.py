@@ -176,7 +176,7 @@ def test_the_error_relative_to_the_gradient_flow_is_of_first_order():
     assert errors[-2] / errors[-1] == pytest.approx(2, rel=0.05)
 
 
-def test_the_invariant_of_the_gradient_flow_changes_at_second_order():
+def test_a_step_changes_the_invariant_of_the_gradient_flow_at_second_order():
     """A step multiplies a^2 - b^2 by 1 - rate^2 (s - ab)^2; the flow conserves it."""
     lost = []
     for rate in (0.02, 0.01):
@@ -197,7 +197,7 @@ def test_the_hessian_of_two_factors_has_the_known_eigenvalues():
 
 
 @pytest.mark.parametrize(("rate", "stays"), [(0.95, True), (1.05, False)])
-def test_no_minimum_is_stable_at_rates_above_one(rate, stays):
+def test_the_flattest_minimum_is_stable_only_at_rates_below_one(rate, stays):
     """At the flattest minimum, (1, 1), each step scales an offset by |1 - 2 rate|."""
     w = path(factors, optax.sgd(rate), np.full(2, 1 + 1e-9), 40)
     offset = np.abs(w[:, 0] - 1)

@@ -71,7 +71,7 @@ def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
     assert error < 0.1 * noise(slopes())
 
 
-def test_mini_batch_noise_is_the_noise_divided_by_the_batch_size_without_replacement():
+def test_mini_batch_noise_without_replacement_follows_its_formula():
     """E |g_B - g|^2 = noise / B (1 - B / n) is estimated from 8,000 mini-batches."""
     g = slopes()
     for batch_size in (2, 20):
@@ -135,7 +135,7 @@ def test_the_key_determines_the_sampled_batches():
 
 @pytest.mark.parametrize("make", [gradient_noise, noise_scale])
 @pytest.mark.parametrize(("batch_size", "batches"), [(0, 4), (31, 2), (4, 1), (1, 61)])
-def test_too_few_samples_raise_an_error(make, batch_size, batches):
+def test_invalid_numbers_of_samples_and_batches_raise_an_error(make, batch_size, batches):
     with pytest.raises(InputError, match=f"batches = {batches} of batch_size = {batch_size}"):
         make(PROBLEM, KEY, batch_size=batch_size, batches=batches)
 

@@ -91,7 +91,7 @@ def test_names_of_other_libraries_are_written_as_a_sphinx_inventory():
             assert (priority, label) == ("1", "-")
 
 
-def test_every_public_function_has_a_docstring():
+def test_every_public_function_and_class_has_a_docstring():
     undeclared = {
         name
         for name, value in public(gd)
@@ -148,7 +148,7 @@ def scripts(page):
     return re.findall(r"^```python\n((?:import|from) .*?)^```", page.read_text("utf8"), re.M | re.S)
 
 
-def test_every_block_of_python_is_run():
+def test_every_block_of_python_is_a_doctest_or_a_complete_program():
     """Blocks are run by the build (code-cell), as doctests, or as complete programs."""
     for page in [*WRITTEN, ROOT / "README.md"]:
         displayed = fences(page, "python")
@@ -182,7 +182,7 @@ def test_formulas_use_math_fonts():
     assert fonts.endswith(", math")
 
 
-def test_learn_pages_state_only_computed_results():
+def test_learn_pages_state_no_number_of_valleys():
     """The number of valleys is not computed, so pages must not state it."""
     pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
     for name in ("network", "gradient", "rates", "landscape"):
@@ -241,7 +241,7 @@ def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
     assert len(ran) >= 8
 
 
-def test_the_linked_live_pages_equal_the_generated_ones():
+def test_the_page_links_exactly_the_generated_live_pages():
     page = (DOCS / "see_it_move.md").read_text("utf8")
     assert live.MARK.findall(page) == list(live.COMMANDS)
     for name in live.COMMANDS:

@@ -21,7 +21,7 @@ from gdjax.sweeps import executor
 
 
 def plane_of_ways():
-    """Return the variables of a plane with two descents, one of them along an axis."""
+    """Return the variables of a plane with two descents, one along a coordinate."""
     bowl = gd.Problem(
         init=lambda key: jnp.full(3, 3.0),
         cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,

@@ -25,7 +25,7 @@ def cantor(levels):
 
 
 def koch(levels):
-    """Return the corners of the Koch curve, where 4 sides of 1/3 replace each side."""
+    """Return corners of the Koch curve: 4 sides of 1/3 the length replace each side."""
     points = np.array([0.0, 1.0 + 0j])
     for _ in range(levels):
         step = np.diff(points) / 3

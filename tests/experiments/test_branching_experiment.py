@@ -76,7 +76,7 @@ def test_a_barrier_that_matching_removes_is_zero():
     assert other == pytest.approx(float(min(map(minima.path_barrier, costs))), abs=1e-6)
 
 
-def test_a_barrier_above_half_the_median_of_independent_starts_counts_as_another_valley():
+def test_a_barrier_of_at_least_half_the_median_of_independent_starts_is_another_valley():
     """The barriers are given, and the median between independent starts is 2."""
     known = np.array([0.0, 0.9, 1.0, 2.0]).reshape(1, 2, 1, 1, 2, 1)
     dims = ("initializer", "trunk", "branch_step", "perturbation", "layer", "change")

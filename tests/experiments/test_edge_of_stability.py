@@ -60,7 +60,8 @@ def test_data_and_starts_are_those_of_the_published_code():
 )
 def test_sharpness_remains_near_the_limit(summary, panel, known):
     np.testing.assert_allclose(summary[f"{panel}_threshold"], known, rtol=1e-5)
-    # With momentum, the sharpness falls below the limit after each spike, and rises again.
+    # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
+    # again.
     allowed = 0.02 if panel == "plain" else 0.15
     np.testing.assert_allclose(summary[f"{panel}_late_over_threshold"], 1, atol=allowed)
     assert summary[f"{panel}_runs_diverged"] == 0

@@ -9,7 +9,7 @@ from summaries.finders import METHODS, evaluate_recommendations, numbers
 from variants.small_problems import PROBLEMS
 
 
-def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_cost():
+def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_smoothed_cost():
     """The minimum of the cost is at step 60; that of the smoothed cost is later."""
     steps = np.arange(ramp.STEPS)
     low, steep = ramp.suggestions(1 + ((steps - 60) / 60) ** 2)

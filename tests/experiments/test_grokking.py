@@ -16,7 +16,8 @@ STEP = np.arange(0, 2001, 10)
 def built():
     """Return runs that memorize at step 40 and generalize 100 / decay steps later.
 
-    Each seed adds 10 steps to the delay. One run with decay 0.1 does not generalize.
+    Seed k adds 10 k steps to the delay. One run with decay 0.1 does not generalize, nor do those
+    without decay.
     """
     known_at = np.stack(
         [40 + 10 * np.arange(6) + 100 / d if d else np.full(6, np.inf) for d in DECAY]
@@ -72,7 +73,7 @@ def test_the_cost_depends_only_on_the_training_pairs():
     config = Config(modulus=5, width=3, seeds=2)
     problem = grokking.addition(config)
     inputs, sums, marks = problem.data
-    assert marks.sum(axis=0).tolist() == [18, 18]  # 0.7 * 25
+    assert marks.sum(axis=0).tolist() == [18, 18]  # 0.7 * 25, rounded
     assert not np.array_equal(marks[:, 0], marks[:, 1])
     params = problem.init(jax.random.key(0))
     outputs = (inputs @ params["in"]) ** 2 @ params["out"]

@@ -73,7 +73,7 @@ def test_a_random_search_selects_the_best_of_its_settings():
 
 
 def test_a_known_loss_of_accuracy_is_recovered():
-    """In every repetition, the finally best setting is stopped at rung 0."""
+    """In every repetition, the setting that is best at the end is stopped at rung 0."""
     at_end, repetitions = np.array([0.9, 0.8, 0.3, 0.2]), 8
     values = np.stack([at_end[::-1], at_end], axis=-1)
     noise = 0.01 * np.random.default_rng(0).normal(size=(repetitions, 4))

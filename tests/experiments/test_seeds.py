@@ -9,9 +9,9 @@ from seeds import Config
 
 
 def coins(starts, orders, images, quality=0.0, seed=0):
-    """Simulate networks that classify each image correctly at random.
+    """Simulate networks that classify each image correctly with a given probability.
 
-    The probability is p(image) + quality * e(network), where e has a standard normal distribution.
+    This probability is p(image) + quality * e(network), where e has a standard normal distribution.
     """
     rng = np.random.default_rng(seed)
     p = rng.uniform(0.3, 0.9, images) + quality * rng.normal(size=(starts, orders, 1))

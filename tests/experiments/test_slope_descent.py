@@ -46,7 +46,8 @@ def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(summary
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    # Distance between the maxima around the lowest minimum, divided by the length of the domain.
+    # Distance between the maxima, or a maximum and the end of the domain, on both sides of the
+    # lowest minimum, divided by the length of the domain.
     [
         ("quartic", (0.12600019 + 2.5) / 5),
         ("sine_bowl", (1.97738303 + 10) / 20),

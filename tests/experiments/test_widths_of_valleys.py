@@ -36,7 +36,7 @@ def test_partial_correlations_are_those_of_the_residuals_of_ranks():
 
 
 def test_the_partial_correlation_given_a_common_cause_is_near_zero():
-    """Spearman's correlation of normal variables is 6/pi asin(r/2)."""
+    """Spearman's correlation of normal variables of correlation r is 6/pi asin(r/2)."""
     rng = np.random.default_rng(2)
     z = rng.normal(size=20_000)
     x, y = z + rng.normal(size=(2, len(z)))
@@ -62,7 +62,7 @@ def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
 
 
 def test_the_expanded_tail_of_a_normal_bootstrap_gives_students_interval():
-    """The bootstrap deviation of a mean is too small by a factor sqrt((S - 1) / S)."""
+    """The bootstrap deviation of a mean of S values is too small by sqrt((S - 1) / S)."""
     reach = stats.norm.isf(expanded_tail(8)) * np.sqrt(7 / 8)
     assert reach == pytest.approx(2.3646, abs=1e-4)  # Student's quantile for 7 degrees of freedom
     assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
@@ -80,7 +80,7 @@ def test_the_bootstrap_also_resamples_the_members_of_each_set():
     )
 
 
-def test_90_percent_of_intervals_cover_the_mean_if_correlations_differ_between_sets():
+def test_at_least_90_percent_of_intervals_cover_the_mean_if_correlations_differ_between_sets():
     """The true mean of the partial correlations is estimated from large samples."""
     rng = np.random.default_rng(6)
 

@@ -62,7 +62,7 @@ def test_error_decreases_with_the_tolerance(float64):
         result = gradient_flow(factors, jnp.full(2, 0.1), times=[1.0, 2.0], rtol=tolerance)
         known = product_along(np.array([1.0, 2.0]), 0.01)
         errors.append(np.max(np.abs(np.prod(result.params, axis=1) - known)))
-        assert errors[-1] < 100 * tolerance  # early errors grow by e^(2st)
+        assert errors[-1] < 100 * tolerance  # early errors grow by a factor e^(2st)
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
@@ -84,7 +84,7 @@ def test_the_flow_conserves_its_invariant(float64):
 
 
 @pytest.mark.long
-def test_the_cost_does_not_increase_along_the_flow_of_a_network():
+def test_the_cost_decreases_along_the_flow_of_a_network():
     problem, start = network()
     result = jax.jit(
         lambda w, data: gradient_flow(problem, w, data=data, times=np.linspace(0, 10, 40))

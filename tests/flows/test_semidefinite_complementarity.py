@@ -1,4 +1,4 @@
-"""Small complementarity problems, compared with closed forms and a slow solver."""
+"""Solutions of complementarity problems: closed forms and a slow solver."""
 
 import jax
 import jax.numpy as jnp

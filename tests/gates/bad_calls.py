@@ -2,11 +2,11 @@
 
 Each row contains a call, the argument that its error names, and a part of the error message.
 
-Calls use the names that `names.py` lists first, and the variables that `errors.py` defines:
-`bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid` (axes), `key`, `runs`
+Calls use the first name of each row of `names.py`, and variables that `errors.py` defines, among
+them `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid` (axes), `runs`
 (a sweep of the bowl), `store` (its store), `own` (a store of a user-defined problem), `kept`
 (a store of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit),
-`folder` (an empty folder), `flat` (a direction).
+`folder` (an empty folder) and `flat` (a direction).
 """
 
 CALLS = (

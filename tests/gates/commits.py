@@ -128,7 +128,7 @@ def main(
 
 
 def difference(commit: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return one line per row that differs between two tables."""
+    """Return lines with the rows that differ between two tables, and their number."""
     lines = []
     for name in {**before, **after}:
         rows = before.get(name), after.get(name)

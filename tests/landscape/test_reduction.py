@@ -61,7 +61,7 @@ def test_a_reduced_problem_has_equal_costs_on_the_slice(float64, settings):
 
 
 @pytest.mark.long
-def test_a_reduced_problem_has_equal_settings_and_predictions(float64):
+def test_a_reduced_problem_accepts_settings_and_has_equal_predictions(float64):
     problem = digits("mnist5k", samples=200)
     w, ds = drawn(problem)
     small = reduced(problem, w, ds)

@@ -288,7 +288,7 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
         ),
     ],
 )
-def test_errors_for_invalid_arguments_name_the_fix(call, message):
+def test_errors_for_invalid_arguments_state_the_reason(call, message):
     with pytest.raises(InputError, match=message):
         call()
 

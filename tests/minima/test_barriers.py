@@ -175,7 +175,7 @@ def test_barriers_are_computed_for_problems_without_a_network():
 
 @pytest.mark.long
 def test_a_model_with_unknown_symmetries_has_no_matched_barriers():
-    """A problem without the field `network` has equal barriers, and no matched ones."""
+    """Without the field `network`, barriers are the same, and matched ones are NaN."""
     problem = some_problem()
     unknown = dataclasses.replace(problem, network=None)
     runs = some_runs(problem, 2)

@@ -9,7 +9,7 @@ import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 
-# The maxima that separate Rastrigin's minima (certified in problems/critical_points.py).
+# Coordinates of the maxima between Rastrigin's minima (certified in problems/critical_points.py).
 HILLS = sorted(
     x
     for x in {p.x[0] for p in gd.problems.find("rastrigin").critical_points if p.kind == "maximum"}
@@ -87,7 +87,7 @@ def test_heavy_ball_momentum_multiplies_the_limit_by_one_plus_momentum():
 
 
 @pytest.mark.long
-def test_rastrigin_shares_are_the_areas_between_its_maxima():
+def test_rastrigin_basins_are_the_cells_between_its_maxima():
     """At rates below 1 / (largest curvature) no step crosses a maximum."""
     result = basins_of_attraction("rastrigin", [0.002], side=64, num_steps=400).isel(
         momentum=0, learning_rate=0

@@ -44,14 +44,14 @@ def test_the_estimate_of_the_unseen_mass_has_the_good_turing_expectation(p):
 @pytest.mark.parametrize("p", [rastrigin_shares(), GEOMETRIC, ZIPF], ids=["rastrigin", "g", "z"])
 def test_more_than_91_percent_of_intervals_cover_the_unseen_mass(p, n):
     covered = [e.mass_low <= mass <= e.mass_high for e, mass, _ in simulated(p, n)]
-    assert np.mean(covered) > 0.91  # 0.95 minus three standard errors of 250 draws
+    assert np.mean(covered) > 0.91  # 0.95 minus three standard errors for 250 repetitions
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("n", [5, 10, 30, 64, 250, 1000])
 @pytest.mark.parametrize("size", [5, 30, 100, 1000])
 @pytest.mark.parametrize("kind", ["equal", "zipf", "geometric"])
-def test_intervals_cover_the_unseen_mass_in_2000_repetitions(kind, size, n):
+def test_intervals_of_the_unseen_mass_have_nominal_coverage_in_2000_repetitions(kind, size, n):
     """The coverage is at least 0.95 minus two standard errors."""
     p = BASINS[kind](size) / np.sum(BASINS[kind](size))
     counts = np.random.default_rng(0).multinomial(n, p, 2000)

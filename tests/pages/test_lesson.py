@@ -61,7 +61,7 @@ class Lesson(OpenedPage):
         self.settle()
 
     def settle(self):
-        """Wait until a change has reached every card, which takes an additional frame."""
+        """Wait until a change has reached every card, which takes additional frames."""
         super().settle()
         super().settle()
 

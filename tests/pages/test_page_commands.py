@@ -139,7 +139,7 @@ def test_a_lesson_with_unknown_data_is_rejected_before_training(capsys, monkeypa
 
 
 @pytest.mark.long
-def test_a_lesson_without_networks_is_a_single_file(tmp_path, capsys):
+def test_a_lesson_without_networks_has_fewer_than_2_million_characters(tmp_path, capsys):
     main(["lesson", "--networks", "0", "--out", str(tmp_path / "page.html")])
     assert "written to" in capsys.readouterr().out
     assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 2e6

@@ -1,4 +1,4 @@
-"""Means over microbatches, which equal those over all samples in float64."""
+"""Means over microbatches, compared with those over all samples."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ CUTS = [1, 3, 4, 5, 7, 8, 9, 10, 11, 23, 24]
 
 @settings(deadline=None)
 @given(samples=st.integers(1, 5000), microbatch=st.integers(1, 1200))
-def test_the_microbatch_size_is_the_largest_suitable_divisor(samples, microbatch):
+def test_the_microbatch_size_is_the_largest_suitable_divisor_if_there_is_one(samples, microbatch):
     length = microbatch_size(samples, microbatch)
     assert 1 <= length <= microbatch
     if samples <= microbatch:
@@ -61,7 +61,7 @@ def test_without_data_the_function_is_called_directly():
     assert in_microbatches(lambda p, data: (p, data))(3.0, None) == (3.0, None)
 
 
-def test_memory_does_not_grow_with_the_number_of_samples():
+def test_memory_hardly_grows_with_the_number_of_samples():
     def wide(w, x):  # needs 1,000 numbers per sample
         return jnp.mean(jnp.sin(x[:, None] * w[None, :]) @ jnp.cos(w))
 

@@ -252,7 +252,7 @@ def in_memory():
 
 
 def interrupt(monkeypatch, store, after):
-    """Run a search, stop it after `after` slabs, and return the number of these."""
+    """Run a search, stop it after `after` slabs, and return the number of new slabs."""
     computed = []
     compute = _Search.compute
 
@@ -288,7 +288,7 @@ def test_a_stored_search_resumes_after_interruptions_and_is_bitwise_equal(
 
 
 @pytest.mark.long
-def test_only_a_damaged_tile_is_recomputed(tmp_path, monkeypatch, in_memory):
+def test_fewer_slabs_are_computed_to_repair_a_damaged_tile(tmp_path, monkeypatch, in_memory):
     store = tmp_path / "s.zarr"
     slabs = interrupt(monkeypatch, store, 100)
     with gd.open_dataset(store) as runs:

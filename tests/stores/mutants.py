@@ -1,6 +1,6 @@
 """Mutations of complete stores, which simulate malicious or broken files.
 
-A mutation changes the files of a store in memory and updates its digests.
+A mutation changes the files of a store in memory and, where possible, updates its digests.
 """
 
 import contextlib

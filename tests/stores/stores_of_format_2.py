@@ -135,7 +135,7 @@ def make_unfinished(path: Path) -> None:
 
 
 def make_grown(path: Path) -> None:
-    """Store quadratic descents, extended by a learning rate, a seed and steps."""
+    """Store descents on a quadratic, extended by a learning rate, a seed and steps."""
     bowl = gd.problems.bowl([1.0, 4.0])
     settings: dict[str, Any] = {"record_every": 3, "width": 2, "store": path}
     settings["devices"] = jax.local_devices()[:1]

@@ -185,7 +185,7 @@ def test_root_metadata_are_rewritten_only_by_the_same_sweep(tmp_path):
 
 @pytest.mark.parametrize("replace", ["file", "link"])
 @pytest.mark.parametrize("name", ["cost", "finished", "seed", ".gdjax"])
-def test_a_folder_replaced_by_a_file_or_link_raises_a_one_line_error(tmp_path, replace, name):
+def test_a_folder_replaced_by_a_file_or_link_raises_an_error(tmp_path, replace, name):
     path, elsewhere = tmp_path / "s", tmp_path / "elsewhere"
     fill(path)
     (path / name).rename(elsewhere)

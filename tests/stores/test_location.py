@@ -54,7 +54,7 @@ def test_a_folder_with_the_name_of_a_file_is_replaced(folder):
     assert folder.read("file", 9) == (b"mine", None)
 
 
-def test_a_value_that_is_neither_a_path_nor_a_url_is_rejected():
+def test_invalid_locations_and_storage_options_are_rejected():
     for store in (3, None, "a\0b", b"s3://bucket"):
         with pytest.raises(InputError, match="expected the path of a folder, or a URL"):
             locate(store)

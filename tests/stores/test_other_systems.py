@@ -50,7 +50,7 @@ def test_a_store_has_one_writer_if_open_lacks_some_flags(poor, folder):
     lock.acquire(folder).close()
 
 
-def test_signal_handlers_are_not_replaced_in_a_thread_or_without_a_python_handler(monkeypatch):
+def test_signal_handlers_are_not_replaced_if_python_cannot_restore_them(monkeypatch):
     """Python cannot restore a handler for which `signal.getsignal` returns None."""
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was replaced"))

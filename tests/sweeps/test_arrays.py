@@ -56,7 +56,7 @@ def test_names_of_leaves_are_unique_ignoring_case(tree):
         ({"é": 1.0, "%c3%a9": 2.0}, ["params.%25c3%25a9", "params.%c3%a9"]),
     ],
 )
-def test_names_that_are_invalid_as_file_names_are_escaped(tree, names):
+def test_names_are_escaped_if_they_are_invalid_or_ambiguous_as_file_names(tree, names):
     assert list(named_leaves("params", tree)) == names
     assert list(named_leaves("", tree)) == [name.removeprefix("params.") for name in names]
 

@@ -59,7 +59,7 @@ def test_values_of_an_axis_have_one_type():
     "given",
     [[], ["a", 1], ["a b"], [[1.0]], [[1.0], [1.0, 2.0]], [np.nan], [1.0, np.inf], [1j], [None]],
 )
-def test_non_numeric_values_are_rejected(given):
+def test_lists_of_values_that_are_empty_nested_or_not_finite_numbers_are_rejected(given):
     with pytest.raises(InputError, match=r"axes: rate = .*expected a list of finite numbers"):
         axes(rate=given)
 
@@ -83,7 +83,7 @@ def test_seeds_other_than_unsigned_32_bit_integers_are_rejected(given):
         ({"p": zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
     ],
 )
-def test_conflicting_names_are_rejected(given, message):
+def test_missing_reserved_and_repeated_names_and_repeated_values_are_rejected(given, message):
     with pytest.raises(InputError, match=message):
         axes(**given)
 

@@ -187,7 +187,7 @@ WORKER = "from distributed.cli.dask_worker import main; main()"
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_a_lost_scheduler_is_reported_in_one_line_and_the_sweep_resumes(tmp_path):
+def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
     file, store = tmp_path / "scheduler.json", tmp_path / "s"
 
     def start(code, *flags):

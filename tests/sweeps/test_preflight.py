@@ -80,7 +80,7 @@ def test_large_activations_reduce_the_width_of_a_slab(samples, least, most, monk
 
 
 def test_the_memory_check_allocates_no_large_arrays():
-    """A slab of 2^16 runs of 2^20 parameters would take 512 GiB."""
+    """Parameters and gradients of 2^16 runs with 2^20 parameters would take 512 GiB."""
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(2**18))
     with pytest.raises(ValueError, match=r"width = 65536: a slab needs \d\d\d,\d\d\d MiB"):
@@ -149,7 +149,7 @@ KEYS = jax.random.split(jax.random.key(0))
         lambda key: jnp.full(2, np.nan),
         lambda key: np.full(2, np.nan),
         lambda key: jax.random.normal(KEYS[1], (2,)),
-        lambda key: jax.nn.silu(jax.nn.relu(jnp.ones(2))),  # has functions of its own derivative
+        lambda key: jax.nn.silu(jax.nn.relu(jnp.ones(2))),  # functions that define a derivative
     ],
 )
 def test_a_constant_init_is_accepted(init):

@@ -185,7 +185,7 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
-def test_an_unknown_keyword_raises_an_error_that_lists_the_valid_ones(tmp_path):
+def test_unknown_keywords_and_invalid_names_of_problems_raise_an_error(tmp_path):
     misspelt = {"bach_size": 3}
     with pytest.raises(TypeError, match="unexpected keyword argument 'bach_size'"):
         sweep(BOWL, axes(learning_rate=[0.1]), 1, **misspelt)

@@ -126,7 +126,7 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Return the steps computed per tile, and a list for the step of Ctrl-C."""
+    """Return the steps computed per tile, and a list for their number before Ctrl-C."""
     steps, press = Counter(), []
     blocks, compute = slab_runner.start_blocks, executor.run_tile
     current = []

@@ -1,6 +1,7 @@
 """Bitwise independence of a run from its position in a slab and from other runs.
 
-Bitwise equality requires equal widths and devices. Here, four CPU devices compute two runs each.
+Bitwise equality requires equal slab widths and equal numbers of threads. Unless stated otherwise,
+four CPU devices compute two runs each.
 """
 
 import dataclasses

@@ -98,7 +98,7 @@ OPTIMIZERS = [
 
 @pytest.mark.usefixtures("forbid_execution")
 @pytest.mark.parametrize("record", OPTIMIZERS, ids=str)
-def test_a_record_of_an_optimizer_outside_the_table_is_rejected(path, change_record, record):
+def test_an_invalid_record_of_an_optimizer_is_rejected(path, change_record, record):
     change_record(make_optimizer=record)
     for call in (gd.replay, lambda store, at: gd.resume(store)):
         with pytest.raises(StoreError) as caught:
@@ -130,7 +130,7 @@ PROBLEMS = [
 
 @pytest.mark.usefixtures("forbid_execution")
 @pytest.mark.parametrize("record", PROBLEMS, ids=str)
-def test_a_record_of_a_problem_outside_the_table_is_rejected(path, change_record, record):
+def test_an_invalid_record_of_a_problem_is_rejected(path, change_record, record):
     change_record(problem=record)
     for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
         with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:

@@ -224,7 +224,7 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("samples", [1_500, 15_000])
 def test_more_than_90_percent_of_2000_extrapolation_intervals_cover_the_limit(name, samples):
-    """Coefficients at 1e1 to 1e4 have the noise of `samples` independent samples."""
+    """Coefficients at b = 1e1 to 1e4 have the noise of `samples` independent samples."""
     llc, multiplicity, curve = CURVES[name]
     b = np.geomspace(1e1, 1e4, 5)
     exact = np.array([curve(one) for one in b])
@@ -437,7 +437,7 @@ def test_chains_in_two_wells_are_rejected_unless_localization_is_stronger():
 
 
 @pytest.mark.long
-def test_whitening_does_not_change_the_coefficient():
+def test_the_coefficient_after_whitening_equals_its_closed_form():
     """Curvatures are 1 to 1e6; sampling without whitening does not converge."""
     h = jnp.geomspace(1, 1e6, 6)
 
