@@ -40,7 +40,7 @@ class Config:
     Args:
         data: name of the data set.
         batch_sizes: numbers of images per step; the last entry stands for the whole training set.
-        epochs: number of passes over the training set, for each batch size.
+        epochs: numbers of passes over the training set, one for each batch size.
         lowest: smallest learning rate.
         highest: largest learning rate.
         rates: number of learning rates, geometrically spaced.

@@ -86,7 +86,7 @@ def folder(name: str, config: Any, out: Path | None = None) -> Path:
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
-    """Run an experiment, write data, summary and figures, and return their folder.
+    """Run an experiment, write its results, print its summary, and return the folder.
 
     The data are written before the figures are drawn; `plot` needs only the data.
     """

@@ -53,7 +53,7 @@ class Config:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return records and outputs of one descent, and records of descents by seed."""
+    """Return results of one descent, of descents by seed, and of untrained networks."""
     problem = gd.problems.digits(config.data, widths=config.widths)
     streams = gd.streams(0, seed=config.seed)
     start = problem.init(streams.init)

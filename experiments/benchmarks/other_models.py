@@ -59,7 +59,7 @@ def over_keys(by_hand, batch):
 
 
 def regression(init, apply, data=(X, Y)):
-    """Return the model of a regression problem, by default of fitting a sine."""
+    """Return the model of a regression problem, by default that of fitting a sine."""
 
     def by_hand(params, state, batch, key):
         return jnp.mean((apply(params, batch[0]) - batch[1]) ** 2), None

@@ -25,10 +25,10 @@ def basins(
     Args:
         panels: surfaces with their costs and critical points.
         maps: for each surface and learning rate, the index of the minimum in which the descent
-            from each point of the grid ends, or one of the two codes below.
+            from each point of the grid ends, or a negative code.
         learning_rates: learning rates of each surface.
-        not_arrived: code of starts whose descent does not reach a critical point.
-        diverged: code of starts whose descent diverges.
+        not_arrived: code of starts whose descent does not converge, drawn in white.
+        diverged: code of starts whose descent diverges, drawn in black; other codes are gray.
     """
     columns = len(maps[0])
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])

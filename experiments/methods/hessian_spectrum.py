@@ -59,7 +59,10 @@ def ends_of(config: "Config"):
 
 
 def look(config: "Config", cost: str, learning_rate: float) -> xr.Dataset:
-    """Return the extreme eigenvalues of H and G for one cost, by start and epoch."""
+    """Return the extreme eigenvalues of H and G for one cost, by start and epoch.
+
+    For the first cost of the config, the result of `spread` is included.
+    """
     problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
     on_device = jax.tree.map(jnp.asarray, problem)
     programs = ends_of(config)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def paths_of_width(config: "Config", width: int, count: int) -> xr.Dataset:
-    """Return cost and accuracy of networks of one width, and of paths between them."""
+    """Return costs, accuracies, barriers and distances of networks of one width."""
     problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
     trained, ends = train(config, problem, count)
     between = minima.pairwise_barriers(problem, ends, key=jax.random.key(1), points=config.points)

@@ -88,7 +88,7 @@ def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) 
 
 
 def preactivations(problem: gd.Problem) -> Callable[[PyTree, PyTree], list[Array]]:
-    """Return a function `(params, batch) -> list of preactivations of each layer`."""
+    """Return a function `(params, batch) -> list` of the preactivations of all layers."""
     network = problem.network
 
     def layer_outputs(params, batch):

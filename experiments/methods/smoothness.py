@@ -18,7 +18,7 @@ SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost 
 
 
 def look(problem, params, temperature, data, images):
-    """Return gradient norms: over all data, and of each of the first `images` images."""
+    """Return the gradient norm over all data, and for each of the first `images` images."""
 
     def norm(batch):
         gradient = jax.grad(problem.cost)(params, batch, temperature=temperature)

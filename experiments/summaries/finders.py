@@ -16,7 +16,8 @@ def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
     """Return log2(rate / best rate), regret and success of each recommendation.
 
     A recommendation that is missing or outside the grid of the reference counts as a failure with
-    regret 1.
+    regret 1. The result also contains whether each recommended rate trains, and whether the best
+    rate is at an end of the grid.
     """
     rates = dataset.learning_rate.values
     logs = np.log2(rates)

@@ -49,7 +49,7 @@ class Condition:
         width: number of inputs and of hidden neurons.
         samples: number of random inputs and targets; 72 is the number of parameters.
         batch: number of samples per step; None uses all.
-        optimizer: optimizer factory whose arguments are those axes that are learning rates.
+        optimizer: optimizer factory whose arguments are the learning rates among the two settings.
         axes: names of the horizontal and the vertical setting of a map.
         window: smallest and largest value of each setting.
     """
