@@ -16,10 +16,10 @@ The figures show one start; the numbers are medians over 16 starts, with confide
 
 Expected: at the good rate (2) the descent ends at cost 0.044. At distance 5 from the end point, the
 cost is higher by 0.004 along a random direction and by more than 1 along the leading eigenvector.
-The two principal components explain 98 % of the variance of the trajectory; the cost at the start
-is 2.5, and 0.86 at its projection onto their plane. At rate 30 the run stalls, and the cost is 1.0
-everywhere. This is refuted if the interval over starts of one of these numbers does not contain the
-expected number.
+The two principal components explain 98 % of the squared distances of the trajectory from its end
+point; the cost at the start is 2.5, and 0.86 at its projection onto their plane. At rate 30 the run
+stalls, and the cost is 1.0 everywhere. This is refuted if the interval over starts of one of these
+numbers does not contain the expected number.
 """
 
 from dataclasses import dataclass, replace
