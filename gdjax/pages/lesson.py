@@ -44,8 +44,8 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
 
     Raises:
         InputError: if the problem is not a classification of square uint8 images by a network with
-            hidden layers, if it has too many images, or if `networks` are given and their shapes
-            differ from those of its network or the page lacks its activation or its cost.
+            hidden layers, if it has too many images, or if `networks` are given, but have other
+            shapes than its network, or its activation or cost is not available in the page.
 
     Examples:
         >>> import gdjax as gd

@@ -113,7 +113,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
 
 
 def _frame_indices(dataset, frames):
-    """Return the indices of snapshots at equal increments of distance plus time."""
+    """Return snapshot indices at equal increments of relative distance plus time."""
     a, b = dataset.path_a.values, dataset.path_b.values
     count = len(a)
     path_length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(a), np.diff(b)))])

@@ -1,8 +1,8 @@
 """Style sheet of all figures, as a context, and helpers for axes and tick labels.
 
-The colors (the Okabe-Ito palette) are distinguishable with any kind of color vision, and a figure 8
-inches wide is legible at half its size. Figures are created directly, never through pyplot, so
-pyplot does not keep them in memory and the user's settings do not change:
+The colors (the Okabe-Ito palette) are distinguishable with the common color vision deficiencies,
+and a figure 8 inches wide is legible at half its size. Figures are created directly, never through
+pyplot, so pyplot does not keep them in memory and the user's settings do not change:
 
 >>> with style():
 ...     figure = Figure(figsize=(8, 4))

@@ -1,7 +1,7 @@
 """Contours, critical points and paths of descents for costs of two parameters.
 
-A minimum has the same color in all figures. Both axes have the same scale, so that the negative
-gradient is perpendicular to the contours.
+A minimum has the same color in all figures of a function. Both axes have the same scale, so that
+the negative gradient is perpendicular to the contours.
 """
 
 from typing import NamedTuple

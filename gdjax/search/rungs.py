@@ -4,7 +4,7 @@
                     select the runs that continue;  the others end
 
 A run continues from its carry before the record at the rung, so that its results are those of a run
-without rungs. Runs that diverged or stalled, or whose metric is NaN, do not continue.
+without rungs. Runs that diverged or stalled do not continue.
 """
 
 import time
@@ -129,8 +129,7 @@ class _Search:
         in_play: whether each run takes part in the next rung.
         reached: number of the last rung that each run has reached; -1 for none.
         values: metric of each run at each rung, [rungs, runs]; NaN if unknown.
-        live: whether each run had neither diverged nor stalled nor a metric of NaN at each rung,
-            [rungs, runs].
+        live: whether each run had neither diverged nor stalled at each rung, [rungs, runs].
         carries: active runs of each program, sorted, and leaves of their carries.
         waiting: runs of each program that have reached the rung and may continue, in parts.
         num_written: number of tiles written.

@@ -37,8 +37,7 @@ class SearchSpec(SweepSpec):
 
     Args:
         rungs: numbers of steps after which runs are compared; the last one is `num_steps`.
-        reduction_factor: ratio of the number of runs of a bracket at a rung to the number of those
-            that continue.
+        reduction_factor: ratio of the runs of a bracket at a rung to those that continue.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
         num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.

@@ -1,9 +1,9 @@
-"""Trials of an Optuna study, run in batches as slabs of one program.
+"""Trials of an Optuna study, run in batches as slabs of compiled programs.
 
     ask a batch  ->  run it to a rung  ->  report records, prune, pack the others  ->  tell
 
 Optuna proposes the settings and selects the trials to prune. gdjax runs the trials of a batch
-together, by a program that is compiled once for all batches.
+together, by programs that are compiled once for all batches.
 
 >>> import optuna
 >>> from gdjax import problems
@@ -76,7 +76,7 @@ def optimize(
     width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> None:
-    """Run the trials of an Optuna study in batches, each batch as one program.
+    """Run the trials of an Optuna study in batches, those of a batch together.
 
     Results are stored in the study. The value of a trial is the metric at its last record, and its
     intermediate values are those at all records. Its user attribute `outcome` is the name of the

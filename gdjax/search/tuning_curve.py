@@ -207,7 +207,10 @@ def _check_trials(trials, num_settings):
 
 
 def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:
-    """Return C(m, k) / C(n, k), the share of subsets of k within m of n, by k and m."""
+    """Return C(m, k) / C(n, k) for each number k of trials and m = 0, ..., n.
+
+    It is the share of the subsets of k of n settings that are contained in a given subset of m.
+    """
     m, k = np.arange(n + 1), np.asarray(trials)[:, None]
     below = np.maximum(m - k, 0)
     logs = gammaln(m + 1) - gammaln(below + 1) - gammaln(n + 1) + gammaln(n - k + 1)

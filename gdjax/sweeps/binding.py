@@ -61,9 +61,8 @@ def assign_roles(
             all keywords that the problem does not declare.
 
     Raises:
-        InputError: if an axis is not a keyword (the message lists the valid names) or is a keyword
-            of two functions, if two axes set the same keyword, or if the optimizer is not a
-            factory.
+        InputError: if an axis is unknown (the message lists the valid names) or is a keyword of two
+            functions, if two axes set the same keyword, or if the optimizer is not a factory.
     """
     taken = {
         "init": tuple(declared(problem.init)),

@@ -1,6 +1,6 @@
 """Identity of a sweep: the record used to continue and replay a stored sweep.
 
-    identity = SweepSpec as JSON + hashes of data and programs + slab
+    identity = SweepSpec as JSON + hashes of data and programs + slab widths + numeric flags
 
 Two sweeps are considered equal if their identities are equal. A writer describes the program,
 hardware and software that computed a tile. The module `stored` reads both.

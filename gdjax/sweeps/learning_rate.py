@@ -152,7 +152,8 @@ def find_learning_rate(
         batch_size: number of samples per step; None for the whole training set.
 
     Returns:
-        Recommendation with a status. `print` shows its reason, and `gd.plot` plots its evidence.
+        Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
+        final costs of its last round.
 
     Raises:
         InputError: if an argument has an invalid type or value.

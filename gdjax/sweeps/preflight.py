@@ -362,8 +362,8 @@ def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None 
         width: number of runs computed together per device; None to choose it automatically.
 
     Raises:
-        InputError: if the width, or even a single run, does not fit in memory; or if a static axis
-            has no effect or changes the shapes of arrays.
+        InputError: if a slab of this width, or even a single run, does not fit in memory; or if a
+            static axis has no effect or changes the shapes of arrays.
         StoreError: if there are fewer devices than the store was computed on.
     """
     devices = tuple(devices)
@@ -423,7 +423,7 @@ def fit_program(
         initial_carry: function for initial carries, as in `SlabProgram`.
 
     Raises:
-        InputError: if the width, or even a single run, does not fit in memory.
+        InputError: if a slab of this width, or even a single run, does not fit in memory.
     """
     devices, shape = tuple(devices), spec.axes.shape
     program = SlabProgram(spec, slabs.Slab(1, devices), (1,) * len(shape), initial_carry)

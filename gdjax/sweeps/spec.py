@@ -60,7 +60,7 @@ class SweepSpec:
     Arguments are those of `sweep`.
 
     Raises:
-        InputError: if an argument has an invalid type or value, or an axis is not a keyword.
+        InputError: if an argument has an invalid type or value, or an axis is unknown.
     """
 
     problem: Problem
@@ -118,7 +118,7 @@ def validate_spec(spec: SweepSpec) -> None:
     """Check the settings of a sweep.
 
     Raises:
-        InputError: if an argument has an invalid type or value, or an axis is not a keyword.
+        InputError: if an argument has an invalid type or value, or an axis is unknown.
     """
     check_problem(spec.problem)
     if not isinstance(spec.axes, Axes):

@@ -67,8 +67,9 @@ def sweep(
             `cost` or the optimizer factory. For booleans, names and batch sizes, one program is
             compiled per value.
         num_steps: number of steps of each run.
-        make_optimizer: optimizer factory, called inside the program with the axes among its
-            arguments. Fix other arguments with `functools.partial(optax.sgd, momentum=0.9)`.
+        make_optimizer: optimizer factory, called inside the program with the values of the axes
+            that set its arguments. Fix other arguments with `functools.partial(optax.sgd,
+            momentum=0.9)`.
         batch_size: number of samples per step; None for the whole training set. All runs use the
             same order of mini-batches unless `data_seed` is an axis.
         record_every: number of steps between records.
@@ -85,8 +86,8 @@ def sweep(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         stop_when_converged: whether a full-batch run stops at a record where its gradient counts as
-            zero. The runs computed together end once each of them has stopped or diverged. Later
-            records repeat the last one.
+            zero, and the sweep stops once every run has stopped or diverged. Later records repeat
+            the last one.
         continuable: whether the store keeps the full state of each run (such as the optimizer
             state), so that `extend` can continue it; otherwise `extend` restarts runs. None keeps
             it if the states of the optimizer and of the metrics have at most as many bytes as
