@@ -66,8 +66,8 @@ POLISH = (
 class Kind(IntEnum):
     """Kind of a point.
 
-    If it is a kind of critical point, Newton's step from the given point to the critical point is
-    no longer than `distance_rtol * max(1, |w|)` plus its rounding error.
+    For the kinds of critical points, Newton's step from the given point to the critical point is no
+    longer than `distance_rtol * max(1, |w|)` plus the rounding error of the step.
 
     - STRICT_MINIMUM, STRICT_MAXIMUM: all eigenvalues of the Hessian have one sign, the cost depends
       on every coordinate, and the gradient is small enough for a critical point nearby
@@ -152,14 +152,14 @@ class Certificate(NamedTuple):
         cubic: largest |third derivative| along flat directions, the unit vectors in the span of the
             eigenvectors whose eigenvalues have no known sign; NaN if there are none.
         cubic_resolution: largest `cubic` that counts as zero.
-        quartic: reduced fourth derivative along a flat direction with the cost minimized over all
-            others, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest over several flat
+        quartic: reduced fourth derivative along a flat direction n with the cost minimized over all
+            other directions, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest of several flat
             directions.
         quartic_resolution: largest |quartic| that counts as zero.
         flat_length: distance on both sides along flat directions over which the cost is constant,
-            at most 1. It is 0 if the cost fell or the directions were not followed, as in float32,
-            in which a manifold of minima cannot be distinguished from a bowl of condition number
-            1e8.
+            at most 1. It is 1 if only dead coordinates are flat. Otherwise it is 0 if the cost fell
+            or the directions were not followed, as in float32, in which a manifold of minima cannot
+            be distinguished from a bowl of condition number 1e8.
     """
 
     kind: Int[Array, ""]

@@ -19,9 +19,9 @@ from gdjax.curvature.directional_derivatives import DirectionalDerivatives, larg
 from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
-DIGITS = 4  # number of units in the last place by which each parameter is displaced
+DIGITS = 4  # largest number of units in the last place by which each parameter is displaced
 MAX_FLAT_CURVATURE = 1e-12  # largest eps at which flat directions are followed
-MAX_KANTOROVICH = 0.5  # bound below which Newton's method converges
+MAX_KANTOROVICH = 0.5  # Kantorovich number below which Newton's method converges
 DOMINANT = 4  # factor by which a jump or a significant derivative exceeds what other causes explain
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
 JUMP = 1000  # smallest change that may be a jump, in units of eps times the gradient norm nearby
@@ -291,7 +291,7 @@ def higher_order_evidence(
     imitation = jnp.maximum(
         jnp.sqrt(2 * indeterminate_size * steepest), jnp.cbrt(6 * rounding * steepest**2)
     )
-    # In float32, far from 0, a change of the last digits exceeds the distance tolerance.
+    # In float32, far from 0, a change of the last digits can exceed the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
     dominates &= jnp.all(

@@ -2,9 +2,9 @@
 
     w <- w + step t,   then p with P H P p = -P g,   w <- w + p,   P = I - t t^T
 
-The path follows the direction t. After each step, up to four corrections p by Newton's method
-minimize the cost over the directions orthogonal to t. On a manifold of minima the cost is constant
-along the path; in a valley that rises or falls it is not.
+The path follows the direction t. After each step, four corrections p by Newton's method minimize
+the cost over the directions orthogonal to t. On a manifold of minima the cost is constant along the
+path; in a valley that rises or falls it is not.
 """
 
 import jax
@@ -17,7 +17,7 @@ MAX_STEPS = 8  # maximum number of steps along the direction
 STEP = 0.125  # length of a step, in units of the parameters
 CORRECTIONS = 4  # number of corrections by Newton's method across the direction, per step
 MAX_CG_STEPS = 40  # maximum number of products for one correction
-ALLOWED_ROUNDING = 200  # number of units of rounding by which cost and gradient may differ
+ALLOWED_ROUNDING = 200  # number of units of rounding by which cost and gradient may change
 DIGITS = 4  # number of units in the last place by which each parameter is displaced
 SIGNIFICANT = 4  # factor by which a significant slope exceeds its changes in the last digits
 HALVINGS = 12  # number of halvings of the largest distance that give the first step

@@ -132,7 +132,8 @@ def polish(
         params: parameters at which the descent stopped.
         data: data used instead of the problem's data.
         max_steps: maximum number of steps, each with up to 200 Hessian-vector products.
-        atol: gradient norm at which polishing ends; None for 1e-10 in float64, 1e-6 otherwise.
+        atol: gradient norm at or below which polishing ends; None for 1e-10 in float64, 1e-6
+            otherwise.
 
     Returns:
         The polished point, in the types of `params`.
@@ -253,7 +254,7 @@ def find_critical_point(
         params: starting point, with at most 512 parameters.
         data: data used instead of the problem's data.
         max_steps: maximum number of steps tried.
-        atol: gradient norm at which the search ends.
+        atol: gradient norm at or below which the search ends.
 
     Returns:
         The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`

@@ -7,8 +7,8 @@ D^T H D > 0,
 
     eta_c = 2 D . g / D^T H D,   lambda_c = D^T H D / D . g
 
-On such a cost, lambda_c of gradient descent is at most the sharpness. Its definition contains only
-costs, and no second derivatives.
+On such a cost, lambda_c of gradient descent is at most the sharpness. The definition of lambda_c
+contains only costs, and no second derivatives.
 
 References: Kalra et al. 2026, *A Scalable Measure of Loss Landscape Curvature for Analyzing the
 Training Dynamics of LLMs*, arXiv 2601.16979.

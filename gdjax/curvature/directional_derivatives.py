@@ -2,10 +2,11 @@
 
     C(w + t n + t^2 y / 2) = C(w) + t^3 / 6 T3[n^3] + t^4 / 24 (T4[n^4] - 3 T3[n,n,.] H^+ T3[n,n,.])
 
-The expansion holds at a critical point w up to terms of order t^5. Here n is a unit vector with
-H n = 0, and y = -H^+ T3[n, n, .] minimizes the cost (Lyapunov-Schmidt reduction). Without the
-second term, 0 would be classified as a minimum of (y - x^2)(y - 2 x^2), which rises along every
-straight line through 0 but falls along y = 1.5 x^2.
+The expansion holds at a critical point w up to terms of order t^5. Here T3 and T4 are the tensors
+of third and fourth derivatives, n is a unit vector with H n = 0, and y = -H^+ T3[n, n, .] minimizes
+the cost (Lyapunov-Schmidt reduction). Without the second term, 0 would be classified as a minimum
+of (y - x^2)(y - 2 x^2), which rises along every straight line through 0 but falls along
+y = 1.5 x^2.
 """
 
 from collections.abc import Callable

@@ -59,8 +59,8 @@ class Eigenpairs(NamedTuple):
         vectors: eigenvectors of length 1, a pytree like the parameters whose leading axis indexes
             the k eigenvalues.
         residuals: upper bounds on |H v - value v|, from products with H plus rounding. An
-            eigenvalue lies within this distance of each value. The search uses several random
-            starts, so an eigenvalue further out is unlikely, but not excluded.
+            eigenvalue lies within this distance of each value. The search starts from several
+            random vectors, so an eigenvalue further out is unlikely, but not excluded.
         norm: largest |eigenvalue| found, an estimate of the operator's norm.
         status: an `EigenpairsStatus`.
         num_hvps: number of products with the operator.

@@ -46,7 +46,7 @@ def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, 
     """Return the eigenvalues (ascending) and eigenvectors of a symmetric matrix.
 
     Eigenvectors are the columns of the second result. On CPUs, matrices of up to 16 rows are
-    decomposed without LAPACK; all others by `jnp.linalg.eigh`.
+    decomposed without LAPACK; all other matrices by `jnp.linalg.eigh`.
 
     Args:
         matrix: symmetric matrix.
@@ -184,7 +184,7 @@ class _RitzPairs(NamedTuple):
 
 
 class _State(NamedTuple):
-    """State of the iteration; the first round is the start, all others are restarts."""
+    """State of the iteration; the first round is the start, later ones are restarts."""
 
     basis: _Basis
     pairs: _RitzPairs

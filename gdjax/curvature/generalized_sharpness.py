@@ -219,7 +219,7 @@ def _steepest(flat, *, norm, unravel):
 
 
 def _ascent(flat, direction, *, norm, unravel):
-    """Return the steepest direction; zero entries keep the signs of `direction`."""
+    """Return the steepest direction; in "linf", `direction` where `flat` is 0."""
     steepest = _steepest(flat, norm=norm, unravel=unravel)
     return jnp.where(flat == 0, direction, steepest) if norm == "linf" else steepest
 
@@ -308,7 +308,7 @@ def _top_of_blocks(H, blocks):
 def _matrix_groups(params):
     """Return groups of radius 1: vectors, and rows or columns of matrices.
 
-    The rows of a matrix are its groups, unless it has fewer columns.
+    The rows of a matrix are its groups, unless it has fewer columns than rows.
     """
     groups, count = [], 0
     for leaf in jax.tree.leaves(params):

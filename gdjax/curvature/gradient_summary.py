@@ -2,8 +2,8 @@
 
     C(w + h e_i) - C(w) = g_i h + H_ii h^2 / 2 + O(h^3),   g = grad C,   H = grad grad C
 
-The sign of an entry is the direction in which its parameter increases the cost, and the size is its
-influence relative to other parameters.
+The sign of an entry is the direction in which its parameter increases the cost, and its absolute
+value, compared with those of other entries, is the influence of the parameter.
 
 All functions are pure and accept any pytree of parameters.
 """
@@ -197,7 +197,7 @@ def gradient_summary(
 
 
 def largest_entries(gradient: PyTree, count: int) -> Entries:
-    """Return the `count` entries of largest absolute value, with ties by position.
+    """Return the `count` entries of largest absolute value, ties ordered by position.
 
     Args:
         gradient: pytree of arrays.

@@ -42,7 +42,7 @@ class SpectralDensity(NamedTuple):
     """Density of the eigenvalues; it integrates to 1.
 
     Args:
-        at: evenly spaced eigenvalues at which the density is evaluated.
+        at: evenly spaced values at which the density is evaluated.
         value: density at these points, per unit of the eigenvalue.
         error: standard error of the density, from the spread over probes; 0 up to 512 parameters.
         nodes: Ritz values in the Krylov spaces, one row per probe; up to 512 parameters, one row of

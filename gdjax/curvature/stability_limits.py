@@ -30,7 +30,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from gdjax.descent.norms import non_euclidean_descent
 from gdjax.errors import InputError
 
-# Optimizers that divide updates by the root of an average of squared gradients; P = 1 for others.
+# Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
 KNOWN: Mapping[str, Callable] = MappingProxyType(
     {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}
@@ -81,7 +81,7 @@ def stability_threshold(
         weight_decay: decay d of `adamw`.
 
     Returns:
-        The threshold, of the common shape of the learning rate and the settings.
+        The threshold, in the shape to which the learning rate and the settings broadcast.
 
     Raises:
         InputError: if the limit of the optimizer is not known, the factory does not accept a
@@ -141,8 +141,8 @@ def largest_stable_learning_rate(
         weight_decay: decay d of `adamw`.
 
     Returns:
-        The learning rate, of the common shape of the sharpness and the settings; infinite at a
-        sharpness of 0 without weight decay.
+        The learning rate, in the shape to which the sharpness and the settings broadcast; infinite
+        at a sharpness of 0 without weight decay.
 
     Raises:
         InputError: if the sharpness is below 0 or not finite, or as for `stability_threshold`.

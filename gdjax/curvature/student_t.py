@@ -1,8 +1,9 @@
 """Quantiles of Student's t distribution with estimated degrees of freedom.
 
-The effective degrees of freedom of the mean of skewed numbers are those of their sum of squares,
+The effective degrees of freedom of the mean of skewed numbers are those of the sum of their squared
+deviations,
 
-    (sum d_i^2)^2 / sum d_i^4 - 1,   d_i deviations from the mean.
+    (sum d_i^2)^2 / sum d_i^4 - 1,   d_i = deviations from the mean.
 
 Their number is small if a few terms dominate the sum.
 """

@@ -146,8 +146,9 @@ def descend(
             and the optimizer state and, with the same key and batch size, the position in the order
             of mini-batches.
         num_steps: number of steps to take, >= 0.
-        key: random key for the order of mini-batches and for a random cost, or the streams of a run
-            of a sweep (`gdjax.streams`). It is unused if the descent is deterministic.
+        key: random key for the order of mini-batches, a random cost and random metrics, or the
+            streams of a run of a sweep (`gdjax.streams`). It is unused if the descent is
+            deterministic.
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
         batch_size: number of samples per step; None uses the whole training set.

@@ -27,7 +27,7 @@ Costs = Float[Array, "*runs records"] | Float[np.ndarray, "*runs records"]
 Numbers = Float[Array, "*runs"] | Float[np.ndarray, "*runs"]
 Codes = Int[Array, "*runs"] | Int[np.ndarray, "*runs"]
 
-ROUNDING = 16  # difference from the baseline that counts as zero, in units in the last place
+ROUNDING = 16  # largest difference from the baseline that counts as zero, in units of eps |b|
 LAST_RECORDS = 5  # minimum number of last records in which to detect a plateau
 LAST_SHARE = 0.25  # fraction of all records in which to detect a plateau
 FLATNESS = 1e-3  # maximum range on a plateau, relative to the baseline and to the whole range

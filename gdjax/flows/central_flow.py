@@ -92,7 +92,7 @@ def central_flow(
     problem with k (k + 1) / 2 unknowns. During the interval, the second term is constant and the
     flow is solved like `gradient_flow`. If no direction is at the edge, the result is that of
     `gradient_flow`; otherwise the error is of first order in the length of intervals. The function
-    is one program and can be mapped over learning rates and starts.
+    is one program and can be mapped over learning rates and starting points.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.

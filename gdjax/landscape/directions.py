@@ -3,7 +3,7 @@
     w(a, b) = w_0 + a d_1 + b d_2
 
 A direction is a pytree like the parameters: a `random_direction`, scaled to the weights by
-`filter_normalize` or `layer_normalize`; the gradient; the difference to another network; a
+`filter_normalize` or `layer_normalize`; the gradient; the difference from another network; a
 principal component of a descent; or an eigenvector. Planes and grids take a dict of directions by
 name.
 
@@ -351,7 +351,8 @@ def principal_components(
 ) -> Components:
     """Return the principal components of points, such as snapshots of a descent.
 
-        X = U diag(s) V^T,   X_t = w_t - center;   directions are rows of V^T, explained s^2/sum s^2
+        X = U diag(s) V^T,   X_t = w_t - center
+        directions = rows of V^T,   explained = s^2 / sum s^2
 
     If the center is the mean, these are principal components in the usual sense. If the center is a
     point of the trajectory, such as its end, this point lies exactly in the plane. Signs are chosen

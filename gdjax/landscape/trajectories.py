@@ -2,8 +2,8 @@
 
     path_t = argmin_c |w_t - w(c)|,   w(c) = w_0 + sum_i c_i d_i,   off_t = the minimum
 
-A descent of many parameters does not lie in a plane, so the Dataset contains its distance from the
-plane and its cost besides the cost of the nearest point in the plane.
+In general, a descent of many parameters does not lie in a plane, so the Dataset contains its
+distance from the plane and its cost besides the cost of the nearest point in the plane.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ def descent_on_slice(
     step: Sequence | ArrayLike | None = None,
     width: int | None = None,
 ) -> "xr.Dataset":
-    """Project snapshots onto a slice; return distances, and costs before and after.
+    """Return the projections of snapshots onto a slice, their distances and costs.
 
     A figure shows the cost of the nearest point in the slice, which differs from the cost of the
     snapshot unless the snapshot lies in the slice. The Dataset contains both costs.

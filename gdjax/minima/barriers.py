@@ -114,9 +114,9 @@ def pairwise_barriers(
         Matrices over runs, and the costs along each path.
 
     Raises:
-        InputError: if the parameters have no axis of runs or belong to another network, if the
-            cost is not a real scalar or has a model state (see `path_cost`), or if another argument
-            is out of range.
+        InputError: if the parameters are not those of several runs of the problem, if the cost is
+            not a real scalar or has a model state (see `path_cost`), or if another argument is out
+            of range.
 
     Examples:
         >>> from gdjax.problems import Problem

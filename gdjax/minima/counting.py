@@ -208,7 +208,7 @@ def basin_shares(
     """Return the share of each basin, with simultaneous confidence intervals.
 
         the interval contains every p with  P(K >= k) > alpha p / 2  and  P(K <= k) > alpha p / 2,
-        K binomial (runs, p),   alpha = 1 - level
+        K binomial (runs, p),   k = count of the basin,   alpha = 1 - level
 
     A basin of share p is tested at the level alpha p. Since the levels of all basins sum to at most
     alpha, the intervals contain the true shares of all basins with probability at least `level`,

@@ -68,8 +68,7 @@ class Match(NamedTuple):
     """Match of one network to another.
 
     Args:
-        params: equivalent form of the first network that is the nearest to the other, as far as the
-            search found one.
+        params: equivalent form of the first network, the nearest to the other that was found.
         symmetry: symmetry that was applied, one entry for each hidden layer.
         distance: distance before matching; NaN for parameters that are not finite.
         matched_distance: distance after matching, at most `distance`.
@@ -96,7 +95,7 @@ def match(
     Args:
         network: layers of both networks.
         params: parameters of the network whose neurons are permuted, flipped and scaled.
-        reference: parameters of the other network. The result has the scales of this network.
+        reference: parameters of the other network, whose scales the result has.
         key: random key for the starts.
         num_starts: number of random starts. Two further starts are at the original network, one of
             them with a first round that uses only the weights into each layer. With one hidden
@@ -277,7 +276,8 @@ class _Aligned(NamedTuple):
     Args:
         order: order of the neurons of each hidden layer.
         sign: signs of the neurons of each hidden layer.
-        first: inner products of the rows of the first layers; axes: reference, then network.
+        first: inner products of the rows of the first layers, for each neuron of the reference and
+            of the network.
         others: weights and bias of the other layers.
     """
 

@@ -31,8 +31,8 @@ def bowl(
         f(w) = (w - w*)^T H (w - w*) / 2,   H = Q diag(eigenvalues) Q^T,   w_0 - w* ~ N(0, I)
 
     Args:
-        eigenvalues: n real eigenvalues of H. Descent is stable for learning rates below 2 /
-            (largest eigenvalue).
+        eigenvalues: n real eigenvalues of H. If none is negative, descent is stable for learning
+            rates below 2 / (largest eigenvalue).
         minimum: w*, the point of zero gradient; 0 if None. Negative eigenvalues make it a saddle.
         basis: Q, an orthogonal matrix whose columns are the eigenvectors (a random one is
             `jax.random.orthogonal(key, n)`); the identity if None. A problem with a basis cannot be

@@ -184,7 +184,7 @@ GOLDSTEIN_PRICE = (
 
 MONKEY_SADDLE = (CriticalPoint((0.0, 0.0), 0.0, DEGENERATE),)
 
-# Every point of the hyperbola ab = 1 is a minimum. The two listed are the flattest.
+# Every point of the hyperbola ab = 1 is a minimum. The two listed minima are the flattest.
 TWO_FACTORS = (
     CriticalPoint((0.0, 0.0), 0.5, SADDLE),
     CriticalPoint((1.0, 1.0), 0.0, DEGENERATE),

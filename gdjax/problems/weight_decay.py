@@ -88,7 +88,7 @@ def few_digits(
 ) -> Problem:
     """Return the problem of a network with weight decay on a few images of digits.
 
-        x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images
+        x = B B^T x,   W_1 x = (W_1 B) (B^T x),   B an orthonormal basis of the images' span
 
     With decay, the first-layer weights of a minimum lie in the span of the images. The images are
     therefore given by their coordinates in that span: 100 images need 100 numbers each instead of

@@ -310,7 +310,9 @@ def _extent(problem, params, inside):
 def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
     """Return the logarithm of a mean of e^logs, with an interval or a lower bound.
 
-        low, high = value - t_0.025 error, value + t_0.0025 error
+        low, high = value - min(t_0.025 error, log 20), value + t_0.0025 error
+
+    For a lower bound, low is value - log 20, and high is infinite.
 
     The quantiles t of Student's distribution are those for (sum d^2)^2 / sum d^4 - 1 degrees of
     freedom, where d are the deviations of the numbers from their mean. See `BasinVolume` for the

@@ -164,7 +164,7 @@ def local_learning_coefficient(
 ) -> LocalLearningCoefficient:
     """Estimate the local learning coefficient at a minimum.
 
-        coefficient(b) = llc - (m - 1) / (log b + a),   m = 1, 2, 3, 4
+        coefficient(b) = llc - (m - 1) / (log b + a)   for m = 2, 3, 4,   llc + c b^-p   for m = 1
 
     One program draws samples at several temperatures, and `extrapolate` estimates the limit of zero
     temperature. The function can be jitted and mapped over minima by `jax.vmap`.
@@ -356,7 +356,8 @@ def finite_temperature_coefficient(
             coordinates for more parameters.
         num_chains: number of chains, at least 2.
         num_samples: number of samples per chain after warmup, at least 8.
-        num_warmup: number of trajectories in which the step size is tuned; they are discarded.
+        num_warmup: number of trajectories per chain in which the step size is tuned; they are
+            discarded.
         num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
