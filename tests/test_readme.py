@@ -1,4 +1,4 @@
-"""README: its examples run without the settings of the test suite."""
+"""README: examples, number of experiments, length, and figures."""
 
 import os
 import re

@@ -89,7 +89,7 @@ def test_pyright_infers_types_and_finds_errors(tmp_path):
 
 @pytest.mark.long
 def test_mypy_infers_types_and_finds_errors(tmp_path):
-    """Run mypy, which also analyzes JAX and NumPy and takes ten seconds."""
+    """Run mypy, which also analyzes JAX and NumPy."""
     pytest.importorskip("mypy")
     summary = checked(tmp_path, "mypy", "--no-error-summary").splitlines()
     types = [

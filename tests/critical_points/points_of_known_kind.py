@@ -58,7 +58,7 @@ class Known(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """Transformation of a function: reflection, diagonal shift and added constant."""
+    """Reflection of a function, equal shift of all coordinates, and added constant."""
 
     reflected: bool = False
     offset: float = 0.0

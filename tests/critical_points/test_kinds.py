@@ -5,9 +5,9 @@ points: for each function, the indices of the `VARIANTS` that a classification w
 evidence names correctly, except those that cannot be classified. In float32, the certificate of
 each reflected quartic in `TWINS` equals that of a function of another kind. The fourth derivative
 of x |x|^3 + y^2 jumps at 0, so its sign depends on the side to which the point is rounded. The
-plateau of y^2 - relu(x - 1.5)^3 is classified if the probe does not reach the region of decreasing
-cost: farther from this region, the plateau cannot be distinguished from that of sigmoid(x) at
-x = 40, which is not a minimum.
+plateau of y^2 - relu(x - 1.5)^3 is required only if the probe, whose length is max(1, |w|), does
+not reach the region of decreasing cost; otherwise the plateau cannot be distinguished from that of
+sigmoid(x) at x = 40, which is not a minimum.
 """
 
 import json

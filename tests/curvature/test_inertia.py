@@ -1,4 +1,4 @@
-"""Signs of eigenvalues, which are indeterminate within the error bound."""
+"""Signs of eigenvalues, indeterminate for values within the error bound of 0."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Order of mini-batches: one permutation per pass, uniformity, random access."""
+"""Order of mini-batches, conversion of epochs to steps, and samples of a record."""
 
 import itertools
 

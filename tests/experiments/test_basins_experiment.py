@@ -1,4 +1,4 @@
-"""A small basin experiment: stability limits, basins at all rates, and figures."""
+"""A small basin experiment: stability limits, basins at four rates, and figures."""
 
 import basins
 import numpy as np

@@ -2,7 +2,7 @@
 
     with checked_out("HEAD~1") as then:  tables = run(script, {"HEAD~1": then, "here": ROOT})
 
-Both runs use the current script; only the library is that of the commit.
+Both runs use the current script; only the library is that of each commit.
 """
 
 import argparse

@@ -154,7 +154,7 @@ def lines(values: dict[str, list[tuple[float, ...]]], commit: str) -> list[str]:
 
 
 def main() -> None:
-    """Make one measurement in this process, or all measurements at two commits."""
+    """Make one measurement in this process, or the selected ones at two commits."""
     parser = commits.parser(__doc__ or "")
     parser.add_argument("--turns", type=int, default=4, help="number of measurements per commit")
     options = parser.parse_args()

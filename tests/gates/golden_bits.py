@@ -1,4 +1,4 @@
-"""Print SHA-256 hashes of about thirty sweeps, or changes since a commit.
+"""Print SHA-256 hashes of about forty results, or changes since a commit.
 
     python tests/gates/golden_bits.py                    # the table
     python tests/gates/golden_bits.py --against HEAD~1   # the differences

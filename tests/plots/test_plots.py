@@ -1,4 +1,4 @@
-"""Modules of plots are attributes of `gd.plots`, imported at their first use."""
+"""Modules of plots, which are attributes of `gd.plots`."""
 
 import gdjax as gd
 

@@ -231,7 +231,7 @@ def test_a_sweep_is_converted_to_a_study(tmp_path):
 
 
 @pytest.mark.long  # the import of scikit-learn is slow
-def test_the_learning_rate_is_more_important_than_the_momentum():
+def test_the_learning_rate_is_more_than_twice_as_important_as_the_momentum():
     rates = np.geomspace(0.001, 0.1, 10)
     grid = gd.axes(learning_rate=rates, momentum=[0.0, 0.02, 0.04, 0.06, 0.08])
     study = gd.search.to_study(gd.sweep(BOWL, grid, 40, make_optimizer=sgd))
