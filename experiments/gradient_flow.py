@@ -42,7 +42,7 @@ class Config:
         digit_time: end time on the digits.
         rates: number of learning rates, each half of the previous one.
         times: approximate number of times at which descents and flow are compared.
-        fitted: number of learning rates, the smallest ones, to which the order is fitted.
+        fitted: number of the smallest learning rates, which are used to fit the order.
         tolerance: relative tolerance of the flow on the digits; on the factors it is the default
             for float64.
         check: second relative tolerance, used to estimate the error of the flow on the digits.

@@ -101,7 +101,7 @@ def _found(name):
 
 
 def _missing(app, env, node, content):
-    """Return a link to the documentation of an object, for any module that exports it."""
+    """Return a link to the documentation of an object, by any of its names."""
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"]

@@ -150,7 +150,7 @@ def _is_property(member) -> bool:
 
 
 def files_of(names: list[str]) -> dict[str, str]:
-    """Return a file name for each name, unique even if upper and lower case are equal."""
+    """Return a file name for each name, unique also on file systems that ignore case."""
     files, taken = {}, set()
     for name in sorted(names, reverse=True):
         files[name] = f"{name}-class" if name.lower() in taken else name

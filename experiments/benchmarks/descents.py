@@ -96,8 +96,8 @@ def whole_set(clock, config, dataset):
 def mini_batches(clock, config, dataset):
     """Time mini-batch steps with 32 samples, of all runs together and of one run.
 
-    The runs either share one order of the samples, or have one order each. A loop of PyTorch is
-    also timed, if it is installed.
+    The runs either share one order of the samples, or have one order each. A PyTorch loop is also
+    timed, if PyTorch is installed.
     """
     import gdjax as gd
 
@@ -132,7 +132,7 @@ def one_descent(clock, config, dataset):
 
     Both draw ten permutations of the samples. `gd.descend` also evaluates the full-batch cost
     eleven times. The scan is timed without this evaluation, and with one evaluation per epoch. A
-    loop of PyTorch is also timed, if it is installed.
+    PyTorch loop is also timed, if PyTorch is installed.
     """
     import jax
     import jax.numpy as jnp

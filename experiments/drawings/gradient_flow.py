@@ -20,7 +20,7 @@ class BesideFlow(NamedTuple):
         flow: value of this measure for the flow, at each time.
         shown_label: name of this measure.
         distance: distance of the parameters of each descent from those of the flow, at each time.
-        fitted: number of learning rates, the smallest ones, to which the order is fitted.
+        fitted: number of the smallest learning rates, which are used to fit the order.
         order: slope of the logarithm of the largest distance against that of the learning rate.
     """
 
