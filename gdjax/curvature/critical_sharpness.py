@@ -69,7 +69,8 @@ class CriticalSharpness(NamedTuple):
         sharpness: lambda_c = 2 / eta_c, 0 if there is no crossing.
         low: largest rate below `high` that was evaluated and at which the cost has not risen; 0 if
             there is none.
-        high: smallest rate that was evaluated at which the cost has risen or is not finite.
+        high: smallest rate that was evaluated at which the cost has risen or is not finite;
+            infinite if there is none.
         slope: D . g.
         curvature: D^T H D.
         quadratic_minimizer: D . g / D^T H D, the minimizer of the quadratic model along the

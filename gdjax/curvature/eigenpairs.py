@@ -54,8 +54,8 @@ class Eigenpairs(NamedTuple):
     """Eigenpairs at the ends of a spectrum.
 
     Args:
-        values: largest eigenvalues, descending, then the smallest, descending; the last is the
-            smallest.
+        values: the requested largest eigenvalues, then the requested smallest ones, both
+            descending.
         vectors: eigenvectors of length 1, a pytree like the parameters whose leading axis indexes
             the k eigenvalues.
         residuals: upper bounds on |H v - value v|, from products with H plus rounding. An

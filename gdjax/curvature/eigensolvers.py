@@ -147,8 +147,8 @@ class Ritz(NamedTuple):
     """Ritz pairs of a Krylov space at the ends of the spectrum.
 
     Args:
-        values: largest Ritz values, descending, then the smallest, descending; the last is the
-            smallest.
+        values: the requested largest Ritz values, then the requested smallest ones, both
+            descending.
         vectors: Ritz vectors of length 1, one per column.
         residuals: residual norms |A v - value v|, computed from the images of the basis.
         norm: largest |Ritz value| of all rounds, a lower bound on the operator's norm.

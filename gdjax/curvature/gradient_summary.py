@@ -82,9 +82,12 @@ class ParameterLocation(NamedTuple):
         leaf: path of its array, such as "params[0].weights".
         index: index within that array.
         layer: number of the layer, 1 for the first after the inputs; None without a network.
-        to_neuron: neuron of that layer, counted from 0; in the last layer this is the output.
-        from_neuron: neuron of the previous layer, counted from 0; None for a bias.
-        pixel: row and column of the input pixel, for a weight that comes from an image.
+        to_neuron: neuron of that layer, counted from 0; in the last layer this is the output. None
+            without a network.
+        from_neuron: neuron of the previous layer, counted from 0; None for a bias or without a
+            network.
+        pixel: row and column of the input pixel, for a weight that comes from an image; None
+            otherwise.
     """
 
     leaf: str

@@ -22,7 +22,7 @@ from gdjax.descent.block import SNAPSHOTS, BlockSchedule, Carry, Records
 
 MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
 MAX_BLOCK_RECORDS = 1024  # maximum number of rows of a block's records
-MAX_SLAB_RECORDS = 2**16  # maximum product of the numbers of rows and of runs per device
+MAX_SLAB_RECORDS = 2**16  # approximate maximum of the number of rows times that of runs per device
 MAX_BLOCK_BATCHES = 2048  # maximum number of mini-batches of a block
 MAX_BUFFER_BYTES = 2**26  # maximum memory of a block's snapshots, or of one of its array metrics
 BLOCK_SECONDS = 0.25  # target duration of a block

@@ -65,8 +65,8 @@ class Descent:
         recorded_steps: numbers of the recorded steps.
         cost: cost over the whole training set, or over `record_samples` samples, at the recorded
             steps; inf from divergence on.
-        batch_cost: mean cost of the steps since the previous record; NaN if a record equals the
-            cost of its step.
+        batch_cost: mean cost of the steps since the previous record; NaN if there are none, or if a
+            record equals the cost of its step.
         gradient_norm: norm of the gradient of the recorded cost; NaN before the last record, unless
             a record equals the cost of its step.
         metrics: scalar metrics by name; NaN where not computed.

@@ -246,12 +246,12 @@ def distance_from_flow(
         params: starting point of descent and flow.
         data: data used instead of the problem's data.
         learning_rates: learning rate eta of each descent, > 0.
-        times: times of the comparison, ascending; whole multiples of every learning rate.
+        times: times of the comparison, ascending; integer multiples of every learning rate.
         rtol: relative tolerance of the flow (see `gradient_flow`).
         atol: absolute tolerance of the flow (see `gradient_flow`).
 
     Raises:
-        InputError: if learning rates are not above 0, if times are not ascending or are not whole
+        InputError: if learning rates are not above 0, if times are not ascending or are not integer
             multiples of every learning rate, or if a tolerance is out of range.
     """
     check_tolerances("distance_from_flow", rtol=rtol, atol=atol)

@@ -247,7 +247,7 @@ def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
     """Return directions by name from a pytree whose leading axis indexes them.
 
     Raises:
-        InputError: if there are more names than directions.
+        InputError: if there are more names than directions, or if `names` is not a list of names.
 
     Examples:
         >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
@@ -406,7 +406,8 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
         directions: directions d_i by name, linearly independent but not necessarily orthogonal.
 
     Raises:
-        InputError: if points or directions differ from the origin in structure or shapes.
+        InputError: if points or directions differ from the origin in structure or shapes, or if
+            there are no directions.
     """
     check_points("project: points", points, params)
     check_named("project", params, directions)

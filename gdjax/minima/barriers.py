@@ -95,8 +95,8 @@ def pairwise_barriers(
 
         barrier = max over t of C(t) - ((1 - t) C(0) + t C(1)),   along the line from t = 0 to 1
 
-    All pairs are evaluated by one program of fixed width. On a terminal, a progress bar of the
-    completed paths appears after two seconds.
+    All pairs are evaluated by one program of fixed width. On a terminal or in a notebook, a
+    progress bar of the completed paths appears after two seconds.
 
     Args:
         problem: problem whose deterministic cost is evaluated. If it has a network, every pair is

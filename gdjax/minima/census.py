@@ -187,8 +187,8 @@ def count_stored_minima(
         at: values of some axes, by name, to which the runs are restricted.
         problem: problem of the sweep; required if it is user-defined.
         skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
-        nearest: whether to use the nearest numbers of the grid. Seeds and names must be in the
-            grid.
+        nearest: whether to use the nearest values along numeric axes. Seeds, booleans and names
+            must be in the grid.
         storage_options: keywords of `obstore.store.from_url` for a URL.
         distance_tolerance: longest step within a cluster (see `count_minima`).
         output_tolerance: longest step within a cluster of equal outputs (see `count_minima`).

@@ -51,7 +51,8 @@ def evaluation_of(
         settings: values of the cost's keywords; the defaults if not given.
 
     Raises:
-        InputError: if the cost depends on a model state or a step that is not given.
+        InputError: if the cost depends on a model state, a step or a keyword without default that
+            is not given.
     """
     check_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
@@ -120,8 +121,9 @@ def evaluate(
         settings: values of the cost's keywords; the defaults if not given.
 
     Raises:
-        InputError: if the cost depends on a model state or a step that is not given, if it declares
-            no such argument and one is given, or if the cost does not accept these parameters.
+        InputError: if the cost depends on a model state, a step or a keyword without default that
+            is not given, if an argument is given that no function of the problem declares, or if
+            the cost does not accept these parameters.
     """
     check_problem(problem)
     problem = problem if data is None else as_problem(problem, data)
@@ -153,8 +155,8 @@ def frozen(
         settings: values of the cost's keywords; the defaults if not given.
 
     Raises:
-        InputError: if the cost depends on a model state or a step that is not given, or if it
-            declares no such argument and one is given.
+        InputError: if the cost depends on a model state, a step or a keyword without default that
+            is not given, or if an argument is given that no function of the problem declares.
 
     Examples:
         >>> pulled = Problem(

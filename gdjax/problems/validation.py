@@ -61,8 +61,8 @@ def check(
     Raises:
         InputError: if parameters are not real floating-point arrays; if the cost cannot be called,
             does not return a real floating-point scalar, or changes the shape of its model state;
-            or if a cost or an evaluation is not the weighted mean of its values on microbatches and
-            the problem does not set `couples_samples`.
+            or if an evaluation, or a cost that is split into microbatches, is not the weighted mean
+            of its values on them.
     """
     check_problem(problem)
     checking(problem, params, settings, model_state=model_state)()
@@ -147,7 +147,7 @@ def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping
     """Check that the fixed arguments of a cost are declared by the problem.
 
     Raises:
-        InputError: if a function of the problem declares no such argument.
+        InputError: if no function of the problem declares one of these arguments.
     """
     functions = [problem.cost, problem.evaluation, problem.predict]
     functions += [metric.function for metric in problem.metrics.values()]
