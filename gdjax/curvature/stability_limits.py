@@ -181,7 +181,7 @@ def _limit(caller, learning_rate, make_optimizer, settings):
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
     rate = _checked(caller, "learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
-    # With a momentum of 1 or more past gradients never decay, and no curvature is stable.
+    # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
     momentum = 0.0 if settings[name] is None else settings[name]
     b = _checked(caller, name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
     decay = _checked(

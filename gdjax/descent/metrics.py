@@ -206,7 +206,7 @@ def noise_scale(
 
     The noise is that of `gradient_noise`, and g is the gradient over the whole training set. At the
     batch size B_simple, the noise is as large as the gradient. The gradient of a much smaller batch
-    is mostly noise, and a much larger batch hardly improves its accuracy.
+    is mostly noise, and batches that are much larger hardly make a step more accurate.
 
     Args:
         problem: a problem with data.

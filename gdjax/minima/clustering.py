@@ -125,7 +125,7 @@ def _number_by_first(labels):
 def cluster_counts(
     heights: Float[np.ndarray, " joins"], tolerances: Sequence | ArrayLike
 ) -> Int[np.ndarray, " tolerances"]:
-    """Return the number of clusters at other tolerances.
+    """Return the number of clusters at each of several tolerances.
 
     Args:
         heights: distances at which clusters join (see `Clusters`).

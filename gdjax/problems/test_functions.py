@@ -328,7 +328,7 @@ def function(
 
 
 def _uniform(bounds):
-    """Return an `init` that is uniform in a box (2,) for scalars, (n, 2) for vectors."""
+    """Return an `init` that draws uniformly from bounds of shape (2,) or (n, 2)."""
     lo, hi = bounds[..., 0], bounds[..., 1]
 
     def init(key):
