@@ -23,7 +23,7 @@ def test_a_template_contains_no_literal_number(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_and_pages_that_a_page_links_to_exist(name):
+def test_linked_files_exist_and_every_picture_is_linked(name):
     page = (render.RESULTS / name / "README.md").read_text("utf8")
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)
     assert [t for t in targets if not (render.RESULTS / name / t).is_file()] == []

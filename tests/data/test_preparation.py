@@ -90,7 +90,7 @@ def test_load_downloads_a_missing_data_set(images, originals, data_dir, monkeypa
     assert len(served.urls) == 4
 
 
-def test_preparation_does_not_change_the_state_of_the_process(originals, data_dir):
+def test_preparation_does_not_change_stdout_progress_bars_or_logging(originals, data_dir):
     from tensorflow_datasets.core.utils import tqdm_utils
 
     def state():

@@ -123,7 +123,7 @@ def test_the_outcome_does_not_depend_on_the_unit_of_the_cost():
     assert ends(-5 + 1.0 * (T == 0), baseline=-4.0) == "not_converged"
 
 
-def test_a_vanishing_gradient_suffices_and_divergence_takes_precedence():
+def test_a_vanishing_gradient_suffices_to_stall_and_divergence_takes_precedence():
     assert ends(np.ones(1), norm=1e-6) == "stalled"
     assert ends(2.5 - 0.1 * T, norm=1e-6) == "stalled"
     diverged = classify(np.full((1, 21), INF), np.zeros(1), np.array([3]), 0.9)

@@ -264,7 +264,7 @@ def test_estimates_of_unseen_minima_equal_those_from_the_counts(census):
 
 
 @pytest.mark.long
-def test_the_number_of_clusters_decreases_with_the_tolerance(census):
+def test_the_number_of_clusters_does_not_increase_with_the_tolerance(census):
     _, first = census
     assert int(first.clusters[0]) <= int(first["count"].sum())
     assert np.all(np.diff(first.clusters) <= 0)

@@ -73,7 +73,7 @@ def test_dimensions_are_drawn_next_to_published_ones():
     assert set(labels) == {"published", "whole", "8 times closer"}
 
 
-def test_boundary_rates_separate_bounded_from_unbounded_runs():
+def test_boundary_rates_are_drawn_between_bounded_and_unbounded_runs():
     bounded = np.array([[True, True, False, False], [True, False, True, False]])
     figure = boundary.boundary_rates(
         np.array([0.01, 0.1]), np.array([1.0, 2.0, 3.0, 4.0]), bounded, threshold=0.05

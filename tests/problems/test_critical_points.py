@@ -194,7 +194,7 @@ def test_functions_have_the_known_numbers_of_critical_points(name, counts):
     assert len(set(FUNCTIONS[name].critical_points)) == len(kinds)
 
 
-def test_rastrigin_has_a_grid_of_minima():
+def test_coordinates_of_the_minima_of_rastrigin_have_known_absolute_values():
     offsets = np.array([0, 0.99495864, 1.98991223, 2.98485570, 3.97978386, 4.97469139])
     result = np.unique([np.abs(point.x) for point in find("rastrigin").minima])
     np.testing.assert_allclose(result, offsets, rtol=0, atol=6e-9)

@@ -120,7 +120,7 @@ def test_networks_with_step_activations_have_zero_gradients_and_stall(mnist5k):
     assert run.outcome == Outcome.STALLED
 
 
-def test_only_sigmoids_have_a_temperature(mnist5k):
+def test_a_temperature_divides_parameters_and_only_sigmoids_have_one(mnist5k):
     few = {"samples": 50}
     smooth, tanh = (digits(mnist5k, activation=name, **few) for name in ("sigmoid", "tanh"))
     params = smooth.init(KEY)

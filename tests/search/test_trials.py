@@ -106,7 +106,7 @@ def test_a_diverged_trial_has_the_requested_state(diverged, state):
     assert trial.value == (math.inf if diverged == "inf" else None)
 
 
-def test_each_batch_size_has_a_program_and_equal_settings_share_a_run():
+def test_each_batch_size_is_compiled_once_and_equal_settings_have_equal_values():
     x = np.linspace(-1, 1, 16, dtype=np.float32)
     traced = []
 

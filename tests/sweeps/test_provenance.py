@@ -184,7 +184,7 @@ def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep)
     assert again.axes.sizes == {"learning_rate": 3, "seed": 4, "scale": 1}
 
 
-def test_hashes_depend_on_all_bits_and_all_names():
+def test_hashes_depend_on_values_shapes_types_names_and_structure():
     tree = {"a": np.arange(6, dtype=np.float32), "b": (np.zeros((2, 0), np.float32), None)}
     assert identity.hash_of(tree) == identity.hash_of(jax.tree.map(jnp.asarray, tree))
     flipped = tree["a"].copy()

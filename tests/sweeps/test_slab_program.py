@@ -21,7 +21,7 @@ def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
     return SlabProgram(spec.programs()[0], slab, (1,) * len(axes.shape))
 
 
-def test_initial_parameters_depend_on_the_seeds():
+def test_keys_of_initial_parameters_equal_those_of_the_seeds():
     options = inputs(seed=[3, 9, 4])
     seeds = np.array([4, 3, 9, 9])
     keys, settings = options.starts({"learning_rate": np.full(4, 0.1), "seed": seeds})

@@ -245,7 +245,7 @@ def test_more_than_90_percent_of_2000_extrapolation_intervals_cover_the_limit(na
         )
 
 
-def test_extrapolation_is_accurate_in_float32_and_without_some_temperatures():
+def test_extrapolation_is_accurate_in_float32_and_with_four_temperatures_and_nan_with_two():
     b = np.geomspace(1e1, 1e5, 5)
     y = 7 / 2 - 1 / (np.log(b) - 0.75)
     error = np.full(5, 0.01)
@@ -400,7 +400,7 @@ def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
 
 
 def wells(w, tilt):
-    """Return a cost with wells at w0 = 0 and w0 = -2; the latter is lower by 2 tilt."""
+    """Return a cost with wells near w0 = 0 and -2; the latter is lower by 2 tilt."""
     return ((w[0] + 1) ** 2 - 1) ** 2 + jnp.mean(tilt) * w[0] + 10 * w[1:] @ w[1:]
 
 
