@@ -25,6 +25,7 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from gdjax import machine
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.search.rungs import run_rungs
@@ -41,7 +42,7 @@ def successive_halving(
     axes: Axes,
     *,
     rungs: Sequence[int] = (100, 400, 1600),
-    reduction_factor: int = 4,
+    reduction_factor: int | None = 4,
     metric: str = "cost",
     direction: str = "minimize",
     keep_slots: bool = True,
@@ -83,7 +84,9 @@ def successive_halving(
         rungs: increasing numbers of steps after which runs are compared. The last one is the number
             of steps of the runs that are not ended early.
         reduction_factor: number k; the best 1/k of the runs of a rung continue. Each run is
-            compared separately: the seeds of a setting are not averaged.
+            compared separately: the seeds of a setting are not averaged. None compares no runs: all
+            continue that have not converged, diverged or stalled, so that a large grid takes no
+            time for runs that have stopped.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
@@ -219,6 +222,7 @@ def hyperband(
         >>> [int((runs.bracket == b).sum()) for b in range(3)]
         [31, 11, 6]
     """
+    check_whole("reduction_factor", reduction_factor, 2)
     return _search(**locals())
 
 

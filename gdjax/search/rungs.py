@@ -4,7 +4,8 @@
                     select the runs that continue;  the others end
 
 A run continues from its carry before the record at the rung, so that its results are those of a run
-without rungs. Runs that diverged or stalled do not continue.
+without rungs. Runs that diverged or stalled do not continue, nor do runs that converged if runs are
+not compared (`reduction_factor=None`).
 """
 
 import time
@@ -21,7 +22,6 @@ from gdjax._runtime import array_file
 from gdjax.descent import outcome
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
-from gdjax.descent.outcome import Outcome
 from gdjax.interrupts import interruptible
 from gdjax.search.packing import pack, pack_densely
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
@@ -129,7 +129,8 @@ class _Search:
         in_play: whether each run takes part in the next rung.
         reached: number of the last rung that each run has reached; -1 for none.
         values: metric of each run at each rung, [rungs, runs]; NaN if unknown.
-        live: whether each run had neither diverged nor stalled at each rung, [rungs, runs].
+        live: whether each run could continue after each rung, because its outcome was not one of
+            `SearchSpec.ending_outcomes` and its metric was known, [rungs, runs].
         carries: active runs of each program, sorted, and leaves of their carries.
         waiting: runs of each program that have reached the rung and may continue, in parts.
         num_written: number of tiles written.
@@ -295,7 +296,7 @@ class _Search:
         self.reached[runs] = rung
         at = self._times(self.spec.metric) == last
         self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, at][:, 0]
-        ended = np.isin(self.arrays["outcome"][runs], (Outcome.DIVERGED, Outcome.STALLED))
+        ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
         self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
         if result.carry:
             self.waiting[self.programs[runs[0]]].append((runs, result.carry))

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gdjax.arguments import check_choice, check_flag, check_whole
+from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.sweeps.spec import SweepSpec, validate_spec
 
@@ -37,7 +38,8 @@ class SearchSpec(SweepSpec):
 
     Args:
         rungs: numbers of steps after which runs are compared; the last one is `num_steps`.
-        reduction_factor: ratio of the runs of a bracket at a rung to those that continue.
+        reduction_factor: ratio of the runs of a bracket at a rung to those that continue; None
+            continues all runs that have not converged, diverged or stalled, in one bracket.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
         num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.
@@ -49,7 +51,7 @@ class SearchSpec(SweepSpec):
     """
 
     rungs: tuple[int, ...]
-    reduction_factor: int = 4
+    reduction_factor: int | None = 4
     metric: str = "cost"
     direction: str = "minimize"
     num_brackets: int = 1
@@ -57,7 +59,8 @@ class SearchSpec(SweepSpec):
 
     def __post_init__(self):
         check_rungs(self.rungs)
-        check_whole("reduction_factor", self.reduction_factor, 2)
+        if self.reduction_factor is not None:
+            check_whole("reduction_factor", self.reduction_factor, 2)
         check_whole("num_brackets", self.num_brackets, 1, len(self.rungs))
         check_choice("direction", self.direction, DIRECTIONS)
         check_flag("keep_slots", self.keep_slots)
@@ -71,7 +74,14 @@ class SearchSpec(SweepSpec):
         in the slabs of the last rung.
         """
         last = self.expected_runs(len(self.rungs) - 1)
-        return max(1, last // (2 * num_devices * len(self.programs())))
+        slabs = 2 if self.reduction_factor is not None else 8
+        return max(1, last // (slabs * num_devices * len(self.programs())))
+
+    @property
+    def ending_outcomes(self) -> tuple[Outcome, ...]:
+        """Outcomes with which a run ends at a rung."""
+        ended = (Outcome.DIVERGED, Outcome.STALLED)
+        return ended if self.reduction_factor is not None else (*ended, Outcome.CONVERGED)
 
     def steps_to(self, rung: int) -> tuple[int, int]:
         """Return the steps of the previous rung (0 if there is none) and of a rung."""
@@ -84,6 +94,8 @@ class SearchSpec(SweepSpec):
         The sizes of brackets have the ratios of Hyperband, n_b ~ reduction_factor^s / (s + 1) with
         s rungs after rung b, and runs are assigned at random.
         """
+        if self.num_brackets == 1 or self.reduction_factor is None:
+            return np.zeros(self.axes.runs, int)
         after = len(self.rungs) - 1 - np.arange(self.num_brackets)
         sizes = float(self.reduction_factor) ** after / (after + 1)
         last_runs = np.round(np.cumsum(sizes) / sizes.sum() * self.axes.runs)
@@ -94,6 +106,8 @@ class SearchSpec(SweepSpec):
 
     def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:
         """Return the number of runs of a bracket that continue after a rung (at least 1)."""
+        if self.reduction_factor is None:
+            return runs
         return max(1, runs // self.reduction_factor ** (rung - bracket + 1))
 
     def expected_runs(self, rung: int) -> int:

@@ -86,8 +86,9 @@ def sweep(
         divergence_threshold: cost above which a run counts as diverged.
         gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
         stop_when_converged: whether a full-batch run stops at a record where its gradient counts as
-            zero, and the sweep stops once every run has stopped or diverged. Later records repeat
-            the last one.
+            zero, and a slab stops once each of its runs has stopped or diverged. Later records
+            repeat the last one. If runs stop at very different steps,
+            `gd.search.successive_halving(..., reduction_factor=None)` takes less time.
         continuable: whether the store keeps the full state of each run (such as the optimizer
             state), so that `extend` can continue it; otherwise `extend` restarts runs. None keeps
             it if the states of the optimizer and of the metrics have at most as many bytes as

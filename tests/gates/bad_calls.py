@@ -116,6 +116,11 @@ CALLS = (
         "expected a whole number >= 2",
     ),
     (
+        "gd.search.hyperband(bowl, ax, reduction_factor=None)",
+        "reduction_factor",
+        "expected a whole number >= 2",
+    ),
+    (
         "gd.search.successive_halving(bowl, ax, metric='accuracy')",
         "metric",
         "expected the name of a recorded number: one of cost",
@@ -267,13 +272,13 @@ CALLS = (
     (
         "gd.problems.digits(widths=(0,))",
         "widths",
-        "expected the neurons of each hidden layer, whole",
+        "expected a tuple or list of the numbers of neurons in the hidden layers",
     ),
-    ("gd.problems.digits(widths=16)", "widths", "expected the neurons of each hidden layer, whole"),
+    ("gd.problems.digits(widths=16)", "widths", "expected a tuple or list of the numbers"),
     (
         "gd.problems.digits(widths=(1.5,))",
         "widths",
-        "expected the neurons of each hidden layer, whole",
+        "expected a tuple or list of the numbers of neurons in the hidden layers",
     ),
     (
         "gd.problems.digits(activation='swish')",
@@ -556,12 +561,12 @@ CALLS = (
     (
         "gd.sweep(bowl, ax, 5, max_param_bytes=-1)",
         "max_param_bytes",
-        "expected a whole number >= 0 of bytes, such as 2**30",
+        "expected a whole number >= 0, in bytes, such as 2**30",
     ),
     (
         "gd.sweep(bowl, ax, 5, max_param_bytes='1 GB')",
         "max_param_bytes",
-        "expected a whole number >= 0 of bytes, such as 2**30",
+        "expected a whole number >= 0, in bytes, such as 2**30",
     ),
     ("gd.sweep(bowl, ax, 5, extend=True)", "extend", "unexpected keyword argument 'extend'"),
     ("gd.sweep(bowl, ax, 5, store=3)", "store", "expected the path of a folder, or a URL"),
@@ -646,12 +651,12 @@ CALLS = (
     (
         "gd.coordinate_check({'2': bowl}, lambda w, b: w, learning_rate=0.1)",
         "problems",
-        "expected problems by at least two widths",
+        "expected a dict whose keys are at least two widths",
     ),
     (
         "gd.coordinate_check({'2': bowl, 'wide': bowl}, lambda w, b: w, learning_rate=0.1)",
         "problems",
-        "expected problems by at least two widths",
+        "expected a dict whose keys are at least two widths",
     ),
     (
         "gd.coordinate_check({'2': bowl, '3': 3}, lambda w, b: w, learning_rate=0.1)",
@@ -1248,7 +1253,11 @@ CALLS = (
         "test",
         "expected the pair (inputs, targets)",
     ),
-    ("gd.problems.few_digits(widths=3)", "widths", "expected the neurons of each hidden layer"),
+    (
+        "gd.problems.few_digits(widths=3)",
+        "widths",
+        "expected a tuple or list of the numbers of neurons",
+    ),
     ("gd.problems.evaluate(3, w)", "problem", "expected a gdjax.Problem"),
     ("gd.problems.frozen(None)", "problem", "expected a gdjax.Problem"),
     ("gd.problems.evaluate(net, v, data=3)", "data", "expected an array of numbers"),
@@ -1706,8 +1715,8 @@ COMMANDS = (
     ("train --epochs 1.5", "--epochs", "Value error"),
     ("train --num-steps 0", "--num-steps", "expected at least 1"),
     ("train --num-steps -1", "--num-steps", "expected at least 1"),
-    ("train --seed -1", "--seed", "expected 0 to 4294967295"),
-    ("train --seed 99999999999", "--seed", "expected 0 to 4294967295"),
+    ("train --seed -1", "--seed", "expected a whole number from 0 to 4294967295"),
+    ("train --seed 99999999999", "--seed", "expected a whole number from 0 to 4294967295"),
     ("train --num-steps 1 --out own.py", "--out", "choose another"),
     ("train --num-steps 1 --out /proc/no", "--out", "choose another"),
     # Sweep
@@ -1870,7 +1879,11 @@ COMMANDS = (
         "rate",
         "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
-    ("landscape --direction-seed -1", "--direction-seed", "expected 0 to 4294967295"),
+    (
+        "landscape --direction-seed -1",
+        "--direction-seed",
+        "expected a whole number from 0 to 4294967295",
+    ),
     (
         "landscape --params nothing.npz",
         "nothing.npz",

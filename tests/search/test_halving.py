@@ -132,6 +132,32 @@ def test_diverged_and_stalled_runs_are_not_continued():
     assert (runs.outcome == Outcome.DIVERGED).all()
 
 
+def test_without_a_reduction_factor_only_stopped_runs_end(monkeypatch):
+    computed = []
+    compute = _Search.compute
+
+    def count(search, program, slab, rung, should_stop):
+        computed.append(rung)
+        return compute(search, program, slab, rung, should_stop)
+
+    monkeypatch.setattr(_Search, "compute", count)
+    # Rates above 2 / 9 diverge. The smaller the others are, the later the gradient vanishes.
+    rates = gd.axes(learning_rate=np.geomspace(0.4, 0.002, 24))
+    settings = {"gradient_tolerance": 1e-3, "divergence_threshold": 1e3, "width": 3, "devices": ONE}
+    runs = gd.search.successive_halving(
+        BOWL, rates, rungs=(20, 80, 320), reduction_factor=None, **settings
+    )
+    full = gd.sweep(BOWL, rates, 320, record_every=20, **settings)
+    assert_same_runs(runs, full)
+    for rung in (20, 80):
+        diverged = (full.diverged_at >= 0) & (full.diverged_at <= rung)
+        stopped = diverged | (full.gradient_norm <= 1e-3).sel(step=rung)
+        np.testing.assert_array_equal(runs.ended_at <= rung, stopped)
+    active = [(runs.rung.values >= rung).reshape(8, 3).sum(0).max() for rung in range(3)]
+    assert [computed.count(rung) for rung in range(3)] == active
+    assert 8 == active[0] > active[1] > active[2] > 0
+
+
 def test_ties_are_resolved_by_position():
     flat = gd.Problem(init=lambda key: np.float32(1), cost=lambda w: w)
     grid = gd.axes(learning_rate=[0.1], seed=range(6))
