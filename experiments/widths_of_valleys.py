@@ -9,9 +9,9 @@ measured in two ways: by the volume in which the cost exceeds that of the minimu
 level, estimated from random directions in whitened coordinates, and by the learning coefficient at
 one temperature, estimated by sixteen chains. Both are compared with the number of descents that end
 in the minimum and with the test accuracy of its network, by rank correlations within each set, and
-by partial rank correlations given the cost. The mean over sets has a two-level bootstrap interval,
-over sets and over the minima of each set. Networks that differ by a symmetry of their neurons count
-as one minimum, so each minimum represents the same number of copies.
+by partial rank correlations given the cost. Their mean over sets has a two-level bootstrap
+interval, over sets and over the minima of each set. Networks that differ by a symmetry of their
+neurons count as one minimum, so each minimum represents the same number of copies.
 
     python experiments/widths_of_valleys.py           (about 5 min of processor time)
 

@@ -34,7 +34,7 @@ def _physical():
 
 
 def _limits(root):
-    """Yield the limits in bytes of this process's control groups and ancestors."""
+    """Yield the memory limits, in bytes, of this process's control groups and above."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux

@@ -89,7 +89,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             f"plane, trajectory_plane, count_minima, basins_of_attraction, extreme_eigenpairs, "
             f"spectral_density, gradient_summary, gradient_flow, "
             f"distance_from_flow, central_flow, pairwise_barriers, basin_volume, "
-            f"local_learning_coefficient or find_learning_rate"
+            f"finite_temperature_coefficient, local_learning_coefficient or find_learning_rate"
         )
     axes_or_figure = draw(result, title)
     return figure_of(axes_or_figure) if isinstance(axes_or_figure, Axes) else axes_or_figure

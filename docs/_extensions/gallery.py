@@ -111,7 +111,7 @@ def finding(name: str, root: Path = ROOT) -> str:
     """Return the answer of one experiment, as Markdown for a page in a folder of docs/."""
     results = {result.name: result for group in read(root).values() for result in group}
     if name not in results:
-        raise ValueError(f"no finding of {name!r}, expected one of {list(results)}")
+        raise ValueError(f"no experiment {name!r}, expected one of {list(results)}")
     alt, file = results[name].picture
     return "\n".join(
         [

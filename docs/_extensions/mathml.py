@@ -21,7 +21,7 @@ def mathml(tex: str, **settings: str) -> str:
     try:
         return converter.convert(tex, **settings)
     except Exception as error:
-        raise ExtensionError(f"no equation: {tex!r} ({type(error).__name__})") from error
+        raise ExtensionError(f"invalid equation: {tex!r} ({type(error).__name__})") from error
 
 
 def setup(app):

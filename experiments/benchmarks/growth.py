@@ -14,6 +14,7 @@ import argparse
 import functools
 import itertools
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,7 @@ def _hidden(parameters: int) -> int:
 
 
 def _powers(first: int, last: int, factor: int) -> list[int]:
-    return [first * factor**i for i in range(64) if first * factor**i <= last]
+    return [first * factor**i for i in range(round(math.log(last / first, factor)) + 1)]
 
 
 PARTS: Mapping[str, tuple[list[int], Callable[[int], dict[str, Any]]]] = {
@@ -162,7 +163,7 @@ def plot(result: Mapping[str, Any]) -> Figure:
             part = result[name]
             label = f"{name}: exponent {part['exponent']:.2f}"
             left.loglog(part["sizes"], part["seconds"], ".-", label=label)
-        left.set(xlabel="size of the part", ylabel="time of a second call (s)")
+        left.set(xlabel="size of the part", ylabel="shortest time after the first call (s)")
         left.set_title("Time of a sweep in memory")
         left.legend(fontsize=10)
         right.semilogx(result["memory"]["runs"], result["memory"]["peak_mib"], ".-")
@@ -176,7 +177,9 @@ def main() -> None:
     """Measure, draw the figure, and exit with 1 if a time grows faster than linearly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder for growth.png and growth.json")
-    parser.add_argument("--largest", type=float, default=1.0, help="factor of the largest sizes")
+    parser.add_argument(
+        "--largest", type=float, default=1.0, help="share of the largest size of each part"
+    )
     arguments = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
     result = measure(arguments.largest)

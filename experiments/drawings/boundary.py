@@ -168,8 +168,8 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
         lowest, highest = (pick(medians[methods[0]].value for medians in known.values())
                        for pick in (min, max))  # fmt: skip
         axes.set_title(
-            f"Box-counting dimensions of the {methods[0]}: {lowest:.2f} to {highest:.2f}, "
-            "medians over seeds"
+            f"Box-counting dimension, {methods[0]} map: medians over seeds from {lowest:.2f} "
+            f"to {highest:.2f}"
         )
         figure.legend(loc="outside right upper")
     return figure

@@ -29,7 +29,7 @@ class Trained(NamedTuple):
 
 
 def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
-    """Draw accuracies on all images and on halves, and differences between networks.
+    """Draw test accuracies on all images and on halves, and their differences.
 
     Args:
         trained: accuracies by length of training; each length has one row of panels.
@@ -46,7 +46,7 @@ def accuracy_over_seeds(trained: Mapping[str, Trained]) -> Figure:
             f"{one.statistics['luck_of_images'].value:.0%}" for one in trained.values()
         )
         figure.suptitle(
-            f"Chance on individual images accounts for {shares} of the variance "
+            f"Chance in single images accounts for {shares} of the variance "
             f"of the accuracies of {len(one.accuracy):,} networks"
         )
     return figure

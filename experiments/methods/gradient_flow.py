@@ -23,7 +23,7 @@ def halving(largest: float, count: int) -> np.ndarray:
 
 
 def compared(problem, start, rates, end_time, times, **options):
-    """Return a Dataset of distances and costs, and parameters of descents and flow."""
+    """Return a Dataset of distances and costs, and the parameters of descents and flow."""
     every = max(1, round(end_time / rates[0] / times)) * rates[0]
     at = every * np.arange(1, max(1, round(end_time / every)) + 1)
     descents = jax.jit(

@@ -62,8 +62,6 @@ def addition(config: "Config") -> gd.Problem:
         data=data,
         metrics={
             "train_accuracy": gd.Metric(train_accuracy, data, long_name="training accuracy"),
-            "test_accuracy": gd.Metric(
-                test_accuracy, data, long_name="accuracy on the other pairs"
-            ),
+            "test_accuracy": gd.Metric(test_accuracy, data, long_name="accuracy on the test pairs"),
         },
     )

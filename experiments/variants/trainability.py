@@ -67,7 +67,8 @@ class Condition:
         """Return this condition for a network of another width.
 
         If the number of samples equals the number of parameters or of inputs, the new condition has
-        as many samples as its network has parameters or inputs.
+        as many samples as its network has parameters or inputs, respectively. Otherwise the number
+        of samples is unchanged.
         """
         samples = {self.width: neurons, self.width * (self.width + 1): neurons * (neurons + 1)}
         return replace(self, width=neurons, samples=samples.get(self.samples, self.samples))

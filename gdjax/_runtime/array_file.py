@@ -46,7 +46,9 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
     for name, values in arrays.items():
         if values.dtype.kind not in _KINDS:
-            raise InputError(f"checkpoint: {name} has dtype {values.dtype}, expected numbers")
+            raise InputError(
+                f"checkpoint: {name} has dtype {values.dtype}, expected numbers or booleans"
+            )
     described = {name: [values.dtype.name, values.shape] for name, values in arrays.items()}
     header = json.dumps({"arrays": described, "meta": meta}).encode() + b"\n"
     body = b"".join([header, *(values.tobytes() for values in arrays.values())])

@@ -3,7 +3,7 @@
 >>> seed("--seed", 7)
 >>> seed("--seed", -1)
 Traceback (most recent call last):
-gdjax.errors.InputError: --seed -1: expected 0 to 4294967295
+gdjax.errors.InputError: --seed -1: expected a whole number from 0 to 4294967295
 """
 
 from gdjax.cli import problem_file
@@ -17,7 +17,7 @@ def seed(flag: str, value: int) -> None:
         InputError: if the seed is not in [0, 2^32).
     """
     if not 0 <= value < 2**32:
-        raise InputError(f"{flag} {value}: expected 0 to {2**32 - 1}")
+        raise InputError(f"{flag} {value}: expected a whole number from 0 to {2**32 - 1}")
 
 
 def only_of_store(store: str | None, problem: str | None, *, skip_damaged: bool) -> None:

@@ -26,7 +26,7 @@ class Lesson:
     def run(self) -> None:
         """Train the networks and write the page."""
         if self.networks < 0:
-            raise InputError(f"--networks {self.networks}: expected 0 or more")
+            raise InputError(f"--networks {self.networks}: expected at least 0")
         from gdjax._runtime import process, results
 
         file = results.page("lesson", self, self.out)

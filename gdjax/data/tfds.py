@@ -78,7 +78,7 @@ def describe(folder: Path) -> Prepared:
         unsuitable = True
     if unsuitable:
         raise DataError(
-            f"{folder} is not an image classification: its features are "
+            f"{folder} is not an image classification data set: its features are "
             f"{', '.join(named) or 'none'}; expected an image called image and a class label "
             f"called label"
         )

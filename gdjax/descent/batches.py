@@ -113,7 +113,7 @@ def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
 
 
 def records_batches(problem: Problem, batch_size: int | None) -> bool:
-    """Return whether a record is a mean over fixed batches instead of over samples."""
+    """Return whether a record averages over fixed batches instead of single samples."""
     return batch_size is not None and problem.couples_samples and problem.evaluation is None
 
 

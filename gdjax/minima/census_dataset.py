@@ -119,7 +119,7 @@ def build_dataset(
         "resolution": (
             "run",
             ends.resolution,
-            attributes("absolute value up to which an eigenvalue is indeterminate"),
+            attributes("absolute value above which no computed eigenvalue is indeterminate"),
         ),
         "kantorovich": (
             "run",

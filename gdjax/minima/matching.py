@@ -181,6 +181,7 @@ def match_activations(
 
         min over symmetries of sum_l sum_i mean_x (a'_li(x) - b_li(x))^2
 
+    The activations of neuron i of layer l are a'_li after the symmetry and b_li in the reference.
     Activations that can be flipped are measured from their center, and those that can be scaled are
     normalized to mean square 1. The layers are independent, and each is solved exactly.
 
@@ -431,7 +432,7 @@ def _put(rows, array, values):
 def solve_assignment(
     S: Float[np.ndarray, "pairs n n"], flips: bool
 ) -> tuple[Int[np.ndarray, "pairs n"], Float[np.ndarray, "pairs n"], Float[np.ndarray, " pairs"]]:
-    """Return the order and signs with the largest sum of products, and this sum.
+    """Return the order and signs that maximize the sum of products, and this sum.
 
         max_P sum_i |S_{i P(i)}|   (max_P sum_i S_{i P(i)} without signs)
 

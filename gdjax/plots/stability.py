@@ -70,7 +70,7 @@ def learning_rates(
             )
             costs.fill_between([], [], color=BLUE, alpha=0.15, linewidth=0, label="good rates")
         if np.isfinite(critical_rate):
-            label = f"the first step raises the cost above {critical_rate:.3g}"
+            label = f"at rates above {critical_rate:.3g}, the first step raises the cost"
             costs.plot([], [], ":", color=GREY, label=label)
         costs.legend(loc="best")
         failed.set_title(title)

@@ -186,6 +186,6 @@ def check_widths(name: str, widths: Any) -> None:
     """
     if not isinstance(widths, tuple | list) or not all(is_whole(width, 1) for width in widths):
         raise InputError(
-            f"{name} = {widths!r:.80}, expected the neurons of each hidden layer, whole numbers "
-            f">= 1, such as (16, 16)"
+            f"{name} = {widths!r:.80}, expected a tuple or list of the numbers of neurons in "
+            f"the hidden layers, each a whole number >= 1, such as (16, 16)"
         )

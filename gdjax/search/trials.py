@@ -112,8 +112,9 @@ def optimize(
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
-        width: number of runs computed together per device; None divides the batch by the number of
-            combinations of static values, and by 4 if there are several rungs.
+        width: number of runs computed together per device. If None, it is the batch divided by the
+            number of devices and by the number of compiled programs (one for each combination of
+            values that are not traced), and by 4 if there are several rungs.
         devices: devices to compute on; None for all local devices.
 
     Raises:

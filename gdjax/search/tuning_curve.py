@@ -56,10 +56,10 @@ def tuning_curve(
 ) -> xr.Dataset:
     """Return the best of k random settings of a sweep, as a function of k.
 
-    The k settings are drawn without replacement from those of the sweep and run with one random
-    seed, and the best of them is chosen by its last record. This result is biased by the selection:
-    on average, the chosen setting has worse results with other seeds. The `fresh` curves therefore
-    use the results of the chosen setting with the other seeds.
+    The k settings are drawn without replacement from those of the sweep, and one seed is drawn for
+    all of them. Of their runs with this seed, the one with the best last record is chosen. Its
+    result is biased by the selection: on average, the chosen setting has worse results with other
+    seeds. The `fresh` curves therefore use the results of the chosen setting with the other seeds.
 
     Intervals are those of a two-way bootstrap, over settings and over seeds. They describe how the
     curve would differ for other random settings and seeds, so the settings should be random draws

@@ -70,8 +70,8 @@ def find_parts(first: Any) -> tuple[dict[str, Folder], list[str]]:
         return {}, []
     if not is_whole(count, 1, MAX_WRITERS):
         raise StoreError(
-            f"{location}: num_parts = {count!r:.80}, expected a whole number of at least 1; "
-            f"restore the store from a copy"
+            f"{location}: num_parts = {count!r:.80}, expected a whole number from 1 to "
+            f"{MAX_WRITERS:,}; restore the store from a copy"
         )
     is_folder = isinstance(location, Folder)
     for path in (location.path / PARTS, *location.path.glob(f"{PARTS}/*")) if is_folder else ():

@@ -210,7 +210,7 @@ def trace_axes(
     grid: Axes,
     *like: PyTree,
 ) -> AxisTrace:
-    """Trace a function, with the numeric axes of its keywords as traced arguments.
+    """Trace a function, with the keywords that numeric axes set as traced arguments.
 
     Args:
         function: function of arrays like `like` and of the keywords set by the axes of the role.

@@ -120,7 +120,7 @@ def _check_coordinates(parts):
 
 
 def _as_numbers(names):
-    """Return names as integers or floats if all of them are numbers."""
+    """Return names as an array, of integers or floats if all of them are numbers."""
     for kind in (int, float):
         try:
             return np.array([kind(name) for name in names])

@@ -145,8 +145,8 @@ def _check_widths(problems):
     widths = [int(n) for n in names if isinstance(n, str) and n.isdecimal() and int(n) > 0]
     if len(names) < 2 or len({*widths}) < len(names):
         raise InputError(
-            f"coordinate_check: problems = {names or problems!r:.80}, expected problems by at "
-            f"least two widths, such as {{'16': problem(16), '64': problem(64)}}"
+            f"coordinate_check: problems = {names or problems!r:.80}, expected a dict whose keys "
+            f"are at least two widths, such as {{'16': problem(16), '64': problem(64)}}"
         )
     return widths
 

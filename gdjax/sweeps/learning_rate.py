@@ -478,7 +478,7 @@ def _reason(search, critical_rate, status):
         above = f"{rates[best + 1]:.3g}, {_failures(last, best + 1)}"
         sentences.append(f"At the next higher rate, {above}.")
     if np.isfinite(critical_rate):
-        sentences.append(f"The first step raises the cost above {critical_rate:.3g}.")
+        sentences.append(f"At rates above {critical_rate:.3g}, the first step raises the cost.")
     else:
         sentences.append("The first step lowers the cost at any rate.")
     return " ".join([*sentences, _trend(last)])

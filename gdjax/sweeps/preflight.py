@@ -83,7 +83,7 @@ class Target:
             raise InputError("storage_options: requires a store; pass store=..., a URL")
         if self.width is not None:
             check_whole("width", self.width, 1)
-        remedy = " of bytes, such as 2**30"
+        remedy = ", in bytes, such as 2**30"
         check_whole("max_param_bytes", self.max_param_bytes, 0, math.inf, remedy=remedy)
         if self.client is not None and (self.store is None or self.devices is not None):
             raise InputError(

@@ -295,7 +295,7 @@ def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
 
 
 def test_an_empty_finding_raises_an_error():
-    with pytest.raises(ValueError, match="no finding of 'nothing'"):
+    with pytest.raises(ValueError, match="no experiment 'nothing'"):
         gallery.finding("nothing")
 
 

@@ -1,4 +1,4 @@
-"""The explorer in a browser: actions, and numbers compared with gdjax."""
+"""The explorer in a browser: the user's actions, and numbers compared with gdjax."""
 
 import io
 import shlex

@@ -65,7 +65,7 @@ def test_dimensions_are_drawn_next_to_published_ones():
     }
     axes = boundary.dimensions(known, [1.66, 1.2]).axes[0]
     assert axes.get_title(loc="left") == (
-        "Box-counting dimensions of the whole: 1.20 to 1.50, medians over seeds"
+        "Box-counting dimension, whole map: medians over seeds from 1.20 to 1.50"
     )
     points = {tuple(line.get_ydata()) for line in axes.lines}
     assert {(1.2, 1.5), (1.5, 1.5), (1.66, 1.2)} <= points

@@ -110,7 +110,7 @@ def test_the_figure_of_learning_rates_shows_failures_costs_and_the_recommendatio
     assert star.get_xdata()[0] == 0.5
     assert star.get_ydata()[0] == pytest.approx(0.7 * 1.15)  # median of four starts
     labels = [t.get_text() for t in costs.get_legend().texts]
-    assert "the first step raises the cost above 1.5" in labels
+    assert "at rates above 1.5, the first step raises the cost" in labels
     figure.canvas.draw()
 
 

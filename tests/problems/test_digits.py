@@ -180,7 +180,10 @@ def test_the_problem_is_rebuilt_from_its_provenance(mnist5k):
         ({"samples": 4001}, "samples = 4001, expected a whole number from 1 to 4,000"),
         ({"samples": 2.5}, "samples = 2.5, expected a whole number from 1 to 4,000"),
         ({"activation": "sine"}, "activation = 'sine' is unknown"),
-        ({"widths": (16, 0)}, r"widths = \(16, 0\), expected the neurons of each hidden layer"),
+        (
+            {"widths": (16, 0)},
+            r"widths = \(16, 0\), expected a tuple or list of the numbers of neurons",
+        ),
     ],
 )
 def test_invalid_arguments_raise_input_error(mnist5k, arguments, message):

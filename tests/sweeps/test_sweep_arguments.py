@@ -100,7 +100,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"metrics": [1]}, r"metrics = \[1\], expected a mapping"),
         ({"metrics": {"a": 3}}, "metrics: 'a' = 3, expected a name with"),
         ({"store": 3}, "store = 3, expected the path of a folder"),
-        ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a whole number >= 0 of bytes"),
+        ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a whole number >= 0, in bytes"),
         ({"make_optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
         # Values out of range
         (

@@ -199,10 +199,10 @@ def coefficient_on_a_grid(cost, b, count=2, points=1500):
     return b * np.sum(C * density) / np.sum(density)
 
 
-# llc, multiplicity and the coefficient at inverse temperature b. The limit of x^2p y^2q is the
-# smaller of 1/2p and 1/2q, with multiplicity 2 if they are equal (Watanabe 2009, section 2.4): Z is
-# the Laplace transform of the density of states, whose Mellin transform, the integral of
-# x^(-2pz) y^(-2qz), has poles at z = 1/2p and 1/2q.
+# llc, multiplicity and the coefficient at inverse temperature b. For the cost x^(2p) y^(2q), llc is
+# the smaller of 1/(2p) and 1/(2q), with multiplicity 2 if they are equal (Watanabe 2009, section
+# 2.4): Z is the Laplace transform of the density of states, whose Mellin transform, the integral of
+# x^(-2pz) y^(-2qz), has poles at z = 1/(2p) and 1/(2q).
 CURVES = {
     **{
         f"w^{2 * k}": (1 / (2 * k), 1, lambda b, k=k: coefficient_on_a_grid(

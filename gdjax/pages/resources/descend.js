@@ -108,7 +108,7 @@ function tryDescents(root, functions) {
     select("momentum-told").textContent = beta() ? String(beta()) : "none";
     select("steps-told").textContent = number(most);
     told.textContent = diverged
-      ? `It diverges at step ${diverged}: the rate is too large for the slopes on its path.`
+      ? `It diverges at step ${diverged}: the rate is too large for the curvature along its path.`
       : `After ${count(path.length - 1, "step")} from (${start.map((v) => number(v)).join(", ")}) it is at (${end.map((v) => number(v, 5)).join(", ")}): ` +
         `cost ${number(plane().f(...end))}, slope ${number(Math.hypot(...slope))}` +
         `${near >= 0 ? `; a ${known().kinds[near] === "degenerate" ? "degenerate point" : known().kinds[near]} of cost ${number(known().points[near][2])} is there` : ""}.`;

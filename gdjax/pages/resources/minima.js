@@ -67,7 +67,7 @@ function exploreMinima(root, census) {
     two = two.includes(i) ? two.filter((k) => k !== i) : [...two.slice(-1), i];
     select("minima-told").textContent =
       two.length < 2
-        ? two.length ? `Minimum ${two[0]} of cost ${number(census.cost[two[0]])}. And another?` : "Click two minima."
+        ? two.length ? `Minimum ${two[0]} of cost ${number(census.cost[two[0]])}. Click another minimum.` : "Click two minima."
         : `Between minimum ${two[0]} (cost ${number(census.cost[two[0]])}) and ${two[1]} (cost ${number(census.cost[two[1]])}): ` +
           `on the straight line the cost rises by ${number(pair(census.barrier))}` +
           (census.matched ? `, after matching by ${number(pair(census.matched_barrier))}` : "") +

@@ -270,7 +270,7 @@ function exploreRuns(root, data, store) {
       }),
     );
     const left = shown.length < values.length ? ` ${shown.length} of ${number(values.length)} values are drawn, evenly spaced.` : "";
-    select("curve-told").textContent = `Lines: median of the runs of each ${sweep.nameOf(state.x)}. Bands: from the lower to the upper quartile; where it is infinite the band ends.${left}`;
+    select("curve-told").textContent = `Lines: median of the runs of each ${sweep.nameOf(state.x)}. Bands: from the lower to the upper quartile; a band ends where its upper quartile is infinite.${left}`;
   }
   function drawCurves() {
     const medians = select("curves").value === "settings";

@@ -1,4 +1,5 @@
-// The gradient of a first-layer neuron is the image times one number: which of three is this image's?
+// Question: which of three pictures shows the gradient for the current image? The gradient with respect
+// to the weights of a first-layer neuron is the image times one number.
 
 import { byId, element, fitted } from "../base.js";
 import { number } from "../numbers.js";
