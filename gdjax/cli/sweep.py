@@ -48,6 +48,8 @@ class Sweep:
     """Update rule; momentum is SGD with a momentum of 0.9 unless momentum is an axis."""
     batch_size: int | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
+    replacement: bool = False
+    """Draw the samples of mini-batches with replacement, instead of once per epoch."""
     epochs: int = 20
     """Number of passes over the training set."""
     num_steps: int | None = None
@@ -108,6 +110,7 @@ class Sweep:
                 self.num_steps or self.epochs * epoch,
                 make_optimizer=optimizers.factory(self.optimizer, named),
                 batch_size=batch_size,
+                replacement=self.replacement,
                 record_every=self.record_every or epoch,
                 root_seed=self.root_seed,
                 store=store,

@@ -4,7 +4,9 @@
 
 A step uses the whole training set or a mini-batch of b samples. Every pass contains each sample
 once. If b does not divide the number of samples, the first batch of a pass begins with the
-remaining samples of the previous pass, so no sample is dropped and every batch has b samples.
+remaining samples of the previous pass, so no sample is dropped and every batch has b samples. With
+replacement, a pass is a sequence of independent, uniform samples instead of a permutation, so that
+batches are independent.
 
 >>> order = Order((jax.random.key(0),), samples=5, batch_size=2)
 >>> sorted(order.rows(0, 5).ravel().tolist())  # five batches of 2 are two passes over 5
@@ -28,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_flag, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 
@@ -44,6 +46,16 @@ def _permutations(keys, passed, samples):
     return jnp.argsort(bits, axis=-1).astype(jnp.int32)
 
 
+@jax.jit(static_argnums=2)
+def _independent_samples(keys, passed, samples):
+    """Return as many independent, uniform sample indices per key as there are samples."""
+
+    def one(key):
+        return jax.random.randint(jax.random.fold_in(key, passed), (samples,), 0, samples, np.int32)
+
+    return jax.vmap(one)(keys)
+
+
 class Order:
     """The order of mini-batches of one or several streams, drawn once per pass.
 
@@ -51,6 +63,7 @@ class Order:
         keys: one key per stream, in a list or an array.
         samples: number of samples of the training set, >= 1.
         batch_size: number of samples per batch, 1 to `samples`.
+        replacement: whether the samples are drawn independently, instead of once per pass.
 
     Raises:
         InputError: if the batch size is not between 1 and `samples`.
@@ -61,6 +74,8 @@ class Order:
         keys: Sequence[Key[Array, ""]] | Key[Array, " streams"],
         samples: int,
         batch_size: int,
+        *,
+        replacement: bool = False,
     ):
         if not 1 <= batch_size <= samples:
             raise InputError(
@@ -72,6 +87,7 @@ class Order:
         # one.
         self.keys = jax.device_put(keys, jax.local_devices()[-1])
         self.samples, self.batch_size = samples, batch_size
+        self._draw_pass = _independent_samples if replacement else _permutations
         self._passes: dict[int, Any] = {}
 
     def _pass(self, number):
@@ -80,7 +96,7 @@ class Order:
         self._passes = {n: p for n, p in self._passes.items() if number - 1 <= n <= number + 1}
         for needed in (number, number + 1):
             if needed not in self._passes:
-                self._passes[needed] = _permutations(self.keys, needed, self.samples)
+                self._passes[needed] = self._draw_pass(self.keys, needed, self.samples)
         self._passes[number] = np.asarray(self._passes[number])
         return self._passes[number]
 
@@ -92,6 +108,20 @@ class Order:
         offset = passes.start * self.samples
         flat = stream[:, start - offset : stop - offset]
         return flat.reshape(len(self.keys), count, self.batch_size)
+
+
+def check_replacement(replacement: Any, has_batches: bool) -> None:
+    """Check the option of sampling with replacement.
+
+    Raises:
+        InputError: if it is not a boolean, or is set without mini-batches.
+    """
+    check_flag("replacement", replacement)
+    if replacement and not has_batches:
+        raise InputError(
+            "replacement = True sets how mini-batches are drawn, but batch_size is None; pass a "
+            "batch size or leave replacement out"
+        )
 
 
 def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:

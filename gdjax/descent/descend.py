@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax import progress, slabs
 from gdjax.descent import block, block_loop
-from gdjax.descent.batches import Order
+from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import (
@@ -123,6 +123,7 @@ def descend(
     key: Key[Array, ""] | Streams,
     model_state: PyTree = None,
     batch_size: int | None = None,
+    replacement: bool = False,
     record_every: int = 1,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
@@ -143,8 +144,8 @@ def descend(
         problem: a Problem, or a cost function of the parameters alone, `cost(params) -> scalar`.
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
         start: parameters, or a finished `Descent` to continue. A continuation keeps the step count
-            and the optimizer state and, with the same key and batch size, the position in the order
-            of mini-batches.
+            and the optimizer state and, with the same key, batch size and replacement, the position
+            in the order of mini-batches.
         num_steps: number of steps to take, >= 0.
         key: random key for the order of mini-batches, a random cost and random metrics, or the
             streams of a run of a sweep (`gdjax.streams`). It is unused if the descent is
@@ -152,6 +153,8 @@ def descend(
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
         batch_size: number of samples per step; None uses the whole training set.
+        replacement: whether the samples of a mini-batch are drawn independently, with replacement,
+            instead of once per pass in a random order.
         record_every: number of steps between records. A record evaluates the whole training set,
             unless it equals the cost that its step computes.
         record_samples: number of samples of a record, which are fixed during a descent; None uses
@@ -187,6 +190,7 @@ def descend(
         divergence_threshold=divergence_threshold,
         gradient_tolerance=gradient_tolerance,
     )
+    check_replacement(replacement, batch_size is not None)
     check_optimizer(optimizer)
     if metrics is not None:
         check_metric_names("metrics", metrics)
@@ -247,7 +251,8 @@ def descend(
     carry = _copied_to_device(carry, shared)
     noise, order = keys.noise, None
     if batch_size is not None:
-        order = block_loop.shared_order(Order((keys.order,), problem.samples, batch_size))
+        order = Order((keys.order,), problem.samples, batch_size, replacement=replacement)
+        order = block_loop.shared_order(order)
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, capacity)
         _check_memory(program.compile(carry, settings, rows, noise, shared, example).bytes().total)

@@ -48,6 +48,7 @@ def successive_halving(
     keep_slots: bool = True,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
+    replacement: bool = False,
     record_every: int | None = None,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
@@ -92,6 +93,7 @@ def successive_halving(
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
+        replacement: whether samples are drawn with replacement, as in `sweep`.
         record_every: number of steps between records, a divisor of all rungs; None for their
             greatest common divisor.
         record_samples: number of samples per record; None for all.
@@ -143,6 +145,7 @@ def hyperband(
     keep_slots: bool = True,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
+    replacement: bool = False,
     record_every: int | None = None,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
@@ -181,6 +184,7 @@ def hyperband(
         keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
+        replacement: whether samples are drawn with replacement, as in `sweep`.
         record_every: number of steps between records, a divisor of all rungs; None for their
             greatest common divisor.
         record_samples: number of samples per record; None for all.

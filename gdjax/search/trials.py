@@ -67,6 +67,7 @@ def optimize(
     diverged: str = "inf",
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
+    replacement: bool = False,
     record_every: int | None = None,
     record_samples: int | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -105,6 +106,7 @@ def optimize(
             continue after a rung.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
+        replacement: whether samples are drawn with replacement, as in `sweep`.
         record_every: number of steps between records; None for the largest number that divides all
             rungs.
         record_samples: number of samples per record; None for all.
@@ -139,6 +141,7 @@ def optimize(
         "num_steps": steps[-1],
         "make_optimizer": make_optimizer,
         "batch_size": batch_size,
+        "replacement": replacement,
         "record_every": math.gcd(*steps) if record_every is None else record_every,
         "record_samples": record_samples,
         "metrics": metrics,

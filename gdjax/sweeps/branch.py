@@ -30,7 +30,7 @@ from gdjax import slabs
 from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
-from gdjax.sweeps.axes import Axes, AxisValue, position
+from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
 from gdjax.sweeps.branch_spec import BranchSpec, branch_axes
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
@@ -104,6 +104,7 @@ def branch(
         perturb: kind of perturbation: "direction" (a random direction in parameter space) or
             "one_weight".
         batch_size: number of samples per step of the branches; None for the whole training set.
+            Mini-batches are drawn as in the stored sweep, with or without replacement.
         record_every: number of steps between records.
         record_samples: number of samples per record; None for all.
         snapshot_every: number of steps between snapshots; None keeps only the final parameters.
@@ -159,6 +160,8 @@ def branch(
     }
     settings |= {name: value for name, value in changes.items() if value is not AS_STORED}
     settings["axes"] = branch_axes(axes, trunk)
+    if settings["batch_size"] is None and BATCH_SIZE not in settings["axes"].by_name:
+        settings["replacement"] = False
     if num_steps is not None:
         settings["num_steps"] = num_steps
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb)

@@ -44,6 +44,9 @@ FORMAT_2_NAMES = {
 }
 """Names of `SweepSpec` fields, by their names in stores of format 2."""
 
+OPTIONAL = ("replacement",)
+"""Fields of `SweepSpec` that are recorded only if set, since older stores do not have them."""
+
 
 def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:
     """Return the identity of a sweep, by which sweeps are compared."""
@@ -60,8 +63,9 @@ def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]
             for name, metric in spec.recorded_metrics.items()
         },
     }
+    names = [f.name for f in fields(spec) if f.name not in OPTIONAL or getattr(spec, f.name)]
     return {
-        **{f.name: written.get(f.name, getattr(spec, f.name)) for f in fields(spec)},
+        **{name: written.get(name, getattr(spec, name)) for name in names},
         "samples": spec.problem.samples,
         "baseline": spec.problem.baseline,
         "slab": {

@@ -33,6 +33,7 @@ from gdjax.curvature.critical_sharpness import (
     critical_sharpness,
     update_direction,
 )
+from gdjax.descent.batches import check_replacement
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.validation import check_counts
 from gdjax.errors import InputError
@@ -127,6 +128,7 @@ def find_learning_rate(
     num_starts: int = 4,
     horizon: int = 256,
     batch_size: int | None = None,
+    replacement: bool = False,
 ) -> LearningRateResult:
     """Recommend a learning rate for any optimizer, from short descents.
 
@@ -150,6 +152,7 @@ def find_learning_rate(
         num_starts: number of starting points, each with a separate order of mini-batches, >= 1.
         horizon: number of steps of the training in which the rate will be used, >= 1.
         batch_size: number of samples per step; None for the whole training set.
+        replacement: whether samples are drawn with replacement, as in `sweep`.
 
     Returns:
         Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
@@ -163,13 +166,14 @@ def find_learning_rate(
     check_whole("find_learning_rate: horizon", horizon, 1)
     check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
     check_counts(problem, horizon, batch_size, 1, None)
+    check_replacement(replacement, batch_size is not None)
     if "learning_rate" not in factory_arguments(make_optimizer):
         raise InputError(
             f"find_learning_rate: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "
             f"expected a factory such as optax.adam"
         )
     first = _first_steps(problem, make_optimizer, root_seed, num_starts)
-    search = _Search(problem, make_optimizer, root_seed, num_starts, batch_size)
+    search = _Search(problem, make_optimizer, root_seed, num_starts, batch_size, replacement)
     search.num_evaluations = _evaluations(first, problem, batch_size)
     rate = first.sharpness.learning_rate
     critical_rate = float(np.median(np.where(np.isnan(rate), np.inf, rate)))
@@ -221,6 +225,7 @@ class _Search:
     root_seed: int
     num_starts: int
     batch_size: int | None
+    replacement: bool
     num_evaluations: int = 0
     rounds: tuple["_Round", ...] = ()
 
@@ -235,6 +240,7 @@ class _Search:
             grid,
             num_steps,
             batch_size=self.batch_size,
+            replacement=self.replacement,
             make_optimizer=self.make_optimizer,
             record_every=max(1, num_steps // 2),
             metrics={},

@@ -149,14 +149,16 @@ class SlabProgram:
     def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
         """Return the function that gives `run_blocks` the indices of mini-batches."""
         batch_size, samples = self.spec.batch_size, self.spec.problem.samples
-        root_seed = self.spec.sweep.root_seed
+        root_seed, replacement = self.spec.sweep.root_seed, self.spec.sweep.replacement
         if batch_size is None:
             return None
         if not self.has_own_order:
-            order = Order((streams(root_seed).order,), samples, batch_size)
+            keys = (streams(root_seed).order,)
+            order = Order(keys, samples, batch_size, replacement=replacement)
             return block_loop.shared_order(order)
         seeds, stream = np.unique(values["data_seed"], return_inverse=True)
-        order = Order(list(streams(root_seed, data_seed=seeds).order), samples, batch_size)
+        keys = list(streams(root_seed, data_seed=seeds).order)
+        order = Order(keys, samples, batch_size, replacement=replacement)
         return lambda first, count: order.rows(first, count)[stream]
 
     # Compiled programs

@@ -29,6 +29,7 @@ from jaxtyping import PyTree
 from gdjax import slabs
 from gdjax.arguments import check_flag, check_whole
 from gdjax.descent import block
+from gdjax.descent.batches import check_replacement
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
@@ -68,6 +69,7 @@ class SweepSpec:
     num_steps: int
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
     batch_size: int | None = None
+    replacement: bool = False
     record_every: int = 1
     record_samples: int | None = None
     snapshot_every: int | None = None
@@ -383,6 +385,7 @@ def _check_batches(spec):
             )
         check_counts(spec.problem, spec.num_steps, size, spec.record_every, spec.snapshot_every)
         check_record_samples(spec.problem, spec.record_samples, size)
+    check_replacement(spec.replacement, spec.batch_size is not None or bool(sizes))
     if "data_seed" in spec.roles and spec.batch_size is None and not sizes:
         raise InputError(
             "axes: data_seed sets the order of mini-batches, but batch_size is None; pass a batch "

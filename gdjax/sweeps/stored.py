@@ -384,6 +384,7 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "axes": lambda value: isinstance(value, dict) and len(value) > 0,
     "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
     "batch_size": lambda value: value is None or is_whole(value, 1, MAX_RECORDED_INTEGER),
+    "replacement": lambda value: value is None or value is True,
     "root_seed": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
     "make_optimizer": lambda value: (
         isinstance(value, dict)
@@ -457,6 +458,7 @@ class Run:
         outcome: outcome of the run.
         optimizer: name and keywords of the optimizer, including swept keywords.
         batch_size: number of samples per step; None for the whole training set.
+        replacement: whether the samples of mini-batches were drawn with replacement.
     """
 
     problem: Problem
@@ -468,6 +470,7 @@ class Run:
     outcome: Outcome
     optimizer: Mapping[str, Any]
     batch_size: int | None
+    replacement: bool = False
 
     def __repr__(self) -> str:
         at = ", ".join(f"{axis} {value}" for axis, value in self.at.items())
@@ -547,4 +550,5 @@ def run_of(
         outcome=Outcome(outcome),
         optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},
         batch_size=by_axis.get(BATCH_SIZE, identity["batch_size"]),
+        replacement=identity.get("replacement", False),
     )

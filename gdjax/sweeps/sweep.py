@@ -41,6 +41,7 @@ def sweep(
     *,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
+    replacement: bool = False,
     record_every: int = 1,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
@@ -72,6 +73,8 @@ def sweep(
             momentum=0.9)`.
         batch_size: number of samples per step; None for the whole training set. All runs use the
             same order of mini-batches unless `data_seed` is an axis.
+        replacement: whether the samples of a mini-batch are drawn independently, with replacement,
+            instead of once per pass in a random order.
         record_every: number of steps between records.
         record_samples: number of samples per record, the same samples for all records; None for all
             samples.
@@ -124,6 +127,7 @@ def sweep(
         num_steps,
         make_optimizer=make_optimizer,
         batch_size=batch_size,
+        replacement=replacement,
         record_every=record_every,
         record_samples=record_samples,
         snapshot_every=snapshot_every,
@@ -146,6 +150,7 @@ def compare(
     *,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
+    replacement: bool = False,
     record_every: int = 1,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
@@ -172,6 +177,7 @@ def compare(
         num_steps: number of steps of each run.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
+        replacement: whether samples are drawn with replacement, as in `sweep`.
         record_every: number of steps between records.
         record_samples: number of samples per record; None for all.
         snapshot_every: number of steps between snapshots; None keeps only the final parameters.

@@ -137,3 +137,29 @@ def test_record_samples_without_data_raise_an_error():
         check_record_samples(ALONE, 3, None)
     check_record_samples(PROBLEM, 20, None)
     check_record_samples(ALONE, None, None)
+
+
+# -- with replacement
+
+
+def drawn(samples, batch_size, *seeds):
+    keys = jax.vmap(jax.random.key)(np.array(seeds or (0,)))
+    return Order(keys, samples, batch_size, replacement=True)
+
+
+def test_samples_with_replacement_are_uniform_and_independent():
+    """The chi-squared statistic of the 16 pairs exceeds 44 with probability 0.01 %."""
+    stream = drawn(4, 2, *range(2000)).rows(0, 4)  # two passes
+    for first, second in ((0, 1), (1, 2), (0, 2)):  # within a pass, and between passes
+        pairs = 4 * stream[:, first, 0] + stream[:, second, 1]
+        counts = np.bincount(pairs, minlength=16)
+        assert np.sum((counts - 125) ** 2 / 125) < 44
+
+
+def test_streams_with_replacement_do_not_depend_on_the_request():
+    complete = drawn(7, 3, 1, 2).rows(0, 20)
+    assert (complete.min(), complete.max()) == (0, 6)
+    np.testing.assert_array_equal(drawn(7, 3, 2).rows(5, 9)[0], complete[1, 5:14])
+    streams = [drawn(12, size, 4).rows(0, 24 // size).ravel() for size in (1, 4, 12)]
+    assert all(np.array_equal(stream, streams[0]) for stream in streams)
+    assert len(set(streams[0][:12])) < 12  # not a permutation
