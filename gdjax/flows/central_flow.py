@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gdjax.arguments import is_whole
@@ -26,7 +25,13 @@ from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.flows import semidefinite_complementarity
-from gdjax.flows.gradient_flow import FlowStatus, check_tolerances, solve_ode, tolerances
+from gdjax.flows.gradient_flow import (
+    FlowStatus,
+    check_positive,
+    check_tolerances,
+    solve_ode,
+    tolerances,
+)
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
@@ -247,14 +252,7 @@ def _slopes(at, w, vectors):
 
 
 def _check(learning_rate, time, eigenvectors, intervals, size):
-    for name, value in (("learning_rate", learning_rate), ("time", time)):
-        if not isinstance(value, Tracer):
-            number = np.asarray(value)
-            if number.shape or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
-                raise InputError(
-                    f"central_flow: {name} = {value!r:.80}, expected one number above 0; map the "
-                    f"function (jax.vmap) over several"
-                )
+    check_positive("central_flow", learning_rate=learning_rate, time=time)
     for name, value, largest in (
         ("eigenvectors", eigenvectors, size),
         ("intervals", intervals, None),

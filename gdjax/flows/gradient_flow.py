@@ -210,7 +210,10 @@ def solve_ode(
             # A minimum step size ends diverging flows, whose steps would otherwise shrink
             # indefinitely.
             diffrax.PIDController(
-                rtol=rtol, atol=atol, dtmin=jnp.finfo(times.dtype).eps * times[-1]
+                rtol=rtol,
+                atol=atol,
+                dtmin=jnp.finfo(times.dtype).eps * times[-1],
+                force_dtmin=False,
             ),
             step_ts=times,
         ),
@@ -311,6 +314,22 @@ def check_tolerances(caller: str, **tolerances: float | None) -> None:
     for name, value in tolerances.items():
         if value is not None:
             check_number(f"{caller}: {name}", value, above=0, below=1)
+
+
+def check_positive(caller: str, **numbers: ArrayLike) -> None:
+    """Check that each argument is one finite number above 0; traced values are not validated.
+
+    Raises:
+        InputError: if an argument is not one finite number above 0.
+    """
+    for name, value in numbers.items():
+        if not isinstance(value, Tracer):
+            number = np.asarray(value)
+            if number.shape or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
+                raise InputError(
+                    f"{caller}: {name} = {value!r:.80}, expected one number above 0; map the "
+                    f"function (jax.vmap) over several"
+                )
 
 
 def _counts(learning_rates, times):

@@ -1,0 +1,303 @@
+"""Rod flow and edge flow, descent as a center with one oscillation around it.
+
+    w_t = c + x u or c - x u in alternation,   |u| = 1
+
+Both flows are differential equations for the center c, the direction u and the amplitude x of the
+oscillation, and need no eigenvectors. They differ from the central flow in that the amplitude has
+its own equation: it grows where the curvature s along u exceeds 2 / eta, and decays elsewhere. In
+the following, a and b are the gradients of the cost C at c + x u and c - x u.
+
+    rod:   dc/dt = -(1 + eta/2 Hm) m,   du/dt = eta/2 s (v - s u),   d(log x)/dt = eta/4 s^2 - 1/eta
+           m = (a + b) / 2,   v = (a - b) / (2 x),   s = u^T v,   Hm = (H(c + x u) + H(c - x u)) / 2
+    edge:  dc/dt = -m,   du/dt = H u - s u,   d(log x)/dt = s - 2/eta,   s = u^T H(c) u
+
+For s = 2 / eta and small x, both have the same du/dt and, to first order in s - 2 / eta, the same
+d(log x)/dt.
+
+References: Regis and Chewi 2026, *Rod Flow*, arXiv 2602.01480; Marion 2026, *Edge Flow*,
+arXiv 2606.18080.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+
+from gdjax.arguments import check_number, check_whole
+from gdjax.curvature.directional_derivatives import (
+    DirectionalDerivatives,
+    directional_derivatives,
+)
+from gdjax.descent.step import cost_type
+from gdjax.flows.gradient_flow import (
+    FlowStatus,
+    check_positive,
+    check_tolerances,
+    solve_ode,
+    tolerances,
+)
+from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import ravel_params
+from gdjax.summaries import fields_with
+
+
+class OscillatingFlow(NamedTuple):
+    """A center and its oscillation at equally spaced times, including 0 and the final time.
+
+    Args:
+        time: time since the start, eta times the number of descent steps.
+        params: the center c, a pytree like the starting point with a leading axis of times;
+            infinite at times that were not reached.
+        direction: direction u of the oscillation, a pytree like `params`.
+        amplitude: amplitude x of the oscillation.
+        curvature: curvature s along the direction. The amplitude grows if it exceeds 2 / eta.
+        cost: cost C at the center.
+        mean_cost: (C(c + x u) + C(c - x u)) / 2, the cost of descent averaged over two steps.
+        num_steps: number of steps of the solver, including rejected ones.
+        status: a `FlowStatus`.
+    """
+
+    time: Float[Array, " times"]
+    params: PyTree
+    direction: PyTree
+    amplitude: Float[Array, " times"]
+    curvature: Float[Array, " times"]
+    cost: Float[Array, " times"]
+    mean_cost: Float[Array, " times"]
+    num_steps: Int[Array, ""]
+    status: Int[Array, ""]
+
+    __repr__ = fields_with(status=FlowStatus)
+
+
+class _Velocity(NamedTuple):
+    """Derivatives of the center, the direction and the log of the amplitude; the curvature."""
+
+    center: Float[Array, " n"]
+    direction: Float[Array, " n"]
+    growth: Float[Array, ""]
+    curvature: Float[Array, ""]
+
+
+def rod_flow(
+    problem: Problem | Callable,
+    params: PyTree,
+    learning_rate: ArrayLike,
+    time: ArrayLike,
+    *,
+    data: PyTree = None,
+    intervals: int = 100,
+    noise: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+) -> OscillatingFlow:
+    """Solve the rod flow, with the gradients at both ends of the oscillation.
+
+        dc/dt = -grad_c [K + eta/4 |grad_c K|^2],   K = (C(c + x u) + C(c - x u)) / 2
+        dS/dt = eta/8 D D^T - 2/eta S,   S = x^2 u u^T,   D = a - b
+
+    For descent, c = (w_t + w_{t+1}) / 2 and d = (w_t - w_{t+1}) / 2 obey exactly
+
+        c' - c = -eta m,   d' d'^T - d d^T = eta^2/4 (a a^T + b b^T) - 2 d d^T,
+
+    where a and b are the gradients at c + d and c - d. Since a a^T + b b^T = 2 m m^T + D D^T / 2,
+    one part of d d^T comes from the drift of the center, and is eta^2/4 m m^T in equilibrium. It
+    does not oscillate and is omitted here. The other part is the equation for S, of which the
+    projection to matrices of rank one is solved: the best approximation of dS/dt by a derivative
+    of x^2 u u^T. The term with eta/4 is the correction of descent to second order in eta.
+
+    On a quadratic cost dS/dt = eta/2 H S H - 2/eta S, which grows along an eigenvector if and only
+    if its eigenvalue exceeds 2 / eta. On the quartic cost p w^2 / 2 - q w^4 / 4 the amplitude
+    becomes that of the exact cycle of descent, x^2 = (p - 2/eta) / q.
+
+    The start is w_0 = c + x u with x u = eta/4 (grad C(w_0) - grad C(w_1)), the alternating part
+    (w_0 - 2 w_1 + w_2) / 4 of the first steps.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: starting point w_0, any pytree of real arrays.
+        learning_rate: learning rate eta of descent, > 0; may be traced.
+        time: final time (eta times the number of descent steps), > 0; may be traced.
+        data: data used instead of the problem's data.
+        intervals: number of intervals between the times at which the flow is returned.
+        noise: amplitude e of the random error of one step along u, which adds e^2 / eta to
+            d(x^2)/dt; None means the rounding error, eps times the root mean square of w_0. Without
+            it, the amplitude decays without bound while the curvature is low.
+        rtol: relative tolerance of the solver (see `gradient_flow`).
+        atol: absolute tolerance of the solver (see `gradient_flow`).
+
+    Raises:
+        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise` or a
+            tolerance is out of range.
+
+    Examples:
+        Descent on this valley becomes a cycle with the amplitude sqrt(3 - 2 / 0.8):
+
+        >>> valley = lambda w: 3 * w**2 / 2 - w**4 / 4
+        >>> flow = rod_flow(valley, jnp.array(0.1), 0.8, 40.0)
+        >>> abs(float(flow.params[-1])) < 1e-3, round(float(flow.amplitude[-1]), 3)
+        (True, 0.707)
+
+    References: Regis and Chewi 2026, arXiv 2602.01480; Koch and Lubich 2007, *Dynamical low-rank
+    approximation*.
+    """
+    return _solve(
+        "rod_flow", _rod, problem, params, learning_rate, time, data, intervals, noise, rtol, atol
+    )
+
+
+def edge_flow(
+    problem: Problem | Callable,
+    params: PyTree,
+    learning_rate: ArrayLike,
+    time: ArrayLike,
+    *,
+    data: PyTree = None,
+    intervals: int = 100,
+    noise: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+) -> OscillatingFlow:
+    """Solve the edge flow, with the curvature at the center of the oscillation.
+
+        dc/dt = -(a + b) / 2,   du/dt = (1 - u u^T) H(c) u,   dx/dt = (u^T H(c) u - 2/eta) x
+
+    The direction converges to the eigenvector of the largest eigenvalue of the Hessian. Since the
+    amplitude depends on the curvature at the center only, it grows without bound if the cost is
+    flat at large distance from a center of constant sharpness, where descent has a stable cycle.
+    The equations were reconstructed from the abstract of the paper. The start and `noise` are those
+    of `rod_flow`.
+
+    Args:
+        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        params: starting point w_0, any pytree of real arrays.
+        learning_rate: learning rate eta of descent, > 0; may be traced.
+        time: final time (eta times the number of descent steps), > 0; may be traced.
+        data: data used instead of the problem's data.
+        intervals: number of intervals between the times at which the flow is returned.
+        noise: amplitude of the random error of one step (see `rod_flow`).
+        rtol: relative tolerance of the solver (see `gradient_flow`).
+        atol: absolute tolerance of the solver (see `gradient_flow`).
+
+    Raises:
+        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise` or a
+            tolerance is out of range.
+
+    Examples:
+        On a bowl of curvature 3 the amplitude grows with the rate 3 - 2 / eta = 1/2:
+
+        >>> bowl = lambda w: 3 * w**2 / 2
+        >>> flow = edge_flow(bowl, jnp.array(0.1), 0.8, 2.0)
+        >>> round(float(jnp.log(flow.amplitude[-1] / flow.amplitude[0])), 3)
+        1.0
+
+    References: Marion 2026, arXiv 2606.18080.
+    """
+    return _solve(
+        "edge_flow", _edge, problem, params, learning_rate, time, data, intervals, noise, rtol, atol
+    )
+
+
+def _rod(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
+    """Return the velocity of the rod flow."""
+    # The difference of the gradients would have too large a rounding error for smaller amplitudes.
+    x = jnp.maximum(x, jnp.sqrt(jnp.finfo(c.dtype).eps) * _root_mean_square(c))
+    ends = jnp.stack([c + x * u, c - x * u])
+    _, (a, b) = jax.vmap(at.gradient)(ends)
+    m, v = (a + b) / 2, (a - b) / (2 * x)
+    curvature = u @ v
+    change = jnp.mean(jax.vmap(at.product, (0, None))(ends, m), axis=0)
+    return _Velocity(
+        center=-m - rate / 2 * change,
+        direction=rate / 2 * curvature * (v - curvature * u),
+        growth=rate / 4 * curvature**2 - 1 / rate,
+        curvature=curvature,
+    )
+
+
+def _edge(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
+    """Return the velocity of the edge flow."""
+    _, gradients = jax.vmap(at.gradient)(jnp.stack([c + x * u, c - x * u]))
+    product = at.product(c, u)
+    curvature = u @ product
+    return _Velocity(
+        center=-jnp.mean(gradients, axis=0),
+        direction=product - curvature * u,
+        growth=curvature - 2 / rate,
+        curvature=curvature,
+    )
+
+
+def _solve(
+    caller, model, problem, params, learning_rate, time, data, intervals, noise, rtol, atol
+) -> OscillatingFlow:
+    """Check the arguments and solve a flow whose velocity is `model(at, rate, c, u, x)`."""
+    check_tolerances(caller, rtol=rtol, atol=atol)
+    flat, unravel = ravel_params(params)
+    check_positive(caller, learning_rate=learning_rate, time=time)
+    check_whole(f"{caller}: intervals", intervals, 1)
+    if noise is not None:
+        check_number(f"{caller}: noise", noise, least=0)
+    problem, dtype = as_problem(problem, data), cost_type(params)
+    flat, rate = flat.astype(dtype), jnp.asarray(learning_rate, dtype)
+    times = jnp.asarray(time, dtype) / intervals * jnp.arange(intervals + 1, dtype=dtype)
+    rtol, atol = tolerances(dtype, rtol, atol)
+    eps = jnp.finfo(dtype).eps
+    error = eps * _root_mean_square(flat) if noise is None else jnp.asarray(noise, dtype)
+    at = directional_derivatives(problem, unravel)
+
+    def velocity_at(c, u, log_x):
+        return model(at, rate, c, u / jnp.linalg.norm(u), jnp.exp(log_x))
+
+    def velocity(_time, state, log_error):
+        now, log_x = velocity_at(*state), state[2]
+        growth = now.growth + jnp.exp(2 * (log_error - log_x)) / (2 * rate)
+        return now.center, now.direction, growth
+
+    def record(state):
+        c, u, log_x = state
+        u, x = u / jnp.linalg.norm(u), jnp.exp(log_x)
+        values, _ = jax.vmap(at.gradient)(jnp.stack([c, c + x * u, c - x * u]))
+        return values[0], jnp.mean(values[1:]), velocity_at(*state).curvature
+
+    start = _start(at, rate, flat, error)
+    solution = solve_ode(
+        velocity,
+        start,
+        jnp.log(error),
+        times,
+        rtol=rtol,
+        atol=atol,
+        first=jnp.minimum(times[1], rate),
+    )
+    c, u, log_x = solution.ys
+    cost, mean_cost, curvature = jax.lax.map(record, solution.ys)
+    return OscillatingFlow(
+        time=times,
+        params=jax.vmap(unravel)(c),
+        direction=jax.vmap(unravel)(u / jnp.linalg.norm(u, axis=1, keepdims=True)),
+        amplitude=jnp.exp(log_x),
+        curvature=curvature,
+        cost=cost,
+        mean_cost=mean_cost,
+        num_steps=solution.num_steps,
+        status=solution.status,
+    )
+
+
+def _start(at, rate, w, error):
+    """Return c, u and log x with c + x u = w, where x u is the alternating part of two steps."""
+    _, g = at.gradient(w)
+    _, g_next = at.gradient(w - rate * g)
+    alternating = rate / 4 * (g - g_next)
+    # Where the gradients are equal, the direction is random.
+    tiny = jnp.maximum(error, jnp.finfo(w.dtype).tiny)
+    u = alternating + tiny * jax.random.normal(jax.random.key(0), w.shape, w.dtype)
+    length = jnp.linalg.norm(u)
+    return w - u, u / length, jnp.log(length)
+
+
+def _root_mean_square(w):
+    return jnp.sqrt(jnp.mean(w**2))

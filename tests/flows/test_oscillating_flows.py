@@ -1,0 +1,248 @@
+"""Rod flow and edge flow, compared with closed forms and with descent."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.errors import InputError
+from gdjax.flows import gradient_flow
+from gdjax.flows.gradient_flow import FlowStatus
+from gdjax.flows.oscillating_flows import _edge, _rod, edge_flow, rod_flow
+from gdjax.problems.problem import as_problem
+
+FLOWS = {"rod": rod_flow, "edge": edge_flow}
+
+
+def product_gradient(w):
+    """Return the gradient of (1 - x y)^2 / 2."""
+    return -(1 - w[0] * w[1]) * w[::-1]
+
+
+def descend(gradient, w, rate, steps):
+    """Return all points of a descent in NumPy, [steps + 1, n]."""
+    points = [np.asarray(w, float)]
+    for _ in range(steps):
+        points.append(points[-1] - rate * gradient(points[-1]))
+    return np.stack(points)
+
+
+def test_center_and_half_difference_of_steps_obey_exact_recursions():
+    """Both forms of the change of d d^T in the literature are exact for steps."""
+    rate = 0.42
+    w = descend(product_gradient, [2.3, 0.4], rate, 60)
+    c, d = (w[:-1] + w[1:]) / 2, (w[:-1] - w[1:]) / 2
+    a, b = (np.stack([product_gradient(p) for p in points]) for points in (c + d, c - d))
+
+    def outer(p, q):
+        return p[:, :, None] * q[:, None, :]
+
+    D, change = a - b, outer(d, d)[1:] - outer(d, d)[:-1]
+    close = {"rtol": 1e-13, "atol": 1e-13}
+    np.testing.assert_allclose(c[1:], (c - rate * (a + b) / 2)[:-1], **close)
+    np.testing.assert_allclose(d[1:], (d - rate * D / 2)[:-1], **close)
+    relaxing = rate**2 / 4 * (outer(a, a) + outer(b, b)) - 2 * outer(d, d)
+    np.testing.assert_allclose(change, relaxing[:-1], **close)
+    expanded = -rate / 2 * (outer(d, D) + outer(D, d)) + rate**2 / 4 * outer(D, D)
+    np.testing.assert_allclose(change, expanded[:-1], **close)
+    alternating = (w[:-2] - 2 * w[1:-1] + w[2:]) / 4
+    np.testing.assert_allclose(alternating, rate / 4 * D[:-1], **close)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FLOWS)
+def test_on_a_quadratic_the_amplitude_grows_only_above_the_edge(name):
+    """On an eigenvector with eigenvalue 3, both center and amplitude are exponentials."""
+    with jax.enable_x64(True):
+        rates = np.linspace(0.4, 0.8, 5)
+
+        def one(rate):
+            return FLOWS[name](
+                lambda w: w @ (jnp.array([3.0, 1.0]) * w) / 2,
+                jnp.array([0.1, 0.0]),
+                rate,
+                2.0,
+                intervals=4,
+                noise=0.0,
+            )
+
+        flow = jax.jit(jax.vmap(one))(rates)
+    eta, t = rates[:, None], np.asarray(flow.time)
+    growth, decay = {
+        "rod": (eta / 4 * 9 - 1 / eta, 3 * (1 + eta * 3 / 2)),
+        "edge": (3 - 2 / eta, 3 + 0 * eta),
+    }[name]
+    x = 0.1 * (3 * eta / 2) ** 2
+    np.testing.assert_allclose(flow.amplitude, x * np.exp(growth * t), rtol=1e-7)
+    np.testing.assert_allclose(flow.params[..., 0], (0.1 - x) * np.exp(-decay * t), atol=1e-8)
+    np.testing.assert_allclose(flow.curvature, 3, rtol=1e-7)
+    np.testing.assert_array_equal(growth[:, 0] > 0, 2 / rates < 3)
+    assert np.all(flow.status == FlowStatus.COMPLETED)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_direction_becomes_the_eigenvector_of_the_largest_eigenvalue(name):
+    with jax.enable_x64(True):
+        H = jnp.array(np.random.default_rng(0).normal(size=(4, 4)))
+        H = H @ H.T
+        values, vectors = np.linalg.eigh(H)
+        flow = jax.jit(
+            lambda w: FLOWS[name](
+                lambda w: w @ H @ w / 2, w, 2 / values[-1], 40 / values[-1], intervals=1
+            )
+        )(jnp.ones(4))
+        np.testing.assert_allclose(np.abs(flow.direction[-1] @ vectors[:, -1]), 1, atol=1e-6)
+
+
+@pytest.mark.long
+def test_the_rod_flow_reaches_the_cycle_of_descent_on_a_quartic_cost():
+    """Descent alternates between +-x with p - q x^2 = 2 / eta; the edge flow has no cycle."""
+    p, q, rates = 3.0, 1.0, np.linspace(0.7, 0.85, 4)
+    with jax.enable_x64(True):
+
+        def one(rate, flow):
+            valley = as_problem(lambda w: jnp.sum(p * w**2 / 2 - q * w**4 / 4))
+            return flow(valley, jnp.array([0.1]), rate, 60.0, intervals=1)
+
+        rod = jax.jit(jax.vmap(lambda rate: one(rate, rod_flow)))(rates)
+        edge = jax.jit(jax.vmap(lambda rate: one(rate, edge_flow)))(rates)
+    cycles = [descend(lambda w: p * w - q * w**3, 0.1, rate, 4000)[-1] for rate in rates]
+    np.testing.assert_allclose(np.abs(cycles), np.sqrt((p - 2 / rates) / q), rtol=1e-6)
+    np.testing.assert_allclose(rod.amplitude[:, -1], np.abs(cycles), rtol=1e-5)
+    np.testing.assert_allclose(rod.params[:, -1], 0, atol=1e-6)
+    assert np.all(np.asarray(edge.amplitude[:, -1]) > 100)
+    assert np.max(np.asarray(edge.num_steps)) < 10_000  # a diverging flow ends soon
+    assert np.all(rod.status == FlowStatus.COMPLETED)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FLOWS)
+def test_in_a_narrowing_valley_the_cycles_of_the_flows_conserve_their_invariant(name):
+    """dy/dt = f - x^2 / 2 and d(log x)/dt = G(1 + y), so x^2 / 4 - f log x + int G dy is constant.
+
+    The flows orbit around 1 + y = 2 / eta and x^2 = 2 f, the values of the central flow.
+    """
+    f, rate = 0.1, 0.5
+    with jax.enable_x64(True):
+        flow = jax.jit(
+            lambda w: FLOWS[name](
+                lambda w: (1 + w[1]) * w[0] ** 2 / 2 - f * w[1], w, rate, 60.0, noise=0.0
+            )
+        )(jnp.array([0.1, 2.0]))
+    s = 1 + np.asarray(flow.params[:, 1])
+    x = np.asarray(flow.amplitude)
+    integral = {"rod": rate / 12 * s**3 - s / rate, "edge": s**2 / 2 - 2 * s / rate}[name]
+    settled = np.asarray(flow.time) > 5  # the center has reached the bottom of the valley
+    invariant = (x**2 / 4 - f * np.log(x) + integral)[settled]
+    np.testing.assert_allclose(invariant, invariant[0], atol=1e-6)
+    assert np.ptp(s[settled]) > 0.3
+    np.testing.assert_allclose(np.mean(x[settled] ** 2), 2 * f, rtol=0.2)
+
+
+def test_velocities_equal_their_definitions():
+    """The rod's dS/dt is the projection to the tangent space of matrices of rank one."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        A, c, u = (jnp.array(rng.normal(size=size)) for size in ((7, 5), 5, 5))
+        u, x, eta = u / jnp.linalg.norm(u), 0.3, 0.7
+
+        def cost(w):
+            return jnp.sum(jnp.tanh(A @ w) ** 2)
+
+        at = directional_derivatives(as_problem(cost), lambda w: w)
+
+        def average(c):
+            return (cost(c + x * u) + cost(c - x * u)) / 2
+
+        def corrected(c):
+            return average(c) + eta / 4 * jnp.sum(jax.grad(average)(c) ** 2)
+
+        rod, edge, a, b, H, m, changed = jax.jit(
+            lambda c: (
+                _rod(at, eta, c, u, x),
+                _edge(at, eta, c, u, x),
+                jax.grad(cost)(c + x * u),
+                jax.grad(cost)(c - x * u),
+                jax.hessian(cost)(c),
+                jax.grad(average)(c),
+                jax.grad(corrected)(c),
+            )
+        )(c)
+        rod, edge, a, b, H, m, changed, u = jax.tree.map(
+            np.asarray, (rod, edge, a, b, H, m, changed, u)
+        )
+    P = np.outer(u, u)
+    S, D = x**2 * P, a - b
+    Z = eta / 8 * np.outer(D, D) - 2 / eta * S
+    dS = x**2 * (2 * rod.growth * P + np.outer(rod.direction, u) + np.outer(u, rod.direction))
+    np.testing.assert_allclose(dS, P @ Z + Z @ P - P @ Z @ P, atol=1e-12)
+    np.testing.assert_allclose(rod.direction @ u, 0, atol=1e-12)
+    np.testing.assert_allclose(rod.center, -changed, atol=1e-12)
+    np.testing.assert_allclose(edge.center, -m, atol=1e-12)
+    np.testing.assert_allclose(edge.direction, (np.eye(5) - P) @ H @ u, atol=1e-12)
+    np.testing.assert_allclose(edge.growth, u @ H @ u - 2 / eta, atol=1e-12)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "order"), [("rod", 2), ("edge", 1)])
+def test_the_error_of_the_center_has_the_order_of_the_flow(name, order):
+    """Away from the edge the rod flow is of second order in the rate, the edge flow of first."""
+    rates = np.array([0.04, 0.02])
+    known = [descend(product_gradient, [1.5, 0.2], r, round(1 / r))[-1] for r in rates]
+    with jax.enable_x64(True):
+
+        def one(rate):
+            return FLOWS[name](
+                lambda w: (1 - w[0] * w[1]) ** 2 / 2, jnp.array([1.5, 0.2]), rate, 1.0, intervals=1
+            ).params[-1]
+
+        errors = np.linalg.norm(jax.jit(jax.vmap(one))(rates) - np.stack(known), axis=1)
+    assert abs(np.log2(errors[0] / errors[1]) - order) < 0.15
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_amplitude_is_at_least_that_of_the_noise(name):
+    """Its equilibrium is e^2 / (2 eta |growth|) below the edge."""
+    with jax.enable_x64(True):
+        flow = jax.jit(
+            lambda w: FLOWS[name](lambda w: w @ w / 2, w, 0.5, 30.0, intervals=1, noise=1e-3)
+        )(jnp.array([1.0]))
+    growth = {"rod": 0.5 / 4 - 2, "edge": 1 - 4}[name]
+    np.testing.assert_allclose(flow.amplitude[-1], 1e-3 / np.sqrt(-2 * growth * 0.5), rtol=1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_with_a_small_rate_is_the_gradient_flow(name):
+    start, target = {"v": jnp.array([1.5]), "u": jnp.array([0.2])}, 2.0
+
+    def cost(w):
+        return (1 - w["u"][0] * w["v"][0]) ** 2 / 2
+
+    def both(w):
+        flow = FLOWS[name](cost, w, 1e-4, target, intervals=4)
+        return flow, gradient_flow(cost, w, times=np.linspace(0, target, 5))
+
+    flow, plain = jax.jit(both)(start)
+    np.testing.assert_allclose(flow.params["u"], plain.params["u"], atol=1e-3)
+    np.testing.assert_allclose(flow.cost, plain.cost, atol=1e-3)
+    np.testing.assert_allclose(flow.mean_cost, flow.cost, atol=1e-6)
+    assert "completed" in repr(flow)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": 0.0}, "rod_flow: learning_rate = 0.0, expected one number above 0"),
+        ({"time": np.ones(2)}, "expected one number above 0; map the function"),
+        ({"intervals": 0}, "rod_flow: intervals = 0, expected a whole number >= 1"),
+        ({"noise": -1.0}, "rod_flow: noise = -1.0, expected a number >= 0"),
+        ({"rtol": 2.0}, "rod_flow: rtol = 2.0, expected a number above 0 and below 1"),
+    ],
+)
+def test_invalid_arguments_are_rejected(wrong, message):
+    with pytest.raises(InputError, match=message):
+        rod_flow(lambda w: w**2, jnp.ones(()), **({"learning_rate": 0.1, "time": 1.0} | wrong))
