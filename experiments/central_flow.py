@@ -25,7 +25,8 @@ import common
 import xarray as xr
 from drawings import central_flow as plots
 from methods.central_flow import cases, followed
-from summaries.central_flow import case, deviation, numbers, smoothed
+from summaries.central_flow import deviation, numbers, smoothed
+from summaries.shared import case, joined
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,8 @@ class Config:
 
 def run(config: Config) -> xr.Dataset:
     """Return the results of all cases, with names prefixed by the number of the case."""
-    parts = []
-    for number, settings in enumerate(cases(config).values()):
-        part = followed(config, *settings)
-        parts.append(part.rename({str(n): f"{number}_{n}" for n in {*part.variables, *part.dims}}))
-    return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
-        cases=list(cases(config)), smoothing=config.smoothing / config.stride
-    )
+    parts = {name: followed(config, *settings) for name, settings in cases(config).items()}
+    return joined(parts).assign_attrs(smoothing=config.smoothing / config.stride)
 
 
 def plot(dataset: xr.Dataset) -> dict:

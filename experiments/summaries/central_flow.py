@@ -5,14 +5,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
 from gdjax.statistics import median
-
-
-def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
-    """Return the variables of one case, without the prefix of their names."""
-    start = f"{number}_"
-    part = dataset[[n for n in map(str, dataset.data_vars) if n.startswith(start)]]
-    every = {*map(str, part.variables), *map(str, part.dims)}
-    return part.rename({n: n.removeprefix(start) for n in every})
+from summaries.shared import case
 
 
 def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
