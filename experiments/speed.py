@@ -8,7 +8,7 @@ samples * parameters operations (the forward pass and the gradient of the weight
 are measured if they are installed: PyTorch with the same arithmetic, as a loop over steps and
 through `torch.func.vmap`; loss-landscapes for the cost on a plane; and PyHessian for eigenvalues.
 
-    python experiments/speed.py      (about 6 minutes on two cores, with all libraries)
+    python experiments/speed.py      (about 40 minutes on two slow cores)
 
 Expected: shares of at least 0.70 for full batches, 0.30 for mini-batches in one order, 0.15 for
 mini-batches in 64 orders, and 0.60 for the cost on a plane.
