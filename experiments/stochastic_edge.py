@@ -1,34 +1,40 @@
-"""How sharp does a cost become under mini-batch descent, and which sharpness reaches a limit?
+"""How sharp does a cost become under mini-batch descent, and does the sampling of batches matter?
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 
 Full-batch descent increases the largest eigenvalue of the Hessian, the sharpness, to 2 / eta. With
-mini-batches the sharpness of the full-batch cost remains below this value; it is reported that the
+mini-batches, a lower sharpness of the full-batch cost is reported, and it is reported that the
 curvature of the cost of a mini-batch, along the gradient of this cost, reaches 2 / eta (Andreyev
 and Beneventano 2024, arXiv 2412.20553; their public code computes the mean of the ratios g^T H_B g
-/ |g|^2 instead). Both quantities and the full-batch sharpness are recorded for a swish network
-8-16-16-1 on random samples, for several rates, batch sizes and starts.
+/ |g|^2 instead). Descents in shuffled passes are compared with descents whose batches are drawn
+with replacement: swish networks 8-16-16-1 on random samples, for several rates, batch sizes,
+starts and orders, also with several copies of each sample per pass and with noise in the targets;
+and a tanh network on Fashion-MNIST. The sharpness is compared with the gap that Liao, Kolomvaki and
+Kyrillidis (2026, arXiv 2604.21016) predict.
 
-    python experiments/stochastic_edge.py           (about a minute on two cores)
+    python experiments/stochastic_edge.py           (about 8 min on two cores)
 
 Expected: eta / 2 times the batch sharpness settles at 1 within 10 % for every batch size at the
-larger rates, and the sharpness of the full-batch cost is lower for smaller batches. This is refuted
-by intervals outside 0.9 to 1.1 at the majority of the rates at which the sharpness has become
-stationary.
+larger rates, and the sharpness of the full-batch cost is lower for smaller batches. With shuffled
+batches of half of the samples, it exceeds 1; with replacement, it does not. This is refuted by
+intervals outside 0.9 to 1.1 at the majority of the rates at which the sharpness has become
+stationary, or by intervals of the two ways of sampling that overlap.
 """
 
 from dataclasses import dataclass
 
 import common
-import numpy as np
 import xarray as xr
-from drawings import edges as plots
-from variants.regressions import random_targets
-
-import gdjax as gd
-from gdjax.curvature import sharpness_metric
-from gdjax.curvature.sharpness import batch_sharpness_metric
-from gdjax.statistics import median
+from drawings import sampling as plots
+from methods import stochastic_edge as methods
+from methods.edge_oscillation import constrained_path
+from summaries.stochastic_edge import (
+    gap_share,
+    middle_of_orders,
+    numbers,
+    predicted,
+    within,
+)
 
 
 @dataclass(frozen=True)
@@ -36,100 +42,115 @@ class Config:
     """Descents whose sharpness is recorded.
 
     Args:
-        rates: smallest and largest learning rate, and number of rates, geometrically spaced.
+        rates: learning rates of the swish networks.
         batch_sizes: numbers of samples per step.
         starts: number of starting points for each rate and batch size.
+        orders: number of orders of mini-batches for each start.
         width: number of neurons in each hidden layer.
         samples: number of training samples.
         steps: number of steps of each descent.
         records: number of records of each descent.
         batches: number of mini-batches for each estimate of the batch sharpness.
         tolerance: relative tolerance of the computed sharpness.
+        rate: learning rate of all other measurements on these networks, one of `rates`.
+        window: number of consecutive steps over which the oscillation is averaged, for one order.
+        sizes: numbers of samples per step with several copies, and with noise.
+        copies: numbers of copies of each sample in a pass.
+        noises: standard deviations of the noise in the targets.
+        stride: number of steps of descent per interval of the central flow.
+        points: number of points of the central flow at which forces are computed.
+        images: number of training images.
+        image_widths: number of neurons in each hidden layer of the network on images.
+        image_sizes: numbers of images per step.
+        image_rate: learning rate on images.
+        image_steps: number of steps of each descent on images.
+        image_records: number of records of each descent on images.
     """
 
-    rates: tuple[float, float, int] = (0.01, 0.2, 8)
-    batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
+    rates: tuple[float, ...] = (0.13, 0.2)
+    batch_sizes: tuple[int, ...] = (8, 32, 64)
     starts: int = 6
+    orders: int = 2
     width: int = 16
     samples: int = 128
     steps: int = 4000
     records: int = 40
-    batches: int = 24
+    batches: int = 16
     tolerance: float = 0.02
-
-
-def final_sharpness(config: Config, problem: gd.Problem, size: int) -> xr.Dataset:
-    """Return final sharpness and cost of descents with one batch size.
-
-    Each sharpness is in units of 2 / eta, and is the median over the last quarter of the records.
-    """
-    rates = np.geomspace(*config.rates)
-    last = config.records // 4
-    runs = gd.sweep(
-        problem,
-        gd.axes(learning_rate=rates, seed=range(config.starts)),
-        config.steps,
-        batch_size=size,
-        record_every=config.steps // config.records,
-        metrics={
-            "sharpness": sharpness_metric(problem, rtol=config.tolerance),
-            "batch": batch_sharpness_metric(problem, batch_size=size, batches=config.batches),
-        },
-    )
-    late = runs.isel(step=slice(-last, None)).drop_attrs()
-    late = late.transpose("learning_rate", "seed", "step", ...)
-    bounded = late.diverged_at < 0
-
-    def middle(values):
-        """Return the median over late records, in units of 2 / eta; NaN if diverged."""
-        return (values * late.learning_rate / 2).median("step").where(bounded)
-
-    return xr.Dataset(
-        {
-            "batch": middle(late.batch.isel(estimate=0)),
-            "error": middle(late.batch.isel(estimate=1)),
-            "ratios": middle(late.batch.isel(estimate=2)),
-            "whole": middle(late.sharpness),
-            "cost": late.cost.isel(step=-1, drop=True),
-            "diverged": ~bounded,
-        }
-    ).expand_dims(batch_size=[size])
+    rate: float = 0.13
+    window: int = 512
+    sizes: tuple[int, ...] = (64,)
+    copies: tuple[int, ...] = (1, 2, 8)
+    noises: tuple[float, ...] = (0.0, 0.03, 0.1)
+    stride: int = 4
+    points: int = 4
+    images: int = 5000
+    image_widths: tuple[int, ...] = (16,)
+    image_sizes: tuple[int, ...] = (1000,)
+    image_rate: float = 0.05
+    image_steps: int = 1000
+    image_records: int = 20
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the final sharpness of descents for all batch sizes."""
-    problem = random_targets(config.width, config.samples)
-    return xr.concat(
-        [final_sharpness(config, problem, size) for size in config.batch_sizes], "batch_size"
-    )
-
-
-def numbers(dataset: xr.Dataset) -> dict:
-    """Return the final sharpness by batch size and rate, with intervals over starts."""
-    summary: dict = {"rates": dataset.learning_rate.values.tolist()}
-    for size in dataset.batch_size.values:
-        part = dataset.sel(batch_size=size).transpose("learning_rate", "seed")
-        for name in ("batch", "ratios", "whole"):
-            rows = [row[np.isfinite(row)] for row in part[name].values]
-            summary[f"{name}_{size}"] = [list(median(r)[:3]) if len(r) else None for r in rows]
-        summary[f"error_{size}"] = float(np.nanmedian(part.error))
-        summary[f"diverged_{size}"] = part.diverged.sum("seed").values.tolist()
-        summary[f"cost_{size}"] = [float(c) for c in part.cost.median("seed").values]
-    return summary
+    """Return all measurements, with names prefixed by their part."""
+    parts = {
+        "net": methods.networks(config),
+        "gradual": methods.gradual(config).squeeze("learning_rate", drop=True),
+        "noisy": methods.noisy(config).squeeze("learning_rate", drop=True),
+        "flow": constrained_path(config),
+        "image": methods.images(config).squeeze("learning_rate", drop=True),
+    }
+    named = [
+        part.drop_vars(["seed", "data_seed"], errors="ignore").rename(
+            {str(n): f"{name}_{n}" for n in part.data_vars}
+        )
+        for name, part in parts.items()
+    ]
+    return xr.merge(named, join="exact").assign_attrs(rate=config.rate)
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw both kinds of batch sharpness, and full-batch sharpness, against the rate."""
-    at = ("batch_size", "learning_rate", "seed")
-    return {
-        "settled": plots.by_batch_size(
-            dataset.batch_size.values,
-            dataset.learning_rate.values,
-            batch=dataset.batch.transpose(*at).values,
-            ratios=dataset.ratios.transpose(*at).values,
-            full_batch=dataset.whole.transpose(*at).values,
-        )
-    }
+    """Draw the effect of sampling, of copies and of noise, and the batch sharpness."""
+    net, noisy, gradual = (within(dataset, name) for name in ("net", "noisy", "gradual"))
+    ways, largest = dataset.sampling.values, dataset["size"].values[-1]
+    here = net.sel(learning_rate=dataset.attrs["rate"])
+    sizes = [f"{n}" for n in dataset.batch_size.values]
+    gaps = [gap_share(dataset, n, largest).median("point") for n in dataset.label_noise.values]
+
+    def lines(values, dim):
+        middle = middle_of_orders(values).transpose("sampling", dim, ...)
+        return {f"{way}": middle.sel(sampling=way).values for way in ways}
+
+    panels = [
+        plots.Panel(
+            "Full-batch cost",
+            "samples per step",
+            sizes,
+            lines(here.whole, "batch_size"),
+            {f"{way}": here[f"limit_{way}"].sel(sampling=way).values for way in ways},
+        ),
+        plots.Panel(
+            "Batch sharpness along the path",
+            "samples per step",
+            sizes,
+            lines(here.path_batch, "batch_size"),
+        ),
+        plots.Panel(
+            f"Several copies per pass, {largest} per step",
+            "copies of each sample",
+            [f"{n}" for n in dataset.copies.values],
+            {"shuffled": middle_of_orders(gradual.whole.sel(size=largest)).values},
+        ),
+        plots.Panel(
+            f"Noise in the targets, {largest} per step",
+            "standard deviation of the noise",
+            [f"{n:g}" for n in dataset.label_noise.values],
+            lines(noisy.whole.sel(size=largest), "label_noise"),
+            {"replacement": xr.concat([predicted(g) for g in gaps], "noise").values},
+        ),
+    ]
+    return {"sampling": plots.samplings(panels)}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Edges of stability of adaptive optimizers and of mini-batches, in small runs."""
+"""Edges of stability of adaptive optimizers, in small runs."""
 
 import adaptive_edge
 import numpy as np
 import pytest
-import stochastic_edge
 import xarray as xr
 
 pytestmark = pytest.mark.long  # trains networks
@@ -38,15 +37,3 @@ def test_late_products_of_rate_and_sharpness_are_near_38_for_adam_and_2_for_rmsp
     np.testing.assert_allclose(result["chebyshev_adam_late"][0][0], 38, rtol=0.05)
     np.testing.assert_allclose(result["chebyshev_rmsprop_late"][0][0], 2, rtol=0.08)
     assert drawn(adaptive_edge, dataset, tmp_path) == ["adaptive"]
-
-
-@pytest.mark.exhaustive
-def test_small_batches_give_a_lower_sharpness(tmp_path):
-    config = stochastic_edge.Config(
-        rates=(0.1, 0.2, 2), batch_sizes=(8, 64), starts=2, steps=2000, records=20
-    )
-    dataset = stochastic_edge.run(config)
-    complete = dataset.whole.median(["learning_rate", "seed"]).values
-    assert complete[0] < 0.7 < complete[1]
-    assert drawn(stochastic_edge, dataset, tmp_path) == ["settled"]
-    assert len(stochastic_edge.numbers(dataset)["batch_8"]) == 2

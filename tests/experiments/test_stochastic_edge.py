@@ -1,0 +1,109 @@
+"""Sharpness under mini-batch descent: forces and predictions in closed form, and a small run."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import stochastic_edge
+import xarray as xr
+from methods.edge_oscillation import edge_forces, stability_limit
+from stochastic_edge import Config
+from summaries.stochastic_edge import predicted
+
+import gdjax as gd
+
+BENDS, TARGETS = np.array([3.0, 5.0, 10.0]), np.array([0.5, -1.0, 2.0])
+SMALL = Config(
+    rates=(0.13, 0.2),
+    batch_sizes=(64,),
+    starts=2,
+    orders=1,
+    steps=1200,
+    records=8,
+    batches=8,
+    window=128,
+    sizes=(64,),
+    copies=(1, 2),
+    noises=(0.0, 0.1),
+    points=2,
+    images=40,
+    image_widths=(4,),
+    image_sizes=(10,),
+    image_steps=8,
+    image_records=4,
+)
+
+
+def valley(w, batch):
+    """Return (h + w_1) w_0^2 / 2 + y w_0 - 0.7 w_1 + w_0 w_1 w_2: sharpness h + w_1 at w_0 = 0."""
+    bend, target = batch
+    return jnp.mean((bend + w[1]) * w[0] ** 2 / 2 + target * w[0]) - 0.7 * w[1]
+
+
+def test_forces_along_the_sharpest_direction_equal_their_closed_form():
+    problem = gd.Problem(init=lambda key: jnp.zeros(3), cost=valley, data=(BENDS, TARGETS))
+    forces = edge_forces(problem, lambda w: w, jnp.array([0.0, 2.0, 1.0]))
+    expected = {
+        "sharpness": 8.0,
+        "second": 0.0,
+        "direction": np.array([1.0, 0.0, 0.0]),
+        "alpha": 0.7,
+        "beta": 1.0,
+        "gradient_variance": np.var(TARGETS),
+        "curvature_variance": np.var(BENDS),
+        "target_variance": 1.0,
+    }
+    assert forces.keys() == expected.keys()
+    for name, value in expected.items():
+        result = abs(forces[name]) if name == "direction" else forces[name]
+        np.testing.assert_allclose(result, value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_the_stability_limit_of_complementary_halves_equals_its_closed_form():
+    """With curvatures S (1 +- r), two steps multiply by (1 - eta S)^2 - (eta S r)^2."""
+    bends, spread = jnp.array([7.0, 13.0]), 0.3
+    forces = {"direction": jnp.ones(1), "sharpness": jnp.array(10.0)}
+    rows = np.tile([[0], [1]], (200, 1))
+
+    def gradient(w, row):
+        return jnp.mean(bends[row]) * w
+
+    limit = stability_limit(gradient, jnp.zeros(1), forces, jnp.array(rows))
+    np.testing.assert_allclose(limit, 1 / (1 - spread**2), atol=3e-3)
+
+
+@pytest.mark.parametrize(("additive", "spread"), [(0.3, 0.0), (0.2, 0.3)])
+def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread):
+    """A valley is simulated whose sharpness S grows by alpha and shrinks by x^2 / 2."""
+    rate, alpha, random = 0.1, 0.02, np.random.default_rng(0)
+    x, S, mean = np.full(200, 0.1), np.full(200, 19.0), []
+    for step in range(4000):
+        bend = S + spread / rate * random.choice([-1, 1], 200)
+        x, S = (
+            x - rate * (bend * x + additive * random.normal(size=200)),
+            S + rate * (alpha - x**2 / 2),
+        )
+        if step >= 2000:
+            mean.append(S.mean())
+    share = spread**2 + rate**2 * additive**2 / (2 * alpha)
+    expected = predicted(xr.DataArray(share)).item()
+    np.testing.assert_allclose(rate / 2 * np.mean(mean), expected, atol=0.01)
+
+
+@pytest.mark.long
+@pytest.mark.exhaustive
+def test_a_small_run_satisfies_its_identities_and_draws_its_figures(tmp_path, monkeypatch):
+    digits = gd.problems.digits
+    monkeypatch.setattr(gd.problems, "digits", lambda _, **options: digits("mnist5k", **options))
+    dataset = stochastic_edge.run(SMALL)
+    # The change of the squared distance from any point is that of its terms.
+    np.testing.assert_allclose(dataset.net_stationary, 1 + dataset.net_drift, rtol=2e-3)
+    result = stochastic_edge.numbers(dataset)
+    assert all(result[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))
+    assert result["whole_shuffled_64"][0][0] > result["whole_replacement_64"][0][0]
+    assert len(result["gradual_64"]) == len(result["gap_64"]) == 2
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    stored = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    figures = stochastic_edge.plot(stored)
+    assert list(figures) == ["sampling"]
+    for figure in figures.values():
+        figure.canvas.draw()
