@@ -32,6 +32,7 @@ from gdjax.curvature.directional_derivatives import (
 )
 from gdjax.descent.step import cost_type
 from gdjax.flows.gradient_flow import (
+    MAX_STEPS,
     FlowStatus,
     check_positive,
     check_tolerances,
@@ -92,6 +93,7 @@ def rod_flow(
     noise: float | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> OscillatingFlow:
     """Solve the rod flow, with the gradients at both ends of the oscillation.
 
@@ -127,10 +129,11 @@ def rod_flow(
             it, the amplitude decays without bound while the curvature is low.
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
+        max_steps: maximum number of steps of the solver.
 
     Raises:
-        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise` or a
-            tolerance is out of range.
+        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise`,
+            `max_steps` or a tolerance is out of range.
 
     Examples:
         Descent on this valley becomes a cycle with the amplitude sqrt(3 - 2 / 0.8):
@@ -144,7 +147,18 @@ def rod_flow(
     approximation*.
     """
     return _solve(
-        "rod_flow", _rod, problem, params, learning_rate, time, data, intervals, noise, rtol, atol
+        "rod_flow",
+        _rod,
+        problem,
+        params,
+        learning_rate,
+        time,
+        data,
+        intervals,
+        noise,
+        rtol,
+        atol,
+        max_steps,
     )
 
 
@@ -159,6 +173,7 @@ def edge_flow(
     noise: float | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> OscillatingFlow:
     """Solve the edge flow, with the curvature at the center of the oscillation.
 
@@ -180,10 +195,11 @@ def edge_flow(
         noise: amplitude of the random error of one step (see `rod_flow`).
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
+        max_steps: maximum number of steps of the solver.
 
     Raises:
-        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise` or a
-            tolerance is out of range.
+        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise`,
+            `max_steps` or a tolerance is out of range.
 
     Examples:
         On a bowl of curvature 3 the amplitude grows with the rate 3 - 2 / eta = 1/2:
@@ -196,7 +212,18 @@ def edge_flow(
     References: Marion 2026, arXiv 2606.18080.
     """
     return _solve(
-        "edge_flow", _edge, problem, params, learning_rate, time, data, intervals, noise, rtol, atol
+        "edge_flow",
+        _edge,
+        problem,
+        params,
+        learning_rate,
+        time,
+        data,
+        intervals,
+        noise,
+        rtol,
+        atol,
+        max_steps,
     )
 
 
@@ -231,13 +258,25 @@ def _edge(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
 
 
 def _solve(
-    caller, model, problem, params, learning_rate, time, data, intervals, noise, rtol, atol
+    caller,
+    model,
+    problem,
+    params,
+    learning_rate,
+    time,
+    data,
+    intervals,
+    noise,
+    rtol,
+    atol,
+    max_steps,
 ) -> OscillatingFlow:
     """Check the arguments and solve a flow whose velocity is `model(at, rate, c, u, x)`."""
     check_tolerances(caller, rtol=rtol, atol=atol)
     flat, unravel = ravel_params(params)
     check_positive(caller, learning_rate=learning_rate, time=time)
     check_whole(f"{caller}: intervals", intervals, 1)
+    check_whole(f"{caller}: max_steps", max_steps, 1)
     if noise is not None:
         check_number(f"{caller}: noise", noise, least=0)
     problem, dtype = as_problem(problem, data), cost_type(params)
@@ -270,6 +309,7 @@ def _solve(
         times,
         rtol=rtol,
         atol=atol,
+        max_steps=max_steps,
         first=jnp.minimum(times[1], rate),
     )
     c, u, log_x = solution.ys

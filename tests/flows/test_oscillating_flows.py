@@ -240,6 +240,7 @@ def test_a_flow_with_a_small_rate_is_the_gradient_flow(name):
         ({"time": np.ones(2)}, "expected one number above 0; map the function"),
         ({"intervals": 0}, "rod_flow: intervals = 0, expected a whole number >= 1"),
         ({"noise": -1.0}, "rod_flow: noise = -1.0, expected a number >= 0"),
+        ({"max_steps": 0}, "rod_flow: max_steps = 0, expected a whole number >= 1"),
         ({"rtol": 2.0}, "rod_flow: rtol = 2.0, expected a number above 0 and below 1"),
     ],
 )
