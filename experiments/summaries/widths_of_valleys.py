@@ -39,7 +39,17 @@ def partial_rank_correlation(
     The result is NaN if a variable is constant, or if the ranks of x or y equal those of z or are
     their reverse.
     """
-    xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
+    return partial_correlation(
+        rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
+    )
+
+
+def partial_correlation(
+    xy: Float[np.ndarray, "*batch"],
+    xz: Float[np.ndarray, "*batch"],
+    yz: Float[np.ndarray, "*batch"],
+) -> Float[np.ndarray, "*batch"]:
+    """Return the partial correlation of x and y given z, from the three correlations."""
     rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
     return (xy - xz * yz) / np.where(rest > ROUNDING, rest, np.nan)
 
