@@ -1,34 +1,44 @@
 """Does descent find better networks than random guessing?
 
-    draw w ~ N until it fits k images   against   descend from w ~ N until it fits them
+    draw w ~ N given that it fits k images   against   descend from w ~ N until it fits them,
+    ratio = error of descents / error of random networks,   on unseen images
 
-A network 25-8-1 distinguishes the digits 3 and 5. Half a million random networks (guesses) are
-drawn, and a sample of those that classify all of k images correctly is tested on images that were
-not used for training. If most networks that fit the k images also classify new images correctly
-(the volume hypothesis), then networks trained on these images from the same distribution of starts
-are no more accurate. There are sixteen sets of images, with k = 2, 4, ... as long as some guesses
-fit. Each guess and its negative, which is equally probable, are compared with all sets.
+A network 25-8-1 distinguishes the digits 3 and 5. Random networks that classify all of k images
+correctly are tested on images that were not used for training. If most networks that fit the k
+images also classify new images correctly (the volume hypothesis), then networks trained on these
+images from the same distribution of starts are no more accurate. For small k, millions of random
+networks (guesses) are drawn, and a sample of those that fit is tested. For larger k, networks are
+sampled from the same distribution, given that they fit: a population is restricted to networks that
+fit two more images at a time, and moved by preconditioned Crank-Nicolson steps. Where both methods
+reach, their accuracies and probabilities are compared. There are sixteen disjoint sets of images.
 
-    python experiments/guessing.py           (about 20 s of processor time)
+    python experiments/guessing.py           (about 5 min on two cores)
 
 Expected: guessed and trained networks are equally accurate (published for small networks: Chiang et
-al., ICLR 2023), and both accuracies increase with k. This is refuted if the interval of the
-difference, paired over the 16 sets, does not contain 0.
+al., ICLR 2023), and the advantage of descent diminishes as the number of images grows (published
+for binary networks: arXiv 2606.31282). The first is refuted if the interval of the difference,
+paired over the 16 sets, does not contain 0. The second is refuted for the range of k measured here
+if the ratio of errors does not increase with k: its change per doubling of k has an interval that
+contains 1 or lies below it.
+
+References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*; Au and Beck 2001,
+*Estimation of small failure probabilities in high dimensions by subset simulation*.
 """
 
 from dataclasses import dataclass
 
 import common
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from drawings import luck as plots
-from methods.guessing import guess, speed, train
+from methods.conditioned_networks import sampled
+from methods.guessing import guess, speed
 from summaries.guessing import compared, numbers
 from variants.images import SIDE, pooled
 
 import gdjax as gd
+from gdjax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,16 @@ class Config:
         hidden: number of hidden neurons (ReLU).
         sets: number of sets of images to fit.
         most: number of images in each set, the largest k.
+        guessed: largest k for which networks are guessed.
+        images: values of k for which networks are sampled and trained.
         blocks: number of blocks of guesses.
         guesses: number of networks drawn per block.
+        members: number of sampled networks for each set.
+        moves: number of steps of each sampled network for every two images that are added.
+        return_moves: number of steps of networks that start from the ends of descents.
+        margin_images: values of k for which networks with a large margin are sampled.
+        margin_members: number of sampled networks with a large margin for each set.
+        levels: maximum number of levels by which the margin is increased.
         trained: number of descents for each set and each k.
         learning_rate: learning rate of plain descent on the mean of log(1 + exp(-label * output)).
         steps: number of steps of each descent, which continues after all images are fitted.
@@ -53,12 +71,20 @@ class Config:
     digits: tuple[int, int] = (3, 5)
     hidden: int = 8
     sets: int = 16
-    most: int = 24
+    most: int = 60
+    guessed: int = 24
+    images: tuple[int, ...] = (2, 4, 8, 16, 20, 24, 32, 40, 60)
     blocks: int = 128
     guesses: int = 4096
+    members: int = 128
+    moves: int = 100
+    return_moves: int = 600
+    margin_images: tuple[int, ...] = (16,)
+    margin_members: int = 32
+    levels: int = 40
     trained: int = 32
     learning_rate: float = 0.3
-    steps: int = 500
+    steps: int = 1000
     key: int = 0
 
 
@@ -75,53 +101,58 @@ def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image indices of each set, and those of all remaining images.
+    """Return the image indices of each set, and flags of the images that are not in it.
 
-    The two digits alternate in each set.
+    The two digits alternate in each set, and the sets are disjoint.
     """
     rng = np.random.default_rng(config.key)
     each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
     half = config.sets * config.most // 2
+    if config.most % 2 or min(len(one) for one in each) < half:
+        raise InputError(
+            f"most = {config.most}, expected an even number of images per set; {config.sets} "
+            f"disjoint sets have at most {2 * (min(map(len, each)) // config.sets)} images each"
+        )
     pairs = np.stack([one[:half].reshape(config.sets, -1) for one in each], axis=-1)
-    return pairs.reshape(config.sets, -1), np.concatenate([one[half:] for one in each])
+    sets = pairs.reshape(config.sets, -1)
+    unseen = np.ones((config.sets, len(labels)), bool)
+    np.put_along_axis(unseen, sets, False, axis=1)
+    return sets, unseen
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return results of guesses and descents for each set and k, and the speed."""
+    """Return results of guesses, samples and descents for each set and k, and the speed."""
     x, y = images(config)
-    chosen, others = cut(config, y)
-    sets, rest = ((jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i])) for i in (chosen, others))
-    accepted, guessed, counts = guess(config, sets, rest)
-    key = jax.random.fold_in(jax.random.key(config.key), config.blocks)
-    ks = np.arange(2, config.most + 1, 2)
-    settings = {"count": config.trained, "hidden": config.hidden, "steps": config.steps}
-    networks = [
-        train(jax.random.fold_in(key, k), sets, rest, jnp.arange(config.most) < k,
-              config.learning_rate, **settings)
-        for k in ks
-    ]  # fmt: skip
-    first, end = (np.stack([np.asarray(one[i], float) for one in networks], 1) for i in range(2))
-    return xr.Dataset(
+    chosen, unseen = cut(config, y)
+    sets, everything = (
+        (jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i], jnp.float32)) for i in (chosen, ...)
+    )
+    unseen = jnp.asarray(unseen)
+    accepted, guessed, counts = guess(config, sets, everything, unseen)
+    guesses = xr.Dataset(
         {
-            "accepted": (("set", "k"), accepted),
-            "guessed": (("set", "k"), guessed),
-            "looked_at": (("set", "k"), counts),
-            "trained": (("set", "k", "descent"), first),
-            "trained_on": (("set", "k", "descent"), end),
+            "accepted": (("set", "guessed_k"), accepted),
+            "guessed": (("set", "guessed_k"), guessed),
+            "looked_at": (("set", "guessed_k"), counts),
         },
-        {"k": ks},
+        {"guessed_k": np.arange(2, config.guessed + 1, 2)},
         {
             "guesses": 2 * config.blocks * config.guesses,
-            "unseen": len(others),
-            "speed": speed(config, sets, rest),
+            "unseen": int(unseen[0].sum()),
+            "speed": speed(config, sets, everything, unseen),
         },
     )
+    return guesses.merge(sampled(config, sets, everything, unseen))
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the share of guesses that fit, both accuracies, and their difference."""
+    """Draw the probability of a fit, accuracies, and ratios of errors."""
     share = dataset.accepted.values / dataset.attrs["guesses"]
-    return {"guesses": plots.guessed_and_trained(dataset.k.values, share, compared(dataset))}
+    probability = {
+        "guessed": (dataset.guessed_k.values, share),
+        "sampled": (dataset.k.values, np.exp(dataset.log_probability.values)),
+    }
+    return {"guesses": plots.guessed_and_trained(probability, compared(dataset))}
 
 
 if __name__ == "__main__":

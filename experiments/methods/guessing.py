@@ -2,11 +2,12 @@
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 if TYPE_CHECKING:
     from guessing import Config
@@ -15,11 +16,28 @@ if TYPE_CHECKING:
 SHOWN = 2  # maximum number of accepted guesses tested per set, k and block of guesses
 
 
+def as_network(points, hidden: int):
+    """Return networks from standard normal points [..., networks, parameters].
+
+    The weights have variance 1 / fan-in.
+    """
+    inputs = points.shape[-1] // hidden - 1
+    first, second = points[..., : hidden * inputs], points[..., hidden * inputs :]
+    first = first.reshape(*points.shape[:-1], hidden, inputs) / inputs**0.5
+    return first, second / hidden**0.5
+
+
+def as_points(network):
+    """Return the points of networks, the inverse of `as_network`."""
+    first, second = network
+    *shape, hidden, inputs = first.shape
+    scaled = (first * inputs**0.5).reshape(*shape, -1)
+    return jnp.concatenate([scaled, second * hidden**0.5], axis=-1)
+
+
 def drawn(key, count: int, inputs: int, hidden: int):
     """Return `count` random networks, with weights of variance 1 / fan-in."""
-    weights = jax.random.normal(key, (count, hidden * (inputs + 1)))
-    first = weights[:, : hidden * inputs].reshape(count, hidden, inputs) / inputs**0.5
-    return first, weights[:, hidden * inputs :] / hidden**0.5
+    return as_network(jax.random.normal(key, (count, hidden * (inputs + 1))), hidden)
 
 
 def outputs(network, x):
@@ -30,8 +48,26 @@ def outputs(network, x):
     return jnp.sum(z * second[:, :, None], axis=1)
 
 
+@jax.jit
+def accuracy(network, everything, unseen):
+    """Return accuracies [sets, networks] on the images that are not in a set.
+
+    Args:
+        network: networks with leading axes [sets, networks].
+        everything: all images and labels.
+        unseen: flags [sets, images] of the images on which the networks of a set are tested.
+    """
+    x, y = everything
+
+    def one(network, unseen):
+        # An output of 0 (no active neuron) counts as wrong for either label.
+        return (outputs(network, x) * y[None] > 0) @ unseen / jnp.sum(unseen)
+
+    return jax.lax.map(lambda pair: one(*pair), (network, unseen.astype(jnp.float32)))
+
+
 @partial(jax.jit, static_argnames=("count", "hidden"))
-def block(key, sets, rest, *, count, hidden):
+def block(key, sets, everything, unseen, *, count, hidden):
     """Return numbers of accepted guesses of a block, and accuracies of some guesses.
 
     Returns:
@@ -39,7 +75,7 @@ def block(key, sets, rest, *, count, hidden):
         2 * `count` guesses, and accuracies of at most SHOWN of them, [sets, values of k, SHOWN];
         NaN if fewer guesses fit.
     """
-    (x, y), (x_rest, y_rest) = sets, rest
+    x, y = sets
     network = drawn(key, count, x.shape[-1], hidden)
     shape = (count, *y.shape)
     margin = outputs(network, x.reshape(-1, x.shape[-1])).reshape(shape) * y[None]
@@ -52,26 +88,28 @@ def block(key, sets, rest, *, count, hidden):
         return jnp.nonzero(row, size=SHOWN, fill_value=count)[0]
 
     first_fit = jax.vmap(jax.vmap(first_of))(fits)
-    flat = jnp.minimum(first_fit, count - 1).reshape(-1)
-    read = outputs(jax.tree.map(lambda a: a[flat], network), x_rest) * y_rest[None]
-    read = read.reshape(*first_fit.shape, -1)
-    flip = sign[jnp.minimum(first_fit, count - 1), jnp.arange(len(y))[:, None, None]]
-    # An output of 0 (no active neuron) counts as wrong for either label.
-    right = jnp.mean(read * flip[..., None] > 0, axis=-1)
+    rows = jnp.minimum(first_fit, count - 1)
+    flat = rows.reshape(len(y), -1)
+    first, second = (a[flat] for a in network)
+    flip = sign[flat, jnp.arange(len(y))[:, None]]
+    right = accuracy((first, second * flip[..., None]), everything, unseen).reshape(rows.shape)
     return jnp.sum(fits, axis=-1), jnp.where(first_fit < count, right, jnp.nan)
 
 
-def guess(config: "Config", sets, rest):
+def guess(config: "Config", sets, everything, unseen):
     """Return numbers of accepted guesses, their mean accuracies, and numbers tested.
 
     All have the shape [sets, values of k]. At most `SHOWN` accepted guesses per block, set and k
     are tested, and accuracies are means over the tested guesses.
     """
-    accepted = np.zeros((config.sets, config.most // 2), int)
+    sets = tuple(one[:, : config.guessed] for one in sets)
+    accepted = np.zeros((config.sets, config.guessed // 2), int)
     total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
     for number in range(config.blocks):
         key = jax.random.fold_in(jax.random.key(config.key), number)
-        count, right = block(key, sets, rest, count=config.guesses, hidden=config.hidden)
+        count, right = block(
+            key, sets, everything, unseen, count=config.guesses, hidden=config.hidden
+        )
         right = np.asarray(right, float)
         accepted += np.asarray(count)
         total += np.nansum(right, axis=-1)
@@ -80,58 +118,65 @@ def guess(config: "Config", sets, rest):
         return accepted, total / counts, counts
 
 
+class Trained(NamedTuple):
+    """Descents on each set of images, with leading axes [sets, descents].
+
+    Args:
+        first_fit: networks at the first step at which they fit all images.
+        end: networks after the last step.
+        fitted: whether a descent has fitted all images at some step.
+    """
+
+    first_fit: tuple[Array, Array]
+    end: tuple[Array, Array]
+    fitted: Bool[Array, "sets descents"]
+
+
 @partial(jax.jit, static_argnames=("count", "hidden", "steps"))
-def train(key, sets, rest, mask, rate, *, count, hidden, steps):
-    """Return accuracies of descents on each set, at the first fit and at the end.
+def train(key, sets, rate, *, count, hidden, steps) -> Trained:
+    """Return descents on each set, at the first fit and at the end.
 
     Args:
         key: random key of the starting points.
         sets: images and labels of all sets.
-        rest: images and labels on which the accuracy is evaluated.
-        mask: for each image of a set, whether it is a training image.
         rate: learning rate.
         count: number of descents per set.
         hidden: number of hidden neurons.
         steps: number of steps.
-
-    Returns:
-        Two arrays of shape [sets, count]; NaN for descents that never fit all training images.
     """
 
     def cost(network, x, y):
         margin = outputs(jax.tree.map(lambda a: a[None], network), x)[0] * y
-        return jnp.sum(jax.nn.softplus(-margin) * mask) / jnp.sum(mask), margin
+        return jnp.mean(jax.nn.softplus(-margin)), margin
 
     def descend(network, x, y):
         def advance(carry, _):
             network, result, done = carry
             gradient, margin = jax.grad(cost, has_aux=True)(network, x, y)
-            fitted = jnp.all((margin > 0) | (mask == 0))
-            keep = fitted & ~done
+            fits = jnp.all(margin > 0)
+            keep = fits & ~done
             result = jax.tree.map(lambda new, old: jnp.where(keep, new, old), network, result)
             network = jax.tree.map(lambda w, g: w - rate * g, network, gradient)
-            return (network, result, done | fitted), None
+            return (network, result, done | fits), None
 
         first = (network, network, jnp.zeros((), bool))
         (network, first_fit, done), _ = jax.lax.scan(advance, first, None, length=steps)
-        return first_fit, network, done
+        return Trained(first_fit, network, done)
 
     def train_on_set(key, x, y):
         starts = drawn(key, count, x.shape[-1], hidden)
-        results, end, done = jax.vmap(lambda w: descend(w, x, y))(starts)
-        x_rest, y_rest = rest
-        right = [jnp.mean(outputs(w, x_rest) * y_rest[None] > 0, axis=1) for w in (results, end)]
-        return tuple(jnp.where(done, one, jnp.nan) for one in right)
+        return jax.vmap(lambda w: descend(w, x, y))(starts)
 
     return jax.lax.map(lambda one: train_on_set(*one), (jax.random.split(key, len(sets[0])), *sets))
 
 
-def speed(config: "Config", sets, rest) -> dict[str, float]:
+def speed(config: "Config", sets, everything, unseen) -> dict[str, float]:
     """Return the number of parameters per network, and two rates.
 
     The rates are the numbers of networks that are tested, and that are only drawn, per second of
     processor time.
     """
+    sets = tuple(one[:, : config.guessed] for one in sets)
     per_network = config.hidden * (sets[0].shape[-1] + 1)
     normal = jax.jit(lambda key: jnp.sum(jax.random.normal(key, (config.guesses, per_network))))
     program = partial(block, count=config.guesses, hidden=config.hidden)
@@ -145,6 +190,6 @@ def speed(config: "Config", sets, rest) -> dict[str, float]:
 
     return {
         "numbers_a_network": float(per_network),
-        "networks_a_second": rate(lambda key: program(key, sets, rest)),
+        "networks_a_second": rate(lambda key: program(key, sets, everything, unseen)),
         "drawn_a_second": rate(normal),
     }

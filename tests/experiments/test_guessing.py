@@ -6,33 +6,40 @@ import jax.numpy as jnp
 import methods.guessing
 import numpy as np
 import pytest
+import summaries.guessing
 from guessing import Config
+
+from gdjax.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def material():
     config = Config(sets=3, most=6)
     x, y = guessing.images(config)
-    chosen, others = guessing.cut(config, y)
-    sets, rest = (
-        (jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i], jnp.float32)) for i in (chosen, others)
+    chosen, unseen = guessing.cut(config, y)
+    sets, everything = (
+        (jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i], jnp.float32)) for i in (chosen, ...)
     )
-    return x, y, chosen, others, sets, rest
+    return x, y, chosen, unseen, sets, everything
 
 
 def test_images_are_split_into_sets_with_alternating_digits(material):
-    x, y, chosen, others, *_ = material
+    x, y, chosen, unseen, *_ = material
     assert x.shape == (1000, 25)
     np.testing.assert_allclose([x.mean(axis=0).max(), x.std()], [0, 1], atol=1e-5)
     np.testing.assert_array_equal(y[chosen], np.tile([-1, 1], (3, 3)))
-    assert len(np.unique(np.concatenate([chosen.ravel(), others]))) == 1000
+    assert len(np.unique(chosen)) == chosen.size
+    for row, flags in zip(chosen, unseen, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(~flags), np.sort(row))
+    with pytest.raises(InputError, match=r"most = 64, .* 16 disjoint sets have at most 62 images"):
+        guessing.cut(Config(most=64), y)
 
 
 def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):
-    *_, sets, rest = material
+    *_, unseen, sets, everything = material
     count, hidden = 256, 4
     result, right = methods.guessing.block(
-        jax.random.key(0), sets, rest, count=count, hidden=hidden
+        jax.random.key(0), sets, everything, jnp.asarray(unseen), count=count, hidden=hidden
     )
     first, second = (
         np.asarray(a) for a in methods.guessing.drawn(jax.random.key(0), count, 25, hidden)
@@ -46,23 +53,54 @@ def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):
                 for place in range(3):
                     if fits[: 2 * (place + 1)].all():
                         expected[s, place] += 1
-                        out = sign * np.maximum(np.asarray(rest[0]) @ W.T, 0) @ v
-                        accuracy[s][place].append(np.mean(out * np.asarray(rest[1]) > 0))
+                        images, labels = (np.asarray(one)[unseen[s]] for one in everything)
+                        out = sign * np.maximum(images @ W.T, 0) @ v
+                        accuracy[s][place].append(np.mean(out * labels > 0))
     np.testing.assert_array_equal(result, expected)
     empty = methods.guessing.SHOWN * [np.nan]  # if fewer guesses fit
     displayed = [[(one + empty)[: methods.guessing.SHOWN] for one in row] for row in accuracy]
     np.testing.assert_allclose(right, displayed, atol=1e-6)
 
 
+def test_points_and_networks_are_inverse_to_each_other(material):
+    x = material[0]
+    points = jax.random.normal(jax.random.key(0), (2, 3, 4 * 26))
+    network = methods.guessing.as_network(points, 4)
+    np.testing.assert_allclose(methods.guessing.as_points(network), points, rtol=1e-6)
+    one = jax.tree.map(lambda a: a[1, :1], network)
+    wanted = np.maximum(x[:5] @ np.asarray(one[0][0]).T, 0) @ np.asarray(one[1][0])
+    np.testing.assert_allclose(methods.guessing.outputs(one, x[:5])[0], wanted, rtol=1e-4)
+
+
+def test_slopes_and_ratios_are_those_of_simulated_errors():
+    """The error of descents is 0.8 k^-0.2 times that of sampled networks."""
+    k = np.array([2, 4, 8, 16, 32])
+    rng = np.random.default_rng(0)
+    log_ratio = np.log(0.8) - 0.2 * np.log(k) + 0.01 * rng.normal(size=(16, 5))
+    slope = summaries.guessing.slopes(log_ratio, k)
+    assert slope.low < -0.2 * np.log(2) < slope.high
+    assert slope.high - slope.low < 0.01
+    ratio = summaries.guessing.exponential_mean(np.log([1.0, 2.0, 4.0]))
+    assert ratio.value == pytest.approx(2)
+    assert ratio.low * ratio.high == pytest.approx(4)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.long
-def test_guessed_and_trained_networks_are_compared(material):
-    """More than half of the descents fit two images."""
-    config = Config(sets=4, most=8, blocks=6, guesses=512, trained=4, steps=300)
+def test_guessed_sampled_and_trained_networks_are_compared():
+    """Sampled networks are as accurate, and as probable, as guesses that fit."""
+    config = Config(sets=4, most=8, guessed=8, images=(2, 4, 6, 8), blocks=6, guesses=2048,
+                    members=256, moves=20, margin_images=(4,), levels=3, return_moves=20,
+                    trained=4, steps=300)  # fmt: skip
     result = guessing.run(config)
     assert result.k.values.tolist() == [2, 4, 6, 8]
     assert (np.diff(result.accepted.values, axis=1) <= 0).all()
     numbers = guessing.numbers(result)
     assert numbers["descents_that_fit_2"] > 0.5
-    low, high = numbers["gain_on_4"][1:]
-    assert low < numbers["gain_on_4"][0] < high
+    for k in (2, 4, 6, 8):
+        _, low, high = numbers[f"sampled_minus_guessed_{k}"]
+        assert max(low, -0.03) < min(high, 0.03)
+        assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
+    low, high = numbers["ratio_trained_on_4"][1:]
+    assert low < numbers["ratio_trained_on_4"][0] < high
     guessing.plot(result)["guesses"].canvas.draw()
