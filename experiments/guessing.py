@@ -6,13 +6,14 @@
 A network 25-8-1 distinguishes the digits 3 and 5. Random networks that classify all of k images
 correctly are tested on images that were not used for training. If most networks that fit the k
 images also classify new images correctly (the volume hypothesis), then networks trained on these
-images from the same distribution of starts are no more accurate. For small k, millions of random
-networks (guesses) are drawn, and a sample of those that fit is tested. For larger k, networks are
-sampled from the same distribution, given that they fit: a population is restricted to networks that
-fit two more images at a time, and moved by preconditioned Crank-Nicolson steps. Where both methods
-reach, their accuracies and probabilities are compared. There are sixteen disjoint sets of images.
+images from the same distribution of starts are no more accurate. For small k, half a million
+random networks (guesses) and their negatives are compared with the images, and a sample of those
+that fit is tested. For all k, networks are sampled from the same distribution, given that they fit:
+a population is restricted to networks that fit two more images at a time, and moved by
+preconditioned Crank-Nicolson steps. Where both methods reach, their accuracies and probabilities
+are compared. There are sixteen disjoint sets of images.
 
-    python experiments/guessing.py           (about 5 min on two cores)
+    python experiments/guessing.py           (about 4 min of processor time)
 
 Expected: guessed and trained networks are equally accurate (published for small networks: Chiang et
 al., ICLR 2023), and the advantage of descent diminishes as the number of images grows (published
