@@ -37,6 +37,7 @@ GROUPS = {
         "search",
         "initializations",
         "batch_sizes",
+        "decay_exponents",
         "grokking",
     ),
     "The largest learning rate": ("trainability_boundary", "catapult"),
