@@ -143,7 +143,9 @@ def guessed_and_trained(
         for name, (label, color) in RATIOS.items():
             _by_k(errors, intervals[name], color, label, 1)
         errors.set_ylabel("error relative to sampled networks")
-        errors.legend(fontsize="x-small")
+        low, high = errors.get_ylim()
+        errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
+        errors.legend(fontsize="x-small", loc="upper right")
         for axes in (rare, reads, errors):
             axes.set_xlabel("number of fitted images")
         last, ratio = list(intervals["ratio_trained_on"].items())[-1]
