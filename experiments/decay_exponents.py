@@ -2,9 +2,10 @@
 
     rate = peak (1 - t / N)^p,   eigenvalues i^-beta:   best p -> 2 beta - 1 for N -> infinity
 
-The exponent of the best decay over N steps is known for easy tasks and many steps (Li et al. 2026,
-arXiv 2602.06797). Here it is computed for finite N, from the expected final cost of descent with
-the noise of one pass over data, with the peak rate tuned for each exponent.
+The exponent of the best decay over N steps is known for N -> infinity if the source exponent s is
+at least 1 - 1 / beta (Li et al. 2026, arXiv 2602.06797). Here it is computed for finite N, from the
+expected final cost of descent with the noise of one pass over data, with the peak rate tuned for
+each exponent.
 
     python experiments/decay_exponents.py           (about 10 s on two cores)
 

@@ -10,8 +10,8 @@ images from the same distribution of starts are no more accurate. For small k, h
 random networks (guesses) and their negatives are compared with the images, and a sample of those
 that fit is tested. For all k, networks are sampled from the same distribution, given that they fit:
 a population is restricted to networks that fit two more images at a time, and moved by
-preconditioned Crank-Nicolson steps. Where both methods reach, their accuracies and probabilities
-are compared. There are sixteen disjoint sets of images.
+preconditioned Crank-Nicolson steps. For every k for which some guesses fit, the accuracies and the
+probabilities from both methods are compared. There are sixteen disjoint sets of images.
 
     python experiments/guessing.py           (about 4 min of processor time)
 

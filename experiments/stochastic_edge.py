@@ -6,19 +6,19 @@ Full-batch descent increases the largest eigenvalue of the Hessian, the sharpnes
 mini-batches, a lower sharpness of the full-batch cost is reported, and it is reported that the
 curvature of the cost of a mini-batch, along the gradient of this cost, reaches 2 / eta (Andreyev
 and Beneventano 2024, arXiv 2412.20553; their public code computes the mean of the ratios g^T H_B g
-/ |g|^2 instead). Descents in shuffled passes are compared with descents whose batches are drawn
-with replacement: swish networks 8-16-16-1 on random samples, for several rates, batch sizes,
-starts and orders, also with several copies of each sample per pass and with noise in the targets;
-and a tanh network on Fashion-MNIST. The sharpness is compared with the gap that Liao, Kolomvaki and
-Kyrillidis (2026, arXiv 2604.21016) predict.
+/ |g|^2 instead). Descents in shuffled passes are compared with descents whose samples are drawn
+with replacement: those of swish networks 8-16-16-1 on random samples, for several rates, batch
+sizes, starts and orders, also with several copies of each sample per pass and with noise in the
+targets; and those of a tanh network on Fashion-MNIST. The gap between the sharpness and 2 / eta is
+compared with the prediction of Liao, Kolomvaki and Kyrillidis (2026, arXiv 2604.21016).
 
     python experiments/stochastic_edge.py           (about 8 min on two cores)
 
 Expected: eta / 2 times the batch sharpness settles at 1 within 10 % for every batch size at the
 larger rates, and the sharpness of the full-batch cost is lower for smaller batches. With shuffled
-batches of half of the samples, it exceeds 1; with replacement, it does not. This is refuted by
-intervals outside 0.9 to 1.1 at the majority of the rates at which the sharpness has become
-stationary, or by intervals of the two ways of sampling that overlap.
+batches of half of the samples, the latter exceeds 2 / eta; with replacement, it does not. This is
+refuted by intervals outside 0.9 to 1.1 at the majority of the rates at which the sharpness has
+become stationary, or by intervals of the two ways of sampling that overlap.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Config:
         tolerance: relative tolerance of the computed sharpness.
         rate: learning rate of all other measurements on these networks, one of `rates`.
         window: number of consecutive steps over which the oscillation is averaged, for one order.
-        sizes: numbers of samples per step with several copies, and with noise.
+        sizes: numbers of samples per step of descents with copies or with noise in the targets.
         copies: numbers of copies of each sample in a pass.
         noises: standard deviations of the noise in the targets.
         stride: number of steps of descent per interval of the central flow.

@@ -16,7 +16,7 @@ class Panel(NamedTuple):
     Args:
         title: title of the panel.
         label: label of the horizontal axis.
-        setting: names of the values of the setting, equally spaced.
+        setting: names of the values of the setting, which are drawn equally spaced.
         measured: sharpness from several starts, by the name of its line; NaN if a run diverged.
         predicted: prediction for each start, by the name of the line that it predicts.
     """

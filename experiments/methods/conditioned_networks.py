@@ -2,11 +2,11 @@
 
     w' = sqrt(1 - s^2) w + s z,   z ~ N(0, I),   accepted if w' lies in the set A
 
-A preconditioned Crank-Nicolson step leaves N(0, I) invariant for every step size s. If it is
+A preconditioned Crank-Nicolson step leaves N(0, I) invariant for every fixed step size s. If it is
 rejected outside A, it leaves N(0, I) given A invariant. Small sets are reached by a sequence
 A_1, A_2, ..., each a subset of the previous one: the members of a population that lie in the next
-set are resampled and then moved by such steps (subset simulation). The probability of a set is the
-product of the shares of members that lie in each next set.
+set are resampled and then moved by such steps (subset simulation). The probability of the last set
+is estimated by the product of the shares of members that lie in each next set.
 
 References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*; Au and Beck 2001,
 *Estimation of small failure probabilities in high dimensions by subset simulation*.
@@ -36,10 +36,10 @@ class Population(NamedTuple):
     """A population of points in a set, and how it was reached.
 
     Args:
-        points: points, distributed as N(0, I) given the set.
+        points: points, approximately distributed as N(0, I) given the set.
         step_size: step size s, adapted to the acceptance rate.
-        share: share of the previous population that lies in the set; 0 if the population is empty,
-            and then the points do not lie in the set.
+        share: share of the previous population that lies in the set. If it is 0, the points need
+            not lie in the set.
         acceptance_rate: share of accepted steps.
     """
 
@@ -62,7 +62,7 @@ def restrict(
         key: key for resampling and for the steps.
         points: points in the larger set.
         step_size: initial step size s.
-        is_inside: function that says which points lie in the smaller set.
+        is_inside: function that returns which points lie in the smaller set.
         steps: number of steps of each member.
     """
     key_rows, key_steps = jax.random.split(key)
@@ -92,7 +92,8 @@ def least_margin(network, x, y):
 
         min_i y_i f(x_i) / (|W| |v|),   f(x) = v . relu(W x)
 
-    It is positive if the network fits all images, and does not depend on the scale of W and v.
+    It is positive if and only if the network fits these images, and does not depend on the scales
+    of W and v.
     """
     first, second = network
     size = jnp.sqrt(jnp.sum(first**2, axis=(-2, -1)) * jnp.sum(second**2, axis=-1))
@@ -148,8 +149,8 @@ def with_margin(config: "Config", key, population: Population, sets, k: int, tar
     the target of its set.
 
     Returns:
-        The populations, and the logarithm of the share of networks that exceed the target among
-        those that fit; NaN if `config.levels` levels were too few.
+        The populations, and for each set the logarithm of the share of networks whose margin
+        exceeds the target among those that fit; NaN if `config.levels` levels were too few.
     """
     points, step_sizes = population.points[:, : config.margin_members], population.step_size
     log_share = np.zeros(config.sets)

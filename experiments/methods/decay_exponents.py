@@ -27,8 +27,8 @@ def power_decay_costs(
 
     with lambda_i = i^-capacity and lambda_i w_i^2 = i^-(source capacity + 1). T is the sum of all
     rates, and u_t that of the rates after step t. As for one pass over data with noisy labels, the
-    variance of the gradient noise is proportional to lambda_i. Rates are small compared with
-    1 / lambda_1, so that sums over steps are integrals:
+    variance of the gradient noise is proportional to lambda_i. Rates are assumed to be small
+    compared with 1 / lambda_1, and sums over steps are replaced by integrals:
 
         T = peak steps / (p + 1),   u = T y^(p + 1),   r = peak y^p,   y = 1 - t / steps
 
@@ -61,7 +61,7 @@ def power_decay_costs(
 def scaled_peaks(config: "Config", capacity: float, steps: int) -> Float[np.ndarray, " peaks"]:
     """Return peak rates around the best one, which falls as a power of the number of steps.
 
-    The power is -(1 + s b - b) / (1 + s b), with source exponent s and capacity exponent b.
+    The exponent of N is -(1 + s b - b) / (1 + s b), with source exponent s and capacity exponent b.
     """
     product = config.source * capacity
     power = -(1 + product - capacity) / (1 + product)

@@ -1,9 +1,11 @@
 """Oscillation of mini-batch descent along the sharpest direction, and the forces that balance it.
 
-    E x^2 = ((1 - eta S)^2 + eta^2 V) E x^2 + eta^2 sigma^2,   dS/dt = alpha - beta E x^2 / 2
+    E x_{t+1}^2 = ((1 - eta S)^2 + eta^2 V) E x_t^2 + eta^2 sigma^2
+    dS/dt = alpha - beta E x^2 / 2
 
 Here x is the displacement along the eigenvector u of the sharpness S, V the variance of u^T H u and
-sigma^2 that of u . g over independent mini-batches. At equilibrium E x^2 = 2 alpha / beta, so that
+sigma^2 that of u . g over independent mini-batches, and `edge_forces` defines alpha and beta. At
+equilibrium E x^2 = 2 alpha / beta, so that
 
     1 - (1 - eta S)^2 = eta^2 V + eta^2 sigma^2 beta / (2 alpha)
 """
@@ -39,7 +41,7 @@ AVERAGES = (
     "limit_replacement",
 )
 PRODUCTS = np.linspace(0.4, 1.3, 10)  # rates at which stability is tested, in units of 2 / S
-GROWTH = 2e-3  # growth per step above which a direction is unstable
+GROWTH = 2e-3  # growth per step of log |u . d| above which a rate is unstable
 
 
 def oscillation(
@@ -56,15 +58,16 @@ def oscillation(
         curvature_variance = eta^2 V,             stationary = 1 + drift,
         limit_shuffled, limit_replacement = `stability_limit` at c
 
-    The last equation is exact: drift is the change of |d|^2, divided by 2 eta times the sum of
-    d^T g. For H >= 0, the inequality of Cauchy and Schwarz gives
+    For shuffled batches of b among N samples, V includes the factor (N - b) / (N - 1). The equation
+    for stationary and drift is exact: drift is the change of |d|^2 over all steps, divided by 2 eta
+    times the sum of d^T g. For H >= 0, the Cauchy-Schwarz inequality gives
 
         path_batch >= stationary along_hessian^2 / distance_hessian
 
     Args:
         config: settings of the experiment.
         problem: problem of the descents.
-        ends: parameters at the end of descents, with a leading axis of starts.
+        ends: parameters at the ends of descents, whose leading axis indexes the starts.
         sampling: "shuffled" or "replacement".
         size: number of samples per step.
     """
@@ -128,9 +131,10 @@ def stability_limit(
 
         d_{t+1} = d_t - eta H_t d_t,   H_t the Hessian of mini-batch t at the point
 
-    A rate is unstable if the displacement along the eigenvector of the sharpness S grows. The limit
-    is extrapolated from the growth at the two smallest unstable rates of `PRODUCTS`; it is NaN if
-    fewer are unstable.
+    A rate is unstable if the displacement along the eigenvector of the sharpness S grows by more
+    than `GROWTH` per step. The limit is extrapolated to a growth of 0 from the smallest unstable
+    rate of `PRODUCTS` and the next rate, but is not below the rate before them; it is NaN if fewer
+    than two rates are unstable.
 
     Args:
         gradient: function `gradient(w, row)` of a mini-batch.
@@ -170,8 +174,9 @@ def edge_forces(
 
         alpha = -grad C . grad S,   beta = |grad S - (u . grad S) u|^2
 
-    The variances are those over samples of u . g_i and of u^T H_i u, and that of u . g_i over
-    noise of variance 1 in the target of a sample. `second` is the second largest eigenvalue, and
+    `gradient_variance` and `curvature_variance` are the variances of u . g_i and of u^T H_i u over
+    samples. `target_variance` is the variance of u . g_i from noise of variance 1 in the target of
+    the sample, averaged over samples. `second` is the second largest eigenvalue of the Hessian, and
     `direction` is u.
     """
     cost = problem.cost if problem.evaluation is None else problem.evaluation
@@ -213,7 +218,7 @@ def edge_forces(
 
 
 def constrained_path(config: "Config") -> xr.Dataset:
-    """Return the forces along the last quarter of the central flow from each start."""
+    """Return the forces on the last quarter of the central flow from each start."""
     problem = random_targets(config.width, config.samples)
     intervals = config.steps // config.stride
     shown = np.linspace(3 * intervals // 4, intervals, config.points).astype(int)

@@ -1,4 +1,4 @@
-"""Random networks that fit images, and descents from the same distribution."""
+"""Random networks that fit images, and descents that start from random networks."""
 
 import time
 from functools import partial
@@ -41,7 +41,7 @@ def drawn(key, count: int, inputs: int, hidden: int):
 
 
 def outputs(network, x):
-    """Return the outputs [networks, images], from one matrix product."""
+    """Return outputs [networks, images], with one product for all hidden layers."""
     first, second = network
     count, hidden, inputs = first.shape
     z = jax.nn.relu(first.reshape(-1, inputs) @ x.T).reshape(count, hidden, -1)
@@ -53,7 +53,7 @@ def accuracy(network, everything, unseen):
     """Return accuracies [sets, networks] on the images that are not in a set.
 
     Args:
-        network: networks with leading axes [sets, networks].
+        network: networks, whose leading axes index the sets and the networks of each set.
         everything: all images and labels.
         unseen: flags [sets, images] of the images on which the networks of a set are tested.
     """
@@ -100,7 +100,7 @@ def guess(config: "Config", sets, everything, unseen):
     """Return numbers of accepted guesses, their mean accuracies, and numbers tested.
 
     All have the shape [sets, values of k]. At most `SHOWN` accepted guesses per block, set and k
-    are tested, and accuracies are means over the tested guesses.
+    are tested, and accuracies are means over the tested guesses; NaN if none was tested.
     """
     sets = tuple(one[:, : config.guessed] for one in sets)
     accepted = np.zeros((config.sets, config.guessed // 2), int)
@@ -119,10 +119,11 @@ def guess(config: "Config", sets, everything, unseen):
 
 
 class Trained(NamedTuple):
-    """Descents on each set of images, with leading axes [sets, descents].
+    """Descents on each set of images; leading axes index the sets and the descents.
 
     Args:
-        first_fit: networks at the first step at which they fit all images.
+        first_fit: networks at the first step at which they fit all images; the starting points of
+            descents that never fit them.
         end: networks after the last step.
         fitted: whether a descent has fitted all images at some step.
     """

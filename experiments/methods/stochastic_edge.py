@@ -1,4 +1,4 @@
-"""Late sharpness of descents with shuffled mini-batches and with replacement."""
+"""Late sharpness of descents in shuffled passes and of descents with replacement."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -34,16 +34,17 @@ def late_sharpness(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the sharpness at the end of descents, and the descents.
 
-    Each sharpness is in units of 2 / eta, and is the median over the last quarter of the records.
+    Each sharpness is in units of 2 / eta, and is the median over the last quarter of the records;
+    NaN if the descent diverged.
 
     Args:
         config: settings of the experiment.
         problem: problem of the descents.
-        grid: learning rates, starts and orders.
+        grid: learning rates, starts and orders, and possibly noise in the targets.
         sampling: one of `SAMPLINGS`.
         size: number of samples per step.
-        steps: number of steps; None for those of the networks on random samples.
-        records: number of records; None for those of the networks on random samples.
+        steps: number of steps; None for `config.steps`.
+        records: number of records; None for `config.records`.
         measured: problem whose sharpness is computed; None for that of the descents.
     """
     measured, steps = measured or problem, steps or config.steps
@@ -93,7 +94,7 @@ def networks(config: "Config") -> xr.Dataset:
 
 
 def gradual(config: "Config") -> xr.Dataset:
-    """Return the late sharpness if a shuffled pass contains several copies of each sample."""
+    """Return the late sharpness by number of copies of each sample per pass."""
     problem = random_targets(config.width, config.samples)
     grid = gd.axes(learning_rate=[config.rate], **_starts(config))
 

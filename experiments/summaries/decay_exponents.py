@@ -6,9 +6,11 @@ from jaxtyping import Float
 
 
 def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """Return the minimum of the parabola through the lowest point and its neighbors.
+    """Return the position and the value of the minimum of a parabola.
 
-    At an end of the grid, the lowest point itself is returned.
+    The parabola passes through the lowest point and its two neighbors. If this point has only one
+    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
+    value of the lowest point are returned.
     """
     i = int(np.argmin(y))
     if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():

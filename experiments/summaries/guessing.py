@@ -13,7 +13,7 @@ LATE = 20  # the slope is also computed for numbers of images from this one on
 def by_set(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Return mean accuracies of each set and k, [sets, ks], by name.
 
-    Means over descents are NaN if no descent of the set fits all images.
+    Means over the descents that fit are NaN if there are none. "trained_all" includes all descents.
     """
     values = {"sampled": dataset.sampled.values, "returned": dataset.returned.values}
     for name in (*KINDS, "matched"):
@@ -24,8 +24,9 @@ def by_set(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Return logarithms of ratios of errors, descents to sampled networks, [sets, ks], by name.
 
-    "matched" compares descents at their first fit with sampled networks that have the same margin,
-    and "wide" compares descents at their end with sampled networks that have such a margin.
+    "matched" compares descents at their first fit with the sampled networks of nearest margin.
+    "wide" compares descents at their end, with margins in the middle half, with sampled networks
+    whose margin exceeds the median margin of these descents.
     """
     values = by_set(dataset)
     pairs = {name: (name, "sampled") for name in KINDS} | {"matched": ("trained", "matched")}
@@ -35,7 +36,7 @@ def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def slopes(log_ratio: np.ndarray, k: np.ndarray) -> Interval:
-    """Return the change of the logarithm of a ratio per doubling of k, over sets.
+    """Return the mean change of the logarithm of a ratio per doubling of k.
 
     Each set has its own least-squares line; sets with fewer than three values are excluded.
     """
@@ -88,7 +89,7 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
 
 
 def exponential_mean(logarithms: np.ndarray) -> Interval:
-    """Return the geometric mean of values with the interval of the mean of their logarithms."""
+    """Return the geometric mean with its interval, from the logarithms of the values."""
     one = mean(logarithms)
     return one._replace(value=np.exp(one.value), low=np.exp(one.low), high=np.exp(one.high))
 

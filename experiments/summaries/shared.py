@@ -1,4 +1,4 @@
-"""Statistics of runs for the summaries of several experiments."""
+"""Statistics of runs, and Datasets of several cases, for summaries."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,7 @@
-"""Summary of the late sharpness by way of sampling, and of its predictions, in units of 2 / eta."""
+"""Summary of the late sharpness for both ways of sampling, and of its predictions.
+
+Each sharpness is in units of 2 / eta.
+"""
 
 import numpy as np
 import xarray as xr
@@ -25,21 +28,23 @@ def within(dataset: xr.Dataset, part: str) -> xr.Dataset:
 
 
 def middle_of_orders(values: xr.DataArray) -> xr.DataArray:
-    """Return the median over orders from the same start, which are not independent."""
+    """Return the median over orders; runs from the same start are not independent."""
     return values.median("data_seed") if "data_seed" in values.dims else values
 
 
 def triple(values: xr.DataArray) -> list[float] | None:
-    """Return the median over starts with its interval; None if all runs diverged."""
+    """Return the median over starts with its interval; None if no value is finite."""
     flat = middle_of_orders(values).values
     finite = flat[np.isfinite(flat)]
     return list(median(finite)[:3]) if len(finite) else None
 
 
 def predicted(share: xr.DataArray) -> xr.DataArray:
-    """Return the sharpness at equilibrium for 1 - (1 - eta S)^2 = share; NaN above 1.
+    """Return the sharpness at equilibrium for 1 - (1 - eta S)^2 = share.
 
         eta S / 2 = (1 + sqrt(1 - share)) / 2
+
+    It is NaN if the share exceeds 1.
 
     Examples:
         >>> predicted(xr.DataArray([0.0, 0.75, -1.25])).values.tolist()
@@ -51,7 +56,7 @@ def predicted(share: xr.DataArray) -> xr.DataArray:
 def gap_share(dataset: xr.Dataset, noise: float, size: int) -> xr.DataArray:
     """Return eta^2 sigma^2 beta / (2 alpha) on the central flow; NaN where alpha is not above 0.
 
-    The variance sigma^2 is that of independent mini-batches with noise in the targets.
+    The variance sigma^2 is that of u . g over independent mini-batches with noise in the targets.
     """
     flow = within(dataset, "flow")
     variance = (flow.gradient_variance + noise**2 * flow.target_variance) / size
@@ -60,7 +65,7 @@ def gap_share(dataset: xr.Dataset, noise: float, size: int) -> xr.DataArray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return all medians with intervals over starts, by part, way of sampling and batch size."""
+    """Return all medians with intervals over starts, by part, sampling and batch size."""
     net, image = within(dataset, "net"), within(dataset, "image")
     gradual, noisy, flow = (within(dataset, name) for name in ("gradual", "noisy", "flow"))
     summary: dict = {"rates": dataset.learning_rate.values.tolist()}
@@ -119,7 +124,10 @@ def _by(values):
 
 
 def _add_differences(summary, part, dim, prefix):
-    """Add the differences between shuffled batches and those with replacement, by start."""
+    """Add the medians over starts of the difference between both ways of sampling.
+
+    The difference is the sharpness in shuffled passes minus that with replacement.
+    """
     whole = middle_of_orders(part.whole)
     for size in part[dim].values:
         both = whole.sel({dim: size})

@@ -49,7 +49,7 @@ class Sweep:
     batch_size: int | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
     replacement: bool = False
-    """Draw the samples of mini-batches with replacement, instead of once per epoch."""
+    """Draw the samples of mini-batches with replacement, instead of once per pass."""
     epochs: int = 20
     """Number of passes over the training set."""
     num_steps: int | None = None

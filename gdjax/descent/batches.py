@@ -2,11 +2,11 @@
 
     stream = permutation_0 ++ permutation_1 ++ ...,   batch_t = stream[t b : (t + 1) b]
 
-A step uses the whole training set or a mini-batch of b samples. Every pass contains each sample
-once. If b does not divide the number of samples, the first batch of a pass begins with the
-remaining samples of the previous pass, so no sample is dropped and every batch has b samples. With
-replacement, a pass is a sequence of independent, uniform samples instead of a permutation, so that
-batches are independent.
+A step uses the whole training set or a mini-batch of b samples. By default, every pass contains
+each sample once. If b does not divide the number of samples, the first batch of a pass begins with
+the remaining samples of the previous pass, so no sample is dropped and every batch has b samples.
+With replacement, a pass consists of independent, uniformly drawn samples, as many as the training
+set has, instead of a permutation, so that batches are independent.
 
 >>> order = Order((jax.random.key(0),), samples=5, batch_size=2)
 >>> sorted(order.rows(0, 5).ravel().tolist())  # five batches of 2 are two passes over 5

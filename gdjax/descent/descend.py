@@ -144,8 +144,8 @@ def descend(
         problem: a Problem, or a cost function of the parameters alone, `cost(params) -> scalar`.
         optimizer: an Optax transformation; `optax.sgd(learning_rate)` is gradient descent.
         start: parameters, or a finished `Descent` to continue. A continuation keeps the step count
-            and the optimizer state and, with the same key, batch size and replacement, the position
-            in the order of mini-batches.
+            and the optimizer state and, with the same `key`, `batch_size` and `replacement`, the
+            position in the order of mini-batches.
         num_steps: number of steps to take, >= 0.
         key: random key for the order of mini-batches, a random cost and random metrics, or the
             streams of a run of a sweep (`gdjax.streams`). It is unused if the descent is

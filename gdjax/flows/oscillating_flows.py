@@ -1,18 +1,19 @@
-"""Rod flow and edge flow, descent as a center with one oscillation around it.
+"""Rod flow and edge flow, models of descent as an oscillation around a center.
 
     w_t = c + x u or c - x u in alternation,   |u| = 1
 
 Both flows are differential equations for the center c, the direction u and the amplitude x of the
 oscillation, and need no eigenvectors. They differ from the central flow in that the amplitude has
-its own equation: it grows where the curvature s along u exceeds 2 / eta, and decays elsewhere. In
-the following, a and b are the gradients of the cost C at c + x u and c - x u.
+its own equation: it grows where the curvature s along u exceeds 2 / eta, and decays where |s| is
+below 2 / eta. In the following, a and b are the gradients of the cost C at c + x u and c - x u, and
+H is the Hessian of C.
 
     rod:   dc/dt = -(1 + eta/2 Hm) m,   du/dt = eta/2 s (v - s u),   d(log x)/dt = eta/4 s^2 - 1/eta
            m = (a + b) / 2,   v = (a - b) / (2 x),   s = u^T v,   Hm = (H(c + x u) + H(c - x u)) / 2
-    edge:  dc/dt = -m,   du/dt = H u - s u,   d(log x)/dt = s - 2/eta,   s = u^T H(c) u
+    edge:  dc/dt = -m,   du/dt = H(c) u - s u,   d(log x)/dt = s - 2/eta,   s = u^T H(c) u
 
-For s = 2 / eta and small x, both have the same du/dt and, to first order in s - 2 / eta, the same
-d(log x)/dt.
+In the limit of small x, both have the same du/dt at s = 2 / eta and, to first order in s - 2 / eta,
+the same d(log x)/dt.
 
 References: Regis and Chewi 2026, *Rod Flow*, arXiv 2602.01480; Marion 2026, *Edge Flow*,
 arXiv 2606.18080.
@@ -49,11 +50,11 @@ class OscillatingFlow(NamedTuple):
 
     Args:
         time: time since the start, eta times the number of descent steps.
-        params: the center c, a pytree like the starting point with a leading axis of times;
+        params: the center c, a pytree like the starting point whose leading axis indexes the times;
             infinite at times that were not reached.
-        direction: direction u of the oscillation, a pytree like `params`.
+        direction: direction u of the oscillation, with norm 1; a pytree like `params`.
         amplitude: amplitude x of the oscillation.
-        curvature: curvature s along the direction. The amplitude grows if it exceeds 2 / eta.
+        curvature: curvature s along u. The amplitude grows where the curvature exceeds 2 / eta.
         cost: cost C at the center.
         mean_cost: (C(c + x u) + C(c - x u)) / 2, the cost of descent averaged over two steps.
         num_steps: number of steps of the solver, including rejected ones.
@@ -74,7 +75,7 @@ class OscillatingFlow(NamedTuple):
 
 
 class _Velocity(NamedTuple):
-    """Derivatives of the center, the direction and the log of the amplitude; the curvature."""
+    """Time derivatives of center, direction and log of the amplitude; curvature."""
 
     center: Float[Array, " n"]
     direction: Float[Array, " n"]
@@ -104,18 +105,21 @@ def rod_flow(
 
         c' - c = -eta m,   d' d'^T - d d^T = eta^2/4 (a a^T + b b^T) - 2 d d^T,
 
-    where a and b are the gradients at c + d and c - d. Since a a^T + b b^T = 2 m m^T + D D^T / 2,
-    one part of d d^T comes from the drift of the center, and is eta^2/4 m m^T in equilibrium. It
-    does not oscillate and is omitted here. The other part is the equation for S, of which the
-    projection to matrices of rank one is solved: the best approximation of dS/dt by a derivative
-    of x^2 u u^T. The term with eta/4 is the correction of descent to second order in eta.
+    where c' and d' belong to the next step, and a and b are the gradients at c + d and c - d. Since
+    a a^T + b b^T = 2 m m^T + D D^T / 2, one part of d d^T comes from the drift of the center, and
+    is eta^2/4 m m^T in equilibrium. It does not oscillate and is omitted here. The rate of change
+    of the other part is dS/dt. Its projection onto the tangent space of the matrices of rank one is
+    solved: the best approximation of dS/dt by a derivative of x^2 u u^T. The term with eta/4 makes
+    the error of the center second order in eta away from the edge.
 
-    On a quadratic cost dS/dt = eta/2 H S H - 2/eta S, which grows along an eigenvector if and only
-    if its eigenvalue exceeds 2 / eta. On the quartic cost p w^2 / 2 - q w^4 / 4 the amplitude
-    becomes that of the exact cycle of descent, x^2 = (p - 2/eta) / q.
+    On a quadratic cost dS/dt = eta/2 H S H - 2/eta S, so S grows along an eigenvector if and only
+    if the absolute value of its eigenvalue exceeds 2 / eta. On the quartic cost
+    p w^2 / 2 - q w^4 / 4 with p > 2 / eta, the amplitude becomes that of the exact cycle of
+    descent, x^2 = (p - 2/eta) / q.
 
-    The start is w_0 = c + x u with x u = eta/4 (grad C(w_0) - grad C(w_1)), the alternating part
-    (w_0 - 2 w_1 + w_2) / 4 of the first steps.
+    The start is w_0 = c + x u, where x u is the alternating part of the first steps,
+    (w_0 - 2 w_1 + w_2) / 4 = eta/4 (grad C(w_0) - grad C(w_1)), plus a random vector whose entries
+    have the standard deviation `noise`.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
@@ -124,9 +128,9 @@ def rod_flow(
         time: final time (eta times the number of descent steps), > 0; may be traced.
         data: data used instead of the problem's data.
         intervals: number of intervals between the times at which the flow is returned.
-        noise: amplitude e of the random error of one step along u, which adds e^2 / eta to
-            d(x^2)/dt; None means the rounding error, eps times the root mean square of w_0. Without
-            it, the amplitude decays without bound while the curvature is low.
+        noise: standard deviation e of the random error of one step along u, which adds e^2 / eta
+            to d(x^2)/dt; None means the rounding error, eps times the root mean square of w_0. If
+            it is 0, the amplitude approaches 0 while the curvature stays below 2 / eta.
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
         max_steps: maximum number of steps of the solver.
@@ -179,11 +183,11 @@ def edge_flow(
 
         dc/dt = -(a + b) / 2,   du/dt = (1 - u u^T) H(c) u,   dx/dt = (u^T H(c) u - 2/eta) x
 
-    The direction converges to the eigenvector of the largest eigenvalue of the Hessian. Since the
-    amplitude depends on the curvature at the center only, it grows without bound if the cost is
-    flat at large distance from a center of constant sharpness, where descent has a stable cycle.
-    The equations were reconstructed from the abstract of the paper. The start and `noise` are those
-    of `rod_flow`.
+    At a fixed center, the direction converges to an eigenvector of the largest eigenvalue of the
+    Hessian. Since the growth rate of the amplitude depends only on the curvature at the center, the
+    amplitude grows without bound if the curvature at a center at rest exceeds 2 / eta, even if
+    descent has a stable cycle there, as on the quartic cost of `rod_flow`. The equations were
+    reconstructed from the abstract of the paper. The start and `noise` are those of `rod_flow`.
 
     Args:
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
@@ -192,7 +196,7 @@ def edge_flow(
         time: final time (eta times the number of descent steps), > 0; may be traced.
         data: data used instead of the problem's data.
         intervals: number of intervals between the times at which the flow is returned.
-        noise: amplitude of the random error of one step (see `rod_flow`).
+        noise: standard deviation of the random error of one step (see `rod_flow`).
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
         max_steps: maximum number of steps of the solver.
@@ -202,7 +206,7 @@ def edge_flow(
             `max_steps` or a tolerance is out of range.
 
     Examples:
-        On a bowl of curvature 3 the amplitude grows with the rate 3 - 2 / eta = 1/2:
+        On a bowl of curvature 3 the amplitude grows as exp(t / 2), since 3 - 2 / eta = 1/2:
 
         >>> bowl = lambda w: 3 * w**2 / 2
         >>> flow = edge_flow(bowl, jnp.array(0.1), 0.8, 2.0)
@@ -328,11 +332,14 @@ def _solve(
 
 
 def _start(at, rate, w, error):
-    """Return c, u and log x with c + x u = w, where x u is the alternating part of two steps."""
+    """Return c, u and log x with c + x u = w.
+
+    The vector x u is the alternating part of two steps, plus a small random vector.
+    """
     _, g = at.gradient(w)
     _, g_next = at.gradient(w - rate * g)
     alternating = rate / 4 * (g - g_next)
-    # Where the gradients are equal, the direction is random.
+    # Where the gradients are equal, the random vector alone gives the direction.
     tiny = jnp.maximum(error, jnp.finfo(w.dtype).tiny)
     u = alternating + tiny * jax.random.normal(jax.random.key(0), w.shape, w.dtype)
     length = jnp.linalg.norm(u)

@@ -203,7 +203,7 @@ def _about(attributes):
         words.append(f"{finished} of {tiles} tiles are finished; the other runs are empty")
     batch = identity.get("batch_size")
     if isinstance(identity.get("samples"), int) and isinstance(batch, int | None):
-        how = ", drawn with replacement" if identity.get("replacement") is True else ""
+        how = " samples drawn with replacement" if identity.get("replacement") is True else ""
         words.append("full batch" if batch is None else f"batches of {batch}{how}")
     problem = identity.get("problem")
     if isinstance(problem, Mapping) and isinstance(problem.get("name"), str):

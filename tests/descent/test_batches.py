@@ -156,7 +156,7 @@ def test_samples_with_replacement_are_uniform_and_independent():
         assert np.sum((counts - 125) ** 2 / 125) < 44
 
 
-def test_streams_with_replacement_do_not_depend_on_the_request():
+def test_streams_with_replacement_depend_on_neither_other_streams_nor_batch_size():
     complete = drawn(7, 3, 1, 2).rows(0, 20)
     assert (complete.min(), complete.max()) == (0, 6)
     np.testing.assert_array_equal(drawn(7, 3, 2).rows(5, 9)[0], complete[1, 5:14])

@@ -42,7 +42,7 @@ def test_a_half_space_is_reached_with_the_probability_and_mean_of_a_normal_tail(
     assert result.acceptance_rate == pytest.approx(0.3, abs=0.1)
 
 
-def test_the_probability_of_a_wedge_is_that_of_an_orthant():
+def test_the_probability_and_the_mean_of_a_wedge_equal_their_closed_forms():
     """P(w_0 > 0, r w_0 + (1 - r^2)^(1/2) w_1 > 0) = 1/4 + asin(r) / (2 pi)."""
     r = -0.8
     direction = jnp.array([r, (1 - r**2) ** 0.5])
@@ -53,12 +53,12 @@ def test_the_probability_of_a_wedge_is_that_of_an_orthant():
     )
     wanted = 1 / 4 + np.arcsin(r) / (2 * np.pi)
     assert half.share * wedge.share == pytest.approx(wanted, rel=0.08)
-    # The mean of w_0 over the wedge is (1 + r) / (2 (2 pi)^(1/2)) over its probability.
+    # The mean of w_0 in the wedge is (1 + r) / (2 (2 pi)^(1/2)), divided by the probability.
     mean = (1 + r) / (2 * (2 * np.pi) ** 0.5) / wanted
     assert wedge.points[:, 0].mean() == pytest.approx(mean, abs=0.04)
 
 
-def test_an_empty_set_has_the_share_0():
+def test_a_set_without_members_has_the_share_0():
     points = jax.random.normal(jax.random.key(8), (50, 2))
     result = run(jax.random.key(9), points, 0.5, lambda w: w[:, 0] > 100, 3)
     assert result.share == result.acceptance_rate == 0

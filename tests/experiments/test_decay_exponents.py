@@ -22,7 +22,7 @@ def test_the_best_exponent_is_that_of_known_costs():
 
 
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
-def test_expected_costs_on_a_quadratic_are_those_of_the_exact_recursion(capacity):
+def test_expected_costs_on_a_quadratic_are_close_to_those_of_the_exact_recursion(capacity):
     """E w_i^2 <- (1 - r_t lambda_i)^2 E w_i^2 + r_t^2 noise lambda_i, at small rates."""
     config = decay_exponents.Config(modes=100, exponents=(0.5, 2.0))
     steps, peaks = 1000, np.array([0.01, 0.05])
@@ -39,7 +39,7 @@ def test_expected_costs_on_a_quadratic_are_those_of_the_exact_recursion(capacity
 @pytest.mark.long
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
 def test_the_best_exponent_on_a_quadratic_approaches_2_beta_minus_1(capacity):
-    """From below, slowly: the theory holds for many steps."""
+    """It rises slowly from below, since the theory holds for many steps."""
     config = decay_exponents.Config(modes=2000)
     best = []
     for steps in (10**3, 10**5, 10**7):

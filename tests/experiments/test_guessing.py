@@ -62,7 +62,7 @@ def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):
     np.testing.assert_allclose(right, displayed, atol=1e-6)
 
 
-def test_points_and_networks_are_inverse_to_each_other(material):
+def test_networks_convert_back_to_their_points_and_have_the_expected_outputs(material):
     x = material[0]
     points = jax.random.normal(jax.random.key(0), (2, 3, 4 * 26))
     network = methods.guessing.as_network(points, 4)

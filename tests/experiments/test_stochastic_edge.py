@@ -34,7 +34,10 @@ SMALL = Config(
 
 
 def valley(w, batch):
-    """Return (h + w_1) w_0^2 / 2 + y w_0 - 0.7 w_1 + w_0 w_1 w_2: sharpness h + w_1 at w_0 = 0."""
+    """Return the mean of (h + w_1) w_0^2 / 2 + y w_0 - 0.7 w_1 over samples (h, y).
+
+    The sharpness at w_0 = 0 is mean(h) + w_1.
+    """
     bend, target = batch
     return jnp.mean((bend + w[1]) * w[0] ** 2 / 2 + target * w[0]) - 0.7 * w[1]
 
@@ -73,7 +76,7 @@ def test_the_stability_limit_of_complementary_halves_equals_its_closed_form():
 
 @pytest.mark.parametrize(("additive", "spread"), [(0.3, 0.0), (0.2, 0.3)])
 def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread):
-    """A valley is simulated whose sharpness S grows by alpha and shrinks by x^2 / 2."""
+    """A valley is simulated whose sharpness S obeys dS/dt = alpha - x^2 / 2."""
     rate, alpha, random = 0.1, 0.02, np.random.default_rng(0)
     x, S, mean = np.full(200, 0.1), np.full(200, 19.0), []
     for step in range(4000):
@@ -91,11 +94,11 @@ def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread)
 
 @pytest.mark.long
 @pytest.mark.exhaustive
-def test_a_small_run_satisfies_its_identities_and_draws_its_figures(monkeypatch):
+def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(monkeypatch):
     digits = gd.problems.digits
     monkeypatch.setattr(gd.problems, "digits", lambda _, **options: digits("mnist5k", **options))
     dataset = stochastic_edge.run(SMALL)
-    # The change of the squared distance from any point is that of its terms.
+    # A step changes |d|^2 by eta^2 |g|^2 - 2 eta d^T g. The equation is the sum over all steps.
     np.testing.assert_allclose(dataset.net_stationary, 1 + dataset.net_drift, rtol=2e-3)
     result = stochastic_edge.numbers(dataset)
     assert all(result[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))

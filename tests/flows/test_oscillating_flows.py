@@ -29,7 +29,7 @@ def descend(gradient, w, rate, steps):
 
 
 def test_center_and_half_difference_of_steps_obey_exact_recursions():
-    """Both forms of the change of d d^T in the literature are exact for steps."""
+    """Two equivalent forms of the change of d d^T are tested."""
     rate = 0.42
     w = descend(product_gradient, [2.3, 0.4], rate, 60)
     c, d = (w[:-1] + w[1:]) / 2, (w[:-1] - w[1:]) / 2
@@ -53,7 +53,7 @@ def test_center_and_half_difference_of_steps_obey_exact_recursions():
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
 def test_on_a_quadratic_the_amplitude_grows_only_above_the_edge(name):
-    """On an eigenvector with eigenvalue 3, both center and amplitude are exponentials."""
+    """Center and amplitude change exponentially along the eigenvector of eigenvalue 3."""
     with jax.enable_x64(True):
         rates = np.linspace(0.4, 0.8, 5)
 
@@ -113,16 +113,17 @@ def test_the_rod_flow_reaches_the_cycle_of_descent_on_a_quartic_cost():
     np.testing.assert_allclose(rod.amplitude[:, -1], np.abs(cycles), rtol=1e-5)
     np.testing.assert_allclose(rod.params[:, -1], 0, atol=1e-6)
     assert np.all(np.asarray(edge.amplitude[:, -1]) > 100)
-    assert np.max(np.asarray(edge.num_steps)) < 10_000  # a diverging flow ends soon
+    assert np.max(np.asarray(edge.num_steps)) < 10_000  # a diverging flow ends after few steps
     assert np.all(rod.status == FlowStatus.COMPLETED)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
 def test_in_a_narrowing_valley_the_cycles_of_the_flows_conserve_their_invariant(name):
-    """dy/dt = f - x^2 / 2 and d(log x)/dt = G(1 + y), so x^2 / 4 - f log x + int G dy is constant.
+    """The invariant is x^2 / 4 - f log x + int G(1 + y) dy.
 
-    The flows orbit around 1 + y = 2 / eta and x^2 = 2 f, the values of the central flow.
+    It is constant since dy/dt = f - x^2 / 2 and d(log x)/dt = G(1 + y), with the growth rate G of
+    the flow. The flows orbit around 1 + y = 2 / eta and x^2 = 2 f, the values of the central flow.
     """
     f, rate = 0.1, 0.5
     with jax.enable_x64(True):
@@ -142,7 +143,7 @@ def test_in_a_narrowing_valley_the_cycles_of_the_flows_conserve_their_invariant(
 
 
 def test_velocities_equal_their_definitions():
-    """The rod's dS/dt is the projection to the tangent space of matrices of rank one."""
+    """The rod flow projects dS/dt onto the tangent space of rank-one matrices."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         A, c, u = (jnp.array(rng.normal(size=size)) for size in ((7, 5), 5, 5))
@@ -204,8 +205,8 @@ def test_the_error_of_the_center_has_the_order_of_the_flow(name, order):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
-def test_the_amplitude_is_at_least_that_of_the_noise(name):
-    """Its equilibrium is e^2 / (2 eta |growth|) below the edge."""
+def test_below_the_edge_the_amplitude_approaches_its_equilibrium_with_noise(name):
+    """It is x^2 = e^2 / (2 eta |growth|), with d(log x)/dt = growth without noise."""
     with jax.enable_x64(True):
         flow = jax.jit(
             lambda w: FLOWS[name](lambda w: w @ w / 2, w, 0.5, 30.0, intervals=1, noise=1e-3)
@@ -216,7 +217,7 @@ def test_the_amplitude_is_at_least_that_of_the_noise(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_flow_with_a_small_rate_is_the_gradient_flow(name):
+def test_a_flow_with_a_small_rate_is_close_to_the_gradient_flow(name):
     start, target = {"v": jnp.array([1.5]), "u": jnp.array([0.2])}, 2.0
 
     def cost(w):

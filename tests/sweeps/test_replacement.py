@@ -1,4 +1,4 @@
-"""Mini-batches drawn with replacement: closed form, stores, and errors."""
+"""Mini-batches of samples drawn with replacement: closed form, stores, and errors."""
 
 import json
 
@@ -31,9 +31,9 @@ def store(tmp_path_factory):
 
 
 def test_complementary_halves_contract_as_in_their_closed_form():
-    """A shuffled pass multiplies w by (1 - eta H)^2 - eta^2 A^2; independent steps the mean of w^2.
+    """A shuffled pass multiplies w by (1 - eta H)^2 - eta^2 A^2.
 
-    The factor of the mean square is (1 - eta H)^2 + eta^2 A^2 per step.
+    An independent step multiplies the mean of w^2 by (1 - eta H)^2 + eta^2 A^2.
     """
     grid = gd.axes(learning_rate=[0.5], data_seed=range(500))
     options = {"batch_size": 1, "snapshot_every": 1}
@@ -43,7 +43,7 @@ def test_complementary_halves_contract_as_in_their_closed_form():
     )
     passes = ((1 - 0.5 * H) ** 2 - (0.5 * A) ** 2) ** np.arange(4)
     np.testing.assert_allclose(shuffled[:, ::2], np.broadcast_to(passes, (500, 4)), rtol=1e-4)
-    # The first two steps have four equally likely results, and their mean square is exact.
+    # Each of the first two steps multiplies w by one of two equally probable factors.
     factor = (1 - 0.5 * H) ** 2 + (0.5 * A) ** 2
     squares = (drawn[:, 1:3] / drawn[:, :2]) ** 2
     error = np.std(squares, axis=0) / np.sqrt(500)
@@ -64,7 +64,7 @@ def test_a_default_sweep_records_nothing_about_replacement():
     assert "replacement" not in json.loads(stored(None).attrs["identity"])
 
 
-def test_a_resumed_store_has_the_same_bits(store, tmp_path):
+def test_a_store_with_replacement_reopens_bitwise_and_only_with_replacement(store, tmp_path):
     whole = gd.open_dataset(store).load()
     assert json.loads(whole.attrs["identity"])["replacement"] is True
     assert same_bits(stored(store, replacement=True).load(), whole)
@@ -104,7 +104,7 @@ def test_a_descent_equals_the_run_of_a_sweep():
 
 
 @pytest.mark.parametrize("replacement", [1, "yes", None])
-def test_an_invalid_option_raises_an_error(replacement, user_settings):
+def test_a_replacement_that_is_not_boolean_raises_an_error(replacement, user_settings):
     with pytest.raises(InputError, match=r"replacement = .*, expected True or False"):
         sweep(network(), gd.axes(**GRID), 2, batch_size=6, replacement=replacement)
 
