@@ -57,7 +57,7 @@ GROUPS = {
         "widths_of_valleys",
         "basin_volumes",
     ),
-    "Seeds and generalization": ("seeds", "guessing"),
+    "Seeds and generalization": ("seeds", "flatness", "guessing"),
     "Speed": ("speed", "roofline"),
 }
 MINUS = "\N{MINUS SIGN}"

@@ -1,0 +1,97 @@
+"""Do sharper networks, trained by the same recipe, classify fewer test images correctly?
+
+    rho = rank correlation of a sharpness of the training cost with test accuracy,
+    rho_given_cost = (rho - r_sc r_ac) / sqrt((1 - r_sc^2) (1 - r_ac^2)),   c the training cost
+
+It is disputed whether flat minima generalize better. Bennett 2026 (arXiv 2605.05209) reports a rank
+correlation of -0.226 between sharpness and generalization over 100 MNIST networks with the same
+architecture and training. Here networks 100-16-16-10 are trained as in the experiment `seeds`, with
+starting points crossed with orders of the mini-batches, by three recipes: sigmoids with the
+quadratic loss for two lengths of training, and ReLU with cross-entropy. At the end of each descent
+three measures of the sharpness of the training cost C are computed, all of which are defined at
+points that are not minima:
+
+    largest eigenvalue of the Hessian H,   trace of H,
+    adaptive sharpness sum_i w_i^2 H_ii = lim 2 / r^2 [E C(w + r |w| z) - C(w)],   r -> 0
+
+Here z is standard normal, and |w| z an elementwise product. The adaptive sharpness does not change
+if a ReLU neuron's incoming weights are multiplied by a positive number and its outgoing weights are
+divided by it. Intervals are two-way bootstrap
+intervals, which resample both starts and orders.
+
+    python experiments/flatness.py           (about 5 min of processor time)
+
+Expected: a negative rank correlation of each measure with test accuracy, as published, which is
+smaller in magnitude if the training cost is held fixed. For each recipe and measure the published
+sign is refuted by an interval above 0.
+
+References: Kwon et al. 2021, *ASAM*, arXiv 2102.11600; Andriushchenko et al. 2023, *A modern look
+at the relationship between sharpness and generalization*, arXiv 2302.07011; Owen 2007, *The
+pigeonhole bootstrap*, The Annals of Applied Statistics 1, 386.
+"""
+
+from dataclasses import dataclass
+
+import common
+import xarray as xr
+from drawings import flatness as plots
+from methods.flatness import measured, recipes
+from summaries.flatness import by_recipe, correlations, numbers
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, and measures of their sharpness.
+
+    Args:
+        data: name of a data set of 28x28 digits.
+        learned: number of training images; all others are test images.
+        widths: number of neurons in each hidden layer.
+        starts: number of starting points.
+        orders: number of orders of the mini-batches, each combined with every start.
+        batch_size: number of images per step.
+        epochs: numbers of passes over the training images of networks of sigmoids.
+        learning_rate: initial learning rate of networks of sigmoids, with cosine decay to 0.
+        relu_epochs: number of passes over the training images of ReLU networks.
+        relu_learning_rate: initial learning rate of ReLU networks, with cosine decay to 0.
+        probes: number of Hessian-vector products for each trace.
+        resamples: number of bootstrap resamples.
+        key: seed of the random probes.
+    """
+
+    data: str = "mnist5k"
+    learned: int = 2000
+    widths: tuple[int, ...] = (16, 16)
+    starts: int = 64
+    orders: int = 4
+    batch_size: int = 32
+    epochs: tuple[int, ...] = (20, 40)
+    learning_rate: float = 5.0
+    relu_epochs: int = 20
+    relu_learning_rate: float = 0.2
+    probes: int = 24
+    resamples: int = 1000
+    key: int = 0
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return sharpness, costs and correctly classified images of all networks, by recipe."""
+    every = recipes(config)
+    parts = [measured(config, recipe) for recipe in every.values()]
+    return xr.concat(parts, "recipe").assign_attrs(recipes=[*every], resamples=config.resamples)
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw test accuracy against each measure of sharpness, and all rank correlations."""
+    estimates = {
+        recipe: correlations(part, dataset.attrs["resamples"])
+        for recipe, part in by_recipe(dataset).items()
+    }
+    return {
+        "sharpness": plots.accuracy_against_sharpness(dataset, estimates),
+        "correlations": plots.rank_correlations(estimates),
+    }
+
+
+if __name__ == "__main__":
+    common.main("flatness", Config, run, plot, numbers)
