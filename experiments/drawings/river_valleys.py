@@ -1,0 +1,96 @@
+"""Figures of decays of the learning rate: paths, shares of the gain, exponents."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, style
+
+
+class Valley(NamedTuple):
+    """Costs along one trunk and its decays, and shares for all starts, of one data set.
+
+    Args:
+        name: name of the data set.
+        step: steps of the trunk.
+        cost: cost of the trunk at these steps.
+        branch_steps: steps at which the decays begin.
+        decay_step: steps since the beginning of a decay.
+        decays: cost along each decay.
+        by_direction: share of the fall in the first k directions, k from 1, for each start.
+        shares: share of the gain of each intervention, for each start.
+    """
+
+    name: str
+    step: Float[np.ndarray, " records"]
+    cost: Float[np.ndarray, " records"]
+    branch_steps: Float[np.ndarray, " branches"]
+    decay_step: Float[np.ndarray, " decay_records"]
+    decays: Float[np.ndarray, "branches decay_records"]
+    by_direction: Mapping[str, Float[np.ndarray, "starts k"]]
+    shares: Mapping[str, Float[np.ndarray, " starts"]]
+
+
+def valleys(rows: Sequence[Valley]) -> Figure:
+    """Draw one row per data set: decays of one start, and shares for all starts."""
+    with style():
+        figure = Figure(figsize=(15, 4.4 * len(rows)))
+        panels = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 3, 4))
+        for (left, middle, right), row in zip(panels, rows, strict=True):
+            left.plot(row.step, row.cost, color=GREY, label="constant rate")
+            for index, (first, costs) in enumerate(zip(row.branch_steps, row.decays, strict=True)):
+                label = "decay to 0" if index == 0 else None
+                left.plot(first + row.decay_step, costs, color=BLUE, label=label)
+            left.set_yscale("log")
+            left.set_xlabel("step")
+            left.set_ylabel("cost")
+            left.set_title(f"{row.name}: one start")
+            left.legend()
+            for (label, values), color in zip(row.by_direction.items(), CYCLE, strict=False):
+                k = np.arange(1, values.shape[1] + 1)
+                middle.plot(k, np.nanmean(values, axis=0), color=color, label=label)
+                middle.fill_between(
+                    k,
+                    np.nanmin(values, axis=0),
+                    np.nanmax(values, axis=0),
+                    color=color,
+                    alpha=0.15,
+                    linewidth=0,
+                )
+            middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
+            middle.set_xlabel("number k of directions")
+            middle.set_ylabel("share of the fall")
+            middle.set_title("Split of the fall")
+            middle.legend(fontsize="small")
+            for height, values in enumerate(row.shares.values()):
+                right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
+                right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
+            right.axvline(0, color=GREY, linestyle=":")
+            right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
+            right.set_yticks(range(len(row.shares)), list(row.shares))
+            right.invert_yaxis()
+            right.set_xlabel("share of the full decay")
+            right.set_title("Interventions")
+    return figure
+
+
+def exponents(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draw the cost with tuned peak rate, relative to the lowest one, against the exponent."""
+    with style():
+        figure = Figure(figsize=(8, 4.6))
+        axes = figure.subplots()
+        for (name, (x, y)), color in zip(curves.items(), CYCLE, strict=False):
+            axes.plot(x, y, "o-", color=color, label=name)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.set_xticks([0.25, 0.5, 1, 2, 4])
+        axes.set_ylim(0.98, 1.6)
+        axes.set_xlabel("exponent p of the decay $(1 - z/N)^p$")
+        axes.set_ylabel("cost relative to the lowest")
+        axes.set_title("Peak rate tuned for each exponent")
+        axes.legend()
+    return figure

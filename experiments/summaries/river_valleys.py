@@ -1,0 +1,133 @@
+"""Summary of decays of the learning rate: shares of the gain, and best exponents."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from gdjax.statistics import mean
+from summaries.decay_exponents import best_exponent, tuned
+
+RESAMPLES = 2000  # number of bootstrap samples
+
+
+def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
+    """Return the variables of one data set."""
+    return dataset.isel(data=number)
+
+
+def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
+    """Return the shares of the fall and of the gain of a decay, for each start.
+
+    The fall is the cost at the branch point minus that after the decay. The gain is the cost of the
+    constant rate minus that of the decay, after the same number of steps. Numerators and
+    denominators are sums over the branch steps. Shares are NaN after divergence.
+    """
+
+    def over(numerator, denominator):
+        ratio = numerator.sum("branch_step") / denominator.sum("branch_step")
+        return ratio.where(np.isfinite(ratio)).transpose("start", ...).values
+
+    fall, swept_fall = part.begin - part.end, part.begin - part.swept_decay
+    gain, swept_gain = part.continued - part.end, part.swept_constant - part.swept_decay
+    result = {
+        "rest": over(-part.rest, fall),
+        "remainder": over(-part.remainder, fall),
+        "averaged": over(part.continued - part.averaged, gain),
+    }
+    for k in part.directions.values:
+        chosen = part.parted.sel(directions=k)
+        for name in ("second_order", "line", "end_line"):
+            result[f"{name}_{k}"] = over(
+                -part[name].isel(direction=slice(k)).sum("direction"), fall
+            )
+        for name in ("onto", "off"):
+            result[f"{name}_{k}"] = over(part.begin - chosen.sel(part=name), swept_fall)
+        for name in ("steep_decay", "rest_decay"):
+            reached = part.swept_constant - chosen.sel(part=name)
+            result[f"{name}_{k}"] = over(reached, swept_gain)
+    return result
+
+
+def with_interval(values: Float[np.ndarray, " starts"]) -> list[float] | None:
+    """Return the mean over finite values with its interval; None for fewer than two."""
+    finite = values[np.isfinite(values)]
+    return list(mean(finite)[:3]) if len(finite) > 1 else None
+
+
+def exponent_curves(dataset: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return exponents, and tuned costs relative to the lowest one, by name of the problem."""
+    costs = dataset.exponent_cost.mean("start").values
+    curves = {"digits": (dataset.exponent.values, tuned(dataset.peak.values, costs)[:, 1])}
+    return {name: (x, y / y.min()) for name, (x, y) in curves.items()}
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return falls, gains, their shares and best exponents, with intervals over starts."""
+    summary: dict = {}
+    for number, name in enumerate(dataset.attrs["data_sets"]):
+        summary |= {f"{name}_{key}": value for key, value in _valley(case(dataset, number)).items()}
+    return summary | _exponents(dataset)
+
+
+def _valley(part: xr.Dataset) -> Mapping:
+    fall, gain = part.begin - part.end, part.continued - part.end
+    finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
+    largest = max(part.directions.values)
+    summary: dict = {
+        "branches": int(finite.size),
+        "diverged": int((~finite).sum()),
+        "converged": int(part.converged.sum()),
+        "begin": with_interval(part.begin.mean("branch_step").values),
+        "end": with_interval(part.end.mean("branch_step").values),
+        "fall": with_interval(fall.mean("branch_step").values),
+        "gain": with_interval(gain.mean("branch_step").values),
+        "swept_gain": with_interval(
+            (part.swept_constant - part.swept_decay).mean("branch_step").values
+        ),
+        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
+        "eigenvalue_largest": float(part.eigenvalues.isel(direction=0).mean()),
+        f"eigenvalue_{largest}": float(part.eigenvalues.isel(direction=largest - 1).mean()),
+        **{
+            f"overlap_{k}": with_interval(part.overlap.sel(directions=k).mean("branch_step").values)
+            for k in part.directions.values
+        },
+    }
+    summary |= {key: with_interval(values) for key, values in shares(part).items()}
+    summary["by_step"] = {}
+    for index, step in enumerate(part.branch_step.values):
+        one = part.isel(branch_step=[index])
+        rows = {key: with_interval(values) for key, values in shares(one).items()}
+        rows["gain"] = with_interval(gain.isel(branch_step=index).values)
+        rows["fall"] = with_interval(fall.isel(branch_step=index).values)
+        rows["begin"] = with_interval(one.begin.isel(branch_step=0).values)
+        summary["by_step"][str(step)] = rows
+    return summary
+
+
+def _exponents(dataset: xr.Dataset) -> dict:
+    exponents, peaks = dataset.exponent.values, dataset.peak.values
+    costs = dataset.exponent_cost.values
+    starts = costs.shape[-1]
+    drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
+    resampled = [best_exponent(exponents, peaks, costs[..., d].mean(axis=-1)) for d in drawn]
+    average = costs.mean(axis=-1)
+    best = tuned(peaks, average)
+    linear, lowest = (int(np.argmin(a)) for a in (abs(exponents - 1), best[:, 1]))
+    at = [int(np.argmin(average[i])) for i in (linear, lowest)]
+    pair = [costs[i, j] for i, j in zip((linear, lowest), at, strict=True)]
+    summary = {
+        "digits_exponent": [
+            best_exponent(exponents, peaks, average),
+            *map(float, np.quantile(resampled, (0.025, 0.975))),
+        ],
+        "digits_exponent_on_grid": float(exponents[lowest]),
+        "digits_tuned_costs": best[:, 1].tolist(),
+        "digits_tuned_peaks": best[:, 0].tolist(),
+        "digits_linear_minus_best": with_interval(pair[0] - pair[1]),
+        "digits_exponents_at_an_end": int(np.sum(np.isin(resampled, exponents[[0, -1]]))),
+        "digits_peaks_at_an_end": int(np.sum(np.isin(average.argmin(axis=1), [0, len(peaks) - 1]))),
+        "digits_runs_diverged": int(np.sum(~np.isfinite(costs))),
+    }
+    return summary

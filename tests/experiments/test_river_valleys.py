@@ -1,0 +1,193 @@
+"""The river valley experiment: its estimators, against closed forms, and a small run."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import methods.river_valleys as river_methods
+import numpy as np
+import pytest
+import river_valleys
+import summaries.river_valleys as summary
+import xarray as xr
+
+import gdjax as gd
+from gdjax.sweeps.dataset import from_named
+
+SMALL = river_valleys.Config(
+    data=("mnist5k",),
+    samples=100,
+    width=4,
+    batch_size=10,
+    starts=3,
+    branch_steps=(20, 40),
+    decay_steps=20,
+    snapshot_every=5,
+    directions=(2, 3, 4),
+    exponents=(0.5, 1.0, 2.0),
+    peaks=(1.0, 4.0, 3),
+    steps=20,
+)
+
+
+def test_a_rate_is_constant_and_then_decays_to_0():
+    @jax.jit
+    def rates(start, length):
+        optimizer = river_methods.stable_decay(0.5, start, length)
+
+        def step(state, _):
+            update, state = optimizer.update(jnp.ones(()), state)
+            return state, -update
+
+        return jax.lax.scan(step, optimizer.init(jnp.ones(())), length=9)[1]
+
+    np.testing.assert_allclose(rates(3, 4), [0.5] * 4 + [0.375, 0.25, 0.125, 0, 0])
+    np.testing.assert_allclose(rates(0, 0), 0.5)
+
+
+def test_both_parts_of_a_gradient_have_separate_rates():
+    rng = np.random.default_rng(0)
+    bases = np.stack([np.linalg.qr(rng.normal(size=(5, 3)))[0].T for _ in range(2)])
+    g = rng.normal(size=5)
+    optimizer = river_methods.parted_sgd(0.1, 1, 2, 1.0, 0.0, 0.5, 1.0, bases=bases, decay_steps=4)
+    params = {"a": jnp.zeros(2), "b": jnp.zeros(3)}
+    state = optimizer.init(params)
+    gradient = {"a": jnp.asarray(g[:2]), "b": jnp.asarray(g[2:])}
+    steep = bases[1, :2].T @ (bases[1, :2] @ g)
+    descend = jax.jit(optimizer.update)
+    for z in (0.0, 0.25, 0.5):
+        update, state = descend(gradient, state)
+        expected = -0.1 * ((1 - z) * steep + (0.5 + 0.5 * z) * (g - steep))
+        np.testing.assert_allclose(np.concatenate([update["a"], update["b"]]), expected, rtol=1e-5)
+
+
+@pytest.mark.long
+def test_parts_of_a_change_are_those_of_a_cubic():
+    """C = w^T H w / 2 + c w_0^3: the remainder is c d_0^3, and the line integral is exact."""
+    H, c = np.diag([4.0, 1.0, 0.5]), 0.3
+    cost = gd.Problem(
+        init=lambda key: jnp.zeros(3),
+        cost=lambda w: w @ jnp.asarray(H, w.dtype) @ w / 2 + c * w[0] ** 3,
+    )
+    w, d = np.array([0.5, -1.0, 2.0]), np.array([-0.75, 0.5, 1.0])
+    split = jax.jit(partial(river_methods.split_change, cost))
+    parts = split(jnp.asarray(w), jnp.asarray(w + d), jnp.eye(3)[:2])
+    expected = np.diag(H) * (w * d + d**2 / 2)
+    cubic = c * ((w + d)[0] ** 3 - w[0] ** 3)
+    order_2 = c * (3 * w[0] ** 2 * d[0] + 3 * w[0] * d[0] ** 2)
+    np.testing.assert_allclose(parts.second_order, expected[:2] + np.array([order_2, 0]), rtol=1e-5)
+    np.testing.assert_allclose(parts.rest, expected[2], rtol=1e-5)
+    np.testing.assert_allclose(parts.remainder, c * d[0] ** 3, rtol=1e-4)
+    np.testing.assert_allclose(parts.line, expected[:2] + np.array([cubic, 0]), rtol=1e-5)
+    np.testing.assert_allclose(parts.line_rest, expected[2], rtol=1e-5)
+    np.testing.assert_allclose(parts.total, expected.sum() + cubic, rtol=1e-5)
+
+
+@pytest.mark.long
+def test_the_gain_on_a_quadratic_valley_lies_in_the_steep_directions_as_computed():
+    """Two steep directions at the stationary variance, and two flat ones far from it."""
+    values, deviation, rate, steps = np.array([1.0, 0.7, 0.004, 0.002]), 0.5, 0.5, 100
+    valley = gd.Problem(
+        init=lambda key: jnp.array([0.0, 0.0, 30.0, 40.0]),
+        cost=lambda w, *, key: (
+            jnp.sum(jnp.asarray(values, w.dtype) * w**2) / 2
+            + deviation * w @ jax.random.normal(key, w.shape)
+        ),
+        evaluation=lambda w: jnp.sum(jnp.asarray(values, w.dtype) * w**2) / 2,
+    )
+    runs = gd.sweep(
+        valley,
+        gd.axes(
+            learning_rate=[rate], decay_start=[steps], decay_steps=[steps], noise_seed=range(800)
+        ),
+        2 * steps,
+        make_optimizer=river_methods.stable_decay,
+        record_every=steps,
+        snapshot_every=steps,
+    )
+    ends = from_named("snapshots", jnp.zeros(4), runs.squeeze().transpose("noise_seed", ...))
+    split = jax.jit(jax.vmap(partial(river_methods.split_change, valley), (0, 0, None)))
+    parts = split(ends[:, 1], ends[:, 2], jnp.eye(4)[:2])
+    decay = rate * (1 - np.arange(steps) / steps)
+
+    def squares(start, rates):
+        for r in rates:
+            start = (1 - r * values) ** 2 * start + r**2 * deviation**2
+        return start
+
+    begin = squares(np.array([0.0, 0.0, 900.0, 1600.0]), np.full(steps, rate))
+    stationary = rate * deviation**2 / (values * (2 - rate * values))
+    np.testing.assert_allclose(begin[:2], stationary[:2], rtol=1e-6)
+    change = values * (squares(begin, decay) - begin) / 2
+    assert change.max() < 0
+
+    def agrees(samples, expected):
+        error = np.std(samples) / np.sqrt(len(samples))
+        assert abs(np.mean(samples) - expected) < 4 * error + 1e-3 * abs(expected)
+        assert error < 0.1 * abs(expected)
+
+    for i in range(2):
+        agrees(parts.second_order[:, i], change[i])
+        np.testing.assert_allclose(parts.line[:, i], parts.second_order[:, i], atol=1e-4)
+    agrees(parts.rest, change[2:].sum())
+    np.testing.assert_allclose(parts.remainder, 0, atol=1e-4)
+
+
+def test_shares_are_those_of_given_costs():
+    at = ("start", "branch_step")
+
+    def both(value):
+        return at, np.full((2, 1), value)
+
+    parted = np.full((2, 1, 4, 1), 0.0)
+    parted[..., :, 0] = [0.7, 0.9, 0.55, 0.75]  # onto, off, steep_decay, rest_decay
+    parted[1, 0, 2, 0] = np.inf
+    part = xr.Dataset(
+        {
+            "begin": both(1.0),
+            "end": both(0.5),
+            "continued": both(0.9),
+            "averaged": both(0.6),
+            "swept_constant": both(0.8),
+            "swept_decay": both(0.6),
+            "rest": both(-0.1),
+            "remainder": both(-0.05),
+            **{
+                n: ((*at, "direction"), np.full((2, 1, 2), -0.125))
+                for n in ("second_order", "line", "end_line")
+            },
+            "parted": ((*at, "part", "directions"), parted),
+        },
+        {"part": list(river_methods.PARTS), "directions": [2], "branch_step": [5]},
+    )
+    result = summary.shares(part)
+    for name, expected in {
+        "second_order_2": 0.5, "rest": 0.2, "remainder": 0.1, "averaged": 0.75, "onto_2": 0.75,
+        "off_2": 0.25, "rest_decay_2": 0.25,
+    }.items():  # fmt: skip
+        np.testing.assert_allclose(result[name], expected, err_msg=name)
+    np.testing.assert_allclose(result["steep_decay_2"], [1.25, np.nan])
+    assert summary.with_interval(result["steep_decay_2"]) is None
+
+
+@pytest.mark.exhaustive
+@pytest.mark.long
+def test_branches_and_interventions_agree_and_figures_are_drawn(tmp_path):
+    dataset = river_valleys.run(SMALL)
+    part = river_valleys.case(dataset, 0)
+    assert part.converged.all()
+    # The parts add up to the change of the cost, and agree with independent evaluations.
+    np.testing.assert_allclose(part.total, part.end - part.begin, atol=1e-6)
+    total = part.second_order.sum("direction") + part.rest + part.remainder
+    np.testing.assert_allclose(total, part.total, atol=1e-6)
+    np.testing.assert_allclose(part.line.sum("direction") + part.line_rest, part.total, atol=1e-5)
+    # The recorded decay begins at the trunk and ends at the end of the branch.
+    np.testing.assert_allclose(part.branch_cost[:, 0], part.begin[0], rtol=1e-5)
+    np.testing.assert_allclose(part.branch_cost[:, -1], part.end[0], rtol=1e-5)
+    np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
+    result = river_valleys.numbers(dataset)
+    assert result["mnist5k_diverged"] == 0
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
+    for figure in river_valleys.plot(read).values():
+        figure.canvas.draw()
