@@ -38,6 +38,7 @@ GROUPS = {
         "initializations",
         "batch_sizes",
         "decay_exponents",
+        "river_valleys",
         "grokking",
     ),
     "The largest learning rate": ("trainability_boundary", "catapult"),

@@ -1,4 +1,4 @@
-"""Is the gain of a decay of the learning rate paid in steep directions only?
+"""Does a decay of the learning rate lower the cost in steep directions only?
 
     gain = C(constant rate) - C(decay),   split by the top k eigenvectors of the Hessian
 
@@ -31,7 +31,7 @@ import numpy as np
 import xarray as xr
 from drawings import river_valleys as plots
 from methods.river_valleys import trained, valleys
-from summaries.river_valleys import case, exponent_curves, numbers, shares
+from summaries.river_valleys import case, numbers, shares, tuned_costs
 
 import gdjax as gd
 
@@ -67,9 +67,9 @@ class Config:
     decay_steps: int = 300
     snapshot_every: int = 20
     directions: tuple[int, ...] = (5, 10)
-    exponents: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 3.0)
-    peaks: tuple[float, float, int] = (3.0, 24.0, 4)
-    steps: int = 400
+    exponents: tuple[float, ...] = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+    peaks: tuple[float, float, int] = (1.5, 24.0, 5)
+    steps: int = 4000
 
 
 def problems(config: Config) -> list[gd.Problem]:
@@ -134,7 +134,7 @@ def plot(dataset: xr.Dataset) -> Mapping:
         )
     return {
         "valleys": plots.valleys(rows),
-        "exponents": plots.exponents(exponent_curves(dataset)),
+        "exponents": plots.exponents(dataset.exponent.values, tuned_costs(dataset).values),
     }
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, style
 
@@ -64,12 +65,13 @@ def valleys(rows: Sequence[Valley]) -> Figure:
             middle.set_xlabel("number k of directions")
             middle.set_ylabel("share of the fall")
             middle.set_title("Split of the fall")
-            middle.legend(fontsize="small")
+            middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
             for height, values in enumerate(row.shares.values()):
                 right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
                 right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
             right.axvline(0, color=GREY, linestyle=":")
             right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
+            right.xaxis.set_major_locator(MultipleLocator(0.5))
             right.set_yticks(range(len(row.shares)), list(row.shares))
             right.invert_yaxis()
             right.set_xlabel("share of the full decay")
@@ -77,20 +79,19 @@ def valleys(rows: Sequence[Valley]) -> Figure:
     return figure
 
 
-def exponents(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Draw the cost with tuned peak rate, relative to the lowest one, against the exponent."""
+def exponents(
+    exponent: Float[np.ndarray, " exponents"], cost: Float[np.ndarray, " exponents"]
+) -> Figure:
+    """Draw the cost with tuned peak rate against the exponent of the decay."""
     with style():
         figure = Figure(figsize=(8, 4.6))
         axes = figure.subplots()
-        for (name, (x, y)), color in zip(curves.items(), CYCLE, strict=False):
-            axes.plot(x, y, "o-", color=color, label=name)
+        axes.plot(exponent, cost, "o-", color=BLUE)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.set_xticks([0.25, 0.5, 1, 2, 4])
-        axes.set_ylim(0.98, 1.6)
+        axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
         axes.set_xlabel("exponent p of the decay $(1 - z/N)^p$")
-        axes.set_ylabel("cost relative to the lowest")
-        axes.set_title("Peak rate tuned for each exponent")
-        axes.legend()
+        axes.set_ylabel("cost after the decay")
+        axes.set_title("Digits, best of the peak rates for each exponent")
     return figure

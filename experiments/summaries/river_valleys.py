@@ -7,7 +7,6 @@ import xarray as xr
 from jaxtyping import Float
 
 from gdjax.statistics import mean
-from summaries.decay_exponents import best_exponent, tuned
 
 RESAMPLES = 2000  # number of bootstrap samples
 
@@ -56,11 +55,9 @@ def with_interval(values: Float[np.ndarray, " starts"]) -> list[float] | None:
     return list(mean(finite)[:3]) if len(finite) > 1 else None
 
 
-def exponent_curves(dataset: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return exponents, and tuned costs relative to the lowest one, by name of the problem."""
-    costs = dataset.exponent_cost.mean("start").values
-    curves = {"digits": (dataset.exponent.values, tuned(dataset.peak.values, costs)[:, 1])}
-    return {name: (x, y / y.min()) for name, (x, y) in curves.items()}
+def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the mean final cost for each exponent, at the best of the peak rates."""
+    return dataset.exponent_cost.mean("start").min("peak")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -107,27 +104,19 @@ def _valley(part: xr.Dataset) -> Mapping:
 
 
 def _exponents(dataset: xr.Dataset) -> dict:
-    exponents, peaks = dataset.exponent.values, dataset.peak.values
-    costs = dataset.exponent_cost.values
+    exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
     starts = costs.shape[-1]
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
-    resampled = [best_exponent(exponents, peaks, costs[..., d].mean(axis=-1)) for d in drawn]
+    resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
     average = costs.mean(axis=-1)
-    best = tuned(peaks, average)
-    linear, lowest = (int(np.argmin(a)) for a in (abs(exponents - 1), best[:, 1]))
-    at = [int(np.argmin(average[i])) for i in (linear, lowest)]
-    pair = [costs[i, j] for i, j in zip((linear, lowest), at, strict=True)]
-    summary = {
-        "digits_exponent": [
-            best_exponent(exponents, peaks, average),
-            *map(float, np.quantile(resampled, (0.025, 0.975))),
-        ],
-        "digits_exponent_on_grid": float(exponents[lowest]),
-        "digits_tuned_costs": best[:, 1].tolist(),
-        "digits_tuned_peaks": best[:, 0].tolist(),
-        "digits_linear_minus_best": with_interval(pair[0] - pair[1]),
-        "digits_exponents_at_an_end": int(np.sum(np.isin(resampled, exponents[[0, -1]]))),
-        "digits_peaks_at_an_end": int(np.sum(np.isin(average.argmin(axis=1), [0, len(peaks) - 1]))),
+    best_peaks = average.argmin(axis=1)
+    lowest = int(average.min(axis=1).argmin())
+    return {
+        "digits_exponent": float(exponents[lowest]),
+        "digits_exponent_share": float(np.mean(resampled.argmin(axis=0) == lowest)),
+        "digits_tuned_costs": tuned_costs(dataset).values.tolist(),
+        "digits_tuned_peaks": dataset.peak.values[best_peaks].tolist(),
+        "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
+        "digits_peaks_at_an_end": int(np.isin(best_peaks, [0, costs.shape[1] - 1]).sum()),
         "digits_runs_diverged": int(np.sum(~np.isfinite(costs))),
     }
-    return summary
