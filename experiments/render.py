@@ -50,6 +50,7 @@ GROUPS = {
         "non_euclidean_edge",
         "stochastic_edge",
         "central_flow",
+        "edge_models",
     ),
     "Many minima": (
         "local_minima",

@@ -1,0 +1,90 @@
+"""Which flow predicts the center of descent at the edge of stability, and how far in advance?
+
+    relative distance at t:  min over |k| <= window of |c_flow(t) - c_descent(t + k)|
+                             / |c_descent(t) - w_0|
+
+Three flows model a descent that oscillates around a center: the central flow (Cohen et al. 2024,
+arXiv 2410.24206), the rod flow (Regis and Chewi 2026, arXiv 2602.01480) and the edge flow (Marion
+2026, arXiv 2606.18080). Their centers are compared with those of descents on a swish network
+8-16-16-1 on random samples. All steps are full-batch, and flows and descents have the same starts.
+A second descent from a point close to the start gives the floor of predictability: no distance
+below its distance from the first descent is significant.
+
+    python experiments/edge_models.py           (about 7 min on two cores)
+
+Expected: the rod flow has the smallest distance at the rates at which the central flow fails. This
+is refuted if the interval of the ratio of their distances lies above 1 or contains it.
+"""
+
+from dataclasses import dataclass
+
+import common
+import xarray as xr
+from drawings import edge_models as plots
+from methods.edge_models import cases, followed
+from summaries.edge_models import MODELS, numbers, typical
+from summaries.shared import case, joined
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents to compare with the flows.
+
+    Args:
+        rates: learning rates on the swish network.
+        width: number of neurons in each hidden layer of the swish network.
+        samples: number of random samples for the swish network.
+        steps: number of steps of each descent of the swish network.
+        starts: number of starting points for each rate.
+        eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
+        stride: number of steps of descent between records, and per interval of the central flow.
+        window: number of records before and after, among which the nearest center is found.
+        moved: relative distance of the second start from the first.
+        tolerance: relative tolerance of the flows.
+        solver_steps: maximum number of steps of the solver of a rod flow or an edge flow, per step
+            of descent.
+    """
+
+    rates: tuple[float, ...] = (0.2, 0.3)
+    width: int = 16
+    samples: int = 128
+    steps: int = 400
+    starts: int = 8
+    eigenvectors: int = 4
+    stride: int = 2
+    window: int = 5
+    moved: float = 1e-6
+    tolerance: float = 1e-4
+    solver_steps: int = 20
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the results of all cases, with names prefixed by the number of the case."""
+    return joined({name: followed(config, *settings) for name, settings in cases(config).items()})
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the distances of each start, and one run of the swish network at the largest rate."""
+    rows = {}
+    for number, name in enumerate(dataset.attrs["cases"]):
+        part = case(dataset, number)
+        for index, rate in enumerate(part.learning_rate.values):
+            at = part.isel(learning_rate=index)
+            rows[f"{name}, η = {rate:g}"] = {m: typical(at[f"{m}_distance"]) for m in MODELS}
+    shown = case(dataset, 0).isel(learning_rate=-1, seed=0)
+    oscillating = ("central", "rod", "edge")
+    return {
+        "distances": plots.distances(rows),
+        "example": plots.example(
+            shown.step.values,
+            distance={m: shown[f"{m}_distance"].values for m in MODELS},
+            amplitude={m: shown[f"{m}_amplitude"].values for m in oscillating},
+            descent_amplitude=shown.descent_amplitude.values,
+            product={m: shown[f"{m}_product"].values for m in oscillating},
+            title=f"swish network, η = {shown.learning_rate:g}",
+        ),
+    }
+
+
+if __name__ == "__main__":
+    common.main("edge_models", Config, run, plot, numbers)

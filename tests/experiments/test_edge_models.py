@@ -1,0 +1,48 @@
+"""The comparison of models of descent at the edge of stability, and a small run."""
+
+import edge_models
+import numpy as np
+import pytest
+import xarray as xr
+from edge_models import Config
+from methods.edge_models import relative_distances
+from summaries.edge_models import ratio
+
+SMALL = Config(rates=(0.3,), steps=80, starts=2, eigenvectors=2, window=1)
+
+
+def test_a_path_with_another_phase_has_distance_zero():
+    """A path at distance 1 from a straight line of length t has the relative distance 1 / t."""
+    t = np.arange(20.0)
+    line = np.stack([t, 0 * t], axis=1)
+    shifted = line + np.array([2.0, 0.0])
+    beside = line + np.array([0.0, 1.0])
+    at = np.isfinite(relative_distances(shifted, line, 3))
+    assert list(np.flatnonzero(at)) == list(range(3, 17))
+    np.testing.assert_allclose(relative_distances(shifted, line, 3)[at], 0)
+    np.testing.assert_allclose(relative_distances(beside, line, 3)[at], 1 / t[at])
+    beside[10] = np.nan
+    assert relative_distances(beside, line, 3)[10] == np.inf
+
+
+def test_ratios_of_infinite_distances_are_counted():
+    inf = np.inf
+    result = ratio(np.array([1.0, inf, 1.0, inf]), np.array([2.0, 1.0, inf, inf]))
+    assert result == [0.5, -inf, inf]
+    assert ratio(np.array([inf]), np.array([inf])) is None
+
+
+@pytest.mark.exhaustive
+@pytest.mark.long
+def test_models_are_compared_and_figures_are_drawn_from_the_dataset(tmp_path):
+    dataset = edge_models.run(SMALL)
+    result = edge_models.numbers(dataset)
+    assert result["swish_rate_0.3_bounded"] == result["swish_rate_0.3_gradient_completed"] == 2
+    assert result["swish_rate_0.3_moved"][0] < 1e-3
+    assert result["swish_rate_0.3_rod_completed"] == 2
+    assert result["swish_rate_0.3_rod"][0] < result["swish_rate_0.3_gradient"][0]
+    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    figures = edge_models.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
+    assert list(figures) == ["distances", "example"]
+    for figure in figures.values():
+        figure.canvas.draw()
