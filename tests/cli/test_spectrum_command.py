@@ -114,7 +114,7 @@ def test_a_non_finite_point_is_reported_and_not_plotted(hilly, tmp_path, capsys)
         (["--probes", "11"], "--probes 11: expected at least 12"),
         (["--tolerance", "0"], "--tolerance 0.0: expected a number above 0"),
         (["--gradient-tolerance", "nan"], "--gradient-tolerance nan: expected a number above 0"),
-        (["--probe-seed", "-1"], "--probe-seed -1: expected 0 to"),
+        (["--probe-seed", "-1"], "--probe-seed -1: expected a whole number from 0 to"),
         (["--epochs", "0"], "--epochs 0"),
     ],
 )
