@@ -1,19 +1,20 @@
 """Which flow predicts the center of descent at the edge of stability, and how far in advance?
 
     relative distance at t:  min over |k| <= window of |c_flow(t) - c_descent(t + k)|
-                             / |c_descent(t) - w_0|
+                             / |c_descent(t) - c_descent(0)|,   t and k in records
 
 Three flows model a descent that oscillates around a center: the central flow (Cohen et al. 2024,
 arXiv 2410.24206), the rod flow (Regis and Chewi 2026, arXiv 2602.01480) and the edge flow (Marion
-2026, arXiv 2606.18080). Their centers are compared with those of descents on a swish network
-8-16-16-1 on random samples. All steps are full-batch, and flows and descents have the same starts.
-A second descent from a point close to the start gives the floor of predictability: no distance
-below its distance from the first descent is significant.
+2026, arXiv 2606.18080). Their centers, and the points of the gradient flow, are compared with the
+centers of descents that fit a swish network 8-16-16-1 to random samples. All steps are full-batch,
+and flows and descents have the same starts. A second descent from a point close to the start gives
+the floor of predictability: no distance below its distance from the first descent is significant.
 
     python experiments/edge_models.py           (about 7 min on two cores)
 
 Expected: the rod flow has the smallest distance at the rates at which the central flow fails. This
-is refuted if the interval of the ratio of their distances lies above 1 or contains it.
+is refuted if the interval of the ratio of its distance to that of the central flow lies above 1 or
+contains it.
 """
 
 from dataclasses import dataclass
@@ -37,10 +38,11 @@ class Config:
         steps: number of steps of each descent of the swish network.
         starts: number of starting points for each rate.
         eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
-        stride: number of steps of descent between records, and per interval of the central flow.
-        window: number of records before and after, among which the nearest center is found.
-        moved: relative distance of the second start from the first.
-        tolerance: relative tolerance of the flows.
+        stride: number of steps of descent between records, and in an interval of the central flow.
+        window: number of records before and after each one that are searched for the nearest center
+            of descent.
+        moved: distance of the second start from the first, relative to the norm of the first.
+        tolerance: relative tolerance of the solver of the flows.
         solver_steps: maximum number of steps of the solver of a rod flow or an edge flow, per step
             of descent.
     """
@@ -64,7 +66,7 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the distances of each start, and one run of the swish network at the largest rate."""
+    """Draw distances for all starts, and a run of the first case at its last rate."""
     rows = {}
     for number, name in enumerate(dataset.attrs["cases"]):
         part = case(dataset, number)

@@ -1,7 +1,9 @@
 """Do sharper networks, trained by the same recipe, classify fewer test images correctly?
 
     rho = rank correlation of a sharpness of the training cost with test accuracy,
-    rho_given_cost = (rho - r_sc r_ac) / sqrt((1 - r_sc^2) (1 - r_ac^2)),   c the training cost
+    rho_given_cost = (rho - r_sc r_ac) / sqrt((1 - r_sc^2) (1 - r_ac^2))
+
+where r are rank correlations, s is the sharpness, a the test accuracy and c the training cost.
 
 It is disputed whether flat minima generalize better. Bennett 2026 (arXiv 2605.05209) reports a rank
 correlation of -0.226 between sharpness and generalization over 100 MNIST networks with the same
@@ -15,9 +17,9 @@ points that are not minima:
     adaptive sharpness sum_i w_i^2 H_ii = lim 2 / r^2 [E C(w + r |w| z) - C(w)],   r -> 0
 
 Here z is standard normal, and |w| z an elementwise product. The adaptive sharpness does not change
-if a ReLU neuron's incoming weights are multiplied by a positive number and its outgoing weights are
-divided by it. Intervals are two-way bootstrap
-intervals, which resample both starts and orders.
+if a ReLU neuron's incoming weights and bias are multiplied by a positive number and its outgoing
+weights are divided by it. Intervals are two-way bootstrap intervals, which resample both starts and
+orders.
 
     python experiments/flatness.py           (about 5 min of processor time)
 
@@ -50,9 +52,9 @@ class Config:
         starts: number of starting points.
         orders: number of orders of the mini-batches, each combined with every start.
         batch_size: number of images per step.
-        epochs: numbers of passes over the training images of networks of sigmoids.
-        learning_rate: initial learning rate of networks of sigmoids, with cosine decay to 0.
-        relu_epochs: number of passes over the training images of ReLU networks.
+        epochs: numbers of passes of sigmoid networks over the training images, one per recipe.
+        learning_rate: initial learning rate of sigmoid networks, with cosine decay to 0.
+        relu_epochs: number of passes of ReLU networks over the training images.
         relu_learning_rate: initial learning rate of ReLU networks, with cosine decay to 0.
         probes: number of Hessian-vector products for each trace.
         resamples: number of bootstrap resamples.

@@ -1,6 +1,6 @@
 """Does a decay of the learning rate lower the cost in steep directions only?
 
-    gain = C(constant rate) - C(decay),   split by the top k eigenvectors of the Hessian
+    gain = C(constant rate) - C(decay),   fall = C(branch point) - C(decay)
 
 A descent with mini-batches at a large constant rate oscillates. Once the rate decays, the cost
 falls. It is conjectured that the cost has the shape of a river valley, and that a decay only
@@ -9,12 +9,13 @@ removes the oscillation across it, in the directions of largest curvature (Wen e
 and on Fashion-MNIST (tanh, cross-entropy). Branches leave each trunk at several steps, with a rate
 that decays linearly to 0.
 
-The fall of the cost along a decay is split by the eigenvectors at the branch point, to second order
-and along the straight line between both ends, and along this line also by the eigenvectors at the
-other end. Interventions do not depend on such a path: the rate decays only in the top k directions,
-or only in the others, or one of these parts of the gradient is removed. A control averages the
-weights of the trunk. The best exponent of a decay (1 - z/N)^p is measured on digits, with the peak
-rate tuned for each p (for power-law quadratics, see the experiment decay_exponents).
+The fall of the cost along a decay is split by the top k eigenvectors of the Hessian at the branch
+point, to second order and along the straight line between the ends of the decay, and along this
+line also by the eigenvectors after the decay. Interventions do not depend on the choice of a path:
+the rate decays only in the top k directions, or only in the others, or one of these parts of the
+gradient is removed while the rate of the other part decays. A control averages the weights of the
+trunk. The best exponent of a decay (1 - z/N)^p is measured on digits, with the peak rate tuned for
+each p (for power-law quadratics, see the experiment decay_exponents).
 
     python experiments/river_valleys.py           (about 5 min on two cores)
 
@@ -44,16 +45,17 @@ class Config:
         data: names of the data sets: that of a sigmoid network with quadratic loss, and that of a
             tanh network with cross-entropy.
         rates: learning rate of the trunks, for each data set.
-        samples: largest number of training images.
+        samples: maximum number of training images.
         width: number of neurons in each of the two hidden layers.
         batch_size: number of images per step.
         starts: number of trunks for each data set, and of starts for each power decay.
         branch_steps: steps at which branches leave a trunk.
         decay_steps: number of steps of a decay.
         snapshot_every: number of steps between snapshots, whose weights are averaged.
-        directions: numbers k of eigenvectors that span the steep directions.
+        directions: numbers k of eigenvectors that span the subspace of steep directions.
         exponents: exponents p of the power decays on digits.
-        peaks: smallest and largest peak rate on digits, and number of rates.
+        peaks: smallest and largest peak rate on digits, and number of peak rates, which are spaced
+            geometrically.
         steps: number of steps N of a power decay on digits.
     """
 
@@ -83,7 +85,7 @@ def problems(config: Config) -> list[gd.Problem]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return decays on all data sets, and costs of power decays."""
+    """Return results of decays on all data sets, and costs of power decays."""
     every = problems(config)
     parts = [valleys(config, *pair) for pair in zip(every, config.rates, strict=False)]
     on_digits = trained(config, every[0]).values

@@ -15,14 +15,15 @@ LABELS = {
     "edge": ("edge flow", GREEN),
     "moved": ("descent, start moved", GREY),
 }
-SPACING = 0.15  # vertical distance of two models in a row
+SPACING = 0.15  # vertical distance between two models in a row
 
 
 def distances(rows: Mapping[str, Mapping[str, Float[np.ndarray, " starts"]]]) -> Figure:
-    """Draw the distance of each start from descent, with a row for each case.
+    """Draw the distances of models from descent: a row per case, and a dot per start.
 
     Args:
-        rows: label of a case to model to distances; infinite values are not drawn.
+        rows: distances for all starts, by label of the case and by model; infinite ones are not
+            drawn, but count in the medians.
     """
     with style():
         figure = Figure(figsize=(10, 1.8 + 0.8 * len(rows)))
@@ -57,10 +58,10 @@ def example(
 
     Args:
         step: steps of descent.
-        distance: model to relative distance from the center of descent.
-        amplitude: model to amplitude of the oscillation.
+        distance: relative distance from the center of descent, by model.
+        amplitude: amplitude of the oscillation, by model.
         descent_amplitude: amplitude of the oscillation of descent.
-        product: model to rate times the curvature that determines the oscillation.
+        product: rate times the curvature that determines the growth of the oscillation, by model.
         title: title of the left panel.
     """
     with style():

@@ -12,7 +12,7 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, style
 
 
 class Valley(NamedTuple):
-    """Costs along one trunk and its decays, and shares for all starts, of one data set.
+    """Costs along one trunk and its decays, and shares for all starts on a data set.
 
     Args:
         name: name of the data set.
@@ -21,8 +21,9 @@ class Valley(NamedTuple):
         branch_steps: steps at which the decays begin.
         decay_step: steps since the beginning of a decay.
         decays: cost along each decay.
-        by_direction: share of the fall in the first k directions, k from 1, for each start.
-        shares: share of the gain of each intervention, for each start.
+        by_direction: share of the fall in the first k directions, k from 1, for each start, by
+            label of the split.
+        shares: share of the gain or the fall for each start, by label of the intervention.
     """
 
     name: str

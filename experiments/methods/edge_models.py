@@ -2,8 +2,9 @@
 
     center of descent at step t: (w_{t-1} + 2 w_t + w_{t+1}) / 4
 
-This average of three points contains neither an oscillation of period two nor, to second order in
-the rate, a shift in time.
+This average of three points removes an oscillation of period two. It changes the points of a path
+that is smooth in time only by terms of second order in the rate, so it does not shift the path in
+time.
 """
 
 import time
@@ -30,13 +31,14 @@ MOVED = "moved"  # name of the descent from another starting point
 
 
 class Path(NamedTuple):
-    """Centers of a descent or a flow, with leading axes of runs and times.
+    """Centers of runs of descent or of a flow; any leading axes index the runs.
 
     Args:
         centers: centers as flat vectors.
-        amplitude: amplitude of the oscillation around the center.
-        product: rate times the curvature that determines the growth of the oscillation.
-        completed: whether the flow was solved, and all centers are finite.
+        amplitude: amplitude of the oscillation around the center; 0 for the gradient flow.
+        product: rate times the curvature that determines the growth of the oscillation; 0 for the
+            gradient flow and NaN for descent.
+        completed: whether all centers are finite and, for a flow, the solver reached the end.
     """
 
     centers: Float[Array, "... times n"]
@@ -53,7 +55,12 @@ def cases(config: "Config") -> dict[str, tuple]:
 
 
 def followed(config: "Config", problem: gd.Problem, rates, steps: int) -> xr.Dataset:
-    """Return relative distances of all models from descents, for all rates and starts."""
+    """Compare all models with descents, for all rates and starts.
+
+    Returns:
+        relative distances, amplitudes, products of rate and curvature, whether runs were completed,
+        and processor times.
+    """
     keys = gd.streams(0, np.arange(config.starts))
     runs = len(rates) * config.starts
     lanes = (
@@ -103,7 +110,7 @@ def compiled(one: Callable, problem: gd.Problem, lanes: tuple) -> Callable:
 
 
 def timed(program: Callable, problem: gd.Problem, lanes: tuple) -> tuple[Path, float]:
-    """Return the paths of all lanes, and the processor time of their computation."""
+    """Return the paths of all lanes, and the processor time in seconds."""
     start = time.process_time()
     results = jax.block_until_ready(program(*lanes, problem))
     seconds = time.process_time() - start
@@ -111,7 +118,7 @@ def timed(program: Callable, problem: gd.Problem, lanes: tuple) -> tuple[Path, f
 
 
 def descent(config: "Config", steps: int) -> Callable:
-    """Return a function that returns the path of a descent, without products.
+    """Return a function that returns the path of a descent, with NaN as products.
 
     The amplitude is the length of the alternating part (w_{t-1} - 2 w_t + w_{t+1}) / 4.
     """
@@ -187,11 +194,12 @@ def flow(config: "Config", name: str, steps: int) -> Callable:
 def relative_distances(
     path: Float[np.ndarray, "times n"], reference: Float[np.ndarray, "times n"], window: int
 ) -> Float[np.ndarray, " times"]:
-    """Return the distance of each point from the nearest reference point in a window of times.
+    """Return relative distances from the nearest reference points within a window.
 
-    It is relative to the distance of the reference from its start. The window makes it tolerant to
-    a difference in phase. The value is NaN at times without a whole window, and +inf where a point
-    is not finite.
+    Each distance is divided by the distance of the reference point at the same time from the first
+    reference point. The window makes the result tolerant to a difference in phase. The result is
+    NaN at the first time and at times without a complete window, and +inf where a point is not
+    finite.
     """
     inner = np.arange(max(window, 1), len(reference) - window)
     apart = [

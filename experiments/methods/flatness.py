@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 NETWORKS_PER_CALL = 32  # number of networks measured per call of the compiled program
-EIGENVALUE_TOLERANCE = 0.01  # residual of the largest eigenvalue, relative to it
+EIGENVALUE_TOLERANCE = 0.01  # maximum residual of the largest eigenvalue, relative to it
 
 
 class Recipe(NamedTuple):
@@ -48,13 +48,14 @@ def recipes(config: "Config") -> dict[str, Recipe]:
 
 
 def scaled_hessian(problem: gd.Problem, params: PyTree) -> FunctionOperator:
-    """Return D H D, with H the Hessian of the cost at w and D = diag |w|.
+    """Return the operator D H D, with H the Hessian of the cost and D = diag |w|.
 
         E C(w + r |w| z) - C(w) = r^2 / 2 tr D H D + O(r^4),   z ~ N(0, I)
 
-    Entry (i, j) is |w_i w_j| H_ij, which does not change if a ReLU neuron's incoming weights are
-    multiplied by a positive number and its outgoing weights are divided by it. The trace is the
-    mean over the ellipsoid |D^-1 e| of Kwon et al., instead of the maximum, at small radius.
+    Entry (i, j) is |w_i w_j| H_ij, which does not change if a ReLU neuron's incoming weights and
+    bias are multiplied by a positive number and its outgoing weights are divided by it. Kwon et al.
+    use the maximum rise of the cost over perturbations e in the ellipsoid |D^-1 e| <= r instead of
+    this mean rise for small r.
     """
     hessian = HessianOperator(problem, params)
     scale = jax.tree.map(jnp.abs, params)
@@ -125,7 +126,7 @@ def measured(config: "Config", recipe: Recipe) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     params = gd.params_of(runs, like, {})
     count = config.starts * config.orders
-    # The last call is padded, so that all calls share one compiled program.
+    # The last network is repeated to fill the last call, so that all calls share one program.
     rows = np.minimum(np.arange(-(-count // NETWORKS_PER_CALL) * NETWORKS_PER_CALL), count - 1)
     flat = jax.tree.map(lambda a: np.asarray(a).reshape(count, *a.shape[2:])[rows], params)
     keys = jax.random.split(jax.random.key(config.key), len(rows))

@@ -1,4 +1,4 @@
-"""Decays of the learning rate from runs at a constant rate, and the parts of their gain."""
+"""Decays of the learning rate, and the parts of the fall of the cost."""
 
 import dataclasses
 import tempfile
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 NODES = 6  # number of points of the Gauss-Legendre rule along a line
 RTOL = 1e-2  # tolerance of the residuals of eigenpairs, relative to the largest eigenvalue
 CONSTANT, DECAY, FROZEN = (1.0, 1.0), (1.0, 0.0), (0.0, 0.0)
-# Multipliers of the learning rate, of the steep and of the other part of the gradient.
+# First and last multipliers of the learning rate, for the steep part and the other part of the
+# gradient.
 WHOLE = {"constant": (CONSTANT, CONSTANT), "decay": (DECAY, DECAY)}
 PARTS = {
     "onto": (DECAY, FROZEN),
@@ -77,7 +78,7 @@ def parted_sgd(
     bases: Float[np.ndarray, "points k n"],
     decay_steps: int,
 ) -> optax.GradientTransformation:
-    """Return descent with separate rates for the steep part of a gradient and the rest.
+    """Return descent with separate rates for the two parts of a gradient.
 
         w <- w - learning_rate (a_t P g + b_t (g - P g)),   P = sum_{i <= directions} v_i v_i^T
 
@@ -188,7 +189,7 @@ def trunks(config: "Config", problem: gd.Problem, rate: float, store: Path) -> x
 
 
 def decays(config: "Config", problem: gd.Problem, rate: float, store: Path, start: int) -> Any:
-    """Return snapshots of the branches of one trunk whose rate decays, [branch_step, step]."""
+    """Return snapshots of the decaying branches of one trunk, [branch_step, step]."""
     steps = list(config.branch_steps)
     runs = gd.branch(
         store,
@@ -217,7 +218,7 @@ def rows(params: PyTree, leading: int) -> Float[np.ndarray, "*leading n"]:
 
 @partial(jax.jit, static_argnames="count")
 def steep_directions(problem: gd.Problem, points: PyTree, count: int, key: Array) -> Any:
-    """Return the largest eigenpairs of the Hessian at each point."""
+    """Return the largest eigenpairs of the Hessian, and whether they converged."""
 
     def one(params):
         pairs = extreme_eigenpairs(problem, params, key=key, largest=count, rtol=RTOL)
@@ -240,9 +241,10 @@ def interventions(
     points: Float[np.ndarray, "points n"],
     bases: Float[np.ndarray, "points k n"],
 ) -> xr.Dataset:
-    """Return the final cost of decays in parts of the parameter space, from given points.
+    """Return final costs of descents whose rates differ between directions.
 
-    All interventions from a point use the same mini-batches.
+    They include a constant rate and a decay in all directions. All descents from a point use the
+    same mini-batches.
     """
     unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes(problem)))[1]
     settings = [(0, *pair) for pair in WHOLE.values()]
@@ -281,7 +283,7 @@ def interventions(
 
 
 def valleys(config: "Config", problem: gd.Problem, rate: float) -> xr.Dataset:
-    """Return costs, parts of the gain and interventions, for all starts and branch steps."""
+    """Return costs, parts of the fall, and interventions for all branches."""
     like, steps = shapes(problem), np.array(config.branch_steps)
     bare = dataclasses.replace(problem, metrics=NOTHING)
     with tempfile.TemporaryDirectory() as folder:

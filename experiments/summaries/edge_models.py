@@ -11,13 +11,20 @@ AT_EDGE = 1.99  # product of rate and curvature above which a run has reached th
 
 
 def typical(distance: xr.DataArray) -> np.ndarray:
-    """Return the median distance over the second half of the steps, +inf if not completed."""
+    """Return median distances over the second half of the steps, omitting NaN.
+
+    They are +inf for runs that were not completed.
+    """
     values = distance.transpose(..., "step").values
     return np.nanmedian(values[..., values.shape[-1] // 2 :], axis=-1)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return distances, ratios to the central flow, completed runs, and processor times."""
+    """Return distances, their ratios to those of the central flow, counts and times.
+
+    The counts are numbers of runs that were completed, reached the edge, stayed bounded, or have a
+    distance above that of the second descent. The times are processor times in seconds.
+    """
     summary: dict = {}
     for number, name in enumerate(dataset.attrs["cases"]):
         part = case(dataset, number)

@@ -68,8 +68,9 @@ def reliability(
         reliability = 2 r / (1 + r),   r the mean correlation of accuracies on both halves
 
     This is the squared correlation of the accuracy with its expected value on infinitely many
-    images of the same kind (Spearman and Brown). It is 0 if r is negative. No correlation with the
-    accuracy can exceed its square root.
+    images of the same kind (Spearman and Brown). If r is negative, 0 is returned. The correlation
+    of the accuracy with a property that does not depend on the choice of the test images cannot
+    exceed the square root of the reliability.
     """
     a, b = (one.reshape(len(one), -1) for one in (first, second))
     a, b = (one - one.mean(axis=1, keepdims=True) for one in (a, b))
@@ -86,10 +87,12 @@ def by_recipe(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
 
 
 def correlations(dataset: xr.Dataset, resamples: int) -> dict[str, Interval]:
-    """Return rank correlations and reliability of one recipe, with two-way intervals.
+    """Return rank correlations of one recipe and their cap, with two-way intervals.
 
-    For each measure and outcome there are the rank correlation over all networks, the partial rank
-    correlation given the training cost, and the rank correlation of means over the orders.
+    For each measure and outcome there are the rank correlation over all networks and that of means
+    over the orders, and for both also the partial rank correlation given the training cost. There
+    are also the rank correlations of the training cost with the outcomes. The cap is the square
+    root of the reliability of the accuracy.
     """
     right = dataset.right.transpose("start", "order", "image").values
     rng = np.random.default_rng(0)
@@ -164,7 +167,7 @@ def numbers(dataset: xr.Dataset) -> dict:
             entries[name] = [float(q) for q in np.quantile(values, [0.5, 0.025, 0.975])]
             entries[f"{name}_share_of_start"] = shares(np.log(values))["share_of_start"][:3]
         for name in MEASURES:
-            # Error of measurement, relative to the deviation between networks.
+            # Error of measurement, relative to the standard deviation between networks.
             entries[f"{name}_error"] = float(
                 np.sqrt((part[f"{name}_error"] ** 2).mean()) / part[name].std()
             )

@@ -1,4 +1,4 @@
-"""Summary of decays of the learning rate: shares of the gain, and best exponents."""
+"""Summary of decays: shares of the fall and of the gain, and the best exponent."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from gdjax.statistics import mean
 
-RESAMPLES = 2000  # number of bootstrap samples
+RESAMPLES = 2000  # number of bootstrap resamples
 
 
 def case(dataset: xr.Dataset, number: int) -> xr.Dataset:
@@ -21,7 +21,8 @@ def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
 
     The fall is the cost at the branch point minus that after the decay. The gain is the cost of the
     constant rate minus that of the decay, after the same number of steps. Numerators and
-    denominators are sums over the branch steps. Shares are NaN after divergence.
+    denominators are sums over the branch steps. Shares that are not finite, as after divergence,
+    are NaN.
     """
 
     def over(numerator, denominator):
@@ -50,7 +51,7 @@ def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
 
 
 def with_interval(values: Float[np.ndarray, " starts"]) -> list[float] | None:
-    """Return the mean over finite values with its interval; None for fewer than two."""
+    """Return the mean of finite values with its interval; None for fewer than two."""
     finite = values[np.isfinite(values)]
     return list(mean(finite)[:3]) if len(finite) > 1 else None
 
@@ -61,7 +62,7 @@ def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return falls, gains, their shares and best exponents, with intervals over starts."""
+    """Return falls, gains and shares with intervals, and the best exponent."""
     summary: dict = {}
     for number, name in enumerate(dataset.attrs["data_sets"]):
         summary |= {f"{name}_{key}": value for key, value in _valley(case(dataset, number)).items()}

@@ -48,10 +48,12 @@ from gdjax.summaries import fields_with
 class OscillatingFlow(NamedTuple):
     """A center and its oscillation at equally spaced times, including 0 and the final time.
 
+    At times that were not reached, `params` and `amplitude` are infinite, and `direction` and
+    `curvature` are NaN.
+
     Args:
         time: time since the start, eta times the number of descent steps.
-        params: the center c, a pytree like the starting point whose leading axis indexes the times;
-            infinite at times that were not reached.
+        params: the center c, a pytree like the starting point whose leading axis indexes the times.
         direction: direction u of the oscillation, with norm 1; a pytree like `params`.
         amplitude: amplitude x of the oscillation.
         curvature: curvature s along u. The amplitude grows where the curvature exceeds 2 / eta.
@@ -75,7 +77,7 @@ class OscillatingFlow(NamedTuple):
 
 
 class _Velocity(NamedTuple):
-    """Time derivatives of center, direction and log of the amplitude; curvature."""
+    """Time derivatives of the center, direction and log amplitude, and the curvature."""
 
     center: Float[Array, " n"]
     direction: Float[Array, " n"]
@@ -96,7 +98,7 @@ def rod_flow(
     atol: float | None = None,
     max_steps: int = MAX_STEPS,
 ) -> OscillatingFlow:
-    """Solve the rod flow, with the gradients at both ends of the oscillation.
+    """Solve the rod flow, with the mean curvature between the oscillation's ends.
 
         dc/dt = -grad_c [K + eta/4 |grad_c K|^2],   K = (C(c + x u) + C(c - x u)) / 2
         dS/dt = eta/8 D D^T - 2/eta S,   S = x^2 u u^T,   D = a - b
@@ -108,14 +110,14 @@ def rod_flow(
     where c' and d' belong to the next step, and a and b are the gradients at c + d and c - d. Since
     a a^T + b b^T = 2 m m^T + D D^T / 2, one part of d d^T comes from the drift of the center, and
     is eta^2/4 m m^T in equilibrium. It does not oscillate and is omitted here. The rate of change
-    of the other part is dS/dt. Its projection onto the tangent space of the matrices of rank one is
-    solved: the best approximation of dS/dt by a derivative of x^2 u u^T. The term with eta/4 makes
-    the error of the center second order in eta away from the edge.
+    of the other part is dS/dt. The solved equations of x and u are its projection onto the tangent
+    space of the matrices of rank one: the best approximation of dS/dt by a derivative of x^2 u u^T.
+    The term with eta/4 makes the error of the center second order in eta away from the edge.
 
     On a quadratic cost dS/dt = eta/2 H S H - 2/eta S, so S grows along an eigenvector if and only
     if the absolute value of its eigenvalue exceeds 2 / eta. On the quartic cost
-    p w^2 / 2 - q w^4 / 4 with p > 2 / eta, the amplitude becomes that of the exact cycle of
-    descent, x^2 = (p - 2/eta) / q.
+    p w^2 / 2 - q w^4 / 4 with p > 2 / eta and q > 0, the amplitude becomes that of the exact cycle
+    of descent around 0, x^2 = (p - 2/eta) / q.
 
     The start is w_0 = c + x u, where x u is the alternating part of the first steps,
     (w_0 - 2 w_1 + w_2) / 4 = eta/4 (grad C(w_0) - grad C(w_1)), plus a random vector whose entries
@@ -129,8 +131,9 @@ def rod_flow(
         data: data used instead of the problem's data.
         intervals: number of intervals between the times at which the flow is returned.
         noise: standard deviation e of the random error of one step along u, which adds e^2 / eta
-            to d(x^2)/dt; None means the rounding error, eps times the root mean square of w_0. If
-            it is 0, the amplitude approaches 0 while the curvature stays below 2 / eta.
+            to d(x^2)/dt; None means an estimate of the rounding error, the machine epsilon times
+            the root mean square of w_0. If it is 0, the amplitude approaches 0 while the absolute
+            value of the curvature stays below 2 / eta.
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
         max_steps: maximum number of steps of the solver.

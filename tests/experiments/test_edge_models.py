@@ -11,8 +11,8 @@ from summaries.edge_models import ratio
 SMALL = Config(rates=(0.3,), steps=80, starts=2, eigenvectors=2, window=1)
 
 
-def test_a_path_with_another_phase_has_distance_zero():
-    """A path at distance 1 from a straight line of length t has the relative distance 1 / t."""
+def test_relative_distances_from_a_straight_path_have_closed_forms():
+    """They are 0 for a shift in time, and 1 / t for a path beside it at distance 1."""
     t = np.arange(20.0)
     line = np.stack([t, 0 * t], axis=1)
     shifted = line + np.array([2.0, 0.0])
@@ -25,7 +25,7 @@ def test_a_path_with_another_phase_has_distance_zero():
     assert relative_distances(beside, line, 3)[10] == np.inf
 
 
-def test_ratios_of_infinite_distances_are_counted():
+def test_ratios_of_one_infinite_distance_are_counted_and_of_two_are_omitted():
     inf = np.inf
     result = ratio(np.array([1.0, inf, 1.0, inf]), np.array([2.0, 1.0, inf, inf]))
     assert result == [0.5, -inf, inf]

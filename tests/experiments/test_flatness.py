@@ -50,7 +50,7 @@ def test_the_scaled_hessian_does_not_change_if_relu_neurons_are_rescaled():
 
 
 def test_the_variance_of_two_way_resamples_of_a_mean_has_a_closed_form():
-    """E n_i n_k = 1 - 1/R + [i = k] for multinomial counts of R starts, and so for orders."""
+    """E n_i n_k = 1 - 1/R + [i = k] for multinomial counts n of R starts or R orders."""
     rng = np.random.default_rng(0)
     R, C = 10, 6
     x = 2 * rng.normal(size=(R, 1)) + rng.normal(size=C) + rng.normal(size=(R, C))
@@ -96,7 +96,7 @@ def test_partial_correlations_of_normal_variables_are_those_of_the_precision_mat
 
 
 def test_the_reliability_is_the_share_of_quality_in_the_variance_of_accuracy():
-    """The variance of noise is 2 in each half of the images, and 1 in the whole."""
+    """The noise has variance 2 on each half of the images, and 1 on all of them."""
     rng = np.random.default_rng(4)
     q = rng.normal(size=20_000)
     first, second = (q + 2**0.5 * rng.normal(size=(3, len(q))) for _ in range(2))
@@ -111,7 +111,7 @@ def test_the_published_interval_is_that_of_fisher():
 @pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_small_run_measures_all_networks():
-    """The largest eigenvalue is below the trace, whose error is small."""
+    """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
     config = Config(learned=200, widths=(8,), starts=8, orders=2, epochs=(2,), relu_epochs=2,
                     resamples=20)  # fmt: skip
     result = flatness.run(config)

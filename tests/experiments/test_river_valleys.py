@@ -62,7 +62,7 @@ def test_both_parts_of_a_gradient_have_separate_rates():
 
 
 @pytest.mark.long
-def test_parts_of_a_change_are_those_of_a_cubic():
+def test_parts_of_the_change_of_a_cubic_have_closed_forms():
     """C = w^T H w / 2 + c w_0^3: the remainder is c d_0^3, and the line integral is exact."""
     H, c = np.diag([4.0, 1.0, 0.5]), 0.3
     cost = gd.Problem(
@@ -84,7 +84,7 @@ def test_parts_of_a_change_are_those_of_a_cubic():
 
 
 @pytest.mark.long
-def test_the_gain_on_a_quadratic_valley_lies_in_the_steep_directions_as_computed():
+def test_parts_of_the_fall_in_a_noisy_quadratic_valley_have_the_computed_means():
     """Two steep directions at the stationary variance, and two flat ones far from it."""
     values, deviation, rate, steps = np.array([1.0, 0.7, 0.004, 0.002]), 0.5, 0.5, 100
     valley = gd.Problem(
@@ -133,7 +133,7 @@ def test_the_gain_on_a_quadratic_valley_lies_in_the_steep_directions_as_computed
     np.testing.assert_allclose(parts.remainder, 0, atol=1e-4)
 
 
-def test_shares_are_those_of_given_costs():
+def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
     at = ("start", "branch_step")
 
     def both(value):
@@ -172,16 +172,16 @@ def test_shares_are_those_of_given_costs():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_branches_and_interventions_agree_and_figures_are_drawn(tmp_path):
+def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn(tmp_path):
     dataset = river_valleys.run(SMALL)
     part = river_valleys.case(dataset, 0)
     assert part.converged.all()
-    # The parts add up to the change of the cost, and agree with independent evaluations.
+    # The parts add up to the change of the cost, which agrees with independent evaluations.
     np.testing.assert_allclose(part.total, part.end - part.begin, atol=1e-6)
     total = part.second_order.sum("direction") + part.rest + part.remainder
     np.testing.assert_allclose(total, part.total, atol=1e-6)
     np.testing.assert_allclose(part.line.sum("direction") + part.line_rest, part.total, atol=1e-5)
-    # The recorded decay begins at the trunk and ends at the end of the branch.
+    # The recorded costs of a decay begin at that of the branch point and end at the final cost.
     np.testing.assert_allclose(part.branch_cost[:, 0], part.begin[0], rtol=1e-5)
     np.testing.assert_allclose(part.branch_cost[:, -1], part.end[0], rtol=1e-5)
     np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
