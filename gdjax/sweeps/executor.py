@@ -128,7 +128,6 @@ def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
             total=per_tile * len(missing), unit="run-step", delay=1, unit_scale=True
         ) as bar,
     ):
-        pool.submit(xr.Variable, "x", [0.0])  # so that xarray imports Dask beside the first runs
         for count, tile in enumerate(missing):
             bar.set_postfix_str(f"{count}/{len(missing)} tiles", refresh=False)
             number, _ = plan.program_of(tile)
