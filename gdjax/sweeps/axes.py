@@ -172,8 +172,9 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
     Args:
         named: values by axis name: `seed`, `data_seed`, `noise_seed`, `batch_size`, or a keyword of
             the problem's `init` or `cost` or of the optimizer factory. Values are numbers, booleans
-            or names. Qualify a name that is a keyword of several functions: `**{"init.scale":
-            ...}`. For axes combined by `zip_axes`, choose a name of their dimension.
+            or names. Qualify a name that is a keyword of several functions:
+            `**{"init.scale": ...}`. For axes combined by `zip_axes`, choose a name of their
+            dimension.
 
     Raises:
         InputError: if an axis has no values, repeated values, more than ten million values, or
