@@ -24,6 +24,7 @@ from variants.regressions import random_targets
 import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.flows import FlowStatus, central_flow
+from gdjax.problems.evaluation import evaluation_of
 
 if TYPE_CHECKING:
     from stochastic_edge import Config
@@ -179,7 +180,7 @@ def edge_forces(
     the sample, averaged over samples. `second` is the second largest eigenvalue of the Hessian, and
     `direction` is u.
     """
-    cost = problem.cost if problem.evaluation is None else problem.evaluation
+    cost = evaluation_of(problem)
     samples = jax.tree.map(lambda a: jnp.asarray(a)[:, None], problem.data)
 
     def loss(w, sample):
@@ -233,6 +234,6 @@ def constrained_path(config: "Config") -> xr.Dataset:
         forces.pop("direction")
         return {**forces, "completed": flow.status == FlowStatus.COMPLETED}
 
-    found = jax.jit(jax.vmap(one))(gd.streams(0, np.arange(config.starts)).init)
+    forces = jax.jit(jax.vmap(one))(gd.streams(0, np.arange(config.starts)).init)
     dims = ("seed", "point")
-    return xr.Dataset({name: (dims[: v.ndim], np.asarray(v)) for name, v in found.items()})
+    return xr.Dataset({name: (dims[: v.ndim], np.asarray(v)) for name, v in forces.items()})
