@@ -26,9 +26,9 @@ from dataclasses import dataclass
 import common
 import jax
 import numpy as np
-import optax
 import xarray as xr
 from drawings import luck as plots
+from methods.crossed_runs import crossed_runs
 from summaries.seeds import halves, intervals, numbers
 from variants.images import shrunk
 
@@ -73,16 +73,7 @@ def run(config: Config) -> xr.Dataset:
 
 def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
     """Return the costs of all networks, and which images each classifies correctly."""
-    steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
-    falling = optax.cosine_decay_schedule(config.learning_rate, steps)
-    runs = gd.sweep(
-        problem,
-        gd.axes(seed=range(config.starts), data_seed=range(config.orders)),
-        steps,
-        batch_size=config.batch_size,
-        record_every=steps,
-        make_optimizer=lambda: optax.sgd(falling),
-    )
+    runs = crossed_runs(config, problem, epochs, config.learning_rate)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     images, labels = problem.metrics["test_accuracy"].data
     assert problem.predict is not None  # never None for this problem

@@ -19,6 +19,7 @@ from gdjax.curvature import (
     sharpness_metric,
 )
 from gdjax.problems.evaluation import evaluation_of
+from methods.crossed_runs import crossed_runs
 
 if TYPE_CHECKING:
     from flatness import Config
@@ -112,17 +113,7 @@ def measured(config: "Config", recipe: Recipe) -> xr.Dataset:
         activation=recipe.activation,
         loss=recipe.loss,
     )
-    steps = gd.descent.steps_for(recipe.epochs, problem.samples, config.batch_size)
-    falling = optax.cosine_decay_schedule(recipe.learning_rate, steps)
-    runs = gd.sweep(
-        problem,
-        gd.axes(seed=range(config.starts), data_seed=range(config.orders)),
-        steps,
-        batch_size=config.batch_size,
-        record_every=steps,
-        make_optimizer=lambda: optax.sgd(falling),
-        metrics={},
-    )
+    runs = crossed_runs(config, problem, recipe.epochs, recipe.learning_rate, metrics={})
     like = jax.eval_shape(problem.init, jax.random.key(0))
     params = gd.params_of(runs, like, {})
     count = config.starts * config.orders
