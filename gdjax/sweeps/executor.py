@@ -67,8 +67,8 @@ def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]"
     compute_tiles(plan, memory)
     variables, coordinates = plan.layout.variables, plan.layout.coordinates
     dataset = xr.Dataset(
-        {n: (v.dims, memory.arrays[n], dict(v.attrs)) for n, v in variables.items()},
-        {n: (c.dims, np.asarray(c.values), dict(c.attrs)) for n, c in coordinates.items()},
+        {n: _variable(v.dims, memory.arrays[n], v.attrs) for n, v in variables.items()},
+        {n: _variable(c.dims, np.asarray(c.values), c.attrs) for n, c in coordinates.items()},
         {
             "identity": json.dumps(plain(plan.identity, "identity")),
             "writers": json.dumps(plain(plan.writers, "writers")),
@@ -76,6 +76,11 @@ def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]"
         },
     )
     return with_names(dataset)
+
+
+def _variable(dims, array, attrs):
+    # With fastpath, xarray does not import Dask to check whether the array is one of Dask's.
+    return xr.Variable(dims, array, dict(attrs), fastpath=True)
 
 
 def complete_store(
