@@ -13,7 +13,7 @@ weights and with that of the program, are computed without an accelerator.
 
 Expected: at 32 samples per step the traffic of the weights alone limits the share to 53 %, and the
 traffic of the program limits it further. This is refuted by a step on an accelerator that is faster
-than the bound from the weights.
+than the bound from the weights, for networks whose weights exceed its cache.
 """
 
 from dataclasses import dataclass
