@@ -24,12 +24,15 @@ def by_set(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Return logarithms of ratios of errors, descents to sampled networks, [sets, ks], by name.
 
-    "matched" compares descents at their first fit with the sampled networks of nearest margin.
+    The ratios "returned_trained" and so on compare descents with networks sampled from the ends of
+    descents. "matched" compares descents at their first fit with the sampled networks of nearest
+    margin.
     "wide" compares descents at their end, with margins in the middle half, with sampled networks
     whose margin exceeds the median margin of these descents.
     """
     values = by_set(dataset)
     pairs = {name: (name, "sampled") for name in KINDS} | {"matched": ("trained", "matched")}
+    pairs |= {f"returned_{name}": (name, "returned") for name in KINDS}
     log_ratios = {n: np.log((1 - values[a]) / (1 - values[b])) for n, (a, b) in pairs.items()}
     wide = np.log((1 - dataset.wide_trained.values) / (1 - dataset.wide_sampled.values))
     return log_ratios | {"wide": wide}
