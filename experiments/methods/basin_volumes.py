@@ -48,7 +48,7 @@ def volumes(config: "Config", problem: gd.Problem, ends, name: str, key):
         w, key = at
         scale = coordinates(config, problem, w, name)
         options = {"level": config.level, "directions": config.directions}
-        volume = basin_volume(problem, w, key=key, preconditioner=scale, **options)
+        volume = basin_volume(problem, w, key=key, whitening=scale, **options)
         return volume._replace(radii=jnp.median(volume.radii))
 
     each = [

@@ -136,7 +136,7 @@ def _measure(config, problem, minima, keys):
             key=key_volume,
             level=config.level,
             directions=config.directions,
-            preconditioner=basin,
+            whitening=basin,
         )
         chains = finite_temperature_coefficient(
             problem,

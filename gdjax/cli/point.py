@@ -166,7 +166,7 @@ def _of_store(store, at, problem, skip_damaged):
     return Point(
         run.problem,
         run.params,
-        run.step if run.snapshots is not None else None,
+        run.snapshot_step if run.snapshots is not None else None,
         run.snapshots,
         run.optimizer.get("learning_rate") if plain else None,
         run.optimizer.get("momentum") or 0.0,

@@ -141,7 +141,11 @@ def update_direction(
         >>> update_direction(optax.lion, lambda w: jnp.sum(w**2), jnp.array([3.0, -1.0])).tolist()
         [1.0, -1.0]
     """
-    check_callable("update_direction: make_optimizer", make_optimizer, "a factory")
+    check_callable(
+        "update_direction: make_optimizer",
+        make_optimizer,
+        "a factory, such as optax.adam, not optax.adam(0.1)",
+    )
     check_params(params)
     problem = as_problem(problem, data)
     return _update_direction("update_direction", make_optimizer, problem, params, opt_state)

@@ -27,7 +27,7 @@ Gradients of 1 and -1 with respect to one parameter have the mean 0 and the vari
 ...     cost=lambda w, x: jnp.mean(w * x),
 ...     data=jnp.array([1.0, -1.0]),
 ... )
->>> metric = gradient_noise(tug, jax.random.key(0), batch_size=1, batches=2)
+>>> metric = gradient_noise(tug, key=jax.random.key(0), batch_size=1, batches=2)
 >>> float(metric.function(jnp.zeros(()), metric.data))
 2.0
 """
@@ -168,7 +168,7 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
 
 
 def gradient_noise(
-    problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
+    problem: Problem, *, key: Key[Array, ""], batch_size: int = 32, batches: int = 16
 ) -> Metric:
     """Return a metric for the trace of the covariance of per-sample gradients.
 
@@ -198,7 +198,7 @@ def gradient_noise(
 
 
 def noise_scale(
-    problem: Problem, key: Key[Array, ""], *, batch_size: int = 32, batches: int = 16
+    problem: Problem, *, key: Key[Array, ""], batch_size: int = 32, batches: int = 16
 ) -> Metric:
     """Return a metric for the simple noise scale of the gradient.
 

@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from gdjax.arguments import is_whole
+from gdjax.arguments import check_whole
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
 from gdjax.flows import semidefinite_complementarity
 from gdjax.flows.gradient_flow import (
     FlowStatus,
@@ -253,12 +252,6 @@ def _slopes(at, w, vectors):
 
 def _check(learning_rate, time, eigenvectors, intervals, size):
     check_positive("central_flow", learning_rate=learning_rate, time=time)
-    for name, value, largest in (
-        ("eigenvectors", eigenvectors, size),
-        ("intervals", intervals, None),
-    ):
-        if not is_whole(value, 1, np.inf if largest is None else largest):
-            raise InputError(
-                f"central_flow: {name} = {value!r}, expected a whole number >= 1"
-                + ("" if largest is None else f" and at most {largest}, the number of parameters")
-            )
+    check_whole("central_flow: intervals", intervals, 1)
+    remedy = ", the number of parameters"
+    check_whole("central_flow: eigenvectors", eigenvectors, 1, size, remedy=remedy)

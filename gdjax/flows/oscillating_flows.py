@@ -153,20 +153,7 @@ def rod_flow(
     References: Regis and Chewi 2026, arXiv 2602.01480; Koch and Lubich 2007, *Dynamical low-rank
     approximation*.
     """
-    return _solve(
-        "rod_flow",
-        _rod,
-        problem,
-        params,
-        learning_rate,
-        time,
-        data,
-        intervals,
-        noise,
-        rtol,
-        atol,
-        max_steps,
-    )
+    return _solve("rod_flow", _rod, **locals())
 
 
 def edge_flow(
@@ -218,20 +205,7 @@ def edge_flow(
 
     References: Marion 2026, arXiv 2606.18080.
     """
-    return _solve(
-        "edge_flow",
-        _edge,
-        problem,
-        params,
-        learning_rate,
-        time,
-        data,
-        intervals,
-        noise,
-        rtol,
-        atol,
-        max_steps,
-    )
+    return _solve("edge_flow", _edge, **locals())
 
 
 def _rod(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
@@ -267,6 +241,7 @@ def _edge(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
 def _solve(
     caller,
     model,
+    *,
     problem,
     params,
     learning_rate,

@@ -11,8 +11,9 @@ The simplest instance is a cost without data:
 
 Parameters are any pytree of real arrays. `init` and `cost` may declare further arguments with
 defaults ("settings"), which a sweep can vary. Three keywords of a cost are not settings, since a
-descent supplies them: `key`, a separate random key for each step of each run; `step`, the number of
-the step; and `model_state`, such as running statistics.
+descent supplies them: `key`, a random key; `step`, the number of the step; and `model_state`, such
+as running statistics. The key differs between steps, and between runs with different `seed` or
+`noise_seed`. Runs that differ only in settings draw the same numbers.
 
 A Problem is a pytree whose only leaves are those of `data`, so that a jitted function of it treats
 data as an argument and not as a constant:
@@ -59,9 +60,10 @@ class Metric:
     Args:
         function: function `function(params, data, **settings) -> value`, or with an `init`,
             `function(params, data, metric_state, **settings) -> (value, metric_state)`. It may
-            declare four keyword-only arguments: `key`, a separate random key for each step of each
-            run; `step`, the number of the step; `model_state`, the model state of the cost;
-            `opt_state`, the state of the optimizer. Other keywords are settings of the cost.
+            declare four keyword-only arguments: `key`, a random key that differs between steps and
+            between runs with different `seed`; `step`, the number of the step; `model_state`, the
+            model state of the cost; `opt_state`, the state of the optimizer. Other keywords are
+            settings of the cost.
         data: second argument of the function, any pytree of arrays such as the test set, or None.
         every: number of records from one measurement to the next. The metric is also computed at
             the last record.
@@ -148,9 +150,10 @@ class Problem:
             of real arrays, or `-> (params, model_state)` if the cost declares `model_state`.
         cost: function `cost(params, batch, **settings) -> scalar`, the *mean* over the samples of
             the batch, or `cost(params, **settings)` without data. It may declare three
-            keyword-only arguments, which a descent supplies: `key`, a separate random key for each
-            step of each run; `step`, the number of the step; `model_state`, such as running
-            statistics, in which case it returns `(scalar, model_state)`.
+            keyword-only arguments, which a descent supplies: `key`, a random key that differs
+            between steps, and between runs with different `seed` or `noise_seed`; `step`, the
+            number of the step; `model_state`, such as running statistics, in which case it returns
+            `(scalar, model_state)`.
         data: pytree of arrays with a common leading sample axis, or None. It is passed to `cost` as
             an argument; a cost must not close over it.
         evaluation: function `evaluation(params, batch, **settings) -> scalar`, a deterministic mean
@@ -234,7 +237,10 @@ class Problem:
         if self.evaluation is not None and "model_state" in set(given_to(self.evaluation)) - set(
             given_to(self.cost)
         ):
-            raise InputError("Problem: evaluation declares `model_state`, but the cost does not")
+            raise InputError(
+                "Problem: evaluation declares `model_state`, but the cost does not; declare it in "
+                "both, or in the cost only"
+            )
         _check_data(self.data)
 
     def __repr__(self) -> str:

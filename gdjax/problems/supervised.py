@@ -52,8 +52,9 @@ def supervised(
             declares `model_state`.
         apply: function `apply(params, inputs, **settings) -> outputs`. It may declare four
             keyword-only arguments: `train`, True in the cost and False in the evaluation; `key`,
-            a separate random key for each step of each run, constant in the evaluation; `step`,
-            the number of the step; `model_state`, such as running statistics, in which case it
+            a random key that differs between steps, and between runs with different `seed` or
+            `noise_seed`, and is constant in the evaluation; `step`, the number of the step;
+            `model_state`, such as running statistics, in which case it
             returns `(outputs, model_state)`. Its other keywords with defaults can be swept.
         loss: function `loss(outputs, targets)` that returns one number per sample or their mean.
         data: pair `(inputs, targets)` with a common leading sample axis; inputs are any pytree.

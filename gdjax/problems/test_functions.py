@@ -265,7 +265,7 @@ def find(name: str) -> Function:
         near = difflib.get_close_matches(str(name), FUNCTIONS, 1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(
-            f"function: name = {name!r:.80} is not registered; expected one of "
+            f"name = {name!r:.80} is not the name of a test function; expected one of "
             f"{', '.join(FUNCTIONS)}.{guess}"
         )
     return FUNCTIONS[name]

@@ -97,7 +97,8 @@ def check_name(name: Any, argument: str) -> None:
         raise InputError(
             f"{argument}: {name!r:.80} is not a valid name: expected letters, digits and symbols "
             f'other than / \\ : * ? " < > |, at most {MAX_NAME_BYTES} bytes, not starting with '
-            f"'.' or '__', not ending with '.', and not the name of a Windows device (aux, nul)"
+            f"'.', '__' or a space, not ending with '.' or a space, and neither {ROOT!r} nor the "
+            f"name of a Windows device (aux, nul)"
         )
 
 

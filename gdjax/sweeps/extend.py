@@ -91,8 +91,8 @@ def extend(
     stored = open_sweep(store, storage_options=storage_options)
     if len(stored.parts) > 1:
         raise StoreError(
-            f"{store}: the store has format 2 and several parts, so it is read-only; run the "
-            f"larger sweep in a new store"
+            f"{store}: a store of format 2 with several parts cannot be extended; compute the "
+            f"larger sweep anew: gd.sweep(..., store=new_store)"
         )
     spec = stored.spec(problem, make_optimizer)
     wider = spec.axes if axes is None else axes

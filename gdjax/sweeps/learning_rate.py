@@ -59,9 +59,10 @@ class LearningRateStatus(IntEnum):
     """Status of a recommended learning rate.
 
     FOUND: a rate is recommended. NO_WORKING_RATE: at each rate of the last round, a start diverged,
-    stalled or did not lower its cost. NO_MINIMUM: from no start does the cost have a minimum along
-    the first step; and no rate works, the largest tested rate is best, or the cost at the best rate
-    seems to decrease without bound. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a
+    stalled or did not lower its cost. NO_MINIMUM: the cost seems to be unbounded below. From no
+    start does it have a minimum along the first step, and one of the following holds as well: no
+    rate works, the largest tested rate is the best, or the cost at the best rate decreases without
+    slowing down. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a
     descent direction at more than half of the starts. COST_NOT_FINITE: cost or gradient is not
     finite at a start. UPDATE_NOT_FINITE: the optimizer's first update is not finite at a start.
     """

@@ -15,7 +15,7 @@ in the source code of gdjax, or from the caller.
 ...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> stored.axes.names, stored.problem().provenance["eigenvalues"]
 (('learning_rate', 'seed'), [1.0, 9.0])
->>> run.at, run.step.tolist(), run.outcome.name
+>>> run.at, run.snapshot_step.tolist(), run.outcome.name
 ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
 """
 
@@ -357,7 +357,9 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
         identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
     if not isinstance(identity, dict) or not {"axes", "slab", "program_hash"} <= set(identity):
-        raise StoreError(f"{where}: the store was not written by a sweep")
+        raise StoreError(
+            f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
+        )
     for name, is_valid in _EXPECTED.items():
         if not is_valid(identity.get(name)):
             raise StoreError(
@@ -452,7 +454,7 @@ class Run:
         at: values of the run, by axis name.
         params: final parameters.
         model_state: final model state; None if the cost has none.
-        step: steps at which parameters were kept.
+        snapshot_step: steps at which parameters were kept.
         snapshots: parameters at these steps, [snapshots, ...]; None if only the final parameters
             were kept.
         outcome: outcome of the run.
@@ -465,7 +467,7 @@ class Run:
     at: Mapping[str, Any]
     params: PyTree
     model_state: PyTree
-    step: Int[np.ndarray, " snapshots"]
+    snapshot_step: Int[np.ndarray, " snapshots"]
     snapshots: PyTree
     outcome: Outcome
     optimizer: Mapping[str, Any]
@@ -474,7 +476,7 @@ class Run:
 
     def __repr__(self) -> str:
         at = ", ".join(f"{axis} {value}" for axis, value in self.at.items())
-        count = "" if self.snapshots is None else f"; {len(self.step)} snapshots"
+        count = "" if self.snapshots is None else f"; {len(self.snapshot_step)} snapshots"
         return f"Run({at}: {self.outcome}; params: {short(self.params)}{count})"
 
 
@@ -545,7 +547,7 @@ def run_of(
         at=by_axis,
         params=from_named("params", params, run),
         model_state=from_named("model_state", model_state, run),
-        step=run["snapshot_step"].values if has_snapshots else run["step"].values[-1:],
+        snapshot_step=run["snapshot_step"].values if has_snapshots else run["step"].values[-1:],
         snapshots=from_named("snapshots", params, run) if has_snapshots else None,
         outcome=Outcome(outcome),
         optimizer={"name": optimizer["name"], **optimizer["keywords"], **settings["optimizer"]},

@@ -113,7 +113,9 @@ def sweep(
     Returns:
         Dataset with the axes and `step` as dimensions: cost, batch_cost (mini-batches),
         gradient_norm, the metrics, outcome, diverged_at, params.* and snapshots.*. The cost of a
-        run is +inf after divergence; NaN denotes values that were not recorded.
+        run is +inf after divergence; NaN denotes values that were not recorded. The gradient norm
+        is recorded at every record of a deterministic full-batch descent, and otherwise only at
+        the last one.
 
     Raises:
         InputError: if an argument has an invalid type or value, or memory or disk is insufficient.

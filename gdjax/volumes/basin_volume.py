@@ -6,7 +6,7 @@ r(u) is the distance from w* along A u, in units of |A u|, at which the cost has
 The volume is that of the star around w*, the set of points that a straight line from w* reaches
 without leaving the basin. A curved valley is larger than its star, whose volume is then only a
 lower bound. A random walk within the level tests whether there are points outside of the star. A is
-the preconditioner. If A u follows the shape of the basin, all r are similar and a few directions
+the whitening. If A u follows the shape of the basin, all r are similar and a few directions
 are enough.
 
 In many dimensions, r^n can differ by a factor of e^100 between directions. The mean over a sample
@@ -114,7 +114,7 @@ def basin_volume(
     key: Key[Array, ""],
     level: ScalarLike,
     data: PyTree = None,
-    preconditioner: Whitening | None = None,
+    whitening: Whitening | None = None,
     directions: int = DIRECTIONS,
 ) -> BasinVolume:
     """Return the volume around a minimum in which the cost is at most C(w*) + level.
@@ -129,7 +129,7 @@ def basin_volume(
         key: random key for directions and walks.
         level: largest rise of the cost within the basin, above 0.
         data: data used instead of the problem's data.
-        preconditioner: coordinates in which the basin is round (see `hessian_whitening`). They
+        whitening: coordinates in which the basin is round (see `hessian_whitening`). They
             affect only the accuracy of the estimate. None means the eigenvectors of the Hessian and
             the extent of the basin along each of them for up to 500 parameters, and the original
             coordinates for more parameters.
@@ -148,7 +148,7 @@ def basin_volume(
         >>> bool(estimate.lower_bound)
         False
     """
-    basin = basin_of("basin_volume", problem, params, level, data, preconditioner)
+    basin = basin_of("basin_volume", problem, params, level, data, whitening)
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
 
     def direction(key):
@@ -174,7 +174,7 @@ class Basin(NamedTuple):
     Args:
         center: the minimum w*, as a vector.
         inside: function `w -> C(w) <= C(w*) + level`.
-        scale: the preconditioner A.
+        scale: the whitening A.
     """
 
     center: Float[Array, " n"]
@@ -262,7 +262,7 @@ def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
     return jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))[1]
 
 
-def basin_of(function: str, problem, params, level, data, preconditioner) -> Basin:
+def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
     """Return the basin around a minimum, within a level of the cost (`basin_volume`).
 
     Raises:
@@ -276,16 +276,14 @@ def basin_of(function: str, problem, params, level, data, preconditioner) -> Bas
     def inside(w):
         return evaluate(problem, unravel(w)) - lowest <= level
 
-    if preconditioner is None:
+    if whitening is None:
         small = flat.size <= MAX_WHITENED
-        preconditioner = (
-            _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
-        )
-    return Basin(flat, inside, preconditioner)
+        whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
+    return Basin(flat, inside, whitening)
 
 
 def _extent(problem, params, inside):
-    """Return a preconditioner of the Hessian's eigenvectors and extents along them.
+    """Return a whitening by the Hessian's eigenvectors and extents along them.
 
     The extent is the geometric mean of the distances to the boundary in both directions.
     """

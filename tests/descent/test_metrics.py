@@ -54,7 +54,7 @@ def taken(metric, w=W, **settings):
 
 
 def test_gradient_noise_of_batches_of_one_sample_equals_its_definition():
-    metric = gradient_noise(PROBLEM, KEY, batch_size=1, batches=N)
+    metric = gradient_noise(PROBLEM, key=KEY, batch_size=1, batches=N)
     assert taken(metric) == pytest.approx(noise(slopes()), rel=1e-4)
 
 
@@ -63,7 +63,7 @@ def test_gradient_noise_of_batches_of_one_sample_equals_its_definition():
 def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
     batches = 4
     result = [
-        taken(gradient_noise(PROBLEM, key, batch_size=batch_size, batches=batches))
+        taken(gradient_noise(PROBLEM, key=key, batch_size=batch_size, batches=batches))
         for key in jax.random.split(jax.random.key(1), 150)
     ]
     error = np.std(result) / np.sqrt(len(result))
@@ -82,7 +82,7 @@ def test_mini_batch_noise_without_replacement_follows_its_formula():
 
 
 def test_the_noise_scale_is_the_noise_divided_by_the_squared_gradient():
-    metric = noise_scale(PROBLEM, KEY, batch_size=1, batches=N)
+    metric = noise_scale(PROBLEM, key=KEY, batch_size=1, batches=N)
     known = noise(slopes()) / np.sum(slopes().mean(axis=0) ** 2)
     assert taken(metric) == pytest.approx(known, rel=1e-4)
     assert metric.units == "samples"
@@ -90,14 +90,16 @@ def test_the_noise_scale_is_the_noise_divided_by_the_squared_gradient():
 
 def test_equal_samples_give_zero_noise():
     same = gd.Problem(init=PROBLEM.init, cost=mean_square, data=(np.ones((8, 3)), np.ones(8)))
-    assert taken(gradient_noise(same, KEY, batch_size=2, batches=4)) == pytest.approx(0, abs=1e-9)
+    assert taken(gradient_noise(same, key=KEY, batch_size=2, batches=4)) == pytest.approx(
+        0, abs=1e-9
+    )
 
 
 def test_settings_of_the_cost_are_passed_to_the_metric():
     """Weight decay adds no noise, since it is equal for all samples."""
     decay = 3.0
     plain, scale = (
-        make(PROBLEM, KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
+        make(PROBLEM, key=KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
     )
     assert declared(plain.function) == declared(scale.function) == {"decay": 0.0}
     assert taken(plain, decay=decay) == pytest.approx(noise(slopes()), rel=1e-4)
@@ -108,8 +110,8 @@ def test_settings_of_the_cost_are_passed_to_the_metric():
 
 def test_noise_metrics_are_recorded_along_a_descent():
     metrics = {
-        "noise": gradient_noise(PROBLEM, KEY, batch_size=1, batches=N),
-        "scale": noise_scale(PROBLEM, KEY, batch_size=4, batches=15),
+        "noise": gradient_noise(PROBLEM, key=KEY, batch_size=1, batches=N),
+        "scale": noise_scale(PROBLEM, key=KEY, batch_size=4, batches=15),
     }
     check_metrics(metrics, PROBLEM.init(KEY), {"decay": 0.1})
     run = gd.descend(
@@ -126,7 +128,7 @@ def test_noise_metrics_are_recorded_along_a_descent():
 
 def test_the_key_determines_the_sampled_batches():
     a, b, c = (
-        gradient_noise(PROBLEM, key, batch_size=2, batches=5)
+        gradient_noise(PROBLEM, key=key, batch_size=2, batches=5)
         for key in (KEY, KEY, jax.random.key(9))
     )
     assert taken(a) == taken(b) != taken(c)

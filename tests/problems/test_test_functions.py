@@ -183,7 +183,7 @@ def test_the_default_of_a_setting_can_be_changed():
     ("name", "domain", "message"),
     [
         ("himelblau", None, "expected one of quartic, .*two_factors.*mean 'himmelblau'"),
-        ("xyz", None, "'xyz' is not registered; expected one of quartic, "),
+        ("xyz", None, "'xyz' is not the name of a test function; expected one of quartic, "),
         (jnp.sum, None, "domain = None.*pass domain="),
         (jnp.sum, (1, 1), "domain = .*lo < hi"),
         (jnp.sum, (2, -2), "domain = .*lo < hi"),

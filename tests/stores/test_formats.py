@@ -195,7 +195,7 @@ def test_a_continuable_store_of_format_2_takes_more_steps(copy_of, tmp_path):
 
 
 def test_a_store_with_several_parts_cannot_be_extended(copy_of, tmp_path):
-    with pytest.raises(StoreError, match="has format 2 and several parts, so it is read-only"):
+    with pytest.raises(StoreError, match="format 2 with several parts cannot be extended"):
         gd.extend(copy_of("2/grown"), to=tmp_path / "new")
 
 

@@ -145,7 +145,7 @@ def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     at = {"learning_rate": 0.1, "seed": 1}
     assert gd.replay(tmp_path / "new", at, problem=LINE, make_optimizer=OPTIMIZER).equal
     run = run_of(tmp_path / "new", {"learning_rate": 0.4, "seed": 1}, LINE)
-    assert run.step.tolist() == [0, 6, 12, 18, 20]
+    assert run.snapshot_step.tolist() == [0, 6, 12, 18, 20]
     assert same_bits(run.params, complete_sweep.params[1, 1])
 
 

@@ -29,7 +29,7 @@ def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
     )
     np.testing.assert_allclose(run.snapshots, expected, rtol=1e-5)
     np.testing.assert_array_equal(run.params, run.snapshots[-1])
-    assert run.step.tolist() == [0, 2, 4, 6]
+    assert run.snapshot_step.tolist() == [0, 2, 4, 6]
     assert run.optimizer == {"name": "optax.sgd", "learning_rate": 0.2}
     assert (run.at, run.batch_size) == ({"learning_rate": 0.2, "seed": 1}, None)
 
@@ -99,7 +99,7 @@ def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_raises_
     at = {"learning_rate": 0.1, "seed": 1}
     run = run_of(tmp_path, at, network())
     assert run.snapshots is None
-    assert run.step.tolist() == [3]
+    assert run.snapshot_step.tolist() == [3]
     assert jax.tree.structure(run.params) == jax.tree.structure(network().init(jax.random.key(0)))
     (tmp_path / "finished" / "c.0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):

@@ -59,7 +59,7 @@ def test_volumes_of_ellipsoids_preconditioned_by_their_hessians_are_exact(condit
             ask = {"key": key, "level": 0.5, "directions": 100}
             own = hessian_whitening(bowl, w, damping=0.0)
             plain = Whitening(jnp.ones(d))
-            return tuple(basin_volume(bowl, w, preconditioner=A, **ask) for A in (own, plain, None))
+            return tuple(basin_volume(bowl, w, whitening=A, **ask) for A in (own, plain, None))
 
         keys = jax.random.split(jax.random.key(0), 16)
         centers = jnp.array(np.random.default_rng(1).normal(size=(16, d)))
@@ -184,9 +184,7 @@ def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
     with jax.enable_x64(True):
         plain = Whitening(jnp.ones(40))
         run = jax.jit(
-            lambda key, scale: basin_volume(
-                cost, np.zeros(40), key=key, level=0.5, preconditioner=scale
-            )
+            lambda key, scale: basin_volume(cost, np.zeros(40), key=key, level=0.5, whitening=scale)
         )
         default = jax.tree.map(np.asarray, run(jax.random.key(0), None))
         before = jax.tree.map(np.asarray, run(jax.random.key(0), plain))
@@ -260,7 +258,7 @@ def test_the_volume_includes_the_determinant_of_a_diagonal_preconditioner():
         key=jax.random.key(0),
         level=0.5,
         directions=16,
-        preconditioner=Whitening(h**-0.5),
+        whitening=Whitening(h**-0.5),
     )
     assert float(result.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
 
