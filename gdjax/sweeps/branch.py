@@ -31,7 +31,7 @@ from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
-from gdjax.sweeps.branch_spec import BranchSpec, branch_axes
+from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
 from gdjax.sweeps.replay import require_recorded
@@ -88,7 +88,8 @@ def branch(
     includes the optimizer state and the position in the order of mini-batches. A branch without
     perturbation and with the settings of the run is bitwise equal to the run if the program and the
     slab width are those of the sweep. The settings from `batch_size` to `continuable`, and `width`,
-    are those of the sweep unless they are given.
+    are those of the sweep unless they are given. Given settings of the descent, such as
+    `batch_size`, apply from step t on.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -164,7 +165,9 @@ def branch(
         settings["replacement"] = False
     if num_steps is not None:
         settings["num_steps"] = num_steps
-    spec = BranchSpec(**settings, trunk=trunk, perturb=perturb)
+    before = {name: getattr(setting.sweep, name) for name in TRUNK_SETTINGS}
+    trunk_settings = {name: value for name, value in before.items() if value != settings[name]}
+    spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
     if devices is None and client is None:
         devices = local_devices
     chosen = setting.width if isinstance(width, AsStored) else width
@@ -176,9 +179,9 @@ def branch(
     if changed or computed != recorded:
         listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
-            f"branch: the steps before the branch were recomputed by another program than that of "
-            f"the store, so the results may differ in their last bits; for bitwise equal results "
-            f"vary only axes of the sweep and perturbations{listed}",
+            f"branch: the branches were computed by another program than that of the store, so "
+            f"the results may differ in their last bits; for bitwise equal results vary only axes "
+            f"of the sweep and perturbations{listed}",
             stacklevel=2,
         )
     return runs

@@ -75,6 +75,16 @@ PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = 
 }
 """Perturbation functions by name."""
 
+TRUNK_SETTINGS = (
+    "batch_size",
+    "replacement",
+    "record_samples",
+    "divergence_threshold",
+    "gradient_tolerance",
+    "stop_when_converged",
+)
+"""Settings of a sweep that determine the trunk and may differ in its branches."""
+
 
 @cache
 def _perturb_runs(how: str) -> Callable:
@@ -89,17 +99,21 @@ class BranchSpec(SweepSpec):
         trunk: value of each axis for the run that branches share up to their `branch_step`.
         perturb: kind of perturbation: "direction" (a random direction in parameter space) or
             "one_weight".
+        trunk_settings: those of `TRUNK_SETTINGS` that differ between the trunk and its branches,
+            with the values of the trunk.
 
     Raises:
-        InputError: as in `SweepSpec` and `validate_branches`.
+        InputError: as in `SweepSpec`, also for the trunk, and in `validate_branches`.
     """
 
     trunk: Mapping[str, Any] = field(default_factory=dict)
     perturb: str = "direction"
+    trunk_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         validate_branches(self)
         validate_spec(self)
+        self.trunk_spec()  # checks the settings of the trunk, which may come from a record
 
     def first_record(self, axes: Axes) -> int:
         """Return the first step at which a branch of a grid leaves the trunk."""
@@ -112,6 +126,7 @@ class BranchSpec(SweepSpec):
     def trunk_spec(self) -> SweepSpec:
         """Return the specification of the trunk as a sweep of one run."""
         keywords = {name: getattr(self, name) for name in SweepSpec.__dataclass_fields__}
+        keywords |= self.trunk_settings
         keywords["axes"] = axes(**{axis: [value] for axis, value in self.trunk.items()})
         if BATCH_SIZE in self.trunk:
             keywords["batch_size"] = None
@@ -129,13 +144,19 @@ def validate_branches(spec: BranchSpec) -> None:
 
     Raises:
         InputError: if a branch step is not a step of the trunk, the seed differs from that of the
-            trunk, a norm is negative, or the kind of perturbation is unknown.
+            trunk, a norm is negative, or the kind of perturbation or a setting of the trunk is
+            unknown.
     """
     if not isinstance(spec.perturb, str) or spec.perturb not in PERTURB:
         names = ", ".join(PERTURB)
         raise InputError(f"perturb = {spec.perturb!r:.40}, expected one of {names}")
     if not isinstance(spec.trunk, Mapping):
         raise InputError(f"trunk = {spec.trunk!r:.80}, expected the values of a run by axis")
+    if not isinstance(spec.trunk_settings, Mapping) or set(spec.trunk_settings) - {*TRUNK_SETTINGS}:
+        raise InputError(
+            f"trunk_settings = {spec.trunk_settings!r:.80}, expected values of "
+            f"{', '.join(TRUNK_SETTINGS)}"
+        )
     if not isinstance(spec.axes, Axes):
         return  # `validate_spec` raises the error
     along = spec.axes.by_name

@@ -44,8 +44,8 @@ FORMAT_2_NAMES = {
 }
 """Names of `SweepSpec` fields, by their names in stores of format 2."""
 
-OPTIONAL = ("replacement",)
-"""Fields of `SweepSpec` that are recorded only if set, since older stores do not have them."""
+OPTIONAL = ("replacement", "trunk_settings")
+"""Fields of a specification that are recorded only if set, since older stores do not have them."""
 
 
 def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:

@@ -308,8 +308,9 @@ class StoredSweep:
         }
         kind = SweepSpec if identity.get("trunk") is None else BranchSpec
         settings = {f.name: identity[f.name] for f in fields(kind) if f.name in identity}
-        if settings.get("divergence_threshold") == "inf":  # JSON stores infinity as a string
-            settings["divergence_threshold"] = math.inf
+        settings = _with_infinity(settings)
+        if "trunk_settings" in settings:
+            settings["trunk_settings"] = _with_infinity(settings["trunk_settings"])
         try:
             spec = kind(**{**settings, **read})
         except InputError as error:
@@ -427,6 +428,13 @@ def _eval_params_fn(recorded, where):
         f"{where}: its sweep used eval_params_fn {recorded!r:.80}, which cannot be rebuilt from a "
         f"record; to continue, call gdjax.sweep with the original arguments and this store"
     )
+
+
+def _with_infinity(settings: Any) -> Any:
+    """Return recorded settings with an infinite threshold as a number instead of text."""
+    if isinstance(settings, dict) and settings.get("divergence_threshold") == "inf":
+        return {**settings, "divergence_threshold": math.inf}
+    return settings
 
 
 def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:

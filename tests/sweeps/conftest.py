@@ -5,14 +5,14 @@ import inspect
 import pytest
 from small_problems import stored
 
-from gdjax.sweeps import SweepSpec
+from gdjax.sweeps import BranchSpec, SweepSpec
 from gdjax.sweeps.preflight import Target
 
 
 @pytest.fixture
 def user_settings(monkeypatch, request):
     """Disable the suite's annotation checks, to test errors of the library itself."""
-    for kind in (SweepSpec, Target):
+    for kind in (SweepSpec, BranchSpec, Target):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
     for name in ("sweep", "compare"):
         function = getattr(request.module, name, None)

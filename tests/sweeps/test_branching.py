@@ -1,5 +1,6 @@
 """Branches: runs that leave a stored run at a step, with different settings."""
 
+import json
 from functools import partial
 
 import jax
@@ -12,6 +13,7 @@ from small_problems import same_bits
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps.branch_spec import direction, one_weight
+from gdjax.sweeps.stored import open_sweep
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 OPTIONS = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
@@ -88,6 +90,56 @@ def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(s
     costs = orders.cost.isel(branch_step=0, learning_rate=0, seed=0).transpose("data_seed", "step")
     np.testing.assert_allclose(costs[0], own.sel(step=costs.step), rtol=1e-4)
     assert abs(costs[1, -1] - costs[0, -1]) > 1e-4
+
+
+@pytest.mark.parametrize("batch_size", [4, None])
+def test_a_changed_batch_size_applies_from_the_branch_step_on(store, tmp_path, batch_size):
+    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    path, grid = tmp_path / "b", gd.axes(branch_step=[6])
+    with pytest.warns(UserWarning, match="another program"):
+        branch = gd.branch(store, AT, grid, batch_size=batch_size, to=path, **options)
+    costs, own = branch.cost.squeeze(), gd.open_dataset(store).cost.sel(AT)
+    np.testing.assert_allclose(costs[0], own.sel(step=6), rtol=1e-5)
+    assert abs(costs[1] - own.sel(step=9)) > 1e-4
+    assert json.loads(branch.attrs["identity"])["trunk_settings"] == {"batch_size": 2}
+    assert same_bits(gd.resume(path, **options).cost, branch.cost)
+    assert gd.replay(path, {"branch_step": 6, **AT}, **options).equal
+
+
+def test_branches_of_several_batch_sizes_share_the_trunk_of_the_store(store):
+    grid = gd.axes(branch_step=[6], batch_size=[2, 4])
+    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    costs = gd.branch(store, AT, grid, batch_size=None, **options).cost.squeeze()
+    own = gd.open_dataset(store).cost.sel(AT).sel(step=costs.step)
+    assert same_bits(costs.sel(batch_size=2), own)
+    np.testing.assert_allclose(costs.sel(batch_size=4)[0], own[0], rtol=1e-5)
+    assert abs(costs.sel(batch_size=4)[1] - own[1]) > 1e-4
+
+
+def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branches, tmp_path):
+    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    assert "trunk_settings" not in json.loads(branches[1].attrs["identity"])
+    first, second = tmp_path / "first", tmp_path / "second"
+    one_run = gd.axes(**{axis: [value] for axis, value in AT.items()})
+    gd.sweep(LINE, one_run, 12, store=first, divergence_threshold=np.inf, **OPTIONS)
+    grid = gd.axes(branch_step=[6])
+    with pytest.warns(UserWarning, match="another program"):
+        branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **options)
+    assert branch.diverged_at.item() == 6
+    recorded = open_sweep(second).identity["trunk_settings"]
+    assert recorded == {"divergence_threshold": "inf"}
+    assert open_sweep(second).spec(**options).trunk_spec().divergence_threshold == np.inf
+    assert gd.replay(second, {"branch_step": 6, **AT}, **options).equal
+
+
+@pytest.mark.usefixtures("user_settings")
+@pytest.mark.parametrize("record", [None, {"num_steps": 3}, {"batch_size": "2"}])
+def test_an_invalid_record_of_the_settings_of_a_trunk_is_rejected(branches, monkeypatch, record):
+    attributes = gd.stores.Stored(branches[0]).attributes
+    identity = {**attributes["identity"], "trunk_settings": record}
+    monkeypatch.setattr(gd.stores.Stored, "attributes", {**attributes, "identity": identity})
+    with pytest.raises(StoreError, match=r"(trunk_settings|batch_size) = .*, expected"):
+        gd.resume(branches[0], problem=LINE, make_optimizer=OPTIMIZER)
 
 
 @pytest.mark.parametrize(
