@@ -107,7 +107,9 @@ def extend(
             f"stored runs"
         )
     larger = replace(spec, axes=_stored_first(spec.axes, wider), num_steps=steps)
-    earlier = EarlierRuns(str(store), storage_options, spec.axes.shape, spec.num_steps)
+    earlier = EarlierRuns(
+        str(store), storage_options, spec.axes.shape, spec.num_steps, spec.initial_carry()
+    )
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warnings.warn(
@@ -166,12 +168,14 @@ class EarlierRuns:
         options: `storage_options` of the store.
         shape: shape of the stored grid.
         num_steps: number of steps of the stored runs.
+        otherwise: initial carry of runs that cannot continue, as in `SlabProgram`.
     """
 
     store: str
     options: Mapping[str, Any] | None
     shape: tuple[int, ...]
     num_steps: int
+    otherwise: Callable[[SlabProgram, Positions], SlabCheckpoint | None] | None
 
     def copy(self, larger: Store) -> None:
         """Copy finished tiles that have the same runs in the larger sweep."""
@@ -194,6 +198,13 @@ class EarlierRuns:
                 larger.write_chunks(tile, chunks, writer)
 
     def initial_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
+        """Return the state from which stored runs continue, or otherwise that of new runs."""
+        state = self.stored_carry(program, positions)
+        if state is None and self.otherwise is not None:
+            return self.otherwise(program, positions)
+        return state
+
+    def stored_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
         """Return the state from which stored runs continue.
 
         Returns:

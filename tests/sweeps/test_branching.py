@@ -1,5 +1,6 @@
 """Branches: runs that leave a stored run at a step, with different settings."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -172,6 +173,62 @@ def test_branching_requires_a_stored_run(store, tmp_path):
             make_optimizer=OPTIMIZER,
             perturb="sideways",
         )
+
+
+# Further steps and axis values of branches
+
+SHORT = {"learning_rate": [0.05], "seed": [0]}
+WATCHED = dataclasses.replace(
+    LINE, metrics={"weights": gd.Metric(lambda w, data: w["a"], every=2, dims=("weight",))}
+)
+
+
+def stored_branches(folder, continuable, **values):
+    """Store a run of 20 steps and branches of it; return the paths of both."""
+    run, branches = folder / "run", folder / "branches"
+    options = {"make_optimizer": optax.adam, "snapshot_every": 4, "width": 2}
+    gd.sweep(WATCHED, gd.axes(**SHORT), 20, store=run, continuable=continuable, **options)
+    branch_of(run, values, to=branches)
+    return run, branches
+
+
+def branch_of(run, values, **options):
+    at = {axis: value for axis, (value,) in SHORT.items()}
+    return gd.branch(
+        run, at, gd.axes(**values), problem=WATCHED, make_optimizer=optax.adam, **options
+    )
+
+
+def longer_branches(run, values):
+    # More snapshots need a program with larger buffers.
+    with pytest.warns(UserWarning, match="another program"):
+        return branch_of(run, values, num_steps=40, continuable=False)
+
+
+def extended(branches, to, values, steps=None):
+    grid = gd.axes(**values, **SHORT)
+    return gd.extend(branches, grid, steps, to=to, problem=WATCHED, make_optimizer=optax.adam)
+
+
+def assert_same_runs(expected, runs):
+    assert {n for n in expected.data_vars if not same_bits(expected[n], runs[n])} == set()
+
+
+BRANCHES = {"branch_step": [0, 10], "perturbation": [0.0, 0.5]}
+
+
+def test_further_steps_of_branches_without_state_are_those_of_longer_branches(tmp_path):
+    run, branches = stored_branches(tmp_path, False, **BRANCHES)
+    longer = longer_branches(run, BRANCHES)
+    with pytest.warns(UserWarning, match="the state for further steps was not stored"):
+        assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))
+
+
+def test_further_steps_of_new_branches_are_those_of_longer_branches(tmp_path):
+    run, branches = stored_branches(tmp_path, True, **BRANCHES)
+    wider = {**BRANCHES, "perturbation": [0.0, 0.5, 1.0]}
+    longer = longer_branches(run, wider)
+    assert_same_runs(longer, extended(branches, tmp_path / "new", wider, 40))
 
 
 def difference(a, b):
