@@ -232,28 +232,31 @@ class EarlierRuns:
             if not (runs["finished"] > 0).all() or not set(carry_names) <= set(runs):
                 return None
 
-            def read(name, count=None):
+            def read(name, at=None):
                 values = runs[name].values
-                return values if count is None else values[:, :count]
+                if at is None:
+                    return values
+                # Arrays of branches begin at the earliest branch step of the whole grid.
+                return values[:, np.isin(runs[runs[name].dims[1]].values, at)]
 
-            def read_leaves(names, count):
-                return [read(n, count).astype(leaf.dtype) for n, leaf in names.items()]
+            def read_leaves(names, at):
+                return [read(n, at).astype(leaf.dtype) for n, leaf in names.items()]
 
             numbers = jax.eval_shape(partial(jax.tree.map, as_numbers), program.carry_shapes)
             carry = zip(carry_names, jax.tree.leaves(numbers), strict=True)
             record_equals_step = spec.block_config.record_equals_step
             names = dataset.record_names(spec.metrics, record_equals_step=record_equals_step)
-            records = {name: read(name, len(steps)) for name in names}
+            records = {name: read(name, steps) for name in names}
             if record_equals_step:
                 records["batch_cost"] = np.full_like(records["cost"], np.nan)
             leaves = {name: {name: leaf} for name, leaf in shapes.array_metrics.items()}
             if spec.sweep.snapshot_every is not None:
                 leaves[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, shapes.params)
-            counts = {name: int(schedule.is_kept(name, steps).sum()) for name in leaves}
+            times = {name: steps[schedule.is_kept(name, steps)] for name in leaves}
             state = SlabCheckpoint(
                 self.num_steps,
                 [read(name).astype(leaf.dtype) for name, leaf in carry],
                 records,
-                {n: read_leaves(names, counts[n]) for n, names in leaves.items() if counts[n]},
+                {n: read_leaves(names, times[n]) for n, names in leaves.items() if len(times[n])},
             )
         return state if program.fits(state) else None

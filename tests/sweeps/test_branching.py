@@ -13,6 +13,7 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
+from gdjax.sweeps import slab_runner
 from gdjax.sweeps.branch_spec import direction, one_weight
 from gdjax.sweeps.stored import open_sweep
 
@@ -222,6 +223,21 @@ def test_further_steps_of_branches_without_state_are_those_of_longer_branches(tm
     longer = longer_branches(run, BRANCHES)
     with pytest.warns(UserWarning, match="the state for further steps was not stored"):
         assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))
+
+
+def test_branches_continue_from_their_state_bitwise(tmp_path, monkeypatch):
+    run, branches = stored_branches(tmp_path, True, **BRANCHES)
+    longer = longer_branches(run, BRANCHES)
+    first_steps = set()
+    blocks = slab_runner.start_blocks
+
+    def counted(program, values, state=None, **options):
+        first_steps.add(0 if state is None else state.step)
+        return blocks(program, values, state, **options)
+
+    monkeypatch.setattr(slab_runner, "start_blocks", counted)
+    assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))
+    assert first_steps == {20}
 
 
 def test_further_steps_of_new_branches_are_those_of_longer_branches(tmp_path):
