@@ -178,8 +178,13 @@ class EarlierRuns:
     otherwise: Callable[[SlabProgram, Positions], SlabCheckpoint | None] | None
 
     def copy(self, larger: Store) -> None:
-        """Copy finished tiles that have the same runs in the larger sweep."""
+        """Copy finished tiles that have the same runs and steps in the larger sweep."""
         stored = Stored(locate(self.store, self.options))
+        current = current_array_name if stored.format == 2 else str
+        shapes = {current(name): array.chunk for name, array in stored.schema.variables.items()}
+        arrays = larger.schema.variables.items()
+        if any(shapes.get(name, array.chunk) != array.chunk for name, array in arrays):
+            return  # the arrays of branches begin at an earlier step
         flags, missing = stored.flags()[0], ~larger.finished()
         for tile in map(tuple, np.argwhere(flags > 0).tolist()):
             same = stored.schema.region(tile) == larger.schema.region(tile)
@@ -187,8 +192,7 @@ class EarlierRuns:
                 continue
             chunks, damages = stored.tile_chunks(tile)
             if not damages:
-                if stored.format == 2:
-                    chunks = {current_array_name(name): raw for name, raw in chunks.items()}
+                chunks = {current(name): raw for name, raw in chunks.items()}
                 if absent := larger.schema.variables.keys() - chunks.keys():
                     raise StoreError(
                         f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "

@@ -247,6 +247,14 @@ def test_further_steps_of_new_branches_are_those_of_longer_branches(tmp_path):
     assert_same_runs(longer, extended(branches, tmp_path / "new", wider, 40))
 
 
+def test_branches_are_extended_to_an_earlier_step(tmp_path):
+    values = {"branch_step": [10], "perturbation": [0.0, 0.5]}
+    run, branches = stored_branches(tmp_path, True, **values)
+    more = branch_of(run, BRANCHES, continuable=False)
+    assert_same_runs(more, extended(branches, tmp_path / "new", BRANCHES))
+    assert gd.verify(tmp_path / "new") == []
+
+
 def difference(a, b):
     away = jax.tree.map(np.subtract, a, b)
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(away)])
