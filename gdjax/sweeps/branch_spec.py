@@ -21,6 +21,7 @@ from gdjax.keys import streams
 from gdjax.slabs import Slab
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
+    BRANCH_AXES,
     BRANCH_STEP,
     PERTURBATION,
     PERTURBATION_SEED,
@@ -227,14 +228,23 @@ def branch_carries(
         )
     runs = len(next(iter(values.values())))
     whole = [np.broadcast_to(a, (runs, *a.shape)) for a in trunk]
-    if PERTURBATION not in values:
-        return whole
     carries = jax.tree.unflatten(
         structure, [from_host(a, like) for a, like in zip(whole, leaves, strict=True)]
     )
-    seeds = values.get(PERTURBATION_SEED, np.zeros(runs, np.int64))
-    keys = streams(spec.root_seed, perturbation_seed=seeds).perturbation
-    sizes = jnp.asarray(values[PERTURBATION], jnp.float32)
-    params = _perturb_runs(spec.perturb)(keys, carries.state.params, sizes)
-    carries = carries._replace(state=carries.state._replace(params=params))
+    if PERTURBATION in values:
+        seeds = values.get(PERTURBATION_SEED, np.zeros(runs, np.int64))
+        keys = streams(spec.root_seed, perturbation_seed=seeds).perturbation
+        sizes = jnp.asarray(values[PERTURBATION], jnp.float32)
+        params = _perturb_runs(spec.perturb)(keys, carries.state.params, sizes)
+        carries = carries._replace(state=carries.state._replace(params=params))
+    # A branch that differs from a converged trunk takes further steps.
+    carries = carries._replace(stopped=carries.stopped & ~_differs(spec, values))
     return [to_host(a) for a in jax.tree.leaves(carries)]
+
+
+def _differs(spec, values):
+    """Return whether each branch has a perturbation or other settings than the trunk."""
+    differs = values.get(PERTURBATION, np.zeros(1)) > 0
+    for axis in values.keys() - BRANCH_AXES:
+        differs = differs | (values[axis] != spec.trunk.get(axis))
+    return differs | bool(spec.trunk_settings)

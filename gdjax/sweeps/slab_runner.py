@@ -189,7 +189,7 @@ def start_blocks(
         capacity=program.capacity,
         run_axis=True,
         controller=program.controller,
-        stops_early=program.spec.sweep.stop_when_converged,
+        stops_early=program.spec.sweep.stop_when_converged and pause_at is None,
         pause_at=pause_at,
         before_last=before_last,
     )

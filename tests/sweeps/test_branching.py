@@ -144,6 +144,23 @@ def test_an_invalid_record_of_the_settings_of_a_trunk_is_rejected(branches, monk
         gd.resume(branches[0], problem=LINE, make_optimizer=OPTIMIZER)
 
 
+def test_a_branch_of_a_converged_run_takes_steps_only_if_it_differs_from_the_run(tmp_path):
+    grid, at = gd.axes(learning_rate=[0.1], seed=[0]), {"learning_rate": 0.1, "seed": 0}
+    settings = {"store": tmp_path, "stop_when_converged": True}
+    run = gd.sweep(gd.problems.bowl([1.0, 9.0]), grid, 700, **settings)
+    branches = gd.axes(branch_step=[500], perturbation=[0.0, 1.0])
+    result = gd.branch(tmp_path, at, branches).squeeze()
+    same, moved = result.cost
+    assert same_bits(same, run.cost.squeeze().sel(step=same.step))
+    assert (result.outcome == gd.descent.Outcome.CONVERGED).all()
+    with pytest.warns(UserWarning, match="another program"):
+        further = gd.branch(
+            tmp_path, at, gd.axes(branch_step=[500]), stop_when_converged=False
+        ).cost.squeeze()
+    for cost in (moved, further):  # the remaining error contracts by |1 - 0.1 * 1|
+        assert float(cost[20] / cost[10]) == pytest.approx(0.9**20, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
