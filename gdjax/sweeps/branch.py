@@ -129,7 +129,8 @@ def branch(
         Records before the step of a branch are NaN.
 
     Raises:
-        InputError: if axes or settings are invalid, or change the structure of the carry.
+        InputError: if axes or settings are invalid, the store contains branches, or settings change
+            the structure of the carry.
         StoreError: if there is no store, the run is not stored, or as in `replay`.
     """
     if not isinstance(axes, Axes):
@@ -137,6 +138,11 @@ def branch(
     if num_steps is not None:
         check_whole("num_steps", num_steps)
     stored = open_sweep(store, storage_options=storage_options)
+    if "trunk" in stored.identity:
+        raise InputError(
+            f"store = {str(store)!r} contains branches; branch from the original sweep with a "
+            f"later branch_step"
+        )
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)
     local_devices = tuple(jax.local_devices())[: setting.devices]

@@ -193,6 +193,14 @@ def test_branching_requires_a_stored_run(store, tmp_path):
         )
 
 
+def test_a_store_of_branches_is_not_branched(branches):
+    where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
+    with pytest.raises(InputError, match="contains branches; branch from the original sweep with"):
+        gd.branch(
+            branches[0], where, gd.axes(branch_step=[7]), problem=LINE, make_optimizer=OPTIMIZER
+        )
+
+
 # Further steps and axis values of branches
 
 SHORT = {"learning_rate": [0.05], "seed": [0]}
