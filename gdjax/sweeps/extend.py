@@ -42,7 +42,7 @@ from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import Target, preflight
 from gdjax.sweeps.slab_program import Positions, SlabProgram
-from gdjax.sweeps.stored import ELSEWHERE, listed, open_sweep
+from gdjax.sweeps.stored import ELSEWHERE, open_sweep, recorded_programs
 
 
 def extend(
@@ -118,14 +118,8 @@ def extend(
             f"{spec.num_steps * spec.axes.runs:,} more run-steps",
             stacklevel=2,
         )
-    slab = stored.identity["slab"]
-    widths, programs = listed(slab["width"]), len(spec.programs())
-    if len(widths) != programs:
-        raise StoreError(
-            f"{store}: its record has {len(widths)} programs, but its axes need {programs}; "
-            f"{ELSEWHERE}"
-        )
-    slab = {**slab, "width": _widths(widths, spec.axes, larger.axes)}
+    widths, _ = recorded_programs(stored.identity, len(spec.programs()), store)
+    slab = {**stored.identity["slab"], "width": _widths(widths, spec.axes, larger.axes)}
     target = Target(to, to_storage_options, client=client)
     plan = preflight(
         larger,

@@ -172,18 +172,12 @@ class StoredSweep:
             programs = dataclasses.replace(whole, axes=grid).programs()
         else:
             number, inner = grid.box_position(inner)
-        slab = identity["slab"]
-        widths, hashes = listed(slab["width"]), listed(identity["program_hash"])
-        if not len(widths) == len(hashes) == len(programs):
-            raise StoreError(
-                f"{self.location}: its record has {len(hashes)} programs, but its axes need "
-                f"another number; {ELSEWHERE}"
-            )
+        widths, hashes = recorded_programs(identity, len(programs), self.location)
         return RunSetting(
             whole,
             programs[number],
             widths[number],
-            slab["devices"],
+            identity["slab"]["devices"],
             part.schema.flags.chunk,
             inner,
             hashes[number],
@@ -407,6 +401,28 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
 def listed(value):
     """Return the values of all programs as a list; format 2 has a single value."""
     return value if isinstance(value, list) and value else [value]
+
+
+def recorded_programs(
+    identity: Mapping[str, Any], count: int, where: Any
+) -> tuple[list[int], list[str]]:
+    """Return the slab width and the hash of each program of a sweep from its identity.
+
+    Args:
+        identity: identity of the sweep.
+        count: number of programs that the axes of the sweep need.
+        where: location of the store, for the message.
+
+    Raises:
+        StoreError: if the identity has another number of programs.
+    """
+    widths, hashes = listed(identity["slab"]["width"]), listed(identity["program_hash"])
+    if not len(widths) == len(hashes) == count:
+        raise StoreError(
+            f"{where}: its record has the widths of {len(widths)} and the hashes of {len(hashes)} "
+            f"programs, but its axes need {count}; {ELSEWHERE}"
+        )
+    return widths, hashes
 
 
 def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:

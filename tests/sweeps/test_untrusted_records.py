@@ -212,11 +212,14 @@ def test_a_recorded_width_that_is_not_in_a_list_raises_a_store_error(path, write
         gd.resume(altered)
 
 
-def test_a_record_of_more_programs_than_the_axes_need_is_not_extended(path, write_altered):
+def test_a_record_of_more_programs_than_the_axes_need_is_rejected(path, write_altered):
     slab = Stored(path).attributes["identity"]["slab"]
     altered = write_altered(slab={**slab, "width": slab["width"] * 2})
-    with pytest.raises(StoreError, match="its record has 2 programs, but its axes need 1"):
+    message = "has the widths of 2 and the hashes of 1 programs, but its axes need 1"
+    with pytest.raises(StoreError, match=message):
         gd.extend(altered, gd.axes(learning_rate=[0.1], seed=[0, 1, 2]), to=altered.parent / "to")
+    with pytest.raises(StoreError, match=message):
+        gd.replay(altered, AT)
 
 
 def test_a_store_without_the_arrays_of_its_recorded_optimizer_is_not_extended(path, write_altered):
