@@ -62,13 +62,12 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
     def mean(params: PyTree, data: PyTree) -> PyTree:
         def add(total, samples):
             batch = jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), data)
-            return jax.tree.map(jnp.add, total, function(params, batch)), None
+            return _add(total, function(params, batch)), None
 
         batch = jax.tree.map(lambda a: a[: rows.shape[1]], data)
         shapes = jax.eval_shape(function, params, batch)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        total, _ = jax.lax.scan(add, zeros, rows)
-        return jax.tree.map(lambda a: a / rows.shape[0], total)
+        total, _ = jax.lax.scan(add, jax.tree.map(_zeros, shapes), rows)
+        return jax.tree.map(lambda a, s: _as_mean(a / rows.shape[0], s), total, shapes)
 
     return mean
 
@@ -84,7 +83,8 @@ def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE
 
     Returns:
         A function `(params, data) -> pytree`, equal to `function` up to rounding. If data are None
-        or no longer than a microbatch, it calls `function` directly.
+        or no longer than a microbatch, it calls `function` directly. 16-bit floats are added in
+        float32, and their mean is returned in their type.
     """
     if microbatch is None:
         return function
@@ -101,19 +101,38 @@ def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE
             part = jax.tree.map(
                 lambda a: jax.lax.dynamic_slice_in_dim(a, number * length, length), data
             )
-            return jax.tree.map(jnp.add, total, function(params, part)), None
+            return _add(total, function(params, part)), None
 
         shapes = jax.eval_shape(function, params, jax.tree.map(lambda a: a[:length], data))
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        total, _ = jax.lax.scan(add, zeros, jnp.arange(count))
+        total, _ = jax.lax.scan(add, jax.tree.map(_zeros, shapes), jnp.arange(count))
         total = jax.tree.map(lambda a: a * (length / samples), total)
         rest = samples - count * length
         if rest:
             last = function(params, jax.tree.map(lambda a: a[-rest:], data))
-            total = jax.tree.map(lambda a, b: a + b * (rest / samples), total, last)
-        return total
+            total = jax.tree.map(
+                lambda a, b: a + jnp.asarray(b, a.dtype) * (rest / samples), total, last
+            )
+        return jax.tree.map(_as_mean, total, shapes)
 
     return mean
+
+
+def _zeros(shape):
+    """Return an empty sum; 16-bit floats are added in float32, to limit rounding errors."""
+    return jnp.zeros(shape.shape, jnp.promote_types(_mean_type(shape), jnp.float32))
+
+
+def _add(total, terms):
+    return jax.tree.map(lambda a, b: a + jnp.asarray(b, a.dtype), total, terms)
+
+
+def _as_mean(array, shape):
+    return array.astype(_mean_type(shape))
+
+
+def _mean_type(shape):
+    """Return the type of a mean: that of its terms, or a float type for integers."""
+    return jnp.result_type(shape.dtype, 1.0)
 
 
 def cost_microbatch(problem: Problem) -> int | None:

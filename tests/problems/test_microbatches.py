@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdjax.problems.microbatches import in_microbatches, microbatch_size
+from gdjax.problems.microbatches import in_microbatches, microbatch_size, over_batches
 
 # Numbers of samples below, at and above a microbatch of 4, divisible by 4 or not.
 CUTS = [1, 3, 4, 5, 7, 8, 9, 10, 11, 23, 24]
@@ -76,3 +76,25 @@ def test_memory_hardly_grows_with_the_number_of_samples():
     ]
     assert split[1] < 1.5 * split[0]
     assert bytes_for(gradient, 2000) > 5 * split[1]
+
+
+@pytest.mark.parametrize("samples", [1_000_000, 300_001])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_the_mean_of_many_16_bit_numbers_equals_each_of_them(dtype, samples):
+    def function(w, x):
+        return {"value": jnp.mean(w * x), "per_parameter": jnp.mean(x) * jnp.ones(3, dtype)}
+
+    x = jnp.ones(samples, dtype)
+    means = [jax.jit(in_microbatches(function))(dtype(1), x)]
+    means += [jax.jit(over_batches(function, jnp.zeros((3000, 4), int)))(dtype(1), x)]
+    for mean in means:
+        for array in jax.tree.leaves(mean):
+            assert array.dtype == dtype
+            np.testing.assert_array_equal(array, jnp.ones(array.shape, dtype))
+
+
+def test_a_mean_of_integers_is_a_float():
+    mean = in_microbatches(lambda _, x: x[-1], microbatch=2)
+    assert jax.jit(mean)(None, jnp.arange(6)) == 3.0
+    batches = over_batches(lambda _, x: x[-1], jnp.array([[0], [3]]))
+    assert jax.jit(batches)(None, jnp.arange(6)) == 1.5
