@@ -15,7 +15,6 @@ together, by programs that are compiled once for all batches.
 (16, True)
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from gdjax.interrupts import interruptible
 from gdjax.problems.problem import Metric, Problem
 from gdjax.search.spec import DIRECTIONS, SearchSpec, check_rungs
 from gdjax.stores import open_dataset
-from gdjax.sweeps.axes import SEEDS, Axes, axes, is_static, zip_axes
+from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
 from gdjax.sweeps.preflight import CheckedSweep, Target, check, fit
 from gdjax.sweeps.slab_program import SlabProgram
@@ -231,7 +230,8 @@ def to_study(
         )
     space = {
         name: _distribution(runs[name].values.tolist())
-        for name in _axis_names(runs)
+        for along in axes_along(runs).values()
+        for name in along
         if name.split(".")[-1] not in SEEDS
     }
     if study is None:
@@ -481,14 +481,6 @@ def _continues(trial, group, row, rung, study, diverged, worst):
 
 
 # -- runs of a sweep as trials
-
-
-def _axis_names(runs):
-    """Return the names of the axes, without run numbers along zipped axes."""
-    identity = runs.attrs.get("identity", "{}")
-    recorded = json.loads(identity) if isinstance(identity, str) else identity
-    dims = recorded.get("axes", {dim: {dim: ()} for dim in runs["outcome"].dims})
-    return [name for along in dims.values() for name in along]
 
 
 def _distribution(values):

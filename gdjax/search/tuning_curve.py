@@ -35,7 +35,7 @@ from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
 from gdjax.statistics import LEVEL
 from gdjax.stores import open_dataset
-from gdjax.sweeps.axes import SEEDS
+from gdjax.sweeps.axes import SEEDS, axes_along
 
 OPTIMIZER = "optimizer"  # axis with one curve per value, unless other axes are given
 HALF = 1e-9  # tolerance for rounding errors of a cumulative probability of 1/2
@@ -72,7 +72,8 @@ def tuning_curve(
         trials: increasing numbers k of settings; None for the powers of 2 up to half of the
             settings.
         by: axes with one curve per value; None for "optimizer", if there is such an axis. Seed axes
-            are combined into one, and all other axes into settings.
+            are combined into one, and all other axes into settings. Axes that vary together are
+            seeds if all of them are seeds.
         direction: "minimize" or "maximize".
         worst_value: result of a diverged run; None for the worst possible value, +inf or -inf. The
             expected best of k settings is then infinite if k settings can all diverge.
@@ -171,7 +172,8 @@ def _values(runs, metric, by, worst_value):
             f"by = {by!r:.80}, expected names of axes, each once, such as ['optimizer']; the axes "
             f"are {', '.join(map(str, dims))}"
         )
-    seeds = [name for name in dims if name in SEEDS and name not in by]
+    along = axes_along(runs)
+    seeds = [dim for dim in dims if dim not in by and set(along[dim]) <= set(SEEDS)]
     settings = [name for name in dims if name not in (*by, *seeds)]
     outcome = runs["outcome"]
     if unfinished := int((outcome < 0).sum()):

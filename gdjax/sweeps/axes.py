@@ -13,6 +13,7 @@ names are *static*: one program is compiled per value.
 """
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -425,6 +426,24 @@ def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
             )
         positions.append(np.array([at[values] for values in needed]))
     return positions
+
+
+def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
+    """Return the names of the axes along each dimension of the runs of a sweep.
+
+    A dimension whose axes are not recorded, such as that of `concat`, is an axis itself.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import sweep
+        >>> grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], seed=[0, 1]))
+        >>> axes_along(sweep(problems.bowl([1.0, 9.0]), grid, 1))
+        {'pair': ['learning_rate', 'seed']}
+    """
+    identity = runs.attrs.get("identity", "{}")
+    recorded = json.loads(identity) if isinstance(identity, str) else identity
+    dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
+    return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}
 
 
 def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:

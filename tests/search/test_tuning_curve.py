@@ -3,6 +3,8 @@
 import itertools
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -121,6 +123,26 @@ def test_settings_and_seeds_are_distinguished_by_axis():
     by = gd.tuning_curve(runs, by=["momentum", "optimizer"], num_resamples=20)
     assert by.median_fresh_high.dims == ("momentum", "optimizer", "trials")
     assert by.attrs["num_settings"] == 4
+
+
+def test_axes_that_vary_together_are_seeds_if_all_of_them_are_seeds():
+    line = gd.Problem(
+        init=lambda key: jax.random.normal(key, 2),
+        cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2),
+        data=jnp.arange(6.0),
+    )
+    rates = [0.01, 0.02, 0.03, 0.04]
+    grid = gd.axes(learning_rate=rates, start=gd.zip_axes(seed=range(3), data_seed=range(3, 6)))
+    runs = gd.sweep(line, grid, 10, batch_size=2)
+    result = gd.tuning_curve(runs, num_resamples=20)
+    one_seed_axis = runs.drop_vars(["seed", "data_seed"]).rename(start="seed")
+    xr.testing.assert_identical(result, gd.tuning_curve(one_seed_axis, num_resamples=20))
+    assert (result.attrs["num_settings"], result.attrs["num_seeds"]) == (4, 3)
+    one_start = gd.tuning_curve(runs.isel(start=0), num_resamples=20)
+    assert (one_start.attrs["num_settings"], one_start.attrs["num_seeds"]) == (4, 1)
+    grid = gd.axes(pair=gd.zip_axes(learning_rate=rates, seed=range(4)))
+    mixed = gd.tuning_curve(gd.sweep(line, grid, 10), num_resamples=20)
+    assert (mixed.attrs["num_settings"], mixed.attrs["num_seeds"]) == (4, 1)
 
 
 def test_intervals_contain_the_estimate_of_a_minimum_or_a_maximum():
