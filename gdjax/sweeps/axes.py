@@ -415,9 +415,9 @@ def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
         )
     positions = []
     for dim, along in grid.dimensions.items():
-        at = {values: i for i, values in enumerate(_tuples(along))}
+        at = {values: i for i, values in enumerate(value_tuples(along))}
         stored = smaller.dimensions[dim]
-        needed = _tuples(stored) if stored.keys() == along.keys() else [tuple(stored)]
+        needed = value_tuples(stored) if stored.keys() == along.keys() else [tuple(stored)]
         lost = [values for values in needed if values not in at]
         if lost:
             raise InputError(
@@ -458,5 +458,6 @@ def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:
     return dataset.isel(order)
 
 
-def _tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
+def value_tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
+    """Return the values at each position of a dimension, of its axes in alphabetical order."""
     return list(zip(*(along[axis].tolist() for axis in sorted(along)), strict=True))

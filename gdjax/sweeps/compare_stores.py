@@ -13,6 +13,7 @@ import xarray as xr
 
 from gdjax.errors import InputError
 from gdjax.stores import open_dataset
+from gdjax.sweeps.axes import axes_along, value_tuples
 
 
 def compare_stores(
@@ -74,7 +75,7 @@ def compare_stores(
                 f"compare_stores: b has the axes {b['outcome'].dims}, expected those of a: {dims}; "
                 f"compare sweeps over the same axes"
             )
-        a, b = xr.align(a, b, join="inner")
+        a, b = xr.align(*_matched(a, b, dims), join="inner")
         if not all(a.sizes[name] for name in (*dims, "step")):
             empty = next(name for name in (*dims, "step") if not a.sizes[name])
             raise InputError(
@@ -82,6 +83,30 @@ def compare_stores(
                 f"one"
             )
         return _differences(a.load(), b.load(), dims)
+
+
+def _matched(a, b, dims):
+    """Return both sweeps with equal runs at equal positions along dimensions of several axes.
+
+    The coordinate of such a dimension is a number of the run, which may differ between sweeps.
+    """
+    for dim in dims:
+        along, others = (sorted(axes_along(sweep)[dim]) for sweep in (a, b))
+        if along != others:
+            raise InputError(
+                f"compare_stores: b has the axes {', '.join(others)} along {dim!r}, expected "
+                f"those of a: {', '.join(along)}; compare sweeps over the same axes"
+            )
+        if along != [dim]:
+            at, other_at = (
+                {values: i for i, values in enumerate(value_tuples(columns))}
+                for columns in ({axis: sweep[axis].values for axis in along} for sweep in (a, b))
+            )
+            common = [values for values in at if values in other_at]
+            a = a.isel({dim: [at[values] for values in common]})
+            b = b.isel({dim: [other_at[values] for values in common]})
+            b = b.assign_coords({dim: (dim, a[dim].values)})
+    return a, b
 
 
 def _differences(a, b, dims):

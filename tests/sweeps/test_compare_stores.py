@@ -93,3 +93,22 @@ def test_the_compared_datasets_are_not_changed(runs):
     before = runs.copy(deep=True)
     gd.compare_stores(runs, runs)
     xr.testing.assert_identical(runs, before)
+
+
+def test_runs_on_zipped_axes_are_matched_by_their_values():
+    def of(rates, seeds):
+        grid = gd.axes(pair=gd.zip_axes(learning_rate=rates, seed=seeds))
+        return gd.sweep(BOWL, grid, STEPS)
+
+    a = of([0.05, 0.1, 0.02], [0, 1, 2])
+    result = gd.compare_stores(a, of([0.1, 0.05, 0.02], [1, 0, 3]))
+    assert result.learning_rate.values.tolist() == [0.05, 0.1]
+    assert result.seed.values.tolist() == [0, 1]
+    assert (result.first_difference == -1).all()
+    assert not result.params_differ.any()
+    with pytest.raises(gd.errors.InputError, match="no value of 'pair' in common"):
+        gd.compare_stores(a, of([0.05, 0.1], [1, 0]))
+    grid = gd.axes(pair=gd.zip_axes(learning_rate=[0.05, 0.1], momentum=[0.0, 0.5]))
+    expected = "b has the axes learning_rate, momentum along 'pair', expected those of a: learning"
+    with pytest.raises(gd.errors.InputError, match=expected):
+        gd.compare_stores(a, gd.sweep(BOWL, grid, STEPS, make_optimizer=optax.sgd))
