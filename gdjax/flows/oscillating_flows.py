@@ -317,8 +317,10 @@ def _start(at, rate, w, error):
     _, g = at.gradient(w)
     _, g_next = at.gradient(w - rate * g)
     alternating = rate / 4 * (g - g_next)
-    # Where the gradients are equal, the random vector alone gives the direction.
-    tiny = jnp.maximum(error, jnp.finfo(w.dtype).tiny)
+    # Where the gradients are equal, the random vector alone gives the direction, so its square must
+    # not underflow.
+    info = jnp.finfo(w.dtype)
+    tiny = jnp.maximum(error, jnp.sqrt(info.tiny / info.eps))
     u = alternating + tiny * jax.random.normal(jax.random.key(0), w.shape, w.dtype)
     length = jnp.linalg.norm(u)
     return w - u, u / length, jnp.log(length)

@@ -234,6 +234,22 @@ def test_a_flow_with_a_small_rate_is_close_to_the_gradient_flow(name):
     assert "completed" in repr(flow)
 
 
+@pytest.mark.long
+def test_a_flow_can_start_where_descent_does_not_alternate():
+    """The curvature is 0, or 2 at the minimum, so that the amplitude decays exponentially."""
+    start, rate = jnp.zeros(2), 0.1
+    edge = edge_flow(lambda w: w[0] + w[1], start, rate, 1.0, intervals=2)
+    np.testing.assert_allclose(edge.params, -np.array([[0.0], [0.5], [1.0]]) * [1, 1], atol=1e-6)
+    rod = rod_flow(lambda w: w @ w, start, rate, 1.0, intervals=2)
+    np.testing.assert_allclose(rod.params, 0, atol=1e-6)
+    for flow, curvature, growth in ((edge, 0, -2 / rate), (rod, 2, rate - 1 / rate)):
+        assert flow.status == FlowStatus.COMPLETED
+        np.testing.assert_allclose(flow.curvature, curvature, rtol=1e-3)
+        np.testing.assert_allclose(jnp.linalg.norm(flow.direction, axis=1), 1, rtol=1e-5)
+        log_ratio = np.log(flow.amplitude / flow.amplitude[0])
+        np.testing.assert_allclose(log_ratio, growth * flow.time, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
