@@ -81,6 +81,8 @@ class Descent:
         carry: parameters, optimizer state, model state and metric states, for a continuation.
         num_steps: number of steps taken, including those before a continuation.
         baseline: cost of the best prediction that ignores the input; None if unknown.
+        earlier_cost: recorded costs of the descents that this one continues, which its outcome also
+            depends on.
     """
 
     params: PyTree
@@ -99,7 +101,8 @@ class Descent:
     seconds: Mapping[str, float]
     carry: Any
     num_steps: int
-    baseline: float | None = None
+    baseline: float | None
+    earlier_cost: Float[np.ndarray, " earlier"]
 
     def __repr__(self) -> str:
         costs = f"{self.cost[0]:.4g} to {self.cost[-1]:.4g}" if len(self.cost) else "not recorded"
@@ -280,7 +283,7 @@ def descend(
     return _collect(
         results,
         metrics,
-        earlier_cost=start.cost if continued else np.zeros(0),
+        earlier_cost=np.append(start.earlier_cost, start.cost) if continued else np.zeros(0),
         eval_params_fn=eval_params_fn,
         baseline=problem.baseline,
         gradient_tolerance=gradient_tolerance,
@@ -370,6 +373,7 @@ def _collect(
         carry=last.carry,
         num_steps=last.num_steps,
         baseline=baseline,
+        earlier_cost=earlier_cost,
     )
 
 

@@ -167,6 +167,18 @@ def test_the_outcome_of_a_continued_descent_uses_all_its_records():
     assert gd.descend(problem, optax.sgd(60.0), first, 17, key=KEY).outcome == Outcome.STALLED
 
 
+def test_the_outcome_does_not_depend_on_the_number_of_continuations():
+    """The cost 1 + 0.64^t changes in the first third of the records, and only there."""
+    problem = gd.Problem(init=lambda key: jnp.ones(()), cost=lambda w: 1 + w**2, baseline=1.0)
+    options = {"key": KEY, "gradient_tolerance": 1e-12}
+    whole = gd.descend(problem, optax.sgd(0.1), jnp.ones(()), 60, **options)
+    run = gd.descend(problem, optax.sgd(0.1), jnp.ones(()), 20, **options)
+    for _ in range(2):
+        run = gd.descend(problem, optax.sgd(0.1), run, 20, **options)
+    assert run.outcome == whole.outcome == Outcome.STALLED
+    np.testing.assert_array_equal(np.append(run.earlier_cost, run.cost), whole.cost)
+
+
 def test_a_bowl_converges_at_the_known_step():
     """|grad| = 2 * 0.8^t reaches 1e-3 after log(2000) / log(1.25) = 34.06 steps."""
 
