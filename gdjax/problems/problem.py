@@ -176,8 +176,8 @@ class Problem:
             `{"problem": "digits", ...arguments}`. None for a custom problem.
 
     Raises:
-        InputError: if a function is not callable, if the evaluation declares `key`, or if the
-            leading axes of `data` differ.
+        InputError: if a function is not callable, if the baseline is not finite, if the evaluation
+            declares `key`, or if the leading axes of `data` differ.
 
     Examples:
         A straight line through four points, with a dict of parameters:
@@ -228,7 +228,7 @@ class Problem:
                 f"{{'problem': 'bowl', 'eigenvalues': [1.0, 4.0]}}, or None"
             )
         if self.baseline is not None:
-            check_number("Problem: baseline", self.baseline, finite=False)
+            check_number("Problem: baseline", self.baseline)
         if self.evaluation is not None and "key" in given_to(self.evaluation):
             raise InputError(
                 "Problem: evaluation declares `key`, expected a cost without random numbers; "

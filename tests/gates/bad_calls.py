@@ -213,6 +213,16 @@ CALLS = (
         "expected a finite number",
     ),
     (
+        "gd.Problem(init=lambda key: 0.0, cost=lambda w: w, baseline=inf)",
+        "baseline",
+        "baseline = inf, expected a finite number",
+    ),
+    (
+        "gd.Problem(init=lambda key: 0.0, cost=lambda w: w, baseline=-inf)",
+        "baseline",
+        "baseline = -inf, expected a finite number",
+    ),
+    (
         "gd.Problem(init=lambda key: 0.0, cost=lambda w: w, couples_samples='x')",
         "couples_samples",
         "expected True or False",
