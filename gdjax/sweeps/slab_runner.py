@@ -8,6 +8,7 @@ An interrupted tile continues at the slab and step of its checkpoint.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -228,7 +229,7 @@ def slab_variables(
     )
     params = state.params
     if spec.eval_params_fn is not None:
-        params = jax.jit(jax.vmap(spec.eval_params_fn))(state.opt_state, params)
+        params = _eval_runs(spec.eval_params_fn)(state.opt_state, params)
     trees = {"params": params, "model_state": state.model_state}
     if spec.sweep.snapshot_every is not None:
         trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, spec.shapes.params)
@@ -249,3 +250,9 @@ def slab_variables(
             for name, leaf in dataset.named_leaves(prefix, tree).items()
         },
     }
+
+
+@lru_cache(maxsize=16)
+def _eval_runs(eval_params_fn: Callable) -> Callable:
+    """Return a compiled function of the evaluation parameters of a slab of runs."""
+    return jax.jit(jax.vmap(eval_params_fn))
