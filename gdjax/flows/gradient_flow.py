@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from gdjax.arguments import check_number, check_whole, real_array
 from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.descent.block import strip_weak_types
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
@@ -134,7 +135,7 @@ def gradient_flow(
     check_tolerances("gradient_flow", rtol=rtol, atol=atol)
     check_whole("gradient_flow: max_steps", max_steps, 1)
     check_params(params)
-    problem, params = as_problem(problem, data), _strip_weak_types(params)
+    problem, params = as_problem(problem, data), strip_weak_types(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
     rtol, atol = tolerances(dtype, rtol, atol)
@@ -263,7 +264,7 @@ def distance_from_flow(
     problem = as_problem(problem, data)
     times = np.asarray(times, float)
     flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
-    params = _strip_weak_types(params)
+    params = strip_weak_types(params)
     dtype = cost_type(params)
     rates = jnp.asarray(learning_rates, dtype)
 
@@ -283,11 +284,6 @@ def distance_from_flow(
 
     distances, costs, points = jax.lax.map(lambda one: descend(*one), (rates, jnp.asarray(counts)))
     return FlowDistance(rates, jnp.asarray(times, dtype), distances, costs, points, flow)
-
-
-def _strip_weak_types(params):
-    """Return arrays without weak types."""
-    return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), params)
 
 
 def _check_times(caller, times):
