@@ -318,14 +318,9 @@ def check_positive(caller: str, **numbers: ArrayLike) -> None:
     Raises:
         InputError: if an argument is not one finite number above 0.
     """
+    remedy = "; map the function (jax.vmap) over several"
     for name, value in numbers.items():
-        if not isinstance(value, Tracer):
-            number = np.asarray(value)
-            if number.shape or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
-                raise InputError(
-                    f"{caller}: {name} = {value!r:.80}, expected one number above 0; map the "
-                    f"function (jax.vmap) over several"
-                )
+        check_number(f"{caller}: {name}", value, above=0, remedy=remedy)
 
 
 def _counts(learning_rates, times):

@@ -156,10 +156,10 @@ def test_central_flow_predicts_the_smoothed_descent_of_a_network():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"learning_rate": 0.0}, "learning_rate = 0.0, expected one number above 0"),
-        ({"learning_rate": np.ones(2)}, "expected one number above 0; map the function"),
+        ({"learning_rate": 0.0}, "learning_rate = 0.0, expected a number above 0"),
+        ({"learning_rate": np.ones(2)}, "expected a number above 0; map the function"),
         ({"time": -1.0}, "time = -1.0"),
-        ({"eigenvectors": 3}, "eigenvectors = 3, expected a whole number >= 1 and at most 2"),
+        ({"eigenvectors": 3}, "eigenvectors = 3, expected a whole number from 1 to 2"),
         ({"intervals": 0}, "intervals = 0, expected a whole number >= 1"),
     ],
 )

@@ -253,8 +253,8 @@ def test_a_flow_can_start_where_descent_does_not_alternate():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"learning_rate": 0.0}, "rod_flow: learning_rate = 0.0, expected one number above 0"),
-        ({"time": np.ones(2)}, "expected one number above 0; map the function"),
+        ({"learning_rate": 0.0}, "rod_flow: learning_rate = 0.0, expected a number above 0"),
+        ({"time": np.ones(2)}, "expected a number above 0; map the function"),
         ({"intervals": 0}, "rod_flow: intervals = 0, expected a whole number >= 1"),
         ({"noise": -1.0}, "rod_flow: noise = -1.0, expected a number >= 0"),
         ({"max_steps": 0}, "rod_flow: max_steps = 0, expected a whole number >= 1"),

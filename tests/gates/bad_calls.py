@@ -1024,7 +1024,7 @@ CALLS = (
         "atol",
         "distance_from_flow: atol = 0.0, expected a number above 0 and below 1",
     ),
-    ("gd.flows.central_flow(bowl, w, -0.1, 1.0)", "learning_rate", "expected one number above 0"),
+    ("gd.flows.central_flow(bowl, w, -0.1, 1.0)", "learning_rate", "expected a number above 0"),
     ("gd.curvature.stability_threshold(-1.0)", "learning_rate", "expected a number above 0"),
     ("gd.curvature.largest_stable_learning_rate(-1.0)", "sharpness", "expected a number >= 0"),
     (
