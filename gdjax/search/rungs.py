@@ -27,13 +27,8 @@ from gdjax.search.packing import pack, pack_densely
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
 from gdjax.stores.writer import CHECKPOINTS, MAX_CHECKPOINT_BYTES, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import (
-    SlabCheckpoint,
-    SlabRecords,
-    TileCheckpoint,
-    as_numbers,
-    to_host,
-)
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
+from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.preflight import Plan
 from gdjax.sweeps.slab_program import SlabProgram

@@ -28,7 +28,8 @@ from gdjax.sweeps.axes import (
     Axes,
     axes,
 )
-from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers, from_host, to_host
+from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
+from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.slab_program import Positions, SlabProgram
 from gdjax.sweeps.slab_runner import carry_at
 from gdjax.sweeps.spec import SweepSpec, validate_spec

@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 
 from gdjax.descent.block import Records
 from gdjax.descent.block_loop import BlockResult, RecordSchedule
-from gdjax.sweeps.dataset import storable
+from gdjax.sweeps.dataset import as_numbers, storable
 
 Stored = tuple[dict[str, np.ndarray], dict[str, Any]]
 """Stored form of a checkpoint: arrays by name, and numbers by name."""
@@ -220,12 +220,6 @@ def join_slabs(slabs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def to_host(array: Any) -> np.ndarray:
     """Return an array in host memory, or the key data of a random key."""
     return np.asarray(as_numbers(array))
-
-
-def as_numbers(array: Any) -> Any:
-    """Return an array unchanged, or the key data of a random key."""
-    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return jax.random.key_data(array) if is_key else array
 
 
 def from_host(array: np.ndarray, like: Any) -> Any:

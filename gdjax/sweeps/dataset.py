@@ -315,14 +315,19 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
+def as_numbers(array: Any) -> Any:
+    """Return an array unchanged, or the key data of a random key."""
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(array) if is_key else array
+
+
 def storable(array: Any) -> np.ndarray:
     """Return a NumPy array: float32 for bfloat16, and key data for random keys."""
     return np.asarray(_plain(array))
 
 
 def _plain(array):
-    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
-        return jax.random.key_data(array)
+    array = as_numbers(array)
     # Float types that NumPy and most Zarr readers lack fit into float32 without rounding.
     return array.astype(np.float32) if np.dtype(array.dtype).kind not in "biuf" else array
 

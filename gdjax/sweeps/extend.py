@@ -38,7 +38,8 @@ from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
-from gdjax.sweeps.checkpoint import SlabCheckpoint, as_numbers
+from gdjax.sweeps.checkpoint import SlabCheckpoint
+from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import Target, preflight
 from gdjax.sweeps.slab_program import Positions, SlabProgram
