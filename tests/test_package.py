@@ -1,5 +1,7 @@
 """Metadata of the package."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,14 @@ def test_the_package_has_type_information():
 def test_an_unknown_attribute_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = gdjax.no_such_name
+
+
+def test_a_sweep_in_memory_does_not_import_the_arrays_of_dask():
+    """Their import takes up to two seconds, and xarray checks new variables against them."""
+    pytest.importorskip("dask.array")
+    script = (
+        "import sys, gdjax as gd\n"
+        "gd.sweep(gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1]), 2)\n"
+        "sys.exit('dask.array' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
