@@ -21,7 +21,7 @@ if a ReLU neuron's incoming weights and bias are multiplied by a positive number
 weights are divided by it. Intervals are two-way bootstrap intervals, which resample both starts and
 orders.
 
-    python experiments/flatness.py           (about 5 min of processor time)
+    python experiments/flatness.py           (about 10 min of processor time)
 
 Expected: a negative rank correlation of each measure with test accuracy, as published, which is
 smaller in magnitude if the training cost is held fixed. For each recipe and measure the published
@@ -64,14 +64,14 @@ class Config:
     data: str = "mnist5k"
     learned: int = 2000
     widths: tuple[int, ...] = (16, 16)
-    starts: int = 64
+    starts: int = 128
     orders: int = 4
     batch_size: int = 32
     epochs: tuple[int, ...] = (20, 40)
     learning_rate: float = 5.0
     relu_epochs: int = 20
     relu_learning_rate: float = 0.2
-    probes: int = 24
+    probes: int = 32
     resamples: int = 1000
     key: int = 0
 

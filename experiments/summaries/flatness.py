@@ -174,10 +174,11 @@ def numbers(dataset: xr.Dataset) -> dict:
         for name, interval in correlations(part, dataset.attrs["resamples"]).items():
             entries[name] = list(interval[:3])
         summary |= {f"{recipe}: {name}": value for name, value in entries.items()}
-    for kind in ("", "_given_cost", "_of_means", "_of_means_given_cost"):
-        pairs = product(summary["recipes"], MEASURES)
-        ends = [summary[f"{recipe}: {name}_and_accuracy{kind}"][1:] for recipe, name in pairs]
-        summary["intervals"] = len(ends)
-        summary[f"below_0{kind}"] = sum(high < 0 for _, high in ends)
-        summary[f"above_0{kind}"] = sum(low > 0 for low, _ in ends)
+    pairs = [*product(summary["recipes"], MEASURES)]
+    summary["intervals"] = len(pairs)
+    for outcome in OUTCOMES:
+        for kind in ("", "_given_cost", "_of_means", "_of_means_given_cost"):
+            ends = [summary[f"{recipe}: {name}_and_{outcome}{kind}"][1:] for recipe, name in pairs]
+            summary[f"{outcome}_below_0{kind}"] = sum(high < 0 for _, high in ends)
+            summary[f"{outcome}_above_0{kind}"] = sum(low > 0 for low, _ in ends)
     return summary
