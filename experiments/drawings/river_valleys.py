@@ -88,7 +88,7 @@ def exponents(
         figure = Figure(figsize=(8, 4.6))
         axes = figure.subplots()
         axes.plot(exponent, cost, "o-", color=BLUE)
-        axes.set_xscale("log")
+        axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
         axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
         axes.minorticks_off()
         axes.set_ylim(bottom=0)

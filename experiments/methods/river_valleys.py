@@ -37,23 +37,30 @@ PARTS = {
 }
 
 
-def stable_decay(
-    learning_rate: ScalarLike, decay_start: ScalarLike = 0, decay_steps: ScalarLike = 0
+def warm_up_stable_decay(
+    learning_rate: ScalarLike,
+    decay_start: ScalarLike = 0,
+    decay_steps: ScalarLike = 0,
+    *,
+    warm_up_steps: int,
 ) -> optax.GradientTransformation:
-    """Return descent at a constant rate that then decays linearly to 0.
+    """Return descent whose rate rises linearly, is constant, and then decays linearly to 0.
 
+        r_t = learning_rate min(1, (t + 1) / warm_up_steps)         before step decay_start
         r_t = learning_rate (1 - (t - decay_start) / decay_steps)   from step decay_start
 
     Args:
-        learning_rate: rate before the decay.
-        decay_start: first step of the decay.
+        learning_rate: rate between the rise and the decay.
+        decay_start: first step of the decay, after the rise.
         decay_steps: number of steps of the decay; 0 for no decay.
+        warm_up_steps: number of steps of the rise; 0 or 1 for a constant rate from the start.
     """
 
     def rate(step):
+        risen = jnp.minimum((step + 1) / max(warm_up_steps, 1), 1)
         fallen = (step - decay_start) / jnp.maximum(decay_steps, 1)
         return learning_rate * jnp.where(
-            jnp.asarray(decay_steps) > 0, jnp.clip(1 - fallen, 0, 1), 1.0
+            jnp.asarray(decay_steps) > 0, jnp.clip(1 - fallen, 0, risen), risen
         )
 
     return optax.sgd(rate)
@@ -171,13 +178,13 @@ def split_change(
 
 
 def trunks(config: "Config", problem: gd.Problem, rate: float, store: Path) -> xr.Dataset:
-    """Store runs at a constant rate, with snapshots, that branches can leave."""
+    """Store runs whose rate is constant after a warm-up, with snapshots, for branches."""
     starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
     return gd.sweep(
         problem,
         gd.axes(learning_rate=[rate], decay_start=[0], decay_steps=[0], start=starts),
         max(config.branch_steps) + config.decay_steps,
-        make_optimizer=stable_decay,
+        make_optimizer=partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps),
         batch_size=config.batch_size,
         record_every=config.snapshot_every,
         record_samples=config.batch_size,
@@ -199,7 +206,7 @@ def decays(config: "Config", problem: gd.Problem, rate: float, store: Path, star
             decay_steps=[config.decay_steps],
         ),
         problem=problem,
-        make_optimizer=stable_decay,
+        make_optimizer=partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps),
     )
     runs = runs.isel(dict.fromkeys(("decay_steps", "learning_rate", "seed", "data_seed"), 0))
     return from_named("snapshots", shapes(problem), runs.transpose("leaving", ...))
@@ -375,7 +382,7 @@ def power_decay(
     learning_rate: ScalarLike, exponent: ScalarLike, *, steps: int
 ) -> optax.GradientTransformation:
     """Return descent with the rate learning_rate (1 - t / steps)^exponent at step t."""
-    return optax.sgd(lambda t: learning_rate * jnp.maximum(1 - t / steps, 0.0) ** exponent)
+    return optax.sgd(optax.polynomial_schedule(learning_rate, 0.0, exponent, steps))
 
 
 def trained(config: "Config", problem: gd.Problem) -> xr.DataArray:

@@ -20,6 +20,7 @@ SMALL = river_valleys.Config(
     width=4,
     batch_size=10,
     starts=3,
+    warm_up_steps=5,
     branch_steps=(20, 40),
     decay_steps=20,
     snapshot_every=5,
@@ -30,10 +31,10 @@ SMALL = river_valleys.Config(
 )
 
 
-def test_a_rate_is_constant_and_then_decays_to_0():
-    @jax.jit
-    def rates(start, length):
-        optimizer = river_methods.stable_decay(0.5, start, length)
+def test_a_rate_rises_is_constant_and_then_decays_to_0():
+    @partial(jax.jit, static_argnums=2)
+    def rates(start, length, rise=0):
+        optimizer = river_methods.warm_up_stable_decay(0.5, start, length, warm_up_steps=rise)
 
         def step(state, _):
             update, state = optimizer.update(jnp.ones(()), state)
@@ -43,6 +44,8 @@ def test_a_rate_is_constant_and_then_decays_to_0():
 
     np.testing.assert_allclose(rates(3, 4), [0.5] * 4 + [0.375, 0.25, 0.125, 0, 0])
     np.testing.assert_allclose(rates(0, 0), 0.5)
+    np.testing.assert_allclose(rates(4, 2, 2), [0.25, 0.5, 0.5, 0.5, 0.5, 0.25, 0, 0, 0])
+    np.testing.assert_allclose(rates(0, 0, 4), [0.125, 0.25, 0.375] + [0.5] * 6)
 
 
 def test_both_parts_of_a_gradient_have_separate_rates():
@@ -101,7 +104,7 @@ def test_parts_of_the_fall_in_a_noisy_quadratic_valley_have_the_computed_means()
             learning_rate=[rate], decay_start=[steps], decay_steps=[steps], noise_seed=range(800)
         ),
         2 * steps,
-        make_optimizer=river_methods.stable_decay,
+        make_optimizer=partial(river_methods.warm_up_stable_decay, warm_up_steps=0),
         record_every=steps,
         snapshot_every=steps,
     )
