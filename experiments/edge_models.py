@@ -1,4 +1,4 @@
-"""Which flow predicts the center of descent at the edge of stability, and how far in advance?
+"""Which flow predicts the center of descent at the edge of stability?
 
     relative distance at t:  min over |k| <= window of |c_flow(t) - c_descent(t + k)|
                              / |c_descent(t) - c_descent(0)|,   t and k in records
@@ -6,9 +6,10 @@
 Three flows model a descent that oscillates around a center: the central flow (Cohen et al. 2024,
 arXiv 2410.24206), the rod flow (Regis and Chewi 2026, arXiv 2602.01480) and the edge flow (Marion
 2026, arXiv 2606.18080). Their centers, and the points of the gradient flow, are compared with the
-centers of descents that fit a swish network 8-16-16-1 to random samples. All steps are full-batch,
-and flows and descents have the same starts. A second descent from a point close to the start gives
-the floor of predictability: no distance below its distance from the first descent is significant.
+centers of descents of a swish network 8-16-16-1 on random samples, of a sigmoid network on digits,
+and of a tanh network on images of Fashion-MNIST. All steps are full-batch, and flows and descents
+have the same starts. A second descent from a point close to the start gives the floor of
+predictability: no distance below its distance from the first descent is significant.
 
     python experiments/edge_models.py           (about 7 min on two cores)
 
@@ -32,10 +33,19 @@ class Config:
     """Descents to compare with the flows.
 
     Args:
-        rates: learning rates on the swish network.
+        rates: learning rates of the swish network.
         width: number of neurons in each hidden layer of the swish network.
         samples: number of random samples for the swish network.
         steps: number of steps of each descent of the swish network.
+        digits: number of training images of digits.
+        digit_rates: learning rates on the digits.
+        digit_steps: number of steps of each descent on the digits.
+        images: number of training images of Fashion-MNIST.
+        image_stride: distance between the pixels of these images that are used.
+        image_widths: number of neurons in each hidden layer of the tanh network on these images.
+        image_init_scale: factor of the starting weights; for 1, descent starts far above the edge.
+        image_rates: learning rates on these images.
+        image_steps: number of steps of each descent on these images.
         starts: number of starting points for each rate.
         eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
         stride: number of steps of descent between records, and in an interval of the central flow.
@@ -51,13 +61,22 @@ class Config:
     width: int = 16
     samples: int = 128
     steps: int = 400
+    digits: int = 100
+    digit_rates: tuple[float, ...] = (3.5,)
+    digit_steps: int = 200
+    images: int = 500
+    image_stride: int = 2
+    image_widths: tuple[int, ...] = (16, 16)
+    image_init_scale: float = 0.5
+    image_rates: tuple[float, ...] = (0.2,)
+    image_steps: int = 200
     starts: int = 8
     eigenvectors: int = 4
     stride: int = 2
     window: int = 5
     moved: float = 1e-6
     tolerance: float = 1e-4
-    solver_steps: int = 20
+    solver_steps: int = 10
 
 
 def run(config: Config) -> xr.Dataset:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
+from variants.images import image_regression, strided
 from variants.regressions import random_targets
 
 import gdjax as gd
@@ -51,6 +52,21 @@ def cases(config: "Config") -> dict[str, tuple]:
     """Return the problem, rates and number of steps of each case."""
     return {
         "swish": (random_targets(config.width, config.samples), config.rates, config.steps),
+        "digits": (
+            gd.problems.digits("mnist5k", samples=config.digits),
+            config.digit_rates,
+            config.digit_steps,
+        ),
+        "Fashion-MNIST": (
+            image_regression(
+                strided(gd.data.load("fashion_mnist"), config.image_stride),
+                config.image_widths,
+                config.images,
+                init_scale=config.image_init_scale,
+            ),
+            config.image_rates,
+            config.image_steps,
+        ),
     }
 
 
@@ -105,14 +121,21 @@ def followed(config: "Config", problem: gd.Problem, rates, steps: int) -> xr.Dat
 
 
 def compiled(one: Callable, problem: gd.Problem, lanes: tuple) -> Callable:
-    """Return the program that maps a function of one run over all lanes."""
-    return jax.jit(jax.vmap(one, (0, 0, 0, 0, None))).lower(*lanes, problem).compile()
+    """Return the program that computes all lanes, one after another.
+
+    In a batch, runs would wait for the one whose solver takes the most steps.
+    """
+
+    def every(lanes, problem):
+        return jax.lax.map(lambda lane: one(*lane, problem), lanes)
+
+    return jax.jit(every).lower(lanes, problem).compile()
 
 
 def timed(program: Callable, problem: gd.Problem, lanes: tuple) -> tuple[Path, float]:
     """Return the paths of all lanes, and the processor time in seconds."""
     start = time.process_time()
-    results = jax.block_until_ready(program(*lanes, problem))
+    results = jax.block_until_ready(program(lanes, problem))
     seconds = time.process_time() - start
     return jax.tree.map(np.asarray, results), seconds
 

@@ -23,7 +23,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return distances, their ratios to those of the central flow, counts and times.
 
     The counts are numbers of runs that were completed, reached the edge, stayed bounded, or have a
-    distance above that of the second descent. The times are processor times in seconds.
+    distance above that of the second descent. For runs that start below the edge, the ratios of the
+    rod flow are listed. The times are processor times in seconds.
     """
     summary: dict = {}
     for number, name in enumerate(dataset.attrs["cases"]):
@@ -37,6 +38,9 @@ def numbers(dataset: xr.Dataset) -> dict:
                 summary[f"{label}_{model}_above_floor"] = int(np.sum(distances > rows["moved"]))
                 summary[f"{label}_{model}_completed"] = int(at[f"{model}_completed"].sum())
             summary[f"{label}_at_edge"] = int((at.rod_product.max("step") > AT_EDGE).sum())
+            below = (at.central_product.isel(step=0) < AT_EDGE).values
+            from_below = (rows["rod"] / rows["central"])[below]
+            summary[f"{label}_rod_to_central_from_below"] = from_below.tolist()
             summary[f"{label}_bounded"] = int(at.bounded.sum())
         for model in MODELS:
             summary[f"{name}_{model}_processor_seconds"] = float(part[f"{model}_seconds"])
