@@ -139,11 +139,11 @@ def test_the_key_determines_the_sampled_batches():
 @pytest.mark.parametrize(("batch_size", "batches"), [(0, 4), (31, 2), (4, 1), (1, 61)])
 def test_invalid_numbers_of_samples_and_batches_raise_an_error(make, batch_size, batches):
     with pytest.raises(InputError, match=f"batches = {batches} of batch_size = {batch_size}"):
-        make(PROBLEM, KEY, batch_size=batch_size, batches=batches)
+        make(PROBLEM, key=KEY, batch_size=batch_size, batches=batches)
 
 
 @pytest.mark.parametrize("make", [gradient_noise, noise_scale])
 def test_noise_metrics_without_data_raise_an_error(make):
     bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     with pytest.raises(InputError, match=f"{make.__name__}: the problem has no data"):
-        make(bowl, KEY)
+        make(bowl, key=KEY)

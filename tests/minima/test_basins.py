@@ -148,7 +148,7 @@ def test_the_arrival_step_is_the_first_with_a_small_gradient():
     [
         (("himmelblau", [0.0]), "rates above 0"),
         (("himmelblau", []), "learning_rate"),
-        (("nothing", [0.1]), "not registered"),
+        (("nothing", [0.1]), "not the name of a test function"),
         ((lambda x: x**2, [0.1]), "domain"),
     ],
 )
