@@ -12,7 +12,7 @@ sizes, starts and orders, also with several copies of each sample per pass and w
 targets; and those of a tanh network on Fashion-MNIST. The gap between the sharpness and 2 / eta is
 compared with the prediction of Liao, Kolomvaki and Kyrillidis (2026, arXiv 2604.21016).
 
-    python experiments/stochastic_edge.py           (about 8 min on two cores)
+    python experiments/stochastic_edge.py           (about 10 min on two cores)
 
 Expected: eta / 2 times the batch sharpness settles at 1 within 10 % for every batch size at the
 larger rates, and the sharpness of the full-batch cost is lower for smaller batches. With shuffled
@@ -68,7 +68,7 @@ class Config:
     """
 
     rates: tuple[float, ...] = (0.13, 0.2)
-    batch_sizes: tuple[int, ...] = (8, 32, 64)
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
     starts: int = 6
     orders: int = 2
     width: int = 16
@@ -86,7 +86,7 @@ class Config:
     points: int = 4
     images: int = 5000
     image_widths: tuple[int, ...] = (16,)
-    image_sizes: tuple[int, ...] = (1000,)
+    image_sizes: tuple[int, ...] = (250, 1000, 2500)
     image_rate: float = 0.05
     image_steps: int = 1000
     image_records: int = 20
