@@ -40,7 +40,8 @@ class Config:
         digits: number of training images of digits.
         digit_rates: learning rates on the digits.
         digit_steps: number of steps of each descent on the digits.
-        images: number of training images of Fashion-MNIST.
+        image_data: name of the data set of images.
+        images: number of training images of this data set.
         image_stride: distance between the pixels of these images that are used.
         image_widths: number of neurons in each hidden layer of the tanh network on these images.
         image_init_scale: factor of the starting weights; for 1, descent starts far above the edge.
@@ -64,6 +65,7 @@ class Config:
     digits: int = 100
     digit_rates: tuple[float, ...] = (3.5,)
     digit_steps: int = 200
+    image_data: str = "fashion_mnist"
     images: int = 500
     image_stride: int = 2
     image_widths: tuple[int, ...] = (16, 16)

@@ -59,7 +59,7 @@ def cases(config: "Config") -> dict[str, tuple]:
         ),
         "Fashion-MNIST": (
             image_regression(
-                strided(gd.data.load("fashion_mnist"), config.image_stride),
+                strided(gd.data.load(config.image_data), config.image_stride),
                 config.image_widths,
                 config.images,
                 init_scale=config.image_init_scale,

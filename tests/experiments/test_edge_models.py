@@ -8,7 +8,19 @@ from edge_models import Config
 from methods.edge_models import relative_distances
 from summaries.edge_models import ratio
 
-SMALL = Config(rates=(0.3,), steps=80, starts=2, eigenvectors=2, window=1)
+SMALL = Config(
+    rates=(0.3,),
+    steps=80,
+    digits=20,
+    digit_steps=20,
+    image_data="mnist5k",
+    images=20,
+    image_widths=(4,),
+    image_steps=20,
+    starts=2,
+    eigenvectors=2,
+    window=1,
+)
 
 
 def test_relative_distances_from_a_straight_path_have_closed_forms():
