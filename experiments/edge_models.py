@@ -14,8 +14,8 @@ predictability: no distance below its distance from the first descent is signifi
     python experiments/edge_models.py           (about 7 min on two cores)
 
 Expected: the rod flow has the smallest distance at the rates at which the central flow fails. This
-is refuted if the interval of the ratio of its distance to that of the central flow lies above 1 or
-contains it.
+is refuted for a case if the interval of the ratio of its distance to that of the central flow lies
+above 1, and not established if the interval contains 1.
 """
 
 from dataclasses import dataclass

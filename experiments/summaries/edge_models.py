@@ -35,6 +35,7 @@ def numbers(dataset: xr.Dataset) -> dict:
             for model, distances in rows.items():
                 summary[f"{label}_{model}"] = list(median(distances)[:3])
                 summary[f"{label}_{model}_to_central"] = ratio(distances, rows["central"])
+                summary[f"{label}_rod_to_{model}"] = ratio(rows["rod"], distances)
                 summary[f"{label}_{model}_above_floor"] = int(np.sum(distances > rows["moved"]))
                 summary[f"{label}_{model}_completed"] = int(at[f"{model}_completed"].sum())
             summary[f"{label}_at_edge"] = int((at.rod_product.max("step") > AT_EDGE).sum())

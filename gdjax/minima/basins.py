@@ -177,7 +177,7 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
         The learning rate above which each minimum is unstable, [minima].
 
     Raises:
-        InputError: if the name is not registered, or the momentum is not in [0, 1).
+        InputError: if the name is not that of a test function, or the momentum is not in [0, 1).
 
     Examples:
         >>> learning_rate_limits("quartic").round(3).tolist()

@@ -171,6 +171,12 @@ def branch(
         settings["replacement"] = False
     if num_steps is not None:
         settings["num_steps"] = num_steps
+    same_eval = settings["eval_params_fn"] == setting.sweep.eval_params_fn
+    if setting.sweep.stop_when_converged and not same_eval:
+        raise InputError(
+            "eval_params_fn: expected that of the sweep, since it determines when its runs stop "
+            "(stop_when_converged); leave it out"
+        )
     before = {name: getattr(setting.sweep, name) for name in TRUNK_SETTINGS}
     trunk_settings = {name: value for name, value in before.items() if value != settings[name]}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)

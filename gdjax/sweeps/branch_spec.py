@@ -80,12 +80,16 @@ PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = 
 TRUNK_SETTINGS = (
     "batch_size",
     "replacement",
+    "record_every",
     "record_samples",
     "divergence_threshold",
     "gradient_tolerance",
     "stop_when_converged",
 )
-"""Settings of a sweep that determine the trunk and may differ in its branches."""
+"""Settings of a sweep that determine the trunk and may differ in its branches.
+
+Convergence and some divergences are detected at records only, so the trunk depends on their steps.
+"""
 
 
 @cache
@@ -248,4 +252,4 @@ def _differs(spec, values):
     differs = values.get(PERTURBATION, np.zeros(1)) > 0
     for axis in values.keys() - BRANCH_AXES:
         differs = differs | (values[axis] != spec.trunk.get(axis))
-    return differs | bool(spec.trunk_settings)
+    return differs | bool(spec.trunk_settings.keys() - {"record_every"})

@@ -60,9 +60,9 @@ def extend(
 ) -> xr.Dataset:
     """Compute a larger sweep in a new store, reusing the runs of a stored sweep.
 
-    Finished tiles with the same runs and steps are copied. For more steps, runs continue from their
-    kept state (see `continuable` of `sweep`), or otherwise start again. After an interruption,
-    repeat the call to continue.
+    Finished tiles with the same runs and steps are copied, unless branches at an earlier step are
+    added. For more steps, runs continue from their kept state (see `continuable` of `sweep`), or
+    otherwise start again. After an interruption, repeat the call to continue.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -173,7 +173,10 @@ class EarlierRuns:
     otherwise: Callable[[SlabProgram, Positions], SlabCheckpoint | None] | None
 
     def copy(self, larger: Store) -> None:
-        """Copy finished tiles that have the same runs and steps in the larger sweep."""
+        """Copy finished tiles that have the same runs and steps in the larger sweep.
+
+        If branches at an earlier step are added, no tile is copied.
+        """
         stored = Stored(locate(self.store, self.options))
         current = current_array_name if stored.format == 2 else str
         shapes = {current(name): array.chunk for name, array in stored.schema.variables.items()}

@@ -161,6 +161,24 @@ def test_a_branch_of_a_converged_run_takes_steps_only_if_it_differs_from_the_run
         assert float(cost[20] / cost[10]) == pytest.approx(0.9**20, rel=1e-3)
 
 
+def test_the_trunk_stops_at_the_records_of_the_sweep(tmp_path):
+    """Convergence is detected at records, which are more frequent in the branch."""
+    grid, at = gd.axes(learning_rate=[0.1], seed=[0]), {"learning_rate": 0.1, "seed": 0}
+    settings = {"store": tmp_path, "stop_when_converged": True, "record_every": 100}
+    run = gd.sweep(gd.problems.bowl([1.0, 9.0]), grid, 700, **settings).cost.squeeze()
+    branch = gd.branch(tmp_path, at, gd.axes(branch_step=[500]), record_every=10).cost.squeeze()
+    assert branch.sizes["step"] == 21
+    assert float(run.sel(step=200)) > 0
+    assert (branch == run.sel(step=700)).all()
+    with pytest.raises(InputError, match="eval_params_fn: expected that of the sweep"):
+        gd.branch(
+            tmp_path,
+            at,
+            gd.axes(branch_step=[500]),
+            eval_params_fn=lambda opt_state, params: params,
+        )
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [

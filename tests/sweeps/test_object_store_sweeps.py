@@ -39,7 +39,7 @@ def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     with gd.open_dataset(url, **options) as dataset:
         assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"] == 2
     assert gd.replay(url, AT, **options).equal
-    assert run_of(url, AT, **options).step.tolist() == [8]
+    assert run_of(url, AT, **options).snapshot_step.tolist() == [8]
     assert problem_of(url, **options).provenance["eigenvalues"] == [1.0, 10.0]
     assert gd.minima.count_stored_minima(url, **options).sizes["run"] == 4
     other = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)

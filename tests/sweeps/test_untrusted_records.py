@@ -251,6 +251,6 @@ def test_a_passed_problem_must_have_the_data_of_the_sweep(tmp_path):
     problem = network()
     gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)
     other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
-    assert run_of(tmp_path, {"learning_rate": 0.1}, problem).step.tolist() == [1]
+    assert run_of(tmp_path, {"learning_rate": 0.1}, problem).snapshot_step.tolist() == [1]
     with pytest.raises(StoreError, match="the data of this problem differ"):
         run_of(tmp_path, {"learning_rate": 0.1}, other)
