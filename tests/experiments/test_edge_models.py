@@ -6,7 +6,8 @@ import pytest
 import xarray as xr
 from edge_models import Config
 from methods.edge_models import relative_distances
-from summaries.edge_models import ratio
+from summaries.edge_models import numbers, ratio
+from summaries.shared import joined
 
 SMALL = Config(
     rates=(0.3,),
@@ -44,6 +45,27 @@ def test_ratios_of_one_infinite_distance_are_counted_and_of_two_are_omitted():
     assert ratio(np.array([inf]), np.array([inf])) is None
 
 
+def test_ratios_from_below_include_only_starts_below_the_edge():
+    distances = {"gradient": 4.0, "central": 2.0, "rod": 1.0, "edge": 2.0, "moved": 0.5}
+    rows, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
+    variables: dict = {
+        name: value
+        for model, distance in distances.items()
+        for name, value in {
+            f"{model}_distance": (at, np.array([[[distance] * 4, [1.0] * 4]])),
+            f"{model}_product": (at, np.array([[[1.5, 2, 2, 2], [2.5, 2, 2, 2]]])),
+            f"{model}_completed": (rows, np.array([[True, True]])),
+            f"{model}_seconds": 1.0,
+        }.items()
+    }
+    variables["bounded"] = (rows, np.array([[True, True]]))
+    dataset = joined({"case": xr.Dataset(variables, {"learning_rate": [0.3]})})
+    result = numbers(dataset)
+    assert result["case_rate_0.3_rod_to_central_from_below"] == [0.5]
+    assert result["case_rate_0.3_rod_to_gradient"][0] == (0.25 + 1) / 2
+    assert result["case_rate_0.3_rod_above_floor"] == 1
+
+
 @pytest.mark.exhaustive
 @pytest.mark.long
 def test_models_are_compared_and_figures_are_drawn_from_the_dataset(tmp_path):
@@ -53,6 +75,7 @@ def test_models_are_compared_and_figures_are_drawn_from_the_dataset(tmp_path):
     assert result["swish_rate_0.3_moved"][0] < 1e-3
     assert result["swish_rate_0.3_rod_completed"] == 2
     assert result["swish_rate_0.3_rod"][0] < result["swish_rate_0.3_gradient"][0]
+    assert result["swish_rate_0.3_rod_to_gradient"][0] < 1
     dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
     figures = edge_models.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
     assert list(figures) == ["distances", "example"]
