@@ -205,13 +205,17 @@ class Program:
             self.seconds += time.perf_counter() - started
         return compiled
 
-    def ahead(self, *arguments: PyTree) -> None:
+    def ahead(self, *arguments: PyTree) -> bool:
         """Start compiling for these arguments in a thread, for which `compile` waits.
 
         The function is traced in the caller's thread, under its settings.
+
+        Returns:
+            Whether the program was not known yet.
         """
         signature = _signature(arguments)
-        if signature not in self.compiled:
+        is_new = signature not in self.compiled
+        if is_new:
             _check_jit()
             with explained("cost or metric: could not be compiled", OPERATIONS):
                 lowered = self.jitted.lower(*arguments)
@@ -219,6 +223,7 @@ class Program:
             pool = concurrent.futures.ThreadPoolExecutor(1)
             self.compiled[signature] = Compiled(pool.submit(self._compile, lowered), digest)
             pool.shutdown(wait=False)
+        return is_new
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")

@@ -127,7 +127,10 @@ def central_flow(
     """
     check_tolerances("central_flow", rtol=rtol, atol=atol)
     flat, unravel = ravel_params(params)
-    _check(learning_rate, time, eigenvectors, intervals, flat.size)
+    check_positive("central_flow", learning_rate=learning_rate, time=time)
+    check_whole("central_flow: intervals", intervals, 1)
+    remedy = ", the number of parameters"
+    check_whole("central_flow: eigenvectors", eigenvectors, 1, flat.size, remedy=remedy)
     problem = as_problem(problem, data)
     dtype = cost_type(params)
     flat = flat.astype(dtype)
@@ -248,10 +251,3 @@ def _slopes(at, w, vectors):
     diagonal = squares[np.flatnonzero(is_diagonal)]
     off_diagonal = np.sqrt(2) * (squares - (diagonal[rows] + diagonal[columns]) / 2)
     return jnp.where(is_diagonal[:, None], squares, off_diagonal)
-
-
-def _check(learning_rate, time, eigenvectors, intervals, size):
-    check_positive("central_flow", learning_rate=learning_rate, time=time)
-    check_whole("central_flow: intervals", intervals, 1)
-    remedy = ", the number of parameters"
-    check_whole("central_flow: eigenvectors", eigenvectors, 1, size, remedy=remedy)

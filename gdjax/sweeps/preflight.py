@@ -450,9 +450,9 @@ def fit_program(
         wide = width or -(-math.prod(tile) // len(devices))
         program = dataclasses.replace(program, slab=slabs.Slab(wide, devices), tile_shape=tile)
         program.start_program.ahead(*program.start_example)
-        program.block_program.ahead(*program.block_example)
-        # This hash is cached, so it is computed here, while the programs are compiled.
-        identity.problem_hash(spec.sweep.problem, spec.sweep.axes)
+        if program.block_program.ahead(*program.block_example):
+            # This hash is cached, so it is computed here, while the programs are compiled.
+            identity.problem_hash(spec.sweep.problem, spec.sweep.axes)
         scratch, total = program.block_program.compile(*program.block_example).bytes()
         if total > limit:
             is_final = True
