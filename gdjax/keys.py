@@ -11,6 +11,7 @@ on its seeds and the root seed, not on other runs of the sweep.
 (True, False)
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -82,8 +83,7 @@ def streams(
         if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
             raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
 
-    base = np.array([0, root_seed], np.uint32)
-    init, order, probes, noise, perturbations = (_folded(base, purpose) for purpose in range(5))
+    init, order, probes, noise, perturbations = _purposes(int(root_seed))
     return Streams(
         _keys(_folded(init, seed)),
         _keys(_folded(order, data_seed)),
@@ -91,6 +91,12 @@ def streams(
         _keys(_folded(_folded(noise, seed), noise_seed)),
         _keys(_folded(perturbations, perturbation_seed)),
     )
+
+
+@lru_cache
+def key_type() -> Any:
+    """Return the type of the keys of `streams`."""
+    return jax.eval_shape(lambda: _keys(np.zeros(2, np.uint32))).dtype
 
 
 def check_key(key: Any) -> None:
@@ -104,6 +110,12 @@ def check_key(key: Any) -> None:
     if not (typed and shape == ()) and not (dtype == np.uint32 and shape == (2,)):
         short = " ".join(repr(key).split())  # the repr of several keys has several lines
         raise InputError(f"key = {short:.80}, expected a random key, such as jax.random.key(0)")
+
+
+@lru_cache
+def _purposes(root_seed):
+    """Return the key of each stream, as numbers [5, 2]."""
+    return _folded(np.array([0, root_seed], np.uint32), np.arange(5))
 
 
 def _keys(numbers):

@@ -5,6 +5,7 @@ that exceeds the limit of its group is killed.
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,11 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+@lru_cache  # reading the files takes longer than checking a small sweep
 def memory(root: Path = Path("/")) -> int:
     """Return the physical memory in bytes, or the limit of a control group if lower.
+
+    The limits are read once per process.
 
     Args:
         root: root of the file system from which to read the limits.

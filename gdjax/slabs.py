@@ -17,11 +17,12 @@ depend on the run's position in the slab. They do not depend on the other runs.
 """
 
 import concurrent.futures
+import dataclasses
 import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -73,9 +74,11 @@ class Slab(NamedTuple):
 
     def place(self, runs: PyTree) -> PyTree:
         """Return copies of arrays of shape [runs, ...], distributed over the devices."""
-        return jax.device_put(
-            jax.tree.map(lambda a: jnp.array(a, copy=True), runs), self.sharding(RUNS)
+        # A device may use the memory of a NumPy array, even with `may_alias=False`.
+        copies = jax.tree.map(
+            lambda a: np.array(a) if isinstance(a, np.ndarray) else jnp.array(a, copy=True), runs
         )
+        return jax.device_put(copies, self.sharding(RUNS))
 
     def filled(self, runs: PyTree, first: int) -> PyTree:
         """Return a slab of runs from `first` on, padded with copies of the last run."""
@@ -89,13 +92,7 @@ class Slab(NamedTuple):
 
     def shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
         """Return shapes, types and sharding of arrays, without allocating memory."""
-        sharding = self.sharding(spec)
-        return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(
-                a.shape, a.dtype, sharding=sharding, weak_type=_is_weak(a)
-            ),
-            jax.eval_shape(lambda tree: jax.tree.map(jnp.asarray, tree), tree),
-        )
+        return shapes(tree, self.sharding(spec))
 
 
 def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
@@ -149,7 +146,8 @@ class Bytes(NamedTuple):
     total: int
 
 
-class Compiled(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Compiled:
     """An executable, and the hash of the lowered program's text, 16 hex digits."""
 
     executable: Any
@@ -158,6 +156,7 @@ class Compiled(NamedTuple):
     def __call__(self, *arguments: PyTree) -> PyTree:
         return self.executable(*arguments)
 
+    @cached_property
     def bytes(self) -> Bytes:
         """Return the memory that the program needs on each device."""
         sizes = self.executable.memory_analysis()
@@ -186,6 +185,7 @@ class Program:
         self.once = once
         self.compiled: dict[Any, Compiled] = {}
         self.seconds = 0.0
+        self._results: dict[Any, PyTree] = {}
 
     def compile(self, *arguments: PyTree) -> Compiled:
         """Return the executable for these arguments (arrays or shapes), compiled once."""
@@ -204,6 +204,13 @@ class Program:
             self.compiled[signature] = compiled
             self.seconds += time.perf_counter() - started
         return compiled
+
+    def results(self, *arguments: PyTree) -> PyTree:
+        """Return the shapes and types of the results for these arguments, traced once."""
+        signature = _signature(arguments)
+        if signature not in self._results:
+            self._results[signature] = jax.eval_shape(self.jitted, *arguments)
+        return self._results[signature]
 
     def ahead(self, *arguments: PyTree) -> bool:
         """Start compiling for these arguments in a thread, for which `compile` waits.
@@ -288,16 +295,16 @@ def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
         )
 
 
-def shapes(tree: PyTree) -> PyTree:
-    """Return shapes, types and sharding of arrays, without allocating memory."""
-    return jax.tree.map(
-        lambda a: (
-            jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding, weak_type=_is_weak(a))
-            if isinstance(a, jax.Array)
-            else a
-        ),
-        tree,
-    )
+def shapes(tree: PyTree, sharding: Sharding | None = None) -> PyTree:
+    """Return shapes and types of arrays in JAX, with a sharding, without allocating memory."""
+
+    def shape(array):
+        like = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
+        return jax.ShapeDtypeStruct(
+            like.shape, like.dtype, sharding=sharding, weak_type=_is_weak(like)
+        )
+
+    return jax.tree.map(shape, tree)
 
 
 def _is_weak(array):

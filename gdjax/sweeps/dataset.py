@@ -12,7 +12,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,9 +65,22 @@ def _steps(schedule, name, first_record):
     return steps[schedule.is_kept(name, steps) & (steps >= first_record)]
 
 
-def build_layout(
+class Arrays(NamedTuple):
+    """Arrays of a sweep.
+
+    Args:
+        sizes: length of each dimension.
+        variables: results of the runs, by name.
+        coordinates: coordinates, by name.
+    """
+
+    sizes: dict[str, int]
+    variables: dict[str, Variable]
+    coordinates: dict[str, Coordinate]
+
+
+def sweep_arrays(
     grid: Axes,
-    tile_shape: tuple[int, ...],
     schedule: RecordSchedule,
     params: PyTree,
     model_state: PyTree,
@@ -78,12 +92,11 @@ def build_layout(
     record_batches: tuple[int, ...] | None = None,
     first_record: int = 0,
     carry: PyTree = None,
-) -> Layout:
+) -> Arrays:
     """Return the arrays of a sweep, with their names, units and coordinates.
 
     Args:
         grid: grid of runs.
-        tile_shape: number of runs of a tile along each dimension of the grid.
         schedule: schedule of steps, records and snapshots.
         params: shapes of the parameters of one run.
         model_state: shapes of the model state of one run.
@@ -131,7 +144,7 @@ def build_layout(
         trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
     for prefix, tree, extra_dims, long_name in trees:
         for name, leaf in named_leaves(prefix, tree).items():
-            plain = jax.eval_shape(_plain, leaf)
+            plain = _plain_shape(leaf.shape, leaf.dtype)
             is_params = prefix in ("params", "snapshots")  # their arrays share dimensions
             path = name.removeprefix(prefix).removeprefix(".") if is_params else name
             inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
@@ -155,7 +168,7 @@ def build_layout(
             sizes[along] = len(times)
             coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
         variables |= _metric_variables(name, metric, (*dims, along), np.dtype(value.dtype))
-    return Layout(sizes, dict(zip(dims, tile_shape, strict=True)), variables, coordinates)
+    return Arrays(sizes, variables, coordinates)
 
 
 def metric_step(name: str, metric: Metric) -> str:
@@ -218,11 +231,11 @@ def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.n
     return np.pad(array, before, constant_values=fill)
 
 
-def nbytes(layout: Layout, names: Iterable[str]) -> int:
-    """Return the total size of variables of a layout, in bytes."""
-    arrays = (layout.variables[name] for name in names)
+def nbytes(arrays: Arrays | Layout, names: Iterable[str]) -> int:
+    """Return the total size of some variables, in bytes."""
+    variables = (arrays.variables[name] for name in names)
     return sum(
-        math.prod(layout.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in arrays
+        math.prod(arrays.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in variables
     )
 
 
@@ -330,6 +343,11 @@ def _plain(array):
     array = as_numbers(array)
     # Float types that NumPy and most Zarr readers lack fit into float32 without rounding.
     return array.astype(np.float32) if np.dtype(array.dtype).kind not in "biuf" else array
+
+
+@lru_cache  # one trace per array would dominate the fixed time of a sweep
+def _plain_shape(shape, dtype):
+    return jax.eval_shape(_plain, jax.ShapeDtypeStruct(shape, dtype))
 
 
 def _fill_value(dtype):

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax import machine
+from gdjax import machine, slabs
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import Axes
@@ -74,7 +74,7 @@ def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]
         },
         "data_hash": hash_of(spec.problem.data),
         "problem_hash": problem_hash(spec.problem, spec.axes),
-        "program_hash": [program.program_hash() for program in programs],
+        "program_hash": [program.compiled_block.hash for program in programs],
         "flags": numeric_flags(),
     }
 
@@ -98,8 +98,7 @@ def problem_hash(problem: Problem, grid: Axes) -> str:
         axis: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(grid.by_name[axis].dtype))
         for axis in numeric_roles(assigned)
     }
-    shapes = jax.eval_shape(lambda tree: tree, (fixed, by_role(assigned, scalars)))
-    leaves, structure = jax.tree.flatten(shapes)
+    leaves, structure = jax.tree.flatten(slabs.shapes((fixed, by_role(assigned, scalars))))
     config = tuple(getattr(jax.config, name, None) for name in CONFIG)
     return _program_texts_hash(structure, tuple(leaves), config)
 
@@ -149,7 +148,7 @@ def writer(program: SlabProgram) -> dict[str, Any]:
         "device": f"{len(program.slab.devices)} x {device.device_kind}",
         "platform": device.platform,
         **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
-        "program_hash": program.program_hash(),
+        "program_hash": program.compiled_block.hash,
         "slab_width": program.slab.width,
         "revision": revision(),
         "python": platform.python_version(),
@@ -206,7 +205,8 @@ def numeric_flags() -> dict[str, Any]:
 
     The entry `xla` contains the flags of `XLA_FLAGS`, sorted by name.
     """
-    config = {name: jax.config.values[name] for name in CONFIG if name in jax.config.values}
+    values = jax.config.values  # a new dict at each access
+    config = {name: values[name] for name in CONFIG if name in values}
     plain = {
         name: value.name.lower() if isinstance(value, Enum) else value
         for name, value in config.items()

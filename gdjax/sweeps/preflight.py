@@ -453,7 +453,7 @@ def fit_program(
         if program.block_program.ahead(*program.block_example):
             # This hash is cached, so it is computed here, while the programs are compiled.
             identity.problem_hash(spec.sweep.problem, spec.sweep.axes)
-        scratch, total = program.block_program.compile(*program.block_example).bytes()
+        scratch, total = program.compiled_block.bytes
         if total > limit:
             is_final = True
             if width is not None or wide == 1:
@@ -484,10 +484,9 @@ def _with_tiles(program, shape):
     Raises:
         InputError: if there are too many tiles, or the arrays of a slab do not fit in host memory.
     """
-    # Large tiles are used here, since one tile per slab may exceed the limit of a layout.
-    layout = dataclasses.replace(program, tile_shape=cut(shape, 2**20)).layout()
-    run_bytes = nbytes(layout, layout.variables) // program.spec.axes.runs
-    fewest = max(1, MAX_GATHERED_FILES // (len(layout.variables) + 2))
+    arrays = program.sweep_arrays
+    run_bytes = nbytes(arrays, arrays.variables) // program.spec.sweep.axes.runs
+    fewest = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
     max_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
     tile = gather(shape, program.tile_shape, fewest, max_runs)
     if tile != program.tile_shape:  # otherwise the cached properties of the program are kept
@@ -544,16 +543,16 @@ def cut(shape: tuple[int, ...], max_runs: int) -> tuple[int, ...]:
 
 
 def _common_layout(spec, programs):
-    """Return the arrays that all programs compute.
+    """Return the layout of the arrays that all programs compute.
 
     Raises:
         InputError: if the shapes or types of an array differ between programs.
     """
-    first, *others = [program.layout(spec.axes) for program in programs]
+    first, *others = [program.sweep_arrays for program in programs]
 
-    def described(layout, name):
-        variable = layout.variables[name]
-        lengths = [layout.sizes[dim] for dim in variable.dims]
+    def described(arrays, name):
+        variable = arrays.variables[name]
+        lengths = [arrays.sizes[dim] for dim in variable.dims]
         return variable.dims, np.dtype(variable.dtype), lengths
 
     names = [n for n in first.variables if all(n in other.variables for other in others)]
@@ -563,7 +562,8 @@ def _common_layout(spec, programs):
                 f"axes: {name} has different shapes or types for different values of "
                 f"{' or '.join(spec.axes.static)}; sweep these values separately: gd.compare"
             )
-    return _restrict(first, names)
+    tile = dict(zip(spec.axes.sizes, programs[0].tile_shape, strict=True))
+    return _restrict(Layout(first.sizes, tile, first.variables, first.coordinates), names)
 
 
 def _restrict(layout: Layout, names: Sequence[str]) -> Layout:
@@ -593,7 +593,7 @@ def _check_static_axes(programs):
         for program in programs:
             first = program.spec.axes.first_values
             others = tuple(first[other] for other in static if other != axis)
-            hashes.setdefault(others, []).append(program.program_hash())
+            hashes.setdefault(others, []).append(program.compiled_block.hash)
         idle = all(len(group) > 1 and len(set(group)) == 1 for group in hashes.values())
         if idle and roles[axis].role in ("cost", "optimizer"):
             check_effect((axis,), f"the {roles[axis].role}")

@@ -118,7 +118,7 @@ def replay(
     within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
     slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
-    fills = {name: variable.fill_value for name, variable in program.layout().variables.items()}
+    fills = {name: variable.fill_value for name, variable in program.sweep_arrays.variables.items()}
     arrays = {name: np.asarray(computed[name][slot]) for name in names}
     arrays = {
         name: pad_before(a, stored_run[name].shape, fills[name]) for name, a in arrays.items()

@@ -20,9 +20,8 @@ from jaxtyping import Array, Int, Key, PyTree
 from gdjax import slabs
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
-from gdjax.keys import streams
+from gdjax.keys import key_type, streams
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
-from gdjax.stores.schema import Layout
 from gdjax.sweeps import checkpoint, dataset
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import by_role, numeric_roles
@@ -106,17 +105,23 @@ class SlabProgram:
         """Free the shared arrays on the devices; they are recreated if needed."""
         self.__dict__.pop("shared", None)
 
+    @property
+    def has_probes(self) -> bool:
+        """Whether a metric has random keys."""
+        metrics = self.spec.metrics.values()
+        return any("key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in metrics)
+
     def starts(self, values: Values) -> tuple[PyTree, PyTree]:
         """Return the initialization keys and the settings of a slab of runs."""
-        roles, metrics = self.spec.roles, self.spec.metrics.values()
-        numeric = {a: v for a, v in values.items() if a in numeric_roles(roles)}
-        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in numeric.items()}
-        settings: dict[str, PyTree] = dict(by_role(roles, cast))
         seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
         keys = streams(self.spec.sweep.root_seed, seed=seeds)
-        if any("key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in metrics):
-            settings["probes"] = keys.probes
-        return self.slab.place(keys.init), self.slab.place(settings)
+        return self.slab.place((keys.init, self._settings(values, keys.probes)))
+
+    def _settings(self, values, probes):
+        roles = self.spec.roles
+        numeric = {a: v for a, v in values.items() if a in numeric_roles(roles)}
+        cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in numeric.items()}
+        return {**by_role(roles, cast), **({"probes": probes} if self.has_probes else {})}
 
     def noise(self, values: Values) -> Key[Array, "*runs"] | None:
         """Return the keys of a random cost, one for all runs or per run; None if unused."""
@@ -192,24 +197,30 @@ class SlabProgram:
 
     @cached_property
     def start_example(self) -> tuple[PyTree, ...]:
-        """Arguments of `start_program` for the first tile, with shared arrays as shapes."""
+        """Arguments of `start_program`, as shapes."""
+        keys = jax.ShapeDtypeStruct((self.slab.runs,), key_type())
         values = self.spec.axes.values(self.positions((0,) * len(self.tile_shape)))
-        return *self.starts(values), self.slab.shapes(self.host_arrays, slabs.SHARED)
+        runs = keys, self._settings(values, keys)
+        shared = self.slab.shapes(self.host_arrays, slabs.SHARED)
+        return *self.slab.shapes(runs, slabs.RUNS), shared
 
     @cached_property
     def block_example(self) -> tuple[PyTree, ...]:
-        """Arguments of `block_program` for the first tile, as shapes."""
-        values = self.spec.axes.values(self.positions((0,) * len(self.tile_shape)))
-        _, settings, shared = self.start_example
-        carry = jax.eval_shape(self.start_program.jitted, *self.start_example)
+        """Arguments of `block_program`, with all arrays of runs as shapes."""
+        keys, settings, shared = self.start_example
+        carry = self.slab.shapes(self.start_program.results(*self.start_example), slabs.RUNS)
         schedule, _ = block_loop.example_inputs(self.spec.schedule, None, self.capacity)
-        settings, noise = slabs.shapes((settings, self.noise(values)))
-        carry = self.slab.shapes(carry, slabs.RUNS)
+        noise = None
+        if self.has_own_noise:
+            noise = keys
+        elif self.spec.problem.random:
+            noise = self.slab.shapes(jax.ShapeDtypeStruct((), key_type()), slabs.SHARED)
         return carry, settings, self.samples(), noise, shared, schedule
 
-    def program_hash(self) -> str:
-        """Return the hash of the lowered block, 16 hex digits."""
-        return self.block_program.compile(*self.block_example).hash
+    @cached_property
+    def compiled_block(self) -> slabs.Compiled:
+        """Compiled block of this slab."""
+        return self.block_program.compile(*self.block_example)
 
     @cached_property
     def controller(self) -> block_loop.BlockLengthController:
@@ -227,7 +238,12 @@ class SlabProgram:
     @cached_property
     def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and type of each variable of one run."""
-        return self.layout().run_shapes
+        sizes, variables, _ = self.arrays(self.spec.axes)
+        grid = len(self.tile_shape)
+        return {
+            name: (tuple(sizes[dim] for dim in v.dims[grid:]), np.dtype(v.dtype))
+            for name, v in variables.items()
+        }
 
     def fits(self, state: SlabCheckpoint, first_record: int | None = None) -> bool:
         """Return whether a checkpoint, which is untrusted input, matches this program.
@@ -236,22 +252,25 @@ class SlabProgram:
             state: checkpoint.
             first_record: first step of its records; None for that of the program.
         """
-        _, records, arrays = jax.eval_shape(self.block_program.jitted, *self.block_example)
+        _, records, arrays = self.block_program.results(*self.block_example)
         schedule, carry = self.spec.schedule, self.block_example[0]
         first = self.spec.first_record if first_record is None else first_record
         return checkpoint.fits(state, schedule, carry, records, arrays, first)
 
-    def layout(self, axes: Axes | None = None) -> Layout:
-        """Return the arrays of the sweep, with their names, units and coordinates.
+    @cached_property
+    def sweep_arrays(self) -> dataset.Arrays:
+        """Arrays that the sweep would have if all runs had this program."""
+        return self.arrays(self.spec.sweep.axes)
+
+    def arrays(self, axes: Axes) -> dataset.Arrays:
+        """Return the arrays of runs of this program, with their names, units and coordinates.
 
         Args:
-            axes: axes of the whole sweep; None for those of the program.
+            axes: grid of the runs.
         """
         spec, shapes, rows = self.spec, self.spec.shapes, self.host_arrays.rows
-        axes = spec.axes if axes is None else axes
-        return dataset.build_layout(
+        return dataset.sweep_arrays(
             axes,
-            self.tile_shape,
             spec.schedule,
             shapes.params,
             shapes.model_state,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.problems.networks import Layer
 from gdjax.sweeps.axes import axes, zip_axes
-from gdjax.sweeps.dataset import build_layout, named_leaves, nbytes, storable
+from gdjax.sweeps.dataset import named_leaves, nbytes, storable, sweep_arrays
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,15 @@ def test_16_bit_floats_are_stored_exactly():
     assert storable(jnp.ones(2, jnp.float16)).dtype == np.float16
 
 
-def test_a_layout_has_the_expected_dimensions_coordinates_and_types():
+def test_the_arrays_of_a_sweep_have_the_expected_dimensions_coordinates_and_types():
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
     params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
     plan = RecordSchedule(0, 10, 4, 8, metric_every={})
-    result = build_layout(grid, (2, 3), plan, params, None, {}, {}, record_equals_step=False)
+    result = sweep_arrays(grid, plan, params, None, {}, {}, record_equals_step=False)
     assert result.sizes == {
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
     }
-    assert result.schema.tiles == (1, 2)
     assert {n: c.values.tolist() for n, c in result.coordinates.items()} == {
         "step": [0, 4, 8, 10],
         "snapshot_step": [0, 8, 10],
@@ -101,9 +100,8 @@ def test_the_model_state_is_stored_with_the_parameters():
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
     plan = RecordSchedule(0, 2, 1, None, metric_every={})
     grid = axes(seed=range(2))
-    result = build_layout(
+    result = sweep_arrays(
         grid,
-        (2,),
         plan,
         {"w": jnp.ones(3)},
         state,

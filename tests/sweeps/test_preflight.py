@@ -75,7 +75,7 @@ def test_large_activations_reduce_the_width_of_a_slab(samples, least, most, monk
     monkeypatch.setattr(preflight, "MAX_SLAB_STATE_BYTES", 2**21)
     program = fitted(problem, axes(learning_rate=[0.1], seed=range(4096)), None)
     assert least <= program.slab.width <= most
-    scratch = program.block_program.compile(*program.block_example).bytes().scratch
+    scratch = program.compiled_block.bytes.scratch
     assert program.slab.width == preflight.FIRST_WIDTH or scratch <= 1.25 * 2**21
 
 
