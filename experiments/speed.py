@@ -68,6 +68,7 @@ def run(config: Config) -> Any:
         lambda: descents.mini_batches(clock, config, dataset),
         lambda: descents.trainability(clock, config),
         lambda: descents.many_runs(config),
+        lambda: descents.small_sweep(config),
         lambda: descents.second_start(config),
         lambda: first_call.ratios(config.pairs),
         lambda: second_call.ratios(config.repeats),

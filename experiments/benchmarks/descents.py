@@ -308,6 +308,18 @@ def worker(runs: int, steps: int, folder: str) -> None:
     print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 
 
+def small_sweep(config):
+    """Time repeated calls of a sweep of two runs of two steps, which compute almost nothing."""
+    import numpy as np
+
+    import gdjax as gd
+
+    problem, axes = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05])
+    gd.sweep(problem, axes, 2)  # compiles the programs
+    seconds = [common.seconds(lambda: gd.sweep(problem, axes, 2)) for _ in range(9 * config.repeats)]
+    return {"small_sweep_seconds": float(np.median(seconds))}
+
+
 def second_start(_config):
     """Time `gdjax sweep` in two new processes, up to the first tile and to the end.
 

@@ -46,6 +46,10 @@ def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypat
     assert not any("torch" in name for name in result)
 
 
+def test_a_repeated_small_sweep_takes_a_fraction_of_a_second():
+    assert 0 < descents.small_sweep(SMALL)["small_sweep_seconds"] < 1
+
+
 @pytest.mark.long
 def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(clock):
     result = descents.trainability(clock, SMALL)
