@@ -316,7 +316,9 @@ def small_sweep(config):
 
     problem, axes = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05])
     gd.sweep(problem, axes, 2)  # compiles the programs
-    seconds = [common.seconds(lambda: gd.sweep(problem, axes, 2)) for _ in range(9 * config.repeats)]
+    seconds = [
+        common.seconds(lambda: gd.sweep(problem, axes, 2)) for _ in range(9 * config.repeats)
+    ]
     return {"small_sweep_seconds": float(np.median(seconds))}
 
 

@@ -207,6 +207,12 @@ class ProgramSpec:
         """Number of samples per step; None for all."""
         return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
 
+    @property
+    def batch_nbytes(self) -> int:
+        """Size of the samples of a mini-batch, in bytes."""
+        assert self.batch_size is not None
+        return _nbytes(slabs.shapes(self.problem.data)) * self.batch_size // self.problem.samples
+
     @cached_property
     def shapes(self) -> "RunShapes":
         """Shapes of the arrays of one run; equal programs of a problem share one object."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdjax.descent.batches import Order, recorded_samples, steps_for
+from gdjax.descent.batches import Order, argsort_on_host, recorded_samples, steps_for
 from gdjax.descent.validation import check_record_samples
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
@@ -84,6 +84,16 @@ def test_positions_in_successive_streams_and_passes_are_uncorrelated():
     place = np.argmax(order(4, 4, *range(4000)).rows(0, 2) == 0, axis=-1)
     for a, b in ((place[:-1, 0], place[1:, 0]), (place[:, 0], place[:, 1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a))
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
+def test_the_argsort_on_the_host_is_stable_and_equals_that_of_jax(dtype):
+    numbers = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 500), dtype)
+    numbers[:, ::7] = numbers[:, :1]  # ties
+    numbers[:, 3] = np.iinfo(dtype).max
+    with jax.enable_x64(True):
+        expected = jax.numpy.argsort(numbers, axis=-1)
+    np.testing.assert_array_equal(argsort_on_host(numbers), expected)
 
 
 @pytest.mark.parametrize("batch_size", [0, -3, 6])
