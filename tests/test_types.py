@@ -72,6 +72,7 @@ def check_types(types, errors):
     assert results == ["Dataset", "DataTree", *["Dataset"] * 4]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_pyright_infers_types_and_finds_errors(tmp_path):
     """Run pyright, whose rules to resolve stubs differ from those of mypy."""
@@ -87,6 +88,7 @@ def test_pyright_infers_types_and_finds_errors(tmp_path):
     check_types(types, [entry["message"] for entry in summary if entry["severity"] == "error"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_mypy_infers_types_and_finds_errors(tmp_path):
     """Run mypy, which also analyzes JAX and NumPy."""

@@ -140,6 +140,7 @@ def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):

@@ -114,6 +114,7 @@ HIDDEN = {  # the one eigenvalue that differs, and whether it must be detected
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):

@@ -105,6 +105,7 @@ def test_too_few_restarts_leave_large_residuals():
     assert int(result.num_hvps) == size + (size - upper - lower)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_lanczos_stops_if_values_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
@@ -113,6 +114,7 @@ def test_lanczos_stops_if_values_are_not_finite():
     assert int(result.num_hvps) == eigensolvers.sizes(1, 1)[2]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_lanczos_keeps_masked_coordinates_at_zero():
     spectrum = 2 + BULK  # without the mask, 0 would be the smallest

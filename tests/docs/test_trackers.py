@@ -44,6 +44,7 @@ def run_section(title, tmp_path, replaced="", replacement=""):
     return Path(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("title", "package"), [("MLflow", "mlflow"), ("TensorBoard", "tensorboard")]

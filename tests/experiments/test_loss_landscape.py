@@ -73,6 +73,7 @@ def test_the_trajectory_ends_in_the_plane_but_does_not_lie_in_it(tree, summary):
     assert 0.5 < summary["good_explained_by_1"] < summary["good_explained_by_2"] < 1
 
 
+@pytest.mark.exhaustive
 def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
     tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
     stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()

@@ -95,6 +95,7 @@ def test_a_census_with_former_names_can_be_read_and_plotted():
     assert gd.plot(former).axes
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_lowest_point_of_ackley_has_no_derivative():
     """The lowest minimum is the tip of a cone, where the cost has no derivative."""
@@ -107,6 +108,7 @@ def test_the_lowest_point_of_ackley_has_no_derivative():
     np.testing.assert_allclose(census.slope.values[:2], 8**0.5, rtol=1e-2)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_manifolds_of_minima_are_counted_by_connecting_paths():
     """The two branches of a b = 1 are manifolds of dimension one."""
@@ -122,6 +124,7 @@ def test_manifolds_of_minima_are_counted_by_connecting_paths():
     assert float(census.unseen_manifold_mass) == 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_xor_with_decay_has_six_strict_minima_and_manifolds():
     """Two minima of the 2-2-1 network have cost 0.0138, and four have cost 0.0929."""
@@ -176,6 +179,7 @@ def test_counts_of_minima_exclude_manifolds_of_minima():
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_run_that_has_not_converged_is_reported_and_not_counted():
     """A single polishing step of length at most 0.1 starts at distance 2."""
@@ -393,6 +397,7 @@ def test_invalid_costs_are_rejected():
         count_minima(integer_problem, jnp.zeros((3, 2), int), key=KEY)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_points_with_nan_costs_are_undecided():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)

@@ -107,6 +107,7 @@ def close(actual, wanted, rtol, atol):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_sweep_equals_a_hand_written_loop(swept):
     model = swept.model
@@ -170,6 +171,7 @@ def refusal(swept):
     return "has a model state" if swept.model.problem.stateful else None
 
 
+@pytest.mark.exhaustive
 def test_a_plane_has_the_costs_of_its_points(swept, cost):
     directions = {
         name: jax.tree.map(lambda a, f=frequency: np.cos(f * a), swept.end)
@@ -223,6 +225,7 @@ def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, den
     np.testing.assert_allclose(result.largest, values[-1], atol=2e-3 * size)
 
 
+@pytest.mark.exhaustive
 def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):

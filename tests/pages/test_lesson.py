@@ -590,6 +590,7 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
     visit.check_errors_and_accessibility()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
     page = gd.lesson(problem).save(tmp_path / "lesson.html")

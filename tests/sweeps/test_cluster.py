@@ -73,6 +73,7 @@ def finished_tiles(path):
     return len(list(path.glob("finished/c.*")))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     other, here = tmp_path / "there", tmp_path / "here"
@@ -167,6 +168,7 @@ def test_a_worker_with_too_few_devices_is_rejected(tmp_path):
         plugin.devices(5)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     with jax.enable_x64(True):

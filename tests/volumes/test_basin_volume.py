@@ -101,6 +101,7 @@ def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
     assert (result.low <= exact).all()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):

@@ -339,6 +339,7 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
     assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "gibbs"), [(1e2, 3.24), (1e3, 3.34)])
 def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs):
@@ -360,6 +361,7 @@ def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs
     assert result.coefficient < 3.5 - 5 * result.standard_error
 
 
+@pytest.mark.exhaustive
 @pytest.mark.long
 def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
     """Whitening fails for a regression, and original coordinates for a narrow valley."""
