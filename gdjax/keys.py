@@ -115,7 +115,9 @@ def check_key(key: Any) -> None:
 @lru_cache
 def _purposes(root_seed):
     """Return the key of each stream, as numbers [5, 2]."""
-    return _folded(np.array([0, root_seed], np.uint32), np.arange(5))
+    keys = _folded(np.array([0, root_seed], np.uint32), np.arange(5))
+    keys.flags.writeable = False  # since it is cached
+    return keys
 
 
 def _keys(numbers):

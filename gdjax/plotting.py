@@ -40,7 +40,7 @@ from gdjax.minima.end_points import ISOLATED_MINIMA, count_kinds
 from gdjax.plots.style import figure_of
 from gdjax.statistics import medians
 from gdjax.stores import open_dataset
-from gdjax.sweeps.axes import SEEDS
+from gdjax.sweeps.axes import SEEDS, axes_along
 from gdjax.sweeps.learning_rate import LearningRateResult
 from gdjax.volumes.basin_volume import BasinVolume
 from gdjax.volumes.learning_coefficient import (
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["plot"]
 
 TIMES = ("step", "snapshot_step")
+RUN = "__run"  # dimension of the runs that differ only in seeds; no axis has such a name
 
 
 def plot(result: Any, *, title: str = "") -> "Figure":
@@ -264,14 +265,15 @@ def _settings(runs):
     """Sort a sweep by its numeric axes, and drop settings with a single value.
 
     Returns:
-        The runs, the names of the compared axes, and the names of the seed axes.
+        The runs, and the names of the dimensions of compared axes and of seeds.
     """
-    axes = [name for name in runs.outcome.dims if name not in TIMES]
-    settings = [name for name in axes if name not in SEEDS]
+    along = {dim: axes for dim, axes in axes_along(runs).items() if dim in runs.outcome.dims}
+    seeds = [dim for dim, axes in along.items() if set(axes) <= set(SEEDS)]
+    settings = [dim for dim in along if dim not in (*seeds, *TIMES)]
     compared = [name for name in settings if runs.sizes[name] > 1]
     runs = runs.isel({name: 0 for name in settings if name not in compared})
     numbers = [name for name in compared if runs[name].dtype.kind in "iuf"]
-    return runs.sortby(numbers), compared, [name for name in axes if name in SEEDS]
+    return runs.sortby(numbers), compared, seeds
 
 
 def _name_constants(axes, runs):
@@ -290,11 +292,11 @@ def _name_constants(axes, runs):
 
 
 def _final_records(runs, compared, repeats):
-    """Return runs at their last record, with dimensions [settings..., run]."""
+    """Return runs at their last record, with dimensions [settings..., RUN]."""
     final = runs.isel(step=-1)
     if not repeats:
-        return final.expand_dims("run", axis=-1)
-    return final.stack(run=repeats, create_index=False).transpose(*compared, "run", ...)
+        return final.expand_dims(RUN, axis=-1)
+    return final.stack({RUN: repeats}, create_index=False).transpose(*compared, RUN, ...)
 
 
 def _baseline(runs):
@@ -316,8 +318,8 @@ def _sweep(runs, title):
         )
     if len(compared) == 0:
         label = " and ".join(repeats) or "run"
-        cost = runs.cost.stack(run=repeats, create_index=False) if repeats else runs.cost
-        values = cost.transpose("run", "step") if repeats else cost.expand_dims("run")
+        cost = runs.cost.stack({RUN: repeats}, create_index=False) if repeats else runs.cost
+        values = cost.transpose(RUN, "step") if repeats else cost.expand_dims(RUN)
         axes_or_figure: Any = sweeps.curves(
             runs.step.values, values.values, baseline=baseline, label=label, title=title
         )

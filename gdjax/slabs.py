@@ -158,7 +158,7 @@ class Compiled:
 
     @cached_property
     def bytes(self) -> Bytes:
-        """Return the memory that the program needs on each device."""
+        """Memory that the program needs on each device."""
         sizes = self.executable.memory_analysis()
         total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
         total += sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
@@ -296,10 +296,18 @@ def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
 
 
 def shapes(tree: PyTree, sharding: Sharding | None = None) -> PyTree:
-    """Return shapes and types of arrays in JAX, with a sharding, without allocating memory."""
+    """Return the shapes and types that arrays have in JAX, without allocating memory.
+
+    Args:
+        tree: pytree of arrays or of their shapes.
+        sharding: sharding of the results; None for none.
+    """
 
     def shape(array):
-        like = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
+        try:
+            like = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
+        except TypeError:  # another library's array, which only `asarray` converts
+            like = jax.eval_shape(jnp.asarray, array)
         return jax.ShapeDtypeStruct(
             like.shape, like.dtype, sharding=sharding, weak_type=_is_weak(like)
         )

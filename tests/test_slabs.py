@@ -58,12 +58,12 @@ def test_any_number_of_runs_can_be_computed_in_slabs(count):
 
 def test_arrays_placed_on_devices_are_copies():
     slab = Slab(2, DEVICES[:2])
-    user_defined = jnp.arange(4.0)
     call = Program(over_runs(lambda x: x + 1, slab, (0,)), donate=(0,))
-    placed = slab.place(user_defined)
-    call(placed)
-    assert placed.is_deleted()
-    assert user_defined.tolist() == [0.0, 1.0, 2.0, 3.0]
+    for user_defined in (jnp.arange(4.0), np.arange(4, dtype=np.float32)):
+        placed = slab.place(user_defined)
+        call(placed)
+        assert placed.is_deleted()
+        assert user_defined.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 # -- programs

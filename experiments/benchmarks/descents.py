@@ -309,7 +309,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
 
 
 def small_sweep(config):
-    """Time repeated calls of a sweep of two runs of two steps, which compute almost nothing."""
+    """Time repeated calls of a sweep that computes almost nothing: two runs of two steps."""
     import numpy as np
 
     import gdjax as gd

@@ -65,7 +65,7 @@ def argsort_on_host(
         if row.dtype == np.uint64:  # under `jax.enable_x64`
             order[:] = np.argsort(row, kind="stable")
         else:
-            # NumPy sorts numbers fastest, so each number is followed by its position.
+            # `np.sort` is faster than `np.argsort`, so numbers are sorted with their positions.
             packed = row.astype(np.uint64) << np.uint64(32) | positions
             order[:] = np.sort(packed) & np.uint64(0xFFFFFFFF)
     return result
@@ -122,7 +122,7 @@ class Order:
 
     def _pass(self, number):
         # Rows are requested in order, so of the earlier passes only the previous one may still be
-        # needed. The next pass is drawn asynchronously, since its result is not needed yet.
+        # needed. The random numbers of the next pass are drawn asynchronously.
         self._passes = {n: p for n, p in self._passes.items() if number - 1 <= n <= number + 1}
         for needed in (number, number + 1):
             if needed not in self._passes:

@@ -582,12 +582,6 @@ class Layout:
                 )
         object.__setattr__(self, "schema", schema)
 
-    @property
-    def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and type of each variable for one run."""
-        grid = len(self.tile)
-        return {name: (a.shape[grid:], a.dtype) for name, a in self.schema.variables.items()}
-
     def record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return the identity of a store with these arrays.
 

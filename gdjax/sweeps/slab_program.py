@@ -206,7 +206,7 @@ class SlabProgram:
 
     @cached_property
     def block_example(self) -> tuple[PyTree, ...]:
-        """Arguments of `block_program`, with all arrays of runs as shapes."""
+        """Arguments of `block_program`, as shapes except for the schedule."""
         keys, settings, shared = self.start_example
         carry = self.slab.shapes(self.start_program.results(*self.start_example), slabs.RUNS)
         schedule, _ = block_loop.example_inputs(self.spec.schedule, None, self.capacity)

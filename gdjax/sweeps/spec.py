@@ -15,6 +15,7 @@ recorded in stores. New fields are recorded and compared automatically.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -209,9 +210,10 @@ class ProgramSpec:
 
     @property
     def batch_nbytes(self) -> int:
-        """Size of the samples of a mini-batch, in bytes."""
+        """Size of the samples of a mini-batch, as numbers of the type of the cost, in bytes."""
         assert self.batch_size is not None
-        return _nbytes(slabs.shapes(self.problem.data)) * self.batch_size // self.problem.samples
+        numbers = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(self.problem.data))
+        return self.batch_size * numbers * np.dtype(cost_type(self.shapes.params)).itemsize
 
     @cached_property
     def shapes(self) -> "RunShapes":

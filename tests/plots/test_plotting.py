@@ -21,7 +21,7 @@ from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots.sweeps import Setting
 from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, branch, sweep
+from gdjax.sweeps import axes, branch, sweep, zip_axes
 
 RATES = np.geomspace(0.01, 1, 4)
 
@@ -51,6 +51,23 @@ def test_the_figure_of_a_sweep_over_seeds_shows_every_run_and_the_median():
     assert [line.get_label() for line in axes.lines][-1] == "median"
     np.testing.assert_array_equal(axes.lines[-1].get_ydata(), [6, 5, 4])
     assert axes.get_title(loc="left") == "3 runs end at a cost of 1 to 7"
+
+
+def test_runs_whose_seeds_vary_together_are_repetitions():
+    bowl = Problem(
+        init=lambda key: jax.random.normal(key, (2,)),
+        cost=lambda w, x: jnp.mean(jnp.sum((w - x) ** 2, axis=-1)),
+        data=np.arange(6.0, dtype=np.float32).reshape(3, 2),
+    )
+    pairs = zip_axes(seed=range(3), data_seed=range(3))
+    runs = sweep(bowl, axes(learning_rate=[0.1, 0.2], run=pairs), 2, batch_size=1)
+    figure = figure_of(runs)
+    assert figure.axes[0].get_xlabel() == "learning rate"
+    assert len(figure.axes[0].lines[-1].get_ydata()) == 6
+    alone = figure_of(runs.isel(learning_rate=0))
+    np.testing.assert_allclose(
+        alone.axes[0].lines[-1].get_ydata(), runs.cost[0].median("run"), rtol=1e-6
+    )
 
 
 def test_the_figure_of_a_sweep_over_one_setting_shows_all_final_costs():

@@ -64,7 +64,8 @@ def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "separate", "width"), [(500, True, 32), (100, True, 128), (500, False, 256)]
+    ("batch_size", "separate", "width"),
+    [(500, True, 32), (100, True, 128), (1000, True, 16), (500, False, 256)],
 )
 def test_states_and_mini_batches_of_runs_with_separate_orders_fit_in_the_cache_of_a_core(
     batch_size, separate, width, monkeypatch
@@ -75,7 +76,7 @@ def test_states_and_mini_batches_of_runs_with_separate_orders_fit_in_the_cache_o
         cost=lambda w, batch: jnp.mean(batch[0] + batch[1]) * jnp.sum(w**2),
         data=(np.ones(1000, np.float64), np.ones(1000, np.float32)),
     )
-    monkeypatch.setattr(preflight, "MAX_SEPARATE_BATCH_BYTES", 220_000)
+    monkeypatch.setattr(preflight, "MAX_SEPARATE_BYTES", 220_000)
     grid = axes(learning_rate=[0.1], **{"data_seed" if separate else "seed": range(256)})
     (program,) = SweepSpec(problem, grid, 3, batch_size=batch_size).programs()
     assert fit_program(program, jax.local_devices()[:1], None).slab.width == width

@@ -124,7 +124,12 @@ def test_differences_of_devices_and_versions_are_reported_by_replay(stored_sweep
     }  # the hash depends on the number of devices
     assert few.changed["device"] == ("4 x cpu", "2 x cpu")
     assert few.equal  # all runs of a process use equal numbers of threads
-    monkeypatch.setattr(SlabProgram, "program_hash", lambda self: "another")
+
+    def compiled(self):
+        block = self.block_program.compile(*self.block_example)
+        return dataclasses.replace(block, hash="another")
+
+    monkeypatch.setattr(SlabProgram, "compiled_block", property(compiled))
     with pytest.raises(StoreError, match=r"program_hash: stored '\w{16}', expected 'another'"):
         replay_run(stored_sweep, AT)
     created = identity.writer

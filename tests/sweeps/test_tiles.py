@@ -308,3 +308,20 @@ def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
     assert len(program.block_program.compiled) == 1
     assert len(program.compiled_block.hash) == 16
     assert len(program.block_program.compiled) == 1
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("more", [{}, {"noise_seed": [0, 1]}])
+def test_programs_with_random_keys_are_compiled_once(devices, more):
+    problem = Problem(
+        init=lambda key: jax.random.normal(key, (2,)),
+        cost=lambda w, *, key: jnp.sum((w - jax.random.normal(key, (2,))) ** 2),
+        metrics={"draw": Metric(lambda w, data, *, key: jax.random.normal(key))},
+    )
+    spec = SweepSpec(problem, axes(learning_rate=[0.1, 0.2], **more), 3)
+    chosen = jax.local_devices()[:devices]
+    check(spec, chosen)
+    plan = fit(CheckedSweep(spec), chosen)
+    tile_of(plan, MemorySink())
+    (program,) = plan.programs
+    assert len(program.start_program.compiled) == len(program.block_program.compiled) == 1
