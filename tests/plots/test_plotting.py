@@ -56,13 +56,13 @@ def test_the_figure_of_a_sweep_over_seeds_shows_every_run_and_the_median():
 def test_runs_whose_seeds_vary_together_are_repetitions():
     bowl = Problem(
         init=lambda key: jax.random.normal(key, (2,)),
-        cost=lambda w, x: jnp.mean(jnp.sum((w - x) ** 2, axis=-1)),
+        cost=lambda w, x: jnp.mean(jnp.sum((w[None] - x) ** 2, axis=-1)),
         data=np.arange(6.0, dtype=np.float32).reshape(3, 2),
     )
     pairs = zip_axes(seed=range(3), data_seed=range(3))
     runs = sweep(bowl, axes(learning_rate=[0.1, 0.2], run=pairs), 2, batch_size=1)
     figure = figure_of(runs)
-    assert figure.axes[0].get_xlabel() == "learning rate"
+    assert figure.axes[-1].get_xlabel() == "learning rate"
     assert len(figure.axes[0].lines[-1].get_ydata()) == 6
     alone = figure_of(runs.isel(learning_rate=0))
     np.testing.assert_allclose(
