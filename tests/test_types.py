@@ -72,7 +72,6 @@ def check_types(types, errors):
     assert results == ["Dataset", "DataTree", *["Dataset"] * 4]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_pyright_infers_types_and_finds_errors(tmp_path):
     """Run pyright, whose rules to resolve stubs differ from those of mypy."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.problems.networks import Layer
+from gdjax.stores.schema import Layout
 from gdjax.sweeps.axes import axes, zip_axes
 from gdjax.sweeps.dataset import named_leaves, nbytes, storable, sweep_arrays
 
@@ -77,6 +78,8 @@ def test_the_arrays_of_a_sweep_have_the_expected_dimensions_coordinates_and_type
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
     }
+    layout = Layout(result.sizes, {"pair": 2, "seed": 3}, result.variables, result.coordinates)
+    assert layout.schema.tiles == (1, 2)
     assert {n: c.values.tolist() for n, c in result.coordinates.items()} == {
         "step": [0, 4, 8, 10],
         "snapshot_step": [0, 8, 10],

@@ -80,6 +80,9 @@ def test_states_and_mini_batches_of_runs_with_separate_orders_fit_in_the_cache_o
     grid = axes(learning_rate=[0.1], **{"data_seed" if separate else "seed": range(256)})
     (program,) = SweepSpec(problem, grid, 3, batch_size=batch_size).programs()
     assert fit_program(program, jax.local_devices()[:1], None).slab.width == width
+    monkeypatch.setattr(preflight, "MAX_SEPARATE_BYTES", 1)  # less than one run
+    least = preflight.MIN_SEPARATE_WIDTH if separate else width
+    assert fit_program(program, jax.local_devices()[:1], None).slab.width == least
 
 
 @pytest.mark.long
