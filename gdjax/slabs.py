@@ -37,8 +37,25 @@ from gdjax.errors import InputError, explained
 
 RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
 
-# Programs depend on these settings, which context managers such as `jax.enable_x64` change.
-COMPILED_CONFIG = ("jax_enable_x64", "jax_default_matmul_precision")
+# Settings of JAX that affect numerical results or compilation. Those that only change the text of a
+# program are covered by its trace.
+NUMERIC_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_numpy_dtype_promotion",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_threefry_gpu_kernel_lowering",
+    "jax_random_seed_offset",
+    "jax_high_dynamic_range_gumbel",
+    "jax_allow_f16_reductions",
+    "jax_compiler_enable_remat_pass",
+    "jax_disable_most_optimizations",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort",
+    "jax_memory_fitting_level",
+    "jax_optimization_level",
+)
 
 # Optimization level 1 of 3; at level 0, the last bits of results differ.
 FAST_COMPILATION = {"xla_backend_optimization_level": 1}
@@ -261,7 +278,7 @@ def _hash(lowered, arguments):
 
 def compiled_config() -> tuple[Any, ...]:
     """Return the settings of JAX on which a compiled program depends."""
-    return tuple(getattr(jax.config, name) for name in COMPILED_CONFIG)
+    return tuple(getattr(jax.config, name, None) for name in NUMERIC_SETTINGS)
 
 
 def _signature(arguments):

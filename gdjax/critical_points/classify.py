@@ -44,7 +44,8 @@ from gdjax.curvature.directional_derivatives import (
 from gdjax.curvature.eigenpairs import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import (
     at_least_float32,
     check_params,
@@ -285,7 +286,7 @@ def classify(
         Kantorovich 1948; Ortega and Rheinboldt 1970, *Iterative Solution of Nonlinear Equations in
         Several Variables*, 12.6.2.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_key(key)
     check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
     check_number("classify: distance_rtol", distance_rtol, least=0)

@@ -24,7 +24,8 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, in_own_precision, ravel_params
 from gdjax.summaries import fields_with
 
@@ -151,7 +152,7 @@ def polish(
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_whole("polish: max_steps", max_steps)
     if atol is not None:
         check_number("polish: atol", atol, least=0)
@@ -279,7 +280,7 @@ def find_critical_point(
             f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
             f"`polish`, which has no such limit"
         )
-    at = directional_derivatives(as_problem(problem, data), unravel)
+    at = directional_derivatives(problem_at(problem, params, data), unravel)
     eps = jnp.finfo(flat.dtype).eps
 
     def cond_fun(state):

@@ -41,6 +41,7 @@ from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluation_of, frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.traces import problem_at
 from gdjax.summaries import fields
 
 # Along a descent, one round of four powers of the Hessian on two vectors is usually enough.
@@ -424,7 +425,7 @@ def batch_sharpness(
 
     References: Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     _check_batches("batch_sharpness", problem, batch_size, batches)
     check_key(key)
     cost, dtype = evaluation_of(problem), cost_type(params)

@@ -13,6 +13,7 @@ distance to 0:
 ([5.0, 1.25, 0.3125, 0.078125], 'NOT_CONVERGED')
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from gdjax import progress, slabs
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order, check_replacement
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import (
@@ -43,16 +45,6 @@ from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.validation import check, check_can_run, check_metrics, check_params
 from gdjax.summaries import short
-
-
-@dataclass(frozen=True)
-class FixedOptimizer:
-    """A factory without settings that returns a given optimizer."""
-
-    optimizer: optax.GradientTransformation
-
-    def __call__(self) -> optax.GradientTransformation:
-        return self.optimizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,9 +196,22 @@ def descend(
     else:
         check_params(start, "start: ")
         params, model_state = start, initial_model_state(problem, model_state)
-    check(problem, params, model_state=model_state)
     params, model_state = block.strip_weak_types((params, model_state))
+    problem = dataclasses.replace(problem, metrics=metrics)
+    traced = traced_functions(
+        problem,
+        lambda: optimizer,
+        {"cost": {}, "optimizer": {}},
+        params=params,
+        model_state=model_state,
+        eval_params_fn=eval_params_fn,
+    )
+    problem = with_functions(problem, traced)
+    metrics, make_optimizer = problem.metrics, traced["optimizer"].function
+    check(problem, params, model_state=model_state)
     opt_state = jax.eval_shape(optimizer.init, params)
+    if "eval_params_fn" in traced:
+        eval_params_fn = traced["eval_params_fn"].function
     shapes = check_metrics(metrics, params, model_state=model_state, opt_state=opt_state)
     if eval_params_fn is None:
         eval_params_fn = default_eval_params_fn(opt_state, params)
@@ -216,7 +221,6 @@ def descend(
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
     if probing:
         settings["probes"] = keys.probes
-    make_optimizer = FixedOptimizer(optimizer)
     schedule = block_loop.RecordSchedule(
         first=start.num_steps if continued else 0,
         num_steps=num_steps,

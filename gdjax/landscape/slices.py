@@ -49,6 +49,7 @@ from gdjax.landscape.directions import (
 )
 from gdjax.problems.evaluation import evaluation_of, evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
+from gdjax.problems.traces import canonical, problem_at
 from gdjax.problems.validation import check, check_like, check_metrics, check_params
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ WIDTH = 64
 MAX_POINTS = 10_000_000  # largest size of a grid
 BATCH = 1000  # number of samples whose products are computed at a time
 
-# Problems whose cost passed the check that it uses inputs only through the first layer.
-_LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
+# Costs that passed the check that they use inputs only through the first layer.
+_LINEAR: weakref.WeakSet[Callable] = weakref.WeakSet()
 
 
 def line(
@@ -473,7 +474,7 @@ def _products(inputs, weights):
 
 def _check_same(problem, params, directions, small, remedy):
     """Check that costs agree at the origin, and a unit along each or all directions."""
-    if problem in _LINEAR:
+    if problem.cost in _LINEAR:
         return
     few, few_products = (
         jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
@@ -493,7 +494,7 @@ def _check_same(problem, params, directions, small, remedy):
                     f"that of the smaller network {small_cost:.6g}; expected inputs that are at "
                     f"most scaled before the first layer, and a cost of the outputs alone; {remedy}"
                 )
-    _LINEAR.add(problem)
+    _LINEAR.add(problem.cost)
 
 
 # -- validation
@@ -501,7 +502,7 @@ def _check_same(problem, params, directions, small, remedy):
 
 def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
     """Return a Problem whose deterministic cost can be evaluated at the parameters."""
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check(problem, params)
     return problem
 
@@ -538,7 +539,12 @@ def _check_metrics(metrics, params, dims):
                 f"depends only on the parameters"
             )
     check_metrics(metrics, params)
-    return metrics
+    return {
+        name: dataclasses.replace(
+            metric, function=canonical(metric.function, params, metric.data).function
+        )
+        for name, metric in metrics.items()
+    }
 
 
 def check_width(caller: str, width: int | None) -> None:

@@ -33,7 +33,8 @@ from gdjax.minima.symmetry import (
 from gdjax.problems.evaluation import evaluation_of, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
@@ -129,7 +130,7 @@ def pairwise_barriers(
     check_whole("pairwise_barriers: num_starts", num_starts)
     check_key(key)
     runs = check_runs(problem, params)
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
     first, second = np.triu_indices(runs, 1)
     devices = tuple(jax.local_devices() if devices is None else devices)
     network = problem.network

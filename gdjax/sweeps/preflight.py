@@ -32,6 +32,7 @@ from jaxtyping import PyTree
 from gdjax import keys, machine, slabs
 from gdjax.arguments import check_whole
 from gdjax.descent.batches import Order
+from gdjax.descent.functions import check_deterministic
 from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.keywords import declared, given_to
@@ -301,7 +302,7 @@ def _check_functions(program: ProgramSpec) -> None:
     params, model_state, root_seed = shapes.params, shapes.model_state, program.sweep.root_seed
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
-    settings = shapes.settings
+    settings = program.settings
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
     if problem.data is None or problem.stateful:
@@ -316,6 +317,7 @@ def _check_functions(program: ProgramSpec) -> None:
         return problem.cost(params, *sample, **supplied, **swept)
 
     idle = trace_axes(cost, "cost", roles, grid, params, problem.data, supplied).idle
+    check_deterministic(program.functions)
     others = [metric.function for metric in program.metrics.values()]
     others += [] if problem.evaluation is None else [problem.evaluation]
     used = {keyword for function in others for keyword in declared(function)}

@@ -16,7 +16,6 @@ recorded in stores. New fields are recorded and compared automatically.
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -27,17 +26,17 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from gdjax import slabs
 from gdjax.arguments import check_flag, check_whole
 from gdjax.descent import block
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.block_loop import RecordSchedule
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import streams
-from gdjax.problems.keywords import same_for_equal
 from gdjax.problems.problem import Metric, Problem, check_metric_names, check_problem
+from gdjax.problems.traces import Traced
 from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, is_static
@@ -184,12 +183,38 @@ class ProgramSpec:
         return by_role(self.roles, static)
 
     @cached_property
-    def problem(self) -> Problem:
-        """Problem with its static settings and the metrics of the sweep."""
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Values of the first run for keywords that are program inputs, by role."""
+        first, numeric = self.axes.first_values, numeric_roles(self.roles)
+        return by_role(self.roles, {axis: first[axis] for axis in first if axis in numeric})
+
+    @property
+    def setting_shapes(self) -> dict[str, dict[str, Any]]:
+        """Shapes and types of `settings`."""
+        return jax.tree.map(
+            lambda v: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
+            self.settings,
+        )
+
+    @cached_property
+    def functions(self) -> dict[str, Traced]:
+        """Functions of the user, traced anew for each sweep; see `traced_functions`."""
+        factory = partial(self.sweep.make_optimizer, **self._static_settings["optimizer"])
+        return traced_functions(
+            self._problem, factory, self.setting_shapes, eval_params_fn=self.sweep.eval_params_fn
+        )
+
+    @cached_property
+    def _problem(self):
         problem = self.sweep.problem
         if self.sweep.metrics is not None:
             problem = dataclasses.replace(problem, metrics=self.sweep.metrics)
         return with_settings(problem, **self._static_settings)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Problem with its static settings, the metrics of the sweep and canonical functions."""
+        return with_functions(self._problem, self.functions)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -198,10 +223,10 @@ class ProgramSpec:
 
     @cached_property
     def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with static settings; equal factories share one object."""
-        factory = same_for_equal(self.sweep.make_optimizer)
-        static = self._static_settings["optimizer"]
-        return same_for_equal(partial(factory, **static)) if static else factory
+        """Optimizer factory with static settings."""
+        if "optimizer" in self.functions:
+            return self.functions["optimizer"].function
+        return partial(self.sweep.make_optimizer, **self._static_settings["optimizer"])
 
     @property
     def batch_size(self) -> int | None:
@@ -222,16 +247,12 @@ class ProgramSpec:
         key = (
             tuple(self.roles.items()),
             tuple((axis, v.dtype, v[0].item()) for axis, v in self.axes.by_name.items()),
-            None if sweep.metrics is None else tuple(sweep.metrics.items()),
-            (self.make_optimizer, sweep.eval_params_fn),
+            tuple((name, traced.function) for name, traced in self.functions.items()),
+            tuple((name, m.every, m.dims, m.dtype) for name, m in self.metrics.items()),
             (self.batch_size, sweep.root_seed),
-            slabs.compiled_config(),
         )
         known = sweep.problem._known_shapes
-        try:
-            shapes = known.get(key)
-        except TypeError:  # something in the key is not hashable
-            return RunShapes(self)
+        shapes = known.get(key)
         if shapes is None:
             if len(known) >= MAX_KNOWN_SHAPES:
                 known.clear()
@@ -241,8 +262,8 @@ class ProgramSpec:
     @cached_property
     def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
         """Function that gives the evaluation parameters; None for those of the run."""
-        if self.sweep.eval_params_fn is not None:
-            return self.sweep.eval_params_fn
+        if "eval_params_fn" in self.functions:
+            return self.functions["eval_params_fn"].function
         return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
 
     @cached_property
@@ -302,21 +323,11 @@ class RunShapes:
     program: ProgramSpec
 
     @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """Values of the first run for keywords that are program inputs, by role."""
-        program = self.program
-        numeric = numeric_roles(program.roles)
-        return by_role(
-            program.roles, {a: v for a, v in program.axes.first_values.items() if a in numeric}
-        )
-
-    @cached_property
     def start(self) -> AxisTrace:
         """Shapes of initial parameters and model state, and axes without effect on them.
 
         Raises:
-            InputError: if parameters are not real arrays, an axis cannot be swept, or random
-                numbers are not drawn from the key.
+            InputError: if parameters are not real arrays, or an axis cannot be swept.
         """
         program = self.program
         stream = streams(program.sweep.root_seed).init
@@ -326,15 +337,7 @@ class RunShapes:
             check_params(params, "init: ")
             return params, model_state
 
-        trace = trace_axes(start, "init", program.roles, program.axes, stream)
-        # A constant start is valid, but random numbers of NumPy are constants of the program, too.
-        if trace.is_constant and not _is_deterministic(start, stream):
-            raise InputError(
-                "init: two calls with the same key returned different parameters, so that all "
-                "seeds would have one start; expected random numbers drawn from the key, such as "
-                "jax.random.normal(key, shape)"
-            )
-        return trace
+        return trace_axes(start, "init", program.roles, program.axes, stream)
 
     @property
     def params(self) -> PyTree:
@@ -349,12 +352,10 @@ class RunShapes:
     @cached_property
     def carry(self) -> block.Carry:
         """Shapes of the carry between blocks, without metric states."""
-        settings = jax.tree.map(
-            lambda v: np.asarray(v, jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
-            self.settings,
-        )
         initial_carry = partial(block.initial_carry, self.program.make_optimizer)
-        return jax.eval_shape(initial_carry, self.params, self.model_state, settings)
+        return jax.eval_shape(
+            initial_carry, self.params, self.model_state, self.program.setting_shapes
+        )
 
     @cached_property
     def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -367,7 +368,7 @@ class RunShapes:
         shapes = check_metrics(
             metrics,
             self.params,
-            self.settings["cost"],
+            self.program.settings["cost"],
             model_state=self.model_state,
             opt_state=self.carry.state.opt_state,
         )
@@ -437,14 +438,3 @@ def _check_names(axes, metrics):
         if name in names:
             argument, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
         raise InputError(f"{argument}: {name} is already an array of the sweep; {remedy}")
-
-
-def _is_deterministic(function, *arguments):
-    """Return whether two traces of a function give equal programs and constants."""
-    # A new function each time, since JAX stores the traces of a function.
-    first, second = (jax.make_jaxpr(partial(function))(*arguments) for _ in range(2))
-    texts = [re.sub("0x[0-9a-f]+", "", str(program)) for program in (first, second)]  # no addresses
-    return texts[0] == texts[1] and all(
-        a is b or np.array_equal(a, b, equal_nan=True)  # NumPy cannot compare arrays of keys
-        for a, b in zip(first.consts, second.consts, strict=True)
-    )

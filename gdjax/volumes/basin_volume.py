@@ -32,7 +32,8 @@ from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
 from gdjax.problems.evaluation import evaluate
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
 from gdjax.volumes.mcmc import Whitening
@@ -268,7 +269,7 @@ def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
     Raises:
         InputError: if the level is not above 0; the message starts with the name `function`.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_number(f"{function}: level", level, above=0)
     flat, unravel = ravel_params(params)
     lowest = evaluate(problem, params)
