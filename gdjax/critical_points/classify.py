@@ -342,10 +342,10 @@ def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, r
     change = jnp.max(lengths(products[1:] - products[:1]))
     hessian = FunctionOperator(partial(at.product, w), w)
     if w.size <= DENSE:
-        curvature = dense_inertia(hessian, mask, change)
+        curvature = dense_inertia(hessian, mask, change, gradient.eps)
     else:
         curvature = extreme_inertia(
-            hessian, mask, change, key=key, rtol=rtol, max_restarts=max_restarts
+            hessian, mask, change, gradient.eps, key=key, rtol=rtol, max_restarts=max_restarts
         )
     newton = kantorovich_evidence(at, w, gradient, curvature, mask, probes, combined)
     resolution = jnp.max(jnp.where(curvature.known, curvature.error_bound, 0))
