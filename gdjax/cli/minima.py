@@ -332,7 +332,7 @@ def _print(rows, manifolds, summary, tolerance):
     )
     if "no derivative" in ended:
         print(
-            "points without a derivative of the cost are not certified; the lowest of them may be "
+            "points without a derivative of the cost are not classified; the lowest of them may be "
             "minima, which are not counted"
         )
     if rows:

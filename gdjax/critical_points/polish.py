@@ -4,7 +4,7 @@
 
 Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to the
 level of rounding error. In float32 the final gradient norm is about 1e-4, which is often too large
-for a certificate, so pass float64 parameters if the kind of the point matters.
+for a classification, so pass float64 parameters if the kind of the point matters.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Censuses of the distinct minima among the end points of many descents.
 
-    end points -> polished -> certified -> in canonical form -> clusters -> Dataset of minima
+    end points -> polished -> classified -> in canonical form -> clusters -> Dataset of minima
 
-Only certified minima are counted. Other end points are reported by their `EndPointKind`, such as
+Only classified minima are counted. Other end points are reported by their `EndPointKind`, such as
 SADDLE, NO_DERIVATIVE, SLIDING or DIVERGED.
 
 Two end points are considered the same minimum if a chain of end points leads from one to the other
@@ -329,7 +329,7 @@ def _canonical_points(problem, ends):
 
 
 def _cluster_minima(ends, points, tolerance):
-    """Return the clusters of certified isolated minima."""
+    """Return the clusters of classified isolated minima."""
     runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
     if not len(runs):
         return Minima(np.full(len(ends.kind), -1), np.zeros(0, int), None)
@@ -338,7 +338,7 @@ def _cluster_minima(ends, points, tolerance):
 
 
 def _cluster_manifolds(problem, ends, canonical, key):
-    """Return the connected manifolds of certified minima."""
+    """Return the connected manifolds of classified minima."""
     runs = np.flatnonzero(ends.kind == EndPointKind.MANIFOLD_OF_MINIMA)
     if not len(runs):
         return Manifolds(np.full(len(ends.kind), -1), np.zeros(0, int))

@@ -168,8 +168,6 @@ CALLS = (
     ("gd.tuning_curve(runs, direction=1)", "direction", "choose one of minimize, maximize"),
     ("gd.tuning_curve(runs, worst_value='a')", "worst_value", "expected a finite number"),
     ("gd.tuning_curve(runs, level=95)", "level", "expected a number above 0 and below 1"),
-    ("gd.tuning_curve(runs, num_resamples=0)", "num_resamples", "expected a whole number >= 1"),
-    ("gd.tuning_curve(runs, root_seed=0.5)", "root_seed", "expected a whole number from 0"),
     ("gd.statistics.seeds_needed(0, 1)", "difference", "take a larger difference"),
     ("gd.statistics.seeds_needed('a', 1)", "difference", "expected a finite number"),
     ("gd.statistics.seeds_needed(1, -1)", "standard_deviation", "expected a number above 0"),

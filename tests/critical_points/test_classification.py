@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from gdjax.critical_points.classify import Certificate, Kind
+from gdjax.critical_points.classify import Classification, Kind
 
 NAMED = set(Kind) - {Kind.UNDECIDED, Kind.NOT_STATIONARY, Kind.NO_DERIVATIVE}
 
 
-def certificate(kind, dtype=np.float64, **numbers):
-    """Return a certificate with the given evidence, and zeros in the other fields."""
-    zeros = dict.fromkeys(Certificate._fields, 0.0)
-    return Certificate(**{k: dtype(v) for k, v in (zeros | numbers).items()})._replace(
+def classification(kind, dtype=np.float64, **numbers):
+    """Return a classification with the given evidence, and zeros in the other fields."""
+    zeros = dict.fromkeys(Classification._fields, 0.0)
+    return Classification(**{k: dtype(v) for k, v in (zeros | numbers).items()})._replace(
         kind=np.int32(kind)
     )
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
 def test_every_kind_has_a_label_and_classified_points_have_no_advice(kind):
-    one = certificate(kind, largest=1.0)
+    one = classification(kind, largest=1.0)
     assert one.kind_name == kind.name.lower().replace("_", " ")
     assert (one.advice == "") == (kind in NAMED)
 
@@ -33,11 +33,11 @@ def test_every_kind_has_a_label_and_classified_points_have_no_advice(kind):
     ],
 )
 def test_advice_for_an_undecided_point_states_the_reason(numbers, words):
-    assert words in certificate(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
+    assert words in classification(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
 
 
 def test_advice_for_a_nonzero_gradient_names_the_tolerance():
-    one = certificate(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
+    one = classification(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
     assert one.advice.startswith(
         "the gradient is 0.25, expected at most 1e-05: find the nearest critical point with "
         "gd.critical_points.polish(problem, params), or for the runs of a sweep with "
@@ -50,5 +50,5 @@ def test_advice_for_a_nonzero_gradient_names_the_tolerance():
 
 def test_float64_is_recommended_only_for_float32_points():
     for dtype in (np.float32, np.float64):
-        text = certificate(Kind.UNDECIDED, dtype, largest=1.0, kantorovich=2.0).advice
+        text = classification(Kind.UNDECIDED, dtype, largest=1.0, kantorovich=2.0).advice
         assert ("float64" in text) == (dtype is np.float32)
