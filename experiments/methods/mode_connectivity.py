@@ -10,7 +10,8 @@ from summaries.mode_connectivity import KINDS
 
 import gdjax as gd
 from gdjax import minima
-from gdjax.minima.matching import match_activations
+from gdjax.minima.matching import match_activations, match_pairs
+from gdjax.minima.symmetry import apply_symmetry
 
 if TYPE_CHECKING:
     from mode_connectivity import Config
@@ -66,10 +67,8 @@ def single(config: "Config", problem, ends, first, second):
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, key = problem.network, jax.random.key(1)
     inputs = problem.data[0][: config.images]
-    matched = minima.match_pairs(network, ends, first, second, key=key)
-    by_weights = jax.vmap(lambda one, how: minima.apply_symmetry(network, one, how))(
-        a, matched.symmetry
-    )
+    matched = match_pairs(network, ends, first, second, key=key)
+    by_weights = jax.vmap(lambda one, how: apply_symmetry(network, one, how))(a, matched.symmetry)
     by_activations = [
         match_activations(
             network, *(jax.tree.map(lambda leaf, k=k: leaf[k], end) for end in (a, b)), inputs

@@ -471,7 +471,8 @@ def check_params(params: PyTree, source: str = "") -> None:
         raise InputError(f"{source}params: contains no arrays; expected a pytree of real arrays")
     for path, leaf in leaves:
         name = "params" + jax.tree_util.keystr(path)
-        if not is_array(leaf) and not isinstance(leaf, int | float | complex):
+        masked = isinstance(leaf, np.ma.MaskedArray)
+        if masked or (not is_array(leaf) and not isinstance(leaf, int | float | complex)):
             raise InputError(
                 f"{source}{name} = {leaf!r:.80} is not an array; keep functions, names and other "
                 f"settings in the closure of the cost. For an Equinox module, params are "

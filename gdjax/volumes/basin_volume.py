@@ -31,6 +31,7 @@ from gdjax.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
+from gdjax.errors import InputError
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import ravel_params
@@ -279,6 +280,11 @@ def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
     if whitening is None:
         small = flat.size <= MAX_WHITENED
         whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
+    if not isinstance(whitening, Whitening) or jnp.shape(whitening.scale) != flat.shape:
+        raise InputError(
+            f"{function}: whitening = {whitening!r:.80}, expected that of {flat.size} parameters, "
+            f"such as gd.volumes.hessian_whitening(...)"
+        )
     return Basin(flat, inside, whitening)
 
 

@@ -12,57 +12,17 @@ them `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid
 CALLS = (
     # Axes
     ("gd.axes()", "axes", "no axes; pass at least one"),
-    (
-        "gd.axes(learning_rate=[])",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate=[nan])",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate=[0.1, inf])",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
+    ("gd.axes(learning_rate=[])", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate=[nan])", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate=[0.1, inf])", "learning_rate", "expected a list of finite numbers"),
     ("gd.axes(learning_rate=[0.1, 0.1])", "learning_rate", "give equal runs"),
-    (
-        "gd.axes(learning_rate=0.1)",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate=None)",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate='abc')",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate={'a': 1})",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate=[[0.1], [0.2]])",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate=[0.1, 'a'])",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
-    (
-        "gd.axes(learning_rate=[1j])",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
+    ("gd.axes(learning_rate=0.1)", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate=None)", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate='abc')", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate={'a': 1})", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate=[[0.1], [0.2]])", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate=[0.1, 'a'])", "learning_rate", "expected a list of finite numbers"),
+    ("gd.axes(learning_rate=[1j])", "learning_rate", "expected a list of finite numbers"),
     ("gd.axes(seed=[-1])", "seed", "expected whole numbers in [0, 2^32)"),
     ("gd.axes(seed=[0.5])", "seed", "expected whole numbers in [0, 2^32)"),
     ("gd.axes(seed=[2**32])", "seed", "expected whole numbers in [0, 2^32)"),
@@ -75,19 +35,11 @@ CALLS = (
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(step=[1])", "step", "rename the dimension"),
     ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and symbols other than /"),
-    (
-        "gd.axes(**{'a\\x1b': [1.0]})",
-        "a",
-        "expected letters, digits and symbols other than /",
-    ),
+    ("gd.axes(**{'a\\x1b': [1.0]})", "a", "expected letters, digits and symbols other than /"),
     ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and symbols other than /"),
     ("gd.zip_axes()", "zip_axes", "no axes; pass at least one"),
     ("gd.zip_axes(learning_rate=[0.1, 0.2], seed=[0])", "seed", "pass equal numbers of values"),
-    (
-        "gd.zip_axes(learning_rate=0.1)",
-        "learning_rate",
-        "expected a list of finite numbers, such as [0.1, 1.0]",
-    ),
+    ("gd.zip_axes(learning_rate=0.1)", "learning_rate", "expected a list of finite numbers"),
     ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "is given on two dimensions"),
     # Searches
     ("gd.search.successive_halving(3, ax)", "problem", "expected a gdjax.Problem"),
@@ -160,6 +112,7 @@ CALLS = (
     ("gd.tuning_curve(3)", "runs", "expected a Dataset of gd.sweep or gd.open_dataset"),
     ("gd.tuning_curve(damaged)", "cost", "damaged"),
     ("gd.tuning_curve(runs, 'accuracy')", "metric", "expected the name of a recorded number"),
+    ("gd.tuning_curve(runs, zeros(2))", "metric", "expected the name of a recorded number"),
     ("gd.tuning_curve(runs, trials=2)", "trials", "expected increasing whole numbers from 1 to"),
     ("gd.tuning_curve(runs, trials=[3])", "trials", "the number of settings, 2"),
     ("gd.tuning_curve(runs, trials=['a'])", "trials", "expected increasing whole numbers"),
@@ -373,11 +326,7 @@ CALLS = (
     ("gd.data.load(3)", "name", "expected the name of an image set, such as 'mnist5k'"),
     # Sweeps
     ("gd.sweep(3, ax, 5)", "problem", "expected a gdjax.Problem"),
-    (
-        "gd.sweep(lambda w: w, ax, 5)",
-        "problem",
-        "expected gd.Problem(init=..., cost=...)",
-    ),
+    ("gd.sweep(lambda w: w, ax, 5)", "problem", "expected gd.Problem(init=..., cost=...)"),
     (
         "gd.sweep(bowl, {'learning_rate': [0.1]}, 5)",
         "axes",
@@ -405,11 +354,7 @@ CALLS = (
         "learning_rate",
         "expected numbers above 0",
     ),
-    (
-        "gd.sweep(bowl, gd.axes(learning_rate=[1e300]), 5)",
-        "learning_rate",
-        "choose other values",
-    ),
+    ("gd.sweep(bowl, gd.axes(learning_rate=[1e300]), 5)", "learning_rate", "choose other values"),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=[0.0, 1.0]), 5)",
         "nesterov",
@@ -821,6 +766,12 @@ CALLS = (
         "expected gd.axes(branch_step=[10, 100])",
     ),
     (
+        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[2]), "
+        "stop_when_converged=zeros(2))",
+        "stop_when_converged",
+        "expected True or False",
+    ),
+    (
         "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[99]))",
         "branch_step",
         "expected steps of the trunk, 0 to num_steps = 4, as",
@@ -842,11 +793,7 @@ CALLS = (
         "expected one of direction, one_weight",
     ),
     ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed", "no value for seed"),
-    (
-        "gd.sweeps.problem_of(own)",
-        "problem",
-        "pass the original one: problem=..., or --problem",
-    ),
+    ("gd.sweeps.problem_of(own)", "problem", "pass the original one: problem=..., or --problem"),
     # One descent
     ("gd.descend(3, sgd, w, 5, key=key)", "problem", "expected a Problem or a cost function"),
     (
@@ -970,6 +917,11 @@ CALLS = (
     ),
     ("gd.critical_points.polish(bowl, w, atol=-1.0)", "atol", "expected a number >= 0"),
     (
+        "gd.volumes.basin_volume(bowl, w, key=key, level=1.0, whitening=3)",
+        "whitening",
+        "expected that of 2 parameters",
+    ),
+    (
         "gd.landscape.line(bowl, w, {'flat': flat}, [0.0, 1.0])",
         "direction",
         "expected the structure of the parameters",
@@ -979,11 +931,7 @@ CALLS = (
         "direction",
         "expected a nonzero direction",
     ),
-    (
-        "gd.landscape.line(bowl, w, flat, [])",
-        "a",
-        "expected a vector of finite numbers, such as",
-    ),
+    ("gd.landscape.line(bowl, w, flat, [])", "a", "expected a vector of finite numbers, such as"),
     (
         "gd.landscape.line(bowl, w, flat, [nan])",
         "a",
@@ -1047,11 +995,7 @@ CALLS = (
         "num_starts",
         "expected a whole number >= 0",
     ),
-    (
-        "gd.curvature.generalized_sharpness(bowl, w, 'linf', key=0)",
-        "key",
-        "expected a random key",
-    ),
+    ("gd.curvature.generalized_sharpness(bowl, w, 'linf', key=0)", "key", "expected a random key"),
     (
         "gd.curvature.generalized_sharpness_metric(bowl, 'linf', max_steps=0)",
         "max_steps",
@@ -1180,9 +1124,20 @@ CALLS = (
     (
         "gd.minima.linear_path_cost(bowl, w, w, points=0)",
         "points",
-        "linear_path_cost: points = 0, expected a whole number >= 2",
+        "points = 0, expected a whole number >= 2",
     ),
     ("gd.minima.curve(bowl, w, w, bends=-1)", "bends", "expected a whole number >= 1"),
+    ("gd.minima.curve(3, w, w)", "problem", "expected a gdjax.Problem"),
+    ("gd.minima.linear_path_cost(net, v, v, data=zeros(3))", "problem", "expected points and data"),
+    ("gd.minima.path_cost(bowl, w[None] * w[:, None], shape=3)", "shape", "expected points and"),
+    ("gd.minima.pairwise_barriers(3, w, key=key)", "problem", "expected a gdjax.Problem"),
+    (
+        "gd.minima.pairwise_barriers(bowl, w[None], key=key, devices=3)",
+        "devices",
+        "expected a list",
+    ),
+    ("gd.minima.path_barrier('a')", "cost", "expected an array of real numbers"),
+    ("gd.minima.polyline(2, 2**63)", "t", "expected a number >= 0 and at most 1"),
     (
         "gd.minima.basins_of_attraction('himmelblau', 0.01, side=0)",
         "side",
@@ -1298,11 +1253,7 @@ CALLS = (
         "expected a whole number >= 0",
     ),
     ("gd.sweep(bowl, ax, 5, continuable='yes')", "continuable", "expected True or False"),
-    (
-        "gd.curvature.largest_entries('x', 1)",
-        "gradient",
-        "is not an array",
-    ),
+    ("gd.curvature.largest_entries('x', 1)", "gradient", "is not an array"),
     (
         "gd.curvature.largest_entries(w, 1.5)",
         "count",
@@ -1313,26 +1264,14 @@ CALLS = (
         "params",
         "expected at least one number",
     ),
-    (
-        "gd.curvature.GaussNewtonOperator(net, v, layer=[])",
-        "layer",
-        "expected None or one of",
-    ),
+    ("gd.curvature.GaussNewtonOperator(net, v, layer=[])", "layer", "expected None or one of"),
     (
         "gd.critical_points.find_critical_point(bowl, w, max_steps='x')",
         "max_steps",
         "expected a whole number >= 0",
     ),
-    (
-        "gd.critical_points.find_critical_point(bowl, w, atol=nan)",
-        "atol",
-        "expected a number >= 0",
-    ),
-    (
-        "gd.landscape.principal_components('x')",
-        "snapshots",
-        "is not an array",
-    ),
+    ("gd.critical_points.find_critical_point(bowl, w, atol=nan)", "atol", "expected a number >= 0"),
+    ("gd.landscape.principal_components('x')", "snapshots", "is not an array"),
     (
         "gd.landscape.principal_components(jnp.eye(3), 1.5)",
         "count",
@@ -1424,11 +1363,7 @@ CALLS = (
         "params",
         "its cost or a derivative cannot be computed at these params",
     ),
-    (
-        "gd.landscape.line(bowl, w, flat, 'x')",
-        "a",
-        "expected a vector of finite numbers",
-    ),
+    ("gd.landscape.line(bowl, w, flat, 'x')", "a", "expected a vector of finite numbers"),
     (
         "gd.landscape.line(bowl, w, flat, [0.0], metrics=3)",
         "metrics",
@@ -1439,11 +1374,7 @@ CALLS = (
         "directions",
         "expected a dict with one tree per direction, by name",
     ),
-    (
-        "gd.landscape.line(bowl, w, flat, [0.0], name=3)",
-        "name",
-        "expected text",
-    ),
+    ("gd.landscape.line(bowl, w, flat, [0.0], name=3)", "name", "expected text"),
     (
         "gd.landscape.random_direction(w, key=3)",
         "key",
@@ -1606,13 +1537,13 @@ CALLS = (
     ("gd.minima.estimate_unseen([-1])", "counts", "expected"),
     ("gd.minima.classify_end_points(3, w[None], key=key)", "problem", "expected a gdjax.Problem"),
     ("gd.minima.linear_path('a', 'b')", "a", "is not an array"),
-    ("gd.minima.path_barrier(zeros((2, 0)))", "cost", "with a last axis of points"),
+    ("gd.minima.path_barrier(zeros((2, 0)))", "cost", "expected an array of real numbers"),
     ("gd.minima.path_cost(bowl, zeros((3, 2)), points=0)", "points", "expected a whole number"),
     ("gd.minima.path_cost(bowl, w[:1])", "control", "at least two control points"),
     ("gd.minima.path_cost(bowl, {'a': w, 'b': zeros(3)})", "control", "at least two control"),
     ("gd.minima.path_cost(bowl, 'abc')", "control", "is not an array"),
     ("gd.minima.polyline(0, 0.5)", "count", "expected a whole number >= 1"),
-    ("gd.minima.polyline(3, 'x')", "t", "expected a finite number"),
+    ("gd.minima.polyline(3, 'x')", "t", "expected a number >= 0"),
     # Slices
     ("gd.landscape.by_name(3, w)", "names", "expected a list of names"),
     ("gd.landscape.by_name(['a'], 'x')", "stacked", "is not an array"),
@@ -1659,7 +1590,13 @@ CALLS = (
     # Single steps, statistics and tables
     ("gd.problems.check(3, w)", "problem", "expected a gdjax.Problem"),
     ("gd.problems.declared(3)", "function", "is not callable"),
-    ("gd.statistics.median([])", "values", "expected at least one number"),
+    ("gd.statistics.median([])", "values", "expected an array of real numbers"),
+    ("gd.statistics.medians(zeros((2, 0)))", "values", "expected an array of real numbers"),
+    *(
+        (f"gd.statistics.{call}, level={level})", "level", "expected a number above 0 and below 1")
+        for call in ("median([1.0]", "medians([1.0]", "share(1, 2", "mean([1.0, 2.0]")
+        for level in ("zeros(2)", "2", "None")
+    ),
     ("gd.statistics.median('x')", "values", "expected an array of real numbers"),
     ("gd.statistics.mean('x')", "values", "expected an array of real numbers"),
     ("gd.statistics.medians('x')", "values", "expected an array of real numbers"),
@@ -1667,6 +1604,17 @@ CALLS = (
     ("gd.statistics.share(0.5, 2)", "successes", "expected a whole number >= 0"),
     ("gd.statistics.share(3, 2)", "successes", "expected 0 <= successes <= runs"),
     ("gd.descent.dual_norm('x', 'l2')", "gradient", "is not an array"),
+    ("gd.descent.dual_norm(numpy.ma.array([1.0], mask=[1]), 'l2')", "gradient", "is not an array"),
+    ("gd.descent.non_euclidean_descent('a')", "learning_rate", "expected a finite number"),
+    ("gd.descent.unpacked(zeros(3), 'a')", "samples", "expected a whole number >= 1"),
+    ("gd.descent.gradient_noise(3, key=key)", "problem", "expected a gdjax.Problem"),
+    ("gd.descent.gradient_noise(net, key=3)", "key", "expected a random key"),
+    ("gd.descent.noise_scale(net, key=key, batch_size=1.5)", "batch_size", "expected a whole"),
+    (
+        "gd.descent.noise_scale(net, key=key, batch_size=2, batches=9)",
+        "batches",
+        "expected a whole number from",
+    ),
     ("gd.descent.dual_norm(w, 'l7')", "norm", "choose one of"),
     ("gd.descent.steps_for('x', 10, 2)", "epochs", "expected a whole number >= 0"),
     ("gd.descent.steps_for(1, 10, 0)", "batch_size", "expected a whole number >= 1"),
