@@ -111,7 +111,8 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
             record_samples=config.record_samples,
             metrics={},
         )
-        costs.append(gd.concat(tree, "width").cost.isel(step=-1, drop=True))
+        cost = gd.concat(tree, "width").cost.isel(step=-1, drop=True)
+        costs.append(cost.assign_coords(width=list(config.widths)))
         family = problems(config, name, optimizer, config.checked_widths)
         checks.append(
             gd.coordinate_check(

@@ -51,7 +51,7 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
     """
     if isinstance(store, Folder | Bucket):
         return store
-    if not isinstance(store, str | os.PathLike) or "\0" in str(store):
+    if not isinstance(store, str | os.PathLike) or not str(store) or "\0" in str(store):
         raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
     if options is not None and not isinstance(options, Mapping):
         raise InputError(

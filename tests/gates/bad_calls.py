@@ -9,6 +9,8 @@ them `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid
 `folder` (an empty folder) and `flat` (a direction).
 """
 
+PAIR = "gd.axes(pair=gd.zip_axes(learning_rate=[0.1]))"
+
 CALLS = (
     # Axes
     ("gd.axes()", "axes", "no axes; pass at least one"),
@@ -34,6 +36,9 @@ CALLS = (
     ("gd.axes(batch_size=[0])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(step=[1])", "step", "rename the dimension"),
+    ("gd.axes(x=numpy.array([2**63], 'uint64'))", "x", "of integers below 2^63"),
+    ("gd.axes(x=[2**63 + 1, 1])", "x", "of integers below 2^63"),
+    ("gd.axes(x=numpy.ma.array([1.0, 2.0], mask=[0, 1]))", "x", "expected a list of finite"),
     ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and symbols other than /"),
     ("gd.axes(**{'a\\x1b': [1.0]})", "a", "expected letters, digits and symbols other than /"),
     ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and symbols other than /"),
@@ -333,6 +338,20 @@ CALLS = (
         "expected gd.axes(learning_rate=[0.1, 1])",
     ),
     ("gd.sweep(bowl, ax, -1)", "num_steps", "expected a whole number >= 0"),
+    ("gd.sweep(bowl, ax, 5, store='')", "store", "expected the path of a folder"),
+    ("gd.sweep(bowl, gd.axes(learning_rate=[0.1, 0.1 + 1e-12]), 5)", "learning_rate", "equal runs"),
+    *(
+        (f"gd.sweep(bowl, {axes}, 5{more})", name, "is already an array or dimension of the sweep")
+        for name in ("variable", "pair_tile", "params.x", "carry.step", "snapshots.a")
+        for axes, more in (
+            (
+                f"gd.axes(pair=gd.zip_axes(learning_rate=[0.1]), **{{'{name}': gd.zip_axes(seed=[1])}})",
+                "",
+            ),
+            (PAIR, f", metrics={{'{name}': gd.Metric(lambda w, d: w[0])}}"),
+            (PAIR, f", metrics={{'m': gd.Metric(lambda w, d: w, dims=('{name}',))}}"),
+        )
+    ),
     ("gd.sweep(bowl, ax, 1.5)", "num_steps", "expected a whole number >= 0"),
     ("gd.sweep(bowl, ax, 'ten')", "num_steps", "expected a whole number >= 0"),
     ("gd.sweep(bowl, ax, None)", "num_steps", "expected a whole number >= 0"),
