@@ -78,10 +78,10 @@ class Folder:
     """A folder in which symbolic links are never followed."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.name, self.path = str(path), path.absolute()  # the process may change its folder
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.name
 
     def at(self, key: str) -> Path:
         """Return the path of a file; raise an `OSError` if one of its folders is a link."""

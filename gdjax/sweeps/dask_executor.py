@@ -37,7 +37,7 @@ from distributed import (
 from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import Folder, locate
+from gdjax.stores.location import locate
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
@@ -169,9 +169,7 @@ def on_workers(
             lost.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
-    location, client = target.location, target.client
-    if isinstance(location, Folder):
-        location = Folder(location.path.absolute())
+    client, location = target.client, getattr(target.location, "path", target.location)
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:

@@ -344,10 +344,7 @@ CALLS = (
         (f"gd.sweep(bowl, {axes}, 5{more})", name, "is already an array or dimension of the sweep")
         for name in ("variable", "pair_tile", "params.x", "carry.step", "snapshots.a")
         for axes, more in (
-            (
-                f"gd.axes(pair=gd.zip_axes(learning_rate=[0.1]), **{{'{name}': gd.zip_axes(seed=[1])}})",
-                "",
-            ),
+            (f"{PAIR[:-1]}, **{{'{name}': gd.zip_axes(seed=[1])}})", ""),
             (PAIR, f", metrics={{'{name}': gd.Metric(lambda w, d: w[0])}}"),
             (PAIR, f", metrics={{'m': gd.Metric(lambda w, d: w, dims=('{name}',))}}"),
         )
