@@ -33,6 +33,7 @@ from distributed import (
     get_client,
     get_worker,
 )
+from distributed.comm import CommClosedError
 
 from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
@@ -43,6 +44,8 @@ from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.slab_runner import TileMonitor, run_tile
+
+ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
 
 
 class Slabs(NamedTuple):
@@ -173,21 +176,31 @@ def on_workers(
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
-        client.register_plugin(plugin)
+        _register(client, plugin)
         fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()
         options, stopping = target.storage_options, f"{plugin.name}-stop"
         task = Task(plugin.name, str(location), options, fitted.slabs, stopping)
         yield fitted, partial(_hand_out, client, task)
     except Exception as error:
-        if client.status == "running":
+        if client.status == "running" and not isinstance(error, CommClosedError):
             raise
         raise GdjaxError(
-            f"client: the scheduler at {address} does not respond; finished runs are kept. Start a "
-            f"cluster, and run the sweep again with its store"
+            f"client: the scheduler at {address}, or a worker, does not respond; finished runs are "
+            f"kept. Start a cluster, and run the sweep again with its store"
         ) from error
     finally:
         if client.status == "running":
-            client.unregister_worker_plugin(plugin.name)
+            with contextlib.suppress(CommClosedError):  # a worker that was lost has no plugin
+                client.unregister_worker_plugin(plugin.name)
+
+
+def _register(client, plugin):
+    """Send a plugin to all workers; repeat this if a worker is lost meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(CommClosedError):
+            return client.register_plugin(plugin)
+        time.sleep(1)
+    return client.register_plugin(plugin)
 
 
 def _portable(checked: CheckedSweep) -> CheckedSweep:

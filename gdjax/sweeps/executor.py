@@ -115,6 +115,12 @@ def complete_store(
         computed = 1  # if an exception is raised, some tiles may have been computed
         try:
             computed = compute(store)
+        except KeyboardInterrupt:
+            finished = store.finished()
+            raise KeyboardInterrupt(
+                f"{finished.sum()} of {finished.size} tiles are saved in {location}; to continue, "
+                f"repeat the call with this store"
+            ) from None
         finally:
             if computed:
                 spent = time.perf_counter() - started
