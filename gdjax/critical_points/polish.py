@@ -261,9 +261,6 @@ def find_critical_point(
         The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`
         or at a local minimum of |g| that is not zero.
 
-    Raises:
-        InputError: if there are more than 512 parameters, or `max_steps` or `atol` is out of range.
-
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
         >>> polished = find_critical_point(saddle, jnp.array([0.1, -0.1]))

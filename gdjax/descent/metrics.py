@@ -119,9 +119,6 @@ def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
     Args:
         bits: array [..., bytes] with eight samples per byte.
         samples: number of samples.
-
-    Raises:
-        InputError: if the length of the last axis does not match the number of samples.
     """
     check_whole("unpacked: samples", samples, 1)
     bits = np.asarray(bits, np.uint8)

@@ -131,9 +131,6 @@ def dual_norm(gradient: PyTree, norm: str) -> Float[Array, ""]:
     Args:
         gradient: gradient g, a pytree of arrays.
         norm: norm of d, as for `steepest_direction`.
-
-    Raises:
-        InputError: if the norm is unknown.
     """
     return jnp.asarray(optax.tree.vdot(gradient, steepest_direction(gradient, norm)))
 

@@ -124,10 +124,6 @@ def check_role(
         params: parameters (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: model state (arrays, or their shapes).
-
-    Raises:
-        InputError: if the function cannot be called, or does not return a real floating-point
-            scalar.
     """
     function, available, fixed = _call_of(role, problem, settings, model_state)
     value = _shape_of(role, function, problem, params, available, fixed)

@@ -148,11 +148,7 @@ def without_carry(dataset: Any) -> Any:
 def open_parts(
     store: str | Path, storage_options: Mapping[str, Any] | None = None
 ) -> "list[Stored]":
-    """Open each part of a store; stores of format 3 have one part.
-
-    Raises:
-        StoreError: if there is no store, its `zarr.json` is damaged, or a part is missing.
-    """
+    """Open each part of a store; stores of format 3 have one part."""
     from gdjax.stores.format_2 import find_parts
 
     first = Stored(locate(store, storage_options))

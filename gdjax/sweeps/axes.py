@@ -53,9 +53,6 @@ def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
 
     Args:
         values: lists of values of equal length, by axis name.
-
-    Raises:
-        InputError: if no list is given, or the lists differ in length.
     """
     if not values:
         raise InputError("zip_axes: no axes; pass at least one, such as learning_rate=[0.1]")
@@ -324,11 +321,7 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
 
 
 def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
-    """Return the position of one run along each dimension (see `positions`).
-
-    Raises:
-        InputError: as in `positions`, or if a dimension has no value.
-    """
+    """Return the position of one run along each dimension (see `positions`)."""
     indices = positions(grid, at, nearest=nearest)
     for dim, along in grid.dimensions.items():
         if dim not in indices:
@@ -401,9 +394,6 @@ def _texts(values, digits):
 
 def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
     """Return the positions of a subgrid in a grid, for each dimension.
-
-    Raises:
-        InputError: if a dimension or a value of the subgrid is not in the grid.
 
     Examples:
         >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])

@@ -42,9 +42,6 @@ def execute(
         prepare: function called with the opened store before tiles are computed.
         compute_tiles: function that computes the missing tiles of a store or of memory and returns
             their number; None for `run_tiles`.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     if target.store is None:
         assert isinstance(plan, Plan)  # a client requires a store
