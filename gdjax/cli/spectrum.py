@@ -9,7 +9,6 @@ import tyro
 
 from gdjax.cli import checks
 from gdjax.cli.point import Origin
-from gdjax.errors import InputError
 
 SHARE = 6  # number of trace probes for each density probe
 
@@ -60,19 +59,10 @@ class Spectrum:
     def _check(self):
         """Check the flags before JAX is imported."""
         self.origin.check()
-        for flag, value, least in (
-            ("--largest", self.largest, 1),
-            ("--smallest", self.smallest, 0),
-            ("--probes", self.probes, 2 * SHARE),
-        ):
-            if value < least:
-                raise InputError(f"{flag} {value}: expected at least {least}")
-        for flag, number in (
-            ("--tolerance", self.tolerance),
-            ("--gradient-tolerance", self.gradient_tolerance),
-        ):
-            if not 0 < number < float("inf"):
-                raise InputError(f"{flag} {number}: expected a number above 0")
+        checks.at_least(1, self, "largest")
+        checks.at_least(0, self, "smallest")
+        checks.at_least(2 * SHARE, self, "probes")
+        checks.positive(self, "tolerance", "gradient_tolerance")
         checks.seed("--probe-seed", self.probe_seed)
 
     def _find(self, point: Any) -> SpectrumResults:

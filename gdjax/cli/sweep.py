@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gdjax import interrupts
-from gdjax.cli import problem_file
+from gdjax.cli import checks, problem_file
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
 from gdjax.cli.problem_file import Given
 from gdjax.cli.store import resumption
@@ -72,15 +72,7 @@ class Sweep:
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
-        for flag, value in (
-            ("--epochs", self.epochs),
-            ("--num-steps", self.num_steps),
-            ("--record-every", self.record_every),
-            ("--width", self.width),
-            ("--widths", min(self.widths, default=None)),
-        ):
-            if value is not None and value < 1:
-                raise InputError(f"{flag} {value}: expected at least 1")
+        checks.at_least(1, self, "epochs", "num_steps", "record_every", "width", "widths")
         from gdjax._runtime import process
 
         process.configure()

@@ -156,6 +156,7 @@ def polish(
     check_whole("polish: max_steps", max_steps)
     if atol is not None:
         check_number("polish: atol", atol, least=0)
+        atol = float(atol) if isinstance(atol, int) else atol  # JAX's integers have 32 bits
     check_params(params)
     options = {"max_steps": max_steps, "atol": atol}
     leaves = jax.tree.leaves((params, problem.data, atol))
@@ -260,9 +261,6 @@ def find_critical_point(
     Returns:
         The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`
         or at a local minimum of |g| that is not zero.
-
-    Raises:
-        InputError: if there are more than 512 parameters, or `max_steps` or `atol` is out of range.
 
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3

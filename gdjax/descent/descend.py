@@ -132,8 +132,8 @@ def descend(
         w_{t+1} = w_t + u(grad C(w_t)),   t = 0 .. num_steps - 1
 
     The compiled program takes a block of steps at a time. Between blocks a progress bar shows the
-    cost (on a terminal or in a notebook, after two seconds). Ctrl-C ends the descent and returns
-    the results so far.
+    cost (on a terminal or in a notebook, after two seconds). Ctrl-C ends the descent after a last
+    record and returns the results so far.
 
     Args:
         problem: a Problem, or a cost function of the parameters alone, `cost(params) -> scalar`.
@@ -263,24 +263,30 @@ def descend(
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, capacity)
         _check_memory(program.compile(carry, settings, rows, noise, shared, example).bytes.total)
-    results, compile_seconds, started = [], program.seconds, time.perf_counter()
-    with (
-        interruptible() as stop,
-        progress.bar(total=num_steps, unit="step") as bar,
-    ):
-        for result in block_loop.run_blocks(
+
+    def run(carry, schedule):
+        return block_loop.run_blocks(
             lambda carry, rows, steps: program(carry, settings, rows, noise, shared, steps),
             carry,
             schedule,
             order,
             capacity=capacity,
             run_axis=False,
-        ):
+        )
+
+    results, compile_seconds, started = [], program.seconds, time.perf_counter()
+    with (
+        interruptible() as stop,
+        progress.bar(total=num_steps, unit="step") as bar,
+    ):
+        for result in run(carry, schedule):
             results.append(result)
             if len(result.recorded_steps):
                 bar.set_postfix(cost=f"{result.records.cost[-1]:.4g}", refresh=False)
             bar.update(result.num_steps - schedule.first - bar.n)
-            if stop.is_set():
+            if stop.is_set() and schedule.last > result.num_steps:
+                schedule = schedule._replace(first=result.num_steps, num_steps=0)
+                results += run(result.carry, schedule)  # the last record
                 break
     compile_seconds = program.seconds - compile_seconds
     run_seconds = time.perf_counter() - started - compile_seconds
@@ -346,12 +352,9 @@ def _collect(
     last = results[-1]
     state, recorded_steps = last.carry.state, np.concatenate([r.recorded_steps for r in results])
     records = jax.tree.map(lambda *a: np.concatenate(a), *(r.records for r in results))
-    # An interrupted descent may end between two records, where its gradient is unknown.
-    is_recorded = last.recorded_steps[-1:].tolist() == [last.num_steps]
-    unknown = [] if is_recorded else [np.nan]
     code = classify(
-        np.concatenate([earlier_cost, records.cost, unknown])[None].astype(records.cost.dtype),
-        np.append(records.gradient_norm, unknown)[-1:],
+        np.append(earlier_cost, records.cost)[None].astype(records.cost.dtype),
+        records.gradient_norm[-1:],
         np.asarray(state.diverged_at)[None],
         baseline,
         gradient_tolerance,

@@ -15,6 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
 
+from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.errors import InputError
 from gdjax.landscape.directions import (
     DIMENSIONS,
@@ -164,11 +165,8 @@ def trajectory_plane(
             f"trajectory_plane: snapshots has {finite.sum()} finite points, expected at least 3; "
             f"keep more of them with snapshot_every, or lower the learning rate"
         )
-    if isinstance(points, bool) or points < 2 or not margin >= 0:
-        raise InputError(
-            f"trajectory_plane: points = {points}, margin = {margin}, expected at least 2 points "
-            f"and a margin >= 0"
-        )
+    check_whole("trajectory_plane: points", points, 2, MAX_COUNT)
+    check_number("trajectory_plane: margin", margin, least=0)
     steps = _steps("trajectory_plane", step, len(finite))
     check_width("trajectory_plane", width)
     snapshots = jax.tree.map(lambda a: jnp.asarray(a)[finite], snapshots)
@@ -201,12 +199,9 @@ def trajectory_plane(
 
 
 def _steps(caller, step, count):
-    steps = np.arange(count) if step is None else np.asarray(step)
-    if steps.shape != (count,):
-        raise InputError(
-            f"{caller}: step has shape {steps.shape}, expected ({count},), one per snapshot"
-        )
-    return steps
+    if step is not None:
+        check_numbers(f"{caller}: step", step, shape=(count,))
+    return np.arange(count) if step is None else np.asarray(step)
 
 
 def _span(values):

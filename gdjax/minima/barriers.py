@@ -33,11 +33,12 @@ from gdjax.minima.symmetry import (
 from gdjax.problems.evaluation import evaluation_of, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, check_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, Slab, over_runs
 from gdjax.summaries import fields
+from gdjax.sweeps.preflight import check_devices
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices
@@ -129,17 +130,19 @@ def pairwise_barriers(
     check_whole("pairwise_barriers: points", points, 2)
     check_whole("pairwise_barriers: num_starts", num_starts)
     check_key(key)
+    check_problem(problem)
     runs = check_runs(problem, params)
     problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
     first, second = np.triu_indices(runs, 1)
-    devices = tuple(jax.local_devices() if devices is None else devices)
+    devices = tuple(jax.local_devices()) if devices is None else devices
+    check_devices(devices)
     network = problem.network
     if network is not None:
         check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
     identity = None if network is None else _identity_symmetries(network, len(first))
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
-            _costs, problem, params, first, second, points=points, devices=devices, bar=bar
+            _costs, problem, params, first, second, points=points, devices=tuple(devices), bar=bar
         )
         cost = measure(identity)
         if network is None:

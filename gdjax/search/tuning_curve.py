@@ -152,7 +152,7 @@ def _values(runs, metric, by, worst_value):
         )
     dims = runs["outcome"].dims
     names = [name for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]
-    if metric not in names:
+    if not isinstance(metric, str) or metric not in names:
         raise InputError(
             f"metric = {metric!r:.80}, expected the name of a recorded number: one of "
             f"{', '.join(map(str, names))}; add others with metrics=..."

@@ -25,11 +25,7 @@ _MAX_LEASE_BYTES = 2**16
 
 
 def acquire(location: Folder | Bucket) -> "FileLock | Lease":
-    """Acquire the exclusive right to write a store for this process.
-
-    Raises:
-        StoreError: if another process holds this right, or the file system does not support locks.
-    """
+    """Acquire the exclusive right to write a store for this process."""
     return FileLock(location) if isinstance(location, Folder) else Lease(location)
 
 

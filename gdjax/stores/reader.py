@@ -148,11 +148,7 @@ def without_carry(dataset: Any) -> Any:
 def open_parts(
     store: str | Path, storage_options: Mapping[str, Any] | None = None
 ) -> "list[Stored]":
-    """Open each part of a store; stores of format 3 have one part.
-
-    Raises:
-        StoreError: if there is no store, its `zarr.json` is damaged, or a part is missing.
-    """
+    """Open each part of a store; stores of format 3 have one part."""
     from gdjax.stores.format_2 import find_parts
 
     first = Stored(locate(store, storage_options))
@@ -399,6 +395,7 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
     from zarr.storage import MemoryStore, WrapperStore
 
     schema, location = stored.schema, stored.location
+    sweep = location.read(SWEEP, MAX_ROOT_BYTES)
 
     class CheckedStore(WrapperStore[MemoryStore]):
         """Store that raises an error for a missing or wrong chunk."""
@@ -419,8 +416,15 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
 
     def read(array, tile):
         raw, problem = stored.chunk(array, tile)
-        if not problem and schema.checksums is not None and array.name in schema.variables:
-            problem = EXCHANGED if checksum(raw) != written(tile)[array.name] else None
+        has_checksum = schema.checksums is not None and array.name in schema.variables
+        if not problem and has_checksum and checksum(raw) != written(tile)[array.name]:
+            problem = EXCHANGED
+        # Values with a checksum belong to the sweep, since the checksum does.
+        if (problem or not has_checksum) and location.read(SWEEP, MAX_ROOT_BYTES) != sweep:
+            raise StoreError(
+                f"{location} was removed or replaced after this Dataset was opened, so its arrays "
+                f"that were not read yet are lost; open the store again"
+            )
         if problem:
             raise StoreError(
                 f"{location} is damaged: {Damage(array.key(tile), problem, tile)}. {RESTORE} "

@@ -178,7 +178,7 @@ def branch(
             "(stop_when_converged); leave it out"
         )
     before = {name: getattr(setting.sweep, name) for name in TRUNK_SETTINGS}
-    trunk_settings = {name: value for name, value in before.items() if value != settings[name]}
+    trunk_settings = {n: v for n, v in before.items() if not np.array_equal(v, settings[n])}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
     if devices is None and client is None:
         devices = local_devices

@@ -33,16 +33,19 @@ from distributed import (
     get_client,
     get_worker,
 )
+from distributed.comm import CommClosedError
 
 from gdjax import progress, slabs
 from gdjax.errors import GdjaxError, InputError
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import Folder, locate
+from gdjax.stores.location import locate
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.slab_runner import TileMonitor, run_tile
+
+ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
 
 
 class Slabs(NamedTuple):
@@ -169,27 +172,35 @@ def on_workers(
             lost.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
-    location, client = target.location, target.client
-    if isinstance(location, Folder):
-        location = Folder(location.path.absolute())
+    client, location = target.client, getattr(target.location, "path", target.location)
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
-        client.register_plugin(plugin)
+        _register(client, plugin)
         fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()
         options, stopping = target.storage_options, f"{plugin.name}-stop"
         task = Task(plugin.name, str(location), options, fitted.slabs, stopping)
         yield fitted, partial(_hand_out, client, task)
     except Exception as error:
-        if client.status == "running":
+        if client.status == "running" and not isinstance(error, CommClosedError):
             raise
         raise GdjaxError(
-            f"client: the scheduler at {address} does not respond; finished runs are kept. Start a "
-            f"cluster, and run the sweep again with its store"
+            f"client: the scheduler at {address}, or a worker, does not respond; finished runs are "
+            f"kept. Start a cluster, and run the sweep again with its store"
         ) from error
     finally:
         if client.status == "running":
-            client.unregister_worker_plugin(plugin.name)
+            with contextlib.suppress(CommClosedError):  # a worker that was lost has no plugin
+                client.unregister_worker_plugin(plugin.name)
+
+
+def _register(client, plugin):
+    """Send a plugin to all workers; repeat this if a worker is lost meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(CommClosedError):
+            return client.register_plugin(plugin)
+        time.sleep(1)
+    return client.register_plugin(plugin)
 
 
 def _portable(checked: CheckedSweep) -> CheckedSweep:

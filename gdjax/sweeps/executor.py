@@ -42,9 +42,6 @@ def execute(
         prepare: function called with the opened store before tiles are computed.
         compute_tiles: function that computes the missing tiles of a store or of memory and returns
             their number; None for `run_tiles`.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     if target.store is None:
         assert isinstance(plan, Plan)  # a client requires a store
@@ -115,6 +112,12 @@ def complete_store(
         computed = 1  # if an exception is raised, some tiles may have been computed
         try:
             computed = compute(store)
+        except KeyboardInterrupt:
+            finished = store.finished()
+            raise KeyboardInterrupt(
+                f"{finished.sum()} of {finished.size} tiles are saved in {location}; to continue, "
+                f"repeat the call with this store"
+            ) from None
         finally:
             if computed:
                 spent = time.perf_counter() - started

@@ -39,7 +39,7 @@ from gdjax.problems.problem import Metric, Problem, check_metric_names, check_pr
 from gdjax.problems.traces import Traced
 from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
-from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, is_static
+from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, check_distinct_runs, is_static
 from gdjax.sweeps.binding import (
     AxisTrace,
     Role,
@@ -412,13 +412,14 @@ def _check_learning_rates(spec):
 
 
 def _check_dtypes(axes):
-    """Check that the program's type can represent all values, and integers exactly."""
+    """Check that the program's type can represent and distinguish all values."""
+    casts = axes.by_name
     for name, values in axes.by_name.items():
         if name in SEEDS or is_static(name, values):
             continue
         dtype = jax.dtypes.canonicalize_dtype(values.dtype)
         with np.errstate(over="ignore"):
-            cast = values.astype(dtype)
+            cast = casts[name] = values.astype(dtype)
         lost = ~np.isfinite(cast) | ((cast == 0) != (values == 0))
         if values.dtype.kind == "i":
             lost |= cast != values
@@ -427,14 +428,18 @@ def _check_dtypes(axes):
                 f"axes: {name} = {values[lost][0]} is out of the range of {dtype}; run the sweep "
                 f"under jax.enable_x64, or choose other values"
             )
+    for dim, along in axes.dimensions.items():
+        check_distinct_runs(dim, {name: casts[name] for name in along})
 
 
 def _check_names(axes, metrics):
-    """Check that no axis or metric has the name of another array of the sweep."""
+    """Check that no axis, metric or dimension has the name of another array of the sweep."""
     names = {*axes.names, *axes.dimensions}
-    reserved = {*dataset.RECORDED, *dataset.PREFIXES}
-    for name in (*names & {*reserved, *metrics}, *metrics.keys() & reserved):
-        argument, remedy = "metrics", "give the metric another name"
-        if name in names:
-            argument, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
-        raise InputError(f"{argument}: {name} is already an array of the sweep; {remedy}")
+    for name in (*names, *metrics, *(dim for metric in metrics.values() for dim in metric.dims)):
+        is_axis = name in names
+        if name in dataset.RECORDED or name.split(".")[0] in dataset.PREFIXES or (is_axis and name in metrics):
+            qualified = f"qualify it, as in **{{'cost.{name}': [...]}}"
+            raise InputError(
+                f"{'axes' if is_axis else 'metrics'}: {name} is already an array or dimension of "
+                f"the sweep; {qualified if is_axis else 'choose another name'}"
+            )

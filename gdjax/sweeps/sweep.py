@@ -236,22 +236,14 @@ def compare(
 
 
 def problem_and_options(name: str, value: Any) -> tuple[Problem, Any]:
-    """Return the problem and the keywords of `sweep` of an entry of a comparison.
-
-    Raises:
-        InputError: if the entry has no problem.
-    """
+    """Return the problem and the keywords of `sweep` of an entry of a comparison."""
     problem, options = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
     check_problem(problem, f"problems[{name!r}]")
     return problem, options
 
 
 def check_keywords(settings: Mapping[str, Any]) -> None:
-    """Check that settings are keywords of `sweep`.
-
-    Raises:
-        InputError: if a setting is unknown; the message lists the valid keywords.
-    """
+    """Check that settings are keywords of `sweep`."""
     known = list(inspect.signature(sweep).parameters)
     for name in settings:
         if name not in known:

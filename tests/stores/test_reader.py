@@ -1,14 +1,16 @@
 """Reading stores as labeled arrays, with gdjax and with xarray alone."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import xarray as xr
-from small_store import all_values, fill, open_store, part
+from small_store import TILES, all_values, fill, open_store, part
 
 from gdjax.errors import StoreError
 from gdjax.stores.reader import open_dataset
@@ -141,6 +143,30 @@ def test_damage_after_opening_raises_an_error(tmp_path):
         (tmp_path / "cost" / "c.2.1.0").unlink()
         with pytest.raises(StoreError, match=r"cost/c.2.1.0: missing; tile \(2, 1\)"):
             dataset.cost[4:].load()
+
+
+@pytest.mark.parametrize("name", ["cost", "params.0.used", "finished"])
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [("moved", None), ("removed", "removed or replaced"), ("replaced", "removed or replaced")],
+)
+def test_a_dataset_never_has_numbers_of_another_sweep(tmp_path, monkeypatch, event, message, name):
+    monkeypatch.chdir(tmp_path)
+    fill("s.zarr")
+    read, unread = open_dataset("s.zarr"), open_dataset("s.zarr")
+    expected = read.load()[name]
+    if event == "moved":
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+    else:
+        shutil.rmtree("s.zarr")
+    if event != "removed":
+        with open_store("s.zarr", root_seed=1) as store:
+            for tile in np.ndindex(TILES):
+                store.write(tile, part(store, tile))
+    with contextlib.nullcontext() if message is None else pytest.raises(StoreError, match=message):
+        xr.testing.assert_equal(unread[name].load(), expected)
+        assert message is None  # else nothing is read
 
 
 def test_a_missing_store_raises_an_error(tmp_path):

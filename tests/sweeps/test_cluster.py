@@ -134,6 +134,24 @@ def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(clie
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("change", ["register_plugin", "unregister_worker_plugin"])
+def test_a_worker_killed_while_plugins_change_does_not_end_a_sweep(
+    client, tmp_path, monkeypatch, change
+):
+    client.wait_for_workers(2, timeout=120)
+    victims, changed = [*client.run(os.getpid).values()][:1], getattr(client, change)
+
+    def kill_and_change(plugin):
+        if victims:
+            os.kill(victims.pop(), signal.SIGKILL)
+        return changed(plugin)
+
+    monkeypatch.setattr(client, change, kill_and_change)
+    assert run(tmp_path / "s", client=client).attrs["tiles_finished"] == 8
+    assert not victims
+
+
+@pytest.mark.long
 def test_errors_of_workers_are_raised_by_the_client(client, tmp_path):
     with pytest.raises(InputError, match="width = 0, expected a whole number"):
         run(tmp_path / "a", width=0, client=client)

@@ -64,7 +64,7 @@ def test_an_interrupted_tile_resumes_at_its_unfinished_slab(tmp_path, one_by_one
 
     monkeypatch.setattr(slab_runner, "start_blocks", interrupted)
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several blocks per slab
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="tiles are saved in"):
         run(tmp_path)
     (stored,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
     assert stored.name.startswith("0.")
