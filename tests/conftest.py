@@ -37,8 +37,13 @@ from jaxtyping import install_import_hook
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-MAX_WORKER_BYTES = 10**9  # a worker that uses more memory clears its caches
-CACHE = Path(__file__).parent.parent / ".jax_cache"
+MAX_WORKER_BYTES = 2_500_000_000  # a worker that uses more memory clears its caches
+HERE = Path(__file__).parent
+CACHE = HERE.parent / ".jax_cache"
+LONG = {HERE / "experiments", HERE / "models"}
+NUMERICAL = {
+    HERE / name for name in ("critical_points", "curvature", "descent", "flows", "volumes")
+}
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -50,6 +55,21 @@ jax.config.update("jax_traceback_in_locations_limit", 0)  # source locations are
 
 _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # not closed, since modules of gdjax are imported lazily
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not import folders of long tests, which takes seconds, if long tests are not selected."""
+    if config.option.markexpr == "not long" and collection_path in LONG:
+        return True
+    return None
+
+
+def pytest_itemcollected(item):
+    """Mark examples in docstrings as long, and all tests of some folders as long or numerical."""
+    if isinstance(item, pytest.DoctestItem) or not LONG.isdisjoint(item.path.parents):
+        item.add_marker("long")
+    if not NUMERICAL.isdisjoint(item.path.parents):
+        item.add_marker("numerical")
 
 
 def pytest_collection_finish():

@@ -10,7 +10,6 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("count", [40, pytest.param(800, marks=pytest.mark.long)])
 def test_mutants_open_or_raise_a_one_line_error(tmp_path, count):
     environment = {

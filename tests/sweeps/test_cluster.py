@@ -73,7 +73,6 @@ def finished_tiles(path):
     return len(list(path.glob("finished/c.*")))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     other, here = tmp_path / "there", tmp_path / "here"
@@ -168,7 +167,6 @@ def test_a_worker_with_too_few_devices_is_rejected(tmp_path):
         plugin.devices(5)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     with jax.enable_x64(True):
@@ -187,7 +185,6 @@ SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
 WORKER = "from distributed.cli.dask_worker import main; main()"
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
     file, store = tmp_path / "scheduler.json", tmp_path / "s"
@@ -233,7 +230,6 @@ main()
 """
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["s3", "az"])
 def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(

@@ -52,7 +52,6 @@ def stored(path):
 # Killed processes
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("wanted", [4, pytest.param(18, marks=pytest.mark.long)])
 def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one(
     tmp_path, uninterrupted, wanted
