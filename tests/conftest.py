@@ -40,7 +40,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 MAX_WORKER_BYTES = 2_500_000_000  # a worker that uses more memory clears its caches
 HERE = Path(__file__).parent
 CACHE = HERE.parent / ".jax_cache"
-LONG = {HERE / "experiments", HERE / "models"}
+# Folders and files whose tests are all long.
+LONG = {
+    HERE / name
+    for name in ("experiments", "gates/test_bad_calls.py", "models", "sweeps/test_cluster.py")
+}
 NUMERICAL = {
     HERE / name for name in ("critical_points", "curvature", "descent", "flows", "volumes")
 }
@@ -58,17 +62,18 @@ _hook.__enter__()  # not closed, since modules of gdjax are imported lazily
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Do not import folders of long tests, which takes seconds, if long tests are not selected."""
+    """Do not import modules of long tests, which takes seconds, if long tests are not selected."""
     if config.option.markexpr == "not long" and collection_path in LONG:
         return True
     return None
 
 
 def pytest_itemcollected(item):
-    """Mark examples in docstrings as long, and all tests of some folders as long or numerical."""
-    if isinstance(item, pytest.DoctestItem) or not LONG.isdisjoint(item.path.parents):
+    """Mark examples in docstrings as long, and tests of the folders above as long or numerical."""
+    places = {item.path, *item.path.parents}
+    if isinstance(item, pytest.DoctestItem) or places & LONG:
         item.add_marker("long")
-    if not NUMERICAL.isdisjoint(item.path.parents):
+    if places & NUMERICAL:
         item.add_marker("numerical")
 
 
