@@ -43,7 +43,17 @@ CACHE = HERE.parent / ".jax_cache"
 # Folders and files whose tests are all long.
 LONG = {
     HERE / name
-    for name in ("experiments", "gates/test_bad_calls.py", "models", "sweeps/test_cluster.py")
+    for name in (
+        "experiments",
+        "gates/test_bad_calls.py",
+        "models",
+        "stores/test_object_stores.py",
+        "stores/test_store_interrupted.py",
+        "sweeps/test_cluster.py",
+        "sweeps/test_object_store_sweeps.py",
+        "sweeps/test_sweep_interrupted.py",
+        "test_interrupts.py",
+    )
 }
 NUMERICAL = {
     HERE / name for name in ("critical_points", "curvature", "descent", "flows", "volumes")
