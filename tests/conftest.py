@@ -55,9 +55,6 @@ LONG = {
         "test_interrupts.py",
     )
 }
-NUMERICAL = {
-    HERE / name for name in ("critical_points", "curvature", "descent", "flows", "volumes")
-}
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -79,12 +76,9 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_itemcollected(item):
-    """Mark examples in docstrings as long, and tests of the folders above as long or numerical."""
-    places = {item.path, *item.path.parents}
-    if isinstance(item, pytest.DoctestItem) or places & LONG:
+    """Mark examples in docstrings, and the tests of the folders and files above, as long."""
+    if isinstance(item, pytest.DoctestItem) or {item.path, *item.path.parents} & LONG:
         item.add_marker("long")
-    if places & NUMERICAL:
-        item.add_marker("numerical")
 
 
 def pytest_collection_finish():
