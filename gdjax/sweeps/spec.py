@@ -437,7 +437,8 @@ def _check_names(axes, metrics):
     names = {*axes.names, *axes.dimensions}
     for name in (*names, *metrics, *(dim for metric in metrics.values() for dim in metric.dims)):
         is_axis = name in names
-        if name in dataset.RECORDED or name.split(".")[0] in dataset.PREFIXES or (is_axis and name in metrics):
+        is_own = name in dataset.RECORDED or name.split(".")[0] in dataset.PREFIXES
+        if is_own or (is_axis and name in metrics):
             qualified = f"qualify it, as in **{{'cost.{name}': [...]}}"
             raise InputError(
                 f"{'axes' if is_axis else 'metrics'}: {name} is already an array or dimension of "

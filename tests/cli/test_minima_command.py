@@ -24,7 +24,6 @@ def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     """All four classified minima are found, with location, curvature and share."""
@@ -79,7 +78,6 @@ def networks(tmp_path_factory):
     return folder
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_census_of_networks_has_costs_and_test_accuracies_but_no_basins(networks):
     output, result = summary(networks), opened(networks)
@@ -93,7 +91,6 @@ def test_the_census_of_networks_has_costs_and_test_accuracies_but_no_basins(netw
     assert not (networks / "basins.png").exists()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
@@ -103,7 +100,6 @@ def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks
     assert not (tmp_path / "runs.zarr").exists()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requested(tmp_path, capsys):
     """On the quartic, all runs with the larger learning rate diverge."""

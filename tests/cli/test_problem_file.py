@@ -60,7 +60,6 @@ def test_a_sweep_of_a_user_defined_problem_writes_a_summary(swept):
     assert (summary["runs"], summary["num_steps"]) == (16, 6)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_store_is_resumed_replayed_and_analyzed_with_its_problem_file(
     swept, file, tmp_path, capsys

@@ -37,7 +37,6 @@ def run(out, *arguments):
     return json.loads((out / "summary.json").read_text())
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_spectrum_of_a_network_equals_that_of_its_dense_hessian(trained, tmp_path, capsys):
     store, at = trained
@@ -82,7 +81,6 @@ def test_the_spectrum_of_a_network_equals_that_of_its_dense_hessian(trained, tmp
     assert f"{summary['classification']['dead']} dead coordinates excluded" in printed
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_end_point_of_a_descent_is_classified_as_a_minimum(hilly, tmp_path, capsys):
     """The largest eigenvalue equals that at a minimum of Himmelblau's function."""

@@ -41,7 +41,6 @@ def test_the_summary_and_the_figures_are_written(swept):
     assert {p.name for p in swept.glob("*.png") if p.stat().st_size} == {"ends.png", "curves.png"}
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path):
     """At rate 17.86, at least half of the networks predict one digit for all images.

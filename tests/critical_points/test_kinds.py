@@ -36,7 +36,6 @@ def shown(n):
     ]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -76,7 +75,6 @@ TWINS = {
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 def test_points_that_float32_cannot_distinguish_from_another_kind_are_undecided(n):
@@ -114,7 +112,6 @@ HIDDEN = {  # the one eigenvalue that differs, and whether it must be detected
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):

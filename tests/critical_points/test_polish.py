@@ -240,7 +240,6 @@ def test_cross_entropy_converges_in_float64_but_not_in_float32():
     assert not jax.config.read("jax_enable_x64")
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_end_point_of_cross_entropy_is_a_strict_minimum():
     cost, w, data = regression_of_labels()

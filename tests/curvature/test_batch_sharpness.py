@@ -100,7 +100,6 @@ def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_erro
 
 
 @pytest.mark.usefixtures("sampled")
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("size", [1, 8, 64])
 @pytest.mark.parametrize("scale", [0.5, 2.0])

@@ -111,7 +111,6 @@ def ended(request):
     return request.param, runs
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_ends_in_a_known_minimum_or_falls_if_there_is_none(name, ended):

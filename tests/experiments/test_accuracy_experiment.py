@@ -135,7 +135,6 @@ def short(monkeypatch):
     monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatch):
     small = Config(

@@ -65,7 +65,6 @@ def test_the_onset_of_a_square_root_is_recovered():
     )
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
     """The complete experiment runs with few starts and rates."""

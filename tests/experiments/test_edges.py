@@ -17,7 +17,6 @@ def drawn(experiment, dataset, folder):
     return list(figures)
 
 
-@pytest.mark.exhaustive
 def test_late_products_of_rate_and_sharpness_are_near_38_for_adam_and_2_for_rmsprop(tmp_path):
     config = adaptive_edge.Config(
         adam_rates=(0.004,),

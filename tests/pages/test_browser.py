@@ -291,7 +291,6 @@ def test_the_explorer_fits_the_width_of_a_phone(browser, pages):
     assert "Click a cell" not in visit.text("#runs-told")
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_tables_fit_into_their_containers_on_a_phone(browser, pages, lesson_file):
     for file, address in ((pages["explore"], ""), (lesson_file, "#lesson=0")):

@@ -138,7 +138,6 @@ def opened(browser, lesson_file):
         visit.context.close()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
 def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
@@ -507,7 +506,6 @@ def test_the_stated_minimum_along_the_gradient_is_a_minimum(course, problem):
     assert number(course.text("#slide-told"), "cost is") > float(start)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_sixteen_networks_are_counted_by_outcome_and_have_the_accuracies_of_gdjax(course, problem):
     """Each network is trained for 500 steps; the accuracies of two are compared."""
@@ -590,7 +588,6 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
     visit.check_errors_and_accessibility()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
     page = gd.lesson(problem).save(tmp_path / "lesson.html")

@@ -146,7 +146,6 @@ def test_a_lesson_without_networks_has_fewer_than_2_million_characters(tmp_path,
     assert "--networks -1" in refused(capsys, "lesson", "--networks", "-1")
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_quantization_changes_fewer_than_half_a_percent_of_predictions(
     tmp_path, capsys, monkeypatch

@@ -46,7 +46,6 @@ def smoothed(line):
     return np.concatenate([line[:1], inner, line[-1:]]) if len(line) > 3 else line
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, lesson_file):
     """Draw all 1,000 test digits with the code of the page, without a mouse."""
@@ -62,7 +61,6 @@ def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, 
     assert visit.complaints == []
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_digits_drawn_with_the_mouse_have_the_lines_of_the_mouse_path(browser, lesson_file):
     """Draw ten test digits, which takes about 400 mouse moves."""

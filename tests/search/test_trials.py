@@ -168,7 +168,6 @@ gd.search.optimize(gd.problems.bowl([1.0, 9.0]), space, study, 48, rungs=[100, 2
 """
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_killed_study_in_sqlite_resumes(tmp_path):
     file = tmp_path / "study.db"

@@ -58,7 +58,6 @@ DAMAGES = {
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_of_any_file_is_detected_reported_and_repaired(tmp_path, damage, every):

@@ -73,8 +73,6 @@ def finished_tiles(path):
     return len(list(path.glob("finished/c.*")))
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     other, here = tmp_path / "there", tmp_path / "here"
     observed: dict[str, tuple[int, int]] = {}
@@ -114,7 +112,6 @@ def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     assert stamps(other) == before
 
 
-@pytest.mark.long
 def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(client, tmp_path):
     path = tmp_path / "s"
 
@@ -133,7 +130,6 @@ def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(clie
     assert same_bits(run(path, 2000).drop_vars("finished").load(), run(None, 2000))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("change", ["register_plugin", "unregister_worker_plugin"])
 def test_a_worker_killed_while_plugins_change_does_not_end_a_sweep(
     client, tmp_path, monkeypatch, change
@@ -151,7 +147,6 @@ def test_a_worker_killed_while_plugins_change_does_not_end_a_sweep(
     assert not victims
 
 
-@pytest.mark.long
 def test_errors_of_workers_are_raised_by_the_client(client, tmp_path):
     with pytest.raises(InputError, match="width = 0, expected a whole number"):
         run(tmp_path / "a", width=0, client=client)
@@ -163,7 +158,6 @@ def test_errors_of_workers_are_raised_by_the_client(client, tmp_path):
     assert run(tmp_path / "c", 10, client=client).identity.count('"devices": 2') == 1
 
 
-@pytest.mark.long
 def test_workers_with_different_settings_are_recorded_as_different_writers(client, tmp_path):
     client.wait_for_workers(2, timeout=120)  # a killed worker may still be restarting
     one = next(iter(client.run(os.getpid)))
@@ -186,8 +180,6 @@ def test_a_worker_with_too_few_devices_is_rejected(tmp_path):
         plugin.devices(5)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     with jax.enable_x64(True):
         other, here = (run(tmp_path / str(c), 20, client=c) for c in (client, None))
@@ -205,8 +197,6 @@ SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
 WORKER = "from distributed.cli.dask_worker import main; main()"
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
     file, store = tmp_path / "scheduler.json", tmp_path / "s"
 
@@ -251,8 +241,6 @@ main()
 """
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["s3", "az"])
 def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(
     tmp_path, kind

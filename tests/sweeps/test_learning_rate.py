@@ -63,7 +63,6 @@ def matrix_problem():
     return gd.Problem(init=init, cost=lambda params: jnp.mean((params["w"] - 1) ** 2))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     "make_optimizer",

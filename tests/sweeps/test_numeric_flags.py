@@ -95,7 +95,6 @@ def test_xla_flags_that_change_the_generated_code_are_reported(half_finished, mo
         gd.branch(half_finished, AT, BRANCHES)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     "same",

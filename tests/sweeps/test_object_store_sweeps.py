@@ -29,7 +29,6 @@ def sweep(store, options=None, rates=RATES):
     return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, width=2, devices=devices)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     url, options = f"{server.url}/all.zarr", {"storage_options": server.options}

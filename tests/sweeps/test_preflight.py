@@ -39,7 +39,6 @@ def test_the_longest_side_of_a_tile_is_halved_until_the_tile_fits(shape, most, b
     assert cut(shape, most) == box
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("devices", [1, 3])
 @pytest.mark.parametrize("width", [None, 5])

@@ -98,7 +98,6 @@ def test_a_different_user_defined_problem_is_rejected(users, tmp_path, name, cha
         readers(users, load(own(tmp_path / "b", **changed)))[name]()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):

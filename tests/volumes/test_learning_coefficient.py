@@ -137,7 +137,6 @@ def power(w, k):
     return jnp.mean((w[0] ** 2) ** k)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
 def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
@@ -160,7 +159,6 @@ def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
     assert result.standard_error < 0.01
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
 def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
@@ -296,7 +294,6 @@ def test_the_theory_of_two_layers_equals_the_formula_of_aoyagi_and_watanabe():
         assert theory((M, H, N), r) == (pytest.approx(llc), 1 + odd)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("widths", "rank"),
@@ -339,7 +336,6 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
     assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "gibbs"), [(1e2, 3.24), (1e3, 3.34)])
 def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs):
@@ -361,7 +357,6 @@ def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs
     assert result.coefficient < 3.5 - 5 * result.standard_error
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
     """Whitening fails for a regression, and original coordinates for a narrow valley."""
