@@ -24,7 +24,7 @@ from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs
 
 def traced_functions(
     problem: Problem,
-    make_optimizer: Callable[..., optax.GradientTransformation],
+    make_optimizer: Callable[..., optax.GradientTransformation] | None,
     settings: Mapping[str, Mapping[str, Any]],
     *,
     params: PyTree = None,
@@ -37,7 +37,7 @@ def traced_functions(
 
     Args:
         problem: problem with the metrics to record.
-        make_optimizer: factory of the optimizer.
+        make_optimizer: factory of the optimizer; None for the functions of the problem only.
         settings: values or shapes of the keywords of `init`, cost and factory, by role.
         params: starting point, or its shapes; None for that of `init`.
         model_state: initial model state, or its shapes, if `params` is given.
@@ -52,6 +52,8 @@ def traced_functions(
             return traced
         params, model_state = made if problem.stateful else (made, None)
     traced |= traced_costs(problem, params, settings["cost"], model_state)
+    if make_optimizer is None:
+        return traced
     optimizer = canonical(make_optimizer, params, compute=one_update, **settings["optimizer"])
     traced["optimizer"] = optimizer
     opt_state = None if optimizer.results is None else optimizer.results[1]

@@ -42,8 +42,8 @@ class FileLock:
         with folder.writing():
             path = folder.at(LOCK)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_symlink() or path.is_dir():
-                folder.remove(LOCK)  # a write would follow the link
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                folder.remove(LOCK)  # a write would follow a link, or wait for a pipe's reader
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor: int | None = os.open(path, flags, 0o666)
         try:

@@ -191,10 +191,7 @@ class ProgramSpec:
     @property
     def setting_shapes(self) -> dict[str, dict[str, Any]]:
         """Shapes and types of `settings`."""
-        return jax.tree.map(
-            lambda v: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
-            self.settings,
-        )
+        return jax.tree.map(number_shape, self.settings)
 
     @cached_property
     def functions(self) -> dict[str, Traced]:
@@ -378,6 +375,12 @@ class RunShapes:
     def nbytes(self) -> int:
         """Size of parameters, gradient, optimizer state and model state, in bytes."""
         return _nbytes((self.carry, self.params))  # the gradient has the size of params
+
+
+def number_shape(number: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape and type that a value of an axis has in a program."""
+    dtype = jax.dtypes.canonicalize_dtype(np.asarray(number).dtype)
+    return jax.ShapeDtypeStruct((), dtype)
 
 
 def _nbytes(tree: PyTree) -> int:

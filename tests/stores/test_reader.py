@@ -31,8 +31,7 @@ assert "gdjax" not in sys.modules
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.strip() == (
         "['learning_rate', 'momentum', 'seed', 'step'] "
-        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2, "
-        "'learning_rate_tile': 3, 'seed_tile': 2, 'variable': 4} "
+        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2} "
         "('learning_rate', 'seed', 'step')"
     )
 
@@ -92,7 +91,7 @@ def test_unfinished_tiles_contain_the_fill_value(tmp_path):
 
 def test_a_partially_written_tile_is_read_as_unfinished(tmp_path):
     fill(tmp_path)
-    (tmp_path / "finished" / "c.0.1").unlink()
+    (tmp_path / ".gdjax/tiles/0.1").unlink()
     (tmp_path / "cost" / "c.0.1.0").write_bytes(b"damaged besides")
     with open_dataset(tmp_path) as dataset:
         assert np.isnan(dataset.cost[:2, 2:]).all()
