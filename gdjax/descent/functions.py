@@ -6,6 +6,7 @@ Programs are compiled once for all functions with equal traces, and a store reco
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -45,7 +46,7 @@ def traced_functions(
     """
     traced = {}
     if params is None:
-        traced["init"] = canonical(problem.init, key_shape(), **settings["init"])
+        traced["init"] = canonical(problem.init, (key_shape(),), settings["init"])
         made = traced["init"].results
         is_pair = isinstance(made, tuple) and len(made) == 2
         if made is None or (problem.stateful and not is_pair):
@@ -54,7 +55,7 @@ def traced_functions(
     traced |= traced_costs(problem, params, settings["cost"], model_state)
     if make_optimizer is None:
         return traced
-    optimizer = canonical(make_optimizer, params, compute=one_update, **settings["optimizer"])
+    optimizer = canonical(make_optimizer, (params,), settings["optimizer"], one_update)
     traced["optimizer"] = optimizer
     opt_state = None if optimizer.results is None else optimizer.results[1]
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
@@ -64,12 +65,12 @@ def traced_functions(
         given |= accepted(metric.function, settings["cost"])
         measure = partial(_measure, metric.init)
         traced[f"metrics.{name}"] = canonical(
-            metric.function, params, metric.data, compute=measure, **given
+            metric.function, (params, metric.data), given, measure
         )
         if metric.init is not None:
-            traced[f"metrics.{name}.init"] = canonical(metric.init, params, metric.data)
+            traced[f"metrics.{name}.init"] = canonical(metric.init, (params, metric.data))
     if eval_params_fn is not None and opt_state is not None:
-        traced["eval_params_fn"] = canonical(eval_params_fn, opt_state, params)
+        traced["eval_params_fn"] = canonical(eval_params_fn, (opt_state, params))
     return traced
 
 
@@ -126,7 +127,8 @@ def one_update(make_optimizer: Callable, params: PyTree, **settings: Any) -> tup
 
 def name_of(function: Callable) -> str:
     """Return the name of a function, or of the one that a partial function calls."""
-    inner = getattr(function, "func", function)
+    inner = inspect.unwrap(function)
+    inner = getattr(inner, "func", inner)
     return getattr(inner, "__name__", repr(inner))
 
 
@@ -139,7 +141,7 @@ def check_deterministic(traced: Mapping[str, Traced]) -> None:
     for name, first in traced.items():
         if first.results is None:
             continue
-        again = canonical(first.function, *first.arguments, compute=first.compute, **first.keywords)
+        again = canonical(first.function, first.arguments, first.keywords, first.compute)
         if again.function is not first.function:
             raise InputError(
                 f"{name}: tracing it twice gave two different programs, so that its numbers would "

@@ -169,6 +169,7 @@ def count_stored_minima(
     at: Mapping[str, AxisValue] | None = None,
     *,
     problem: Problem | None = None,
+    allow_unverified: bool = False,
     skip_damaged: bool = False,
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -186,6 +187,7 @@ def count_stored_minima(
         store: path or URL of the store; a sweep may still be writing to it.
         at: values of some axes, by name, to which the runs are restricted.
         problem: problem of the sweep; required if it is user-defined.
+        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
         nearest: whether to use the nearest values along numeric axes. Seeds, booleans and names
             must be in the grid.
@@ -228,7 +230,7 @@ def count_stored_minima(
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     dataset, identity, grid = stored.dataset, stored.identity, stored.axes
     chosen = positions(grid, at or {}, nearest=nearest)
-    problem = stored.problem(problem)
+    problem = stored.problem(problem, allow_unverified=allow_unverified)
     dataset = dataset.isel({dim: [index] for dim, index in chosen.items()})
     indices = np.nonzero(dataset["finished"].values > 0)
     if not len(indices[0]):

@@ -57,6 +57,7 @@ def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, .
     """
     keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
     fixed: set[str] = set()
+    function = inspect.unwrap(function)
     while isinstance(function, partial):
         fixed |= function.keywords.keys()
         function = function.func

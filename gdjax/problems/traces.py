@@ -1,6 +1,6 @@
 """Functions of a user as keys of compiled programs: equal traces give one object.
 
-    canonical(f, x) is canonical(g, x)   if and only if   f and g compute the same program from x
+    canonical(f, (x,)) is canonical(g, (x,))   if and only if   f(x) and g(x) are the same program
 
 JAX keeps traces by function object, so a jitted function does not notice that a global variable,
 an attribute or a closed-over array has changed. Each entry of gdjax therefore traces the functions
@@ -9,16 +9,17 @@ Everything that is cached by function object, in JAX and in gdjax, is then right
 
 >>> scale = [1.0]
 >>> def cost(w): return scale[0] * jnp.sum(w**2)
->>> first = canonical(cost, jnp.ones(2)).function
->>> canonical(cost, jnp.zeros(2)).function is first
+>>> first = canonical(cost, (jnp.ones(2),)).function
+>>> canonical(cost, (jnp.zeros(2),)).function is first
 True
 >>> scale[0] = 2.0
->>> canonical(cost, jnp.ones(2)).function is first
+>>> canonical(cost, (jnp.ones(2),)).function is first
 False
 """
 
 import collections
 import dataclasses
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,7 +40,18 @@ from gdjax.problems.problem import Problem, as_problem
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
 _JAX = str(Path(jax.__file__).parent)
 
-_functions: collections.OrderedDict[Any, Callable] = collections.OrderedDict()
+
+class Canonical:
+    """A function that stands for all functions with one trace; it calls the last of them."""
+
+    def __init__(self, function: Callable):
+        self.__wrapped__ = function.__wrapped__ if isinstance(function, Canonical) else function
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.__wrapped__(*arguments, **keywords)
+
+
+_functions: collections.OrderedDict[Any, Canonical] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
@@ -73,9 +85,9 @@ def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
 
 def canonical(
     function: Callable,
-    *arguments: PyTree,
+    arguments: tuple[PyTree, ...],
+    keywords: Mapping[str, PyTree] = MappingProxyType({}),
     compute: Callable[..., PyTree] = call,
-    **keywords: PyTree,
 ) -> Traced:
     """Return the object that stands for all functions with the trace of this one.
 
@@ -84,22 +96,21 @@ def canonical(
     Args:
         function: function of a user.
         arguments: positional arguments, as arrays or shapes.
-        compute: what is traced, `compute(function, *arguments, **keywords)`.
         keywords: keyword arguments, as arrays or shapes.
+        compute: what is traced, `compute(function, *arguments, **keywords)`.
     """
-    again = partial(function)  # a new object, since JAX keeps traces by object
-    arguments, keywords = slabs.shapes((arguments, keywords))
+    again = Canonical(function)  # a new object, since JAX keeps traces by object
     traced = Traced(again, arguments, keywords, None, compute)
     try:
+        arguments, keywords = slabs.shapes((arguments, dict(keywords)))
         key, results, found = _trace(partial(compute, again), arguments, keywords)
     except Exception:
         return traced
-    traced = traced._replace(
-        results=results, has_custom_rule="rule" in found, has_callback="callback" in found
-    )
+    has_rule, has_callback = "rule" in found, "callback" in found
+    traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback)
     if "tracer" in found:
         return traced
-    if traced.has_custom_rule:
+    if has_rule:
         try:
             key = key, _trace(partial(gradient, again), arguments, keywords)[0]
         except Exception:  # a function that is not differentiated, such as `init`
@@ -109,6 +120,7 @@ def canonical(
         _functions.move_to_end(key)
         if len(_functions) > MAX_FUNCTIONS:
             _functions.popitem(last=False)
+    known.__wrapped__ = again.__wrapped__  # an earlier function may have changed since its trace
     return traced._replace(function=known)
 
 
@@ -138,10 +150,10 @@ def canonical_problem(
     costs = traced_costs(problem, params, settings, model_state)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
-        traced = canonical(problem.predict, params, problem.data[0])
+        traced = canonical(problem.predict, (params, problem.data[0]))
         changed["predict"] = traced.function
         if problem.loss is not None and traced.results is not None:
-            changed["loss"] = canonical(problem.loss, traced.results, problem.data[1]).function
+            changed["loss"] = canonical(problem.loss, (traced.results, problem.data[1])).function
     return dataclasses.replace(problem, **changed)
 
 
@@ -176,7 +188,7 @@ def traced_costs(
         if function is not None:
             given = {keyword: supplied[keyword] for keyword in given_to(function)}
             swept = settings if name == "cost" else accepted(function, settings)
-            traced[name] = canonical(function, params, *data, **given, **swept)
+            traced[name] = canonical(function, (params, *data), {**given, **swept})
     return traced
 
 
@@ -252,7 +264,8 @@ def _value(value, found):
         return _ById(value)
     if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
         array = np.asarray(value)
-        return array.dtype, array.shape, array.tobytes()
+        raw = array.tobytes()
+        return array.dtype, array.shape, raw if len(raw) < 64 else hashlib.sha256(raw).digest()
     if isinstance(value, float):
         return float, value.hex()
     if isinstance(value, tuple | list):

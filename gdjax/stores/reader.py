@@ -310,7 +310,7 @@ class Stored:
             (raw, problem), (sums, other) = self.chunk(flags, tile), self.chunk(checksums, tile)
             if problem or other:
                 key = flags.key(tile) if problem else checksums.key(tile)
-                damages.append(Damage(key, problem or other, tile))
+                damages.append(Damage(key, problem or other or "", tile))
                 continue
             writer = str(int(flags.decode(raw).flat[0]))
             if 1 <= int(writer) <= len(self.attributes["writers"]):

@@ -376,9 +376,7 @@ def _schema(
     if spaced := [name for name in coordinates if " " in name]:
         raise InputError(f"coordinate {spaced[0]!r}: expected a name without spaces")
     if twice := [name for name, count in collections.Counter(names).items() if count > 1]:
-        raise InputError(
-            f"{twice} are names of two arrays; rename one ({FLAGS} is reserved)"
-        )
+        raise InputError(f"{twice} are names of two arrays; rename one ({FLAGS} is reserved)")
     check_distinct(names, "variables")
     return schema
 

@@ -16,7 +16,7 @@ two runs in two tiles:
 [False, True]
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,29 +156,39 @@ class Tiles(Stored):
         location.write(f"{TILES}/{tile_name(tile)}", record.to_bytes(self.sweep, tile))
         location.remove(self._checkpoint(tile))
 
+    def begin(self, tiles: Sequence[tuple[int, ...]], writers: Iterable[Mapping[str, Any]]) -> None:
+        """Note the writers that computed the runs of tiles before this one continues them."""
+        names = tuple(map(self.add_writer, writers))
+        self.begun_by |= dict.fromkeys(tiles, names)
+
     def save_checkpoint(
-        self, tile: tuple[int, ...], arrays: Mapping[str, Any], meta: Mapping[str, Any]
+        self,
+        tiles: Sequence[tuple[int, ...]],
+        arrays: Mapping[str, Any],
+        meta: Mapping[str, Any],
     ) -> None:
-        """Save the state of an unfinished tile, replacing an earlier checkpoint.
+        """Save the state of unfinished tiles, replacing an earlier checkpoint.
 
         Args:
-            tile: index of the tile along each dimension of the grid.
+            tiles: tiles that are computed together; the first one names the checkpoint.
             arrays: arrays from which the computation continues, by name.
             meta: numbers and text of the checkpoint, such as the step.
 
         Raises:
             StoreError: if the checkpoint cannot be written.
         """
-        self.save_state(self._checkpoint(tile), arrays, meta, self._writers(tile))
+        bound = {"tiles": list(map(list, tiles)), **meta}
+        self.save_state(self._checkpoint(tiles[0]), arrays, bound, self._writers(tiles[0]))
 
     def load_checkpoint(
-        self, tile: tuple[int, ...]
+        self, tiles: Sequence[tuple[int, ...]]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Return the checkpoint of `save_checkpoint`; None if there is no intact one."""
-        state = self.load_state(self._checkpoint(tile))
-        if state is None:
+        state = self.load_state(self._checkpoint(tiles[0]))
+        if state is None or state[1].pop("tiles", None) != list(map(list, tiles)):
             return None
-        arrays, meta, self.begun_by[tile] = state
+        arrays, meta, writers = state
+        self.begun_by |= dict.fromkeys(tiles, writers)
         return arrays, meta
 
     def save_state(

@@ -142,9 +142,8 @@ def _qualified_name(function):
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
-def writer() -> dict[str, Any]:
-    """Return the description of the hardware and software of this process."""
-    device = jax.local_devices()[0]
+def writer(device: jax.Device) -> dict[str, Any]:
+    """Return the description of the hardware and software that compute on a device."""
     on_cpu = device.platform == "cpu"
     return {
         "device": machine.processor() if on_cpu else device.device_kind,

@@ -31,11 +31,7 @@ def final_cost(scale, rate=RATE):
 
 
 def of_global():
-    def change():
-        global SCALE
-        SCALE = 2.0
-
-    return lambda w: SCALE * jnp.sum(w**2), change
+    return lambda w: SCALE * jnp.sum(w**2), lambda: globals().update(SCALE=2.0)
 
 
 def of_holder(holder, read, write):
@@ -124,10 +120,11 @@ def of_callable():
 
 def of_helper():
     names = {"helper": lambda w: jnp.sum(w**2)}
-    return (
-        lambda w: names["helper"](w),
-        lambda: names.update(helper=lambda w: 2 * jnp.sum(w**2)),
-    )
+
+    def cost(w):
+        return names["helper"](w)
+
+    return cost, lambda: names.update(helper=lambda w: 2 * jnp.sum(w**2))
 
 
 def of_static_branch():
@@ -207,8 +204,7 @@ VERBS = {"sweep": swept, "descend": descended, "halving": halved}
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_of_what_a_cost_reads_is_seen(change, verb):
-    global SCALE
-    SCALE = 1.0
+    globals().update(SCALE=1.0)
     cost, make_change = CHANGES[change]()
     np.testing.assert_allclose(VERBS[verb](cost), final_cost(1.0), rtol=1e-5)
     make_change()
@@ -221,7 +217,7 @@ def test_bodies_of_jax_s_transformations_are_as_in_an_eager_call(transformation)
     cost, make_change = of_jax(AS_JAX[transformation])
     swept(cost)
     make_change()
-    eager = float(jax.jit(lambda w: cost(w))(jnp.ones(2))) / 2
+    eager = float(jax.jit(partial(cost))(jnp.ones(2))) / 2
     np.testing.assert_allclose(swept(cost), final_cost(eager), rtol=1e-5)
 
 
@@ -268,13 +264,13 @@ def test_other_functions_of_a_sweep_are_compared():
 
 
 def test_a_numeric_setting_of_jax_is_compared():
-    problem = gd.Problem(
-        init=lambda key: jax.random.normal(key, (4,)), cost=lambda w: jnp.sum(w**2)
-    )
+    problem = gd.Problem(lambda key: jax.random.normal(key, (4,)), lambda w: jnp.sum(w**2))
 
     def check():
         key = gd.streams(0, seed=3).init
-        runs = gd.sweep(problem, gd.axes(seed=[3]), 0, make_optimizer=partial(optax.sgd, RATE))
+        runs = gd.sweep(
+            problem, gd.axes(seed=[3]), 0, make_optimizer=partial(optax.sgd, learning_rate=RATE)
+        )
         expected = float(jnp.sum(jax.random.normal(key, (4,)) ** 2))
         np.testing.assert_allclose(float(runs.cost[0, 0]), expected, rtol=1e-6)
         return expected
@@ -315,7 +311,7 @@ def test_equal_functions_share_one_program():
     descended(cost_of(7.0))
     first = len(traces)
     descended(cost_of(7.0))
-    assert len(traces) - first == 1  # the trace that is compared, and no compilation
+    assert len(traces) - first == 2 < first  # for the comparison and for its type
 
 
 def test_an_optimizer_with_two_programs_is_an_error():

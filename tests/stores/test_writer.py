@@ -169,9 +169,7 @@ def test_the_comparison_of_computations():
     longer = changed | {"num_steps": 9, "layout": {"sizes": {"step": 10}}}
     with pytest.raises(StoreError, match="another sweep: num_steps: stored 4, expected 9"):
         require_same("s", stored, longer)
-    with pytest.raises(
-        StoreError, match=r"functions.cost: stored \['a'\], expected"
-    ):
+    with pytest.raises(StoreError, match=r"functions.cost: stored \['a'\], expected"):
         require_same("s", stored, changed, True)
     newer = changed | {"environment": {"jax": "2"}}
     with pytest.raises(StoreError, match=r"environment\.jax: stored .1., expected"):
