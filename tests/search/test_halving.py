@@ -17,7 +17,9 @@ import gdjax as gd
 from gdjax._runtime import array_file
 from gdjax.descent import Outcome
 from gdjax.errors import InputError, StoreError
+from gdjax.search import rungs as rungs_module
 from gdjax.search.rungs import _Search
+from gdjax.sweeps import slab_program
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
@@ -76,7 +78,8 @@ def test_the_best_runs_are_bitwise_equal_to_those_of_the_sweep():
     np.testing.assert_array_equal(runs.ended_at, np.array([4, 16, 64])[runs.rung.values])
 
 
-def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep():
+def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep(monkeypatch):
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((16, 2**60),))
     settings = {"record_every": 5, "devices": ONE}
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 9), seed=range(4))
     runs = gd.search.successive_halving(
@@ -154,7 +157,7 @@ def test_without_a_reduction_factor_only_stopped_runs_end(monkeypatch):
         np.testing.assert_array_equal(runs.ended_at <= rung, stopped)
     slabs = [-(-int((runs.rung >= rung).sum()) // 4) for rung in range(3)]
     assert [computed.count(rung) for rung in range(3)] == slabs
-    assert 6 == slabs[0] > slabs[1] > slabs[2] > 0
+    assert 6 == slabs[0] >= slabs[1] > slabs[2] > 0
 
 
 def test_ties_are_resolved_by_position():

@@ -274,9 +274,9 @@ def test_branches_continue_from_their_state_bitwise(tmp_path, monkeypatch):
     first_steps = set()
     blocks = slab_runner.start_blocks
 
-    def counted(program, values, state=None, **options):
+    def counted(program, values, device, state=None, **options):
         first_steps.add(0 if state is None else state.step)
-        return blocks(program, values, state, **options)
+        return blocks(program, values, device, state, **options)
 
     monkeypatch.setattr(slab_runner, "start_blocks", counted)
     assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))

@@ -99,9 +99,9 @@ def test_a_stored_run_is_continuable_by_default(tmp_path, recwarn):
 def test_a_store_that_contains_the_parameters_twice_is_accepted(tmp_path, monkeypatch):
     plan = preflight.make_plan
 
-    def with_all(spec, programs, stored=None):
-        layout = preflight._common_layout(spec, programs)
-        return plan(spec, programs, {"layout": {"variables": layout.variables}})
+    def with_all(spec, programs, tile_shape, stored=None):
+        layout = preflight._common_layout(spec, programs, tile_shape)
+        return plan(spec, programs, tile_shape, {"layout": {"variables": layout.variables}})
 
     monkeypatch.setattr(preflight, "make_plan", with_all)
     created, _ = swept(tmp_path / "s", 3, MOMENTUM)

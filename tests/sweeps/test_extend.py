@@ -80,11 +80,11 @@ def contents(path):
 def computed(monkeypatch):
     """Return a list that collects the tiles that are computed."""
     tiles = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
     monkeypatch.setattr(
         executor,
-        "run_tile",
-        lambda plan, tile, monitor: tiles.append(tile) or compute(plan, tile, monitor),
+        "run_tiles",
+        lambda plan, new, *rest: tiles.extend(new) or compute(plan, new, *rest),
     )
     return tiles
 
@@ -125,9 +125,9 @@ def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     taken = []
     blocks = slab_runner.start_blocks
 
-    def counted(program, values, state=None, **options):
+    def counted(program, values, device, state=None, **options):
         taken.append(0 if state is None else state.step)
-        return blocks(program, values, state, **options)
+        return blocks(program, values, device, state, **options)
 
     monkeypatch.setattr(slab_runner, "start_blocks", counted)
     if continuable:
@@ -163,14 +163,14 @@ def test_an_unfinished_store_is_extended(complete_sweep, tmp_path, computed):
 def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch):
     old, new = tmp_path / "old", tmp_path / "new"
     sweep_of(old, RATES, [0, 1], 11, continuable=True)
-    compute = executor.run_tile
+    compute = executor.run_tiles
 
-    def interrupt(plan, tile, monitor):
-        if tile != (0, 0):
+    def interrupt(plan, tiles, *rest):
+        if tiles[0] != (0, 0):
             raise KeyboardInterrupt
-        return compute(plan, tile, monitor)
+        return compute(plan, tiles, *rest)
 
-    monkeypatch.setattr(executor, "run_tile", interrupt)
+    monkeypatch.setattr(executor, "run_tiles", interrupt)
     with pytest.raises(KeyboardInterrupt):
         larger(old, new)
     monkeypatch.undo()

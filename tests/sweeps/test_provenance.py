@@ -29,13 +29,13 @@ from gdjax.sweeps.stored import axes_of, open_sweep
 def computed(monkeypatch):
     """Return a list that collects the tiles that are computed."""
     tiles = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
 
-    def counted(plan, tile, monitor):
-        tiles.append(tile)
-        return compute(plan, tile, monitor)
+    def counted(plan, new, *rest):
+        tiles.extend(new)
+        return compute(plan, new, *rest)
 
-    monkeypatch.setattr(executor, "run_tile", counted)
+    monkeypatch.setattr(executor, "run_tiles", counted)
     return tiles
 
 

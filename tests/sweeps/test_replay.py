@@ -192,11 +192,11 @@ def test_replay_requires_a_problem_with_the_recorded_metrics(tmp_path):
 def test_resume_computes_only_missing_tiles(store, monkeypatch):
     expected = open_dataset(store).load()
     tiles = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
     monkeypatch.setattr(
         executor,
-        "run_tile",
-        lambda plan, tile, monitor: tiles.append(tile) or compute(plan, tile, monitor),
+        "run_tiles",
+        lambda plan, new, *rest: tiles.extend(new) or compute(plan, new, *rest),
     )
     for tile in ("0.0.0", "1.1.0"):
         (store / "finished" / f"c.{tile}").unlink()

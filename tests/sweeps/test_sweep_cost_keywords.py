@@ -123,7 +123,7 @@ class StoppingMonitor(TileMonitor):
     """Monitor that saves a checkpoint after the first block and stops the tile."""
 
     def __init__(self):
-        super().__init__(None, (0, 0, 0), lambda: True)
+        super().__init__(None, [(0, 0, 0)], lambda: True)
 
     def pause(self, state):
         self.saved = state()
@@ -132,7 +132,7 @@ class StoppingMonitor(TileMonitor):
 
 def program_of(batch_size):
     spec = SweepSpec(problem(), GRID, 30, batch_size=batch_size, record_every=10)
-    return fit_program(spec.programs()[0], jax.local_devices(), 1)
+    return fit_program(spec.programs()[0], jax.local_devices())
 
 
 @pytest.mark.long
