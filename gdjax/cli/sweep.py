@@ -61,8 +61,6 @@ class Sweep:
     store: str | None = None
     """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is
     in the results folder."""
-    width: int | None = None
-    """Number of runs that each device computes at a time; by default, chosen from its memory."""
     out: Path | None = None
     """Folder for summary and figures; by default results/sweep/<hash of these settings>."""
 
@@ -76,7 +74,6 @@ class Sweep:
             ("--epochs", self.epochs),
             ("--num-steps", self.num_steps),
             ("--record-every", self.record_every),
-            ("--width", self.width),
             ("--widths", min(self.widths, default=None)),
         ):
             if value is not None and value < 1:
@@ -114,7 +111,6 @@ class Sweep:
                 record_every=self.record_every or epoch,
                 root_seed=self.root_seed,
                 store=store,
-                width=self.width,
             )
         from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
 

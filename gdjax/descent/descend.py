@@ -239,7 +239,7 @@ def descend(
         divergence_threshold=divergence_threshold,
         eval_params_fn=eval_params_fn,
     )._replace(buffers=tuple(capacity.buffers.items()))
-    program = block.block_program(config, None, False, False)
+    program = block.block_program(config, False, False, False)
     shared = jax.device_put(block.shared_arrays(problem, metrics, config, **samples))
     carry = block.initial_carry(
         make_optimizer,

@@ -37,7 +37,7 @@ import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
-from gdjax.arguments import check_text, check_whole, is_traced, real_array
+from gdjax.arguments import check_text, is_traced, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
@@ -74,7 +74,6 @@ def line(
     name: str = "direction",
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost along a line, C(w_0 + a d).
 
@@ -86,7 +85,6 @@ def line(
         name: name of the direction, the label of the axis.
         data: data used instead of the problem's data.
         metrics: further functions to evaluate, as in `grid`.
-        width: number of points per device at a time, as in `grid`.
 
     Returns:
         A Dataset with `cost` and each metric over the dimension a, as in `grid`.
@@ -103,7 +101,7 @@ def line(
     check_text("line: name", name)
     problem = checked_problem(problem, params, data)
     check_like("line: direction", direction, params)
-    return _grid("line", problem, params, {name: direction}, {"a": a}, metrics, width)
+    return _grid("line", problem, params, {name: direction}, {"a": a}, metrics)
 
 
 def plane(
@@ -115,7 +113,6 @@ def plane(
     *,
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
@@ -127,7 +124,6 @@ def plane(
         b: coordinates along the second direction, in multiples of d_2.
         data: data used instead of the problem's data.
         metrics: further functions to evaluate, as in `grid`.
-        width: number of points per device at a time, as in `grid`.
 
     Returns:
         A Dataset with `cost` and each metric over the dimensions a and b, as in `grid`.
@@ -150,7 +146,7 @@ def plane(
         [0.0, 13.712, 0.0]
     """
     problem = checked_problem(problem, params, data)
-    return _grid("plane", problem, params, directions, {"a": a, "b": b}, metrics, width)
+    return _grid("plane", problem, params, directions, {"a": a, "b": b}, metrics)
 
 
 def grid(
@@ -161,7 +157,6 @@ def grid(
     *,
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost, and other metrics, on a grid of points along directions.
 
@@ -177,8 +172,6 @@ def grid(
         data: data used instead of the problem's data.
         metrics: further functions to evaluate, such as `problem.metrics` or
             `gradient_norm(problem)`.
-        width: number of points per device at a time; None means 64, or fewer if memory is
-            insufficient. Results for different widths differ only by rounding.
 
     Returns:
         A Dataset with `cost` and each metric, over dimensions a, b, ..., one per direction. The
@@ -202,10 +195,10 @@ def grid(
             f"coordinates per direction"
         )
     vectors = {f"coordinates[{i}]": values for i, values in enumerate(coordinates)}
-    return _grid("grid", problem, params, directions, vectors, metrics, width)
+    return _grid("grid", problem, params, directions, vectors, metrics)
 
 
-def _grid(caller, problem, params, directions, coordinates, metrics, width):
+def _grid(caller, problem, params, directions, coordinates, metrics):
     """Return the Dataset of `grid`; error messages name the caller and its arguments."""
     import xarray as xr
 
@@ -220,14 +213,13 @@ def _grid(caller, problem, params, directions, coordinates, metrics, width):
         )
     dims = tuple(DIMENSIONS[: len(axes)])
     metrics = _check_metrics(metrics, params, dims)
-    check_width(caller, width)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
-    cost_at, smaller = on_slice(problem, params, directions, width)
+    cost_at, smaller = on_slice(problem, params, directions)
     columns = {"cost": (cost_at(points), "cost", "1")}
     origin = params, tuple(directions.values())
     for name, m in metrics.items():
         evaluate = partial(_measured, m.function)
-        values = over_rows(evaluate, _numbers(points), (origin, m.data), width)
+        values = over_rows(evaluate, _numbers(points), (origin, m.data))
         columns[name] = values, m.long_name or name.replace("_", " "), m.units
     shape = tuple(len(axis) for axis in axes)
     return xr.Dataset(
@@ -287,33 +279,30 @@ def _measured(function, coordinates, shared):
 
 
 @lru_cache(maxsize=32)
-def _program(function, structure, slab):
+def _program(function, structure):
     # The structure refers to functions of the problem, so the cache is limited to 32 of them.
-    return slabs.Program(slabs.over_runs(function, slab, (0, None)))
+    return slabs.Program(jax.vmap(function, (0, None)))
 
 
-def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
+def over_rows(function: Callable, rows: PyTree, shared: PyTree) -> np.ndarray:
     """Return `function(row, shared)` for each row, one slab of rows at a time."""
     rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
     count = jax.tree.leaves(rows)[0].shape[0]
-    devices = tuple(jax.local_devices())
-    most = -(-count // len(devices))
-    slab_width = min(WIDTH, most) if width is None else min(width, max(WIDTH, most))
+    devices, program = jax.local_devices(), _program(function, jax.tree.structure(shared))
+    width = min(WIDTH, -(-count // len(devices)))
     devices_per_memory = len(devices) if devices[0].platform == "cpu" else 1
     limit = min(slabs.memory_limit(device) for device in devices) / devices_per_memory / 2
     while True:
-        slab = slabs.Slab(slab_width, devices)
-        program = _program(function, jax.tree.structure(shared), slab)
-        on_devices = slab.share(shared)
-        memory = program.compile(slab.filled(rows, 0), on_devices).executable.memory_analysis()
-        if width or slab_width == 1 or memory.temp_size_in_bytes <= limit:
+        example = slabs.shapes((slabs.rows_of(rows, 0, width), shared), devices[0])
+        memory = program.compile(*example).executable.memory_analysis()
+        if width == 1 or memory.temp_size_in_bytes <= limit:
             break
-        slab_width //= 2
-    return slabs.in_slabs(program, slab, rows, (on_devices,), unit="point")
+        width //= 2
+    return slabs.in_slabs(program, width, rows, (shared,), devices=devices, unit="point")
 
 
 def on_slice(
-    problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
+    problem: Problem, params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[Callable[..., np.ndarray], bool]:
     """Return the cost on a slice, and whether a smaller network is used.
 
@@ -329,7 +318,7 @@ def on_slice(
         shared = (small.params, tuple(small.directions.values())), evaluation_part(small.problem)
 
     def cost_at(points):
-        return over_rows(_sliced, _numbers(points), shared, width)
+        return over_rows(_sliced, _numbers(points), shared)
 
     return cost_at, small is not None
 
@@ -539,9 +528,3 @@ def _check_metrics(metrics, params, dims):
             )
     check_metrics(metrics, params)
     return metrics
-
-
-def check_width(caller: str, width: int | None) -> None:
-    """Check that a width is a whole number >= 1."""
-    if width is not None:
-        check_whole(f"{caller}: width", width, 1)

@@ -35,7 +35,7 @@ from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, Slab, over_runs
+from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
@@ -187,21 +187,17 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
             share = len(inputs) / samples
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
         max_bytes = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
-        slab = Slab(int(np.clip(max_bytes // size, 1, 64)), devices)
-        program = _program(evaluate, jax.tree.structure(shared), slab)
-        shared = slab.share((shared, t))
-        for start in range(0, len(first), slab.runs):
-            costs = np.asarray(program(*slab.filled(pairs, start), *shared))
-            count = min(slab.runs, len(first) - start)
-            total[start : start + count] += share * costs[:count]
-            bar.update(count * share)
+        width = int(np.clip(max_bytes // size, 1, 64))
+        program = _program(evaluate, jax.tree.structure(shared))
+        total += share * in_slabs(program, width, pairs, (shared, t), devices=devices, unit="pair")
+        bar.update(len(first) * share)
     return total.astype(dtype)
 
 
 @lru_cache(maxsize=16)
-def _program(evaluate: Callable, structure: Any, slab: Slab) -> Program:
+def _program(evaluate: Callable, structure: Any) -> Program:
     # The structure refers to functions of a problem, so the cache is limited to 16 of them.
-    return Program(over_runs(evaluate, slab, (0, 0, 0, None, None)))
+    return Program(jax.vmap(lambda pair, *shared: evaluate(*pair, *shared), (0, None, None)))
 
 
 class _PathCost(NamedTuple):

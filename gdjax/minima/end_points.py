@@ -30,7 +30,7 @@ from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, check_problem
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, Slab, in_slabs, over_runs
+from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields_with
 
 if TYPE_CHECKING:
@@ -318,19 +318,15 @@ def _tip(at, w, lowest, probes, unravel):
 def _map_runs(task, params, keys, problem):
     """Apply a function of one run to all runs, in slabs; return arrays on the host."""
     size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
-    devices = tuple(jax.local_devices())
-    if devices[0].platform == "cpu":
-        # LAPACK's calls wait for threads of the pool in which they run. With one device per core no
-        # thread is free, and two devices on two cores deadlocked.
-        devices = devices[:1]
     width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
-    slab = Slab(min(width, -(-len(keys) // len(devices))), devices)
-    return in_slabs(_program(task, slab), slab, (params, keys), (slab.share(problem),))
+    devices = jax.local_devices()
+    width = min(width, -(-len(keys) // len(devices)))
+    return in_slabs(_program(task), width, (params, keys), (problem,), devices=devices)
 
 
 @lru_cache(maxsize=16)
-def _program(task: _Certify, slab: Slab) -> Program:
-    return Program(over_runs(task, slab, (0, None)))
+def _program(task: _Certify) -> Program:
+    return Program(jax.vmap(task, (0, None)))
 
 
 def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:

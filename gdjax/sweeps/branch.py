@@ -7,7 +7,7 @@
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s", width=2)
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s")
 ...     pushed = axes(branch_step=[0, 10], perturbation=[0.0, 1.0], perturbation_seed=range(4))
 ...     runs = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
 >>> runs.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
@@ -26,7 +26,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import PyTree
 
-from gdjax import slabs
 from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
@@ -75,7 +74,6 @@ def branch(
     to: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
-    width: int | AsStored | None = AS_STORED,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
@@ -86,10 +84,9 @@ def branch(
 
     The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
     includes the optimizer state and the position in the order of mini-batches. A branch without
-    perturbation and with the settings of the run is bitwise equal to the run if the program and the
-    slab width are those of the sweep. The settings from `batch_size` to `continuable`, and `width`,
-    are those of the sweep unless they are given. Given settings of the descent, such as
-    `batch_size`, apply from step t on.
+    perturbation and with the settings of the run is bitwise equal to the run if the program is that
+    of the sweep. The settings from `batch_size` to `continuable` are those of the sweep unless they
+    are given. Given settings of the descent, such as `batch_size`, apply from step t on.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -118,9 +115,7 @@ def branch(
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
-        width: number of runs computed together per device; None to choose it from the available
-            memory.
-        devices: devices to compute on; None for as many local devices as the sweep used.
+        devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.
 
@@ -145,11 +140,10 @@ def branch(
         )
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)
-    local_devices = tuple(jax.local_devices())[: setting.devices]
-    slab = slabs.Slab(setting.width, local_devices)
-    program = SlabProgram(setting.program, slab, setting.tile_shape)
+    program = SlabProgram(setting.program, tuple(jax.local_devices()))
     changed = require_recorded(stored, setting, stored.run(index), program)
-    trunk = setting.program.axes.box(tuple(np.array([i]) for i in setting.index)).first_values
+    grid = setting.program.sweep.axes
+    trunk = grid.box(tuple(np.array([i]) for i in setting.index)).first_values
     changes = {
         "batch_size": batch_size,
         "record_every": record_every,
@@ -180,15 +174,10 @@ def branch(
     before = {name: getattr(setting.sweep, name) for name in TRUNK_SETTINGS}
     trunk_settings = {name: value for name, value in before.items() if value != settings[name]}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
-    if devices is None and client is None:
-        devices = local_devices
-    chosen = setting.width if isinstance(width, AsStored) else width
-    target = Target(to, to_storage_options, chosen, devices, max_param_bytes, client)
+    target = Target(to, to_storage_options, devices, max_param_bytes, client)
     runs = execute(preflight(spec, target), target)
     here = json.loads(runs.attrs["identity"])
-    recorded = (setting.program_hash, setting.width, setting.devices)
-    computed = here["program_hash"][0], here["slab"]["width"][0], here["slab"]["devices"]
-    if changed or computed != recorded:
+    if changed or here["program_hash"][0] != setting.program_hash:
         listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
         warnings.warn(
             f"branch: the branches were computed by another program than that of the store, so "

@@ -2,21 +2,20 @@
 
     extend(store, wider_axes, num_steps, to=new_store):  copy finished tiles, compute the rest
 
-The old store is not changed. Runs keep their position in their tile and remain bitwise equal.
+The old store is not changed. Its runs are bitwise equal in the new one.
 
 >>> import tempfile
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.1, 0.2], seed=range(2))
-...     few = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/few", width=2).load()
+...     few = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/few").load()
 ...     wider = axes(learning_rate=[0.05, 0.1, 0.2], seed=range(2))
 ...     more = extend(f"{folder}/few", wider, to=f"{folder}/more").load()
 >>> more.sizes["learning_rate"], bool((more.cost[1:] == few.cost).all())
 (3, True)
 """
 
-import itertools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -119,13 +118,12 @@ def extend(
             f"{spec.num_steps * spec.axes.runs:,} more run-steps",
             stacklevel=2,
         )
-    widths, _ = recorded_programs(stored.identity, len(spec.programs()), store)
-    slab = {**stored.identity["slab"], "width": _widths(widths, spec.axes, larger.axes)}
+    recorded_programs(stored.identity, len(spec.programs()), store)
     target = Target(to, to_storage_options, client=client)
     plan = preflight(
         larger,
         target,
-        stored={**stored.identity, "slab": slab},
+        stored=stored.identity,
         initial_carry=earlier.initial_carry if has_more_steps else None,
     )
     runs = execute(plan, target, None if has_more_steps else earlier.copy)
@@ -140,18 +138,6 @@ def _stored_first(stored: Axes, wider: Axes) -> Axes:
         is_new[positions] = False
         order.append(np.concatenate([positions, np.flatnonzero(is_new)]))
     return wider.box(tuple(order))
-
-
-def _widths(widths: list[int], stored: Axes, larger: Axes) -> list[int]:
-    """Return the width of each program; new ones have that of the last stored one."""
-    known = [len(groups) for groups in stored.static_groups]
-    numbers = itertools.product(*(range(len(groups)) for groups in larger.static_groups))
-    return [
-        widths[int(np.ravel_multi_index(number, known))]
-        if all(i < n for i, n in zip(number, known, strict=True))
-        else widths[-1]
-        for number in numbers
-    ]
 
 
 @dataclass(frozen=True)
@@ -214,9 +200,7 @@ class EarlierRuns:
             the state does not match the program.
         """
         spec = program.spec
-        groups = subgrid_positions(spec.sweep.axes, spec.axes)
-        at = [group[i] for group, i in zip(groups, positions, strict=True)]
-        if any((i >= n).any() for i, n in zip(at, self.shape, strict=True)):
+        if any((i >= n).any() for i, n in zip(positions, self.shape, strict=True)):
             return None
         schedule, shapes = spec.schedule, spec.shapes
         steps = schedule.recorded_steps()
@@ -224,7 +208,7 @@ class EarlierRuns:
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
         with Stored(locate(self.store, self.options)).dataset() as stored:
             dims = stored["finished"].dims
-            index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
+            index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, positions, strict=True)}
             runs = stored.isel(index)
             is_final = spec.eval_params_fn is None
             carry_names = [

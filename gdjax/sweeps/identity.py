@@ -1,6 +1,6 @@
 """Identity of a sweep: the record used to continue and replay a stored sweep.
 
-    identity = SweepSpec as JSON + hashes of data and programs + slab widths + numeric flags
+    identity = SweepSpec as JSON + hashes of data and programs + numeric flags
 
 Two sweeps are considered equal if their identities are equal. A writer describes the program,
 hardware and software that computed a tile. The module `stored` reads both.
@@ -68,10 +68,6 @@ def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]
         **{name: written.get(name, getattr(spec, name)) for name in names},
         "samples": spec.problem.samples,
         "baseline": spec.problem.baseline,
-        "slab": {
-            "width": [program.slab.width for program in programs],
-            "devices": len(programs[0].slab.devices),
-        },
         "data_hash": hash_of(spec.problem.data),
         "problem_hash": problem_hash(spec.problem, spec.axes),
         "program_hash": [program.compiled_block.hash for program in programs],
@@ -87,7 +83,7 @@ def described_problem(problem: Problem) -> dict[str, Any] | str:
 def problem_hash(problem: Problem, grid: Axes) -> str:
     """Return the hash of the programs of `init`, cost and evaluation, 16 hex digits.
 
-    The hash is independent of the optimizer, the device and the slab width, so that it can be
+    The hash is independent of the optimizer and the device, so that it can be
     computed from the problem alone when a store is read. It includes no file names or addresses.
     """
     assigned = assign_roles(problem, grid)
@@ -143,13 +139,12 @@ def _qualified_name(function):
 
 def writer(program: SlabProgram) -> dict[str, Any]:
     """Return the record of the program, hardware and software that compute a tile."""
-    device = program.slab.devices[0]
+    device = program.devices[0]
     return {
-        "device": f"{len(program.slab.devices)} x {device.device_kind}",
+        "device": device.device_kind,
         "platform": device.platform,
         **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
         "program_hash": program.compiled_block.hash,
-        "slab_width": program.slab.width,
         "revision": revision(),
         "python": platform.python_version(),
         **versions(),

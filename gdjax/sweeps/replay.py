@@ -1,6 +1,6 @@
 """Replay of a run of a stored sweep, and completion of an interrupted sweep.
 
-    replay(store, at):  recompute the run in a slab of the recorded width, and compare bitwise
+    replay(store, at):  recompute the run, and compare bitwise
     resume(store):      compute the unfinished tiles
 
 >>> import tempfile, optax
@@ -8,7 +8,7 @@
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", width=2)
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s")
 ...     again = replay(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> again.at, again.equal, again.first_step
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
@@ -83,7 +83,7 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        devices: devices to compute on; None for as many local devices as recorded.
+        devices: devices, of which the first computes the run; None for the local ones.
         skip_damaged: whether damaged tiles count as unfinished.
         nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
             names must be in the grid.
@@ -101,25 +101,16 @@ def replay(
     index = position(stored.axes, at, nearest=nearest)
     setting = stored.setting(index, problem, make_optimizer)
     stored_run = stored.run(index)
-    devices = tuple(jax.local_devices() if devices is None else devices)[: setting.devices]
+    devices = tuple(jax.local_devices() if devices is None else devices)
     spec = setting.program
     check(dataclasses.replace(setting.sweep, axes=spec.axes), devices)
-    program = fit_program(
-        spec,
-        devices,
-        setting.width,
-        tile_shape=setting.tile_shape,
-        initial_carry=setting.sweep.initial_carry(),
-    )
+    program = fit_program(spec, devices, setting.sweep.initial_carry())
     changed = require_recorded(stored, setting, stored_run, program)
-    computed = run_slab(program, tuple(np.full(program.slab.runs, i) for i in setting.index))
+    computed = run_slab(program, tuple(np.array([i]) for i in setting.index), devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
-    # The run keeps its slot, since rounding of matrix products may depend on it.
-    within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
-    slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
     fills = {name: variable.fill_value for name, variable in program.sweep_arrays.variables.items()}
-    arrays = {name: np.asarray(computed[name][slot]) for name in names}
+    arrays = {name: np.asarray(computed[name][0]) for name in names}
     arrays = {
         name: pad_before(a, stored_run[name].shape, fills[name]) for name, a in arrays.items()
     }
@@ -192,14 +183,14 @@ def require_recorded(
     changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
     changed |= identity.flags_changed(stored.identity.get("flags"))
     whole = setting.sweep
-    layout = make_plan(whole, [program], stored.identity).layout
+    tile = (1,) * len(whole.axes.shape)
+    layout = make_plan(whole, [program], tile, stored.identity).layout
     expected = layout.record(identity.identity(whole, [program]))
-    slab = program.slab
     programs = [
-        {"program_hash": setting.program_hash, "slab": (setting.width, setting.devices)},
-        {"program_hash": writer["program_hash"], "slab": (slab.width, len(slab.devices))},
+        {"program_hash": setting.program_hash},
+        {"program_hash": writer["program_hash"]},
     ]
-    ignored = {"layout", "flags", "program_hash", "slab"}
+    ignored = {"layout", "flags", "program_hash"}
     if changed or computed_by.get("revision") != writer["revision"]:
         ignored.add("problem_hash")
         programs = [{}, {}]

@@ -25,6 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from jaxtyping import PyTree
 
 from gdjax import slabs
@@ -36,7 +37,7 @@ from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import streams
-from gdjax.problems.keywords import same_for_equal
+from gdjax.problems.keywords import given_to, same_for_equal
 from gdjax.problems.problem import Metric, Problem, check_metric_names, check_problem
 from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
@@ -91,10 +92,6 @@ class SweepSpec:
 
     def initial_carry(self) -> Callable | None:
         """Return a function that replaces initial carries (see `SlabProgram`), or None."""
-        return None
-
-    def max_width(self, num_devices: int) -> int | None:
-        """Return the maximum width to choose automatically; None for no limit."""
         return None
 
     @cached_property
@@ -209,11 +206,19 @@ class ProgramSpec:
         return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
 
     @property
-    def batch_nbytes(self) -> int:
-        """Size of the samples of a mini-batch, as numbers of the type of the cost, in bytes."""
-        assert self.batch_size is not None
-        numbers = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(self.problem.data))
-        return self.batch_size * numbers * np.dtype(cost_type(self.shapes.params)).itemsize
+    def step_nbytes(self) -> int:
+        """Size of what a step of one run reads and writes besides shared data, in bytes.
+
+        These are its state, intermediate results of the cost, and, with a separate order, the
+        samples of a mini-batch.
+        """
+        samples, shapes = self.batch_size or self.problem.samples or 1, self.shapes
+        numbers = 0
+        if self.batch_size is not None and "data_seed" in self.roles:
+            data = jax.tree.leaves(self.problem.data)
+            numbers = self.batch_size * sum(math.prod(leaf.shape[1:]) for leaf in data)
+        itemsize = np.dtype(cost_type(shapes.params)).itemsize
+        return shapes.nbytes + round(samples * shapes.sample_nbytes) + numbers * itemsize
 
     @cached_property
     def shapes(self) -> "RunShapes":
@@ -373,6 +378,26 @@ class RunShapes:
         )
         return block.array_shapes(metrics, shapes, self.params)
 
+    @cached_property
+    def sample_nbytes(self) -> float:
+        """Size of the intermediate results of the cost that depend on the run, per sample."""
+        program, problem = self.program, self.program.problem
+        samples = program.batch_size or problem.samples or 1
+        batch = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype),
+            slabs.shapes(problem.data),
+        )
+        available = {"key": streams(0).noise, "step": np.int32(0), "model_state": self.model_state}
+        supplied = {name: available[name] for name in given_to(problem.cost)}
+
+        def cost(params, batch, supplied):
+            sample = () if problem.data is None else (batch,)
+            return problem.cost(params, *sample, **supplied, **self.settings["cost"])
+
+        traced = jax.make_jaxpr(cost)(self.params, batch, supplied).jaxpr
+        num_params = len(jax.tree.leaves(self.params))
+        return _dependent_nbytes(traced, set(traced.invars[:num_params])) / samples
+
     @property
     def nbytes(self) -> int:
         """Size of parameters, gradient, optimizer state and model state, in bytes."""
@@ -382,6 +407,26 @@ class RunShapes:
 def _nbytes(tree: PyTree) -> int:
     """Return the size of the arrays of a pytree of shapes, in bytes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _dependent_nbytes(jaxpr, dependent: set) -> int:
+    """Return the size of the results in a program that depend on some variables, in bytes."""
+    total, dependent = 0, set(dependent)
+    for equation in jaxpr.eqns:
+        inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
+        if any(inputs):
+            dependent.update(equation.outvars)
+            inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
+            inner = [program for program in inner if isinstance(program, Jaxpr)]
+            for program in inner:
+                same = len(program.invars) == len(inputs)
+                pairs = zip(program.invars, inputs, strict=True) if same else ()
+                known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
+                repeated = equation.params.get("length", 1)
+                total += repeated * _dependent_nbytes(program, known)
+            if not inner:
+                total += _nbytes([v.aval for v in equation.outvars])
+    return total
 
 
 def _check_batches(spec):

@@ -86,18 +86,12 @@ class RunSetting(NamedTuple):
     Args:
         sweep: specification of the whole sweep.
         program: specification of the program with the static values of the run.
-        width: number of runs computed together per device.
-        devices: number of devices.
-        tile_shape: number of runs of a tile along each dimension.
-        index: position of the run in the grid of `program`.
+        index: position of the run in the grid of the sweep of `program`.
         program_hash: recorded hash of the program.
     """
 
     sweep: SweepSpec
     program: ProgramSpec
-    width: int
-    devices: int
-    tile_shape: tuple[int, ...]
     index: tuple[int, ...]
     program_hash: str
 
@@ -171,17 +165,9 @@ class StoredSweep:
         if len(self.parts) > 1:  # format 2, with separate static values per part
             programs = dataclasses.replace(whole, axes=grid).programs()
         else:
-            number, inner = grid.box_position(inner)
-        widths, hashes = recorded_programs(identity, len(programs), self.location)
-        return RunSetting(
-            whole,
-            programs[number],
-            widths[number],
-            identity["slab"]["devices"],
-            part.schema.flags.chunk,
-            inner,
-            hashes[number],
-        )
+            number, _ = grid.box_position(inner)
+        hashes = recorded_programs(identity, len(programs), self.location)
+        return RunSetting(whole, programs[number], inner, hashes[number])
 
     def run(self, index: tuple[int, ...]) -> xr.Dataset:
         """Return the Dataset of one run, in memory.
@@ -351,7 +337,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         }
     if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
         identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
-    if not isinstance(identity, dict) or not {"axes", "slab", "program_hash"} <= set(identity):
+    if not isinstance(identity, dict) or not {"axes", "program_hash"} <= set(identity):
         raise StoreError(
             f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
         )
@@ -389,11 +375,6 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
         and isinstance(value.get("keywords"), dict)
     ),
     "flags": lambda value: value is None or isinstance(value, dict),
-    "slab": lambda value: (
-        isinstance(value, dict)
-        and is_whole(value.get("devices"), 1, MAX_RECORDED_INTEGER)
-        and all(is_whole(width, 1, MAX_RECORDED_INTEGER) for width in listed(value.get("width")))
-    ),
     "program_hash": lambda value: all(isinstance(digest, str) for digest in listed(value)),
 }
 
@@ -403,10 +384,8 @@ def listed(value):
     return value if isinstance(value, list) and value else [value]
 
 
-def recorded_programs(
-    identity: Mapping[str, Any], count: int, where: Any
-) -> tuple[list[int], list[str]]:
-    """Return the slab width and the hash of each program of a sweep from its identity.
+def recorded_programs(identity: Mapping[str, Any], count: int, where: Any) -> list[str]:
+    """Return the hash of each program of a sweep from its identity.
 
     Args:
         identity: identity of the sweep.
@@ -416,13 +395,13 @@ def recorded_programs(
     Raises:
         StoreError: if the identity has another number of programs.
     """
-    widths, hashes = listed(identity["slab"]["width"]), listed(identity["program_hash"])
-    if not len(widths) == len(hashes) == count:
+    hashes = listed(identity["program_hash"])
+    if len(hashes) != count:
         raise StoreError(
-            f"{where}: its record has the widths of {len(widths)} and the hashes of {len(hashes)} "
-            f"programs, but its axes need {count}; {ELSEWHERE}"
+            f"{where}: its record has the hashes of {len(hashes)} programs, but its axes need "
+            f"{count}; {ELSEWHERE}"
         )
-    return widths, hashes
+    return hashes
 
 
 def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:

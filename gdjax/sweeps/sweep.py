@@ -54,7 +54,6 @@ def sweep(
     continuable: bool | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
@@ -103,8 +102,6 @@ def sweep(
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
             URL.
-        width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters and snapshots to keep in memory
             without a store; if exceeded, these are omitted with a warning.
@@ -141,7 +138,7 @@ def sweep(
         stop_when_converged=stop_when_converged,
         continuable=continuable,
     )
-    target = Target(store, storage_options, width, devices, max_param_bytes, client)
+    target = Target(store, storage_options, devices, max_param_bytes, client)
     return execute(preflight(spec, target), target)
 
 
@@ -165,7 +162,6 @@ def compare(
     continuable: bool | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
@@ -193,8 +189,6 @@ def compare(
         store: folder or URL under which each problem has a separate store; None keeps all results
             in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters per problem to keep in memory without
             a store.

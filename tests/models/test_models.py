@@ -68,7 +68,6 @@ def sweep(model, store):
         STEPS,
         make_optimizer=factory(model),
         store=store,
-        width=SEEDS,
         devices=jax.local_devices()[:1],
     )
 
@@ -135,15 +134,15 @@ class ProcessKilled(BaseException):
 def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 
-    def killed(program, values, state=None, **options):
-        for result in blocks(program, values, state, **options):
+    def killed(program, values, device, state=None, **options):
+        for result in blocks(program, values, device, state, **options):
             if result.num_steps > 4:
                 raise ProcessKilled
             yield result
 
-    def counted(program, values, state=None, **options):
+    def counted(program, values, device, state=None, **options):
         taken.append(0 if state is None else state.step)
-        yield from blocks(program, values, state, **options)
+        yield from blocks(program, values, device, state, **options)
 
     arguments = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
     monkeypatch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)
