@@ -178,6 +178,9 @@ class SlabProgram:
                 shapes.params, shapes.array_metrics, runs=runs, schedule=schedule
             ),
             batches=self.batch_capacity,
+            chunk_steps=block_loop.chunk_steps(
+                schedule.record_every, self.slab.devices[0].platform
+            ),
         )
 
     @cached_property
@@ -192,7 +195,8 @@ class SlabProgram:
     @cached_property
     def block_program(self) -> slabs.Program:
         """Block of steps, compiled once for all slabs."""
-        config = self.spec.block_config._replace(buffers=tuple(self.capacity.buffers.items()))
+        buffers, chunk_steps = tuple(self.capacity.buffers.items()), self.capacity.chunk_steps
+        config = self.spec.block_config._replace(buffers=buffers, chunk_steps=chunk_steps)
         return block.block_program(config, self.slab, self.has_own_order, self.has_own_noise)
 
     @cached_property
