@@ -64,29 +64,38 @@ class Records(NamedTuple):
     metrics: Mapping[str, Float[Array, "*records"]]
 
 
-class Chunks(NamedTuple):
-    """Chunks of steps of one block, each of which may begin with a record.
+class Chunk(NamedTuple):
+    """Several steps, and the record before them.
 
-    The arrays have a row per chunk, and unused rows after the last.
+    In the arguments of a block, a leading axis indexes the chunks.
 
     Args:
-        num_chunks: number of chunks.
-        last: last step of the descent, which evaluates the cost without an update.
-        first: number of the first step of each chunk.
-        count: number of steps of each chunk; 0 only evaluates the cost at its first step.
-        is_due: whether each chunk begins with a record.
-        buffer_index: row in its buffer at which each record is kept, for snapshots and array
+        first: number of the first step.
+        count: number of steps; 0 only evaluates the cost at the first step.
+        batch: row of the sample indices of the first step.
+        is_due: whether the first step is recorded.
+        is_measured: whether each metric is computed at the record, by name.
+        buffer_index: row in its buffer at which the record is kept, for snapshots and array
             metrics, by name. A value that is not kept is overwritten by the next.
-        is_measured: whether each metric is computed at each record, by name.
+    """
+
+    first: Int[np.ndarray, "*chunks"]
+    count: Int[np.ndarray, "*chunks"]
+    batch: Int[np.ndarray, "*chunks"]
+    is_due: Bool[np.ndarray, "*chunks"]
+    is_measured: Mapping[str, Bool[np.ndarray, "*chunks"]]
+    buffer_index: Mapping[str, Int[np.ndarray, "*chunks"]]
+
+
+class Chunks(NamedTuple):
+    """Chunks of a block: their number, the last step of the descent, and an array of chunks.
+
+    The last step evaluates the cost without an update.
     """
 
     num_chunks: Int[np.ndarray, ""]
     last: Int[np.ndarray, ""]
-    first: Int[np.ndarray, " chunks"]
-    count: Int[np.ndarray, " chunks"]
-    is_due: Bool[np.ndarray, " chunks"]
-    buffer_index: Mapping[str, Int[np.ndarray, " chunks"]]
-    is_measured: Mapping[str, Bool[np.ndarray, " chunks"]]
+    rows: Chunk
 
 
 class CompiledMetric(NamedTuple):
@@ -286,13 +295,12 @@ def _block(
     optimizer = config.make_optimizer(**settings["optimizer"])
     microbatch = None if config.batched else cost_microbatch(problem, config.platform)
 
-    def take_step(index, chunk, loop):
+    def take_step(chunk, index, loop):
         carry, first_cost, first_norm = loop
-        first, count = chunks.first[chunk], chunks.count[chunk]
-        at = first + index
+        at = chunk.first + index
         minimized = objective(
             cost,
-            _batch(config, order, shared, at - chunks.first[0]),
+            _batch(config, order, shared, chunk.batch + index),
             key=None if noise is None else jax.random.fold_in(noise, at),
             step=_step_of(config, carry, at),
             model_state=carry.state.model_state,
@@ -302,16 +310,16 @@ def _block(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
         )
         # A chunk without steps only evaluates the cost.
-        is_evaluated, before = index < jnp.maximum(count, 1), carry.state.diverged_at
+        is_evaluated, before = index < jnp.maximum(chunk.count, 1), carry.state.diverged_at
         state = state._replace(diverged_at=jnp.where(is_evaluated, state.diverged_at, before))
         if config.record_equals_step:
             first_cost = jnp.where(index == 0, info.cost, first_cost)
             first_norm = jnp.where(index == 0, info.gradient_norm, first_norm)
             if config.stop_tolerance is not None:
-                stops = chunks.is_due[chunk] & (index == 0) & (carry.stopped_at < 0)
+                stops = chunk.is_due & (index == 0) & (carry.stopped_at < 0)
                 stops &= info.gradient_norm <= config.stop_tolerance
                 carry = carry._replace(stopped_at=jnp.where(stops, at, carry.stopped_at))
-        moves = (state.diverged_at < 0) & (carry.stopped_at < 0) & (index < count)
+        moves = (state.diverged_at < 0) & (carry.stopped_at < 0) & (index < chunk.count)
         state = move(optimizer, minimized, state, info, model_state, moves=moves)
         carry = carry._replace(state=state)
         if not config.record_equals_step:
@@ -321,13 +329,16 @@ def _block(
             )
         return carry, first_cost, first_norm
 
-    def take_chunk(chunk, loop):
+    def take_chunk(number, loop):
         carry, records, buffers = loop
-        metric_states, first = carry.metric_states, chunks.first[chunk]
-        carry, row, arrays = _record(config, settings, shared, chunks, chunk, carry)
+        metric_states = carry.metric_states
+        chunk = jax.tree.map(
+            lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), chunks.rows
+        )
+        carry, row, arrays = _record(config, settings, shared, chunk, chunks.last, carry)
         buffers = {
             name: jax.tree.map(
-                lambda a, new, index=chunks.buffer_index[name][chunk]: a.at[index].set(new),
+                lambda a, new, row=chunk.buffer_index[name]: a.at[row].set(new),
                 buffer,
                 arrays[name],
             )
@@ -335,20 +346,21 @@ def _block(
         }
         steps = (carry, row.cost, row.gradient_norm)
         if config.chunk_steps == 1:
-            steps = take_step(0, chunk, steps)
+            steps = take_step(chunk, 0, steps)
         else:
-            count = config.chunk_steps or jnp.maximum(chunks.count[chunk], 1)
-            steps = jax.lax.fori_loop(0, count, lambda i, steps: take_step(i, chunk, steps), steps)
+            count = config.chunk_steps or jnp.maximum(chunk.count, 1)
+            steps = jax.lax.fori_loop(0, count, partial(take_step, chunk), steps)
         carry, cost, gradient_norm = steps
         if config.stop_tolerance is not None:
             # The states of metrics, too, stay those of the last record.
-            has_ended = _step_of(config, carry, first + 1) <= first
+            has_ended = _step_of(config, carry, chunk.first + 1) <= chunk.first
             carry = carry._replace(
                 metric_states=jax.tree.map(
                     partial(jnp.where, has_ended), metric_states, carry.metric_states
                 )
             )
-        diverged = (carry.state.diverged_at >= 0) & (carry.state.diverged_at <= first)
+        diverged_at = carry.state.diverged_at
+        diverged = (diverged_at >= 0) & (diverged_at <= chunk.first)
         row = Records(
             cost=jnp.where(diverged, jnp.inf, cost),
             batch_cost=jnp.where(diverged, jnp.inf, row.batch_cost),
@@ -356,7 +368,7 @@ def _block(
             metrics=row.metrics,
         )
         row = jnp.stack(jax.tree.leaves(row))
-        return carry, jax.lax.dynamic_update_index_in_dim(records, row, chunk, 0), buffers
+        return carry, jax.lax.dynamic_update_index_in_dim(records, row, number, 0), buffers
 
     nan = jnp.full((), jnp.nan, carry.batch_cost_sum.dtype)
     numbers = {m.name: nan for m in config.metrics if not m.is_array}
@@ -364,7 +376,7 @@ def _block(
     # The NaN is computed from the carry, so that under `vmap` it has the axis of runs from the
     # start and the loop is traced only once.
     nothing = jnp.nan * carry.batch_cost_sum
-    records = jnp.broadcast_to(nothing, (chunks.first.shape[0], structure.num_leaves))
+    records = jnp.broadcast_to(nothing, (chunks.rows.first.shape[0], structure.num_leaves))
     buffers = _empty_buffers(config, carry, settings, shared)
     carry, records, buffers = jax.lax.fori_loop(
         0, chunks.num_chunks, take_chunk, (carry, records, buffers)
@@ -398,7 +410,7 @@ def _empty_buffers(config, carry, settings, shared):
 def _batch(config, order, shared, done):
     if not config.batched:
         return shared.data
-    samples = order[done]
+    samples = jax.lax.dynamic_index_in_dim(order, done, keepdims=False)
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
 
 
@@ -408,13 +420,13 @@ def _eval_params(config, state):
     return config.eval_params_fn(state.opt_state, state.params)
 
 
-def _record(config, settings, shared, chunks, chunk, carry):
+def _record(config, settings, shared, chunk, last, carry):
     """Return the carry after a record, the record at the start of a chunk, and its arrays.
 
     If the record equals the cost of its step, cost and gradient norm are NaN until that step.
     """
     state, dtype = carry.state, carry.batch_cost_sum.dtype
-    at, is_due = chunks.first[chunk], chunks.is_due[chunk]
+    at, is_due = chunk.first, chunk.is_due
     point, nan = _eval_params(config, state), jnp.nan * carry.batch_cost_sum
     value = gradient_norm = batch_cost = nan
     if not config.record_equals_step:
@@ -435,7 +447,7 @@ def _record(config, settings, shared, chunks, chunk, carry):
             return mean(evaluated)(point, samples).astype(dtype), nan
 
         value, gradient_norm = jax.lax.switch(
-            jnp.int32(is_due) + (is_due & (at == chunks.last)),
+            jnp.int32(is_due) + (is_due & (at == last)),
             (lambda point: (nan, nan), alone, with_gradient),
             point,
         )
@@ -460,7 +472,7 @@ def _record(config, settings, shared, chunks, chunk, carry):
             like = jax.eval_shape(compute)[0]
             nothing = jnp.zeros(like.shape, like.dtype)
         values[name], *after = jax.lax.cond(
-            chunks.is_measured[name][chunk],
+            chunk.is_measured[name],
             lambda *_, compute=compute: compute(),
             lambda *before, nothing=nothing: (nothing, *before),
             *([metric_states[name]] if metric.has_state else []),

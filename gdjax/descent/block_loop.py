@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.batches import Order
-from gdjax.descent.block import SNAPSHOTS, Carry, Chunks, Records
+from gdjax.descent.block import SNAPSHOTS, Carry, Chunk, Chunks, Records
 
 MAX_CHUNK_STEPS = 32  # maximum number of steps of a chunk on an accelerator
 MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
@@ -296,17 +296,17 @@ def _padded_chunks(schedule, chunks, capacity):
     first, count, due = table.T
     is_due = due.astype(bool)
     kept = {name: is_due & schedule.is_kept(name, first) for name in capacity.buffers}
-    return Chunks(
-        num_chunks=np.asarray(len(chunks), np.int32),
-        last=np.asarray(schedule.last, np.int32),
+    rows = Chunk(
         first=first,
         count=count,
+        batch=first - first[0],
         is_due=is_due,
-        buffer_index={n: (np.cumsum(k) - k).astype(np.int32) for n, k in kept.items()},
         is_measured={
             name: is_due & schedule.is_measured(name, first) for name in schedule.metric_every
         },
+        buffer_index={n: (np.cumsum(k) - k).astype(np.int32) for n, k in kept.items()},
     )
+    return Chunks(np.asarray(len(chunks), np.int32), np.asarray(schedule.last, np.int32), rows)
 
 
 def chunk_steps(record_every: int, platform: str) -> int | None:
