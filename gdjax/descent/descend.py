@@ -233,6 +233,7 @@ def descend(
     capacity = block_loop.BlockCapacity(
         records=block_loop.record_capacity(schedule, 1),
         buffers=block_loop.buffer_capacity(params, arrays, runs=1, schedule=schedule),
+        chunk_steps=block_loop.chunk_steps(record_every, jax.local_devices()[0].platform),
     )
     samples = {"batch_size": batch_size, "record_samples": record_samples}
     config = block.block_config(
@@ -242,7 +243,11 @@ def descend(
         **samples,
         divergence_threshold=divergence_threshold,
         eval_params_fn=eval_params_fn,
-    )._replace(buffers=tuple(capacity.buffers.items()))
+    )._replace(
+        buffers=tuple(capacity.buffers.items()),
+        chunk_steps=capacity.chunk_steps,
+        platform=jax.local_devices()[0].platform,
+    )
     program = block.block_program(config, False, False, False)
     shared = jax.device_put(block.shared_arrays(problem, metrics, config, **samples))
     carry = block.initial_carry(

@@ -244,7 +244,8 @@ def branch_carries(
         params = _perturb_runs(spec.perturb)(keys, carries.state.params, sizes)
         carries = carries._replace(state=carries.state._replace(params=params))
     # A branch that differs from a converged trunk takes further steps.
-    carries = carries._replace(stopped=carries.stopped & ~_differs(spec, values))
+    stopped_at = jnp.where(_differs(spec, values), -1, carries.stopped_at)
+    carries = carries._replace(stopped_at=stopped_at)
     return [to_host(a) for a in jax.tree.leaves(carries)]
 
 

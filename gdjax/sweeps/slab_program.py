@@ -205,6 +205,7 @@ class SlabProgram:
                 shapes.params, shapes.array_metrics, runs=runs, schedule=schedule
             ),
             batches=self.batch_capacity,
+            chunk_steps=block_loop.chunk_steps(schedule.record_every, self.devices[0].platform),
         )
 
     @cached_property
@@ -219,7 +220,10 @@ class SlabProgram:
     @cached_property
     def block_program(self) -> slabs.Program:
         """Block of steps, compiled once for all slabs."""
-        config = self.spec.block_config._replace(buffers=tuple(self.capacity.buffers.items()))
+        buffers, chunk_steps = tuple(self.capacity.buffers.items()), self.capacity.chunk_steps
+        config = self.spec.block_config._replace(
+            buffers=buffers, chunk_steps=chunk_steps, platform=self.devices[0].platform
+        )
         return block.block_program(config, True, self.has_own_order, self.has_own_noise)
 
     def start_example(self, device: jax.Device) -> tuple[PyTree, ...]:

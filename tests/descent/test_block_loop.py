@@ -294,3 +294,36 @@ def test_equal_runs_of_a_slab_are_bitwise_equal_and_agree_with_a_single_run(own_
     assert actual.shape == (width, 41)
     np.testing.assert_array_equal(actual, np.broadcast_to(actual[0], actual.shape))
     np.testing.assert_allclose(actual[0], costs(results(plan(), batch_size=7)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("neighbor_rate", [0.4, 1e-3, 30.0])
+def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate):
+    """At curvature 2, rate 1/2 converges in one step, and a rate above 1 diverges."""
+
+    def count_of(w, data, state, *, opt_state):
+        return state + 1.0 + opt_state[0].count, state + 1.0
+
+    metrics = {
+        "now": gd.Metric(lambda w, data, *, step: step),
+        "uniform": gd.Metric(lambda w, data, *, key: jax.random.uniform(key), every=2),
+        "count": gd.Metric(count_of, init=lambda w, data: jnp.zeros(())),
+        "vector": gd.Metric(lambda w, data, *, step: w + step, dims=("entry",)),
+    }
+    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), metrics=metrics)
+
+    def optimizer(learning_rate):
+        counted = optax.scale_by_schedule(lambda count: 1.0)
+        return optax.chain(counted, optax.sgd(learning_rate))
+
+    runs = gd.sweep(
+        bowl,
+        gd.axes(learning_rate=[0.5, neighbor_rate]),
+        400,
+        make_optimizer=optimizer,
+        record_every=10,
+        stop_when_converged=True,
+    ).isel(learning_rate=0)
+    assert runs["now"].values.tolist() == [0.0, *[10.0] * 40]
+    assert runs["count"].values.tolist() == [1.0, *[12.0] * 40]
+    assert len(set(runs["uniform"].values[2::2].tolist())) == 1
+    np.testing.assert_array_equal(runs["vector"].values[1:], 10.0)
