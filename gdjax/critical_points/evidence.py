@@ -148,8 +148,8 @@ def gradient_evidence(
     far_points = jnp.concatenate(
         [w[None] + far_offsets, w[None] - far_offsets, far_offsets, -far_offsets]
     )
-    multiples = jnp.asarray(np.append(JUMP_FACTORS, 2), w.dtype)[:, None, None] * shifts
-    points = jnp.concatenate([w[None], w + multiples.reshape(-1, w.size), far_points])
+    multiples = jnp.asarray(np.append(JUMP_FACTORS, 2), w.dtype)[:, None, None] * shifts[None]
+    points = jnp.concatenate([w[None], w[None] + multiples.reshape(-1, w.size), far_points])
     costs, gradients = jax.lax.map(at.gradient, points, batch_size=11)
     g, near, distant = jnp.split(gradients, (1, 1 + 4 * len(multiples)))
     across = jnp.reshape(near, (len(multiples), 2, 2, w.size))
@@ -303,9 +303,8 @@ def higher_order_evidence(
     # In float32, far from 0, a change of the last digits can exceed the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
-    # A curvature beyond rounding at w excludes a degenerate point, except as close to w as w rounds.
-    spacing = eps * lengths(w) / 2
-    dominates &= jnp.all(jnp.abs(orders.second) <= orders.second_rounding + cubic * spacing)
+    # Next to a degenerate point there is a curvature, but also next to two points of other kinds.
+    dominates &= jnp.all(jnp.abs(orders.second) <= orders.second_rounding)
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
@@ -313,9 +312,7 @@ def higher_order_evidence(
     # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
     max_curvature = cubic**2 / jnp.where(size > 0, size, 1)
     # Fourth derivatives are ignored if the curvature exceeds that of such a quartic.
-    agrees = orders.second * jnp.sign(orders.fourth) > 0
     max_curvature = orders.second_rounding + max_curvature
-    max_curvature += jnp.where(agrees, size * spacing**2, 0)
     significant = distinct & (jnp.abs(orders.second) <= max_curvature)
     rises = jnp.any(significant & (orders.fourth > 0))
     falls = jnp.any(significant & (orders.fourth < 0))
