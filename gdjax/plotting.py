@@ -252,8 +252,8 @@ def _learning_coefficient(result, title):
         temperatures,
         unknown if single is None else np.asarray(single.coefficient),
         unknown if single is None else np.asarray(single.standard_error),
-        llc=float(result.llc),
-        llc_error=float(result.standard_error),
+        llc_low=float(result.low),
+        llc_high=float(result.high),
         title=title or "Local learning coefficient",
     )
 

@@ -29,6 +29,7 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.evidence import (
     DOMINANT,
     FLAT_DIRECTIONS,
+    JUMP_FACTORS,
     MAX_KANTOROVICH,
     GradientEvidence,
     HigherOrderEvidence,
@@ -230,6 +231,8 @@ class Classification(NamedTuple):
             return ""
         if not np.isfinite(c.gradient_norm) or np.isnan(c.largest):
             return "the cost or its derivatives are not finite here"
+        if c.nullity == 0 and c.kantorovich < MAX_KANTOROVICH:
+            return f"rounding of the gradient here cannot be distinguished from a jump{remedy}"
         if c.nullity == 0:
             return (
                 f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: "
@@ -409,8 +412,13 @@ def _kind(
     """Return the first kind whose conditions are satisfied."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     has_both_signs = any_positive & any_negative
-    # Smooth curvature changes the gradient by at most the norm of the Hessian times the distance.
-    jumps = gradient.jump > DOMINANT * curvature.norm * gradient.displacement
+    # Smooth curvature changes the gradient by at most the norm of the Hessian times the distance. A
+    # jump keeps its size at larger distances, in contrast to rounding that looks like a jump.
+    jump = gradient.jumps[0]
+    smooth = curvature.norm * gradient.displacement * jnp.asarray(JUMP_FACTORS, jump.dtype)
+    jumps = jump > DOMINANT * smooth[0]
+    keeps_size = (gradient.jumps > jump / 2) & (gradient.jumps < 2 * jump)
+    is_kink = jnp.all(keeps_size | (smooth > jump / 8))
     newton_distance = lengths(newton.step)
     is_far = newton_distance > reach + newton.rounding
     in_last_digits = (newton_distance <= newton.rounding) & (newton.digits < MAX_KANTOROVICH)
@@ -422,7 +430,8 @@ def _kind(
     cases = [
         (~finite, Kind.UNDECIDED),
         (~jnp.any(gradient.live), Kind.FLAT),
-        (jumps, Kind.NO_DERIVATIVE),
+        (jumps & is_kink, Kind.NO_DERIVATIVE),
+        (jumps, Kind.UNDECIDED),
         ((gradient.norm > stationary) | is_far, Kind.NOT_STATIONARY),
         (has_both_signs & saddle, Kind.SADDLE),
         (has_both_signs, Kind.UNDECIDED),

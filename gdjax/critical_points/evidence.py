@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gdjax.critical_points.flat_directions import constant_length, falls_first
@@ -25,6 +26,7 @@ MAX_FLAT_CURVATURE = 1e-12  # largest eps at which flat directions are followed
 MAX_KANTOROVICH = 0.5  # Kantorovich number below which Newton's method converges
 DOMINANT = 4  # factor by which a jump or a significant derivative exceeds what other causes explain
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
+JUMP_FACTORS = 8.0 ** np.arange(5)  # multiples of a displacement over which a jump is compared
 JUMP = 1000  # smallest change that may be a jump, in units of eps times the gradient norm nearby
 
 
@@ -43,8 +45,8 @@ class GradientEvidence(NamedTuple):
         live: whether the cost depends on each coordinate.
         probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
         displacement: largest distance of the displaced points from w.
-        jump: size of the gradient's jump at the point, 0 if its changes are those of a smooth
-            function.
+        jumps: change of the gradient across the point, between points at `JUMP_FACTORS` times the
+            displacement; 0 if the first changes are those of a smooth function.
     """
 
     eps: float
@@ -57,7 +59,7 @@ class GradientEvidence(NamedTuple):
     live: Bool[Array, " n"]
     probe_radius: Float[Array, ""]
     displacement: Float[Array, ""]
-    jump: Float[Array, ""]
+    jumps: Float[Array, " factors"]
 
 
 class KantorovichEvidence(NamedTuple):
@@ -146,17 +148,20 @@ def gradient_evidence(
     far_points = jnp.concatenate(
         [w[None] + far_offsets, w[None] - far_offsets, far_offsets, -far_offsets]
     )
-    points = jnp.concatenate([w[None], w[None] + shifts, w[None] + 2 * shifts, far_points])
+    multiples = jnp.asarray(np.append(JUMP_FACTORS, 2), w.dtype)[:, None, None] * shifts[None]
+    points = jnp.concatenate([w[None], w[None] + multiples.reshape(-1, w.size), far_points])
     costs, gradients = jax.lax.map(at.gradient, points, batch_size=11)
-    g, near, twice, distant = jnp.split(gradients, (1, 5, 9))
+    g, near, distant = jnp.split(gradients, (1, 1 + 4 * len(multiples)))
+    across = jnp.reshape(near, (len(multiples), 2, 2, w.size))
+    across = lengths(across[:, 0] - across[:, 1])  # between opposite displacements
+    near, twice = near[:4], near[-4:]
     changes = near - g
     norm = lengths(g[0])
     # The size of a jump is independent of the distance; a smooth change is proportional to the
     # distance.
-    across, within = lengths(near[:2] - near[2:]), lengths(near - twice)
-    nearby = lengths(distant[0])
-    jumps = (across > DOMINANT * (within[:2] + within[2:])) & (across > JUMP * eps * nearby)
-    jump = jnp.max(jnp.where(jumps, across, 0))
+    within, nearby = lengths(near - twice), lengths(distant[0])
+    is_jump = (across[0] > DOMINANT * (within[:2] + within[2:])) & (across[0] > JUMP * eps * nearby)
+    jumps = jnp.where(is_jump, across[:-1], 0)
     return GradientEvidence(
         eps=eps,
         cost=costs[0],
@@ -168,7 +173,7 @@ def gradient_evidence(
         live=jnp.any((gradients != 0) & ~jnp.isnan(gradients), axis=0),
         probe_radius=jnp.max(radii),
         displacement=jnp.max(lengths(shifts)),
-        jump=jump,
+        jumps=jumps[:, jnp.argmax(jumps[0])],
     )
 
 
@@ -298,9 +303,8 @@ def higher_order_evidence(
     # In float32, far from 0, a change of the last digits can exceed the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
-    dominates &= jnp.all(
-        jnp.abs(orders.second) <= orders.second_rounding + 2 * cubic * gradient.displacement
-    )
+    # Next to a degenerate point there is a curvature, but also next to two points of other kinds.
+    dominates &= jnp.all(jnp.abs(orders.second) <= orders.second_rounding)
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
@@ -308,9 +312,7 @@ def higher_order_evidence(
     # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
     max_curvature = cubic**2 / jnp.where(size > 0, size, 1)
     # Fourth derivatives are ignored if the curvature exceeds that of such a quartic.
-    agrees = orders.second * jnp.sign(orders.fourth) > 0
     max_curvature = orders.second_rounding + max_curvature
-    max_curvature += jnp.where(agrees, size * gradient.displacement**2, 0)
     significant = distinct & (jnp.abs(orders.second) <= max_curvature)
     rises = jnp.any(significant & (orders.fourth > 0))
     falls = jnp.any(significant & (orders.fourth < 0))

@@ -44,7 +44,8 @@ def _units(jaxpr, inputs):
         if any(inputs) and any(jaxprs_in_params(equation.params)):
             outputs = _of_subprograms(equation, inputs)
         for variable, unit in zip(equation.outvars, outputs, strict=True):
-            units[variable] = max(unit, _own_unit(equation, variable.aval.dtype)) if unit else 0.0
+            own = _own_unit(equation, variable.aval.dtype)
+            units[variable] = max(unit, own) if unit and own else 0.0
     return of(jaxpr.outvars)
 
 
