@@ -42,7 +42,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_numbers, check_whole
 from gdjax.descent.block import without_data
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
@@ -121,7 +121,8 @@ def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
         samples: number of samples.
     """
     check_whole("unpacked: samples", samples, 1)
-    bits = np.asarray(bits, np.uint8)
+    check_numbers("unpacked: bits", bits)
+    bits = np.asarray(bits).astype(np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
         raise InputError(
             f"unpacked: samples = {samples}, but bits have shape {bits.shape}; expected "

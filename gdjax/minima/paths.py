@@ -233,7 +233,7 @@ def path_barrier(
         1912.05671, subtract the mean of both ends instead of the line between them.
     """
     check_numbers("path_barrier: cost", cost)
-    cost = jnp.atleast_1d(jnp.asarray(cost))
+    cost = jnp.atleast_1d(jnp.asarray(cost, None if hasattr(cost, "dtype") else float))
     t = jnp.linspace(0, 1, cost.shape[-1], dtype=cost.dtype)
     t = t.reshape((1,) * (cost.ndim - 1) + t.shape)
     line = (1 - t) * cost[..., :1] + t * cost[..., -1:]

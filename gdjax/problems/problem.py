@@ -424,6 +424,7 @@ def _check_data(data):
     for path, leaf in leaves:
         name = "data" + jax.tree_util.keystr(path)
         is_text = getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("OSUM")
+        is_text |= isinstance(leaf, np.ma.MaskedArray)
         if not is_array(leaf) or is_text or not leaf.shape or leaf.shape[0] == 0:
             raise InputError(
                 f"Problem: {name} = {leaf!r:.80}, expected an array of numbers with a leading "

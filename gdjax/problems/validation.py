@@ -606,5 +606,5 @@ def check_like(name: str, tree: Any, params: Any) -> None:
         )
     for leaf in jax.tree.leaves(tree):
         dtype = leaf.dtype if is_array(leaf) else np.asarray(leaf).dtype
-        if getattr(dtype, "kind", "f") in "OSUM":
-            raise InputError(f"{name} has type {dtype}, expected arrays of numbers")
+        if getattr(dtype, "kind", "f") in "OSUM" or isinstance(leaf, np.ma.MaskedArray):
+            raise InputError(f"{name} has type {dtype}, expected arrays of numbers, not masked")

@@ -32,6 +32,7 @@ from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
@@ -149,6 +150,7 @@ def basin_volume(
     """
     basin = basin_of("basin_volume", problem, params, level, data, whitening)
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
+    check_key(key)
 
     def direction(key):
         u = jax.random.normal(key, basin.center.shape, basin.center.dtype)
@@ -276,8 +278,7 @@ def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
         whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
     if not isinstance(whitening, Whitening) or jnp.shape(whitening.scale) != flat.shape:
         raise InputError(
-            f"{function}: whitening = {whitening!r:.80}, expected that of {flat.size} parameters, "
-            f"such as gd.volumes.hessian_whitening(...)"
+            f"{function}: whitening = {whitening!r:.80}, expected that of {flat.size} parameters"
         )
     return Basin(flat, inside, whitening)
 

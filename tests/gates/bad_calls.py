@@ -9,6 +9,7 @@ them `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid
 `folder` (an empty folder) and `flat` (a direction).
 """
 
+MASKED = "numpy.ma.array([1.0, 2.0], mask=[0, 1])"
 PAIR = "gd.axes(pair=gd.zip_axes(learning_rate=[0.1]))"
 
 CALLS = (
@@ -38,7 +39,7 @@ CALLS = (
     ("gd.axes(step=[1])", "step", "rename the dimension"),
     ("gd.axes(x=numpy.array([2**63], 'uint64'))", "x", "of integers below 2^63"),
     ("gd.axes(x=[2**63 + 1, 1])", "x", "of integers below 2^63"),
-    ("gd.axes(x=numpy.ma.array([1.0, 2.0], mask=[0, 1]))", "x", "expected a list of finite"),
+    (f"gd.axes(x={MASKED})", "x", "expected a list of finite"),
     ("gd.axes(**{'a/b': [1.0]})", "a/b", "expected letters, digits and symbols other than /"),
     ("gd.axes(**{'a\\x1b': [1.0]})", "a", "expected letters, digits and symbols other than /"),
     ("gd.axes(**{'': [1.0]})", "axes", "expected letters, digits and symbols other than /"),
@@ -370,7 +371,7 @@ CALLS = (
     (
         "gd.sweep(bowl, ax, 5, metrics={'cost': gd.Metric(lambda w, d: w[0])})",
         "cost",
-        "give the metric another name",
+        "choose another name",
     ),
     (
         "gd.sweep(bowl, ax, 5, metrics={'m': gd.Metric(lambda w, d: w)})",
@@ -1485,6 +1486,11 @@ CALLS = (
     ("gd.descent.dual_norm(numpy.ma.array([1.0], mask=[1]), 'l2')", "gradient", "is not an array"),
     ("gd.descent.non_euclidean_descent('a')", "learning_rate", "expected a finite number"),
     ("gd.descent.unpacked(zeros(3), 'a')", "samples", "expected a whole number >= 1"),
+    ("gd.descent.unpacked(None, 3)", "bits", "expected an array of real numbers"),
+    (f"gd.minima.path_barrier({MASKED})", "cost", "expected an array of real numbers"),
+    (f"gd.landscape.filter_normalize({MASKED}, w)", "direction", "expected arrays of numbers"),
+    (f"gd.minima.linear_path_cost(net, v, v, data={MASKED})", "data", "expected an array of num"),
+    ("gd.volumes.basin_volume(bowl, w, key=3, level=1.0)", "key", "expected a random key"),
     ("gd.descent.gradient_noise(3, key=key)", "problem", "expected a gdjax.Problem"),
     ("gd.descent.gradient_noise(net, key=3)", "key", "expected a random key"),
     ("gd.descent.noise_scale(net, key=key, batch_size=1.5)", "batch_size", "expected a whole"),
