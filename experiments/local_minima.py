@@ -1,9 +1,9 @@
 """How many different minima do random starts find, and is any of them the lowest?
 
-    minimize C(w) + decay * (sum of squared weights);   end points -> census of certified minima
+    minimize C(w) + decay * (sum of squared weights);   end points -> census of classified minima
 
 Networks of 9 to 2,058 parameters are trained by full-batch descent. Their end points are polished
-in float64, certified, brought to a canonical form and counted. Without weight decay a network that
+in float64, classified, brought to a canonical form and counted. Without weight decay a network that
 can fit its data has no isolated minima: the set of zero error is a manifold, or lies at infinity.
 Weight decay does not apply to biases, so networks related by a symmetry of their neurons have equal
 cost. Initial biases are random, since descents from zero biases reach only some of the minima. End

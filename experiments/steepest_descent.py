@@ -5,7 +5,7 @@
 Slopes in hundreds of directions are measured from values of the cost alone. Then descents from a
 grid of starts are computed by one compiled program, at a small learning rate and at a rate near the
 limit 2 / lambda, where lambda is the largest eigenvalue of the Hessian at the sharpest minimum, and
-their end points are mapped. At a small rate every certified saddle must lie on a boundary in the
+their end points are mapped. At a small rate every classified saddle must lie on a boundary in the
 map; at a large rate some descents end at other minima, and the boundaries become irregular.
 
     python experiments/steepest_descent.py           (about 15 s)

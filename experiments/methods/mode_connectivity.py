@@ -1,5 +1,6 @@
 """Pairs of networks, and the cost along paths between them."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -10,7 +11,7 @@ from summaries.mode_connectivity import KINDS
 
 import gdjax as gd
 from gdjax import minima
-from gdjax.minima.matching import match_activations
+from gdjax.minima import matching, symmetry
 
 if TYPE_CHECKING:
     from mode_connectivity import Config
@@ -66,12 +67,10 @@ def single(config: "Config", problem, ends, first, second):
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, key = problem.network, jax.random.key(1)
     inputs = problem.data[0][: config.images]
-    matched = minima.match_pairs(network, ends, first, second, key=key)
-    by_weights = jax.vmap(lambda one, how: minima.apply_symmetry(network, one, how))(
-        a, matched.symmetry
-    )
+    matched = matching.match_pairs(network, ends, first, second, key=key)
+    by_weights = jax.vmap(partial(symmetry.apply_symmetry, network))(a, matched.symmetry)
     by_activations = [
-        match_activations(
+        matching.match_activations(
             network, *(jax.tree.map(lambda leaf, k=k: leaf[k], end) for end in (a, b)), inputs
         ).params
         for k in range(len(first))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_DISTANCE = (
-    1e-2  # largest distance from a certified minimum at which a descent counts as converged
+    1e-2  # largest distance from a classified minimum at which a descent counts as converged
 )
 GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here

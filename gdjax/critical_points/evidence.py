@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gdjax.critical_points.flat_directions import constant_length, falls_first
+from gdjax.critical_points.rounding_unit import rounding_unit
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
 from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
@@ -31,6 +32,7 @@ class GradientEvidence(NamedTuple):
     """Gradient at a point and its rounding error.
 
     Args:
+        eps: rounding unit of cost and gradient (see `rounding_unit`).
         cost: cost at the point.
         g: gradient at the point.
         norm: gradient norm.
@@ -45,6 +47,7 @@ class GradientEvidence(NamedTuple):
             function.
     """
 
+    eps: float
     cost: Float[Array, ""]
     g: Float[Array, " n"]
     norm: Float[Array, ""]
@@ -133,7 +136,7 @@ def gradient_evidence(
     at: DirectionalDerivatives, w, shifts, radii, far_offsets
 ) -> GradientEvidence:
     """Evaluate gradients at the point, near it, and far away (for dead coordinates)."""
-    eps = jnp.finfo(w.dtype).eps
+    eps = rounding_unit(at.gradient, w)
     digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
     size = jnp.abs(shifts)
     shifts = digits[None] * jnp.sign(shifts) * (1 + size) / (2 + size)
@@ -155,6 +158,7 @@ def gradient_evidence(
     jumps = (across > DOMINANT * (within[:2] + within[2:])) & (across > JUMP * eps * nearby)
     jump = jnp.max(jnp.where(jumps, across, 0))
     return GradientEvidence(
+        eps=eps,
         cost=costs[0],
         g=g[0],
         norm=norm,
@@ -268,7 +272,7 @@ def higher_order_evidence(
 
         |T3| t^3 / 6, |T4| t^4 / 24 > DOMINANT |lambda| t^2 / 2   at t = distance
     """
-    eps = jnp.finfo(w.dtype).eps
+    eps = gradient.eps
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     basis = curvature.flat_basis
 
@@ -389,7 +393,7 @@ def _orders(
     Those of third and fourth order are evaluated again on both sides of the point, a few units in
     the last place away, along directions displaced by their error.
     """
-    eps = jnp.finfo(w.dtype).eps
+    eps = gradient.eps
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
     lengths = jnp.linalg.norm(newton.flat, axis=1, keepdims=True)
     tilt = direction_error[None] * lengths

@@ -34,6 +34,7 @@ from gdjax.descent.step import cost_type, update
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import frozen, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import at_least_float32, check_like, check_params
 from gdjax.summaries import fields, fields_with
 
@@ -147,7 +148,7 @@ def update_direction(
         "a factory, such as optax.adam, not optax.adam(0.1)",
     )
     check_params(params)
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     return _update_direction("update_direction", make_optimizer, problem, params, opt_state)
 
 
@@ -249,7 +250,12 @@ def critical_sharpness(
     params = at_least_float32(params)
     check_like("critical_sharpness: direction", direction, params)
     return _critical_sharpness(
-        as_problem(problem, data), params, direction, guess, float(rtol), int(max_evaluations)
+        problem_at(problem, params, data),
+        params,
+        direction,
+        guess,
+        float(rtol),
+        int(max_evaluations),
     )
 
 

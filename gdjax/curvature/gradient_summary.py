@@ -23,7 +23,8 @@ from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields
 
@@ -154,7 +155,7 @@ def value_and_gradient(
         InputError: if the parameters are not real floats or the cost is not a scalar.
     """
     check_params(params)
-    return averaged(as_problem(problem, data), jax.value_and_grad, params)
+    return averaged(problem_at(problem, params, data), jax.value_and_grad, params)
 
 
 def gradient_summary(
@@ -310,7 +311,7 @@ def check_gradient(
 
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     hessian = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
     _check_positions("check_gradient", position, flat.size)

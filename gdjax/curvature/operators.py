@@ -24,7 +24,8 @@ from gdjax.curvature.directional_derivatives import along, averaged, with_deriva
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import restricted
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import (
     at_least_float32,
     check_like,
@@ -137,7 +138,7 @@ class _CostOperator(SymmetricOperator):
         layer: str | None = None,
     ):
         check_params(params)
-        self.problem, self.params, self.layer = as_problem(problem, data), params, layer
+        self.problem, self.params, self.layer = problem_at(problem, params, data), params, layer
         if layer is not None and not (isinstance(layer, str) and layer in self._children()):
             raise InputError(
                 f"{type(self).__name__}: layer = {layer!r}, expected None or one of "

@@ -85,8 +85,8 @@ def stability_threshold(
 
     Raises:
         InputError: if the limit of the optimizer is not known, the factory does not accept a
-            setting, a setting is a schedule, the learning rate is not above 0, a momentum or `b1`
-            is outside [0, 1), or the decay is below 0 or above 2 / eta.
+            setting, a setting is a schedule, the factory has a `mask`, the learning rate is not
+            above 0, a momentum or `b1` is outside [0, 1), or the decay is below 0 or above 2 / eta.
 
     Examples:
         With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
@@ -184,6 +184,11 @@ def _limit(caller, learning_rate, make_optimizer, settings):
     # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
     momentum = 0.0 if settings[name] is None else settings[name]
     b = _checked(caller, name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
+    if settings.get("mask") is not None:
+        raise InputError(
+            f"{caller}: mask = {settings['mask']!r:.80}, expected None; with a mask the limit of "
+            f"some parameters is another: leave it out, with weight_decay=0 for those without decay"
+        )
     decay = _checked(
         caller, "weight_decay", settings.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
     )
@@ -272,6 +277,11 @@ def known(
 def _with_defaults(caller, make_optimizer, settings):
     """Return the settings of a factory; reject those that it does not accept."""
     parameters = inspect.signature(make_optimizer).parameters
+    if "learning_rate" not in parameters:
+        raise InputError(
+            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position, "
+            f"expected keywords, such as functools.partial(optax.sgd, momentum=0.9)"
+        )
     unknown = next((name for name in settings if name not in parameters), None)
     if unknown:
         raise InputError(

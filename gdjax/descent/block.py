@@ -24,7 +24,7 @@ from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
-from gdjax.slabs import Program, Slab, over_runs
+from gdjax.slabs import Program
 
 SNAPSHOTS = "snapshots"
 """Name of the buffer of parameters that are kept along a descent."""
@@ -459,14 +459,12 @@ def _norm(gradient, dtype):
 
 
 @lru_cache(maxsize=16)
-def block_program(
-    config: BlockConfig, slab: Slab | None, own_order: bool, own_noise: bool
-) -> Program:
+def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool) -> Program:
     """Return the compiled block, for one run or for a slab of runs.
 
     Args:
         config: static configuration of the block.
-        slab: width and devices; None for a single run on the default device.
+        run_axis: whether the block is mapped over a slab of runs.
         own_order: whether each run has a separate order of mini-batches.
         own_noise: whether each run has a separate stream of random numbers.
 
@@ -476,7 +474,7 @@ def block_program(
         all runs share, and a `BlockSchedule`. It returns carries, records, and buffers by name.
     """
     block: Callable = partial(_block, config)
-    if slab is not None:
+    if run_axis:
         run_axes = (0 if own_order else None, 0 if own_noise else None)
-        block = over_runs(block, slab, (0, 0, *run_axes, None, None))
+        block = jax.vmap(block, (0, 0, *run_axes, None, None))
     return Program(block, donate=(0,))

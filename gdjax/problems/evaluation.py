@@ -144,7 +144,7 @@ def frozen(
 ) -> Problem:
     """Return a problem whose cost is deterministic, with fixed state and settings.
 
-    Lines, planes, spectra and certificates reject a cost with a model state, since running
+    Lines, planes, spectra and classifications reject a cost with a model state, since running
     statistics differ between points. With a fixed model state, the cost is a function of the
     parameters alone.
 

@@ -319,6 +319,9 @@ class _Fixed(tuple):
     def __eq__(self, other):
         return len(self) == len(other) and all(a is b for a, b in zip(self, other, strict=True))
 
+    def __ne__(self, other):  # JAX compares by `!=`, and `tuple` has its own
+        return not self == other
+
     def __hash__(self):
         return hash(tuple(map(id, self)))
 

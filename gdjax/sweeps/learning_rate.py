@@ -34,15 +34,16 @@ from gdjax.curvature.critical_sharpness import (
     update_direction,
 )
 from gdjax.descent.batches import check_replacement
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.validation import check_counts
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.evaluation import evaluate, frozen
-from gdjax.problems.keywords import given_to, same_for_equal
+from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Problem, check_problem
 from gdjax.sweeps.axes import axes, zip_axes
-from gdjax.sweeps.binding import factory_arguments
+from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.sweep import sweep
 
 NUM_RATES = 7  # number of rates per round
@@ -158,9 +159,6 @@ def find_learning_rate(
     Returns:
         Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
         final costs of its last round.
-
-    Raises:
-        InputError: if an argument has an invalid type or value.
     """
     check_problem(problem)
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
@@ -328,7 +326,11 @@ class _FirstSteps(NamedTuple):
 
 def _first_steps(problem, make_optimizer, root_seed, num_starts) -> _FirstSteps:
     keys = streams(root_seed, np.arange(num_starts)).init
-    steps = _steps_of(_subsampled(problem, root_seed), same_for_equal(make_optimizer), keys)
+    problem = dataclasses.replace(_subsampled(problem, root_seed), metrics={})
+    traced = traced_functions(problem, make_optimizer, {role: {} for role in ROLES})
+    if "optimizer" in traced:
+        make_optimizer = traced["optimizer"].function
+    steps = _steps_of(with_functions(problem, traced), make_optimizer, keys)
     return jax.tree.map(np.asarray, steps)
 
 

@@ -33,7 +33,8 @@ from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import (
@@ -197,7 +198,7 @@ def local_learning_coefficient(
 
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_key(key)
     _check(
         "local_learning_coefficient",
@@ -382,7 +383,7 @@ def finite_temperature_coefficient(
 
     References: Lau et al. 2023, arXiv 2308.12108.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     if inverse_temperature is None:
         argument = "finite_temperature_coefficient: inverse_temperature"
         inverse_temperature = _default_temperature(problem, argument)

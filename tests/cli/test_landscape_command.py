@@ -140,7 +140,7 @@ def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--points", "1"], "--points 1: expected at least 2"),
-        (["--reach", "0"], "--reach 0.0: expected a distance above 0"),
+        (["--reach", "0"], "--reach 0.0: expected a number above 0"),
         (["--direction-seed", "-1"], "--direction-seed -1: expected a whole number from 0 to"),
         (["--directions", "random", "random"], "random random: expected each direction once"),
         (["--epochs", "0"], "--epochs 0"),

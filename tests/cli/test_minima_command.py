@@ -26,7 +26,7 @@ def opened(folder, name="data"):
 
 @pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
-    """All four certified minima are found, with location, curvature and share."""
+    """All four classified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
     output = summary(tmp_path)

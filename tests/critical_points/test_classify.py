@@ -16,15 +16,15 @@ KEY = jax.random.key(0)
 TRACES = []  # one entry per trace of the cost of `at_zero`
 
 
-def kinds(certificates):
-    return [Kind(code).label for code in np.atleast_1d(certificates.kind).tolist()]
+def kinds(classifications):
+    return [Kind(code).label for code in np.atleast_1d(classifications.kind).tolist()]
 
 
 # -- test functions
 
 
 def at_points(function, points):
-    """Return certificates at many points, in the default floating-point type."""
+    """Return classifications at many points, in the default floating-point type."""
     program = jax.jit(jax.vmap(lambda x: classify(function.f, x, key=KEY)))
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
@@ -164,7 +164,7 @@ def test_quadratics_with_given_spectra_are_classified_independently_of_each_othe
 
 
 def planted_saddle(cost, params, data):
-    """Return the certificate of a cost without its linear term, and properties of H.
+    """Return the classification of a cost without its linear term, and properties of H.
 
     The second result is the number of dead coordinates, whose second derivatives are all zero. The
     third result has the float64 eigenvalues of the dense Hessian H without these coordinates.

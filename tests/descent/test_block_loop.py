@@ -13,7 +13,6 @@ import gdjax as gd
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
 from gdjax.descent.block_loop import BlockCapacity, BlockLengthController
-from gdjax.slabs import Slab
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(30, 4)), jnp.float32)
 
@@ -63,7 +62,7 @@ def results(
     config = config_of(
         metrics, batch_size=batch_size, buffers=buffers, stop_tolerance=stop_tolerance
     )
-    program = block.block_program(config, None, False, False)
+    program = block.block_program(config, False, False, False)
     shared = block.Shared(X, X, {name: metric.data for name, metric in metrics.items()})
     order = None
     if batch_size is not None:
@@ -274,27 +273,24 @@ def test_settings_are_passed_to_the_cost():
 
 @pytest.mark.parametrize("own_order", [False, True])
 def test_equal_runs_of_a_slab_are_bitwise_equal_and_agree_with_a_single_run(own_order):
-    slab = Slab(3, tuple(jax.local_devices()[:2]))
-    settings = {"cost": {}, "optimizer": {}}
-    program = block.block_program(config_of({}, batch_size=7), slab, own_order, False)
+    width, settings = 6, {"cost": {}, "optimizer": {}}
+    program = block.block_program(config_of({}, batch_size=7), True, own_order, False)
     one = block.initial_carry(adam, jnp.zeros(4), None, settings)
-    carry = slab.place(jax.tree.map(lambda a: jnp.stack([a] * slab.runs), one))
+    carry = jax.tree.map(lambda a: jnp.stack([a] * width), one)
     order = Order([jax.random.key(1)], 30, 7)
-    repeat = slab.runs if own_order else 1
+    repeat = width if own_order else 1
 
     def rows(first, count):
         actual = np.repeat(order.rows(first, count), repeat, axis=0)
         return actual if own_order else actual[0]
 
     def run_block(carry, rows, steps):
-        placed = slab.place(rows) if own_order else slab.share(rows)
-        shared = slab.share(block.Shared(X, X, {}))
-        return program(carry, settings, placed, None, shared, steps)
+        return program(carry, settings, rows, None, block.Shared(X, X, {}), steps)
 
     blocks = block_loop.run_blocks(
         run_block, carry, plan(), rows, capacity=BlockCapacity(128, {}), run_axis=True
     )
     actual = np.concatenate([result.records.cost for result in blocks], axis=1)
-    assert actual.shape == (slab.runs, 41)
+    assert actual.shape == (width, 41)
     np.testing.assert_array_equal(actual, np.broadcast_to(actual[0], actual.shape))
     np.testing.assert_allclose(actual[0], costs(results(plan(), batch_size=7)), rtol=1e-4)

@@ -1,4 +1,4 @@
-"""End points of common optimizers on all certified test functions.
+"""End points of common optimizers on all classified test functions.
 
 There is one program per optimizer: functions and starts are axes of a sweep. Descents start at a
 distance of 3 % of the domain's side from a minimum, and must end in a minimum. `OTHER_ENDS` lists

@@ -66,7 +66,7 @@ GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
 
 
 def stored(path, **changed):
-    """Sweep the network in four tiles; runs at the largest learning rate diverge.
+    """Sweep the network in six tiles; runs at the largest learning rate diverge.
 
     Args:
         path: path of the store, or None for a sweep in memory.
@@ -81,7 +81,6 @@ def stored(path, **changed):
         "snapshot_every": 16,
         "make_optimizer": MOMENTUM,
         "divergence_threshold": float("inf"),
-        "width": 1,
         **changed,
     }
     return sweep(store=path, **options)

@@ -74,7 +74,6 @@ def swept(store=None, **changed):
         "make_optimizer": partial(optax.sgd, momentum=DECAY),
         "divergence_threshold": 20.0,
         "snapshot_every": 1,
-        "width": 3,
         "devices": jax.local_devices()[:1],
         **changed,
     }

@@ -26,7 +26,7 @@ def server(tmp_path_factory):
 def sweep(store, options=None, rates=RATES):
     grid = gd.axes(learning_rate=rates, seed=range(2))
     devices = jax.local_devices()[:1]
-    return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, width=2, devices=devices)
+    return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, devices=devices)
 
 
 @pytest.mark.long

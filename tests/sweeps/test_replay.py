@@ -78,7 +78,7 @@ def test_a_finished_store_on_a_read_only_disk_is_resumed(store, monkeypatch):
 def test_runs_with_mini_batches_and_metrics_are_replayed(tmp_path):
     problem = network(watched=True)
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
-    options = {"record_every": 5, "batch_size": 5, "width": 2, "root_seed": 8}
+    options = {"record_every": 5, "batch_size": 5, "root_seed": 8}
     result = sweep(problem, grid, 50, store=tmp_path, **options)
     again = replay(tmp_path, {"scale": 0.5, "data_seed": 2}, problem=problem)
     assert again.at == {"learning_rate": 0.4, "scale": 0.5, "data_seed": 2}

@@ -128,16 +128,16 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
 def counted(monkeypatch):
     """Return the steps computed per tile, and a list for their number before Ctrl-C."""
     steps, press = Counter(), []
-    blocks, compute = slab_runner.start_blocks, executor.run_tile
+    blocks, compute = slab_runner.start_blocks, executor.run_tiles
     current = []
 
-    def counted_tile(plan, tile, monitor):
-        current[:] = [tile]
-        return compute(plan, tile, monitor)
+    def counted_tiles(plan, tiles, *options):
+        current[:] = tiles
+        return compute(plan, tiles, *options)
 
-    def counted_blocks(program, values, state=None, **options):
+    def counted_blocks(program, values, device, state=None, **options):
         before = 0 if state is None else state.step
-        for result in blocks(program, values, state, **options):
+        for result in blocks(program, values, device, state, **options):
             steps[current[0]] += result.num_steps - before
             before = result.num_steps
             if press and sum(steps.values()) >= press[0]:
@@ -145,7 +145,7 @@ def counted(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             yield result
 
-    monkeypatch.setattr(executor, "run_tile", counted_tile)
+    monkeypatch.setattr(executor, "run_tiles", counted_tiles)
     monkeypatch.setattr(slab_runner, "start_blocks", counted_blocks)
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 64)
     return steps, press
