@@ -87,7 +87,7 @@ def sampled(key):
 @pytest.fixture(scope="module")
 def chains():
     """Return two sampled coefficients, vmapped over keys."""
-    return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
+    return jax.jit(jax.vmap(sampled))(jax.random.split(jax.random.key(0)))
 
 
 def test_exported_chains_have_the_groups_of_arviz(chains):

@@ -202,6 +202,7 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     np.testing.assert_allclose(np.sort(result.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
+@pytest.mark.parametrize("swept", ["linen", "convolutional", "variational"], indirect=True)
 def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):

@@ -98,6 +98,7 @@ def test_the_coefficient_is_the_derivative_of_the_log_partition_function(result,
     assert result.standard_error[row][agreed].max() < 0.05
 
 
+@pytest.mark.long
 def test_standard_errors_agree_with_actual_errors(result):
     exact = np.array([quadrature(name) for name in KINDS])
     z = (result.coefficient - exact[:, None]) / result.standard_error
@@ -106,6 +107,7 @@ def test_standard_errors_agree_with_actual_errors(result):
     )  # expected: 1 +- 0.14
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
 def test_coefficients_are_near_their_limits(result, name):
     row = list(KINDS).index(name)
