@@ -18,6 +18,7 @@ False
 """
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import threading
@@ -42,7 +43,7 @@ _JAX = str(Path(jax.__file__).parent)
 
 
 class Canonical:
-    """A function that stands for all functions with one trace; it calls the last of them."""
+    """A function that stands for all functions with one trace; it calls the first of them."""
 
     def __init__(self, function: Callable):
         self.__wrapped__ = function.__wrapped__ if isinstance(function, Canonical) else function
@@ -103,24 +104,27 @@ def canonical(
     traced = Traced(again, arguments, keywords, None, compute)
     try:
         arguments, keywords = slabs.shapes((arguments, dict(keywords)))
-        key, results, found = _trace(partial(compute, again), arguments, keywords)
+        key, results, found = _trace(again, arguments, keywords, compute)
     except Exception:
         return traced
     has_rule, has_callback = "rule" in found, "callback" in found
     traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback)
     if "tracer" in found:
         return traced
-    if has_rule:
-        try:
-            key = key, _trace(partial(gradient, again), arguments, keywords)[0]
-        except Exception:  # a function that is not differentiated, such as `init`
-            key = key, None
     with _lock:
-        known = _functions.setdefault(key, again)
-        _functions.move_to_end(key)
+        known = _functions.pop(key, again)
+        _functions[key] = known
         if len(_functions) > MAX_FUNCTIONS:
             _functions.popitem(last=False)
-    known.__wrapped__ = again.__wrapped__  # an earlier function may have changed since its trace
+    if known is not again and known.__wrapped__ != again.__wrapped__:
+        # The earlier function has the same trace, unless it has changed meanwhile.
+        then = Canonical(known.__wrapped__)
+        try:
+            is_same = _trace(then, arguments, keywords, compute)[0] == key
+        except Exception:
+            is_same = False
+        if not is_same:
+            known = _functions[key] = again
     return traced._replace(function=known)
 
 
@@ -197,9 +201,10 @@ def key_shape() -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((), keys.key_type())
 
 
-def _trace(function, arguments, keywords):
+def _trace(function, arguments, keywords, compute):
     """Return a key of the program of a function, its results, and what was found in it."""
-    program, results = jax.make_jaxpr(function, return_shape=True)(*arguments, **keywords)
+    traced = partial(compute, function)
+    program, results = jax.make_jaxpr(traced, return_shape=True)(*arguments, **keywords)
     found: set[str] = set()
     key = (
         slabs.compiled_config(),
@@ -207,6 +212,10 @@ def _trace(function, arguments, keywords):
         jax.tree.structure(results),
         _closed(program, found),
     )
+    if "rule" in found:
+        with contextlib.suppress(Exception):  # a function that is not differentiated
+            of_gradient = jax.make_jaxpr(partial(gradient, function))(*arguments, **keywords)
+            key = key, _closed(of_gradient, found)
     hash(key)  # raises an error here, where it is caught, if a parameter cannot be compared
     return key, results, found
 

@@ -129,7 +129,9 @@ def loops(text: str) -> list[Loop]:
 
 def innermost(text: str) -> Loop:
     """Return the loop over steps of a compiled block: the innermost one with the most kernels."""
-    return max((loop for loop in loops(text) if not loop.num_inner), key=lambda loop: len(loop.kernels))
+    return max(
+        (loop for loop in loops(text) if not loop.num_inner), key=lambda loop: len(loop.kernels)
+    )
 
 
 def _computations(text: str) -> Mapping[str, dict[str, str]]:
