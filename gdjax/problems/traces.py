@@ -283,8 +283,8 @@ def _value(value, found):
         return tuple((_value(k, found), _value(v, found)) for k, v in value.items())
     if isinstance(value, partial):
         return partial, *(_value(v, found) for v in (value.func, value.args, value.keywords))
-    if isinstance(value, FunctionType) and value.__closure__:
-        cells = tuple(_value(cell.cell_contents, found) for cell in value.__closure__)
+    if isinstance(value, FunctionType):  # of the host; those within a cost are new in each trace
+        cells = tuple(_value(cell.cell_contents, found) for cell in value.__closure__ or ())
         return value.__code__, _value(value.__defaults__, found), cells
     return type(value), value
 
