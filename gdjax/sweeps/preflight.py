@@ -471,6 +471,8 @@ def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]
     for dim in reversed(range(len(shape))):
         before, after = (1,) * dim, shape[dim + 1 :]
         length = width // math.gcd(width, inner)
+        if length == 1 < inner:
+            length = 2  # the shape of length 1 has been returned
         while length < shape[dim]:
             yield (*before, length, *after)
             length *= 2

@@ -26,7 +26,7 @@ def swept(tmp_path_factory):
         patch.setattr(process, "configure", lambda: None)
         main(
             "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --num-steps 20 --record-every 10 "
-            f"--width 1 --out {folder}".split()
+            f"--out {folder}".split()
         )
     return folder
 
@@ -48,7 +48,7 @@ def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path)
     Only runs of full length include saturated networks with gradients above the tolerance.
     """
     main(
-        "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "
+        "sweep --learning-rate 0.1,17.86 --epochs 10 "
         f"--store {tmp_path / 'runs.zarr'} --out {tmp_path}".split()
     )
     with gd.open_dataset(tmp_path / "runs.zarr") as runs:

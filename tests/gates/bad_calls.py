@@ -1343,11 +1343,6 @@ CALLS = (
     ),
     # Numbers that exceed the range of machine integers
     (
-        "gd.landscape.line(bowl, w, flat, [0.0], width=10**30)",
-        "width",
-        "expected a whole number from 1 to 2,147,483,647",
-    ),
-    (
         "gd.curvature.critical_sharpness(bowl, w, w, max_evaluations=10**30)",
         "max_evaluations",
         "expected a whole number from 1 to 2,147,483,647",

@@ -28,8 +28,8 @@ def user_settings(monkeypatch, request):
             monkeypatch.setattr(request.module, name, inspect.unwrap(function))
 
 
-@pytest.fixture(scope="session")
-def stored_sweep(tmp_path_factory):
+@pytest.fixture(scope="module")
+def stored_sweep(tmp_path_factory, slabs_of_two_runs):
     """Return the path of a finished sweep, which tests must not modify."""
     path = tmp_path_factory.mktemp("stored") / "s.zarr"
     stored(path)
