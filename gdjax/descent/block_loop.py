@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.batches import Order
-from gdjax.descent.block import SNAPSHOTS, Carry, Chunk, Chunks, Records
+from gdjax.descent.block import SNAPSHOTS, Carry, Chunks, Records
 
 MAX_CHUNK_STEPS = 32  # maximum number of steps of a chunk on an accelerator
 MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
@@ -86,21 +86,15 @@ class RecordSchedule(NamedTuple):
         steps = steps[steps > self.first] if self.first_is_recorded else steps
         return steps if len(steps) and steps[-1] == self.last else np.append(steps, self.last)
 
-    def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
-        """Return whether parameters are kept at recorded steps."""
-        if self.snapshot_every is None:
-            return np.zeros(np.shape(step), bool)
-        step = np.asarray(step)
-        return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
-
-    def is_measured(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether a metric is computed at recorded steps."""
-        due = (step % (self.record_every * self.metric_every[name]) == 0) | (step == self.last)
-        return np.asarray(due)
-
     def is_kept(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether snapshots or an array metric have a value at recorded steps."""
-        return self.is_snapshot(step) if name == SNAPSHOTS else self.is_measured(name, step)
+        """Return whether recorded steps have snapshots, or a value of a metric."""
+        if name != SNAPSHOTS:
+            every = self.record_every * self.metric_every[name]
+        elif self.snapshot_every is not None:
+            every = self.snapshot_every
+        else:
+            return np.zeros(step.shape, bool)
+        return np.asarray((step % every == 0) | (step == self.last))
 
 
 class BlockCapacity(NamedTuple):
@@ -263,7 +257,7 @@ def _repeated(schedule, due, records, arrays, axis):
     steps = np.array(due, int)
     records = repeat(records, len(due))
     metrics = {
-        name: np.where(schedule.is_measured(name, steps), values, np.nan).astype(values.dtype)
+        name: np.where(schedule.is_kept(name, steps), values, np.nan).astype(values.dtype)
         for name, values in records.metrics.items()
     }
     kept_steps = {name: _kept_steps(schedule, name, due) for name in arrays}
@@ -291,22 +285,19 @@ def _padded_rows(order, first, count, batches):
 
 def _padded_chunks(schedule, chunks, capacity):
     """Return the chunks of a block as arrays with a row for each possible chunk."""
-    table = np.zeros((capacity.records, 3), np.int32)
-    table[: len(chunks)] = np.reshape(np.array(chunks, np.int32), (-1, 3))
-    first, count, due = table.T
-    is_due = due.astype(bool)
-    kept = {name: is_due & schedule.is_kept(name, first) for name in capacity.buffers}
-    rows = Chunk(
+    table = np.full((3, capacity.records), -1, np.int32)
+    table[:, : len(chunks)] = np.reshape(np.array(chunks, np.int32), (-1, 3)).T
+    first, count, is_due = table[0], table[1], table[2] > 0
+    names = {*capacity.buffers, *schedule.metric_every}
+    kept = {name: is_due & schedule.is_kept(name, first) for name in names}
+    return Chunks(
         first=first,
         count=count,
         batch=first - first[0],
-        is_due=is_due,
-        is_measured={
-            name: is_due & schedule.is_measured(name, first) for name in schedule.metric_every
-        },
-        buffer_index={n: (np.cumsum(k) - k).astype(np.int32) for n, k in kept.items()},
+        record=(is_due + (is_due & (first == schedule.last)).astype(np.int32)),
+        is_measured={name: kept[name] for name in schedule.metric_every},
+        buffer_index={n: (np.cumsum(kept[n]) - kept[n]).astype(np.int32) for n in capacity.buffers},
     )
-    return Chunks(np.asarray(len(chunks), np.int32), np.asarray(schedule.last, np.int32), rows)
 
 
 def chunk_steps(record_every: int, platform: str) -> int | None:

@@ -104,8 +104,7 @@ def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> Any:
     slab_program = SlabProgram(program, (device,))
     vars(slab_program)["width"] = width  # instead of the width that a sweep chooses
     lowered = slab_program.block_program.jitted.lower(*slab_program.block_example(device))
-    options: Any = {"xla_gpu_autotune_level": 0} if device.platform in ("cuda", "gpu") else None
-    return lowered.compile(options)
+    return lowered.compile({"xla_gpu_autotune_level": 0} if device.platform == "gpu" else {})
 
 
 def loops(text: str) -> list[Loop]:
@@ -148,8 +147,8 @@ def _computations(text: str) -> Mapping[str, dict[str, str]]:
 def _size(shape: str) -> int:
     """Return the number of bytes of the arrays in the text of a shape."""
     return sum(
-        math.prod(map(int, filter(None, dims.split(","))))
-        * max(1, int(kind.strip("prebdsuf")) // 8 if kind != "pred" else 1)
+        math.prod(int(size) for size in filter(None, dims.split(",")))
+        * max(1, int(re.sub(r"\D", "", kind) or 8) // 8)
         for kind, dims in SHAPE.findall(shape)
     )
 
@@ -184,8 +183,13 @@ def _kernel(name, body, computations):
 
 
 def _product_operations(line, inside):
-    dims = [
-        [int(d) for d in SHAPE.search(t)[2].split(",")] for t in (line, inside[_operands(line)[0]])
-    ]
-    summed = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", line)[1].split(",")
-    return 2 * math.prod(dims[0]) * math.prod(dims[1][int(d)] for d in summed)
+    """Return the operations of a matrix product: 2, times its size, times the length of sums."""
+    left = _dims(inside[_operands(line)[0]])
+    summed = re.findall(r"\d+", line.split("lhs_contracting_dims={")[1].split("}")[0])
+    return 2 * math.prod(_dims(line)) * math.prod(left[int(axis)] for axis in summed)
+
+
+def _dims(instruction):
+    """Return the dimensions of the first array of an instruction's result."""
+    _, dims = SHAPE.findall(_shape(instruction))[0]
+    return [int(size) for size in filter(None, dims.split(","))]
