@@ -138,10 +138,6 @@ def polish(
     Returns:
         The polished point, in the types of `params`.
 
-    Raises:
-        InputError: if the parameters are not real floats, the cost is not a scalar, or `max_steps`
-            or `atol` is out of range.
-
     Examples:
         >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
         >>> polished = polish(valley, np.array([0.05, 0.001]))
@@ -259,9 +255,6 @@ def find_critical_point(
     Returns:
         The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`
         or at a local minimum of |g| that is not zero.
-
-    Raises:
-        InputError: if there are more than 512 parameters, or `max_steps` or `atol` is out of range.
 
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3

@@ -160,9 +160,6 @@ def find_learning_rate(
     Returns:
         Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
         final costs of its last round.
-
-    Raises:
-        InputError: if an argument has an invalid type or value.
     """
     check_problem(problem)
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)

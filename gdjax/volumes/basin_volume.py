@@ -135,9 +135,6 @@ def basin_volume(
             coordinates for more parameters.
         directions: number of random directions, at least 2; at least 100 for a reliable `tail`.
 
-    Raises:
-        InputError: if the level is not above 0, or if there are fewer than 2 directions.
-
     Examples:
         The volume of a ball:
 
@@ -263,11 +260,7 @@ def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
 
 
 def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
-    """Return the basin around a minimum, within a level of the cost (`basin_volume`).
-
-    Raises:
-        InputError: if the level is not above 0; the message starts with the name `function`.
-    """
+    """Return the basin around a minimum, within a level of the cost (`basin_volume`)."""
     problem = as_problem(problem, data)
     check_number(f"{function}: level", level, above=0)
     flat, unravel = ravel_params(params)
