@@ -275,10 +275,6 @@ def classify(
             2,048 parameters, for which only products are computed.
         max_restarts: maximum number of restarts of block Lanczos, used above 2,048 parameters.
 
-    Raises:
-        InputError: if the parameters are not real floats, the cost is not a scalar, a tolerance is
-            out of range, `max_restarts` is below 1, or `key` is not a random key.
-
     Examples:
         >>> saddle = lambda w: 1e4 * w[0] ** 2 - 0.4 * w[1] ** 2
         >>> classification = classify(saddle, jnp.zeros(2), key=jax.random.key(0))

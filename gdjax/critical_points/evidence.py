@@ -303,8 +303,11 @@ def higher_order_evidence(
     # In float32, far from 0, a change of the last digits can exceed the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
-    # Next to a degenerate point there is a curvature, but also next to two points of other kinds.
-    dominates &= jnp.all(jnp.abs(orders.second) <= orders.second_rounding)
+    # Next to a degenerate point there is a curvature, but also between two points of other kinds.
+    # The rounding of w explains it only if the Hessian does not change faster than its own size.
+    slope = jnp.where(any_positive | any_negative, jnp.minimum(cubic, curvature.norm), cubic)
+    max_second = orders.second_rounding + eps * slope * lengths(w)
+    dominates &= jnp.all(jnp.abs(orders.second) <= max_second)
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
