@@ -221,10 +221,11 @@ def _planes(planes):
             f"explore: planes = {planes!r:.80}, expected a Dataset of gd.landscape.plane, or a "
             f"mapping of titles to such Datasets"
         )
-    return [_plane(str(title), plane) for title, plane in planes.items() if len(plane.variables)]
+    return [plane_data(str(title), plane) for title, plane in planes.items() if len(plane.variables)]
 
 
-def _plane(title, dataset):
+def plane_data(title, dataset):
+    """Return a landscape as data of a page."""
     if "cost" not in dataset or tuple(dataset.cost.dims) != ("a", "b"):
         raise InputError(
             f"explore: planes[{title!r:.80}] has no cost with dimensions a and b; pass the result "

@@ -2,50 +2,52 @@
 
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 
-The page contains the images and a plain JavaScript implementation of the descent
-(`resources/lesson`). For equal seeds, the page and gdjax have the same initial parameters, orders
-of batches and, up to rounding, costs.
+The page contains the images, a trained network, and a plain JavaScript implementation of the
+descent (`resources/lesson`). For equal seeds, the page and gdjax have the same initial parameters,
+orders of batches and, up to rounding, costs.
 """
 
-import itertools
 import json
 from typing import Any
 
 import numpy as np
 
 from gdjax import __version__
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
+from gdjax.pages.explorer import plane_data
 from gdjax.pages.page import Page, build, deflated, read
 from gdjax.pages.quantization import quantize
 from gdjax.problems.networks import Layer
 from gdjax.problems.test_functions import FUNCTIONS
 
+LANGUAGES = ("en", "zh")
 MAX_TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000  # maximum number of test images in the page
-ACTIVATIONS = ("sigmoid", "tanh", "relu")
-COSTS = ("quadratic", "cross_entropy")
+LEARNING_RATE, BATCH_SIZE, STEPS = 3.0, 32, 1250  # the defaults of the page (address.js)
+MODEL = {"activation": "sigmoid", "cost": "quadratic"}
+COMPARED_RATES, COMPARED_STARTS, COMPARED_STEPS = (1.0, 3.0, 10.0), range(3), 125
 CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
-def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
+def lesson(problem: Any, networks: int = 48) -> Page:
     """Return a page on which to draw digits and train a network to classify them.
 
-    The page trains networks of the problem's widths on the problem's images. It opens from a file
+    The page contains a network that this function trains from seed 0, its descent on a plane, and
+    curves of mini-batches and whole sets; it trains further networks itself. It opens from a file
     and works offline.
 
     Args:
-        problem: a problem of `problems.digits` with at most 5,000 square uint8 training images.
-        networks: trained parameters of the problem's network, with a leading axis of networks. In
-            the last step of the course, all of them classify one image. Their weights are quantized
-            to bytes. None omits this step.
+        problem: a problem of `problems.digits` with at most 5,000 square uint8 training images,
+            sigmoid activations and the quadratic cost.
+        networks: number of networks, trained from the seeds 0, 1, ..., that classify one image in
+            the last step of the course. Their weights are quantized to bytes. 0 omits this step.
 
     Returns:
         The page, written to a file by `page.save("lesson.html")`.
 
     Raises:
-        InputError: if the problem is not a classification of square uint8 images by a network with
-            hidden layers, if it has too many images, or if `networks` are given, but have other
-            shapes than its network, or its activation or cost is not available in the page.
+        InputError: if the problem is not such a problem, or `networks` is negative.
 
     Examples:
         >>> import gdjax as gd
@@ -53,21 +55,23 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
         >>> gd.lesson(problem).save("lesson.html")  # doctest: +SKIP
     """
     _check(problem)
-    many = None if networks is None else _many(problem, networks)
+    check_whole("lesson: networks", networks, 0)
     images, labels = (np.asarray(array) for array in problem.data)
     test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
-    texts = json.loads(read("lesson/texts.json"))
+    texts = {language: json.loads(read(f"lesson/texts/{language}.json")) for language in LANGUAGES}
     return build(
-        texts["title"],
+        texts["en"]["title"],
         "lesson/page.html",
         {
             "version": __version__,
             "texts": texts,
-            "set": str((problem.provenance or {}).get("name", "digits")),
+            "set": str(problem.provenance.get("name", "digits")),
             "widths": list(problem.network.widths),
             "train": _image_set(images, labels),
             "test": _image_set(test_images[:TEST_IMAGES], test_labels[:TEST_IMAGES]),
-            "networks": many,
+            "trained": _descent(problem),
+            "compared": [_compared(problem, batch_size) for batch_size in (BATCH_SIZE, None)],
+            "networks": _many(train_networks(problem, networks)) if networks else None,
             "curves": {
                 name: {
                     "domain": FUNCTIONS[name].domain[0],
@@ -82,41 +86,85 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
     )
 
 
+def train_networks(problem: Any, count: int) -> tuple[Layer, ...]:
+    """Return parameters trained from seeds 0, 1, ..., stacked along a leading axis."""
+    runs = _sweep(problem, STEPS, BATCH_SIZE, STEPS, learning_rate=[LEARNING_RATE], seed=count)
+    return tuple(
+        Layer(runs[f"params.{i}.weights"].values[0], runs[f"params.{i}.bias"].values[0])
+        for i in range(len(problem.network.widths) - 1)
+    )
+
+
+def _sweep(problem, steps, batch_size, record_every, *, learning_rate, seed):
+    import optax
+
+    from gdjax import interrupts, sweeps
+
+    with interrupts.interruptible():
+        return sweeps.sweep(
+            problem,
+            sweeps.axes(learning_rate=learning_rate, seed=range(seed)),
+            steps,
+            batch_size=batch_size,
+            record_every=record_every,
+            make_optimizer=optax.sgd,
+        )
+
+
+def _descent(problem):
+    """Return the network trained from seed 0, and the plane in which its descent moves most."""
+    import optax
+
+    from gdjax import descent, keys, landscape
+
+    streams = keys.streams(0, seed=0)
+    run = descent.descend(
+        problem,
+        optax.sgd(LEARNING_RATE),
+        problem.init(streams.init),
+        STEPS,
+        key=streams,
+        batch_size=BATCH_SIZE,
+        record_every=STEPS // 50,
+        snapshot_every=STEPS // 50,
+    )
+    plane = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=25)
+    params = [np.ravel(array) for layer in run.params for array in layer]
+    return {
+        "step": STEPS,
+        "params": np.concatenate(params).astype(np.float32),
+        "plane": plane_data("", plane),
+    }
+
+
+def _compared(problem, batch_size):
+    """Return means over starts of cost and accuracy at each step, by rate."""
+    every = 1 if batch_size is None else 5
+    runs = _sweep(
+        problem, COMPARED_STEPS, batch_size, every,
+        learning_rate=COMPARED_RATES, seed=len(COMPARED_STARTS),
+    ).mean("seed")  # fmt: skip
+    return {
+        "batch": batch_size or 0,
+        "rates": np.asarray(COMPARED_RATES),
+        "step": np.asarray(runs.step.values),
+        "cost": runs.cost.values.astype(np.float32),
+        "accuracy": runs.test_accuracy.values.astype(np.float32),
+    }
+
+
 def _image_set(images, labels):
     return {"images": deflated(images), "labels": deflated(labels), "size": images.shape[1]}
 
 
-def _many(problem, networks):
-    try:
-        layers = [(np.asarray(weights), np.asarray(bias)) for weights, bias in networks]
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"lesson: networks = {networks!r:.80}, expected the layers (weights, bias) of several "
-            f"networks, with a leading axis of networks"
-        ) from error
-    fans = itertools.pairwise(problem.network.widths)
-    count = len(layers[0][0])
-    wanted = [((count, n_out, n_in), (count, n_out)) for n_in, n_out in fans]
-    shapes = [(weights.shape, bias.shape) for weights, bias in layers]
-    if shapes != wanted:
-        raise InputError(
-            f"lesson: networks has shapes {shapes}, expected {wanted}: the parameters of the "
-            f"problem's network with a leading axis of networks"
-        )
-    provenance = problem.provenance or {}
-    model = {name: provenance.get(name) for name in ("activation", "cost")}
-    if model["activation"] not in ACTIVATIONS or model["cost"] not in COSTS:
-        raise InputError(
-            f"lesson: the networks belong to a problem with {model}, expected an activation among "
-            f"{', '.join(ACTIVATIONS)} and a cost among {', '.join(COSTS)}"
-        )
-    code, scale, bias = quantize(layers)
+def _many(networks):
+    code, scale, bias = quantize([(weights, bias) for weights, bias in networks])
     return {
-        "count": count,
+        "count": len(code),
         "bytes": deflated(code.view(np.uint8)),
         "scales": scale.astype(np.float32),
         "biases": bias.astype(np.float32),
-        "model": model,
+        "model": MODEL,
     }
 
 
@@ -128,10 +176,12 @@ def _check(problem):
         or network.input_scale != 255
         or int(np.sqrt(network.widths[0])) ** 2 != network.widths[0]
         or "test_accuracy" not in problem.metrics
+        or not MODEL.items() <= (problem.provenance or {}).items()
     ):
         raise InputError(
             "lesson: problem is not a network with hidden layers that classifies square uint8 "
-            'images; pass problems.digits("mnist5k"), or other widths'
+            "images, with sigmoid activations and the quadratic cost; pass "
+            'problems.digits("mnist5k"), or other widths'
         )
     if problem.samples > MAX_TRAIN_IMAGES:
         raise InputError(

@@ -1,10 +1,14 @@
 // A landscape in 3-D: quadrilaterals from back to front, lit from one side, rotated by hand.
 
+import { ARROWS, VALLEY, css, fitted, rgb, soon } from "./base.js";
+import { ticks } from "./chart.js";
+import { extent, number } from "./numbers.js";
+
 const AXIS = 40; // pixels to the left, for the numbers of the height axis
 
 // `what` is {cost [a, b], a, b} and, optionally, path; `moment()` is the number of points of the
-// path to show. Returns a function that redraws the landscape.
-function surface(canvas, what, moment) {
+// path to show, and `costNames` are those of the height axis, linear and logarithmic. Returns a function that redraws the landscape.
+export function surface(canvas, what, moment, costNames = ["cost", "cost, log"]) {
   const [na, nb] = what.cost.shape;
   const { a, b, path } = what;
   const [low, high] = extent(what.cost);
@@ -122,7 +126,7 @@ function surface(canvas, what, moment) {
     pen.font = "13px Inter, system-ui, sans-serif";
     pen.textAlign = "center";
     const [u, v] = project(x, y, 1);
-    pen.fillText(log ? "cost, log" : "cost", Math.max(u, 26), v - 14);
+    pen.fillText(costNames[Number(log)], Math.max(u, 26), v - 14);
   }
   // Draws the path at the cost of its points in black, its projection in orange, and lines between
   // the two.
