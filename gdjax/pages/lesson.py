@@ -17,7 +17,6 @@ from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.pages.explorer import plane_data
 from gdjax.pages.page import Page, build, deflated, read
-from gdjax.pages.quantization import quantize
 from gdjax.problems.networks import Layer
 from gdjax.problems.test_functions import FUNCTIONS
 
@@ -26,7 +25,7 @@ MAX_TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000  # maximum number of test images in the page
 LEARNING_RATE, BATCH_SIZE, STEPS = 3.0, 32, 1250  # the defaults of the page (address.js)
 MODEL = {"activation": "sigmoid", "cost": "quadratic"}
-COMPARED_RATES, COMPARED_STARTS, COMPARED_STEPS = (1.0, 3.0, 10.0), range(3), 125
+COMPARED_STEPS, COMPARED = 125, ((1.0, 3.0, 10.0), 3)  # rates, and number of starts
 CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
@@ -44,15 +43,10 @@ def lesson(problem: Any, networks: int = 48) -> Page:
             the last step of the course. Their weights are quantized to bytes. 0 omits this step.
 
     Returns:
-        The page, written to a file by `page.save("lesson.html")`.
+        The page, written to a file by `gd.lesson(problem).save("lesson.html")`.
 
     Raises:
         InputError: if the problem is not such a problem, or `networks` is negative.
-
-    Examples:
-        >>> import gdjax as gd
-        >>> problem = gd.problems.digits("mnist5k")
-        >>> gd.lesson(problem).save("lesson.html")  # doctest: +SKIP
     """
     _check(problem)
     check_whole("lesson: networks", networks, 0)
@@ -88,27 +82,36 @@ def lesson(problem: Any, networks: int = 48) -> Page:
 
 def train_networks(problem: Any, count: int) -> tuple[Layer, ...]:
     """Return parameters trained from seeds 0, 1, ..., stacked along a leading axis."""
-    runs = _sweep(problem, STEPS, BATCH_SIZE, STEPS, learning_rate=[LEARNING_RATE], seed=count)
+    runs = _sweep(problem, STEPS, BATCH_SIZE, STEPS, [LEARNING_RATE], count)
     return tuple(
         Layer(runs[f"params.{i}.weights"].values[0], runs[f"params.{i}.bias"].values[0])
         for i in range(len(problem.network.widths) - 1)
     )
 
 
-def _sweep(problem, steps, batch_size, record_every, *, learning_rate, seed):
+def quantize(networks: tuple[Layer, ...]) -> tuple[np.ndarray, ...]:
+    """Return weights as bytes, the scale of each neuron, and biases, of stacked networks.
+
+    w_ij ≈ scale_i byte_ij,   scale_i = max_j |w_ij| / 127
+    """
+    scales = [np.abs(weights).max(-1) / 127 for weights, _ in networks]
+    codes = [
+        np.round(weights / np.where(scale == 0, 1, scale)[..., None]).astype(np.int8)
+        for (weights, _), scale in zip(networks, scales, strict=True)
+    ]
+    flat = [code.reshape(len(code), -1) for code in codes]
+    return tuple(np.concatenate(parts, 1) for parts in (flat, scales, [b for _, b in networks]))
+
+
+def _sweep(problem, steps, batch_size, record_every, rates, starts):
     import optax
 
     from gdjax import interrupts, sweeps
 
+    grid = sweeps.axes(learning_rate=rates, seed=range(starts))
+    options = {"batch_size": batch_size, "record_every": record_every}
     with interrupts.interruptible():
-        return sweeps.sweep(
-            problem,
-            sweeps.axes(learning_rate=learning_rate, seed=range(seed)),
-            steps,
-            batch_size=batch_size,
-            record_every=record_every,
-            make_optimizer=optax.sgd,
-        )
+        return sweeps.sweep(problem, grid, steps, make_optimizer=optax.sgd, **options)
 
 
 def _descent(problem):
@@ -117,36 +120,26 @@ def _descent(problem):
 
     from gdjax import descent, keys, landscape
 
-    streams = keys.streams(0, seed=0)
+    streams, every = keys.streams(0, seed=0), STEPS // 50
     run = descent.descend(
-        problem,
-        optax.sgd(LEARNING_RATE),
-        problem.init(streams.init),
-        STEPS,
-        key=streams,
-        batch_size=BATCH_SIZE,
-        record_every=STEPS // 50,
-        snapshot_every=STEPS // 50,
-    )
-    plane = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=25)
-    params = [np.ravel(array) for layer in run.params for array in layer]
+        problem, optax.sgd(LEARNING_RATE), problem.init(streams.init), STEPS,
+        key=streams, batch_size=BATCH_SIZE, record_every=every, snapshot_every=every,
+    )  # fmt: skip
+    plane = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=21)
     return {
         "step": STEPS,
-        "params": np.concatenate(params).astype(np.float32),
+        "params": np.concatenate([np.ravel(a) for layer in run.params for a in layer]).astype("f4"),
         "plane": plane_data("", plane),
     }
 
 
 def _compared(problem, batch_size):
-    """Return means over starts of cost and accuracy at each step, by rate."""
-    every = 1 if batch_size is None else 5
-    runs = _sweep(
-        problem, COMPARED_STEPS, batch_size, every,
-        learning_rate=COMPARED_RATES, seed=len(COMPARED_STARTS),
-    ).mean("seed")  # fmt: skip
+    """Return means over starts of cost and accuracy, by rate and step."""
+    every = 5 if batch_size else 1
+    runs = _sweep(problem, COMPARED_STEPS, batch_size, every, *COMPARED).mean("seed")
     return {
         "batch": batch_size or 0,
-        "rates": np.asarray(COMPARED_RATES),
+        "rates": np.asarray(COMPARED[0]),
         "step": np.asarray(runs.step.values),
         "cost": runs.cost.values.astype(np.float32),
         "accuracy": runs.test_accuracy.values.astype(np.float32),
@@ -158,12 +151,12 @@ def _image_set(images, labels):
 
 
 def _many(networks):
-    code, scale, bias = quantize([(weights, bias) for weights, bias in networks])
+    codes, scales, biases = quantize(networks)
     return {
-        "count": len(code),
-        "bytes": deflated(code.view(np.uint8)),
-        "scales": scale.astype(np.float32),
-        "biases": bias.astype(np.float32),
+        "count": len(codes),
+        "bytes": deflated(codes.view(np.uint8)),
+        "scales": scales.astype(np.float32),
+        "biases": biases.astype(np.float32),
         "model": MODEL,
     }
 

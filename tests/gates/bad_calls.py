@@ -1234,9 +1234,9 @@ CALLS = (
     ("gd.explore(runs, name=3)", "name", "explore: name = 3, expected text"),
     ("gd.plot(runs, title=3)", "title", "plot: title = 3, expected text"),
     (
-        "gd.lesson(gd.problems.digits(widths=(2,), samples=10), 3)",
+        "gd.lesson(gd.problems.digits(widths=(2,), samples=10), -1)",
         "networks",
-        "expected the layers (weights, bias)",
+        "expected a whole number >= 0",
     ),
     (
         "gd.problems.distorted('x', gd.problems.Distortion())",

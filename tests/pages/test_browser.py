@@ -119,6 +119,23 @@ def test_the_command_of_a_cell_replays_its_median_run(browser, pages, explorer):
     assert copied == explorer.text("#command")
 
 
+def test_a_map_of_outcomes_has_colors_a_caption_and_a_command(browser, explorer, tmp_path):
+    explorer.page.select_option("#metric", "2")
+    explorer.click("#map", 0.9, 0.12)
+    assert explorer.text("#map-caption") == (
+        "How runs ended: the most common outcome of the 2 runs of a cell."
+    )
+    assert explorer.page.locator("#marks i").count() == 3
+    assert explorer.text("#command").endswith("learning_rate=10 seed=3 momentum=0")
+    runs = sweep().assign_coords(momentum=[False, True], learning_rate=[1e-7, 0.123456, 123456.0])
+    visit = OpenedPage(browser, gd.explore(runs, name="a").save(tmp_path / "page.html"))
+    visit.keys("#others input", "End")
+    assert visit.text("#others strong") == "true"
+    visit.click("#map", 0.9, 0.12)
+    assert parse_at(tuple(visit.text("#command").split()[4:]))["momentum"] == 1
+    assert explorer.complaints == visit.complaints == []
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

@@ -10,7 +10,7 @@ import { say, text } from "./text.js";
 const AGREE_LIMITS = [0.6, 0.8, 0.95];
 
 export function voteCard(page, networks, model) {
-  let shift = [3, 0]; // the step opens with a digit that is not where digits are
+  let shift = [4, -1]; // the step opens with a digit that is not where digits are
   let image = null; // key of the image
   let isAnswered = false;
   const outputs = page.sets.widths.at(-1);
