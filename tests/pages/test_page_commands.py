@@ -11,7 +11,6 @@ import zarr
 
 import gdjax as gd
 from gdjax.cli import main
-from gdjax.pages.lesson import train_networks
 
 pytestmark = pytest.mark.usefixtures("keep_devices")
 
@@ -140,33 +139,8 @@ def test_a_lesson_with_unknown_data_is_rejected_before_training(capsys, monkeypa
 
 
 @pytest.mark.long
-def test_a_lesson_without_networks_has_fewer_than_2_million_characters(tmp_path, capsys):
-    main(["lesson", "--networks", "0", "--out", str(tmp_path / "page.html")])
-    assert "written to" in capsys.readouterr().out
-    assert len((tmp_path / "page.html").read_text(encoding="utf-8")) < 2e6
-    assert "--networks -1" in refused(capsys, "lesson", "--networks", "-1")
-
-
-@pytest.mark.exhaustive
-@pytest.mark.long
-def test_quantization_changes_fewer_than_half_a_percent_of_predictions(tmp_path):
-    """Compare the predictions of the 48 networks of the lesson on all test digits."""
+def test_the_page_of_a_lesson_has_at_most_2_200_000_bytes(tmp_path, capsys):
     main(["lesson", "--out", str(tmp_path / "page.html")])
+    assert "written to" in capsys.readouterr().out
     assert (tmp_path / "page.html").stat().st_size < 2.2e6
-    problem = gd.problems.digits("mnist5k")
-    networks = train_networks(problem, 48)
-    rebuilt = []
-    for weights, bias in networks:
-        scale = np.abs(weights).max(-1, keepdims=True) / 127
-        rebuilt.append((np.float32(np.round(weights / scale) * scale), bias))
-    images, labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
-    read = jax.jit(jax.vmap(problem.predict, (0, None)))
-    layers = gd.problems.networks.Layer
-    before, after = (
-        np.asarray(read(tuple(layers(*layer) for layer in params), images)).argmax(-1)
-        for params in (networks, rebuilt)
-    )
-    assert before.shape == (48, len(labels))
-    assert np.mean(before == after) > 0.995
-    assert abs(np.mean(before == labels) - np.mean(after == labels)) < 0.001
-    assert np.mean(before == labels) > 0.87
+    assert "--networks -1" in refused(capsys, "lesson", "--networks", "-1")
