@@ -99,8 +99,10 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
     // Labels are drawn on the sides that face the viewer.
     const front = Math.cos(view.yaw) > 0 ? -1.14 : 1.14;
     const flank = Math.sin(view.yaw) > 0 ? -1.16 : 1.16;
-    pen.fillText(a.label, ...project(0, front, -0.04));
-    pen.fillText(b.label, ...project(flank, 0, -0.04));
+    for (const [label, [x, y]] of [[a.label, project(0, front, -0.04)], [b.label, project(flank, 0, -0.04)]]) {
+      const room = pen.measureText(label).width / 2;
+      pen.fillText(label, Math.min(Math.max(x, room), canvas.clientWidth - room), y);
+    }
   }
   // Draws the height axis on the corner that is farthest to the left.
   function heightAxis(pen) {

@@ -58,12 +58,12 @@ export function courseCard(page) {
       if (step === lesson) place.append(box);
       else homes[step].after(box);
     });
-    let first = true;
-    for (const card of document.querySelectorAll("[data-lessons]")) {
-      card.hidden = !card.dataset.lessons.split(" ").includes(String(lesson));
-      card.classList.toggle("first", !card.hidden && first);
-      if (!card.hidden) first = false;
-    }
+    const cards = [...document.querySelectorAll("[data-lessons]")];
+    for (const card of cards) card.hidden = !card.dataset.lessons.split(" ").includes(String(lesson));
+    // What the question is about comes before it on a narrow screen.
+    const visible = cards.filter((card) => !card.hidden);
+    const about = Math.max(visible.findIndex(({ id }) => id === QUESTIONS[lesson]), 0);
+    visible.forEach((card, i) => card.classList.toggle("first", i <= about));
   }
   return { update };
 }
