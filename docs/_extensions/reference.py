@@ -190,17 +190,17 @@ def _skip(app, what, name, value, skip, options):
 def _add_anchors(app, doctree):
     """Add the anchors to which pages with source code link back.
 
-    `viewcode` names an object after the module in which it is defined, the reference after the one
-    from which it is imported.
+    `viewcode` may name an object after any of the packages around the module that defines it.
     """
     from sphinx.addnodes import desc_signature
     from sphinx.ext import viewcode
 
     for signature in doctree.findall(desc_signature):
         module, name = signature.get("module"), signature.get("fullname")
-        defined = module and name and viewcode._get_full_modname(module, name)
-        if defined and f"{defined}.{name}" not in signature["ids"]:
-            signature["ids"].append(f"{defined}.{name}")
+        defined = (module and name and viewcode._get_full_modname(module, name)) or ""
+        packages = defined.split(".")
+        anchors = [".".join([*packages[: i + 1], name]) for i in range(len(packages)) if defined]
+        signature["ids"] += [anchor for anchor in anchors if anchor not in signature["ids"]]
 
 
 def setup(app):
