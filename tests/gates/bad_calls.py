@@ -1096,9 +1096,9 @@ CALLS = (
     ("gd.explore(runs, name=3)", "name", "explore: name = 3, expected text"),
     ("gd.plot(runs, title=3)", "title", "plot: title = 3, expected text"),
     (
-        "gd.lesson(gd.problems.digits(widths=(2,), samples=10), 3)",
+        "gd.lesson(gd.problems.digits(widths=(2,), samples=10), -1)",
         "networks",
-        "expected the layers (weights, bias)",
+        "expected a whole number >= 0",
     ),
     ("gd.problems.distorted('x', gd.problems.Distortion())", "images", "expected a uint8 array"),
     ("gd.problems.distorted(zeros((1, 2, 2)), 3)", "images", "expected a uint8 array [n, height,"),
