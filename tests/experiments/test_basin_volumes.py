@@ -1,9 +1,10 @@
 """The basin volume experiment: its data set, and volumes of small networks."""
 
-import basin_volumes
 import numpy as np
 import pytest
-from basin_volumes import Config
+
+from experiments.basin_volumes import __main__ as basin_volumes
+from experiments.basin_volumes.config import Config
 
 
 def test_the_digits_equal_those_of_scikit_learn():

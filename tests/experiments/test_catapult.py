@@ -1,16 +1,16 @@
 """The catapult experiment: a recursion for linear networks, and period doubling."""
 
-import catapult
 import jax
 import jax.numpy as jnp
-import methods.catapult
 import numpy as np
 import pytest
-import summaries.catapult
 import xarray as xr
-from catapult import Config
 
 import gdjax as gd
+from experiments.catapult import __main__ as catapult
+from experiments.catapult import model as methods
+from experiments.catapult import summary as summaries
+from experiments.catapult.config import Config
 
 SMALL = Config(
     shares=(0.5, 7.0, 14),
@@ -30,9 +30,7 @@ def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, err
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
         f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
         shares = jnp.linspace(0.5, 3.5, starts)
-        known = jax.vmap(methods.catapult.two_numbers, (0, 0, 0, None, None))(
-            f, k, shares, width, steps
-        )
+        known = jax.vmap(methods.two_numbers, (0, 0, 0, None, None))(f, k, shares, width, steps)
 
         def step(params, _):
             U, v = params
@@ -49,7 +47,7 @@ def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, err
 
 def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
     with jax.enable_x64(True):
-        problem = methods.catapult.network(jnp.tanh, 20, 3)
+        problem = methods.network(jnp.tanh, 20, 3)
         (U, v), k = jax.jit(problem.init)(gd.streams(0).init)
         x = problem.data[0]
         outputs = lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20)  # noqa: E731
@@ -60,9 +58,7 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
 
 def test_the_onset_of_a_square_root_is_recovered():
     rates = np.linspace(0, 1, 2000)
-    assert summaries.catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(
-        0.4
-    )
+    assert summaries.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
 
 
 @pytest.mark.exhaustive

@@ -1,11 +1,12 @@
 """The central flow experiment: its comparisons, and a small run."""
 
-import central_flow
 import numpy as np
 import pytest
-import summaries.central_flow
 import xarray as xr
-from central_flow import Config
+
+from experiments.central_flow import __main__ as central_flow
+from experiments.central_flow import summary as summaries
+from experiments.central_flow.config import Config
 
 SMALL = Config(
     rates=(0.1, 0.3),
@@ -28,8 +29,8 @@ def test_the_deviation_from_2_is_the_largest_between_records_close_to_2():
         np.full(40, 2.0004),
         np.linspace(1.99, 1, 9),
     )
-    assert summaries.central_flow.at_edge(np.r_[rising, covered, falling]) == pytest.approx(4e-4)
-    assert summaries.central_flow.at_edge(rising) is None
+    assert summaries.at_edge(np.r_[rising, covered, falling]) == pytest.approx(4e-4)
+    assert summaries.at_edge(rising) is None
 
 
 def test_deviations_compare_equally_smoothed_costs():

@@ -1,11 +1,12 @@
 """Best exponents of power decays, against an exact recursion and known minima."""
 
-import decay_exponents
-import methods.decay_exponents as methods
 import numpy as np
 import pytest
-import summaries.decay_exponents as summary
 import xarray as xr
+
+from experiments.decay_exponents import __main__ as decay_exponents
+from experiments.decay_exponents import model as methods
+from experiments.decay_exponents import summary
 
 
 def test_the_best_exponent_is_that_of_known_costs():

@@ -1,13 +1,14 @@
 """The comparison of models of descent at the edge of stability, and a small run."""
 
-import edge_models
 import numpy as np
 import pytest
 import xarray as xr
-from edge_models import Config
-from methods.edge_models import relative_distances
-from summaries.edge_models import numbers, ratio
-from summaries.shared import joined
+
+from experiments.edge_models import __main__ as edge_models
+from experiments.edge_models.config import Config
+from experiments.edge_models.model import relative_distances
+from experiments.edge_models.summary import numbers, ratio
+from experiments.shared.statistics import joined
 
 SMALL = Config(
     rates=(0.3,),

@@ -1,13 +1,14 @@
 """The edge of stability: the sharpness rises to its limit and remains near it."""
 
-import edge_of_stability
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import summaries.edge_of_stability
 import xarray as xr
-from edge_of_stability import Config
+
+from experiments.edge_of_stability import __main__ as edge_of_stability
+from experiments.edge_of_stability import summary as summaries
+from experiments.edge_of_stability.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -88,7 +89,7 @@ def test_the_tangent_network_differs_only_in_its_unbounded_outputs(dataset, summ
     assert all(jax.tree.leaves(same))
     np.testing.assert_array_equal(dataset.digits_learning_rate, dataset.tangent_learning_rate)
     digits, tangent = (
-        summaries.edge_of_stability.late_ratios(edge_of_stability.panel(dataset, name))[0]
+        summaries.late_ratios(edge_of_stability.panel(dataset, name))[0]
         for name in ("digits", "tangent")
     )
     first, second = tangent - digits

@@ -1,9 +1,10 @@
 """Edges of stability of adaptive optimizers, in small runs."""
 
-import adaptive_edge
 import numpy as np
 import pytest
 import xarray as xr
+
+from experiments.adaptive_edge import __main__ as adaptive_edge
 
 pytestmark = pytest.mark.long  # trains networks
 

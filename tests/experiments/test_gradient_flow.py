@@ -1,10 +1,11 @@
 """The gradient flow experiment: order of the distance of descent from the flow."""
 
-import gradient_flow
 import numpy as np
 import pytest
 import xarray as xr
-from gradient_flow import Config
+
+from experiments.gradient_flow import __main__ as gradient_flow
+from experiments.gradient_flow.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

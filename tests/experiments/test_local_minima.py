@@ -1,10 +1,11 @@
 """A small local minima experiment: censuses with and without weight decay."""
 
-import local_minima
 import numpy as np
 import pytest
 import xarray as xr
-from local_minima import Config
+
+from experiments.local_minima import __main__ as local_minima
+from experiments.local_minima.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

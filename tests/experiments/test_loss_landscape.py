@@ -1,10 +1,12 @@
 """A small loss landscape experiment: planes through end points of descents."""
 
-import loss_landscape
 import numpy as np
 import pytest
 import xarray as xr
-from loss_landscape import BRANCHES, VIEWS, Config
+
+from experiments.loss_landscape import __main__ as loss_landscape
+from experiments.loss_landscape.__main__ import BRANCHES, VIEWS
+from experiments.loss_landscape.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

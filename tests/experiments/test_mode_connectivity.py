@@ -1,10 +1,11 @@
 """The mode connectivity experiment: barriers of lines, matched lines, and curves."""
 
-import mode_connectivity
 import numpy as np
 import pytest
 import xarray as xr
-from mode_connectivity import Config
+
+from experiments.mode_connectivity import __main__ as mode_connectivity
+from experiments.mode_connectivity.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

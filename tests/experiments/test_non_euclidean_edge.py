@@ -1,12 +1,13 @@
 """Generalized sharpness in units of its limit: known values, and a small run."""
 
-import non_euclidean_edge
 import numpy as np
 import pytest
-import summaries.non_euclidean_edge as summary
 import xarray as xr
-from non_euclidean_edge import CASES, Config
-from variants.regressions import random_targets
+
+from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
+from experiments.non_euclidean_edge import summary
+from experiments.non_euclidean_edge.__main__ import CASES, Config
+from experiments.shared.regressions import random_targets
 
 
 def test_late_values_are_medians_of_the_last_quarter():

@@ -4,14 +4,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import methods.river_valleys as river_methods
 import numpy as np
 import pytest
-import river_valleys
-import summaries.river_valleys as summary
 import xarray as xr
 
 import gdjax as gd
+from experiments.river_valleys import __main__ as river_valleys
+from experiments.river_valleys import model as river_methods
+from experiments.river_valleys import summary
 from gdjax.sweeps.dataset import from_named
 
 SMALL = river_valleys.Config(

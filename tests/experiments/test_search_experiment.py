@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import search as experiment
-import summaries.search as summary
 import xarray as xr
-from methods import replays, search
 
 import gdjax as gd
+from experiments.search import __main__ as experiment
+from experiments.search import model as search
+from experiments.search import replays, summary
 
 RUNGS = (4, 16, 64)
 DENSE = pytest.param({"keep_slots": False, "width": 2}, marks=pytest.mark.long)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import slope_descent
-from slope_descent import Config
+
+from experiments.slope_descent import __main__ as slope_descent
+from experiments.slope_descent.__main__ import Config
 
 SMALL = Config(starts=40, steps=300)
 

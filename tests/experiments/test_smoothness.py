@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import smoothness
-from smoothness import Config
 
 import gdjax as gd
+from experiments.smoothness import __main__ as smoothness
+from experiments.smoothness.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

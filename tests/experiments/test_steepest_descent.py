@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import steepest_descent
-from steepest_descent import Config
+
+from experiments.steepest_descent import __main__ as steepest_descent
+from experiments.steepest_descent.config import Config
 
 SMALL = Config(side=60, steps=600, paths=6, points=25, directions=180)
 

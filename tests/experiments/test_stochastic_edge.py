@@ -3,13 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import stochastic_edge
 import xarray as xr
-from methods.edge_oscillation import edge_forces, stability_limit
-from stochastic_edge import Config
-from summaries.stochastic_edge import predicted
 
 import gdjax as gd
+from experiments.stochastic_edge import __main__ as stochastic_edge
+from experiments.stochastic_edge.config import Config
+from experiments.stochastic_edge.oscillation import edge_forces, stability_limit
+from experiments.stochastic_edge.summary import predicted
 
 BENDS, TARGETS = np.array([3.0, 5.0, 10.0]), np.array([0.5, -1.0, 2.0])
 SMALL = Config(

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
-import summaries.transfer as summary
-import transfer
 import xarray as xr
-from methods import parametrizations
-from transfer import Config
+
+from experiments.transfer import __main__ as transfer
+from experiments.transfer import parametrizations, summary
+from experiments.transfer.__main__ import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from drawings.edge_of_stability import Edge, edge
-from drawings.gradient_flow import BesideFlow, from_flow
 
+from experiments.edge_of_stability.figures import Edge, edge
+from experiments.gradient_flow.figures import BesideFlow, from_flow
 from gdjax.plots import stability
 
 STEP = np.arange(0, 50, 10)

@@ -1,0 +1,143 @@
+"""Do Adam and RMSProp also train at an edge of stability, and where is it?
+
+    largest eigenvalue of P^-1 H, with P from the optimizer's state;   limits on a quadratic cost
+    with constant P: 2 / eta (RMSProp), (2 + 2 b1) / ((1 - b1) eta) (Adam), 38 / eta at b1 = 0.9
+
+Optimizers that divide by the root of averaged squared gradients have an adaptive preconditioner P,
+and on a quadratic cost their iterates remain bounded at any rate. For networks, the sharpness
+preconditioned by P is reported to rise to the stability limit for constant P (Cohen et al. 2022,
+arXiv 2207.14484). This sharpness is recorded along full-batch descents with Adam and RMSProp, on 20
+Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), at several rates and from
+several starts.
+
+    python -m experiments.adaptive_edge           (about a minute on two cores)
+
+Expected: on the Chebyshev points, eta times the preconditioned sharpness settles at 38 for Adam and
+at 2 for RMSProp, within 5 % (medians over the last quarter of the records and over starts). This is
+refuted if the interval of one of these medians lies entirely outside the range of 5 % around 38 or
+2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import optax
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared import edges as plots
+from experiments.shared.panels import merge, panel
+from experiments.shared.regressions import chebyshev
+from gdjax.curvature import sharpness_metric, stability_threshold
+from gdjax.curvature.stability_limits import preconditioner
+
+from .summary import numbers
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents whose preconditioned sharpness is recorded.
+
+    Args:
+        adam_rates: learning rates of Adam on the Chebyshev points.
+        rmsprop_rates: learning rates of RMSProp on the Chebyshev points.
+        steps: number of steps of both optimizers on the Chebyshev points.
+        digit_adam_rates: learning rates of Adam on the digits.
+        digit_rmsprop_rates: learning rates of RMSProp on the digits.
+        digit_steps: number of steps of both optimizers on the digits.
+        decay: decay rate of RMSProp's average of squared gradients.
+        starts: number of starting points for each optimizer and learning rate.
+        digits: number of training images of digits.
+        records: number of records of each descent on the Chebyshev points.
+        digit_records: number of records of each descent on the digits.
+        tolerance: relative tolerance of the computed sharpness.
+    """
+
+    adam_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004)
+    rmsprop_rates: tuple[float, ...] = (0.0001, 0.0003, 0.001)
+    steps: int = 10_000
+    digit_adam_rates: tuple[float, ...] = (0.01, 0.03)
+    digit_rmsprop_rates: tuple[float, ...] = (0.003, 0.01)
+    digit_steps: int = 600
+    decay: float = 0.99
+    starts: int = 8
+    digits: int = 200
+    records: int = 100
+    digit_records: int = 30
+    tolerance: float = 0.01
+
+
+def preconditioned_sharpness(
+    config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
+) -> xr.Dataset:
+    """Return cost, preconditioned sharpness, its product with eta, and the limit."""
+    metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        steps,
+        make_optimizer=rule,
+        record_every=steps // records,
+        metrics={"sharpness": metric},
+    )
+    # P is undefined before the first step.
+    sharpness_records = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
+    sharpness_records = sharpness_records.transpose("learning_rate", "seed", "step")
+    return sharpness_records.assign(
+        product=sharpness_records.sharpness * sharpness_records.learning_rate,
+        limit=float(stability_threshold(1.0, rule)),
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the records of all panels, with names prefixed by the panel."""
+    points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
+    rmsprop = partial(optax.rmsprop, decay=config.decay)
+    small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
+    parts = {
+        "chebyshev_adam": preconditioned_sharpness(
+            config, points, optax.adam, config.adam_rates, *small
+        ),
+        "chebyshev_rmsprop": preconditioned_sharpness(
+            config, points, rmsprop, config.rmsprop_rates, *small
+        ),
+        "digits_adam": preconditioned_sharpness(
+            config, digits, optax.adam, config.digit_adam_rates, *large
+        ),
+        "digits_rmsprop": preconditioned_sharpness(
+            config, digits, rmsprop, config.digit_rmsprop_rates, *large
+        ),
+    }
+    return merge(parts).assign_attrs(panels=list(parts))
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw rate times preconditioned sharpness for all starts, one panel per case."""
+    titles = {
+        "chebyshev_adam": "Adam, Chebyshev points",
+        "chebyshev_rmsprop": "RMSProp, Chebyshev points",
+        "digits_adam": "Adam, digits",
+        "digits_rmsprop": "RMSProp, digits",
+    }
+    parts = {name: panel(dataset, name) for name in dataset.attrs["panels"]}
+    return {
+        "adaptive": plots.sharpness_curves(
+            [
+                plots.SharpnessPanel(
+                    title=titles[name],
+                    step=part.step.values,
+                    learning_rate=part.learning_rate.values,
+                    product=part["product"].values,
+                    limit=float(part.limit),
+                )
+                for name, part in parts.items()
+            ],
+            label="rate · preconditioned sharpness",
+        )
+    }
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

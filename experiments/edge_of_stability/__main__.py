@@ -1,0 +1,94 @@
+"""How sharp does the cost become during descent, and how does the learning rate limit that?
+
+    sharpness = largest eigenvalue of the Hessian;   descent on a quadratic cost is stable
+    below a limit: 2 / eta without momentum, (2 + 2b) / eta with heavy-ball momentum b,
+    (2 + 2b) / ((1 + 2b) eta) with Nesterov's momentum b
+
+On many networks the sharpness rises along descent until it reaches the stability limit of the
+learning rate, and remains at this limit (Cohen et al. 2021, arXiv 2103.00065). The first case is
+the small problem of their code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1
+tanh network with the default initialization of PyTorch, with plain descent, heavy-ball momentum and
+Nesterov's momentum. Their cost includes a factor of 1/2, so their learning rate is twice the rate
+used here. The second case is the digit network (784-16-16-10, sigmoids, quadratic cost), with
+sigmoids as outputs and with their tangent at 0, 1/2 + z/4.
+
+    python -m experiments.edge_of_stability           (about 2.5 min of processor time)
+
+Expected: on the Chebyshev points the sharpness rises to the limit for every rate whose limit it can
+reach, and remains within 2 % of the limit (medians over the last quarter of the records), while the
+cost continues to decrease, though not monotonically. On 1,000 digits the sharpness later falls far
+below its limit; with tangents as outputs it remains at the limit. The explanation by bounded
+outputs is refuted if the sharpness falls as far with tangents, that is, if the interval of the
+difference, paired over starts, contains 0.
+"""
+
+from functools import partial
+
+import optax
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.regressions import chebyshev
+
+from . import figures as plots
+from .config import Config
+from .model import sharpness_records, tangent_outputs
+from .summary import names, numbers, panel
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the records of all panels, with names prefixed by the panel."""
+    small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
+    momentum = partial(optax.sgd, momentum=config.momentum)
+    small_momentum = (config.seeds, config.momentum_steps)
+    of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
+    parts = {
+        "plain": sharpness_records(
+            config, small, config.rates, config.seeds, config.steps, optax.sgd
+        ),
+        "heavy": sharpness_records(config, small, config.heavy_rates, *small_momentum, momentum),
+        "nesterov": sharpness_records(
+            config, small, config.nesterov_rates, *small_momentum, partial(momentum, nesterov=True)
+        ),
+        "digits": sharpness_records(config, digits, *of_digits),
+        "tangent": sharpness_records(config, tangent_outputs(digits), *of_digits),
+    }
+    return xr.merge(
+        [
+            part.drop_attrs().rename({name: f"{prefix}_{name}" for name in names(part)})
+            for prefix, part in parts.items()
+        ]
+    ).assign_attrs(momentum=config.momentum)
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the panels of the Chebyshev points and of the digits, for the first start."""
+    beta = dataset.attrs["momentum"]
+    titles = {
+        "plain": "Plain descent: limit 2/η",
+        "heavy": f"Heavy ball {beta:g}: {2 + 2 * beta:.3g}/η",
+        "nesterov": f"Nesterov {beta:g}: {(2 + 2 * beta) / (1 + 2 * beta):.3g}/η",
+        "digits": "Digit network, full batch: limit 2/η",
+        "tangent": "Outputs 1/2 + z/4: limit 2/η",
+    }
+
+    def first(prefix):
+        part = panel(dataset, prefix).isel(seed=0)
+        return plots.Edge(
+            title=titles[prefix],
+            step=part.step.values,
+            learning_rate=part.learning_rate.values,
+            sharpness=part.sharpness.transpose("learning_rate", "step").values,
+            threshold=part.threshold.values,
+            cost=part.cost.transpose("learning_rate", "step").values,
+        )
+
+    return {
+        "chebyshev": plots.edge([first("plain"), first("heavy"), first("nesterov")]),
+        "digits": plots.edge([first("digits"), first("tangent")]),
+    }
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)
