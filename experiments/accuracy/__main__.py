@@ -2,17 +2,7 @@
 
     w <- w - r_t (grad C_B(w) + d_l w),   C: squared error, sum over outputs, mean over images
 
-The network is always 784-16-16-10 with sigmoids; only its training differs. Changes to the training
-are cumulative: smaller batches, an annealed learning rate, weight decay, stronger decay in the
-first layer, distorted copies of the images, more epochs. Other changes are made separately to the
-variant with distorted copies. All variants are trained from the same starts and are compared on the
-last 10,000 training images, which are held out. Then networks are trained with two recipes on all
-training images, from starts that were not used for any choice, and are evaluated once on the test
-images.
-
     python -m experiments.accuracy                  (about 12 min of processor time)
-
-Sweeps are stored in `--store`, and an interrupted run resumes from there.
 
 Expected: plain descent classifies 94.6 % of the test images correctly, and the best recipe 96.6 %
 (from single starts, 96.4 to 96.8 %). Weight decay contributes a third of the gain on the held-out

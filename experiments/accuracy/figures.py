@@ -59,8 +59,7 @@ def ladder(
 
 
 def first_layers(
-    weights: Mapping[str, Float[np.ndarray, "neurons pixels"]],
-    accuracy: Mapping[str, float],
+    weights: Mapping[str, Float[np.ndarray, "neurons pixels"]], accuracy: Mapping[str, float]
 ) -> Figure:
     """Draw the first-layer weights of two networks, one above the other.
 
@@ -114,8 +113,7 @@ def differences(
             )
         bars.set_xticks(range(share.shape[1]))
         bars.yaxis.set_major_formatter(PercentFormatter(1))
-        bars.set_xlabel("digit")
-        bars.set_ylabel("misclassified test images")
+        bars.set(xlabel="digit", ylabel="misclassified test images")
         first, second = wrong
         bars.set_title(f"Number of errors: {second} has {left:.0%} of those of {first}")
         bars.legend()
@@ -123,9 +121,7 @@ def differences(
             for (name, shares), color in zip(slopes.items(), COLORS, strict=True):
                 middle = (np.arange(shares.shape[1]) + 0.5) / shares.shape[1]
                 axes.step(middle, shares[layer], where="mid", color=color, label=name)
-            axes.set_yscale("log")
-            axes.set_title(layers[layer])
-            axes.set_xlabel("slope, at most 1")
+            axes.set(yscale="log", title=layers[layer], xlabel="slope, at most 1")
         grid[1, 0].set_ylabel("share of neurons and images")
     return figure
 
@@ -164,8 +160,7 @@ def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, f
         axes.set_title("Two descents from one start")
         side.set_yscale("log")
         label_log_axis(side.yaxis)
-        side.set_xlabel("share of the steps")
-        side.set_ylabel("training cost")
+        side.set(xlabel="share of the steps", ylabel="training cost")
         side.set_title(
             "Distance from the plane:\nat most "
             + " and ".join(f"{float(path.path_off.max()):.0f}" for path in paths.values())

@@ -3,13 +3,6 @@
     largest eigenvalue of P^-1 H, with P from the optimizer's state;   limits on a quadratic cost
     with constant P: 2 / eta (RMSProp), (2 + 2 b1) / ((1 - b1) eta) (Adam), 38 / eta at b1 = 0.9
 
-Optimizers that divide by the root of averaged squared gradients have an adaptive preconditioner P,
-and on a quadratic cost their iterates remain bounded at any rate. For networks, the sharpness
-preconditioned by P is reported to rise to the stability limit for constant P (Cohen et al. 2022,
-arXiv 2207.14484). This sharpness is recorded along full-batch descents with Adam and RMSProp, on 20
-Chebyshev points (1-100-1, tanh) and on digits (784-16-16-10, sigmoids), at several rates and from
-several starts.
-
     python -m experiments.adaptive_edge           (about a minute on two cores)
 
 Expected: on the Chebyshev points, eta times the preconditioned sharpness settles at 38 for Adam and

@@ -2,13 +2,6 @@
 
     log V = log V_n + log |det A| + log mean r^n,   A: the identity, or an estimate of the shape
 
-Networks 64-64-10 (4,810 parameters) are trained on scikit-learn's 8x8 digits by full-batch Adam,
-with weight decay in the cost. Around each end point the distance to the boundary of its basin is
-measured in random directions, in four kinds of coordinates: the parameters themselves, and
-parameters scaled by the size of each layer's weights, by the diagonal of the Hessian or, for a few
-networks, by the full Hessian. A mean over few directions is almost always below the mean over all
-directions, so the coordinates with the largest estimate are the best.
-
     python -m experiments.basin_volumes           (about 160 s of processor time)
 
 Expected: the estimates increase from each of these kinds of coordinates to the next (published for

@@ -2,12 +2,6 @@
 
     basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
 
-Descents from a grid of starts are computed on three surfaces with many learning rates, with and
-without momentum. At small rates the basins are those of the gradient flow. Larger steps cross the
-boundaries of basins: the shares of the basins change, their boundaries become irregular, and each
-basin disappears at the rate at which its minimum becomes unstable. Descents from starts in this
-basin then end in other minima, mostly flatter ones, or diverge.
-
     python -m experiments.basins           (about 60 s)
 
 Expected: no descent from the three grids ends in a minimum whose stability limit is exceeded (a

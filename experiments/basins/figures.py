@@ -49,11 +49,9 @@ def shares_by_rate(
                 color, dash = LINE_STYLES[text]
                 if np.any(values > 0):
                     axes.plot(learning_rate, values, dash, color=color, label=text)
-            axes.set_xscale("log")
-            axes.set_ylim(-0.02, 1.02)
+            axes.set(xscale="log", ylim=(-0.02, 1.02))
             axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
-            axes.set_xlabel("learning rate")
-            axes.set_title(name)
+            axes.set(xlabel="learning rate", title=name)
         panels[0].set_ylabel("share of starts")
         handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
         limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")

@@ -2,16 +2,6 @@
 
     w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B: mean of the loss over the batch B
 
-The digit network is trained with mini-batches of several sizes, up to full batches, each with
-several learning rates and starting points. Batch sizes are compared at equal numbers of epochs and
-at equal training time, each at the learning rate that has the lowest median training cost at that
-point. Test images are not used for any choice. Full-batch descent is run for more epochs than
-mini-batch descent, to measure how many epochs it needs to reach the same costs.
-
-The time per epoch of a run is the time of a sweep of all runs with its batch size, divided by the
-number of runs and the number of epochs. The sweep takes 20 epochs and records only the first and
-the last step; the shortest of three times, without compilation, is used.
-
     python -m experiments.batch_sizes           (about 2 min on two cores)
 
 Expected: at equal numbers of epochs, the cost is lower for smaller batches, down to a batch size of

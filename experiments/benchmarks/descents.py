@@ -345,9 +345,7 @@ def second_start(_config):
                 str(out),
             ]
             with subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                env={**environment, "XDG_CACHE_HOME": folder},
+                command, stdout=subprocess.DEVNULL, env={**environment, "XDG_CACHE_HOME": folder}
             ) as running:
                 while running.poll() is None and not list(out.rglob("cost/c")):
                     time.sleep(0.01)

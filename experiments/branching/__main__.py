@@ -2,22 +2,8 @@
 
     w'_t = w_t + sigma e_i for one weight i;   both descents continue with the same mini-batches
 
-Digit networks are trained on mnist5k from two kinds of random starts. Each descent is repeated,
-with one weight changed by sigma at a step t and no other difference. The same number of weights is
-tested in each layer, although 96 % of all parameters are in the first layer. Weights of pixels that
-are zero in all training images, about a sixth of all parameters, are excluded.
-
-The barrier between the two end points is the largest rise of the cost on the straight line between
-them above the linear interpolation of their costs. It is computed before and after the neurons of
-one end point are matched to those of the other, and the lower value is used. Both values are upper
-bounds on the lowest barrier of any path. Two references define the scale:
-
     floor = largest barrier between a descent and its repetition with pixels in reversed order
     other = median barrier between descents from independent starts of the same kind
-
-The two descents of the first reference differ only in rounding errors. A branch ends in *another
-valley* if its barrier is at least half of `other`, and above the floor. Its barrier is then closer
-to that between independent starts than to zero. Counts at other thresholds are also reported.
 
     python -m experiments.branching           (about 4 min of processor time)
 

@@ -144,10 +144,7 @@ def reversed_inputs(problem: gd.Problem) -> gd.Problem:
 
     images, labels = problem.data
     return dataclasses.replace(
-        problem,
-        init=init,
-        data=(np.ascontiguousarray(images[:, ::-1]), labels),
-        provenance=None,
+        problem, init=init, data=(np.ascontiguousarray(images[:, ::-1]), labels), provenance=None
     )
 
 

@@ -4,15 +4,6 @@
     f <- f (1 - eta k + eta^2 f^2 / m),   k <- k + eta f^2 (eta k - 4) / m,
     k = (|u|^2 + |v|^2) / m
 
-At rates below 2 / k, where k is the value at the start, the cost decreases smoothly. At larger
-rates the cost first grows, which decreases k until the cost falls; this is called the catapult
-(Lewkowycz et al. 2020, arXiv 2003.02218). Descents of linear networks end below their initial cost
-at rates up to about 4 / k; this limit is also measured for tanh and ReLU networks. Rates are swept
-in units of 1 / k, for several widths and starts, on one example and on several.
-
-With one weight per layer, descent on (1 - xy)^2 / 2 from x = y is x <- x + eta x (1 - x^2): above
-eta = 1 the period of x doubles repeatedly, and at larger rates its dynamics are chaotic.
-
     python -m experiments.catapult           (about a minute on two cores)
 
 Expected: the linear network follows the recursion within 1e-9 in float64; the largest rate at which

@@ -51,9 +51,7 @@ def settled_shares(
             left.plot(step[early], values_shown, color=CYCLE[number], label=f"{share:.3g}")
         left.set_yscale("log")
         left.set_ylim(bottom=1e-9)
-        left.set_xlabel("step")
-        left.set_ylabel("cost")
-        left.set_title("Cost of a linear network")
+        left.set(xlabel="step", ylabel="cost", title="Cost of a linear network")
         left.legend(title="rate · curvature\nat the start", title_fontsize=12)
         for axes, panel in zip(others, panels, strict=True):
             for number, (name, lands) in enumerate(panel.lands.items()):
@@ -62,8 +60,7 @@ def settled_shares(
                 axes.plot(panel.share, lands, color=CYCLE[number], label=label)
             for limit in (2, 4):
                 axes.axvline(limit, color=GREY, linestyle=":")
-            axes.set_ylim(0, 1.6)
-            axes.set_yticks([0, 0.5, 1])
+            axes.set(ylim=(0, 1.6), yticks=[0, 0.5, 1])
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_xlabel("rate · curvature at the start")
             axes.set_ylabel("share of descents that end\nbelow their initial cost")
@@ -121,8 +118,6 @@ def chaos(
         )
         bottom.plot(rate[few].reshape(-1, width).mean(axis=1), mean, color=BLACK, linewidth=0.6)
         bottom.axhline(0, color=GREY, linewidth=1)
-        bottom.set_ylim(-1.2, 0.9)
-        bottom.set_ylabel("Lyapunov\nexponent")
-        bottom.set_xlabel("learning rate η")
+        bottom.set(ylim=(-1.2, 0.9), ylabel="Lyapunov\nexponent", xlabel="learning rate η")
         bottom.legend(loc="upper left")
     return figure

@@ -150,10 +150,7 @@ def single_weights(config: Config) -> xr.Dataset:
         metrics={"x": Metric(lambda w, data: w[0])},
     )
     runs = gd.sweep(
-        problem,
-        gd.axes(learning_rate=rates),
-        config.weight_steps,
-        record_every=config.recorded,
+        problem, gd.axes(learning_rate=rates), config.weight_steps, record_every=config.recorded
     )
     x = runs.x.transpose("learning_rate", "step").values[:, -config.kept - 1 : -1]
     bounds = (rates[0], rates[-1]), (-0.1, 1.5)

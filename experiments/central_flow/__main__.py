@@ -3,14 +3,6 @@
     dw/dt = -grad [C + <Sigma, H> / 2],   Sigma >= 0 keeps H <= 2 / eta;
     mean cost C + <Sigma, H> / 2
 
-Descent at the edge of stability oscillates across its valley, and its time average does not follow
-the gradient flow, which continues into regions where the sharpness exceeds 2 / eta. The central
-flow (Cohen et al. 2024, arXiv 2410.24206) predicts the average. The cost of descent, smoothed by a
-Gaussian of 50 steps, is compared with the mean cost of the flow, smoothed by the same Gaussian: on
-the published case, a swish network 8-16-16-1 on 128 random samples, at several rates and from
-several starts; on narrower and wider networks; and on digits (784-16-16-10, sigmoids). All steps
-are full-batch. All rates and starts of a network are computed by one compiled program.
-
     python -m experiments.central_flow           (about 4 min on two cores)
 
 Expected: at rate 0.1 a median deviation of at most 2 % and a largest deviation of at most 6 %

@@ -24,12 +24,7 @@ def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int
         start = problem.init(key)
         end_time = rate * steps
         central = central_flow(
-            problem,
-            start,
-            rate,
-            end_time,
-            eigenvectors=config.eigenvectors,
-            intervals=intervals,
+            problem, start, rate, end_time, eigenvectors=config.eigenvectors, intervals=intervals
         )
         records = (central.cost, central.mean_cost, central.eigenvalues, central.residual)
         return *records, central.status == FlowStatus.COMPLETED

@@ -2,11 +2,6 @@
 
     rate = peak (1 - t / N)^p,   eigenvalues i^-beta:   best p -> 2 beta - 1 for N -> infinity
 
-The exponent of the best decay over N steps is known for N -> infinity if the source exponent s is
-at least 1 - 1 / beta (Li et al. 2026, arXiv 2602.06797). Here it is computed for finite N, from the
-expected final cost of descent with the noise of one pass over data, with the peak rate tuned for
-each exponent.
-
     python -m experiments.decay_exponents           (about 10 s on two cores)
 
 Expected: the best exponent rises with N toward 2 beta - 1. This is refuted if it falls with N, or

@@ -29,8 +29,7 @@ def against_steps(
             )
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("number of steps N")
-        axes.set_ylabel("best exponent p")
+        axes.set(xlabel="number of steps N", ylabel="best exponent p")
         axes.set_title("Best decay $(1 - t/N)^p$ of the learning rate")
         axes.legend(fontsize="small", ncols=2, loc="lower right")
     return figure

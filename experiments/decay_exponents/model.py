@@ -11,11 +11,7 @@ TIMES = 400  # number of points at which sums over eigenvalues are tabulated
 
 
 def power_decay_costs(
-    config: Config,
-    capacity: float,
-    noise: float,
-    steps: int,
-    peaks: Float[np.ndarray, " peaks"],
+    config: Config, capacity: float, noise: float, steps: int, peaks: Float[np.ndarray, " peaks"]
 ) -> Float[np.ndarray, "exponents peaks"]:
     """Return expected final costs of power decays on a power-law quadratic.
 

@@ -2,10 +2,6 @@
 
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2  by  w <- w - learning_rate grad C
 
-A network of 784 pixels, two hidden layers of 16 sigmoids and 10 outputs starts with random weights
-and is trained by mini-batch descent on the training images only. The figures show one start. The
-numbers summarize 16 starts with a common order of the mini-batches.
-
     python -m experiments.digits                  (about 60 s)
 
 Expected: a test accuracy of about 10 % before training (mean over 64 random networks 10 +- 1 %) and

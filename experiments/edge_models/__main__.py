@@ -3,14 +3,6 @@
     relative distance at t:  min over |k| <= window of |c_flow(t) - c_descent(t + k)|
                              / |c_descent(t) - c_descent(0)|,   t and k in records
 
-Three flows model a descent that oscillates around a center: the central flow (Cohen et al. 2024,
-arXiv 2410.24206), the rod flow (Regis and Chewi 2026, arXiv 2602.01480) and the edge flow (Marion
-2026, arXiv 2606.18080). Their centers, and the points of the gradient flow, are compared with the
-centers of descents of a swish network 8-16-16-1 on random samples, of a sigmoid network on digits,
-and of a tanh network on images of Fashion-MNIST. All steps are full-batch, and flows and descents
-have the same starts. A second descent from a point close to the start gives the floor of
-predictability: no distance below its distance from the first descent is significant.
-
     python -m experiments.edge_models           (about 7 min on two cores)
 
 Expected: the rod flow has the smallest distance at the rates at which the central flow fails. This

@@ -81,8 +81,7 @@ def example(
             (middle, "amplitude of the oscillation"),
             (right, "learning rate · curvature"),
         ):
-            axes.set_xlabel("step of descent")
-            axes.set_ylabel(name)
+            axes.set(xlabel="step of descent", ylabel=name)
             axes.legend()
         left.set_yscale("log")
         middle.set_yscale("log")

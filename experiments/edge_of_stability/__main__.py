@@ -4,14 +4,6 @@
     below a limit: 2 / eta without momentum, (2 + 2b) / eta with heavy-ball momentum b,
     (2 + 2b) / ((1 + 2b) eta) with Nesterov's momentum b
 
-On many networks the sharpness rises along descent until it reaches the stability limit of the
-learning rate, and remains at this limit (Cohen et al. 2021, arXiv 2103.00065). The first case is
-the small problem of their code: 20 points of the Chebyshev polynomial of degree 5 and a 1-100-1
-tanh network with the default initialization of PyTorch, with plain descent, heavy-ball momentum and
-Nesterov's momentum. Their cost includes a factor of 1/2, so their learning rate is twice the rate
-used here. The second case is the digit network (784-16-16-10, sigmoids, quadratic cost), with
-sigmoids as outputs and with their tangent at 0, 1/2 + z/4.
-
     python -m experiments.edge_of_stability           (about 2.5 min of processor time)
 
 Expected: on the Chebyshev points the sharpness rises to the limit for every rate whose limit it can

@@ -82,5 +82,4 @@ def _draw_sharpness(axes: Axes, panel: Edge) -> None:
         axes.plot(panel.step, sharpness, color=color, linewidth=1.5)
         if limit < top:
             axes.axhline(limit, color=color, linestyle="--", linewidth=1.5)
-    axes.set_ylim(0, top)
-    axes.set_title(panel.title)
+    axes.set(ylim=(0, top), title=panel.title)

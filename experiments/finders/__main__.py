@@ -2,14 +2,6 @@
 
     regret = (C(eta) - C(best)) / (C(start) - C(best)),   C(eta) = median final cost over 8 starts
 
-Twelve small problems (networks, softmax regression, matrix factors, an autoencoder) are trained
-with four optimizers, with and without warm-up. The reference, called the truth, is a full sweep on
-a grid of rates with ratio 1.32. A rate is said to train if the final cost is below the initial cost
-for every start, and no run diverges or stalls; the best rate has the lowest median final cost among
-the rates that train. `gd.find_learning_rate` is compared with the classical finder, an exponential
-ramp of the rate during one run (fastai, Lightning), each with 8 seeds that differ from those of the
-truth. `gd.find_learning_rate` was developed on other problems.
-
     python -m experiments.finders        (about half an hour of processor time, mostly compilation)
 
 Expected: `gd.find_learning_rate` recommends a rate within a factor of 2 of the best rate more often

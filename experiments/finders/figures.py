@@ -3,16 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    style,
-)
+from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis, style
 
 from .summary import METHODS, bootstrap, evaluate_recommendations
 
@@ -52,13 +43,11 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
             )
         left.set_xscale("log")
         label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
-        left.set_ylim(0, 1)
-        left.set_xlabel("number of cost evaluations")
+        left.set(ylim=(0, 1), xlabel="number of cost evaluations")
         left.set_ylabel("share within a factor of 2 of the best rate")
         left.legend(loc="best")
         right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
-        right.set_ylim(0, 1)
-        right.set_xlabel("log2 (recommended rate / best rate)")
+        right.set(ylim=(0, 1), xlabel="log2 (recommended rate / best rate)")
         right.set_ylabel("cumulative share of recommendations")
         figure.suptitle("Recommended learning rates")
     return figure

@@ -83,11 +83,7 @@ def _spirals():
     t = np.linspace(0.5, 3, 60)
     arm = np.stack([t * np.cos(2 * t), t * np.sin(2 * t)], axis=1) / 2
     return _classes(
-        (2, 24, 24, 2),
-        "relu",
-        np.concatenate([arm, -arm]),
-        np.repeat([0, 1], 60),
-        initializer="he",
+        (2, 24, 24, 2), "relu", np.concatenate([arm, -arm]), np.repeat([0, 1], 60), initializer="he"
     )
 
 

@@ -3,23 +3,8 @@
     rho = rank correlation of a sharpness of the training cost with test accuracy,
     rho_given_cost = (rho - r_sc r_ac) / sqrt((1 - r_sc^2) (1 - r_ac^2))
 
-where r are rank correlations, s is the sharpness, a the test accuracy and c the training cost.
-
-It is disputed whether flat minima generalize better. Bennett 2026 (arXiv 2605.05209) reports a rank
-correlation of -0.226 between sharpness and generalization over 100 MNIST networks with the same
-architecture and training. Here networks 100-16-16-10 are trained as in the experiment `seeds`, with
-starting points crossed with orders of the mini-batches, by three recipes: sigmoids with the
-quadratic loss for two lengths of training, and ReLU with cross-entropy. At the end of each descent
-three measures of the sharpness of the training cost C are computed, all of which are defined at
-points that are not minima:
-
     largest eigenvalue of the Hessian H,   trace of H,
     adaptive sharpness sum_i w_i^2 H_ii = lim 2 / r^2 [E C(w + r |w| z) - C(w)],   r -> 0
-
-Here z is standard normal, and |w| z an elementwise product. The adaptive sharpness does not change
-if a ReLU neuron's incoming weights and bias are multiplied by a positive number and its outgoing
-weights are divided by it. Intervals are two-way bootstrap intervals, which resample both starts and
-orders.
 
     python -m experiments.flatness           (about 10 min of processor time)
 

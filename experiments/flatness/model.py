@@ -13,12 +13,7 @@ from jaxtyping import PyTree
 import gdjax as gd
 from experiments.shared.crossed_runs import crossed_runs
 from experiments.shared.images import shrunk
-from gdjax.curvature import (
-    FunctionOperator,
-    HessianOperator,
-    hessian_trace,
-    sharpness_metric,
-)
+from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
 from gdjax.problems.evaluation import evaluation_of
 
 from .config import Config

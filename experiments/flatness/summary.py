@@ -12,11 +12,7 @@ from experiments.seeds.summary import halves, shares
 from experiments.widths_of_valleys.summary import partial_correlation
 from gdjax.statistics import Interval
 
-MEASURES = {
-    "eigenvalue": "largest eigenvalue",
-    "trace": "trace",
-    "adaptive": "adaptive sharpness",
-}
+MEASURES = {"eigenvalue": "largest eigenvalue", "trace": "trace", "adaptive": "adaptive sharpness"}
 OUTCOMES = ("accuracy", "test_cost")
 VARIABLES = (*MEASURES, *OUTCOMES, "cost")
 HALVES = 20  # number of random divisions of the test images

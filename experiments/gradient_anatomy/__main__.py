@@ -2,14 +2,6 @@
 
     sign: direction in which to change a parameter;  size: sensitivity of the cost to it
 
-The gradient of the digit network's cost over all training images is examined at a random start and
-after training: the sizes of its entries by layer, its largest entries, its entries that are exactly
-zero, and the entries of the first layer as images. Then the gradient is checked: the parameters
-with the largest entries are changed one by one by h, and the cost must change by h times the entry,
-up to the curvature term H_ii h^2 / 2 and the rounding error of the cost.
-
-The figures show one start; the numbers are medians over 16 starts, with confidence intervals.
-
     python -m experiments.gradient_anatomy        (about 11 s)
 
 Expected: exactly 2,112 entries are zero before and after training (16 neurons times 132 pixels that

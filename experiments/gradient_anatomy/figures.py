@@ -57,9 +57,7 @@ def relative_sizes(stages: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) 
                 ):
                     axes.hist(entries, SIZES, weights=weights, histtype=kind, color=color, **look)
             axes.set_title(f"{stage}: {zeros / count:.1%} of all entries are exactly 0")
-            axes.set_xscale("log")
-            axes.set_xlim(SIZES[0], 1)
-            axes.set_ylabel("share of the layer's entries")
+            axes.set(xscale="log", xlim=(SIZES[0], 1), ylabel="share of the layer's entries")
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid[0].legend(loc="upper left")
         grid[-1].set_xlabel("size of an entry relative to the largest,  |g$_i$| / max |g|")
@@ -87,8 +85,7 @@ def top_entries(stages: Mapping[str, Bars]) -> Figure:
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(rows - 0.4, -0.6)
             axes.axvline(0, color=BLACK, linewidth=1)
-            axes.set_title(stage)
-            axes.set_xlabel(f"slope of the cost{unit_text}")
+            axes.set(title=stage, xlabel=f"slope of the cost{unit_text}")
             axes.xaxis.set_major_locator(MaxNLocator(5))
         figure.legend(
             handles=[
@@ -129,8 +126,7 @@ def predicted_actual(stages: Mapping[str, Proof]) -> Figure:
             errors.plot(
                 proof.expected_error[nonzero], np.maximum(deviations, LEAST), label=stage, **shown
             )
-        errors.set_xscale("log")
-        errors.set_yscale("log")
+        errors.set(xscale="log", yscale="log")
         allowed = np.array(errors.get_xlim()) * (0.8, 1.25)
         top = max(2 * allowed[1], errors.get_ylim()[1])
         errors.fill_between(allowed, allowed, top, color=GREY, alpha=0.25, linewidth=0)

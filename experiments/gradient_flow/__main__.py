@@ -2,13 +2,6 @@
 
     dw/dt = -grad C(w)   against   w_{k+1} = w_k - eta grad C(w_k),   compared at t = eta k
 
-The flow is solved by an adaptive Runge-Kutta method whose error is far below all measured
-distances. The first cost is (s - ab)^2 / 2, a function of two factors, whose flow has a closed
-form: from a = b the product u = ab is the logistic curve s e^(2st) / (e^(2st) - 1 + s/u0), and from
-any start the flow conserves a^2 - b^2. The second cost is that of the digit network (784-16-16-10,
-quadratic loss, a few hundred images), from a random start until the cost has halved. All
-computations are in float64.
-
     python -m experiments.gradient_flow           (about 40 s on two cores)
 
 Expected: if the learning rate is halved, the distance from the flow (order 1 within 0.1) and the

@@ -48,22 +48,15 @@ def from_flow(rows: Sequence[BesideFlow]) -> Figure:
                 left.plot(row.time, shown, color=color)
                 middle.plot(row.time, _positive(distance), color=color, label=f"{rate:g}")
             left.plot(row.time, row.flow, "--", color=BLACK, label="gradient flow")
-            left.set_xlabel("time, learning rate · steps")
-            left.set_ylabel(row.shown_label)
-            left.set_title(row.title)
+            left.set(xlabel="time, learning rate · steps", ylabel=row.shown_label, title=row.title)
             left.legend()
             middle.set_yscale("log")
             distance = row.distance[row.distance > 0]
             middle.set_ylim(top=distance.max() * (distance.max() / distance.min()) ** 0.4)  # legend
-            middle.set_xlabel("time, learning rate · steps")
-            middle.set_ylabel("distance from the flow")
+            middle.set(xlabel="time, learning rate · steps", ylabel="distance from the flow")
             middle.set_title("Distance from the flow")
             middle.legend(
-                title="learning rate",
-                ncols=3,
-                loc="upper right",
-                handlelength=1.2,
-                columnspacing=1,
+                title="learning rate", ncols=3, loc="upper right", handlelength=1.2, columnspacing=1
             )
             _draw_order(right, row, colors)
     return figure
@@ -82,9 +75,7 @@ def _draw_order(axes, row, colors):
         color=BLACK,
         label="first order: slope 1",
     )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("learning rate")
+    axes.set(xscale="log", yscale="log", xlabel="learning rate")
     axes.set_ylabel("largest distance from the flow")
     axes.set_title(f"Fitted order {row.order:.3f} ({row.fitted} smallest rates)")
     axes.legend(loc="upper left")

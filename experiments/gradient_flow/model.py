@@ -71,12 +71,7 @@ def digits(config: Config) -> xr.Dataset:
     start = problem.init(gd.streams(0).init)
     rates = halving(config.digit_rate, config.rates)
     costs, _, flow = compared(
-        problem,
-        start,
-        rates,
-        config.digit_time,
-        config.times,
-        rtol=config.tolerance,
+        problem, start, rates, config.digit_time, config.times, rtol=config.tolerance
     )
     looser = jax.jit(
         lambda problem, w: gd.flows.gradient_flow(

@@ -2,15 +2,6 @@
 
     f(a, b) = V (U [e_a, e_b])^2,   C = mean over training pairs of |f(a, b) - e_(a + b mod p)|^2
 
-A network of two layers without biases, with the square as activation function, is trained to add
-modulo p on a subset of the p^2 pairs, by full-batch AdamW; e_i is row i of the identity matrix.
-Starting points and training pairs differ between seeds; all weight decays and seeds are computed in
-one sweep. All pairs that are not in the training set are test pairs. A set of pairs counts as
-learned if at least 95 % of them are predicted correctly; the delay is the number of steps between
-the first records at which the training pairs and the test pairs are learned. If the test pairs are
-never learned, the delay counts as longer than the run. Medians are over all runs with the same
-decay.
-
     python -m experiments.grokking           (about a minute on two cores)
 
 Expected: the training pairs are learned after about 30 steps for any decay, when the accuracy on

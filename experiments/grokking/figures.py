@@ -46,8 +46,7 @@ def after_training(
         left.xaxis.set_minor_formatter(NullFormatter())
         left.set_ylim(0, 1.02)
         left.yaxis.set_major_formatter(PercentFormatter(1.0))
-        left.set_xlabel("step")
-        left.set_ylabel("share of correct pairs")
+        left.set(xlabel="step", ylabel="share of correct pairs")
         left.set_title(f"Pairs not trained on: median and quartiles of {test.shape[1]} seeds")
         left.legend(
             title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
@@ -78,14 +77,12 @@ def _against_decay(axes, decay, delay, last):
         axes.text(
             0.98, never, "never", transform=axes.get_yaxis_transform(), ha="right", va="center"
         )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log")
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("weight decay")
-    axes.set_ylabel("delay in steps")
+    axes.set(xlabel="weight decay", ylabel="delay in steps")
     without = np.flatnonzero(decay == 0)
     title = "Delay until the test pairs are predicted correctly"
     if len(without):

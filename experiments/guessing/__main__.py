@@ -3,16 +3,6 @@
     draw w ~ N given that it fits k images   against   descend from w ~ N until it fits them,
     ratio = error of descents / error of random networks,   on unseen images
 
-A network 25-8-1 distinguishes the digits 3 and 5. Random networks that classify all of k images
-correctly are tested on images that were not used for training. If most networks that fit the k
-images also classify new images correctly (the volume hypothesis), then networks trained on these
-images from the same distribution of starts are no more accurate. For small k, half a million
-random networks (guesses) and their negatives are compared with the images, and a sample of those
-that fit is tested. For all k, networks are sampled from the same distribution, given that they fit:
-a population is restricted to networks that fit two more images at a time, and moved by
-preconditioned Crank-Nicolson steps. For every k for which some guesses fit, the accuracies and the
-probabilities from both methods are compared. There are sixteen disjoint sets of images.
-
     python -m experiments.guessing           (about 4 min of processor time)
 
 Expected: guessed and trained networks are equally accurate (published for small networks: Chiang et

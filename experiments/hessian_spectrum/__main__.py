@@ -2,16 +2,6 @@
 
     H = G + R,   G = J^T L J,   R = sum_i (dl/da_i) grad grad a_i,   a the outputs
 
-The Hessian of a trained classifier is reported to have about one outlying eigenvalue per class,
-which arises from its Gauss-Newton part G (Papyan 2018, arXiv 1812.04754). The digit network
-(784-16-16-10) is trained from several starts, with the quadratic cost and with cross entropy; the
-largest eigenvalues of H and of G are computed, with residuals, before training and at several
-epochs. G is the Hessian of the cost with the outputs linearized in the parameters.
-
-Outliers are the k largest eigenvalues, where k <= 20 is the position of the widest gap, that is, of
-the largest ratio of lambda_k to lambda_(k+1). Counts by two other rules are also reported: the
-widest gap up to rank 29, and eigenvalues above a tenth of the largest.
-
     python -m experiments.hessian_spectrum           (about 100 s of processor time)
 
 Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which is invariant to

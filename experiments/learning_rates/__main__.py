@@ -2,18 +2,6 @@
 
     w_{t+1} = w_t - learning_rate * grad C(w_t)
 
-The digit network (784-16-16-10, quadratic cost, mini-batches of 32) is trained at learning rates
-from far too small to far too large, each from many starting points, with sigmoids and with ReLUs.
-All runs have the same mini-batches in the same order. Sigmoids are bounded, so the cost cannot
-diverge: at a very large rate they saturate and the run stalls. Runs with ReLUs can diverge or
-stall.
-
-Then the set of rates that work is determined for every starting point, on a fine grid around the
-largest rate that works: a rate works if its run ends below the cost of the best constant prediction
-(0.9). If rates that work and rates that fail alternate, bisection does not find the largest rate
-that works. The grid for sigmoids has 40 rates, 4 % apart; a refined grid that contains these rates
-can only show more alternations.
-
     python -m experiments.learning_rates           (about 40 s of processor time)
 
 Expected: a test accuracy of about 90 % for sigmoids at rate 3, which has the lowest training cost

@@ -2,19 +2,6 @@
 
     minimize C(w) + decay * (sum of squared weights);   end points -> census of certified minima
 
-Networks of 9 to 2,058 parameters are trained by full-batch descent. Their end points are polished
-in float64, certified, brought to a canonical form and counted. Without weight decay a network that
-can fit its data has no isolated minima: the set of zero error is a manifold, or lies at infinity.
-Weight decay does not apply to biases, so networks related by a symmetry of their neurons have equal
-cost. Initial biases are random, since descents from zero biases reach only some of the minima. End
-points that are connected by a path of equal cost are counted as one manifold. Since such a path may
-be missed, the count of manifolds is an upper bound on their number.
-
-The digit network 784-16-16-10 is trained on 100 images. With weight decay, the weights of the first
-layer at a minimum lie in the span of these images, so the images are given in coordinates of their
-span (`few_digits`). This does not change the minima, and reduces the number of parameters to a
-sixth.
-
     python -m experiments.local_minima           (about 100 s of processor time)
 
 Expected: the XOR network 2-2-1 with weight decay has six strict minima, two at cost 0.0138 and four

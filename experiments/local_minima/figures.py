@@ -36,13 +36,11 @@ def counts_by_tolerance(
                 label=name,
             )
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
-        axes.set_xscale("log")
-        axes.set_xlim(tolerance[0], tolerance[-1])
+        axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
         axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("distance within which end points count as one minimum")
-        axes.set_ylabel("number of minima")
-        axes.set_title(title)
+        axes.set(ylabel="number of minima", title=title)
         figure.legend(loc="outside right center")
     return figure
 

@@ -2,16 +2,6 @@
 
     C(a, b) = C(w_end + a d_1 + b d_2),   |d_1| = |d_2| = 1
 
-The digit network is trained from one start with three learning rates: far too small, good and far
-too large. The cost around each end point is drawn on four planes in the space of 13,002 parameters,
-spanned by two random directions, by two random directions scaled to the weights of each neuron, by
-the two leading eigenvectors of the Hessian, and by the two principal components of the trajectory.
-The first three planes have equal sizes and color scales, so that they can be compared. The
-trajectory does not lie in the plane of its principal components: its distance from this plane, its
-cost, and the cost of its projection are recorded.
-
-The figures show one start; the numbers are medians over 16 starts, with confidence intervals.
-
     python -m experiments.loss_landscape           (about 6 min)
 
 Expected: at the good rate (2) the descent ends at cost 0.044. At distance 5 from the end point, the

@@ -2,14 +2,6 @@
 
     barrier = max over t of C(w(t)) - ((1 - t) C(w(0)) + t C(w(1)))
 
-Digit networks of three widths (784-16-16-10, 784-64-64-10, 784-256-256-10) are trained on mnist5k
-from independent starts and orders of mini-batches, with Adam at one learning rate for all widths.
-For every pair of networks of one width, the cost is computed on the straight line between them,
-before and after the neurons of the first network are matched (in order and sign) to those of the
-second by their weights. For some disjoint pairs, the cost is also computed on two more paths: the
-straight line after matching by activations, and a quadratic Bezier curve whose control point is
-trained on the mean cost along the curve.
-
     python -m experiments.mode_connectivity           (about 3 min)
 
 Expected: the barrier on the straight line is 0.65 to 0.70 at every width, not far below the cost of

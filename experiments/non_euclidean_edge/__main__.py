@@ -2,15 +2,6 @@
 
     S = max over |d| <= 1 of d^T H d,   w <- w - eta |g|_* d,   g . d = |g|_*
 
-Steps of steepest descent in a norm other than the Euclidean norm lower a quadratic cost as long as
-the generalized sharpness S is below 2 / eta, or below 2 |g|_* / eta if the steps are not scaled by
-the dual norm |g|_* of the gradient. In training, S is reported to rise to this limit and to remain
-at or above it (arXiv 2603.05002). A swish network (8-16-16-1) is fitted to 128 random targets with
-full-batch steps in the maximum norm (sign descent) and in the spectral norm (Muon without
-momentum), with scaled and unscaled steps, at several rates from several starts. In the maximum norm
-S is NP-hard to compute; a lower bound from a local search is recorded, which is at least the
-curvature along the step.
-
     python -m experiments.non_euclidean_edge      (about 80 s of processor time)
 
 Expected: at the larger rates the lower bound on S settles within 15 % of the limit in all four

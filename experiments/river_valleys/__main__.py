@@ -2,21 +2,6 @@
 
     gain = C(constant rate) - C(decay),   fall = C(branch point) - C(decay)
 
-A descent with mini-batches at a large constant rate oscillates. Once the rate decays, the cost
-falls. It is conjectured that the cost has the shape of a river valley, and that a decay only
-removes the oscillation across it, in the directions of largest curvature (Wen et al. 2024, arXiv
-2410.05192). Networks are trained at a rate that is constant after a warm-up (trunks), on digits
-(sigmoids, quadratic loss) and on Fashion-MNIST (tanh, cross-entropy). Branches leave each trunk at
-several steps, with a rate that decays linearly to 0.
-
-The fall of the cost along a decay is split by the top k eigenvectors of the Hessian at the branch
-point, to second order and along the straight line between the ends of the decay, and along this
-line also by the eigenvectors after the decay. Interventions do not depend on the choice of a path:
-the rate decays only in the top k directions, or only in the others, or one of these parts of the
-gradient is removed while the rate of the other part decays. A control averages the weights of the
-trunk. The best exponent of a decay (1 - z/N)^p is measured on digits, with the peak rate tuned for
-each p (for power-law quadratics, see the experiment decay_exponents).
-
     python -m experiments.river_valleys           (about 7 min on two cores)
 
 Expected: a decay in the top 10 directions alone, with a constant rate in the others, has at least

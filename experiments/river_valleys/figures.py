@@ -46,10 +46,7 @@ def valleys(rows: Sequence[Valley]) -> Figure:
             for index, (first, costs) in enumerate(zip(row.branch_steps, row.decays, strict=True)):
                 label = "decay to 0" if index == 0 else None
                 left.plot(first + row.decay_step, costs, color=BLUE, label=label)
-            left.set_yscale("log")
-            left.set_xlabel("step")
-            left.set_ylabel("cost")
-            left.set_title(f"{row.name}: one start")
+            left.set(yscale="log", xlabel="step", ylabel="cost", title=f"{row.name}: one start")
             left.legend()
             for (label, values), color in zip(row.by_direction.items(), CYCLE, strict=False):
                 k = np.arange(1, values.shape[1] + 1)
@@ -63,8 +60,7 @@ def valleys(rows: Sequence[Valley]) -> Figure:
                     linewidth=0,
                 )
             middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
-            middle.set_xlabel("number k of directions")
-            middle.set_ylabel("share of the fall")
+            middle.set(xlabel="number k of directions", ylabel="share of the fall")
             middle.set_title("Split of the fall")
             middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
             for height, values in enumerate(row.shares.values()):
@@ -75,8 +71,7 @@ def valleys(rows: Sequence[Valley]) -> Figure:
             right.xaxis.set_major_locator(MultipleLocator(0.5))
             right.set_yticks(range(len(row.shares)), list(row.shares))
             right.invert_yaxis()
-            right.set_xlabel("share of the full decay")
-            right.set_title("Interventions")
+            right.set(xlabel="share of the full decay", title="Interventions")
     return figure
 
 
@@ -92,7 +87,6 @@ def exponents(
         axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("exponent p of the decay $(1 - z/N)^p$")
-        axes.set_ylabel("cost after the decay")
+        axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
         axes.set_title("Digits, best of the peak rates for each exponent")
     return figure

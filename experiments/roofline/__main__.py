@@ -2,13 +2,6 @@
 
     share of the peak rate = min(1, (operations / bytes) / (peak rate / bandwidth))
 
-A step of gradient descent reads the weights twice, for the forward pass and for the update, and
-writes them once. With B samples per step and P float32 parameters, these are 12 P bytes for 4 B P
-operations, so the share is at most (B / 3) / (peak rate / bandwidth) if nothing else is transferred
-and the weights do not remain in a cache. The compiled program transfers more bytes, for
-activations, gradients and the sums that detect divergence. Both bounds, with the traffic of the
-weights and with that of the program, are computed without an accelerator.
-
     python -m experiments.roofline                (about 20 s)
 
 Expected: at 32 samples per step the traffic of the weights alone limits the share to 53 %, and the

@@ -15,11 +15,9 @@ def bounds(dataset: xr.Dataset) -> Figure:
         size = dataset.batch_size
         axes.plot(size, dataset.weights_share, "--", color=GREY, label="transfers of weights only")
         axes.plot(size, dataset.share, "o-", color=BLUE, label="all transfers of the program")
-        axes.set_xscale("log")
-        axes.set_ylim(0, 1.05)
+        axes.set(xscale="log", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_xlabel("samples per step")
-        axes.set_ylabel("upper bound on the share\nof the peak rate")
+        axes.set(xlabel="samples per step", ylabel="upper bound on the share\nof the peak rate")
         axes.set_title(f"Bounds from the memory bandwidth of an {dataset.accelerator}")
         axes.legend()
     return figure

@@ -2,18 +2,6 @@
 
     successive halving:  n settings to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 
-A small digit network is trained with all combinations (settings) of learning rate, momentum, scale
-of the starting weights and batch size. A full sweep trains each setting to the end. Successive
-halving, a random search of equal duration, and Optuna's Hyperband, with trials computed one by one
-and in batches, train fewer settings, or train some settings only up to a rung. All select a setting
-by the accuracy on validation images, which are held out of the training images. Repetitions differ
-in the starting point and the order of images. The setting selected in one repetition is evaluated
-on the test images in all other repetitions, whose seeds were not used for the selection.
-
-The results of a run do not depend on the runs computed with it, so the full sweep of a repetition
-contains the accuracies that every search observes: decisions are replayed from the sweep, and
-searches are run only to measure their time.
-
     python -m experiments.search        (about 7 min of processor time)
 
 Expected: the setting selected by successive halving is as accurate as that selected by the full

@@ -76,8 +76,7 @@ def budgets(axes, dataset: xr.Dataset, numbers) -> None:
     ends = np.array([numbers[f"{name}_accuracy"][1:] for name in points])
     bottom, top = ends.min(), ends.max()
     room = max(top - bottom, 0.01)  # all interval ends may be equal
-    axes.set_ylim(bottom - 0.1 * room, top + 0.9 * room)  # room for the legend
-    axes.set_xscale("log")
+    axes.set(ylim=(bottom - 0.1 * room, top + 0.9 * room), xscale="log")
     axes.set_xlim(left=0.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

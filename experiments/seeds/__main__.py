@@ -3,14 +3,6 @@
     Var(accuracy) over seeds against sum_i p_i (1 - p_i) / n^2, p_i: share of networks that
     classify image i correctly
 
-2,048 networks 100-16-16-10 are trained by one recipe on 2,000 digits of 10x10 pixels and tested on
-the other 3,000 digits: 64 starting points are combined with 32 orders of the mini-batches, for 10,
-20 and 40 epochs in separate descents. If image i were classified correctly with probability p_i,
-independently of the other images, the variance of the accuracies would equal sum_i p_i (1 - p_i) /
-n^2. This part of the variance is called luck, and the remaining part quality. If quality is a large
-part, networks that are above average on one half of the images are also above average on the other
-half. The effects of the starting point and of the order are compared as well.
-
     python -m experiments.seeds           (about 3.5 min of processor time)
 
 Expected: the share of luck increases with the length of training, and after the longest training it

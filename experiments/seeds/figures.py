@@ -61,8 +61,7 @@ def _spread(axes, percent, statistics):
         (luck, VERMILLION, rf"expected from chance alone, $\sigma$ = {luck:.2f}"),
     ):
         axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
-    axes.set_xlabel("test accuracy, %")
-    axes.set_ylabel("density of networks")
+    axes.set(xlabel="test accuracy, %", ylabel="density of networks")
     axes.set_ylim(top=1.45 * axes.get_ylim()[1])
     axes.legend(loc="upper left")
 
@@ -75,8 +74,7 @@ def _halves(axes, first, second, statistics):
     axes.axhline(second.mean(), color=BLUE, linewidth=1, label="mean on the other half")
     r = statistics["correlation_of_halves"]
     axes.set_title(f"correlation {r.value:.2f} ({r.low:.2f} to {r.high:.2f})")
-    axes.set_xlabel("accuracy on one half, %")
-    axes.set_ylabel("accuracy on the other half, %")
+    axes.set(xlabel="accuracy on one half, %", ylabel="accuracy on the other half, %")
     low, high = axes.get_ylim()
     axes.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
     axes.legend(loc="upper left")
@@ -127,8 +125,7 @@ def guessed_and_trained(
         all_fit = (share > 0).all(axis=0)
         mean = np.exp(np.mean(np.log(share[:, all_fit]), axis=0))
         rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
-        rare.set_yscale("log")
-        rare.set_ylabel("probability that a random network fits")
+        rare.set(yscale="log", ylabel="probability that a random network fits")
         rare.legend()
         for name, (label, color) in SERIES.items():
             _by_k(reads, intervals[name], color, label, 100)

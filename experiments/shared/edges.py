@@ -46,9 +46,7 @@ def sharpness_curves(panels: Sequence[SharpnessPanel], *, label: str) -> Figure:
                 axes.plot(panel.step, np.median(product, axis=0), color=color, label=f"{rate:g}")
             axes.axhline(panel.limit, color=BLACK, linestyle="--", label=f"limit {panel.limit:.3g}")
             high = np.nanquantile(panel.product, 0.99)
-            axes.set_ylim(0, 1.35 * max(panel.limit, high))
-            axes.set_xlabel("step")
-            axes.set_ylabel(label)
+            axes.set(ylim=(0, 1.35 * max(panel.limit, high)), xlabel="step", ylabel=label)
             axes.set_title(panel.title)
             axes.legend(title="learning rate", title_fontsize=12, ncols=3, loc="upper right")
     return figure

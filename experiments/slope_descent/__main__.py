@@ -2,13 +2,6 @@
 
     x_{t+1} = x_t - learning_rate * f'(x_t)
 
-Descents from many evenly spaced starts are computed on three curves whose valleys are known. At a
-positive slope a step is to the left, at a negative slope to the right, and its length is
-proportional to the slope. With a learning rate below 1 / max |f''| no step can cross a minimum or a
-maximum, so the certified maxima must be the boundaries of the valleys, and the share of starts that
-reach the lowest minimum must equal the relative width of its valley: 53, 60 and 42 % of the
-domains.
-
     python -m experiments.slope_descent           (about 5 s)
 
 Expected: every descent ends in the valley that the maxima predict, within 1e-8 of its certified

@@ -160,8 +160,7 @@ def _first_steps(axes, curve, slope):
         )
     axes.legend(loc="upper center")
     axes.set_title(f"First steps on {curve.title} (arrows magnified {longer} times)")
-    axes.set_xlabel("parameter x")
-    axes.set_ylabel("cost")
+    axes.set(xlabel="parameter x", ylabel="cost")
 
 
 def _against_slope(axes, curve, slopes, learning_rate):
@@ -173,9 +172,7 @@ def _against_slope(axes, curve, slopes, learning_rate):
     ends = np.array([np.min(before), np.max(before)])
     axes.plot(ends, -learning_rate * ends, color=BLACK, linewidth=1.2, label="-rate · slope")
     axes.scatter(before, step, s=22, c=np.where(before > 0, VERMILLION, BLUE).ravel(), zorder=2)
-    axes.set_title("Step against slope")
-    axes.set_xlabel("slope f'(x)")
-    axes.set_ylabel("step in x")
+    axes.set(title="Step against slope", xlabel="slope f'(x)", ylabel="step in x")
     axes.legend(loc="upper right")
 
 
@@ -201,8 +198,5 @@ def _lengths(axes, curve, contractions):
         axes.plot([], [], color=CYCLE[number % len(CYCLE)], label=f"ends at {x:.2f}")
     axes.plot([], [], "--", color=BLACK, label="theory:\n1 - rate · f''")
     axes.legend(loc="lower left", handlelength=1.2)
-    axes.set_yscale("log")
-    axes.set_ylim(1e-17, None)
-    axes.set_title("Length of each step")
-    axes.set_xlabel("step")
+    axes.set(yscale="log", ylim=(1e-17, None), title="Length of each step", xlabel="step")
     axes.set_ylabel("length of the step in x")

@@ -2,17 +2,6 @@
 
     s(z / temperature)  ->  1 if z > 0 else 0   as the temperature falls to 0
 
-All sigmoids of the digit network (784-16-16-10) have one temperature T. The following are computed
-before training: the cost along one weight, the norms of the gradients for the training set and for
-single images, and the share of images whose gradient is zero in float32 (since all neurons are
-saturated). Then the network is trained at every temperature with many learning rates, of which the
-best is chosen by the median training cost over seeds, not by test images.
-
-The temperature only rescales the weights: C(w; T) = C(w / T; 1). Scaling the starting weights by T
-and the learning rate by T^2 gives a descent whose weights are those at T = 1 scaled by T, bitwise
-if T is a power of two. The network can therefore be trained at every temperature above 0. At T = 0,
-the step function does not depend on the scale of its argument, and its slope is zero.
-
     python -m experiments.smoothness           (about 40 s)
 
 Expected: a test accuracy of 85 to 90 % at temperatures 1 to 1/4, and a median test accuracy little

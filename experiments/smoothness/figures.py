@@ -53,8 +53,7 @@ def cooling(
         axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
         axes.set_ylim(0, None)
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_ylabel("norm of the gradient")
-        axes.set_title("Gradient before training")
+        axes.set(ylabel="norm of the gradient", title="Gradient before training")
         axes.legend(loc="upper left")
         axes = panels["still"]
         _band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
@@ -62,8 +61,7 @@ def cooling(
         axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
         axes.set_ylim(0, 1.03)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_ylabel("images with gradient 0")
-        axes.set_title("Images whose gradient is exactly 0")
+        axes.set(ylabel="images with gradient 0", title="Images whose gradient is exactly 0")
         axes = panels["learnt"]
         _band(axes, trained, usual, BLUE, "unscaled starting weights")
         _band(axes, trained, scaled, GREEN, "starting weights scaled by T", dashed=True)
@@ -71,8 +69,7 @@ def cooling(
         axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_ylabel("test accuracy")
-        axes.set_title("After training")
+        axes.set(ylabel="test accuracy", title="After training")
         axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
         for name in ("gradient", "still"):
             _falling(panels[name], temperature)
@@ -89,8 +86,7 @@ def _stairs(axes, shift, lines):
         axes.text(shift[-1], cost[-1], f"  T = {temperature:g}", color=color, va="center")
     axes.set_xlim(shift[0], shift[-1] + 0.3 * np.ptp(shift))
     axes.set_xticks(np.linspace(shift[0], shift[-1], 5))
-    axes.set_xlabel("shift of one weight of the last layer")
-    axes.set_ylabel("cost")
+    axes.set(xlabel="shift of one weight of the last layer", ylabel="cost")
     axes.set_title("Cost along one weight at temperature T")
 
 

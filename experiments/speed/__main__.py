@@ -2,12 +2,6 @@
 
     share = 4 * samples * parameters * run-steps / seconds / (rate of a 2000 x 2000 product)
 
-The rate of the matrix product is measured again for each measurement, so that ratios do not change
-when the speed of the machine drifts. A run-step, which is one step of one run, counts as 4 *
-samples * parameters operations (the forward pass and the gradient of the weights). Other libraries
-are measured if they are installed: PyTorch with the same arithmetic, as a loop over steps and
-through `torch.func.vmap`; loss-landscapes for the cost on a plane; and PyHessian for eigenvalues.
-
     python -m experiments.speed      (about 40 minutes on two slow cores)
 
 Expected: shares of at least 0.70 for full batches, 0.30 for mini-batches in one order, 0.15 for

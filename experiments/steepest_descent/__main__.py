@@ -2,12 +2,6 @@
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 
-Slopes in hundreds of directions are measured from values of the cost alone. Then descents from a
-grid of starts are computed by one compiled program, at a small learning rate and at a rate near the
-limit 2 / lambda, where lambda is the largest eigenvalue of the Hessian at the sharpest minimum, and
-their end points are mapped. At a small rate every certified saddle must lie on a boundary in the
-map; at a large rate some descents end at other minima, and the boundaries become irregular.
-
     python -m experiments.steepest_descent           (about 15 s)
 
 Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a

@@ -117,8 +117,7 @@ def directions(
             linestyle="none",
             label="negative gradient",
         )
-        curve.set_xticks([-180, -90, 0, 90, 180])
-        curve.set_ylim(-1.15, 1.6)
+        curve.set(xticks=[-180, -90, 0, 90, 180], ylim=(-1.15, 1.6))
         curve.set_xlabel("angle from the negative gradient (degrees)")
         curve.set_ylabel("slope / norm of the gradient")
         curve.set_title(f"At {len(slopes)} points: no direction is steeper")
@@ -170,8 +169,6 @@ def _draw_slopes(axes, surface, point, angle, slope, downhill):
     )
     axes.plot([], [], color=BLACK, linewidth=2.5, label="negative gradient")
     axes.set_xlim(point[0] - radius, point[0] + radius)
-    axes.set_ylim(point[1] - radius, point[1] + radius)
-    axes.set_xlabel("parameter x")
-    axes.set_ylabel("parameter y")
-    axes.set_title("At one point: arrow length = |slope|")
+    axes.set(ylim=(point[1] - radius, point[1] + radius), xlabel="parameter x")
+    axes.set(ylabel="parameter y", title="At one point: arrow length = |slope|")
     axes.legend(loc="lower left", frameon=True, framealpha=0.9)

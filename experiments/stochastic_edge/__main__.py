@@ -2,16 +2,6 @@
 
     batch sharpness = E[g^T H_B g] / E|g|^2 over mini-batches B,   compared with 2 / eta at the end
 
-Full-batch descent increases the largest eigenvalue of the Hessian, the sharpness, to 2 / eta. With
-mini-batches, a lower sharpness of the full-batch cost is reported, and it is reported that the
-curvature of the cost of a mini-batch, along the gradient of this cost, reaches 2 / eta (Andreyev
-and Beneventano 2024, arXiv 2412.20553; their public code computes the mean of the ratios g^T H_B g
-/ |g|^2 instead). Descents in shuffled passes are compared with descents whose samples are drawn
-with replacement: those of swish networks 8-16-16-1 on random samples, for several rates, batch
-sizes, starts and orders, also with several copies of each sample per pass and with noise in the
-targets; and those of a tanh network on Fashion-MNIST. The gap between the sharpness and 2 / eta is
-compared with the prediction of Liao, Kolomvaki and Kyrillidis (2026, arXiv 2604.21016).
-
     python -m experiments.stochastic_edge           (about 10 min on two cores)
 
 Expected: eta / 2 times the batch sharpness settles at 1 within 10 % for every batch size at the

@@ -48,8 +48,7 @@ def samplings(panels: Sequence[Panel]) -> Figure:
                     axes.plot(place, middle, "x", color=color, markersize=9, label="predicted")
             axes.axhline(1, color=GREY, linestyle="--")
             axes.set_xticks(place, panel.setting)
-            axes.set_xlabel(panel.label)
-            axes.set_title(panel.title)
+            axes.set(xlabel=panel.label, title=panel.title)
             axes.legend()
         for row in grid:
             row[0].set_ylabel("sharpness, in units of 2 / rate")

@@ -2,19 +2,6 @@
 
     f(x) = s(g / sqrt(n) W0 x) W1 / n,   C = mean (f(x) - y)^2,   W_l <- W_l - rate_l dC/dW_l
 
-A small network is fitted to random targets for every pair of learning rates on a grid, one rate for
-each of its two layers. Training succeeds if the mean cost of the last fifth of the steps is below
-the cost at the start. There are six conditions: tanh, ReLU and no activation; mini-batches; a
-single sample; and a grid of one rate and an offset of the starting weights. Each condition is
-repeated with ten seeds of the data and starting points. In each map, the window with the longest
-boundary is mapped again with as many runs, magnified eight times, and this is repeated; with random
-placement, the window surrounds a random boundary cell instead. A smooth boundary has box-counting
-dimension 1.
-
-The simplest case is f(x) = x^2 + e cos(2 pi x / l), with one parameter and one learning rate. Its
-boundary should be a single rate if f is convex, that is, for a roughness e / l^2 up to 1 / (2 pi^2)
-= 0.0507, and should consist of many rates for larger roughness.
-
     python -m experiments.trainability_boundary           (about 11 min of processor time)
 
 Expected: a dimension above 1 in every condition for the whole map, and a larger dimension for the

@@ -163,8 +163,7 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
         axes.axhline(1, color=GREY, linestyle=":")
         axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
         axes.set_xticks(positions, list(known))
-        axes.set_xlim(-0.5, len(known) - 0.5)
-        axes.set_ylabel("dimension of the boundary")
+        axes.set(xlim=(-0.5, len(known) - 0.5), ylabel="dimension of the boundary")
         lowest, highest = (pick(medians[methods[0]].value for medians in known.values())
                        for pick in (min, max))  # fmt: skip
         axes.set_title(
@@ -202,8 +201,7 @@ def boundary_rates(
             f"Boundary rates: at most {counts[0]} if the cost is convex, up to {counts[1]:,} if not"
         )
         bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
-        bottom.set_yscale("log")
-        bottom.set_ylabel("number of boundary rates")
+        bottom.set(yscale="log", ylabel="number of boundary rates")
         bottom.set_xlabel(
             r"roughness $\epsilon / \lambda^2$ of $x^2 + \epsilon\,\cos(2\pi x/\lambda)$"
         )

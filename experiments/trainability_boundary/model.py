@@ -122,8 +122,7 @@ def cosine(config: Config) -> xr.Dataset:
     runs = gd.sweep(
         gd.Problem(init=lambda key: jnp.ones(()), cost=cost),
         gd.axes(
-            roughness=config.roughness,
-            learning_rate=np.linspace(*config.rate_range, config.rates),
+            roughness=config.roughness, learning_rate=np.linspace(*config.rate_range, config.rates)
         ),
         config.rate_steps,
         record_every=config.rate_steps,

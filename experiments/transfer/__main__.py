@@ -2,13 +2,6 @@
 
     standard: one rate for all layers;   ntp: W = w / sqrt(inputs);   mup: Tensor Programs V
 
-Digit networks with two hidden tanh layers and identity outputs are trained at widths from 16 to
-256, with plain descent and with Adam, in three parametrizations that coincide at width 16 (see the
-table in `parametrizations.py`). At each width two quantities are measured: the interval of
-good rates, and the regret of the rate that is best at width 16, that is, the ratio of the cost at
-this rate to the lowest cost. The coordinate check measures the cause of the regret: how the change
-of each layer's preactivations in the first steps depends on the width.
-
     python -m experiments.transfer                (about 6 min of processor time)
 
 Expected: with Adam the best rate decreases by at least a factor of 2 from width 16 to 256 in the
@@ -76,10 +69,7 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
     problems_by_width = {}
     for width in widths:
         digits = gd.problems.digits(
-            images,
-            widths=(width,) * config.hidden_layers,
-            activation="tanh",
-            loss="cross_entropy",
+            images, widths=(width,) * config.hidden_layers, activation="tanh", loss="cross_entropy"
         )
         base = {"base_width": config.widths[0]}
         layers = {"layers": config.hidden_layers + 1}

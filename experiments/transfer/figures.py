@@ -36,8 +36,7 @@ def costs(dataset: xr.Dataset) -> Figure:
                         rates[best], middle[best], "o", color=color, markeredgecolor=BLACK, zorder=4
                     )
                 axes.set_xscale("log", base=2)
-                axes.set_yscale("log")
-                axes.set_xlabel("learning rate at the base width")
+                axes.set(yscale="log", xlabel="learning rate at the base width")
                 axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
             finite = bands[0][np.isfinite(bands[0])]
             row[0].set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
@@ -71,8 +70,7 @@ def changes(dataset: xr.Dataset) -> Figure:
                 axes.set_xscale("log", base=2)
                 axes.set_yscale("log")
                 axes.set_xticks(widths, [f"{n}" for n in widths])
-                axes.set_xlabel("width")
-                axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
+                axes.set(xlabel="width", title=f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
                 axes.legend(title="slope", title_fontsize=12)
             row[0].set_ylabel("rms change in one step")
             label_log_axis(row[0].yaxis)

@@ -3,16 +3,6 @@
     log V = log volume with cost below C(w*) + level,   coefficient = b E[C(w) - C(w*)]
     r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)),   z the cost of the minimum
 
-A small digit network with weight decay is trained from many starts on each of several disjoint sets
-of images, and the minima are counted (`minima.count_minima`). Then the width of each minimum is
-measured in two ways: by the volume in which the cost exceeds that of the minimum by at most a given
-level, estimated from random directions in whitened coordinates, and by the learning coefficient at
-one temperature, estimated by sixteen chains. Both are compared with the number of descents that end
-in the minimum and with the test accuracy of its network, by rank correlations within each set, and
-by partial rank correlations given the cost. Their mean over sets has a two-level bootstrap
-interval, over sets and over the minima of each set. Networks that differ by a symmetry of their
-neurons count as one minimum, so each minimum represents the same number of copies.
-
     python -m experiments.widths_of_valleys           (about 5 min of processor time)
 
 Expected: the number of starts increases with the volume (a mean rank correlation with an interval

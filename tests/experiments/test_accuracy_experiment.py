@@ -51,10 +51,7 @@ def study():
             "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
             "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
             "bundled_accuracy": (("short", "seed"), np.array([[0.8, 0.9], [0.9, 0.9]])),
-            "slope": (
-                ("recipe", "seed", "layer", "bin"),
-                np.full((2, 2, 3, summaries.BINS), 0.05),
-            ),
+            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, summaries.BINS), 0.05)),
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
             "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),

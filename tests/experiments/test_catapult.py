@@ -13,12 +13,7 @@ from experiments.catapult import summary as summaries
 from experiments.catapult.config import Config
 
 SMALL = Config(
-    shares=(0.5, 7.0, 14),
-    widths=(64,),
-    starts=4,
-    examples=2,
-    steps=60,
-    rates=(0.9, 2.0, 2048),
+    shares=(0.5, 7.0, 14), widths=(64,), starts=4, examples=2, steps=60, rates=(0.9, 2.0, 2048)
 )
 
 
