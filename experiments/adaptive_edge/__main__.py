@@ -15,18 +15,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import optax
 import xarray as xr
 
 import gdjax as gd
-from experiments.shared import command
-from experiments.shared import edges as plots
-from experiments.shared.panels import merge, panel
+from experiments.shared import command, edges
 from experiments.shared.regressions import chebyshev
+from experiments.shared.trees import datasets
 from gdjax.curvature import sharpness_metric, stability_threshold
 from gdjax.curvature.stability_limits import preconditioner
+from gdjax.statistics import median
 
-from .summary import numbers
+TITLES = {
+    "chebyshev_adam": "Adam, Chebyshev points",
+    "chebyshev_rmsprop": "RMSProp, Chebyshev points",
+    "digits_adam": "Adam, digits",
+    "digits_rmsprop": "RMSProp, digits",
+}
 
 
 @dataclass(frozen=True)
@@ -84,52 +90,41 @@ def preconditioned_sharpness(
     )
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the records of all panels, with names prefixed by the panel."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the records of each panel."""
     points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
     rmsprop = partial(optax.rmsprop, decay=config.decay)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
-    parts = {
-        "chebyshev_adam": preconditioned_sharpness(
-            config, points, optax.adam, config.adam_rates, *small
-        ),
-        "chebyshev_rmsprop": preconditioned_sharpness(
-            config, points, rmsprop, config.rmsprop_rates, *small
-        ),
-        "digits_adam": preconditioned_sharpness(
-            config, digits, optax.adam, config.digit_adam_rates, *large
-        ),
-        "digits_rmsprop": preconditioned_sharpness(
-            config, digits, rmsprop, config.digit_rmsprop_rates, *large
-        ),
+    cases = {
+        "chebyshev_adam": (points, optax.adam, config.adam_rates, *small),
+        "chebyshev_rmsprop": (points, rmsprop, config.rmsprop_rates, *small),
+        "digits_adam": (digits, optax.adam, config.digit_adam_rates, *large),
+        "digits_rmsprop": (digits, rmsprop, config.digit_rmsprop_rates, *large),
     }
-    return merge(parts).assign_attrs(panels=list(parts))
+    return xr.DataTree.from_dict(
+        {name: preconditioned_sharpness(config, *case) for name, case in cases.items()}
+    )
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
+    """Return eta times final sharpness with intervals, and final cost, by panel."""
+    summary: dict = {}
+    for name, part in datasets(tree).items():
+        ratios, product = edges.late(part["product"]), part["product"].values
+        summary[f"{name}_limit"] = float(part.limit)
+        summary[f"{name}_rates"] = part.learning_rate.values.tolist()
+        summary[f"{name}_late"] = [list(median(row)[:3]) for row in ratios]
+        summary[f"{name}_all_late"] = list(median(ratios)[:3])
+        summary[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
+        summary[f"{name}_not_found"] = int(np.isnan(product).sum())
+        summary[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+    return summary
+
+
+def plot(tree: xr.DataTree) -> dict:
     """Draw rate times preconditioned sharpness for all starts, one panel per case."""
-    titles = {
-        "chebyshev_adam": "Adam, Chebyshev points",
-        "chebyshev_rmsprop": "RMSProp, Chebyshev points",
-        "digits_adam": "Adam, digits",
-        "digits_rmsprop": "RMSProp, digits",
-    }
-    parts = {name: panel(dataset, name) for name in dataset.attrs["panels"]}
-    return {
-        "adaptive": plots.sharpness_curves(
-            [
-                plots.SharpnessPanel(
-                    title=titles[name],
-                    step=part.step.values,
-                    learning_rate=part.learning_rate.values,
-                    product=part["product"].values,
-                    limit=float(part.limit),
-                )
-                for name, part in parts.items()
-            ],
-            label="rate · preconditioned sharpness",
-        )
-    }
+    label = "rate · preconditioned sharpness"
+    return {"adaptive": edges.sharpness_curves(tree, TITLES, "product", label=label)}
 
 
 if __name__ == "__main__":

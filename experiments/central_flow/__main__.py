@@ -14,46 +14,36 @@ above 2 %.
 import xarray as xr
 
 from experiments.shared import command
-from experiments.shared.statistics import case, joined
+from experiments.shared.trees import datasets, tree_of
 
-from . import figures as plots
+from . import figures
 from .config import Config
 from .model import cases, followed
 from .summary import deviation, numbers, smoothed
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the results of all cases, with names prefixed by the number of the case."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each case."""
     parts = {name: followed(config, *settings) for name, settings in cases(config).items()}
-    return joined(parts).assign_attrs(smoothing=config.smoothing / config.stride)
+    return tree_of(parts, smoothing=config.smoothing / config.stride)
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw one run of the published case with its flows, and deviations of all cases."""
-    shown = case(dataset, 0).sel(learning_rate=0.1, method="nearest").isel(seed=0)
-    bars = []
-    for number, name in enumerate(dataset.attrs["cases"]):
-        part = case(dataset, number)
-        for index, rate in enumerate(part.learning_rate.values):
-            bars.append(
-                plots.Deviation(
-                    label=f"{name}, η = {rate:g}",
-                    central=deviation(dataset, part, "mean")[0][index],
-                    plain=deviation(dataset, part, "plain")[0][index],
-                )
-            )
+    width = tree.attrs["smoothing"]
+    name, first = next(iter(datasets(tree).items()))
+    shown = first.sel(learning_rate=0.1, method="nearest").isel(seed=0)
+    title = f"{name.capitalize()}, η = {shown.learning_rate:g}"
+    rows = {
+        f"{name}, η = {rate:g}": {
+            flow: deviation(part, flow, width)[0][index] for flow in ("plain", "mean")
+        }
+        for name, part in datasets(tree).items()
+        for index, rate in enumerate(part.learning_rate.values)
+    }
     return {
-        "flows": plots.flows(
-            shown.step.values,
-            cost=shown.cost.values,
-            average=smoothed(dataset, shown.cost),
-            mean=shown["mean"].values,
-            center=shown.center.values,
-            plain=shown.plain.values,
-            product=shown["product"].values,
-            title=f"Width {dataset.attrs['cases'][0].split()[-1]}, η = {shown.learning_rate:g}",
-        ),
-        "deviations": plots.deviations(bars),
+        "flows": figures.flows(shown, smoothed(shown.cost, width), title),
+        "deviations": figures.deviations(rows),
     }
 
 

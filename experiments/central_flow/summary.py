@@ -4,24 +4,23 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
-from experiments.shared.statistics import case
+from experiments.shared.trees import datasets
 from gdjax.statistics import median
 
 
-def smoothed(dataset: xr.Dataset, values: xr.DataArray) -> np.ndarray:
+def smoothed(values: xr.DataArray, width: float) -> np.ndarray:
     """Return values smoothed over the steps, NaN close to values that are not finite."""
-    width = dataset.attrs["smoothing"]
     finite = np.where(np.isfinite(values.values), values.values, np.nan)
     return gaussian_filter1d(finite, width, axis=-1, mode="nearest")
 
 
-def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+def deviation(part: xr.Dataset, name: str, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the median and the largest |prediction / descent - 1|.
 
     The first and the last tenth of the records are excluded. Both values are +inf for a run with a
     cost that is not finite.
     """
-    off = np.abs(smoothed(dataset, part[name]) / smoothed(dataset, part.cost) - 1)
+    off = np.abs(smoothed(part[name], width) / smoothed(part.cost, width) - 1)
     length = off.shape[-1] - 1
     off = off[..., length // 10 : length - length // 10 + 1]
     diverged = ~np.all(np.isfinite(off), axis=-1)
@@ -29,30 +28,28 @@ def deviation(dataset: xr.Dataset, part: xr.Dataset, name: str) -> tuple[np.ndar
     return np.median(off, axis=-1), np.max(off, axis=-1)
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return deviations with intervals over starts, and distances from the limit 2."""
     summary: dict = {}
-    for number, name in enumerate(dataset.attrs["cases"]):
-        part = case(dataset, number)
+    for case, part in datasets(tree).items():
         deviations = {
-            average: deviation(dataset, part, average) for average in ("mean", "center", "plain")
+            average: deviation(part, average, tree.attrs["smoothing"])
+            for average in ("mean", "center", "plain")
         }
-        top = part["product"].values[..., 0]
+        name, products = case.replace(" ", "_"), part["product"].values
         for index, rate in enumerate(part.learning_rate.values):
-            label = f"{name.replace(' ', '_')}_rate_{rate:g}"
+            label = f"{name}_rate_{rate:g}"
             for average, (middle, largest) in deviations.items():
                 summary[f"{label}_{average}_median"] = list(median(middle[index])[:3])
                 summary[f"{label}_{average}_largest"] = list(median(largest[index])[:3])
-            distances = [at_edge(one) for one in top[index]]
+            distances = [at_edge(one) for one in products[index, ..., 0]]
             summary[f"{label}_at_edge"] = sum(a is not None for a in distances)
             summary[f"{label}_from_2"] = max((a for a in distances if a is not None), default=None)
-            summary[f"{label}_most_at_edge"] = int(
-                np.max(np.sum(part["product"].values[index] > 1.99, axis=-1))
-            )
-        summary[f"{name.replace(' ', '_')}_runs"] = int(top.shape[0] * top.shape[1])
-        summary[f"{name.replace(' ', '_')}_processor_seconds"] = float(part.seconds)
-        summary[f"{name.replace(' ', '_')}_arrived"] = int(part.arrived.sum())
-        summary[f"{name.replace(' ', '_')}_residual"] = float(part.residual.max())
+            summary[f"{label}_most_at_edge"] = int(np.max(np.sum(products[index] > 1.99, axis=-1)))
+        summary[f"{name}_runs"] = products.shape[0] * products.shape[1]
+        summary[f"{name}_processor_seconds"] = float(part.seconds)
+        summary[f"{name}_arrived"] = int(part.arrived.sum())
+        summary[f"{name}_residual"] = float(part.residual.max())
     return summary
 
 

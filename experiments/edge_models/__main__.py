@@ -13,40 +13,34 @@ above 1, and not established if the interval contains 1.
 import xarray as xr
 
 from experiments.shared import command
-from experiments.shared.statistics import case, joined
+from experiments.shared.trees import datasets
 
-from . import figures as plots
+from . import figures
 from .config import Config
 from .model import cases, followed
 from .summary import MODELS, numbers, typical
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the results of all cases, with names prefixed by the number of the case."""
-    return joined({name: followed(config, *settings) for name, settings in cases(config).items()})
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each case."""
+    return xr.DataTree.from_dict(
+        {name: followed(config, *settings) for name, settings in cases(config).items()}
+    )
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw distances for all starts, and a run of the first case at its last rate."""
-    rows = {}
-    for number, name in enumerate(dataset.attrs["cases"]):
-        part = case(dataset, number)
-        for index, rate in enumerate(part.learning_rate.values):
-            at = part.isel(learning_rate=index)
-            rows[f"{name}, η = {rate:g}"] = {m: typical(at[f"{m}_distance"]) for m in MODELS}
-    shown = case(dataset, 0).isel(learning_rate=-1, seed=0)
-    oscillating = ("central", "rod", "edge")
-    return {
-        "distances": plots.distances(rows),
-        "example": plots.example(
-            shown.step.values,
-            distance={m: shown[f"{m}_distance"].values for m in MODELS},
-            amplitude={m: shown[f"{m}_amplitude"].values for m in oscillating},
-            descent_amplitude=shown.descent_amplitude.values,
-            product={m: shown[f"{m}_product"].values for m in oscillating},
-            title=f"swish network, η = {shown.learning_rate:g}",
-        ),
+    rows = {
+        f"{name}, η = {rate:g}": {
+            model: typical(part[f"{model}_distance"].isel(learning_rate=index)) for model in MODELS
+        }
+        for name, part in datasets(tree).items()
+        for index, rate in enumerate(part.learning_rate.values)
     }
+    name, first = next(iter(datasets(tree).items()))
+    shown = first.isel(learning_rate=-1, seed=0)
+    title = f"{name} network, η = {shown.learning_rate:g}"
+    return {"distances": figures.distances(rows), "example": figures.example(shown, title)}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.statistics import case
+from experiments.shared.trees import datasets
 from gdjax.statistics import median
 
 MODELS = ("gradient", "central", "rod", "edge", "moved")
@@ -19,7 +19,7 @@ def typical(distance: xr.DataArray) -> np.ndarray:
     return np.nanmedian(values[..., values.shape[-1] // 2 :], axis=-1)
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return distances, their ratios to those of the central flow, counts and times.
 
     The counts are numbers of runs that were completed, reached the edge, stayed bounded, or have a
@@ -27,8 +27,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     rod flow are listed. The times are processor times in seconds.
     """
     summary: dict = {}
-    for number, name in enumerate(dataset.attrs["cases"]):
-        part = case(dataset, number)
+    for name, part in datasets(tree).items():
         for index, rate in enumerate(part.learning_rate.values):
             at, label = part.isel(learning_rate=index), f"{name}_rate_{rate:g}"
             rows = {model: typical(at[f"{model}_distance"]) for model in MODELS}

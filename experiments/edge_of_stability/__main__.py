@@ -22,41 +22,39 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import chebyshev
+from experiments.shared.trees import datasets, tree_of
 
-from . import figures as plots
+from . import figures
 from .config import Config
 from .model import sharpness_records, tangent_outputs
-from .summary import names, numbers, panel
+from .summary import numbers
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the records of all panels, with names prefixed by the panel."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the records of each panel."""
     small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
     momentum = partial(optax.sgd, momentum=config.momentum)
     small_momentum = (config.seeds, config.momentum_steps)
     of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
-    parts = {
-        "plain": sharpness_records(
-            config, small, config.rates, config.seeds, config.steps, optax.sgd
+    panels = {
+        "plain": (small, config.rates, config.seeds, config.steps, optax.sgd),
+        "heavy": (small, config.heavy_rates, *small_momentum, momentum),
+        "nesterov": (
+            small,
+            config.nesterov_rates,
+            *small_momentum,
+            partial(momentum, nesterov=True),
         ),
-        "heavy": sharpness_records(config, small, config.heavy_rates, *small_momentum, momentum),
-        "nesterov": sharpness_records(
-            config, small, config.nesterov_rates, *small_momentum, partial(momentum, nesterov=True)
-        ),
-        "digits": sharpness_records(config, digits, *of_digits),
-        "tangent": sharpness_records(config, tangent_outputs(digits), *of_digits),
+        "digits": (digits, *of_digits),
+        "tangent": (tangent_outputs(digits), *of_digits),
     }
-    return xr.merge(
-        [
-            part.drop_attrs().rename({name: f"{prefix}_{name}" for name in names(part)})
-            for prefix, part in parts.items()
-        ]
-    ).assign_attrs(momentum=config.momentum)
+    records = {name: sharpness_records(config, *panel) for name, panel in panels.items()}
+    return tree_of(records, momentum=config.momentum)
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw the panels of the Chebyshev points and of the digits, for the first start."""
-    beta = dataset.attrs["momentum"]
+    beta = tree.attrs["momentum"]
     titles = {
         "plain": "Plain descent: limit 2/η",
         "heavy": f"Heavy ball {beta:g}: {2 + 2 * beta:.3g}/η",
@@ -64,21 +62,10 @@ def plot(dataset: xr.Dataset) -> dict:
         "digits": "Digit network, full batch: limit 2/η",
         "tangent": "Outputs 1/2 + z/4: limit 2/η",
     }
-
-    def first(prefix):
-        part = panel(dataset, prefix).isel(seed=0)
-        return plots.Edge(
-            title=titles[prefix],
-            step=part.step.values,
-            learning_rate=part.learning_rate.values,
-            sharpness=part.sharpness.transpose("learning_rate", "step").values,
-            threshold=part.threshold.values,
-            cost=part.cost.transpose("learning_rate", "step").values,
-        )
-
+    panels = {name: (title, datasets(tree)[name].isel(seed=0)) for name, title in titles.items()}
     return {
-        "chebyshev": plots.edge([first("plain"), first("heavy"), first("nesterov")]),
-        "digits": plots.edge([first("digits"), first("tangent")]),
+        "chebyshev": figures.edge(dict([panels["plain"], panels["heavy"], panels["nesterov"]])),
+        "digits": figures.edge(dict([panels["digits"], panels["tangent"]])),
     }
 
 

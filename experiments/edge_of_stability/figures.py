@@ -1,54 +1,38 @@
 """Figure of sharpness and cost of descents, with the limits of stability."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
-from matplotlib.axes import Axes
+import xarray as xr
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from gdjax.plots.style import BLACK, CYCLE, Figure, style
 
 
-class Edge(NamedTuple):
-    """Descents at several learning rates, with their sharpness.
+def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw sharpness with dashed limits, and the cost below it, one column per panel.
 
     Args:
-        title: title of the panel.
-        step: step of each record.
-        learning_rate: learning rates of the descents, at most 7.
-        sharpness: largest eigenvalue of the Hessian at each record; NaN if it was not found.
-        threshold: sharpness above which descent on a quadratic cost is unstable, for each learning
-            rate.
-        cost: cost at each record; infinite after divergence.
+        panels: `sharpness` and `cost` of one start, [rates, records], and `threshold`, by title.
     """
-
-    title: str
-    step: Float[np.ndarray, " records"]
-    learning_rate: Float[np.ndarray, " rates"]
-    sharpness: Float[np.ndarray, "rates records"]
-    threshold: Float[np.ndarray, " rates"]
-    cost: Float[np.ndarray, "rates records"]
-
-
-def edge(panels: Sequence[Edge]) -> Figure:
-    """Draw sharpness with dashed limits, and the cost below it, one column per panel."""
     with style():
         figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
         grid = figure.subplots(
             2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
         )
-        for (top, bottom), panel in zip(grid.T, panels, strict=True):
+        for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
             _draw_sharpness(top, panel)
+            top.set_title(title)
+            rates, limits = panel.learning_rate.values, panel.threshold.values
             for rate, limit, cost, color in zip(
-                panel.learning_rate, panel.threshold, panel.cost, CYCLE, strict=False
+                rates, limits, panel.cost.values, CYCLE, strict=False
             ):
                 label = f"{rate:g}: {limit:.3g}"
                 bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
             bottom.set_yscale("log")
-            cost = panel.cost[np.isfinite(panel.cost) & (panel.cost > 0)]
+            cost = panel.cost.values
+            cost = cost[np.isfinite(cost) & (cost > 0)]
             bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
             bottom.yaxis.set_minor_formatter(NullFormatter())
             bottom.xaxis.set_major_locator(MaxNLocator(4))
@@ -73,13 +57,14 @@ def edge(panels: Sequence[Edge]) -> Figure:
     return figure
 
 
-def _draw_sharpness(axes: Axes, panel: Edge) -> None:
+def _draw_sharpness(axes, panel):
     """Draw sharpness with its limits, except limits far above the sharpness."""
+    sharpnesses, limits = panel.sharpness.values, panel.threshold.values
     # The range of the axis excludes short peaks, such as those at the start.
-    high = np.nanmax(np.nanquantile(panel.sharpness, 0.97, axis=1))
-    top = 1.2 * max(high, np.max(panel.threshold[panel.threshold < 1.25 * high], initial=0))
-    for sharpness, limit, color in zip(panel.sharpness, panel.threshold, CYCLE, strict=False):
+    high = np.nanmax(np.nanquantile(sharpnesses, 0.97, axis=1))
+    top = 1.2 * max(high, np.max(limits[limits < 1.25 * high], initial=0))
+    for sharpness, limit, color in zip(sharpnesses, limits, CYCLE, strict=False):
         axes.plot(panel.step, sharpness, color=color, linewidth=1.5)
         if limit < top:
             axes.axhline(limit, color=color, linestyle="--", linewidth=1.5)
-    axes.set(ylim=(0, top), title=panel.title)
+    axes.set_ylim(0, top)

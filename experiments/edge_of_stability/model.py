@@ -41,6 +41,7 @@ def sharpness_records(
         make_optimizer=optimizer,
     )
     threshold = stability_threshold(runs.learning_rate.values, optimizer)
-    return runs[["cost", "sharpness", "outcome", "diverged_at"]].assign(
-        threshold=("learning_rate", np.asarray(threshold))
+    records = runs[["cost", "sharpness", "outcome", "diverged_at"]].drop_attrs()
+    return records.assign(threshold=("learning_rate", np.asarray(threshold))).transpose(
+        "learning_rate", "seed", "step"
     )

@@ -3,21 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from experiments.shared.trees import datasets
 from gdjax.descent import Outcome
 from gdjax.statistics import median, paired
-
-PANELS = ("plain", "heavy", "nesterov", "digits", "tangent")
-
-
-def names(dataset: xr.Dataset) -> list[str]:
-    """Return the names of all variables, coordinates and dimensions."""
-    return sorted({*map(str, dataset.variables), *map(str, dataset.dims)})
-
-
-def panel(dataset: xr.Dataset, prefix: str) -> xr.Dataset:
-    """Return the Dataset of one panel, without the prefix of its names."""
-    part = dataset[[name for name in map(str, dataset.data_vars) if name.startswith(f"{prefix}_")]]
-    return part.rename({name: name.removeprefix(f"{prefix}_") for name in names(part)})
 
 
 def late_ratios(part: xr.Dataset) -> np.ndarray:
@@ -26,18 +14,18 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
     The ratio is the median over the last quarter of the records; +inf if the run diverged, and NaN
     if no sharpness was found there.
     """
-    ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
+    ratio = (part.sharpness / part.threshold).values
     late = ratio[..., -ratio.shape[-1] // 4 :]
     measured = np.any(~np.isnan(late), axis=-1)
     middle = np.nanmedian(np.where(measured[..., None], late, 0), axis=-1)
-    diverged = part.diverged_at.transpose("learning_rate", "seed").values >= 0
+    diverged = part.diverged_at.values >= 0
     return np.where(diverged, np.inf, np.where(measured, middle, np.nan))
 
 
 def late_statistics(part: xr.Dataset) -> dict:
     """Return final sharpness, and the cost after the limit is reached, for each rate."""
-    ratio = (part.sharpness / part.threshold).transpose("learning_rate", "seed", "step").values
-    cost = part.cost.transpose("learning_rate", "seed", "step").values
+    ratio = (part.sharpness / part.threshold).values
+    cost = part.cost.values
     records = ratio.shape[-1]
     summary: dict = {"rates": [], "threshold": [], "late_over_threshold": [], "highest": []}
     summary["late_over_threshold_interval"] = []
@@ -65,11 +53,10 @@ def late_statistics(part: xr.Dataset) -> dict:
     return summary
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return statistics of the ratio of sharpness to its limit, for each panel."""
     summary: dict = {}
-    for prefix in PANELS:
-        part = panel(dataset, prefix)
+    for prefix, part in datasets(tree).items():
         summary |= {f"{prefix}_{name}": value for name, value in late_statistics(part).items()}
         for index, name in enumerate(("at_start", "at_first_record")):
             summary[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=index).median())
@@ -78,7 +65,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         ]
         summary[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
         summary[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
-    bounded, free = (late_ratios(panel(dataset, name)) for name in ("digits", "tangent"))
+    bounded, free = (late_ratios(datasets(tree)[name]) for name in ("digits", "tangent"))
     summary["tangent_minus_digits"] = [
         paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None
         for a, b in zip(bounded, free, strict=True)

@@ -13,48 +13,25 @@ import jax
 import xarray as xr
 
 from experiments.shared import command
+from experiments.shared.trees import tree_of
 
-from . import figures as plots
+from . import figures
 from .config import Config
 from .model import digits, factors
-from .summary import numbers, order
+from .summary import numbers
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the comparisons of all cases, with names prefixed by the case."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the comparisons of each case."""
     with jax.enable_x64(True):
         equal, unequal = factors(config)
         parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}
-    return xr.merge(
-        [
-            part.rename({name: f"{prefix}_{name}" for name in [*part.variables]})
-            for prefix, part in parts.items()
-        ]
-    ).assign_attrs(fitted=config.fitted, unequal=list(config.unequal))
+    return tree_of(parts, fitted=config.fitted, unequal=list(config.unequal))
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw descents, their distances from the flow, and the orders, for both costs."""
-    labels = {
-        "equal": ("Two factors, (2 - ab)² / 2", "product ab", "product", "known"),
-        "digits": ("Digit network", "cost", "cost", "flow_cost"),
-    }
-    rows = []
-    for prefix, (title, label, shown, flow) in labels.items():
-        rows.append(
-            plots.BesideFlow(
-                title=title,
-                time=dataset[f"{prefix}_time"].values,
-                learning_rate=dataset[f"{prefix}_rate"].values,
-                shown=dataset[f"{prefix}_{shown}"].values,
-                flow=dataset[f"{prefix}_{flow}"].values,
-                shown_label=label,
-                distance=dataset[f"{prefix}_distance"].values,
-                fitted=dataset.attrs["fitted"],
-                order=order(dataset, prefix),
-            )
-        )
-    return {"from_flow": plots.from_flow(rows)}
+    return {"from_flow": figures.from_flow(tree)}
 
 
 if __name__ == "__main__":

@@ -1,85 +1,57 @@
 """Figures: descents and the gradient flow."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
 
+from experiments.shared.trees import datasets
 from gdjax.plots.style import BLACK, CYCLE, Figure, style
 
+from .summary import largest_distances, order
 
-class BesideFlow(NamedTuple):
-    """Descents and the gradient flow at equal times (learning rate times steps).
-
-    Args:
-        title: title of the row.
-        time: time since the start.
-        learning_rate: learning rates of the descents, largest first.
-        shown: measure of the progress of each descent, at each time.
-        flow: value of this measure for the flow, at each time.
-        shown_label: name of this measure.
-        distance: distance of the parameters of each descent from those of the flow, at each time.
-        fitted: number of the smallest learning rates, which are used to fit the order.
-        order: slope of the logarithm of the largest distance against that of the learning rate.
-    """
-
-    title: str
-    time: Float[np.ndarray, " times"]
-    learning_rate: Float[np.ndarray, " rates"]
-    shown: Float[np.ndarray, "rates times"]
-    flow: Float[np.ndarray, " times"]
-    shown_label: str
-    distance: Float[np.ndarray, "rates times"]
-    fitted: int
-    order: float
+# Case, title, and the measure of progress: label, variable of descents, variable of the flow.
+ROWS = (
+    ("equal", "Two factors, (2 - ab)² / 2", "product ab", "product", "known"),
+    ("digits", "Digit network", "cost", "cost", "flow_cost"),
+)
 
 
-def from_flow(rows: Sequence[BesideFlow]) -> Figure:
+def from_flow(tree: xr.DataTree) -> Figure:
     """Draw progress, distance from the flow, and order, with one row per problem."""
+    fitted = tree.attrs["fitted"]
     with style():
-        figure = Figure(figsize=(14, 4.5 * len(rows)))
-        grid = figure.subplots(len(rows), 3, squeeze=False)
-        for (left, middle, right), row in zip(grid, rows, strict=True):
-            colors = [CYCLE[i % (len(CYCLE) - 1)] for i in range(len(row.learning_rate))]
-            for rate, shown, distance, color in zip(
-                row.learning_rate, row.shown, row.distance, colors, strict=True
+        figure = Figure(figsize=(14, 4.5 * len(ROWS)))
+        grid = figure.subplots(len(ROWS), 3, squeeze=False)
+        for (left, middle, right), (name, title, label, progress, of_flow) in zip(
+            grid, ROWS, strict=True
+        ):
+            case = datasets(tree)[name]
+            time, rates, distances = case.time.values, case.rate.values, case.distance.values
+            colors = [CYCLE[i % (len(CYCLE) - 1)] for i in range(len(rates))]
+            for rate, values, distance, color in zip(
+                rates, case[progress].values, distances, colors, strict=True
             ):
-                left.plot(row.time, shown, color=color)
-                middle.plot(row.time, _positive(distance), color=color, label=f"{rate:g}")
-            left.plot(row.time, row.flow, "--", color=BLACK, label="gradient flow")
-            left.set(xlabel="time, learning rate · steps", ylabel=row.shown_label, title=row.title)
+                left.plot(time, values, color=color)
+                positive = np.where(distance > 0, distance, np.nan)
+                middle.plot(time, positive, color=color, label=f"{rate:g}")
+            left.plot(time, case[of_flow], "--", color=BLACK, label="gradient flow")
+            left.set(xlabel="time, learning rate · steps", ylabel=label, title=title)
             left.legend()
+            high, low = distances.max(), distances[distances > 0].min()
             middle.set_yscale("log")
-            distance = row.distance[row.distance > 0]
-            middle.set_ylim(top=distance.max() * (distance.max() / distance.min()) ** 0.4)  # legend
+            middle.set_ylim(top=high * (high / low) ** 0.4)  # for the legend
             middle.set(xlabel="time, learning rate · steps", ylabel="distance from the flow")
             middle.set_title("Distance from the flow")
             middle.legend(
                 title="learning rate", ncols=3, loc="upper right", handlelength=1.2, columnspacing=1
             )
-            _draw_order(right, row, colors)
+            largest = largest_distances(case)
+            right.scatter(rates, largest, c=colors, s=60, zorder=3)
+            ends = np.array([rates.min() / 1.3, rates.max() * 1.3])
+            small = np.argmin(rates)
+            line = largest[small] * ends / rates[small]
+            right.plot(ends, line, "--", color=BLACK, label="first order: slope 1")
+            right.set(xscale="log", yscale="log", xlabel="learning rate")
+            right.set_ylabel("largest distance from the flow")
+            right.set_title(f"Fitted order {order(case, fitted):.3f} ({fitted} smallest rates)")
+            right.legend(loc="upper left")
     return figure
-
-
-def _draw_order(axes, row, colors):
-    """Draw the largest distance for each rate, and a line of slope 1."""
-    largest = np.max(row.distance, axis=1)
-    axes.scatter(row.learning_rate, largest, c=colors, s=60, zorder=3)
-    small = np.argmin(row.learning_rate)
-    ends = np.array([row.learning_rate.min() / 1.3, row.learning_rate.max() * 1.3])
-    axes.plot(
-        ends,
-        largest[small] * ends / row.learning_rate[small],
-        "--",
-        color=BLACK,
-        label="first order: slope 1",
-    )
-    axes.set(xscale="log", yscale="log", xlabel="learning rate")
-    axes.set_ylabel("largest distance from the flow")
-    axes.set_title(f"Fitted order {row.order:.3f} ({row.fitted} smallest rates)")
-    axes.legend(loc="upper left")
-
-
-def _positive(values):
-    return np.where(values > 0, values, np.nan)

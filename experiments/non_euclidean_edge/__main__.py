@@ -17,20 +17,24 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from experiments.shared import command
-from experiments.shared import edges as plots
-from experiments.shared.panels import merge, panel
+from experiments.shared import command, edges
 from experiments.shared.regressions import random_targets
+from experiments.shared.trees import datasets
 from gdjax.curvature import dual_gradient_norm, generalized_sharpness_metric, step_curvature
 from gdjax.descent import non_euclidean_descent
-
-from .summary import numbers
+from gdjax.statistics import median
 
 CASES = {
     "sign_scaled": ("linf", True),
     "sign_plain": ("linf", False),
     "muon_scaled": ("spectral", True),
     "muon_plain": ("spectral", False),
+}
+TITLES = {
+    "sign_scaled": "Sign descent, scaled steps",
+    "sign_plain": "Sign descent, steps of fixed length",
+    "muon_scaled": "Muon without momentum, scaled steps",
+    "muon_plain": "Muon without momentum, steps of fixed length",
 }
 
 
@@ -85,43 +89,36 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
             "step_curvature": runs.step_curvature / limit,
         }
     )
-    return result.where(np.isfinite(runs.cost)).transpose("learning_rate", "seed", "step")
+    result = result.where(np.isfinite(runs.cost)).transpose("learning_rate", "seed", "step")
+    return result.assign(limit=1.0)
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the records of all cases, with names prefixed by the case."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the records of each case."""
     problem = random_targets(config.width, config.samples)
-    parts = {}
-    for case in CASES:
-        print(f"{case} ...", flush=True)
-        parts[case] = recorded(config, problem, case, getattr(config, f"{case}_rates"))
-    return merge(parts).assign_attrs(cases=list(CASES))
+    return xr.DataTree.from_dict(
+        {case: recorded(config, problem, case, getattr(config, f"{case}_rates")) for case in CASES}
+    )
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
+    """Return final sharpness and step curvature, in units of the limit."""
+    summary: dict = {}
+    for case, part in datasets(tree).items():
+        summary[f"{case}_rates"] = part.learning_rate.values.tolist()
+        for name in ("sharpness", "step_curvature"):
+            ratios = edges.late(part[name], np.median)
+            summary[f"{case}_{name}"] = [list(median(row)[:3]) for row in ratios]
+        summary[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
+        summary[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+        summary[f"{case}_runs_diverged"] = int(np.isnan(part.cost.values[..., -1]).sum())
+    return summary
+
+
+def plot(tree: xr.DataTree) -> dict:
     """Draw the generalized sharpness for all starts, with one panel per case."""
-    titles = {
-        "sign_scaled": "Sign descent, scaled steps",
-        "sign_plain": "Sign descent, steps of fixed length",
-        "muon_scaled": "Muon without momentum, scaled steps",
-        "muon_plain": "Muon without momentum, steps of fixed length",
-    }
-    parts = {case: panel(dataset, case) for case in dataset.attrs["cases"]}
-    return {
-        "edges": plots.sharpness_curves(
-            [
-                plots.SharpnessPanel(
-                    title=titles[case],
-                    step=part.step.values,
-                    learning_rate=part.learning_rate.values,
-                    product=part.sharpness.values,
-                    limit=1.0,
-                )
-                for case, part in parts.items()
-            ],
-            label="generalized sharpness,\nin units of the limit",
-        )
-    }
+    label = "generalized sharpness,\nin units of the limit"
+    return {"edges": edges.sharpness_curves(tree, TITLES, "sharpness", label=label)}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from experiments.basins import __main__ as basins
 from experiments.basins import summary as summaries
@@ -74,12 +73,8 @@ def test_every_limit_is_in_the_figure(tree):
         np.testing.assert_allclose(sorted(dashed), sorted(limits))
 
 
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    figures = basins.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(basins, tree)
     assert set(figures) == {
         f"{kind}_{name}" for name in SMALL.functions for kind in ("maps", "shares")
     }
-    for picture in figures.values():
-        picture.canvas.draw()

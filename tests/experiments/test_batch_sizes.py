@@ -75,5 +75,5 @@ def test_a_missing_number_of_epochs_raises_input_error():
         batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
 
 
-def test_the_figure_is_drawn(dataset):
-    batch_sizes.plot(dataset)["budgets"].canvas.draw()
+def test_the_figure_is_drawn(dataset, drawn):
+    drawn(batch_sizes, dataset)

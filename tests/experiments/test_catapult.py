@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
 
 import gdjax as gd
 from experiments.catapult import __main__ as catapult
@@ -58,7 +57,7 @@ def test_the_onset_of_a_square_root_is_recovered():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
+def test_edges_and_period_doublings_are_near_their_known_values(drawn):
     """The complete experiment runs with few starts and rates."""
     dataset = catapult.run(SMALL)
     result = catapult.numbers(dataset)
@@ -68,9 +67,4 @@ def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
     assert result["first_doubling"] == pytest.approx(1, abs=0.01)
     assert result["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
     assert 1.28 < result["first_chaos"] < 1.4
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = catapult.plot(read)
-    assert list(figures) == ["landing", "chaos"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(catapult, dataset)) == ["landing", "chaos"]

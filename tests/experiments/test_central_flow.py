@@ -7,6 +7,7 @@ import xarray as xr
 from experiments.central_flow import __main__ as central_flow
 from experiments.central_flow import summary as summaries
 from experiments.central_flow.config import Config
+from experiments.shared.trees import datasets
 
 SMALL = Config(
     rates=(0.1, 0.3),
@@ -39,28 +40,21 @@ def test_deviations_compare_equally_smoothed_costs():
     cost[1, 0, 100:] = np.inf
     dims = ("learning_rate", "seed", "step")
     part = xr.Dataset({"cost": (dims, cost), "mean": (dims, 1.03 * cost)})
-    dataset = xr.Dataset(attrs={"smoothing": 10.0})
-    middle, largest = central_flow.deviation(dataset, part, "mean")
+    middle, largest = central_flow.deviation(part, "mean", 10.0)
     np.testing.assert_allclose([middle[0, 0], largest[0, 0]], 0.03)
     assert middle[1, 0] == largest[1, 0] == np.inf
 
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_descents_are_predicted_and_figures_are_drawn_from_the_dataset(tmp_path):
+def test_descents_are_predicted_and_figures_are_drawn_from_the_dataset(drawn):
     """The flows start at the starting points of the descents."""
     dataset = central_flow.run(SMALL)
-    for number in range(3):
-        part = central_flow.case(dataset, number)
+    for part in datasets(dataset).values():
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
     result = central_flow.numbers(dataset)
     assert result["width_16_rate_0.1_mean_median"][0] < 0.05
     assert result["width_16_arrived"] == result["width_16_runs"] == 4
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = central_flow.plot(read)
-    assert list(figures) == ["flows", "deviations"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(central_flow, dataset)) == ["flows", "deviations"]

@@ -110,7 +110,7 @@ def test_the_published_interval_is_that_of_fisher():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_a_small_run_measures_all_networks():
+def test_a_small_run_measures_all_networks(drawn):
     """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
     config = Config(learned=200, widths=(8,), starts=8, orders=2, epochs=(2,), relu_epochs=2,
                     resamples=20)  # fmt: skip
@@ -122,5 +122,4 @@ def test_a_small_run_measures_all_networks():
     summary = summaries.numbers(result)
     assert summary["networks"] == 16
     assert summary["sigmoid, 2 epochs: diverged"] == 0
-    for figure in flatness.plot(result).values():
-        figure.canvas.draw()
+    drawn(flatness, result)

@@ -85,7 +85,7 @@ def test_slopes_and_ratios_are_those_of_simulated_errors():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_guessed_sampled_and_trained_networks_are_compared():
+def test_guessed_sampled_and_trained_networks_are_compared(drawn):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""
     config = Config(sets=4, most=8, guessed=8, images=(2, 4, 6, 8), blocks=6, guesses=2048,
                     members=256, moves=20, margin_images=(4,), levels=3, return_moves=20,
@@ -101,4 +101,4 @@ def test_guessed_sampled_and_trained_networks_are_compared():
         assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
     low, high = numbers["ratio_trained_on_4"][1:]
     assert low < numbers["ratio_trained_on_4"][0] < high
-    guessing.plot(result)["guesses"].canvas.draw()
+    drawn(guessing, result)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from experiments.hessian_spectrum import __main__ as hessian_spectrum
 from experiments.hessian_spectrum import summary as summaries
@@ -104,13 +103,9 @@ def test_weighted_nodes_sum_to_the_trace(tree, experiment_summary):
         assert abs(sums.mean() - experiment_summary[f"spread_{at}"]["trace"]) < 5 * error
 
 
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    figures = hessian_spectrum.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(hessian_spectrum, tree)
     assert list(figures) == ["density", "ranks"]
-    for picture in figures.values():
-        picture.canvas.draw()
     panels = [axes.get_title(loc="left") for axes in figures["ranks"].axes]
     assert panels == [
         f"{cost}: {matrix}"

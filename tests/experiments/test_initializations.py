@@ -72,5 +72,5 @@ def test_epochs_are_counted_to_the_first_record_below_the_target():
     assert epochs.tolist() == [2.0, np.inf]
 
 
-def test_the_figure_is_drawn(dataset):
-    initializations.plot(dataset)["starts"].canvas.draw()
+def test_the_figure_is_drawn(dataset, drawn):
+    drawn(initializations, dataset)

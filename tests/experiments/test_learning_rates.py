@@ -65,8 +65,8 @@ def test_a_missing_range_of_rates_raises_input_error():
         learning_rates.run(Config(fine=((8.0, 40.0),)))
 
 
-def test_every_figure_is_drawn(dataset):
-    figures = learning_rates.plot(dataset)
+def test_every_figure_is_drawn(dataset, drawn):
+    figures = drawn(learning_rates, dataset)
     assert set(figures) == {
         "ends_sigmoid",
         "ends_relu",
@@ -74,5 +74,3 @@ def test_every_figure_is_drawn(dataset):
         "curves_relu",
         "rates_that_train",
     }
-    for figure in figures.values():
-        figure.canvas.draw()

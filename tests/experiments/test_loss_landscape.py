@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from experiments.loss_landscape import __main__ as loss_landscape
 from experiments.loss_landscape.__main__ import BRANCHES, VIEWS
@@ -76,10 +75,8 @@ def test_the_trajectory_ends_in_the_plane_but_does_not_lie_in_it(tree, summary):
 
 
 @pytest.mark.exhaustive
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    figures = loss_landscape.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(loss_landscape, tree)
     assert list(figures) == ["descents", "planes", "surface", "lines", "descent"]
     for name in ("descents", "planes", "surface", "lines"):
         figures[name].canvas.draw()

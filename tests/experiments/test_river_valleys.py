@@ -175,7 +175,7 @@ def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn():
+def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn(drawn):
     dataset = river_valleys.run(SMALL)
     part = river_valleys.case(dataset, 0)
     assert part.converged.all()
@@ -190,7 +190,4 @@ def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn():
     np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
     result = river_valleys.numbers(dataset)
     assert result["mnist5k_diverged"] == 0
-    figures = river_valleys.plot(dataset)
-    assert set(figures) == {"valleys", "exponents"}
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert set(drawn(river_valleys, dataset)) == {"valleys", "exponents"}

@@ -66,7 +66,7 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_a_small_run_combines_all_starts_and_orders():
+def test_a_small_run_combines_all_starts_and_orders(drawn):
     """The summary contains the lowest, mean and highest accuracy of the networks."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     result = seeds.run(config)
@@ -78,4 +78,4 @@ def test_a_small_run_combines_all_starts_and_orders():
     least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
     assert (least, most) == (accuracy[1].min(), accuracy[1].max())
     assert mean == pytest.approx(accuracy[1].mean())
-    seeds.plot(result)["luck"].canvas.draw()
+    drawn(seeds, result)

@@ -94,7 +94,9 @@ def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread)
 
 @pytest.mark.long
 @pytest.mark.exhaustive
-def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(monkeypatch):
+def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(
+    monkeypatch, drawn
+):
     digits = gd.problems.digits
     monkeypatch.setattr(gd.problems, "digits", lambda _, **options: digits("mnist5k", **options))
     dataset = stochastic_edge.run(SMALL)
@@ -104,7 +106,4 @@ def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_
     assert all(result[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))
     assert result["whole_shuffled_64"][0][0] > result["whole_replacement_64"][0][0]
     assert len(result["gradual_64"]) == len(result["gap_64"]) == 2
-    figures = stochastic_edge.plot(dataset)
-    assert list(figures) == ["sampling"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(stochastic_edge, dataset)) == ["sampling"]

@@ -179,8 +179,5 @@ def test_an_invalid_config_raises_input_error(wrong, message):
         experiment.run(replace(SMALL, **wrong))
 
 
-def test_every_figure_is_drawn(dataset):
-    figures = experiment.plot(dataset)
-    assert set(figures) == {"whole", "closest", "dimensions", "cosine"}
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_every_figure_is_drawn(dataset, drawn):
+    assert set(drawn(experiment, dataset)) == {"whole", "closest", "dimensions", "cosine"}

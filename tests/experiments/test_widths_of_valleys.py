@@ -142,7 +142,7 @@ def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
 
 @pytest.mark.exhaustive
 @pytest.mark.long
-def test_minima_are_measured_and_plotted():
+def test_minima_are_measured_and_plotted(drawn):
     """Sets, volumes and coefficients of a small census are in the expected ranges."""
     config = Config(
         sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
@@ -154,5 +154,4 @@ def test_minima_are_measured_and_plotted():
     numbers = widths_of_valleys.numbers(result)
     assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
     assert numbers["volume_least"] <= numbers["volume_most"]
-    for figure in widths_of_valleys.plot(result).values():
-        figure.canvas.draw()
+    drawn(widths_of_valleys, result)
