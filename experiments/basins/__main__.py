@@ -11,17 +11,19 @@ smallest rate, each basin is the cell that is bounded by the neighboring maxima,
 cell has 0.96 % of the total area (1.00 % of the starts on this grid).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from matplotlib.lines import Line2D
 
 from experiments.shared import command
 from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
 from gdjax.plots.basin_maps import basin_maps
-
-from .figures import shares_by_rate
-from .summary import numbers
+from gdjax.plots.style import BLACK, GREY, Figure, style
+from gdjax.plots.surfaces import minimum_color
 
 SHOWN = {"not_arrived": "not arrived", "diverged": "diverged", "at_no_minimum": "at no minimum"}
 
@@ -59,6 +61,92 @@ def one(config: Config, name: str) -> xr.Dataset:
         name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
     )
     return basins.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
+
+
+def beyond(basins: xr.Dataset) -> np.ndarray:
+    """Return whether rates exceed stability limits, [rates, momenta, minima]."""
+    return basins.learning_rate.values[:, None, None] > basins.limit.values
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return stability limits, shares of starts, and effects of rate and momentum."""
+    result = {}
+    for name, node in tree.children.items():
+        basins = node.to_dataset()
+        share = basins.share.transpose("learning_rate", "momentum", "minimum").values
+        end = basins.end.values
+        result[f"{name}_minima"] = basins.sizes["minimum"]
+        result[f"{name}_limit_least"] = float(basins.limit[0].min())
+        result[f"{name}_limit_most"] = float(basins.limit[0].max())
+        result[f"{name}_held_beyond_limit_most"] = float(
+            np.max(share, where=beyond(basins), initial=0.0)
+        )
+        result[f"{name}_share_largest_at_smallest_rate"] = float(share[0, 0].max())
+        if basins.sizes["minimum"] <= 6:
+            result[f"{name}_shares_at_smallest_rate"] = share[0, 0].tolist()
+        for fraction in (0.5, 0.9):
+            at = int(np.argmin(np.abs(basins.of_limit.values - fraction)))
+            result[f"{name}_elsewhere_at_{fraction:g}"] = float(np.mean(end[at, 0] != end[0, 0]))
+        for at, momentum in enumerate(basins.momentum.values):
+            result[f"{name}_elsewhere_with_momentum_{momentum:g}"] = float(
+                np.mean(end[0, at] != end[0, 0])
+            )
+            held = share[:, at].sum(axis=-1)
+            result[f"{name}_half_arrives_up_to_{momentum:g}"] = float(
+                np.max(basins.of_limit.values, where=held > 0.5, initial=0.0)
+            )
+    return result
+
+
+LINE_STYLES = {"diverged": (BLACK, "-"), "not arrived": (GREY, "-"), "at no minimum": (GREY, ":")}
+
+
+def shares_by_rate(
+    learning_rate: Float[np.ndarray, " rates"],
+    share: Sequence[Float[np.ndarray, "rates minima"]],
+    limit: Sequence[Float[np.ndarray, " minima"]],
+    names: Sequence[str],
+    *,
+    colors: Sequence[int],
+    others: Sequence[Mapping[str, Float[np.ndarray, " rates"]]],
+    titles: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """Draw the share of all starts that lead to each minimum, by learning rate.
+
+    Args:
+        learning_rate: learning rates, ascending.
+        share: share of starts that lead to each minimum, for each panel.
+        limit: learning rate above which each minimum is unstable, for each panel.
+        names: names of the minima.
+        colors: index of the color of each minimum.
+        others: for each panel, shares of the starts from which no minimum is reached, by outcome.
+        titles: titles of the panels.
+        title: title of the figure.
+    """
+    with style():
+        figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))
+        panels = figure.subplots(1, len(share), squeeze=False, sharey=True)[0]
+        for axes, shares, limits, rest, name in zip(
+            panels, share, limit, others, titles, strict=True
+        ):
+            for number, label in enumerate(names):
+                color = minimum_color(colors[number])
+                axes.plot(learning_rate, shares[:, number], "o-", color=color, label=label, ms=4)
+                axes.axvline(limits[number], color=color, linestyle="--", linewidth=1.5)
+            for text, values in rest.items():
+                color, dash = LINE_STYLES[text]
+                if np.any(values > 0):
+                    axes.plot(learning_rate, values, dash, color=color, label=text)
+            axes.set(xscale="log", ylim=(-0.02, 1.02))
+            axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
+            axes.set(xlabel="learning rate", title=name)
+        panels[0].set_ylabel("share of starts")
+        handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
+        limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")
+        figure.legend(handles=[*handles.values(), limit_line], loc="outside lower center", ncols=5)
+        figure.suptitle(title)
+    return figure
 
 
 def run(config: Config) -> xr.DataTree:

@@ -11,17 +11,23 @@ batches of 32, and by far the highest with full batches, which need about 150 ep
 cost that batches of 32 reach in two.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.statistics import medians
 from gdjax.errors import InputError
-
-from . import figures as budgets
-from .summary import ends, numbers, runs_at_best_rate
+from gdjax.plots.style import CYCLE, style
+from gdjax.plots.sweeps import quantiles
+from gdjax.statistics import median
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,134 @@ def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[f
 
     shortest = np.min([[spent(size) for size in sizes] for _ in range(config.repeats)], axis=0)
     return list(shortest / config.timed_epochs / axes.runs)
+
+
+def last_epochs(dataset: xr.Dataset) -> np.ndarray:
+    """Return the number of epochs for which each batch size was run."""
+    return dataset.cost.notnull().any(("learning_rate", "seed")).sum("epoch").values - 1
+
+
+def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the epoch at which each batch size is compared, for both budgets.
+
+    The budgets are an equal number of epochs, and an equal training time.
+    """
+    epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
+    time = np.min(epochs * seconds)
+    # With the tolerance, the batch size with the shortest total time is compared at its last epoch.
+    return {
+        "epochs": np.full(len(epochs), epochs.min()),
+        "time": np.floor(time / seconds + 1e-9).astype(int),
+    }
+
+
+def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
+    """Return the runs of a batch size at its best learning rate.
+
+    The best rate has the lowest median training cost over seeds at epoch `end`.
+    """
+    runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
+    cost = medians(runs.cost.isel(epoch=end))
+    return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
+
+
+def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
+    """Return the first epoch at which some rate halves the baseline cost, or +inf.
+
+    The cost at a rate is the median over seeds."""
+    half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
+    indices = np.nonzero(half.any("learning_rate").values)[0]
+    return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return times per epoch, and results of each batch size for both budgets."""
+    summary: dict = {}
+    sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
+    for index, size in enumerate(sizes):
+        summary[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
+    for budget, end in ends(dataset).items():
+        for index, size in enumerate(sizes):
+            runs = runs_at_best_rate(dataset, index, end[index])
+            at_end = runs.isel(epoch=end[index])
+            summary |= {
+                f"equal_{budget}_{size}_epochs": int(end[index]),
+                f"equal_{budget}_{size}_rate": float(runs.learning_rate),
+                f"equal_{budget}_{size}_cost": median(at_end.cost.values)[:3],
+                f"equal_{budget}_{size}_accuracy": median(at_end.test_accuracy.values)[:3],
+            }
+    for index, size in enumerate(sizes):
+        summary[f"epochs_to_half_{size}"] = epochs_to_half_baseline(dataset, index)
+    return summary
+
+
+class Curve(NamedTuple):
+    """Runs of one batch size at one learning rate.
+
+    Args:
+        name: label of the batch size.
+        rate: learning rate.
+        spent: number of epochs, or of seconds, from the start to each record; the first is 0.
+        cost: training cost of each run at each record.
+        accuracy: test accuracy of each run at each record, in [0, 1].
+        end: index of the record at which curves are compared; lines after it are thin.
+    """
+
+    name: str
+    rate: float
+    spent: Float[np.ndarray, " records"]
+    cost: Float[np.ndarray, "seeds records"]
+    accuracy: Float[np.ndarray, "seeds records"]
+    end: int
+
+
+def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Figure:
+    """Draw median cost and accuracy over seeds, against epochs and against time.
+
+    Args:
+        by_epochs: runs at the best rates for equal numbers of epochs, with `spent` in epochs.
+        by_time: runs at the best rates for equal training time, with `spent` in seconds.
+    """
+    with style():
+        figure = Figure(figsize=(12, 8.5))
+        grid = figure.subplots(2, 2, sharex="col", sharey="row")
+        for (top, bottom), curves, label, title in (
+            (grid[:, 0], by_epochs, "epochs", "Equal epochs"),
+            (grid[:, 1], by_time, "computation time per run, s", "Equal time"),
+        ):
+            for number, curve in enumerate(curves):
+                color = CYCLE[number % len(CYCLE)]
+                name = f"{curve.name}  (rate {curve.rate:.2g})"
+                for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
+                    half = _median(values)
+                    # Lines start at the first epoch, since a logarithmic axis has no 0.
+                    before, after = slice(1, curve.end + 1), slice(curve.end, None)
+                    axes.plot(curve.spent[before], half[before], color=color, label=name)
+                    axes.plot(curve.spent[after], half[after], color=color, linewidth=1)
+                    axes.plot(curve.spent[curve.end], half[curve.end], "o", color=color)
+            top.set(title=title, xscale="log", yscale="log")
+            bottom.set_xlabel(label)
+            bottom.xaxis.set_major_formatter("{x:g}")
+            bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+            top.legend(title="images per step", loc="lower left", title_fontsize=12)
+        grid[0, 0].set_ylabel("training cost")
+        grid[1, 0].set_ylabel("test accuracy")
+        figure.suptitle(
+            f"Lowest cost (dots): {_cheapest(by_epochs)} images per step for equal epochs, "
+            f"{_cheapest(by_time)} for equal time"
+        )
+    return figure
+
+
+def _cheapest(curves):
+    """Return the batch size with the lowest median cost at its record `end`."""
+    ends = [_median(curve.cost)[curve.end] for curve in curves]
+    return curves[int(np.argmin(ends))].name
+
+
+def _median(values):
+    """Return the median over seeds at each record."""
+    return quantiles(values[None], (0.5,))[0, 0]
 
 
 def run(config: Config) -> xr.Dataset:
@@ -114,7 +248,7 @@ def plot(dataset: xr.Dataset) -> dict:
             runs = runs_at_best_rate(dataset, index, end[index])
             unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
             curves[budget].append(
-                budgets.Curve(
+                Curve(
                     name=f"{size}" if size < dataset.batch_size.max() else f"all {size}",
                     rate=float(runs.learning_rate),
                     spent=runs.epoch.values * unit,
@@ -123,7 +257,7 @@ def plot(dataset: xr.Dataset) -> dict:
                     end=int(end[index]),
                 )
             )
-    return {"budgets": budgets.epochs_and_time(curves["epochs"], curves["time"])}
+    return {"budgets": epochs_and_time(curves["epochs"], curves["time"])}
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
-from experiments.seeds.summary import halves, shares
-from experiments.widths_of_valleys.summary import partial_correlation
+from experiments.shared.statistics import halves, partial_correlation, shares
 from gdjax.statistics import Interval
 
 MEASURES = {"eigenvalue": "largest eigenvalue", "trace": "trace", "adaptive": "adaptive sharpness"}

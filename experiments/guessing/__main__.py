@@ -21,13 +21,13 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from experiments.seeds import figures as plots
 from experiments.shared import command
 from experiments.shared.images import SIDE, pooled
 from gdjax.errors import InputError
 
 from .conditioned_networks import sampled
 from .config import Config
+from .figures import guessed_and_trained
 from .model import guess, speed
 from .summary import compared, numbers
 
@@ -96,7 +96,7 @@ def plot(dataset: xr.Dataset) -> dict:
         "guessed": (dataset.guessed_k.values, share),
         "sampled": (dataset.k.values, np.exp(dataset.log_probability.values)),
     }
-    return {"guesses": plots.guessed_and_trained(probability, compared(dataset))}
+    return {"guesses": guessed_and_trained(probability, compared(dataset))}
 
 
 if __name__ == "__main__":

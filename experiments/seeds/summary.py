@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from experiments.shared.statistics import halves, shares
 from gdjax.statistics import Interval, mean
 
 
@@ -40,11 +41,6 @@ def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[st
     }  # fmt: skip
 
 
-def halves(images: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random mask of half of the images."""
-    return rng.permutation(images) < images // 2
-
-
 def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return the statistics of `weighted` for all networks, with bootstrap intervals.
 
@@ -67,35 +63,6 @@ def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
         value = float(np.mean([one[name] for one in values]))
         advantages[name] = Interval(value, float(low), float(high), 0.95, len(flat))
     return advantages
-
-
-def shares(accuracy: np.ndarray) -> dict[str, Interval]:
-    """Return the shares of starts and of orders in the variance of accuracies.
-
-        accuracy = mean + start + order + remainder,   MS_start / MS_remainder ~ (1 + b theta) F
-
-    Here theta is the ratio of the variance of starts to that of the remainder, and b is the number
-    of orders. Intervals are exact for theta; for the share, theta of the other factor is fixed.
-    The accuracies have the shape [starts, orders].
-
-    Source: Searle, Casella and McCulloch 1992, *Variance components*, 4.5.
-    """
-    a, b = accuracy.shape
-    deviation = accuracy - accuracy.mean()
-    rows, columns = deviation.mean(axis=1), deviation.mean(axis=0)
-    rest = deviation - rows[:, None] - columns
-    square = np.sum(rest**2) / ((a - 1) * (b - 1))
-    ratios = {}
-    for name, means, across in (("start", rows, b), ("order", columns, a)):
-        freedom = len(means) - 1
-        F = across * np.sum(means**2) / freedom / square
-        ends = [F / stats.f.ppf(q, freedom, (a - 1) * (b - 1)) for q in (0.975, 0.025)]
-        ratios[name] = [max((x - 1) / across, 0.0) for x in (F, *ends)]
-    shares_by_cause = {}
-    for name, other in (("start", "order"), ("order", "start")):
-        value, low, high = (float(x / (1 + x + ratios[other][0])) for x in ratios[name])
-        shares_by_cause[f"share_of_{name}"] = Interval(value, low, high, 0.95, a * b)
-    return shares_by_cause
 
 
 def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:

@@ -23,7 +23,7 @@ from gdjax.errors import InputError
 from . import figures as plots
 from .config import Config
 from .model import complete_sets, minima_of_set, problem_of
-from .summary import PAIRS, WIDTHS, correlations, numbers
+from .summary import correlations, numbers
 
 
 def run(config: Config) -> xr.Dataset:
@@ -38,10 +38,6 @@ def run(config: Config) -> xr.Dataset:
         kinds=[dict(one.attrs["kinds"]) for one in sets],
         parameters=sets[0].attrs["parameters"],
     )
-
-
-PAIRS += [("cost", "starts", None), ("cost", "accuracy", None)]
-PAIRS += [(a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")]
 
 
 def plot(dataset: xr.Dataset) -> dict:

@@ -1,10 +1,9 @@
 """Figures of the widths of minima, and of their correlations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from gdjax.plots.style import BLUE, GREEN, GREY, style
@@ -102,36 +101,3 @@ def _arms(one):
     estimate.
     """
     return np.maximum([[one.value - one.low], [one.high - one.value]], 0)
-
-
-def by_coordinates(
-    log_volume: Float[np.ndarray, "known networks"],
-    known: Sequence[str],
-    gains: Mapping[str, Interval],
-) -> Figure:
-    """Draw the estimated volumes of basins for each kind of coordinates.
-
-    Args:
-        log_volume: log volumes in nats, NaN if not measured.
-        known: for each kind of coordinates, the information about the basin's shape that it uses.
-        gains: increase of the log volume from the previous kind of coordinates.
-    """
-    with style():
-        figure = Figure(figsize=(8, 4.6))
-        axes = figure.subplots()
-        positions = np.arange(len(known))
-        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
-        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
-        for position, (_, gain) in zip(positions[1:], gains.items(), strict=True):
-            height = np.nanmean(log_volume[position - 1 : position + 1])
-            axes.annotate(
-                f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
-                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
-            )  # fmt: skip
-        axes.set_xticks(positions, known)
-        axes.set_xlim(-0.6, len(known) - 0.4)
-        axes.set_xlabel("information about the basin used by the coordinates")
-        axes.set_ylabel("estimated log volume, nats")
-        best = known[int(np.argmax(np.nanmean(log_volume, axis=1)))]
-        axes.set_title(f"Information that gives the largest estimated volume: {best}")
-    return figure

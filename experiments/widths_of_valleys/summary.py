@@ -7,14 +7,19 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from experiments.shared.statistics import partial_correlation
 from gdjax.statistics import Interval
 
-ROUNDING = 1e-12  # denominators of partial correlations up to this value are rounding error
 MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
 WIDTHS = {"volume": "volume_log_volume", "coefficient": "chains_coefficient"}
 QUANTITIES = {"starts": "count", "accuracy": "test_accuracy", "cost": "minimum_cost"}
 NAMES = WIDTHS | QUANTITIES
-PAIRS = [(a, b, None) for a in WIDTHS for b in QUANTITIES]
+# Variables of each rank correlation, and the variable that is held fixed.
+PAIRS = [
+    *((a, b, None) for a in WIDTHS for b in QUANTITIES),
+    *(("cost", b, None) for b in ("starts", "accuracy")),
+    *((a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")),
+]
 
 
 def rank_correlation(
@@ -42,16 +47,6 @@ def partial_rank_correlation(
     return partial_correlation(
         rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
     )
-
-
-def partial_correlation(
-    xy: Float[np.ndarray, "*batch"],
-    xz: Float[np.ndarray, "*batch"],
-    yz: Float[np.ndarray, "*batch"],
-) -> Float[np.ndarray, "*batch"]:
-    """Return the partial correlation of x and y given z, from the three correlations."""
-    rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
-    return (xy - xz * yz) / np.where(rest > ROUNDING, rest, np.nan)
 
 
 def expanded_tail(count: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.basin_volumes import __main__ as basin_volumes
-from experiments.basin_volumes.config import Config
+from experiments.basin_volumes.__main__ import Config
 
 
 def test_the_digits_equal_those_of_scikit_learn():

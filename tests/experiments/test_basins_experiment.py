@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.basins import __main__ as basins
-from experiments.basins import summary as summaries
+from experiments.basins import __main__ as summaries
 from experiments.basins.__main__ import Config
 
 SMALL = Config(

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments.batch_sizes import __main__ as batch_sizes
-from experiments.batch_sizes import summary as summaries
+from experiments.batch_sizes import __main__ as summaries
 from experiments.batch_sizes.__main__ import Config
 from gdjax.errors import InputError
 

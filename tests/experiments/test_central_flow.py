@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from experiments.central_flow import __main__ as central_flow
-from experiments.central_flow import summary as summaries
-from experiments.central_flow.config import Config
+from experiments.central_flow import __main__ as summaries
+from experiments.central_flow.__main__ import Config
 from experiments.shared.trees import datasets
 
 SMALL = Config(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.decay_exponents import __main__ as decay_exponents
-from experiments.decay_exponents import model as methods
-from experiments.decay_exponents import summary
+from experiments.decay_exponents import __main__ as methods
+from experiments.decay_exponents import __main__ as summary
 
 
 def test_the_best_exponent_is_that_of_known_costs():

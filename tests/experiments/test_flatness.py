@@ -12,7 +12,7 @@ from experiments.flatness.config import Config
 from experiments.flatness.model import scaled_hessian
 from experiments.flatness.summary import fisher, rank_matrix, reliability, two_way_bootstrap
 from experiments.shared.images import strided
-from experiments.widths_of_valleys.summary import partial_correlation
+from experiments.shared.statistics import partial_correlation
 from gdjax.curvature import HessianOperator
 from gdjax.problems.problem import as_problem
 

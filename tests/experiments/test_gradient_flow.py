@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.gradient_flow import __main__ as gradient_flow
-from experiments.gradient_flow.config import Config
+from experiments.gradient_flow.__main__ import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

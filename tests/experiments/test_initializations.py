@@ -7,7 +7,7 @@ import pytest
 
 import gdjax as gd
 from experiments.initializations import __main__ as initializations
-from experiments.initializations import summary as summaries
+from experiments.initializations import __main__ as summaries
 from experiments.initializations.__main__ import Config
 
 pytestmark = pytest.mark.long  # trains networks

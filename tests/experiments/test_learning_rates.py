@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.learning_rates import __main__ as learning_rates
-from experiments.learning_rates import summary as summaries
+from experiments.learning_rates import __main__ as summaries
 from experiments.learning_rates.__main__ import Config
 from gdjax.descent import Outcome
 from gdjax.errors import InputError

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.loss_landscape import __main__ as loss_landscape
-from experiments.loss_landscape.__main__ import BRANCHES, VIEWS
-from experiments.loss_landscape.config import Config
+from experiments.loss_landscape.__main__ import BRANCHES, VIEWS, Config
 
 pytestmark = pytest.mark.long  # trains networks
 

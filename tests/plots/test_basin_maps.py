@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import to_rgb
 
-from experiments.basins.figures import shares_by_rate
+from experiments.basins.__main__ import shares_by_rate
 from gdjax.plots.basin_maps import basin_maps
 from gdjax.plots.style import BLACK
 from gdjax.plots.surfaces import Surface

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.batch_sizes import figures as budgets
+from experiments.batch_sizes import __main__ as budgets
 
 
 def curve(name, end):

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments.edge_of_stability.figures import edge
-from experiments.gradient_flow.figures import from_flow
+from experiments.gradient_flow.__main__ import from_flow
 from gdjax.plots import stability
 
 RATES = np.array([0.1, 0.5, 10.0])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.initializations import figures as pictures
+from experiments.initializations import __main__ as pictures
 
 
 def starts(epochs):

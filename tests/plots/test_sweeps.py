@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.learning_rates.figures import Trained, trained_sets
+from experiments.learning_rates.__main__ import Trained, trained_sets
 from gdjax.plots import sweeps
 
 RATES = np.geomspace(0.1, 10, 4)
