@@ -1,6 +1,8 @@
 """Pages of results/: templates rendered with the numbers of summaries."""
 
+import ast
 import copy
+import graphlib
 import re
 
 import jinja2
@@ -100,6 +102,20 @@ def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_pictur
 def test_every_experiment_has_a_page_and_every_page_a_result():
     folders = {file.parent.name for file in render.EXPERIMENTS.glob("*/__main__.py")}
     assert folders == set(NAMES) == {f.parent.name for f in render.RESULTS.glob("*/summary.json")}
+
+
+def test_imports_of_experiments_point_down():
+    """Between experiments, only shared/ and benchmarks/ are imported; no modules form a circle."""
+    graph = {}
+    for file in render.EXPERIMENTS.glob("*/*.py"):
+        package, nodes = file.parent.name, ast.walk(ast.parse(file.read_text("utf8")))
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        modules = [node.module or "" for node in imports]
+        others = {name.split(".")[1] for name in modules if name.startswith("experiments.")}
+        assert others <= {package, "shared", "benchmarks"}, file
+        own = [n.module or a.name for n in imports if n.level for a in n.names]
+        graph[f"{package}.{file.stem}"] = [f"{package}.{name}" for name in own]
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_an_experiment_without_a_template_raises_an_error():
