@@ -1,6 +1,6 @@
 """Ratio of the peak memory of a sweep to the size of its results.
 
-    PYTHONPATH=experiments python -m benchmarks.memory [--runs 10] [--megabytes 100] [--init normal]
+    python -m experiments.benchmarks.memory [--runs 10] [--megabytes 100] [--init normal]
 
 The process first computes a small sweep, whose peak memory is subtracted. The difference consists
 of the results, and of parameters, gradients and copies of the runs in progress. To draw normal

@@ -1,6 +1,6 @@
 """Time and memory of storing runs, opening stores, and using object stores.
 
-    PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
+    python -m experiments.benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 
 The script prints the seconds and the peak memory of each measurement. The comparison of locations
 needs `gd.extend`; all other measurements also run with earlier versions. `s3` and `az` are servers

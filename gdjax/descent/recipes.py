@@ -3,7 +3,7 @@
     w <- w - r_t (grad C_B(w) + d_l w),   r_t: constant, or linear warm-up, then cosine decay to 0
 
 A recipe specifies neither a data set nor a network. The recipes in `RECIPES` were chosen on
-held-out training images; `experiments/accuracy.py` measures the effect of each part.
+held-out training images; `experiments/accuracy` measures the effect of each part.
 
 >>> RECIPES["plain"].epochs, RECIPES["plain"].distortion is None
 (30, True)

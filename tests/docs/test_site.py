@@ -269,7 +269,7 @@ def test_a_frontier_page_has_a_question_a_program_and_a_finding(page, experiment
     assert "```{code-cell}" in text
     assert gallery.ONE.findall(text) == [experiment]
     result = gallery.finding(experiment)
-    assert f"python experiments/{experiment}.py" in result
+    assert f"python -m experiments.{experiment}" in result
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", result):
         assert (path.parent / picture).is_file()
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import roofline
-from benchmarks.timing import PARAMETERS
+
+from experiments.benchmarks.timing import PARAMETERS
+from experiments.roofline import __main__ as roofline
 
 
 @pytest.mark.long

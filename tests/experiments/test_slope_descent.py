@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import slope_descent
-from slope_descent import Config
+
+from experiments.slope_descent import __main__ as slope_descent
+from experiments.slope_descent.__main__ import Config
 
 SMALL = Config(starts=40, steps=300)
 
@@ -67,11 +68,5 @@ def test_at_a_large_rate_steps_cross_maxima():
     assert result["share_of_steps_that_lower_cost"] < 1
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    import xarray as xr
-
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    figures = slope_descent.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
-    assert sorted(figures) == ["steps", "valleys"]
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert sorted(drawn(slope_descent, dataset)) == ["steps", "valleys"]

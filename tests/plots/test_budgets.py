@@ -1,7 +1,8 @@
 """Figures of costs against epochs and time."""
 
 import numpy as np
-from drawings import budgets
+
+from experiments.batch_sizes import __main__ as budgets
 
 
 def curve(name, end):

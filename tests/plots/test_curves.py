@@ -2,7 +2,8 @@
 
 import matplotlib
 import numpy as np
-from drawings import curves
+
+from experiments.slope_descent import figures as curves
 
 X = np.linspace(-2, 2, 81)
 STARTS = np.array([-1.5, -0.5, 0.5, 1.5])

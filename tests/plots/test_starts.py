@@ -1,7 +1,8 @@
 """Figures of runs against the scale of their starting points."""
 
 import numpy as np
-from drawings import starts as pictures
+
+from experiments.initializations import __main__ as pictures
 
 
 def starts(epochs):

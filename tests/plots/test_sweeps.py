@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from drawings.learning_rates import Trained, trained_sets
 
+from experiments.learning_rates.__main__ import Trained, trained_sets
 from gdjax.plots import sweeps
 
 RATES = np.geomspace(0.1, 10, 4)

@@ -2,8 +2,9 @@
 
 import matplotlib
 import numpy as np
-from drawings import temperatures
 from matplotlib import pyplot
+
+from experiments.smoothness import figures as temperatures
 
 
 def test_zero_temperature_and_zero_gradient_are_on_the_axes():

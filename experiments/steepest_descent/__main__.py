@@ -1,0 +1,91 @@
+"""Is the negative gradient the direction of steepest descent, and in which minimum do descents end?
+
+    slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
+
+    python -m experiments.steepest_descent           (about 15 s)
+
+Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a
+direction at most 0.5 deg from the negative gradient; all 4 saddles of the first function and all 7
+of the second are on a boundary.
+"""
+
+import jax
+import numpy as np
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command
+from gdjax.minima.basins import NoMinimum
+from gdjax.plots import surfaces
+
+from .config import Config
+from .figures import basins as draw_basins
+from .figures import directions
+from .model import one
+from .summary import by_function, downhill, numbers
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the descents on all surfaces, with a dimension `function`."""
+    with jax.enable_x64(True):
+        surfaces = [one(config, name) for name in config.functions]
+    # Surfaces differ in their critical points; missing ones become NaN.
+    dataset = xr.concat(surfaces, "function", join="outer", data_vars="all")
+    formulas = [gd.problems.find(name).formula for name in config.functions]
+    return dataset.assign_coords(rate=list(config.rates)).assign_attrs(
+        functions=list(config.functions), formulas=formulas
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw slopes in all directions, paths, and maps of the end points."""
+    grids = [
+        surfaces.Surface(
+            title=formula,
+            x=surface.x.values,
+            y=surface.y.values,
+            cost=surface.cost.values,
+            minima=surface.minimum.values,
+            saddles=surface.saddle.values,
+            maxima=surface.maximum.values,
+        )
+        for (_, surface), formula in zip(
+            by_function(dataset), dataset.attrs["formulas"], strict=True
+        )
+    ]
+    by_name = dict(by_function(dataset))
+    first = next(iter(by_name.values()))
+    center = np.array([np.mean(grids[0].x), np.mean(grids[0].y)])
+    shown = np.argmin(np.linalg.norm(first.point.values - center, axis=1))
+    gradient = dataset.gradient.values.reshape(-1, 2)
+    slope = dataset.slope.values.reshape(len(gradient), -1)
+    figures = {
+        "directions": directions(
+            grids[0],
+            first.point.values[shown],
+            int(shown),
+            dataset.angle.values,
+            downhill=downhill(gradient),
+            slopes=slope / np.linalg.norm(gradient, axis=1, keepdims=True),
+        ),
+        "basins": draw_basins(
+            grids,
+            [list(surface.end.values) for surface in by_name.values()],
+            [list(surface.learning_rate.values) for surface in by_name.values()],
+            not_arrived=NoMinimum.NOT_ARRIVED,
+            diverged=NoMinimum.DIVERGED,
+        ),
+    }
+    for grid, (name, surface) in zip(grids, by_name.items(), strict=True):
+        figures[f"paths_{name}"] = surfaces.paths(
+            grid,
+            surface.path.values,
+            surface.path_end.values,
+            field_at=surface.field_at.values,
+            field=surface.field.values,
+        ).figure
+    return figures
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)
