@@ -7,11 +7,10 @@ from matplotlib.ticker import PercentFormatter
 from summaries import search as summary
 
 from gdjax import statistics
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, style
 
 NAMES = {
-    "slots": ("halving, runs keep their slots", SKY, "s"),
-    "dense": ("halving, slots filled in order", BLUE, "o"),
+    "dense": ("halving", BLUE, "o"),
     "batches": ("Hyperband, in batches", ORANGE, "^"),
     "single": ("Hyperband, one by one", PURPLE, "v"),
 }

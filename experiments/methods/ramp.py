@@ -22,7 +22,6 @@ from variants.small_problems import Case
 import gdjax as gd
 
 LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
-WIDTH = 55  # number of runs computed together
 
 
 @lru_cache  # one factory for reference and ramp, so that they share a compilation
@@ -71,7 +70,6 @@ def swept(
         record_every=record_every,
         metrics={},
         root_seed=root_seed,
-        width=WIDTH,
     )
     return runs.transpose("schedule", "start", ...)
 

@@ -191,7 +191,6 @@ def trunks(config: "Config", problem: gd.Problem, rate: float, store: Path) -> x
         snapshot_every=config.snapshot_every,
         metrics={},
         store=store,
-        width=1,
     ).load()
 
 

@@ -409,7 +409,8 @@ def fit_program(
         InputError: if a slab does not fit in memory.
     """
     program = SlabProgram(spec, tuple(devices), initial_carry)
-    if program.compile_ahead(devices[0]):
+    program.start_program.ahead(*program.start_example(devices[0]))
+    if program.block_program.ahead(*program.block_example(devices[0])):
         # This hash is cached, so it is computed here, while the programs are compiled.
         identity.problem_hash(spec.sweep.problem, spec.sweep.axes)
     limit = min(slabs.memory_limit(device) for device in devices)
