@@ -13,7 +13,6 @@ from . import pages as pages
 from . import plots as plots
 from . import problems as problems
 from . import search as search
-from . import slabs as slabs
 from . import statistics as statistics
 from . import stores as stores
 from . import sweeps as sweeps

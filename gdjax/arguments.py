@@ -109,12 +109,12 @@ def check_number(
 
 
 def real_array(value: Any) -> np.ndarray | None:
-    """Return real numbers as an array; None for other values, including booleans."""
+    """Return real numbers as an array; None for other, boolean and masked values."""
     try:
         array = np.asarray(value)
     except Exception:  # lists of different lengths, traced values
         return None
-    return array if array.dtype.kind in "iuf" else None
+    return array if array.dtype.kind in "iuf" and not np.ma.is_masked(value) else None
 
 
 def check_numbers(

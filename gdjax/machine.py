@@ -5,16 +5,39 @@ that exceeds the limit of its group is killed.
 """
 
 import os
+import platform
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
+
+VECTOR_INSTRUCTIONS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "amx_tile", "asimd", "sve")
 
 
 def cores() -> int:
     """Return the number of processor cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@lru_cache
+def processor() -> str:
+    """Return the model of the processor, with the vector instructions that rounding depends on.
+
+    Examples:
+        >>> " (" in processor()
+        True
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    entries = dict(reversed([line.partition(":")[::2] for line in lines]))
+    entries = {name.strip(): value.strip() for name, value in entries.items()}
+    model = entries.get("model name") or platform.processor() or platform.machine()
+    known = entries.get("flags", entries.get("Features", "")).split()
+    vectors = [flag for flag in VECTOR_INSTRUCTIONS if flag in known]
+    return f"{model} ({' '.join(vectors) or platform.machine()})"
 
 
 @lru_cache  # reading the files takes longer than checking a small sweep

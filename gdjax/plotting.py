@@ -252,8 +252,8 @@ def _learning_coefficient(result, title):
         temperatures,
         unknown if single is None else np.asarray(single.coefficient),
         unknown if single is None else np.asarray(single.standard_error),
-        llc=float(result.llc),
-        llc_error=float(result.standard_error),
+        llc_low=float(result.low),
+        llc_high=float(result.high),
         title=title or "Local learning coefficient",
     )
 
@@ -354,8 +354,7 @@ def _tuning_curve(curve, title):
     from gdjax.plots import sweeps
 
     *by, _ = curve.expected_best.dims
-    statistic = "expected" if np.isfinite(curve.expected_best).all() else "median"
-    names = [f"{statistic}_best{suffix}" for suffix in ("", "_low", "_high")]
+    names = [f"median_best{suffix}" for suffix in ("", "_low", "_high")]
     values = np.stack([curve[name].values.reshape(-1, curve.sizes["trials"]) for name in names], 1)
     points = itertools.product(*(curve[name].values.tolist() for name in by))
     labels = [", ".join(map(str, point)) or curve.metric for point in points]
@@ -363,7 +362,7 @@ def _tuning_curve(curve, title):
     return sweeps.tuning_curves(
         curve.trials.values,
         dict(zip(labels, map(tuple, values), strict=True)),
-        value_label=f"{statistic} best {metric}",
+        value_label=f"median best {metric}",
         direction=curve.attrs["direction"],
         title=title,
     )

@@ -1,44 +1,59 @@
 """Mapping of a function over runs, in slabs of fixed width, on several devices.
 
-    f(run, shared) -> out   becomes   slab(runs, shared) -> outs
+    program = Program(jax.vmap(f, (0, None)))      program(slab of runs, shared) -> results
 
-The compiled unit is a *slab*: `width` runs per device, mapped by `vmap`, inside `shard_map` if
-there are several devices. The last bits of results depend on the width, so it has to be recorded to
-reproduce a result. If the matrices of a run do not fill a processor's registers, these bits also
-depend on the run's position in the slab. They do not depend on the other runs.
+A *slab* is a number of runs that one device computes together. The last bits of a run's results
+depend on this number, its *width*, which is therefore a function of the program alone. They depend
+neither on the position of the run in the slab, nor on the other runs, nor on which of several equal
+devices computes the slab. Each device runs the same program, and several devices take several
+slabs at once.
 
 >>> import jax, jax.numpy as jnp
->>> slab = Slab(width=2, devices=tuple(jax.local_devices()[:1]))
->>> squares = Program(over_runs(lambda x, shift: x * x + shift, slab, (0, None)))
->>> squares(slab.place(jnp.arange(2.0)), jnp.ones(())).tolist()
-[1.0, 2.0]
->>> in_slabs(squares, slab, jnp.arange(5.0), (jnp.ones(()),)).tolist()
+>>> squares = Program(jax.vmap(lambda x, shift: x * x + shift, (0, None)))
+>>> in_slabs(squares, 2, jnp.arange(5.0), (jnp.ones(()),), devices=jax.local_devices()).tolist()
 [1.0, 2.0, 5.0, 10.0, 17.0]
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
+import queue
 import re
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import PyTree
 
 from gdjax import machine, progress
 from gdjax.errors import InputError, explained
 
-RUNS, SHARED = PartitionSpec("runs"), PartitionSpec()
-
-# Programs depend on these settings, which context managers such as `jax.enable_x64` change.
-COMPILED_CONFIG = ("jax_enable_x64", "jax_default_matmul_precision")
+# Settings of JAX that affect numerical results or compilation. Those that only change the text of a
+# program are covered by its trace.
+NUMERIC_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_numpy_dtype_promotion",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_threefry_gpu_kernel_lowering",
+    "jax_random_seed_offset",
+    "jax_high_dynamic_range_gumbel",
+    "jax_allow_f16_reductions",
+    "jax_compiler_enable_remat_pass",
+    "jax_disable_most_optimizations",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort",
+    "jax_memory_fitting_level",
+    "jax_optimization_level",
+)
 
 # Optimization level 1 of 3; at level 0, the last bits of results differ.
 FAST_COMPILATION = {"xla_backend_optimization_level": 1}
@@ -49,94 +64,75 @@ OPERATIONS = (
 )
 DECOMPOSITIONS = re.compile(r"lapack_[a-z](syevd|heevd|gesdd|gesvd|gees|geev)")
 
+# Settings of JAX whose context managers apply to one thread only.
+THREAD_SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "jax_enable_x64": jax.enable_x64,
+    "jax_default_matmul_precision": jax.default_matmul_precision,
+    "jax_numpy_dtype_promotion": jax.numpy_dtype_promotion,
+    "jax_numpy_rank_promotion": jax.numpy_rank_promotion,
+    "jax_default_prng_impl": jax.default_prng_impl,
+    "jax_threefry_partitionable": jax.threefry_partitionable,
+}
 
-class Slab(NamedTuple):
-    """Number of runs that each device computes together, and the devices."""
-
-    width: int
-    devices: tuple[jax.Device, ...]
-
-    @property
-    def runs(self) -> int:
-        """Number of runs of a slab, on all of its devices."""
-        return self.width * len(self.devices)
-
-    @property
-    def mesh(self) -> Mesh:
-        """Mesh of the devices with the single axis "runs"."""
-        return Mesh(np.array(self.devices), ("runs",))
-
-    def sharding(self, spec: PartitionSpec) -> Sharding:
-        """Return the sharding for `RUNS` (with an axis of runs) or `SHARED`."""
-        if len(self.devices) == 1:
-            return SingleDeviceSharding(self.devices[0])
-        return NamedSharding(self.mesh, spec)
-
-    def place(self, runs: PyTree) -> PyTree:
-        """Return copies of arrays of shape [runs, ...], distributed over the devices."""
-        # A device may use the memory of a NumPy array, even with `may_alias=False`.
-        copies = jax.tree.map(
-            lambda a: np.array(a) if isinstance(a, np.ndarray) else jnp.array(a, copy=True), runs
-        )
-        return jax.device_put(copies, self.sharding(RUNS))
-
-    def filled(self, runs: PyTree, first: int) -> PyTree:
-        """Return a slab of runs from `first` on, padded with copies of the last run."""
-        count = jax.tree.leaves(runs)[0].shape[0]
-        rows = np.minimum(np.arange(first, first + self.runs), count - 1)
-        return self.place(jax.tree.map(lambda a: a[rows], runs))
-
-    def share(self, shared: PyTree) -> PyTree:
-        """Return copies, on all devices, of arrays that all runs share."""
-        return jax.device_put(shared, self.sharding(SHARED))
-
-    def shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
-        """Return shapes, types and sharding of arrays, without allocating memory."""
-        return shapes(tree, self.sharding(spec))
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def over_runs(function: Callable, slab: Slab, in_axes: Sequence[int | None]) -> Callable:
-    """Return a function of a slab of runs from a function of one run.
+def place(runs: PyTree, device: jax.Device) -> PyTree:
+    """Return copies of arrays on a device, whose memory a program may reuse."""
+    # A device may use the memory of a NumPy array, even with `may_alias=False`.
+    copies = jax.tree.map(
+        lambda a: np.array(a) if isinstance(a, np.ndarray) else jnp.array(a, copy=True), runs
+    )
+    return jax.device_put(copies, device)
 
-    Args:
-        function: function of the arguments of one run.
-        slab: width and devices.
-        in_axes: 0 for each positional argument with a leading axis of runs, None for each argument
-            that all runs share.
+
+def rows_of(runs: PyTree, first: int, width: int) -> PyTree:
+    """Return `width` runs from `first` on; copies of the last run fill the last slab."""
+    count = jax.tree.leaves(runs)[0].shape[0]
+    rows = np.minimum(np.arange(first, first + width), count - 1)
+    return jax.tree.map(lambda a: a[rows], runs)
+
+
+def on_devices(
+    function: Callable[[Item, jax.Device], Result],
+    items: Iterable[Item],
+    devices: Sequence[jax.Device],
+) -> Generator[Result]:
+    """Return an iterator over `function(item, device)`, with one thread per device.
+
+    Results are in the order of the items. With a single device, the caller's thread is used.
     """
-    batched = jax.vmap(function, in_axes=tuple(in_axes))
-    if len(slab.devices) == 1:
-        return batched
+    if len(devices) == 1:
+        yield from (function(item, devices[0]) for item in items)
+        return
+    settings = {name: getattr(jax.config, name) for name in THREAD_SETTINGS}
+    available: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+    for device in devices:
+        available.put(device)
 
-    def sharded(*arguments):
-        # `shard_map` changes the types of arrays, and functions that compare types (such as
-        # diffrax's adjoints) reject the changed types, so each device's share is traced here.
-        shares = [
-            jax.tree.map(partial(_share, None if axis is None else slab.width), argument)
-            for argument, axis in zip(arguments, in_axes, strict=True)
-        ]
-        program, like = jax.make_jaxpr(batched, return_shape=True)(*shares)
+    def on_next_device(item):
+        device = available.get()
+        try:
+            with contextlib.ExitStack() as stack:
+                for name, value in settings.items():
+                    stack.enter_context(THREAD_SETTINGS[name](value))
+                return function(item, device)
+        finally:
+            available.put(device)
 
-        def share(*arguments):
-            made = jaxpr_as_fun(program)(*jax.tree.leaves(arguments))
-            return jax.tree.unflatten(jax.tree.structure(like), made)
-
-        specs = tuple(SHARED if axis is None else RUNS for axis in in_axes)
-        return jax.shard_map(
-            share, mesh=slab.mesh, in_specs=specs, out_specs=RUNS, check_vma=False
-        )(*arguments)
-
-    return sharded
-
-
-def _share(width, array):
-    """Return shape and type of one device's share of an array.
-
-    If width is None, the share is the whole array. The sharding is omitted, since it differs
-    inside `shard_map`.
-    """
-    shape = array.shape if width is None else (width, *array.shape[1:])
-    return jax.ShapeDtypeStruct(shape, array.dtype, weak_type=_is_weak(array))
+    pending: deque[concurrent.futures.Future[Result]] = deque()
+    with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(on_next_device, item))
+                if len(pending) > len(devices):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 class Bytes(NamedTuple):
@@ -148,10 +144,18 @@ class Bytes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """An executable, and the hash of the lowered program's text, 16 hex digits."""
+    """An executable, and properties of the lowered program's text.
+
+    Args:
+        executable: executable of XLA.
+        hash: hash of the text, 16 hex digits.
+        decomposes: whether the program uses LAPACK's eigenvalues or singular values (see
+            `concurrent_devices`).
+    """
 
     executable: Any
     hash: str
+    decomposes: bool = False
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         return self.executable(*arguments)
@@ -172,8 +176,7 @@ class Program:
     `seconds` is the total time that `compile` has spent on programs or on waiting for them.
 
     Args:
-        function: pure function of arrays. On several CPU devices it must not use LAPACK's
-            eigenvalues or singular values; compiling such a function raises an InputError.
+        function: pure function of arrays.
         donate: positions of arguments whose memory the results may reuse.
         once: whether to compile with fewer optimizations, for a program that is called once. Random
             numbers take the longest to compile: the initial weights of a network took 1.4 s of
@@ -195,12 +198,11 @@ class Program:
             _check_jit()
             with explained("cost or metric: could not be compiled", OPERATIONS):
                 lowered = self.jitted.lower(*arguments)
-            digest = _hash(lowered, arguments)
-            self.compiled[signature] = Compiled(self._compile(lowered), digest)
+            self.compiled[signature] = Compiled(self._compile(lowered), *_described(lowered))
             self.seconds += time.perf_counter() - started
         compiled = self.compiled[signature]
         if isinstance(compiled.executable, concurrent.futures.Future):
-            compiled = Compiled(compiled.executable.result(), compiled.hash)
+            compiled = dataclasses.replace(compiled, executable=compiled.executable.result())
             self.compiled[signature] = compiled
             self.seconds += time.perf_counter() - started
         return compiled
@@ -226,9 +228,9 @@ class Program:
             _check_jit()
             with explained("cost or metric: could not be compiled", OPERATIONS):
                 lowered = self.jitted.lower(*arguments)
-            digest = _hash(lowered, arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
-            self.compiled[signature] = Compiled(pool.submit(self._compile, lowered), digest)
+            executable = pool.submit(self._compile, lowered)
+            self.compiled[signature] = Compiled(executable, *_described(lowered))
             pool.shutdown(wait=False)
         return is_new
 
@@ -252,16 +254,30 @@ def _check_jit():
         )
 
 
-def _hash(lowered, arguments):
-    """Return the hash of a program, after checking that it cannot deadlock."""
+def _described(lowered):
+    """Return the hash of a program, and whether it uses LAPACK's decompositions."""
     text = lowered.as_text()
-    _check_decompositions(text, jax.tree.leaves(arguments))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:16], bool(DECOMPOSITIONS.search(text))
+
+
+def concurrent_devices(
+    compiled: Iterable[Compiled], devices: Sequence[jax.Device]
+) -> tuple[jax.Device, ...]:
+    """Return the devices that can run programs at the same time, which may be one.
+
+    On CPUs, LAPACK's eigenvalue and singular value routines wait for threads of the pool in which
+    they run. If several devices compute them at once, no thread may be available, and two devices
+    on two cores deadlocked. A single device can use all threads of the pool. For LAPACK's
+    factorizations (QR, LU, Cholesky) no deadlock has been observed.
+    """
+    if devices[0].platform == "cpu" and any(program.decomposes for program in compiled):
+        return tuple(devices[:1])
+    return tuple(devices)
 
 
 def compiled_config() -> tuple[Any, ...]:
     """Return the settings of JAX on which a compiled program depends."""
-    return tuple(getattr(jax.config, name) for name in COMPILED_CONFIG)
+    return tuple(getattr(jax.config, name, None) for name in NUMERIC_SETTINGS)
 
 
 def _signature(arguments):
@@ -274,34 +290,14 @@ def _signature(arguments):
     )
 
 
-def _check_decompositions(text: str, leaves: Sequence[Any]) -> None:
-    """Reject a program that could deadlock.
-
-    On CPUs, LAPACK's eigenvalue and singular value routines wait for threads of the pool in which
-    they run. If several devices compute them at once, no thread may be available. A single device
-    can use all threads of the pool. For LAPACK's factorizations (QR, LU, Cholesky) no deadlock has
-    been observed.
-    """
-    shardings = (getattr(array, "sharding", None) for array in leaves)
-    devices = {device for sharding in shardings if sharding for device in sharding.device_set}
-    if len(devices) < 2 or all(device.platform != "cpu" for device in devices):
-        return
-    if DECOMPOSITIONS.search(text):
-        raise InputError(
-            f"devices: a program for {len(devices)} CPU devices uses LAPACK's eigenvalues or "
-            f"singular values, which can deadlock on several devices; use one device "
-            f"(devices=jax.local_devices()[:1], or leave jax_num_cpu_devices at 1), or a solver "
-            f"that uses only matrix products"
-        )
-
-
-def shapes(tree: PyTree, sharding: Sharding | None = None) -> PyTree:
+def shapes(tree: PyTree, device: jax.Device | None = None) -> PyTree:
     """Return the shapes and types that arrays have in JAX, without allocating memory.
 
     Args:
         tree: pytree of arrays or of their shapes.
-        sharding: sharding of the results; None for none.
+        device: device of the arrays; None for none.
     """
+    sharding = None if device is None else SingleDeviceSharding(device)
 
     def shape(array):
         try:
@@ -320,18 +316,25 @@ def _is_weak(array):
 
 
 def in_slabs(
-    program: Callable, slab: Slab, runs: PyTree, shared: Sequence[PyTree] = (), *, unit: str = "run"
+    program: Program,
+    width: int,
+    runs: PyTree,
+    shared: Sequence[PyTree] = (),
+    *,
+    devices: Sequence[jax.Device],
+    unit: str = "run",
 ) -> PyTree:
-    """Run the program of a slab on any number of runs, one slab after another.
+    """Run the program of a slab on any number of runs, one slab after another on each device.
 
-    The last slab is padded (see `Slab.filled`). On a terminal, a progress bar appears after two
+    The last slab is padded (see `rows_of`). On a terminal, a progress bar appears after two
     seconds.
 
     Args:
         program: program of one slab, `program(runs, *shared) -> outs`.
-        slab: width and devices.
+        width: number of runs of a slab.
         runs: arrays with a leading axis of runs, at least one run.
-        shared: arrays that all runs share, on the slab's devices.
+        shared: arrays that all runs share.
+        devices: devices, which take slabs in turn.
         unit: name of a run in the progress bar.
 
     Returns:
@@ -339,12 +342,20 @@ def in_slabs(
     """
     runs = jax.tree.map(lambda a: a if _is_key(a) else np.asarray(a), runs)
     count = jax.tree.leaves(runs)[0].shape[0]
+    firsts = range(0, count, width)
+    copies = {device: jax.device_put(tuple(shared), device) for device in devices[: len(firsts)]}
+    example = place(rows_of(runs, 0, width), devices[0]), *copies[devices[0]]
+    usable = concurrent_devices([program.compile(*example)], tuple(copies))
+
+    def compute(first, device):
+        placed = place(rows_of(runs, first, width), device)
+        return jax.tree.map(np.asarray, program(placed, *copies[device]))
+
     results = []
     with progress.bar(total=count, unit=unit) as bar:
-        for first in range(0, count, slab.runs):
-            slab_runs = slab.filled(runs, first)
-            results.append(jax.tree.map(np.asarray, program(slab_runs, *shared)))
-            bar.update(min(slab.runs, count - first))
+        for result in on_devices(compute, firsts, usable):
+            results.append(result)
+            bar.update(min(width, count - width * (len(results) - 1)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
 
 

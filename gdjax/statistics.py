@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import check_number, check_numbers, check_whole
 from gdjax.errors import InputError
 
 LEVEL = 0.95
@@ -78,6 +78,7 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
 
     Source: David and Nagaraja 2003, *Order Statistics*, 7.1.
     """
+    check_number("level", level, above=0, below=1)
     numbers = _numbers("median", values)
     n = len(numbers)
     lower, upper = numbers[(n - 1) // 2], numbers[n // 2]
@@ -110,6 +111,7 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
 
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
+    check_number("level", level, above=0, below=1)
     check_whole("share: successes", successes)
     check_whole("share: runs", runs, 1)
     if successes > runs:
@@ -142,8 +144,8 @@ def paired(
     Raises:
         InputError: if the numbers of runs differ, or fewer than two pairs are finite.
     """
-    a = _floats("paired: first", first).ravel()
-    b = _floats("paired: second", second).ravel()
+    check_number("level", level, above=0, below=1)
+    a, b = _floats("paired: first", first).ravel(), _floats("paired: second", second).ravel()
     if a.shape != b.shape:
         raise InputError(f"paired: {len(a)} and {len(b)} runs, expected equal numbers")
     finite = np.isfinite(a) & np.isfinite(b)
@@ -247,17 +249,13 @@ def medians(
 
 
 def _floats(name, values):
-    try:
-        return np.asarray(values, float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} = {values!r:.80}, expected an array of real numbers") from error
+    check_numbers(name, values)
+    return np.atleast_1d(np.asarray(values, float))
 
 
 def _numbers(name, values):
     numbers = np.sort(_floats(f"{name}: values", values).ravel())
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers) or numbers[0] == -np.inf:
-        raise InputError(
-            f"{name}: values = {values!r:.80}, expected at least one number, none of them -inf"
-        )
+        raise InputError(f"{name}: values = {values!r:.80}, expected a number, and none is -inf")
     return numbers

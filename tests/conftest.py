@@ -37,8 +37,24 @@ from jaxtyping import install_import_hook
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-MAX_WORKER_BYTES = 10**9  # a worker that uses more memory clears its caches
-CACHE = Path(__file__).parent.parent / ".jax_cache"
+MAX_WORKER_BYTES = 2_500_000_000  # a worker that uses more memory clears its caches
+HERE = Path(__file__).parent
+CACHE = HERE.parent / ".jax_cache"
+# Folders and files whose tests are all long.
+LONG = {
+    HERE / name
+    for name in (
+        "experiments",
+        "gates/test_bad_calls.py",
+        "models",
+        "stores/test_object_stores.py",
+        "stores/test_store_interrupted.py",
+        "sweeps/test_cluster.py",
+        "sweeps/test_object_store_sweeps.py",
+        "sweeps/test_sweep_interrupted.py",
+        "test_interrupts.py",
+    )
+}
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -50,6 +66,21 @@ jax.config.update("jax_traceback_in_locations_limit", 0)  # source locations are
 
 _hook = install_import_hook("gdjax", "beartype.beartype")
 _hook.__enter__()  # not closed, since modules of gdjax are imported lazily
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not import modules of long tests, which takes seconds, if long tests are not selected."""
+    if config.option.markexpr == "not long" and collection_path in LONG:
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before items are deselected by their markers
+def pytest_collection_modifyitems(items):
+    """Mark examples in docstrings, and the tests of the folders and files above, as long."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) or {item.path, *item.path.parents} & LONG:
+            item.add_marker("long")
 
 
 def pytest_collection_finish():

@@ -87,7 +87,7 @@ def sampled(key):
 @pytest.fixture(scope="module")
 def chains():
     """Return two sampled coefficients, vmapped over keys."""
-    return jax.vmap(sampled)(jax.random.split(jax.random.key(0)))
+    return jax.jit(jax.vmap(sampled))(jax.random.split(jax.random.key(0)))
 
 
 def test_exported_chains_have_the_groups_of_arviz(chains):
@@ -109,9 +109,7 @@ def test_exported_chains_have_the_groups_of_arviz(chains):
 
 
 def test_the_temperature_is_the_last_dimension(chains):
-    several = gd.volumes.LocalLearningCoefficient(
-        *jnp.ones(2), jnp.ones(4) / 4, jnp.array([1e3, 1e4]), chains
-    )
+    several = gd.volumes.LocalLearningCoefficient(*jnp.ones(3), jnp.array([1e3, 1e4]), chains)
     posterior = gd.export.arviz(several)["posterior"]
     assert posterior["coefficient"].dims == ("chain", "draw", "inverse_temperature")
     np.testing.assert_array_equal(

@@ -200,7 +200,6 @@ def test_ctrl_c_during_startup_ends_an_experiment_with_advice(module, tmp_path):
     assert ended(done, "run the same command again"), done.stderr
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "advice"),
@@ -218,7 +217,6 @@ def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
     assert "ignored" not in done.stderr
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     at = "sys.meta_path.insert(0, At('gdjax.plots.training'))"

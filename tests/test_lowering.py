@@ -8,7 +8,6 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.slabs import Slab
 from gdjax.sweeps import SweepSpec
 from gdjax.sweeps.slab_program import SlabProgram
 
@@ -39,8 +38,8 @@ def block():
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
     (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
-    program = SlabProgram(spec, Slab(1, tuple(jax.local_devices())[:1]), (1, 1))
-    return program.block_program.jitted, program.block_example
+    program = SlabProgram(spec, (jax.local_devices()[0],))
+    return program.block_program.jitted, program.block_example(program.devices[0])
 
 
 @pytest.mark.long
@@ -74,8 +73,10 @@ def digits_block(runs, batch_size, own_orders):
     settings = {"batch_size": batch_size, "record_every": 10, "snapshot_every": 20}
     problem = gd.problems.digits("mnist5k")
     (spec,) = SweepSpec(problem, gd.axes(learning_rate=[0.1], **seeds), 20, **settings).programs()
-    program = SlabProgram(spec, Slab(runs, tuple(jax.local_devices())[:1]), (1, runs))
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), program.block_example)
+    program = SlabProgram(spec, (jax.local_devices()[0],))
+    program.__dict__["width"] = runs
+    example = program.block_example(program.devices[0])
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), example)
     return jax.export.export(program.block_program.jitted, platforms=["cuda"])(
         *shapes
     ).mlir_module()

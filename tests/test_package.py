@@ -28,6 +28,7 @@ def test_an_unknown_attribute_raises_an_attribute_error():
         _ = gdjax.no_such_name
 
 
+@pytest.mark.long
 def test_a_sweep_in_memory_does_not_import_the_arrays_of_dask():
     """Their import takes up to two seconds, and xarray checks new variables against them."""
     pytest.importorskip("dask.array")

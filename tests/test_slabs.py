@@ -1,13 +1,23 @@
 """Invariants of slabs and of compiled programs."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gdjax import machine
-from gdjax.errors import InputError
-from gdjax.slabs import FAST_COMPILATION, Program, Slab, in_slabs, memory_limit, over_runs
+from gdjax.slabs import (
+    FAST_COMPILATION,
+    Program,
+    compiled_config,
+    concurrent_devices,
+    in_slabs,
+    memory_limit,
+    on_devices,
+    place,
+)
 
 DEVICES = tuple(jax.local_devices())
 
@@ -17,53 +27,81 @@ DEVICES = tuple(jax.local_devices())
 
 @pytest.mark.parametrize(("width", "devices"), [(1, 1), (4, 1), (2, 2), (1, 4)])
 def test_a_slab_of_runs_equals_a_loop_over_runs(width, devices):
-    slab = Slab(width, DEVICES[:devices])
-    run = {"w": np.linspace(-1, 1, slab.runs * 3, dtype=np.float32).reshape(-1, 3)}
+    run = {"w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(-1, 3)}
     shared = np.array([1.0, 2.0, 3.0], np.float32)
-    call = Program(over_runs(lambda r, s: (r["w"] * s, r["w"].sum()), slab, (0, None)))
-    products, sums = call(slab.place(run), slab.share(shared))
+    call = Program(jax.vmap(lambda r, s: (r["w"] * s, r["w"].sum()), (0, None)))
+    products, sums = in_slabs(call, width, run, (shared,), devices=DEVICES[:devices])
     np.testing.assert_array_equal(products, run["w"] * shared)
     np.testing.assert_allclose(sums, run["w"].sum(axis=1), rtol=1e-6)
 
 
-def test_all_slots_of_a_slab_give_bitwise_equal_results():
-    slab = Slab(4, DEVICES[:2])
+def test_all_slots_on_all_devices_give_bitwise_equal_results():
     weights = jax.random.normal(jax.random.key(0), (16, 16))
-    w = jnp.broadcast_to(weights, (slab.runs, 16, 16))
+    w = jnp.broadcast_to(weights, (16, 16, 16))
 
     def chaotic(w, x):
         return jax.lax.fori_loop(0, 200, lambda _, x: jnp.sin(3 * w @ x), x)
 
-    result = np.asarray(Program(over_runs(chaotic, slab, (0, None)))(slab.place(w), jnp.ones(16)))
+    program = Program(jax.vmap(chaotic, (0, None)))
+    result = in_slabs(program, 4, w, (jnp.ones(16),), devices=DEVICES[:2])
     np.testing.assert_array_equal(result, np.broadcast_to(result[0], result.shape))
 
 
 @pytest.mark.parametrize("count", [1, 6, 13])
 def test_any_number_of_runs_can_be_computed_in_slabs(count):
     """Results are in the order of the runs, without the padding of the last slab."""
-    slab = Slab(3, DEVICES[:2])
 
     def one(run, shift):
         key, x = run
         return {"moved": x + shift, "drawn": jax.random.uniform(key)}
 
-    program = Program(over_runs(one, slab, (0, None)))
+    program = Program(jax.vmap(one, (0, None)))
     keys = jax.random.split(jax.random.key(0), count)
     x = np.arange(2.0 * count, dtype=np.float32).reshape(count, 2)
-    result = in_slabs(program, slab, (keys, x), slab.share((jnp.full(2, 10.0),)))
+    result = in_slabs(program, 3, (keys, x), (jnp.full(2, 10.0),), devices=DEVICES[:2])
     np.testing.assert_array_equal(result["moved"], x + 10)
     np.testing.assert_array_equal(result["drawn"], jax.vmap(jax.random.uniform)(keys))
-    assert len(program.compiled) == 1
+    assert len(program.compiled) == min(2, -(-count // 3))  # once for each device in use
 
 
-def test_arrays_placed_on_devices_are_copies():
-    slab = Slab(2, DEVICES[:2])
-    call = Program(over_runs(lambda x: x + 1, slab, (0,)), donate=(0,))
+def test_arrays_placed_on_a_device_are_copies():
+    call = Program(jax.vmap(lambda x: x + 1), donate=(0,))
     for user_defined in (jnp.arange(4.0), np.arange(4, dtype=np.float32)):
-        placed = slab.place(user_defined)
+        placed = place(user_defined, DEVICES[1])
         call(placed)
         assert placed.is_deleted()
         assert user_defined.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+# -- devices
+
+
+def test_results_of_several_devices_are_in_the_order_of_the_items():
+    def slow_first(item, device):
+        time.sleep(0.05 * (item == 0))
+        return item, device
+
+    results = list(on_devices(slow_first, range(7), DEVICES[:3]))
+    assert [item for item, _ in results] == list(range(7))
+    assert {device for _, device in results} <= {*DEVICES[:3]}
+
+
+def test_threads_of_devices_have_the_settings_of_the_caller():
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        made = list(
+            on_devices(lambda _, d: (jnp.ones(1).dtype, compiled_config()), [0, 1], DEVICES)
+        )
+        assert made == [(np.float64, compiled_config())] * 2
+
+
+def test_an_error_on_a_device_is_raised_in_the_thread_of_the_caller():
+    def fails(item, _device):
+        if item == 3:
+            raise ValueError("item 3")
+        return item
+
+    with pytest.raises(ValueError, match="item 3"):
+        list(on_devices(fails, range(100), DEVICES[:2]))
 
 
 # -- programs
@@ -128,8 +166,7 @@ def test_the_memory_limit_of_a_cpu_device_is_that_of_the_host():
 
 
 @pytest.mark.long
-def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
-    """Diffrax's adjoint rejects arrays whose types `shard_map` has changed."""
+def test_the_default_adjoint_of_diffrax_works_on_one_and_two_devices():
     import diffrax
 
     def cost(w, y0):
@@ -138,11 +175,8 @@ def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
         return jnp.sum(solution.ys)
 
     starts, y0 = jnp.arange(4.0), jnp.ones(1)
-    result = []
-    for devices in (jax.local_devices()[:1], jax.local_devices()[:2]):
-        slab = Slab(2, tuple(devices))
-        program = Program(over_runs(jax.grad(cost), slab, (0, None)))
-        result.append(in_slabs(program, slab, starts, (slab.share(y0),)))
+    program = Program(jax.vmap(jax.grad(cost), (0, None)))
+    result = [in_slabs(program, 2, starts, (y0,), devices=DEVICES[:n]) for n in (1, 2)]
     np.testing.assert_array_equal(result[0], result[1])
     np.testing.assert_allclose(result[0], 1 + starts / 2, rtol=1e-6)  # derivative of (1 + w/2)^2
 
@@ -151,15 +185,17 @@ def test_the_default_adjoint_of_diffrax_works_in_slabs_of_one_and_two_devices():
 
 
 @pytest.mark.parametrize("call", [jnp.linalg.eigvalsh, jnp.linalg.svd, jnp.linalg.eigvals])
-def test_computing_eigenvalues_on_several_cpu_devices_raises_an_error(call):
-    many = Slab(1, DEVICES[:2])
-    matrices = many.place(np.eye(20)[None].repeat(2, axis=0))
-    with pytest.raises(InputError, match=r"2 CPU devices uses LAPACK.s eig.*local_devices"):
-        Program(over_runs(call, many, (0,)))(matrices)
-    one = Slab(2, DEVICES[:1])
-    assert jax.tree.leaves(Program(over_runs(call, one, (0,)))(one.place(matrices)))
+def test_eigenvalues_are_computed_on_one_cpu_device(call):
+    """LAPACK's routines can deadlock if several devices compute them at once."""
+    matrices = np.eye(20)[None].repeat(2, axis=0)
+    program = Program(jax.vmap(call))
+    assert concurrent_devices([program.compile(matrices)], DEVICES) == DEVICES[:1]
+    in_slabs(program, 1, matrices, devices=DEVICES)
+    devices = {next(iter(kind[2]))[-1].device_set.pop() for kind in [*program.compiled][1:]}
+    assert devices == {DEVICES[0]}
     for fine in (lambda a: a @ a, lambda a: jnp.linalg.qr(a)[0]):
-        Program(over_runs(fine, many, (0,))).compile(matrices)
+        compiled = Program(jax.vmap(fine)).compile(matrices)
+        assert concurrent_devices([compiled], DEVICES) == DEVICES
 
 
 @pytest.mark.long

@@ -65,6 +65,7 @@ def test_a_network_is_shown_by_its_size_and_a_function_by_its_name():
     assert len(short("a" * 1000)) <= 60
 
 
+@pytest.mark.long
 def test_kinds_and_statuses_are_shown_by_name():
     ends = classify_end_points(
         bowl([1.0, 2.0]), np.array([[0.0, 1.0], [np.nan, 0.0]]), key=jax.random.key(0)

@@ -87,7 +87,6 @@ def test_pyright_infers_types_and_finds_errors(tmp_path):
     check_types(types, [entry["message"] for entry in summary if entry["severity"] == "error"])
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_mypy_infers_types_and_finds_errors(tmp_path):
     """Run mypy, which also analyzes JAX and NumPy."""

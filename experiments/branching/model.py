@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 import gdjax as gd
 from gdjax import minima
 from gdjax.errors import InputError
+from gdjax.minima import matching, symmetry
 from gdjax.sweeps.branch_spec import one_weight
 
 from .config import Config
@@ -183,14 +184,14 @@ def barrier_between(
         second: index of the second end point of each pair.
         points: number of points along each line.
     """
-    matched = minima.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
+    matched = matching.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
     a, b = _one(ends, first), _one(ends, second)
 
     @jax.jit
     def lower(a, b, how, problem):
         def one(pair):
             a, b, how = pair
-            arranged = minima.apply_symmetry(problem.network, a, how)
+            arranged = symmetry.apply_symmetry(problem.network, a, how)
             lines = (minima.linear_path(start, b) for start in (a, arranged))
             costs = (minima.path_cost(problem, line, points=points) for line in lines)
             return jnp.minimum(*map(minima.path_barrier, costs))

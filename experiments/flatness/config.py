@@ -34,5 +34,5 @@ class Config:
     relu_epochs: int = 20
     relu_learning_rate: float = 0.2
     probes: int = 32
-    resamples: int = 1000
+    resamples: int = 10_000
     key: int = 0

@@ -173,7 +173,28 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary["intervals"] = len(pairs)
     for outcome in OUTCOMES:
         for kind in ("", "_given_cost", "_of_means", "_of_means_given_cost"):
-            ends = [summary[f"{recipe}: {name}_and_{outcome}{kind}"][1:] for recipe, name in pairs]
-            summary[f"{outcome}_below_0{kind}"] = sum(high < 0 for _, high in ends)
-            summary[f"{outcome}_above_0{kind}"] = sum(low > 0 for low, _ in ends)
+            triples = [summary[f"{recipe}: {name}_and_{outcome}{kind}"] for recipe, name in pairs]
+            below, above = established_signs(triples, dataset.attrs["resamples"])
+            summary[f"{outcome}_below_0{kind}"] = below
+            summary[f"{outcome}_above_0{kind}"] = above
     return summary
+
+
+def established_signs(triples: list, resamples: int) -> tuple[int, int]:
+    """Return the least numbers of negative and positive quantities, with Holm's correction.
+
+    The p-values follow from the end of each 95 % interval on the side of 0 by a normal
+    approximation. This end is first moved by two standard errors of a quantile of the resamples.
+
+    Args:
+        triples: estimates with the ends of their bootstrap intervals.
+        resamples: number of bootstrap resamples.
+    """
+    values, low, high = np.array(triples, float).T
+    z = stats.norm.isf(0.025)
+    margin = 2 * np.sqrt(0.025 * 0.975 / resamples) / stats.norm.pdf(z)
+    distance = np.where(values < 0, high - values, values - low)
+    p = 2 * stats.norm.sf(z**2 / (z + margin) * np.abs(values) / distance)
+    order = np.argsort(p)
+    rejected = order[np.logical_and.accumulate(p[order] <= 0.05 / np.arange(len(p), 0, -1))]
+    return int(np.sum(values[rejected] < 0)), int(np.sum(values[rejected] > 0))

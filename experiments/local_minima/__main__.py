@@ -1,6 +1,6 @@
 """How many different minima do random starts find, and is any of them the lowest?
 
-    minimize C(w) + decay * (sum of squared weights);   end points -> census of certified minima
+    minimize C(w) + decay * (sum of squared weights);   end points -> census of classified minima
 
     python -m experiments.local_minima           (about 100 s of processor time)
 

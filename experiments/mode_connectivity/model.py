@@ -7,7 +7,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax import minima
-from gdjax.minima.matching import match_activations
+from gdjax.minima import matching, symmetry
 
 from .config import Config
 from .summary import KINDS
@@ -63,12 +63,10 @@ def single(config: Config, problem, ends, first, second):
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, key = problem.network, jax.random.key(1)
     inputs = problem.data[0][: config.images]
-    matched = minima.match_pairs(network, ends, first, second, key=key)
-    by_weights = jax.vmap(lambda one, how: minima.apply_symmetry(network, one, how))(
-        a, matched.symmetry
-    )
+    matched = matching.match_pairs(network, ends, first, second, key=key)
+    by_weights = jax.vmap(partial(symmetry.apply_symmetry, network))(a, matched.symmetry)
     by_activations = [
-        match_activations(
+        matching.match_activations(
             network, *(jax.tree.map(lambda leaf, k=k: leaf[k], end) for end in (a, b)), inputs
         ).params
         for k in range(len(first))

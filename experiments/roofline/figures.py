@@ -1,23 +1,36 @@
-"""Figure of the bounds on the rate of a step on an accelerator."""
+"""Figure of the predicted time of a step on an accelerator."""
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.style import BLUE, GREY, style
 
 
-def bounds(dataset: xr.Dataset) -> Figure:
-    """Draw both upper bounds on the share of the peak rate against the batch size."""
+def times(dataset: xr.Dataset) -> Figure:
+    """Draw the range of the time of a step for each program, and that of the program by hand."""
     with style():
-        figure = Figure(figsize=(7, 4.4))
+        figure = Figure(figsize=(7, 6))
         axes = figure.subplots()
-        size = dataset.batch_size
-        axes.plot(size, dataset.weights_share, "--", color=GREY, label="transfers of weights only")
-        axes.plot(size, dataset.share, "o-", color=BLUE, label="all transfers of the program")
-        axes.set(xscale="log", ylim=(0, 1.05))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set(xlabel="samples per step", ylabel="upper bound on the share\nof the peak rate")
-        axes.set_title(f"Bounds from the memory bandwidth of an {dataset.accelerator}")
+        rows = np.arange(dataset.sizes["case"])
+        for name, color, shift, label in (
+            ("microseconds", BLUE, -0.15, "gdjax"),
+            ("microseconds_by_hand", GREY, 0.15, "by hand"),
+        ):
+            low, high = dataset[name].values.T
+            axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
+        names = ("order", "batch_size", "networks", "optimizer")
+        columns = (dataset[name].values.tolist() for name in names)
+        axes.set_yticks(
+            rows,
+            [
+                f"{order}{f' {size}' if size else ''}, {networks:,} networks, {optimizer}"
+                for order, size, networks, optimizer in zip(*columns, strict=True)
+            ],
+        )
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.set_xlabel("predicted time of a step (microseconds)")
+        axes.set_title(f"Steps of many networks on an {dataset.device.upper()}: a prediction")
         axes.legend()
     return figure

@@ -4,7 +4,7 @@
 
     python -m experiments.slope_descent           (about 5 s)
 
-Expected: every descent ends in the valley that the maxima predict, within 1e-8 of its certified
+Expected: every descent ends in the valley that the maxima predict, within 1e-8 of its classified
 minimum.
 """
 

@@ -12,7 +12,7 @@ from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_l
 from .config import Config
 
 MAX_DISTANCE = (
-    1e-2  # largest distance from a certified minimum at which a descent counts as converged
+    1e-2  # largest distance from a classified minimum at which a descent counts as converged
 )
 GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here

@@ -119,10 +119,10 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
             [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
             join="exact",
             compat="no_conflicts",
-            combine_attrs="drop",
         )
         .drop_attrs()
         .drop_vars("layer")
+        .assign_coords(width=list(config.widths))
     )  # Zarr has no stable format for text
     names = ("learning_rate", *joined.data_vars)
     return joined.rename({str(name): f"{optimizer}.{name}" for name in names})

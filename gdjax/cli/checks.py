@@ -6,8 +6,28 @@ Traceback (most recent call last):
 gdjax.errors.InputError: --seed -1: expected a whole number from 0 to 4294967295
 """
 
+import math
+from typing import Any
+
 from gdjax.cli import problem_file
 from gdjax.errors import InputError
+
+
+def at_least(least: int, command: Any, *names: str) -> None:
+    """Check that no whole number in the fields of a command is below `least`."""
+    for name in names:
+        value = getattr(command, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and number < least:
+                raise InputError(f"--{name.replace('_', '-')} {number}: expected at least {least}")
+
+
+def positive(command: Any, *names: str) -> None:
+    """Check that fields of a command are None or finite numbers above 0."""
+    for name in names:
+        number = getattr(command, name)
+        if number is not None and not 0 < number < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} {number}: expected a number above 0")
 
 
 def seed(flag: str, value: int) -> None:

@@ -75,7 +75,7 @@ def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | li
 def _values(text):
     parts = text.split(":")
     if len(parts) == 1:
-        return [_number(entry) for entry in text.split(",")]
+        return [number(entry) for entry in text.split(",")]
     if len(parts) == 2:
         whole = range(int(parts[0]), int(parts[1]))
         _check_count(whole.stop - whole.start)
@@ -99,7 +99,8 @@ def _check_count(count):
         raise TooMany(count)
 
 
-def _number(text):
+def number(text: str | int) -> int | float:
+    """Return the integer or the real number that a text describes."""
     try:
         return int(text)
     except ValueError:

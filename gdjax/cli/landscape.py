@@ -74,12 +74,10 @@ class Landscape:
     def _check(self):
         """Check the flags before JAX is imported."""
         self.origin.check()
-        if self.points < 2:
-            raise InputError(f"--points {self.points}: expected at least 2")
+        checks.at_least(2, self, "points")
         if self.points > MAX_SIDE:
             raise InputError(f"--points {self.points}: expected at most {MAX_SIDE:,} along a side")
-        if self.reach is not None and not 0 < self.reach < float("inf"):
-            raise InputError(f"--reach {self.reach}: expected a distance above 0")
+        checks.positive(self, "reach")
         checks.seed("--direction-seed", self.direction_seed)
         if len(set(self.directions)) < len(self.directions):
             raise InputError(

@@ -126,22 +126,8 @@ class Minima:
                         f"--{flag.replace('_', '-')}: applies to new descents, but --store "
                         f"contains finished runs; leave it out"
                     )
-        whole_numbers = {
-            "--seeds": self.seeds,
-            "--num-steps": self.num_steps,
-            "--samples": self.samples,
-            "--widths": min(self.widths, default=1),
-            "--polishing": self.polishing,
-        }
-        for flag, number in whole_numbers.items():
-            if number is not None and number < 1:
-                raise InputError(f"{flag} {number}: expected at least 1")
-        for flag, number in (
-            ("--learning-rate", self.learning_rate),
-            ("--tolerance", self.tolerance),
-        ):
-            if number is not None and not 0 < number < float("inf"):
-                raise InputError(f"{flag} {number}: expected a number above 0")
+        checks.at_least(1, self, "seeds", "num_steps", "samples", "widths", "polishing")
+        checks.positive(self, "learning_rate", "tolerance")
         if not 0 <= self.decay < float("inf"):
             raise InputError(f"--decay {self.decay}: expected a number >= 0")
 
@@ -332,7 +318,7 @@ def _print(rows, manifolds, summary, tolerance):
     )
     if "no derivative" in ended:
         print(
-            "points without a derivative of the cost are not certified; the lowest of them may be "
+            "points without a derivative of the cost are not classified; the lowest of them may be "
             "minima, which are not counted"
         )
     if rows:

@@ -86,11 +86,8 @@ class Origin:
                 f"--params {self.params}: no such file; pass the params.npz that `gdjax train` "
                 f"wrote"
             )
-        for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
-            if value < 1:
-                raise InputError(f"{flag} {value}: expected at least 1")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
+        checks.at_least(1, self, "epochs", "batch_size")
+        checks.positive(self, "learning_rate")
         checks.seed("--seed", self.seed)
 
     def flags(self) -> list[str]:

@@ -1,5 +1,6 @@
 """Report of the sweep commands: a table, summary.json and two figures."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from gdjax import statistics
 from gdjax._runtime import results
+from gdjax.cli.store import format_value
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
 
@@ -39,7 +41,7 @@ def table(runs: Any) -> list[dict[str, Any]]:
         counts = {name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)}
         rows.append(
             {
-                axis: float(value),
+                axis: value.item(),
                 **({} if accuracy is None else _middle("median_accuracy", accuracy[i])),
                 **_middle("median_cost", cost[i, ..., -1]),
                 **counts,
@@ -65,6 +67,20 @@ def interval(bounds: list[float], form: str) -> str:
     return "" if np.isneginf(bounds[0]) else "(" + " - ".join(form.format(e) for e in bounds) + ")"
 
 
+def own_folder(store: Path, runs: Any) -> Path | None:
+    """Return the folder of a store if it contains only results of this sweep, else None."""
+    store = store.resolve()
+    summary = store.parent / "summary.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        if json.loads(summary.read_text())["sweep"] == _digest(runs):
+            return store.parent
+    return store.parent if [*store.parent.iterdir()] == [store] else None
+
+
+def _digest(runs):
+    return results.digest(json.loads(runs.attrs["identity"]), leave_out=())
+
+
 def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
     """Write summary.json and the figures of a finished sweep, then print its table."""
     rows = table(runs)
@@ -80,6 +96,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
         "sweep",
         config,
         {
+            "sweep": _digest(runs),
             "table": rows,
             "best": best,
             "runs": count,
@@ -111,7 +128,7 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
     results.save_figure(figure, folder / "curves.png")
     _print(rows, label)
     print(
-        f"lowest median training cost at {label} {best[axis]:.4g}"
+        f"lowest median training cost at {label} {format_value(best[axis], 4)}"
         + ("" if accuracy is None else f": test accuracy {best['median_accuracy']:.1%}")
     )
     print(f"{count} runs of {steps} steps in {seconds:.1f} s")
@@ -130,7 +147,8 @@ def _print(rows, label):
             bounds = interval(row["median_accuracy_interval"], "{:.1%}")
             columns = f"  {row['median_accuracy']:>6.1%} {bounds:<17}"
         bounds = interval(row["median_cost_interval"], "{:.4f}")
+        value = format_value(next(iter(row.values())), 4)
         print(
-            f"{next(iter(row.values())):>14.4g}{columns}  {row['median_cost']:>8.4f} {bounds:<18}"
+            f"{value:>14}{columns}  {row['median_cost']:>8.4f} {bounds:<18}"
             f"  {row['stalled']:>7}  {row['diverged']:>8}"
         )

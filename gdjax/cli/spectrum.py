@@ -9,20 +9,19 @@ import tyro
 
 from gdjax.cli import checks
 from gdjax.cli.point import Origin
-from gdjax.errors import InputError
 
 SHARE = 6  # number of trace probes for each density probe
 
 
 class SpectrumResults(NamedTuple):
-    """Eigenpairs of the Hessian and of its blocks, trace, density and certificate."""
+    """Eigenpairs of the Hessian and of its blocks, trace, density and classification."""
 
     size: int
     extremes: Any
     parts: dict[str, Any]
     trace: Any
     density: Any
-    certificate: Any
+    classification: Any
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,10 @@ class Spectrum:
     def _check(self):
         """Check the flags before JAX is imported."""
         self.origin.check()
-        for flag, value, least in (
-            ("--largest", self.largest, 1),
-            ("--smallest", self.smallest, 0),
-            ("--probes", self.probes, 2 * SHARE),
-        ):
-            if value < least:
-                raise InputError(f"{flag} {value}: expected at least {least}")
-        for flag, number in (
-            ("--tolerance", self.tolerance),
-            ("--gradient-tolerance", self.gradient_tolerance),
-        ):
-            if not 0 < number < float("inf"):
-                raise InputError(f"{flag} {number}: expected a number above 0")
+        checks.at_least(1, self, "largest")
+        checks.at_least(0, self, "smallest")
+        checks.at_least(2 * SHARE, self, "probes")
+        checks.positive(self, "tolerance", "gradient_tolerance")
         checks.seed("--probe-seed", self.probe_seed)
 
     def _find(self, point: Any) -> SpectrumResults:
@@ -100,7 +90,7 @@ class Spectrum:
 
         operator = curvature.HessianOperator(problem, params)
         parts = operator.layers()
-        certificate = critical_points.classify(
+        classification = critical_points.classify(
             problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
         names = {name: name for name in parts}
@@ -116,7 +106,7 @@ class Spectrum:
             },
             trace=at(curvature.hessian_trace, key_trace, probes=self.probes),
             density=at(curvature.spectral_density, key_density, probes=self.probes // SHARE),
-            certificate=jax.tree.map(np.asarray, certificate),
+            classification=jax.tree.map(np.asarray, classification),
         )
 
     def _write(self, folder: Path, point: Any, spectrum: SpectrumResults) -> None:
@@ -177,7 +167,7 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     from gdjax.critical_points.classify import DENSE
     from gdjax.curvature.eigenpairs import EigenpairsStatus
 
-    extremes, certificate = spectrum.extremes, spectrum.certificate
+    extremes, classification = spectrum.extremes, spectrum.classification
     top = float(extremes.values[0])
     threshold = None
     if point.learning_rate is not None:
@@ -204,11 +194,11 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
         },
         "stability_threshold": threshold,
         "share_of_threshold": None if threshold is None else top / threshold,
-        "certificate": {
-            **{k: v for k, v in certificate._asdict().items() if k != "newton_point"},
-            "kind": certificate.kind_name,
+        "classification": {
+            **{k: v for k, v in classification._asdict().items() if k != "newton_point"},
+            "kind": classification.kind_name,
         },
-        "advice": certificate.advice,
+        "advice": classification.advice,
         "nullity_is": "exactly" if spectrum.size <= DENSE else "at least",
     }
 
@@ -236,7 +226,7 @@ def table(label: str, summary: dict[str, Any]) -> str:
             f"stability limit for its learning rate: {threshold:.4g}; the largest eigenvalue is "
             f"{summary['share_of_threshold']:.3g} times this limit"
         )
-    c = summary["certificate"]
+    c = summary["classification"]
     lines += [
         f"{c['kind']}: gradient {c['gradient_norm']:.3g} (tolerance {c['gradient_tolerance']:.2g})",
         f"  eigenvalues {c['smallest']:.4g} ± {c['smallest_residual']:.1g} to "

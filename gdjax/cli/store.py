@@ -8,7 +8,7 @@ import tyro
 
 from gdjax import interrupts
 from gdjax.cli import problem_file
-from gdjax.cli.grid import TRUTH
+from gdjax.cli.grid import TRUTH, number
 from gdjax.cli.problem_file import Given
 from gdjax.errors import InputError
 
@@ -24,8 +24,8 @@ class Resume:
     problem: Given = None
     """Problem of the sweep, if it is user-defined."""
     out: Path | None = None
-    """Folder for summary and figures; by default, the parent folder of the store (for a URL,
-    results/resume/<hash of these settings>)."""
+    """Folder for summary and figures; by default, the parent folder of the store if it contains
+    only results of this sweep, otherwise results/resume/<hash of these settings>."""
 
     def run(self) -> None:
         """Compute the missing runs, write summary and figures, then print the table."""
@@ -39,11 +39,10 @@ class Resume:
 
         with interrupts.resumable(resumption(self.store, self.problem)):
             runs = resume(self.store, problem=problem_file.load(self.problem))
-        beside = None if "://" in self.store else Path(self.store).resolve().parent
-        folder = results.folder("resume", self, self.out or beside)
         from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
 
-        report.sweep(runs, folder, self, self.store)
+        beside = None if "://" in self.store else report.own_folder(Path(self.store), runs)
+        report.sweep(runs, results.folder("resume", self, self.out or beside), self, self.store)
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,11 @@ class Replay:
             raise SystemExit(1)
 
 
-def format_value(value: Any) -> str:
-    """Format a value of an axis as text."""
-    return f"{value:.8g}" if isinstance(value, int | float) else str(value)
+def format_value(value: Any, digits: int = 8) -> str:
+    """Format a value of an axis as text: integers and names exactly."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return str(int(value) if isinstance(value, bool) else value)
 
 
 def resumption(store: str | Path, problem: str | None) -> str:
@@ -102,7 +103,7 @@ def resumption(store: str | Path, problem: str | None) -> str:
     return f"gdjax resume {store}" + ("" if problem is None else f" --problem {problem}")
 
 
-def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
+def parse_at(texts: tuple[str, ...]) -> dict[str, int | float | str]:
     """Parse axis values such as `seed=3` or `activation=tanh`.
 
     Raises:
@@ -110,9 +111,9 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
 
     Examples:
         >>> parse_at(("learning_rate=0.5", "seed=3"))
-        {'learning_rate': 0.5, 'seed': 3.0}
+        {'learning_rate': 0.5, 'seed': 3}
     """
-    at: dict[str, float | str] = {}
+    at: dict[str, int | float | str] = {}
     for text in texts:
         axis, equals, value = text.partition("=")
         if not equals or not axis or len(value.split()) != 1:
@@ -120,7 +121,7 @@ def parse_at(texts: tuple[str, ...]) -> dict[str, float | str]:
         if axis in at:
             raise InputError(f"--at {text}: {axis} is given twice; keep one value of each axis")
         try:
-            at[axis] = float(TRUTH.get(value, value))
+            at[axis] = number(TRUTH.get(value, value))
         except ValueError:
             at[axis] = value
     return at

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gdjax import interrupts
-from gdjax.cli import problem_file
+from gdjax.cli import checks, problem_file
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
 from gdjax.cli.problem_file import Given
 from gdjax.cli.store import resumption
@@ -61,8 +61,6 @@ class Sweep:
     store: str | None = None
     """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is
     in the results folder."""
-    width: int | None = None
-    """Number of runs that each device computes at a time; by default, chosen from its memory."""
     out: Path | None = None
     """Folder for summary and figures; by default results/sweep/<hash of these settings>."""
 
@@ -72,15 +70,7 @@ class Sweep:
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
-        for flag, value in (
-            ("--epochs", self.epochs),
-            ("--num-steps", self.num_steps),
-            ("--record-every", self.record_every),
-            ("--width", self.width),
-            ("--widths", min(self.widths, default=None)),
-        ):
-            if value is not None and value < 1:
-                raise InputError(f"{flag} {value}: expected at least 1")
+        checks.at_least(1, self, "epochs", "num_steps", "record_every", "widths")
         from gdjax._runtime import process
 
         process.configure()
@@ -114,7 +104,6 @@ class Sweep:
                 record_every=self.record_every or epoch,
                 root_seed=self.root_seed,
                 store=store,
-                width=self.width,
             )
         from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
 

@@ -114,16 +114,8 @@ class Train:
 
     def _check(self):
         """Check the flags before JAX is imported."""
-        for flag, value in (
-            ("--epochs", self.epochs),
-            ("--num-steps", self.num_steps),
-            ("--batch-size", self.batch_size),
-            ("--widths", min(self.widths, default=None)),
-        ):
-            if isinstance(value, int) and value < 1:
-                raise InputError(f"{flag} {value}: expected at least 1")
-        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"--learning-rate {self.learning_rate}: expected a number above 0")
+        checks.at_least(1, self, "epochs", "num_steps", "batch_size", "widths")
+        checks.positive(self, "learning_rate")
         checks.seed("--seed", self.seed)
 
     def _recipe(self) -> Any:

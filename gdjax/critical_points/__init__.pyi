@@ -1,4 +1,4 @@
-from .classify import Certificate as Certificate
+from .classify import Classification as Classification
 from .classify import Kind as Kind
 from .classify import classify as classify
 from .polish import Polished as Polished

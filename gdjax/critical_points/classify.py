@@ -6,7 +6,7 @@ The sign of an eigenvalue is known if its absolute value exceeds its residual pl
 signs are unknown, the kind is determined by the third and fourth derivatives along the eigenvectors
 of these eigenvalues, or by following the cost along them.
 
-A kind is given only if the evidence for it exceeds rounding. For other points the certificate
+A kind is given only if the evidence for it exceeds rounding. For other points the classification
 contains the quantities that would have to be smaller, and `advice` suggests a remedy.
 
 Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
@@ -29,6 +29,7 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.evidence import (
     DOMINANT,
     FLAT_DIRECTIONS,
+    JUMP_FACTORS,
     MAX_KANTOROVICH,
     GradientEvidence,
     HigherOrderEvidence,
@@ -44,7 +45,8 @@ from gdjax.curvature.directional_derivatives import (
 from gdjax.curvature.eigenpairs import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import (
     at_least_float32,
     check_params,
@@ -111,7 +113,7 @@ class Kind(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-class Certificate(NamedTuple):
+class Classification(NamedTuple):
     """Kind of a point with numerical evidence, which is not a proof.
 
     Args:
@@ -201,16 +203,16 @@ class Certificate(NamedTuple):
             >>> import jax
             >>> import jax.numpy as jnp
             >>> cost = lambda w: w[0] ** 2 + w[1] ** 6
-            >>> certificate = classify(cost, jnp.zeros(2), key=jax.random.key(0))
-            >>> certificate.kind_name
+            >>> classification = classify(cost, jnp.zeros(2), key=jax.random.key(0))
+            >>> classification.kind_name
             'undecided'
-            >>> certificate.advice
+            >>> classification.advice
             '1 of the eigenvalues are within ... of zero, and neither the third nor the fourth
              derivative nor the cost along these directions determines the kind; float64 has a
              higher resolution'
         """
         # Convert to NumPy: outside an x64 context JAX would convert float64 to float32 and warn.
-        c = Certificate(*map(np.asarray, self._replace(newton_point=0)))
+        c = Classification(*map(np.asarray, self._replace(newton_point=0)))
         kind = Kind(int(c.kind))
         remedy = "; float64 has a higher resolution" if c.cost.dtype == np.float32 else ""
         if kind == Kind.NOT_STATIONARY and c.gradient_norm <= c.gradient_tolerance:
@@ -229,6 +231,8 @@ class Certificate(NamedTuple):
             return ""
         if not np.isfinite(c.gradient_norm) or np.isnan(c.largest):
             return "the cost or its derivatives are not finite here"
+        if c.nullity == 0 and c.kantorovich < MAX_KANTOROVICH:
+            return f"rounding of the gradient here cannot be distinguished from a jump{remedy}"
         if c.nullity == 0:
             return (
                 f"L |H^-1 g| / |eigenvalue| is {c.kantorovich:.2g}, expected below 0.5: "
@@ -251,11 +255,11 @@ def classify(
     distance_rtol: ScalarLike = 1e-3,
     rtol: ScalarLike = 1e-6,
     max_restarts: int = 100,
-) -> Certificate:
-    """Return a certificate of the kind of a critical point, with its evidence.
+) -> Classification:
+    """Classify a critical point, and return its kind with the evidence for it.
 
     Parameters in float64 are evaluated in float64 even if x64 mode is disabled in JAX. The
-    certificate then contains NumPy values.
+    classification then contains NumPy values.
 
     Args:
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
@@ -271,21 +275,17 @@ def classify(
             2,048 parameters, for which only products are computed.
         max_restarts: maximum number of restarts of block Lanczos, used above 2,048 parameters.
 
-    Raises:
-        InputError: if the parameters are not real floats, the cost is not a scalar, a tolerance is
-            out of range, `max_restarts` is below 1, or `key` is not a random key.
-
     Examples:
         >>> saddle = lambda w: 1e4 * w[0] ** 2 - 0.4 * w[1] ** 2
-        >>> certificate = classify(saddle, jnp.zeros(2), key=jax.random.key(0))
-        >>> certificate.kind_name, float(certificate.largest)
+        >>> classification = classify(saddle, jnp.zeros(2), key=jax.random.key(0))
+        >>> classification.kind_name, float(classification.largest)
         ('saddle', 20000.0)
 
     References:
         Kantorovich 1948; Ortega and Rheinboldt 1970, *Iterative Solution of Nonlinear Equations in
         Several Variables*, 12.6.2.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_key(key)
     check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
     check_number("classify: distance_rtol", distance_rtol, least=0)
@@ -305,10 +305,10 @@ def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_r
     w, unravel = ravel_params(params)
     at = directional_derivatives(problem, unravel)
     tolerances = (gradient_tolerance, distance_rtol, rtol)
-    certificate = _certificate(
+    classification = _classification(
         at, w, _data_scale(problem.data, w.dtype), key, *tolerances, max_restarts
     )
-    return certificate._replace(newton_point=unravel(certificate.newton_point))
+    return classification._replace(newton_point=unravel(classification.newton_point))
 
 
 _compiled = jax.jit(_traced, static_argnames="max_restarts")
@@ -324,7 +324,7 @@ def _data_scale(data, dtype):
     return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
 
 
-def _certificate(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
+def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
     # Draw once, since several draws take longer to compile than the rest of the program.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
@@ -342,10 +342,10 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol
     change = jnp.max(lengths(products[1:] - products[:1]))
     hessian = FunctionOperator(partial(at.product, w), w)
     if w.size <= DENSE:
-        curvature = dense_inertia(hessian, mask, change)
+        curvature = dense_inertia(hessian, mask, change, gradient.eps)
     else:
         curvature = extreme_inertia(
-            hessian, mask, change, key=key, rtol=rtol, max_restarts=max_restarts
+            hessian, mask, change, gradient.eps, key=key, rtol=rtol, max_restarts=max_restarts
         )
     newton = kantorovich_evidence(at, w, gradient, curvature, mask, probes, combined)
     resolution = jnp.max(jnp.where(curvature.known, curvature.error_bound, 0))
@@ -369,7 +369,7 @@ def _certificate(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol
     is_flat = curvature.nullity > 0
     dead = jnp.sum(~gradient.live).astype(jnp.int32)
     only_dead_are_flat = (kind == Kind.MANIFOLD_OF_MINIMA) & ~is_flat
-    return Certificate(
+    return Classification(
         kind=kind,
         cost=gradient.cost,
         gradient_norm=gradient.norm,
@@ -408,8 +408,13 @@ def _kind(
     """Return the first kind whose conditions are satisfied."""
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     has_both_signs = any_positive & any_negative
-    # Smooth curvature changes the gradient by at most the norm of the Hessian times the distance.
-    jumps = gradient.jump > DOMINANT * curvature.norm * gradient.displacement
+    # Smooth curvature changes the gradient by at most the norm of the Hessian times the distance. A
+    # jump keeps its size at larger distances, in contrast to rounding that looks like a jump.
+    jump = gradient.jumps[0]
+    smooth = curvature.norm * gradient.displacement * jnp.asarray(JUMP_FACTORS, jump.dtype)
+    jumps = jump > DOMINANT * smooth[0]
+    keeps_size = (gradient.jumps > jump / 2) & (gradient.jumps < 2 * jump)
+    is_kink = jnp.all(keeps_size | (smooth > jump / 8))
     newton_distance = lengths(newton.step)
     is_far = newton_distance > reach + newton.rounding
     in_last_digits = (newton_distance <= newton.rounding) & (newton.digits < MAX_KANTOROVICH)
@@ -421,7 +426,8 @@ def _kind(
     cases = [
         (~finite, Kind.UNDECIDED),
         (~jnp.any(gradient.live), Kind.FLAT),
-        (jumps, Kind.NO_DERIVATIVE),
+        (jumps & is_kink, Kind.NO_DERIVATIVE),
+        (jumps, Kind.UNDECIDED),
         ((gradient.norm > stationary) | is_far, Kind.NOT_STATIONARY),
         (has_both_signs & saddle, Kind.SADDLE),
         (has_both_signs, Kind.UNDECIDED),

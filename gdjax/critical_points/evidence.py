@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gdjax.critical_points.flat_directions import constant_length, falls_first
+from gdjax.critical_points.rounding_unit import rounding_unit
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
 from gdjax.curvature.eigenpairs import ROUNDING, Inertia
 
@@ -24,6 +26,7 @@ MAX_FLAT_CURVATURE = 1e-12  # largest eps at which flat directions are followed
 MAX_KANTOROVICH = 0.5  # Kantorovich number below which Newton's method converges
 DOMINANT = 4  # factor by which a jump or a significant derivative exceeds what other causes explain
 FORM_ROUNDING = 2  # rounding error of v^T H v, in units of eps |v|^T |H| |v|
+JUMP_FACTORS = 8.0 ** np.arange(5)  # multiples of a displacement over which a jump is compared
 JUMP = 1000  # smallest change that may be a jump, in units of eps times the gradient norm nearby
 
 
@@ -31,6 +34,7 @@ class GradientEvidence(NamedTuple):
     """Gradient at a point and its rounding error.
 
     Args:
+        eps: rounding unit of cost and gradient (see `rounding_unit`).
         cost: cost at the point.
         g: gradient at the point.
         norm: gradient norm.
@@ -41,10 +45,11 @@ class GradientEvidence(NamedTuple):
         live: whether the cost depends on each coordinate.
         probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
         displacement: largest distance of the displaced points from w.
-        jump: size of the gradient's jump at the point, 0 if its changes are those of a smooth
-            function.
+        jumps: change of the gradient across the point, between points at `JUMP_FACTORS` times the
+            displacement; 0 if the first changes are those of a smooth function.
     """
 
+    eps: float
     cost: Float[Array, ""]
     g: Float[Array, " n"]
     norm: Float[Array, ""]
@@ -54,7 +59,7 @@ class GradientEvidence(NamedTuple):
     live: Bool[Array, " n"]
     probe_radius: Float[Array, ""]
     displacement: Float[Array, ""]
-    jump: Float[Array, ""]
+    jumps: Float[Array, " factors"]
 
 
 class KantorovichEvidence(NamedTuple):
@@ -133,7 +138,7 @@ def gradient_evidence(
     at: DirectionalDerivatives, w, shifts, radii, far_offsets
 ) -> GradientEvidence:
     """Evaluate gradients at the point, near it, and far away (for dead coordinates)."""
-    eps = jnp.finfo(w.dtype).eps
+    eps = rounding_unit(at.gradient, w)
     digits = DIGITS * eps * jnp.maximum(1, jnp.abs(w))
     size = jnp.abs(shifts)
     shifts = digits[None] * jnp.sign(shifts) * (1 + size) / (2 + size)
@@ -143,18 +148,22 @@ def gradient_evidence(
     far_points = jnp.concatenate(
         [w[None] + far_offsets, w[None] - far_offsets, far_offsets, -far_offsets]
     )
-    points = jnp.concatenate([w[None], w[None] + shifts, w[None] + 2 * shifts, far_points])
+    multiples = jnp.asarray(np.append(JUMP_FACTORS, 2), w.dtype)[:, None, None] * shifts[None]
+    points = jnp.concatenate([w[None], w[None] + multiples.reshape(-1, w.size), far_points])
     costs, gradients = jax.lax.map(at.gradient, points, batch_size=11)
-    g, near, twice, distant = jnp.split(gradients, (1, 5, 9))
+    g, near, distant = jnp.split(gradients, (1, 1 + 4 * len(multiples)))
+    across = jnp.reshape(near, (len(multiples), 2, 2, w.size))
+    across = lengths(across[:, 0] - across[:, 1])  # between opposite displacements
+    near, twice = near[:4], near[-4:]
     changes = near - g
     norm = lengths(g[0])
     # The size of a jump is independent of the distance; a smooth change is proportional to the
     # distance.
-    across, within = lengths(near[:2] - near[2:]), lengths(near - twice)
-    nearby = lengths(distant[0])
-    jumps = (across > DOMINANT * (within[:2] + within[2:])) & (across > JUMP * eps * nearby)
-    jump = jnp.max(jnp.where(jumps, across, 0))
+    within, nearby = lengths(near - twice), lengths(distant[0])
+    is_jump = (across[0] > DOMINANT * (within[:2] + within[2:])) & (across[0] > JUMP * eps * nearby)
+    jumps = jnp.where(is_jump, across[:-1], 0)
     return GradientEvidence(
+        eps=eps,
         cost=costs[0],
         g=g[0],
         norm=norm,
@@ -164,7 +173,7 @@ def gradient_evidence(
         live=jnp.any((gradients != 0) & ~jnp.isnan(gradients), axis=0),
         probe_radius=jnp.max(radii),
         displacement=jnp.max(lengths(shifts)),
-        jump=jump,
+        jumps=jumps[:, jnp.argmax(jumps[0])],
     )
 
 
@@ -268,7 +277,7 @@ def higher_order_evidence(
 
         |T3| t^3 / 6, |T4| t^4 / 24 > DOMINANT |lambda| t^2 / 2   at t = distance
     """
-    eps = jnp.finfo(w.dtype).eps
+    eps = gradient.eps
     any_positive, any_negative = jnp.any(curvature.positive), jnp.any(curvature.negative)
     basis = curvature.flat_basis
 
@@ -294,9 +303,11 @@ def higher_order_evidence(
     # In float32, far from 0, a change of the last digits can exceed the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
-    dominates &= jnp.all(
-        jnp.abs(orders.second) <= orders.second_rounding + 2 * cubic * gradient.displacement
-    )
+    # Next to a degenerate point there is a curvature, but also between two points of other kinds.
+    # The rounding of w explains it only if the Hessian does not change faster than its own size.
+    slope = jnp.where(any_positive | any_negative, jnp.minimum(cubic, curvature.norm), cubic)
+    max_second = orders.second_rounding + eps * slope * lengths(w)
+    dominates &= jnp.all(jnp.abs(orders.second) <= max_second)
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
@@ -304,9 +315,7 @@ def higher_order_evidence(
     # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
     max_curvature = cubic**2 / jnp.where(size > 0, size, 1)
     # Fourth derivatives are ignored if the curvature exceeds that of such a quartic.
-    agrees = orders.second * jnp.sign(orders.fourth) > 0
     max_curvature = orders.second_rounding + max_curvature
-    max_curvature += jnp.where(agrees, size * gradient.displacement**2, 0)
     significant = distinct & (jnp.abs(orders.second) <= max_curvature)
     rises = jnp.any(significant & (orders.fourth > 0))
     falls = jnp.any(significant & (orders.fourth < 0))
@@ -389,7 +398,7 @@ def _orders(
     Those of third and fourth order are evaluated again on both sides of the point, a few units in
     the last place away, along directions displaced by their error.
     """
-    eps = jnp.finfo(w.dtype).eps
+    eps = gradient.eps
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
     lengths = jnp.linalg.norm(newton.flat, axis=1, keepdims=True)
     tilt = direction_error[None] * lengths

@@ -4,7 +4,7 @@
 
 Near its end, a descent reduces the gradient slowly, whereas Newton's method reduces it to the
 level of rounding error. In float32 the final gradient norm is about 1e-4, which is often too large
-for a certificate, so pass float64 parameters if the kind of the point matters.
+for a classification, so pass float64 parameters if the kind of the point matters.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,8 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, in_own_precision, ravel_params
 from gdjax.summaries import fields_with
 
@@ -138,10 +139,6 @@ def polish(
     Returns:
         The polished point, in the types of `params`.
 
-    Raises:
-        InputError: if the parameters are not real floats, the cost is not a scalar, or `max_steps`
-            or `atol` is out of range.
-
     Examples:
         >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
         >>> polished = polish(valley, np.array([0.05, 0.001]))
@@ -151,10 +148,11 @@ def polish(
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_whole("polish: max_steps", max_steps)
     if atol is not None:
         check_number("polish: atol", atol, least=0)
+        atol = float(atol) if isinstance(atol, int) else atol  # JAX's integers have 32 bits
     check_params(params)
     options = {"max_steps": max_steps, "atol": atol}
     leaves = jax.tree.leaves((params, problem.data, atol))
@@ -260,9 +258,6 @@ def find_critical_point(
         The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`
         or at a local minimum of |g| that is not zero.
 
-    Raises:
-        InputError: if there are more than 512 parameters, or `max_steps` or `atol` is out of range.
-
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
         >>> polished = find_critical_point(saddle, jnp.array([0.1, -0.1]))
@@ -279,7 +274,7 @@ def find_critical_point(
             f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
             f"`polish`, which has no such limit"
         )
-    at = directional_derivatives(as_problem(problem, data), unravel)
+    at = directional_derivatives(problem_at(problem, params, data), unravel)
     eps = jnp.finfo(flat.dtype).eps
 
     def cond_fun(state):

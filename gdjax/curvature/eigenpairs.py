@@ -108,10 +108,6 @@ def extreme_eigenpairs(
         The eigenpairs. Their `status` reports a tolerance that was not reached or a Hessian that is
         not finite.
 
-    Raises:
-        InputError: if no eigenvalue is requested, or more than the operator has; if `rtol` is not
-            above 0, `max_restarts` is below 1, or `key` is not a random key.
-
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
         >>> pairs = extreme_eigenpairs(bowl, jnp.ones(2), key=jax.random.key(0), smallest=1)
@@ -260,7 +256,7 @@ class Inertia(NamedTuple):
 
 
 def dense_inertia(
-    operator: SymmetricOperator, mask: Float[Array, " n"], perturbation: ScalarLike
+    operator: SymmetricOperator, mask: Float[Array, " n"], perturbation: ScalarLike, eps: float
 ) -> Inertia:
     """Return all eigenpairs on the live coordinates, from the dense matrix.
 
@@ -269,6 +265,7 @@ def dense_inertia(
         mask: 1 at live coordinates, 0 at dead ones.
         perturbation: change of Hessian-vector products when the last digits of the parameters
             change.
+        eps: rounding unit of products with the operator.
 
     Examples:
         One eigenvalue of each sign, and one that is zero:
@@ -276,13 +273,12 @@ def dense_inertia(
         >>> from gdjax.curvature.operators import FunctionOperator
         >>> H = jnp.diag(jnp.array([2.0, -1.0, 0.0]))
         >>> operator = FunctionOperator(lambda v: H @ v, jnp.ones(3))
-        >>> inertia = dense_inertia(operator, jnp.ones(3), 0.0)
+        >>> inertia = dense_inertia(operator, jnp.ones(3), 0.0, 1e-7)
         >>> inertia.values.tolist(), inertia.positive.tolist(), inertia.indeterminate.tolist()
         ([-1.0, 0.0, 2.0], [False, False, True], [False, True, False])
         >>> inertia.pseudoinverse(jnp.ones(3)).tolist()
         [0.5, -1.0, 0.0]
     """
-    eps = jnp.finfo(mask.dtype).eps
     matrix = operator.as_matrix() * (mask[:, None] * mask[None])
     finite = jnp.all(jnp.isfinite(matrix))
     safe = jnp.where(finite, matrix, 0)
@@ -316,6 +312,7 @@ def extreme_inertia(
     operator: SymmetricOperator,
     mask: Float[Array, " n"],
     perturbation: ScalarLike,
+    eps: float,
     *,
     key: Key[Array, ""],
     rtol: ScalarLike,
@@ -328,6 +325,7 @@ def extreme_inertia(
         mask: 1 at live coordinates, 0 at dead ones.
         perturbation: change of Hessian-vector products when the last digits of the parameters
             change.
+        eps: rounding unit of products with the operator.
         key: key for the random starts.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
         max_restarts: maximum number of restarts of block Lanczos.
@@ -341,7 +339,6 @@ def extreme_inertia(
         tolerance=rtol,
         max_restarts=max_restarts,
     )
-    eps = jnp.finfo(mask.dtype).eps
     error_bound = ritz.residuals + ROUNDING * eps * ritz.norm + perturbation
     # With fewer live coordinates than basis vectors, some basis vectors lie outside their space.
     enough = jnp.sum(mask) >= eigensolvers.sizes(NUM_EXTREME, NUM_EXTREME).basis

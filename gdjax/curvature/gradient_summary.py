@@ -23,7 +23,8 @@ from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields
 
@@ -149,12 +150,9 @@ def value_and_gradient(
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters at which to evaluate.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if the parameters are not real floats or the cost is not a scalar.
     """
     check_params(params)
-    return averaged(as_problem(problem, data), jax.value_and_grad, params)
+    return averaged(problem_at(problem, params, data), jax.value_and_grad, params)
 
 
 def gradient_summary(
@@ -166,9 +164,6 @@ def gradient_summary(
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters at which to evaluate, any pytree of real arrays.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if the parameters are not real floats or the cost is not a scalar.
 
     Examples:
         On a quadratic cost the entry of the steep direction is ten times as large as that of the
@@ -206,9 +201,6 @@ def largest_entries(gradient: PyTree, count: int) -> Entries:
         gradient: pytree of arrays.
         count: number of entries to return.
 
-    Raises:
-        InputError: if `count` is below 1 or exceeds the number of entries.
-
     Examples:
         >>> largest_entries({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
         Entries(position=Array([1, 2], dtype=int32), value=Array([-3.,  2.], dtype=float32))
@@ -234,10 +226,6 @@ def locate_entries(
         position: positions of the entries, as returned by `largest_entries`.
         network: network with these parameters, such as `Problem.network`.
         image_shape: rows and columns of the images whose pixels are the network's inputs.
-
-    Raises:
-        InputError: if a position is out of range, the parameters are not those of the network, or
-            the number of pixels is not the network's number of inputs.
 
     Examples:
         >>> params = Network((4, 3)).init(jax.random.key(0))
@@ -304,13 +292,9 @@ def check_gradient(
         position: positions of the entries, as returned by `largest_entries`.
         data: data used instead of the problem's data.
 
-    Raises:
-        InputError: if the parameters are not real floats, a position is out of range, or the cost
-            is not a scalar.
-
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     hessian = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
     _check_positions("check_gradient", position, flat.size)

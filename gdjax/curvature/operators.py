@@ -24,7 +24,8 @@ from gdjax.curvature.directional_derivatives import along, averaged, with_deriva
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import restricted
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import (
     at_least_float32,
     check_like,
@@ -71,11 +72,7 @@ class SymmetricOperator:
         return image.astype(vector.dtype)
 
     def as_matrix(self) -> Float[Array, "n n"]:
-        """Return the dense matrix in the order of `ravel_pytree`, for small operators.
-
-        Raises:
-            InputError: if the operator has more than 4,096 rows.
-        """
+        """Return the dense matrix in the order of `ravel_pytree`, for small operators."""
         size, _ = self.shape
         if size > MAX_MATRIX:
             raise InputError(
@@ -137,7 +134,7 @@ class _CostOperator(SymmetricOperator):
         layer: str | None = None,
     ):
         check_params(params)
-        self.problem, self.params, self.layer = as_problem(problem, data), params, layer
+        self.problem, self.params, self.layer = problem_at(problem, params, data), params, layer
         if layer is not None and not (isinstance(layer, str) and layer in self._children()):
             raise InputError(
                 f"{type(self).__name__}: layer = {layer!r}, expected None or one of "
@@ -203,11 +200,6 @@ class HessianOperator(_CostOperator):
         layer: name of a child of the parameters' root, as in `layers()`; the other parameters are
             constant. None for all parameters.
 
-    Raises:
-        InputError: if the parameters are not real floats or the layer is unknown. `mv` raises it if
-            the cost is not a scalar or the vector differs from the parameters in structure or
-            shapes.
-
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
         >>> operator = HessianOperator(saddle, jnp.zeros(2))
@@ -254,10 +246,6 @@ class GaussNewtonOperator(_CostOperator):
         params: parameters w at which to take the operator.
         data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
-
-    Raises:
-        InputError: if the problem has no `predict`, `loss` or such data, or as in
-            `HessianOperator`.
 
     Examples:
         >>> line = Problem(
@@ -331,10 +319,6 @@ class PreconditionedHessian(SymmetricOperator):
         data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
 
-    Raises:
-        InputError: if the preconditioner differs from the parameters in structure or shapes, or as
-            in `HessianOperator`.
-
     Examples:
         If P contains the curvatures of a quadratic cost, the operator is the identity:
 
@@ -392,12 +376,7 @@ class PreconditionedHessian(SymmetricOperator):
 def as_operator(
     name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree, data: PyTree
 ) -> SymmetricOperator:
-    """Return an operator unchanged, or the Hessian of a problem at a point.
-
-    Raises:
-        InputError: if parameters are passed with an operator, or not passed with a problem, or if
-            the operator has a type of fewer than 32 bits.
-    """
+    """Return an operator unchanged, or the Hessian of a problem at a point."""
     if not isinstance(operator, SymmetricOperator):
         if params is None:
             raise InputError(

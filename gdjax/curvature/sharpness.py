@@ -41,12 +41,16 @@ from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluation_of, frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.traces import problem_at
 from gdjax.summaries import fields
 
 # Along a descent, one round of four powers of the Hessian on two vectors is usually enough.
 SIZES = eigensolvers.Sizes(upper=eigensolvers.BLOCK, lower=0, basis=8)
 MAX_RESTARTS = 19
 TAIL = 0.025  # probability outside each end of the interval of a batch sharpness
+# Without sampling, all gradients of single samples are stored, and the square of the number of
+# samples of products is computed.
+MAX_EXACT_ENTRIES, MAX_EXACT_SAMPLES = 2**20, 256
 
 
 class SharpnessState(NamedTuple):
@@ -106,9 +110,6 @@ def sharpness_metric(
         A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs 8
         Hessian-vector products if little has changed, and 6 more for each restart.
 
-    Raises:
-        InputError: if `rtol` is not above 0, or `preconditioner` or `operator` is not callable.
-
     Examples:
         The algebraically largest eigenvalue of a saddle:
 
@@ -167,9 +168,6 @@ def largest_eigenvalues_metric(
         eigenvalues an estimate costs 20 Hessian-vector products, and 8 more for each restart. More
         than 6 eigenvalues require LAPACK, and therefore raise an error on several CPU devices: pass
         devices=jax.local_devices()[:1].
-
-    Raises:
-        InputError: if `count` is not a whole number above 0, or `rtol` is not above 0.
 
     Examples:
         >>> import gdjax as gd
@@ -360,11 +358,11 @@ class BatchSharpness(NamedTuple):
     Args:
         value: mean of g^T H_B g divided by the mean of |g|^2, the definition of Andreyev and
             Beneventano.
-        error: jackknife standard error of `value`. With few samples per batch, `value` is far from
-            normally distributed: use `low` and `high`.
+        error: jackknife standard error of `value`, 0 if it is exact. With few samples per batch,
+            `value` is far from normally distributed: use `low` and `high`.
         mean_of_ratios: mean of g^T H_B g / |g|^2, as computed by their code.
         ratios_error: standard error of `mean_of_ratios`.
-        low: lower end of a 95 % confidence interval of `value`.
+        low: lower end of a 95 % confidence interval of `value`; `value` itself if it is exact.
         high: upper end of this interval.
     """
 
@@ -391,13 +389,26 @@ def batch_sharpness(
 
         value = mean_B g^T H_B g / mean_B |g|^2,   mean_of_ratios = mean_B (g^T H_B g / |g|^2)
 
-    The two differ because batches with a large gradient have more weight in `value`. If v_i is the
-    value without batch i and d_i = v_i - mean v, then
+    The two differ because batches with a large gradient have more weight in `value`. With up to 256
+    samples, whose gradients have up to 2^20 entries in total, `value` is the exact mean over all
+    batches, unless the cost couples samples. Let g_i, H_i be those of the n samples, and G, H their
+    sums. A batch contains a sample, a pair and a triple with probabilities p_1 = b / n,
+    p_2 = p_1 (b - 1) / (n - 1) and p_3 = p_2 (b - 2) / (n - 2), so that the means are
+
+        b^3 E g^T H_B g = p_1 A + p_2 (2 P + Q - 3 A) + p_3 (G^T H G - 2 P - Q + 2 A)
+        b^2 E |g|^2 = p_1 S + p_2 (|G|^2 - S),   S = sum |g_i|^2
+        A = sum g_i^T H_i g_i,   P = sum g_i^T H_i G,   Q = sum g_i^T H g_i
+
+    Otherwise `value` is estimated from K batches. If v_i is the value without batch i and
+    d_i = v_i - mean v, then
 
         error^2 = (K - 1)/K sum d_i^2,   low, high = value -+ t error
 
     Here t is the 97.5 % quantile of Student's t distribution with (sum d_i^2)^2 / sum d_i^4 - 1
-    degrees of freedom (at least 1). Their number is small if a few batches dominate the value.
+    degrees of freedom (at least 1). Their number is small if a few batches dominate the value. The
+    interval cannot include the effect of samples that are in none of the batches. If a few samples
+    have much larger gradients than the others, and batches contain none of them with probability
+    q, it covers the exact value with probability at most about 1 - q.
 
     Args:
         problem: a Problem with data, or a cost `cost(params, batch)`. Its deterministic cost is
@@ -406,11 +417,8 @@ def batch_sharpness(
         key: key that selects the samples, without replacement within a batch and independently
             between batches.
         batch_size: number of samples per batch.
-        batches: number K of batches, at least 2.
+        batches: number K of batches, at least 2, also for `mean_of_ratios`.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if there is no data, or `batch_size` or `batches` is out of range.
 
     Examples:
         With one sample all batches are equal, and the batch sharpness is the curvature along the
@@ -424,7 +432,7 @@ def batch_sharpness(
 
     References: Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     _check_batches("batch_sharpness", problem, batch_size, batches)
     check_key(key)
     cost, dtype = evaluation_of(problem), cost_type(params)
@@ -441,11 +449,45 @@ def batch_sharpness(
     # Use full precision: the default on a GPU makes second derivatives inaccurate.
     with jax.default_matmul_precision("highest"):
         curvatures, squares = jax.lax.map(of_batch, jax.random.split(key, batches))
-    value = jnp.mean(curvatures) / jnp.mean(squares)
-    ratios = curvatures / squares
-    error, low, high = _jackknife(curvatures, squares)
+        ratios = curvatures / squares
+        entries = problem.samples * sum(leaf.size for leaf in jax.tree.leaves(params))
+        fits = entries <= MAX_EXACT_ENTRIES and problem.samples <= MAX_EXACT_SAMPLES
+        if fits and not problem.couples_samples:
+            value = _mean_over_all_batches(problem, params, batch_size).astype(dtype)
+            error, low, high = jnp.zeros_like(value), value, value
+        else:
+            value = jnp.mean(curvatures) / jnp.mean(squares)
+            error, low, high = _jackknife(curvatures, squares)
     ratios_error = jnp.std(ratios, ddof=1) / jnp.sqrt(jnp.asarray(batches, dtype))
     return BatchSharpness(value, error, jnp.mean(ratios), ratios_error, low, high)
+
+
+def _mean_over_all_batches(problem, params, batch_size):
+    """Return the exact batch sharpness, from gradients and products of single samples."""
+    n, b, cost, dot = problem.samples, batch_size, evaluation_of(problem), optax.tree.vdot
+    p_1 = b / n
+    p_2 = p_1 * (b - 1) / max(n - 1, 1)
+    p_3 = p_2 * (b - 2) / max(n - 2, 1)
+
+    def gradient_of(i, w):
+        sample = jax.tree.map(lambda a: jnp.asarray(a)[i][None], problem.data)
+        return jax.grad(lambda w: cost(w, sample))(w)
+
+    samples = jnp.arange(n)
+    gradients = jax.lax.map(lambda i: gradient_of(i, params), samples)
+    total = jax.tree.map(lambda g: jnp.sum(g, axis=0), gradients)
+    operator = HessianOperator(problem, params)  # of the mean over samples
+
+    def of_sample(sample):
+        i, g = sample
+        own = along(lambda w: gradient_of(i, w), params, g)
+        return dot(g, own), dot(total, own), n * dot(g, operator.mv(g)), dot(g, g)
+
+    A, P, Q, S = map(jnp.sum, jax.lax.map(of_sample, (samples, gradients)))
+    G_H_G = n * dot(total, operator.mv(total))
+    # Coefficients that vanish for a full batch are computed before the multiplication.
+    curvature = (p_1 - 3 * p_2 + 2 * p_3) * A + (p_2 - p_3) * (2 * P + Q) + p_3 * G_H_G
+    return curvature / ((p_1 - p_2) * S + p_2 * dot(total, total)) / b
 
 
 def _check_batches(caller, problem, batch_size, batches):
@@ -487,9 +529,6 @@ def batch_sharpness_metric(
     Returns:
         A metric whose value is an array with the dimension `estimate`. Its entries are value,
         error, mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
-
-    Raises:
-        InputError: if there is no data, or `batch_size` or `batches` is out of range.
     """
     problem = as_problem(problem, data)
     _check_batches("batch_sharpness_metric", problem, batch_size, batches)

@@ -83,11 +83,6 @@ def stability_threshold(
     Returns:
         The threshold, in the shape to which the learning rate and the settings broadcast.
 
-    Raises:
-        InputError: if the limit of the optimizer is not known, the factory does not accept a
-            setting, a setting is a schedule, the learning rate is not above 0, a momentum or `b1`
-            is outside [0, 1), or the decay is below 0 or above 2 / eta.
-
     Examples:
         With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
 
@@ -144,9 +139,6 @@ def largest_stable_learning_rate(
         The learning rate, in the shape to which the sharpness and the settings broadcast; infinite
         at a sharpness of 0 without weight decay.
 
-    Raises:
-        InputError: if the sharpness is below 0 or not finite, or as for `stability_threshold`.
-
     Examples:
         >>> import optax
         >>> float(largest_stable_learning_rate(4.0))
@@ -184,6 +176,11 @@ def _limit(caller, learning_rate, make_optimizer, settings):
     # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
     momentum = 0.0 if settings[name] is None else settings[name]
     b = _checked(caller, name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
+    if settings.get("mask") is not None:
+        raise InputError(
+            f"{caller}: mask = {settings['mask']!r:.80}, expected None; with a mask the limit of "
+            f"some parameters is another: leave it out, with weight_decay=0 for those without decay"
+        )
     decay = _checked(
         caller, "weight_decay", settings.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
     )
@@ -255,9 +252,6 @@ def known(
         caller: name of the public function, for error messages.
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
         settings: keywords of the factory that replace its defaults.
-
-    Raises:
-        InputError: if the factory is not in `KNOWN`, or does not accept a setting.
     """
     factory = _factory(make_optimizer)
     if factory not in KNOWN.values():
@@ -272,6 +266,11 @@ def known(
 def _with_defaults(caller, make_optimizer, settings):
     """Return the settings of a factory; reject those that it does not accept."""
     parameters = inspect.signature(make_optimizer).parameters
+    if "learning_rate" not in parameters:
+        raise InputError(
+            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position, "
+            f"expected keywords, such as functools.partial(optax.sgd, momentum=0.9)"
+        )
     unknown = next((name for name in settings if name not in parameters), None)
     if unknown:
         raise InputError(
@@ -307,9 +306,6 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     Args:
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`,
             or a `functools.partial` of one, such as `partial(optax.adam, b2=0.99)`.
-
-    Raises:
-        InputError: if the preconditioner of the optimizer is not known.
 
     Examples:
         >>> rule = optax.adam(0.1)
@@ -353,11 +349,7 @@ class Preconditioner:
     outside: Any
 
     def __call__(self, opt_state: PyTree) -> PyTree:
-        """Return P, computed from the average of squared gradients in the state.
-
-        Raises:
-            InputError: if the state has no such average, or more than one.
-        """
+        """Return P, computed from the average of squared gradients in the state."""
         averages = [state for state in _states(opt_state) if "nu" in state._fields]
         if len(averages) != 1:
             raise InputError(

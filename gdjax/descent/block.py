@@ -1,13 +1,18 @@
 """A compiled block: several steps of one run, with their records.
 
-    block:  evaluate, record if due, update;   repeated for each step
+    block:  for each chunk:  record if due;   for each step of the chunk:  evaluate, update
 
 Step numbers and recorded steps are inputs of the program and do not determine its shapes. One
 compilation is therefore sufficient for a descent and its continuations, and results do not depend
-on where blocks end.
+on where blocks and chunks end.
+
+On an accelerator a chunk has a constant number of steps, of which those after its end change
+nothing. If the compiler did not know this number, the device would wait for the host before each
+step. On a CPU a chunk has as many steps as it needs, unless this number is always 1.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,12 +24,12 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
-from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, objective
+from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, norm, objective
 from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
-from gdjax.slabs import Program, Slab, over_runs
+from gdjax.slabs import Program
 
 SNAPSHOTS = "snapshots"
 """Name of the buffer of parameters that are kept along a descent."""
@@ -38,14 +43,14 @@ class Carry(NamedTuple):
         metric_states: states of the metrics that have one, by name.
         batch_cost_sum: sum of the costs of the steps since the last record.
         batch_count: number of these steps.
-        stopped: whether the run takes no further steps because it has converged.
+        stopped_at: step from which the run takes no further steps because it has converged, or -1.
     """
 
     state: State
     metric_states: Mapping[str, PyTree]
     batch_cost_sum: Float[Array, ""]
     batch_count: Int[Array, ""]
-    stopped: Bool[Array, ""]
+    stopped_at: Int[Array, ""]
 
 
 class Records(NamedTuple):
@@ -60,46 +65,27 @@ class Records(NamedTuple):
     metrics: Mapping[str, Float[Array, "*records"]]
 
 
-class BlockSchedule(NamedTuple):
-    """Steps of one block, and the records due in it.
+class Chunks(NamedTuple):
+    """Chunks of a block: several steps each, and the record before them.
 
-    Each row of the arrays is a record. Rows after the last record have step -1, which matches no
-    step.
+    The leading axis indexes the chunks; unused rows begin at step -1.
 
     Args:
         first: number of the first step.
-        count: number of steps.
-        last: last step of the descent, which evaluates the cost without an update.
-        step: step of each record.
-        buffer_index: row in its buffer at which each record is kept, for snapshots and array
-            metrics, by name. Values that are not recorded are written to a dummy last row.
-        is_measured: whether each metric is computed at each record, by name.
+        count: number of steps; 0 only evaluates the cost at the first step.
+        batch: row of the sample indices of the first step.
+        record: 1 if the first step is recorded, 2 if its record also needs the gradient.
+        is_measured: whether each metric is computed at the record, by name.
+        buffer_index: row in its buffer at which the record is kept, for snapshots and array
+            metrics, by name. A value that is not kept is overwritten by the next.
     """
 
-    first: Int[np.ndarray, ""]
-    count: Int[np.ndarray, ""]
-    last: Int[np.ndarray, ""]
-    step: Int[np.ndarray, " records"]
-    buffer_index: Mapping[str, Int[np.ndarray, " records"]]
-    is_measured: Mapping[str, Bool[np.ndarray, " records"]]
-
-
-class CompiledMetric(NamedTuple):
-    """A metric without its data.
-
-    Args:
-        name: name of the metric.
-        function: function that computes the metric; see `Metric`.
-        has_state: whether the metric has a state that it updates.
-        is_array: whether the metric is an array, which is kept in a separate buffer.
-        dtype: type of an array; None for that of the cost.
-    """
-
-    name: str
-    function: Callable
-    has_state: bool
-    is_array: bool = False
-    dtype: np.dtype | None = None
+    first: Int[np.ndarray, "*chunks"]
+    count: Int[np.ndarray, "*chunks"]
+    batch: Int[np.ndarray, "*chunks"]
+    record: Int[np.ndarray, "*chunks"]
+    is_measured: Mapping[str, Bool[np.ndarray, "*chunks"]]
+    buffer_index: Mapping[str, Int[np.ndarray, "*chunks"]]
 
 
 def array_shapes(
@@ -125,7 +111,7 @@ class BlockConfig(NamedTuple):
     Args:
         problem: cost and evaluation, without data (see `without_data`).
         make_optimizer: factory `make_optimizer(**settings)` of the optimizer.
-        metrics: metrics to record besides the cost.
+        metrics: metrics to record besides the cost, by name, without data.
         batched: whether a step uses a mini-batch instead of the whole training set.
         divergence_threshold: cost above which a run counts as diverged.
         buffers: name and number of rows of each buffer: `SNAPSHOTS`, and array metrics.
@@ -134,17 +120,22 @@ class BlockConfig(NamedTuple):
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
             parameters at which to record; None uses those of the run.
         records_part: whether records use a subset of the samples.
+        chunk_steps: number of steps of every chunk, of which those after its end change nothing;
+            None for chunks of any number of steps.
+        platform: kind of the devices, "cpu" or that of an accelerator.
     """
 
     problem: Problem
     make_optimizer: Callable[..., optax.GradientTransformation]
-    metrics: tuple[CompiledMetric, ...]
+    metrics: tuple[tuple[str, Metric], ...]
     batched: bool
     divergence_threshold: float
     buffers: tuple[tuple[str, int], ...] = ()
     stop_tolerance: float | None = None
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
     records_part: bool = False
+    chunk_steps: int | None = None
+    platform: str = "cpu"
 
     @property
     def record_equals_step(self) -> bool:
@@ -170,8 +161,8 @@ def block_config(
         problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
         make_optimizer=make_optimizer,
         metrics=tuple(
-            CompiledMetric(name, m.function, m.init is not None, m.is_array, m.dtype)
-            for name, m in metrics.items()
+            (name, replace(metric, data=None, every=1, long_name="", units=""))
+            for name, metric in metrics.items()
         ),
         batched=batch_size is not None,
         divergence_threshold=float(divergence_threshold),
@@ -251,7 +242,7 @@ def initial_carry(
         metric_states={name: f(params, metric_data[name]) for name, f in metric_inits.items()},
         batch_cost_sum=jnp.zeros((), cost_type(params)),
         batch_count=jnp.zeros((), jnp.int32),
-        stopped=jnp.zeros((), bool),
+        stopped_at=jnp.full((), -1, jnp.int32),
     )
     return strip_weak_types(carry)
 
@@ -268,83 +259,120 @@ def _block(
     order: PyTree,
     noise: PyTree,
     shared: Shared,
-    schedule: BlockSchedule,
+    chunks: Chunks,
 ) -> tuple[Carry, Records, dict[str, PyTree]]:
     """Take all steps of a block, for one run."""
     problem = config.problem
     cost = partial(problem.cost, **settings["cost"]) if settings["cost"] else problem.cost
     optimizer = config.make_optimizer(**settings["optimizer"])
-    dtype = carry.batch_cost_sum.dtype
+    microbatch = None if config.batched else cost_microbatch(problem, config.platform)
 
-    def advance(done, loop):
-        carry, index, records, buffers = loop
-        at = schedule.first + done
+    def take_step(chunk, index, loop):
+        carry, first_cost, first_norm = loop
+        at = chunk.first + jnp.int32(index)
         minimized = objective(
             cost,
-            _batch(config, order, shared, done),
+            _batch(config, order, shared, chunk.batch + index),
             key=None if noise is None else jax.random.fold_in(noise, at),
-            step=at,
+            step=_step_of(config, carry, at),
             model_state=carry.state.model_state,
-            microbatch=None if config.batched else cost_microbatch(problem),
+            microbatch=microbatch,
         )
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
         )
-        carry = carry._replace(state=state)
-        due = at == schedule.step[index]
-
-        def record(loop):
-            _, carry, records, buffers = loop
-            carry, row, arrays = _record(config, settings, shared, schedule, index, at, carry, info)
-            if SNAPSHOTS in buffers:
-                arrays[SNAPSHOTS] = _eval_params(config, state)
-            # Values that are not recorded are written to a dummy last row.
-            buffers = {
-                name: jax.tree.map(
-                    lambda a, new, row=schedule.buffer_index[name][index]: a.at[row].set(new),
-                    buffer,
-                    arrays[name],
-                )
-                for name, buffer in buffers.items()
-            }
-            row = jnp.stack(jax.tree.leaves(row))
-            records = jax.lax.dynamic_update_index_in_dim(records, row, index, 0)
-            return jnp.zeros_like(due), carry, records, buffers
-
-        # This loop of at most one iteration replaces a branch, which would copy its results at
-        # every step.
-        _, carry, records, buffers = jax.lax.while_loop(
-            lambda loop: loop[0], record, (due, carry, records, buffers)
-        )
-        moves = (carry.state.diverged_at < 0) & ~carry.stopped & (at < schedule.last)
-        state = move(optimizer, minimized, carry.state, info, model_state, moves=moves)
+        # A chunk without steps only evaluates the cost.
+        is_evaluated, before = index < jnp.maximum(chunk.count, 1), carry.state.diverged_at
+        state = state._replace(diverged_at=jnp.where(is_evaluated, state.diverged_at, before))
+        if config.record_equals_step:
+            first_cost = jnp.where(index == 0, info.cost, first_cost)
+            first_norm = jnp.where(index == 0, info.gradient_norm, first_norm)
+            if config.stop_tolerance is not None:
+                stops = (chunk.record > 0) & (index == 0) & (carry.stopped_at < 0)
+                stops &= info.gradient_norm <= config.stop_tolerance
+                carry = carry._replace(stopped_at=jnp.where(stops, at, carry.stopped_at))
+        moves = (state.diverged_at < 0) & (carry.stopped_at < 0) & (index < chunk.count)
+        state = move(optimizer, minimized, state, info, model_state, moves=moves)
         carry = carry._replace(state=state)
         if not config.record_equals_step:
             carry = carry._replace(
                 batch_cost_sum=carry.batch_cost_sum + jnp.where(moves, info.cost, 0),
                 batch_count=carry.batch_count + moves,
             )
-        return carry, index + due, records, buffers
+        return carry, first_cost, first_norm
 
-    nan = jnp.full((), jnp.nan, dtype)
-    numbers = {m.name: nan for m in config.metrics if not m.is_array}
+    def take_chunk(number, loop):
+        carry, records, buffers = loop
+        metric_states = carry.metric_states
+        chunk = jax.tree.map(
+            lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), chunks
+        )
+        carry, row, arrays = _record(config, settings, shared, chunk, carry)
+        buffers = {
+            name: jax.tree.map(
+                lambda a, new, row=chunk.buffer_index[name]: a.at[row].set(new),
+                buffer,
+                arrays[name],
+            )
+            for name, buffer in buffers.items()
+        }
+        steps = (carry, row.cost, row.gradient_norm)
+        if config.chunk_steps == 1:
+            steps = take_step(chunk, 0, steps)
+        else:
+            count = config.chunk_steps or jnp.maximum(chunk.count, 1)
+            steps = jax.lax.fori_loop(0, count, partial(take_step, chunk), steps)
+        carry, cost, gradient_norm = steps
+        if config.stop_tolerance is not None:
+            # The states of metrics, too, stay those of the last record.
+            has_ended = _step_of(config, carry, chunk.first + 1) <= chunk.first
+            carry = carry._replace(
+                metric_states=jax.tree.map(
+                    partial(jnp.where, has_ended), metric_states, carry.metric_states
+                )
+            )
+        diverged_at = carry.state.diverged_at
+        diverged = (diverged_at >= 0) & (diverged_at <= chunk.first)
+        row = Records(
+            cost=jnp.where(diverged, jnp.inf, cost),
+            batch_cost=jnp.where(diverged, jnp.inf, row.batch_cost),
+            gradient_norm=jnp.where(diverged, jnp.inf, gradient_norm),
+            metrics=row.metrics,
+        )
+        row = jnp.stack(jax.tree.leaves(row))
+        return carry, jax.lax.dynamic_update_index_in_dim(records, row, number, 0), buffers
+
+    nan = jnp.full((), jnp.nan, carry.batch_cost_sum.dtype)
+    numbers = {name: nan for name, metric in config.metrics if not metric.is_array}
     structure = jax.tree.structure(Records(nan, nan, nan, numbers))
     # The NaN is computed from the carry, so that under `vmap` it has the axis of runs from the
     # start and the loop is traced only once.
     nothing = jnp.nan * carry.batch_cost_sum
-    records = jnp.broadcast_to(nothing, (schedule.step.shape[0], structure.num_leaves))
+    records = jnp.broadcast_to(nothing, (chunks.first.shape[0], structure.num_leaves))
     buffers = _empty_buffers(config, carry, settings, shared)
-    loop = (carry, jnp.zeros((), jnp.int32), records, buffers)
-    carry, _, records, buffers = jax.lax.fori_loop(0, schedule.count, advance, loop)
+    carry, records, buffers = jax.lax.fori_loop(
+        0, jnp.sum(chunks.first >= 0, dtype=jnp.int32), take_chunk, (carry, records, buffers)
+    )
     return carry, jax.tree.unflatten(structure, list(records.T)), buffers
+
+
+def _step_of(config, carry, at):
+    """Return the step that functions of a run receive: its last one, once it has stopped.
+
+    Then a run whose neighbors have not stopped repeats its last record.
+    """
+    if config.stop_tolerance is None:
+        return at
+    ended_at = jnp.where(carry.stopped_at >= 0, carry.stopped_at, carry.state.diverged_at)
+    return jnp.where(ended_at >= 0, jnp.minimum(ended_at, at), at)
 
 
 def _empty_buffers(config, carry, settings, shared):
     like = {SNAPSHOTS: carry.state.params}
-    for metric in config.metrics:
+    for name, metric in config.metrics:
         if metric.is_array:
-            compute = partial(_compute, metric, settings, shared, 0, carry.state.params)
-            like[metric.name] = jax.eval_shape(compute, carry)[0]
+            compute = partial(_compute, name, metric, settings, shared, 0, carry.state.params)
+            like[name] = jax.eval_shape(compute, carry)[0]
     return {
         name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
         for name, rows in config.buffers
@@ -354,7 +382,7 @@ def _empty_buffers(config, carry, settings, shared):
 def _batch(config, order, shared, done):
     if not config.batched:
         return shared.data
-    samples = order[done]
+    samples = jax.lax.dynamic_index_in_dim(order, done, keepdims=False)
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
 
 
@@ -364,78 +392,75 @@ def _eval_params(config, state):
     return config.eval_params_fn(state.opt_state, state.params)
 
 
-def _record(config, settings, shared, schedule, index, at, carry, info):
-    """Return the carry after a record, the record of one step, and its arrays.
+def _record(config, settings, shared, chunk, carry):
+    """Return the carry after a record, the record at the start of a chunk, and its arrays.
 
-    A record is computed between the evaluation and the update of its step.
+    If the record equals the cost of its step, cost and gradient norm are NaN until that step.
     """
     state, dtype = carry.state, carry.batch_cost_sum.dtype
-    point = _eval_params(config, state)
-    if config.record_equals_step:
-        value, norm = info.cost, _norm(info.gradient, dtype)
-    else:
+    at, is_due = chunk.first, chunk.record > 0
+    point, nan = _eval_params(config, state), jnp.nan * carry.batch_cost_sum
+    value = gradient_norm = batch_cost = nan
+    if not config.record_equals_step:
         evaluated = evaluation_of(
             config.problem, model_state=state.model_state, step=at, **settings["cost"]
         )
         if shared.rows is None:
-            mean = partial(in_microbatches, microbatch=evaluation_microbatch(config.problem))
-            samples = shared.recorded
+            microbatch = evaluation_microbatch(config.problem, config.platform)
+            mean, samples = partial(in_microbatches, microbatch=microbatch), shared.recorded
         else:
             mean, samples = partial(over_batches, rows=shared.rows), shared.data
 
         def with_gradient(point):
             value, gradient = mean(jax.value_and_grad(evaluated))(point, samples)
-            return value.astype(dtype), _norm(gradient, dtype)
+            return value.astype(dtype), norm(gradient).astype(dtype)
 
         def alone(point):
-            value = mean(evaluated)(point, samples)
-            return value.astype(dtype), jnp.full((), jnp.nan, dtype)
+            return mean(evaluated)(point, samples).astype(dtype), nan
 
-        value, norm = jax.lax.cond(at == schedule.last, with_gradient, alone, point)
+        value, gradient_norm = jax.lax.switch(
+            chunk.record,
+            (lambda point: (nan, nan), alone, with_gradient),
+            point,
+        )
         # The cost over the whole training set may diverge before that of any mini-batch.
-        late = (state.diverged_at < 0) & ~finite(value, state.params, config.divergence_threshold)
+        diverges = ~finite(value, norm(state.params), config.divergence_threshold)
+        late = is_due & diverges & (state.diverged_at < 0)
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
-    diverged = state.diverged_at >= 0
-    batch_cost = jnp.full((), jnp.nan, dtype)
-    if not config.record_equals_step:
         # 0 / 0 = NaN if there was no step since the last record
         batch_cost = carry.batch_cost_sum / carry.batch_count
-    values, metric_states = {}, dict(carry.metric_states)
-    for metric in config.metrics:
-        name = metric.name
-        compute = partial(
-            _compute, metric, settings, shared, at, point, carry._replace(state=state)
+        carry = carry._replace(
+            state=state,
+            batch_cost_sum=jnp.where(is_due, 0, carry.batch_cost_sum),
+            batch_count=jnp.where(is_due, 0, carry.batch_count),
         )
+    values, metric_states = {}, dict(carry.metric_states)
+    for name, metric in config.metrics:
+        step = _step_of(config, carry, at)
+        compute = partial(_compute, name, metric, settings, shared, step, point, carry)
         nothing = jnp.full((), jnp.nan, dtype)
         if metric.is_array:
             like = jax.eval_shape(compute)[0]
             nothing = jnp.zeros(like.shape, like.dtype)
         values[name], *after = jax.lax.cond(
-            schedule.is_measured[name][index],
+            chunk.is_measured[name],
             lambda *_, compute=compute: compute(),
             lambda *before, nothing=nothing: (nothing, *before),
-            *([metric_states[name]] if metric.has_state else []),
+            *([metric_states[name]] if metric.init else []),
         )
-        if metric.has_state:
+        if metric.init:
             metric_states[name] = after[0]
     row = Records(
-        cost=jnp.where(diverged, jnp.inf, value),
-        batch_cost=jnp.where(diverged, jnp.inf, batch_cost),
-        gradient_norm=jnp.where(diverged, jnp.inf, norm),
-        metrics={m.name: values[m.name] for m in config.metrics if not m.is_array},
+        cost=value,
+        batch_cost=batch_cost,
+        gradient_norm=gradient_norm,
+        metrics={name: values[name] for name, metric in config.metrics if not metric.is_array},
     )
-    stopped = carry.stopped
-    if config.stop_tolerance is not None and config.record_equals_step:
-        stopped = stopped | (norm <= config.stop_tolerance)
-    arrays = {m.name: values[m.name] for m in config.metrics if m.is_array}
-    carry = carry._replace(state=state, metric_states=metric_states, stopped=stopped)
-    if not config.record_equals_step:
-        zero = jnp.zeros_like(carry.batch_cost_sum)
-        carry = carry._replace(batch_cost_sum=zero, batch_count=jnp.zeros_like(carry.batch_count))
-    return carry, row, arrays
+    arrays = values | {SNAPSHOTS: point}
+    return carry._replace(metric_states=metric_states), row, arrays
 
 
-def _compute(metric, settings, shared, at, point, carry):
+def _compute(name, metric, settings, shared, at, point, carry):
     """Return the value of a metric, and its next state if it has one."""
     state = carry.state
     keywords = accepted(metric.function, settings["cost"])
@@ -447,36 +472,31 @@ def _compute(metric, settings, shared, at, point, carry):
     }
     if "key" in needed:
         supplied["key"] = jax.random.fold_in(settings["probes"], at)
-    keywords |= {name: supplied[name] for name in needed}
-    before = (carry.metric_states[metric.name],) if metric.has_state else ()
-    result = metric.function(point, shared.metrics[metric.name], *before, **keywords)
-    value, *after = result if metric.has_state else (result,)
+    keywords |= {each: supplied[each] for each in needed}
+    before = (carry.metric_states[name],) if metric.init else ()
+    result = metric.function(point, shared.metrics[name], *before, **keywords)
+    value, *after = result if metric.init else (result,)
     return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
 
 
-def _norm(gradient, dtype):
-    return optax.tree.norm(jax.tree.map(lambda a: a.astype(dtype), gradient))
-
-
 @lru_cache(maxsize=16)
-def block_program(
-    config: BlockConfig, slab: Slab | None, own_order: bool, own_noise: bool
-) -> Program:
+def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool) -> Program:
     """Return the compiled block, for one run or for a slab of runs.
 
     Args:
         config: static configuration of the block.
-        slab: width and devices; None for a single run on the default device.
+        run_axis: whether the block is mapped over a slab of runs.
         own_order: whether each run has a separate order of mini-batches.
         own_noise: whether each run has a separate stream of random numbers.
 
     Returns:
         A program whose arguments are carries, settings (under `cost` and `optimizer`, and a key
         under `probes` if a metric declares one), sample indices, keys of a random cost, arrays that
-        all runs share, and a `BlockSchedule`. It returns carries, records, and buffers by name.
+        all runs share, and `Chunks`. It returns carries, records (a row per chunk), and buffers by
+        name.
     """
     block: Callable = partial(_block, config)
-    if slab is not None:
+    if run_axis:
         run_axes = (0 if own_order else None, 0 if own_noise else None)
-        block = over_runs(block, slab, (0, 0, *run_axes, None, None))
+        block = jax.vmap(block, (0, 0, *run_axes, None, None))
     return Program(block, donate=(0,))

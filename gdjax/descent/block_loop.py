@@ -1,6 +1,6 @@
 """The loop over compiled blocks, for a descent and for each slab of a sweep.
 
-    for each block:  carry, records, arrays = block(carry, order, schedule)
+    for each block:  carry, records, arrays = block(carry, order, chunks)
 
 A block lasts a fraction of a second. Progress, Ctrl-C and checkpoints are handled between blocks.
 Results are bitwise independent of where blocks end.
@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.batches import Order
-from gdjax.descent.block import SNAPSHOTS, BlockSchedule, Carry, Records
+from gdjax.descent.block import SNAPSHOTS, Carry, Chunks, Records
 
+MAX_CHUNK_STEPS = 32  # maximum number of steps of a chunk on an accelerator
 MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
 MAX_BLOCK_RECORDS = 1024  # maximum number of rows of a block's records
 MAX_SLAB_RECORDS = 2**16  # approximate maximum of the number of rows times that of runs per device
@@ -85,35 +86,31 @@ class RecordSchedule(NamedTuple):
         steps = steps[steps > self.first] if self.first_is_recorded else steps
         return steps if len(steps) and steps[-1] == self.last else np.append(steps, self.last)
 
-    def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
-        """Return whether parameters are kept at recorded steps."""
-        if self.snapshot_every is None:
-            return np.zeros(np.shape(step), bool)
-        step = np.asarray(step)
-        return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
-
-    def is_measured(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether a metric is computed at recorded steps."""
-        due = (step % (self.record_every * self.metric_every[name]) == 0) | (step == self.last)
-        return np.asarray(due)
-
     def is_kept(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether snapshots or an array metric have a value at recorded steps."""
-        return self.is_snapshot(step) if name == SNAPSHOTS else self.is_measured(name, step)
+        """Return whether recorded steps have snapshots, or a value of a metric."""
+        if name != SNAPSHOTS:
+            every = self.record_every * self.metric_every[name]
+        elif self.snapshot_every is not None:
+            every = self.snapshot_every
+        else:
+            return np.zeros(step.shape, bool)
+        return np.asarray((step % every == 0) | (step == self.last))
 
 
 class BlockCapacity(NamedTuple):
     """Numbers of rows of the arrays of a block, for which it is compiled.
 
     Args:
-        records: number of rows for records.
+        records: number of chunks, each with a row for a record.
         buffers: number of rows for snapshots and for each array metric, by name.
         batches: number of rows for mini-batches.
+        chunk_steps: maximum number of steps of a chunk; None for no limit.
     """
 
     records: int
     buffers: Mapping[str, int]
     batches: int = MAX_BLOCK_BATCHES
+    chunk_steps: int | None = None
 
 
 class RecordedArrays(NamedTuple):
@@ -145,7 +142,7 @@ class BlockResult(NamedTuple):
 
 
 def run_blocks(
-    block: Callable[[Carry, PyTree, BlockSchedule], tuple[Carry, Records, PyTree]],
+    block: Callable[[Carry, PyTree, Chunks], tuple[Carry, Records, PyTree]],
     carry: Carry,
     schedule: RecordSchedule,
     order: Callable[[int, int], PyTree] | None,
@@ -160,7 +157,7 @@ def run_blocks(
     """Run a descent block by block, and yield the result of each block.
 
     Args:
-        block: compiled function `(carry, order, schedule) -> (carry, records, buffers)`.
+        block: compiled function `(carry, order, chunks) -> (carry, records, buffers)`.
         carry: carry of the run, or of the slab of runs, at `schedule.first`.
         schedule: steps to take and steps to record.
         order: function `(first, count) -> sample indices` of mini-batches; None uses the whole
@@ -181,44 +178,47 @@ def run_blocks(
     axis, stopped = int(run_axis), False
     while pending:
         if stopped:
-            due, step, count = [schedule.last], schedule.last, 1
+            step, parts = schedule.last, [(schedule.last, 0, True)]
         else:
             limit = min(controller.num_steps, max_batches)
             if pause_at is not None and step < pause_at:
                 limit = min(limit, pause_at - step)
-            due, count = _due_records(pending, schedule, step, limit, capacity)
-        rows = None if order is None else _padded_rows(order, step, count, capacity.batches)
+            parts = _next_chunks(pending, schedule, step, limit, capacity)
+        due = [first for first, _, is_due in parts if is_due]
+        num_steps = sum(count or 1 for _, count, _ in parts)
+        rows = None if order is None else _padded_rows(order, step, num_steps, capacity.batches)
         if before_last is not None and step == schedule.last:
             before_last(carry)
         started = time.perf_counter()
-        carry, records, buffers = block(
-            carry, rows, _block_schedule(schedule, step, count, due, capacity)
-        )
-        records = _first_rows(records, len(due), axis)
+        carry, records, buffers = block(carry, rows, _padded_chunks(schedule, parts, capacity))
+        records = _rows(records, np.flatnonzero([is_due for *_, is_due in parts]), axis)
         arrays = {}
         for name in capacity.buffers:
             steps = _kept_steps(schedule, name, due)
             if len(steps):
-                arrays[name] = RecordedArrays(steps, _first_rows(buffers[name], len(steps), axis))
-        controller.update(count, time.perf_counter() - started)
+                values = _rows(buffers[name], np.arange(len(steps)), axis)
+                arrays[name] = RecordedArrays(steps, values)
+        controller.update(num_steps, time.perf_counter() - started)
         if stopped:
             due = list(pending)
             records, arrays = _repeated(schedule, due, records, arrays, axis)
         for _ in due:
             pending.popleft()
-        step = min(step + count, schedule.last)
+        step = min(step + num_steps, schedule.last)
         stopped = stops_early and all_stopped(carry)
         yield BlockResult(carry, step, not pending, np.array(due, int), records, arrays)
 
 
 def all_stopped(carry: Carry) -> bool:
     """Return whether no run will be updated: each has converged or diverged."""
-    return bool(np.all((np.asarray(carry.state.diverged_at) >= 0) | np.asarray(carry.stopped)))
+    return bool(
+        np.all((np.asarray(carry.state.diverged_at) >= 0) | (np.asarray(carry.stopped_at) >= 0))
+    )
 
 
-def _first_rows(tree, count, axis):
-    """Return the first rows of arrays, on the host."""
-    return jax.tree.map(lambda a: np.take(np.asarray(a), np.arange(count), axis), tree)
+def _rows(tree, index, axis):
+    """Return rows of arrays, on the host."""
+    return jax.tree.map(lambda a: np.take(np.asarray(a), index, axis), tree)
 
 
 def _kept_steps(schedule, name, due):
@@ -226,18 +226,26 @@ def _kept_steps(schedule, name, due):
     return steps[schedule.is_kept(name, steps)]
 
 
-def _due_records(pending, schedule, step, limit, capacity):
-    """Return the records of the block that begins at `step`, and its number of steps."""
-    due, counts = [], dict.fromkeys(capacity.buffers, 0)
-    for target in pending:
-        for name in counts:
-            counts[name] += bool(schedule.is_kept(name, np.asarray(target)))
-        full = any(counts[name] > rows for name, rows in capacity.buffers.items())
-        if target - step >= limit or len(due) == capacity.records or full:
-            # The remaining records are due in a later block.
-            return due, min(limit, target - step)
-        due.append(target)
-    return due, schedule.last - step + 1
+def _next_chunks(pending, schedule, step, limit, capacity):
+    """Return the chunks of the block that begins at `step`: (first, count, is_due) of each."""
+    chunks, counts = [], dict.fromkeys(capacity.buffers, 0)
+    targets, end = iter(pending), step + limit
+    target = next(targets)
+    while step < end and len(chunks) < capacity.records:
+        is_due = step == target
+        if is_due:
+            for name in counts:
+                counts[name] += bool(schedule.is_kept(name, np.asarray(target)))
+            if any(counts[name] > rows for name, rows in capacity.buffers.items()):
+                break  # the remaining records are due in a later block
+            target = next(targets, None)
+        if target is None:
+            chunks.append((step, 0, is_due))  # the last step only evaluates the cost
+            break
+        count = min(target, end, step + (capacity.chunk_steps or limit)) - step
+        chunks.append((step, count, is_due))
+        step += count
+    return chunks
 
 
 def _repeated(schedule, due, records, arrays, axis):
@@ -249,7 +257,7 @@ def _repeated(schedule, due, records, arrays, axis):
     steps = np.array(due, int)
     records = repeat(records, len(due))
     metrics = {
-        name: np.where(schedule.is_measured(name, steps), values, np.nan).astype(values.dtype)
+        name: np.where(schedule.is_kept(name, steps), values, np.nan).astype(values.dtype)
         for name, values in records.metrics.items()
     }
     kept_steps = {name: _kept_steps(schedule, name, due) for name in arrays}
@@ -262,10 +270,10 @@ def _repeated(schedule, due, records, arrays, axis):
 
 def example_inputs(
     schedule: RecordSchedule, order: Callable | None, capacity: BlockCapacity
-) -> tuple[BlockSchedule, PyTree]:
-    """Return schedule and sample indices of a block without steps, for compilation."""
+) -> tuple[Chunks, PyTree]:
+    """Return chunks and sample indices of a block without steps, for compilation."""
     rows = None if order is None else _padded_rows(order, 0, 1, capacity.batches)
-    return _block_schedule(schedule, schedule.first, 0, [], capacity), rows
+    return _padded_chunks(schedule, [], capacity), rows
 
 
 def _padded_rows(order, first, count, batches):
@@ -275,28 +283,36 @@ def _padded_rows(order, first, count, batches):
     return np.pad(rows, [*spare, (0, batches - count), (0, 0)])
 
 
-def _block_schedule(schedule, first, count, due, capacity):
-    def padded(values, fill, dtype):
-        values = np.asarray(values, dtype)
-        return np.pad(values, (0, capacity.records - len(values)), constant_values=fill)
-
-    steps = np.asarray(due, int)
-
-    def buffer_index(name, dummy):
-        is_kept = np.asarray(schedule.is_kept(name, steps))
-        return padded(np.where(is_kept, np.cumsum(is_kept) - 1, dummy), dummy, np.int32)
-
-    return BlockSchedule(
-        first=np.asarray(first, np.int32),
-        count=np.asarray(count, np.int32),
-        last=np.asarray(schedule.last, np.int32),
-        step=padded(steps, -1, np.int32),
-        buffer_index={name: buffer_index(name, rows) for name, rows in capacity.buffers.items()},
-        is_measured={
-            name: padded(schedule.is_measured(name, steps), False, bool)
-            for name in schedule.metric_every
-        },
+def _padded_chunks(schedule, chunks, capacity):
+    """Return the chunks of a block as arrays with a row for each possible chunk."""
+    table = np.full((3, capacity.records), -1, np.int32)
+    table[:, : len(chunks)] = np.reshape(np.array(chunks, np.int32), (-1, 3)).T
+    first, count, is_due = table[0], table[1], table[2] > 0
+    names = {*capacity.buffers, *schedule.metric_every}
+    kept = {name: is_due & schedule.is_kept(name, first) for name in names}
+    return Chunks(
+        first=first,
+        count=count,
+        batch=first - first[0],
+        record=(is_due + (is_due & (first == schedule.last)).astype(np.int32)),
+        is_measured={name: kept[name] for name in schedule.metric_every},
+        buffer_index={n: (np.cumsum(kept[n]) - kept[n]).astype(np.int32) for n in capacity.buffers},
     )
+
+
+def chunk_steps(record_every: int, platform: str) -> int | None:
+    """Return the number of steps of a chunk that a block is compiled for; None for any number.
+
+    Examples:
+        >>> [chunk_steps(every, "gpu") for every in (1, 30, 100, 997)]
+        [1, 30, 25, 32]
+        >>> [chunk_steps(every, "cpu") for every in (1, 30)]
+        [1, None]
+    """
+    if platform == "cpu" and record_every > 1:
+        return None
+    parts = -(-record_every // MAX_CHUNK_STEPS)
+    return -(-record_every // parts)
 
 
 def shared_order(order: Order | None) -> Callable[[int, int], np.ndarray] | None:

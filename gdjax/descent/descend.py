@@ -13,6 +13,7 @@ distance to 0:
 ([5.0, 1.25, 0.3125, 0.078125], 'NOT_CONVERGED')
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from gdjax import progress, slabs
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order, check_replacement
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import (
@@ -43,16 +45,6 @@ from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.validation import check, check_can_run, check_metrics, check_params
 from gdjax.summaries import short
-
-
-@dataclass(frozen=True)
-class FixedOptimizer:
-    """A factory without settings that returns a given optimizer."""
-
-    optimizer: optax.GradientTransformation
-
-    def __call__(self) -> optax.GradientTransformation:
-        return self.optimizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +132,8 @@ def descend(
         w_{t+1} = w_t + u(grad C(w_t)),   t = 0 .. num_steps - 1
 
     The compiled program takes a block of steps at a time. Between blocks a progress bar shows the
-    cost (on a terminal or in a notebook, after two seconds). Ctrl-C ends the descent and returns
-    the results so far.
+    cost (on a terminal or in a notebook, after two seconds). Ctrl-C ends the descent after a last
+    record and returns the results so far.
 
     Args:
         problem: a Problem, or a cost function of the parameters alone, `cost(params) -> scalar`.
@@ -204,9 +196,22 @@ def descend(
     else:
         check_params(start, "start: ")
         params, model_state = start, initial_model_state(problem, model_state)
-    check(problem, params, model_state=model_state)
     params, model_state = block.strip_weak_types((params, model_state))
+    problem = dataclasses.replace(problem, metrics=metrics)
+    traced = traced_functions(
+        problem,
+        lambda: optimizer,
+        {"cost": {}, "optimizer": {}},
+        params=params,
+        model_state=model_state,
+        eval_params_fn=eval_params_fn,
+    )
+    problem = with_functions(problem, traced)
+    metrics, make_optimizer = problem.metrics, traced["optimizer"].function
+    check(problem, params, model_state=model_state)
     opt_state = jax.eval_shape(optimizer.init, params)
+    if "eval_params_fn" in traced:
+        eval_params_fn = traced["eval_params_fn"].function
     shapes = check_metrics(metrics, params, model_state=model_state, opt_state=opt_state)
     if eval_params_fn is None:
         eval_params_fn = default_eval_params_fn(opt_state, params)
@@ -216,7 +221,6 @@ def descend(
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
     if probing:
         settings["probes"] = keys.probes
-    make_optimizer = FixedOptimizer(optimizer)
     schedule = block_loop.RecordSchedule(
         first=start.num_steps if continued else 0,
         num_steps=num_steps,
@@ -229,6 +233,7 @@ def descend(
     capacity = block_loop.BlockCapacity(
         records=block_loop.record_capacity(schedule, 1),
         buffers=block_loop.buffer_capacity(params, arrays, runs=1, schedule=schedule),
+        chunk_steps=block_loop.chunk_steps(record_every, jax.local_devices()[0].platform),
     )
     samples = {"batch_size": batch_size, "record_samples": record_samples}
     config = block.block_config(
@@ -238,8 +243,12 @@ def descend(
         **samples,
         divergence_threshold=divergence_threshold,
         eval_params_fn=eval_params_fn,
-    )._replace(buffers=tuple(capacity.buffers.items()))
-    program = block.block_program(config, None, False, False)
+    )._replace(
+        buffers=tuple(capacity.buffers.items()),
+        chunk_steps=capacity.chunk_steps,
+        platform=jax.local_devices()[0].platform,
+    )
+    program = block.block_program(config, False, False, False)
     shared = jax.device_put(block.shared_arrays(problem, metrics, config, **samples))
     carry = block.initial_carry(
         make_optimizer,
@@ -259,24 +268,30 @@ def descend(
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, capacity)
         _check_memory(program.compile(carry, settings, rows, noise, shared, example).bytes.total)
-    results, compile_seconds, started = [], program.seconds, time.perf_counter()
-    with (
-        interruptible() as stop,
-        progress.bar(total=num_steps, unit="step") as bar,
-    ):
-        for result in block_loop.run_blocks(
+
+    def run(carry, schedule):
+        return block_loop.run_blocks(
             lambda carry, rows, steps: program(carry, settings, rows, noise, shared, steps),
             carry,
             schedule,
             order,
             capacity=capacity,
             run_axis=False,
-        ):
+        )
+
+    results, compile_seconds, started = [], program.seconds, time.perf_counter()
+    with (
+        interruptible() as stop,
+        progress.bar(total=num_steps, unit="step") as bar,
+    ):
+        for result in run(carry, schedule):
             results.append(result)
             if len(result.recorded_steps):
                 bar.set_postfix(cost=f"{result.records.cost[-1]:.4g}", refresh=False)
             bar.update(result.num_steps - schedule.first - bar.n)
-            if stop.is_set():
+            if stop.is_set() and schedule.last > result.num_steps:
+                schedule = schedule._replace(first=result.num_steps, num_steps=0)
+                results += run(result.carry, schedule)  # the last record
                 break
     compile_seconds = program.seconds - compile_seconds
     run_seconds = time.perf_counter() - started - compile_seconds
@@ -342,12 +357,9 @@ def _collect(
     last = results[-1]
     state, recorded_steps = last.carry.state, np.concatenate([r.recorded_steps for r in results])
     records = jax.tree.map(lambda *a: np.concatenate(a), *(r.records for r in results))
-    # An interrupted descent may end between two records, where its gradient is unknown.
-    is_recorded = last.recorded_steps[-1:].tolist() == [last.num_steps]
-    unknown = [] if is_recorded else [np.nan]
     code = classify(
-        np.concatenate([earlier_cost, records.cost, unknown])[None].astype(records.cost.dtype),
-        np.append(records.gradient_norm, unknown)[-1:],
+        np.append(earlier_cost, records.cost)[None].astype(records.cost.dtype),
+        records.gradient_norm[-1:],
         np.asarray(state.diverged_at)[None],
         baseline,
         gradient_tolerance,

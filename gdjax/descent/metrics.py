@@ -42,13 +42,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 
+from gdjax.arguments import check_numbers, check_whole
 from gdjax.descent.block import without_data
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluation_of
 from gdjax.problems.keywords import declared, given_to, signature
 from gdjax.problems.microbatches import in_microbatches
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Metric, Problem, check_problem
 
 
 def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
@@ -117,11 +119,10 @@ def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
     Args:
         bits: array [..., bytes] with eight samples per byte.
         samples: number of samples.
-
-    Raises:
-        InputError: if the length of the last axis does not match the number of samples.
     """
-    bits = np.asarray(bits, np.uint8)
+    check_whole("unpacked: samples", samples, 1)
+    check_numbers("unpacked: bits", bits)
+    bits = np.asarray(bits).astype(np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
         raise InputError(
             f"unpacked: samples = {samples}, but bits have shape {bits.shape}; expected "
@@ -190,9 +191,10 @@ def gradient_noise(
     Raises:
         InputError: if the problem has no data, or too few samples.
     """
+    few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
         _OfCost(_noise, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
-        data=_mini_batches("gradient_noise", problem, key, batch_size, batches),
+        data=few,
         long_name="trace of the gradient's covariance",
     )
 
@@ -223,7 +225,6 @@ def noise_scale(
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """
-
     few = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Metric(
         _OfCost(_scale, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
@@ -261,13 +262,12 @@ def _scale(cost, params, data):
 
 def _mini_batches(name, problem, key, batch_size, batches):
     """Return a random subset of the samples, with leading axes [batches, batch_size]."""
+    check_problem(problem)
+    check_key(key)
     if problem.data is None:
         raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
-    if batch_size < 1 or batches < 2 or batches * batch_size > problem.samples:
-        raise InputError(
-            f"{name}: batches = {batches} of batch_size = {batch_size}, expected at least 2 "
-            f"batches of at least 1 sample, with at most {problem.samples} samples in total"
-        )
+    check_whole(f"{name}: batch_size", batch_size, 1, problem.samples // 2)
+    check_whole(f"{name}: batches", batches, 2, problem.samples // batch_size)
     chosen = jax.random.permutation(key, problem.samples)[: batches * batch_size]
     return jax.tree.map(
         lambda a: jnp.asarray(a)[chosen].reshape(batches, batch_size, *a.shape[1:]), problem.data

@@ -26,7 +26,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.arguments import check_choice, check_flag
+from gdjax.arguments import check_choice, check_flag, check_number
 from gdjax.problems.validation import check_params
 
 ITERATIONS = 30  # a singular value of 1e-7 of the Frobenius norm then becomes at least 0.9
@@ -120,7 +120,7 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
     """
     check_choice("norm", norm, NORMS)
     check_params(gradient, "gradient: ")
-    return NORMS[norm](gradient)
+    return NORMS[norm](jax.tree.map(jnp.asarray, gradient))
 
 
 def dual_norm(gradient: PyTree, norm: str) -> Float[Array, ""]:
@@ -131,9 +131,6 @@ def dual_norm(gradient: PyTree, norm: str) -> Float[Array, ""]:
     Args:
         gradient: gradient g, a pytree of arrays.
         norm: norm of d, as for `steepest_direction`.
-
-    Raises:
-        InputError: if the norm is unknown.
     """
     return jnp.asarray(optax.tree.vdot(gradient, steepest_direction(gradient, norm)))
 
@@ -166,6 +163,8 @@ def non_euclidean_descent(
     """
     check_choice("non_euclidean_descent: norm", norm, NORMS)
     check_flag("non_euclidean_descent: scaled", scaled)
+    if not callable(learning_rate):
+        check_number("non_euclidean_descent: learning_rate", learning_rate)
 
     def update(updates, state, params=None):
         direction = NORMS[norm](updates)

@@ -1,6 +1,6 @@
 """Outcomes of a descent.
 
-    diverged       at some step the cost or its gradient was not finite, or the cost too large
+    diverged       at some step the cost or its gradient norm was not finite, or the cost too large
     stalled        the cost is not below the baseline, and the gradient vanishes or the cost is flat
     converged      |grad C| <= tolerance, and C is below the baseline, or there is none
     not_converged  none of these; the outcome may change with more steps

@@ -45,10 +45,11 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Cost and gradient before an update, and whether the update is made."""
+    """Cost, gradient and its norm before an update, and whether the update is made."""
 
     cost: Float[Array, ""]
     gradient: PyTree
+    gradient_norm: Float[Array, ""]
     moved: Bool[Array, ""]
 
     __repr__ = fields
@@ -136,15 +137,32 @@ def objective(
     )
 
 
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """Return the Euclidean norm of all entries of a pytree, in `cost_type`.
+
+    It is not finite if one entry is not finite, or if its square overflows.
+    """
+    dtype = cost_type(tree)
+
+    def by_leaf(*leaves):
+        return sum(jnp.sum(jnp.square(a.astype(dtype))) for a in leaves)
+
+    def at_once(*leaves):
+        # On an accelerator every sum is a kernel, and the compiler fuses this concatenation with
+        # its sum. On a CPU it would be slow.
+        return by_leaf(jnp.concatenate([a.astype(dtype).ravel() for a in leaves]))
+
+    leaves = jax.tree.leaves(tree)
+    return jnp.sqrt(jax.lax.platform_dependent(*leaves, cpu=by_leaf, default=at_once))
+
+
 def finite(
-    value: Float[Array, ""], gradient: PyTree, divergence_threshold: ScalarLike
+    value: Float[Array, ""], norm: Float[Array, ""], divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether cost and gradient are finite and the threshold is not exceeded."""
-    # A sum is infinite or NaN if one entry is, and needs no comparison per entry. In half
-    # precision, sums above 65,504 and most thresholds would overflow.
+    """Return whether a cost and a norm are finite and the cost is below the threshold."""
+    # In half precision, most thresholds would overflow.
     value = value.astype(cost_type(value))
-    total = sum(jnp.sum(g, dtype=cost_type(g)) for g in jax.tree.leaves(gradient))
-    return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(total)
+    return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(norm)
 
 
 def evaluate(
@@ -161,10 +179,11 @@ def evaluate(
         state after this batch.
     """
     value, gradient, model_state = minimized.evaluate(state.params)
-    diverges = (state.diverged_at < 0) & ~finite(value, gradient, divergence_threshold)
+    gradient_norm = norm(gradient)
+    diverges = (state.diverged_at < 0) & ~finite(value, gradient_norm, divergence_threshold)
     state = state._replace(diverged_at=jnp.where(diverges, jnp.int32(at), state.diverged_at))
-    info = Info(value.astype(cost_type(state.params)), gradient, state.diverged_at < 0)
-    return state, info, model_state
+    cost = value.astype(cost_type(state.params))
+    return state, Info(cost, gradient, gradient_norm, state.diverged_at < 0), model_state
 
 
 def move(

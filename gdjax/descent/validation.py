@@ -34,11 +34,7 @@ def validate_settings(
     divergence_threshold: Any,
     gradient_tolerance: Any,
 ) -> None:
-    """Check the arguments that a descent and a sweep have in common.
-
-    Raises:
-        InputError: if an argument has a wrong type or value; the message names it.
-    """
+    """Check the arguments that a descent and a sweep have in common."""
     check_counts(problem, num_steps, batch_size, record_every, snapshot_every)
     check_thresholds(divergence_threshold, gradient_tolerance)
     check_record_samples(problem, record_samples, batch_size)
@@ -87,11 +83,7 @@ def check_counts(
 
 
 def check_thresholds(divergence_threshold: Any, gradient_tolerance: Any) -> None:
-    """Check the two thresholds that determine an outcome.
-
-    Raises:
-        InputError: if one of them is not a number above 0, or the tolerance is not finite.
-    """
+    """Check the two thresholds that determine an outcome."""
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
     check_number("gradient_tolerance", gradient_tolerance, above=0)
 
@@ -120,11 +112,7 @@ def check_record_samples(problem: Problem, record_samples: Any, batch_size: int 
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Check that an optimizer is an Optax transformation, not a factory.
-
-    Raises:
-        InputError: if the argument is a factory or another object.
-    """
+    """Check that an optimizer is an Optax transformation, not a factory."""
     made = not isinstance(optimizer, type) and all(
         callable(getattr(optimizer, name, None)) for name in ("init", "update")
     )
@@ -187,11 +175,7 @@ class Keys(NamedTuple):
 
 
 def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Keys:
-    """Return the keys of a descent from one key, or from the streams of a run.
-
-    Raises:
-        InputError: if the key is not a random key.
-    """
+    """Return the keys of a descent from one key, or from the streams of a run."""
     if isinstance(key, Streams):
         return Keys(key.order, key.noise if random else None, key.probes if probing else None)
     check_key(key)

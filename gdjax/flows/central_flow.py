@@ -31,7 +31,8 @@ from gdjax.flows.gradient_flow import (
     solve_ode,
     tolerances,
 )
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
 
@@ -131,7 +132,7 @@ def central_flow(
     check_whole("central_flow: intervals", intervals, 1)
     remedy = ", the number of parameters"
     check_whole("central_flow: eigenvectors", eigenvectors, 1, flat.size, remedy=remedy)
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     dtype = cost_type(params)
     flat = flat.astype(dtype)
     rate, interval = jnp.asarray(learning_rate, dtype), jnp.asarray(time, dtype) / intervals

@@ -22,7 +22,8 @@ from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params
 from gdjax.summaries import fields, fields_with
 
@@ -135,7 +136,7 @@ def gradient_flow(
     check_tolerances("gradient_flow", rtol=rtol, atol=atol)
     check_whole("gradient_flow: max_steps", max_steps, 1)
     check_params(params)
-    problem, params = as_problem(problem, data), strip_weak_types(params)
+    problem, params = problem_at(problem, params, data), strip_weak_types(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
     rtol, atol = tolerances(dtype, rtol, atol)
@@ -261,7 +262,7 @@ def distance_from_flow(
     check_tolerances("distance_from_flow", rtol=rtol, atol=atol)
     counts = _counts(learning_rates, times)
     check_params(params)
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     times = np.asarray(times, float)
     flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
     params = strip_weak_types(params)

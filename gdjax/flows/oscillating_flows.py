@@ -40,7 +40,8 @@ from gdjax.flows.gradient_flow import (
     solve_ode,
     tolerances,
 )
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
 
@@ -261,7 +262,7 @@ def _solve(
     check_whole(f"{caller}: max_steps", max_steps, 1)
     if noise is not None:
         check_number(f"{caller}: noise", noise, least=0)
-    problem, dtype = as_problem(problem, data), cost_type(params)
+    problem, dtype = problem_at(problem, params, data), cost_type(params)
     flat, rate = flat.astype(dtype), jnp.asarray(learning_rate, dtype)
     times = jnp.asarray(time, dtype) / intervals * jnp.arange(intervals + 1, dtype=dtype)
     rtol, atol = tolerances(dtype, rtol, atol)

@@ -29,7 +29,8 @@ from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params
 from gdjax.summaries import fields
 
@@ -305,7 +306,7 @@ def plane_directions(
     count = optax.tree.size(params)
     if count < 2:
         raise InputError("plane_directions: a single parameter has no plane; use `line`")
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     key_first, key_second = jax.random.split(key)
     if kind == "eigenvectors":
         pairs = _largest_two(problem, params, key_first)

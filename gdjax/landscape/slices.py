@@ -37,7 +37,7 @@ import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
-from gdjax.arguments import check_text, check_whole, is_traced, real_array
+from gdjax.arguments import check_text, is_traced, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
@@ -49,6 +49,7 @@ from gdjax.landscape.directions import (
 )
 from gdjax.problems.evaluation import evaluation_of, evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
+from gdjax.problems.traces import canonical, problem_at
 from gdjax.problems.validation import check, check_like, check_metrics, check_params
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ WIDTH = 64
 MAX_POINTS = 10_000_000  # largest size of a grid
 BATCH = 1000  # number of samples whose products are computed at a time
 
-# Problems whose cost passed the check that it uses inputs only through the first layer.
-_LINEAR: weakref.WeakSet[Problem] = weakref.WeakSet()
+# Costs that passed the check that they use inputs only through the first layer.
+_LINEAR: weakref.WeakSet[Callable] = weakref.WeakSet()
 
 
 def line(
@@ -74,7 +75,6 @@ def line(
     name: str = "direction",
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost along a line, C(w_0 + a d).
 
@@ -86,7 +86,6 @@ def line(
         name: name of the direction, the label of the axis.
         data: data used instead of the problem's data.
         metrics: further functions to evaluate, as in `grid`.
-        width: number of points per device at a time, as in `grid`.
 
     Returns:
         A Dataset with `cost` and each metric over the dimension a, as in `grid`.
@@ -103,7 +102,7 @@ def line(
     check_text("line: name", name)
     problem = checked_problem(problem, params, data)
     check_like("line: direction", direction, params)
-    return _grid("line", problem, params, {name: direction}, {"a": a}, metrics, width)
+    return _grid("line", problem, params, {name: direction}, {"a": a}, metrics)
 
 
 def plane(
@@ -115,7 +114,6 @@ def plane(
     *,
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
@@ -127,7 +125,6 @@ def plane(
         b: coordinates along the second direction, in multiples of d_2.
         data: data used instead of the problem's data.
         metrics: further functions to evaluate, as in `grid`.
-        width: number of points per device at a time, as in `grid`.
 
     Returns:
         A Dataset with `cost` and each metric over the dimensions a and b, as in `grid`.
@@ -150,7 +147,7 @@ def plane(
         [0.0, 13.712, 0.0]
     """
     problem = checked_problem(problem, params, data)
-    return _grid("plane", problem, params, directions, {"a": a, "b": b}, metrics, width)
+    return _grid("plane", problem, params, directions, {"a": a, "b": b}, metrics)
 
 
 def grid(
@@ -161,7 +158,6 @@ def grid(
     *,
     data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost, and other metrics, on a grid of points along directions.
 
@@ -177,8 +173,6 @@ def grid(
         data: data used instead of the problem's data.
         metrics: further functions to evaluate, such as `problem.metrics` or
             `gradient_norm(problem)`.
-        width: number of points per device at a time; None means 64, or fewer if memory is
-            insufficient. Results for different widths differ only by rounding.
 
     Returns:
         A Dataset with `cost` and each metric, over dimensions a, b, ..., one per direction. The
@@ -202,10 +196,10 @@ def grid(
             f"coordinates per direction"
         )
     vectors = {f"coordinates[{i}]": values for i, values in enumerate(coordinates)}
-    return _grid("grid", problem, params, directions, vectors, metrics, width)
+    return _grid("grid", problem, params, directions, vectors, metrics)
 
 
-def _grid(caller, problem, params, directions, coordinates, metrics, width):
+def _grid(caller, problem, params, directions, coordinates, metrics):
     """Return the Dataset of `grid`; error messages name the caller and its arguments."""
     import xarray as xr
 
@@ -220,14 +214,13 @@ def _grid(caller, problem, params, directions, coordinates, metrics, width):
         )
     dims = tuple(DIMENSIONS[: len(axes)])
     metrics = _check_metrics(metrics, params, dims)
-    check_width(caller, width)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
-    cost_at, smaller = on_slice(problem, params, directions, width)
+    cost_at, smaller = on_slice(problem, params, directions)
     columns = {"cost": (cost_at(points), "cost", "1")}
     origin = params, tuple(directions.values())
     for name, m in metrics.items():
         evaluate = partial(_measured, m.function)
-        values = over_rows(evaluate, _numbers(points), (origin, m.data), width)
+        values = over_rows(evaluate, _numbers(points), (origin, m.data))
         columns[name] = values, m.long_name or name.replace("_", " "), m.units
     shape = tuple(len(axis) for axis in axes)
     return xr.Dataset(
@@ -287,33 +280,30 @@ def _measured(function, coordinates, shared):
 
 
 @lru_cache(maxsize=32)
-def _program(function, structure, slab):
+def _program(function, structure):
     # The structure refers to functions of the problem, so the cache is limited to 32 of them.
-    return slabs.Program(slabs.over_runs(function, slab, (0, None)))
+    return slabs.Program(jax.vmap(function, (0, None)))
 
 
-def over_rows(function: Callable, rows: PyTree, shared: PyTree, width: int | None) -> np.ndarray:
+def over_rows(function: Callable, rows: PyTree, shared: PyTree) -> np.ndarray:
     """Return `function(row, shared)` for each row, one slab of rows at a time."""
     rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
     count = jax.tree.leaves(rows)[0].shape[0]
-    devices = tuple(jax.local_devices())
-    most = -(-count // len(devices))
-    slab_width = min(WIDTH, most) if width is None else min(width, max(WIDTH, most))
+    devices, program = jax.local_devices(), _program(function, jax.tree.structure(shared))
+    width = min(WIDTH, -(-count // len(devices)))
     devices_per_memory = len(devices) if devices[0].platform == "cpu" else 1
     limit = min(slabs.memory_limit(device) for device in devices) / devices_per_memory / 2
     while True:
-        slab = slabs.Slab(slab_width, devices)
-        program = _program(function, jax.tree.structure(shared), slab)
-        on_devices = slab.share(shared)
-        memory = program.compile(slab.filled(rows, 0), on_devices).executable.memory_analysis()
-        if width or slab_width == 1 or memory.temp_size_in_bytes <= limit:
+        example = slabs.shapes((slabs.rows_of(rows, 0, width), shared), devices[0])
+        memory = program.compile(*example).executable.memory_analysis()
+        if width == 1 or memory.temp_size_in_bytes <= limit:
             break
-        slab_width //= 2
-    return slabs.in_slabs(program, slab, rows, (on_devices,), unit="point")
+        width //= 2
+    return slabs.in_slabs(program, width, rows, (shared,), devices=devices, unit="point")
 
 
 def on_slice(
-    problem: Problem, params: PyTree, directions: Mapping[str, PyTree], width: int | None
+    problem: Problem, params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[Callable[..., np.ndarray], bool]:
     """Return the cost on a slice, and whether a smaller network is used.
 
@@ -329,7 +319,7 @@ def on_slice(
         shared = (small.params, tuple(small.directions.values())), evaluation_part(small.problem)
 
     def cost_at(points):
-        return over_rows(_sliced, _numbers(points), shared, width)
+        return over_rows(_sliced, _numbers(points), shared)
 
     return cost_at, small is not None
 
@@ -473,7 +463,7 @@ def _products(inputs, weights):
 
 def _check_same(problem, params, directions, small, remedy):
     """Check that costs agree at the origin, and a unit along each or all directions."""
-    if problem in _LINEAR:
+    if problem.cost in _LINEAR:
         return
     few, few_products = (
         jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
@@ -493,7 +483,7 @@ def _check_same(problem, params, directions, small, remedy):
                     f"that of the smaller network {small_cost:.6g}; expected inputs that are at "
                     f"most scaled before the first layer, and a cost of the outputs alone; {remedy}"
                 )
-    _LINEAR.add(problem)
+    _LINEAR.add(problem.cost)
 
 
 # -- validation
@@ -501,7 +491,7 @@ def _check_same(problem, params, directions, small, remedy):
 
 def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
     """Return a Problem whose deterministic cost can be evaluated at the parameters."""
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check(problem, params)
     return problem
 
@@ -538,10 +528,9 @@ def _check_metrics(metrics, params, dims):
                 f"depends only on the parameters"
             )
     check_metrics(metrics, params)
-    return metrics
-
-
-def check_width(caller: str, width: int | None) -> None:
-    """Check that a width is a whole number >= 1."""
-    if width is not None:
-        check_whole(f"{caller}: width", width, 1)
+    return {
+        name: dataclasses.replace(
+            metric, function=canonical(metric.function, (params, metric.data)).function
+        )
+        for name, metric in metrics.items()
+    }

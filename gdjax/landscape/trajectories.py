@@ -15,6 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
 
+from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.errors import InputError
 from gdjax.landscape.directions import (
     DIMENSIONS,
@@ -25,7 +26,6 @@ from gdjax.landscape.directions import (
     project,
 )
 from gdjax.landscape.slices import (
-    check_width,
     checked_problem,
     cost_of,
     on_slice,
@@ -50,7 +50,6 @@ def descent_on_slice(
     *,
     data: PyTree = None,
     step: Sequence | ArrayLike | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the projections of snapshots onto a slice, their distances and costs.
 
@@ -64,7 +63,6 @@ def descent_on_slice(
         snapshots: parameters of the descent, in arrays whose leading axis indexes the snapshots.
         data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
-        width: number of points per device at a time (see `grid`).
 
     Returns:
         A Dataset over `snapshot_step`: `path_a`, `path_b`, ... are the coordinates of the nearest
@@ -80,12 +78,11 @@ def descent_on_slice(
     check_points("descent_on_slice: snapshots", snapshots, params)
     problem = checked_problem(problem, params, data)
     check_directions("descent_on_slice", params, directions)
-    check_width("descent_on_slice", width)
     projection = project(snapshots, params, directions)
     count = len(projection.distance)
     steps = _steps("descent_on_slice", step, count)
-    cost_at, _ = on_slice(problem, params, directions, width)
-    snapshot_cost = over_rows(cost_of, snapshots, evaluation_part(problem), width)
+    cost_at, _ = on_slice(problem, params, directions)
+    snapshot_cost = over_rows(cost_of, snapshots, evaluation_part(problem))
     columns = {
         f"path_{letter}": (np.asarray(projection.coordinates[:, i]), name, "1")
         for i, (letter, name) in enumerate(zip(DIMENSIONS, directions, strict=False))
@@ -116,7 +113,6 @@ def trajectory_plane(
     points: int = 51,
     margin: float = 0.2,
     metrics: Mapping[str, Metric] | None = None,
-    width: int | None = None,
 ) -> "xr.Dataset":
     """Return the cost on the plane in which a descent moves most, through its end.
 
@@ -130,7 +126,6 @@ def trajectory_plane(
         margin: margin of the plane around the descent, as a fraction of its extent. The shorter
             side is at least 0.6 times the longer one.
         metrics: further functions to evaluate (see `grid`).
-        width: number of points per device at a time (see `grid`).
 
     Returns:
         A Dataset that combines the results of `plane` and `descent_on_slice`, and `explained`, the
@@ -164,13 +159,9 @@ def trajectory_plane(
             f"trajectory_plane: snapshots has {finite.sum()} finite points, expected at least 3; "
             f"keep more of them with snapshot_every, or lower the learning rate"
         )
-    if isinstance(points, bool) or points < 2 or not margin >= 0:
-        raise InputError(
-            f"trajectory_plane: points = {points}, margin = {margin}, expected at least 2 points "
-            f"and a margin >= 0"
-        )
+    check_whole("trajectory_plane: points", points, 2, MAX_COUNT)
+    check_number("trajectory_plane: margin", margin, least=0)
     steps = _steps("trajectory_plane", step, len(finite))
-    check_width("trajectory_plane", width)
     snapshots = jax.tree.map(lambda a: jnp.asarray(a)[finite], snapshots)
     origin = jax.tree.map(lambda a: a[-1], snapshots)
     size = ravel_pytree(origin)[0].size
@@ -183,13 +174,11 @@ def trajectory_plane(
         )
     directions = component_directions(components, 2)
     problem = as_problem(problem, data)
-    descent = descent_on_slice(
-        problem, origin, directions, snapshots, step=steps[finite], width=width
-    )
+    descent = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite])
     middle, extent = zip(*(_span(descent[f"path_{axis}"].values) for axis in "ab"), strict=True)
     extent = [max(side, SQUARE * max(extent)) * (1 + 2 * margin) for side in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
-    surface = plane(problem, origin, directions, *sides, metrics=metrics, width=width)
+    surface = plane(problem, origin, directions, *sides, metrics=metrics)
     share = xr.DataArray(
         np.asarray(components.explained),
         {"component": np.arange(1, len(components.explained) + 1)},
@@ -201,12 +190,9 @@ def trajectory_plane(
 
 
 def _steps(caller, step, count):
-    steps = np.arange(count) if step is None else np.asarray(step)
-    if steps.shape != (count,):
-        raise InputError(
-            f"{caller}: step has shape {steps.shape}, expected ({count},), one per snapshot"
-        )
-    return steps
+    if step is not None:
+        check_numbers(f"{caller}: step", step, shape=(count,))
+    return np.arange(count) if step is None else np.asarray(step)
 
 
 def _span(values):

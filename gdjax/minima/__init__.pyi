@@ -8,7 +8,6 @@ from .counting import estimate_unseen as estimate_unseen
 from .end_points import classify_end_points as classify_end_points
 from .end_points import count_kinds as count_kinds
 from .matching import match as match
-from .matching import match_pairs as match_pairs
 from .paths import curve as curve
 from .paths import linear_path as linear_path
 from .paths import linear_path_cost as linear_path_cost
@@ -16,5 +15,3 @@ from .paths import path_barrier as path_barrier
 from .paths import path_cost as path_cost
 from .paths import polyline as polyline
 from .symmetry import NeuronSymmetry as NeuronSymmetry
-from .symmetry import apply_symmetry as apply_symmetry
-from .symmetry import canonicalize as canonicalize

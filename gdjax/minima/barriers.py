@@ -33,10 +33,12 @@ from gdjax.minima.symmetry import (
 from gdjax.problems.evaluation import evaluation_of, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, Slab, over_runs
+from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
+from gdjax.sweeps.preflight import check_devices
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices
@@ -128,17 +130,19 @@ def pairwise_barriers(
     check_whole("pairwise_barriers: points", points, 2)
     check_whole("pairwise_barriers: num_starts", num_starts)
     check_key(key)
+    check_problem(problem)
     runs = check_runs(problem, params)
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
     first, second = np.triu_indices(runs, 1)
-    devices = tuple(jax.local_devices() if devices is None else devices)
+    devices = tuple(jax.local_devices()) if devices is None else devices
+    check_devices(devices)
     network = problem.network
     if network is not None:
         check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
     identity = None if network is None else _identity_symmetries(network, len(first))
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
-            _costs, problem, params, first, second, points=points, devices=devices, bar=bar
+            _costs, problem, params, first, second, points=points, devices=tuple(devices), bar=bar
         )
         cost = measure(identity)
         if network is None:
@@ -187,21 +191,17 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
             share = len(inputs) / samples
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
         max_bytes = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
-        slab = Slab(int(np.clip(max_bytes // size, 1, 64)), devices)
-        program = _program(evaluate, jax.tree.structure(shared), slab)
-        shared = slab.share((shared, t))
-        for start in range(0, len(first), slab.runs):
-            costs = np.asarray(program(*slab.filled(pairs, start), *shared))
-            count = min(slab.runs, len(first) - start)
-            total[start : start + count] += share * costs[:count]
-            bar.update(count * share)
+        width = int(np.clip(max_bytes // size, 1, 64))
+        program = _program(evaluate, jax.tree.structure(shared))
+        total += share * in_slabs(program, width, pairs, (shared, t), devices=devices, unit="pair")
+        bar.update(len(first) * share)
     return total.astype(dtype)
 
 
 @lru_cache(maxsize=16)
-def _program(evaluate: Callable, structure: Any, slab: Slab) -> Program:
+def _program(evaluate: Callable, structure: Any) -> Program:
     # The structure refers to functions of a problem, so the cache is limited to 16 of them.
-    return Program(over_runs(evaluate, slab, (0, 0, 0, None, None)))
+    return Program(jax.vmap(lambda pair, *shared: evaluate(*pair, *shared), (0, None, None)))
 
 
 class _PathCost(NamedTuple):

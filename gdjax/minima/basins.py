@@ -78,7 +78,7 @@ def basins_of_attraction(
     basin covers, up to the resolution of the grid. All computations are in float64.
 
     Args:
-        function: name of a registered test function, whose certified minima are the labels, or a
+        function: name of a registered test function, whose classified minima are the labels, or a
             user-defined `f(x) -> scalar`, whose minima are found from the end points.
         learning_rate: one or more learning rates, > 0.
         momentum: one or more coefficients of heavy-ball momentum, in [0, 1).
@@ -139,7 +139,7 @@ def basins_of_attraction(
         critical = (
             _registered_points(known)
             if known
-            else _certified_points(problem.cost, ends[arrived], distance_tolerance)
+            else _classified_points(problem.cost, ends[arrived], distance_tolerance)
         )
         sharpness = _eigenvalues(problem.cost, critical.position)[:, -1]
         cost = jax.jit(jax.vmap(problem.cost))(
@@ -170,7 +170,7 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
         (2 + 2 momentum) / (largest eigenvalue of the Hessian at the minimum)
 
     Args:
-        name: name of a registered function; its certified minima are ordered by cost.
+        name: name of a registered function; its classified minima are ordered by cost.
         momentum: coefficient of heavy-ball momentum.
 
     Returns:
@@ -250,7 +250,7 @@ def _descend(cost, grid, rates, momenta, num_steps, gradient_tolerance):
 
 
 def _registered_points(function):
-    """Return the certified critical points of a registered function."""
+    """Return the classified critical points of a registered function."""
     other_points = [p for p in function.critical_points if p.kind != MINIMUM]
     points = [*function.minima, *other_points]
     return CriticalPoints(
@@ -260,7 +260,7 @@ def _registered_points(function):
     )
 
 
-def _certified_points(cost, ends, distance_tolerance):
+def _classified_points(cost, ends, distance_tolerance):
     """Return the points to which descents converged, classified by their Hessian."""
     size = ends.shape[-1]
     rounded = np.unique(np.round(ends / distance_tolerance), axis=0) * distance_tolerance

@@ -1,8 +1,8 @@
 """Censuses of the distinct minima among the end points of many descents.
 
-    end points -> polished -> certified -> in canonical form -> clusters -> Dataset of minima
+    end points -> polished -> classified -> in canonical form -> clusters -> Dataset of minima
 
-Only certified minima are counted. Other end points are reported by their `EndPointKind`, such as
+Only classified minima are counted. Other end points are reported by their `EndPointKind`, such as
 SADDLE, NO_DERIVATIVE, SLIDING or DIVERGED.
 
 Two end points are considered the same minimum if a chain of end points leads from one to the other
@@ -169,6 +169,7 @@ def count_stored_minima(
     at: Mapping[str, AxisValue] | None = None,
     *,
     problem: Problem | None = None,
+    allow_unverified: bool = False,
     skip_damaged: bool = False,
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -186,6 +187,7 @@ def count_stored_minima(
         store: path or URL of the store; a sweep may still be writing to it.
         at: values of some axes, by name, to which the runs are restricted.
         problem: problem of the sweep; required if it is user-defined.
+        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
         nearest: whether to use the nearest values along numeric axes. Seeds, booleans and names
             must be in the grid.
@@ -228,7 +230,7 @@ def count_stored_minima(
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     dataset, identity, grid = stored.dataset, stored.identity, stored.axes
     chosen = positions(grid, at or {}, nearest=nearest)
-    problem = stored.problem(problem)
+    problem = stored.problem(problem, allow_unverified=allow_unverified)
     dataset = dataset.isel({dim: [index] for dim, index in chosen.items()})
     indices = np.nonzero(dataset["finished"].values > 0)
     if not len(indices[0]):
@@ -329,7 +331,7 @@ def _canonical_points(problem, ends):
 
 
 def _cluster_minima(ends, points, tolerance):
-    """Return the clusters of certified isolated minima."""
+    """Return the clusters of classified isolated minima."""
     runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
     if not len(runs):
         return Minima(np.full(len(ends.kind), -1), np.zeros(0, int), None)
@@ -338,7 +340,7 @@ def _cluster_minima(ends, points, tolerance):
 
 
 def _cluster_manifolds(problem, ends, canonical, key):
-    """Return the connected manifolds of certified minima."""
+    """Return the connected manifolds of classified minima."""
     runs = np.flatnonzero(ends.kind == EndPointKind.MANIFOLD_OF_MINIMA)
     if not len(runs):
         return Manifolds(np.full(len(ends.kind), -1), np.zeros(0, int))

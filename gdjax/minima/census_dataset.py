@@ -23,7 +23,7 @@ TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # tolerances for which clusters are c
 
 
 class Minima(NamedTuple):
-    """Clusters of certified minima, lowest cost first.
+    """Clusters of classified minima, lowest cost first.
 
     Args:
         labels: number of the minimum of each run, -1 for runs that ended at no minimum.
@@ -37,7 +37,7 @@ class Minima(NamedTuple):
 
 
 class Manifolds(NamedTuple):
-    """Connected manifolds of certified minima, lowest cost first.
+    """Connected manifolds of classified minima, lowest cost first.
 
     Args:
         labels: number of the manifold of each run, -1 for runs that ended on no manifold.

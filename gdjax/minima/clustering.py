@@ -37,7 +37,7 @@ from gdjax.errors import InputError
 from gdjax.minima.matching import match_pairs
 from gdjax.minima.symmetry import apply_symmetry
 from gdjax.problems.problem import Problem
-from gdjax.slabs import Program, Slab, in_slabs, over_runs
+from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 
 PATH_POINTS = 32  # number of inner points of a path between two end points
@@ -265,10 +265,10 @@ def _connected(problem, params, costs, sharpness, key, first, second):
     if problem.network is not None:
         matches = match_pairs(problem.network, params, second, first, key=key)
         b = _apply_symmetries(problem.network, b, matches.symmetry)
-    slab = Slab(PATHS_WIDTH, tuple(jax.local_devices()[:1]))
     larger = np.maximum(sharpness[first], sharpness[second])
     runs = (a, jax.tree.map(np.asarray, b), costs[first], larger)
-    return in_slabs(_program(_IsConnected(), slab), slab, runs, (slab.share(problem),), unit="path")
+    program, devices = _program(_IsConnected()), jax.local_devices()[:1]
+    return in_slabs(program, PATHS_WIDTH, runs, (problem,), devices=devices, unit="path")
 
 
 @partial(jax.jit, static_argnums=0)
@@ -305,5 +305,5 @@ class _IsConnected(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _program(task, slab):
-    return Program(over_runs(task, slab, (0, None)))
+def _program(task):
+    return Program(jax.vmap(task, (0, None)))

@@ -1,6 +1,6 @@
-"""End points of descents: polished to the nearest critical point, and certified.
+"""End points of descents: polished to the nearest critical point, and classified.
 
-    end point -> Newton's method to |g| <= tolerance, then to the limit of rounding -> certificate
+    end point -> Newton's method to |g| <= tolerance, then to the rounding limit -> classification
 
 If a cost decreases as parameters tend to infinity (such as weights with which sigmoids return
 exactly 0 or 1), gradient and curvature both vanish, and a distant point resembles a minimum.
@@ -30,7 +30,7 @@ from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, check_problem
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, Slab, in_slabs, over_runs
+from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields_with
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ MAX_HESSIAN_ENTRIES = 2**20  # maximum number of entries of Hessians that a devi
 
 
 class EndPoints(NamedTuple):
-    """End points of runs after polishing, with their certificates.
+    """End points of runs after polishing, with their classifications.
 
     Args:
         kind: values of `EndPointKind`.
@@ -105,9 +105,9 @@ class EndPoints(NamedTuple):
         nullity: number of indeterminate eigenvalues on the live coordinates.
         resolution: largest error bound of the computed eigenvalues; no computed eigenvalue of
             larger absolute value is indeterminate.
-        kantorovich: Kantorovich number (see `gdjax.critical_points.Certificate`).
+        kantorovich: Kantorovich number (see `gdjax.critical_points.Classification`).
         flat_length: distance along flat directions over which the cost is constant, see
-            `gdjax.critical_points.Certificate`.
+            `gdjax.critical_points.Classification`.
         slope: smallest rise per distance if the cost has no derivative; 0 otherwise.
     """
 
@@ -141,13 +141,13 @@ def classify_end_points(
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     max_steps: int = MAX_STEPS,
 ) -> EndPoints:
-    """Polish the end points of many runs, and classify them with certificates.
+    """Polish the end points of many runs, and classify them.
 
     Args:
         problem: problem whose cost over all its data is evaluated.
         params: end points of the runs, in arrays whose leading axis indexes the runs. Runs whose
             parameters are not finite count as diverged.
-        key: random key for the probes of the certificates.
+        key: random key for the probes of `classify`.
         distance_tolerance: largest uncertainty of the position of a minimum; points with a larger
             uncertainty are SLIDING.
         gradient_tolerance: largest gradient norm that counts as zero.
@@ -189,17 +189,19 @@ def classify_end_points(
                 for leaf in leaves
             ],
         )
-        task = _Certify(float(gradient_tolerance), float(distance_tolerance), int(max_steps))
+        task = _Classify(float(gradient_tolerance), float(distance_tolerance), int(max_steps))
         results = _map_runs(task, params, jax.random.split(key, runs), problem)
-    polished, live, before, after, moved, slid, slope, tips, certificate = results
-    only_dead_flat = (certificate.kind == Kind.MANIFOLD_OF_MINIMA) & (certificate.nullity == 0)
-    kind = np.where(only_dead_flat, Kind.STRICT_MINIMUM, certificate.kind)
+    polished, live, before, after, moved, slid, slope, tips, classification = results
+    only_dead_flat = (classification.kind == Kind.MANIFOLD_OF_MINIMA) & (
+        classification.nullity == 0
+    )
+    kind = np.where(only_dead_flat, Kind.STRICT_MINIMUM, classification.kind)
     # At points that move towards infinity the gradient vanishes, but Newton's method does not
     # converge.
-    small_gradient = certificate.gradient_norm <= certificate.gradient_tolerance
+    small_gradient = classification.gradient_norm <= classification.gradient_tolerance
     can_slide = np.isin(kind, CAN_SLIDE) | ((kind == Kind.NOT_STATIONARY) & small_gradient)
     kind = np.where(can_slide & ~(slid <= distance_tolerance), EndPointKind.SLIDING, kind)
-    tip = np.isin(certificate.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
+    tip = np.isin(classification.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
     kind = np.where(tip, EndPointKind.NO_DERIVATIVE, kind)
     polished = jax.tree.map(
         lambda a, b: np.where(tip.reshape(-1, *[1] * (a.ndim - 1)), b, a), polished, tips
@@ -215,13 +217,13 @@ def classify_end_points(
         gradient_norm=after[1] + infinite,
         moved=moved,
         slid=slid,
-        smallest=certificate.smallest,
-        largest=certificate.largest,
-        dead=certificate.dead,
-        nullity=certificate.nullity,
-        resolution=certificate.resolution,
-        kantorovich=certificate.kantorovich,
-        flat_length=certificate.flat_length,
+        smallest=classification.smallest,
+        largest=classification.largest,
+        dead=classification.dead,
+        nullity=classification.nullity,
+        resolution=classification.resolution,
+        kantorovich=classification.kantorovich,
+        flat_length=classification.flat_length,
         slope=slope,
     )
 
@@ -241,8 +243,8 @@ def check_options(
     check_number(f"{caller}: output_tolerance", output_tolerance, least=0)
 
 
-class _Certify(NamedTuple):
-    """Polish and certify one run; equal instances share a program."""
+class _Classify(NamedTuple):
+    """Polish and classify one run; equal instances share a program."""
 
     gradient_tolerance: float
     distance_tolerance: float
@@ -265,9 +267,9 @@ class _Certify(NamedTuple):
         )
         slid = jnp.linalg.norm(last - first)
         # Polishing to the limit of rounding can leave a saddle, so points that move far are
-        # certified where they reached the gradient tolerance.
+        # classified where they reached the gradient tolerance.
         w = jnp.where(slid <= self.distance_tolerance, last, first)
-        certificate = classify(
+        classification = classify(
             problem, unravel(w), key=key, gradient_tolerance=self.gradient_tolerance
         )
         probes = jax.random.normal(key, (TIP_DIRECTIONS, flat.size), flat.dtype)
@@ -281,7 +283,7 @@ class _Certify(NamedTuple):
             jnp.linalg.norm(w - flat),
             slid,
             *_tip(at, w, costs[1], probes, unravel),
-            certificate._replace(newton_point=None),
+            classification._replace(newton_point=None),
         )
 
 
@@ -318,19 +320,15 @@ def _tip(at, w, lowest, probes, unravel):
 def _map_runs(task, params, keys, problem):
     """Apply a function of one run to all runs, in slabs; return arrays on the host."""
     size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
-    devices = tuple(jax.local_devices())
-    if devices[0].platform == "cpu":
-        # LAPACK's calls wait for threads of the pool in which they run. With one device per core no
-        # thread is free, and two devices on two cores deadlocked.
-        devices = devices[:1]
     width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
-    slab = Slab(min(width, -(-len(keys) // len(devices))), devices)
-    return in_slabs(_program(task, slab), slab, (params, keys), (slab.share(problem),))
+    devices = jax.local_devices()
+    width = min(width, -(-len(keys) // len(devices)))
+    return in_slabs(_program(task), width, (params, keys), (problem,), devices=devices)
 
 
 @lru_cache(maxsize=16)
-def _program(task: _Certify, slab: Slab) -> Program:
-    return Program(over_runs(task, slab, (0, None)))
+def _program(task: _Classify) -> Program:
+    return Program(jax.vmap(task, (0, None)))
 
 
 def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.arguments import check_number, check_whole
-from gdjax.errors import InputError
+from gdjax.arguments import check_number, check_numbers, check_whole
+from gdjax.errors import InputError, explained
 from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, with_data, without_data
 from gdjax.problems.microbatches import in_microbatches
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem, as_problem, check_problem
 from gdjax.problems.validation import check_params
 
 POINTS = 25
@@ -68,7 +68,7 @@ def polyline(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
         [0.5, 0.5, 0.0]
     """
     check_whole("polyline: count", count, 1)
-    check_number("polyline: t", t)
+    check_number("polyline: t", t, least=0, most=1)
     position = (count - 1) * jnp.asarray(t)
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(count, dtype=position.dtype)))
 
@@ -150,8 +150,6 @@ def linear_path_cost(
         >>> linear_path_cost(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), points=3).tolist()
         [0.0, 1.0, 4.0]
     """
-    check_whole("linear_path_cost: points", points, 2)
-    _check_same_shapes("linear_path_cost", a, b)
     return path_cost(problem, linear_path(a, b), data=data, points=points)
 
 
@@ -201,10 +199,11 @@ def path_cost(
         with jax.default_matmul_precision("highest"):
             return mean(evaluate_path(control, shape(count, t)), data)
 
-    return jax.lax.map(cost_at, jnp.linspace(0, 1, points, dtype=dtype), batch_size=BATCH_POINTS)
+    with explained("path_cost: problem or shape failed", "expected points and data of the problem"):
+        t = jnp.linspace(0, 1, points, dtype=dtype)
+        return jax.lax.map(cost_at, t, batch_size=BATCH_POINTS)
 
 
-@jax.jit
 def path_barrier(
     cost: Float[Array, "*paths points"] | Float[np.ndarray, "*paths points"],
 ) -> Float[Array, "*paths"]:
@@ -233,11 +232,8 @@ def path_barrier(
         Entezari et al. 2021, arXiv 2110.06296, definition 2.1. Frankle et al. 2020, arXiv
         1912.05671, subtract the mean of both ends instead of the line between them.
     """
-    if getattr(cost, "ndim", 0) < 1 or not cost.shape[-1]:
-        raise InputError(
-            f"path_barrier: cost = {cost!r:.80}, expected an array with a last axis of points"
-        )
-    cost = jnp.asarray(cost)
+    check_numbers("path_barrier: cost", cost)
+    cost = jnp.atleast_1d(jnp.asarray(cost, None if hasattr(cost, "dtype") else float))
     t = jnp.linspace(0, 1, cost.shape[-1], dtype=cost.dtype)
     t = t.reshape((1,) * (cost.ndim - 1) + t.shape)
     line = (1 - t) * cost[..., :1] + t * cost[..., -1:]
@@ -303,6 +299,7 @@ def curve(
     """
     for name, value in (("bends", bends), ("nodes", nodes)):
         check_whole(f"curve: {name}", value, 1)
+    check_problem(problem)
     _check_same_shapes("curve", a, b)
     single = jax.eval_shape(problem.init, jax.random.key(0))
     has_pairs = jnp.ndim(jax.tree.leaves(a)[0]) > len(jax.tree.leaves(single)[0].shape)

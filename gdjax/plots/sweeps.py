@@ -429,7 +429,7 @@ def tuning_curves(
     trials: Int[np.ndarray, " trials"],
     curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
-    value_label: str = "expected best cost",
+    value_label: str = "median best cost",
     direction: str = "minimize",
     title: str = "",
     ax: Axes | None = None,

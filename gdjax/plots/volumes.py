@@ -57,7 +57,10 @@ def chain_coefficients(
     with styled_axes(ax, (8, 4.5)) as axes:
         number = np.arange(1, len(chains) + 1)
         if np.isfinite(coefficient):
-            _draw_estimate(axes, coefficient, standard_error, "all chains")
+            low, high = coefficient - standard_error, coefficient + standard_error
+            axes.axhspan(low, high, color=VERMILLION, alpha=0.2, linewidth=0)
+            label = f"all chains: {coefficient:.3g} ± {standard_error:.2g}"
+            axes.axhline(coefficient, color=VERMILLION, label=label)
         axes.plot(number, chains, "o", color=BLUE, label="each chain")
         axes.set_xticks(number)
         axes.set_xlabel("chain")
@@ -72,8 +75,8 @@ def learning_coefficient(
     coefficient: Float[np.ndarray, " temperatures"],
     standard_error: Float[np.ndarray, " temperatures"],
     *,
-    llc: float,
-    llc_error: float,
+    llc_low: float,
+    llc_high: float,
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
@@ -83,14 +86,15 @@ def learning_coefficient(
         inverse_temperature: inverse temperatures.
         coefficient: learning coefficient at each temperature; NaN if the chains disagree.
         standard_error: standard error of each coefficient.
-        llc: local learning coefficient, extrapolated to zero temperature; NaN if unknown.
-        llc_error: standard error of `llc`.
+        llc_low: lower end of the interval of the coefficient at zero temperature; NaN if unknown.
+        llc_high: upper end of this interval.
         title: axes title.
         ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 4.5)) as axes:
-        if np.isfinite(llc):
-            _draw_estimate(axes, llc, llc_error, "extrapolated")
+        if np.isfinite(llc_low):
+            label = f"extrapolated: {llc_low:.3g} to {llc_high:.3g}"
+            axes.axhspan(llc_low, llc_high, color=VERMILLION, alpha=0.2, linewidth=0, label=label)
         axes.errorbar(
             inverse_temperature, coefficient, standard_error, fmt="o", color=BLUE, ecolor=BLACK,
             capsize=3, label="at this temperature",
@@ -102,8 +106,3 @@ def learning_coefficient(
         axes.legend()
         axes.set_title(title)
     return axes
-
-
-def _draw_estimate(axes, value, error, label):
-    axes.axhspan(value - error, value + error, color=VERMILLION, alpha=0.2, linewidth=0)
-    axes.axhline(value, color=VERMILLION, label=f"{label}: {value:.3g} ± {error:.2g}")

@@ -26,7 +26,7 @@ from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.problems.keywords import accepted, bind, declared, given_to
-from gdjax.problems.microbatches import MICROBATCH_SIZE, cost_microbatch, in_microbatches
+from gdjax.problems.microbatches import cost_microbatch, in_microbatches, largest_microbatch
 from gdjax.problems.problem import Problem, as_problem, check_problem
 from gdjax.problems.validation import check_fixed, check_params, check_role
 
@@ -94,11 +94,11 @@ def evaluation_of(
     return mean_over_keys
 
 
-def evaluation_microbatch(problem: Problem) -> int | None:
+def evaluation_microbatch(problem: Problem, platform: str | None = None) -> int | None:
     """Return the microbatch size of the evaluation; None if it is not split."""
     if problem.evaluation is not None:
-        return MICROBATCH_SIZE
-    return cost_microbatch(problem)
+        return largest_microbatch(platform)
+    return cost_microbatch(problem, platform)
 
 
 def evaluate(
@@ -144,7 +144,7 @@ def frozen(
 ) -> Problem:
     """Return a problem whose cost is deterministic, with fixed state and settings.
 
-    Lines, planes, spectra and certificates reject a cost with a model state, since running
+    Lines, planes, spectra and classifications reject a cost with a model state, since running
     statistics differ between points. With a fixed model state, the cost is a function of the
     parameters alone.
 

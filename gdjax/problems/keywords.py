@@ -11,7 +11,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from gdjax.arguments import check_callable
@@ -57,6 +57,7 @@ def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, .
     """
     keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
     fixed: set[str] = set()
+    function = inspect.unwrap(function)
     while isinstance(function, partial):
         fixed |= function.keywords.keys()
         function = function.func
@@ -82,36 +83,11 @@ def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
     """Bind values to the keywords that a function declares; ignore other values.
 
-    Keywords that a descent supplies can also be bound. For equal values, one shared object is
-    returned, so that no program is compiled twice.
+    Keywords that a descent supplies can also be bound.
     """
     names = {*declared(function), *given_to(function)}
     fixed = {name: value for name, value in values.items() if name in names}
-    return same_for_equal(partial(function, **fixed)) if fixed else function
-
-
-def same_for_equal(function: Callable) -> Callable:
-    """Return one object for all equal `functools.partial` objects.
-
-    Examples:
-        >>> import optax
-        >>> made = [same_for_equal(partial(optax.sgd, momentum=0.9)) for _ in range(2)]
-        >>> made[0] is made[1]
-        True
-    """
-    if not isinstance(function, partial):
-        return function
-    # The types are part of the key, since 1 == 1.0 == True.
-    keywords = tuple((name, type(v), v) for name, v in sorted(function.keywords.items()))
-    try:
-        return _partial(function.func, function.args, keywords)
-    except TypeError:  # a value is not hashable
-        return function
-
-
-@lru_cache(maxsize=64)
-def _partial(function, arguments, keywords):
-    return partial(function, *arguments, **{name: value for name, _, value in keywords})
+    return partial(function, **fixed) if fixed else function
 
 
 def signature(positional: Sequence[str], keywords: Mapping[str, Any]) -> inspect.Signature:

@@ -20,6 +20,7 @@ from jaxtyping import Array, Int, PyTree
 from gdjax.problems.problem import Problem
 
 MICROBATCH_SIZE = 1000
+ACCELERATOR_MICROBATCH_SIZE = 8192  # the limit of an accelerator is its memory
 
 
 def microbatch_size(samples: int, microbatch: int = MICROBATCH_SIZE) -> int:
@@ -135,12 +136,22 @@ def _mean_type(shape):
     return jnp.result_type(shape.dtype, 1.0)
 
 
-def cost_microbatch(problem: Problem) -> int | None:
+def cost_microbatch(problem: Problem, platform: str | None = None) -> int | None:
     """Return the microbatch size of the cost; None for no microbatches.
 
     A cost that couples samples, draws random numbers or has a model state is not split into
     microbatches.
+
+    Args:
+        problem: problem with the cost.
+        platform: kind of the devices; None for those that JAX uses by default.
     """
-    return (
-        None if problem.couples_samples or problem.random or problem.stateful else MICROBATCH_SIZE
-    )
+    if problem.couples_samples or problem.random or problem.stateful:
+        return None
+    return largest_microbatch(platform)
+
+
+def largest_microbatch(platform: str | None = None) -> int:
+    """Return the maximum number of samples that are evaluated together on a kind of devices."""
+    on_cpu = (platform or jax.default_backend()) == "cpu"
+    return MICROBATCH_SIZE if on_cpu else ACCELERATOR_MICROBATCH_SIZE

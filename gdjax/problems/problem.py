@@ -319,6 +319,9 @@ class _Fixed(tuple):
     def __eq__(self, other):
         return len(self) == len(other) and all(a is b for a, b in zip(self, other, strict=True))
 
+    def __ne__(self, other):  # JAX compares by `!=`, and `tuple` has its own
+        return not self == other
+
     def __hash__(self):
         return hash(tuple(map(id, self)))
 
@@ -421,6 +424,7 @@ def _check_data(data):
     for path, leaf in leaves:
         name = "data" + jax.tree_util.keystr(path)
         is_text = getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("OSUM")
+        is_text |= isinstance(leaf, np.ma.MaskedArray)
         if not is_array(leaf) or is_text or not leaf.shape or leaf.shape[0] == 0:
             raise InputError(
                 f"Problem: {name} = {leaf!r:.80}, expected an array of numbers with a leading "

@@ -124,10 +124,6 @@ def check_role(
         params: parameters (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: model state (arrays, or their shapes).
-
-    Raises:
-        InputError: if the function cannot be called, or does not return a real floating-point
-            scalar.
     """
     function, available, fixed = _call_of(role, problem, settings, model_state)
     value = _shape_of(role, function, problem, params, available, fixed)
@@ -471,7 +467,8 @@ def check_params(params: PyTree, source: str = "") -> None:
         raise InputError(f"{source}params: contains no arrays; expected a pytree of real arrays")
     for path, leaf in leaves:
         name = "params" + jax.tree_util.keystr(path)
-        if not is_array(leaf) and not isinstance(leaf, int | float | complex):
+        masked = isinstance(leaf, np.ma.MaskedArray)
+        if masked or (not is_array(leaf) and not isinstance(leaf, int | float | complex)):
             raise InputError(
                 f"{source}{name} = {leaf!r:.80} is not an array; keep functions, names and other "
                 f"settings in the closure of the cost. For an Equinox module, params are "
@@ -609,5 +606,5 @@ def check_like(name: str, tree: Any, params: Any) -> None:
         )
     for leaf in jax.tree.leaves(tree):
         dtype = leaf.dtype if is_array(leaf) else np.asarray(leaf).dtype
-        if getattr(dtype, "kind", "f") in "OSUM":
-            raise InputError(f"{name} has type {dtype}, expected arrays of numbers")
+        if getattr(dtype, "kind", "f") in "OSUM" or isinstance(leaf, np.ma.MaskedArray):
+            raise InputError(f"{name} has type {dtype}, expected arrays of numbers, not masked")

@@ -45,7 +45,6 @@ def successive_halving(
     reduction_factor: int | None = 4,
     metric: str = "cost",
     direction: str = "minimize",
-    keep_slots: bool = True,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
     replacement: bool = False,
@@ -59,25 +58,18 @@ def successive_halving(
     gradient_tolerance: float = 1e-5,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
+    allow_unverified: bool = False,
 ) -> xr.Dataset:
     """Run a grid of settings, and after each rung continue only the best runs.
 
         n runs to rungs[0],   n / k to rungs[1],   n / k^2 to rungs[2], ...
 
     with k = reduction_factor. After a rung, the runs that continue are packed into as few slabs as
-    possible, of unchanged width, and continue from their state. Runs that have diverged or stalled,
-    or whose metric is NaN, do not continue. Runs with equal values are ordered by their position in
-    the grid.
-
-    The last bits of a run's results depend on the width of its slab and on its slot, which is its
-    position in the slab. Runs therefore keep their slot, and are bitwise equal to the same runs of
-    `sweep` with the same width, `num_steps` and `record_every`. Runs with the same slot are in
-    different slabs, so the number of slabs of a rung is the largest number of continued runs with
-    the same slot. With `keep_slots=False`, runs fill the slots in order, and equal those of `sweep`
-    up to rounding only.
+    possible, and continue from their state. Runs that have diverged or stalled, or whose metric is
+    NaN, do not continue. Runs with equal values are ordered by their position in the grid. Runs are
+    bitwise equal to those of `sweep` with the same `num_steps` and `record_every`.
 
     Args:
         problem: problem to minimize.
@@ -90,7 +82,6 @@ def successive_halving(
             time for runs that have stopped.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
         replacement: whether samples are drawn with replacement, as in `sweep`.
@@ -107,13 +98,11 @@ def successive_halving(
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, at most half of the expected number of runs at the last rung,
-            divided by the numbers of devices and of compiled programs (fewer if memory is
-            insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.
+        allow_unverified: whether to go on with a store whose programs cannot be compared, as in
+            `resume`.
 
     Returns:
         Dataset as from `sweep`, with `num_steps = rungs[-1]`. Records after the end of a run are
@@ -142,7 +131,6 @@ def hyperband(
     num_brackets: int | None = None,
     metric: str = "cost",
     direction: str = "minimize",
-    keep_slots: bool = True,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
     replacement: bool = False,
@@ -156,9 +144,9 @@ def hyperband(
     gradient_tolerance: float = 1e-5,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
+    allow_unverified: bool = False,
 ) -> xr.Dataset:
     """Run a grid of settings by Hyperband: successive halving in several brackets.
 
@@ -167,8 +155,7 @@ def hyperband(
     Successive halving ends runs that are poor at the first rung, even if they would be good at the
     last. Hyperband divides the runs into brackets at random. The runs of bracket b are compared for
     the first time at rung b. Their number is n_b ~ k^s / (s + 1), with k = reduction_factor and s
-    rungs after rung b. Runs of different brackets share slabs, and are bitwise equal to those of
-    `sweep` under the same conditions as in `successive_halving`.
+    rungs after rung b. Runs are bitwise equal to those of `sweep`, as in `successive_halving`.
 
     Args:
         problem: problem to minimize.
@@ -181,7 +168,6 @@ def hyperband(
             bracket are compared at the last rung only.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        keep_slots: whether runs keep their slot and are bitwise equal to those of `sweep`.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
         replacement: whether samples are drawn with replacement, as in `sweep`.
@@ -198,13 +184,11 @@ def hyperband(
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, at most half of the expected number of runs at the last rung,
-            divided by the numbers of devices and of compiled programs (fewer if memory is
-            insufficient).
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.
+        allow_unverified: whether to go on with a store whose programs cannot be compared, as in
+            `resume`.
 
     Returns:
         Dataset as from `successive_halving`. If there are several brackets, a further variable is
@@ -237,9 +221,9 @@ def _search(
     record_every,
     store,
     storage_options,
-    width,
     devices,
     max_param_bytes,
+    allow_unverified,
     **settings,
 ) -> xr.Dataset:
     """Run a search and return its Dataset."""
@@ -252,7 +236,9 @@ def _search(
         continuable=False,
         **settings,
     )
-    target = Target(store, storage_options, width, devices, max_param_bytes)
+    target = Target(
+        store, storage_options, devices, max_param_bytes, allow_unverified=allow_unverified
+    )
     taken = {*spec.axes.names, *spec.axes.dimensions, *spec.recorded_metrics}
     for name in SEARCH_VARIABLES:
         if name in taken:

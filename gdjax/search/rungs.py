@@ -8,8 +8,9 @@ without rungs. Runs that diverged or stalled do not continue, nor do runs that c
 not compared (`reduction_factor=None`).
 """
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -17,15 +18,14 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from gdjax import progress
-from gdjax._runtime import array_file
+from gdjax import progress, slabs
 from gdjax.descent import outcome
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.interrupts import interruptible
-from gdjax.search.packing import pack, pack_densely
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
-from gdjax.stores.writer import CHECKPOINTS, MAX_CHECKPOINT_BYTES, Store
+from gdjax.slabs import rows_of
+from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
 from gdjax.sweeps.dataset import as_numbers
@@ -41,7 +41,7 @@ Carries = tuple[Runs, list[np.ndarray]]
 """Runs, and leaves of their carries, [runs, ...]."""
 
 _SAVED = "rung."  # prefix of the names of files with saved runs
-_UNFINISHED = f"{CHECKPOINTS}/{_SAVED}unfinished"  # file with the state of the current slab
+_UNFINISHED = f"{CHECKPOINTS}/{_SAVED}unfinished."  # prefix of files with states of slabs
 
 
 class RungResult(NamedTuple):
@@ -66,20 +66,18 @@ class RungResult(NamedTuple):
         carry = [leaf[rows] for leaf in self.carry]
         return RungResult(self.rung, self.runs[rows], carry, variables)
 
-    def to_bytes(self) -> bytes:
-        """Return the result as the contents of a file."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the result as named arrays."""
         arrays = {"runs": self.runs}
         arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(self.carry)}
-        arrays |= {f"variables.{name}": values for name, values in self.variables.items()}
-        return array_file.pack(arrays, {"rung": self.rung})
+        return arrays | {f"variables.{name}": values for name, values in self.variables.items()}
 
     @classmethod
-    def from_bytes(cls, raw: bytes, rung: int) -> "RungResult | None":
-        """Return the result in a file; None if damaged or of another rung."""
-        arrays, meta = array_file.unpack(raw) or ({}, {})
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], rung: int) -> "RungResult | None":
+        """Return the result of a rung from named arrays; None if one is missing."""
         leaves = [name for name in arrays if name.startswith("carry.")]
         carry = [arrays[name] for i in range(len(leaves)) if (name := f"carry.{i}") in arrays]
-        if meta.get("rung") != rung or "runs" not in arrays:
+        if "runs" not in arrays:
             return None
         prefix = "variables."
         variables = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
@@ -100,13 +98,16 @@ def run_rungs(plan: Plan, sink: Store | Memory) -> int:
         for rung in range(len(spec.rungs)):
             search.load(rung)
             for number, program in enumerate(plan.programs):
-                for slab in search.slabs(rung, number):
-                    result = search.compute(program, slab, rung, stop.is_set)
-                    search.save(result)
-                    search.add(result)
-                    if stop.is_set():
-                        raise KeyboardInterrupt
-                    bar.update(len(result.runs) * int(steps[rung]))
+                compute = partial(search.compute, program, rung, stop.is_set)
+                pending = search.slabs(rung, number)
+                due = itertools.takewhile(lambda _: not stop.is_set(), pending)
+                for result in slabs.on_devices(compute, due, plan.devices[: max(1, len(pending))]):
+                    if result is not None:
+                        search.save(result)
+                        search.add(result)
+                        bar.update(len(result.runs) * int(steps[rung]))
+                if stop.is_set():
+                    raise KeyboardInterrupt
                 program.release()
             search.end_rung(rung)
     search.remove_saved()
@@ -155,7 +156,7 @@ class _Search:
         if "bracket" in self.arrays:
             self.arrays["bracket"][:] = self.spec.bracket_of_runs
 
-    # Slots
+    # Runs
 
     @cached_property
     def positions(self) -> tuple[np.ndarray, ...]:
@@ -166,32 +167,21 @@ class _Search:
     @cached_property
     def tiles(self) -> Runs:
         """Number of the tile of each run."""
-        at = [p // n for p, n in zip(self.positions, self.plan.tile_shape, strict=True)]
+        lengths = self.plan.layout.tile.values()
+        at = [p // n for p, n in zip(self.positions, lengths, strict=True)]
         return np.ravel_multi_index(at, self.plan.layout.schema.tiles)
 
     @cached_property
     def programs(self) -> Runs:
         """Number of the program of each run."""
         tiles = np.ndindex(self.plan.layout.schema.tiles)
-        return np.array([self.plan.program_of(tile)[0] for tile in tiles])[self.tiles]
-
-    @cached_property
-    def slots(self) -> Runs:
-        """Slot of each run in its slab, as in a sweep."""
-        shape = self.plan.tile_shape
-        at = [p % n for p, n in zip(self.positions, shape, strict=True)]
-        widths = np.array([program.slab.runs for program in self.plan.programs])
-        return np.ravel_multi_index(at, shape) % widths[self.programs]
+        return np.array([self.plan.program_of(tile) for tile in tiles])[self.tiles]
 
     def slabs(self, rung: int, program: int) -> list[Runs]:
-        """Return the runs of each slab to compute for a rung; -1 for an empty slot."""
+        """Return the runs of each slab to compute for a rung."""
         due = self.in_play & (self.reached < rung) & (self.programs == program)
-        runs, width = np.flatnonzero(due), self.plan.programs[program].slab.runs
-        if self.spec.keep_slots:
-            table = pack(self.slots[runs], width)
-        else:
-            table = pack_densely(len(runs), width)
-        return [np.where(rows < 0, -1, runs[rows]) for rows in table]
+        runs, width = np.flatnonzero(due), self.plan.programs[program].width
+        return [runs[first : first + width] for first in range(0, len(runs), width)]
 
     # Results
 
@@ -207,21 +197,27 @@ class _Search:
         self.reached[known] = len(self.spec.rungs)
 
     def compute(
-        self, program: SlabProgram, slab: Runs, rung: int, should_stop: Callable[[], bool]
-    ) -> RungResult:
+        self,
+        program: SlabProgram,
+        rung: int,
+        should_stop: Callable[[], bool],
+        slab: Runs,
+        device: jax.Device,
+    ) -> RungResult | None:
         """Run a slab from the previous rung to a rung.
 
         Args:
             program: slab program.
-            slab: run in each slot; -1 for an empty slot.
             rung: number of the rung.
             should_stop: function that returns whether to stop as soon as possible.
+            slab: runs of the slab.
+            device: device that computes the slab.
 
-        Raises:
-            KeyboardInterrupt: if `should_stop` returns True, after the state has been saved.
+        Returns:
+            The result; None if `should_stop` returned True, after the state has been saved.
         """
-        own = np.flatnonzero(slab >= 0)
-        runs = np.where(slab < 0, slab[own[0]], slab)  # empty slots compute a copy of a run
+        own = slice(len(slab))
+        runs = rows_of(slab, 0, program.width)
         values = self.spec.axes.values(np.unravel_index(runs, self.spec.axes.shape))
         first, last = self.spec.steps_to(rung)
         start = None
@@ -237,7 +233,7 @@ class _Search:
 
         goes_on = rung + 1 < len(self.spec.rungs)
         blocks = start_blocks(
-            program, values, start, last=last, before_last=keep if goes_on else None
+            program, values, device, start, last=last, before_last=keep if goes_on else None
         )
         saved_at = time.monotonic()
         for result in blocks:
@@ -247,7 +243,7 @@ class _Search:
                 self._save_unfinished(slab, rung, records)
                 saved_at = time.monotonic()
                 if should_stop():
-                    raise KeyboardInterrupt
+                    return None
         schedule = program.spec.schedule._replace(first=first, num_steps=last - first)
         variables = slab_variables(program.spec, records, schedule)
         kept = {
@@ -255,7 +251,7 @@ class _Search:
             for name in self.plan.layout.variables
             if name not in SEARCH_VARIABLES
         }
-        return RungResult(rung, runs[own], carry, kept)
+        return RungResult(rung, slab, carry, kept)
 
     def _times(self, name):
         """Return the steps of a variable in the layout; None if it has one value per run."""
@@ -353,8 +349,7 @@ class _Search:
             tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
             region = store.schema.region(tile)
             variables = {name: array[region] for name, array in self.memory.arrays.items()}
-            writer = self.plan.writers[self.plan.program_of(tile)[0]]
-            store.write(tile, variables, store.add_writer(writer))
+            store.write(tile, variables)
             self.finished[number] = True
             self.num_written += 1
 
@@ -362,17 +357,16 @@ class _Search:
         """Save runs that have reached a rung, from which an interrupted search continues."""
         if isinstance(self.sink, Store):
             key = f"{CHECKPOINTS}/{_SAVED}{result.rung}.{result.runs[0]}"
-            self.sink.location.write(key, result.to_bytes(), durable=True)
+            self.sink.save_state(key, result.to_arrays(), {})
 
     def load(self, rung: int) -> None:
         """Add the saved runs that have reached a rung."""
         if not isinstance(self.sink, Store):
             return
-        location, prefix = self.sink.location, f"{_SAVED}{rung}."
-        for name in sorted(location.sizes(CHECKPOINTS)):
-            if name.startswith(prefix):
-                raw, _ = location.read(f"{CHECKPOINTS}/{name}", MAX_CHECKPOINT_BYTES)
-                result = RungResult.from_bytes(raw, rung)
+        for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
+            if name.startswith(f"{_SAVED}{rung}."):
+                arrays, *_ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({},)
+                result = RungResult.from_arrays(arrays, rung)
                 if result is not None and self._fits(result):
                     due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
                     if due.any():
@@ -410,15 +404,14 @@ class _Search:
         """Save the state of a slab between two rungs."""
         if isinstance(self.sink, Store):
             arrays, meta = TileCheckpoint([], records.checkpoint()).to_stored()
-            raw = array_file.pack({**arrays, "slab": slab}, {**meta, "rung": rung})
-            self.sink.location.write(_UNFINISHED, raw, durable=True)
+            meta |= {"rung": rung}
+            self.sink.save_state(f"{_UNFINISHED}{slab[0]}", {**arrays, "slab": slab}, meta)
 
     def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
         """Return the saved state of a slab between two rungs; None if there is none."""
         if not isinstance(self.sink, Store):
             return None
-        raw, _ = self.sink.location.read(_UNFINISHED, MAX_CHECKPOINT_BYTES)
-        arrays, meta = array_file.unpack(raw) or ({}, {})
+        arrays, meta, _ = self.sink.load_state(f"{_UNFINISHED}{slab[0]}") or ({}, {}, ())
         if meta.get("rung") != rung or not np.array_equal(arrays.pop("slab", []), slab):
             return None
         state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab

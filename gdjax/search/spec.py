@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdjax.arguments import check_choice, check_flag, check_whole
+from gdjax.arguments import check_choice, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.sweeps.spec import SweepSpec, validate_spec
@@ -43,7 +43,6 @@ class SearchSpec(SweepSpec):
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
         num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.
-        keep_slots: whether runs keep their slot (see `packing`).
 
     Raises:
         InputError: as in `SweepSpec`, or if rungs do not increase or are not recorded, or the
@@ -55,7 +54,6 @@ class SearchSpec(SweepSpec):
     metric: str = "cost"
     direction: str = "minimize"
     num_brackets: int = 1
-    keep_slots: bool = True
 
     def __post_init__(self):
         check_rungs(self.rungs)
@@ -63,19 +61,8 @@ class SearchSpec(SweepSpec):
             check_whole("reduction_factor", self.reduction_factor, 2)
         check_whole("num_brackets", self.num_brackets, 1, len(self.rungs))
         check_choice("direction", self.direction, DIRECTIONS)
-        check_flag("keep_slots", self.keep_slots)
         validate_spec(self)
         _check_metric(self)
-
-    def max_width(self, num_devices: int) -> int:
-        """Return the maximum width to choose automatically.
-
-        Runs with the same slot need separate slabs. A small width limits the number of empty slots
-        in the slabs of the last rung.
-        """
-        last = self.expected_runs(len(self.rungs) - 1)
-        slabs = 2 if self.reduction_factor is not None else 8
-        return max(1, last // (slabs * num_devices * len(self.programs())))
 
     @property
     def ending_outcomes(self) -> tuple[Outcome, ...]:

@@ -18,6 +18,7 @@ together, by programs that are compiled once for all batches.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ import optax
 import xarray as xr
 from jaxtyping import PyTree
 
-from gdjax import progress
+from gdjax import progress, slabs
 from gdjax.arguments import check_choice, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
@@ -38,7 +39,7 @@ from gdjax.search.spec import DIRECTIONS, SearchSpec, check_rungs
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
-from gdjax.sweeps.preflight import CheckedSweep, Target, check, fit
+from gdjax.sweeps.preflight import Target, check, fit_program
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.slab_runner import slab_variables, start_blocks
 
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 DIVERGED = ("inf", "fail")
 RETRY_OF = "retry_of"  # user attribute of a repeated trial: number of the interrupted one
 OUTCOME = "outcome"  # user attribute of a finished trial: outcome of its run
-SLABS_PER_BATCH = 4  # number of slabs of a batch with rungs, so that pruned runs free whole slabs
 LOG_RANGE = 20.0  # ratio of largest to smallest value from which a distribution is logarithmic
 
 
@@ -73,7 +73,6 @@ def optimize(
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
     root_seed: int = 0,
     divergence_threshold: float = 1e12,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> None:
     """Run the trials of an Optuna study in batches, those of a batch together.
@@ -113,9 +112,6 @@ def optimize(
         eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
         root_seed: seed of the whole study, in [0, 2^32).
         divergence_threshold: cost above which a run counts as diverged.
-        width: number of runs computed together per device. If None, it is the batch divided by the
-            number of devices and by the number of compiled programs (one for each combination of
-            values that are not traced), and by 4 if there are several rungs.
         devices: devices to compute on; None for all local devices.
 
     Raises:
@@ -133,7 +129,7 @@ def optimize(
     check_whole("num_trials", num_trials, 1)
     check_whole("batch", batch, 1)
     steps = check_rungs(rungs)
-    target = Target(width=width, devices=devices)  # raises if a value is invalid
+    Target(devices=devices)  # raises if a value is invalid
     used = tuple(jax.local_devices() if devices is None else devices)
     settings: dict[str, Any] = {
         "problem": problem,
@@ -153,10 +149,6 @@ def optimize(
     }
     corners = SearchSpec(axes=_corners(space), **settings)
     check(corners, used)
-    if width is None:
-        slabs = len(corners.programs()) * (SLABS_PER_BATCH if len(steps) > 1 else 1)
-        width = max(1, batch // (slabs * len(used)))
-    target = Target(width=width, devices=used)
     worst = math.inf if direction == "minimize" else -math.inf
     _enqueue_interrupted(study, space)
     with (
@@ -166,7 +158,7 @@ def optimize(
         while (missing := num_trials - _num_finished(study, space)) > 0:
             bar.update(num_trials - missing - bar.n)
             trials = [study.ask(dict(space)) for _ in range(min(batch, missing))]
-            groups = _groups(trials, corners.axes, settings, target)
+            groups = _groups(trials, corners.axes, settings, used)
             for rung in steps:
                 for group in groups:
                     group.advance(rung, metric, stop.is_set)
@@ -211,7 +203,7 @@ def to_study(
         >>> grid = axes(learning_rate=[0.01, 0.1, 0.2], seed=range(2))
         >>> study = to_study(sweep(problems.bowl([1.0, 9.0]), grid, 20))
         >>> len(study.trials), study.best_params
-        (6, {'learning_rate': 0.1})
+        (6, {'learning_rate': 0.2})
     """
     optuna = _optuna()
     check_choice("direction", direction, DIRECTIONS)
@@ -330,19 +322,19 @@ class _Group:
         Raises:
             KeyboardInterrupt: if `should_stop` returns True.
         """
-        runs = self.program.slab.runs
-        slabs = [
-            self._advance_slab(first, rung, metric, should_stop)
-            for first in range(0, len(self.trials), runs)
-        ]
-        if slabs:
-            states, *numbers = zip(*slabs, strict=True)
+        firsts = range(0, len(self.trials), self.program.width)
+        advance = partial(self._advance_slab, rung, metric, should_stop)
+        compiled = [self.program.compiled_block]
+        devices = slabs.concurrent_devices(compiled, self.program.devices)
+        advanced = list(slabs.on_devices(advance, firsts, devices[: max(1, len(firsts))]))
+        if advanced:
+            states, *numbers = zip(*advanced, strict=True)
             self.state = _joined(states)
             self.values, self.diverged, self.outcome = map(np.concatenate, numbers)
 
-    def _advance_slab(self, first, rung, metric, should_stop):
+    def _advance_slab(self, rung, metric, should_stop, first, device):
         program, state, positions = self.program, self.state, np.array(list(self.trials))
-        rows = np.arange(first, first + program.slab.runs)
+        rows = np.arange(first, first + program.width)
         real_rows = np.arange(np.sum(rows < len(positions)))
         rows = np.minimum(rows, len(positions) - 1)  # a slab is padded with copies of the last run
         start = None if state is None else _rows(state, rows)
@@ -351,7 +343,7 @@ class _Group:
         last = program.spec.schedule.last
         # The record at a rung is computed by the block that takes the next step.
         pause_at = rung + 1 if rung < last else None
-        for result in start_blocks(program, values, start, pause_at=pause_at):
+        for result in start_blocks(program, values, device, start, pause_at=pause_at):
             records.add(result)
             if should_stop():
                 raise KeyboardInterrupt
@@ -382,7 +374,7 @@ def _joined(states):
     )
 
 
-def _groups(trials, grid: Axes, settings, target):
+def _groups(trials, grid: Axes, settings, devices):
     """Return the trials of a batch, in groups of equal static settings."""
     by_static: dict[tuple, dict[tuple, list]] = {}
     for trial in trials:
@@ -399,7 +391,7 @@ def _groups(trials, grid: Axes, settings, target):
             )
         }
         spec = SearchSpec(axes=axes(trial=zip_axes(**columns)), **settings)
-        (program,) = fit(CheckedSweep(spec), target.devices, target.width).programs
+        program = fit_program(spec.programs()[0], devices)
         groups.append(_Group(program, dict(enumerate(members.values()))))
     return groups
 

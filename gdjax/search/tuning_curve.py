@@ -1,10 +1,13 @@
 """Tuning curves: best result of k random settings, to compare optimizers.
 
+    median of the best of k = quantile 1 - 2^(-1/k) of the results of random settings
     E min(x_1, ..., x_k) = sum_j x_(j) C(n - j, k - 1) / C(n, k)
 
 Here x_(1) <= ... <= x_(n) are the results of n settings. The sum is the mean over all subsets of k
-settings, so it is unbiased. The best result of an optimizer improves with the number of trials, so
-optimizers have to be compared at equal numbers of trials.
+settings, so it is unbiased. A quantile has an interval between two order statistics, whatever the
+distribution of the results; a mean of unbounded results has none (Bahadur and Savage 1956). The
+best result of an optimizer improves with the number of trials, so optimizers have to be compared at
+equal numbers of trials.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes, sweep
@@ -14,8 +17,8 @@ optimizers have to be compared at equal numbers of trials.
 [0.062, 0.011, 0.0]
 
 References: Dodge et al. 2019, *Show your work: improved reporting of experimental results*; Tang et
-al. 2020, *Showing your work doesn't always work*, arXiv 2004.13705, for the bias of the estimate
-with replacement.
+al. 2020, arXiv 2004.13705, for the bias of the estimate with replacement; Lourie et al. 2023, *Show
+your work with confidence*, arXiv 2311.09480.
 """
 
 import itertools
@@ -26,10 +29,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import gammaln
+from scipy.stats import binom, rankdata
 
-from gdjax.arguments import MAX_COUNT, check_choice, check_number, check_whole, is_whole
+from gdjax.arguments import check_choice, check_number, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
@@ -50,8 +54,6 @@ def tuning_curve(
     direction: str = "minimize",
     worst_value: float | None = None,
     level: float = LEVEL,
-    num_resamples: int = 1000,
-    root_seed: int = 0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Return the best of k random settings of a sweep, as a function of k.
@@ -61,32 +63,31 @@ def tuning_curve(
     result is biased by the selection: on average, the chosen setting has worse results with other
     seeds. The `fresh` curves therefore use the results of the chosen setting with the other seeds.
 
-    Intervals are those of a two-way bootstrap, over settings and over seeds. They describe how the
-    curve would differ for other random settings and seeds, so the settings should be random draws
-    from the search space, and their number should be much larger than k. With a single seed,
-    intervals do not include the variation between seeds.
+    The interval of `median_best` lies between order statistics of the results of all settings, each
+    with one of the seeds, in turn. If the settings are random draws from the search space, it
+    covers the median of the best of k random settings with these seeds with probability at least
+    `level`, for every distribution of results. Its ends are infinite for fewer than log2(2 / (1 -
+    level)) k settings, so that 95 % require 6, 11, 22 and 43 settings for k = 1, 2, 4 and 8.
 
     Args:
         runs: Dataset of a sweep, or the path or URL of its store. All runs must be finished.
         metric: "cost" or a recorded metric.
-        trials: increasing numbers k of settings; None for the powers of 2 up to half of the
-            settings.
+        trials: increasing numbers k of settings; None for 1 and the powers of 2 with finite
+            intervals.
         by: axes with one curve per value; None for "optimizer", if there is such an axis. Seed axes
             are combined into one, and all other axes into settings. Axes that vary together are
             seeds if all of them are seeds.
         direction: "minimize" or "maximize".
         worst_value: result of a diverged run; None for the worst possible value, +inf or -inf. The
             expected best of k settings is then infinite if k settings can all diverge.
-        level: nominal coverage of the intervals.
-        num_resamples: number of bootstrap samples.
-        root_seed: seed of the bootstrap.
+        level: least coverage of the intervals.
         storage_options: keywords of `obstore.store.from_url`, if `runs` is a URL.
 
     Returns:
         Dataset over the axes `by` and `trials`, with `expected_best` and `median_best`: mean and
         median over subsets of settings and over seeds. With two or more seeds, `expected_fresh` and
-        `median_fresh`: mean and median for the other seeds. Each has an interval, such as
-        `expected_best_low` and `expected_best_high`.
+        `median_fresh`: mean and median for the other seeds. Only `median_best` has an interval,
+        `median_best_low` and `median_best_high`.
 
     Raises:
         InputError: if an argument is invalid, the metric was not recorded, or a run is not
@@ -104,12 +105,10 @@ def tuning_curve(
         >>> grid = axes(optimizer=["sgd", "adam"], learning_rate=[0.01, 0.1, 0.2, 0.3], seed=[0, 1])
         >>> runs = sweep(problems.bowl([1.0, 9.0]), grid, 30, make_optimizer=make_optimizer)
         >>> dict(tuning_curve(runs).median_fresh.sizes)
-        {'optimizer': 2, 'trials': 2}
+        {'optimizer': 2, 'trials': 1}
     """
     check_choice("direction", direction, DIRECTIONS)
     check_number("level", level, above=0, below=1)
-    check_whole("num_resamples", num_resamples, 1, MAX_COUNT)
-    check_whole("root_seed", root_seed, 0, 2**32 - 1)
     if worst_value is not None:
         check_number("worst_value", worst_value)
     if isinstance(runs, str | Path):
@@ -117,23 +116,17 @@ def tuning_curve(
     sign = 1.0 if direction == "minimize" else -1.0
     values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
     num_settings, num_seeds = values.shape[-2:]
-    steps = _check_trials(trials, num_settings)
-    shares = _shares(steps, num_settings)
-    random = np.random.default_rng(root_seed)
-    resamples = [
-        (_counts(random, num_settings), _counts(random, num_seeds)) for _ in range(num_resamples)
-    ]
-    curves = [
-        _curve(sign * values[index], shares, resamples, level)
-        for index in np.ndindex(values.shape[:-2])
-    ]
-    dims = (*by, "trials")
-    variables = {}
-    for name, ends in curves[0].items():
-        order = ("", "_low", "_high") if direction == "minimize" else ("", "_high", "_low")
-        for number, suffix in enumerate(order[: len(ends)]):
-            array = np.stack([sign * curve[name][number] for curve in curves])
-            variables[name + suffix] = dims, array.reshape(*values.shape[:-2], len(steps))
+    steps = _check_trials(trials, num_settings, level)
+    curves = [_curve(sign * values[index], steps, level) for index in np.ndindex(values.shape[:-2])]
+    ends = ("median_best_low", "median_best_high")
+    swapped = dict(zip(ends, ends[::-1] if sign < 0 else ends, strict=True))
+    variables = {
+        swapped.get(name, name): (
+            (*by, "trials"),
+            sign * np.reshape([curve[name] for curve in curves], (*values.shape[:-2], -1)),
+        )
+        for name in curves[0]
+    }
     coords = {
         name: coordinate
         for name, coordinate in runs.coords.items()
@@ -159,7 +152,7 @@ def _values(runs, metric, by, worst_value):
         )
     dims = runs["outcome"].dims
     names = [name for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]
-    if metric not in names:
+    if not isinstance(metric, str) or metric not in names:
         raise InputError(
             f"metric = {metric!r:.80}, expected the name of a recorded number: one of "
             f"{', '.join(map(str, names))}; add others with metrics=..."
@@ -193,10 +186,11 @@ def _values(runs, metric, by, worst_value):
     return array.reshape(*array.shape[: len(by)], *shape), tuple(by)
 
 
-def _check_trials(trials, num_settings):
+def _check_trials(trials, num_settings, level):
     """Return the checked numbers of trials."""
     if trials is None:
-        return tuple(2**power for power in range(max(1, (num_settings // 2).bit_length())))
+        largest = max(1, int(num_settings / math.log2(2 / (1 - level))))
+        return tuple(2**power for power in range(largest.bit_length()))
     valid = not isinstance(trials, str) and isinstance(trials, Sequence | np.ndarray | range)
     numbers = list(trials) if valid else []
     whole = bool(numbers) and all(is_whole(k, 1, num_settings) for k in numbers)
@@ -219,58 +213,35 @@ def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:
     return np.where(m >= k, np.exp(logs), 0.0)
 
 
-def _counts(random, n) -> Int[np.ndarray, " n"]:
-    """Return counts of n items in a bootstrap sample, at least two distinct if n > 1."""
-    while True:
-        counts = random.multinomial(n, np.full(n, 1 / n))
-        if n == 1 or np.count_nonzero(counts) > 1:
-            return counts
-
-
-def _curve(x: Float[np.ndarray, "settings seeds"], shares, resamples, level):
-    """Return value, low and high of each curve of one optimizer, for minimization."""
-    order = np.argsort(x, axis=0)
-    ranked = np.take_along_axis(x, order, axis=0)
-    first, behind = (
-        np.stack(
-            [np.searchsorted(*columns, side) for columns in zip(ranked.T, x.T, strict=True)], 1
-        )
-        for side in ("left", "right")
-    )
+def _curve(x: Float[np.ndarray, "settings seeds"], trials, level):
+    """Return the curves of one optimizer, for minimization."""
+    n, num_seeds = x.shape
+    shares = _shares(trials, n)
+    first, behind = (rankdata(x, side, axis=0).astype(int) for side in ("min", "max"))
+    # Equal results are chosen with equal probability.
+    chosen = (shares[:, n + 1 - first] - shares[:, n - behind]) / (behind - first + 1)
+    weights = {"best": chosen / num_seeds}
+    if num_seeds > 1:
+        others = chosen.sum(axis=-1, keepdims=True) - chosen
+        weights["fresh"] = others / (num_seeds * (num_seeds - 1))
     flat = np.argsort(x, axis=None)
-
-    def estimate(settings, seeds):
-        """Return means and medians, given how often each setting and seed is drawn."""
-        below = np.concatenate([np.zeros((1, x.shape[1]), int), np.cumsum(settings[order], axis=0)])
-        lower, upper = (np.take_along_axis(below, at, axis=0) for at in (first, behind))
-        chosen = shares[:, len(x) - lower] - shares[:, len(x) - upper]
-        # Equal results are chosen with equal probability.
-        chosen *= settings[:, None] / np.maximum(upper - lower, 1)
-        weighted, total = chosen * seeds, seeds.sum()
-        weights = {"best": weighted / total}
-        if np.count_nonzero(seeds) > 1:
-            others = weighted.sum(axis=-1, keepdims=True) - weighted
-            weights["fresh"] = others * seeds / (total**2 - np.sum(seeds**2))
-        result = {}
-        for name, w in weights.items():
-            result[f"expected_{name}"] = np.sum(w * np.where(w > 0, x, 0), axis=(1, 2))
-            below = np.cumsum(w.reshape(len(w), -1)[:, flat], axis=1)
-            middle = [np.sum(below < 0.5 - HALF, axis=1), np.sum(below <= 0.5 + HALF, axis=1)]
-            result[f"median_{name}"] = x.ravel()[flat[middle]].mean(axis=0)
-        return result
-
-    value = estimate(*(np.ones(size, int) for size in x.shape))
-    samples = [estimate(*counts) for counts in resamples]
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    result = {}
-    for name, center in value.items():
-        drawn = np.stack([sample[name] for sample in samples])
-        low, high = np.quantile(drawn, tails, axis=0, method="inverted_cdf")
-        if name.startswith("expected"):
-            # Repeated settings bias the bootstrap mean, so the bias is subtracted from the samples.
-            with np.errstate(invalid="ignore"):
-                shift = center - drawn.mean(axis=0)
-            shift = np.where(np.isfinite(shift), shift, 0)
-            low, high = np.clip([low + shift, high + shift], x.min(), x.max())
-        result[name] = center, low, high
-    return result
+    curve = {}
+    for name, w in weights.items():
+        curve[f"expected_{name}"] = np.sum(w * np.where(w > 0, x, 0), axis=(1, 2))
+        below = np.cumsum(w.reshape(len(w), -1)[:, flat], axis=1)
+        middle = [np.sum(below < 0.5 - HALF, axis=1), np.sum(below <= 0.5 + HALF, axis=1)]
+        curve[f"median_{name}"] = x.ravel()[flat[middle]].mean(axis=0)
+    # The number of results below the quantile of order p is binomial. With several seeds in turn, a
+    # result is below it with different probabilities, whose mean is p. The number then has smaller
+    # tails (Hoeffding 1956).
+    one_seed_each = np.sort(x[np.arange(n), np.arange(n) % num_seeds])
+    bounded = np.concatenate([[-math.inf], one_seed_each, [math.inf]])
+    p = 1 - 2.0 ** (-1 / np.asarray(trials))
+    low, high = (
+        bounded[binom.ppf(q, n, p).astype(int) + i]
+        for i, q in enumerate([(1 - level) / 2, (1 + level) / 2])
+    )
+    # The median over all runs may lie outside the interval from one run of each setting.
+    curve["median_best_low"] = np.minimum(low, curve["median_best"])
+    curve["median_best_high"] = np.maximum(high, curve["median_best"])
+    return curve

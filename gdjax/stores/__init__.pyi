@@ -11,4 +11,3 @@ from .schema import check_name as check_name
 from .schema import plain as plain
 from .writer import Store as Store
 from .writer import Tiles as Tiles
-from .writer import require_same as require_same

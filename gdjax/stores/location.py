@@ -51,7 +51,7 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
     """
     if isinstance(store, Folder | Bucket):
         return store
-    if not isinstance(store, str | os.PathLike) or "\0" in str(store):
+    if not isinstance(store, str | os.PathLike) or not str(store) or "\0" in str(store):
         raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
     if options is not None and not isinstance(options, Mapping):
         raise InputError(
@@ -78,10 +78,10 @@ class Folder:
     """A folder in which symbolic links are never followed."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.name, self.path = str(path), path.absolute()  # the process may change its folder
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.name
 
     def at(self, key: str) -> Path:
         """Return the path of a file; raise an `OSError` if one of its folders is a link."""

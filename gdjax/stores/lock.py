@@ -25,11 +25,7 @@ _MAX_LEASE_BYTES = 2**16
 
 
 def acquire(location: Folder | Bucket) -> "FileLock | Lease":
-    """Acquire the exclusive right to write a store for this process.
-
-    Raises:
-        StoreError: if another process holds this right, or the file system does not support locks.
-    """
+    """Acquire the exclusive right to write a store for this process."""
     return FileLock(location) if isinstance(location, Folder) else Lease(location)
 
 
@@ -46,8 +42,8 @@ class FileLock:
         with folder.writing():
             path = folder.at(LOCK)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_symlink() or path.is_dir():
-                folder.remove(LOCK)  # a write would follow the link
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                folder.remove(LOCK)  # a write would follow a link, or wait for a pipe's reader
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor: int | None = os.open(path, flags, 0o666)
         try:

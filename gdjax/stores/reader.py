@@ -7,36 +7,44 @@ finished, and does not detect missing or exchanged chunks.
 """
 
 import asyncio
+import contextlib
 import functools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from gdjax.arguments import check_flag
 from gdjax.errors import InputError, StoreError
-from gdjax.flags import current_names
 from gdjax.stores.location import MISSING, Bucket, Folder, locate
 from gdjax.stores.schema import (
     CHECKSUMS,
     FLAGS,
+    MAX_RECORD_BYTES,
     MAX_ROOT_BYTES,
     OWN,
     ROOT,
+    SWEEP,
+    TILES,
+    WRITERS,
     ArraySchema,
     OtherFormat,
     Root,
+    TileRecord,
     checksum,
     describe_values,
     parse_root,
     serialize,
+    sweep_digest,
+    tile_name,
+    writer_name,
 )
 
-SWEEP = f"{OWN}/sweep"  # file with the digest that identifies the sweep if the root is lost
-
 EXCHANGED = "is not the chunk that was written here"
+MISPLACED = "is damaged, or belongs to another sweep or tile"
 RESTORE = "Run the sweep again on this store with its original arguments, which"
 
 
@@ -69,8 +77,7 @@ def read_attributes(
         storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The attributes, among them `gdjax_format`, `identity`, `writers` (in format 2 `origins`) and
-        annotations; None if there is no store yet.
+        The attributes, among them `gdjax_format` and `identity`; None if there is no store yet.
 
     Raises:
         StoreError: if the location contains other files, a store of another format, or a damaged
@@ -90,22 +97,18 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
         storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The damaged files; an empty list if there are none. For a missing part of a store of format
-        2, its root is listed. Tiles that are not finished are not checked.
+        The damaged files; an empty list if there are none. Tiles that are not finished are not
+        checked.
 
     Raises:
         StoreError: if there is no store, or its `zarr.json` is damaged or of another format.
     """
-    from gdjax.stores.format_2 import find_parts
-
-    first = Stored(locate(store, storage_options))
-    locations, lost = find_parts(first)
-    damages = [Damage(file, MISSING) for file in lost]
-    parts = {"": first} | {f"{key}/": Stored(location) for key, location in locations.items()}
-    for prefix, part in parts.items():
-        part_damages = part.damaged_frame() + part.damaged_tiles()
-        damages += [damage._replace(file=prefix + damage.file) for damage in part_damages]
-    return damages
+    stored = Stored(locate(store, storage_options))
+    records, _ = stored.records()
+    names = sorted({name for record in records.values() for name in record.writers})
+    lost = [(name, stored.writer(name).get("lost")) for name in names]
+    writers = [Damage(f"{WRITERS}/{name}", problem) for name, problem in lost if problem]
+    return stored.damaged_frame() + stored.damaged_tiles() + writers
 
 
 def open_dataset(
@@ -122,47 +125,24 @@ def open_dataset(
         storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
-        The sweep as an `xarray.Dataset`. Arrays are read when they are used; those of a store of
-        format 2 with several parts are read on opening. Runs that are not finished have the fill
-        value: NaN in floating arrays. The state from which `extend` continues runs is omitted.
-        Attributes are those of the store (`identity` and `writers` as JSON text), `tiles` and
-        `tiles_finished`.
+        The sweep as an `xarray.Dataset`. Arrays are read when they are used. Runs that are not
+        finished have the fill value: NaN in floating arrays. The state from which `extend`
+        continues runs is omitted. Attributes are those of the store (`identity` as JSON text),
+        `writers` (JSON; `finished` is k where the writers of the k-th entry computed a run),
+        `tiles` and `tiles_finished`.
 
     Raises:
-        StoreError: if there is no store, the store has another format, or a part of it is missing
-            or damaged. Damage inside a chunk raises this error when the chunk is read; `verify`
-            finds it earlier.
+        StoreError: if there is no store, or the store has another format. Damage inside a chunk
+            raises this error when the chunk is read; `verify` finds it earlier.
     """
-    from gdjax.stores.format_2 import join_parts
-
     check_flag("skip_damaged", skip_damaged)
-    parts = open_parts(store, storage_options)
-    return without_carry(join_parts([part.dataset(skip_damaged=skip_damaged) for part in parts]))
+    stored = Stored(locate(store, storage_options))
+    return without_carry(stored.dataset(skip_damaged=skip_damaged))
 
 
 def without_carry(dataset: Any) -> Any:
     """Return the Dataset of a store without the state from which runs can continue."""
     return dataset.drop_vars([n for n in dataset.data_vars if str(n).startswith("carry.")])
-
-
-def open_parts(
-    store: str | Path, storage_options: Mapping[str, Any] | None = None
-) -> "list[Stored]":
-    """Open each part of a store; stores of format 3 have one part.
-
-    Raises:
-        StoreError: if there is no store, its `zarr.json` is damaged, or a part is missing.
-    """
-    from gdjax.stores.format_2 import find_parts
-
-    first = Stored(locate(store, storage_options))
-    locations, lost = find_parts(first)
-    if lost:
-        raise StoreError(
-            f"{first.location} is damaged: a part of it is missing ({', '.join(lost[:8])}). "
-            f"Restore the part from a copy of the store"
-        )
-    return [first, *map(Stored, locations.values())]
 
 
 def read_root(
@@ -230,6 +210,12 @@ class Stored:
         if root is None:
             raise StoreError(f"{self.location}: there is no store at this path; check the path")
         self.root, self.schema = root
+        bound = self.location.read(SWEEP, len(self.sweep))[0]
+        if self.format > 3 and bound != self.sweep.encode():
+            raise StoreError(
+                f"{self.location}: {ROOT} is not that of the sweep whose tiles are stored here "
+                f"({SWEEP} differs). Restore the store from a copy"
+            )
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -241,10 +227,10 @@ class Stored:
         """Version of the store's format."""
         return self.attributes["gdjax_format"]
 
-    @property
-    def writers(self) -> list[dict[str, Any]]:
-        """Descriptions of the writers, numbered from 1 in the flags of tiles."""
-        return self.attributes["origins" if self.format == 2 else "writers"]
+    @functools.cached_property
+    def sweep(self) -> str:
+        """Digest of the sweep of the store."""
+        return sweep_digest(self.attributes["identity"])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -257,8 +243,8 @@ class Stored:
 
         if damages := self.damaged_coordinates():
             raise StoreError(f"{self.location} is damaged: {damages[0]}. {RESTORE} restores it")
-        flags, damages = self.flags()
-        damages += self.damaged_tiles() if skip_damaged else self.holes(flags)
+        records, damages = self.records()
+        damages += self.damaged_tiles() if skip_damaged else self.holes(records)
         if damages and not skip_damaged:
             raise StoreError(
                 f"{self.location}: tile {damages[0].tile} is damaged ({damages[0].file}: "
@@ -266,83 +252,115 @@ class Stored:
                 f"skip_damaged=True (--skip-damaged)"
             )
         for damage in damages:
-            flags[damage.tile] = 0
-        dataset = xr.open_zarr(checked_store(self, flags), chunks=None, consolidated=True)
-        counts = {"tiles": flags.size, "tiles_finished": int((flags > 0).sum())}
-        dataset = dataset.drop_vars(CHECKSUMS, errors="ignore").assign_attrs(counts)
-        if self.format == 2:
-            from gdjax.stores.format_2 import current_array_name
+            records.pop(damage.tile, None)
+        sets = list(dict.fromkeys(record.writers for record in records.values()))
+        flags = np.zeros(self.shape, self.schema.flags.dtype)
+        for tile, record in records.items():
+            flags[tile] = sets.index(record.writers) + 1
+        dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
+        writers = [[self.writer(name) for name in names] for names in sets]
+        counts = {"tiles": flags.size, "tiles_finished": len(records)}
+        if self.format == 3:
+            dataset = dataset.drop_vars(CHECKSUMS)
+        return with_names(dataset.assign_attrs(counts, writers=json.dumps(writers)))
 
-            names = {name: current_array_name(str(name)) for name in dataset.data_vars}
-            dataset = dataset.rename_vars({n: new for n, new in names.items() if n != new})
-        if "flag_meanings" in (attrs := dataset["outcome"].attrs if "outcome" in dataset else {}):
-            attrs["flag_meanings"] = " ".join(current_names(attrs))
-        return with_names(dataset)
+    def writer(self, name: str) -> dict[str, Any]:
+        """Return the description of a writer that the record of a tile names."""
+        if self.format == 3:
+            return self.attributes["writers"][int(name) - 1]
+        raw, problem = self.location.read(f"{WRITERS}/{name}", MAX_RECORD_BYTES)
+        with contextlib.suppress(ValueError, RecursionError):
+            described = json.loads(raw)
+            if isinstance(described, dict) and writer_name(described) == name:
+                return described
+        return {"lost": problem or "its description is damaged"}
 
-    def flags(self) -> tuple[np.ndarray, list[Damage]]:
-        """Read the completion flag of every tile.
+    def records(self) -> tuple[dict[tuple[int, ...], TileRecord], list[Damage]]:
+        """Read the record of every finished tile.
 
         Returns:
-            The number of the writer of each tile, 0 if there is none or the flag is damaged; and
-            the damaged flags. A tile is complete only if it has a flag, so a tile without an intact
-            flag is computed again.
+            The records by tile, and the damaged ones. A tile is complete only if it has an intact
+            record, and is computed again otherwise.
         """
-        array = self.schema.flags
-        flags = np.zeros(self.shape, array.dtype)
-        written = self.location.sizes(array.name)
-        tiles = [t for t in np.ndindex(self.shape) if array.key(t).split("/")[1] in written]
-        chunks = self.location.map(lambda tile: self.chunk(array, tile), tiles)
-        damages = []
-        for tile, (raw, problem) in zip(tiles, chunks, strict=True):
-            if problem:
-                damages.append(Damage(array.key(tile), problem, tile))
+        if self.format == 3:
+            return self._records_of_format_3()
+        written = self.location.sizes(TILES)
+        tiles = [tile for tile in np.ndindex(self.shape) if tile_name(tile) in written]
+        records, damages = {}, []
+        for tile, record in zip(tiles, self.location.map(self.record, tiles), strict=True):
+            if record is None:
+                damages.append(Damage(f"{TILES}/{tile_name(tile)}", MISPLACED, tile))
             else:
-                flags[tile] = self._writer(tile, raw)
-        return flags, damages
+                records[tile] = record
+        return records, damages
 
-    def _writer(self, tile, raw):
-        """Return the number of a tile's writer; 0 if invalid or different between runs."""
-        region = self.schema.region(tile)
-        values = self.schema.flags.decode(raw)[tuple(slice(s.stop - s.start) for s in region)]
-        first = int(values.flat[0])
-        return first if first <= len(self.writers) and (values == first).all() else 0
+    def record(self, tile: tuple[int, ...]) -> TileRecord | None:
+        """Read the record of a tile; None if it is missing, damaged or belongs elsewhere."""
+        raw, problem = self.location.read(f"{TILES}/{tile_name(tile)}", MAX_RECORD_BYTES)
+        return None if problem else TileRecord.from_bytes(raw, self.sweep, tile)
 
-    def is_finished(self, tile: tuple[int, ...]) -> bool:
-        """Return whether a tile is complete; a tile with a damaged flag is not."""
-        raw, problem = self.chunk(self.schema.flags, tile)
-        return not problem and self._writer(tile, raw) > 0
+    def _records_of_format_3(self):
+        flags, checksums = self.schema.flags, self.schema.checksums
+        assert checksums is not None
+        records, damages = {}, []
+        written = self.location.sizes(FLAGS)
+        for tile in np.ndindex(self.shape):
+            if flags.key(tile).split("/")[1] not in written:
+                continue
+            (raw, problem), (sums, other) = self.chunk(flags, tile), self.chunk(checksums, tile)
+            if problem or other:
+                key = flags.key(tile) if problem else checksums.key(tile)
+                damages.append(Damage(key, problem or other or "", tile))
+                continue
+            writer = str(int(flags.decode(raw).flat[0]))
+            if 1 <= int(writer) <= len(self.attributes["writers"]):
+                records[tile] = TileRecord(
+                    (writer,), tuple(checksums.decode(sums).ravel().tolist())
+                )
+        return records, damages
+
+    def finished(self) -> Bool[np.ndarray, "..."]:
+        """Return whether each tile is finished; a tile with a damaged record is not."""
+        finished = np.zeros(self.shape, bool)
+        for tile in self.records()[0]:
+            finished[tile] = True
+        return finished
 
     def chunk(self, array: ArraySchema, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
         """Read a chunk; return its bytes and a description of its damage, None if intact."""
         raw, problem = self.location.read(array.key(tile), array.nbytes)
         return raw, problem or array.problem(raw)
 
-    def tile_chunks(self, tile: tuple[int, ...]) -> tuple[dict[str, bytes], list[Damage]]:
-        """Read the chunks of a finished tile except its flag.
+    def tile_chunks(
+        self, tile: tuple[int, ...], record: TileRecord
+    ) -> tuple[dict[str, bytes], list[Damage]]:
+        """Read the chunks of the variables of a finished tile.
 
         Returns:
-            The bytes of the chunks by array, and the damage of chunks that are missing, have a
-            wrong checksum or have been exchanged for other chunks.
+            The bytes of the chunks by variable, and the damage of chunks that are missing, have a
+            wrong checksum or are not those of the record.
         """
-        arrays = [array for array in self.schema.tiled.values() if array.name != FLAGS]
+        arrays = list(self.schema.variables.values())
         read = self.location.map(lambda array: self.chunk(array, tile), arrays)
         chunks, damages = {}, []
-        for array, (raw, problem) in zip(arrays, read, strict=True):
+        for array, (raw, problem), value in zip(arrays, read, record.checksums, strict=True):
             chunks[array.name] = raw
-            if problem:
+            if problem := problem or (EXCHANGED if checksum(raw) != value else None):
                 damages.append(Damage(array.key(tile), problem, tile))
-        if self.schema.checksums is not None and not damages:
-            written = self.schema.checksums.decode(chunks[CHECKSUMS]).ravel()
-            for array, value in zip(self.schema.variables.values(), written, strict=True):
-                if checksum(chunks[array.name]) != value:
-                    damages.append(Damage(array.key(tile), EXCHANGED, tile))
+        raw, problem = self.chunk(self.schema.flags, tile)
+        if self.format > 3 and raw != self.finished_chunk(tile):
+            damages.append(Damage(self.schema.flags.key(tile), problem or EXCHANGED, tile))
         return chunks, damages
 
-    def holes(self, flags: np.ndarray) -> list[Damage]:
+    def finished_chunk(self, tile: tuple[int, ...], number: int = 1) -> bytes:
+        """Return the chunk of `finished` of a tile whose runs have been computed."""
+        shape = [along.stop - along.start for along in self.schema.region(tile)]
+        return self.schema.flags.encode(np.full(shape, number, self.schema.flags.dtype))
+
+    def holes(self, tiles: Iterable[tuple[int, ...]]) -> list[Damage]:
         """Return the chunks of finished tiles that are missing or have a wrong size."""
-        damages = []
-        tiles = [tuple(tile) for tile in np.argwhere(flags > 0).tolist()]
-        for array in self.schema.tiled.values() if tiles else ():
+        damages, tiles = [], list(tiles)
+        for array in self.schema.variables.values() if tiles else ():
             sizes = self.location.sizes(array.name)
             for tile in tiles:
                 key = array.key(tile)
@@ -354,15 +372,15 @@ class Stored:
         return damages
 
     def damaged_tiles(self) -> list[Damage]:
-        """Read all chunks of finished tiles and return the damaged ones, flags included."""
-        flags, damages = self.flags()
-        for tile in map(tuple, np.argwhere(flags > 0).tolist()):
-            damages += self.tile_chunks(tile)[1]
+        """Read all chunks and records of finished tiles and return the damaged ones."""
+        records, damages = self.records()
+        for tile, record in records.items():
+            damages += self.tile_chunks(tile, record)[1]
         return damages
 
     def is_whole(self) -> bool:
         """Return whether every tile is finished and no file is damaged."""
-        return bool((self.flags()[0] > 0).all()) and not self.damaged_frame() + self.damaged_tiles()
+        return bool(self.finished().all()) and not self.damaged_frame() + self.damaged_tiles()
 
     def damaged_coordinates(self) -> list[Damage]:
         """Return the coordinates that are damaged or differ from those of the sweep."""
@@ -393,12 +411,21 @@ class Stored:
         return damages + self.damaged_coordinates()
 
 
-def checked_store(stored: Stored, flags: np.ndarray) -> Any:
-    """Return a Zarr store of the checked metadata and the chunks of finished tiles."""
+def checked_store(
+    stored: Stored, flags: np.ndarray, records: Mapping[tuple[int, ...], TileRecord]
+) -> Any:
+    """Return a Zarr store of the checked metadata and the chunks of finished tiles.
+
+    Args:
+        stored: store to read.
+        flags: number of the entry of `writers` of each tile, 0 for unfinished ones.
+        records: records of the finished tiles.
+    """
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
-    schema, location = stored.schema, stored.location
+    schema, location, variables = stored.schema, stored.location, list(stored.schema.variables)
+    sweep = location.read(SWEEP, MAX_ROOT_BYTES)
 
     class CheckedStore(WrapperStore[MemoryStore]):
         """Store that raises an error for a missing or wrong chunk."""
@@ -413,26 +440,30 @@ def checked_store(stored: Stored, flags: np.ndarray) -> Any:
                 tile = tuple(map(int, last.split(".")[1:]))[: flags.ndim]
                 if not flags[tile]:
                     return None
+            if name == FLAGS:
+                return prototype.buffer.from_bytes(stored.finished_chunk(tile, int(flags[tile])))
             if isinstance(location, Folder):
                 return prototype.buffer.from_bytes(read(array, tile))
             return prototype.buffer.from_bytes(await asyncio.to_thread(read, array, tile))
 
     def read(array, tile):
         raw, problem = stored.chunk(array, tile)
-        if not problem and schema.checksums is not None and array.name in schema.variables:
-            problem = EXCHANGED if checksum(raw) != written(tile)[array.name] else None
+        if not problem and array.name in variables:
+            value = records[tile].checksums[variables.index(array.name)]
+            problem = EXCHANGED if checksum(raw) != value else None
+        # Values with a checksum belong to the sweep, since its record does.
+        is_known = not problem and array.name in variables
+        if not is_known and location.read(SWEEP, MAX_ROOT_BYTES) != sweep:
+            raise StoreError(
+                f"{location} was removed or replaced after this Dataset was opened, so its arrays "
+                f"that were not read yet are lost; open the store again"
+            )
         if problem:
             raise StoreError(
                 f"{location} is damaged: {Damage(array.key(tile), problem, tile)}. {RESTORE} "
                 f"computes it again, or open it with skip_damaged=True"
             )
         return raw
-
-    @functools.cache
-    def written(tile):
-        assert schema.checksums is not None
-        values = schema.checksums.decode(read(schema.checksums, tile))
-        return dict(zip(schema.variables, values.ravel().tolist(), strict=True))
 
     attributes = {
         name: json.dumps(value) if isinstance(value, dict | list) else value

@@ -12,7 +12,7 @@ Metadata are JSON, and are accepted only if they equal the metadata that this mo
 >>> cost = layout.schema.variables["cost"]
 >>> layout.schema.tiles, cost.key((1,)), cost.nbytes
 ((3,), 'cost/c.1', 12)
->>> raw = seal(make_root(layout.schema, layout.record({"num_steps": 10}), []))
+>>> raw = seal(make_root(layout.schema, layout.record({"num_steps": 10})))
 >>> parse_root(raw).schema == layout.schema
 True
 """
@@ -31,18 +31,22 @@ import numpy as np
 
 from gdjax.errors import InputError
 
-FORMAT = 3  # format of new stores; stores of format 2 can be read
+FORMAT = 4  # format of new stores; stores of format 3 can be read
 
 ROOT = "zarr.json"  # file with the metadata of the store, and of each array in its folder
 OWN = ".gdjax"  # folder for files other than arrays, such as the lock and checkpoints
-FLAGS = "finished"  # array over the grid: number of the writer that computed a run, 0 for none
-CHECKSUMS = "checksums"  # array by tile and variable: CRC32C, which detects exchanged chunks
+SWEEP = f"{OWN}/sweep"  # file with the digest of the sweep
+TILES = f"{OWN}/tiles"  # folder with the record of each finished tile
+WRITERS = f"{OWN}/writers"  # folder with a description of each writer
+FLAGS = "finished"  # array over the grid that is not 0 where a run has been computed
+CHECKSUMS = "checksums"  # array by tile and variable, in format 3: CRC32C
 
-# Attributes of every store, by format; all other attributes are annotations.
-RESERVED = {
-    2: ("gdjax_format", "coordinates", "parts", "identity", "origins", "digest"),
+# Attributes of every store, by format.
+ATTRIBUTES_OF_ROOT = {
     3: ("gdjax_format", "coordinates", "identity", "writers", "digest"),
+    4: ("gdjax_format", "coordinates", "identity", "digest"),
 }
+JSON_ATTRIBUTES = ("identity", "writers")  # attributes that contain JSON as text
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
@@ -55,6 +59,7 @@ MAX_NAME_BYTES = 200
 MAX_TILES = 2**20
 MAX_CHUNK_BYTES = 2**36
 MAX_WRITERS = 2**16 - 1
+MAX_RECORD_BYTES = 2**20  # maximum size of the record of a tile, or of the description of a writer
 
 # Windows interprets these names as devices, with any file extension.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10))}
@@ -291,7 +296,7 @@ class Schema(NamedTuple):
     variables: dict[str, ArraySchema]  # results of the runs
     coordinates: dict[str, ArraySchema]  # arrays that are written once
     flags: ArraySchema
-    checksums: ArraySchema | None  # None in format 2
+    checksums: ArraySchema | None  # in format 3 only
 
     @property
     def arrays(self) -> dict[str, ArraySchema]:
@@ -343,8 +348,8 @@ def _schema(
                 )
     if not tile or not variables:
         raise InputError("layout: expected at least one dimension in tile and one variable")
-    grid, writers = tuple(tile), RESERVED[version][-2]
-    attrs = {"long_name": f"0: not computed; k: computed by the k-th of {writers}", "units": "1"}
+    grid = tuple(tile)
+    attrs = {"long_name": "0: not computed; k: computed by the k-th of writers", "units": "1"}
     flags = _array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile)
     schema = Schema(
         {name: _array(name, variable, sizes, tile) for name, variable in variables.items()},
@@ -354,7 +359,7 @@ def _schema(
     )
     check_at_most(math.prod(schema.tiles), MAX_TILES, "tiles", FLAGS)
     names = [*variables, *coordinates, FLAGS]
-    if version != 2:
+    if version == 3:
         counts = dict(zip((f"{dim}_tile" for dim in grid), schema.tiles, strict=True))
         attrs = {"long_name": "CRC32C of each chunk, by tile and variable", "units": "1"}
         variable = Variable((*counts, "variable"), np.uint32, attrs, 0)
@@ -371,9 +376,7 @@ def _schema(
     if spaced := [name for name in coordinates if " " in name]:
         raise InputError(f"coordinate {spaced[0]!r}: expected a name without spaces")
     if twice := [name for name, count in collections.Counter(names).items() if count > 1]:
-        raise InputError(
-            f"{twice} are names of two arrays; rename one ({FLAGS} and {CHECKSUMS} are reserved)"
-        )
+        raise InputError(f"{twice} are names of two arrays; rename one ({FLAGS} is reserved)")
     check_distinct(names, "variables")
     return schema
 
@@ -384,13 +387,11 @@ def _schema(
 class Root(NamedTuple):
     """Metadata of a store, known before any chunk is read."""
 
-    document: dict[str, Any]  # the group's metadata; attributes `identity` and `writers` are parsed
+    document: dict[str, Any]  # the group's metadata; attributes with JSON are parsed
     schema: Schema
 
 
-def make_root(
-    schema: Schema, identity: Mapping[str, Any], writers: list[dict[str, Any]]
-) -> dict[str, Any]:
+def make_root(schema: Schema, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the root document of a store with the given arrays."""
     return {
         "zarr_format": 3,
@@ -399,7 +400,6 @@ def make_root(
             "gdjax_format": FORMAT,
             "coordinates": " ".join(schema.coordinates),
             "identity": identity,
-            "writers": writers,
         },
         "consolidated_metadata": {
             "kind": "inline",
@@ -417,15 +417,14 @@ def serialize(document: Mapping[str, Any]) -> bytes:
 def seal(root: Mapping[str, Any]) -> bytes:
     """Return a root as bytes, with its SHA-256 as digest.
 
-    The SHA-256 is computed from these bytes with an empty digest. Identity and writers are JSON
-    text within the JSON, so that xarray can write them to netCDF.
+    The SHA-256 is computed from these bytes with an empty digest. The identity is JSON text within
+    the JSON, so that xarray can write it to netCDF.
 
     Raises:
         InputError: if the root is longer than a reader would accept.
     """
     attributes = dict(root["attributes"])
-    if attributes["gdjax_format"] != 2:
-        attributes |= {name: json.dumps(attributes[name]) for name in ("identity", "writers")}
+    attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES if n in attributes}
     blank = {**root, "attributes": {**attributes, "digest": ""}}
     blank["attributes"]["digest"] = hashlib.sha256(serialize(blank)).hexdigest()
     raw = serialize(blank)
@@ -444,10 +443,10 @@ def parse_root(raw: bytes) -> Root:
         version = root["attributes"]["gdjax_format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{ROOT} is damaged") from error
-    if type(version) is not int or version not in RESERVED:
+    if type(version) is not int or version not in ATTRIBUTES_OF_ROOT:
         raise OtherFormat(
             f"the store has format {version!r:.20}, but this version of gdjax writes format "
-            f"{FORMAT} and reads formats 2 and 3; open it with the version of gdjax that wrote it, "
+            f"{FORMAT} and reads formats 3 and 4; open it with the version of gdjax that wrote it, "
             f"or run its sweep again in a new store"
         )
     # Replacing bytes avoids serializing the root again, which takes ten times as long.
@@ -456,8 +455,8 @@ def parse_root(raw: bytes) -> Root:
     if hashlib.sha256(blank).hexdigest() != digest:
         raise InputError(f"{ROOT} is damaged: its digest differs")
     try:
-        if version != 2:
-            for name in ("identity", "writers"):
+        for name in JSON_ATTRIBUTES:
+            if name in ATTRIBUTES_OF_ROOT[version]:
                 root["attributes"][name] = _parse(root["attributes"][name])
         return Root(root, _parse_schema(root, version))
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as e:
@@ -493,17 +492,15 @@ def _parse_schema(root, version):
     ):
         raise InputError(f"{ROOT} is not the root of a gdjax store")
     kinds = {"gdjax_format": int, "coordinates": str, "digest": str, "identity": dict}
-    for name in RESERVED[version]:
+    for name in ATTRIBUTES_OF_ROOT[version]:
         if not isinstance(attributes[name], kinds.get(name, list)):
             raise InputError(f"attribute {name} is not of type {kinds.get(name, list).__name__}")
-    if attributes.get("parts"):
-        raise InputError("attribute parts is not empty, as in every store of format 2")
-    writers = attributes[RESERVED[version][-2]]
+    writers = attributes.get("writers", [])
     check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
     if not all(isinstance(writer, dict) for writer in writers):
         raise InputError("attribute writers does not describe the writers of the tiles")
     layout, coordinates = attributes["identity"]["layout"], attributes["coordinates"].split()
-    bookkeeping = [FLAGS] if version == 2 else [FLAGS, CHECKSUMS]
+    bookkeeping = [FLAGS, CHECKSUMS] if version == 3 else [FLAGS]
     variables = [name for name in documents if name not in (*coordinates, *bookkeeping)]
     schema = _schema(
         layout["sizes"],
@@ -526,6 +523,58 @@ def _parse_variable(document):
     dtype = document["data_type"]
     dims, attrs = tuple(document["dimension_names"]), dict(document["attributes"])
     return Variable(dims, dtype if dtype in DTYPES else "O", attrs, document["fill_value"])
+
+
+# Tiles and their writers
+
+
+class TileRecord(NamedTuple):
+    """Record of a finished tile: it is written last, and is the flag of its completion.
+
+    Args:
+        writers: name of each writer that computed a part of the tile, in order.
+        checksums: CRC32C of the chunk of each variable.
+    """
+
+    writers: tuple[str, ...]
+    checksums: tuple[int, ...]
+
+    def to_bytes(self, sweep: str, tile: tuple[int, ...]) -> bytes:
+        """Return the contents of the file, bound to a sweep and a position by a digest."""
+        document = {"writers": list(self.writers), "checksums": list(self.checksums)}
+        bound = serialize({"sweep": sweep, "tile": list(tile), **document})
+        return serialize({**document, "digest": hashlib.sha256(bound).hexdigest()})
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, sweep: str, tile: tuple[int, ...]) -> "TileRecord | None":
+        """Return the record in a file; None if it is damaged or belongs elsewhere."""
+        try:
+            document = _parse(raw)
+            record = cls(tuple(document["writers"]), tuple(document["checksums"]))
+            is_own = record.to_bytes(sweep, tile) == raw
+            return record if is_own and all(map(is_digest, record.writers)) else None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+
+def sweep_digest(identity: Mapping[str, Any]) -> str:
+    """Return the digest of the identity of a sweep with its arrays, which names the sweep."""
+    return hashlib.sha256(serialize(identity)).hexdigest()
+
+
+def writer_name(writer: Mapping[str, Any]) -> str:
+    """Return the name of the file that describes a writer: the digest of the description."""
+    return hashlib.sha256(serialize(writer)).hexdigest()
+
+
+def is_digest(name: Any) -> bool:
+    """Return whether a value is a SHA-256 as text, such as the name of a writer."""
+    return isinstance(name, str) and len(name) == 64 and set(name) <= set("0123456789abcdef")
+
+
+def tile_name(tile: tuple[int, ...]) -> str:
+    """Return the name of the files of a tile other than its chunks."""
+    return ".".join(map(str, tile))
 
 
 # The arrays of a sweep

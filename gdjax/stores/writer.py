@@ -16,40 +16,43 @@ two runs in two tiles:
 [False, True]
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from gdjax._runtime import array_file
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.location import Bucket, Folder, locate
+from gdjax.stores.location import MISSING, Bucket, Folder, locate
 from gdjax.stores.lock import FileLock, Lease, acquire
-from gdjax.stores.reader import SWEEP, Damage, Stored, read_root
+from gdjax.stores.reader import Damage, Stored, read_root
 from gdjax.stores.schema import (
     FLAGS,
-    MAX_WRITERS,
+    MAX_RECORD_BYTES,
     OWN,
-    RESERVED,
     ROOT,
+    SWEEP,
+    TILES,
+    WRITERS,
     Layout,
     Root,
+    TileRecord,
+    check_at_most,
     checksum,
+    is_digest,
     make_root,
     plain,
     seal,
     serialize,
+    sweep_digest,
+    tile_name,
+    writer_name,
 )
 
 MAX_CHECKPOINT_BYTES = 2**34
 
-NEWER = ("problem_hash", "flags")  # entries that are missing in older stores of format 2
-
-DERIVED = ("layout", "program_hash", "problem_hash")
-"""Entries of an identity that are determined by other entries."""
+DERIVED = ("layout",)  # entries of an identity that are determined by other entries
 
 CHECKPOINTS = f"{OWN}/checkpoints"  # folder for states of unfinished tiles and searches
 
@@ -62,36 +65,46 @@ class Tiles(Stored):
 
     Args:
         store: path, URL or location of the store.
-        writer: number of the entry of `writers` that describes the program and the machine that
-            compute the tiles.
+        writer: description of the program and the machine that compute the tiles.
 
     Raises:
-        StoreError: if there is no store, its metadata are damaged, or it has format 2.
+        StoreError: if there is no store, its metadata are damaged, or it has format 3.
     """
 
     _lock: FileLock | Lease | None = None
 
-    def __init__(self, store: str | Path | Folder | Bucket, writer: int = 1):
+    def __init__(self, store: str | Path | Folder | Bucket, writer: Mapping[str, Any]):
         super().__init__(store)
-        self.writer = writer
-        if self.format == 2:
+        if self.format == 3:
             raise read_only(self.location)
+        self._begin(writer)
 
-    def finished(self) -> Bool[np.ndarray, "..."]:
-        """Return whether each tile is finished; a tile with a damaged flag is not."""
-        return self.flags()[0] > 0
+    def _begin(self, writer):
+        self.begun_by: dict[tuple[int, ...], tuple[str, ...]] = {}
+        self.own_name = self.add_writer(writer)
 
-    def write(
-        self, tile: tuple[int, ...], arrays: Mapping[str, Any], writer: int | None = None
-    ) -> None:
-        """Write all variables of a tile, then its flag; remove its checkpoint.
+    def add_writer(self, writer: Mapping[str, Any]) -> str:
+        """Describe a writer in its own file, and return the name by which records refer to it.
+
+        Raises:
+            InputError: if a value in `writer` cannot be represented in JSON, or it is too long.
+        """
+        described = plain(writer, "writer")
+        name, raw = writer_name(described), serialize(described)
+        check_at_most(len(raw), MAX_RECORD_BYTES, "bytes of its description", "writer")
+        if self.location.read(f"{WRITERS}/{name}", len(raw))[0] != raw:
+            self.location.write(f"{WRITERS}/{name}", raw)
+        return name
+
+    def write(self, tile: tuple[int, ...], arrays: Mapping[str, Any]) -> None:
+        """Write all variables of a tile, then its record; remove its checkpoint.
+
+        The record names this writer, after those of the checkpoint from which it continued.
 
         Args:
             tile: index of the tile along each dimension of the grid.
             arrays: all variables by name, with the full shape of a tile or cropped to the grid.
                 Values beyond the grid's edge are ignored.
-            writer: number of the entry of `writers` that describes the program and the machine that
-                computed the tile; None uses that of this object.
 
         Raises:
             InputError: if there is no such tile, or names, shapes or types differ from the layout.
@@ -112,64 +125,102 @@ class Tiles(Stored):
                     f"{array.dtype} of shape {shape} or, beyond the grid's edge, {array.chunk}"
                 )
             chunks[name] = array.encode(values[tuple(slice(n) for n in shape)])
-        self.write_chunks(tile, chunks, self.writer if writer is None else writer)
+        self.write_chunks(tile, chunks, self._writers(tile))
 
-    def write_chunks(self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writer: int) -> None:
+    def _writers(self, tile):
+        return tuple(dict.fromkeys((*self.begun_by.get(tile, ()), self.own_name)))
+
+    def write_chunks(
+        self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writers: tuple[str, ...]
+    ) -> None:
         """Write a tile from the bytes of its chunks, such as those of another store.
 
         Raises:
-            InputError: if there is no entry with the number `writer`.
             StoreError: if the tile is already finished or cannot be written.
         """
-        if self.is_finished(tile):
+        if self.record(tile) is not None:
             raise StoreError(
                 f"{self.location}: tile {tile} is already finished and is not overwritten; see "
                 f"finished() for the missing tiles"
             )
-        if not 1 <= writer <= len(self.writers):
-            raise InputError(
-                f"writer = {writer}, expected 1 to {len(self.writers)}: see add_writer"
-            )
-        location, (variables, _, flags, checksums) = self.location, self.schema
-        assert checksums is not None
+        location, variables = self.location, list(self.schema.variables.values())
 
         def write(array):
             location.write(array.key(tile), chunks[array.name])
 
         self._check_lock()
-        list(location.map(write, variables.values()))
-        values = np.array([checksum(chunks[name]) for name in variables], checksums.dtype)
-        location.write(checksums.key(tile), checksums.encode(values.reshape(checksums.chunk)))
+        list(location.map(write, variables))
+        location.write(self.schema.flags.key(tile), self.finished_chunk(tile))
+        record = TileRecord(writers, tuple(checksum(chunks[array.name]) for array in variables))
         self._check_lock()
-        shape = [s.stop - s.start for s in self.schema.region(tile)]
-        location.write(flags.key(tile), flags.encode(np.full(shape, writer, flags.dtype)))
+        location.write(f"{TILES}/{tile_name(tile)}", record.to_bytes(self.sweep, tile))
         location.remove(self._checkpoint(tile))
 
+    def begin(self, tiles: Sequence[tuple[int, ...]], writers: Iterable[Mapping[str, Any]]) -> None:
+        """Note the writers that computed the runs of tiles before this one continues them."""
+        names = tuple(map(self.add_writer, writers))
+        self.begun_by |= dict.fromkeys(tiles, names)
+
     def save_checkpoint(
-        self, tile: tuple[int, ...], arrays: Mapping[str, Any], meta: Mapping[str, Any]
+        self,
+        tiles: Sequence[tuple[int, ...]],
+        arrays: Mapping[str, Any],
+        meta: Mapping[str, Any],
     ) -> None:
-        """Save the state of an unfinished tile, replacing an earlier checkpoint.
+        """Save the state of unfinished tiles, replacing an earlier checkpoint.
 
         Args:
-            tile: index of the tile along each dimension of the grid.
+            tiles: tiles that are computed together; the first one names the checkpoint.
             arrays: arrays from which the computation continues, by name.
             meta: numbers and text of the checkpoint, such as the step.
 
         Raises:
             StoreError: if the checkpoint cannot be written.
         """
-        raw = array_file.pack(arrays, plain(meta, "meta"))
-        self.location.write(self._checkpoint(tile), raw, durable=True)
+        bound = {"tiles": list(map(list, tiles)), **meta}
+        self.save_state(self._checkpoint(tiles[0]), arrays, bound, self._writers(tiles[0]))
 
     def load_checkpoint(
-        self, tile: tuple[int, ...]
+        self, tiles: Sequence[tuple[int, ...]]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Return the checkpoint of `save_checkpoint`; None if it is missing or damaged."""
-        raw, problem = self.location.read(self._checkpoint(tile), MAX_CHECKPOINT_BYTES)
-        return None if problem else array_file.unpack(raw)
+        """Return the checkpoint of `save_checkpoint`; None if there is no intact one."""
+        state = self.load_state(self._checkpoint(tiles[0]))
+        if state is None or state[1].pop("tiles", None) != list(map(list, tiles)):
+            return None
+        arrays, meta, writers = state
+        self.begun_by |= dict.fromkeys(tiles, writers)
+        return arrays, meta
+
+    def save_state(
+        self,
+        key: str,
+        arrays: Mapping[str, Any],
+        meta: Mapping[str, Any],
+        writers: tuple[str, ...] = (),
+    ) -> None:
+        """Save a state from which a computation continues, bound to the sweep and its place."""
+        bound = {"sweep": self.sweep, "key": key, "writers": list(writers), "meta": meta}
+        raw = array_file.pack(arrays, plain(bound, "state"))
+        self.location.write(key, raw, durable=True)
+
+    def load_state(
+        self, key: str
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any], tuple[str, ...]] | None:
+        """Return arrays, meta and writers of `save_state`.
+
+        Returns:
+            None if the file is missing or damaged, or was written for another sweep or place.
+        """
+        raw, problem = self.location.read(key, MAX_CHECKPOINT_BYTES)
+        arrays, bound = (None if problem else array_file.unpack(raw)) or ({}, {})
+        meta, writers = bound.get("meta"), bound.get("writers")
+        is_own = bound.get("sweep") == self.sweep and bound.get("key") == key
+        if not is_own or not isinstance(meta, dict) or not isinstance(writers, list):
+            return None
+        return (arrays, meta, tuple(writers)) if all(map(is_digest, writers)) else None
 
     def _checkpoint(self, tile):
-        return f"{CHECKPOINTS}/{'.'.join(map(str, self._checked(tile)))}"
+        return f"{CHECKPOINTS}/{tile_name(self._checked(tile))}"
 
     def _checked(self, tile):
         tile = tuple(int(i) for i in tile)
@@ -194,10 +245,7 @@ class Store(Tiles):
         store: path, URL or location of the store.
         layout: arrays of the sweep.
         identity: identity of the sweep. Any difference from the stored one is an error.
-        writer: description of the program and the machine that compute the results: versions,
-            device, slab width, source revision. It is added to `writers` unless it is already
-            listed, and its number there is the flag of the tiles. None if `add_writer` is called
-            later.
+        writer: description of the program and the machine that compute the tiles.
 
     Raises:
         InputError: if a value in `identity` or `writer` cannot be represented in JSON.
@@ -214,33 +262,36 @@ class Store(Tiles):
         layout: Layout,
         *,
         identity: Mapping[str, Any],
-        writer: Mapping[str, Any] | None = None,
+        writer: Mapping[str, Any],
+        allow_unverified: bool = False,
     ):
         self.location = locate(store)
         recorded = layout.record(identity)
-        writers = [] if writer is None else [plain(writer, "writer")]
-        seal(make_root(layout.schema, recorded, writers))  # raises if the root is too large
-        _read_own_root(self.location, layout, recorded)  # raises before any change
+        seal(make_root(layout.schema, recorded))  # raises if the root is too large
+        self._own_root(layout, recorded, allow_unverified)  # raises before any change
         self._lock = acquire(self.location)
         try:
-            self.restored = self._restore(layout, recorded, writers)
-            self.writer = self.add_writer(writers[0]) if writers else 0
+            self.restored = self._restore(layout, recorded, allow_unverified)
+            self._begin(writer)
         except BaseException:
             self.close()
             raise
 
-    def _restore(self, layout, recorded, writers):
+    def _own_root(self, layout, recorded, allow_unverified):
+        try:
+            return read_own_root(self.location, layout, recorded, allow_unverified)
+        except StoreError:
+            is_begun = self.location.read(ROOT, 1)[1] == MISSING and self.location.sizes(OWN)
+            if "lock" in (is_begun or {}):  # another writer may be creating the store
+                acquire(self.location).close()
+            raise
+
+    def _restore(self, layout, recorded, allow_unverified):
         """Restore missing or damaged files outside tiles, and return the damage."""
         location, schema = self.location, layout.schema
-        root = _read_own_root(location, layout, recorded)
+        root = read_own_root(location, layout, recorded, allow_unverified)
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
-        self.root, self.schema = root or Root(make_root(schema, recorded, list(writers)), schema)
-        if root is None and existed:  # the writers of the existing tiles are unknown
-            lost = {"lost": f"{ROOT} was damaged"}
-            # Flags above the number of writers are ignored, so the maximum number of writers is set
-            # first.
-            self.attributes["writers"] = [lost] * MAX_WRITERS
-            self.attributes["writers"] = [lost] * int(self.flags()[0].max(initial=0)) + writers
+        self.root, self.schema = root or Root(make_root(schema, recorded), schema)
         damages = self.damaged_frame()
         chunks = dict(layout.chunks()) if damages else {}
         for damage in damages:
@@ -248,13 +299,12 @@ class Store(Tiles):
             document = self.schema.arrays[name].document()
             raw = serialize(document) if last == ROOT else chunks[damage.file]
             location.write(damage.file, raw)
-        digest = _digest(recorded)
-        if location.read(SWEEP, len(digest))[0] != digest:
-            location.write(SWEEP, digest)
-        for name in ("", OWN, CHECKPOINTS, *self.schema.arrays):
+        if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
+            location.write(SWEEP, self.sweep.encode())
+        for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.schema.arrays):
             location.remove_partial(name)
         if root is None:
-            self._write_root()
+            location.write(ROOT, seal(self.root), durable=True)
             damages.append(Damage(ROOT, "was missing or damaged"))
         return damages if existed else []
 
@@ -270,29 +320,6 @@ class Store(Tiles):
             self._lock.close()
         self._lock = None
 
-    def add_writer(self, writer: Mapping[str, Any]) -> int:
-        """Add a description of the program and the machine that compute tiles.
-
-        Returns:
-            The number of the entry in `writers`, counted from 1.
-        """
-        described = plain(writer, "writer")
-        if described not in self.writers:
-            self.writers.append(described)
-            self._write_root()
-        return self.writers.index(described) + 1
-
-    def annotate(self, **attributes: Any) -> None:
-        """Set annotations of the store, such as the duration of the sweep in seconds.
-
-        Raises:
-            InputError: if a name is reserved, or a value cannot be represented in JSON.
-        """
-        if taken := sorted(set(attributes) & set(RESERVED[3])):
-            raise InputError(f"annotate: {taken} are reserved; choose other names")
-        self.attributes.update(plain(attributes))
-        self._write_root()
-
     def repair(self) -> list[Damage]:
         """Verify every finished tile, and mark damaged ones as not finished.
 
@@ -303,62 +330,105 @@ class Store(Tiles):
         damages = self.damaged_tiles()
         for damage in damages:
             assert damage.tile is not None
-            # The flag is removed first: if the process is killed, the tile is recomputed.
-            self.location.remove(self.schema.flags.key(damage.tile))
+            # The record is removed first: if the process is killed, the tile is recomputed.
+            self.location.remove(f"{TILES}/{tile_name(damage.tile)}")
             self.location.remove(damage.file)
         return self.restored + damages
 
-    def _write_root(self):
-        self._check_lock()
-        self.location.write(ROOT, seal(self.root), durable=True)
 
-
-def is_complete(location: Folder | Bucket, layout: Layout, identity: Mapping[str, Any]) -> bool:
+def is_complete(
+    location: Folder | Bucket,
+    layout: Layout,
+    identity: Mapping[str, Any],
+    allow_unverified: bool = False,
+) -> bool:
     """Return whether a store contains a complete sweep and is intact.
 
     Raises:
         StoreError: if the store contains other files or another sweep.
     """
-    root = _read_own_root(location, layout, layout.record(identity))
+    root = read_own_root(location, layout, layout.record(identity), allow_unverified)
     return root is not None and Stored(location).is_whole()
 
 
-def require_same(store: Any, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Check that the identities of two sweeps are equal.
+def read_own_root(
+    location: Folder | Bucket,
+    layout: Layout,
+    recorded: Mapping[str, Any],
+    allow_unverified: bool = False,
+) -> Root | None:
+    """Return the root of a sweep's store; None if it has to be written.
+
+    Raises:
+        StoreError: if the store contains other files, another sweep, or has format 3.
+    """
+    root = read_root(location, layout.schema.arrays, sweep_digest(recorded).encode())
+    if root is not None:
+        attributes = root.document["attributes"]
+        if attributes["gdjax_format"] == 3:
+            raise read_only(location)
+        require_same(location, attributes["identity"], recorded, allow_unverified)
+    return root
+
+
+def require_same(
+    store: Any,
+    stored: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    allow_unverified: bool = False,
+) -> None:
+    """Check that stored numbers belong to the computation that would continue them.
+
+    This is the only comparison of what is stored with what is now. The texts of programs can be
+    compared only under equal versions and numeric flags, and the code of a host callback never.
 
     Args:
         store: name of the store, for the message.
         stored: identity of the stored sweep.
         expected: identity of the requested sweep.
+        allow_unverified: whether to go on if programs cannot be compared.
 
     Raises:
         StoreError: if the identities differ; the message lists the differences.
     """
-    if listed := differences(stored, expected):
+    old, new = dict(_flatten(stored)), dict(_flatten(expected))
+    missing = object()
+    changed = [k for k in {**old, **new} if old.get(k, missing) != new.get(k, missing)]
+    environment = [key for key in changed if key.partition(".")[0] == "environment"]
+    programs = [key for key in changed if key.partition(".")[0] == "functions"]
+    settings = [key for key in changed if key not in {*environment, *programs}]
+    doubt = ""
+    if environment:
+        doubt = f"it was computed by other versions or flags ({_listed(old, new, environment)})"
+    elif callbacks := stored.get("callbacks"):
+        verb = "calls" if len(callbacks) == 1 else "call"
+        doubt = f"{', '.join(callbacks)} {verb} functions of the host, whose code is not recorded"
+    if doubt:
+        # Array names and types may follow from the programs, which are then not compared.
+        settings = [key for key in settings if key.partition(".")[0] not in DERIVED]
+        programs = []
+    else:
+        # Derived entries are listed only if no other entry differs.
+        causes = [key for key in settings if key.partition(".")[0] not in DERIVED]
+        settings = causes or (programs or settings)
+    if settings:
         raise StoreError(
-            f"{store} contains another sweep: {listed}. Choose another store, or restore these "
-            f"settings"
+            f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store, "
+            f"or restore these settings"
+        )
+    if doubt and not allow_unverified:
+        raise StoreError(
+            f"{store}: whether its numbers are those of the same computation cannot be verified, "
+            f"since {doubt}. Use the versions and flags of the store, choose another store, or "
+            f"pass allow_unverified=True (--allow-unverified)"
         )
 
 
-def differences(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return the differences between two identities as text; empty if they are equal.
-
-    Entries of `NEWER` are compared only if both have them, since older stores of format 2 lack
-    them.
-    """
-    old, new = dict(_flatten(stored)), dict(_flatten(expected))
-    changed = [
-        key
-        for key in {**old, **new}
-        if (key in old and key in new and old[key] != new[key])
-        or ((key in old) != (key in new) and key.partition(".")[0] not in NEWER)
-    ]
-    # Derived entries are listed only if no other entry differs.
-    causes = [key for key in changed if key.partition(".")[0] not in DERIVED]
+def _listed(old, new, keys):
+    """Return the entries that differ as text."""
     listed = [
         f"{key}: stored {old.get(key, 'nothing')!r:.120}, expected {new.get(key, 'nothing')!r:.120}"
-        for key in causes or changed
+        for key in keys
     ]
     more = f"; and {len(listed) - 8} more" if len(listed) > 8 else ""
     return "; ".join(listed[:8]) + more
@@ -373,23 +443,8 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def read_only(location: Folder | Bucket) -> StoreError:
-    """Return the error for an attempt to write a store of format 2."""
+    """Return the error for an attempt to continue a store of format 3."""
     return StoreError(
-        f"{location}: the store has format 2, which this version of gdjax can read but not write; "
-        f"finish it with the version of gdjax that wrote it, or copy it: gd.extend(store, "
-        f"to=new_store)"
+        f"{location}: the store has format 3, which this version of gdjax can read but not "
+        f"continue; continue it with the version of gdjax that wrote it, or choose another store"
     )
-
-
-def _read_own_root(location, layout, recorded):
-    """Return the root of a sweep's store; None if it has to be written."""
-    root = read_root(location, layout.schema.arrays, _digest(recorded))
-    if root is not None:
-        if root.document["attributes"]["gdjax_format"] == 2:
-            raise read_only(location)
-        require_same(location, root.document["attributes"]["identity"], recorded)
-    return root
-
-
-def _digest(identity: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(serialize(identity)).hexdigest().encode()

@@ -53,9 +53,6 @@ def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
 
     Args:
         values: lists of values of equal length, by axis name.
-
-    Raises:
-        InputError: if no list is given, or the lists differ in length.
     """
     if not values:
         raise InputError("zip_axes: no axes; pass at least one, such as learning_rate=[0.1]")
@@ -203,11 +200,11 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
                 f"in **{{'cost.{name}': [...]}}, or rename the dimension"
             )
     for name, along in dimensions.items():
-        _check_distinct(name, along)
+        check_distinct_runs(name, along)
     return Axes(dimensions)
 
 
-def _check_distinct(dim, along):
+def check_distinct_runs(dim: str, along: Mapping[str, np.ndarray]) -> None:
     """Check that no two positions have equal values, which would give equal runs."""
     columns = [
         # Strings are encoded as integers, since columns must have one type.
@@ -243,7 +240,8 @@ def _values(name, entries):
         if not hasattr(entries, "dtype") and not np.isscalar(entries):
             entries = list(itertools.islice(entries, MAX_AXIS_VALUES + 1))
         kinds = {isinstance(v, str) for v in entries} if isinstance(entries, list) else {False}
-        values = np.atleast_1d(np.asarray(entries))
+        whole = isinstance(entries, list) and all(type(v) is int for v in entries)
+        values = np.atleast_1d(np.asarray(entries, np.int64 if whole else None))
         if len(values) > MAX_AXIS_VALUES:
             raise InputError(
                 f"axes: {name} has too many values, expected at most {MAX_AXIS_VALUES:,}; sweep "
@@ -260,10 +258,12 @@ def _values(name, entries):
         valid = valid and all(v.isprintable() and len(v.split()) == 1 for v in values.tolist())
     else:
         valid = valid and kind in "biuf" and np.all(np.isfinite(values))
+        valid = valid and not np.ma.is_masked(entries)
+        valid = valid and not (kind == "u" and values.max() >= 2**63)
     if not valid:
         raise InputError(
             f"axes: {name} = {entries!r:.80}, expected a list of finite numbers, such as [0.1, "
-            f"1.0], of booleans, or of names without spaces"
+            f"1.0], of integers below 2^63, of booleans, or of names without spaces"
         )
     if name.split(".")[-1] in SEEDS or name in (BATCH_SIZE, BRANCH_STEP):
         least = int(name == BATCH_SIZE)
@@ -321,11 +321,7 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
 
 
 def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
-    """Return the position of one run along each dimension (see `positions`).
-
-    Raises:
-        InputError: as in `positions`, or if a dimension has no value.
-    """
+    """Return the position of one run along each dimension (see `positions`)."""
     indices = positions(grid, at, nearest=nearest)
     for dim, along in grid.dimensions.items():
         if dim not in indices:
@@ -398,9 +394,6 @@ def _texts(values, digits):
 
 def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
     """Return the positions of a subgrid in a grid, for each dimension.
-
-    Raises:
-        InputError: if a dimension or a value of the subgrid is not in the grid.
 
     Examples:
         >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])

@@ -15,15 +15,15 @@ import difflib
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import PyTree
 
-from gdjax.descent.step import cost_type, update
+from gdjax.descent.functions import name_of, one_update
 from gdjax.errors import InputError
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem
@@ -285,26 +285,8 @@ def check_factory(
             has no effect.
     """
 
-    def updated(params, **settings):
-        made = make_optimizer(**settings)
-        if not all(callable(getattr(made, name, None)) for name in ("init", "update")):
-            raise InputError(
-                f"make_optimizer: {_name(make_optimizer)} returned {made!r:.80}, expected an Optax "
-                f"transformation, such as optax.sgd(0.1)"
-            )
-        value = jnp.zeros((), cost_type(params))
-        return update(
-            made,
-            params,
-            made.init(params),
-            params,
-            value=value,
-            value_fn=lambda p: value + optax.tree.norm(p, squared=True),
-            grad_fn=lambda p: p,
-        )
-
-    idle = trace_axes(updated, "optimizer", assigned, grid, params).idle
-    check_effect(idle, _name(make_optimizer))
+    idle = trace_axes(partial(one_update, make_optimizer), "optimizer", assigned, grid, params).idle
+    check_effect(idle, name_of(make_optimizer))
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:
@@ -318,8 +300,3 @@ def check_effect(idle: tuple[str, ...], where: str) -> None:
             f"axes: {idle[0]} has no effect on the result of {where}; leave it out, or pass the "
             f"setting that it modifies (nesterov requires momentum)"
         )
-
-
-def _name(function: Any) -> str:
-    inner = getattr(function, "func", function)
-    return getattr(inner, "__name__", repr(inner))

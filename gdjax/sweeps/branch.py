@@ -7,15 +7,13 @@
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s", width=2)
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s")
 ...     pushed = axes(branch_step=[0, 10], perturbation=[0.0, 1.0], perturbation_seed=range(4))
 ...     runs = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
 >>> runs.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
 4
 """
 
-import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -26,7 +24,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import PyTree
 
-from gdjax import slabs
 from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
@@ -34,8 +31,6 @@ from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
 from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
-from gdjax.sweeps.replay import require_recorded
-from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import SweepSpec
 from gdjax.sweeps.stored import open_sweep
 
@@ -75,10 +70,10 @@ def branch(
     to: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
-    width: int | AsStored | None = AS_STORED,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
+    allow_unverified: bool = False,
 ) -> xr.Dataset:
     """Continue a stored run from given steps with changed settings or a perturbation.
 
@@ -86,10 +81,9 @@ def branch(
 
     The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
     includes the optimizer state and the position in the order of mini-batches. A branch without
-    perturbation and with the settings of the run is bitwise equal to the run if the program and the
-    slab width are those of the sweep. The settings from `batch_size` to `continuable`, and `width`,
-    are those of the sweep unless they are given. Given settings of the descent, such as
-    `batch_size`, apply from step t on.
+    perturbation and with the settings of the run is bitwise equal to the run if the program is that
+    of the sweep. The settings from `batch_size` to `continuable` are those of the sweep unless they
+    are given. Given settings of the descent, such as `batch_size`, apply from step t on.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -118,11 +112,10 @@ def branch(
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
-        width: number of runs computed together per device; None to choose it from the available
-            memory.
-        devices: devices to compute on; None for as many local devices as the sweep used.
+        devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.
+        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
 
     Returns:
         Dataset over `axes`, the remaining axes of the sweep as dimensions of length 1, and `step`.
@@ -144,12 +137,9 @@ def branch(
             f"later branch_step"
         )
     index = position(stored.axes, at, nearest=nearest)
-    setting = stored.setting(index, problem, make_optimizer)
-    local_devices = tuple(jax.local_devices())[: setting.devices]
-    slab = slabs.Slab(setting.width, local_devices)
-    program = SlabProgram(setting.program, slab, setting.tile_shape)
-    changed = require_recorded(stored, setting, stored.run(index), program)
-    trunk = setting.program.axes.box(tuple(np.array([i]) for i in setting.index)).first_values
+    sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
+    stored.run(index)  # raises an error if the run is not stored
+    trunk = sweep.axes.box(tuple(np.array([i]) for i in index)).first_values
     changes = {
         "batch_size": batch_size,
         "record_every": record_every,
@@ -163,7 +153,7 @@ def branch(
         "continuable": continuable,
     }
     settings: dict[str, Any] = {
-        name: getattr(setting.sweep, name) for name in SweepSpec.__dataclass_fields__
+        name: getattr(sweep, name) for name in SweepSpec.__dataclass_fields__
     }
     settings |= {name: value for name, value in changes.items() if value is not AS_STORED}
     settings["axes"] = branch_axes(axes, trunk)
@@ -171,29 +161,14 @@ def branch(
         settings["replacement"] = False
     if num_steps is not None:
         settings["num_steps"] = num_steps
-    same_eval = settings["eval_params_fn"] == setting.sweep.eval_params_fn
-    if setting.sweep.stop_when_converged and not same_eval:
+    same_eval = settings["eval_params_fn"] == sweep.eval_params_fn
+    if sweep.stop_when_converged and not same_eval:
         raise InputError(
             "eval_params_fn: expected that of the sweep, since it determines when its runs stop "
             "(stop_when_converged); leave it out"
         )
-    before = {name: getattr(setting.sweep, name) for name in TRUNK_SETTINGS}
-    trunk_settings = {name: value for name, value in before.items() if value != settings[name]}
+    before = {name: getattr(sweep, name) for name in TRUNK_SETTINGS}
+    trunk_settings = {n: v for n, v in before.items() if not np.array_equal(v, settings[n])}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
-    if devices is None and client is None:
-        devices = local_devices
-    chosen = setting.width if isinstance(width, AsStored) else width
-    target = Target(to, to_storage_options, chosen, devices, max_param_bytes, client)
-    runs = execute(preflight(spec, target), target)
-    here = json.loads(runs.attrs["identity"])
-    recorded = (setting.program_hash, setting.width, setting.devices)
-    computed = here["program_hash"][0], here["slab"]["width"][0], here["slab"]["devices"]
-    if changed or computed != recorded:
-        listed = "".join(f"; {n}: stored {old}, here {new}" for n, (old, new) in changed.items())
-        warnings.warn(
-            f"branch: the branches were computed by another program than that of the store, so "
-            f"the results may differ in their last bits; for bitwise equal results vary only axes "
-            f"of the sweep and perturbations{listed}",
-            stacklevel=2,
-        )
-    return runs
+    target = Target(to, to_storage_options, devices, max_param_bytes, client, allow_unverified)
+    return execute(preflight(spec, target), target)

@@ -2,8 +2,8 @@
 
     w'_t = w_t + d,   |d| = perturbation;   other state and order of batches as in the trunk
 
-The trunk is recomputed up to that step. With the same program and width, it is bitwise equal to the
-stored run.
+The trunk is recomputed up to that step. With the same program, it is bitwise equal to the stored
+run.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,6 @@ from jaxtyping import Array, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
 from gdjax.keys import streams
-from gdjax.slabs import Slab
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
     BRANCH_AXES,
@@ -125,7 +124,7 @@ class BranchSpec(SweepSpec):
         """Return the first step at which a branch of a grid leaves the trunk."""
         return int(axes.by_name[BRANCH_STEP].min())
 
-    def initial_carry(self) -> Callable:
+    def initial_carry(self) -> "TrunkStart":
         """Return the function that computes the initial carry from the trunk."""
         return TrunkStart()
 
@@ -185,11 +184,15 @@ def validate_branches(spec: BranchSpec) -> None:
 class TrunkStart:
     """Initial carry of branches: the carry of the trunk at the step of the branch.
 
-    The trunk is computed once for each step of branches, slab width and set of devices.
+    The trunk is computed once for each step of branches.
     """
 
     def __init__(self):
-        self._carries: dict[tuple[int, Slab], list[np.ndarray]] = {}
+        self._carries: dict[int, list[np.ndarray]] = {}
+
+    def writers(self, positions: Positions) -> list[dict[str, Any]]:
+        """Return no writer, since the trunk is computed again."""
+        return []
 
     def __call__(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint:
         """Return the initial carry of a slab of branches.
@@ -200,20 +203,18 @@ class TrunkStart:
         spec = program.spec.sweep
         assert isinstance(spec, BranchSpec)
         step = program.spec.first_record
-        key = step, program.slab
-        if key not in self._carries:
-            self._carries[key] = _trunk_carry(spec.trunk_spec(), program, step)
-        values = program.spec.axes.values(positions)
-        carry = branch_carries(spec, values, self._carries[key], program.carry_shapes)
+        if step not in self._carries:
+            self._carries[step] = _trunk_carry(spec.trunk_spec(), program.devices, step)
+        values = spec.axes.values(positions)
+        carry = branch_carries(spec, values, self._carries[step], program.carry_shapes)
         return SlabCheckpoint(step, carry, {}, {})
 
 
-def _trunk_carry(spec, program, step):
+def _trunk_carry(spec, devices, step):
     (trunk,) = spec.programs()
-    dims = len(trunk.axes.shape)
-    run = SlabProgram(trunk, program.slab, (1,) * dims)
-    positions = (np.zeros(program.slab.runs, int),) * dims
-    return [np.asarray(leaf[0]) for leaf in carry_at(run, positions, step)]
+    program = SlabProgram(trunk, devices)
+    positions = (np.zeros(program.width, int),) * len(trunk.axes.shape)
+    return [np.asarray(leaf[0]) for leaf in carry_at(program, positions, step)]
 
 
 def branch_carries(
@@ -243,7 +244,8 @@ def branch_carries(
         params = _perturb_runs(spec.perturb)(keys, carries.state.params, sizes)
         carries = carries._replace(state=carries.state._replace(params=params))
     # A branch that differs from a converged trunk takes further steps.
-    carries = carries._replace(stopped=carries.stopped & ~_differs(spec, values))
+    stopped_at = jnp.where(_differs(spec, values), -1, carries.stopped_at)
+    carries = carries._replace(stopped_at=stopped_at)
     return [to_host(a) for a in jax.tree.leaves(carries)]
 
 

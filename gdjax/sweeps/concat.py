@@ -7,7 +7,7 @@
 >>> bowls = {str(width): problems.bowl([1.0] * width) for width in (2, 4)}
 >>> runs = concat(compare(bowls, axes(learning_rate=[0.1, 0.2]), 5), "width")
 >>> runs.cost.dims, runs.width.values.tolist()
-(('width', 'learning_rate', 'step'), [2, 4])
+(('width', 'learning_rate', 'step'), ['2', '4'])
 """
 
 import json
@@ -30,8 +30,8 @@ def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
 
     Args:
         tree: result of `compare`.
-        dim: name of the new dimension. Its coordinate contains the names of the problems, as
-            numbers if all of them are numbers: `gd.compare({"16": ..., "32": ...}, ...)`.
+        dim: name of the new dimension. Its coordinate contains the names of the problems as text.
+            Convert widths to numbers by `runs.assign_coords(width=runs.width.astype(int))`.
 
     Returns:
         Dataset with the dimensions `dim`, the axes and `step`, which `plot` and `table` accept. Its
@@ -62,7 +62,7 @@ def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
     _check_coordinates(parts)
     joined = xr.concat(
         list(parts.values()),
-        xr.Variable(dim, _as_numbers(list(parts)), {"long_name": dim.replace("_", " ")}),
+        xr.Variable(dim, np.array([*parts], object), {"long_name": dim.replace("_", " ")}),
         data_vars="all",
         coords="minimal",
         compat="override",
@@ -117,13 +117,3 @@ def _check_coordinates(parts):
                     f"expected the same axes and recorded steps for all problems; select common "
                     f"ones first: tree.sel({coordinate}=...)"
                 )
-
-
-def _as_numbers(names):
-    """Return names as an array, of integers or floats if all of them are numbers."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(name) for name in names])
-        except ValueError:
-            continue
-    return np.array(names, object)

@@ -134,7 +134,8 @@ def coordinate_check(
     runs = concat(tree, "width").isel(learning_rate=0, drop=True).sel(step=listed)
     # A metric of a diverged run is that of its last finite parameters.
     change = runs[CHANGE].where(np.isfinite(runs["cost"]))
-    change = change.transpose("layer", "step", "width", "seed").assign_coords(layer=first)
+    change = change.transpose("layer", "step", "width", "seed")
+    change = change.assign_coords(layer=first, width=widths)
     change.attrs = {"long_name": "change of the activations, root mean square", "units": "1"}
     result = xr.Dataset({CHANGE: change}, attrs={"result": "coordinate_check"})
     for name, values in _slopes(np.array(widths, float), change.values).items():

@@ -3,8 +3,9 @@
     client: opens the store and submits tiles;   worker: computes a tile and writes it
 
 Dask resubmits the tiles of a lost worker, and finished tiles are not recomputed, so this module
-needs no retries. All workers must have the same versions of gdjax and JAX, the same number of
-devices, and a shared file system or a store with a URL. A local example:
+needs no retries. All workers must have the same versions of gdjax and JAX, devices of one kind, and
+a shared file system or a store with a URL. A worker computes as many tiles at once as it has
+devices and threads. A local example:
 
     cluster = LocalCluster(n_workers=2, threads_per_worker=1)
     gd.sweep(problem, axes, 1000, store="runs.zarr", client=Client(cluster))
@@ -12,6 +13,7 @@ devices, and a shared file system or a store with a URL. A local example:
 
 import contextlib
 import dataclasses
+import queue
 import threading
 import time
 import uuid
@@ -33,30 +35,24 @@ from distributed import (
     get_client,
     get_worker,
 )
+from distributed.comm import CommClosedError
 
-from gdjax import progress, slabs
-from gdjax.errors import GdjaxError, InputError
+from gdjax import progress
+from gdjax.errors import GdjaxError
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import Folder, locate
+from gdjax.stores.location import locate
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
-from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit, make_plan
-from gdjax.sweeps.slab_program import SlabProgram
-from gdjax.sweeps.slab_runner import TileMonitor, run_tile
+from gdjax.sweeps.identity import writer
+from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit
+from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
-
-class Slabs(NamedTuple):
-    """Slab widths, device count and tile shape, chosen on a worker."""
-
-    widths: list[int]
-    devices: int
-    tile_shape: tuple[int, ...]
+ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
 
 
 class Fitted(NamedTuple):
-    """Slabs, layout and identity of a sweep, determined on a worker."""
+    """Layout and identity of a sweep, determined on a worker."""
 
-    slabs: Slabs
     layout: Layout
     identity: dict[str, Any]
 
@@ -68,22 +64,17 @@ class Task(NamedTuple):
         plugin: name of the worker plugin.
         store: path or URL of the store.
         options: `storage_options` of the store.
-        slabs: slab widths, device count and tile shape.
+        tile_shape: number of runs of a tile along each dimension of the grid.
         stopping: name of the event that stops the sweep.
+        allow_unverified: whether to go on if programs cannot be compared.
     """
 
     plugin: str
     store: str
     options: Mapping[str, Any] | None
-    slabs: Slabs
+    tile_shape: tuple[int, ...]
     stopping: str
-
-
-class Answer(NamedTuple):
-    """Result of a task: whether the tile is finished, or a writer to add first."""
-
-    finished: bool
-    new_writer: dict[str, Any] | None = None
+    allow_unverified: bool
 
 
 class Plugin(WorkerPlugin):
@@ -98,53 +89,43 @@ class Plugin(WorkerPlugin):
         self.name = name
         self.pickled = checked
         self.x64 = jnp.result_type(float) == jnp.float64  # workers must use the same setting
-        self._lock: threading.Lock | None = None
+        self._devices: queue.SimpleQueue[jax.Device] | None = None
+        self._planning: threading.Lock | None = None
         self._plan: Plan | None = None
         self._compared = False
 
     def setup(self, worker: Any) -> None:
-        self._lock = threading.Lock()
+        self._devices, self._planning = queue.SimpleQueue(), threading.Lock()
 
     @contextlib.contextmanager
-    def alone(self) -> Generator[None]:
-        """Acquire the lock of the worker, since a tile uses all of its devices."""
-        assert self._lock is not None
-        with self._lock, jax.enable_x64(self.x64):
-            yield
-
-    def devices(self, count: int | None) -> tuple[jax.Device, ...]:
-        """Return the first `count` devices of this worker, or all if None."""
-        here = jax.local_devices()
-        if count is not None and len(here) < count:
-            raise InputError(
-                f"client: a worker has {len(here)} devices, expected {count}, the number of "
-                f"devices of the slabs of the sweep; start all workers with this number of devices "
-                f"(on CPUs, set JAX_NUM_CPU_DEVICES)"
-            )
-        return tuple(here[:count])
+    def planned(
+        self, tile_shape: tuple[int, ...] | None = None
+    ) -> Generator[tuple[Plan, jax.Device]]:
+        """Provide the plan of the sweep, and a device of the worker that computes nothing else."""
+        assert self._devices is not None
+        assert self._planning is not None
+        with jax.enable_x64(self.x64):
+            with self._planning:
+                if self._plan is None:
+                    self._plan = fit(self.checked(), jax.local_devices(), tile_shape)
+                    for device in self._plan.devices:
+                        self._devices.put(device)
+            device = self._devices.get()
+            try:
+                yield self._plan, device
+            finally:
+                self._devices.put(device)
 
     def checked(self) -> CheckedSweep:
         """Return the unpickled sweep."""
         return cloudpickle.loads(self.pickled)
 
-    def plan(self, chosen: Slabs) -> Plan:
-        """Return the plan of the sweep with the chosen slabs, cached across tiles."""
-        if self._plan is None:
-            checked, devices = self.checked(), self.devices(chosen.devices)
-            programs = [
-                SlabProgram(
-                    spec, slabs.Slab(width, devices), chosen.tile_shape, checked.initial_carry
-                )
-                for spec, width in zip(checked.spec.programs(), chosen.widths, strict=True)
-            ]
-            self._plan = make_plan(checked.spec, programs, checked.stored)
-        return self._plan
-
-    def compare(self, tiles: Tiles, plan: Plan) -> None:
+    def compare(self, tiles: Tiles, plan: Plan, allow_unverified: bool) -> None:
         """Check once that this worker computes the sweep of the store."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
-            require_same(tiles.location, stored, plain(plan.identity, "identity"))
+            here = plain(plan.identity, "identity")
+            require_same(tiles.location, stored, here, allow_unverified)
         self._compared = True
 
 
@@ -159,37 +140,47 @@ def on_workers(
         target: client, and a store that all workers can access by the same path or URL.
 
     Yields:
-        Slabs, layout and identity of the sweep on the devices of a worker; and a function that
-        computes the missing tiles of a store and returns their number.
+        Layout and identity of the sweep on the devices of a worker; and a function that computes
+        the missing tiles of a store and returns their number.
 
     Raises:
-        InputError: if a worker has too few devices or too little memory.
+        InputError: if a worker has too little memory.
         StoreError: as in `sweep`, or if a worker computes a different sweep than the stored one.
         GdjaxError: if workers are killed repeatedly while computing a tile, or the scheduler is
             lost.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
-    location, client = target.location, target.client
-    if isinstance(location, Folder):
-        location = Folder(location.path.absolute())
+    client, location = target.client, getattr(target.location, "path", target.location)
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
-        client.register_plugin(plugin)
-        fitted = client.submit(_fit, plugin.name, target.width, pure=False).result()
+        _register(client, plugin)
+        fitted = client.submit(_fit, plugin.name, pure=False).result()
         options, stopping = target.storage_options, f"{plugin.name}-stop"
-        task = Task(plugin.name, str(location), options, fitted.slabs, stopping)
+        tile_shape = tuple(fitted.layout.tile.values())
+        allowed = target.allow_unverified
+        task = Task(plugin.name, str(location), options, tile_shape, stopping, allowed)
         yield fitted, partial(_hand_out, client, task)
     except Exception as error:
-        if client.status == "running":
+        if client.status == "running" and not isinstance(error, CommClosedError):
             raise
         raise GdjaxError(
-            f"client: the scheduler at {address} does not respond; finished runs are kept. Start a "
-            f"cluster, and run the sweep again with its store"
+            f"client: the scheduler at {address}, or a worker, does not respond; finished runs are "
+            f"kept. Start a cluster, and run the sweep again with its store"
         ) from error
     finally:
         if client.status == "running":
-            client.unregister_worker_plugin(plugin.name)
+            with contextlib.suppress(CommClosedError):  # a worker that was lost has no plugin
+                client.unregister_worker_plugin(plugin.name)
+
+
+def _register(client, plugin):
+    """Send a plugin to all workers; repeat this if a worker is lost meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(CommClosedError):
+            return client.register_plugin(plugin)
+        time.sleep(1)
+    return client.register_plugin(plugin)
 
 
 def _portable(checked: CheckedSweep) -> CheckedSweep:
@@ -234,17 +225,14 @@ def _hand_out(client: Client, task: Task, store: Store) -> int:
                 future = next(answers)
                 tile, _ = submitted.pop(future.key)
                 try:
-                    answer = future.result()
+                    finished = future.result()
                 except Exception as error:
                     # The other tasks save their state and stop, since none may write after the lock
                     # is released.
                     failure = failure or _explained(error, tile)
                     stopping.set()
                     continue
-                if answer.new_writer is not None and failure is None:
-                    store.add_writer(answer.new_writer)
-                    submit(tile)
-                bar.update(answer.finished)
+                bar.update(finished)
     finally:
         client.cancel([future for _, future in submitted.values()])
     if failure is not None:
@@ -257,8 +245,8 @@ def _explained(error: BaseException, tile: tuple[int, ...]) -> BaseException:
         return error
     explained = GdjaxError(
         f"client: Dask workers were killed while computing tile {tile} (last: "
-        f"{error.last_worker.address}). If they ran out of memory, choose a smaller width. "
-        f"Finished runs are kept; start the sweep again on its store"
+        f"{error.last_worker.address}), possibly since they ran out of memory. Finished runs are "
+        f"kept; start the sweep again on its store, with fewer threads per worker"
     )
     explained.__cause__ = error
     return explained
@@ -270,37 +258,26 @@ def _plugin(name: str) -> Plugin:
     return plugin
 
 
-def _fit(name: str, width: int | None) -> Fitted:
-    """Choose slabs for the devices of a worker, as `sweep` does for local devices."""
-    plugin = _plugin(name)
-    with plugin.alone():
-        checked = plugin.checked()
-        stored = checked.stored
-        devices = plugin.devices(None if stored is None else stored["slab"]["devices"])
-        plan = fit(checked, devices, width)
-        widths = [program.slab.width for program in plan.programs]
-        return Fitted(Slabs(widths, len(devices), plan.tile_shape), plan.layout, plan.identity)
+def _fit(name: str) -> Fitted:
+    """Compile the programs and choose the tiles on a worker, as `sweep` does locally."""
+    with _plugin(name).planned() as (plan, _):
+        return Fitted(plan.layout, plan.identity)
 
 
-def _compute(task: Task, tile: tuple[int, ...]) -> Answer:
-    """Compute one tile on a worker and write it, unless it is finished."""
+def _compute(task: Task, tile: tuple[int, ...]) -> bool:
+    """Compute one tile on a worker and write it; return whether it is finished."""
     plugin, stop = _plugin(task.plugin), Event(task.stopping, client=get_client())
-    with plugin.alone():
-        tiles = Tiles(locate(task.store, task.options))
-        if tiles.is_finished(tile):
-            return Answer(True)
+    with plugin.planned(task.tile_shape) as (plan, device):
+        tiles = Tiles(locate(task.store, task.options), writer(device))
+        if tiles.record(tile) is not None:
+            return True
         if stop.is_set():
-            return Answer(False)
-        plan = plugin.plan(task.slabs)
-        number, _ = plan.program_of(tile)
-        writer = plain(plan.writers[number], "writer")
-        if writer not in tiles.writers:
-            return Answer(False, writer)
-        plugin.compare(tiles, plan)
-        variables = run_tile(plan, tile, TileMonitor(tiles, tile, stop.is_set))
-        if variables is None:
-            return Answer(False)
+            return False
+        plugin.compare(tiles, plan, task.allow_unverified)
+        computed = run_tiles(plan, [tile], device, TileMonitor(tiles, [tile], stop.is_set))
+        if computed is None:
+            return False
         # Dask may have replaced a slow worker, so the same tile may have been written already.
-        if not tiles.is_finished(tile):
-            tiles.write(tile, variables, tiles.writers.index(writer) + 1)
-        return Answer(True)
+        if tiles.record(tile) is None:
+            tiles.write(tile, computed[0])
+        return True

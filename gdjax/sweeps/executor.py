@@ -1,30 +1,34 @@
 """Executor of sweeps: compute missing tiles in memory, in a store, or on Dask.
 
-    for each unfinished tile:  variables = run_tile(plan, tile);  sink.write(tile, variables)
+    for each group of unfinished tiles:  run_tiles(plan, tiles) -> variables;  sink.write(tile, ...)
 
-Each tile is written while the next one is computed.
+Devices take groups in turn. Tiles are written while the next ones are computed.
 """
 
 import concurrent.futures
+import contextlib
+import itertools
 import json
-import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
-from gdjax import progress
+from gdjax import progress, slabs
 from gdjax.interrupts import interruptible
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, is_complete
+from gdjax.sweeps.identity import described_settings, writer
 from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, check_disk
-from gdjax.sweeps.slab_runner import TileMonitor, run_tile
+from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
 
 def execute(
@@ -41,23 +45,22 @@ def execute(
         target: devices or client, and store.
         prepare: function called with the opened store before tiles are computed.
         compute_tiles: function that computes the missing tiles of a store or of memory and returns
-            their number; None for `run_tiles`.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
+            their number; None for `run_missing`.
     """
+    started = time.perf_counter()
     if target.store is None:
         assert isinstance(plan, Plan)  # a client requires a store
-        return compute_in_memory(plan, compute_tiles or run_tiles)
+        return compute_in_memory(plan, compute_tiles or run_missing)
     if isinstance(plan, Plan):
-        compute = partial(compute_tiles or run_tiles, plan)
+        compute = partial(compute_tiles or run_missing, plan)
         complete_store(target, plan.layout, plan.identity, compute, prepare)
     else:
         from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
         with on_workers(plan, target) as (fitted, compute):
             complete_store(target, fitted.layout, fitted.identity, compute, prepare)
-    return open_dataset(target.store, storage_options=target.storage_options)
+    runs = open_dataset(target.store, storage_options=target.storage_options)
+    return runs.assign_attrs(seconds=time.perf_counter() - started)
 
 
 def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]") -> xr.Dataset:
@@ -70,8 +73,8 @@ def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]"
         {n: _variable(v.dims, memory.arrays[n], v.attrs) for n, v in variables.items()},
         {n: _variable(c.dims, np.asarray(c.values), c.attrs) for n, c in coordinates.items()},
         {
-            "identity": json.dumps(plain(plan.identity, "identity")),
-            "writers": json.dumps(plain(plan.writers, "writers")),
+            "identity": json.dumps(plain(described_settings(plan.spec), "identity")),
+            "writers": json.dumps([[plain(writer(plan.devices[0]), "writer")]]),
             "seconds": time.perf_counter() - started,
         },
     )
@@ -102,64 +105,93 @@ def complete_store(
         prepare: function called with the opened store before `compute`.
     """
     location = target.location
-    if is_complete(location, layout, identity):
+    allow_unverified = target.allow_unverified
+    if is_complete(location, layout, identity, allow_unverified):
         return
-    with Store(location, layout, identity=identity) as store:
+    own = writer(jax.local_devices()[0] if target.devices is None else target.devices[0])
+    with Store(
+        location, layout, identity=identity, writer=own, allow_unverified=allow_unverified
+    ) as store:
         for damage in store.repair():
             warnings.warn(f"{location} was damaged: {damage}", stacklevel=4)
         if isinstance(location, Folder):
             check_disk(location.path, layout, float(np.mean(~store.finished())))
         if prepare is not None:
             prepare(store)
-        started = time.perf_counter()
-        computed = 1  # if an exception is raised, some tiles may have been computed
         try:
-            computed = compute(store)
-        finally:
-            if computed:
-                spent = time.perf_counter() - started
-                store.annotate(seconds=float(store.attributes.get("seconds", 0)) + spent)
+            compute(store)
+        except KeyboardInterrupt:
+            finished = store.finished()
+            raise KeyboardInterrupt(
+                f"{finished.sum()} of {finished.size} tiles are saved in {location}; to continue, "
+                f"repeat the call with this store"
+            ) from None
 
 
-def run_tiles(plan: Plan, sink: "Store | Memory") -> int:
+def run_missing(plan: Plan, sink: "Store | Memory") -> int:
     """Compute all missing tiles of a store or of memory, and return their number."""
-    missing = plan.in_order([tuple(tile) for tile in np.argwhere(~sink.finished()).tolist()])
-    per_tile = plan.spec.num_steps * math.prod(plan.tile_shape)
-    written, last = None, None
+    groups = plan.groups(tuple(tile) for tile in np.argwhere(~sink.finished()).tolist())
+    num_tiles = sum(map(len, groups))
+    num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
+    devices = plan.devices[: max(1, len(groups))]
+    for number in sorted({plan.program_of(tiles[0]) for tiles in groups}):
+        for device in devices[1:]:
+            plan.programs[number].compile_ahead(device)
+    done, changing, failed = np.zeros(len(groups)), threading.Lock(), threading.Event()
     with (
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         progress.bar(
-            total=per_tile * len(missing), unit="run-step", delay=1, unit_scale=True
+            total=plan.spec.num_steps * sum(num_runs), unit="run-step", delay=1, unit_scale=True
         ) as bar,
     ):
-        for count, tile in enumerate(missing):
-            bar.set_postfix_str(f"{count}/{len(missing)} tiles", refresh=False)
-            number, _ = plan.program_of(tile)
-            program = plan.programs[number]
-            if last is not None and program is not last:
-                last.release()
-            last = program
 
-            def show(share, count=count):
-                bar.update(max(0, int((count + share) * per_tile) - bar.n))
+        def should_stop():
+            return stop.is_set() or failed.is_set()
 
-            monitor = TileMonitor(sink, tile, stop.is_set, show)
-            variables = run_tile(plan, tile, monitor)
-            if written is not None:
-                written.result()
-            if variables is None:
-                raise KeyboardInterrupt
-            writer = sink.add_writer(plan.writers[number])
-            written = pool.submit(sink.write, tile, variables, writer)
-            del variables  # so that they are freed once written, not after the next tile
-            if stop.is_set():
-                break
-        if written is not None:
-            written.result()
+        def compute(number, device):
+            def show(share):
+                with changing:
+                    done[number] = share
+                    bar.update(max(0, int(done @ num_runs * plan.spec.num_steps) - bar.n))
+
+            tiles = groups[number]
+            try:
+                return tiles, run_tiles(
+                    plan, tiles, device, TileMonitor(sink, tiles, should_stop, show)
+                )
+            except BaseException:
+                failed.set()  # the other devices save their state and stop
+                raise
+
+        def write(tiles, variables):
+            # The checkpoint is that of the first tile, which is therefore written last.
+            for tile in reversed(tiles):
+                sink.write(tile, variables.pop())
+
+        numbers = itertools.takewhile(lambda _: not should_stop(), range(len(groups)))
+        written, last = None, None
+        with contextlib.closing(slabs.on_devices(compute, numbers, devices)) as results:
+            try:
+                for tiles, variables in results:
+                    number = plan.program_of(tiles[0])
+                    if last is not None and number != last:
+                        plan.programs[last].release()
+                    last = number
+                    if written is not None:
+                        written.result()
+                    if variables is not None:
+                        written = pool.submit(write, tiles, variables)
+                    # Variables are freed once written, not after the next tiles.
+                    del variables
+                if written is not None:
+                    written.result()
+            except BaseException:
+                failed.set()
+                raise
         if stop.is_set():
             raise KeyboardInterrupt
-    return len(missing)
+    return num_tiles
 
 
 class Memory:
@@ -178,19 +210,16 @@ class Memory:
         """Return an array of False: no tile has been computed."""
         return np.zeros(self.schema.tiles, bool)
 
-    def load_checkpoint(self, _tile: tuple[int, ...]) -> None:
+    def begin(self, _tiles: Any, _writers: Any) -> None:
+        """Do nothing, since writers are not recorded."""
+
+    def load_checkpoint(self, _tiles: Any) -> None:
         """Return None, since no checkpoint is saved."""
 
-    def save_checkpoint(self, _tile: tuple[int, ...], _arrays: Any, _meta: Any) -> None:
+    def save_checkpoint(self, _tiles: Any, _arrays: Any, _meta: Any) -> None:
         """Do nothing, since memory is lost when the process ends."""
 
-    def add_writer(self, _writer: Mapping[str, Any]) -> int:
-        """Return 0, since writers are not recorded."""
-        return 0
-
-    def write(
-        self, tile: tuple[int, ...], arrays: Mapping[str, Any], writer: int | None = None
-    ) -> None:
+    def write(self, tile: tuple[int, ...], arrays: Mapping[str, Any]) -> None:
         """Keep the variables of a tile."""
         region = self.schema.region(tile)
         cropped = tuple(slice(s.stop - s.start) for s in region)

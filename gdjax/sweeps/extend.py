@@ -2,21 +2,20 @@
 
     extend(store, wider_axes, num_steps, to=new_store):  copy finished tiles, compute the rest
 
-The old store is not changed. Runs keep their position in their tile and remain bitwise equal.
+The old store is not changed. Its runs are bitwise equal in the new one.
 
 >>> import tempfile
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.1, 0.2], seed=range(2))
-...     few = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/few", width=2).load()
+...     few = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/few").load()
 ...     wider = axes(learning_rate=[0.05, 0.1, 0.2], seed=range(2))
 ...     more = extend(f"{folder}/few", wider, to=f"{folder}/more").load()
 >>> more.sizes["learning_rate"], bool((more.cost[1:] == few.cost).all())
 (3, True)
 """
 
-import itertools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ from gdjax.arguments import check_whole
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Problem
-from gdjax.stores.format_2 import current_array_name
 from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
@@ -43,7 +41,7 @@ from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import Target, preflight
 from gdjax.sweeps.slab_program import Positions, SlabProgram
-from gdjax.sweeps.stored import ELSEWHERE, open_sweep, recorded_programs
+from gdjax.sweeps.stored import ELSEWHERE, open_sweep
 
 
 def extend(
@@ -57,6 +55,7 @@ def extend(
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
     client: Any = None,
+    allow_unverified: bool = False,
 ) -> xr.Dataset:
     """Compute a larger sweep in a new store, reusing the runs of a stored sweep.
 
@@ -76,6 +75,7 @@ def extend(
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL; None for
             `storage_options`.
         client: Dask client, as in `sweep`.
+        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
 
     Returns:
         Dataset of the larger sweep, with runs in the order of `axes`.
@@ -90,12 +90,7 @@ def extend(
     if str(locate(to, to_storage_options)) == str(locate(store, storage_options)):
         raise InputError(f"to = {str(to)!r} is the stored sweep; pass the path of a new store")
     stored = open_sweep(store, storage_options=storage_options)
-    if len(stored.parts) > 1:
-        raise StoreError(
-            f"{store}: a store of format 2 with several parts cannot be extended; compute the "
-            f"larger sweep anew: gd.sweep(..., store=new_store)"
-        )
-    spec = stored.spec(problem, make_optimizer)
+    spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     wider = spec.axes if axes is None else axes
     steps = spec.num_steps if num_steps is None else num_steps
     if not isinstance(wider, Axes):
@@ -119,14 +114,12 @@ def extend(
             f"{spec.num_steps * spec.axes.runs:,} more run-steps",
             stacklevel=2,
         )
-    widths, _ = recorded_programs(stored.identity, len(spec.programs()), store)
-    slab = {**stored.identity["slab"], "width": _widths(widths, spec.axes, larger.axes)}
-    target = Target(to, to_storage_options, client=client)
+    target = Target(to, to_storage_options, client=client, allow_unverified=allow_unverified)
     plan = preflight(
         larger,
         target,
-        stored={**stored.identity, "slab": slab},
-        initial_carry=earlier.initial_carry if has_more_steps else None,
+        stored=stored.identity,
+        initial_carry=earlier if has_more_steps else None,
     )
     runs = execute(plan, target, None if has_more_steps else earlier.copy)
     return sort_runs(runs, wider)
@@ -140,18 +133,6 @@ def _stored_first(stored: Axes, wider: Axes) -> Axes:
         is_new[positions] = False
         order.append(np.concatenate([positions, np.flatnonzero(is_new)]))
     return wider.box(tuple(order))
-
-
-def _widths(widths: list[int], stored: Axes, larger: Axes) -> list[int]:
-    """Return the width of each program; new ones have that of the last stored one."""
-    known = [len(groups) for groups in stored.static_groups]
-    numbers = itertools.product(*(range(len(groups)) for groups in larger.static_groups))
-    return [
-        widths[int(np.ravel_multi_index(number, known))]
-        if all(i < n for i, n in zip(number, known, strict=True))
-        else widths[-1]
-        for number in numbers
-    ]
 
 
 @dataclass(frozen=True)
@@ -178,28 +159,34 @@ class EarlierRuns:
         If branches at an earlier step are added, no tile is copied.
         """
         stored = Stored(locate(self.store, self.options))
-        current = current_array_name if stored.format == 2 else str
-        shapes = {current(name): array.chunk for name, array in stored.schema.variables.items()}
+        shapes = {name: array.chunk for name, array in stored.schema.variables.items()}
         arrays = larger.schema.variables.items()
         if any(shapes.get(name, array.chunk) != array.chunk for name, array in arrays):
             return  # the arrays of branches begin at an earlier step
-        flags, missing = stored.flags()[0], ~larger.finished()
-        for tile in map(tuple, np.argwhere(flags > 0).tolist()):
+        missing = ~larger.finished()
+        for tile, record in stored.records()[0].items():
             same = stored.schema.region(tile) == larger.schema.region(tile)
             if not (same and missing[tile]):
                 continue
-            chunks, damages = stored.tile_chunks(tile)
+            chunks, damages = stored.tile_chunks(tile, record)
             if not damages:
-                chunks = {current(name): raw for name, raw in chunks.items()}
                 if absent := larger.schema.variables.keys() - chunks.keys():
                     raise StoreError(
                         f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "
                         f"record has; {ELSEWHERE}"
                     )
-                writer = larger.add_writer(stored.writers[flags[tile] - 1])
-                larger.write_chunks(tile, chunks, writer)
+                writers = map(stored.writer, record.writers)
+                larger.write_chunks(tile, chunks, tuple(map(larger.add_writer, writers)))
 
-    def initial_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
+    def writers(self, positions: Positions) -> list[dict[str, Any]]:
+        """Return the descriptions of the writers that computed the first steps of runs."""
+        stored, at = Stored(locate(self.store, self.options)), np.stack(positions, axis=-1)
+        at = at[(at < self.shape).all(axis=-1)] // stored.schema.flags.chunk
+        records = [stored.record(tuple(tile)) for tile in np.unique(at, axis=0).tolist()]
+        names = dict.fromkeys(name for record in records if record for name in record.writers)
+        return list(map(stored.writer, names))
+
+    def __call__(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
         """Return the state from which stored runs continue, or otherwise that of new runs."""
         state = self.stored_carry(program, positions)
         if state is None and self.otherwise is not None:
@@ -214,9 +201,7 @@ class EarlierRuns:
             the state does not match the program.
         """
         spec = program.spec
-        groups = subgrid_positions(spec.sweep.axes, spec.axes)
-        at = [group[i] for group, i in zip(groups, positions, strict=True)]
-        if any((i >= n).any() for i, n in zip(at, self.shape, strict=True)):
+        if any((i >= n).any() for i, n in zip(positions, self.shape, strict=True)):
             return None
         schedule, shapes = spec.schedule, spec.shapes
         steps = schedule.recorded_steps()
@@ -224,7 +209,7 @@ class EarlierRuns:
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
         with Stored(locate(self.store, self.options)).dataset() as stored:
             dims = stored["finished"].dims
-            index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, at, strict=True)}
+            index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, positions, strict=True)}
             runs = stored.isel(index)
             is_final = spec.eval_params_fn is None
             carry_names = [

@@ -1,20 +1,20 @@
-"""Identity of a sweep: the record used to continue and replay a stored sweep.
+"""Identity of a sweep: the record by which stored numbers are continued.
 
-    identity = SweepSpec as JSON + hashes of data and programs + slab widths + numeric flags
+    identity = SweepSpec as JSON + data + texts of the user's programs + versions and flags
 
-Two sweeps are considered equal if their identities are equal. A writer describes the program,
-hardware and software that computed a tile. The module `stored` reads both.
+Stored numbers are continued only if the identities are equal (`stores.require_same`). A writer
+describes the hardware and software that computed a tile. The module `stored` reads both.
 """
 
+import dataclasses
 import hashlib
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,32 +24,23 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import machine, slabs
-from gdjax.problems.keywords import declared, given_to
+from gdjax.descent.functions import traced_functions
 from gdjax.problems.problem import Problem
+from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import assign_roles, by_role, numeric_roles, with_settings
 from gdjax.sweeps.factories import describe
-from gdjax.sweeps.slab_program import SlabProgram
-from gdjax.sweeps.spec import SweepSpec
-
-FORMAT_2_NAMES = {
-    "bound": "divergence_threshold",
-    "measures": "metrics",
-    "optimizer": "make_optimizer",
-    "readout": "eval_params_fn",
-    "root": "root_seed",
-    "steps": "num_steps",
-    "tolerance": "gradient_tolerance",
-    "until_settled": "stop_when_converged",
-}
-"""Names of `SweepSpec` fields, by their names in stores of format 2."""
+from gdjax.sweeps.spec import SweepSpec, number_shape
 
 OPTIONAL = ("replacement", "trunk_settings")
-"""Fields of a specification that are recorded only if set, since older stores do not have them."""
+"""Fields of a specification that are recorded only if set."""
+
+_hashes: dict[Any, str] = {}  # of programs, since lowering would dominate a repeated small sweep
+MAX_HASHES = 512
 
 
-def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]:
-    """Return the identity of a sweep, by which sweeps are compared."""
+def described_settings(spec: SweepSpec) -> dict[str, Any]:
+    """Return the settings and the hashes of the data of a sweep, as recorded."""
     written = {
         "problem": described_problem(spec.problem),
         "axes": {
@@ -68,15 +59,45 @@ def identity(spec: SweepSpec, programs: Sequence[SlabProgram]) -> dict[str, Any]
         **{name: written.get(name, getattr(spec, name)) for name in names},
         "samples": spec.problem.samples,
         "baseline": spec.problem.baseline,
-        "slab": {
-            "width": [program.slab.width for program in programs],
-            "devices": len(programs[0].slab.devices),
-        },
         "data_hash": hash_of(spec.problem.data),
-        "problem_hash": problem_hash(spec.problem, spec.axes),
-        "program_hash": [program.compiled_block.hash for program in programs],
-        "flags": numeric_flags(),
     }
+
+
+def identity(spec: SweepSpec) -> dict[str, Any]:
+    """Return the identity of a sweep, by which its stored numbers are continued."""
+    programs = [program.functions for program in spec.programs()]
+    return {
+        **described_settings(spec),
+        "functions": _hashes_of(programs),
+        "callbacks": _callbacks(programs),
+        "environment": {**versions(), **numeric_flags()},
+    }
+
+
+def problem_identity(problem: Problem, grid: Axes) -> dict[str, Any]:
+    """Return the part of the identity of a sweep that its problem determines."""
+    roles = assign_roles(problem, grid)
+    programs = []
+    for box in grid.boxes():
+        first = box.first_values
+        static = {axis: first[axis] for axis, role in roles.items() if role.is_static}
+        fixed = with_settings(dataclasses.replace(problem, metrics={}), **by_role(roles, static))
+        numeric = {axis: number_shape(first[axis]) for axis in numeric_roles(roles)}
+        programs.append(traced_functions(fixed, None, by_role(roles, numeric)))
+    return {
+        "problem": described_problem(problem),
+        "functions": _hashes_of(programs),
+        "callbacks": _callbacks(programs),
+        "environment": {**versions(), **numeric_flags()},
+    }
+
+
+def _hashes_of(programs):
+    return {name: [_hash(functions[name]) for functions in programs] for name in programs[0]}
+
+
+def _callbacks(programs):
+    return [name for name, traced in programs[0].items() if traced.has_callback]
 
 
 def described_problem(problem: Problem) -> dict[str, Any] | str:
@@ -84,56 +105,36 @@ def described_problem(problem: Problem) -> dict[str, Any] | str:
     return dict(problem.provenance) if problem.provenance else "user's own"
 
 
-def problem_hash(problem: Problem, grid: Axes) -> str:
-    """Return the hash of the programs of `init`, cost and evaluation, 16 hex digits.
+def _hash(traced: Traced) -> str:
+    """Return the hash of the lowered program of a function of one run, 16 hex digits.
 
-    The hash is independent of the optimizer, the device and the slab width, so that it can be
-    computed from the problem alone when a store is read. It includes no file names or addresses.
+    The text includes constants, but no file names or addresses, and the gradient where a derivative
+    rule of the user is not part of the program.
     """
-    assigned = assign_roles(problem, grid)
-    first = grid.first_values
-    static = {axis: first[axis] for axis, role in assigned.items() if role.is_static}
-    fixed = with_settings(problem, **by_role(assigned, static))
-    scalars = {
-        axis: jax.ShapeDtypeStruct((), jax.dtypes.canonicalize_dtype(grid.by_name[axis].dtype))
-        for axis in numeric_roles(assigned)
-    }
-    leaves, structure = jax.tree.flatten(slabs.shapes((fixed, by_role(assigned, scalars))))
-    config = tuple(getattr(jax.config, name, None) for name in CONFIG)
-    return _program_texts_hash(structure, tuple(leaves), config)
+    arguments = (traced.arguments, dict(traced.keywords))
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)
+    key = (traced.function, structure, shapes, slabs.compiled_config())
+    if key not in _hashes:
+        computes = [traced.compute, gradient] if traced.has_custom_rule else [traced.compute]
+        text = "".join(_lowered(partial(c, traced.function), arguments) for c in computes)
+        if len(_hashes) >= MAX_HASHES:
+            _hashes.clear()
+        _hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _hashes[key]
 
 
-@lru_cache(maxsize=64)  # lowering would dominate the second call of a small sweep
-def _program_texts_hash(structure, leaves, _config):
-    """Return the hash of the programs of a problem, from shapes of its arrays."""
-    problem, settings = jax.tree.unflatten(structure, leaves)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    text, (params, model_state) = _lowered(problem.begin, key, **settings["init"])
-    texts = [text]
-    sample = () if problem.data is None else (problem.data,)
-    available = {"key": key, "step": jax.ShapeDtypeStruct((), np.int32), "model_state": model_state}
-    for function in (problem.cost, problem.evaluation):
-        if function is not None:
-            names = declared(function)
-            swept = {name: v for name, v in settings["cost"].items() if name in names}
-            filled = {name: available[name] for name in given_to(function)}
-            texts.append(_lowered(function, params, *sample, **filled, **swept)[0])
-    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
+def _lowered(function, arguments):
+    """Return the lowered text of a function."""
 
+    def program(positional, keywords):
+        return function(*positional, **keywords)
 
-def _lowered(function, /, *arguments, **keywords):
-    """Return the lowered text of a function and the shapes of its outputs."""
-
-    def program(arguments, keywords):
-        return function(*arguments, **keywords)
-
-    traced = jax.jit(program, keep_unused=True).trace(arguments, keywords)
+    traced = jax.jit(program, keep_unused=True).trace(*arguments)
     try:
-        lowered = traced.lower(lowering_platforms=("cpu",))
+        return traced.lower(lowering_platforms=("cpu",)).as_text()
     except NotImplementedError:  # a kernel for an accelerator only
-        lowered = traced.lower()
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), traced.out_info)
-    return lowered.as_text(), shapes
+        return traced.lower().as_text()
 
 
 def _qualified_name(function):
@@ -141,24 +142,23 @@ def _qualified_name(function):
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
-def writer(program: SlabProgram) -> dict[str, Any]:
-    """Return the record of the program, hardware and software that compute a tile."""
-    device = program.slab.devices[0]
+def writer(device: jax.Device) -> dict[str, Any]:
+    """Return the description of the hardware and software that compute on a device."""
+    on_cpu = device.platform == "cpu"
     return {
-        "device": f"{len(program.slab.devices)} x {device.device_kind}",
+        "device": machine.processor() if on_cpu else device.device_kind,
         "platform": device.platform,
-        **({"cpu_threads": cpu_threads()} if device.platform == "cpu" else {}),
-        "program_hash": program.compiled_block.hash,
-        "slab_width": program.slab.width,
-        "revision": revision(),
+        **({"cpu_threads": cpu_threads()} if on_cpu else {}),
         "python": platform.python_version(),
         **versions(),
+        "flags": numeric_flags(),
     }
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that determine a program."""
-    return {package: _version(package) for package in ("gdjax", "jax", "jaxlib", "optax", "numpy")}
+    packages = ("gdjax", "jax", "jaxlib", "optax", "numpy")
+    return {**{package: _version(package) for package in packages}, "revision": revision()}
 
 
 def cpu_threads() -> int:
@@ -171,26 +171,6 @@ def cpu_threads() -> int:
     cores = (int(nproc) if nproc.isdecimal() else 0) or machine.cores()
     return max(cores, len(jax.local_devices(backend="cpu")))
 
-
-# JAX settings that affect numerical results or compilation. Settings that only change the text of a
-# program are covered by its hash.
-CONFIG = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_numpy_dtype_promotion",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-    "jax_threefry_gpu_kernel_lowering",
-    "jax_random_seed_offset",
-    "jax_high_dynamic_range_gumbel",
-    "jax_allow_f16_reductions",
-    "jax_compiler_enable_remat_pass",
-    "jax_disable_most_optimizations",
-    "jax_exec_time_optimization_effort",
-    "jax_memory_fitting_effort",
-    "jax_memory_fitting_level",
-    "jax_optimization_level",
-)
 
 # XLA flags that do not affect results, such as those of output and timeouts. All other flags are
 # recorded.
@@ -206,11 +186,16 @@ def numeric_flags() -> dict[str, Any]:
     The entry `xla` contains the flags of `XLA_FLAGS`, sorted by name.
     """
     values = jax.config.values  # a new dict at each access
-    config = {name: values[name] for name in CONFIG if name in values}
-    plain = {
-        name: value.name.lower() if isinstance(value, Enum) else value
-        for name, value in config.items()
+    config = {name: values[name] for name in slabs.NUMERIC_SETTINGS if name in values}
+    named = {
+        n: value.name.lower() if isinstance(value, Enum) else value for n, value in config.items()
     }
+    return {"xla": xla_flags(), **named}
+
+
+@lru_cache(maxsize=1)  # XLA reads its flags once, when JAX starts
+def xla_flags() -> str:
+    """Return the flags of XLA that affect rounding, as they were at the first call."""
     text = os.environ.get("XLA_FLAGS", "").strip()
     if text and not text.startswith("-"):  # the path of a file with flags
         text = Path(text).read_text()
@@ -219,17 +204,7 @@ def numeric_flags() -> dict[str, Any]:
         name, _, value = entry.lstrip("-").partition("=")
         if not WITHOUT_EFFECT.search(name):
             flags[name] = value or "true"
-    return {"xla": " ".join(f"{name}={flags[name]}" for name in sorted(flags)), **plain}
-
-
-def flags_changed(stored: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
-    """Return numeric flags that differ from a store, by name: (stored, here).
-
-    Flags that exist in only one of the two versions of JAX are omitted.
-    """
-    here = numeric_flags()
-    stored = {} if stored is None else stored
-    return {n: (stored[n], here[n]) for n in here if n in stored and stored[n] != here[n]}
+    return " ".join(f"{name}={flags[name]}" for name in sorted(flags))
 
 
 @lru_cache  # reading the metadata of five packages takes 4 ms

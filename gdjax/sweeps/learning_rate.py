@@ -34,15 +34,16 @@ from gdjax.curvature.critical_sharpness import (
     update_direction,
 )
 from gdjax.descent.batches import check_replacement
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.validation import check_counts
 from gdjax.errors import InputError
 from gdjax.keys import streams
 from gdjax.problems.evaluation import evaluate, frozen
-from gdjax.problems.keywords import given_to, same_for_equal
+from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Problem, check_problem
 from gdjax.sweeps.axes import axes, zip_axes
-from gdjax.sweeps.binding import factory_arguments
+from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.sweep import sweep
 
 NUM_RATES = 7  # number of rates per round
@@ -82,8 +83,8 @@ class LearningRateResult:
     Args:
         learning_rate: recommended rate; NaN unless the status is FOUND.
         low: smallest good rate. A rate is good if it works, its median final cost is at most the
-            highest final cost over starts at the recommended rate, and both conditions are
-            satisfied by all tested rates between it and the recommended rate.
+            highest final cost over starts at the rate with the lowest median, and both conditions
+            are satisfied by all tested rates between it and that rate.
         high: largest good rate.
         status: a `LearningRateStatus`.
         reason: explanation of the recommendation or the status, as text.
@@ -137,14 +138,16 @@ def find_learning_rate(
     reaches the lowest cost along its direction (`critical_sharpness`). The first round consists of
     descents of 1/16 of the horizon at 7 rates, with a ratio of 4 between adjacent rates. The last
     round consists of descents of half of the horizon at 7 rates around the best rate, with a ratio
-    of 2. A round is repeated at other rates if its best rate is the smallest or the largest. The
-    recommended rate has the lowest median final cost among those at which every start lowered its
-    cost and none diverged or stalled.
+    of 2. A round is repeated at other rates if its best rate is the smallest or the largest. Rates
+    work if every start lowered its cost and none diverged or stalled. Of the rates around the one
+    with the lowest median final cost that are equally good within the spread over starts, the
+    middle one is recommended.
 
     The longest descents of the search take half of the horizon, but at least 4 steps. The best rate
     of longer descents may differ. For optimizers whose steps do not shrink with the gradient (Lion,
-    Muon, sign descent), it usually decreases with the number of steps. At the recommended rate,
-    descents from other starts may diverge or stall.
+    Muon, sign descent), the final distance from the minimum is proportional to the rate, and the
+    best rate of twice as many steps is often half as large; `reason` compares the best rates of
+    two numbers of steps. At the recommended rate, descents from other starts may diverge or stall.
 
     Args:
         problem: problem to minimize.
@@ -158,9 +161,6 @@ def find_learning_rate(
     Returns:
         Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
         final costs of its last round.
-
-    Raises:
-        InputError: if an argument has an invalid type or value.
     """
     check_problem(problem)
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
@@ -299,6 +299,20 @@ class _Round:
         return 0 if np.all(np.isinf(median)) else len(median) - 1 - int(np.argmin(median[::-1]))
 
     @property
+    def good(self) -> tuple[int, int]:
+        """Indices of the smallest and largest good rate."""
+        is_good = self.works & (np.median(self.cost, axis=1) <= np.max(self.cost[self.best]))
+        bad = np.flatnonzero(~is_good)
+        below, above = bad[bad < self.best], bad[bad > self.best]
+        return int(max(below, default=-1)) + 1, int(min(above, default=len(self.rates))) - 1
+
+    @property
+    def recommended(self) -> int:
+        """Index of the middle of the good rates; of two in the middle, of that of lower cost."""
+        low, high = self.good
+        return min((low + high) // 2, (low + high + 1) // 2, key=lambda i: np.median(self.cost[i]))
+
+    @property
     def falls_endlessly(self) -> bool:
         """Whether the cost at the best rate seems to decrease without bound.
 
@@ -328,7 +342,11 @@ class _FirstSteps(NamedTuple):
 
 def _first_steps(problem, make_optimizer, root_seed, num_starts) -> _FirstSteps:
     keys = streams(root_seed, np.arange(num_starts)).init
-    steps = _steps_of(_subsampled(problem, root_seed), same_for_equal(make_optimizer), keys)
+    problem = dataclasses.replace(_subsampled(problem, root_seed), metrics={})
+    traced = traced_functions(problem, make_optimizer, {role: {} for role in ROLES})
+    if "optimizer" in traced:
+        make_optimizer = traced["optimizer"].function
+    steps = _steps_of(with_functions(problem, traced), make_optimizer, keys)
     return jax.tree.map(np.asarray, steps)
 
 
@@ -401,7 +419,7 @@ def _result(search, critical_rate, status, first):
         )
     last = search.rounds[-1]
     is_found = status == LearningRateStatus.FOUND
-    rate, low, high = float(last.rates[last.best]), *_good(last)
+    rate, low, high = (float(last.rates[i]) for i in (last.recommended, *last.good))
     return LearningRateResult(
         learning_rate=rate if is_found else np.nan,
         low=low if is_found else np.nan,
@@ -419,16 +437,6 @@ def _result(search, critical_rate, status, first):
         cost=np.median(last.cost, axis=1),
         runs=tuple(r.runs for r in search.rounds),
     )
-
-
-def _good(last):
-    """Return the smallest and largest good rate of a round."""
-    is_good = last.works & (np.median(last.cost, axis=1) <= np.max(last.cost[last.best]))
-    bad = np.flatnonzero(~is_good)
-    below, above = bad[bad < last.best], bad[bad > last.best]
-    first = below[-1] + 1 if below.size else 0
-    final = above[0] - 1 if above.size else len(last.rates) - 1
-    return float(last.rates[first]), float(last.rates[final])
 
 
 def _reason_without_rounds(status, first, search):
@@ -471,18 +479,20 @@ def _reason(search, critical_rate, status):
             f"step, and none of {tried} is best: {_failures(last, best)} at {rates[best]:.3g}. The "
             f"cost seems to have no minimum."
         )
-    low, high = _good(last)
+    (low, high), chosen = last.good, last.recommended
     sentences = [
-        f"Learning rate {rates[best]:.3g}: of {tried}, the lowest median cost after "
-        f"{last.num_steps} steps ({np.median(cost[best]):.3g}; {cost[best].min():.3g} to "
-        f"{cost[best].max():.3g} over {starts} starts, {how}). No start diverged or stalled.",
-        f"Rates from {low:.3g} to {high:.3g} are equally good within the spread over starts.",
+        f"Learning rate {rates[chosen]:.3g}: its median cost after {last.num_steps} steps is "
+        f"{np.median(cost[chosen]):.3g} ({cost[chosen].min():.3g} to {cost[chosen].max():.3g} over "
+        f"{starts} starts, {how}). No start diverged or stalled.",
+        f"Of {tried}, {rates[best]:.3g} has the lowest median cost, {np.median(cost[best]):.3g}; "
+        f"those from {rates[low]:.3g} to {rates[high]:.3g} are equally good within the spread over "
+        f"starts, and the middle one is recommended.",
     ]
     own = rates[np.argmin(cost, axis=0)]
     if starts > 1:
         sentences.append(f"The best rate of a single start is {own.min():.3g} to {own.max():.3g}.")
-    if best + 1 < len(rates):
-        above = f"{rates[best + 1]:.3g}, {_failures(last, best + 1)}"
+    if high + 1 < len(rates):
+        above = f"{rates[high + 1]:.3g}, {_failures(last, high + 1)}"
         sentences.append(f"At the next higher rate, {above}.")
     if np.isfinite(critical_rate):
         sentences.append(f"At rates above {critical_rate:.3g}, the first step raises the cost.")
@@ -498,6 +508,11 @@ def _trend(last):
         return unknown.capitalize()
     middle = np.where(last.works, np.median(last.costs[..., 1], axis=1), np.inf)
     half, full = last.rates[int(np.argmin(middle))], last.rates[last.best]
+    if half > full:
+        return (
+            f"After half of the steps the best rate was {half:.3g}, so it decreases with the "
+            f"number of steps: after twice as many steps it may be about {full**2 / half:.3g}."
+        )
     course = "the same" if half == full else f"{half:.3g}"
     return f"After half of the steps the best rate was {course}: {unknown}"
 

@@ -1,25 +1,21 @@
-"""Preflight of a sweep: validation, and choice of slabs and tiles.
+"""Preflight of a sweep: validation, and choice of tiles.
 
     check(spec, devices)            in the caller: cost, axes, optimizer, metrics, memory of a run
-    fit(checked, devices) -> Plan   in the process that has the devices: slabs, tiles, arrays
+    fit(checked, devices) -> Plan   in the process that has the devices: programs, tiles, arrays
 
-    width = number of runs whose states fit in the cache of a CPU (with separate orders of
-            mini-batches: whose states and batches fit in the cache of one core), or in 1/64 of the
-            memory of an accelerator; fewer if memory is insufficient
+Tiles are boxes of consecutive runs. Their size affects the number of files, but no result.
 
-The choice depends on the program and the memory of the device but not on timings, since the width
-affects rounding.
-
->>> cut((12, 8), 96), cut((12, 64), 128), cut((4096,), 128)
-((12, 8), (12, 8), (128,))
+>>> next(tile_shapes((12, 8), 16)), next(tile_shapes((4096,), 128)), next(tile_shapes((3, 5), 16))
+((2, 8), (128,), (3, 5))
 """
 
 import dataclasses
+import itertools
 import math
 import shutil
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -30,10 +26,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import keys, machine, slabs
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_flag, check_whole
 from gdjax.descent.batches import Order
+from gdjax.descent.functions import check_deterministic
 from gdjax.descent.validation import check_eval_params_fn
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import InputError
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.validation import check as check_problem
 from gdjax.problems.validation import check_can_run, checking, found_mean
@@ -44,21 +41,13 @@ from gdjax.stores.writer import read_only
 from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.slab_program import Positions, SlabProgram, Start, Tile
 from gdjax.sweeps.spec import ProgramSpec, RunShapes, SweepSpec
-from gdjax.sweeps.stored import identity_of, listed
+from gdjax.sweeps.stored import identity_of
 
-MAX_SLAB_STATE_BYTES = 2**24  # maximum size of the states of one CPU device, about its cache size
-# Maximum size of states and mini-batches of one CPU device if runs have separate orders, about the
-# cache of one core, and number of runs that are computed together even if they are larger. For
-# networks of 13,000 and 100,000 parameters, slabs within these limits took 0.6 to 0.75 times as
-# long as slabs of 64 runs.
-MAX_SEPARATE_BYTES = 2**21
-MIN_SEPARATE_WIDTH = 4
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
-MAX_WIDTH = 4096  # maximum number of runs per device
-FIRST_WIDTH = 32  # number of runs per device in the first trial, raised if scratch memory permits
+MAX_SHARED_TILES = 64  # maximum number of tiles whose runs share slabs
 MAX_STORE_FILES = 5_000_000
 MAX_PARAM_BYTES = 2**30  # maximum size of parameters kept in memory without a store
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
@@ -78,18 +67,17 @@ class Target:
 
     store: str | Path | None = None
     storage_options: Mapping[str, Any] | None = None
-    width: int | None = None
     devices: Sequence[jax.Device] | None = None
     max_param_bytes: int = MAX_PARAM_BYTES
     client: Any = None
+    allow_unverified: bool = False
 
     def __post_init__(self):
+        check_flag("allow_unverified", self.allow_unverified)
         if self.store is not None:
             locate(self.store, self.storage_options)  # raises an error unless it is a path or a URL
         elif self.storage_options is not None:
             raise InputError("storage_options: requires a store; pass store=..., a URL")
-        if self.width is not None:
-            check_whole("width", self.width, 1)
         remedy = ", in bytes, such as 2**30"
         check_whole("max_param_bytes", self.max_param_bytes, 0, math.inf, remedy=remedy)
         if self.client is not None and (self.store is None or self.devices is not None):
@@ -128,71 +116,86 @@ def check_devices(devices: Any) -> None:
 
 
 class CheckedSweep(NamedTuple):
-    """Validated sweep: what determines its slabs, besides devices and a given width.
+    """Validated sweep: what determines its plan, besides devices.
 
     Args:
         spec: specification of the sweep.
-        stored: identity of the store whose slabs and tiles are reused; None for new ones.
+        stored: identity of the store whose tiles are reused; None for new ones.
         initial_carry: function for initial carries, as in `SlabProgram`.
         where: store, for error messages.
     """
 
     spec: SweepSpec
     stored: Mapping[str, Any] | None = None
-    initial_carry: Callable | None = None
+    initial_carry: Start | None = None
     where: Any = None
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Sweep divided into slabs and tiles, with all data needed to compute a tile.
+    """Sweep divided into tiles, with all data needed to compute a tile.
 
     Args:
         spec: specification of the sweep.
         programs: slab program for each of `spec.programs()`.
         layout: arrays that all programs compute and that are kept.
+        devices: devices that compute slabs at the same time.
     """
 
     spec: SweepSpec
     programs: tuple[SlabProgram, ...]
     layout: Layout
+    devices: tuple[jax.Device, ...]
 
-    @property
-    def tile_shape(self) -> tuple[int, ...]:
-        """Number of runs of a tile along each dimension of the grid."""
-        return self.programs[0].tile_shape
+    def program_of(self, tile: Tile) -> int:
+        """Return the index of the program of a tile."""
+        first = tuple(along.start for along in self.layout.schema.region(tile))
+        return self.spec.axes.box_position(first)[0]
 
-    def program_of(self, tile: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the index of the program of a tile, and of the tile in its subgrid."""
-        # Along a static dimension, a tile has one run, so its index is the position of the run.
-        return self.spec.axes.box_position(tile)
+    def positions(self, tile: Tile) -> Positions:
+        """Return the positions in the grid of the runs of a tile, in C order."""
+        region = self.layout.schema.region(tile)
+        along = np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij")
+        return tuple(at.ravel() for at in along)
 
-    def in_order(self, tiles: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Return tiles in order of computation: program by program."""
-        return sorted(tiles, key=lambda tile: (self.program_of(tile)[0], tile))
+    def groups(self, tiles: Iterable[Tile]) -> list[list[Tile]]:
+        """Return tiles in order of computation, in groups whose runs fill whole slabs.
+
+        Groups are as small as possible; only the last slab of a program is padded, unless a group
+        reaches `MAX_SHARED_TILES`.
+        """
+        groups: list[list[Tile]] = []
+        last, runs = None, 0
+        for number, tile in sorted((self.program_of(tile), tile) for tile in tiles):
+            width = self.programs[number].width
+            if number != last or runs % width == 0 or len(groups[-1]) == MAX_SHARED_TILES:
+                groups.append([])
+                last, runs = number, 0
+            groups[-1].append(tile)
+            runs += math.prod(s.stop - s.start for s in self.layout.schema.region(tile))
+        return groups
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Identity of the sweep, by which sweeps are compared."""
-        return identity.identity(self.spec, self.programs)
-
-    @cached_property
-    def writers(self) -> list[dict[str, Any]]:
-        """Writer record of each program: hash, width, devices, versions and revision."""
-        return [identity.writer(program) for program in self.programs]
+        """Identity of the sweep, by which its stored numbers are continued."""
+        return identity.identity(self.spec)
 
 
 def make_plan(
-    spec: SweepSpec, programs: Sequence[SlabProgram], stored: Mapping[str, Any] | None = None
+    spec: SweepSpec,
+    programs: Sequence[SlabProgram],
+    tile_shape: tuple[int, ...],
+    stored: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Return the plan of a sweep from its slab programs.
 
     Args:
         spec: specification of the sweep.
         programs: slab program for each of `spec.programs()`.
+        tile_shape: number of runs of a tile along each dimension of the grid.
         stored: identity of the store whose arrays are kept; None for a new store.
     """
-    layout = _common_layout(spec, programs)
+    layout = _common_layout(spec, programs, tile_shape)
     kept = ((stored or {}).get("layout") or {}).get("variables", ())
     is_final = programs[0].spec.eval_params_fn is None
     names = [
@@ -200,7 +203,7 @@ def make_plan(
         for name in layout.variables
         if name in kept or stored_name(name, params_are_final=is_final) == name
     ]
-    return Plan(spec, tuple(programs), _restrict(layout, names))
+    return Plan(spec, tuple(programs), _restrict(layout, names), programs[0].devices)
 
 
 def preflight(
@@ -208,7 +211,7 @@ def preflight(
     target: Target,
     *,
     stored: Mapping[str, Any] | None = None,
-    initial_carry: Callable | None = None,
+    initial_carry: Start | None = None,
 ) -> Plan | CheckedSweep:
     """Check a sweep and fit it to its devices.
 
@@ -217,13 +220,13 @@ def preflight(
     Args:
         spec: specification of the sweep.
         target: store and devices.
-        stored: identity of a store whose slabs and tiles are reused; None for that of the target,
+        stored: identity of a store whose tiles are reused; None for that of the target,
             if it exists.
         initial_carry: function for initial carries, as in `SlabProgram`; None for that of the spec.
 
     Raises:
         InputError: as in `check` and `fit`, or if memory or disk is insufficient for the arrays.
-        StoreError: if the store is damaged beyond repair, has format 2, or needs more devices.
+        StoreError: if the store is damaged beyond repair or has format 3.
     """
     if jax.process_count() > 1:
         raise InputError(
@@ -243,7 +246,7 @@ def preflight(
     checked = CheckedSweep(spec, stored, initial_carry or spec.initial_carry(), target.store)
     if target.client is not None:
         return checked
-    plan = fit(checked, devices, target.width)
+    plan = fit(checked, devices)
     if target.store is None:
         return dataclasses.replace(plan, layout=_layout_in_memory(plan, target.max_param_bytes))
     if stored is None and isinstance(target.location, Folder):
@@ -264,10 +267,9 @@ def _stored_identity(target):
     attributes = read_attributes(target.store, storage_options=target.storage_options)
     if attributes is None:
         return None
-    stored = identity_of(attributes, target.store)
-    if attributes["gdjax_format"] == 2:
+    if attributes["gdjax_format"] == 3:
         raise read_only(target.location)
-    return stored
+    return identity_of(attributes, target.store)
 
 
 def check(spec: SweepSpec, devices: Sequence[jax.Device]) -> None:
@@ -301,7 +303,7 @@ def _check_functions(program: ProgramSpec) -> None:
     params, model_state, root_seed = shapes.params, shapes.model_state, program.sweep.root_seed
     if program.batch_size is not None:
         Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
-    settings = shapes.settings
+    settings = program.settings
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
     if problem.data is None or problem.stateful:
@@ -316,6 +318,7 @@ def _check_functions(program: ProgramSpec) -> None:
         return problem.cost(params, *sample, **supplied, **swept)
 
     idle = trace_axes(cost, "cost", roles, grid, params, problem.data, supplied).idle
+    check_deterministic(program.functions)
     others = [metric.function for metric in program.metrics.values()]
     others += [] if problem.evaluation is None else [problem.evaluation]
     used = {keyword for function in others for keyword in declared(function)}
@@ -360,200 +363,125 @@ def check_params(params: PyTree, limit: int) -> None:
         )
 
 
-def fit(checked: CheckedSweep, devices: Sequence[jax.Device], width: int | None = None) -> Plan:
-    """Choose slabs and tiles for the devices that compute a sweep.
+def fit(
+    checked: CheckedSweep,
+    devices: Sequence[jax.Device],
+    tile_shape: tuple[int, ...] | None = None,
+) -> Plan:
+    """Compile the programs of a sweep, and choose its tiles.
 
     Args:
-        checked: checked sweep; slabs and tiles of its store are reused.
+        checked: checked sweep; the tiles of its store are reused.
         devices: devices that compute the sweep.
-        width: number of runs computed together per device; None to choose it automatically.
+        tile_shape: number of runs of a tile along each dimension; None to choose it.
 
     Raises:
-        InputError: if a slab of this width, or even a single run, does not fit in memory; or if a
-            static axis has no effect or changes the shapes of arrays.
-        StoreError: if there are fewer devices than the store was computed on.
+        InputError: if a slab does not fit in memory; or if a static axis has no effect or changes
+            the shapes of arrays.
     """
-    devices = tuple(devices)
-    specs, sizes = checked.spec.programs(), checked.spec.axes.sizes
-    widths: list[int | None] = [width] * len(specs)
-    tile_shape = None
-    if checked.stored is not None:
-        slab = checked.stored["slab"]
-        count, stored = slab["devices"], listed(slab["width"])
-        if len(devices) < count:
-            raise StoreError(
-                f"{checked.where}: the store was computed on {count} devices, but only "
-                f"{len(devices)} are available. On CPU, set jax_num_cpu_devices before JAX is "
-                f"initialized"
-            )
-        devices = devices[:count]
-        if width is None and len(stored) == len(specs):  # otherwise the store does not match
-            widths, lengths = stored, checked.stored["layout"]["tile"]
-            if lengths.keys() == sizes.keys() and all(n <= sizes[d] for d, n in lengths.items()):
-                tile_shape = tuple(lengths[dim] for dim in sizes)
-    # With several programs, a tile has one run along each dimension with several static values.
-    several = [len(specs) > 1 and len(g) > 1 for g in checked.spec.axes.static_groups]
-    fit_one = partial(fit_program, devices=devices, initial_carry=checked.initial_carry)
     programs = []  # a loop instead of a comprehension avoids a stack frame between sweep and cost
-    for spec, n in zip(specs, widths, strict=True):
-        programs.append(fit_one(spec, width=n, tile_shape=tile_shape, one_run=several))
-    smallest = min((program.tile_shape for program in programs), key=math.prod)
-    max_width = -(-math.prod(smallest) // len(devices))
-    if any(program.tile_shape != smallest for program in programs):  # tiles must fit every program
-        programs = [
-            fit_one(program.spec, width=min(program.slab.width, max_width), tile_shape=smallest)
-            for program in programs
-        ]
-    plan = make_plan(checked.spec, programs, checked.stored)
+    for spec in checked.spec.programs():
+        programs.append(fit_program(spec, devices, checked.initial_carry))
+    plan = make_plan(
+        checked.spec, programs, tile_shape or _tile_shape(checked, programs), checked.stored
+    )
     _check_static_axes(programs)
-    return plan
+    slab_bytes = max(program.compiled_block.bytes.total for program in programs)
+    usable = slabs.concurrent_devices([p.compiled_block for p in programs], devices)
+    if devices[0].platform == "cpu":  # CPU devices share the memory of the host
+        usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
+    return dataclasses.replace(plan, devices=usable)
 
 
 def fit_program(
-    spec: ProgramSpec,
-    devices: Sequence[jax.Device],
-    width: int | None,
-    *,
-    tile_shape: tuple[int, ...] | None = None,
-    one_run: Sequence[bool] | None = None,
-    initial_carry: Callable | None = None,
+    spec: ProgramSpec, devices: Sequence[jax.Device], initial_carry: Start | None = None
 ) -> SlabProgram:
-    """Choose the slab of a program, of the given width or limited by cache or memory.
+    """Return the slab program of a specification, compiled for the first device.
 
     Args:
         spec: specification of the program.
         devices: devices that compute the program.
-        width: number of runs computed together per device; None to choose it automatically.
-        tile_shape: number of runs of a tile along each dimension, which requires a width; None to
-            choose it automatically.
-        one_run: whether a tile has one run, for each dimension; None for no dimension.
         initial_carry: function for initial carries, as in `SlabProgram`.
 
     Raises:
-        InputError: if a slab of this width, or even a single run, does not fit in memory.
+        InputError: if a slab does not fit in memory.
     """
-    devices, shape = tuple(devices), spec.axes.shape
-    program = SlabProgram(spec, slabs.Slab(1, devices), (1,) * len(shape), initial_carry)
-    run_bytes = spec.shapes.nbytes
-    if one_run is not None:
-        shape = tuple(1 if one else length for length, one in zip(shape, one_run, strict=True))
+    program = SlabProgram(spec, tuple(devices), initial_carry)
+    program.compile_ahead(devices[0])
     limit = min(slabs.memory_limit(device) for device in devices)
-    if devices[0].platform == "cpu":
-        limit //= len(devices)  # CPU devices share the memory of the host
-        budget = MAX_SLAB_STATE_BYTES
-    else:
-        budget = limit // 64
-    if width is not None and width * run_bytes > limit:
+    need = program.compiled_block.bytes.total
+    if need > limit:
         raise InputError(
-            f"width = {width}: a slab needs {width * run_bytes / 2**20:,.0f} MiB per device for "
-            f"its states alone, but a device has {limit / 2**20:,.0f}; choose a smaller width"
-        )
-    fitting = max(budget // run_bytes, 1)
-    if devices[0].platform == "cpu" and program.has_own_order:
-        separate = MAX_SEPARATE_BYTES // (run_bytes + spec.batch_nbytes)
-        fitting = min(fitting, max(separate, MIN_SEPARATE_WIDTH))
-    fitting = 2 ** int(np.log2(fitting))
-    max_width = width or min(fitting, spec.sweep.max_width(len(devices)) or MAX_WIDTH)
-    target = min(max_width, FIRST_WIDTH) if width is None else width
-    is_final = width is not None
-    while True:
-        tile = tile_shape or cut(shape, target * len(devices))
-        wide = width or -(-math.prod(tile) // len(devices))
-        program = dataclasses.replace(program, slab=slabs.Slab(wide, devices), tile_shape=tile)
-        program.start_program.ahead(*program.start_example)
-        if program.block_program.ahead(*program.block_example):
-            # This hash is cached, so it is computed here, while the programs are compiled.
-            identity.problem_hash(spec.sweep.problem, spec.sweep.axes)
-        scratch, total = program.compiled_block.bytes
-        if total > limit:
-            is_final = True
-            if width is not None or wide == 1:
-                raise InputError(
-                    f"width = {wide}: a slab needs {total / 2**20:,.0f} MiB per device, which has "
-                    f"{limit / 2**20:,.0f}; "
-                    + (
-                        "choose a smaller width"
-                        if wide > 1
-                        else "use fewer samples, a smaller batch_size or fewer snapshots"
-                    )
-                )
-            target = wide // 2
-            continue
-        if tile_shape is not None:
-            return program
-        # Runs with small states may have large activations: for 262,144 networks of two layers of
-        # width 8, a slab width of 4,096 took 2.4 times as long as a width of 256.
-        room = 2 ** int(np.log2(max(budget / max(scratch, 1), 1)))
-        if is_final or target == max_width or room == 1 or math.prod(tile) == math.prod(shape):
-            return _with_tiles(program, shape)
-        target, is_final = min(max_width, target * room), True
-
-
-def _with_tiles(program, shape):
-    """Return a program with several slabs per tile if one would give too many tiles.
-
-    Raises:
-        InputError: if there are too many tiles, or the arrays of a slab do not fit in host memory.
-    """
-    arrays = program.sweep_arrays
-    run_bytes = nbytes(arrays, arrays.variables) // program.spec.sweep.axes.runs
-    fewest = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
-    max_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
-    tile = gather(shape, program.tile_shape, fewest, max_runs)
-    if tile != program.tile_shape:  # otherwise the cached properties of the program are kept
-        program = dataclasses.replace(program, tile_shape=tile)
-    grid = program.spec.axes
-    tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
-    if tiles > MAX_TILES:
-        raise InputError(
-            f"sweep: {grid.runs:,} runs need {tiles:,} tiles, expected at most {MAX_TILES:,}; "
-            f"choose a larger width, or sweep fewer runs"
-        )
-    runs, memory = program.slab.runs, machine.memory()
-    if run_bytes * runs > memory:
-        raise InputError(
-            f"sweep: the arrays of {runs:,} runs that are computed together need "
-            f"{size(run_bytes * runs)}, but the memory has {size(memory)}; choose a larger "
-            f"record_every or snapshot_every, or a smaller width"
+            f"sweep: the {program.width} runs that are computed together need {size(need)}, but a "
+            f"device has {size(limit)}; use fewer samples, a smaller batch_size or fewer snapshots"
         )
     return program
 
 
-def gather(
-    shape: tuple[int, ...], box: tuple[int, ...], max_tiles: int, largest: int
-) -> tuple[int, ...]:
-    """Return the shape of a tile of several slabs, for at most `max_tiles` tiles.
+def _tile_shape(checked, programs):
+    """Return the number of runs of a tile along each dimension of the grid.
 
-    Args:
-        shape: shape of the grid.
-        box: shape of one slab.
-        max_tiles: maximum number of tiles.
-        largest: maximum number of runs of a tile of several slabs; takes precedence over
-            `max_tiles`.
-
-    Examples:
-        >>> gather((1_000_000,), (3907,), 100, 10**6), gather((12, 8), (4, 4), 100, 10**6)
-        ((15628,), (4, 4))
+    Raises:
+        InputError: if there are too many tiles, or the arrays of a slab do not fit in host memory.
     """
-    lengths = list(box)
-    while True:
-        tiles = [-(-size // length) for size, length in zip(shape, lengths, strict=True)]
-        if math.prod(tiles) <= max_tiles or 2 * math.prod(lengths) > largest:
-            return tuple(lengths)
-        longest = max(range(len(tiles)), key=tiles.__getitem__)
-        lengths[longest] = min(2 * lengths[longest], shape[longest])
+    grid, stored = checked.spec.axes, checked.stored
+    if stored is not None:
+        lengths = stored["layout"]["tile"]
+        if lengths.keys() == grid.sizes.keys() and all(
+            n <= grid.sizes[d] for d, n in lengths.items()
+        ):
+            return tuple(lengths[dim] for dim in grid.sizes)
+    # A tile belongs to one program.
+    along = zip(grid.shape, grid.static_groups, strict=True)
+    shape = tuple(1 if len(groups) > 1 else length for length, groups in along)
+    arrays, width = programs[0].sweep_arrays, max(program.width for program in programs)
+    run_bytes = nbytes(arrays, arrays.variables) // grid.runs
+    memory = machine.memory()
+    if run_bytes * min(width, grid.runs) > memory:
+        raise InputError(
+            f"sweep: the arrays of {min(width, grid.runs):,} runs that are computed together need "
+            f"{size(run_bytes * width)}, but the memory has {size(memory)}; {FEWER}"
+        )
+    most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
+    most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
+    tile = shape
+    for tile, larger in itertools.pairwise((*tile_shapes(shape, width), None)):
+        tiles = _num_tiles(grid.shape, tile)
+        if tiles <= most_tiles or larger is None or math.prod(larger) > most_runs:
+            break
+    if tiles > MAX_TILES:
+        raise InputError(
+            f"sweep: {grid.runs:,} runs need {tiles:,} tiles, expected at most {MAX_TILES:,}; "
+            f"sweep fewer runs"
+        )
+    return tile
 
 
-def cut(shape: tuple[int, ...], max_runs: int) -> tuple[int, ...]:
-    """Return a box shape of at most `max_runs` runs, by halving the longest side."""
-    box = list(shape)
-    while math.prod(box) > max_runs:
-        longest = max(range(len(box)), key=box.__getitem__)
-        box[longest] = -(-box[longest] // 2)
-    return tuple(box)
+def _num_tiles(shape, tile):
+    return math.prod(-(-n // length) for n, length in zip(shape, tile, strict=True))
 
 
-def _common_layout(spec, programs):
+def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]:
+    """Return shapes of tiles of at least `width` runs, increasing up to the whole grid.
+
+    A tile contains consecutive runs of the grid in C order. Their number is a multiple of the
+    width, except that a tile may have the full length of a dimension.
+    """
+    inner = 1
+    for dim in reversed(range(len(shape))):
+        before, after = (1,) * dim, shape[dim + 1 :]
+        length = width // math.gcd(width, inner)
+        if length == 1 < inner:
+            length = 2  # the shape of length 1 has been returned
+        while length < shape[dim]:
+            yield (*before, length, *after)
+            length *= 2
+        inner *= shape[dim]
+        if inner >= width or dim == 0:
+            yield (*before, *shape[dim:])
+
+
+def _common_layout(spec, programs, tile_shape):
     """Return the layout of the arrays of a sweep that all programs compute.
 
     Raises:
@@ -577,7 +505,7 @@ def _common_layout(spec, programs):
                 f"axes: {name} has different shapes or types for different values of "
                 f"{' or '.join(spec.axes.static)}; sweep these values separately: gd.compare"
             )
-    tile = dict(zip(spec.axes.sizes, programs[0].tile_shape, strict=True))
+    tile = dict(zip(spec.axes.sizes, tile_shape, strict=True))
     return _restrict(Layout(first.sizes, tile, first.variables, first.coordinates), names)
 
 
@@ -604,12 +532,13 @@ def _check_static_axes(programs):
     roles = programs[0].spec.roles
     static = [axis for axis, role in roles.items() if role.is_static]
     for axis in static:
-        hashes: dict[tuple, list[str]] = {}
+        known: dict[tuple, list[tuple]] = {}
         for program in programs:
             first = program.spec.axes.first_values
             others = tuple(first[other] for other in static if other != axis)
-            hashes.setdefault(others, []).append(program.compiled_block.hash)
-        idle = all(len(group) > 1 and len(set(group)) == 1 for group in hashes.values())
+            functions = tuple(traced.function for traced in program.spec.functions.values())
+            known.setdefault(others, []).append(functions)
+        idle = all(len(group) > 1 and len(set(group)) == 1 for group in known.values())
         if idle and roles[axis].role in ("cost", "optimizer"):
             check_effect((axis,), f"the {roles[axis].role}")
 
@@ -670,7 +599,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     if files > MAX_STORE_FILES:
         raise InputError(
             f"store: {_runs(layout):,} runs need {files:,} files, expected at most "
-            f"{MAX_STORE_FILES:,}; choose a larger width, or sweep fewer runs"
+            f"{MAX_STORE_FILES:,}; sweep fewer runs"
         )
     need = nbytes(layout, layout.variables) * missing
     folders = (path.absolute(), *path.absolute().parents)

@@ -1,6 +1,6 @@
 """Replay of a run of a stored sweep, and completion of an interrupted sweep.
 
-    replay(store, at):  recompute the run in a slab of the recorded width, and compare bitwise
+    replay(store, at):  recompute the run, and compare bitwise
     resume(store):      compute the unfinished tiles
 
 >>> import tempfile, optax
@@ -8,15 +8,14 @@
 >>> from gdjax.sweeps import axes, sweep
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", width=2)
+...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s")
 ...     again = replay(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
 >>> again.at, again.equal, again.first_step
 ({'learning_rate': 0.1, 'seed': 1}, True, None)
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,17 @@ import numpy as np
 import xarray as xr
 
 from gdjax.problems.problem import Problem
-from gdjax.stores.reader import open_dataset, without_carry
-from gdjax.stores.writer import require_same
+from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, make_plan, preflight
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, preflight
 from gdjax.sweeps.slab_runner import run_slab
-from gdjax.sweeps.stored import RunSetting, StoredSweep, open_sweep
+from gdjax.sweeps.stored import open_sweep
 
-SETTING = ("device", "platform", "cpu_threads", "jax", "jaxlib", "optax", "gdjax")
+LABELS = ("python", "numpy", "revision")
+"""Entries of a writer that do not affect the numbers of a sweep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +49,8 @@ class Replay:
             only one of two numbers is infinite or NaN.
         first_step: first recorded step with a difference, or the last one if only parameters
             differ; None if everything is equal.
-        changed: changes of device, versions, flags and `program_hash` since the stored run, by
-            name: (stored, here). Bitwise equality is guaranteed only if `changed` is empty.
+        changed: changes of the processor or device, threads, versions and flags since the stored
+            run, by name: (stored, here). Bitwise equality is guaranteed only if `changed` is empty.
         dataset: records and parameters of the run, as in the store, without the axes.
     """
 
@@ -71,6 +69,7 @@ def replay(
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     devices: Sequence[jax.Device] | None = None,
+    allow_unverified: bool = False,
     skip_damaged: bool = False,
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -83,7 +82,8 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        devices: devices to compute on; None for as many local devices as recorded.
+        devices: devices, of which the first computes the run; None for the local ones.
+        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
         nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
             names must be in the grid.
@@ -99,27 +99,17 @@ def replay(
         check_devices(devices)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at, nearest=nearest)
-    setting = stored.setting(index, problem, make_optimizer)
+    sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored_run = stored.run(index)
-    devices = tuple(jax.local_devices() if devices is None else devices)[: setting.devices]
-    spec = setting.program
-    check(dataclasses.replace(setting.sweep, axes=spec.axes), devices)
-    program = fit_program(
-        spec,
-        devices,
-        setting.width,
-        tile_shape=setting.tile_shape,
-        initial_carry=setting.sweep.initial_carry(),
-    )
-    changed = require_recorded(stored, setting, stored_run, program)
-    computed = run_slab(program, tuple(np.full(program.slab.runs, i) for i in setting.index))
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    spec = sweep.programs()[sweep.axes.box_position(index)[0]]
+    check(replace(sweep, axes=spec.axes), devices)
+    program = fit_program(spec, devices, sweep.initial_carry())
+    computed = run_slab(program, tuple(np.array([i]) for i in index), devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
-    # The run keeps its slot, since rounding of matrix products may depend on it.
-    within = [i % length for i, length in zip(setting.index, program.tile_shape, strict=True)]
-    slot = np.ravel_multi_index(within, program.tile_shape) % program.slab.runs
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
     fills = {name: variable.fill_value for name, variable in program.sweep_arrays.variables.items()}
-    arrays = {name: np.asarray(computed[name][slot]) for name in names}
+    arrays = {name: np.asarray(computed[name][0]) for name in names}
     arrays = {
         name: pad_before(a, stored_run[name].shape, fills[name]) for name, a in arrays.items()
     }
@@ -136,7 +126,7 @@ def replay(
             for name in compared.data_vars
         ),
         first_step=first,
-        changed=changed,
+        changed=changed_settings(stored.writers(stored_run), identity.writer(devices[0])),
         dataset=without_carry(again),
     )
 
@@ -147,6 +137,7 @@ def resume(
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     client: Any = None,
+    allow_unverified: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Complete a stored sweep; the result equals that of an uninterrupted sweep.
@@ -156,63 +147,35 @@ def resume(
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
         client: Dask client, as in `sweep`.
+        allow_unverified: whether to go on if it cannot be verified that the stored numbers belong
+            to the same computation: if a version or a numeric flag has changed, or if a function
+            calls the host (`jax.pure_callback`), whose code cannot be compared. The attribute
+            `writers` of the result, and the variable `finished`, say what computed each run.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
         Dataset of the sweep.
 
     Raises:
-        StoreError: if there is no store, the store has format 2 and is unfinished, or as in
-            `replay`.
+        StoreError: if there is no store, or as in `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     stored = open_sweep(store, storage_options=storage_options)
-    if all(part.format == 2 and part.is_whole() for part in stored.parts):
-        return open_dataset(store, storage_options=storage_options)
-    target = Target(store, storage_options, client=client)
-    return execute(preflight(stored.spec(problem, make_optimizer), target), target)
+    spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
+    target = Target(store, storage_options, client=client, allow_unverified=allow_unverified)
+    return execute(preflight(spec, target), target)
 
 
-def require_recorded(
-    stored: StoredSweep, setting: RunSetting, run: xr.Dataset, program: SlabProgram
+def changed_settings(
+    writers: Sequence[Mapping[str, Any]], here: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Check that a program computes a recorded run.
-
-    The text of a program depends on versions, devices and names in gdjax, and is not compared if
-    these differ.
-
-    Returns:
-        Changes of the environment since the run was computed, by name: (stored, here).
-
-    Raises:
-        StoreError: if the program computes a different run; the message lists the differences.
-    """
-    computed_by, writer = stored.writer(run), identity.writer(program)
-    pairs = {name: (computed_by.get(name), writer.get(name)) for name in SETTING}
-    changed = {name: (then, now) for name, (then, now) in pairs.items() if then != now}
-    changed |= identity.flags_changed(stored.identity.get("flags"))
-    whole = setting.sweep
-    layout = make_plan(whole, [program], stored.identity).layout
-    expected = layout.record(identity.identity(whole, [program]))
-    slab = program.slab
-    programs = [
-        {"program_hash": setting.program_hash, "slab": (setting.width, setting.devices)},
-        {"program_hash": writer["program_hash"], "slab": (slab.width, len(slab.devices))},
-    ]
-    ignored = {"layout", "flags", "program_hash", "slab"}
-    if changed or computed_by.get("revision") != writer["revision"]:
-        ignored.add("problem_hash")
-        programs = [{}, {}]
-    both = []
-    for record, hashes in zip((stored.identity, expected), programs, strict=True):
-        both.append({k: v for k, v in record.items() if k not in ignored} | hashes)
-        if stored.parts[0].format != 2:
-            both[-1] |= {k: record["layout"][k] for k in ("variables", "coordinates")}
-    require_same(stored.location, *both)
-    if "flags" not in stored.identity:
-        changed["flags"] = (None, expected["flags"])
-    if writer["program_hash"] != setting.program_hash:
-        changed["program_hash"] = (setting.program_hash, writer["program_hash"])
+    """Return the hardware and software that differ from a writer's, as (stored, here)."""
+    changed = {}
+    for writer in writers:
+        pairs = {name: (writer.get(name), here[name]) for name in here if name not in LABELS}
+        flags = pairs.pop("flags", ({}, {}))
+        pairs |= {f"flags.{n}": ((flags[0] or {}).get(n), value) for n, value in flags[1].items()}
+        changed |= {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     return changed
 
 

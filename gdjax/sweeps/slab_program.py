@@ -2,15 +2,15 @@
 
     run (seed, data_seed, noise_seed, settings) -> keys from streams of the root seed, numbers
 
-All slabs of a program run the same compiled block. The inputs of a run depend only on its settings,
-not on those of other runs in the slab. A tile is a box of the grid. Tiles at the edge of the grid
-are padded with copies of their last runs, which are cropped when the tile is written.
+All slabs of a program run the same compiled block, of a width that depends on the program alone.
+The inputs of a run depend only on its settings, not on those of other runs in the slab. Therefore
+the bits of a run's results do not depend on the other runs or on its place in the grid.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +31,42 @@ from gdjax.sweeps.spec import ProgramSpec
 MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
 
 Positions = tuple[np.ndarray, ...]
-"""Positions in the grid of the runs of a slab, one array per dimension."""
+"""Positions of the runs of a slab in the grid of the sweep, one array per dimension."""
+
+Tile = tuple[int, ...]
+"""Index of a tile along each dimension of the grid."""
 
 Values = Mapping[str, np.ndarray]
 """Values of the runs of a slab, by axis name."""
+
+
+@runtime_checkable
+class Start(Protocol):
+    """State from which runs start in place of their initial state."""
+
+    def __call__(self, program: "SlabProgram", positions: Positions) -> SlabCheckpoint | None:
+        """Return the state of runs; None for their initial state."""
+        ...
+
+    def writers(self, positions: Positions) -> list[dict[str, Any]]:
+        """Return the descriptions of the writers that computed the first steps of runs."""
+        ...
+
+
+# Widths, each with the largest number of bytes of a run for which it is used, decreasing in width.
+# TODO measured
+CPU_WIDTHS = ((256, 2**10), (32, 2**17), (16, 2**26))
+ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 2**17), (64, 2**26))
+
+
+def width_for(run_nbytes: int, widths: Sequence[tuple[int, int]]) -> int:
+    """Return the width of the slabs of a program, from the size of a run; 1 if none fits.
+
+    Examples:
+        >>> width_for(50, CPU_WIDTHS), width_for(10**5, CPU_WIDTHS), width_for(10**9, CPU_WIDTHS)
+        (256, 32, 1)
+    """
+    return next((width for width, most in widths if run_nbytes <= most), 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,33 +75,20 @@ class SlabProgram:
 
     Args:
         spec: specification of the program.
-        slab: width and devices of a slab.
-        tile_shape: number of runs of a tile along each dimension of the grid.
-        initial_carry: function `initial_carry(program, positions) -> SlabCheckpoint | None` that
-            replaces the initial state of runs, for example by the state of a stored run; None for
-            no replacement.
+        devices: devices of one kind that compute slabs.
+        initial_carry: replacement of the initial state of runs, for example by the state of a
+            stored run; None for no replacement.
     """
 
     spec: ProgramSpec
-    slab: slabs.Slab
-    tile_shape: tuple[int, ...]
-    initial_carry: Callable[["SlabProgram", Positions], SlabCheckpoint | None] | None = None
+    devices: tuple[jax.Device, ...]
+    initial_carry: "Start | None" = None
 
-    @property
-    def slabs_per_tile(self) -> int:
-        """Number of slabs of a tile, computed one after another."""
-        return -(-math.prod(self.tile_shape) // self.slab.runs)
-
-    def positions(self, tile: tuple[int, ...], number: int = 0) -> Positions:
-        """Return the positions in the grid of the runs of one slab of a tile."""
-        first = number * self.slab.runs
-        slot = np.arange(first, first + self.slab.runs)
-        within = np.unravel_index(np.minimum(slot, math.prod(self.tile_shape) - 1), self.tile_shape)
-        shape = self.spec.axes.shape
-        return tuple(
-            np.minimum(i * length + w, size - 1)
-            for i, length, w, size in zip(tile, self.tile_shape, within, shape, strict=True)
-        )
+    @cached_property
+    def width(self) -> int:
+        """Number of runs that a device computes together."""
+        is_cpu = self.devices[0].platform == "cpu"
+        return width_for(self.spec.step_nbytes, CPU_WIDTHS if is_cpu else ACCELERATOR_WIDTHS)
 
     # Inputs
 
@@ -97,13 +116,19 @@ class SlabProgram:
         )
 
     @cached_property
-    def shared(self) -> block.Shared:
-        """Arrays that all runs share, on the devices."""
-        return self.slab.share(jax.tree.map(jnp.asarray, self.host_arrays))
+    def _shared(self) -> dict[jax.Device, block.Shared]:
+        return {}
+
+    def shared(self, device: jax.Device) -> block.Shared:
+        """Return the arrays that all runs share, on a device."""
+        if device not in self._shared:
+            arrays = jax.tree.map(jnp.asarray, self.host_arrays)
+            self._shared[device] = jax.device_put(arrays, device)
+        return self._shared[device]
 
     def release(self) -> None:
         """Free the shared arrays on the devices; they are recreated if needed."""
-        self.__dict__.pop("shared", None)
+        self._shared.clear()
 
     @property
     def has_probes(self) -> bool:
@@ -111,11 +136,11 @@ class SlabProgram:
         metrics = self.spec.metrics.values()
         return any("key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in metrics)
 
-    def starts(self, values: Values) -> tuple[PyTree, PyTree]:
+    def starts(self, values: Values, device: jax.Device) -> tuple[PyTree, PyTree]:
         """Return the initialization keys and the settings of a slab of runs."""
-        seeds = values.get("seed", np.zeros(self.slab.runs, np.int64))
+        seeds = values.get("seed", np.zeros(self.width, np.int64))
         keys = streams(self.spec.sweep.root_seed, seed=seeds)
-        return self.slab.place((keys.init, self._settings(values, keys.probes)))
+        return slabs.place((keys.init, self._settings(values, keys.probes)), device)
 
     def _settings(self, values, probes):
         roles = self.spec.roles
@@ -123,15 +148,16 @@ class SlabProgram:
         cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in numeric.items()}
         return {**by_role(roles, cast), **({"probes": probes} if self.has_probes else {})}
 
-    def noise(self, values: Values) -> Key[Array, "*runs"] | None:
+    def noise(self, values: Values, device: jax.Device) -> Key[Array, "*runs"] | None:
         """Return the keys of a random cost, one for all runs or per run; None if unused."""
         root_seed = self.spec.sweep.root_seed
         if not self.spec.problem.random:
             return None
         if not self.has_own_noise:
-            return self.slab.share(streams(root_seed).noise)
+            return jax.device_put(streams(root_seed).noise, device)
         seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
-        return self.slab.place(streams(root_seed, seed=seed, noise_seed=noise_seed).noise)
+        keys = streams(root_seed, seed=seed, noise_seed=noise_seed).noise
+        return slabs.place(keys, device)
 
     @property
     def batch_capacity(self) -> int:
@@ -139,17 +165,18 @@ class SlabProgram:
         batch_size = self.spec.batch_size
         if batch_size is None or not self.has_own_order:
             return block_loop.MAX_BLOCK_BATCHES
-        fitting = MAX_ORDER_NUMBERS // (self.slab.runs * batch_size)
+        fitting = MAX_ORDER_NUMBERS // (self.width * batch_size)
         return min(max(fitting, 64), block_loop.MAX_BLOCK_BATCHES)
 
-    def samples(self) -> jax.ShapeDtypeStruct | None:
+    def samples(self, device: jax.Device) -> jax.ShapeDtypeStruct | None:
         """Return the shape of the sample indices of a block; None for all samples."""
         if self.spec.batch_size is None:
             return None
-        run_shape = (self.slab.runs,) if self.has_own_order else ()
-        sharding = self.slab.sharding(slabs.RUNS) if self.has_own_order else None
-        shape = (*run_shape, self.batch_capacity, self.spec.batch_size)
-        return jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
+        run_shape = (self.width,) if self.has_own_order else ()
+        samples = jax.ShapeDtypeStruct(
+            (*run_shape, self.batch_capacity, self.spec.batch_size), np.int32
+        )
+        return slabs.shapes(samples, device) if self.has_own_order else samples
 
     def order(self, values: Values) -> Callable[[int, int], Int[np.ndarray, "..."]] | None:
         """Return the function that gives `run_blocks` the indices of mini-batches."""
@@ -171,13 +198,14 @@ class SlabProgram:
     @cached_property
     def capacity(self) -> block_loop.BlockCapacity:
         """Capacities of the arrays of a block."""
-        schedule, runs, shapes = self.spec.schedule, self.slab.width, self.spec.shapes
+        schedule, runs, shapes = self.spec.schedule, self.width, self.spec.shapes
         return block_loop.BlockCapacity(
             records=block_loop.record_capacity(schedule, runs),
             buffers=block_loop.buffer_capacity(
                 shapes.params, shapes.array_metrics, runs=runs, schedule=schedule
             ),
             batches=self.batch_capacity,
+            chunk_steps=block_loop.chunk_steps(schedule.record_every, self.devices[0].platform),
         )
 
     @cached_property
@@ -186,45 +214,51 @@ class SlabProgram:
         problem = self.spec.problem
         inits = tuple(block.metric_inits(self.spec.metrics).items())
         return initial_carry_program(
-            problem.init, problem.stateful, self.spec.make_optimizer, inits, self.slab
+            problem.init, problem.stateful, self.spec.make_optimizer, inits
         )
 
     @cached_property
     def block_program(self) -> slabs.Program:
         """Block of steps, compiled once for all slabs."""
-        config = self.spec.block_config._replace(buffers=tuple(self.capacity.buffers.items()))
-        return block.block_program(config, self.slab, self.has_own_order, self.has_own_noise)
+        buffers, chunk_steps = tuple(self.capacity.buffers.items()), self.capacity.chunk_steps
+        config = self.spec.block_config._replace(
+            buffers=buffers, chunk_steps=chunk_steps, platform=self.devices[0].platform
+        )
+        return block.block_program(config, True, self.has_own_order, self.has_own_noise)
 
-    @cached_property
-    def start_example(self) -> tuple[PyTree, ...]:
-        """Arguments of `start_program`, as shapes."""
-        keys = jax.ShapeDtypeStruct((self.slab.runs,), key_type())
-        values = self.spec.axes.values(self.positions((0,) * len(self.tile_shape)))
-        runs = keys, self._settings(values, keys)
-        shared = self.slab.shapes(self.host_arrays, slabs.SHARED)
-        return *self.slab.shapes(runs, slabs.RUNS), shared
+    def start_example(self, device: jax.Device) -> tuple[PyTree, ...]:
+        """Return the arguments of `start_program`, as shapes."""
+        keys = jax.ShapeDtypeStruct((self.width,), key_type())
+        first = {axis: values[:1] for axis, values in self.spec.axes.by_name.items()}
+        values = {axis: np.repeat(value, self.width) for axis, value in first.items()}
+        return slabs.shapes((keys, self._settings(values, keys), self.host_arrays), device)
 
-    @cached_property
-    def block_example(self) -> tuple[PyTree, ...]:
-        """Arguments of `block_program`, as shapes except for the schedule."""
-        keys, settings, shared = self.start_example
-        carry = self.slab.shapes(self.start_program.results(*self.start_example), slabs.RUNS)
+    def block_example(self, device: jax.Device) -> tuple[PyTree, ...]:
+        """Return the arguments of `block_program`, as shapes except for the schedule."""
+        example = self.start_example(device)
+        keys, settings, shared = example
+        carry = slabs.shapes(self.start_program.results(*example), device)
         schedule, _ = block_loop.example_inputs(self.spec.schedule, None, self.capacity)
         noise = None
         if self.has_own_noise:
             noise = keys
         elif self.spec.problem.random:
-            noise = self.slab.shapes(jax.ShapeDtypeStruct((), key_type()), slabs.SHARED)
-        return carry, settings, self.samples(), noise, shared, schedule
+            noise = slabs.shapes(jax.ShapeDtypeStruct((), key_type()), device)
+        return carry, settings, self.samples(device), noise, shared, schedule
+
+    def compile_ahead(self, device: jax.Device) -> bool:
+        """Start compiling for a device in threads; return whether the block was not known yet."""
+        self.start_program.ahead(*self.start_example(device))
+        return self.block_program.ahead(*self.block_example(device))
 
     @cached_property
     def compiled_block(self) -> slabs.Compiled:
-        """Compiled block of this slab."""
-        return self.block_program.compile(*self.block_example)
+        """Compiled block of this slab on the first device."""
+        return self.block_program.compile(*self.block_example(self.devices[0]))
 
     @cached_property
     def controller(self) -> block_loop.BlockLengthController:
-        """Controller of the block length, kept across slabs."""
+        """Controller of the block length, kept across slabs and shared by devices."""
         return block_loop.BlockLengthController()
 
     # Results
@@ -232,14 +266,14 @@ class SlabProgram:
     @cached_property
     def carry_shapes(self) -> PyTree:
         """Shapes and types of the carry of one run, including metric states."""
-        carry = self.block_example[0]
+        carry = self.block_example(self.devices[0])[0]
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), carry)
 
     @cached_property
     def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and type of each variable of one run."""
         sizes, variables, _ = self.arrays(self.spec.axes)
-        grid = len(self.tile_shape)
+        grid = len(self.spec.axes.shape)
         return {
             name: (tuple(sizes[dim] for dim in v.dims[grid:]), np.dtype(v.dtype))
             for name, v in variables.items()
@@ -252,8 +286,9 @@ class SlabProgram:
             state: checkpoint.
             first_record: first step of its records; None for that of the program.
         """
-        _, records, arrays = self.block_program.results(*self.block_example)
-        schedule, carry = self.spec.schedule, self.block_example[0]
+        example = self.block_example(self.devices[0])
+        _, records, arrays = self.block_program.results(*example)
+        schedule, carry = self.spec.schedule, example[0]
         first = self.spec.first_record if first_record is None else first_record
         return checkpoint.fits(state, schedule, carry, records, arrays, first)
 
@@ -290,7 +325,6 @@ def initial_carry_program(
     stateful: bool,
     make_optimizer: Callable,
     metric_inits: tuple[tuple[str, Callable], ...],
-    slab: slabs.Slab,
 ) -> slabs.Program:
     """Return a program that maps keys, settings and shared arrays to initial carries."""
 
@@ -302,4 +336,4 @@ def initial_carry_program(
             make_optimizer, params, model_state, settings, inits, shared.metrics
         )
 
-    return slabs.Program(slabs.over_runs(begin, slab, (0, 0, None)), once=True)
+    return slabs.Program(jax.vmap(begin, (0, 0, None)), once=True)

@@ -1,13 +1,13 @@
-"""Execution of a tile slab by slab: blocks, checkpoints, variables of its runs.
+"""Execution of tiles slab by slab: blocks, checkpoints, variables of their runs.
 
-    run_tile(plan, tile) -> run_slab(program, positions) -> variables [runs, ...]
+    run_tiles(plan, tiles) -> run_slab(program, positions) -> variables [runs, ...]
 
-An interrupted tile continues at the slab and step of its checkpoint.
+Runs of several tiles share slabs, so that only the last slab is padded. Interrupted tiles continue
+at the slab and step of their checkpoint.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from gdjax import slabs
 from gdjax.descent import block, block_loop, outcome
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import (
@@ -25,87 +26,101 @@ from gdjax.sweeps.checkpoint import (
     join_slabs,
     to_host,
 )
-from gdjax.sweeps.slab_program import Positions, SlabProgram
+from gdjax.sweeps.slab_program import Positions, SlabProgram, Tile
 from gdjax.sweeps.spec import ProgramSpec
 
 if TYPE_CHECKING:
     from gdjax.sweeps.preflight import Plan
 
-CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of a tile, in seconds
+CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds
 
 
 class TileMonitor:
-    """Monitor of one tile: progress, checkpoints and interruption.
+    """Monitor of tiles whose runs share slabs: progress, checkpoints and interruption.
 
     Args:
-        sink: store or memory for checkpoints of the tile.
-        tile: index of the tile along each dimension.
+        sink: store or memory for checkpoints.
+        tiles: tiles; the checkpoint is that of the first one.
         should_stop: function that returns whether to stop as soon as possible.
-        show: function called with the completed fraction of the tile.
+        show: function called with the completed fraction of the tiles.
     """
 
     def __init__(
         self,
         sink: Any,
-        tile: tuple[int, ...],
+        tiles: Sequence[Tile],
         should_stop: Callable[[], bool],
         show: Callable[[float], None] = lambda share: None,
     ):
-        self.sink, self.tile, self.should_stop, self.show = sink, tile, should_stop, show
+        self.sink, self.tiles, self.should_stop, self.show = sink, tiles, should_stop, show
         self.done: list[dict[str, np.ndarray]] = []
         self.slabs = 1
         self._saved_at = time.monotonic()
 
-    def load(self, program: SlabProgram) -> SlabCheckpoint | None:
+    def load(self, program: SlabProgram, num_runs: int) -> SlabCheckpoint | None:
         """Load the finished slabs of a checkpoint, and return the state of the next slab."""
-        self.slabs = program.slabs_per_tile
-        stored = self.sink.load_checkpoint(self.tile)
-        if stored is None:
-            return None
+        self.slabs = -(-num_runs // program.width)
+        stored = self.sink.load_checkpoint(self.tiles)
         checkpoint = TileCheckpoint.from_stored(
-            stored, program.run_shapes, program.slab.runs, self.slabs
+            stored, program.run_shapes, program.width, self.slabs
         )
         self.done = checkpoint.done
         return checkpoint.slab
 
     def report(self, share: float) -> None:
-        """Show the completed fraction of the tile, given that of the current slab."""
+        """Show the completed fraction of the tiles, given that of the current slab."""
         self.show((len(self.done) + share) / self.slabs)
 
     def pause(self, state: Callable[[], SlabCheckpoint | None]) -> bool:
         """Save a checkpoint if one is due; return whether to stop."""
         stopping = self.should_stop()
         if stopping or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
-            checkpoint = TileCheckpoint(self.done, state())
-            self.sink.save_checkpoint(self.tile, *checkpoint.to_stored())
+            self.sink.save_checkpoint(self.tiles, *TileCheckpoint(self.done, state()).to_stored())
             self._saved_at = time.monotonic()
         return stopping
 
 
-def run_tile(
-    plan: "Plan", tile: tuple[int, ...], monitor: TileMonitor
-) -> dict[str, np.ndarray] | None:
-    """Compute one tile, slab by slab.
+def run_tiles(
+    plan: "Plan", tiles: Sequence[Tile], device: jax.Device, monitor: TileMonitor
+) -> list[dict[str, np.ndarray]] | None:
+    """Compute tiles of one program slab by slab.
 
     Returns:
-        All variables, in the full shape of the tile; None if the monitor stopped the computation.
+        All variables of each tile, cropped to the grid; None if the monitor stopped the
+        computation.
     """
-    number, own_tile = plan.program_of(tile)
-    program = plan.programs[number]
-    state = monitor.load(program)
+    program = plan.programs[plan.program_of(tiles[0])]
+    at = [plan.positions(tile) for tile in tiles]
+    positions = tuple(np.concatenate(along) for along in zip(*at, strict=True))
+    num_runs = len(positions[0])
+    if program.initial_carry is not None:
+        monitor.sink.begin(tiles, program.initial_carry.writers(positions))
+    state = monitor.load(program, num_runs)
     done = monitor.done
-    while len(done) < program.slabs_per_tile:
-        variables = run_slab(program, program.positions(own_tile, len(done)), state, monitor)
+    while len(done) < monitor.slabs:
+        first = len(done) * program.width
+        runs = slabs.rows_of(positions, first, program.width)
+        variables = run_slab(program, runs, device, state, monitor)
         if variables is None:
             return None
         done.append(variables)
         state = None
-        if len(done) < program.slabs_per_tile and monitor.pause(lambda: None):
+        if len(done) < monitor.slabs and monitor.pause(lambda: None):
             return None
-    shape, joined, tiled = program.tile_shape, join_slabs(done), {}
+    joined = join_slabs(done)
+    last = np.cumsum([len(along[0]) for along in at])
+    return [
+        _tile_variables(plan, tile, {n: a[end - len(p[0]) : end] for n, a in joined.items()})
+        for tile, p, end in zip(tiles, at, last.tolist(), strict=True)
+    ]
+
+
+def _tile_variables(plan, tile, variables):
+    """Return the variables of a tile in the shape of its part of the grid."""
+    shape = tuple(s.stop - s.start for s in plan.layout.schema.region(tile))
+    tiled = {}
     for name, variable in plan.layout.variables.items():
-        values = joined[name][: math.prod(shape)]
-        values = values.reshape(*shape, *values.shape[1:])
+        values = variables[name].reshape(*shape, *variables[name].shape[1:])
         # Records of a branch program may begin later than those of other programs.
         inner = [plan.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
         tiled[name] = dataset.pad_before(values, inner, variable.fill_value)
@@ -115,6 +130,7 @@ def run_tile(
 def run_slab(
     program: SlabProgram,
     positions: Positions,
+    device: jax.Device,
     state: SlabCheckpoint | None = None,
     monitor: TileMonitor | None = None,
 ) -> dict[str, np.ndarray] | None:
@@ -122,22 +138,24 @@ def run_slab(
 
     Args:
         program: slab program.
-        positions: position in the grid of each run, one array per dimension.
+        positions: position in the grid of each run, one array per dimension; a slab that is not
+            full is filled with copies of the last run.
+        device: device that computes the slab.
         state: checkpoint of these runs, which is validated here; None for their initial state.
         monitor: monitor that shows progress, saves checkpoints and may stop the slab.
 
     Returns:
-        All variables, [runs, ...]; None if the monitor stopped the computation.
+        All variables, [runs of the slab, ...]; None if the monitor stopped the computation.
     """
-    spec = program.spec
+    spec, positions = program.spec, slabs.rows_of(positions, 0, program.width)
     if state is not None and not program.fits(state):
         state = None
     if state is None and program.initial_carry is not None:
         state = program.initial_carry(program, positions)
     records = SlabRecords(state, first_record=spec.first_record)
     keep = records.keep_before_last if spec.sweep.continuable else None
-    values = spec.axes.values(positions)
-    for result in start_blocks(program, values, state, before_last=keep):
+    values = spec.sweep.axes.values(positions)
+    for result in start_blocks(program, values, device, state, before_last=keep):
         records.add(result)
         if monitor is not None:
             monitor.report(result.num_steps / max(spec.schedule.last, 1))
@@ -149,6 +167,7 @@ def run_slab(
 def start_blocks(
     program: SlabProgram,
     values: Mapping[str, np.ndarray],
+    device: jax.Device,
     state: SlabCheckpoint | None = None,
     *,
     last: int | None = None,
@@ -160,27 +179,29 @@ def start_blocks(
     Args:
         program: slab program.
         values: values of the runs, by axis name.
+        device: device that computes the slab.
         state: checkpoint from which the runs continue; None for their initial state.
         last: last step, which is evaluated without an update; None for that of the sweep.
         pause_at: step at which a block must begin; None for no such step.
         before_last: function called with the carry before the last step is evaluated.
     """
-    schedule, noise = program.spec.schedule, program.noise(values)
+    schedule, noise = program.spec.schedule, program.noise(values, device)
     if last is not None:
         schedule = schedule._replace(num_steps=last)
-    keys, settings = program.starts(values)
-    carry = program.start_program(keys, settings, program.shared)
+    keys, settings = program.starts(values, device)
+    shared = program.shared(device)
+    carry = program.start_program(keys, settings, shared)
     if state is not None:
         leaves = zip(state.carry, jax.tree.leaves(carry), strict=True)
         carry = jax.tree.unflatten(
             jax.tree.structure(carry), [from_host(leaf, like) for leaf, like in leaves]
         )
-        carry = program.slab.place(carry)
+        carry = slabs.place(carry, device)
         schedule = schedule._replace(first=state.step, num_steps=schedule.last - state.step)
 
     def run_block(carry, rows, block_schedule):
-        rows = program.slab.place(rows) if program.has_own_order else rows
-        return program.block_program(carry, settings, rows, noise, program.shared, block_schedule)
+        rows = slabs.place(rows, device) if program.has_own_order else rows
+        return program.block_program(carry, settings, rows, noise, shared, block_schedule)
 
     return block_loop.run_blocks(
         run_block,
@@ -198,11 +219,11 @@ def start_blocks(
 
 def carry_at(program: SlabProgram, positions: Positions, step: int) -> list[np.ndarray]:
     """Return the leaves of the carry of a slab of runs before a step, on the host."""
-    values = program.spec.axes.values(positions)
+    values, device = program.spec.sweep.axes.values(positions), program.devices[0]
     if step == 0:
-        carry: Any = program.start_program(*program.starts(values), program.shared)
+        carry: Any = program.start_program(*program.starts(values, device), program.shared(device))
     else:
-        results = start_blocks(program, values, pause_at=step)
+        results = start_blocks(program, values, device, pause_at=step)
         carry = next(result.carry for result in results if result.num_steps == step)
     return [to_host(leaf) for leaf in jax.tree.leaves(carry)]
 

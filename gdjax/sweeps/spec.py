@@ -16,15 +16,15 @@ recorded in stores. New fields are recorded and compared automatically.
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import optax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from jaxtyping import PyTree
 
 from gdjax import slabs
@@ -32,15 +32,17 @@ from gdjax.arguments import check_flag, check_whole
 from gdjax.descent import block
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.block_loop import RecordSchedule
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import streams
-from gdjax.problems.keywords import same_for_equal
+from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Metric, Problem, check_metric_names, check_problem
+from gdjax.problems.traces import Traced
 from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
-from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, is_static
+from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, check_distinct_runs, is_static
 from gdjax.sweeps.binding import (
     AxisTrace,
     Role,
@@ -51,6 +53,9 @@ from gdjax.sweeps.binding import (
     trace_axes,
     with_settings,
 )
+
+if TYPE_CHECKING:
+    from gdjax.sweeps.slab_program import Start
 
 MAX_KNOWN_SHAPES = 64  # number of programs of a problem whose shapes are kept between sweeps
 
@@ -89,12 +94,8 @@ class SweepSpec:
         """Return the first recorded step of the runs of a grid."""
         return 0
 
-    def initial_carry(self) -> Callable | None:
+    def initial_carry(self) -> "Start | None":
         """Return a function that replaces initial carries (see `SlabProgram`), or None."""
-        return None
-
-    def max_width(self, num_devices: int) -> int | None:
-        """Return the maximum width to choose automatically; None for no limit."""
         return None
 
     @cached_property
@@ -184,12 +185,35 @@ class ProgramSpec:
         return by_role(self.roles, static)
 
     @cached_property
-    def problem(self) -> Problem:
-        """Problem with its static settings and the metrics of the sweep."""
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Values of the first run for keywords that are program inputs, by role."""
+        first, numeric = self.axes.first_values, numeric_roles(self.roles)
+        return by_role(self.roles, {axis: first[axis] for axis in first if axis in numeric})
+
+    @property
+    def setting_shapes(self) -> dict[str, dict[str, Any]]:
+        """Shapes and types of `settings`."""
+        return jax.tree.map(number_shape, self.settings)
+
+    @cached_property
+    def functions(self) -> dict[str, Traced]:
+        """Functions of the user, traced anew for each sweep; see `traced_functions`."""
+        factory = partial(self.sweep.make_optimizer, **self._static_settings["optimizer"])
+        return traced_functions(
+            self._problem, factory, self.setting_shapes, eval_params_fn=self.sweep.eval_params_fn
+        )
+
+    @cached_property
+    def _problem(self):
         problem = self.sweep.problem
         if self.sweep.metrics is not None:
             problem = dataclasses.replace(problem, metrics=self.sweep.metrics)
         return with_settings(problem, **self._static_settings)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Problem with its static settings, the metrics of the sweep and canonical functions."""
+        return with_functions(self._problem, self.functions)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -198,10 +222,10 @@ class ProgramSpec:
 
     @cached_property
     def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with static settings; equal factories share one object."""
-        factory = same_for_equal(self.sweep.make_optimizer)
-        static = self._static_settings["optimizer"]
-        return same_for_equal(partial(factory, **static)) if static else factory
+        """Optimizer factory with static settings."""
+        if "optimizer" in self.functions:
+            return self.functions["optimizer"].function
+        return partial(self.sweep.make_optimizer, **self._static_settings["optimizer"])
 
     @property
     def batch_size(self) -> int | None:
@@ -209,11 +233,19 @@ class ProgramSpec:
         return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
 
     @property
-    def batch_nbytes(self) -> int:
-        """Size of the samples of a mini-batch, as numbers of the type of the cost, in bytes."""
-        assert self.batch_size is not None
-        numbers = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(self.problem.data))
-        return self.batch_size * numbers * np.dtype(cost_type(self.shapes.params)).itemsize
+    def step_nbytes(self) -> int:
+        """Size of what a step of one run reads and writes besides shared data, in bytes.
+
+        These are its state, intermediate results of the cost, and, with a separate order, the
+        samples of a mini-batch.
+        """
+        samples, shapes = self.batch_size or self.problem.samples or 1, self.shapes
+        numbers = 0
+        if self.batch_size is not None and "data_seed" in self.roles:
+            data = jax.tree.leaves(self.problem.data)
+            numbers = self.batch_size * sum(math.prod(leaf.shape[1:]) for leaf in data)
+        itemsize = np.dtype(cost_type(shapes.params)).itemsize
+        return shapes.nbytes + round(samples * shapes.sample_nbytes) + numbers * itemsize
 
     @cached_property
     def shapes(self) -> "RunShapes":
@@ -222,16 +254,12 @@ class ProgramSpec:
         key = (
             tuple(self.roles.items()),
             tuple((axis, v.dtype, v[0].item()) for axis, v in self.axes.by_name.items()),
-            None if sweep.metrics is None else tuple(sweep.metrics.items()),
-            (self.make_optimizer, sweep.eval_params_fn),
+            tuple((name, traced.function) for name, traced in self.functions.items()),
+            tuple((name, m.every, m.dims, m.dtype) for name, m in self.metrics.items()),
             (self.batch_size, sweep.root_seed),
-            slabs.compiled_config(),
         )
         known = sweep.problem._known_shapes
-        try:
-            shapes = known.get(key)
-        except TypeError:  # something in the key is not hashable
-            return RunShapes(self)
+        shapes = known.get(key)
         if shapes is None:
             if len(known) >= MAX_KNOWN_SHAPES:
                 known.clear()
@@ -241,8 +269,8 @@ class ProgramSpec:
     @cached_property
     def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
         """Function that gives the evaluation parameters; None for those of the run."""
-        if self.sweep.eval_params_fn is not None:
-            return self.sweep.eval_params_fn
+        if "eval_params_fn" in self.functions:
+            return self.functions["eval_params_fn"].function
         return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
 
     @cached_property
@@ -302,21 +330,11 @@ class RunShapes:
     program: ProgramSpec
 
     @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """Values of the first run for keywords that are program inputs, by role."""
-        program = self.program
-        numeric = numeric_roles(program.roles)
-        return by_role(
-            program.roles, {a: v for a, v in program.axes.first_values.items() if a in numeric}
-        )
-
-    @cached_property
     def start(self) -> AxisTrace:
         """Shapes of initial parameters and model state, and axes without effect on them.
 
         Raises:
-            InputError: if parameters are not real arrays, an axis cannot be swept, or random
-                numbers are not drawn from the key.
+            InputError: if parameters are not real arrays, or an axis cannot be swept.
         """
         program = self.program
         stream = streams(program.sweep.root_seed).init
@@ -326,15 +344,7 @@ class RunShapes:
             check_params(params, "init: ")
             return params, model_state
 
-        trace = trace_axes(start, "init", program.roles, program.axes, stream)
-        # A constant start is valid, but random numbers of NumPy are constants of the program, too.
-        if trace.is_constant and not _is_deterministic(start, stream):
-            raise InputError(
-                "init: two calls with the same key returned different parameters, so that all "
-                "seeds would have one start; expected random numbers drawn from the key, such as "
-                "jax.random.normal(key, shape)"
-            )
-        return trace
+        return trace_axes(start, "init", program.roles, program.axes, stream)
 
     @property
     def params(self) -> PyTree:
@@ -349,12 +359,10 @@ class RunShapes:
     @cached_property
     def carry(self) -> block.Carry:
         """Shapes of the carry between blocks, without metric states."""
-        settings = jax.tree.map(
-            lambda v: np.asarray(v, jax.dtypes.canonicalize_dtype(np.asarray(v).dtype)),
-            self.settings,
-        )
         initial_carry = partial(block.initial_carry, self.program.make_optimizer)
-        return jax.eval_shape(initial_carry, self.params, self.model_state, settings)
+        return jax.eval_shape(
+            initial_carry, self.params, self.model_state, self.program.setting_shapes
+        )
 
     @cached_property
     def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -367,11 +375,31 @@ class RunShapes:
         shapes = check_metrics(
             metrics,
             self.params,
-            self.settings["cost"],
+            self.program.settings["cost"],
             model_state=self.model_state,
             opt_state=self.carry.state.opt_state,
         )
         return block.array_shapes(metrics, shapes, self.params)
+
+    @cached_property
+    def sample_nbytes(self) -> float:
+        """Size of the intermediate results of the cost that depend on the run, per sample."""
+        program, problem = self.program, self.program.problem
+        samples = program.batch_size or problem.samples or 1
+        batch = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype),
+            slabs.shapes(problem.data),
+        )
+        available = {"key": streams(0).noise, "step": np.int32(0), "model_state": self.model_state}
+        supplied = {name: available[name] for name in given_to(problem.cost)}
+
+        def cost(params, batch, supplied):
+            sample = () if problem.data is None else (batch,)
+            return problem.cost(params, *sample, **supplied, **program.settings["cost"])
+
+        traced = jax.make_jaxpr(cost)(self.params, batch, supplied).jaxpr
+        num_params = len(jax.tree.leaves(self.params))
+        return _dependent_nbytes(traced, set(traced.invars[:num_params])) / samples
 
     @property
     def nbytes(self) -> int:
@@ -379,9 +407,35 @@ class RunShapes:
         return _nbytes((self.carry, self.params))  # the gradient has the size of params
 
 
+def number_shape(number: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape and type that a value of an axis has in a program."""
+    dtype = jax.dtypes.canonicalize_dtype(np.asarray(number).dtype)
+    return jax.ShapeDtypeStruct((), dtype)
+
+
 def _nbytes(tree: PyTree) -> int:
     """Return the size of the arrays of a pytree of shapes, in bytes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _dependent_nbytes(jaxpr, dependent: set) -> int:
+    """Return the size of the results in a program that depend on some variables, in bytes."""
+    total, dependent = 0, set(dependent)
+    for equation in jaxpr.eqns:
+        inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
+        if any(inputs):
+            dependent.update(equation.outvars)
+            inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
+            inner = [program for program in inner if isinstance(program, Jaxpr)]
+            for program in inner:
+                same = len(program.invars) == len(inputs)
+                pairs = zip(program.invars, inputs, strict=True) if same else ()
+                known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
+                repeated = equation.params.get("length", 1)
+                total += repeated * _dependent_nbytes(program, known)
+            if not inner:
+                total += _nbytes([v.aval for v in equation.outvars])
+    return total
 
 
 def _check_batches(spec):
@@ -411,13 +465,14 @@ def _check_learning_rates(spec):
 
 
 def _check_dtypes(axes):
-    """Check that the program's type can represent all values, and integers exactly."""
+    """Check that the program's type can represent and distinguish all values."""
+    casts = axes.by_name
     for name, values in axes.by_name.items():
         if name in SEEDS or is_static(name, values):
             continue
         dtype = jax.dtypes.canonicalize_dtype(values.dtype)
         with np.errstate(over="ignore"):
-            cast = values.astype(dtype)
+            cast = casts[name] = values.astype(dtype)
         lost = ~np.isfinite(cast) | ((cast == 0) != (values == 0))
         if values.dtype.kind == "i":
             lost |= cast != values
@@ -426,25 +481,19 @@ def _check_dtypes(axes):
                 f"axes: {name} = {values[lost][0]} is out of the range of {dtype}; run the sweep "
                 f"under jax.enable_x64, or choose other values"
             )
+    for dim, along in axes.dimensions.items():
+        check_distinct_runs(dim, {name: casts[name] for name in along})
 
 
 def _check_names(axes, metrics):
-    """Check that no axis or metric has the name of another array of the sweep."""
+    """Check that no axis, metric or dimension has the name of another array of the sweep."""
     names = {*axes.names, *axes.dimensions}
-    reserved = {*dataset.RECORDED, *dataset.PREFIXES}
-    for name in (*names & {*reserved, *metrics}, *metrics.keys() & reserved):
-        argument, remedy = "metrics", "give the metric another name"
-        if name in names:
-            argument, remedy = "axes", f"qualify it, as in **{{'cost.{name}': [...]}}"
-        raise InputError(f"{argument}: {name} is already an array of the sweep; {remedy}")
-
-
-def _is_deterministic(function, *arguments):
-    """Return whether two traces of a function give equal programs and constants."""
-    # A new function each time, since JAX stores the traces of a function.
-    first, second = (jax.make_jaxpr(partial(function))(*arguments) for _ in range(2))
-    texts = [re.sub("0x[0-9a-f]+", "", str(program)) for program in (first, second)]  # no addresses
-    return texts[0] == texts[1] and all(
-        a is b or np.array_equal(a, b, equal_nan=True)  # NumPy cannot compare arrays of keys
-        for a, b in zip(first.consts, second.consts, strict=True)
-    )
+    for name in (*names, *metrics, *(dim for metric in metrics.values() for dim in metric.dims)):
+        is_axis = name in names
+        is_own = name in dataset.RECORDED or name.split(".")[0] in dataset.PREFIXES
+        if is_own or (is_axis and name in metrics):
+            qualified = f"qualify it, as in **{{'cost.{name}': [...]}}"
+            raise InputError(
+                f"{'axes' if is_axis else 'metrics'}: {name} is already an array or dimension of "
+                f"the sweep; {qualified if is_axis else 'choose another name'}"
+            )

@@ -19,16 +19,14 @@ in the source code of gdjax, or from the caller.
 ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
 """
 
-import contextlib
 import dataclasses
 import json
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,10 +39,10 @@ from gdjax.arguments import check_callable, check_flag, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Metric, Problem, check_problem
-from gdjax.stores.format_2 import join_parts
-from gdjax.stores.reader import Stored, open_parts
+from gdjax.stores.location import locate
+from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
-from gdjax.stores.writer import differences
+from gdjax.stores.writer import read_only, require_same
 from gdjax.summaries import short
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
@@ -52,23 +50,15 @@ from gdjax.sweeps.axes import (
     AxisValue,
     axes,
     position,
-    subgrid_positions,
     zip_axes,
 )
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.branch_spec import BranchSpec
 from gdjax.sweeps.dataset import from_named
-from gdjax.sweeps.factories import describe, optimizer_from, problem_from
-from gdjax.sweeps.identity import (
-    FORMAT_2_NAMES,
-    described_problem,
-    flags_changed,
-    hash_of,
-    problem_hash,
-    revision,
-    versions,
-)
-from gdjax.sweeps.spec import ProgramSpec, SweepSpec
+from gdjax.sweeps.factories import optimizer_from, problem_from
+from gdjax.sweeps.identity import hash_of, problem_identity
+from gdjax.sweeps.identity import identity as identity_now
+from gdjax.sweeps.spec import SweepSpec
 
 MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
 ELSEWHERE = "restore the store from a copy"
@@ -80,108 +70,36 @@ EVAL_PARAMS_FNS = {
 """Functions that a record may name in addition to those listed in `factories`."""
 
 
-class RunSetting(NamedTuple):
-    """Settings with which a stored run was computed, which determine it bitwise.
-
-    Args:
-        sweep: specification of the whole sweep.
-        program: specification of the program with the static values of the run.
-        width: number of runs computed together per device.
-        devices: number of devices.
-        tile_shape: number of runs of a tile along each dimension.
-        index: position of the run in the grid of `program`.
-        program_hash: recorded hash of the program.
-    """
-
-    sweep: SweepSpec
-    program: ProgramSpec
-    width: int
-    devices: int
-    tile_shape: tuple[int, ...]
-    index: tuple[int, ...]
-    program_hash: str
-
-
 class StoredSweep:
-    """A stored sweep that has been opened.
+    """A stored sweep that has been opened, and can be continued.
 
     Args:
-        parts: stores of the sweep (one, or several in format 2).
+        stored: store of the sweep.
         skip_damaged: whether damaged tiles count as unfinished.
 
     Raises:
-        StoreError: if a store was not written by a sweep.
+        StoreError: if the store was not written by a sweep, or has format 3.
 
     Attributes:
         location: location of the store.
         identity: recorded identity of the sweep.
     """
 
-    def __init__(self, parts: Sequence[Stored], *, skip_damaged: bool = False):
-        self.parts, self.skip_damaged = tuple(parts), skip_damaged
-        self.location = self.parts[0].location
-        self.identity = identity_of(self.parts[0].attributes, self.location)
-        if len(self.parts) > 1:
-            self.identity = self._joined()
-
-    def _joined(self):
-        """Return the identity of a single sweep with the runs and steps of all parts."""
-        parts = [identity_of(part.attributes, self.location) for part in self.parts]
-        axes = json.loads(self.dataset.attrs["identity"])["axes"]
-        names = {name.split(".")[-1] for along in axes.values() for name in along}
-        optimizer = dict(parts[0]["make_optimizer"])
-        keywords = optimizer["keywords"].items()
-        optimizer["keywords"] = {k: v for k, v in keywords if k not in names}  # static axes
-        batch_size = None if BATCH_SIZE in names else parts[0]["batch_size"]
-        joined = {"axes": axes, "make_optimizer": optimizer, "batch_size": batch_size}
-        return {**parts[0], **joined, "num_steps": max(part["num_steps"] for part in parts)}
+    def __init__(self, stored: Stored, *, skip_damaged: bool = False):
+        if stored.format == 3:
+            raise read_only(stored.location)
+        self.stored, self.skip_damaged, self.location = stored, skip_damaged, stored.location
+        self.identity = identity_of(stored.attributes, self.location)
 
     @cached_property
     def dataset(self) -> xr.Dataset:
         """Dataset of the sweep, as in `open_dataset`."""
-        return join_parts([part.dataset(skip_damaged=self.skip_damaged) for part in self.parts])
+        return self.stored.dataset(skip_damaged=self.skip_damaged)
 
     @cached_property
     def axes(self) -> Axes:
         """Axes of the grid."""
         return axes_of(self.identity, self.location)
-
-    def setting(
-        self,
-        index: tuple[int, ...],
-        problem: Problem | None = None,
-        make_optimizer: Callable | None = None,
-    ) -> RunSetting:
-        """Return the settings with which a run was computed.
-
-        Raises:
-            StoreError: if no part has the run, the record is inconsistent, or as in `spec`.
-        """
-        whole = self.spec(problem, make_optimizer)
-        for part in reversed(self.parts):
-            identity = identity_of(part.attributes, self.location)
-            grid = axes_of(identity, self.location)
-            with contextlib.suppress(InputError):
-                run = whole.axes.box(tuple(np.array([i]) for i in index))
-                inner = tuple(int(at[0]) for at in subgrid_positions(grid, run))
-                break
-        else:
-            raise StoreError(f"{self.location}: this run is not stored yet; finish the sweep first")
-        number, programs = 0, whole.programs()
-        if len(self.parts) > 1:  # format 2, with separate static values per part
-            programs = dataclasses.replace(whole, axes=grid).programs()
-        else:
-            number, inner = grid.box_position(inner)
-        widths, hashes = recorded_programs(identity, len(programs), self.location)
-        return RunSetting(
-            whole,
-            programs[number],
-            widths[number],
-            identity["slab"]["devices"],
-            part.schema.flags.chunk,
-            inner,
-            hashes[number],
-        )
 
     def run(self, index: tuple[int, ...]) -> xr.Dataset:
         """Return the Dataset of one run, in memory.
@@ -195,88 +113,43 @@ class StoredSweep:
             raise StoreError(f"{self.location}: this run is not finished; finish the sweep first")
         return run
 
-    def writer(self, run: xr.Dataset) -> dict[str, Any]:
-        """Return the entry of `writers` for the program and machine that computed a run."""
-        writers = [writer for part in self.parts for writer in part.writers]
-        return writers[int(run["finished"]) - 1]
+    def writers(self, run: xr.Dataset) -> list[dict[str, Any]]:
+        """Return the descriptions of the writers that computed a run, in order."""
+        return json.loads(run.attrs["writers"])[int(run["finished"]) - 1]
 
-    def problem(self, problem: Problem | None = None) -> Problem:
+    def problem(self, problem: Problem | None = None, *, allow_unverified: bool = False) -> Problem:
         """Return the problem of the sweep, with its recorded data.
-
-        A given problem must have the same data and programs as that of the sweep. Programs can be
-        compared only under equal package versions; if the comparison is inconclusive, a warning is
-        issued.
 
         Args:
             problem: problem of the sweep; required if it cannot be built from the record.
+            allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
 
         Raises:
             StoreError: if the problem is required but not given, or differs from that of the sweep.
         """
-        problem, doubt = self._compared(problem)
-        if doubt:
-            warnings.warn(
-                f"{self.location}: could not verify that this problem is that of the sweep, since "
-                f"{doubt}",
-                stacklevel=3,
-            )
-        return problem
-
-    def _compared(self, problem):
-        """Return the problem, and why the comparison was inconclusive, or None."""
+        here: dict[str, Any] = {}
         if problem is None:
-            return self._same_data(problem_from(self.identity["problem"], self.location)), None
-        check_problem(problem)
-        grid = axes_of(self.identity, self.location)
-        described = plain(described_problem(problem))
-        recorded = self.identity.get("problem_hash")
-        here = problem_hash(self._same_data(problem), grid)
-        if here == recorded:
-            return problem, None
-        changed, doubt = self.versions_changed, None
-        if described == self.identity["problem"] and isinstance(described, dict):
-            # The recorded problem is rebuilt here, so that both have the same versions.
-            recorded = problem_hash(problem_from(described, self.location), grid)
-        elif recorded is None:
-            doubt = "it was written before programs of problems were recorded"
-        elif changed:
-            texts = (f"{name}: stored {old}, here {new}" for name, (old, new) in changed.items())
-            doubt = f"the program differs, and so do versions or flags: {'; '.join(texts)}"
-        then, now = {"problem": self.identity["problem"]}, {"problem": described}
-        if not doubt:
-            then, now = then | {"problem_hash": recorded}, now | {"problem_hash": here}
-        if different := differences(then, now):
-            raise StoreError(
-                f"{self.location}: the sweep used a different problem ({different}); pass the "
-                f"problem of the sweep: problem=..."
-            )
-        return problem, doubt
-
-    def _same_data(self, problem):
-        here, recorded = hash_of(problem.data), self.identity.get("data_hash")
-        if here != recorded:
-            raise StoreError(
-                f"{self.location}: the data of this problem differ from those of the sweep "
-                f"(data_hash: stored {recorded!r:.80}, here {here!r}); pass the problem with the "
-                f"original data: problem=..."
-            )
+            problem = problem_from(self.identity["problem"], self.location)
+        else:
+            check_problem(problem)
+            here = problem_identity(problem, self.axes)
+        here["data_hash"] = hash_of(problem.data)
+        recorded = {name: self.identity[name] for name in here}
+        for name, value in recorded.items():
+            if name in ("functions", "callbacks"):
+                kept = [n for n in ("init", "cost", "evaluation") if n in value]
+                recorded[name] = {n: value[n] for n in kept} if name == "functions" else kept
+        require_same(self.location, recorded, plain(here), allow_unverified)
         return problem
-
-    @property
-    def versions_changed(self) -> dict[str, tuple[Any, Any]]:
-        """Versions and numeric flags that have changed since the store was created."""
-        first_writer = next(iter(self.parts[0].writers), {})
-        here = {**versions(), "revision": revision()}
-        names = ("gdjax", "revision", "jax", "jaxlib", "optax")
-        changed = {
-            n: (first_writer.get(n), here[n]) for n in names if first_writer.get(n) != here[n]
-        }
-        return changed | flags_changed(self.identity.get("flags"))
 
     def spec(
-        self, problem: Problem | None = None, make_optimizer: Callable | None = None
+        self,
+        problem: Problem | None = None,
+        make_optimizer: Callable | None = None,
+        *,
+        allow_unverified: bool = False,
     ) -> SweepSpec:
-        """Return the specification of the sweep.
+        """Return the specification of the sweep, after a comparison with what is stored.
 
         Raises:
             StoreError: if the problem or the optimizer is required but not given, or differs from
@@ -288,11 +161,12 @@ class StoredSweep:
                 f"{where}: contains a search; to complete it, repeat the call that created it, "
                 f"such as gd.search.successive_halving(..., store=...)"
             )
-        if make_optimizer is not None:
-            check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
-        problem, _ = self._compared(problem)  # callers that run the sweep compare the whole program
         if make_optimizer is None:
             make_optimizer = optimizer_from(identity["make_optimizer"], where)
+        check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
+        if problem is None:
+            problem = problem_from(identity["problem"], where)
+        check_problem(problem)
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(identity, where),
@@ -309,12 +183,8 @@ class StoredSweep:
             spec = kind(**{**settings, **read})
         except InputError as error:
             raise StoreError(f"{where}: its record does not match its problem: {error}") from error
-        here = {"make_optimizer": plain(describe(spec.make_optimizer))}
-        if different := differences({"make_optimizer": identity["make_optimizer"]}, here):
-            raise StoreError(
-                f"{where}: the sweep used a different optimizer ({different}); pass the one of the "
-                f"sweep: make_optimizer=..."
-            )
+        recorded = {name: value for name, value in identity.items() if name != "layout"}
+        require_same(where, recorded, plain(identity_now(spec)), allow_unverified)
         return spec
 
 
@@ -335,7 +205,7 @@ def open_sweep(
         StoreError: if there is no store, or it was not written by a sweep.
     """
     check_flag("skip_damaged", skip_damaged)
-    return StoredSweep(open_parts(store, storage_options), skip_damaged=skip_damaged)
+    return StoredSweep(Stored(locate(store, storage_options)), skip_damaged=skip_damaged)
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
@@ -345,13 +215,9 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         StoreError: if the store was not written by a sweep, or its record is invalid.
     """
     identity = attributes.get("identity")
-    if isinstance(identity, dict) and attributes.get("gdjax_format") == 2:
-        identity = {
-            FORMAT_2_NAMES.get(name, name): v for name, v in identity.items() if name != "first"
-        }
     if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
         identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
-    if not isinstance(identity, dict) or not {"axes", "slab", "program_hash"} <= set(identity):
+    if not isinstance(identity, dict) or not {"axes", "functions"} <= set(identity):
         raise StoreError(
             f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
         )
@@ -388,41 +254,11 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
         and isinstance(value.get("name"), str)
         and isinstance(value.get("keywords"), dict)
     ),
-    "flags": lambda value: value is None or isinstance(value, dict),
-    "slab": lambda value: (
-        isinstance(value, dict)
-        and is_whole(value.get("devices"), 1, MAX_RECORDED_INTEGER)
-        and all(is_whole(width, 1, MAX_RECORDED_INTEGER) for width in listed(value.get("width")))
-    ),
-    "program_hash": lambda value: all(isinstance(digest, str) for digest in listed(value)),
+    "data_hash": lambda value: isinstance(value, str),
+    "functions": lambda value: isinstance(value, dict),
+    "callbacks": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
+    "environment": lambda value: isinstance(value, dict),
 }
-
-
-def listed(value):
-    """Return the values of all programs as a list; format 2 has a single value."""
-    return value if isinstance(value, list) and value else [value]
-
-
-def recorded_programs(
-    identity: Mapping[str, Any], count: int, where: Any
-) -> tuple[list[int], list[str]]:
-    """Return the slab width and the hash of each program of a sweep from its identity.
-
-    Args:
-        identity: identity of the sweep.
-        count: number of programs that the axes of the sweep need.
-        where: location of the store, for the message.
-
-    Raises:
-        StoreError: if the identity has another number of programs.
-    """
-    widths, hashes = listed(identity["slab"]["width"]), listed(identity["program_hash"])
-    if not len(widths) == len(hashes) == count:
-        raise StoreError(
-            f"{where}: its record has the widths of {len(widths)} and the hashes of {len(hashes)} "
-            f"programs, but its axes need {count}; {ELSEWHERE}"
-        )
-    return widths, hashes
 
 
 def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
@@ -508,6 +344,7 @@ def problem_of(
     store: str | Path,
     problem: Problem | None = None,
     *,
+    allow_unverified: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Problem:
     """Return the problem of a stored sweep.
@@ -515,13 +352,15 @@ def problem_of(
     Args:
         store: path or URL of the store.
         problem: problem of the sweep; required if it was user-defined.
+        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Raises:
         StoreError: if there is no store, a user-defined problem was not given, or the given problem
             differs from that of the sweep in `init`, cost or data.
     """
-    return open_sweep(store, storage_options=storage_options).problem(problem)
+    stored = open_sweep(store, storage_options=storage_options)
+    return stored.problem(problem, allow_unverified=allow_unverified)
 
 
 def run_of(
@@ -529,6 +368,7 @@ def run_of(
     at: Mapping[str, AxisValue],
     problem: Problem | None = None,
     *,
+    allow_unverified: bool = False,
     skip_damaged: bool = False,
     nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -540,6 +380,7 @@ def run_of(
         at: values by axis name, equal to those of the grid within rounding; at least one for each
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
+        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
         nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
             names must be in the grid.
@@ -553,7 +394,7 @@ def run_of(
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     identity, grid = stored.identity, stored.axes
     index = position(grid, at, nearest=nearest)
-    problem = stored.problem(problem)
+    problem = stored.problem(problem, allow_unverified=allow_unverified)
     run = stored.run(index)
     outcome = int(run["outcome"])
     if not 0 <= outcome < len(Outcome):

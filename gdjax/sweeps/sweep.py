@@ -54,10 +54,10 @@ def sweep(
     continuable: bool | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
+    allow_unverified: bool = False,
 ) -> xr.Dataset:
     """Run a descent for each point of a grid of settings, as one compiled program.
 
@@ -103,12 +103,12 @@ def sweep(
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
             URL.
-        width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters and snapshots to keep in memory
             without a store; if exceeded, these are omitted with a warning.
         client: Dask client whose workers compute the tiles of `store`.
+        allow_unverified: whether to go on with a store whose programs cannot be compared, as in
+            `resume`.
 
     Returns:
         Dataset with the axes and `step` as dimensions: cost, batch_cost (mini-batches),
@@ -141,7 +141,7 @@ def sweep(
         stop_when_converged=stop_when_converged,
         continuable=continuable,
     )
-    target = Target(store, storage_options, width, devices, max_param_bytes, client)
+    target = Target(store, storage_options, devices, max_param_bytes, client, allow_unverified)
     return execute(preflight(spec, target), target)
 
 
@@ -165,7 +165,6 @@ def compare(
     continuable: bool | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    width: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
@@ -193,8 +192,6 @@ def compare(
         store: folder or URL under which each problem has a separate store; None keeps all results
             in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        width: number of runs computed together per device. If None, that of the store is used if it
-            exists; otherwise, it is chosen from the available memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters per problem to keep in memory without
             a store.
@@ -236,22 +233,14 @@ def compare(
 
 
 def problem_and_options(name: str, value: Any) -> tuple[Problem, Any]:
-    """Return the problem and the keywords of `sweep` of an entry of a comparison.
-
-    Raises:
-        InputError: if the entry has no problem.
-    """
+    """Return the problem and the keywords of `sweep` of an entry of a comparison."""
     problem, options = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
     check_problem(problem, f"problems[{name!r}]")
     return problem, options
 
 
 def check_keywords(settings: Mapping[str, Any]) -> None:
-    """Check that settings are keywords of `sweep`.
-
-    Raises:
-        InputError: if a setting is unknown; the message lists the valid keywords.
-    """
+    """Check that settings are keywords of `sweep`."""
     known = list(inspect.signature(sweep).parameters)
     for name in settings:
         if name not in known:

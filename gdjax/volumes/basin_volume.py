@@ -31,8 +31,11 @@ from gdjax.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
+from gdjax.errors import InputError
+from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluate
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields
 from gdjax.volumes.mcmc import Whitening
@@ -135,9 +138,6 @@ def basin_volume(
             coordinates for more parameters.
         directions: number of random directions, at least 2; at least 100 for a reliable `tail`.
 
-    Raises:
-        InputError: if the level is not above 0, or if there are fewer than 2 directions.
-
     Examples:
         The volume of a ball:
 
@@ -150,6 +150,7 @@ def basin_volume(
     """
     basin = basin_of("basin_volume", problem, params, level, data, whitening)
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
+    check_key(key)
 
     def direction(key):
         u = jax.random.normal(key, basin.center.shape, basin.center.dtype)
@@ -263,12 +264,8 @@ def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
 
 
 def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
-    """Return the basin around a minimum, within a level of the cost (`basin_volume`).
-
-    Raises:
-        InputError: if the level is not above 0; the message starts with the name `function`.
-    """
-    problem = as_problem(problem, data)
+    """Return the basin around a minimum, within a level of the cost (`basin_volume`)."""
+    problem = problem_at(problem, params, data)
     check_number(f"{function}: level", level, above=0)
     flat, unravel = ravel_params(params)
     lowest = evaluate(problem, params)
@@ -279,6 +276,10 @@ def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
     if whitening is None:
         small = flat.size <= MAX_WHITENED
         whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
+    if not isinstance(whitening, Whitening) or jnp.shape(whitening.scale) != flat.shape:
+        raise InputError(
+            f"{function}: whitening = {whitening!r:.80}, expected that of {flat.size} parameters"
+        )
     return Basin(flat, inside, whitening)
 
 

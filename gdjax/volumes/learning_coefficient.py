@@ -6,8 +6,9 @@
 
 Here b is the inverse temperature, by default n / log n for a cost that is a mean over n samples.
 The multiplicity m is a whole number. A bowl in d dimensions has llc = d/2 and m = 1, and flatter
-minima have a smaller llc, such as 1/4 for w^4. If m > 1, the coefficient at one temperature
-converges slowly to llc, so `local_learning_coefficient` extrapolates from several temperatures.
+minima have a smaller llc, such as 1/4 for w^4. The coefficient at a temperature is the measured
+quantity. If m > 1, it converges slowly to llc, and m cannot be estimated from a few orders of
+magnitude of b, so `local_learning_coefficient` gives an interval of llc over several values of m.
 
 Samples are drawn by Hamiltonian Monte Carlo. Trajectories that follow the gradient are accepted or
 rejected by the Metropolis rule, so the step size does not bias the mean, in contrast to Langevin
@@ -28,12 +29,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
+from scipy import stats
 
 from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import (
@@ -57,13 +60,13 @@ MIN_SAMPLE_SIZE = 100  # effective sample size below which the coefficient is Na
 MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 
 TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
-# The extrapolation averages over multiplicities 1 to 4. For m > 1, log b + a at the hottest
-# temperature lies between 1/2 and 16; for m = 1 the correction is a power of b.
-MULTIPLICITY_PRIOR = (0.5, 0.25, 0.15, 0.1)
+# The extrapolation assumes multiplicities 1 to 4. For m > 1, log b + a at the hottest temperature
+# lies between 1/2 and 16; for m = 1 the correction is a power of b.
 POWERS = (0.2, 0.5, 1.0)
 OFFSETS = np.geomspace(0.5, 16, 40)
 POWER_SIZE = 0.5  # standard deviation of the factor of a power, relative to the mean coefficient
 MODEL_ERROR = 0.01  # error of the formulas at finite b, relative to the coefficient
+TAIL = 0.01  # share of chi squared of a correct formula above which formulas are rejected
 
 
 class SamplingStatus(IntEnum):
@@ -128,20 +131,21 @@ class FiniteTemperatureCoefficient(NamedTuple):
 class LocalLearningCoefficient(NamedTuple):
     """The local learning coefficient, extrapolated from several temperatures.
 
+    The measured quantities are the coefficients at the temperatures. They rarely determine the form
+    of the extrapolation, and llc may be anywhere between `low` and `high`.
+
     Args:
-        llc: estimate of the limit of zero temperature; NaN if the chains agree at fewer than three
-            temperatures.
-        standard_error: standard error of the estimate, from sampling and from the uncertainty of
-            the multiplicity and the size of the correction.
-        multiplicity_probabilities: probabilities of m = 1, 2, 3 and 4.
+        llc: center of the interval; NaN if the chains agree at fewer than three temperatures.
+        low: lower end of the union of 95 % intervals, over all forms that fit the coefficients.
+        high: upper end of this union.
         inverse_temperatures: inverse temperatures at which samples were drawn.
         at_temperatures: coefficients at the temperatures, which the leading axis of each array
             indexes; None from `extrapolate`.
     """
 
     llc: Float[Array, ""]
-    standard_error: Float[Array, ""]
-    multiplicity_probabilities: Float[Array, "4"]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
     inverse_temperatures: Float[Array, " temperatures"]
     at_temperatures: FiniteTemperatureCoefficient | None = None
 
@@ -186,18 +190,13 @@ def local_learning_coefficient(
         num_integration_steps: number of steps per trajectory, each with one gradient.
 
     Returns:
-        The estimate with its standard error. Its `at_temperatures.status` has one `SamplingStatus`
+        The interval and the measured coefficients. `at_temperatures.status` has a `SamplingStatus`
         for each temperature; coefficients of temperatures at which the chains disagree are NaN and
-        are not used. With fewer than three other temperatures, the estimate is NaN.
-
-    Raises:
-        InputError: if there are fewer than three temperatures, if they are not ascending, if they
-            are None and there are fewer than three samples of data, if the localization is not
-            above 0, or if there are too few chains, samples or steps.
+        are not used. With fewer than three other temperatures, the interval is NaN.
 
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     check_key(key)
     _check(
         "local_learning_coefficient",
@@ -247,10 +246,9 @@ def extrapolate(
         coefficient(b) = llc - (m - 1) / (log b + a)   for m = 2, 3, 4
         coefficient(b) = llc + c b^-p                  for m = 1, p = 1/5, 1/2, 1
 
-    The estimate is the mean over these formulas and over a and c, weighted by their likelihood and
-    by a prior in which higher multiplicities are less likely (1/2, 1/4, 3/20, 1/10); the standard
-    error includes their spread. The formulas have an assumed error of one percent of each
-    coefficient, and all errors are increased if no formula fits.
+    The interval is the union of the 95 % intervals of llc for all formulas, including a and p, that
+    a chi-squared test at 1 % does not reject. The formulas have an assumed error of one percent of
+    each coefficient, and all errors are increased if no formula fits.
 
     Args:
         inverse_temperatures: inverse temperatures b, above 0.
@@ -262,8 +260,8 @@ def extrapolate(
 
         >>> b = jnp.geomspace(1e2, 1e6, 5)
         >>> limit = extrapolate(b, 3.5 - 1 / (jnp.log(b) - 0.75), jnp.full(5, 0.01))
-        >>> bool(abs(limit.llc - 3.5) < 0.03), int(jnp.argmax(limit.multiplicity_probabilities)) + 1
-        (True, 2)
+        >>> round(float(limit.low), 1), round(float(limit.high), 1)
+        (3.4, 3.7)
     """
     check_numbers("extrapolate: inverse_temperatures", inverse_temperatures, ndim=1)
     size = jnp.shape(inverse_temperatures)
@@ -276,48 +274,39 @@ def extrapolate(
     logs = jnp.log(b / jnp.min(b))
     center = jnp.sum(precision * y) / jnp.maximum(jnp.sum(precision), 1e-30)
     y = jnp.where(known, y - center, 0)  # smaller numbers reduce rounding
-    multiplicity, prior, fixed, free = _formulas(logs)
+    fixed, free = _formulas(logs)
     size = POWER_SIZE * jnp.abs(center)
 
     def fit(precision):
-        """Return mean and variance of llc, log evidence and chi squared of each formula."""
+        """Return mean and variance of llc, and chi squared, of each formula."""
         z = y[None] + fixed
-        total, square, first = jnp.sum(precision), free**2 @ precision, free @ precision
+        square, first = free**2 @ precision, free @ precision
         shrink = size**2 / (1 + size**2 * square)  # the size of c is integrated out
         cross = (free * z) @ precision
-        information = total - shrink * first**2
+        information = jnp.sum(precision) - shrink * first**2
         mean = (z @ precision - shrink * first * cross) / information
         chi = z**2 @ precision - shrink * cross**2 - mean**2 * information
-        evidence = jnp.log(total / information) / 2 - jnp.log1p(size**2 * square) / 2 - chi / 2
-        return mean, 1 / information, jnp.log(prior) + evidence, chi
+        return mean, 1 / information, chi
 
-    count = jnp.sum(known)
-    misfit = jnp.min(fit(precision)[3]) / jnp.maximum(count - 2, 1)
-    mean, variance, evidence, _ = fit(precision / jnp.maximum(misfit, 1))
-    weight = jax.nn.softmax(evidence)
-    llc = jnp.sum(weight * mean)
-    spread = jnp.sqrt(jnp.sum(weight * (variance + (mean - llc) ** 2)))
-    each = jnp.stack([jnp.sum(weight[multiplicity == m]) for m in range(1, 5)])
-    enough = count >= 3
-    return LocalLearningCoefficient(
-        llc=jnp.where(enough, llc + center, jnp.nan),
-        standard_error=jnp.where(enough, spread, jnp.nan),
-        multiplicity_probabilities=jnp.where(enough, each, jnp.nan),
-        inverse_temperatures=b,
-    )
+    freedom = jnp.maximum(jnp.sum(known) - 2, 1)
+    misfit = jnp.min(fit(precision)[2]) / freedom
+    mean, variance, chi = fit(precision / jnp.maximum(misfit, 1))
+    limits = jnp.asarray(stats.chi2.isf(TAIL, np.arange(1, b.size + 1)), chi.dtype)
+    fits = chi <= limits[freedom - 1]
+    width = stats.norm.isf(0.025) * jnp.sqrt(variance)
+    low = center + jnp.min(jnp.where(fits, mean - width, jnp.inf))
+    high = center + jnp.max(jnp.where(fits, mean + width, -jnp.inf))
+    low, high = (jnp.where(jnp.sum(known) >= 3, end, jnp.nan) for end in (low, high))
+    return LocalLearningCoefficient((low + high) / 2, low, high, inverse_temperatures=b)
 
 
 def _formulas(logs):
-    """Return multiplicity, prior, and fixed and free correction of each formula."""
+    """Return the fixed and the free correction of each formula."""
     powers, offsets = jnp.asarray(POWERS, logs.dtype), jnp.asarray(OFFSETS, logs.dtype)
     free = jnp.exp(-jnp.outer(powers, logs))
     fixed = [(m - 1) / (logs[None] + offsets[:, None]) for m in (2, 3, 4)]
-    sizes = (len(POWERS), *(len(OFFSETS),) * 3)
-    multiplicity = np.repeat(np.arange(1, 5), sizes)
-    prior = np.repeat(np.array(MULTIPLICITY_PRIOR) / sizes, sizes)
-    none = jnp.zeros((sum(sizes[1:]), logs.size), logs.dtype)
-    fixed = jnp.concatenate([jnp.zeros_like(free), *fixed])
-    return multiplicity, jnp.asarray(prior, logs.dtype), fixed, jnp.concatenate([free, none])
+    none = jnp.zeros((len(fixed) * len(OFFSETS), logs.size), logs.dtype)
+    return jnp.concatenate([jnp.zeros_like(free), *fixed]), jnp.concatenate([free, none])
 
 
 def finite_temperature_coefficient(
@@ -363,11 +352,6 @@ def finite_temperature_coefficient(
     Returns:
         The coefficient with diagnostics; it is NaN unless its `status` is AGREED.
 
-    Raises:
-        InputError: if the temperature is None and there are fewer than three samples of data, if
-            temperature or localization is not above 0, or if there are too few chains, samples or
-            steps.
-
     Examples:
         A bowl in two dimensions:
 
@@ -382,7 +366,7 @@ def finite_temperature_coefficient(
 
     References: Lau et al. 2023, arXiv 2308.12108.
     """
-    problem = as_problem(problem, data)
+    problem = problem_at(problem, params, data)
     if inverse_temperature is None:
         argument = "finite_temperature_coefficient: inverse_temperature"
         inverse_temperature = _default_temperature(problem, argument)

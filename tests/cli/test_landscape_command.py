@@ -17,7 +17,6 @@ def summary(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_four_planes_of_a_new_descent_are_stored_and_drawn(tmp_path, capsys):
     main(
@@ -57,7 +56,6 @@ def test_four_planes_of_a_new_descent_are_stored_and_drawn(tmp_path, capsys):
     assert "its plane explains" in printed
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
@@ -123,7 +121,6 @@ def test_planes_are_computed_for_a_function_of_two_parameters(tmp_path):
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"planes.png"}
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
     main(["train", "--num-steps", "3", "--widths", "4", "--out", str(tmp_path)])
@@ -143,7 +140,7 @@ def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--points", "1"], "--points 1: expected at least 2"),
-        (["--reach", "0"], "--reach 0.0: expected a distance above 0"),
+        (["--reach", "0"], "--reach 0.0: expected a number above 0"),
         (["--direction-seed", "-1"], "--direction-seed -1: expected a whole number from 0 to"),
         (["--directions", "random", "random"], "random random: expected each direction once"),
         (["--epochs", "0"], "--epochs 0"),

@@ -12,6 +12,7 @@ import gdjax as gd
 from gdjax._runtime import process
 from gdjax.cli import main
 from gdjax.cli.minima import Minima
+from gdjax.sweeps import slab_program
 
 pytestmark = pytest.mark.usefixtures("keep_devices")
 
@@ -24,10 +25,9 @@ def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
-    """All four certified minima are found, with location, curvature and share."""
+    """All four classified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
     output = summary(tmp_path)
@@ -79,7 +79,6 @@ def networks(tmp_path_factory):
     return folder
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_census_of_networks_has_costs_and_test_accuracies_but_no_basins(networks):
     output, result = summary(networks), opened(networks)
@@ -93,7 +92,6 @@ def test_the_census_of_networks_has_costs_and_test_accuracies_but_no_basins(netw
     assert not (networks / "basins.png").exists()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks, tmp_path):
     main(["minima", "--store", str(networks / "runs.zarr"), "--out", str(tmp_path)])
@@ -103,16 +101,17 @@ def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks
     assert not (tmp_path / "runs.zarr").exists()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
-def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requested(tmp_path, capsys):
+def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requested(
+    tmp_path, capsys, monkeypatch
+):
     """On the quartic, all runs with the larger learning rate diverge."""
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ())  # one run per slab
     gd.sweep(
         gd.problems.function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
         60,
         store=tmp_path / "s",
-        width=1,
     )
     store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=3"]
     main(["minima", *store, "--out", str(tmp_path / "out")])

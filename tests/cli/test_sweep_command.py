@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def swept(tmp_path_factory):
         patch.setattr(process, "configure", lambda: None)
         main(
             "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --num-steps 20 --record-every 10 "
-            f"--width 1 --out {folder}".split()
+            f"--out {folder}".split()
         )
     return folder
 
@@ -40,7 +41,6 @@ def test_the_summary_and_the_figures_are_written(swept):
     assert {p.name for p in swept.glob("*.png") if p.stat().st_size} == {"ends.png", "curves.png"}
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path):
     """At rate 17.86, at least half of the networks predict one digit for all images.
@@ -48,7 +48,7 @@ def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path)
     Only runs of full length include saturated networks with gradients above the tolerance.
     """
     main(
-        "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "
+        "sweep --learning-rate 0.1,17.86 --epochs 10 "
         f"--store {tmp_path / 'runs.zarr'} --out {tmp_path}".split()
     )
     with gd.open_dataset(tmp_path / "runs.zarr") as runs:
@@ -81,6 +81,39 @@ def test_resume_computes_missing_tiles_and_gives_an_equal_table(swept, tmp_path)
     main(["resume", str(store), "--out", str(tmp_path)])
     before = json.loads((swept / "summary.json").read_text())["table"]
     assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
+
+
+def test_resume_writes_only_into_a_folder_of_the_same_sweep(swept, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("alone", None), ("other", "another sweep"), ("same", "of this sweep")):
+        shutil.copytree(swept / "runs.zarr", f"{name}/runs.zarr")
+        if name == "other":
+            Path("other/summary.json").write_text('{"sweep": "0"}')
+            Path("other/curves.png").write_text(content)
+        elif name == "same":
+            shutil.copy(swept / "summary.json", "same")
+        main(["resume", f"{name}/runs.zarr"])
+    assert Path("other/curves.png").read_text() == "another sweep"
+    assert Path("other/summary.json").read_text() == '{"sweep": "0"}'
+    written = sorted(str(file.parent) for file in Path().rglob("summary.json"))
+    assert written[:3] == ["alone", "other", written[2]]
+    assert all((Path(name) / "ends.png").exists() for name in ("alone", "same", written[2]))
+    assert written[2].startswith("results/resume/")
+
+
+def test_large_integers_are_printed_exactly(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seeds = [2**32 - 1, 123_456_789]
+    grid = gd.axes(seed=seeds, learning_rate=[0.01])
+    gd.sweep(gd.problems.function("quartic"), grid, 3, store="s")
+    main(["resume", "s", "--out", "out"])
+    table = json.loads(Path("out/summary.json").read_text())["table"]
+    assert [repr(row["seed"]) for row in table] == ["4294967295", "123456789"]
+    assert all(f" {seed}  " in capsys.readouterr().out for seed in seeds[:1])
+    main(["replay", "s", "--at", "learning_rate=0.01", f"seed={seeds[0]}"])
+    printed = capsys.readouterr().out
+    assert f"seed={seeds[0]} learning_rate=0.01: bitwise equal" in printed
+    assert f"--at seed={seeds[0]} learning_rate=0.01\n" in printed
 
 
 def test_replay_reports_equality_and_suggests_the_next_command(swept, capsys):

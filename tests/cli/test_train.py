@@ -66,7 +66,6 @@ def few_images(monkeypatch):
     monkeypatch.setattr(data, "load", load)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "steps"),
@@ -140,7 +139,6 @@ def test_a_batch_larger_than_the_data_set_is_rejected_before_augmentation(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
 def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):

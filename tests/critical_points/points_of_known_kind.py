@@ -261,8 +261,8 @@ def program(n):
     return jax.jit(jax.vmap(one))
 
 
-def certificates(n, cases):
-    """Return certificates for a list of results of `case`, in the default float type."""
+def classifications(n, cases):
+    """Return classifications for a list of results of `case`, in the default float type."""
     stacked = jax.tree.map(
         lambda *leaves: jnp.asarray(
             np.stack(leaves), int if np.issubdtype(leaves[0].dtype, np.integer) else float

@@ -16,20 +16,19 @@ KEY = jax.random.key(0)
 TRACES = []  # one entry per trace of the cost of `at_zero`
 
 
-def kinds(certificates):
-    return [Kind(code).label for code in np.atleast_1d(certificates.kind).tolist()]
+def kinds(classifications):
+    return [Kind(code).label for code in np.atleast_1d(classifications.kind).tolist()]
 
 
 # -- test functions
 
 
 def at_points(function, points):
-    """Return certificates at many points, in the default floating-point type."""
+    """Return classifications at many points, in the default floating-point type."""
     program = jax.jit(jax.vmap(lambda x: classify(function.f, x, key=KEY)))
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
 def test_critical_points_of_test_functions_are_classified(name):
@@ -52,7 +51,6 @@ def test_critical_points_of_test_functions_are_classified(name):
     assert np.all(result.nullity[~tip] == 0)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_float32_points_count_as_stationary_within_rounding():
     """The gradient at rounded coordinates is nonzero, and may exceed the tolerance."""
@@ -101,7 +99,6 @@ def test_a_saddle_with_a_small_linear_term_is_undecided():
     assert kinds(result) == ["undecided"]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_float64_parameters_are_classified_in_float64():
     with jax.enable_x64(True):
@@ -167,7 +164,7 @@ def test_quadratics_with_given_spectra_are_classified_independently_of_each_othe
 
 
 def planted_saddle(cost, params, data):
-    """Return the certificate of a cost without its linear term, and properties of H.
+    """Return the classification of a cost without its linear term, and properties of H.
 
     The second result is the number of dead coordinates, whose second derivatives are all zero. The
     third result has the float64 eigenvalues of the dense Hessian H without these coordinates.
@@ -188,7 +185,6 @@ def planted_saddle(cost, params, data):
     return result, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian():
     """Two of six inputs are always 0, so 2 * 4 weights of a 6-4-2 network are dead."""
@@ -207,7 +203,6 @@ def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hes
     assert kinds(result) == ["saddle"]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_dead_coordinates_are_counted_above_the_dense_limit():
     """The 100-16-16-10 network has 2,058 parameters; five pixels are always dark."""

@@ -126,7 +126,6 @@ def judged(n, chosen, shifted, sides=None, certain=True):
         assert K(code) in allowed, (name, K(code).label)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
 @pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
 def test_polynomials_that_must_be_classified_are_classified_in_float64(n, shifted):
@@ -134,7 +133,6 @@ def test_polynomials_that_must_be_classified_are_classified_in_float64(n, shifte
         judged(n, tuple(POLYNOMIALS), shifted)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
 def test_no_polynomial_is_misclassified_in_float32(shifted):
@@ -191,7 +189,6 @@ PRODUCTS = {
 LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
 def test_products_of_matrices_are_classified(x64):
@@ -228,7 +225,6 @@ def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8_is_classifie
         judged(2000, ("x2 + y4",), False, sides)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4", "y2 + 4 x y2"])
 def test_polynomials_have_the_expected_kinds_above_the_dense_limit(name, monkeypatch):

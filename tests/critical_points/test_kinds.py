@@ -2,7 +2,7 @@
 
 A point may be undecided if its kind is not required. `points_named_before.json` lists the required
 points: for each function, the indices of the `VARIANTS` that a classification without fourth-order
-evidence names correctly, except those that cannot be classified. In float32, the certificate of
+evidence names correctly, except those that cannot be classified. In float32, the classification of
 each reflected quartic in `TWINS` equals that of a function of another kind. The fourth derivative
 of x |x|^3 + y^2 jumps at 0, so its sign depends on the side to which the point is rounded. The
 plateau of y^2 - relu(x - 1.5)^3 is required only if the probe, whose length is max(1, |w|), does
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, certificates, size_of
+from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, classifications, size_of
 
 from gdjax.critical_points.classify import Kind, classify
 
@@ -36,7 +36,6 @@ def shown(n):
     ]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -44,7 +43,7 @@ def test_no_point_is_misclassified(n, precision):
     """One program classifies all points of equal dimension and precision."""
     pairs, variants = shown(n), list(VARIANTS.values())
     with jax.enable_x64(precision == "float64"):
-        result = certificates(
+        result = classifications(
             n, [case(TABLE[k], variants[variant_number], DIRECTION) for k, variant_number in pairs]
         )
     wrong, refused = [], []
@@ -76,11 +75,10 @@ TWINS = {
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 def test_points_that_float32_cannot_distinguish_from_another_kind_are_undecided(n):
-    """In float32, each of 39 points has the certificate of a point of another kind.
+    """In float32, each of 39 points has the classification of a point of another kind.
 
     The two functions differ by a curvature of 2e-15 along flat directions, which is lost in the
     rounding of the reflected Hessian. A method that classifies one point misclassifies the other.
@@ -97,7 +95,7 @@ def test_points_that_float32_cannot_distinguish_from_another_kind_are_undecided(
                 twin = known._replace(terms=known.terms | added)
                 twins.append(case(twin, variant, DIRECTION))
     assert len(points) == {2: 31, 3: 8}[n]
-    result = certificates(n, points + twins)
+    result = classifications(n, points + twins)
     for field, numbers in result._asdict().items():
         first, second = np.split(numbers, 2)
         # At an offset of 100, the gradient is due to rounding only.
@@ -114,7 +112,6 @@ HIDDEN = {  # the one eigenvalue that differs, and whether it must be detected
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):

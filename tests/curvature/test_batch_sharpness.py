@@ -10,6 +10,7 @@ from curved_problems import in_float64, regression
 from scipy import stats
 
 import gdjax as gd
+from gdjax.curvature import sharpness
 from gdjax.curvature.sharpness import batch_sharpness, batch_sharpness_metric
 from gdjax.errors import InputError
 
@@ -33,6 +34,47 @@ def every_batch(cost, params, data, batches):
     return jax.tree.map(np.asarray, jax.lax.map(of_batch, jnp.asarray(batches)))
 
 
+@pytest.fixture
+def sampled(monkeypatch):
+    """Estimate from random batches, as for more samples."""
+    monkeypatch.setattr(sharpness, "MAX_EXACT_SAMPLES", 0)
+
+
+def with_outliers(count):
+    """Return a regression in which two rows are 8 times larger."""
+    cost, params, (x, y) = regression(count)
+    return cost, params, (x * np.where(np.arange(count) < 2, 8, 1)[:, None], y)
+
+
+@pytest.mark.parametrize(
+    ("case", "count", "size"),
+    [(regression, 8, 1), (regression, 8, 3), (regression, 8, 7), (with_outliers, 40, 2)],
+)
+def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count, size):
+    """16 pairs of 40 samples contain neither of two outliers with probability 0.19."""
+    cost, params, data = case(count)
+    with jax.enable_x64(True):
+        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
+        bend, square = every_batch(cost, params, data, all_batches(count, size))
+        options = {"key": jax.random.key(0), "batch_size": size, "batches": 16, "data": data}
+        result = jax.tree.map(float, batch_sharpness(cost, params, **options))
+    np.testing.assert_allclose(result.value, bend.mean() / square.mean(), rtol=1e-12)
+    assert (result.low, result.high, result.error) == (result.value, result.value, 0)
+
+
+def test_a_cost_that_couples_samples_is_estimated_from_batches():
+    """The deviation from the mean of a batch is 0 for single samples, but not for pairs."""
+
+    def cost(w, x):
+        return jnp.mean((x - jnp.mean(x)) ** 2) * w**3
+
+    x = jnp.array([1.0, 2.0, 4.0])
+    problem = gd.Problem(lambda key: jnp.ones(()), cost, x, couples_samples=True)
+    options = {"key": jax.random.key(0), "batch_size": 2, "batches": 8}
+    assert float(batch_sharpness(problem, jnp.ones(()), **options).value) > 0
+
+
+@pytest.mark.usefixtures("sampled")
 @pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
 def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_errors(x64):
     """All 28 pairs of 8 samples are batches; the estimate is repeated for 16 keys."""
@@ -57,7 +99,7 @@ def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_erro
     assert np.all(result.value != result.mean_of_ratios)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.usefixtures("sampled")
 @pytest.mark.long
 @pytest.mark.parametrize("size", [1, 8, 64])
 @pytest.mark.parametrize("scale", [0.5, 2.0])
@@ -82,6 +124,7 @@ def test_more_than_93_percent_of_2000_intervals_cover_the_expected_value(size, s
     assert 0.7 < ratio < 1.2
 
 
+@pytest.mark.usefixtures("sampled")
 def test_errors_and_intervals_equal_the_jackknife_and_student_formulas():
     """Expected values are computed with NumPy for batches of one sample."""
     x = np.array([1.0, 2.0, 3.0, 5.0], np.float32)

@@ -60,7 +60,6 @@ def test_lanczos_converges_for_each_of_128_keys():
     assert result.residuals.max() <= 1e-3 * np.abs(SPECTRA["negative"]).max()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("largest", "smallest"), ENDS)
 @pytest.mark.parametrize("name", SPECTRA)
@@ -105,7 +104,6 @@ def test_too_few_restarts_leave_large_residuals():
     assert int(result.num_hvps) == size + (size - upper - lower)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_lanczos_stops_if_values_are_not_finite():
     A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
@@ -114,7 +112,6 @@ def test_lanczos_stops_if_values_are_not_finite():
     assert int(result.num_hvps) == eigensolvers.sizes(1, 1)[2]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_lanczos_keeps_masked_coordinates_at_zero():
     spectrum = 2 + BULK  # without the mask, 0 would be the smallest
@@ -134,7 +131,6 @@ def test_lanczos_keeps_masked_coordinates_at_zero():
     assert np.all(np.asarray(result.vectors)[dead] == 0)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_vmapped_results_equal_those_of_separate_calls():
     names = ["outliers", "indefinite", "identity"]

@@ -39,7 +39,6 @@ def result(network):
     )(params, data, jax.random.key(0))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(network, result):
     H = network[-1]

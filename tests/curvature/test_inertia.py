@@ -22,7 +22,7 @@ def planted(n):
 @jax.jit
 def looked(H, mask, perturbation, v):
     """Return the inertia of a matrix H, and H^+ v as "inverse", in a dictionary."""
-    inertia = dense_inertia(FunctionOperator(lambda v: H @ v, mask), mask, perturbation)
+    inertia = dense_inertia(FunctionOperator(lambda v: H @ v, mask), mask, perturbation, 1e-16)
     expected = {
         name: getattr(inertia, name)
         for name in ("known", "positive", "negative", "indeterminate", "nullity")
@@ -70,6 +70,7 @@ def test_extreme_inertia_covers_only_both_ends_of_the_spectrum():
             FunctionOperator(lambda v: H @ v, mask),
             mask,
             0.0,
+            1e-7,
             key=jax.random.key(0),
             rtol=1e-6,
             max_restarts=100,
@@ -89,7 +90,7 @@ def test_the_pseudoinverse_omits_flat_directions():
     @jax.jit
     def inverse(H, v):
         inertia = extreme_inertia(
-            FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0,
+            FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0, 1e-16,
             key=jax.random.key(0), rtol=1e-13, max_restarts=100,
         )  # fmt: skip
         return inertia.pseudoinverse(v)

@@ -109,7 +109,6 @@ def test_preconditioners_with_equal_settings_are_equal_and_have_equal_hashes():
     assert preconditioner(partial(optax.adam, b2=0.99)) != preconditioner(optax.adam)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_metric_reads_the_preconditioner_from_the_optimizer_state():
     """The metric is half the sharpness for P = 2, and NaN at step 0 with Adam."""

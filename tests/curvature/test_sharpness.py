@@ -140,7 +140,6 @@ def test_sharpness_of_a_diagonal_quadratic_is_its_largest_eigenvalue():
     assert float(value) == pytest.approx(3, rel=1e-3)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("samples", [40, 2500])
 @pytest.mark.parametrize("x64", [False, True])
@@ -282,7 +281,6 @@ def test_the_metric_of_a_run_is_unaffected_by_another_run_that_diverges():
         np.testing.assert_allclose(alone.metrics["sharpness"], result, rtol=1e-3)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_continued_descents_start_from_the_last_eigenvector():
     problem = regression()
@@ -338,7 +336,6 @@ def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(floa
         assert float(value) == pytest.approx(known, rel=1e-3)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_swept_keywords_of_the_cost_are_passed_to_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
@@ -366,7 +363,6 @@ def test_the_metric_of_a_cost_and_data_equals_that_of_the_problem():
     assert float(value) == pytest.approx(dense(problem, params)[-1], rel=1e-3)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_sharpness_is_that_of_the_deterministic_cost():
     """The cost is random; `evaluation` is a quadratic scaled by the model state."""

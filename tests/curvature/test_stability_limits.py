@@ -204,11 +204,20 @@ def test_settings_are_read_from_nested_partials_and_defaults():
             {"weight_decay": 4.5},
             r"weight_decay \* learning_rate = 2.25, expected",
         ),
+        # Without decay the limit is 380, with decay 361, so with a mask there are two limits.
+        (0.1, partial(optax.adamw, weight_decay=1.0, mask={"a": False}), {}, "mask = {'a': False}"),
+        (0.1, partial(optax.sgd, 0.1, 0.9), {}, "make_optimizer = .* fixes arguments by position"),
     ],
 )
 def test_invalid_settings_of_a_threshold_are_rejected(learning_rate, optimizer, settings, message):
     with pytest.raises(InputError, match=f"stability_threshold: {message}"):
         stability_threshold(learning_rate, optimizer, **settings)
+
+
+def test_the_largest_stable_rate_with_a_mask_is_rejected():
+    rule = partial(optax.adamw, mask=lambda params: params)
+    with pytest.raises(InputError, match=r"largest_stable_learning_rate: mask = .*, expected None"):
+        largest_stable_learning_rate(1.0, rule)
 
 
 def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():

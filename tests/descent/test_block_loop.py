@@ -13,7 +13,6 @@ import gdjax as gd
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
 from gdjax.descent.block_loop import BlockCapacity, BlockLengthController
-from gdjax.slabs import Slab
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(30, 4)), jnp.float32)
 
@@ -63,7 +62,7 @@ def results(
     config = config_of(
         metrics, batch_size=batch_size, buffers=buffers, stop_tolerance=stop_tolerance
     )
-    program = block.block_program(config, None, False, False)
+    program = block.block_program(config, False, False, False)
     shared = block.Shared(X, X, {name: metric.data for name, metric in metrics.items()})
     order = None
     if batch_size is not None:
@@ -133,8 +132,9 @@ def test_a_split_schedule_also_records_the_ends_of_its_parts(cuts, every):
 
 def test_snapshots_are_taken_at_all_multiples_and_at_the_last_step():
     stored = plan(0, 10, 2, 4)
-    assert [s for s in range(11) if stored.is_snapshot(s)] == [0, 4, 8, 10]
-    assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()
+    steps = np.arange(11)
+    assert steps[stored.is_kept("snapshots", steps)].tolist() == [0, 4, 8, 10]
+    assert not plan(0, 10, 2).is_kept("snapshots", steps).any()
 
 
 @pytest.mark.parametrize(
@@ -274,27 +274,57 @@ def test_settings_are_passed_to_the_cost():
 
 @pytest.mark.parametrize("own_order", [False, True])
 def test_equal_runs_of_a_slab_are_bitwise_equal_and_agree_with_a_single_run(own_order):
-    slab = Slab(3, tuple(jax.local_devices()[:2]))
-    settings = {"cost": {}, "optimizer": {}}
-    program = block.block_program(config_of({}, batch_size=7), slab, own_order, False)
+    width, settings = 6, {"cost": {}, "optimizer": {}}
+    program = block.block_program(config_of({}, batch_size=7), True, own_order, False)
     one = block.initial_carry(adam, jnp.zeros(4), None, settings)
-    carry = slab.place(jax.tree.map(lambda a: jnp.stack([a] * slab.runs), one))
+    carry = jax.tree.map(lambda a: jnp.stack([a] * width), one)
     order = Order([jax.random.key(1)], 30, 7)
-    repeat = slab.runs if own_order else 1
+    repeat = width if own_order else 1
 
     def rows(first, count):
         actual = np.repeat(order.rows(first, count), repeat, axis=0)
         return actual if own_order else actual[0]
 
     def run_block(carry, rows, steps):
-        placed = slab.place(rows) if own_order else slab.share(rows)
-        shared = slab.share(block.Shared(X, X, {}))
-        return program(carry, settings, placed, None, shared, steps)
+        return program(carry, settings, rows, None, block.Shared(X, X, {}), steps)
 
     blocks = block_loop.run_blocks(
         run_block, carry, plan(), rows, capacity=BlockCapacity(128, {}), run_axis=True
     )
     actual = np.concatenate([result.records.cost for result in blocks], axis=1)
-    assert actual.shape == (slab.runs, 41)
+    assert actual.shape == (width, 41)
     np.testing.assert_array_equal(actual, np.broadcast_to(actual[0], actual.shape))
     np.testing.assert_allclose(actual[0], costs(results(plan(), batch_size=7)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("neighbor_rate", [0.4, 1e-3, 30.0])
+def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate):
+    """At curvature 2, rate 1/2 converges in one step, and a rate above 1 diverges."""
+
+    def count_of(w, data, state, *, opt_state):
+        return state + 1.0 + opt_state[0].count, state + 1.0
+
+    metrics = {
+        "now": gd.Metric(lambda w, data, *, step: step),
+        "uniform": gd.Metric(lambda w, data, *, key: jax.random.uniform(key), every=2),
+        "count": gd.Metric(count_of, init=lambda w, data: jnp.zeros(())),
+        "vector": gd.Metric(lambda w, data, *, step: w + step, dims=("entry",)),
+    }
+    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), metrics=metrics)
+
+    def optimizer(learning_rate):
+        counted = optax.scale_by_schedule(lambda count: 1.0)
+        return optax.chain(counted, optax.sgd(learning_rate))
+
+    runs = gd.sweep(
+        bowl,
+        gd.axes(learning_rate=[0.5, neighbor_rate]),
+        400,
+        make_optimizer=optimizer,
+        record_every=10,
+        stop_when_converged=True,
+    ).isel(learning_rate=0)
+    assert runs["now"].values.tolist() == [0.0, *[10.0] * 40]
+    assert runs["count"].values.tolist() == [1.0, *[12.0] * 40]
+    assert len(set(runs["uniform"].values[2::2].tolist())) == 1
+    np.testing.assert_array_equal(runs["vector"].values[1:], 10.0)

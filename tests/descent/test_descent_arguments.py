@@ -182,7 +182,6 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_equals_a_python_loop(name):

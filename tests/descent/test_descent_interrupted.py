@@ -52,7 +52,7 @@ def test_after_ctrl_c_a_descent_returns_its_records_and_can_be_continued(python_
     thread.join()
     assert run.interrupted
     assert run.recorded_steps[0] == 0
-    assert 0 <= run.recorded_steps[-1] <= run.num_steps < FOREVER
+    assert run.recorded_steps[-1] == run.num_steps < FOREVER
     assert len(run.cost) == len(run.recorded_steps)
     assert np.all(np.isfinite(run.cost))
     assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
@@ -73,9 +73,22 @@ def test_ctrl_c_between_two_records_stops_a_descent(python_handler):
     run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=FOREVER)
     thread.join()
     assert run.interrupted
-    assert run.recorded_steps.tolist() == [0]
+    assert run.recorded_steps.tolist() == [0, run.num_steps]
     assert 0 < run.num_steps < FOREVER
     assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
+
+
+def test_an_interrupted_descent_at_a_minimum_has_converged(python_handler):
+    data = jnp.array([1.0, 3.0])
+    mean = gd.Problem(BOWL.init, lambda w, x: jnp.mean((w[0] - x[:, None]) ** 2), data)
+    for options in ({"batch_size": 2}, {}):
+        thread = when(listening)
+        start = jnp.full(2, 2.0)
+        run = gd.descend(mean, SLOW, start, FOREVER, key=KEY, record_every=FOREVER, **options)
+        thread.join()
+        assert run.interrupted
+        assert run.gradient_norm[-1] == 0
+        assert run.outcome == gd.descent.Outcome.CONVERGED
 
 
 def pressed_while_compiling(times):

@@ -1,4 +1,4 @@
-"""End points of common optimizers on all certified test functions.
+"""End points of common optimizers on all classified test functions.
 
 There is one program per optimizer: functions and starts are axes of a sweep. Descents start at a
 distance of 3 % of the domain's side from a minimum, and must end in a minimum. `OTHER_ENDS` lists
@@ -111,7 +111,6 @@ def ended(request):
     return request.param, runs
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_ends_in_a_known_minimum_or_falls_if_there_is_none(name, ended):

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.descent.step import State, cost_type, finite, init, step
+from gdjax.descent.step import State, cost_type, finite, init, norm, step
 
 SGD = optax.sgd(0.1)
 INF, NAN = jnp.inf, jnp.nan
@@ -122,14 +122,15 @@ def test_a_line_search_uses_the_batch_key_and_model_state_of_its_step():
         (0.0, [NAN, 0.0], False),
         (0.0, [INF, 0.0], False),
         (0.0, [-INF, INF], False),
-        (0.0, [1e38, -1e38], True),
+        (0.0, [1e19, -1e19], True),
+        (0.0, [1e20, 0.0], False),  # its square overflows
     ],
 )
-def test_finite_requires_a_finite_gradient_and_a_value_up_to_the_threshold(
+def test_finite_requires_a_finite_gradient_norm_and_a_value_up_to_the_threshold(
     value, gradient, expected
 ):
     tree = {"a": jnp.array(gradient[:1]), "b": jnp.array(gradient[1:])}
-    assert bool(jax.jit(finite)(jnp.float32(value), tree, 1e12)) is expected
+    assert bool(jax.jit(finite)(jnp.float32(value), norm(tree), 1e12)) is expected
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
@@ -137,15 +138,15 @@ def test_finiteness_is_checked_without_overflow_in_half_precision(dtype):
     one, many = (
         jnp.ones((), dtype),
         jnp.full(20_000, 10, dtype),
-    )  # their sum exceeds the largest float16, 65,504
-    assert bool(finite(one, many, 1e12))
-    assert not bool(finite(one, many.at[7].set(INF), 1e12))
-    assert not bool(finite(one * INF, many, 1e12))
+    )  # the sum of their squares exceeds the largest float16, 65,504
+    assert bool(finite(one, norm(many), 1e12))
+    assert not bool(finite(one, norm(many.at[7].set(INF)), 1e12))
+    assert not bool(finite(one * INF, norm(many), 1e12))
 
 
 def test_an_infinite_cost_diverges_even_at_an_infinite_threshold():
-    assert not bool(finite(jnp.float32(INF), jnp.zeros(2), INF))
-    assert bool(finite(jnp.float32(1e38), jnp.zeros(2), INF))
+    assert not bool(finite(jnp.float32(INF), jnp.zeros(()), INF))
+    assert bool(finite(jnp.float32(1e38), jnp.zeros(()), INF))
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,6 @@ def cost(p):
     return jnp.sum((p["w"] - target) ** 2 * jnp.array([[1.0, 3.0, 0.5]])) + jnp.sum(p["b"] ** 2)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:`params` has no attribute")
 def test_every_optimizer_decreases_the_cost():

@@ -44,7 +44,6 @@ def run_section(title, tmp_path, replaced="", replacement=""):
     return Path(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("title", "package"), [("MLflow", "mlflow"), ("TensorBoard", "tensorboard")]
@@ -54,7 +53,6 @@ def test_histories_are_logged_and_read_back(title, package, tmp_path):
     run_section(title, tmp_path)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_an_mlflow_server_receives_each_run(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="MLflow is not installed")

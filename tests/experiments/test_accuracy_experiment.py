@@ -130,7 +130,6 @@ def short(monkeypatch):
     monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatch):
     small = Config(
@@ -146,7 +145,7 @@ def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatc
     )
     first = accuracy.run(small)
     problems, rungs = Problems(small.data, small.held_out), ladder(small.epochs)
-    monkeypatch.setattr(executor, "run_tile", None)  # no tile is recomputed
+    monkeypatch.setattr(executor, "run_tiles", None)  # no tile is recomputed
     again = accuracy.compared(problems, rungs, small, tmp_path / "ladder")
     for name in ("validation_accuracy", "averaged_accuracy"):
         np.testing.assert_array_equal(again[name], first[f"ladder_{name}"])

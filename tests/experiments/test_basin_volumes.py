@@ -15,7 +15,6 @@ def test_the_digits_equal_those_of_scikit_learn():
     assert basin_volumes.problem_of(Config()).network.parameter_count == 4810
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_preconditioning_by_curvature_gives_larger_volume_estimates(drawn):
     """The cost is that of a network; for a quadratic cost, volumes would be exact."""

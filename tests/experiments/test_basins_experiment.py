@@ -37,7 +37,7 @@ def test_no_run_ends_at_a_minimum_above_its_stability_limit(tree, summary):
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
 
-def test_limits_follow_from_the_certified_eigenvalues(summary):
+def test_limits_follow_from_the_classified_eigenvalues(summary):
     assert summary["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
     assert summary["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
     # The limits of Rastrigin's function lie within 2 % of each other.

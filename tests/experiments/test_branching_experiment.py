@@ -126,7 +126,6 @@ def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
         methods.seeds_by_layer(problem, 1000)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_barrier_is_zero_without_a_change_and_small_after_rounding(dataset):
     np.testing.assert_allclose(dataset.barrier.sel(perturbation=0), 0, atol=1e-6)

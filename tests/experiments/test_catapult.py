@@ -55,7 +55,6 @@ def test_the_onset_of_a_square_root_is_recovered():
     assert summaries.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_edges_and_period_doublings_are_near_their_known_values(drawn):
     """The complete experiment runs with few starts and rates."""

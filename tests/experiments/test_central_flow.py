@@ -45,7 +45,6 @@ def test_deviations_compare_equally_smoothed_costs():
     assert middle[1, 0] == largest[1, 0] == np.inf
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_descents_are_predicted_and_figures_are_drawn_from_the_dataset(drawn):
     """The flows start at the starting points of the descents."""

@@ -66,7 +66,6 @@ def test_ratios_from_below_include_only_starts_below_the_edge():
     assert result["case_rate_0.3_rod_above_floor"] == 1
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_models_are_compared_and_figures_are_drawn_from_the_dataset(drawn):
     dataset = edge_models.run(SMALL)

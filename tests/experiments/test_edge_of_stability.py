@@ -53,7 +53,6 @@ def test_data_and_starts_are_those_of_the_published_code():
     assert float(jnp.max(jnp.abs(params[0].weights))) > 0.9
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("panel", "known"),
     [("plain", [2 / 0.04, 2 / 0.06]), ("heavy", [3.8 / 0.06]), ("nesterov", [3.8 / 2.8 / 0.03])],

@@ -8,7 +8,6 @@ from experiments.adaptive_edge import __main__ as adaptive_edge
 pytestmark = pytest.mark.long  # trains networks
 
 
-@pytest.mark.exhaustive
 def test_late_products_of_rate_and_sharpness_are_near_38_for_adam_and_2_for_rmsprop(drawn):
     config = adaptive_edge.Config(
         adam_rates=(0.004,),

@@ -59,7 +59,6 @@ def test_the_summary_has_an_interval_for_each_difference():
     assert summary["short_search_share"][0] == 0.5
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_experiment_runs_with_one_problem_and_one_optimizer():
     config = finders.Config(

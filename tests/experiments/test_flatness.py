@@ -108,7 +108,6 @@ def test_the_published_interval_is_that_of_fisher():
     np.testing.assert_allclose(fisher(-0.226, 100), [-0.226, -0.404, -0.031], atol=1e-3)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_small_run_measures_all_networks(drawn):
     """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""

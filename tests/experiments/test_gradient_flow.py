@@ -21,7 +21,6 @@ def summary(dataset):
     return gradient_flow.numbers(dataset)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("problem", ["equal", "unequal", "digits"])
 def test_the_distance_from_the_flow_is_of_first_order_in_the_rate(summary, problem):
     assert summary[f"{problem}_order"] == pytest.approx(1, abs=0.1)

@@ -83,7 +83,6 @@ def test_slopes_and_ratios_are_those_of_simulated_errors():
     assert ratio.low * ratio.high == pytest.approx(4)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_guessed_sampled_and_trained_networks_are_compared(drawn):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""

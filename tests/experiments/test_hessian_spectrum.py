@@ -45,7 +45,6 @@ def row_of(experiment_summary, cost, epoch, matrix):
     return next(r for r in rows if r["matrix"] == matrix)
 
 
-@pytest.mark.exhaustive
 def test_the_table_contains_the_counts_of_all_cases(tree, experiment_summary):
     rows = experiment_summary["counts"]
     assert len(rows) == len(SMALL.costs) * len(SMALL.epochs) * 2

@@ -24,7 +24,6 @@ def summary(dataset):
     return learning_rates.numbers(dataset)
 
 
-@pytest.mark.exhaustive
 def test_intermediate_rates_reach_high_accuracy(summary):
     assert summary["sigmoid_best_rate"] == pytest.approx(3)
     assert summary["sigmoid_accuracy_at_best"] > 0.7

@@ -33,7 +33,6 @@ def summary(tree):
     return local_minima.numbers(tree)
 
 
-@pytest.mark.exhaustive
 def test_counts_of_outcomes_sum_to_the_number_of_runs(summary):
     for name in (DECAYED, DIGITS):
         ended = [

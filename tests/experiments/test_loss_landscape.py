@@ -21,7 +21,6 @@ def summary(tree):
     return loss_landscape.numbers(tree)
 
 
-@pytest.mark.exhaustive
 def test_the_plotted_start_is_the_first_start_of_the_summary(tree, summary):
     seeds = tree["seeds"].to_dataset()
     assert summary["seeds"] == 2
@@ -73,7 +72,6 @@ def test_the_trajectory_ends_in_the_plane_but_does_not_lie_in_it(tree, summary):
     assert 0.5 < summary["good_explained_by_1"] < summary["good_explained_by_2"] < 1
 
 
-@pytest.mark.exhaustive
 def test_figures_are_drawn_from_the_dataset(tree, drawn):
     figures = drawn(loss_landscape, tree)
     assert list(figures) == ["descents", "planes", "surface", "lines", "descent"]

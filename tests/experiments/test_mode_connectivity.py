@@ -33,7 +33,6 @@ def experiment_summary(dataset):
     return mode_connectivity.numbers(dataset)
 
 
-@pytest.mark.exhaustive
 def test_the_lowest_cost_is_below_the_baseline_and_accuracies_exceed_one_half(dataset):
     assert dataset.test_accuracy.min("run").max() > 0.5
     assert np.all(dataset.cost.min("run") < dataset.attrs["baseline"])

@@ -31,7 +31,6 @@ def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases()
     assert len(figure.axes) == len(CASES)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_curvature_along_a_step_is_at_most_the_generalized_sharpness():
     config = Config(width=3, samples=6, steps=20, records=5, starts=2)

@@ -173,7 +173,6 @@ def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
     assert summary.with_interval(result["steep_decay_2"]) is None
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn(drawn):
     dataset = river_valleys.run(SMALL)

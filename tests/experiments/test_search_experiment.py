@@ -111,7 +111,6 @@ def test_a_known_loss_of_accuracy_is_recovered():
     assert numbers["best_batch_size"] == 4
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_summary_and_figure_of_a_small_run_are_complete(drawn):
     config = experiment.Config(

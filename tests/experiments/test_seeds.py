@@ -64,7 +64,6 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
         assert result[name].value == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_small_run_combines_all_starts_and_orders(drawn):
     """The summary contains the lowest, mean and highest accuracy of the networks."""

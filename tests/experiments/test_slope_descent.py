@@ -1,4 +1,4 @@
-"""Descent in one dimension to certified minima between certified maxima."""
+"""Descent in one dimension to classified minima between classified maxima."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_successive_steps_have_the_ratio_predicted_from_the_curvature(summary):
     assert summary["largest_error_of_contraction"] < 1e-6
 
 
-def test_every_start_ends_in_the_predicted_valley_at_a_certified_minimum(summary):
+def test_every_start_ends_in_the_predicted_valley_at_a_classified_minimum(summary):
     assert summary["share_in_predicted_valley"] == 1
     assert summary["largest_distance_to_minimum"] < 1e-8
 

@@ -31,7 +31,6 @@ def summary(dataset):
     return smoothness.numbers(dataset)
 
 
-@pytest.mark.exhaustive
 def test_with_step_activations_gradients_are_zero_and_the_cost_is_constant(dataset, summary):
     assert summary["gradient_norm_of_steps"] == 0
     assert np.all(dataset.image_gradient_norm.sel(looked_at=0) == 0)

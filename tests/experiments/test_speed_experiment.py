@@ -33,7 +33,6 @@ def test_the_share_is_the_operation_rate_relative_to_a_matrix_product():
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
 def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypatch):
@@ -51,7 +50,6 @@ def test_the_time_of_a_repeated_small_sweep_is_measured():
     assert 0 < descents.small_sweep(SMALL)["small_sweep_seconds"] < 10
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(clock):
     result = descents.trainability(clock, SMALL)
@@ -61,7 +59,6 @@ def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(cl
     )
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
 def test_every_measurement_of_landscape_functions_is_positive(part, clock, dataset):
@@ -71,7 +68,6 @@ def test_every_measurement_of_landscape_functions_is_positive(part, clock, datas
     assert result.get("eigenvalues_largest_residual", 0) < 1e-3
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_first_call_compiles_fewer_than_20_programs():
     result = first_call.ratios(1, rates=1, seeds=2, steps=3)

@@ -19,7 +19,6 @@ def summary(dataset):
     return steepest_descent.numbers(dataset)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_gradients_of_himmelblau_equal_the_formula(dataset):
     x, y = dataset.point.values[0].T

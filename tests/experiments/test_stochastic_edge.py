@@ -93,7 +93,6 @@ def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread)
 
 
 @pytest.mark.long
-@pytest.mark.exhaustive
 def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(
     monkeypatch, drawn
 ):

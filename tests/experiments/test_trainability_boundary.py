@@ -41,7 +41,6 @@ def summary(dataset):
     return experiment.numbers(dataset)
 
 
-@pytest.mark.exhaustive
 def test_small_rates_train_and_large_ones_do_not(dataset, summary):
     complete = dataset.trains.isel(map=0)
     assert complete[..., 0, 0].all()
@@ -71,7 +70,6 @@ def test_a_zoom_lies_in_the_previous_map_and_contains_both_sides(dataset):
     assert np.all((shares > 0) & (shares < 1))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_with_a_fixed_first_layer_the_boundary_is_2_divided_by_the_largest_eigenvalue(name):
     """With fixed hidden activations, the problem is linear regression."""

@@ -140,7 +140,6 @@ def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
         widths_of_valleys.complete_sets(Config(sets=100))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_minima_are_measured_and_plotted(drawn):
     """Sets, volumes and coefficients of a small census are in the expected ranges."""

@@ -23,7 +23,6 @@ def slope(w, force):
     return (1 + w[-1]) * jnp.sum(w[:-1] ** 2) / 2 - force * w[-1]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-6)]
 )
@@ -59,7 +58,6 @@ def test_the_central_flow_in_a_narrowing_valley_equals_its_closed_form(x64, erro
     assert np.max(result.residual) < 30 * error
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_central_flow_equals_the_gradient_flow_below_the_edge():
     with jax.enable_x64(True):
@@ -117,7 +115,6 @@ def network(samples=128, widths=(8, 16, 16, 1)):
     return gd.Problem(init, cost, data)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_central_flow_predicts_the_smoothed_descent_of_a_network():
     """Descents of 1,000 steps reach the edge of stability."""

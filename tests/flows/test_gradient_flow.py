@@ -34,7 +34,6 @@ def product_along(time, start, s=2.0):
     return s * growth / (growth - 1 + s / start)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-4), (True, 1e-9)])
 def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
@@ -56,7 +55,6 @@ def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
         assert int(result.num_steps) >= 20 * 4 / 3.4
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_error_decreases_with_the_tolerance(float64):
     errors = []
@@ -104,7 +102,6 @@ def test_status_reports_a_flow_that_diverges(float64):
     assert not np.isfinite(result.params[1])
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_vmapped_flows_equal_separate_flows(float64):
     starts = jnp.array(np.random.default_rng(0).normal(size=(4, 2)))
@@ -179,7 +176,6 @@ def test_the_distance_is_of_first_order_for_a_network(float64):
     assert int(result.flow.status) == FlowStatus.COMPLETED
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_compared_descent_equals_that_of_descend():
     problem, start = network()

@@ -9,7 +9,7 @@ import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 
-# Coordinates of the maxima between Rastrigin's minima (certified in problems/critical_points.py).
+# Coordinates of the maxima between Rastrigin's minima (classified in problems/critical_points.py).
 HILLS = sorted(
     x
     for x in {p.x[0] for p in gd.problems.find("rastrigin").critical_points if p.kind == "maximum"}
@@ -119,7 +119,7 @@ def test_starts_that_reach_no_minimum_are_marked_by_codes():
 
 
 @pytest.mark.long
-def test_minima_of_a_user_defined_function_are_certified():
+def test_minima_of_a_user_defined_function_are_classified():
     def wells(w):
         return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + 0.1 * w[0]
 

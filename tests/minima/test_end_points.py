@@ -39,7 +39,6 @@ ENDS = (
 )
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_end_points_have_their_known_kinds():
     """The second parameter selects a cost that depends on the first one only."""

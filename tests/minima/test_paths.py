@@ -150,9 +150,9 @@ class TestStraight:
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 
     def test_invalid_paths_are_rejected(self):
-        with pytest.raises(InputError, match="linear_path_cost: points = 1"):
+        with pytest.raises(InputError, match="path_cost: points = 1"):
             linear_path_cost(well, jnp.zeros(()), jnp.ones(()), points=1)
-        with pytest.raises(InputError, match="linear_path_cost: a has shapes"):
+        with pytest.raises(InputError, match="linear_path: a has shapes"):
             linear_path_cost(well, jnp.zeros(2), jnp.zeros(3))
         with pytest.raises(InputError, match="curve: bends = 0"):
             curve(gd.Problem(lambda key: jnp.zeros(()), well), 0.0, 1.0, bends=0)

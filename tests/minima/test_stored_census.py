@@ -10,7 +10,6 @@ from gdjax.minima import count_stored_minima
 from gdjax.minima.end_points import count_kinds
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_census_is_computed_for_a_sweep_with_a_dimension_named_run(tmp_path):
     along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))

@@ -53,7 +53,6 @@ def all_symmetries(network):
     return list(product(*layers))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @settings(deadline=None, max_examples=7)
 @given(
@@ -87,7 +86,6 @@ def test_symmetries_change_parameters_but_not_outputs(widths, activation, output
         assert (apart(other, params) > 0) == moved
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "softplus", "step"])
 def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):

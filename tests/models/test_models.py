@@ -31,7 +31,6 @@ from gdjax.sweeps import slab_runner
 
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
-QUICK = ("linen",)
 # Models that take long to compile are reduced to one layer or one stage.
 MADE = MODELS | {
     "transformer": partial(transformer, layers=1),
@@ -39,7 +38,6 @@ MADE = MODELS | {
     "normalized_equinox": normalized_equinox,
     "normalized_nnx": normalized_nnx,
 }
-PARAMS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MADE]
 
 
 class Swept(NamedTuple):
@@ -68,12 +66,11 @@ def sweep(model, store):
         STEPS,
         make_optimizer=factory(model),
         store=store,
-        width=SEEDS,
         devices=jax.local_devices()[:1],
     )
 
 
-@pytest.fixture(scope="module", params=PARAMS)
+@pytest.fixture(scope="module", params=list(MADE))
 def swept(request, tmp_path_factory):
     model = MADE[request.param]()
     store = tmp_path_factory.mktemp("models") / "whole"
@@ -107,8 +104,6 @@ def close(actual, wanted, rtol, atol):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 def test_a_sweep_equals_a_hand_written_loop(swept):
     model = swept.model
 
@@ -130,20 +125,18 @@ class ProcessKilled(BaseException):
     """Interruption without cleanup, as by kill -9."""
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 
-    def killed(program, values, state=None, **options):
-        for result in blocks(program, values, state, **options):
+    def killed(program, values, device, state=None, **options):
+        for result in blocks(program, values, device, state, **options):
             if result.num_steps > 4:
                 raise ProcessKilled
             yield result
 
-    def counted(program, values, state=None, **options):
+    def counted(program, values, device, state=None, **options):
         taken.append(0 if state is None else state.step)
-        yield from blocks(program, values, state, **options)
+        yield from blocks(program, values, device, state, **options)
 
     arguments = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
     monkeypatch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)
@@ -171,7 +164,6 @@ def refusal(swept):
     return "has a model state" if swept.model.problem.stateful else None
 
 
-@pytest.mark.exhaustive
 def test_a_plane_has_the_costs_of_its_points(swept, cost):
     directions = {
         name: jax.tree.map(lambda a, f=frequency: np.cos(f * a), swept.end)
@@ -199,7 +191,6 @@ def dense(swept, cost):
     return float(jnp.linalg.norm(g)), np.linalg.eigvalsh(np.asarray(H, float))
 
 
-@pytest.mark.exhaustive
 def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -211,8 +202,7 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     np.testing.assert_allclose(np.sort(result.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
+@pytest.mark.parametrize("swept", ["linen", "convolutional", "variational"], indirect=True)
 def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -225,7 +215,6 @@ def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, den
     np.testing.assert_allclose(result.largest, values[-1], atol=2e-3 * size)
 
 
-@pytest.mark.exhaustive
 def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -238,8 +227,6 @@ def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     np.testing.assert_allclose(result.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.long
 def test_a_learning_rate_that_works_is_recommended(swept):
     result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)
     assert result.status == gd.sweeps.LearningRateStatus.FOUND

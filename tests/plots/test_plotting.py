@@ -427,13 +427,13 @@ def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation
     assert axes.get_title(loc="left") == "Chains: agreed"
     several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), single)
     coefficient = volumes.LocalLearningCoefficient(
-        jnp.array(0.6), jnp.array(0.1), jnp.ones(4) / 4, jnp.array([10.0, 100.0]), several
+        *jnp.array([0.6, 0.5, 0.7]), jnp.array([10.0, 100.0]), several
     )
     axes = figure_of(coefficient).axes[0]
     (marks, _, _) = axes.containers[0]
     np.testing.assert_allclose(marks.get_xydata(), [[10, 0.5], [100, 1.0]], rtol=1e-6)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["extrapolated: 0.6 ± 0.1", "at this temperature"]
+    assert labels == ["extrapolated: 0.5 to 0.7", "at this temperature"]
 
 
 def test_planes_of_a_tree_are_drawn_side_by_side():

@@ -69,7 +69,6 @@ def test_the_learning_figure_shows_costs_the_baseline_and_recorded_accuracies():
     assert "Test accuracy: 10.0% to 95.0%" in bottom.get_title(loc="left")
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     "changes",

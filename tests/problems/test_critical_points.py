@@ -1,4 +1,4 @@
-"""Lists of critical points: each is certified in float64, and none is missing."""
+"""Lists of critical points: each is classified in float64, and none is missing."""
 
 import functools
 

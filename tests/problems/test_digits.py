@@ -214,7 +214,6 @@ def test_the_problem_of_full_mnist_has_its_known_properties(mnist):
     assert np.sum(np.asarray(gradient[0].weights)[:, dark] == 0) == 1072
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_the_accuracy_after_ten_epochs_is_near_94_7_percent(mnist):
     """The accuracy is 94.66 +- 0.09 % at batch size 32 and learning rate 1."""

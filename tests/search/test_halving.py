@@ -19,6 +19,7 @@ from gdjax.descent import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.search import rungs as rungs_module
 from gdjax.search.rungs import _Search
+from gdjax.sweeps import slab_program
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
@@ -26,7 +27,7 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[None]
 
 
 def small_network():
-    """Return a 1-3-1 tanh network whose results differ by rounding between slots."""
+    """Return a 1-3-1 tanh network."""
 
     def init(key):
         first, second = jax.random.split(key)
@@ -62,8 +63,8 @@ def assert_same_runs(runs, full):
 
 def test_the_best_runs_are_bitwise_equal_to_those_of_the_sweep():
     rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
-    runs = gd.search.successive_halving(BOWL, rates, rungs=(4, 16, 64), width=7, devices=ONE)
-    full = gd.sweep(BOWL, rates, 64, record_every=4, width=7, devices=ONE)
+    runs = gd.search.successive_halving(BOWL, rates, rungs=(4, 16, 64), devices=ONE)
+    full = gd.sweep(BOWL, rates, 64, record_every=4, devices=ONE)
     assert_same_runs(runs, full)
     cost = full.cost.stack(run=("learning_rate", "seed")).transpose("run", "step")
     rung = runs.rung.stack(run=("learning_rate", "seed")).values
@@ -77,8 +78,9 @@ def test_the_best_runs_are_bitwise_equal_to_those_of_the_sweep():
     np.testing.assert_array_equal(runs.ended_at, np.array([4, 16, 64])[runs.rung.values])
 
 
-def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep():
-    settings = {"record_every": 5, "width": 7, "devices": ONE}
+def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep(monkeypatch):
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((16, 2**60),))
+    settings = {"record_every": 5, "devices": ONE}
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 9), seed=range(4))
     runs = gd.search.successive_halving(
         small_network(), grid, rungs=(5, 20, 40), reduction_factor=3, **settings
@@ -93,7 +95,7 @@ def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep():
 def test_mini_batches_metrics_snapshots_and_parameters_equal_those_of_a_sweep():
     grid = gd.axes(learning_rate=[0.05, 0.1, 0.2, 0.3], seed=range(2), data_seed=range(2))
     settings = {
-        "make_optimizer": partial(optax.sgd, momentum=0.9), "batch_size": 6, "width": 4,
+        "make_optimizer": partial(optax.sgd, momentum=0.9), "batch_size": 6,
         "record_every": 4, "snapshot_every": 16, "devices": ONE,
     }  # fmt: skip
     problem = network(watched=True)
@@ -136,14 +138,14 @@ def test_without_a_reduction_factor_only_stopped_runs_end(monkeypatch):
     computed = []
     compute = _Search.compute
 
-    def count(search, program, slab, rung, should_stop):
+    def count(search, program, rung, *arguments):
         computed.append(rung)
-        return compute(search, program, slab, rung, should_stop)
+        return compute(search, program, rung, *arguments)
 
     monkeypatch.setattr(_Search, "compute", count)
     # Rates above 2 / 9 diverge. The smaller the others are, the later the gradient vanishes.
     rates = gd.axes(learning_rate=np.geomspace(0.4, 0.002, 24))
-    settings = {"gradient_tolerance": 1e-3, "divergence_threshold": 1e3, "width": 3, "devices": ONE}
+    settings = {"gradient_tolerance": 1e-3, "divergence_threshold": 1e3, "devices": ONE}
     runs = gd.search.successive_halving(
         BOWL, rates, rungs=(20, 80, 320), reduction_factor=None, **settings
     )
@@ -153,9 +155,9 @@ def test_without_a_reduction_factor_only_stopped_runs_end(monkeypatch):
         diverged = (full.diverged_at >= 0) & (full.diverged_at <= rung)
         stopped = diverged | (full.gradient_norm <= 1e-3).sel(step=rung)
         np.testing.assert_array_equal(runs.ended_at <= rung, stopped)
-    active = [(runs.rung.values >= rung).reshape(8, 3).sum(0).max() for rung in range(3)]
-    assert [computed.count(rung) for rung in range(3)] == active
-    assert 8 == active[0] > active[1] > active[2] > 0
+    slabs = [-(-int((runs.rung >= rung).sum()) // 4) for rung in range(3)]
+    assert [computed.count(rung) for rung in range(3)] == slabs
+    assert 6 == slabs[0] >= slabs[1] > slabs[2] > 0
 
 
 def test_ties_are_resolved_by_position():
@@ -169,30 +171,9 @@ def test_ties_are_resolved_by_position():
 
 
 @pytest.mark.long
-def test_dense_slabs_give_equal_results_within_rounding(monkeypatch):
-    slabs = []
-
-    def count(table):
-        slabs.append(len(table))
-        return table
-
-    for name in ("pack", "pack_densely"):
-        packs = getattr(rungs_module, name)
-        monkeypatch.setattr(rungs_module, name, lambda *args, packs=packs: count(packs(*args)))
-    grid = gd.axes(learning_rate=np.geomspace(0.01, 0.1, 8), seed=range(4))
-    settings = {"rungs": (5, 20), "width": 4, "devices": ONE}
-    stored = gd.search.successive_halving(small_network(), grid, **settings)
-    dense = gd.search.successive_halving(small_network(), grid, keep_slots=False, **settings)
-    assert slabs[0] == slabs[2] == 8
-    assert slabs[1] >= slabs[3] == 2
-    np.testing.assert_array_equal(stored.rung, dense.rung)
-    np.testing.assert_allclose(stored.cost, dense.cost, rtol=1e-4)
-
-
-@pytest.mark.long
 def test_runs_of_all_values_of_static_axes_are_compared_with_each_other():
     grid = gd.axes(batch_size=[4, 8], learning_rate=[0.05, 0.1, 0.2, 0.4])
-    settings = {"record_every": 4, "width": 2, "devices": ONE}
+    settings = {"record_every": 4, "devices": ONE}
     runs = gd.search.successive_halving(
         network(), grid, rungs=(4, 12), reduction_factor=2, **settings
     )
@@ -204,7 +185,7 @@ def test_runs_of_all_values_of_static_axes_are_compared_with_each_other():
 
 def test_hyperband_stops_the_worst_runs_of_each_bracket_at_its_rungs():
     rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
-    settings = {"width": 7, "devices": ONE}
+    settings = {"devices": ONE}
     runs = gd.search.hyperband(BOWL, rates, rungs=(4, 16, 64), **settings)
     full = gd.sweep(BOWL, rates, 64, record_every=4, **settings)
     assert_same_runs(runs, full)
@@ -256,7 +237,7 @@ def test_an_array_metric_cannot_rank_runs():
 GRID = gd.axes(learning_rate=np.geomspace(0.02, 1, 6), seed=range(4))
 SETTINGS = {
     "problem": network(watched=True), "axes": GRID, "rungs": (6, 24, 48), "record_every": 2,
-    "snapshot_every": 12, "make_optimizer": partial(optax.sgd, momentum=0.5), "width": 4,
+    "snapshot_every": 12, "make_optimizer": partial(optax.sgd, momentum=0.5),
     "reduction_factor": 2, "devices": ONE,
 }  # fmt: skip
 
@@ -376,21 +357,21 @@ def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memor
     store, begins = tmp_path / "s.zarr", []
     start, compute = rungs_module.start_blocks, _Search.compute
 
-    def stop_at_a_block(self, program, slab, number, should_stop):
+    def stop_at_a_block(self, program, number, should_stop, *arguments):
         if number == rung:
             program.controller.num_steps = 3  # several blocks before the rung
-            return compute(self, program, slab, number, lambda: True)
-        return compute(self, program, slab, number, should_stop)
+            signal.raise_signal(signal.SIGINT)
+        return compute(self, program, number, should_stop, *arguments)
 
-    def begin(program, values, state=None, **settings):
+    def begin(program, values, device, state=None, **settings):
         begins.append(0 if state is None else state.step)
-        return start(program, values, state, **settings)
+        return start(program, values, device, state, **settings)
 
     monkeypatch.setattr(rungs_module, "start_blocks", begin)
     monkeypatch.setattr(_Search, "compute", stop_at_a_block)
     with pytest.raises(KeyboardInterrupt):
         gd.search.successive_halving(**SETTINGS, store=store)
-    assert (store / ".gdjax" / "checkpoints" / "rung.unfinished").exists()
+    assert list((store / ".gdjax" / "checkpoints").glob("rung.unfinished.*"))
     monkeypatch.setattr(_Search, "compute", compute)
     begins.clear()
     gd.search.successive_halving(**SETTINGS, store=store).close()
@@ -406,6 +387,8 @@ import jax
 jax.config.update("jax_num_cpu_devices", 4)
 sys.path[:0] = {path!r}
 from gdjax.search.rungs import _Search
+from gdjax.sweeps import slab_program
+slab_program.CPU_WIDTHS = ((4, 2**60),)
 save, saved = _Search.save, []
 def save_and_die(self, result):
     save(self, result)

@@ -37,7 +37,7 @@ def searched():
     study = new_study(optuna.pruners.NopPruner())
     gd.search.optimize(
         BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 21, rungs=[10, 40], batch=8,
-        make_optimizer=sgd, width=2,
+        make_optimizer=sgd,
     )  # fmt: skip
     return study
 
@@ -48,7 +48,7 @@ def test_values_and_intermediate_values_equal_those_of_a_sweep(searched):
     pairs = gd.zip_axes(
         **{name: [t.params[name] for t in trials] for name in ("learning_rate", "momentum")}
     )
-    runs = gd.sweep(BOWL, gd.axes(trial=pairs), 40, record_every=10, make_optimizer=sgd, width=2)
+    runs = gd.sweep(BOWL, gd.axes(trial=pairs), 40, record_every=10, make_optimizer=sgd)
     cost = runs.cost.values
     for trial, one, outcome in zip(trials, cost, runs.outcome.values, strict=True):
         assert trial.state == STATES.COMPLETE
@@ -81,7 +81,7 @@ def test_pruned_trials_end_at_a_rung_without_changing_the_others(searched):
     study = new_study(WorstHalf())
     gd.search.optimize(
         BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 8, rungs=[10, 40], batch=8,
-        make_optimizer=sgd, width=2,
+        make_optimizer=sgd,
     )  # fmt: skip
     for trial, full in zip(study.trials, searched.trials, strict=False):
         assert trial.params == full.params
@@ -168,7 +168,6 @@ gd.search.optimize(gd.problems.bowl([1.0, 9.0]), space, study, 48, rungs=[100, 2
 """
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_a_killed_study_in_sqlite_resumes(tmp_path):
     file = tmp_path / "study.db"
@@ -274,5 +273,4 @@ def test_invalid_arguments_are_rejected_before_any_trial():
     refused("learning_rate = 0.0, expected", space={"learning_rate": FLOAT(0, 1)})
     refused("num_trials = 0", num_trials=0)
     refused("batch = 0", batch=0)
-    refused("width = 0", width=0)
     refused("diverged = 'nan'", diverged="nan")

@@ -111,10 +111,8 @@ def stamps(path) -> dict[str, tuple[int, int]]:
 def files_of(tile) -> set[str]:
     i, j = tile
     own = {"cost": ".0", "outcome": "", "params.0.weights": ".0.0", "params.0.used": ".0"}
-    return {
-        f"{name}/c.{i}.{j}{rest}"
-        for name, rest in {**own, "finished": "", "checksums": ".0"}.items()
-    }
+    chunks = {f"{name}/c.{i}.{j}{rest}" for name, rest in {**own, "finished": ""}.items()}
+    return chunks | {f".gdjax/tiles/{i}.{j}"}
 
 
 def python(code: str, *arguments) -> subprocess.CompletedProcess:

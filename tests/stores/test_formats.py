@@ -121,7 +121,6 @@ def test_outcomes_of_a_store_of_format_2_have_the_current_names(copy_of, name):
         assert new.outcome.attrs["flag_values"] == plain.outcome.attrs["flag_values"]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", STORES)
 def test_a_store_of_format_2_is_replayed(copy_of, name):

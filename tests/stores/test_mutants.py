@@ -10,9 +10,8 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("count", [40, pytest.param(800, marks=pytest.mark.long)])
-def test_mutants_open_or_raise_a_one_line_error(tmp_path, count):
+@pytest.mark.long
+def test_mutants_open_or_raise_a_one_line_error(tmp_path):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
@@ -21,7 +20,7 @@ def test_mutants_open_or_raise_a_one_line_error(tmp_path, count):
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     # Mutants are tried in another process, since an audit hook cannot be removed.
-    command = [sys.executable, str(HERE / "try_mutants.py"), str(count)]
+    command = [sys.executable, str(HERE / "try_mutants.py"), "200"]
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
     )

@@ -1,14 +1,16 @@
 """Reading stores as labeled arrays, with gdjax and with xarray alone."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import xarray as xr
-from small_store import all_values, fill, open_store, part
+from small_store import TILES, all_values, fill, open_store, part
 
 from gdjax.errors import StoreError
 from gdjax.stores.reader import open_dataset
@@ -29,8 +31,7 @@ assert "gdjax" not in sys.modules
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.strip() == (
         "['learning_rate', 'momentum', 'seed', 'step'] "
-        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2, "
-        "'learning_rate_tile': 3, 'seed_tile': 2, 'variable': 4} "
+        "{'learning_rate': 5, 'seed': 3, 'step': 4, 'pixel': 3, 'unit': 2} "
         "('learning_rate', 'seed', 'step')"
     )
 
@@ -90,7 +91,7 @@ def test_unfinished_tiles_contain_the_fill_value(tmp_path):
 
 def test_a_partially_written_tile_is_read_as_unfinished(tmp_path):
     fill(tmp_path)
-    (tmp_path / "finished" / "c.0.1").unlink()
+    (tmp_path / ".gdjax/tiles/0.1").unlink()
     (tmp_path / "cost" / "c.0.1.0").write_bytes(b"damaged besides")
     with open_dataset(tmp_path) as dataset:
         assert np.isnan(dataset.cost[:2, 2:]).all()
@@ -141,6 +142,30 @@ def test_damage_after_opening_raises_an_error(tmp_path):
         (tmp_path / "cost" / "c.2.1.0").unlink()
         with pytest.raises(StoreError, match=r"cost/c.2.1.0: missing; tile \(2, 1\)"):
             dataset.cost[4:].load()
+
+
+@pytest.mark.parametrize("name", ["cost", "params.0.used", "finished"])
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [("moved", None), ("removed", "removed or replaced"), ("replaced", "removed or replaced")],
+)
+def test_a_dataset_never_has_numbers_of_another_sweep(tmp_path, monkeypatch, event, message, name):
+    monkeypatch.chdir(tmp_path)
+    fill("s.zarr")
+    read, unread = open_dataset("s.zarr"), open_dataset("s.zarr")
+    expected = read.load()[name]
+    if event == "moved":
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+    else:
+        shutil.rmtree("s.zarr")
+    if event != "removed":
+        with open_store("s.zarr", root_seed=1) as store:
+            for tile in np.ndindex(TILES):
+                store.write(tile, part(store, tile))
+    with contextlib.nullcontext() if message is None else pytest.raises(StoreError, match=message):
+        xr.testing.assert_equal(unread[name].load(), expected)
+        assert message is None  # else nothing is read
 
 
 def test_a_missing_store_raises_an_error(tmp_path):

@@ -30,7 +30,7 @@ COST = ArraySchema("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "Na
 def test_metadata_that_do_not_match_the_array_are_rejected():
     cost = Variable(("seed", "step"), "f4", {"units": "1"})
     layout = Layout({"seed": 5, "step": 3}, {"seed": 2}, {"cost": cost})
-    root = make_root(layout.schema, layout.record({}), [])
+    root = make_root(layout.schema, layout.record({}))
     assert parse_root(seal(root)).schema == layout.schema
     assert layout.schema.variables["cost"] == COST
 

@@ -1,6 +1,7 @@
 """Writing stores: tiles, reopening, checkpoints, and errors."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,14 @@ import xarray as xr
 from small_store import TILES, equals_all_values, files_of, fill, open_store, part, python, stamps
 
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.reader import read_attributes, verify
+from gdjax.stores.reader import open_dataset, read_attributes, verify
 from gdjax.stores.schema import FORMAT, Coordinate, Layout, Variable
-from gdjax.stores.writer import Store, Tiles, differences
+from gdjax.stores.writer import Store, Tiles, require_same
+
+
+def open_tiles(path):
+    return Tiles(path, small_store.WRITER)
+
 
 # Writing and reopening
 
@@ -85,25 +91,61 @@ def test_an_invalid_tile_is_rejected_before_anything_is_written(tmp_path, tile, 
     assert stamps(tmp_path) == before
 
 
-def test_annotations_and_writers_are_recorded(tmp_path):
+def test_each_run_names_its_writers(tmp_path):
+    """Root metadata are written once; each writer has a file of its own."""
+    open_store(tmp_path).close()
+    root = (tmp_path / "zarr.json").stat().st_mtime_ns
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
-        assert store.add_writer({"device": "gpu"}) == 2
-        store.annotate(seconds=1.5, bound=np.inf)
-        with pytest.raises(InputError, match="digest"):
-            store.annotate(digest="mine")
-    Tiles(tmp_path, writer=2).write((0, 1), part(store, (0, 1)))
-    with open_store(tmp_path) as store:  # the same device is not a new writer
-        assert store.writer == 1
-    attributes = read_attributes(tmp_path)
-    assert attributes is not None
-    assert attributes["writers"] == [small_store.WRITER, {"device": "gpu"}]
-    assert attributes["identity"]["config"] == {"steps": 300, "batch_size": None}
-    assert (attributes["seconds"], attributes["bound"]) == (1.5, "inf")
-    with xr.open_zarr(tmp_path, chunks=None) as dataset:
-        expected = np.zeros((5, 3))
-        expected[:2, :2], expected[:2, 2:] = 1, 2
-        np.testing.assert_array_equal(dataset.finished, expected)
+        store.save_checkpoint((0, 1), {"w": np.arange(3)}, {"step": 5})
+    other = Tiles(tmp_path, {"device": "gpu"})
+    assert other.load_checkpoint((0, 1)) is not None  # begun by the first writer
+    for tile in ((0, 1), (1, 0)):
+        other.write(tile, part(other, tile))
+    assert (tmp_path / "zarr.json").stat().st_mtime_ns == root
+    assert len(list((tmp_path / ".gdjax/writers").iterdir())) == 2
+    dataset, gpu = open_dataset(tmp_path), {"device": "gpu"}
+    writers = json.loads(dataset.attrs["writers"])
+    assert writers == [[small_store.WRITER], [small_store.WRITER, gpu], [gpu]]
+    expected = np.zeros((5, 3))
+    expected[:2, :2], expected[:2, 2:], expected[2:4, :2] = 1, 2, 3
+    np.testing.assert_array_equal(dataset.finished, expected)
+    with xr.open_zarr(tmp_path, chunks=None) as plain:
+        np.testing.assert_array_equal(plain.finished, expected > 0)
+
+
+def test_a_tile_of_another_place_or_sweep_is_not_accepted(tmp_path):
+    """All files of a tile are intact, but its record is bound to its sweep and position."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    for path, seed in ((own, 0), (other, 1)):
+        with open_store(path, root_seed=seed) as store:
+            for tile in ((0, 0), (1, 0)):
+                store.write(tile, part(store, tile))
+    for source, tile in ((other, (0, 0)), (own, (1, 0))):
+        backup = {name: (own / name).read_bytes() for name in files_of((0, 0))}
+        for name, moved in zip(sorted(files_of((0, 0))), sorted(files_of(tile)), strict=True):
+            (own / name).write_bytes((source / moved).read_bytes())
+        assert {d.tile for d in verify(own)} == {(0, 0)}
+        with open_store(own) as store:
+            assert not store.finished()[0, 0]
+        for name, raw in backup.items():
+            (own / name).write_bytes(raw)
+    assert verify(own) == []
+    (own / "zarr.json").write_bytes((other / "zarr.json").read_bytes())
+    with pytest.raises(StoreError, match="not that of the sweep whose tiles are stored here"):
+        open_dataset(own)
+
+
+def test_a_checkpoint_of_another_sweep_or_tile_is_not_used(tmp_path):
+    folders = [tmp_path / name / ".gdjax/checkpoints" for name in ("own", "other")]
+    with open_store(tmp_path / "other", root_seed=1) as store:
+        store.save_checkpoint((0, 0), {"w": np.ones(2)}, {})
+    with open_store(tmp_path / "own") as store:
+        store.save_checkpoint((1, 0), {"w": np.ones(2)}, {})
+        assert store.load_checkpoint((1, 0)) is not None
+        for file in (folders[0] / "1.0", folders[1] / "0.0"):
+            (folders[0] / "0.0").write_bytes(file.read_bytes())
+            assert store.load_checkpoint((0, 0)) is None
 
 
 def test_stores_do_not_import_jax():
@@ -114,12 +156,31 @@ def test_stores_do_not_import_jax():
 # Stores of another sweep or format, and other content
 
 
-def test_differences_that_follow_from_other_differences_are_not_listed():
-    stored = {"num_steps": 4, "layout": {"sizes": {"step": 5}}, "program_hash": "a"}
-    longer = {"num_steps": 9, "layout": {"sizes": {"step": 10}}, "program_hash": "b"}
-    assert differences(stored, longer) == "num_steps: stored 4, expected 9"
-    other = stored | {"program_hash": "b"}
-    assert differences(stored, other) == "program_hash: stored 'a', expected 'b'"
+def test_the_comparison_of_computations():
+    stored = {
+        "num_steps": 4,
+        "layout": {"sizes": {"step": 5}},
+        "functions": {"cost": ["a"]},
+        "callbacks": [],
+        "environment": {"jax": "1"},
+    }
+    require_same("s", stored, stored)
+    changed = stored | {"functions": {"cost": ["b"]}}
+    longer = changed | {"num_steps": 9, "layout": {"sizes": {"step": 10}}}
+    with pytest.raises(StoreError, match="another sweep: num_steps: stored 4, expected 9"):
+        require_same("s", stored, longer)
+    with pytest.raises(StoreError, match=r"functions.cost: stored \['a'\], expected"):
+        require_same("s", stored, changed, True)
+    newer = changed | {"environment": {"jax": "2"}}
+    with pytest.raises(StoreError, match=r"environment\.jax: stored .1., expected"):
+        require_same("s", stored, newer)
+    require_same("s", stored, newer, True)
+    with pytest.raises(StoreError, match="num_steps"):  # settings are always compared
+        require_same("s", stored, newer | {"num_steps": 9}, True)
+    called = stored | {"callbacks": ["cost"]}
+    with pytest.raises(StoreError, match="cost calls functions of the host"):
+        require_same("s", called, called)
+    require_same("s", called, called, True)
 
 
 def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
@@ -151,9 +212,9 @@ def test_a_store_of_another_format_is_rejected(tmp_path, monkeypatch):
         fill(tmp_path)
     (tmp_path / ".gdjax" / "sweep").unlink()
     before = stamps(tmp_path)
-    for opened in (open_store, read_attributes, verify, Tiles):
+    for opened in (open_store, read_attributes, verify, open_tiles):
         with pytest.raises(
-            StoreError, match="has format 4, but this version of gdjax writes format 3"
+            StoreError, match="has format 5, but this version of gdjax writes format 4"
         ):
             opened(tmp_path)
     assert stamps(tmp_path) == before
@@ -174,13 +235,15 @@ def test_a_folder_with_other_content_is_rejected_and_not_changed(tmp_path, made)
         open_store(tmp_path / "thesis.tex")
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+def test_a_lock_that_is_not_a_file_is_replaced(tmp_path):
     path, victim = tmp_path / "s", tmp_path / "victim"
     victim.write_text("precious")
     fill(path)
-    (path / ".gdjax" / "lock").unlink()
-    (path / ".gdjax" / "lock").symlink_to(victim)
-    assert fill(path) == []
+    lock = path / ".gdjax" / "lock"
+    for make in (lambda: lock.symlink_to(victim), lambda: os.mkfifo(lock)):
+        lock.unlink()
+        make()
+        assert fill(path) == []
     assert victim.read_text() == "precious"
 
 
@@ -212,7 +275,7 @@ def test_nested_parameters_states_and_array_metrics_can_be_stored(tmp_path):
 
 def test_a_missing_store_raises_an_error(tmp_path):
     assert read_attributes(tmp_path / "none") is None
-    for opened in (Tiles, verify):
+    for opened in (open_tiles, verify):
         with pytest.raises(StoreError, match="no store at this path"):
             opened(tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -186,12 +186,12 @@ def remember() -> None:
             check(spec, devices)
             checked.add(key)
 
-    def remembered_fit(program, devices, width, *, initial_carry=None, **settings):
+    def remembered_fit(program, devices, initial_carry=None):
         if initial_carry is not None:
-            return fit_program(program, devices, width, initial_carry=initial_carry, **settings)
-        key = key_of(program.sweep, program.axes, devices, width, settings)
+            return fit_program(program, devices, initial_carry)
+        key = key_of(program.sweep, program.axes, devices)
         if key not in fitted:
-            fitted[key] = fit_program(program, devices, width, **settings)
+            fitted[key] = fit_program(program, devices)
         return fitted[key]
 
     vars(stored)["problem_from"] = remembered_problem

@@ -5,8 +5,16 @@ import inspect
 import pytest
 from small_problems import stored
 
-from gdjax.sweeps import BranchSpec, SweepSpec
+from gdjax.sweeps import BranchSpec, SweepSpec, slab_program
 from gdjax.sweeps.preflight import Target
+
+
+@pytest.fixture(autouse=True, scope="module")
+def slabs_of_two_runs():
+    """Compute all programs of this folder in slabs of two runs, so that sweeps have many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slab_program, "CPU_WIDTHS", ((2, 2**60),))
+        yield
 
 
 @pytest.fixture
@@ -20,8 +28,8 @@ def user_settings(monkeypatch, request):
             monkeypatch.setattr(request.module, name, inspect.unwrap(function))
 
 
-@pytest.fixture(scope="session")
-def stored_sweep(tmp_path_factory):
+@pytest.fixture(scope="module")
+def stored_sweep(tmp_path_factory, slabs_of_two_runs):
     """Return the path of a finished sweep, which tests must not modify."""
     path = tmp_path_factory.mktemp("stored") / "s.zarr"
     stored(path)

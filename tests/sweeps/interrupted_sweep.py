@@ -10,11 +10,11 @@ import jax
 from small_problems import network
 
 from gdjax.descent import block_loop
-from gdjax.sweeps import axes, executor, slab_runner, sweep
+from gdjax.sweeps import axes, executor, slab_program, slab_runner, sweep
 
 
 def run(path=None, steps=1500, continuable=None):
-    """Run the sweep, in slabs of two runs on one device."""
+    """Run the sweep on one device."""
     grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], data_seed=range(2), seed=range(2))
     return sweep(
         network(watched=True),
@@ -23,7 +23,6 @@ def run(path=None, steps=1500, continuable=None):
         batch_size=5,
         record_every=2,
         snapshot_every=500,
-        width=2,
         devices=jax.local_devices()[:1],
         continuable=continuable,
         store=path,
@@ -31,19 +30,20 @@ def run(path=None, steps=1500, continuable=None):
 
 
 def save_often():
+    slab_program.CPU_WIDTHS = ((2, 2**60),)  # as in the tests
     slab_runner.CHECKPOINT_SECONDS = 0.0
     block_loop.record_capacity = lambda *_: 64
 
 
 def report_start():
-    compute = executor.run_tile
+    compute = executor.run_tiles
 
-    def reporting(plan, tile, monitor):
-        executor.run_tile = compute
+    def reporting(*arguments):
+        executor.run_tiles = compute
         print("begun", flush=True)
-        return compute(plan, tile, monitor)
+        return compute(*arguments)
 
-    executor.run_tile = reporting
+    executor.run_tiles = reporting
 
 
 def serve() -> None:

@@ -61,11 +61,12 @@ def network(*, watched: bool = False) -> Problem:
     return Problem(init=init, cost=cost, data=_data(), metrics=metrics if watched else {})
 
 
+MOMENTUM = partial(optax.sgd, momentum=0.9)  # one object, so that programs are shared
 GRID = {"learning_rate": [0.1, 0.2, 2.0], "seed": range(4), "scale": [1.0]}
 
 
 def stored(path, **changed):
-    """Sweep the network in four tiles; runs at the largest learning rate diverge.
+    """Sweep the network in six tiles; runs at the largest learning rate diverge.
 
     Args:
         path: path of the store, or None for a sweep in memory.
@@ -78,9 +79,8 @@ def stored(path, **changed):
         "batch_size": 6,
         "record_every": 8,
         "snapshot_every": 16,
-        "make_optimizer": partial(optax.sgd, momentum=0.9),
+        "make_optimizer": MOMENTUM,
         "divergence_threshold": float("inf"),
-        "width": 1,
         **changed,
     }
     return sweep(store=path, **options)

@@ -74,7 +74,6 @@ def swept(store=None, **changed):
         "make_optimizer": partial(optax.sgd, momentum=DECAY),
         "divergence_threshold": 20.0,
         "snapshot_every": 1,
-        "width": 3,
         "devices": jax.local_devices()[:1],
         **changed,
     }
@@ -217,8 +216,8 @@ def test_an_interrupted_sweep_is_bitwise_equal_to_an_uninterrupted_one(
     assert int(gd.open_dataset(tmp_path).right_known.values.sum()) < 32
     saved = []
     monkeypatch.setattr(
-        slab_runner, "start_blocks", lambda program, values, state=None, **k: saved.append(state)
-        or blocks(program, values, state, **k),
+        slab_runner, "start_blocks", lambda program, values, device, state=None, **k:
+        saved.append(state) or blocks(program, values, device, state, **k),
     )  # fmt: skip
     again = gd.resume(tmp_path, problem=PROBLEM)
     assert saved[0] is not None

@@ -235,7 +235,6 @@ def test_a_factory_may_use_the_structure_of_the_parameters():
         2,
         make_optimizer=rates,
         snapshot_every=1,
-        width=1,
     )
     for name, moves in (
         ("first.weights", "first"),

@@ -18,7 +18,7 @@ from gdjax.sweeps.branch_spec import direction, one_weight
 from gdjax.sweeps.stored import open_sweep
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
-OPTIONS = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3, "width": 2}
+OPTIONS = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3}
 LINE = gd.Problem(
     init=lambda key: {"a": jax.random.normal(key, (2,)), "b": jnp.zeros(())},
     cost=lambda w, batch: jnp.mean((batch @ w["a"] + w["b"] - 1) ** 2),
@@ -230,7 +230,7 @@ WATCHED = dataclasses.replace(
 def stored_branches(folder, continuable, **values):
     """Store a run of 20 steps and branches of it; return the paths of both."""
     run, branches = folder / "run", folder / "branches"
-    options = {"make_optimizer": optax.adam, "snapshot_every": 4, "width": 2}
+    options = {"make_optimizer": optax.adam, "snapshot_every": 4}
     gd.sweep(WATCHED, gd.axes(**SHORT), 20, store=run, continuable=continuable, **options)
     branch_of(run, values, to=branches)
     return run, branches
@@ -274,9 +274,9 @@ def test_branches_continue_from_their_state_bitwise(tmp_path, monkeypatch):
     first_steps = set()
     blocks = slab_runner.start_blocks
 
-    def counted(program, values, state=None, **options):
+    def counted(program, values, device, state=None, **options):
         first_steps.add(0 if state is None else state.step)
-        return blocks(program, values, state, **options)
+        return blocks(program, values, device, state, **options)
 
     monkeypatch.setattr(slab_runner, "start_blocks", counted)
     assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))

@@ -85,12 +85,12 @@ def test_the_setting_of_an_existing_store_determines_whether_runs_can_continue(
 
 
 def test_a_stored_run_is_continuable_by_default(tmp_path, recwarn):
-    swept(tmp_path / "s", 3, MOMENTUM, width=1)
+    swept(tmp_path / "s", 3, MOMENTUM)
     more = gd.extend(
         tmp_path / "s", num_steps=7, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM
     )
     assert not [w for w in recwarn if "from step 0" in str(w.message)]
-    complete, _ = swept(None, 7, MOMENTUM, width=1)
+    complete, _ = swept(None, 7, MOMENTUM)
     assert same_bits(more.cost, complete.cost)
     assert same_bits(more.params, complete.params)
     assert json.loads(more.attrs["identity"])["continuable"] is True
@@ -99,15 +99,15 @@ def test_a_stored_run_is_continuable_by_default(tmp_path, recwarn):
 def test_a_store_that_contains_the_parameters_twice_is_accepted(tmp_path, monkeypatch):
     plan = preflight.make_plan
 
-    def with_all(spec, programs, stored=None):
-        layout = preflight._common_layout(spec, programs)
-        return plan(spec, programs, {"layout": {"variables": layout.variables}})
+    def with_all(spec, programs, tile_shape, stored=None):
+        layout = preflight._common_layout(spec, programs, tile_shape)
+        return plan(spec, programs, tile_shape, {"layout": {"variables": layout.variables}})
 
     monkeypatch.setattr(preflight, "make_plan", with_all)
-    created, _ = swept(tmp_path / "s", 3, MOMENTUM, width=1)
+    created, _ = swept(tmp_path / "s", 3, MOMENTUM)
     monkeypatch.undo()
     assert "carry.state.params" in arrays(tmp_path / "s")
-    assert swept(tmp_path / "s", 3, MOMENTUM, width=1)[0].equals(created)
+    assert swept(tmp_path / "s", 3, MOMENTUM)[0].equals(created)
     assert gd.resume(tmp_path / "s", problem=BOWL, make_optimizer=MOMENTUM).equals(created)
     wide = gd.axes(learning_rate=[0.1, 0.4, 0.2])
     more = gd.extend(tmp_path / "s", wide, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM)

@@ -85,7 +85,6 @@ def test_the_slope_is_that_of_a_line_fitted_to_logarithms(small):
     np.testing.assert_allclose(small.slope, slope.mean("seed").transpose("layer", "step"), 1e-3)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_changes_grow_with_the_width_in_the_standard_parametrization_and_not_in_mup():
     settings = {"learning_rate": 0.003, "make_optimizer": optax.adam, "steps": (1, 10)}

@@ -28,7 +28,6 @@ OPTIONS = {
     "batch_size": 2,
     "record_every": 3,
     "snapshot_every": 6,
-    "width": 2,
 }
 
 
@@ -81,11 +80,11 @@ def contents(path):
 def computed(monkeypatch):
     """Return a list that collects the tiles that are computed."""
     tiles = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
     monkeypatch.setattr(
         executor,
-        "run_tile",
-        lambda plan, tile, monitor: tiles.append(tile) or compute(plan, tile, monitor),
+        "run_tiles",
+        lambda plan, new, *rest: tiles.extend(new) or compute(plan, new, *rest),
     )
     return tiles
 
@@ -126,9 +125,9 @@ def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     taken = []
     blocks = slab_runner.start_blocks
 
-    def counted(program, values, state=None, **options):
+    def counted(program, values, device, state=None, **options):
         taken.append(0 if state is None else state.step)
-        return blocks(program, values, state, **options)
+        return blocks(program, values, device, state, **options)
 
     monkeypatch.setattr(slab_runner, "start_blocks", counted)
     if continuable:
@@ -164,14 +163,14 @@ def test_an_unfinished_store_is_extended(complete_sweep, tmp_path, computed):
 def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch):
     old, new = tmp_path / "old", tmp_path / "new"
     sweep_of(old, RATES, [0, 1], 11, continuable=True)
-    compute = executor.run_tile
+    compute = executor.run_tiles
 
-    def interrupt(plan, tile, monitor):
-        if tile != (0, 0):
+    def interrupt(plan, tiles, *rest):
+        if tiles[0] != (0, 0):
             raise KeyboardInterrupt
-        return compute(plan, tile, monitor)
+        return compute(plan, tiles, *rest)
 
-    monkeypatch.setattr(executor, "run_tile", interrupt)
+    monkeypatch.setattr(executor, "run_tiles", interrupt)
     with pytest.raises(KeyboardInterrupt):
         larger(old, new)
     monkeypatch.undo()
@@ -234,7 +233,7 @@ def test_an_invalid_extension_is_rejected_before_any_computation(tmp_path):
 
 @pytest.mark.long
 def test_a_static_axis_can_be_extended(tmp_path, computed):
-    options = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    options = {"make_optimizer": OPTIMIZER, "record_every": 3}
     few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
     gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **options)
     grid = gd.axes(shape=["wave", "square"], learning_rate=[0.1, 0.2])
@@ -253,7 +252,7 @@ def test_a_static_axis_can_be_extended(tmp_path, computed):
 @pytest.mark.long
 def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
-    options = {"make_optimizer": OPTIMIZER, "record_every": 3, "width": 2}
+    options = {"make_optimizer": OPTIMIZER, "record_every": 3}
     runs = gd.sweep(LINE, grid, 6, store=tmp_path, **options)
     assert runs.cost.dims == ("shape", "batch_size", "learning_rate", "step")
     assert runs.coords["shape"].values.tolist() == ["wave", "square"]
@@ -328,14 +327,14 @@ def test_the_devices_hold_the_data_of_one_program_at_a_time(monkeypatch):
         data=np.ones((13, 7), np.float32),
     )
     copies = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
 
-    def counted(plan, tile, monitor):
-        arrays = compute(plan, tile, monitor)
+    def counted(*arguments):
+        arrays = compute(*arguments)
         copies.append(sum(a.shape == (13, 7) for a in jax.live_arrays()))
         return arrays
 
-    monkeypatch.setattr(executor, "run_tile", counted)
+    monkeypatch.setattr(executor, "run_tiles", counted)
     grid = gd.axes(batch_size=[2, 4, 8], learning_rate=[0.1])
     gd.sweep(problem, grid, 2, devices=jax.local_devices()[:1])
     assert len(copies) == 3
@@ -345,9 +344,7 @@ def test_the_devices_hold_the_data_of_one_program_at_a_time(monkeypatch):
 @pytest.mark.long
 def test_the_runs_of_all_programs_of_a_store_can_be_read_by_xarray_alone(tmp_path):
     grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
-    runs = gd.sweep(
-        LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3, width=2
-    )
+    runs = gd.sweep(LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3)
     with xr.open_zarr(tmp_path, chunks=None) as plain:
         assert same_bits(plain.cost, runs.cost)
         assert len(np.unique(plain.finished)) == 4  # each tile contains the number of its program

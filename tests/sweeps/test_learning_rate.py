@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.problems import bowl, digits
-from gdjax.sweeps.learning_rate import LearningRateStatus, find_learning_rate
+from gdjax.sweeps.learning_rate import LearningRateStatus, _Round, find_learning_rate
 
 BOWL = bowl([1.0, 4.0, 10.0])
 
@@ -33,7 +34,7 @@ def test_on_a_quadratic_the_rate_is_within_a_factor_2_of_the_best_fixed_step(res
 
 def test_the_reason_contains_the_evidence_and_its_limitations(result):
     assert str(result) == result.reason
-    assert result.reason.startswith(f"Learning rate {result.learning_rate:.3g}: of ")
+    assert result.reason.startswith(f"Learning rate {result.learning_rate:.3g}: its ")
     assert "No start diverged or stalled" in result.reason
     assert re.search(r"At the next higher rate, \S+, 3 of 3 ", result.reason)
     assert "training that lasts much longer" in result.reason
@@ -63,7 +64,6 @@ def matrix_problem():
     return gd.Problem(init=init, cost=lambda params: jnp.mean((params["w"] - 1) ** 2))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     "make_optimizer",
@@ -94,6 +94,36 @@ def test_starts_with_mini_batches_use_different_orders_of_samples():
     assert 0.5 < result.learning_rate < 20
     assert "mini-batches of 20" in result.reason
     assert result.runs[-1].data_seed.values.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("medians", "recommended", "good"),
+    [
+        # The lowest cost is 1, with 1.1 as the highest of its three starts.
+        ([9, 1, 1.05, 1.02, 9, 9, 9], 2, (1, 3)),
+        ([9, 9, 9, 1.02, 1.05, 1, 9], 4, (3, 5)),
+        ([9, 1, 1.05, 9, 1, 1, 9], 1, (1, 2)),
+        ([9, 9, 1.08, 1.07, 1.09, 1, 9], 3, (2, 5)),
+        ([9, 1, 9, 9, 9, 9, 9], 1, (1, 1)),
+    ],
+)
+def test_of_equally_good_rates_one_inside_their_interval_is_recommended(medians, recommended, good):
+    final = np.array(medians)[:, None] * [0.9, 1, 1.1]
+    cost = np.stack([np.full_like(final, 10), final], axis=-1)
+    runs = SimpleNamespace(
+        cost=SimpleNamespace(values=cost), outcome=SimpleNamespace(values=np.zeros(final.shape))
+    )
+    last = _Round(2.0 ** np.arange(7), 8, runs)
+    assert (last.recommended, last.good) == (recommended, good)
+
+
+@pytest.mark.long
+def test_the_reason_states_that_the_best_rate_of_sign_descent_decreases_with_the_steps():
+    """Signs move w by the rate, so 8 steps reach 0 at twice the rate of 16 steps."""
+    line = gd.Problem(init=lambda key: jnp.full(1, 16.0), cost=lambda w: jnp.abs(w[0]) ** 1.5)
+    result = gd.find_learning_rate(line, optax.sign_sgd, horizon=32)
+    assert "the best rate" in result.reason
+    assert "decreases with the number of steps" in result.reason
 
 
 def test_no_rate_is_recommended_for_an_optimizer_that_increases_the_cost():

@@ -21,7 +21,7 @@ def complete(tmp_path_factory):
     path = tmp_path_factory.mktemp("flags") / "s"
     grid = gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1])
     devices = jax.local_devices()[:1]
-    gd.sweep(gd.problems.bowl([1.0, 10.0]), grid, 4, store=path, width=2, devices=devices)
+    gd.sweep(gd.problems.bowl([1.0, 10.0]), grid, 4, store=path, devices=devices)
     return path
 
 
@@ -95,7 +95,6 @@ def test_xla_flags_that_change_the_generated_code_are_reported(half_finished, mo
         gd.branch(half_finished, AT, BRANCHES)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     "same",

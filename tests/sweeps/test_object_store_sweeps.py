@@ -26,10 +26,9 @@ def server(tmp_path_factory):
 def sweep(store, options=None, rates=RATES):
     grid = gd.axes(learning_rate=rates, seed=range(2))
     devices = jax.local_devices()[:1]
-    return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, width=2, devices=devices)
+    return gd.sweep(BOWL, grid, 8, store=store, storage_options=options, devices=devices)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     url, options = f"{server.url}/all.zarr", {"storage_options": server.options}
@@ -53,16 +52,16 @@ def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
 
 def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, monkeypatch):
     url = f"{server.url}/interrupted.zarr"
-    compute, tiles = executor.run_tile, []
+    compute, tiles = executor.run_tiles, []
 
-    def interrupted(plan, tile, monitor):
-        tiles.append(tile)
-        arrays = compute(plan, tile, monitor)
+    def interrupted(plan, new, *rest):
+        tiles.extend(new)
+        arrays = compute(plan, new, *rest)
         if len(tiles) == 1:
             signal.raise_signal(signal.SIGINT)
         return arrays
 
-    monkeypatch.setattr(executor, "run_tile", interrupted)
+    monkeypatch.setattr(executor, "run_tiles", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep(url, server.options)
     result = gd.resume(url, storage_options=server.options).load()

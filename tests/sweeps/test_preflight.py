@@ -1,6 +1,5 @@
-"""Preflight: slab widths that depend on the cache size, and shapes of tiles."""
+"""Preflight: widths of slabs, shapes of tiles, and checks of functions."""
 
-import math
 import random
 
 import jax
@@ -11,8 +10,8 @@ from small_problems import network
 
 import gdjax as gd
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import SweepSpec, axes, preflight
-from gdjax.sweeps.preflight import cut, fit_program
+from gdjax.sweeps import SweepSpec, axes, slab_program, zip_axes
+from gdjax.sweeps.preflight import CheckedSweep, fit, fit_program, tile_shapes
 
 
 def program_of(problem, grid):
@@ -20,94 +19,76 @@ def program_of(problem, grid):
     return program
 
 
-def fitted(problem, grid, width, devices=4):
-    return fit_program(program_of(problem, grid), jax.local_devices()[:devices], width)
-
-
 @pytest.mark.parametrize(
-    ("shape", "most", "box"),
+    ("shape", "width", "tiles"),
     [
-        ((12, 8), 96, (12, 8)),
-        ((12, 8), 95, (6, 8)),
-        ((12, 64), 128, (12, 8)),
-        ((4096,), 128, (128,)),
-        ((7,), 4, (4,)),
-        ((3, 3, 3), 1, (1, 1, 1)),
+        ((12, 8), 16, [(2, 8), (4, 8), (8, 8), (12, 8)]),
+        ((100,), 32, [(32,), (64,), (100,)]),
+        ((3, 5), 16, [(3, 5)]),
+        ((3, 40, 6), 16, [(1, 8, 6), (1, 16, 6), (1, 32, 6), (1, 40, 6), (2, 40, 6), (3, 40, 6)]),
+        ((2, 3, 2), 1, [(1, 1, 1), (1, 1, 2), (1, 2, 2), (1, 3, 2), (2, 3, 2)]),
     ],
 )
-def test_the_longest_side_of_a_tile_is_halved_until_the_tile_fits(shape, most, box):
-    assert cut(shape, most) == box
-
-
-@pytest.mark.exhaustive
-@pytest.mark.long
-@pytest.mark.parametrize("devices", [1, 3])
-@pytest.mark.parametrize("width", [None, 5])
-def test_a_tile_fits_into_its_slab_and_the_stored_width_gives_an_equal_tile(width, devices):
-    grid = axes(learning_rate=[0.1, 0.2, 0.3], seed=range(11))
-    program = fitted(network(), grid, width, devices)
-    assert len(program.slab.devices) == devices
-    assert 1 <= math.prod(program.tile_shape) <= program.slab.runs
-    if width is not None:
-        assert program.slab.width == width
-    again = fitted(network(), grid, program.slab.width, devices)
-    assert (again.slab, again.tile_shape) == (program.slab, program.tile_shape)
-
-
-def test_the_slab_width_depends_on_the_size_of_the_state_of_a_run(monkeypatch):
-    """Parameters and gradient of a run take slightly more than 2 * 4 * 1,000 bytes."""
-    problem = Problem(init=lambda key: jnp.ones(1000), cost=lambda w: jnp.sum(w**2))
-    grid = axes(learning_rate=[0.1], seed=range(512))
-    assert 8000 < program_of(problem, grid).shapes.nbytes < 8100
-    monkeypatch.setattr(preflight, "MAX_SLAB_STATE_BYTES", 100_000)  # 12 runs fit
-    assert fitted(problem, grid, None, devices=2).slab.width == 8
+def test_tiles_are_boxes_of_consecutive_runs_that_fill_slabs(shape, width, tiles):
+    assert list(tile_shapes(shape, width)) == tiles
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "separate", "width"),
-    [(500, True, 32), (100, True, 128), (1000, True, 16), (500, False, 256)],
+    ("grid", "sizes"),
+    [
+        (axes(learning_rate=[0.1, 0.2, 0.3], seed=range(7)), [6, 4, 4, 6, 1]),
+        (axes(batch_size=[2, 4], learning_rate=[0.1, 0.2, 0.3], seed=range(3)), [6, 3, 6, 3]),
+        (axes(trial=zip_axes(batch_size=[2, 4] * 4, learning_rate=range(1, 9))), [2, 2, 2, 2]),
+    ],
 )
-def test_states_and_mini_batches_of_runs_with_separate_orders_fit_in_the_cache_of_a_core(
-    batch_size, separate, width, monkeypatch
-):
-    """A run takes slightly more than 800 bytes, and 8 bytes for each sample of its mini-batches."""
+def test_runs_of_several_tiles_share_slabs(grid, sizes):
+    """Only the last slab of a program has fewer runs than its width, two."""
+    spec = SweepSpec(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
+    plan = fit(CheckedSweep(spec), jax.local_devices()[:1], (1,) * (len(grid.shape) - 1) + (3,))
+    if len(grid.shape) == 1:
+        plan = fit(CheckedSweep(spec), jax.local_devices()[:1])
+    tiles = list(np.ndindex(plan.layout.schema.tiles))
+    groups = plan.groups(tiles)
+    assert sorted(tile for group in groups for tile in group) == tiles
+    counts = [sum(len(plan.positions(tile)[0]) for tile in group) for group in groups]
+    assert counts == sizes
+    for group in groups:
+        assert len({plan.program_of(tile) for tile in group}) == 1
+
+
+def test_the_width_depends_on_the_bytes_of_a_run_alone():
+    """A run has parameters, their gradient, an activation per sample, and its mini-batch."""
     problem = Problem(
         init=lambda key: jnp.ones(100),
-        cost=lambda w, batch: jnp.mean(batch[0] + batch[1]) * jnp.sum(w**2),
-        data=(np.ones(1000, np.float64), np.ones(1000, np.float32)),
+        cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
+        data=np.ones((1000, 100), np.float32),
     )
-    monkeypatch.setattr(preflight, "MAX_SEPARATE_BYTES", 220_000)
-    grid = axes(learning_rate=[0.1], **{"data_seed" if separate else "seed": range(256)})
-    (program,) = SweepSpec(problem, grid, 3, batch_size=batch_size).programs()
-    assert fit_program(program, jax.local_devices()[:1], None).slab.width == width
-    monkeypatch.setattr(preflight, "MAX_SEPARATE_BYTES", 1)  # less than one run
-    least = preflight.MIN_SEPARATE_WIDTH if separate else width
-    assert fit_program(program, jax.local_devices()[:1], None).slab.width == least
+    for grid, batch_size, least in (
+        (axes(learning_rate=[0.1], seed=range(3)), None, 800 + 4 * 1000),
+        (axes(learning_rate=[0.1], seed=range(500)), 50, 800 + 4 * 50),
+        (axes(learning_rate=[0.1], data_seed=range(3)), 50, 800 + 4 * 50 + 4 * 50 * 100),
+    ):
+        (program,) = SweepSpec(problem, grid, 5, batch_size=batch_size).programs()
+        assert least <= program.step_nbytes <= 1.1 * least + 2 * 4 * 1000
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("samples", "least", "most"), [(1000, 32, 32), (16, 64, 512)])
-def test_large_activations_reduce_the_width_of_a_slab(samples, least, most, monkeypatch):
-    """A run has one parameter but 64 activations per sample, which fill the cache."""
-    x = jnp.linspace(-1.0, 1.0, samples)[:, None] * jnp.linspace(0.1, 1.0, 64)[None]
-    problem = Problem(
-        init=lambda key: jnp.ones(()),
-        cost=lambda w, x: jnp.mean(jnp.sin(jnp.sin(w * x) @ jnp.ones((64, 64)))),
-        data=x,
-    )
-    monkeypatch.setattr(preflight, "MAX_SLAB_STATE_BYTES", 2**21)
-    program = fitted(problem, axes(learning_rate=[0.1], seed=range(4096)), None)
-    assert least <= program.slab.width <= most
-    scratch = program.compiled_block.bytes.scratch
-    assert program.slab.width == preflight.FIRST_WIDTH or scratch <= 1.25 * 2**21
+def test_shared_data_are_not_counted_as_memory_of_a_run():
+    def cost(w, batch):
+        return jnp.mean(jnp.tanh(batch / 255 - 0.5) @ w)  # the data alone are 400,000 bytes
+
+    data = np.ones((1000, 100), np.float32)
+    problem = Problem(init=lambda key: jnp.ones(100), cost=cost, data=data)
+    assert program_of(problem, axes(learning_rate=[0.1])).step_nbytes < 10_000
 
 
-def test_the_memory_check_allocates_no_large_arrays():
-    """Parameters and gradients of 2^16 runs with 2^20 parameters would take 512 GiB."""
+def test_a_slab_that_does_not_fit_in_memory_raises_an_error_with_its_size(monkeypatch):
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((2**16, 2**60),))
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
-    grid = axes(learning_rate=[0.1], seed=range(2**18))
-    with pytest.raises(ValueError, match=r"width = 65536: a slab needs \d\d\d,\d\d\d MiB"):
-        fitted(problem, grid, 2**16)
+    program = program_of(problem, axes(learning_rate=[0.1], seed=range(2**18)))
+    with pytest.raises(
+        ValueError, match=r"the 65536 runs that are computed together need .* [GT]iB"
+    ):
+        fit_program(program, jax.local_devices())
 
 
 def test_a_repeated_sweep_traces_no_function():

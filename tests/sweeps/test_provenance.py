@@ -18,7 +18,6 @@ from small_problems import GRID, init, network, same_bits, stored
 
 from gdjax import problems
 from gdjax.errors import InputError, StoreError
-from gdjax.slabs import Slab
 from gdjax.stores import plain
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import SweepSpec, axes, executor, factories, identity, zip_axes
@@ -30,13 +29,13 @@ from gdjax.sweeps.stored import axes_of, open_sweep
 def computed(monkeypatch):
     """Return a list that collects the tiles that are computed."""
     tiles = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
 
-    def counted(plan, tile, monitor):
-        tiles.append(tile)
-        return compute(plan, tile, monitor)
+    def counted(plan, new, *rest):
+        tiles.extend(new)
+        return compute(plan, new, *rest)
 
-    monkeypatch.setattr(executor, "run_tile", counted)
+    monkeypatch.setattr(executor, "run_tiles", counted)
     return tiles
 
 
@@ -115,7 +114,6 @@ def test_only_missing_or_damaged_tiles_are_computed(tmp_path, computed):
         ({"num_steps": 16}, "num_steps: stored 40, expected 16"),
         ({"batch_size": None}, "batch_size: stored 6, expected None"),
         ({"root_seed": 1}, "root_seed: stored 0, expected 1"),
-        ({"width": 2}, "slab.width: stored [1], expected [2]"),
         ({"gradient_tolerance": 1e-3}, "gradient_tolerance: stored 1e-05, expected 0.001"),
         (
             {"make_optimizer": partial(optax.sgd, momentum=0.8)},
@@ -156,11 +154,6 @@ def test_a_sweep_with_different_data_cost_or_init_is_rejected(stored_sweep):
         message = str(caught.value)
         assert f"contains another sweep: {expected[0]}: stored" in message
         assert re.findall(r"(\w+): stored", message) == expected
-
-
-def test_a_store_computed_on_more_devices_than_available_is_rejected(stored_sweep):
-    with pytest.raises(StoreError, match="computed on 4 devices, but only 2 are available"):
-        stored(stored_sweep, devices=jax.local_devices()[:2], width=None)
 
 
 # Contents of the record
@@ -266,9 +259,8 @@ def test_axes_are_restored_from_their_record():
 
 def test_a_writer_records_device_threads_jax_version_and_revision():
     spec = SweepSpec(dataclasses.replace(network(), init=init), axes(learning_rate=[0.1]), 1)
-    slab = Slab(1, tuple(jax.local_devices()))
-    result = identity.writer(SlabProgram(spec.programs()[0], slab, (1,)))
-    assert result["device"] == "4 x cpu"
+    result = identity.writer(SlabProgram(spec.programs()[0], tuple(jax.local_devices())))
+    assert result["device"] == "cpu"
     assert result["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
     assert result["jax"] == jax.__version__
     assert result["revision"]

@@ -78,7 +78,7 @@ def test_a_finished_store_on_a_read_only_disk_is_resumed(store, monkeypatch):
 def test_runs_with_mini_batches_and_metrics_are_replayed(tmp_path):
     problem = network(watched=True)
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.4], scale=[1.0, 0.5]), data_seed=range(3))
-    options = {"record_every": 5, "batch_size": 5, "width": 2, "root_seed": 8}
+    options = {"record_every": 5, "batch_size": 5, "root_seed": 8}
     result = sweep(problem, grid, 50, store=tmp_path, **options)
     again = replay(tmp_path, {"scale": 0.5, "data_seed": 2}, problem=problem)
     assert again.at == {"learning_rate": 0.4, "scale": 0.5, "data_seed": 2}
@@ -192,11 +192,11 @@ def test_replay_requires_a_problem_with_the_recorded_metrics(tmp_path):
 def test_resume_computes_only_missing_tiles(store, monkeypatch):
     expected = open_dataset(store).load()
     tiles = []
-    compute = executor.run_tile
+    compute = executor.run_tiles
     monkeypatch.setattr(
         executor,
-        "run_tile",
-        lambda plan, tile, monitor: tiles.append(tile) or compute(plan, tile, monitor),
+        "run_tiles",
+        lambda plan, new, *rest: tiles.extend(new) or compute(plan, new, *rest),
     )
     for tile in ("0.0.0", "1.1.0"):
         (store / "finished" / f"c.{tile}").unlink()

@@ -38,7 +38,7 @@ def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
 def test_a_damaged_tile_raises_an_error_unless_skipped(tmp_path):
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
     devices = jax.local_devices()[:1]
-    gd.sweep(gd.problems.bowl([1.0]), grid, 2, store=tmp_path, width=2, devices=devices)
+    gd.sweep(gd.problems.bowl([1.0]), grid, 2, store=tmp_path, devices=devices)
     (tmp_path / "params" / "c.1.0.0").unlink()
     sound, damaged = ({"learning_rate": rate, "seed": 1} for rate in (0.1, 0.2))
     for read in (run_of, gd.replay):

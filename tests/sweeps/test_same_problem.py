@@ -44,7 +44,7 @@ def own(folder, curvature=10.0, scale=1.0):
 
 def swept(problem, path, **options):
     return gd.sweep(
-        problem, gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1]), 4, store=path, width=2, **options
+        problem, gd.axes(learning_rate=[0.05, 0.1], seed=[0, 1]), 4, store=path, **options
     )
 
 
@@ -98,7 +98,6 @@ def test_a_different_user_defined_problem_is_rejected(users, tmp_path, name, cha
         readers(users, load(own(tmp_path / "b", **changed)))[name]()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):
@@ -133,7 +132,7 @@ def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
         return gd.Problem(init=lambda key: jnp.ones(()), cost=cost, data=jnp.arange(4.0))
 
     grid = gd.axes(temperature=[1.0, 2.0], batch_size=[2, 4])
-    gd.sweep(made(0.5), grid, 2, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1), width=1)
+    gd.sweep(made(0.5), grid, 2, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1))
     at = {"temperature": 2.0, "batch_size": 4}
     assert run_of(tmp_path, at, made(0.5)).at == at
     with pytest.raises(StoreError, match="problem_hash: stored"):

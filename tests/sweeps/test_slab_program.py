@@ -7,24 +7,30 @@ from small_problems import network, same_bits
 
 import gdjax as gd
 from gdjax.descent import block_loop
-from gdjax.slabs import Slab
-from gdjax.sweeps import SweepSpec
+from gdjax.sweeps import SweepSpec, slab_program
 from gdjax.sweeps.slab_program import SlabProgram
 
 PROBLEM = network()
 
 
-def inputs(runs=4, problem=PROBLEM, batch_size=6, metrics=None, **axes):
+DEVICE = jax.local_devices()[0]
+
+
+@pytest.fixture(autouse=True)
+def slabs_of_four_runs(monkeypatch):
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((4, 2**60),))
+
+
+def inputs(problem=PROBLEM, batch_size=6, metrics=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
     spec = SweepSpec(problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7)
-    slab = Slab(runs, tuple(jax.local_devices()[:1]))
-    return SlabProgram(spec.programs()[0], slab, (1,) * len(axes.shape))
+    return SlabProgram(spec.programs()[0], (DEVICE,))
 
 
 def test_keys_of_initial_parameters_equal_those_of_the_seeds():
     options = inputs(seed=[3, 9, 4])
     seeds = np.array([4, 3, 9, 9])
-    keys, settings = options.starts({"learning_rate": np.full(4, 0.1), "seed": seeds})
+    keys, settings = options.starts({"learning_rate": np.full(4, 0.1), "seed": seeds}, DEVICE)
     expected = gd.streams(7, seed=seeds).init
     assert same_bits(jax.random.key_data(keys), jax.random.key_data(expected))
     assert settings["optimizer"]["learning_rate"].dtype == np.float32
@@ -35,25 +41,26 @@ def test_runs_share_an_order_of_samples_unless_data_seed_is_an_axis():
     rates = {"learning_rate": np.full(4, 0.1)}
     shared = inputs()
     assert (shared.has_own_order, shared.batch_capacity) == (False, block_loop.MAX_BLOCK_BATCHES)
-    assert shared.samples().shape == (block_loop.MAX_BLOCK_BATCHES, 6)
+    assert shared.samples(DEVICE).shape == (block_loop.MAX_BLOCK_BATCHES, 6)
     alone = shared.order(rates)(2, 3)
     assert alone.shape == (3, 6)
     own = inputs(data_seed=[0, 5])
     assert own.has_own_order
-    assert own.samples().shape == (4, own.batch_capacity, 6)
+    assert own.samples(DEVICE).shape == (4, own.batch_capacity, 6)
     rows = own.order({**rates, "data_seed": np.array([5, 0, 5, 0])})(2, 3)
     np.testing.assert_array_equal(rows[0], rows[2])
     np.testing.assert_array_equal(rows[1], alone)
     assert (rows[0] != rows[1]).any()
     assert inputs(batch_size=None).order(rates) is None
-    assert inputs(batch_size=None).samples() is None
+    assert inputs(batch_size=None).samples(DEVICE) is None
 
 
 @pytest.mark.parametrize(
     ("runs", "rows"), [(4, block_loop.MAX_BLOCK_BATCHES), (1000, 699), (100_000, 64)]
 )
-def test_blocks_of_many_runs_with_separate_orders_have_fewer_rows(runs, rows):
-    assert inputs(runs, data_seed=[0, 5]).batch_capacity == rows
+def test_blocks_of_many_runs_with_separate_orders_have_fewer_rows(runs, rows, monkeypatch):
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((runs, 2**60),))
+    assert inputs(data_seed=[0, 5]).batch_capacity == rows
 
 
 def test_only_random_costs_and_metrics_are_called_with_keys():
@@ -62,21 +69,22 @@ def test_only_random_costs_and_metrics_are_called_with_keys():
 
     noisy = gd.Problem(init=PROBLEM.init, cost=random, data=PROBLEM.data)
     values = {"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}
-    assert inputs(seed=range(4)).noise(values) is None
+    assert inputs(seed=range(4)).noise(values, DEVICE) is None
     streams = gd.streams(7, seed=np.arange(4))
-    result = inputs(problem=noisy, seed=range(4)).noise(values)
+    result = inputs(problem=noisy, seed=range(4)).noise(values, DEVICE)
     assert same_bits(jax.random.key_data(result), jax.random.key_data(streams.noise))
-    one = inputs(problem=noisy).noise(values)
+    one = inputs(problem=noisy).noise(values, DEVICE)
     assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.streams(7).noise))
     drawing = gd.Metric(lambda w, data, *, key: jax.random.normal(key))
-    probes = inputs(seed=range(4), metrics={"m": drawing}).starts(values)[1]["probes"]
+    probes = inputs(seed=range(4), metrics={"m": drawing}).starts(values, DEVICE)[1]["probes"]
     assert same_bits(jax.random.key_data(probes), jax.random.key_data(streams.probes))
 
 
 def test_the_initial_carry_of_a_slab_equals_that_of_each_run():
     options = inputs(seed=range(4))
     carry = options.start_program(
-        *options.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}), options.shared
+        *options.starts({"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}, DEVICE),
+        options.shared(DEVICE),
     )
     for seed in range(4):
         start = PROBLEM.init(gd.streams(7, seed=seed).init)
@@ -96,7 +104,7 @@ def test_the_evaluation_parameters_of_all_slabs_are_computed_by_one_program():
             return params
 
         grid = gd.axes(learning_rate=np.linspace(0.1, 0.2, runs))
-        options = {"width": 1, "devices": jax.local_devices()[:1], "eval_params_fn": evaluated}
+        options = {"devices": jax.local_devices()[:1], "eval_params_fn": evaluated}
         gd.sweep(gd.problems.bowl([1.0, 9.0]), grid, 2, **options)
         counts.append(len(traces))
     assert counts[1] == counts[0]

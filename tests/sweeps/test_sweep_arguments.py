@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import json
 import re
 import traceback
 from pathlib import Path
@@ -58,7 +57,6 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"batch_size": 25}, "batch_size = 25, expected 1 to 24"),
         ({"record_every": 0}, "record_every = 0"),
         ({"snapshot_every": 3, "record_every": 2}, "snapshot_every = 3, expected a multiple"),
-        ({"width": 0}, "width = 0"),
         ({"root_seed": -1}, "root_seed = -1"),
         ({"devices": ()}, "devices: no devices"),
         ({"axes": axes(data_seed=[0], learning_rate=[0.1])}, "data_seed sets the order of"),
@@ -94,7 +92,6 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"problem": lambda w: w}, "problem is a cost function, .* expected gd.Problem"),
         ({"axes": {"seed": [0]}}, r"axes = {'seed': \[0\]}, expected gd.axes"),
         ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
-        ({"width": 2.5}, "width = 2.5, expected a whole number >= 1"),
         ({"devices": "cpu"}, "devices = 'cpu', expected a list of devices"),
         ({"devices": [0]}, "devices: 0 is not a device"),
         ({"metrics": [1]}, r"metrics = \[1\], expected a mapping"),
@@ -111,7 +108,6 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
             {"num_steps": 2**31 - 1},
             "make 2,147,483,647 records, .* choose record_every = 215 or more",
         ),
-        ({"width": 10**9}, "width = 1000000000: a slab needs .* MiB per device .* smaller width"),
     ],
 )
 def test_an_invalid_argument_raises_an_error(changed, message):
@@ -135,16 +131,11 @@ def test_insufficient_memory_raises_an_error_before_any_computation(monkeypatch)
 
     problem = Problem(init=start, cost=lambda w: jnp.sum(w**2))
     grid = axes(learning_rate=[0.1], seed=range(64))
-    monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**13)  # a run takes 2**13 bytes
-    with pytest.raises(InputError, match=r"width = 1: a slab needs .* use fewer samples"):
+    monkeypatch.setattr(slabs, "memory_limit", lambda device: 2**14)  # a run takes 2**13 bytes
+    message = r"the 2 runs that are computed together need .* KiB, but a device has 16.0 KiB"
+    with pytest.raises(InputError, match=message):
         sweep(problem, grid, 3)
-    monkeypatch.setattr(slabs, "memory_limit", lambda device: 4 * 2**16)
-    with pytest.raises(InputError, match=r"width = 16: a slab needs .* choose a smaller width"):
-        sweep(problem, grid, 3, width=16)
     assert not called
-    narrow = sweep(problem, grid, 3)
-    assert json.loads(narrow.attrs["writers"])[0]["slab_width"] in (2, 4)
-    assert called
 
 
 def test_a_single_cpu_device_is_reported_once(monkeypatch):
@@ -309,7 +300,7 @@ def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, 
     ):
         sweep(BOWL, many, 100)
     with pytest.raises(InputError, match=r"1,000,000,000 runs need .* GiB on disk, .* 8.0 GiB"):
-        sweep(BOWL, many, 1, store=tmp_path / "s", width=64)
+        sweep(BOWL, many, 1, store=tmp_path / "s")
     few = axes(learning_rate=[0.1], seed=range(1000))
     monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(10**6, 10**6 - 9000, 9000))
     with pytest.raises(

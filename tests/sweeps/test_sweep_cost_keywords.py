@@ -38,7 +38,7 @@ def problem():
 
 
 def run(store=None, axes=GRID, **changed):
-    options = {"num_steps": 30, "batch_size": 5, "record_every": 10, "width": 1, **changed}
+    options = {"num_steps": 30, "batch_size": 5, "record_every": 10, **changed}
     steps = options.pop("num_steps")
     return gd.sweep(problem(), axes, steps, store=store, **options)
 
@@ -123,7 +123,7 @@ class StoppingMonitor(TileMonitor):
     """Monitor that saves a checkpoint after the first block and stops the tile."""
 
     def __init__(self):
-        super().__init__(None, (0, 0, 0), lambda: True)
+        super().__init__(None, [(0, 0, 0)], lambda: True)
 
     def pause(self, state):
         self.saved = state()
@@ -132,7 +132,7 @@ class StoppingMonitor(TileMonitor):
 
 def program_of(batch_size):
     spec = SweepSpec(problem(), GRID, 30, batch_size=batch_size, record_every=10)
-    return fit_program(spec.programs()[0], jax.local_devices(), 1)
+    return fit_program(spec.programs()[0], jax.local_devices())
 
 
 @pytest.mark.long
@@ -142,7 +142,7 @@ def test_a_cost_that_draws_its_samples_is_swept_without_data():
         return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
 
     online = gd.Problem(init=lambda key: jnp.zeros(2), cost=fresh)
-    result = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10, width=1)
+    result = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10)
     w, noise = jnp.zeros(2), gd.streams(0, noise_seed=3).noise
     for t in range(10):
         w = w - 0.2 * jax.grad(fresh)(w, key=jax.random.fold_in(noise, t))
@@ -158,7 +158,7 @@ def test_a_cost_that_couples_samples_is_swept_without_microbatches():
         data=x,
         couples_samples=True,
     )
-    result = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1, width=1)
+    result = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1)
     expected = 1 - 0.2 * jax.grad(spread.cost)(jnp.ones(2), x)
     np.testing.assert_allclose(result.params[1], expected, rtol=1e-5)
 
@@ -184,7 +184,6 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
         10,
         make_optimizer=optax.contrib.schedule_free_sgd,
         store=tmp_path / "s.zarr",
-        width=1,
         **options,
     )
     one = gd.descend(
@@ -206,7 +205,6 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
         10,
         make_optimizer=optax.contrib.schedule_free_sgd,
         store=tmp_path / "d.zarr",
-        width=1,
         **options,
     )
     np.testing.assert_allclose(default.cost, result.cost, rtol=1e-6)

@@ -26,6 +26,7 @@ from gdjax.stores.writer import Tiles
 from gdjax.sweeps import executor, slab_runner
 
 HERE = Path(__file__).parent
+KILLS = 6
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,8 @@ def stored(path):
 # Killed processes
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("wanted", [4, pytest.param(18, marks=pytest.mark.long)])
 def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one(
-    tmp_path, uninterrupted, wanted
+    tmp_path, uninterrupted
 ):
     """Kill sweeps several times; finished tiles do not change, and others resume."""
     environment = {
@@ -83,7 +82,7 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
             server.stdin.flush()
             return int(hear())
 
-        while kills < wanted:
+        while kills < KILLS:
             child = start()
             if kills % 4:  # while the process computes tiles
                 assert hear() == "begun"
@@ -119,7 +118,7 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
         server.stdin.close()
     assert same_bits(stored(path), uninterrupted)
     assert states(path) == []
-    assert num_partial >= wanted // 4
+    assert num_partial >= KILLS // 4
 
 
 # Ctrl-C
@@ -129,16 +128,16 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
 def counted(monkeypatch):
     """Return the steps computed per tile, and a list for their number before Ctrl-C."""
     steps, press = Counter(), []
-    blocks, compute = slab_runner.start_blocks, executor.run_tile
+    blocks, compute = slab_runner.start_blocks, executor.run_tiles
     current = []
 
-    def counted_tile(plan, tile, monitor):
-        current[:] = [tile]
-        return compute(plan, tile, monitor)
+    def counted_tiles(plan, tiles, *options):
+        current[:] = tiles
+        return compute(plan, tiles, *options)
 
-    def counted_blocks(program, values, state=None, **options):
+    def counted_blocks(program, values, device, state=None, **options):
         before = 0 if state is None else state.step
-        for result in blocks(program, values, state, **options):
+        for result in blocks(program, values, device, state, **options):
             steps[current[0]] += result.num_steps - before
             before = result.num_steps
             if press and sum(steps.values()) >= press[0]:
@@ -146,13 +145,12 @@ def counted(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             yield result
 
-    monkeypatch.setattr(executor, "run_tile", counted_tile)
+    monkeypatch.setattr(executor, "run_tiles", counted_tiles)
     monkeypatch.setattr(slab_runner, "start_blocks", counted_blocks)
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 64)
     return steps, press
 
 
-@pytest.mark.long
 def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
     steps, press = counted
     handler, spent = signal.getsignal(signal.SIGINT), 0
@@ -172,7 +170,6 @@ def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, unint
     assert same_bits(stored(tmp_path), uninterrupted)
 
 
-@pytest.mark.long
 def test_no_step_is_repeated_after_ctrl_c_in_the_last_tile(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(8 * 1500)
@@ -184,7 +181,6 @@ def test_no_step_is_repeated_after_ctrl_c_in_the_last_tile(tmp_path, uninterrupt
     assert same_bits(stored(tmp_path), uninterrupted)
 
 
-@pytest.mark.long
 def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_a_checkpoint(
     tmp_path, uninterrupted, counted
 ):
@@ -199,7 +195,6 @@ def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_a_checkpoi
     assert same_bits(stored(tmp_path), uninterrupted)
 
 
-@pytest.mark.long
 def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted, counted):
     steps, press = counted
     press.append(700)
@@ -215,7 +210,6 @@ def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted,
 # Full disk
 
 
-@pytest.mark.long
 def test_a_full_disk_ends_the_sweep_which_can_be_resumed(tmp_path, uninterrupted, monkeypatch):
     write, written = Tiles.write, []
 

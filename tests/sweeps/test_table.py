@@ -19,7 +19,6 @@ def runs():
         6,
         record_every=3,
         divergence_threshold=1e3,
-        width=1,
     )
 
 

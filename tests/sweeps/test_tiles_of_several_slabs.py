@@ -19,7 +19,6 @@ def run(path, steps=40):
         steps,
         batch_size=5,
         snapshot_every=20,
-        width=2,
         devices=jax.local_devices()[:1],
         store=path,
     )
@@ -55,16 +54,16 @@ def test_larger_tiles_have_equal_values_in_fewer_files(tmp_path, one_by_one):
 def test_an_interrupted_tile_resumes_at_its_unfinished_slab(tmp_path, one_by_one, monkeypatch):
     blocks, started = slab_runner.start_blocks, []
 
-    def interrupted(program, values, state=None, **options):
+    def interrupted(program, values, device, state=None, **options):
         started.append(state is not None)
-        for number, result in enumerate(blocks(program, values, state, **options)):
+        for number, result in enumerate(blocks(program, values, device, state, **options)):
             if len(started) == 3 and number == 1:
                 signal.raise_signal(signal.SIGINT)
             yield result
 
     monkeypatch.setattr(slab_runner, "start_blocks", interrupted)
     monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 8)  # several blocks per slab
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="tiles are saved in"):
         run(tmp_path)
     (stored,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
     assert stored.name.startswith("0.")

@@ -175,8 +175,6 @@ def test_changed_data_raise_an_error_in_every_function_that_rebuilds_the_problem
         {"num_steps": 10**20},
         {"batch_size": -1},
         {"root_seed": 2**40},
-        {"slab": {"width": 0, "devices": 1}},
-        {"slab": 3},
         {"divergence_threshold": "x"},
         {"gradient_tolerance": None},
         {"stop_when_converged": 1},
@@ -205,17 +203,10 @@ def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_raises_a_store_error(
             call(path, AT)
 
 
-def test_a_recorded_width_that_is_not_in_a_list_raises_a_store_error(path, write_altered):
-    slab = Stored(path).attributes["identity"]["slab"]
-    altered = write_altered(slab={**slab, "width": 1})
-    with pytest.raises(StoreError, match=r"slab.width: stored 1, expected \[1\]"):
-        gd.resume(altered)
-
-
 def test_a_record_of_more_programs_than_the_axes_need_is_rejected(path, write_altered):
-    slab = Stored(path).attributes["identity"]["slab"]
-    altered = write_altered(slab={**slab, "width": slab["width"] * 2})
-    message = "has the widths of 2 and the hashes of 1 programs, but its axes need 1"
+    hashes = Stored(path).attributes["identity"]["program_hash"]
+    altered = write_altered(program_hash=hashes * 2)
+    message = "has the hashes of 2 programs, but its axes need 1"
     with pytest.raises(StoreError, match=message):
         gd.extend(altered, gd.axes(learning_rate=[0.1], seed=[0, 1, 2]), to=altered.parent / "to")
     with pytest.raises(StoreError, match=message):

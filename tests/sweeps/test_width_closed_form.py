@@ -51,7 +51,6 @@ def best_rates(problem, layers, scale):
     return np.array(best)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("layers", [2, 3])
 def test_deviations_of_the_best_rate_from_its_limit_scale_with_the_inverse_root_of_the_width(

@@ -42,7 +42,6 @@ def rotated(h):
     return (q * h) @ q.T
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("condition", [1e2, 1e6])
 def test_volumes_of_ellipsoids_preconditioned_by_their_hessians_are_exact(condition):
@@ -101,7 +100,6 @@ def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
     assert (result.low <= exact).all()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
@@ -146,7 +144,6 @@ BODIES = {
 }
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("directions", [200, 1000])
 @pytest.mark.parametrize("name", BODIES)
@@ -169,7 +166,6 @@ def test_intervals_near_the_thresholds_have_nominal_coverage(name, directions):
         assert np.median((result.high - result.low)[trusted]) < 1.2
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["bowl", "quartic"])
 def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):

@@ -98,6 +98,7 @@ def test_the_coefficient_is_the_derivative_of_the_log_partition_function(result,
     assert result.standard_error[row][agreed].max() < 0.05
 
 
+@pytest.mark.long
 def test_standard_errors_agree_with_actual_errors(result):
     exact = np.array([quadrature(name) for name in KINDS])
     z = (result.coefficient - exact[:, None]) / result.standard_error
@@ -106,6 +107,7 @@ def test_standard_errors_agree_with_actual_errors(result):
     )  # expected: 1 +- 0.14
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, row in KINDS.items() if row[5] is not None])
 def test_coefficients_are_near_their_limits(result, name):
     row = list(KINDS).index(name)
@@ -137,7 +139,6 @@ def power(w, k):
     return jnp.mean((w[0] ** 2) ** k)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize("k", range(1, 6))
 def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
@@ -160,7 +161,6 @@ def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
     assert result.standard_error < 0.01
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
 def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
@@ -199,24 +199,24 @@ def coefficient_on_a_grid(cost, b, count=2, points=1500):
     return b * np.sum(C * density) / np.sum(density)
 
 
-# llc, multiplicity and the coefficient at inverse temperature b. For the cost x^(2p) y^(2q), llc is
+# llc and the coefficient at inverse temperature b. For the cost x^(2p) y^(2q), llc is
 # the smaller of 1/(2p) and 1/(2q), with multiplicity 2 if they are equal (Watanabe 2009, section
 # 2.4): Z is the Laplace transform of the density of states, whose Mellin transform, the integral of
 # x^(-2pz) y^(-2qz), has poles at z = 1/(2p) and 1/(2q).
 CURVES = {
     **{
-        f"w^{2 * k}": (1 / (2 * k), 1, lambda b, k=k: coefficient_on_a_grid(
+        f"w^{2 * k}": (1 / (2 * k), lambda b, k=k: coefficient_on_a_grid(
             lambda w: w[0] ** (2 * k), b, 1
         ))
         for k in range(1, 6)
     },
-    "x^2 y^4": (1 / 4, 1, lambda b: coefficient_on_a_grid(lambda w: w[0] ** 2 * w[1] ** 4, b)),
-    "x^2 y^2": (1 / 2, 2, cross),
-    "x^4 y^4": (1 / 4, 2, lambda b: coefficient_on_a_grid(lambda w: w[0] ** 4 * w[1] ** 4, b)),
-    "x^2 y^2 z^2": (1 / 2, 3, lambda b: coefficient_on_a_grid(
+    "x^2 y^4": (1 / 4, lambda b: coefficient_on_a_grid(lambda w: w[0] ** 2 * w[1] ** 4, b)),
+    "x^2 y^2": (1 / 2, cross),
+    "x^4 y^4": (1 / 4, lambda b: coefficient_on_a_grid(lambda w: w[0] ** 4 * w[1] ** 4, b)),
+    "x^2 y^2 z^2": (1 / 2, lambda b: coefficient_on_a_grid(
         lambda w: math.prod(x**2 for x in w), b, 3, 250
     )),
-    "regression 3-2-3": (7 / 2, 2, lambda b: 7 / 2 - 1 / (np.log(b) - 0.75)),
+    "regression 3-2-3": (7 / 2, lambda b: 7 / 2 - 1 / (np.log(b) - 0.75)),
 }  # fmt: skip
 
 
@@ -225,7 +225,7 @@ CURVES = {
 @pytest.mark.parametrize("samples", [1_500, 15_000])
 def test_more_than_90_percent_of_2000_extrapolation_intervals_cover_the_limit(name, samples):
     """Coefficients at b = 1e1 to 1e4 have the noise of `samples` independent samples."""
-    llc, multiplicity, curve = CURVES[name]
+    llc, curve = CURVES[name]
     b = np.geomspace(1e1, 1e4, 5)
     exact = np.array([curve(one) for one in b])
     error = np.sqrt(exact / samples)  # the variance of b C is about equal to its mean
@@ -233,16 +233,32 @@ def test_more_than_90_percent_of_2000_extrapolation_intervals_cover_the_limit(na
     with jax.enable_x64(True):
         run = jax.jit(jax.vmap(lambda y: extrapolate(b, y, error)))
         result = jax.tree.map(np.asarray, run(exact + error * noise))
-    covered = np.abs(result.llc - llc) < 1.96 * result.standard_error
+    covered = (result.low <= llc) & (llc <= result.high)
     assert np.mean(covered) > 0.9
-    assert np.median(result.standard_error) < 0.3 * llc
+    assert np.median(result.high - result.low) < 1.5 * llc
     if name == "regression 3-2-3" and samples == 15_000:
         assert np.all(
             np.median(exact) < llc - 5 * error.max()
         )  # every coefficient is significantly below the limit
-        assert (
-            np.mean(np.argmax(result.multiplicity_probabilities, axis=1) + 1 == multiplicity) > 0.8
-        )
+
+
+def test_the_interval_of_a_cost_of_multiplicity_3_contains_all_limits_that_fit_within_1_percent():
+    """Over two orders of magnitude, x^2 y^2 z^2 is fitted by limits from 0.38 to 0.525.
+
+    The three coefficients are m - 1 = 1, 2 and 3 over log b + a.
+    """
+    b = np.geomspace(1e2, 1e4, 5)
+    exact = np.array([CURVES["x^2 y^2 z^2"][1](one) for one in b])
+    fitted = []
+    for factor, a in itertools.product((1, 2, 3), np.geomspace(0.5, 16, 400)):
+        correction = factor / (np.log(b / b[0]) + a)
+        limit = np.mean(exact + correction)
+        if np.all(np.abs(limit - correction - exact) < 0.01 * exact):
+            fitted.append(limit)
+    assert min(fitted) < 0.44 < 0.5 < max(fitted)
+    result = jax.jit(extrapolate)(b, exact, np.full(5, 1e-3))
+    assert float(result.low) < min(fitted)
+    assert max(fitted) < float(result.high)
 
 
 def test_extrapolation_is_accurate_in_float32_and_with_four_temperatures_and_nan_with_two():
@@ -254,11 +270,11 @@ def test_extrapolation_is_accurate_in_float32_and_with_four_temperatures_and_nan
     with jax.enable_x64(True):
         exact = run(b, y, error)
     assert float(whole.llc) == pytest.approx(float(exact.llc), abs=0.02)
-    assert float(whole.multiplicity_probabilities.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(whole.low) < 3.5 < float(whole.high)
     y[4] = np.nan
     fewer = run(*(a.astype(np.float32) for a in (b, y, error)))
-    assert abs(float(fewer.llc) - 3.5) < 2 * float(fewer.standard_error)
-    assert fewer.standard_error > whole.standard_error
+    assert float(fewer.low) < 3.5 < float(fewer.high)
+    assert fewer.high - fewer.low > whole.high - whole.low
     y[2:] = np.nan
     assert np.isnan(run(*(a.astype(np.float32) for a in (b, y, error))).llc)
 
@@ -296,7 +312,6 @@ def test_the_theory_of_two_layers_equals_the_formula_of_aoyagi_and_watanabe():
         assert theory((M, H, N), r) == (pytest.approx(llc), 1 + odd)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("widths", "rank"),
@@ -333,13 +348,12 @@ def test_linear_networks_have_the_published_coefficient(widths, rank):
         result = jax.tree.map(np.asarray, run(jax.random.key(0)))
     at = result.at_temperatures
     assert (at.status[:4] == SamplingStatus.AGREED).all()
-    assert abs(result.llc - llc) < 2.6 * result.standard_error
-    assert result.standard_error < 0.12 * llc
+    assert result.low < llc < result.high
+    assert result.high - result.low < 0.5 * llc
     # A coefficient at one temperature is below the limit only if the multiplicity exceeds 1.
     assert (at.coefficient[2] < llc - 5 * at.standard_error[2]) == (multiplicity > 1)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 @pytest.mark.parametrize(("b", "gibbs"), [(1e2, 3.24), (1e3, 3.34)])
 def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs):
@@ -361,7 +375,6 @@ def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs
     assert result.coefficient < 3.5 - 5 * result.standard_error
 
 
-@pytest.mark.exhaustive
 @pytest.mark.long
 def test_default_coordinates_are_accurate_in_curved_and_narrow_valleys():
     """Whitening fails for a regression, and original coordinates for a narrow valley."""

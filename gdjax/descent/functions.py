@@ -1,0 +1,150 @@
+"""The functions of a user that determine the numbers of a descent, as canonical objects.
+
+    init, cost, evaluation, metrics, optimizer, eval_params_fn   ->   {"cost": Traced, ...}
+
+Programs are compiled once for all functions with equal traces, and a store records their texts.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from gdjax.descent.step import cost_type, update
+from gdjax.errors import InputError
+from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs
+
+
+def traced_functions(
+    problem: Problem,
+    make_optimizer: Callable[..., optax.GradientTransformation] | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    *,
+    params: PyTree = None,
+    model_state: PyTree = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+) -> dict[str, Traced]:
+    """Trace the functions of a user in the order in which they need each other's results.
+
+    A function whose arguments are unknown, because an earlier one could not be traced, is left out.
+
+    Args:
+        problem: problem with the metrics to record.
+        make_optimizer: factory of the optimizer; None for the functions of the problem only.
+        settings: values or shapes of the keywords of `init`, cost and factory, by role.
+        params: starting point, or its shapes; None for that of `init`.
+        model_state: initial model state, or its shapes, if `params` is given.
+        eval_params_fn: function of the user that gives the evaluation parameters, or None.
+    """
+    traced = {}
+    if params is None:
+        traced["init"] = canonical(problem.init, (key_shape(),), settings["init"])
+        made = traced["init"].results
+        is_pair = isinstance(made, tuple) and len(made) == 2
+        if made is None or (problem.stateful and not is_pair):
+            return traced
+        params, model_state = made if problem.stateful else (made, None)
+    traced |= traced_costs(problem, params, settings["cost"], model_state)
+    if make_optimizer is None:
+        return traced
+    optimizer = canonical(make_optimizer, (params,), settings["optimizer"], one_update)
+    traced["optimizer"] = optimizer
+    opt_state = None if optimizer.results is None else optimizer.results[1]
+    supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
+    supplied["opt_state"] = opt_state
+    for name, metric in problem.metrics.items():
+        given = {n: supplied[n] for n in given_to(metric.function, GIVEN_TO_METRICS)}
+        given |= accepted(metric.function, settings["cost"])
+        measure = partial(_measure, metric.init)
+        traced[f"metrics.{name}"] = canonical(
+            metric.function, (params, metric.data), given, measure
+        )
+        if metric.init is not None:
+            traced[f"metrics.{name}.init"] = canonical(metric.init, (params, metric.data))
+    if eval_params_fn is not None and opt_state is not None:
+        traced["eval_params_fn"] = canonical(eval_params_fn, (opt_state, params))
+    return traced
+
+
+def with_functions(problem: Problem, traced: Mapping[str, Traced]) -> Problem:
+    """Return a problem with the canonical objects of its functions."""
+    changed: dict[str, Any] = {
+        name: traced[name].function for name in ("init", "cost", "evaluation") if name in traced
+    }
+    changed["metrics"] = {
+        name: dataclasses.replace(
+            metric,
+            **{
+                field: traced[key].function
+                for field, key in (
+                    ("function", f"metrics.{name}"),
+                    ("init", f"metrics.{name}.init"),
+                )
+                if key in traced
+            },
+        )
+        for name, metric in problem.metrics.items()
+    }
+    return dataclasses.replace(problem, **changed)
+
+
+def _measure(init, function, params, data, **given):
+    state = () if init is None else (init(params, data),)
+    return function(params, data, *state, **given)
+
+
+def one_update(make_optimizer: Callable, params: PyTree, **settings: Any) -> tuple[PyTree, PyTree]:
+    """Return the updates and the next state of the first step of an optimizer.
+
+    Raises:
+        InputError: if the factory does not return an optimizer, or its update fails.
+    """
+    made = make_optimizer(**settings)
+    if not all(callable(getattr(made, name, None)) for name in ("init", "update")):
+        raise InputError(
+            f"make_optimizer: {name_of(make_optimizer)} returned {made!r:.80}, expected an Optax "
+            f"transformation, such as optax.sgd(0.1)"
+        )
+    value = jnp.zeros((), cost_type(params))
+    return update(
+        made,
+        params,
+        made.init(params),
+        params,
+        value=value,
+        value_fn=lambda p: value + optax.tree.norm(p, squared=True),
+        grad_fn=lambda p: p,
+    )
+
+
+def name_of(function: Callable) -> str:
+    """Return the name of a function, or of the one that a partial function calls."""
+    inner = inspect.unwrap(function)
+    inner = getattr(inner, "func", inner)
+    return getattr(inner, "__name__", repr(inner))
+
+
+def check_deterministic(traced: Mapping[str, Traced]) -> None:
+    """Check that each function gives the same program if it is traced again.
+
+    Raises:
+        InputError: if a function is not determined by its arguments.
+    """
+    for name, first in traced.items():
+        if first.results is None:
+            continue
+        again = canonical(first.function, first.arguments, first.keywords, first.compute)
+        if again.function is not first.function:
+            raise InputError(
+                f"{name}: tracing it twice gave two different programs, so that its numbers would "
+                f"not be those of one computation; expected a function of its arguments alone, "
+                f"with random numbers drawn from a key, such as jax.random.normal(key, shape)"
+            )

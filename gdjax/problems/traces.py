@@ -1,0 +1,302 @@
+"""Functions of a user as keys of compiled programs: equal traces give one object.
+
+    canonical(f, (x,)) is canonical(g, (x,))   if and only if   f(x) and g(x) are the same program
+
+JAX keeps traces by function object, so a jitted function does not notice that a global variable,
+an attribute or a closed-over array has changed. Each entry of gdjax therefore traces the functions
+that it is given once more, through a new object, and uses the object of the first equal trace.
+Everything that is cached by function object, in JAX and in gdjax, is then right.
+
+>>> scale = [1.0]
+>>> def cost(w): return scale[0] * jnp.sum(w**2)
+>>> first = canonical(cost, (jnp.ones(2),)).function
+>>> canonical(cost, (jnp.zeros(2),)).function is first
+True
+>>> scale[0] = 2.0
+>>> canonical(cost, (jnp.ones(2),)).function is first
+False
+"""
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import FunctionType, MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jaxtyping import PyTree
+
+from gdjax import keys, slabs
+from gdjax.problems.keywords import accepted, given_to
+from gdjax.problems.problem import Problem, as_problem
+
+MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
+_JAX = str(Path(jax.__file__).parent)
+
+
+class Canonical:
+    """A function that stands for all functions with one trace; it calls the first of them."""
+
+    def __init__(self, function: Callable):
+        self.__wrapped__ = function.__wrapped__ if isinstance(function, Canonical) else function
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.__wrapped__(*arguments, **keywords)
+
+
+_functions: collections.OrderedDict[Any, Canonical] = collections.OrderedDict()
+_lock = threading.Lock()
+
+
+class Traced(NamedTuple):
+    """A function, with the shapes of its arguments and of its results.
+
+    Args:
+        function: object that stands for all functions with this trace.
+        arguments: shapes of the positional arguments.
+        keywords: shapes of the keyword arguments.
+        results: shapes of the results; None if the function could not be traced.
+        compute: what is traced, `compute(function, *arguments, **keywords)`.
+        has_custom_rule: whether a derivative rule of the user, which the trace does not show,
+            occurs in it.
+        has_callback: whether a function of the host, whose code no trace shows, occurs in it.
+    """
+
+    function: Callable
+    arguments: tuple[PyTree, ...]
+    keywords: Mapping[str, PyTree]
+    results: PyTree
+    compute: Callable[..., PyTree]
+    has_custom_rule: bool = False
+    has_callback: bool = False
+
+
+def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
+    """Call a function."""
+    return function(*arguments, **keywords)
+
+
+def canonical(
+    function: Callable,
+    arguments: tuple[PyTree, ...],
+    keywords: Mapping[str, PyTree] = MappingProxyType({}),
+    compute: Callable[..., PyTree] = call,
+) -> Traced:
+    """Return the object that stands for all functions with the trace of this one.
+
+    If the function cannot be traced, which the checks of a problem explain, the object is new.
+
+    Args:
+        function: function of a user.
+        arguments: positional arguments, as arrays or shapes.
+        keywords: keyword arguments, as arrays or shapes.
+        compute: what is traced, `compute(function, *arguments, **keywords)`.
+    """
+    again = Canonical(function)  # a new object, since JAX keeps traces by object
+    traced = Traced(again, arguments, keywords, None, compute)
+    try:
+        arguments, keywords = slabs.shapes((arguments, dict(keywords)))
+        key, results, found = _trace(again, arguments, keywords, compute)
+    except Exception:
+        return traced
+    has_rule, has_callback = "rule" in found, "callback" in found
+    traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback)
+    if "tracer" in found:
+        return traced
+    with _lock:
+        known = _functions.pop(key, again)
+        _functions[key] = known
+        if len(_functions) > MAX_FUNCTIONS:
+            _functions.popitem(last=False)
+    if known is not again and known.__wrapped__ != again.__wrapped__:
+        # The earlier function has the same trace, unless it has changed meanwhile.
+        then = Canonical(known.__wrapped__)
+        try:
+            is_same = _trace(then, arguments, keywords, compute)[0] == key
+        except Exception:
+            is_same = False
+        if not is_same:
+            known = _functions[key] = again
+    return traced._replace(function=known)
+
+
+def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
+    """Return the gradient of the first result of a function."""
+
+    def value(params):
+        return jax.tree.leaves(function(params, *arguments, **keywords))[0]
+
+    return jax.grad(value)(params)
+
+
+def canonical_problem(
+    problem: Problem,
+    params: PyTree,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    model_state: PyTree = None,
+) -> Problem:
+    """Return a problem whose cost, evaluation and model are canonical at these parameters.
+
+    Args:
+        problem: problem with functions of a user.
+        params: parameters, as arrays or shapes.
+        settings: values of keywords of the cost, as numbers or shapes.
+        model_state: model state, as arrays or shapes.
+    """
+    costs = traced_costs(problem, params, settings, model_state)
+    changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
+    if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
+        traced = canonical(problem.predict, (params, problem.data[0]))
+        changed["predict"] = traced.function
+        if problem.loss is not None and traced.results is not None:
+            changed["loss"] = canonical(problem.loss, (traced.results, problem.data[1])).function
+    return dataclasses.replace(problem, **changed)
+
+
+def problem_at(
+    problem: Problem | Callable[..., Any], params: PyTree, data: PyTree = None
+) -> Problem:
+    """Convert a cost into a Problem, with canonical functions at these parameters.
+
+    Args:
+        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
+        params: parameters at which the problem is examined, as arrays or shapes.
+        data: data used instead of the problem's data; None for the problem's data.
+
+    Raises:
+        InputError: if `problem` is neither, or `data` has no common leading axis.
+    """
+    return canonical_problem(as_problem(problem, data), params)
+
+
+def traced_costs(
+    problem: Problem,
+    params: PyTree,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    model_state: PyTree = None,
+) -> dict[str, Traced]:
+    """Return the traces of the cost and the evaluation, by name; see `canonical_problem`."""
+    supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
+    data = () if problem.data is None else (problem.data,)
+    traced = {}
+    for name in ("cost", "evaluation"):
+        function = getattr(problem, name)
+        if function is not None:
+            given = {keyword: supplied[keyword] for keyword in given_to(function)}
+            swept = settings if name == "cost" else accepted(function, settings)
+            traced[name] = canonical(function, (params, *data), {**given, **swept})
+    return traced
+
+
+def key_shape() -> jax.ShapeDtypeStruct:
+    """Return the shape and type of one random key of a run."""
+    return jax.ShapeDtypeStruct((), keys.key_type())
+
+
+def _trace(function, arguments, keywords, compute):
+    """Return a key of the program of a function, its results, and what was found in it."""
+    traced = partial(compute, function)
+    program, results = jax.make_jaxpr(traced, return_shape=True)(*arguments, **keywords)
+    found: set[str] = set()
+    key = (
+        slabs.compiled_config(),
+        jax.tree.structure((arguments, keywords)),
+        jax.tree.structure(results),
+        _closed(program, found),
+    )
+    if "rule" in found:
+        with contextlib.suppress(Exception):  # a function that is not differentiated
+            of_gradient = jax.make_jaxpr(partial(gradient, function))(*arguments, **keywords)
+            key = key, _closed(of_gradient, found)
+    hash(key)  # raises an error here, where it is caught, if a parameter cannot be compared
+    return key, results, found
+
+
+def _closed(program, found):
+    return _jaxpr(program.jaxpr, found), tuple(_value(value, found) for value in program.consts)
+
+
+def _jaxpr(program, found):
+    """Return the equations of a program as nested tuples, with variables as numbers."""
+    number: dict[Any, int] = {}
+
+    def name(variable):
+        if isinstance(variable, Literal):
+            return _value(variable.val, found), variable.aval
+        return number.setdefault(variable, len(number))
+
+    def declared(variables):
+        return tuple((name(variable), variable.aval) for variable in variables)
+
+    inputs = declared((*program.constvars, *program.invars))
+    equations = []
+    for equation in program.eqns:
+        read = tuple(map(name, equation.invars))
+        parameters = _parameters(equation, found)
+        equations.append((equation.primitive, read, declared(equation.outvars), parameters))
+    return inputs, tuple(equations), tuple(map(name, program.outvars))
+
+
+def _parameters(equation, found):
+    kind, parameters = equation.primitive.name, dict(equation.params)
+    if kind.endswith("callback"):
+        found.add("callback")
+    if kind.startswith(("custom_jvp", "custom_vjp")):
+        # The rule is a new function in each trace. Those of JAX itself do not change.
+        parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
+        sources = (getattr(p, "jaxpr", p).debug_info.func_src_info for p in parameters.values())
+        if not all(_JAX in str(source) for source in sources):
+            found.add("rule")
+    if "jaxpr" in parameters:
+        parameters.pop("name", None)  # of a jitted function
+    return tuple((name, _value(parameters[name], found)) for name in sorted(parameters))
+
+
+def _value(value, found):
+    """Return a parameter or constant of a program in a form that can be compared."""
+    if isinstance(value, ClosedJaxpr):
+        return _closed(value, found)
+    if isinstance(value, Jaxpr):
+        return _jaxpr(value, found)
+    if isinstance(value, Tracer):
+        found.add("tracer")
+        return None
+    if isinstance(value, jax.Array):
+        return _ById(value)
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        raw = array.tobytes()
+        return array.dtype, array.shape, raw if len(raw) < 64 else hashlib.sha256(raw).digest()
+    if isinstance(value, float):
+        return float, value.hex()
+    if isinstance(value, tuple | list):
+        return type(value), tuple(_value(item, found) for item in value)
+    if isinstance(value, dict):
+        return tuple((_value(k, found), _value(v, found)) for k, v in value.items())
+    if isinstance(value, partial):
+        return partial, *(_value(v, found) for v in (value.func, value.args, value.keywords))
+    if isinstance(value, FunctionType):  # of the host; those within a cost are new in each trace
+        cells = tuple(_value(cell.cell_contents, found) for cell in value.__closure__ or ())
+        return value.__code__, _value(value.__defaults__, found), cells
+    return type(value), value
+
+
+class _ById:
+    """An array on a device, compared by identity, since reading it would take long."""
+
+    def __init__(self, array: jax.Array):
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.array is self.array
+
+    def __hash__(self) -> int:
+        return id(self.array)

@@ -1,0 +1,195 @@
+"""Programs of a sweep, compiled for a device that is absent.
+
+    gd.sweep(problem, axes, ...)  ->  kernels of a step, loops, bytes   on an H100, for example
+
+JAX compiles for devices of which it knows only the properties. The compiled text shows how many
+kernels a step launches, which loops have a known number of iterations, and how much memory a slab
+needs. It shows no times. CUDA devices need the packages `jax-cuda12-plugin` and `jax-cuda12-pjrt`
+at the version of JAX, and TPUs need `libtpu`; no driver is needed.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental import topologies
+
+from gdjax.errors import InputError
+from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.spec import SweepSpec
+
+# XLA's properties of CUDA devices, from the vendor's data sheets: multiprocessors, clock in GHz,
+# memory in bytes, its bandwidth in bytes per second, second-level cache, shared memory of a block
+# and of a multiprocessor, and compute capability.
+CUDA_DEVICES = {
+    "a100": (108, 1.41, 85_899_345_920, 2_039_000_000_000, 41_943_040, 166_912, 167_936, "8"),
+    "h100": (132, 1.98, 84_942_979_072, 3_352_320_000_000, 52_428_800, 232_448, 233_472, "9"),
+}
+TPU_DEVICES = {"v5e": "v5e:2x2"}
+CUDA_PROPERTIES = """
+gpu_device_info {{
+  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
+  threads_per_core_limit: 2048 fpus_per_core: 128 registers_per_core_limit: 65536
+  registers_per_block_limit: 65536 block_dim_limit_x: 2147483647 block_dim_limit_y: 65535
+  block_dim_limit_z: 65535 core_count: {0} clock_rate_ghz: {1} device_memory_size: {2}
+  memory_bandwidth: {3} l2_cache_size: {4} shared_memory_per_block_optin: {5}
+  shared_memory_per_core: {6} cuda_compute_capability {{ major: {7} }}
+}}
+platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 10 }}
+runtime_version {{ major: 12 minor: 8 }} device_description_str: "{8}"
+"""
+COPIES = r"copy|copy-start|transpose|convert|broadcast|concatenate|dynamic-(?:update-)?slice|gather"
+KERNEL = re.compile(rf" (fusion|custom-call|reduce|reduce-window|sort|scatter|{COPIES})\(")
+SHAPE = re.compile(r"\b(pred|bf16|[suf]\d+)\[([\d,]*)\]")
+
+
+class Kernel(NamedTuple):
+    """One launch of a compiled program: its name, bytes that it transfers, and operations."""
+
+    name: str
+    bytes: int
+    operations: int
+
+
+class Loop(NamedTuple):
+    """A loop of a compiled program.
+
+    Args:
+        trip_count: number of iterations; None if the compiler does not know it. Then a GPU waits
+            for the host in each iteration.
+        kernels: kernels of an iteration, without those of loops within it.
+        num_inner: number of loops and branches within an iteration.
+    """
+
+    trip_count: int | None
+    kernels: list[Kernel]
+    num_inner: int
+
+
+def absent_device(name: str) -> jax.Device:
+    """Return a device that JAX compiles for: "a100", "h100" or "v5e".
+
+    Raises:
+        InputError: if the name is unknown, or the compiler of the device is not installed.
+    """
+    if name not in CUDA_DEVICES | TPU_DEVICES:
+        raise InputError(f"device = {name!r}, expected {', '.join([*CUDA_DEVICES, *TPU_DEVICES])}")
+    try:
+        if name in TPU_DEVICES:
+            os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+            return topologies.get_topology_desc(TPU_DEVICES[name], "tpu").devices[0]
+        text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
+        topology = topologies.get_topology_desc(name, "cuda", target_config=text, topology="1x1x1")
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        packages = "libtpu" if name in TPU_DEVICES else "jax-cuda12-plugin and jax-cuda12-pjrt"
+        raise InputError(
+            f"device = {name!r}: its compiler is missing; install {packages} at version "
+            f"{jax.__version__} of JAX"
+        ) from error
+    return topology.devices[0]
+
+
+def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> Any:
+    """Return the executable of a block of a slab of runs, without autotuning.
+
+    Args:
+        spec: specification of a sweep with a single program.
+        width: number of runs of the slab.
+        device: device, which may be absent.
+    """
+    (program,) = spec.programs()
+    slab_program = SlabProgram(program, (device,))
+    vars(slab_program)["width"] = width  # instead of the width that a sweep chooses
+    lowered = slab_program.block_program.jitted.lower(*slab_program.block_example(device))
+    return lowered.compile({"xla_gpu_autotune_level": 0} if device.platform == "gpu" else {})
+
+
+def loops(text: str) -> list[Loop]:
+    """Return the loops of a compiled program from its text, the outermost last."""
+    computations = _computations(text)
+    found = []
+    for lines in computations.values():
+        for line in lines.values():
+            if match := re.search(r" while\(.*body=%?([\w.\-]+)", line):
+                count = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+                body = computations[match[1]]
+                kernels = [
+                    _kernel(name, body, computations) for name in body if KERNEL.search(body[name])
+                ]
+                inner = sum(
+                    bool(re.search(r" (while|conditional)\(", text)) for text in body.values()
+                )
+                found.append(Loop(int(count[1]) if count else None, kernels, inner))
+    return found
+
+
+def innermost(text: str) -> Loop:
+    """Return the loop over steps of a compiled block: the innermost one with the most kernels."""
+    return max(
+        (loop for loop in loops(text) if not loop.num_inner), key=lambda loop: len(loop.kernels)
+    )
+
+
+def _computations(text: str) -> Mapping[str, dict[str, str]]:
+    """Return the instructions of each computation of a program, by name."""
+    result, current = {}, {}
+    for line in text.splitlines():
+        if match := re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+            current = result[match[1]] = {}
+        elif match := re.match(r"\s+(?:ROOT )?%?([\w.\-]+) = (.*)", line):
+            current[match[1]] = " " + match[2]
+    return result
+
+
+def _size(shape: str) -> int:
+    """Return the number of bytes of the arrays in the text of a shape."""
+    return sum(
+        math.prod(int(size) for size in filter(None, dims.split(",")))
+        * max(1, int(re.sub(r"\D", "", kind) or 8) // 8)
+        for kind, dims in SHAPE.findall(shape)
+    )
+
+
+def _shape(instruction: str) -> str:
+    """Return the text of the shape of an instruction's result."""
+    return re.split(r" [a-z\-]+\(", instruction, maxsplit=1)[0]
+
+
+def _operands(instruction: str) -> list[str]:
+    inside = re.search(r" [a-z\-]+\(([^)]*)\)", instruction)
+    return re.findall(r"%([\w.\-]+)", inside[1]) if inside else []
+
+
+def _kernel(name, body, computations):
+    """Return a kernel with its transfers and the operations of its matrix products."""
+    line, called = body[name], re.search(r"calls=%?([\w.\-]+)", body[name])
+    inside = computations[called[1]] if called else {name: line}
+    total = _size(_shape(line))
+    for number, operand in enumerate(_operands(line)):
+        size = _size(_shape(body.get(operand, "")))
+        parameter = next((n for n, text in inside.items() if f" parameter({number})" in text), None)
+        users = [t for t in inside.values() if parameter in _operands(t)]
+        if users and all(
+            re.search(r" (gather|dynamic-slice)\(", t) and _operands(t)[0] == parameter
+            for t in users
+        ):
+            size = min(size, sum(_size(_shape(t)) for t in users))
+        total += size
+    products = [t for t in inside.values() if " dot(" in t]
+    return Kernel(name, total, sum(_product_operations(t, inside) for t in products))
+
+
+def _product_operations(line, inside):
+    """Return the operations of a matrix product: 2, times its size, times the length of sums."""
+    left = _dims(inside[_operands(line)[0]])
+    summed = re.findall(r"\d+", line.split("lhs_contracting_dims={")[1].split("}")[0])
+    return 2 * math.prod(_dims(line)) * math.prod(left[int(axis)] for axis in summed)
+
+
+def _dims(instruction):
+    """Return the dimensions of the first array of an instruction's result."""
+    _, dims = SHAPE.findall(_shape(instruction))[0]
+    return [int(size) for size in filter(None, dims.split(","))]

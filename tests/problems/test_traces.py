@@ -1,0 +1,329 @@
+"""Compiled programs are reused only if a fresh trace of the user's functions is the same.
+
+Each case changes what a known function reads. Afterwards every verb must compute what an eager
+call of the function computes. Bodies of JAX's own transformations that are defined once keep their
+first trace in eager calls, too ("as JAX").
+"""
+
+import dataclasses
+import functools
+import types
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gdjax as gd
+
+RATE, STEPS, SCALE = 0.1, 3, 1.0
+
+
+def init(key):
+    return jnp.ones(2)
+
+
+def final_cost(scale, rate=RATE):
+    """Return the cost scale |w|^2 after descent from (1, 1)."""
+    return scale * 2 * (1 - 2 * rate * scale) ** (2 * STEPS)
+
+
+def of_global():
+    return lambda w: SCALE * jnp.sum(w**2), lambda: globals().update(SCALE=2.0)
+
+
+def of_holder(holder, read, write):
+    return lambda w: read(holder) * jnp.sum(w**2), lambda: write(holder)
+
+
+def of_attribute():
+    return of_holder(types.SimpleNamespace(s=1.0), lambda h: h.s, lambda h: setattr(h, "s", 2.0))
+
+
+def of_list():
+    return of_holder([1.0], lambda h: h[0], lambda h: h.__setitem__(0, 2.0))
+
+
+def of_dict():
+    return of_holder({"s": 1.0}, lambda h: h["s"], lambda h: h.update(s=2.0))
+
+
+def of_numpy():
+    return of_holder(np.ones(2), lambda h: h[0], lambda h: h.fill(2.0))
+
+
+def of_numpy_array():
+    array = np.ones(2, np.float32)
+    return lambda w: jnp.sum(array * w**2), lambda: array.fill(2.0)
+
+
+def of_closure():
+    scale = 1.0
+
+    def change():
+        nonlocal scale
+        scale = 2.0
+
+    return lambda w: scale * jnp.sum(w**2), change
+
+
+def of_jax_array():
+    scale = jnp.ones(2)
+
+    def change():
+        nonlocal scale
+        scale = jnp.full(2, 2.0)
+
+    return lambda w: jnp.sum(scale * w**2), change
+
+
+def of_default():
+    def cost(w, _scale=1.0):
+        return _scale * jnp.sum(w**2)
+
+    return cost, lambda: setattr(cost, "__defaults__", (2.0,))
+
+
+def of_partial():
+    def cost(holder, w):
+        return holder["s"] * jnp.sum(w**2)
+
+    holder = {"s": 1.0}
+    return partial(cost, holder), lambda: holder.update(s=2.0)
+
+
+def of_method():
+    class Model:
+        scale = 1.0
+
+        def cost(self, w):
+            return self.scale * jnp.sum(w**2)
+
+    return Model().cost, lambda: setattr(Model, "scale", 2.0)
+
+
+def of_callable():
+    @dataclasses.dataclass
+    class Cost:
+        scale: float = dataclasses.field(default=1.0, compare=False)
+
+        def __call__(self, w):
+            return self.scale * jnp.sum(w**2)
+
+        __hash__ = object.__hash__
+
+    cost = Cost()
+    return cost, lambda: setattr(cost, "scale", 2.0)
+
+
+def of_helper():
+    names = {"helper": lambda w: jnp.sum(w**2)}
+
+    def cost(w):
+        return names["helper"](w)
+
+    return cost, lambda: names.update(helper=lambda w: 2 * jnp.sum(w**2))
+
+
+def of_static_branch():
+    return of_holder([False], lambda h: 2.0 if h[0] else 1.0, lambda h: h.__setitem__(0, True))
+
+
+def of_custom_gradient():
+    holder = [1.0]
+
+    @jax.custom_vjp
+    def square(w):
+        return jnp.sum(w**2)
+
+    square.defvjp(lambda w: (square(w), w), lambda w, g: (2 * holder[0] * w * g,))
+    return square, lambda: holder.__setitem__(0, 2.0)
+
+
+CHANGES = {
+    name.removeprefix("of_"): made
+    for name, made in globals().items()
+    if name.startswith("of_") and name not in ("of_holder", "of_custom_gradient")
+}
+
+
+def of_jax(transformed):
+    """Return a cost through a transformation of JAX of a function that is defined once."""
+    holder = [1.0]
+    apply = transformed(lambda w: holder[0] * w**2)
+    return lambda w: jnp.sum(apply(w)), lambda: holder.__setitem__(0, 2.0)
+
+
+def scanned(f):
+    def body(w, _):
+        return f(w), None
+
+    return lambda w: jax.lax.scan(body, w, None, length=1)[0]
+
+
+def looped(f):
+    def body(_, w):
+        return f(w)
+
+    return lambda w: jax.lax.fori_loop(0, 1, body, w)
+
+
+def branched(f):
+    def identity(w):
+        return w
+
+    return lambda w: jax.lax.cond(jnp.sum(w) > -1e9, f, identity, w)
+
+
+AS_JAX = {"jit": jax.jit, "scan": scanned, "fori_loop": looped, "cond": branched}
+AS_JAX["checkpoint"] = jax.checkpoint
+
+
+def swept(cost):
+    problem = gd.Problem(init=init, cost=cost)
+    runs = gd.sweep(problem, gd.axes(learning_rate=[RATE]), STEPS)
+    return float(runs.cost[0, -1])
+
+
+def descended(cost):
+    key = jax.random.key(0)
+    return float(gd.descend(cost, optax.sgd(RATE), jnp.ones(2), STEPS, key=key).cost[-1])
+
+
+def halved(cost):
+    problem, axes = gd.Problem(init=init, cost=cost), gd.axes(learning_rate=[RATE])
+    runs = gd.search.successive_halving(problem, axes, rungs=(1, STEPS), reduction_factor=None)
+    return float(runs.cost[0, -1])
+
+
+VERBS = {"sweep": swept, "descend": descended, "halving": halved}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_what_a_cost_reads_is_seen(change, verb):
+    globals().update(SCALE=1.0)
+    cost, make_change = CHANGES[change]()
+    np.testing.assert_allclose(VERBS[verb](cost), final_cost(1.0), rtol=1e-5)
+    make_change()
+    assert float(cost(jnp.ones(2))) == 4.0
+    np.testing.assert_allclose(VERBS[verb](cost), final_cost(2.0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("transformation", AS_JAX)
+def test_bodies_of_jax_s_transformations_are_as_in_an_eager_call(transformation):
+    cost, make_change = of_jax(AS_JAX[transformation])
+    swept(cost)
+    make_change()
+    eager = float(jax.jit(partial(cost))(jnp.ones(2))) / 2
+    np.testing.assert_allclose(swept(cost), final_cost(eager), rtol=1e-5)
+
+
+def test_a_derivative_rule_that_the_cost_does_not_show_is_compared():
+    cost, make_change = of_custom_gradient()
+    np.testing.assert_allclose(swept(cost), final_cost(1.0), rtol=1e-5)
+    make_change()  # the value of the cost is unchanged, its gradient is twice as large
+    np.testing.assert_allclose(swept(cost), final_cost(1.0, 2 * RATE), rtol=1e-5)
+
+
+def test_other_functions_of_a_sweep_are_compared():
+    start, rate, unit, shift = [1.0], [RATE], [1.0], [0.0]
+    problem = gd.Problem(
+        init=lambda key: start[0] * jnp.ones(2),
+        cost=lambda w: jnp.sum(w**2),
+        evaluation=lambda w: unit[0] * jnp.sum(w**2),
+        metrics={
+            "size": gd.Metric(lambda w, data: unit[0] * jnp.sum(w)),
+            "steps": gd.Metric(
+                lambda w, data, count: (count, count + 1), init=lambda w, data: shift[0]
+            ),
+        },
+    )
+
+    def run():
+        return gd.sweep(
+            problem,
+            gd.axes(seed=[0]),
+            1,
+            make_optimizer=lambda: optax.sgd(rate[0]),
+            eval_params_fn=lambda state, w: w + shift[0],
+        )
+
+    def check(runs):
+        w = start[0] * np.array([1, 1 - 2 * rate[0]]) + shift[0]
+        np.testing.assert_allclose(runs.cost[0], unit[0] * 2 * w**2, rtol=1e-5)
+        np.testing.assert_allclose(runs.size[0], unit[0] * 2 * w, rtol=1e-5)
+        np.testing.assert_allclose(runs.steps[0], shift[0] + np.arange(2), rtol=1e-5)
+
+    check(run())
+    for holder, value in ((start, 3.0), (rate, 0.3), (unit, 2.0), (shift, 0.5)):
+        holder[0] = value
+        check(run())
+
+
+def test_a_numeric_setting_of_jax_is_compared():
+    problem = gd.Problem(lambda key: jax.random.normal(key, (4,)), lambda w: jnp.sum(w**2))
+
+    def check():
+        key = gd.streams(0, seed=3).init
+        runs = gd.sweep(
+            problem, gd.axes(seed=[3]), 0, make_optimizer=partial(optax.sgd, learning_rate=RATE)
+        )
+        expected = float(jnp.sum(jax.random.normal(key, (4,)) ** 2))
+        np.testing.assert_allclose(float(runs.cost[0, 0]), expected, rtol=1e-6)
+        return expected
+
+    first = check()
+    with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):
+        assert check() != first
+
+
+def test_point_functions_see_a_change():
+    cost, make_change = of_list()
+    w, key = jnp.ones(2), jax.random.key(0)
+
+    def values():
+        line = gd.landscape.line(cost, w, w, [0.0, 1.0]).cost[1]
+        pairs = gd.curvature.extreme_eigenpairs(cost, w, key=key)
+        barriers = gd.minima.pairwise_barriers(
+            gd.Problem(init=init, cost=cost), jnp.array([[1.0, 0.0], [-1.0, 0.0]]), key=key
+        )
+        slope = gd.curvature.value_and_gradient(cost, w)[1][0]
+        return [float(line), float(np.max(pairs.values)), -float(barriers.cost.min()), float(slope)]
+
+    before = values()
+    make_change()
+    np.testing.assert_allclose(values(), 2 * np.array(before), rtol=1e-5, atol=1e-6)
+
+
+def test_equal_functions_share_one_program():
+    traces = []
+
+    def cost_of(scale):
+        def cost(w):
+            traces.append(scale)
+            return scale * jnp.sum(w**2)
+
+        return cost
+
+    descended(cost_of(7.0))
+    first = len(traces)
+    descended(cost_of(7.0))
+    assert len(traces) - first == 2 < first  # for the comparison and for its type
+
+
+def test_an_optimizer_with_two_programs_is_an_error():
+    numbers = iter(np.linspace(0.1, 0.2, 100).tolist())
+    problem = gd.Problem(init=init, cost=lambda w: jnp.sum(w**2))
+    with pytest.raises(gd.errors.InputError, match="optimizer: tracing it twice"):
+        gd.sweep(problem, gd.axes(seed=[0]), 3, make_optimizer=lambda: optax.sgd(next(numbers)))
+
+
+def test_problems_with_different_costs_are_different():
+    cost = functools.partial(lambda w, *, a: a * jnp.sum(w**2), a=1.0)
+    problems = [gd.Problem(init=init, cost=c) for c in (cost, partial(cost))]
+    one, other = (jax.tree.structure(problem) for problem in problems)
+    assert one != other
+    assert one == jax.tree.structure(dataclasses.replace(problems[0]))
