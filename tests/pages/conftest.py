@@ -3,6 +3,8 @@
 import pytest
 from browsing import QUIET, executable
 
+import gdjax as gd
+
 
 @pytest.fixture(scope="module")
 def browser():
