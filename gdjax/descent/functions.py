@@ -139,9 +139,9 @@ def check_deterministic(traced: Mapping[str, Traced]) -> None:
         InputError: if a function is not determined by its arguments.
     """
     for name, first in traced.items():
-        if first.results is None:
+        if first.original is None:  # it could not be traced
             continue
-        again = canonical(first.function, first.arguments, first.keywords, first.compute)
+        again = canonical(first.original, first.arguments, first.keywords, first.compute)
         if again.function is not first.function:
             raise InputError(
                 f"{name}: tracing it twice gave two different programs, so that its numbers would "

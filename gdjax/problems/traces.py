@@ -68,6 +68,7 @@ class Traced(NamedTuple):
         has_custom_rule: whether a derivative rule of the user, which the trace does not show,
             occurs in it.
         has_callback: whether a function of the host, whose code no trace shows, occurs in it.
+        original: the function itself.
     """
 
     function: Callable
@@ -77,6 +78,7 @@ class Traced(NamedTuple):
     compute: Callable[..., PyTree]
     has_custom_rule: bool = False
     has_callback: bool = False
+    original: Callable | None = None
 
 
 def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
@@ -108,7 +110,7 @@ def canonical(
     except Exception:
         return traced
     has_rule, has_callback = "rule" in found, "callback" in found
-    traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback)
+    traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback, function)
     if "tracer" in found:
         return traced
     with _lock:
