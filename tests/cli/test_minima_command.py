@@ -108,7 +108,6 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
         60,
         store=tmp_path / "s",
-        width=1,
     )
     store = ["--store", str(tmp_path / "s"), "--at", "learning_rate=3"]
     main(["minima", *store, "--out", str(tmp_path / "out")])
