@@ -297,7 +297,9 @@ class Stored:
     def record(self, tile: tuple[int, ...]) -> TileRecord | None:
         """Read the record of a tile; None if it is missing, damaged or belongs elsewhere."""
         raw, problem = self.location.read(f"{TILES}/{tile_name(tile)}", MAX_RECORD_BYTES)
-        return None if problem else TileRecord.from_bytes(raw, self.sweep, tile)
+        record = None if problem else TileRecord.from_bytes(raw, self.sweep, tile)
+        is_whole = record is not None and len(record.checksums) == len(self.schema.variables)
+        return record if is_whole else None
 
     def _records_of_format_3(self):
         flags, checksums = self.schema.flags, self.schema.checksums

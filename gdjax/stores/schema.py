@@ -551,7 +551,7 @@ class TileRecord(NamedTuple):
         try:
             document = _parse(raw)
             record = cls(tuple(document["writers"]), tuple(document["checksums"]))
-            is_own = record.to_bytes(sweep, tile) == raw
+            is_own = record.to_bytes(sweep, tile) == raw and len(record.writers) > 0
             return record if is_own and all(map(is_digest, record.writers)) else None
         except (ValueError, KeyError, TypeError, RecursionError):
             return None

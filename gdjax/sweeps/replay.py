@@ -173,8 +173,9 @@ def changed_settings(
     changed = {}
     for writer in writers:
         pairs = {name: (writer.get(name), here[name]) for name in here if name not in LABELS}
-        flags = pairs.pop("flags", ({}, {}))
-        pairs |= {f"flags.{n}": ((flags[0] or {}).get(n), value) for n, value in flags[1].items()}
+        stored, flags = pairs.pop("flags")
+        stored = stored if isinstance(stored, dict) else {}
+        pairs |= {f"flags.{n}": (stored.get(n), value) for n, value in flags.items()}
         changed |= {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     return changed
 

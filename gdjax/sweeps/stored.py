@@ -161,12 +161,12 @@ class StoredSweep:
                 f"{where}: contains a search; to complete it, repeat the call that created it, "
                 f"such as gd.search.successive_halving(..., store=...)"
             )
-        if make_optimizer is None:
-            make_optimizer = optimizer_from(identity["make_optimizer"], where)
-        check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
         if problem is None:
             problem = problem_from(identity["problem"], where)
         check_problem(problem)
+        if make_optimizer is None:
+            make_optimizer = optimizer_from(identity["make_optimizer"], where)
+        check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
         read: dict[str, Any] = {
             "problem": problem,
             "axes": axes_of(identity, where),

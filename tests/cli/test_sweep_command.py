@@ -76,7 +76,7 @@ def test_resume_of_a_finished_store_gives_an_equal_table(swept, tmp_path, capsys
 def test_resume_computes_missing_tiles_and_gives_an_equal_table(swept, tmp_path):
     store = tmp_path / "runs.zarr"
     shutil.copytree(swept / "runs.zarr", store)
-    flags = sorted((store / "finished").glob("c.*"))
+    flags = sorted((store / ".gdjax/tiles").iterdir())
     flags[0].unlink()
     main(["resume", str(store), "--out", str(tmp_path)])
     before = json.loads((swept / "summary.json").read_text())["table"]

@@ -12,7 +12,18 @@ import google_crc32c
 import numpy as np
 
 from gdjax._runtime import array_file
-from gdjax.stores.schema import seal, serialize
+from gdjax.stores.schema import (
+    SWEEP,
+    TILES,
+    WRITERS,
+    TileRecord,
+    checksum,
+    parse_root,
+    seal,
+    serialize,
+    sweep_digest,
+    writer_name,
+)
 
 TEXTS = (
     "../victim",
@@ -94,16 +105,39 @@ class Files(dict):
 
     def root(self):
         root = json.loads(self["zarr.json"])
-        for name in ("identity", "writers"):  # strings that contain JSON
-            root["attributes"][name] = json.loads(root["attributes"][name])
+        root["attributes"]["identity"] = json.loads(root["attributes"]["identity"])  # JSON as text
         return root
 
     def put_root(self, root):
         """Write root metadata; their digest is valid unless they cannot be serialized."""
         with contextlib.suppress(Exception):
             self["zarr.json"] = seal(root)
+            self.bind()
             return
         self["zarr.json"] = json.dumps(root, indent=1).encode() + b"\n"
+
+    def records(self):
+        """Return the tile and the JSON of each record of a finished tile, by key."""
+        keys = [key for key in self if key.startswith(f"{TILES}/")]
+        tiles = [tuple(map(int, key.rpartition("/")[2].split("."))) for key in keys]
+        return {key: (tile, json.loads(self[key])) for key, tile in zip(keys, tiles, strict=True)}
+
+    def bind(self, *, changed_chunks=False):
+        """Bind tiles and checkpoints to the sweep of the root, as a careful stranger would.
+
+        Args:
+            changed_chunks: whether to record the checksums of the present chunks.
+        """
+        sweep = sweep_digest(self.root()["attributes"]["identity"])
+        self[SWEEP] = sweep.encode()
+        variables = parse_root(self["zarr.json"]).schema.variables if changed_chunks else {}
+        for key, (tile, record) in self.records().items():
+            chunks = [self[array.key(tile)] for array in variables.values()]
+            checksums = list(map(checksum, chunks)) or record["checksums"]
+            self[key] = TileRecord(record["writers"], checksums).to_bytes(sweep, tile)
+        for key in [key for key in self if "/checkpoints/" in key]:
+            arrays, bound = array_file.unpack(self[key])
+            self[key] = array_file.pack(arrays, bound | {"sweep": sweep})
 
 
 def nodes(value, path=()):
@@ -135,23 +169,10 @@ def chunks(files):
 
 
 def put_chunk(files, key, numbers, rng):
-    """Write a chunk with a valid checksum; update `checksums` with probability 1/2."""
-    files[key] = sealed_chunk(numbers)
-    name, _, last = key.partition("/")
-    root = files.root()
-    arrays = root["consolidated_metadata"]["metadata"]
-    own = {"finished", "checksums", *root["attributes"]["coordinates"].split()}
-    variables = [n for n in arrays if n not in own]
-    grid = len(arrays["finished"]["shape"])
-    where = ".".join(("c", *last.split(".")[1 : grid + 1], "0"))
-    if name in variables and f"checksums/{where}" in files and rng.random() < 0.5:
-        values = np.frombuffer(files[f"checksums/{where}"][:-4], "<u4").copy()
-        values[variables.index(name)] = google_crc32c.value(numbers)
-        files[f"checksums/{where}"] = sealed_chunk(values.tobytes())
-
-
-def sealed_chunk(raw):
-    return raw + google_crc32c.value(raw).to_bytes(4, "little")
+    """Write a chunk with a valid checksum; update the record of its tile with probability 1/2."""
+    files[key] = numbers + google_crc32c.value(numbers).to_bytes(4, "little")
+    if rng.random() < 0.5:
+        files.bind(changed_chunks=True)
 
 
 def as_files(path: Path) -> Files:
@@ -160,6 +181,17 @@ def as_files(path: Path) -> Files:
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name != "lock"
     )
+
+
+def reseal(path: Path, **changed) -> None:
+    """Record changed chunks of a store, and replace entries of its identity."""
+    files = as_files(path)
+    root = files.root()
+    root["attributes"]["identity"] |= changed
+    files.put_root(root)
+    files.bind(changed_chunks=True)
+    for name, content in files.items():
+        (path / name).write_bytes(content)
 
 
 def write(files: Files, path: Path) -> None:
@@ -333,11 +365,46 @@ def length_of_a_chunk(files, rng):
 
 
 def exchanged(files, rng):
-    """Swap two chunks of an array."""
+    """Swap two chunks of an array; update the records of their tiles with probability 1/2."""
     name = rng.choice(sorted({key.split("/")[0] for key in chunks(files)}))
     keys = [key for key in chunks(files) if key.startswith(f"{name}/")]
     one, other = rng.choice(keys), rng.choice(keys)
     files[one], files[other] = files[other], files[one]
+    if rng.random() < 0.5:
+        files.bind(changed_chunks=True)
+
+
+def record(files, rng):
+    """Change the record of a tile, and update its digest."""
+    key, (tile, document) = rng.choice(sorted(files.records().items()))
+    name = rng.choice(("writers", "checksums"))
+    part = document[name]
+    if (change := rng.randrange(4)) == 0:
+        part.append(rng.choice((*part, *TEXTS, *NUMBERS)))
+    elif change == 1:
+        part.pop()
+    elif change == 2:
+        part[rng.randrange(len(part))] = rng.choice((*TEXTS, *NUMBERS, *OTHERS))
+    else:
+        part[:] = []
+    with contextlib.suppress(ValueError):  # a number that JSON has not
+        changed = TileRecord(document["writers"], document["checksums"])
+        files[key] = changed.to_bytes(files[SWEEP].decode(), tile)
+
+
+def writer(files, rng):
+    """Change the description of a writer, and the records of its tiles."""
+    old = rng.choice(sorted(key for key in files if key.startswith(f"{WRITERS}/")))
+    described = json.loads(files.pop(old))
+    place = rng.choice([path for path in nodes(described) if path])
+    described = replaced(described, place, rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
+    new = writer_name(described)
+    files[f"{WRITERS}/{new}"] = serialize(described)
+    for key in files.records():
+        files[key] = files[key].replace(old.rpartition("/")[2].encode(), new.encode())
+    for key, (tile, document) in files.records().items():
+        changed = TileRecord(document["writers"], document["checksums"])
+        files[key] = changed.to_bytes(files[SWEEP].decode(), tile)
 
 
 def gone(files, rng):
@@ -347,7 +414,8 @@ def gone(files, rng):
 def checkpoint(files, rng):
     """Change a checkpoint and update its digest."""
     chosen = next(f for f in files if "/checkpoints/" in f)
-    arrays, meta = array_file.unpack(files[chosen])
+    arrays, bound = array_file.unpack(files[chosen])
+    meta = rng.choice((bound, bound["meta"], bound["meta"]))
     change = rng.randrange(7)
     one = rng.choice(sorted(arrays))
     if change == 0:
@@ -364,7 +432,7 @@ def checkpoint(files, rng):
         meta.pop(rng.choice(sorted(meta)))
     else:
         arrays[one] = np.full_like(arrays[one], 2)
-    files[chosen] = array_file.pack(arrays, meta)
+    files[chosen] = array_file.pack(arrays, bound)
 
 
 def harmless(files, rng):
@@ -386,6 +454,5 @@ def harmless(files, rng):
 KINDS = (
     number, kind_of_value, text, key, nesting, length, codec, dtype, name, attribute, optimizer,
     problem, link, folder, file_for_folder, numbers_of_a_chunk, length_of_a_chunk, exchanged, gone,
-    checkpoint,
-    harmless,
+    record, writer, checkpoint, harmless,
 )  # fmt: skip

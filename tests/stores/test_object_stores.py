@@ -110,7 +110,7 @@ def test_a_second_writer_is_rejected_until_the_first_one_ends(url, server):
         with pytest.raises(StoreError, match=message):
             open_store(url, server)
         # workers of the writer need no lease
-        tiles = Tiles(locate(url, server.options))
+        tiles = Tiles(locate(url, server.options), small_store.WRITER)
         tiles.write((2, 1), part(tiles, (2, 1)))
         assert verify(url, storage_options=server.options) == []  # reading needs no lease
     assert locate(url, server.options).read(lock.LOCK, 999)[1] == MISSING
@@ -152,7 +152,7 @@ def test_removing_the_lease_releases_the_store(url, server):
 def test_a_tile_written_by_two_writers_is_reported(url, server):
     """A writer that was paused and has lost its lease overwrites a chunk."""
     fill(url, server)
-    late = Tiles(locate(url, server.options))
+    late = Tiles(locate(url, server.options), small_store.WRITER)
     array = late.schema.variables["cost"]
     values = part(late, (0, 0))["cost"] + 1
     late.location.write(array.key((0, 0)), array.encode(values))
@@ -197,7 +197,7 @@ def test_a_partially_written_tile_is_written_again(url, server, monkeypatch):
 
     def refused(self, key, data, **options):
         keys.append(key)
-        if key.startswith("checksums/"):
+        if key.startswith(".gdjax/tiles/"):
             raise StoreError("the connection is lost")
         write(self, key, data, **options)
 
@@ -206,7 +206,7 @@ def test_a_partially_written_tile_is_written_again(url, server, monkeypatch):
         with pytest.raises(StoreError, match="the connection is lost"):
             store.write((0, 1), part(store, (0, 1)))
     store.close()
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert verify(url, storage_options=server.options) == []
     assert len(fill(url, server)) == 5
 
@@ -226,10 +226,10 @@ def test_wrong_credentials_and_a_missing_bucket_raise_errors(server):
 def test_an_object_deleted_during_the_sweep_is_restored(url, server):
     with open_store(url, server) as store:
         store.write((0, 0), part(store, (0, 0)))
-        store.save_checkpoint((0, 1), {"w": np.zeros(3)}, {"step": 1})
+        store.save_checkpoint([(0, 1)], {"w": np.zeros(3)}, {"step": 1})
         store.location.remove(".gdjax/checkpoints/0.1")
-        assert store.load_checkpoint((0, 1)) is None
-        store.location.remove("finished/c.0.0")
+        assert store.load_checkpoint([(0, 1)]) is None
+        store.location.remove(".gdjax/tiles/0.0")
         assert not store.finished().any()
     assert len(fill(url, server)) == 6
     locate(url, server.options).remove("zarr.json")

@@ -26,6 +26,7 @@ from small_store import (
 )
 
 from gdjax.errors import StoreError
+from gdjax.stores.location import Folder
 from gdjax.stores.reader import Stored, read_attributes, verify
 
 
@@ -72,7 +73,7 @@ sys.stdin.read()
         code = """
 import sys, small_store
 from gdjax.stores.writer import Tiles
-store = Tiles(sys.argv[1])
+store = Tiles(sys.argv[1], small_store.WRITER)
 store.write((2, 1), small_store.part(store, (2, 1)))
 """
         assert python(code, path).returncode == 0
@@ -122,7 +123,7 @@ def test_finished_tiles_are_intact_after_kills(tmp_path):
                 continue
             created += 1
             assert verify(path) == []
-            finished = Stored(path).flags()[0] > 0
+            finished = Stored(path).finished()
             current = stamps(path)
             for tile in map(tuple, np.argwhere(finished)):
                 for file in files_of(tile):
@@ -149,11 +150,15 @@ def test_finished_tiles_are_intact_after_kills(tmp_path):
 def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
     path = tmp_path / "s"
 
-    def killed(*_):
-        raise SystemExit
+    written = Folder.write
+
+    def killed(self, key, *arguments, **options):
+        if key == "zarr.json":
+            raise SystemExit
+        written(self, key, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("gdjax.stores.writer.Store._write_root", killed)
+        patch.setattr(Folder, "write", killed)
         with pytest.raises(SystemExit):
             open_store(path)
     assert (path / "cost" / "zarr.json").exists()
@@ -223,7 +228,7 @@ def test_a_store_on_a_full_file_system_can_be_completed_later(small_disk):
         with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
             store.write((0, 1), part(store, (0, 1)))
         with pytest.raises(StoreError, match="No space left on device"):
-            store.save_checkpoint((0, 1), {"w": np.zeros(10_000)}, {})
+            store.save_checkpoint([(0, 1)], {"w": np.zeros(10_000)}, {})
     ballast.unlink()
     assert verify(path) == []
     assert fill(path) == [tile for tile in np.ndindex(TILES) if tile != (0, 0)]

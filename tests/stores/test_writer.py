@@ -97,9 +97,9 @@ def test_each_run_names_its_writers(tmp_path):
     root = (tmp_path / "zarr.json").stat().st_mtime_ns
     with open_store(tmp_path) as store:
         store.write((0, 0), part(store, (0, 0)))
-        store.save_checkpoint((0, 1), {"w": np.arange(3)}, {"step": 5})
+        store.save_checkpoint([(0, 1)], {"w": np.arange(3)}, {"step": 5})
     other = Tiles(tmp_path, {"device": "gpu"})
-    assert other.load_checkpoint((0, 1)) is not None  # begun by the first writer
+    assert other.load_checkpoint([(0, 1)]) is not None  # begun by the first writer
     for tile in ((0, 1), (1, 0)):
         other.write(tile, part(other, tile))
     assert (tmp_path / "zarr.json").stat().st_mtime_ns == root
@@ -139,13 +139,13 @@ def test_a_tile_of_another_place_or_sweep_is_not_accepted(tmp_path):
 def test_a_checkpoint_of_another_sweep_or_tile_is_not_used(tmp_path):
     folders = [tmp_path / name / ".gdjax/checkpoints" for name in ("own", "other")]
     with open_store(tmp_path / "other", root_seed=1) as store:
-        store.save_checkpoint((0, 0), {"w": np.ones(2)}, {})
+        store.save_checkpoint([(0, 0)], {"w": np.ones(2)}, {})
     with open_store(tmp_path / "own") as store:
-        store.save_checkpoint((1, 0), {"w": np.ones(2)}, {})
-        assert store.load_checkpoint((1, 0)) is not None
+        store.save_checkpoint([(1, 0)], {"w": np.ones(2)}, {})
+        assert store.load_checkpoint([(1, 0)]) is not None
         for file in (folders[0] / "1.0", folders[1] / "0.0"):
             (folders[0] / "0.0").write_bytes(file.read_bytes())
-            assert store.load_checkpoint((0, 0)) is None
+            assert store.load_checkpoint([(0, 0)]) is None
 
 
 def test_stores_do_not_import_jax():
@@ -295,30 +295,30 @@ def test_a_value_that_cannot_be_recorded_is_rejected_before_a_store_is_created(t
 def test_a_checkpoint_is_kept_until_its_tile_is_written(tmp_path):
     w = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
     with open_store(tmp_path) as store:
-        assert store.load_checkpoint((1, 0)) is None
-        store.save_checkpoint((1, 0), {"w": w}, {"step": 100})
-        store.save_checkpoint((1, 0), {"w": w + 1}, {"step": 200})
+        assert store.load_checkpoint([(1, 0)]) is None
+        store.save_checkpoint([(1, 0)], {"w": w}, {"step": 100})
+        store.save_checkpoint([(1, 0)], {"w": w + 1}, {"step": 200})
     with xr.open_zarr(tmp_path, chunks=None) as dataset:  # readers ignore checkpoints
         assert "w" not in dataset
     with open_store(tmp_path) as store:
-        assert store.load_checkpoint((0, 0)) is None
-        checkpoint = store.load_checkpoint((1, 0))
+        assert store.load_checkpoint([(0, 0)]) is None
+        checkpoint = store.load_checkpoint([(1, 0)])
         assert checkpoint is not None
         arrays, meta = checkpoint
         np.testing.assert_array_equal(arrays["w"], w + 1)
         assert meta == {"step": 200}
         store.write((1, 0), part(store, (1, 0)))
-        assert store.load_checkpoint((1, 0)) is None
+        assert store.load_checkpoint([(1, 0)]) is None
 
 
 def test_a_damaged_checkpoint_is_not_used(tmp_path):
     with open_store(tmp_path) as store:
-        store.save_checkpoint((0, 0), {"w": np.arange(4)}, {})
+        store.save_checkpoint([(0, 0)], {"w": np.arange(4)}, {})
         (file,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
         raw = bytearray(file.read_bytes())
         raw[-40] ^= 1
         file.write_bytes(raw)
-        assert store.load_checkpoint((0, 0)) is None
+        assert store.load_checkpoint([(0, 0)]) is None
         assert verify(tmp_path) == []  # checkpoints are not part of the results
 
 

@@ -34,11 +34,12 @@ def originals(folder: Path) -> list[Files]:
     """Return two stores: a complete one, and one interrupted in its second tile."""
     from gdjax import problems
     from gdjax.descent import block_loop
-    from gdjax.sweeps import axes, slab_runner, sweep
+    from gdjax.sweeps import axes, slab_program, slab_runner, sweep
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
+    settings: dict[str, Any] = {"snapshot_every": 3, "devices": jax.local_devices()[:1]}
+    slab_program.CPU_WIDTHS = ((2, 2**60),)  # two slabs
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks despite the few steps
@@ -126,7 +127,7 @@ def _bytes(text):
 def use(path: Path) -> None:
     """Verify, open and read a store, and replay one of its runs."""
     import gdjax as gd
-    from gdjax.stores import Tiles
+    from gdjax.stores import Stored
 
     gd.verify(path)
     try:
@@ -136,7 +137,7 @@ def use(path: Path) -> None:
         with gd.open_dataset(path, skip_damaged=True) as dataset:
             dataset.load()
         raise
-    Tiles(path).finished()
+    Stored(path).finished()
     gd.sweeps.run_of(path, {"learning_rate": 0.01, "seed": 0})
     gd.replay(path, {"learning_rate": 0.01, "seed": 0})
 

@@ -6,10 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import zarr
 
 from gdjax.problems.problem import Metric, Problem
-from gdjax.stores import Stored
 from gdjax.sweeps import axes, sweep
 
 SAMPLES = 24
@@ -94,12 +92,3 @@ def same_bits(a, b) -> bool:
         )
     a, b = np.asarray(a), np.asarray(b)
     return (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()
-
-
-def bind(store, name, tile):
-    """Update the checksum of a changed chunk, as an attacker could."""
-    schema = Stored(store).schema
-    chunk = store / schema.arrays[name].key(tile)
-    array = zarr.open_array(store / "checksums", mode="r+")
-    crc = int.from_bytes(chunk.read_bytes()[-4:], "little")
-    array[(*tile, list(schema.variables).index(name))] = crc

@@ -66,7 +66,7 @@ def stamps(path):
 
 
 def finished_tiles(path):
-    return len(list(path.glob("finished/c.*")))
+    return len(list(path.glob(".gdjax/tiles/*")))
 
 
 def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
@@ -102,7 +102,7 @@ def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     assert len(json.loads(result.attrs["writers"])) == 1
     assert result.attrs["writers"] == alone.attrs["writers"]
     with xr.open_zarr(other, chunks=None) as dataset:
-        assert same_bits(without_carry(dataset.drop_vars("checksums")).load(), alone)
+        assert same_bits(without_carry(dataset).load(), alone)
     before = stamps(other)
     run(other, client=client)  # all tiles are finished
     assert stamps(other) == before
@@ -155,9 +155,9 @@ def test_workers_with_different_settings_are_recorded_as_different_writers(clien
     client.run(lambda: os.environ.update(NPROC="9"), workers=[one])  # XLA reads NPROC at startup
     result = run(tmp_path / "there", client=client).load()
     client.run(lambda: os.environ.pop("NPROC"), workers=[one])
-    threads = [writer["cpu_threads"] for writer in json.loads(result.attrs["writers"])]
-    assert sorted(threads) == [DEVICES, 9]
-    assert set(np.unique(result.finished)) <= {1, 2}
+    entries = json.loads(result.attrs["writers"])
+    assert {writer["cpu_threads"] for entry in entries for writer in entry} == {DEVICES, 9}
+    assert set(np.unique(result.finished)) == set(range(1, len(entries) + 1))
     assert same_bits(result.drop_vars("finished"), run(None))
 
 

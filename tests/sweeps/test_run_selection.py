@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_problems import bind, network
+from mutants import reseal
+from small_problems import network
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
@@ -58,7 +59,7 @@ def test_an_invalid_outcome_raises_an_error(tmp_path):
     (chunk,) = (tmp_path / "outcome").glob("c*")
     numbers = b"\x63" * (chunk.stat().st_size - 4)
     chunk.write_bytes(numbers + google_crc32c.value(numbers).to_bytes(4, "little"))
-    bind(tmp_path, "outcome", (0,))
+    reseal(tmp_path)
     with pytest.raises(StoreError, match=r"outcome = .* of this run, expected 0 to"):
         run_of(tmp_path, {"learning_rate": 0.1})
 
@@ -101,7 +102,7 @@ def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_raises_
     assert run.snapshots is None
     assert run.snapshot_step.tolist() == [3]
     assert jax.tree.structure(run.params) == jax.tree.structure(network().init(jax.random.key(0)))
-    (tmp_path / "finished" / "c.0.0").unlink()
+    (tmp_path / ".gdjax/tiles/0.0").unlink()
     with pytest.raises(StoreError, match="this run is not finished"):
         run_of(tmp_path, at, network())
     with pytest.raises(StoreError, match="no store at this path"):

@@ -38,7 +38,7 @@ def finished(path):
     """Return whether each tile is finished, or None if the store does not exist yet."""
     if not path.exists() or read_attributes(path) is None:
         return None
-    return Stored(path).flags()[0] > 0
+    return Stored(path).finished()
 
 
 def states(path):
@@ -47,7 +47,7 @@ def states(path):
 
 def stored(path):
     with xr.open_zarr(path, chunks=None) as dataset:
-        return without_carry(dataset).drop_vars(["finished", "checksums"]).load()
+        return without_carry(dataset).drop_vars("finished").load()
 
 
 # Killed processes
