@@ -74,9 +74,9 @@ CALLS = (
         "expected a whole number >= 2",
     ),
     (
-        "gd.search.hyperband(bowl, ax, reduction_factor=None)",
-        "reduction_factor",
-        "expected a whole number >= 2",
+        "gd.search.successive_halving(bowl, ax, reduction_factor=None, num_brackets=2)",
+        "num_brackets",
+        "expected 1 with reduction_factor=None",
     ),
     (
         "gd.search.successive_halving(bowl, ax, metric='accuracy')",
@@ -89,9 +89,11 @@ CALLS = (
         "choose one of minimize, maximize",
     ),
     ("gd.search.successive_halving(bowl, ax, store=3)", "store", "expected the path of a folder"),
-    ("gd.search.hyperband(bowl, ax, num_brackets=4)", "num_brackets", "whole number from 1 to 3"),
-    ("gd.search.hyperband(bowl, ax, num_brackets=0)", "num_brackets", "whole number from 1 to 3"),
-    ("gd.search.hyperband(bowl, ax, rungs=[4, 4])", "rungs", "sort them and remove duplicates"),
+    (
+        "gd.search.successive_halving(bowl, ax, num_brackets=4)",
+        "num_brackets",
+        "whole number from 1 to 3",
+    ),
     # Trials of a study
     (
         "gd.search.optimize(bowl, {}, 3, 4, rungs=[4])",
