@@ -121,7 +121,7 @@ def text_by_hand(
     device = jax.sharding.SingleDeviceSharding(absent_device(config.device))
     shapes = slabs.shapes((params, problem.data, rows), device)
     program = jax.jit(jax.vmap(run, (0, None, 0 if order == "own" else None)))
-    return program.lower(*shapes).compile(WITHOUT_AUTOTUNING).as_text()
+    return str(program.lower(*shapes).compile(WITHOUT_AUTOTUNING).as_text())
 
 
 def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:

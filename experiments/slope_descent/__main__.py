@@ -18,9 +18,10 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.trees import datasets
 
-from . import figures as curves
-from .summary import by_function, numbers, shrinks_by
+from . import figures
+from .summary import numbers, shares, shrinks_by
 
 GRID = 1001  # number of points of a drawn curve
 DRAWN = 21  # approximate number of paths drawn on each curve
@@ -88,7 +89,7 @@ def one(config: Config, name: str) -> xr.Dataset:
             "maximum_x": ("maximum", maxima),
             "learning_rate": ((), learning_rate),
         },
-        {"minimum": np.arange(len(minima)), "maximum": np.arange(len(maxima))},
+        attrs={"formula": known.formula},
     )
 
 
@@ -97,44 +98,23 @@ def nearest(ends, minima):
     return np.argmin(np.abs(np.asarray(ends)[:, None] - np.asarray(minima)), axis=1)
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the descents on all curves, with a dimension `function`."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the descents on each curve."""
     with jax.enable_x64(True):
-        curves = [one(config, name) for name in config.functions]
-    # Curves differ in their number of minima; missing ones become NaN.
-    dataset = xr.concat(curves, "function", join="outer", data_vars="all")
-    formulas = [gd.problems.find(name).formula for name in config.functions]
-    return dataset.assign_attrs(functions=list(config.functions), formulas=formulas)
+        return xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
 
 
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw descents and end points on every curve, and single steps on one curve."""
-    panels = []
-    for (_, curve), formula in zip(by_function(dataset), dataset.attrs["formulas"], strict=True):
-        few = slice(None, None, max(1, curve.sizes["start"] // DRAWN))
-        panels.append(
-            curves.Curve(
-                title=formula,
-                x=curve.curve_x.values,
-                cost=curve.curve_cost.values,
-                paths=curve.position.values[few],
-                valley=curve.valley.values[few],
-                minima=curve.minimum_x.values,
-                minima_cost=curve.minimum_cost.values,
-                maxima=curve.maximum_x.values,
-                shares=np.bincount(curve.valley, minlength=curve.sizes["minimum"])
-                / curve.sizes["start"],
-            )
+def plot(tree: xr.DataTree) -> dict:
+    """Draw descents and end points on every curve, and single steps on the first."""
+    curves = [
+        curve.isel(start=slice(None, None, max(1, curve.sizes["start"] // DRAWN))).assign(
+            share=("minimum", shares(curve))
         )
-    _, first = next(by_function(dataset))
+        for curve in datasets(tree).values()
+    ]
     return {
-        "valleys": curves.valleys(panels),
-        "steps": curves.steps(
-            panels[0],
-            slopes=first.slope.values[:: max(1, first.sizes["start"] // DRAWN)],
-            learning_rate=float(first.learning_rate),
-            contractions=shrinks_by(first),
-        ),
+        "valleys": figures.valleys(curves),
+        "steps": figures.steps(curves[0], shrinks_by(curves[0])),
     }
 
 

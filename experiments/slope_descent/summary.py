@@ -5,37 +5,41 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-
-def by_function(dataset):
-    """Yield the name and the Dataset of each curve, without NaN padding."""
-    for index, name in enumerate(dataset.attrs["functions"]):
-        curve = dataset.isel(function=index)
-        yield name, curve.dropna("minimum").dropna("maximum")
+from experiments.shared.trees import datasets
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def shares(curve: xr.Dataset) -> np.ndarray:
+    """Return the share of the starts that lead to each minimum."""
+    return np.bincount(curve.valley, minlength=curve.sizes["minimum"]) / curve.sizes["start"]
+
+
+def numbers(tree: xr.DataTree) -> dict:
     """Return the results of the descents, and their predicted values."""
-    summary: dict = {}
-    step = dataset.position.diff("step").values
-    slope = dataset.slope.values[..., :-1]
-    moved = step != 0
-    summary["steps_looked_at"] = int(moved.sum())
-    summary["share_of_steps_against_slope"] = float(np.mean((step * slope < 0)[moved]))
-    summary["share_of_steps_that_lower_cost"] = float(
-        np.mean((dataset.cost.diff("step").values <= 0)[np.abs(step) > 1e-6])
-    )
-    summary["share_in_predicted_valley"] = float(
-        np.mean(dataset.valley.values == dataset.predicted_valley.values)
-    )
+    curves = datasets(tree)
+
+    def every(values):
+        return np.stack([values(curve) for curve in curves.values()])
+
+    step = every(lambda curve: curve.position.diff("step"))
+    slope = every(lambda curve: curve.slope[:, :-1])
+    cost_change = every(lambda curve: curve.cost.diff("step"))
+    summary: dict = {
+        "steps_looked_at": int(np.sum(step != 0)),
+        "share_of_steps_against_slope": float(np.mean((step * slope < 0)[step != 0])),
+        "share_of_steps_that_lower_cost": float(np.mean((cost_change <= 0)[np.abs(step) > 1e-6])),
+        "share_in_predicted_valley": float(
+            np.mean(every(lambda curve: curve.valley == curve.predicted_valley))
+        ),
+    }
     distances, errors = [], []
-    for name, curve in by_function(dataset):
+    for name, curve in curves.items():
         valley = curve.valley.values
         at = curve.minimum_x.values[valley]
         distances.append(np.max(np.abs(curve.position.values[:, -1] - at)))
         errors.append(np.max(np.abs(contraction(curve) - shrinks_by(curve)[valley])))
         lowest = int(np.argmin(curve.minimum_cost.values))
         summary[f"{name}_learning_rate"] = float(curve.learning_rate)
-        summary[f"{name}_share_at_lowest"] = float(np.mean(valley == lowest))
+        summary[f"{name}_share_at_lowest"] = float(shares(curve)[lowest])
         summary[f"{name}_width_of_lowest"] = width(curve, lowest)
     summary["largest_distance_to_minimum"] = float(max(distances))
     summary["largest_error_of_contraction"] = float(max(errors))

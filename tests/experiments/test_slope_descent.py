@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.shared.trees import datasets
 from experiments.slope_descent import __main__ as slope_descent
 from experiments.slope_descent.__main__ import Config
 
@@ -21,16 +22,17 @@ def summary(dataset):
 
 @pytest.mark.long
 def test_recorded_slopes_equal_the_derivatives(dataset):
-    x, slope = dataset.position.values[0], dataset.slope.values[0]
+    x, slope = dataset["quartic"].position.values, dataset["quartic"].slope.values
     np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)
-    x, slope = dataset.position.values[1], dataset.slope.values[1]
+    x, slope = dataset["sine_bowl"].position.values, dataset["sine_bowl"].slope.values
     np.testing.assert_allclose(slope, 2 * x + 10 * np.cos(x), atol=1e-12)
 
 
 def test_every_step_is_minus_the_rate_times_the_slope(dataset, summary):
-    step = dataset.position.diff("step").values
-    rate = dataset.learning_rate.values[:, None, None]
-    np.testing.assert_allclose(step, -rate * dataset.slope.values[..., :-1], rtol=0, atol=1e-14)
+    for curve in datasets(dataset).values():
+        step = curve.position.diff("step").values
+        expected = -float(curve.learning_rate) * curve.slope.values[:, :-1]
+        np.testing.assert_allclose(step, expected, rtol=0, atol=1e-14)
     assert summary["share_of_steps_against_slope"] == 1
     assert summary["share_of_steps_that_lower_cost"] == 1
     assert summary["steps_looked_at"] > 3 * 40 * 50
