@@ -213,23 +213,13 @@ def run(config: Config) -> xr.Dataset:
     )
     sizes = [*config.batch_sizes[:-1], None]
     epoch = [gd.descent.steps_for(1, problem.samples, size) for size in sizes]
-    tree = gd.compare(
-        {
-            str(size): (
-                problem,
-                {"batch_size": size, "num_steps": epochs * per, "record_every": per},
-            )
-            for size, epochs, per in zip(sizes, config.epochs, epoch, strict=True)
-        },
-        axes,
-        1,
-    )
     parts = [
-        tree[str(size)]
-        .to_dataset()[["cost", "test_accuracy"]]
+        gd.sweep(problem, axes, epochs * per, batch_size=size, record_every=per)[
+            ["cost", "test_accuracy"]
+        ]
         .assign_coords(step=lambda runs, per=per: runs.step // per)
         .rename(step="epoch")
-        for size, per in zip(sizes, epoch, strict=True)
+        for size, epochs, per in zip(sizes, config.epochs, epoch, strict=True)
     ]
     batch_sizes = [size or problem.samples for size in sizes]
     seconds = seconds_an_epoch(problem, axes, sizes, config)

@@ -231,22 +231,24 @@ def run(config: Config) -> xr.Dataset:
     }
     any_problem = next(iter(problems.values()))
     epoch = gd.descent.steps_for(1, any_problem.samples, config.batch_size)
-    tree = gd.compare(
-        {
-            name: (problem, {"metrics": with_slopes(problem, config.images)})
-            for name, problem in problems.items()
-        },
-        gd.axes(
-            init_scale=np.geomspace(config.smallest, config.largest, config.scales),
-            learning_rate=config.learning_rates,
-            seed=range(config.seeds),
-        ),
-        config.epochs * epoch,
-        batch_size=config.batch_size,
-        record_every=epoch,
+    axes = gd.axes(
+        init_scale=np.geomspace(config.smallest, config.largest, config.scales),
+        learning_rate=config.learning_rates,
+        seed=range(config.seeds),
     )
+    sweeps = [
+        gd.sweep(
+            problem,
+            axes,
+            config.epochs * epoch,
+            batch_size=config.batch_size,
+            record_every=epoch,
+            metrics=with_slopes(problem, config.images),
+        )
+        for problem in problems.values()
+    ]
     names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
-    joined = xr.concat([tree[name].to_dataset()[names] for name in problems], "initializer")
+    joined = xr.concat([runs[names] for runs in sweeps], "initializer")
     return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
         initializers=list(problems), baseline=any_problem.baseline
     )

@@ -93,16 +93,22 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
     costs, checks = [], []
     for name in parametrizations.PARAMETRIZATIONS:
         print(f"{optimizer}, {name} ...", flush=True)
-        tree = gd.compare(
-            problems(config, name, optimizer, config.widths),
-            grid,
-            config.steps,
-            batch_size=config.batch_size,
-            record_every=config.steps,
-            record_samples=config.record_samples,
-            metrics={},
-        )
-        costs.append(gd.concat(tree, "width").cost.isel(step=-1, drop=True))
+        sweeps = {
+            width: gd.sweep(
+                problem,
+                grid,
+                config.steps,
+                batch_size=config.batch_size,
+                record_every=config.steps,
+                record_samples=config.record_samples,
+                metrics={},
+                **options,
+            )
+            for width, (problem, options) in problems(
+                config, name, optimizer, config.widths
+            ).items()
+        }
+        costs.append(gd.concat(sweeps, "width").cost.isel(step=-1, drop=True))
         family = problems(config, name, optimizer, config.checked_widths)
         checks.append(
             gd.coordinate_check(

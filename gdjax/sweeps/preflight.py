@@ -504,7 +504,7 @@ def _common_layout(spec, programs, tile_shape):
         if any(described(other, name) != described(first, name) for other in others):
             raise InputError(
                 f"axes: {name} has different shapes or types for different values of "
-                f"{' or '.join(spec.axes.static)}; sweep these values separately: gd.compare"
+                f"{' or '.join(spec.axes.static)}; sweep these values separately"
             )
     tile = dict(zip(spec.axes.sizes, tile_shape, strict=True))
     return _restrict(Layout(first.sizes, tile, first.variables, first.coordinates), names)

@@ -387,13 +387,6 @@ def tables(_):
     return {str(column): frame[column].to_numpy() for column in frame.columns}
 
 
-@case
-def compared(_):
-    problems = {"plain": network(), "batches": (network(), {"batch_size": 6})}
-    tree = gd().compare(problems, gd().axes(**RATES), 20)
-    return {f"{name}.{key}": a for name, node in tree.items() for key, a in node.variables.items()}
-
-
 # Stores
 
 
