@@ -296,27 +296,7 @@ def classify(
 def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
     w, unravel = ravel_params(params)
     at = directional_derivatives(problem, unravel)
-    tolerances = (gradient_tolerance, distance_rtol, rtol)
-    classification = _classification(
-        at, w, _data_scale(problem.data, w.dtype), key, *tolerances, max_restarts
-    )
-    return classification._replace(newton_point=unravel(classification.newton_point))
-
-
-_compiled = jax.jit(_traced, static_argnames="max_restarts")
-
-
-def _data_scale(data, dtype):
-    """Return the largest |float| in the data; 1 if it is 0, not finite or missing."""
-    leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    leaves = [leaf for leaf in leaves if leaf.size]
-    if not leaves:
-        return jnp.ones((), dtype)
-    scale = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves]))
-    return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
-
-
-def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
+    data_scale = _data_scale(problem.data, w.dtype)
     # Draw once, since several draws take longer to compile than the rest of the program.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
@@ -377,7 +357,7 @@ def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, r
         probe_radius=gradient.probe_radius,
         kantorovich=newton.kantorovich,
         distance=newton.distance,
-        newton_point=w + newton.step,
+        newton_point=unravel(w + newton.step),
         newton_distance=lengths(newton.step),
         distance_tolerance=reach + newton.rounding,
         cubic=jnp.where(is_flat, higher.cubic, jnp.nan),
@@ -386,6 +366,19 @@ def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, r
         quartic_resolution=jnp.where(is_flat, higher.quartic_rounding, jnp.nan),
         flat_length=jnp.where(only_dead_are_flat, jnp.ones_like(w[0]), higher.flat_length),
     )
+
+
+_compiled = jax.jit(_traced, static_argnames="max_restarts")
+
+
+def _data_scale(data, dtype):
+    """Return the largest |float| in the data; 1 if it is 0, not finite or missing."""
+    leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    leaves = [leaf for leaf in leaves if leaf.size]
+    if not leaves:
+        return jnp.ones((), dtype)
+    scale = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves]))
+    return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
 
 
 def _kind(
