@@ -80,7 +80,7 @@ html_copy_source = False
 html_math_renderer = "mathml"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "header_links_before_dropdown": 8,
+    "header_links_before_dropdown": 6,
     "logo": {"text": html_title},
     "navbar_align": "left",
     "navigation_with_keys": False,

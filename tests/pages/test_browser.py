@@ -124,6 +124,7 @@ def test_a_map_of_outcomes_has_colors_a_caption_and_a_command(browser, explorer,
     )
     assert explorer.page.locator("#marks i").count() == 3
     assert explorer.text("#command").endswith("learning_rate=10 seed=3 momentum=0")
+    explorer.page.select_option("#metric", "0")
     runs = sweep().assign_coords(momentum=[False, True], learning_rate=[1e-7, 0.123456, 123456.0])
     visit = OpenedPage(browser, gd.explore(runs, name="a").save(tmp_path / "page.html"))
     visit.keys("#others input", "End")

@@ -68,7 +68,7 @@ export function outputsCard(page) {
     const y = 12 * ROW + 4;
     pen.fillStyle = "#1d2530";
     pen.font = "600 14px Inter, system-ui, sans-serif";
-    pen.fillText(isAnswered ? text("outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y);
+    pen.fillText(isAnswered ? text(select.value === "cross_entropy" ? "outputs.single" : "outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y);
     if (!isAnswered) return;
     // The parts in a row: together they are as long as the cost.
     let x = 0;

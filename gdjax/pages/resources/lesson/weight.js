@@ -38,7 +38,8 @@ export function weightCard(page) {
     say("weight-told", text("weight.told", {
       name: parameterWords(read.layers, at), value: network.params[at], target, cost: costAt(0), slope, nudge,
     }));
-    const choices = [slope, -slope * nudge, slope * nudge, 0];
+    const steep = slope || 1; // with a slope of 0, the other choices differ from it
+    const choices = [steep, -steep * nudge, steep * nudge, 0];
     showQuestion(byId("weight-question"), {
       ask: text("weight.ask"),
       choices: choices.map((change) => text("weight.choice", { change })),
