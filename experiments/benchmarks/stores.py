@@ -108,7 +108,7 @@ def three_locations(folder: Path, tiles: int, steps: int) -> None:
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
     for name, store, options in locations(folder):
-        settings: dict[str, Any] = {"width": 8, "devices": jax.local_devices()[:1], **options}
+        settings: dict[str, Any] = {"devices": jax.local_devices()[:1], **options}
         sweep = partial(gd.sweep, network(), grid, steps, store=store, **settings)
         dataset = timed(f"{tiles} tiles to {name}", sweep, tiles)
         loaded = timed(f"read from {name}", dataset.load, tiles)

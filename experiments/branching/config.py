@@ -20,7 +20,6 @@ class Config:
         trunks: number of descents (trunks) from which branches start, for each initializer.
         changes: number of weights changed in each layer, one per branch, at each step and size;
             the weights differ between trunks.
-        slab: number of runs that a device computes at a time, for trunks and for branches.
         points: number of points along each line, including its end points.
     """
 
@@ -35,5 +34,4 @@ class Config:
     perturbations: tuple[float, ...] = (0.03, 0.3, 1.0)
     trunks: int = 8
     changes: int = 2
-    slab: int = 18
     points: int = 15

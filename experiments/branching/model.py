@@ -33,7 +33,6 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
     settings: dict[str, Any] = {
         "batch_size": config.batch_size,
         "record_every": steps,
-        "width": config.slab,
         "metrics": {},
     }
     starts = gd.axes(learning_rate=[config.learning_rate], seed=range(config.trunks))

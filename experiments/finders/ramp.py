@@ -23,7 +23,6 @@ import gdjax as gd
 from .problems import Case
 
 LOW, HIGH, STEPS, SMOOTHING, STOP = 1e-7, 10.0, 100, 0.98, 4.0
-WIDTH = 55  # number of runs computed together
 
 
 @lru_cache  # one factory for reference and ramp, so that they share a compilation
@@ -72,7 +71,6 @@ def swept(
         record_every=record_every,
         metrics={},
         root_seed=root_seed,
-        width=WIDTH,
     )
     return runs.transpose("schedule", "start", ...)
 

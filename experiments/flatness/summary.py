@@ -181,14 +181,10 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def established_signs(triples: list, resamples: int) -> tuple[int, int]:
-    """Return the least numbers of negative and positive quantities, with Holm's correction.
+    """Return the least numbers of negative and positive estimates, with Holm's correction.
 
-    The p-values follow from the end of each 95 % interval on the side of 0 by a normal
+    The p-values follow from the end of each bootstrap 95 % interval on the side of 0 by a normal
     approximation. This end is first moved by two standard errors of a quantile of the resamples.
-
-    Args:
-        triples: estimates with the ends of their bootstrap intervals.
-        resamples: number of bootstrap resamples.
     """
     values, low, high = np.array(triples, float).T
     z = stats.norm.isf(0.025)

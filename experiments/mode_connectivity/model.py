@@ -1,5 +1,7 @@
 """Pairs of networks, and the cost along paths between them."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import optax

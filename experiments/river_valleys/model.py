@@ -189,7 +189,6 @@ def trunks(config: Config, problem: gd.Problem, rate: float, store: Path) -> xr.
         snapshot_every=config.snapshot_every,
         metrics={},
         store=store,
-        width=1,
     ).load()
 
 

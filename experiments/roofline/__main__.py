@@ -29,7 +29,15 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax.sweeps.absent_device import Loop, absent_device, compile_block, innermost, loops
+from gdjax import slabs
+from gdjax.sweeps.absent_device import (
+    WITHOUT_AUTOTUNING,
+    Loop,
+    absent_device,
+    compile_block,
+    innermost,
+    loops,
+)
 from gdjax.sweeps.spec import SweepSpec
 
 from . import figures as plots
@@ -111,9 +119,9 @@ def text_by_hand(
         runs = (networks,) if order == "own" else ()
         rows = jax.ShapeDtypeStruct((*runs, 10, config.record_every, size), np.int32)
     device = jax.sharding.SingleDeviceSharding(absent_device(config.device))
-    shapes = gd.slabs.shapes((params, problem.data, rows), device)
+    shapes = slabs.shapes((params, problem.data, rows), device)
     program = jax.jit(jax.vmap(run, (0, None, 0 if order == "own" else None)))
-    return program.lower(*shapes).compile({"xla_gpu_autotune_level": 0}).as_text()
+    return str(program.lower(*shapes).compile(WITHOUT_AUTOTUNING).as_text())
 
 
 def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:

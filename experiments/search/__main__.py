@@ -41,7 +41,6 @@ class Config:
         batch_sizes: numbers of images per step.
         rungs: numbers of steps after which searches compare runs; the last is the length of a full
             run.
-        width: number of runs per device in a slab, except when trials are computed one by one.
         trials: number of trials of Hyperband.
         batch: number of trials that are computed together.
         single_trials: number of trials that are computed one by one to measure their time.
@@ -58,7 +57,6 @@ class Config:
     init_scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     batch_sizes: tuple[int, ...] = (16, 64)
     rungs: tuple[int, ...] = (125, 500, 2000)
-    width: int = 4
     trials: int = 256
     batch: int = 64
     single_trials: int = 32
@@ -78,12 +76,11 @@ def axes(config: Config) -> dict[str, list]:
 
 def searches(config: Config, problem, seed: int, rungs) -> dict[str, Callable]:
     """Return a function for each search that is run to measure its time."""
-    halving = partial(search.halving, problem, axes(config), rungs, seed=seed, width=config.width)
+    halving = partial(search.halving, problem, axes(config), rungs, seed=seed)
     hyperband = partial(search.hyperband, problem, axes(config), rungs, seed=seed)
     return {
-        "slots": halving,
-        "dense": partial(halving, keep_slots=False),
-        "batches": partial(hyperband, config.trials, batch=config.batch, width=config.width),
+        "dense": halving,
+        "batches": partial(hyperband, config.trials, batch=config.batch),
         "single": partial(hyperband, config.single_trials, batch=1, devices=jax.devices()[:1]),
     }
 
@@ -92,7 +89,7 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
     """Return the full sweep of a repetition, and decisions and times of all searches."""
     columns = zip(*product(*axes(config).values()), strict=True)
     settings = dict(zip(axes(config), map(list, columns), strict=True))
-    sweep = partial(search.sweep, problem, test, axes(config), width=config.width, seed=seed)
+    sweep = partial(search.sweep, problem, test, axes(config), seed=seed)
     print(f"repetition {seed} ...", flush=True)
     runs, seconds = search.processor_seconds(partial(sweep, config.rungs))
     accuracy = runs[search.METRIC].sel(step=list(config.rungs)).values
@@ -108,7 +105,7 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
     timed = searches(config, problem, seed, config.rungs) if seed < config.timed else {}
     for name, work in timed.items():
         result, seconds = search.processor_seconds(work)
-        if name in ("slots", "dense"):
+        if name == "dense":
             equal = result.rung.values.ravel() == ended_at
             results[f"same_rungs.{name}"] = float(np.mean(equal))
         elif name == "single":  # extrapolated from `single_trials` to the steps of all trials
@@ -128,7 +125,7 @@ def run(config: Config) -> xr.Dataset:
     problem, test = search.held_out(config.data, config.validation, config.pixel_stride)
     # Short runs compile the programs, so that measured times do not contain a compilation.
     short = tuple(rung // config.rungs[0] for rung in config.rungs)
-    search.sweep(problem, test, axes(config), short, width=config.width, seed=0)
+    search.sweep(problem, test, axes(config), short, seed=0)
     few = replace(config, trials=config.batch, single_trials=8)
     for work in searches(few, problem, 0, short).values():
         work()

@@ -6,13 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gdjax import statistics
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, style
 
 from . import summary
 
 NAMES = {
-    "slots": ("halving, runs keep their slots", SKY, "s"),
-    "dense": ("halving, slots filled in order", BLUE, "o"),
+    "dense": ("halving", BLUE, "o"),
     "batches": ("Hyperband, in batches", ORANGE, "^"),
     "single": ("Hyperband, one by one", PURPLE, "v"),
 }

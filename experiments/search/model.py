@@ -69,22 +69,18 @@ def sweep(
     grid: Mapping[str, Sequence],
     rungs: Sequence[int],
     *,
-    width: int | None = None,
     seed: int,
 ) -> xr.Dataset:
     """Return the runs of all settings to the last rung, with final test accuracy."""
     shared = settings(problem, rungs, seed)
     shared["metrics"]["test_accuracy"] = replace(test, every=rungs[-1] // rungs[0])
-    return gd.sweep(problem, gd.axes(**grid), rungs[-1], width=width, **shared)
+    return gd.sweep(problem, gd.axes(**grid), rungs[-1], **shared)
 
 
 def halving(
-    problem: gd.Problem, grid: Mapping[str, Sequence], rungs: Sequence[int], *, seed: int, **packing
+    problem: gd.Problem, grid: Mapping[str, Sequence], rungs: Sequence[int], *, seed: int
 ) -> xr.Dataset:
-    """Return the runs of successive halving.
-
-    `packing` contains the arguments of `gd.search.successive_halving` that determine the slabs.
-    """
+    """Return the runs of successive halving."""
     return gd.search.successive_halving(
         problem,
         gd.axes(**grid),
@@ -92,7 +88,6 @@ def halving(
         reduction_factor=replays.REDUCTION_FACTOR,
         metric=METRIC,
         direction="maximize",
-        **packing,
         **settings(problem, rungs, seed),
     )
 

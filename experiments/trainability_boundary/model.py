@@ -12,9 +12,6 @@ from .conditions import Condition
 from .config import Config
 
 MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
-# Number of runs per device at a time. Their states fit in a cache; with 4,096 runs at a time, a map
-# takes 2.6 times as long.
-WIDTH = 256
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
 
@@ -37,7 +34,6 @@ def train(
         make_optimizer=condition.optimizer,
         record_every=config.record_every,
         root_seed=seed,
-        width=WIDTH,
         max_param_bytes=2**32,
     )
     relative = np.clip(runs.cost.values / runs.cost.values[..., :1], 1 / CAP, CAP)

@@ -29,6 +29,7 @@ CUDA_DEVICES = {
     "h100": (132, 1.98, 84_942_979_072, 3_352_320_000_000, 52_428_800, 232_448, 233_472, "9"),
 }
 TPU_DEVICES = {"v5e": "v5e:2x2"}
+WITHOUT_AUTOTUNING: dict[str, str | bool] = {"xla_gpu_autotune_level": "0"}  # needs a GPU
 CUDA_PROPERTIES = """
 gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -104,7 +105,7 @@ def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> Any:
     slab_program = SlabProgram(program, (device,))
     vars(slab_program)["width"] = width  # instead of the width that a sweep chooses
     lowered = slab_program.block_program.jitted.lower(*slab_program.block_example(device))
-    return lowered.compile({"xla_gpu_autotune_level": 0} if device.platform == "gpu" else {})
+    return lowered.compile(WITHOUT_AUTOTUNING if device.platform == "gpu" else {})
 
 
 def loops(text: str) -> list[Loop]:

@@ -407,7 +407,8 @@ def fit_program(
         InputError: if a slab does not fit in memory.
     """
     program = SlabProgram(spec, tuple(devices), initial_carry)
-    program.compile_ahead(devices[0])
+    program.start_program.ahead(*program.start_example(devices[0]))
+    program.block_program.ahead(*program.block_example(devices[0]))
     limit = min(slabs.memory_limit(device) for device in devices)
     need = program.compiled_block.bytes.total
     if need > limit:

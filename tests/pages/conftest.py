@@ -3,6 +3,8 @@
 import pytest
 from browsing import QUIET, executable
 
+import gdjax as gd
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -18,6 +20,5 @@ def browser():
 @pytest.fixture(scope="session")
 def lesson_file(tmp_path_factory):
     """Return the path of a saved lesson with eight networks in its last step."""
-    from pathlib import Path
-
-    return Path("/tmp/w/t54-dev.html")
+    page = gd.lesson(gd.problems.digits("mnist5k"), 8)
+    return page.save(tmp_path_factory.mktemp("lesson") / "lesson.html")
