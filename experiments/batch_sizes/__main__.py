@@ -11,13 +11,10 @@ batches of 32, and by far the highest with full batches, which need about 150 ep
 cost that batches of 32 reach in two.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -26,7 +23,6 @@ from experiments.shared import command
 from experiments.shared.statistics import medians
 from gdjax.errors import InputError
 from gdjax.plots.style import CYCLE, style
-from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
 
 
@@ -131,50 +127,44 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-class Curve(NamedTuple):
-    """Runs of one batch size at one learning rate.
+def compared(dataset: xr.Dataset) -> dict[str, list[tuple[str, xr.Dataset, int]]]:
+    """Return name, runs at the best rate, and the epoch of the comparison, by budget.
 
-    Args:
-        name: label of the batch size.
-        rate: learning rate.
-        spent: number of epochs, or of seconds, from the start to each record; the first is 0.
-        cost: training cost of each run at each record.
-        accuracy: test accuracy of each run at each record, in [0, 1].
-        end: index of the record at which curves are compared; lines after it are thin.
+    `spent` is the number of epochs, or of seconds, from the start to each record.
     """
+    curves: dict = {}
+    for budget, end in ends(dataset).items():
+        curves[budget] = []
+        for index, size in enumerate(dataset.batch_size.values):
+            runs = runs_at_best_rate(dataset, index, end[index])
+            unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
+            name = f"{size}" if size < dataset.batch_size.max() else f"all {size}"
+            curves[budget].append((name, runs.assign(spent=runs.epoch * unit), int(end[index])))
+    return curves
 
-    name: str
-    rate: float
-    spent: Float[np.ndarray, " records"]
-    cost: Float[np.ndarray, "seeds records"]
-    accuracy: Float[np.ndarray, "seeds records"]
-    end: int
 
-
-def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Figure:
-    """Draw median cost and accuracy over seeds, against epochs and against time.
-
-    Args:
-        by_epochs: runs at the best rates for equal numbers of epochs, with `spent` in epochs.
-        by_time: runs at the best rates for equal training time, with `spent` in seconds.
-    """
+def epochs_and_time(curves) -> Figure:
+    """Draw median cost and accuracy over seeds of `compared`, against epochs and time."""
     with style():
         figure = Figure(figsize=(12, 8.5))
         grid = figure.subplots(2, 2, sharex="col", sharey="row")
-        for (top, bottom), curves, label, title in (
-            (grid[:, 0], by_epochs, "epochs", "Equal epochs"),
-            (grid[:, 1], by_time, "computation time per run, s", "Equal time"),
+        cheapest = []
+        for (top, bottom), budget, label, title in (
+            (grid[:, 0], "epochs", "epochs", "Equal epochs"),
+            (grid[:, 1], "time", "computation time per run, s", "Equal time"),
         ):
-            for number, curve in enumerate(curves):
+            at_end = []
+            for number, (name, runs, end) in enumerate(curves[budget]):
                 color = CYCLE[number % len(CYCLE)]
-                name = f"{curve.name}  (rate {curve.rate:.2g})"
-                for axes, values in ((top, curve.cost), (bottom, curve.accuracy)):
-                    half = _median(values)
+                spent, text = runs.spent.values, f"{name}  (rate {float(runs.learning_rate):.2g})"
+                for axes, values in ((top, runs.cost), (bottom, runs.test_accuracy)):
+                    half = medians(values).values
                     # Lines start at the first epoch, since a logarithmic axis has no 0.
-                    before, after = slice(1, curve.end + 1), slice(curve.end, None)
-                    axes.plot(curve.spent[before], half[before], color=color, label=name)
-                    axes.plot(curve.spent[after], half[after], color=color, linewidth=1)
-                    axes.plot(curve.spent[curve.end], half[curve.end], "o", color=color)
+                    axes.plot(spent[1 : end + 1], half[1 : end + 1], color=color, label=text)
+                    axes.plot(spent[end:], half[end:], color=color, linewidth=1)
+                    axes.plot(spent[end], half[end], "o", color=color)
+                at_end.append((medians(runs.cost).values[end], name))
+            cheapest.append(min(at_end)[1])
             top.set(title=title, xscale="log", yscale="log")
             bottom.set_xlabel(label)
             bottom.xaxis.set_major_formatter("{x:g}")
@@ -183,21 +173,10 @@ def epochs_and_time(by_epochs: Sequence[Curve], by_time: Sequence[Curve]) -> Fig
         grid[0, 0].set_ylabel("training cost")
         grid[1, 0].set_ylabel("test accuracy")
         figure.suptitle(
-            f"Lowest cost (dots): {_cheapest(by_epochs)} images per step for equal epochs, "
-            f"{_cheapest(by_time)} for equal time"
+            f"Lowest cost (dots): {cheapest[0]} images per step for equal epochs, "
+            f"{cheapest[1]} for equal time"
         )
     return figure
-
-
-def _cheapest(curves):
-    """Return the batch size with the lowest median cost at its record `end`."""
-    ends = [_median(curve.cost)[curve.end] for curve in curves]
-    return curves[int(np.argmin(ends))].name
-
-
-def _median(values):
-    """Return the median over seeds at each record."""
-    return quantiles(values[None], (0.5,))[0, 0]
 
 
 def run(config: Config) -> xr.Dataset:
@@ -231,23 +210,7 @@ def run(config: Config) -> xr.Dataset:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw cost and accuracy against epochs and against time."""
-    curves = {}
-    for budget, end in ends(dataset).items():
-        curves[budget] = []
-        for index, size in enumerate(dataset.batch_size.values):
-            runs = runs_at_best_rate(dataset, index, end[index])
-            unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
-            curves[budget].append(
-                Curve(
-                    name=f"{size}" if size < dataset.batch_size.max() else f"all {size}",
-                    rate=float(runs.learning_rate),
-                    spent=runs.epoch.values * unit,
-                    cost=runs.cost.values,
-                    accuracy=runs.test_accuracy.values,
-                    end=int(end[index]),
-                )
-            )
-    return {"budgets": epochs_and_time(curves["epochs"], curves["time"])}
+    return {"budgets": epochs_and_time(compared(dataset))}
 
 
 if __name__ == "__main__":

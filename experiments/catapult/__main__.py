@@ -19,12 +19,88 @@ import xarray as xr
 from experiments.shared import command
 from gdjax.statistics import median
 
-from . import figures as plots
+from . import figures
 from .config import Config
-from .model import ACTIVATIONS, difference_from_two_numbers, flights, single_weights
-from .summary import edges, ended_below_start, numbers
+from .model import difference_from_two_numbers, flights, single_weights
 
 DOUBLINGS = {"first_doubling": 1.0, "second_doubling": np.sqrt(5) - 1}
+
+
+INACTIVE_SHARE = (
+    1e-3  # share of the initial curvature below which the neurons of a run count as inactive
+)
+
+
+def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
+    """Return whether each run ends below its initial cost with active neurons."""
+    return (dataset["last"] < 1) & (dataset.flatness > INACTIVE_SHARE)
+
+
+def edges(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the limiting rate for each start, [examples, activation, width, seed].
+
+    The limit is the largest `share` up to which all runs from this start satisfy
+    `ended_below_start`, or 0 if there is none.
+    """
+    lands = ended_below_start(dataset).transpose(..., "share")
+    leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
+    share = np.r_[0.0, dataset.share.values]
+    return xr.DataArray(share[leading], lands.isel(share=0, drop=True).coords)
+
+
+def onset(rates, swing, low=0.1, high=0.3) -> float:
+    """Return the rate at which an oscillation starts: the zero of a fit to `swing`^2.
+
+    The fit is a straight line, fitted to the rates between which `swing` grows from `low` to
+    `high`.
+    """
+    first = int(np.argmax(swing > low))
+    indices = np.arange(first, first + int(np.argmax(swing[first:] > high)))
+    slope, at_zero = np.polyfit(rates[indices], swing[indices] ** 2, 1)
+    return float(-at_zero / slope)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return limits with intervals, period doublings, and the share of chaotic rates."""
+    summary: dict = {"two_numbers_apart": dataset.attrs["apart"]}
+    edge = edges(dataset)
+    for index in np.ndindex(*edge.shape[:-1]):
+        one = edge[index]
+        name = f"{one.activation.item()}_{one.width.item()}_examples_{one.examples.item()}"
+        summary[f"edge_{name}"] = list(median(one.values)[:3])
+        landed_runs = ended_below_start(dataset).sel(
+            {d: one[d] for d in ("examples", "activation", "width")}
+        )
+        half = dataset.share.values[landed_runs.mean("seed").values >= 0.5]
+        summary[f"half_land_at_{name}"] = float(half.max())
+        summary[f"some_land_at_{name}"] = float(
+            dataset.share.values[landed_runs.any("seed").values].max()
+        )
+    one = dataset.isel(examples=0)
+    for share in (2.5, 3.5):
+        records = one.sel(share=share, activation="linear", method=None)
+        product = share * records.flatness.values
+        summary[f"linear_from_{share}_lands_at"] = [float(np.min(product)), float(np.max(product))]
+    lands = ended_below_start(dataset)
+    flown = (dataset.highest > 1.05) & lands
+    dead = (dataset["last"] < 1) & ~lands
+    relu = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])
+    summary["dead_ReLU_from_6_on"] = [float(v) for v in relu.values]
+    smooth = dataset.highest.sel(share=slice(None, 1.9)) <= 1.05
+    summary["smooth_below_1.9_linear"] = float(
+        smooth.isel(examples=0).sel(activation="linear").mean()
+    )
+    summary["runs_that_flew_and_landed"] = int(flown.sum())
+    summary["runs"] = int(flown.size)
+    rates, swing = dataset.rate.values, dataset.swing.values
+    summary["rates"] = len(rates)
+    summary["first_doubling"] = onset(rates, swing[:, 0])
+    summary["second_doubling"] = onset(rates, swing[:, 1], 0.03, 0.1)
+    summary["first_chaos"] = float(rates[np.argmax(dataset.exponent.values > 0.01)])
+    summary["chaotic_share_beyond_it"] = float(
+        np.mean(dataset.exponent.values[rates >= summary["first_chaos"]] > 0)
+    )
+    return summary
 
 
 def run(config: Config) -> xr.Dataset:
@@ -41,37 +117,11 @@ def run(config: Config) -> xr.Dataset:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw descents, limiting rates, and values of the single weight at each rate."""
-    edge = edges(dataset)
     lands = ended_below_start(dataset).mean("seed").isel(width=-1)
-    shown = dataset.shown_cost.isel(examples=0, width=0).sel(activation="linear")
-    panels = [
-        plots.SettledShares(
-            title="One example" if n == 1 else f"{n} examples",
-            share=dataset.share.values,
-            lands={
-                str(a): lands.sel(examples=n, activation=a).transpose("share").values
-                for a in ACTIVATIONS
-            },
-            edge={
-                str(a): median(edge.sel(examples=n, activation=a).isel(width=-1).values)[:3]
-                for a in ACTIVATIONS
-            },
-        )
-        for n in dataset.examples.values
-    ]
+    doublings = {name.replace("_", " "): rate for name, rate in DOUBLINGS.items()}
     return {
-        "landing": plots.settled_shares(
-            dataset.step.values,
-            {float(s): shown.sel(shown=s).values for s in dataset.shown.values},
-            panels,
-        ),
-        "chaos": plots.chaos(
-            dataset.density.values,
-            dataset.attrs["bounds"],
-            dataset.rate.values,
-            dataset.exponent.values,
-            {name.replace("_", " "): rate for name, rate in DOUBLINGS.items()},
-        ),
+        "landing": figures.settled_shares(dataset, lands, edges(dataset).isel(width=-1)),
+        "chaos": figures.chaos(dataset, doublings),
     }
 
 

@@ -1,90 +1,69 @@
 """Figures of descents at large learning rates: the catapult, and chaotic dynamics."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.style import BLACK, CYCLE, GREY, style
+from gdjax.statistics import median
+
+from .model import ACTIVATIONS
 
 
-class SettledShares(NamedTuple):
-    """Shares of descents that end below their initial cost, for each kind of network.
-
-    Args:
-        title: title of the panel.
-        share: learning rate times curvature at the start, ascending.
-        lands: for each network, by name, the share of descents that end below their initial cost.
-        edge: for each network, by name, the largest `share` up to which all descents end below
-            their initial cost: the median over starts, with its interval.
-    """
-
-    title: str
-    share: Float[np.ndarray, " shares"]
-    lands: Mapping[str, Float[np.ndarray, " shares"]]
-    edge: Mapping[str, tuple[float, float, float]]
-
-
-def settled_shares(
-    step: Float[np.ndarray, " steps"] | np.ndarray,
-    cost: Mapping[float, Float[np.ndarray, " steps"]],
-    panels: Sequence[SettledShares],
-) -> Figure:
+def settled_shares(dataset: xr.Dataset, lands: xr.DataArray, edge: xr.DataArray) -> Figure:
     """Draw single descents, and shares of descents that end below their initial cost.
 
     Args:
-        step: step of each record.
-        cost: cost along single descents of a linear network, by learning rate times curvature at
-            the start.
-        panels: shares of descents, one element per panel.
+        dataset: results of the experiment, with the cost along single descents.
+        lands: share of descents that end below their initial cost, by `examples`, `activation` and
+            `share`, the learning rate times the curvature at the start.
+        edge: for each start, the largest `share` up to which all descents end below their initial
+            cost.
     """
     with style():
-        figure = Figure(figsize=(5.4 + 4.6 * len(panels), 4.8))
-        left, *others = figure.subplots(1, 1 + len(panels))
-        early = step <= 60
-        for number, (share, values) in enumerate(cost.items()):
-            values_shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)[early]
-            left.plot(step[early], values_shown, color=CYCLE[number], label=f"{share:.3g}")
+        figure = Figure(figsize=(5.4 + 4.6 * edge.sizes["examples"], 4.8))
+        left, *others = figure.subplots(1, 1 + edge.sizes["examples"])
+        single = dataset.shown_cost.isel(examples=0, width=0).sel(step=slice(60))
+        for number, share in enumerate(dataset.shown.values):
+            cost = single.sel(activation="linear", shown=share)
+            cost = cost.where(np.isfinite(cost) & (cost > 0))
+            left.plot(cost.step, cost, color=CYCLE[number], label=f"{share:.3g}")
         left.set_yscale("log")
         left.set_ylim(bottom=1e-9)
         left.set(xlabel="step", ylabel="cost", title="Cost of a linear network")
         left.legend(title="rate · curvature\nat the start", title_fontsize=12)
-        for axes, panel in zip(others, panels, strict=True):
-            for number, (name, lands) in enumerate(panel.lands.items()):
-                middle, low, high = panel.edge[name]
+        for axes, examples in zip(others, edge.examples.values, strict=True):
+            for number, name in enumerate(ACTIVATIONS):
+                at = {"examples": examples, "activation": name}
+                middle, low, high = median(edge.sel(at).values)[:3]
                 label = f"{name}: {middle:.3g} ({low:.3g} to {high:.3g})"
-                axes.plot(panel.share, lands, color=CYCLE[number], label=label)
+                axes.plot(lands.share, lands.sel(at), color=CYCLE[number], label=label)
             for limit in (2, 4):
                 axes.axvline(limit, color=GREY, linestyle=":")
             axes.set(ylim=(0, 1.6), yticks=[0, 0.5, 1])
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_xlabel("rate · curvature at the start")
             axes.set_ylabel("share of descents that end\nbelow their initial cost")
-            axes.set_title(panel.title)
+            axes.set_title("One example" if examples == 1 else f"{examples} examples")
             axes.legend(title="largest rate · curvature", title_fontsize=12, loc="upper right")
     return figure
 
 
-def chaos(
-    density: Float[np.ndarray, "columns rows"],
-    bounds: Sequence[float],
-    rate: Float[np.ndarray, " rates"],
-    exponent: Float[np.ndarray, " rates"],
-    doublings: Mapping[str, float],
-) -> Figure:
+def chaos(dataset: xr.Dataset, doublings: Mapping[str, float]) -> Figure:
     """Draw the values of one weight by learning rate, and the Lyapunov exponent.
 
+    If the exponent is positive, neighboring trajectories separate.
+
     Args:
-        density: number of records in each bin of learning rate and value.
-        bounds: smallest and largest rate, smallest and largest value.
-        rate: learning rate of each exponent.
-        exponent: Lyapunov exponents; if positive, neighboring trajectories separate.
+        dataset: results of the experiment.
         doublings: learning rates to mark, by label.
     """
+    density, bounds = dataset.density.values, dataset.attrs["bounds"]
+    rate, exponent = dataset.rate.values, dataset.exponent.values
     with style():
         figure = Figure(figsize=(14, 9))
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))

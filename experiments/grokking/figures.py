@@ -1,6 +1,7 @@
 """Figure of networks that generalize long after they memorize the training set."""
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
@@ -9,26 +10,16 @@ from gdjax.plots.style import BLACK, CYCLE, GREY, style
 from gdjax.plots.sweeps import quantiles
 
 
-def after_training(
-    step: Float[np.ndarray, " records"] | np.ndarray,
-    decay: Float[np.ndarray, " decays"],
-    *,
-    train: Float[np.ndarray, "decays seeds records"],
-    test: Float[np.ndarray, "decays seeds records"],
-    delay: Float[np.ndarray, "decays seeds"],
-    known: float,
-) -> Figure:
+def after_training(dataset: xr.Dataset, delay: Float[np.ndarray, "decays seeds"]) -> Figure:
     """Draw accuracy along the descent, and the delay against the weight decay.
 
     Args:
-        step: step of each record, from 0.
-        decay: weight decays, ascending.
-        train: share of training pairs that are predicted correctly.
-        test: share of test pairs that are predicted correctly.
+        dataset: results of the experiment.
         delay: number of steps from the first record at which the training pairs are learned to the
             first at which the test pairs are learned; +inf if they never are.
-        known: smallest share of correctly predicted pairs at which a set counts as learned.
     """
+    step, decay, known = dataset.step.values, dataset.weight_decay.values, dataset.attrs["known"]
+    train, test = dataset.train_accuracy.values, dataset.test_accuracy.values
     with style():
         figure = Figure(figsize=(12.5, 5.5))
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))

@@ -11,12 +11,10 @@ every initializer at its best scale, and 10 % for every initializer at 100 times
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -99,22 +97,22 @@ def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies before and after training, at the best and at extreme scales."""
     summary: dict = {}
-    best = at_best_rate(dataset)
-    for index, (name, starts) in enumerate(by_initializer(dataset).items()):
-        final = best.cost.isel(initializer=index, step=-1).transpose("init_scale", "seed").values
-        best_index = int(np.argmin(quantiles(final)[1]))
-        after = quantiles(starts.accuracy_after)[1]
-        good = starts.scale[after >= after[best_index] - 0.03]
+    for name, runs in by_initializer(dataset).items():
+        scale = runs.init_scale.values
+        best = int(np.argmin(quantiles(runs.cost_after.values)[1]))
+        accuracy, slope = runs.accuracy_after.values, runs.slope.values
+        after = quantiles(accuracy)[1]
+        good = scale[after >= after[best] - 0.03]
         summary |= {
-            f"{name}_best_scale": float(starts.scale[best_index]),
-            f"{name}_accuracy_at_best": median(starts.accuracy_after[best_index])[:3],
+            f"{name}_best_scale": float(scale[best]),
+            f"{name}_accuracy_at_best": median(accuracy[best])[:3],
             f"{name}_within_3_points_from": float(good.min()),
             f"{name}_within_3_points_to": float(good.max()),
-            f"{name}_accuracy_at_largest": median(starts.accuracy_after[-1])[:3],
-            f"{name}_accuracy_at_smallest": median(starts.accuracy_after[0])[:3],
-            f"{name}_slope_at_best": median(starts.slope[best_index])[:3],
-            f"{name}_slope_at_largest": median(starts.slope[-1])[:3],
-            f"{name}_epochs_at_best": median(starts.epochs[best_index])[:3],
+            f"{name}_accuracy_at_largest": median(accuracy[-1])[:3],
+            f"{name}_accuracy_at_smallest": median(accuracy[0])[:3],
+            f"{name}_slope_at_best": median(slope[best])[:3],
+            f"{name}_slope_at_largest": median(slope[-1])[:3],
+            f"{name}_epochs_at_best": median(runs.epochs.values[best])[:3],
         }
     before = dataset.test_accuracy.isel(step=0)
     summary["accuracy_before_mean"] = float(before.mean())
@@ -127,77 +125,55 @@ def numbers(dataset: xr.Dataset) -> dict:
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-class Starts(NamedTuple):
-    """Results of one initializer at each scale.
+def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return the runs of each initializer at the best rates, [scales, seeds].
 
-    Args:
-        scale: factors by which the initializer's starting weights are multiplied.
-        accuracy_before: test accuracy of each run before training, in [0, 1].
-        accuracy_after: test accuracy of each run after training, in [0, 1].
-        cost_before: training cost before training.
-        epochs: number of epochs until the cost is at most half that of the best constant
-            prediction; +inf if it never is.
-        slope: mean of 4 s (1 - s) over the hidden sigmoids before training.
+    They are the costs and accuracies before and after training, the mean slope of the hidden
+    sigmoids before it, and the number of epochs to half the cost of the best constant prediction.
     """
-
-    scale: Float[np.ndarray, " scales"]
-    accuracy_before: Float[np.ndarray, "scales seeds"]
-    accuracy_after: Float[np.ndarray, "scales seeds"]
-    cost_before: Float[np.ndarray, "scales seeds"]
-    epochs: Float[np.ndarray, "scales seeds"]
-    slope: Float[np.ndarray, "scales seeds"]
-
-
-def by_initializer(dataset: xr.Dataset) -> dict[str, Starts]:
-    """Return the results of each initializer by scale."""
-    best = at_best_rate(dataset)
-    half = dataset.attrs["baseline"] / 2
-    starts = {}
-    for index, name in enumerate(dataset.attrs["initializers"]):
-        runs = best.isel(initializer=index).transpose("init_scale", "seed", "step")
-        cost, accuracy = runs.cost.values, runs.test_accuracy.values
-        slope = (runs.slope_1 + runs.slope_2).values[..., 0] / 2
-        starts[name] = Starts(
-            scale=runs.init_scale.values,
-            accuracy_before=accuracy[..., 0],
-            accuracy_after=accuracy[..., -1],
-            cost_before=cost[..., 0],
-            epochs=epochs_to(cost, dataset.epoch.values, half),
-            slope=slope,
-        )
-    return starts
+    runs = at_best_rate(dataset).transpose("initializer", "init_scale", "seed", "step")
+    before, after = (runs.isel(step=step, drop=True) for step in (0, -1))
+    epochs = epochs_to(runs.cost.values, dataset.epoch.values, dataset.attrs["baseline"] / 2)
+    results = xr.Dataset(
+        {
+            "accuracy_before": before.test_accuracy,
+            "accuracy_after": after.test_accuracy,
+            "cost_before": before.cost,
+            "cost_after": after.cost,
+            "slope": (before.slope_1 + before.slope_2) / 2,
+            "epochs": (before.cost.dims, epochs),
+        }
+    )
+    names = dataset.attrs["initializers"]
+    return {name: results.isel(initializer=index) for index, name in enumerate(names)}
 
 
-def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
+def by_scale(initializers: Mapping[str, xr.Dataset], epochs: float) -> Figure:
     """Draw accuracies, numbers of epochs, costs and slopes against the initial scale.
 
     Args:
-        initializers: results by initializer name.
-        epochs: number of epochs of the runs; infinite medians of `Starts.epochs` are drawn above
-            it.
+        initializers: results of `by_initializer`.
+        epochs: number of epochs of the runs; infinite medians of epochs are drawn above it.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
         (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
         never = 1.15 * epochs
-        for number, (name, starts) in enumerate(initializers.items()):
+        for number, (name, runs) in enumerate(initializers.items()):
+            middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
+            scale = runs.init_scale.values
             look = {
                 "color": CYCLE[number % len(CYCLE)],
                 "marker": MARKERS[number % len(MARKERS)],
                 "label": name.replace("_", "-"),
             }
-            after.plot(starts.scale, _median(starts.accuracy_after), **look)
-            after.plot(
-                starts.scale,
-                _median(starts.accuracy_before),
-                **(look | {"marker": "", "linestyle": ":", "label": None}),
-            )
-            epochs_needed = _median(starts.epochs)
-            fast.plot(
-                starts.scale, np.where(np.isfinite(epochs_needed), epochs_needed, never), **look
-            )
-            before.plot(starts.scale, _median(starts.cost_before), **look)
-            slope.plot(starts.scale, _median(starts.slope), **look)
+            after.plot(scale, middle["accuracy_after"], **look)
+            dotted = look | {"marker": "", "linestyle": ":", "label": None}
+            after.plot(scale, middle["accuracy_before"], **dotted)
+            finite = np.isfinite(middle["epochs"])
+            fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
+            before.plot(scale, middle["cost_before"], **look)
+            slope.plot(scale, middle["slope"], **look)
         after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
         after.yaxis.set_major_formatter(PercentFormatter(1.0))
         after.set_ylim(0, 1)
@@ -217,11 +193,6 @@ def by_scale(initializers: Mapping[str, Starts], epochs: float) -> Figure:
         slope.legend(loc="lower left")
         figure.suptitle("Effect of the initial scale (medians over seeds)")
     return figure
-
-
-def _median(values):
-    """Return the median over seeds, which is +inf if half of the values are infinite."""
-    return quantiles(values, (0.5,))[0]
 
 
 def run(config: Config) -> xr.Dataset:

@@ -12,13 +12,10 @@ rates above 2 diverge. The alternation is refuted if, for each start, all rates 
 work and all rates above it fail.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
 from matplotlib.ticker import LogLocator
 
 import gdjax as gd
@@ -74,6 +71,11 @@ def by_activation(dataset):
         yield name, dataset.isel(activation=index)
 
 
+def best_index(runs: xr.Dataset) -> int:
+    """Return the index of the learning rate with the lowest median final cost."""
+    return int(np.argmin(statistics.medians(runs.cost.values[..., -1])[0]))
+
+
 def alternates(trains: np.ndarray) -> np.ndarray:
     """Return, for each seed, whether some rate succeeds above a rate that fails.
 
@@ -102,9 +104,9 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary: dict = {}
     rates = dataset.learning_rate.values
     for name, runs in by_activation(dataset):
-        cost, accuracy = runs.cost.values[..., -1], runs.test_accuracy.values[..., -1]
+        accuracy = runs.test_accuracy.values[..., -1]
         half, low, high = statistics.medians(accuracy)
-        best = int(np.argmin(statistics.medians(cost)[0]))
+        best = best_index(runs)
         good = rates[half >= half[best] - 0.02]
         trains = runs.trains.values.astype(bool)
         failure, last = borders(runs.fine_rate.values, trains)
@@ -133,41 +135,26 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-class Trained(NamedTuple):
-    """Learning rates at which training a network succeeds, for each starting point.
-
-    Args:
-        rates: learning rates, ascending.
-        trained: whether training succeeds at each rate from each starting point.
-        best: learning rate with the lowest median cost.
-    """
-
-    rates: Float[np.ndarray, " rates"]
-    trained: Bool[np.ndarray, "rates seeds"]
-    best: float
-
-
-def trained_sets(networks: Mapping[str, Trained]) -> Figure:
-    """Draw the learning rates at which training succeeds, with one panel per network.
-
-    Args:
-        networks: learning rates and outcomes, by network name.
-    """
+def trained_sets(dataset: xr.Dataset) -> Figure:
+    """Draw the learning rates at which training succeeds, with one panel per network."""
+    networks = dict(by_activation(dataset))
     with style():
         figure = Figure(figsize=(6.5 * len(networks), 5.0))
         panels = figure.subplots(1, len(networks), squeeze=False)[0]
-        for axes, (name, one) in zip(panels, networks.items(), strict=True):
-            seeds = np.arange(one.trained.shape[1])
-            x, y = np.meshgrid(one.rates, seeds, indexing="ij")
+        for axes, (name, runs) in zip(panels, networks.items(), strict=True):
+            rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
+            seeds = np.arange(trains.shape[1])
+            x, y = np.meshgrid(rates, seeds, indexing="ij")
             for side, marker, color, label in (
-                (one.trained, "o", BLUE, "trains"),
-                (~one.trained, "x", VERMILLION, "does not train"),
+                (trains, "o", BLUE, "trains"),
+                (~trains, "x", VERMILLION, "does not train"),
             ):
                 axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
-            alternate = np.sum(np.sum(one.trained[1:] > one.trained[:-1], axis=0) > 0)
+            alternate = np.sum(alternates(trains))
             axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
-            if one.rates[0] <= one.best <= one.rates[-1]:
-                axes.axvline(one.best, color=BLACK, linestyle=":", linewidth=1.5)
+            best = runs.learning_rate.values[best_index(runs)]
+            if rates[0] <= best <= rates[-1]:
+                axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
             label_log_axis(axes.xaxis)
@@ -223,7 +210,6 @@ def plot(dataset: xr.Dataset) -> dict:
     """Draw outcomes and curves of each network, and rates that work, by start."""
     images = {}
     rates = dataset.learning_rate.values
-    sets = {}
     for name, runs in by_activation(dataset):
         images[f"ends_{name}"] = plots.outcomes_by_setting(
             plots.Setting("learning_rate", rates),
@@ -236,9 +222,7 @@ def plot(dataset: xr.Dataset) -> dict:
         images[f"curves_{name}"] = plots.curves_by_setting(
             dataset.epoch.values, rates, runs.cost.values
         ).figure
-        best = rates[np.argmin(statistics.medians(runs.cost.values[..., -1])[0])]
-        sets[name] = Trained(runs.fine_rate.values, runs.trains.values.astype(bool), best)
-    return images | {"rates_that_train": trained_sets(sets)}
+    return images | {"rates_that_train": trained_sets(dataset)}
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 import gdjax as gd
 from experiments.shared import command
+from gdjax.statistics import mean
 
-from . import figures as plots
+from . import figures
 from .config import Config
 from .model import trained, valleys
-from .summary import case, numbers, shares, tuned_costs
 
 
 def problems(config: Config) -> list[gd.Problem]:
@@ -32,6 +33,118 @@ def problems(config: Config) -> list[gd.Problem]:
         gd.problems.digits(name, widths=widths, samples=config.samples, **kind)
         for name, kind in zip(config.data, kinds, strict=False)
     ]
+
+
+RESAMPLES = 2000  # number of bootstrap resamples
+
+
+def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
+    """Return the shares of the fall and of the gain of a decay, for each start.
+
+    The fall is the cost at the branch point minus that after the decay. The gain is the cost of the
+    constant rate minus that of the decay, after the same number of steps. Numerators and
+    denominators are sums over the branch steps. Shares that are not finite, as after divergence,
+    are NaN.
+    """
+
+    def over(numerator, denominator):
+        ratio = numerator.sum("branch_step") / denominator.sum("branch_step")
+        return ratio.where(np.isfinite(ratio)).transpose("start", ...).values
+
+    fall, swept_fall = part.begin - part.end, part.begin - part.swept_decay
+    gain, swept_gain = part.continued - part.end, part.swept_constant - part.swept_decay
+    result = {
+        "rest": over(-part.rest, fall),
+        "remainder": over(-part.remainder, fall),
+        "averaged": over(part.continued - part.averaged, gain),
+    }
+    for k in part.directions.values:
+        chosen = part.parted.sel(directions=k)
+        for name in ("second_order", "line", "end_line"):
+            result[f"{name}_{k}"] = over(
+                -part[name].isel(direction=slice(k)).sum("direction"), fall
+            )
+        for name in ("onto", "off"):
+            result[f"{name}_{k}"] = over(part.begin - chosen.sel(part=name), swept_fall)
+        for name in ("steep_decay", "rest_decay"):
+            reached = part.swept_constant - chosen.sel(part=name)
+            result[f"{name}_{k}"] = over(reached, swept_gain)
+    return result
+
+
+def with_interval(values: Float[np.ndarray, " starts"]) -> list[float] | None:
+    """Return the mean of finite values with its interval; None for fewer than two."""
+    finite = values[np.isfinite(values)]
+    return list(mean(finite)[:3]) if len(finite) > 1 else None
+
+
+def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the mean final cost for each exponent, at the best of the peak rates."""
+    return dataset.exponent_cost.mean("start").min("peak")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return falls, gains and shares with intervals, and the best exponent."""
+    summary: dict = {}
+    for number, name in enumerate(dataset.attrs["data_sets"]):
+        summary |= {
+            f"{name}_{key}": value for key, value in _valley(dataset.isel(data=number)).items()
+        }
+    return summary | _exponents(dataset)
+
+
+def _valley(part: xr.Dataset) -> Mapping:
+    fall, gain = part.begin - part.end, part.continued - part.end
+    finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
+    largest = max(part.directions.values)
+    summary: dict = {
+        "branches": int(finite.size),
+        "diverged": int((~finite).sum()),
+        "converged": int(part.converged.sum()),
+        "begin": with_interval(part.begin.mean("branch_step").values),
+        "end": with_interval(part.end.mean("branch_step").values),
+        "fall": with_interval(fall.mean("branch_step").values),
+        "gain": with_interval(gain.mean("branch_step").values),
+        "swept_gain": with_interval(
+            (part.swept_constant - part.swept_decay).mean("branch_step").values
+        ),
+        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
+        "eigenvalue_largest": float(part.eigenvalues.isel(direction=0).mean()),
+        f"eigenvalue_{largest}": float(part.eigenvalues.isel(direction=largest - 1).mean()),
+        **{
+            f"overlap_{k}": with_interval(part.overlap.sel(directions=k).mean("branch_step").values)
+            for k in part.directions.values
+        },
+    }
+    summary |= {key: with_interval(values) for key, values in shares(part).items()}
+    summary["by_step"] = {}
+    for index, step in enumerate(part.branch_step.values):
+        one = part.isel(branch_step=[index])
+        rows = {key: with_interval(values) for key, values in shares(one).items()}
+        rows["gain"] = with_interval(gain.isel(branch_step=index).values)
+        rows["fall"] = with_interval(fall.isel(branch_step=index).values)
+        rows["begin"] = with_interval(one.begin.isel(branch_step=0).values)
+        summary["by_step"][str(step)] = rows
+    return summary
+
+
+def _exponents(dataset: xr.Dataset) -> dict:
+    exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
+    starts = costs.shape[-1]
+    drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
+    resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
+    average = costs.mean(axis=-1)
+    best_peaks = average.argmin(axis=1)
+    lowest = int(average.min(axis=1).argmin())
+    return {
+        "digits_exponent": float(exponents[lowest]),
+        "digits_exponent_share": float(np.mean(resampled.argmin(axis=0) == lowest)),
+        "digits_tuned_costs": tuned_costs(dataset).values.tolist(),
+        "digits_tuned_peaks": dataset.peak.values[best_peaks].tolist(),
+        "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
+        "digits_peaks_at_an_end": int(np.isin(best_peaks, [0, costs.shape[1] - 1]).sum()),
+        "digits_runs_diverged": int(np.sum(~np.isfinite(costs))),
+    }
 
 
 def run(config: Config) -> xr.Dataset:
@@ -57,36 +170,11 @@ def plot(dataset: xr.Dataset) -> Mapping:
         f"off_{k}": f"gradient projected\noff top {k}",
         "averaged": "averaged weights,\nconstant rate",
     }
-    splits = {
-        "second_order": "second order",
-        "line": "line, vectors at branch point",
-        "end_line": "line, vectors after decay",
-    }
-    rows = []
-    for number, name in enumerate(dataset.attrs["data_sets"]):
-        part = case(dataset, number)
-        fall = (part.begin - part.end).sum("branch_step")
-        over_starts = shares(part)
-        rows.append(
-            plots.Valley(
-                name=name,
-                step=part.record.values,
-                cost=part.trunk_cost.values,
-                branch_steps=part.branch_step.values,
-                decay_step=part.decay_record.values,
-                decays=part.branch_cost.transpose("branch_step", "decay_record").values,
-                by_direction={
-                    label: (-part[key].sum("branch_step").cumsum("direction") / fall)
-                    .transpose("start", "direction")
-                    .values
-                    for key, label in splits.items()
-                },
-                shares={label: over_starts[key] for key, label in labels.items()},
-            )
-        )
+    each = (shares(dataset.isel(data=number)) for number in range(dataset.sizes["data"]))
+    rows = [{label: values[key] for key, label in labels.items()} for values in each]
     return {
-        "valleys": plots.valleys(rows),
-        "exponents": plots.exponents(dataset.exponent.values, tuned_costs(dataset).values),
+        "valleys": figures.valleys(dataset, rows),
+        "exponents": figures.exponents(dataset.exponent.values, tuned_costs(dataset).values),
     }
 
 

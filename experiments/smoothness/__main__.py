@@ -16,11 +16,12 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.statistics import medians
+from gdjax.statistics import median
 
-from . import figures as temperatures
 from .config import Config
+from .figures import cooling
 from .model import at_start
-from .summary import best, numbers
 
 
 def trained(config: Config, problem) -> xr.Dataset:
@@ -42,6 +43,52 @@ def trained(config: Config, problem) -> xr.Dataset:
     return xr.merge([usual[[*names, "outcome"]], records.rename({n: f"scaled_{n}" for n in names})])
 
 
+def best(dataset):
+    """Return test accuracies at the best rate, and this rate, by temperature.
+
+    The best learning rate has the lowest median training cost.
+    """
+    cost = medians(dataset.cost.isel(step=-1))
+    choice = cost.argmin("learning_rate")
+    accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)
+    return accuracy.transpose("temperature", "seed"), dataset.learning_rate[choice]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return statistics of gradients, and accuracies, by temperature."""
+    accuracy, rate = best(dataset)
+    scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
+    temperatures = dataset.looked_at.values
+    gradient_norm = medians(dataset.gradient_norm).values
+    typical = dataset.image_gradient_norm.median("image")
+    image = medians(typical).values
+    still = (dataset.image_gradient_norm == 0).mean("image")
+    steps = dataset.sel(temperature=0)
+    summary = {
+        "seeds": dataset.sizes["seed"],
+        "image_gradient_norm_at_1": median(typical.sel(looked_at=1).values)[:3],
+        "image_gradient_norm_most": median(typical[image.argmax()].values)[:3],
+        "image_gradient_norm_most_at": float(temperatures[image.argmax()]),
+        "image_gradient_zero_from": float(temperatures[image == 0].max()),
+        "gradient_norm_most": float(gradient_norm.max()),
+        "gradient_norm_most_at": float(temperatures[gradient_norm.argmax()]),
+        "images_without_gradient": {
+            f"at_{t:.2g}": median(still.sel(looked_at=t).values)[:3] for t in temperatures
+        },
+        "gradient_norm_of_steps": float(dataset.gradient_norm.sel(looked_at=0).max()),
+        "cost_moved_by_steps": float(np.ptp(steps.cost.values, axis=-1).max()),
+        "scaled_cost_spread": float(
+            np.ptp(dataset.scaled_cost.isel(step=-1).values[dataset.temperature > 0], axis=0).max()
+        ),
+    }
+    for index, temperature in enumerate(dataset.temperature.values):
+        name = f"{temperature:g}"
+        summary[f"accuracy_at_{name}"] = median(accuracy.values[index])[:3]
+        summary[f"best_rate_at_{name}"] = float(rate.values[index])
+        summary[f"scaled_accuracy_at_{name}"] = median(scaled.values[index])[:3]
+    return summary
+
+
 def run(config: Config) -> xr.Dataset:
     """Return the measurements before and after training."""
     problem = gd.problems.digits(config.data)
@@ -52,22 +99,7 @@ def run(config: Config) -> xr.Dataset:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw cost, gradients and accuracies in one figure."""
-    accuracy, _ = best(dataset)
-    image = dataset.image_gradient_norm
-    return {
-        "cooling": temperatures.cooling(
-            dataset.added.values,
-            {float(t): dataset.cost_along.sel(drawn=t).values for t in dataset.drawn.values},
-            temperature=dataset.looked_at.values,
-            full_batch=dataset.gradient_norm.values,
-            image=image.median("image").values,
-            still=(image == 0).mean("image").values,
-            trained=dataset.temperature.values,
-            usual=accuracy.values,
-            scaled=dataset.scaled_test_accuracy.isel(step=-1).values,
-            chance=dataset.attrs["chance"],
-        )
-    }
+    return {"cooling": cooling(dataset, best(dataset)[0])}
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ logarithmic down to a small value and linear below it, so that temperature 0 and
 shown.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
@@ -16,40 +14,24 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLIO
 from gdjax.plots.sweeps import quantiles
 
 
-def cooling(
-    shift: Float[np.ndarray, " shifts"],
-    lines: Mapping[float, Float[np.ndarray, " shifts"]],
-    *,
-    temperature: Float[np.ndarray, " temperatures"],
-    full_batch: Float[np.ndarray, "temperatures seeds"],
-    image: Float[np.ndarray, "temperatures seeds"],
-    still: Float[np.ndarray, "temperatures seeds"],
-    trained: Float[np.ndarray, " trained"],
-    usual: Float[np.ndarray, "trained seeds"],
-    scaled: Float[np.ndarray, "trained seeds"],
-    chance: float,
-) -> Figure:
+def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
     """Draw the cost along one weight, gradient norms and accuracies, by temperature.
 
     Args:
-        shift: shifts of one weight.
-        lines: cost at each shift, by temperature.
-        temperature: temperatures at which gradients were computed.
-        full_batch: norm of the gradient over the whole training set.
-        image: median over single images of the norm of the gradient.
-        still: share of single images whose gradient is zero.
-        trained: temperatures at which networks were trained.
-        usual: test accuracy from unscaled starting weights, at the best of many learning rates.
-        scaled: test accuracy from starting weights scaled by the temperature.
-        chance: accuracy of random guesses.
+        dataset: results of the experiment.
+        accuracy: test accuracy from unscaled starting weights, at the best of many learning rates.
     """
+    temperature, trained = dataset.looked_at.values, dataset.temperature.values
+    image, chance = dataset.image_gradient_norm, dataset.attrs["chance"]
+    still = (image == 0).mean("image").values
+    scaled = dataset.scaled_test_accuracy.isel(step=-1).values
     with style():
         figure = Figure(figsize=(11, 9))
         panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
-        _stairs(panels["stairs"], shift, lines)
+        _stairs(panels["stairs"], dataset.cost_along)
         axes = panels["gradient"]
-        _band(axes, temperature, full_batch, BLUE, "whole training set")
-        _band(axes, temperature, image, ORANGE, "median over single images")
+        _band(axes, temperature, dataset.gradient_norm.values, BLUE, "whole training set")
+        _band(axes, temperature, image.median("image").values, ORANGE, "median over single images")
         axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
         axes.set_ylim(0, None)
         axes.yaxis.set_minor_locator(NullLocator())
@@ -63,7 +45,7 @@ def cooling(
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set(ylabel="images with gradient 0", title="Images whose gradient is exactly 0")
         axes = panels["learnt"]
-        _band(axes, trained, usual, BLUE, "unscaled starting weights")
+        _band(axes, trained, accuracy.values, BLUE, "unscaled starting weights")
         _band(axes, trained, scaled, GREEN, "starting weights scaled by T", dashed=True)
         axes.axhline(chance, color=GREY, linestyle=":")
         axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
@@ -77,9 +59,12 @@ def cooling(
     return figure
 
 
-def _stairs(axes, shift, lines):
+def _stairs(axes, lines):
     """Draw the cost along one weight, at each temperature."""
-    for number, (temperature, cost) in enumerate(lines.items()):
+    shift = lines.added.values
+    for number, (temperature, cost) in enumerate(
+        zip(lines.drawn.values, lines.values, strict=True)
+    ):
         cold = temperature == 0
         color = BLACK if cold else CYCLE[number % len(CYCLE)]
         axes.plot(shift, cost, color=color, linewidth=1.5 if cold else 2.2)

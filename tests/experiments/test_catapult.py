@@ -7,8 +7,8 @@ import pytest
 
 import gdjax as gd
 from experiments.catapult import __main__ as catapult
+from experiments.catapult import __main__ as summaries
 from experiments.catapult import model as methods
-from experiments.catapult import summary as summaries
 from experiments.catapult.config import Config
 
 SMALL = Config(

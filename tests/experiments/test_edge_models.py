@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 from experiments.edge_models import __main__ as edge_models
+from experiments.edge_models.__main__ import numbers, ratio
 from experiments.edge_models.config import Config
 from experiments.edge_models.model import relative_distances
-from experiments.edge_models.summary import numbers, ratio
 
 SMALL = Config(
     rates=(0.3,),

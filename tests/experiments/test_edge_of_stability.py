@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.edge_of_stability import __main__ as edge_of_stability
-from experiments.edge_of_stability import summary as summaries
+from experiments.edge_of_stability import __main__ as summaries
 from experiments.edge_of_stability.config import Config
 
 pytestmark = pytest.mark.long  # trains networks

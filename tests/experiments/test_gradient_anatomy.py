@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.gradient_anatomy import __main__ as gradient_anatomy
-from experiments.gradient_anatomy import summary as summaries
+from experiments.gradient_anatomy import __main__ as summaries
 from experiments.gradient_anatomy.config import Config
 from gdjax.errors import InputError
 

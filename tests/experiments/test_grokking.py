@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from experiments.grokking import __main__ as grokking
-from experiments.grokking import summary as summaries
+from experiments.grokking import __main__ as summaries
 from experiments.grokking.config import Config
 
 DECAY = np.array([0.0, 0.1, 1.0])

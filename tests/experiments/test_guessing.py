@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.guessing import __main__ as guessing
+from experiments.guessing import __main__ as summaries
 from experiments.guessing import model as methods
-from experiments.guessing import summary as summaries
 from experiments.guessing.config import Config
 from gdjax.errors import InputError
 

@@ -10,8 +10,8 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.river_valleys import __main__ as river_valleys
+from experiments.river_valleys import __main__ as summary
 from experiments.river_valleys import model as river_methods
-from experiments.river_valleys import summary
 from gdjax.sweeps.dataset import from_named
 
 SMALL = river_valleys.Config(
@@ -176,7 +176,7 @@ def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
 @pytest.mark.long
 def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn(drawn):
     dataset = river_valleys.run(SMALL)
-    part = river_valleys.case(dataset, 0)
+    part = dataset.isel(data=0)
     assert part.converged.all()
     # The parts add up to the change of the cost, which agrees with independent evaluations.
     np.testing.assert_allclose(part.total, part.end - part.begin, atol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments.seeds import __main__ as seeds
-from experiments.seeds import summary as summaries
+from experiments.seeds import __main__ as summaries
 from experiments.seeds.__main__ import Config
 
 

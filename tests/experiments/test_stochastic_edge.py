@@ -7,9 +7,9 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.stochastic_edge import __main__ as stochastic_edge
+from experiments.stochastic_edge.__main__ import predicted
 from experiments.stochastic_edge.config import Config
 from experiments.stochastic_edge.oscillation import edge_forces, stability_limit
-from experiments.stochastic_edge.summary import predicted
 
 BENDS, TARGETS = np.array([3.0, 5.0, 10.0]), np.array([0.5, -1.0, 2.0])
 SMALL = Config(

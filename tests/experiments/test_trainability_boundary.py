@@ -9,9 +9,9 @@ import pytest
 
 import gdjax as gd
 from experiments.trainability_boundary import __main__ as experiment
+from experiments.trainability_boundary import __main__ as summaries
 from experiments.trainability_boundary import box_counting
 from experiments.trainability_boundary import model as methods
-from experiments.trainability_boundary import summary as summaries
 from experiments.trainability_boundary.conditions import CONDITIONS, layerwise_rates
 from experiments.trainability_boundary.config import Config
 from gdjax.errors import InputError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.transfer import __main__ as transfer
-from experiments.transfer import parametrizations, summary
+from experiments.transfer import parametrizations
 from experiments.transfer.__main__ import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
@@ -19,19 +19,19 @@ def parabola(best):
 
 def test_known_best_and_good_rates_are_recovered():
     cost = np.median(parabola(1.3), axis=1)
-    assert summary.best_rate(RATES, cost) == pytest.approx(1.3)
-    low, high = summary.good_rates(RATES, cost)
+    assert transfer.best_rate(RATES, cost) == pytest.approx(1.3)
+    low, high = transfer.good_rates(RATES, cost)
     assert low < 1.3 < high
-    assert summary.good_rates(RATES, np.arange(1.0, 10.0))[0] == RATES[0]
-    assert summary.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
+    assert transfer.good_rates(RATES, np.arange(1.0, 10.0))[0] == RATES[0]
+    assert transfer.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
 
 
 def test_a_known_shift_and_regret_are_recovered():
     narrow, wide = parabola(2.0), parabola(0.5)
-    np.testing.assert_allclose(summary.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
+    np.testing.assert_allclose(transfer.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
     expected = np.exp(0.3 * np.log(4) ** 2)
-    np.testing.assert_allclose(summary.regrets(narrow, wide), expected)
-    np.testing.assert_allclose(summary.regrets(wide, wide), 1)
+    np.testing.assert_allclose(transfer.regrets(narrow, wide), expected)
+    np.testing.assert_allclose(transfer.regrets(wide, wide), 1)
 
 
 def test_all_parametrizations_agree_at_the_base_width():
