@@ -26,7 +26,6 @@ SMALL = Config(
     perturbations=(0.0, 0.5),
     trunks=2,
     changes=1,
-    slab=4,
     points=5,
 )
 
