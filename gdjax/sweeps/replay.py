@@ -190,7 +190,7 @@ def require_recorded(
         {"program_hash": setting.program_hash},
         {"program_hash": writer["program_hash"]},
     ]
-    ignored = {"layout", "flags", "program_hash"}
+    ignored = {"layout", "flags", "program_hash", "slab"}  # older stores record slabs
     if changed or computed_by.get("revision") != writer["revision"]:
         ignored.add("problem_hash")
         programs = [{}, {}]

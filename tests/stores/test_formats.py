@@ -291,6 +291,6 @@ def test_resuming_a_store_of_format_3_reports_only_different_programs_and_flags(
     except StoreError as error:
         message = str(error)
     names = re.findall(r"(?:sweep: |; )([a-z_]+)[a-z_.]*: stored", message)
-    assert set(names) <= {"program_hash", "problem_hash", "flags"}, message
+    assert set(names) <= {"slab", "program_hash", "problem_hash", "flags"}, message
     assert bool(names) == bool(message)
     assert contents(path) == before

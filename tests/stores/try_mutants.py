@@ -34,11 +34,12 @@ def originals(folder: Path) -> list[Files]:
     """Return two stores: a complete one, and one interrupted in its second tile."""
     from gdjax import problems
     from gdjax.descent import block_loop
-    from gdjax.sweeps import axes, slab_runner, sweep
+    from gdjax.sweeps import axes, slab_program, slab_runner, sweep
 
+    slab_program.CPU_WIDTHS = ((2, 2**60),)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    settings: dict[str, Any] = {"snapshot_every": 3, "width": 2, "devices": jax.local_devices()[:1]}
+    settings: dict[str, Any] = {"snapshot_every": 3, "devices": jax.local_devices()[:1]}
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks despite the few steps

@@ -1,11 +1,11 @@
 """Extended sweeps and static axes, which are bitwise equal to one sweep."""
 
 import json
-import threading
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
