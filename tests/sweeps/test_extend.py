@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -165,10 +166,15 @@ def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch)
     sweep_of(old, RATES, [0, 1], 11, continuable=True)
     compute = executor.run_tiles
 
+    computed_first = threading.Event()
+
     def interrupt(plan, tiles, *rest):
         if tiles[0] != (0, 0):
+            computed_first.wait(60)
             raise KeyboardInterrupt
-        return compute(plan, tiles, *rest)
+        result = compute(plan, tiles, *rest)
+        computed_first.set()
+        return result
 
     monkeypatch.setattr(executor, "run_tiles", interrupt)
     with pytest.raises(KeyboardInterrupt):
