@@ -178,7 +178,7 @@ def clipped_with_a_schedule(_):
 def warm_up(_):
     import optax
 
-    schedule = gd().descent.warmup_cosine(0.1, 5, 30)
+    schedule = gd().descent.WarmupCosine(0.1, 5, 30)
     factory = partial(optax.sgd, learning_rate=schedule)
     return sweep(network(), {"momentum": [0.0, 0.9]}, 30, make_optimizer=factory)
 
