@@ -26,7 +26,7 @@ def swept(tmp_path_factory):
         patch.setattr(process, "configure", lambda: None)
         main(
             "sweep --learning-rate 0.5,5 --seed 0:3 --widths 4 --num-steps 20 --record-every 10 "
-            f"--width 1 --out {folder}".split()
+            f"--out {folder}".split()
         )
     return folder
 

@@ -162,7 +162,7 @@ def test_a_program_is_compiled_once_for_all_values_and_equal_functions():
             cost=lambda w, *, steep=1.0: 1.5 * steep * jnp.sum(w**2),
         )
         grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
-        result = sweep(problem, grid, 20, root_seed=root)
+        result = sweep(problem, grid, 20, root_seed=root, devices=jax.local_devices()[:1])
         assert result.sizes["learning_rate"] == len(rates)
         return len(compiled)
 
