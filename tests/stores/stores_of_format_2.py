@@ -174,7 +174,7 @@ def make_branched(path: Path) -> None:
     trunk = path.with_name("trunk")
     devices = jax.local_devices()[:1]
     grid = gd.axes(learning_rate=[0.005, 0.01], seed=[0, 1])
-    gd.sweep(hills, grid, 12, make_optimizer=MOMENTUM, store=trunk, devices=devices, **{"width": 2})
+    gd.sweep(hills, grid, 12, make_optimizer=MOMENTUM, store=trunk, width=2, devices=devices)  # ty: ignore[unknown-argument]
     branches = gd.axes(branch_step=[0, 6], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
     gd.branch(trunk, {"learning_rate": 0.01, "seed": 1}, branches, to=path, devices=devices)
     shutil.rmtree(trunk)

@@ -34,7 +34,7 @@ def make(path: Path) -> None:
         make_optimizer=MOMENTUM,
         record_every=4,
         snapshot_every=8,
-        **{"width": 2},
+        width=2,  # ty: ignore[unknown-argument]  (of that version)
         devices=jax.local_devices()[:1],
     )
 
