@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
+from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import SweepSpec
@@ -104,7 +105,7 @@ def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> slabs.Comp
 def compiled(lowered: Any, device: jax.Device) -> slabs.Compiled:
     """Compile a lowered program for a device without autotuning, which needs the device."""
     options = {"xla_gpu_autotune_level": 0} if device.platform == "gpu" else {}
-    return slabs.Compiled(lowered.compile(compiler_options=options), "")
+    return slabs.Compiled(lowered.compile(compiler_options=options))
 
 
 def loops(program: slabs.Compiled) -> list[Loop]:

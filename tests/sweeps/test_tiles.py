@@ -316,8 +316,6 @@ def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
     assert len(program.block_program.compiled) == 1
     tile_of(plan, MemorySink())
     assert len(program.block_program.compiled) == 1
-    assert len(program.compiled_block.hash) == 16
-    assert len(program.block_program.compiled) == 1
 
 
 @pytest.mark.parametrize("devices", [1, 2])
