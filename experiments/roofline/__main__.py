@@ -11,9 +11,9 @@ the times are ranges too. Nothing is measured: this is a prediction.
 
     python -m experiments.roofline             (about 2 minutes; needs the group `accelerators`)
 
-Expected: at most 1.5 times the kernels of the program by hand, one wait for 32 steps, and times
-dominated by the launches of kernels for 64 networks. This is refuted by a measured time of a step
-outside of the predicted range, or a measured ratio to the program by hand above 1.5.
+Expected: at most 1.25 times the kernels of the program by hand, one loop of unknown length, and
+times dominated by the launches of kernels for mini-batches. This is refuted by a measured time of a
+step outside of the predicted range.
 """
 
 import re
