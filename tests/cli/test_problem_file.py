@@ -47,7 +47,7 @@ def swept(file, tmp_path_factory):
         patch.setattr(results, "save_figure", lambda figure, file: file.touch())
         main(
             f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --num-steps 6 "
-            "--axes shape=square,wave scale=1 batch_size=1,2 --record-every 3 --width 1 "
+            "--axes shape=square,wave scale=1 batch_size=1,2 --record-every 3 "
             f"--out {folder}".split()
         )
     return folder

@@ -48,7 +48,7 @@ def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path)
     Only runs of full length include saturated networks with gradients above the tolerance.
     """
     main(
-        "sweep --learning-rate 0.1,17.86 --epochs 10 --width 1 "
+        "sweep --learning-rate 0.1,17.86 --epochs 10 "
         f"--store {tmp_path / 'runs.zarr'} --out {tmp_path}".split()
     )
     with gd.open_dataset(tmp_path / "runs.zarr") as runs:
