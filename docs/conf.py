@@ -10,6 +10,7 @@ import gdjax.machine
 
 # Notebooks run in separate processes, which inherit these variables.
 os.environ["TQDM_DISABLE"] = "1"
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a warning about frozen modules
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(gdjax.machine.cores()))
 
 project = "gdjax"
@@ -43,8 +44,12 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "error"
 nb_merge_streams = True
+nb_ipywidgets_js = {}  # no page has widgets, and their scripts are on another host
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+myst_html_meta = {
+    "description": "gdjax: see gradient descent, with thousands of descents in one program"
+}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -66,7 +71,8 @@ python_use_unqualified_type_names = True
 python_trailing_comma_in_multi_line_signatures = False
 
 html_theme = "pydata_sphinx_theme"
-html_title = "gdjax"
+html_title = f"gdjax {release}"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -74,8 +80,8 @@ html_copy_source = False
 html_math_renderer = "mathml"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "header_links_before_dropdown": 8,
-    "logo": {"text": "gdjax"},
+    "header_links_before_dropdown": 6,
+    "logo": {"text": html_title},
     "navbar_align": "left",
     "navigation_with_keys": False,
     "show_nav_level": 1,

@@ -1,12 +1,13 @@
 """Rendering of the pages of results/ from templates and summaries of experiments.
 
-    python experiments/render.py [NAME ...]
+    python -m experiments.render [NAME ...]
 
-The script writes results/<name>/README.md from experiments/pages/<name>.md and
-results/<name>/summary.json, and the table of contents results/README.md. A template is written in
-Jinja and contains no numbers: each number is an expression of `s`, the summary, or of `c`, its
-config, with a filter that formats it. Statements in words are checked with `claim(...)`, so that a
-page whose summary no longer supports them cannot be rendered.
+The script writes results/<name>/README.md from experiments/<name>/page.md and
+results/<name>/summary.json, and the table of contents results/README.md. A folder with a page is an
+experiment. A template is written in Jinja and contains no numbers: each number is an expression of
+`s`, the summary, or of `c`, its config, with a filter that formats it. Statements in words are
+checked with `claim(...)`, so that a page whose summary no longer supports them cannot be rendered.
+`place` is the section of the table of contents and the number by which its entries are sorted.
 """
 
 import ast
@@ -21,47 +22,8 @@ import jinja2
 from jinja2 import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ROOT / "experiments" / "pages"
+EXPERIMENTS = ROOT / "experiments"
 RESULTS = ROOT / "results"
-SHARED = ("base", "README")  # templates that are not pages of single experiments
-GROUPS = {
-    "Steps downhill": ("slope_descent", "steepest_descent", "gradient_flow", "basins"),
-    "Training a network": (
-        "digits",
-        "accuracy",
-        "gradient_anatomy",
-        "smoothness",
-        "learning_rates",
-        "finders",
-        "transfer",
-        "search",
-        "initializations",
-        "batch_sizes",
-        "decay_exponents",
-        "river_valleys",
-        "grokking",
-    ),
-    "The largest learning rate": ("trainability_boundary", "catapult"),
-    "Curvature and the edge of stability": (
-        "loss_landscape",
-        "hessian_spectrum",
-        "edge_of_stability",
-        "adaptive_edge",
-        "non_euclidean_edge",
-        "stochastic_edge",
-        "central_flow",
-        "edge_models",
-    ),
-    "Many minima": (
-        "local_minima",
-        "mode_connectivity",
-        "branching",
-        "widths_of_valleys",
-        "basin_volumes",
-    ),
-    "Seeds and generalization": ("seeds", "flatness", "guessing"),
-    "Speed": ("speed", "roofline"),
-}
 MINUS = "\N{MINUS SIGN}"
 SUPERSCRIPTS = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
@@ -69,15 +31,31 @@ SUPERSCRIPTS = str.maketrans(
 
 
 def names() -> list[str]:
-    """Return the names of the experiments that have a template."""
-    return sorted(file.stem for file in PAGES.glob("*.md") if file.stem not in SHARED)
+    """Return the names of all experiments, which are the folders with a page."""
+    return sorted(file.parent.name for file in EXPERIMENTS.glob("*/page.md"))
+
+
+def source(name: str) -> str:
+    """Return the template of an experiment's page."""
+    return (EXPERIMENTS / name / "page.md").read_text("utf8")
+
+
+def place(name: str) -> tuple[str, int]:
+    """Return the section of an experiment in the table of contents, and its number."""
+    for assign in environment().parse(source(name)).find_all(nodes.Assign):
+        if isinstance(assign.target, nodes.Name) and assign.target.name == "place":
+            return tuple(entry.as_const() for entry in assign.node.find_all(nodes.Const))
+    raise ValueError(
+        f"experiments/{name}/page.md: expected a line like {{% set place = ['A', 1] %}}"
+    )
 
 
 def question(name: str) -> str:
     """Return the question of an experiment: the first line of its docstring."""
-    text = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text("utf8")))
+    file = EXPERIMENTS / name / "__main__.py"
+    text = ast.get_docstring(ast.parse(file.read_text("utf8")))
     if not text:
-        raise ValueError(f"experiments/{name}.py: expected a docstring that begins with a question")
+        raise ValueError(f"{file}: expected a docstring that begins with a question")
     return text.splitlines()[0]
 
 
@@ -222,7 +200,7 @@ def row(*cells: Any) -> str:
 def environment() -> jinja2.Environment:
     """Return the Jinja environment of the templates; a missing key is an error."""
     env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGES),
+        loader=jinja2.FileSystemLoader([EXPERIMENTS, EXPERIMENTS / "shared"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -240,7 +218,7 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
         of: summary of the experiment; by default the stored one.
     """
     s = summary(name) if of is None else of
-    template = environment().get_template(f"{name}.md")
+    template = environment().get_template(f"{name}/page.md")
 
     def pick(prefixes: Iterable[str], suffix: str) -> list[Any]:
         return [s[prefix + suffix] for prefix in prefixes]
@@ -254,10 +232,11 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
 
 def contents(pages: Mapping[str, str]) -> str:
     """Return the table of contents of some rendered pages."""
-    entries = {name: entry(name, page) for name, page in pages.items()}
-    groups = [(title, [n for n in group if n in entries]) for title, group in GROUPS.items()]
-    groups = [(title, group) for title, group in groups if group]
-    text = environment().get_template("README.md").render(pages=entries, groups=groups)
+    places = {name: place(name) for name in pages}
+    sections: dict[str, dict[str, dict[str, str]]] = {}
+    for name in sorted(pages, key=lambda name: places[name][1]):
+        sections.setdefault(places[name][0], {})[name] = entry(name, pages[name])
+    text = environment().get_template("contents.md").render(sections=sections)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -266,7 +245,7 @@ def entry(name: str, page: str) -> dict[str, str]:
     answer = re.search(r"^\*\*Answer\.\*\* \*\*(.*?)\*\*$", page, re.MULTILINE | re.DOTALL)
     thumbnail = re.search(r"!\[([^\]]*)\]\(([^)]*)\)", page)
     if answer is None or thumbnail is None:
-        raise ValueError(f"experiments/pages/{name}.md: expected an answer and a figure")
+        raise ValueError(f"experiments/{name}/page.md: expected an answer and a figure")
     return {
         "question": question(name),
         "answer": " ".join(answer[1].split()),
@@ -338,8 +317,8 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
 
 
 def is_expected(target: nodes.Node) -> bool:
-    """Return whether a variable of a template is an expected threshold."""
-    return isinstance(target, nodes.Name) and target.name.startswith("expected")
+    """Return whether a variable of a template is an expected threshold or the `place`."""
+    return isinstance(target, nodes.Name) and target.name.startswith(("expected", "place"))
 
 
 def all_keys(value: Any) -> list[str]:
@@ -354,7 +333,7 @@ def main(chosen: Sequence[str]) -> None:
     pages = {name: rendered(name) for name in names()}
     for name in chosen or pages:
         if name not in pages:
-            raise SystemExit(f"render: no template experiments/pages/{name}.md")
+            raise SystemExit(f"render: no template experiments/{name}/page.md")
         (RESULTS / name / "README.md").write_text(pages[name], "utf8")
     (RESULTS / "README.md").write_text(contents(pages), "utf8")
 

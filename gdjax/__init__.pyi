@@ -30,8 +30,6 @@ from .stores import open_dataset as open_dataset
 from .stores import verify as verify
 from .sweeps import axes as axes
 from .sweeps import branch as branch
-from .sweeps import compare as compare
-from .sweeps import compare_stores as compare_stores
 from .sweeps import concat as concat
 from .sweeps import coordinate_check as coordinate_check
 from .sweeps import extend as extend

@@ -62,13 +62,13 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     """Draw the default figure of a result.
 
     Args:
-        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; the DataTree
-            of `compare`; the Dataset of `concat`, `tuning_curve`, `coordinate_check`, `line`,
-            `plane`, `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of
-            planes; or the return value of `extreme_eigenpairs`, `spectral_density`,
-            `gradient_summary`, `gradient_flow`, `distance_from_flow`, `central_flow`,
-            `pairwise_barriers`, `basin_volume`, `finite_temperature_coefficient`,
-            `local_learning_coefficient` or `find_learning_rate`.
+        result: a `Descent`; the Dataset of a sweep, or the path or URL of its store; a DataTree of
+            several; the Dataset of `concat`, `tuning_curve`, `coordinate_check`, `line`, `plane`,
+            `trajectory_plane`, `count_minima` or `basins_of_attraction`, or a DataTree of planes;
+            or the return value of `extreme_eigenpairs`, `spectral_density`, `gradient_summary`,
+            `gradient_flow`, `distance_from_flow`, `central_flow`, `pairwise_barriers`,
+            `basin_volume`, `finite_temperature_coefficient`, `local_learning_coefficient` or
+            `find_learning_rate`.
         title: figure title; by default, it summarizes the data.
 
     Returns:

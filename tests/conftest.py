@@ -75,10 +75,12 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
-def pytest_itemcollected(item):
+@pytest.hookimpl(tryfirst=True)  # before items are deselected by their markers
+def pytest_collection_modifyitems(items):
     """Mark examples in docstrings, and the tests of the folders and files above, as long."""
-    if isinstance(item, pytest.DoctestItem) or {item.path, *item.path.parents} & LONG:
-        item.add_marker("long")
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) or {item.path, *item.path.parents} & LONG:
+            item.add_marker("long")
 
 
 def pytest_collection_finish():

@@ -123,7 +123,7 @@ class At:
             press()
 """
 COMMAND = "from gdjax import __main__\n__main__.main()"
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+ROOT = Path(__file__).parent.parent
 DIGITS = ("train", "--num-steps", "5", "--out", "out")
 
 
@@ -195,10 +195,8 @@ def test_ctrl_c_during_startup_ends_a_command_with_advice(module, tmp_path):
 @pytest.mark.parametrize("module", ["tyro", "jaxlib"])
 def test_ctrl_c_during_startup_ends_an_experiment_with_advice(module, tmp_path):
     at = f"sys.meta_path.insert(0, At({module!r}))"
-    script = str(EXPERIMENTS / "digits.py")
-    run = "exec(compile(open(__file__).read(), __file__, 'exec'))"
-    path = f"sys.path.insert(0, {str(EXPERIMENTS)!r})"
-    done = python(at, path, f"__file__ = {script!r}", run, cwd=tmp_path)
+    run = "import runpy; runpy.run_module('experiments.digits', run_name='__main__')"
+    done = python(f"sys.path.insert(0, {str(ROOT)!r})", "sys.argv[0] = '-m'", at, run, cwd=tmp_path)
     assert ended(done, "run the same command again"), done.stderr
 
 

@@ -1,11 +1,14 @@
 """Pages of results/: templates rendered with the numbers of summaries."""
 
+import ast
 import copy
+import graphlib
 import re
 
 import jinja2
 import pytest
-import render
+
+from experiments import render
 
 NAMES = render.names()
 
@@ -13,13 +16,12 @@ NAMES = render.names()
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_equals_its_rendered_template(name):
     stored = (render.RESULTS / name / "README.md").read_text("utf8")
-    assert stored == render.rendered(name), "run `python experiments/render.py`"
+    assert stored == render.rendered(name), "run `python -m experiments.render`"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_template_contains_no_literal_number(name):
-    source = (render.PAGES / f"{name}.md").read_text("utf8")
-    assert render.written_numbers(source, render.all_keys(render.summary(name))) == []
+    assert render.written_numbers(render.source(name), render.all_keys(render.summary(name))) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,8 +91,7 @@ def test_numbers_are_formatted_for_print():
 def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_picture():
     pages = {name: render.rendered(name) for name in NAMES}
     stored = (render.RESULTS / "README.md").read_text("utf8")
-    assert stored == render.contents(pages), "run `python experiments/render.py`"
-    assert sorted(sum(render.GROUPS.values(), ())) == NAMES
+    assert stored == render.contents(pages), "run `python -m experiments.render`"
     for name, page in pages.items():
         entry = render.entry(name, page)
         assert f"({name}/README.md)" in stored
@@ -98,11 +99,25 @@ def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_pictur
         assert (render.RESULTS / name / entry["picture"]).is_file()
 
 
-def test_every_experiment_has_a_page():
-    files = {file.stem for file in (render.ROOT / "experiments").glob("*.py")}
-    assert files - {"box_counting", "common", "listening", "render"} == set(NAMES)
+def test_every_experiment_has_a_page_and_every_page_a_result():
+    folders = {file.parent.name for file in render.EXPERIMENTS.glob("*/__main__.py")}
+    assert folders == set(NAMES) == {f.parent.name for f in render.RESULTS.glob("*/summary.json")}
+
+
+def test_imports_of_experiments_point_down():
+    """Between experiments, only shared/ and benchmarks/ are imported; no modules form a circle."""
+    graph = {}
+    for file in render.EXPERIMENTS.glob("*/*.py"):
+        package, nodes = file.parent.name, ast.walk(ast.parse(file.read_text("utf8")))
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        modules = [node.module or "" for node in imports]
+        others = {name.split(".")[1] for name in modules if name.startswith("experiments.")}
+        assert others <= {package, "shared", "benchmarks"}, file
+        own = [n.module or a.name for n in imports if n.level for a in n.names]
+        graph[f"{package}.{file.stem}"] = [f"{package}.{name}" for name in own]
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_an_experiment_without_a_template_raises_an_error():
-    with pytest.raises(SystemExit, match=r"no template experiments/pages/nothing\.md"):
+    with pytest.raises(SystemExit, match=r"no template experiments/nothing/page\.md"):
         render.main(["nothing"])

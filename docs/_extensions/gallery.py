@@ -124,7 +124,7 @@ def finding(name: str, root: Path = ROOT) -> str:
             f"All numbers, how they were measured, and what would have refuted this: "
             f"[{results[name].title}](../gallery/{name}.md).",
             "",
-            f"```sh\npython experiments/{name}.py\n```",
+            f"```sh\npython -m experiments.{name}\n```",
         ]
     )
 

@@ -61,7 +61,7 @@ def shown(name: str) -> str:
 
 def linked(step: int, page: str) -> str:
     """Return a link from a page of the site to a step of the lesson's course, as Markdown."""
-    title = json.loads(read("lesson/texts.json"))[f"course.{step}.title"]
+    title = json.loads(read("lesson/texts/en.json"))[f"course.{step}.title"]
     place = "../" * page.count("/") + f"{FOLDER}/lesson.html#lesson={step}"
     link = f'<a href="{place}">Try it in the lesson: {html.escape(title)}</a>'
     return f"```{{raw}} html\n<p>{link}</p>\n```"

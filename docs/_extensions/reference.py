@@ -187,7 +187,24 @@ def _skip(app, what, name, value, skip, options):
     return True if type(value).__name__ == "_tuplegetter" else None
 
 
+def _add_anchors(app, doctree):
+    """Add the anchors to which pages with source code link back.
+
+    `viewcode` may name an object after any of the packages around the module that defines it.
+    """
+    from sphinx.addnodes import desc_signature
+    from sphinx.ext import viewcode
+
+    for signature in doctree.findall(desc_signature):
+        module, name = signature.get("module"), signature.get("fullname")
+        defined = (module and name and viewcode._get_full_modname(module, name)) or ""
+        packages = defined.split(".")
+        anchors = [".".join([*packages[: i + 1], name]) for i in range(len(packages)) if defined]
+        signature["ids"] += [anchor for anchor in anchors if anchor not in signature["ids"]]
+
+
 def setup(app):
+    app.connect("doctree-read", _add_anchors)
     app.connect("config-inited", _begin)
     app.connect("source-read", _read)
     app.connect("autodoc-skip-member", _skip)

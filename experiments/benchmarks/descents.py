@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import common
+from experiments.shared import command
 
-from benchmarks import peers
-from benchmarks.timing import WIDTHS, Clock, share
+from . import peers
+from .timing import WIDTHS, Clock, share
 
 
 def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], Any]:
@@ -302,7 +302,7 @@ def worker(runs: int, steps: int, folder: str) -> None:
     work = sweep_seconds(problem, gd.axes(seed=range(64)), steps, 32, store=f"{folder}/warm")
     work()
     work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
-    seconds = common.seconds(work)
+    seconds = command.seconds(work)
     # getrusage is not used, since its peak for a child process includes that of the parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(seconds, int(status["VmHWM"].split()[0]) / 1024)
@@ -317,7 +317,7 @@ def small_sweep(config):
     problem, axes = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05])
     gd.sweep(problem, axes, 2)  # compiles the programs
     seconds = [
-        common.seconds(lambda: gd.sweep(problem, axes, 2)) for _ in range(9 * config.repeats)
+        command.seconds(lambda: gd.sweep(problem, axes, 2)) for _ in range(9 * config.repeats)
     ]
     return {"small_sweep_seconds": float(np.median(seconds))}
 
@@ -345,9 +345,7 @@ def second_start(_config):
                 str(out),
             ]
             with subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                env={**environment, "XDG_CACHE_HOME": folder},
+                command, stdout=subprocess.DEVNULL, env={**environment, "XDG_CACHE_HOME": folder}
             ) as running:
                 while running.poll() is None and not list(out.rglob("cost/c")):
                     time.sleep(0.01)

@@ -2,7 +2,7 @@
 
     seconds ~ size^exponent,   fitted to the larger half of the sizes
 
-    PYTHONPATH=experiments python -m benchmarks.growth [--out results/speed] [--largest 1.0]
+    python -m experiments.benchmarks.growth [--out results/speed] [--largest 1.0]
 
 The sizes are the numbers of runs, of values of one axis, of steps, of parameters, of samples and of
 records. While one of them varies, the others are constant. Each time is the shortest of three calls

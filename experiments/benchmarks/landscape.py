@@ -1,7 +1,7 @@
 """Measurements of costs on planes and paths, and of eigenvalues, for `speed.py`."""
 
-from benchmarks import peers
-from benchmarks.timing import share
+from . import peers
+from .timing import share
 
 
 def planes(clock, config, dataset):

@@ -4,9 +4,9 @@ import importlib
 from itertools import pairwise
 from typing import Any
 
-import common
+from experiments.shared import command
 
-from benchmarks.timing import WIDTHS
+from .timing import WIDTHS
 
 
 def torch_or_none() -> Any:
@@ -86,7 +86,7 @@ def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
         ("torch_vmap", vmapped, 2, runs),
     ):
         work(1)
-        best = min(common.seconds(lambda w=work, s=steps: w(s)) for _ in range(repeats))
+        best = min(command.seconds(lambda w=work, s=steps: w(s)) for _ in range(repeats))
         result[name] = 1e3 * best / steps / at_once
     return result
 
@@ -105,7 +105,7 @@ def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
             _descend(torch, flat, _cost(torch, params, x[rows], y[rows]))
 
     loop()
-    return 1e6 * min(common.seconds(loop) for _ in range(repeats)) / len(order)
+    return 1e6 * min(command.seconds(loop) for _ in range(repeats)) / len(order)
 
 
 def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -> float | None:
@@ -139,7 +139,7 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
             return package.planar_interpolation(*(model(*c) for c in corners), metric, side)
 
     work()
-    return min(common.seconds(work) for _ in range(repeats))
+    return min(command.seconds(work) for _ in range(repeats))
 
 
 def eigenvalues(
@@ -164,5 +164,5 @@ def eigenvalues(
 
     values = work(0)
     # The power iteration of pyhessian has a random start, and some starts take twice as long.
-    times = [common.seconds(lambda start=start: work(start)) for start in range(repeats)]
+    times = [command.seconds(lambda start=start: work(start)) for start in range(repeats)]
     return sum(times) / repeats, values

@@ -18,8 +18,9 @@ import numpy as np
 import optax
 
 import gdjax as gd
-from benchmarks.other_models import MODELS, Model
 from gdjax import statistics
+
+from .other_models import MODELS, Model
 
 COMPARED_STEPS = 100
 MAX_DIFFERENCE = 1e-3

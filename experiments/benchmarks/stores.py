@@ -1,6 +1,6 @@
 """Time and memory of storing runs, opening stores, and using object stores.
 
-    PYTHONPATH=experiments python -m benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
+    python -m experiments.benchmarks.stores [--runs 1000000] [--steps 200] [--tiles 200]
 
 The script prints the seconds and the peak memory of each measurement. The comparison of locations
 needs `gd.extend`; all other measurements also run with earlier versions. `s3` and `az` are servers
@@ -108,7 +108,7 @@ def three_locations(folder: Path, tiles: int, steps: int) -> None:
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, tiles), seed=range(8))
     hashes = set()
     for name, store, options in locations(folder):
-        settings: dict[str, Any] = {"width": 8, "devices": jax.local_devices()[:1], **options}
+        settings: dict[str, Any] = {"devices": jax.local_devices()[:1], **options}
         sweep = partial(gd.sweep, network(), grid, steps, store=store, **settings)
         dataset = timed(f"{tiles} tiles to {name}", sweep, tiles)
         loaded = timed(f"read from {name}", dataset.load, tiles)

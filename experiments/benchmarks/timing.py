@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import common
+from experiments.shared import command
 
 WIDTHS = (784, 16, 16, 10)
 PARAMETERS = 13_002
@@ -30,7 +30,7 @@ class Clock:
 
         jax.block_until_ready(self._product(self._matrix, self._matrix))
         best = min(
-            common.seconds(lambda: self._product(self._matrix, self._matrix)) for _ in range(5)
+            command.seconds(lambda: self._product(self._matrix, self._matrix)) for _ in range(5)
         )
         self.rates.append(2 * 2000**3 / best)
         return self.rates[-1]
@@ -43,7 +43,7 @@ class Clock:
         work()  # compiles
         seconds, rates = [], [self.rate()]
         for _ in range(self.repeats):
-            seconds.append(common.seconds(work))
+            seconds.append(command.seconds(work))
             rates.append(self.rate())
         return min(seconds), max(rates)
 

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gdjax.errors import InputError
 
 TRAIN_IMAGES = 4000  # maximum number of training images in the page
-LEARNING_RATE, BATCH_SIZE, EPOCHS = 3.0, 32, 10  # the defaults of the page
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Lesson:
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
-    networks: int = 64
+    networks: int = 48
     """Number of trained networks that classify one image in the last step of the course; 0 omits
     this step."""
     out: Path | None = None
@@ -36,32 +34,6 @@ class Lesson:
 
         images = data.load(self.data)
         samples = min(TRAIN_IMAGES, len(images.train_labels))
-        problem = problems.digits(images, samples=samples)
-        networks = self._trained(problem) if self.networks else None
-        page = lesson(problem, networks)
+        page = lesson(problems.digits(images, samples=samples), self.networks)
         page.save(file)
         print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")
-
-    def _trained(self, problem: Any) -> tuple[Any, ...]:
-        """Return parameters trained from seeds 0, 1, ..., stacked along a leading axis."""
-        import jax.numpy as jnp
-        import optax
-
-        from gdjax import descent, interrupts, sweeps
-        from gdjax.problems.networks import Layer
-
-        steps = descent.steps_for(EPOCHS, problem.samples, BATCH_SIZE)
-        with interrupts.interruptible():
-            runs = sweeps.sweep(
-                problem,
-                sweeps.axes(seed=range(self.networks)),
-                steps,
-                batch_size=BATCH_SIZE,
-                record_every=steps,
-                make_optimizer=lambda: optax.sgd(LEARNING_RATE),
-            )
-        arrays = {name: jnp.asarray(runs[name].values) for name in runs if "params" in str(name)}
-        return tuple(
-            Layer(arrays[f"params.{i}.weights"], arrays[f"params.{i}.bias"])
-            for i in range(len(problem.network.widths) - 1)
-        )

@@ -44,6 +44,8 @@ class Minima:
     """Problem of the sweep in the store, if it is user-defined."""
     skip_damaged: bool = False
     """Omit damaged runs of the store instead of stopping with an error."""
+    allow_unverified: bool = False
+    """Go on if a version, a numeric flag or a function of the host cannot be compared."""
     function: (
         Literal[
             "quartic",
@@ -102,6 +104,7 @@ class Minima:
                 store,
                 parse_at(self.at),
                 problem=problem_file.load(self.problem),
+                allow_unverified=self.allow_unverified,
                 skip_damaged=self.skip_damaged,
                 distance_tolerance=self.tolerance,
                 max_steps=self.polishing,

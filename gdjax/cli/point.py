@@ -54,6 +54,8 @@ class Origin:
     """Problem of the sweep in the store, if it is user-defined."""
     skip_damaged: bool = False
     """Read the store even if other runs in it are damaged."""
+    allow_unverified: bool = False
+    """Go on if a version, a numeric flag or a function of the host cannot be compared."""
     params: Path | None = None
     """params.npz written by `gdjax train`; the summary.json beside it describes the network."""
     data: str = "mnist5k"
@@ -109,11 +111,35 @@ class Origin:
             InputError, DataError, StoreError: if the network, data set or store is unavailable.
         """
         if self.store is not None:
-            problem = problem_file.load(self.problem)
-            return _of_store(self.store, parse_at(self.at), problem, self.skip_damaged)
+            return self._of_store(self.store)
         if self.params is not None:
             return _of_file(self.params)
         return self._trained()
+
+    def _of_store(self, store):
+        from gdjax.sweeps import run_of
+
+        run = run_of(
+            store,
+            parse_at(self.at),
+            problem_file.load(self.problem),
+            allow_unverified=self.allow_unverified,
+            skip_damaged=self.skip_damaged,
+        )
+        axes = ", ".join(
+            f"{name.replace('_', ' ')} {format_value(value)}" for name, value in run.at.items()
+        )
+        is_sgd = run.optimizer["name"] == "optax.sgd"
+        return Point(
+            run.problem,
+            run.params,
+            run.snapshot_step if run.snapshots is not None else None,
+            run.snapshots,
+            run.optimizer.get("learning_rate") if is_sgd else None,
+            run.optimizer.get("momentum") or 0.0,
+            run.batch_size,
+            f"{axes}, {str(run.outcome).replace('_', ' ')}",
+        )
 
     def _trained(self):
         import optax
@@ -150,26 +176,6 @@ class Origin:
             f"{self.data}, learning rate {self.learning_rate:g}, {self.epochs} epochs, "
             f"{str(run.outcome).replace('_', ' ')}",
         )
-
-
-def _of_store(store, at, problem, skip_damaged):
-    from gdjax.sweeps import run_of
-
-    run = run_of(store, at, problem, skip_damaged=skip_damaged)
-    axes = ", ".join(
-        f"{name.replace('_', ' ')} {format_value(value)}" for name, value in run.at.items()
-    )
-    plain = run.optimizer["name"] == "optax.sgd"
-    return Point(
-        run.problem,
-        run.params,
-        run.snapshot_step if run.snapshots is not None else None,
-        run.snapshots,
-        run.optimizer.get("learning_rate") if plain else None,
-        run.optimizer.get("momentum") or 0.0,
-        run.batch_size,
-        f"{axes}, {str(run.outcome).replace('_', ' ')}",
-    )
 
 
 def _of_file(file):

@@ -23,6 +23,8 @@ class Resume:
     """Zarr store of a sweep: a folder, or a URL such as s3://bucket/runs.zarr."""
     problem: Given = None
     """Problem of the sweep, if it is user-defined."""
+    allow_unverified: bool = False
+    """Go on if a version, a numeric flag or a function of the host cannot be compared."""
     out: Path | None = None
     """Folder for summary and figures; by default, the parent folder of the store if it contains
     only results of this sweep, otherwise results/resume/<hash of these settings>."""
@@ -38,7 +40,11 @@ class Resume:
         from gdjax.sweeps import resume
 
         with interrupts.resumable(resumption(self.store, self.problem)):
-            runs = resume(self.store, problem=problem_file.load(self.problem))
+            runs = resume(
+                self.store,
+                problem=problem_file.load(self.problem),
+                allow_unverified=self.allow_unverified,
+            )
         from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
 
         beside = None if "://" in self.store else report.own_folder(Path(self.store), runs)
@@ -61,6 +67,8 @@ class Replay:
     """Replay even if other runs of the store are damaged."""
     problem: Given = None
     """Problem of the sweep, if it is user-defined."""
+    allow_unverified: bool = False
+    """Go on if a version, a numeric flag or a function of the host cannot be compared."""
 
     def run(self) -> None:
         """Recompute the run, and print the comparison."""
@@ -74,7 +82,13 @@ class Replay:
         from gdjax.sweeps import replay
 
         problem = problem_file.load(self.problem)
-        comparison = replay(self.store, at, problem=problem, skip_damaged=self.skip_damaged)
+        comparison = replay(
+            self.store,
+            at,
+            problem=problem,
+            allow_unverified=self.allow_unverified,
+            skip_damaged=self.skip_damaged,
+        )
         run = " ".join(f"{axis}={format_value(value)}" for axis, value in comparison.at.items())
         if comparison.equal:
             print(f"{run}: bitwise equal")

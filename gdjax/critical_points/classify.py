@@ -6,12 +6,11 @@ The sign of an eigenvalue is known if its absolute value exceeds its residual pl
 signs are unknown, the kind is determined by the third and fourth derivatives along the eigenvectors
 of these eigenvalues, or by following the cost along them.
 
-A kind is given only if the evidence for it exceeds rounding. For other points the classification
-contains the quantities that would have to be smaller, and `advice` suggests a remedy.
-
-Rounding is measured: derivatives are evaluated again on both sides of the point, a few units in the
-last place of each parameter away. A parameter w_i is assumed to be accurate to within a few eps
-max(1, |w_i|). Jumps of derivatives at the point therefore count as rounding.
+A kind is given only if the evidence for it exceeds rounding, and `advice` suggests a remedy for
+other points. Rounding is measured: derivatives are evaluated again on both sides of the point, a
+few eps max(1, |w_i|) away in each parameter, where eps is that of the least precise type in which
+the cost computes (see `rounding_unit`). It does not include quantization by `round`, callbacks,
+custom calls and custom derivative rules.
 """
 
 from collections.abc import Callable
@@ -120,19 +119,15 @@ class Classification(NamedTuple):
         kind: a value of `Kind`.
         cost: cost at the point.
         gradient_norm: gradient norm at the point.
-        gradient_tolerance: largest gradient norm that counted as zero: `gradient_tolerance` of
-            `classify`, or the rounding error of the gradient if that is larger.
+        gradient_tolerance: largest gradient norm that counted as zero, at least its rounding error.
         smallest: smallest eigenvalue of the Hessian on the coordinates that the cost depends on;
             NaN if there are none, or if the cost or its derivatives are not finite.
         largest: largest of these eigenvalues; NaN in the same cases.
         smallest_residual: error bound of `smallest`: |H v - smallest v| plus rounding.
         largest_residual: error bound of `largest`.
-        resolution: largest error bound of the computed eigenvalues, rounding included. Computed
-            eigenvalues farther from zero have a known sign.
-        negative: number of eigenvalues below zero beyond their error bound (above 2,048 parameters,
-            only of those that were computed).
-        nullity: number of eigenvalues without a known sign, excluding dead coordinates (above 2,048
-            parameters, only of those that were computed).
+        resolution: largest error bound of the computed eigenvalues, rounding included.
+        negative: number of computed eigenvalues below zero beyond their error bound.
+        nullity: number of computed eigenvalues without a known sign, excluding dead coordinates.
         dead: number of coordinates that the cost does not depend on: the derivative with respect to
             them is exactly zero here and at random parameters around this point and around 0.
         probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
@@ -141,16 +136,14 @@ class Classification(NamedTuple):
         kantorovich: L |H^-1 g| / |eigenvalue nearest to zero|, restricted to directions of nonzero
             curvature, where L estimates how fast the Hessian changes. Below 1/2 there is a critical
             point nearby with the same signs of curvature. L is the largest third derivative found
-            by power iteration from several starts, at the point and at `newton_point`; it is not a
-            proven bound. If the Hessian changes by more than L |H^-1 g| over the last digits of the
-            parameters, or by more than twice that over twice the step, this change (in the second
-            case half of it) replaces the product.
+            by power iteration, not a proven bound. If the Hessian changes by more than L |H^-1 g|
+            over the last digits of the parameters, or by more than twice that over twice the step,
+            this change (in the second case half of it) replaces the product.
         distance: upper bound on the distance to that critical point; infinite if `kantorovich` is
             at least 1/2.
         newton_point: end point of Newton's step, a pytree like the parameters.
         newton_distance: length of Newton's step.
-        distance_tolerance: largest distance that counts as zero: `distance_rtol` of `classify`
-            times max(1, |w|), plus the rounding of Newton's step.
+        distance_tolerance: largest distance that counts as zero.
         cubic: largest |third derivative| along flat directions, the unit vectors in the span of the
             eigenvectors whose eigenvalues have no known sign; NaN if there are none.
         cubic_resolution: largest `cubic` that counts as zero.
@@ -158,10 +151,9 @@ class Classification(NamedTuple):
             other directions, T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the smallest of several flat
             directions.
         quartic_resolution: largest |quartic| that counts as zero.
-        flat_length: distance on both sides along flat directions over which the cost is constant,
-            at most 1. It is 1 if only dead coordinates are flat. Otherwise it is 0 if the cost fell
-            or the directions were not followed, as in float32, in which a manifold of minima cannot
-            be distinguished from a bowl of condition number 1e8.
+        flat_length: distance along flat directions over which the cost is constant, at most 1. It
+            is 1 if only dead coordinates are flat, and 0 if the cost fell or the directions were
+            not followed, as in float32, which does not resolve a condition number of 1e8.
     """
 
     kind: Int[Array, ""]
@@ -275,10 +267,6 @@ def classify(
             2,048 parameters, for which only products are computed.
         max_restarts: maximum number of restarts of block Lanczos, used above 2,048 parameters.
 
-    Raises:
-        InputError: if the parameters are not real floats, the cost is not a scalar, a tolerance is
-            out of range, `max_restarts` is below 1, or `key` is not a random key.
-
     Examples:
         >>> saddle = lambda w: 1e4 * w[0] ** 2 - 0.4 * w[1] ** 2
         >>> classification = classify(saddle, jnp.zeros(2), key=jax.random.key(0))
@@ -308,27 +296,7 @@ def classify(
 def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
     w, unravel = ravel_params(params)
     at = directional_derivatives(problem, unravel)
-    tolerances = (gradient_tolerance, distance_rtol, rtol)
-    classification = _classification(
-        at, w, _data_scale(problem.data, w.dtype), key, *tolerances, max_restarts
-    )
-    return classification._replace(newton_point=unravel(classification.newton_point))
-
-
-_compiled = jax.jit(_traced, static_argnames="max_restarts")
-
-
-def _data_scale(data, dtype):
-    """Return the largest |float| in the data; 1 if it is 0, not finite or missing."""
-    leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    leaves = [leaf for leaf in leaves if leaf.size]
-    if not leaves:
-        return jnp.ones((), dtype)
-    scale = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves]))
-    return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
-
-
-def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, rtol, max_restarts):
+    data_scale = _data_scale(problem.data, w.dtype)
     # Draw once, since several draws take longer to compile than the rest of the program.
     count = PROBES + 2
     draw = jax.random.normal(key, (2 + count + 2 + FLAT_DIRECTIONS, w.size), w.dtype)
@@ -389,7 +357,7 @@ def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, r
         probe_radius=gradient.probe_radius,
         kantorovich=newton.kantorovich,
         distance=newton.distance,
-        newton_point=w + newton.step,
+        newton_point=unravel(w + newton.step),
         newton_distance=lengths(newton.step),
         distance_tolerance=reach + newton.rounding,
         cubic=jnp.where(is_flat, higher.cubic, jnp.nan),
@@ -398,6 +366,19 @@ def _classification(at, w, data_scale, key, gradient_tolerance, distance_rtol, r
         quartic_resolution=jnp.where(is_flat, higher.quartic_rounding, jnp.nan),
         flat_length=jnp.where(only_dead_are_flat, jnp.ones_like(w[0]), higher.flat_length),
     )
+
+
+_compiled = jax.jit(_traced, static_argnames="max_restarts")
+
+
+def _data_scale(data, dtype):
+    """Return the largest |float| in the data; 1 if it is 0, not finite or missing."""
+    leaves = [leaf for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    leaves = [leaf for leaf in leaves if leaf.size]
+    if not leaves:
+        return jnp.ones((), dtype)
+    scale = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)).astype(dtype) for leaf in leaves]))
+    return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
 
 
 def _kind(
@@ -418,7 +399,7 @@ def _kind(
     smooth = curvature.norm * gradient.displacement * jnp.asarray(JUMP_FACTORS, jump.dtype)
     jumps = jump > DOMINANT * smooth[0]
     keeps_size = (gradient.jumps > jump / 2) & (gradient.jumps < 2 * jump)
-    is_kink = jnp.all(keeps_size | (smooth > jump / 8))
+    is_kink = jnp.all(keeps_size & (smooth < jump / 8))
     newton_distance = lengths(newton.step)
     is_far = newton_distance > reach + newton.rounding
     in_last_digits = (newton_distance <= newton.rounding) & (newton.digits < MAX_KANTOROVICH)

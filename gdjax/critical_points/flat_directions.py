@@ -41,9 +41,7 @@ def constant_length(
 
     Args:
         at: derivatives of the cost.
-        w: starting point, a critical point.
-        cost: cost at the starting point.
-        g: gradient at the starting point.
+        w: starting point, a critical point, with its cost and gradient.
         direction: unit vector; the opposite direction is not followed.
         scale: largest |eigenvalue| of the Hessian at w; rounding errors are a multiple of it.
         enabled: whether to follow the direction; the result is 0 otherwise.
@@ -122,13 +120,7 @@ def falls_first(
     A straight line leaves a curved manifold of minima, so the cost rises. If it falls instead after
     it seemed constant, the point lies on a plateau, such as sigmoid(x) at x = 40, whose derivative
     is 0 in float64. The cost is evaluated up to a distance of max(1, |w|), at distances that
-    double.
-
-    Args:
-        at: derivatives of the cost.
-        w: starting point.
-        direction: unit vector.
-        enabled: whether to follow the line; the result is False otherwise.
+    double. The result is False if the line is not followed (`enabled`).
     """
     eps = jnp.finfo(w.dtype).eps
     reach = jnp.maximum(1, jnp.linalg.norm(w))

@@ -139,10 +139,6 @@ def polish(
     Returns:
         The polished point, in the types of `params`.
 
-    Raises:
-        InputError: if the parameters are not real floats, the cost is not a scalar, or `max_steps`
-            or `atol` is out of range.
-
     Examples:
         >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
         >>> polished = polish(valley, np.array([0.05, 0.001]))

@@ -134,10 +134,6 @@ def update_direction(
             rate that is stored in it, as by `optax.inject_hyperparams`, must be 1.
         data: data used instead of the problem's data.
 
-    Raises:
-        InputError: if the factory accepts no `learning_rate`, its update fails, or the state has
-            another structure.
-
     Examples:
         >>> update_direction(optax.lion, lambda w: jnp.sum(w**2), jnp.array([3.0, -1.0])).tolist()
         [1.0, -1.0]
@@ -220,10 +216,6 @@ def critical_sharpness(
     Returns:
         The critical sharpness with a status. The function can be jitted, and vmapped over `params`
         and `direction`, which gives the results a leading axis.
-
-    Raises:
-        InputError: if the direction differs from the parameters in structure or shapes, or another
-            argument has an invalid type or value.
 
     Examples:
         The step of gradient descent along a steep direction:
@@ -473,11 +465,6 @@ def critical_sharpness_metric(
     Returns:
         A metric whose value is lambda_c: 0 if the cost does not rise along the step, NaN if the
         step is not in a descent direction, a value is not finite, or the crossing was not resolved.
-
-    Raises:
-        InputError: if an argument has an invalid type or value. The first estimate raises it if the
-            descent uses another optimizer, or if the optimizer is schedule-free, since its records
-            are not at the parameters from which it takes steps.
 
     Examples:
         >>> import gdjax as gd

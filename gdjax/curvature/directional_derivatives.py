@@ -46,9 +46,6 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
         f: function of parameters.
         w: parameters at which to evaluate.
         v: direction, a pytree like w.
-
-    Raises:
-        InputError: if the function can be differentiated in neither mode.
     """
     if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
         return jax.jvp(f, (w,), (v,))
@@ -76,9 +73,6 @@ def along(
         w: parameters at which to evaluate.
         v: direction, a pytree like w.
         value: whether to return `(F(w), derivative)` instead of the derivative.
-
-    Raises:
-        InputError: if the field can be differentiated in neither mode.
     """
     if not _has_custom_vjp(jax.make_jaxpr(field)(w).jaxpr):
         both = jax.jvp(field, (w,), (v,))
@@ -113,10 +107,6 @@ def averaged(
         problem: problem whose deterministic cost and data are used.
         function_of: transformation of the cost `(params, batch) -> scalar`, such as `jax.grad`.
         point: first argument of the transformed cost.
-
-    Raises:
-        InputError: if the cost cannot be differentiated at this point, or does not support forward
-            mode.
     """
     evaluation = evaluation_of(problem)
 

@@ -108,10 +108,6 @@ def extreme_eigenpairs(
         The eigenpairs. Their `status` reports a tolerance that was not reached or a Hessian that is
         not finite.
 
-    Raises:
-        InputError: if no eigenvalue is requested, or more than the operator has; if `rtol` is not
-            above 0, `max_restarts` is below 1, or `key` is not a random key.
-
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
         >>> pairs = extreme_eigenpairs(bowl, jnp.ones(2), key=jax.random.key(0), smallest=1)

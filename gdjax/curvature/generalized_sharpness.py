@@ -89,9 +89,6 @@ class GeneralizedSharpness(NamedTuple):
         Args:
             learning_rate: learning rate eta.
             scaled: whether steps are scaled by the dual norm, as in `non_euclidean_descent`.
-
-        Raises:
-            InputError: if the learning rate is not above 0.
         """
         check_number("limit: learning_rate", learning_rate, above=0)
         return 2 * (1.0 if scaled else self.dual_norm) / learning_rate
@@ -135,9 +132,6 @@ def generalized_sharpness(
     Returns:
         Bounds with a status. Above 2,048 parameters, where the dense Hessian would be too large,
         the search uses Hessian-vector products and the upper bound is +inf.
-
-    Raises:
-        InputError: if the norm is unknown, or another argument has an invalid type or value.
 
     Examples:
         >>> square = lambda w: jnp.sum(w**2) / 2
@@ -349,9 +343,6 @@ def generalized_sharpness_metric(
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
             product per step.
 
-    Raises:
-        InputError: if the norm is unknown, or `max_steps` is not a positive whole number.
-
     References: Islamov et al. 2026, arXiv 2603.05002.
     """
     check_choice("generalized_sharpness_metric: norm", norm, NORMS)
@@ -378,9 +369,6 @@ def step_curvature(
         norm: norm of d, as for `generalized_sharpness`.
         data: data used instead of the problem's data.
         every: interval between values, in records.
-
-    Raises:
-        InputError: if the norm is unknown.
     """
     check_choice("step_curvature: norm", norm, NORMS)
     problem = as_problem(problem, data)
@@ -407,9 +395,6 @@ def dual_gradient_norm(
         norm: norm of d, as for `generalized_sharpness`.
         data: data used instead of the problem's data.
         every: interval between values, in records.
-
-    Raises:
-        InputError: if the norm is unknown.
     """
     check_choice("dual_gradient_norm: norm", norm, NORMS)
     problem = as_problem(problem, data)

@@ -150,9 +150,6 @@ def value_and_gradient(
         problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
         params: parameters at which to evaluate.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if the parameters are not real floats or the cost is not a scalar.
     """
     check_params(params)
     return averaged(problem_at(problem, params, data), jax.value_and_grad, params)
@@ -167,9 +164,6 @@ def gradient_summary(
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters at which to evaluate, any pytree of real arrays.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if the parameters are not real floats or the cost is not a scalar.
 
     Examples:
         On a quadratic cost the entry of the steep direction is ten times as large as that of the
@@ -207,9 +201,6 @@ def largest_entries(gradient: PyTree, count: int) -> Entries:
         gradient: pytree of arrays.
         count: number of entries to return.
 
-    Raises:
-        InputError: if `count` is below 1 or exceeds the number of entries.
-
     Examples:
         >>> largest_entries({"a": jnp.array([0.1, -3.0]), "b": jnp.array(2.0)}, 2)
         Entries(position=Array([1, 2], dtype=int32), value=Array([-3.,  2.], dtype=float32))
@@ -235,10 +226,6 @@ def locate_entries(
         position: positions of the entries, as returned by `largest_entries`.
         network: network with these parameters, such as `Problem.network`.
         image_shape: rows and columns of the images whose pixels are the network's inputs.
-
-    Raises:
-        InputError: if a position is out of range, the parameters are not those of the network, or
-            the number of pixels is not the network's number of inputs.
 
     Examples:
         >>> params = Network((4, 3)).init(jax.random.key(0))
@@ -304,10 +291,6 @@ def check_gradient(
         params: parameters w at which to evaluate.
         position: positions of the entries, as returned by `largest_entries`.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if the parameters are not real floats, a position is out of range, or the cost
-            is not a scalar.
 
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """

@@ -72,11 +72,7 @@ class SymmetricOperator:
         return image.astype(vector.dtype)
 
     def as_matrix(self) -> Float[Array, "n n"]:
-        """Return the dense matrix in the order of `ravel_pytree`, for small operators.
-
-        Raises:
-            InputError: if the operator has more than 4,096 rows.
-        """
+        """Return the dense matrix in the order of `ravel_pytree`, for small operators."""
         size, _ = self.shape
         if size > MAX_MATRIX:
             raise InputError(
@@ -204,11 +200,6 @@ class HessianOperator(_CostOperator):
         layer: name of a child of the parameters' root, as in `layers()`; the other parameters are
             constant. None for all parameters.
 
-    Raises:
-        InputError: if the parameters are not real floats or the layer is unknown. `mv` raises it if
-            the cost is not a scalar or the vector differs from the parameters in structure or
-            shapes.
-
     Examples:
         >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2
         >>> operator = HessianOperator(saddle, jnp.zeros(2))
@@ -255,10 +246,6 @@ class GaussNewtonOperator(_CostOperator):
         params: parameters w at which to take the operator.
         data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
-
-    Raises:
-        InputError: if the problem has no `predict`, `loss` or such data, or as in
-            `HessianOperator`.
 
     Examples:
         >>> line = Problem(
@@ -332,10 +319,6 @@ class PreconditionedHessian(SymmetricOperator):
         data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
 
-    Raises:
-        InputError: if the preconditioner differs from the parameters in structure or shapes, or as
-            in `HessianOperator`.
-
     Examples:
         If P contains the curvatures of a quadratic cost, the operator is the identity:
 
@@ -393,12 +376,7 @@ class PreconditionedHessian(SymmetricOperator):
 def as_operator(
     name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree, data: PyTree
 ) -> SymmetricOperator:
-    """Return an operator unchanged, or the Hessian of a problem at a point.
-
-    Raises:
-        InputError: if parameters are passed with an operator, or not passed with a problem, or if
-            the operator has a type of fewer than 32 bits.
-    """
+    """Return an operator unchanged, or the Hessian of a problem at a point."""
     if not isinstance(operator, SymmetricOperator):
         if params is None:
             raise InputError(

@@ -110,9 +110,6 @@ def sharpness_metric(
         A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs 8
         Hessian-vector products if little has changed, and 6 more for each restart.
 
-    Raises:
-        InputError: if `rtol` is not above 0, or `preconditioner` or `operator` is not callable.
-
     Examples:
         The algebraically largest eigenvalue of a saddle:
 
@@ -171,9 +168,6 @@ def largest_eigenvalues_metric(
         eigenvalues an estimate costs 20 Hessian-vector products, and 8 more for each restart. More
         than 6 eigenvalues require LAPACK, and therefore raise an error on several CPU devices: pass
         devices=jax.local_devices()[:1].
-
-    Raises:
-        InputError: if `count` is not a whole number above 0, or `rtol` is not above 0.
 
     Examples:
         >>> import gdjax as gd
@@ -426,9 +420,6 @@ def batch_sharpness(
         batches: number K of batches, at least 2, also for `mean_of_ratios`.
         data: data used instead of the problem's data.
 
-    Raises:
-        InputError: if there is no data, or `batch_size` or `batches` is out of range.
-
     Examples:
         With one sample all batches are equal, and the batch sharpness is the curvature along the
         gradient:
@@ -538,9 +529,6 @@ def batch_sharpness_metric(
     Returns:
         A metric whose value is an array with the dimension `estimate`. Its entries are value,
         error, mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
-
-    Raises:
-        InputError: if there is no data, or `batch_size` or `batches` is out of range.
     """
     problem = as_problem(problem, data)
     _check_batches("batch_sharpness_metric", problem, batch_size, batches)

@@ -95,9 +95,6 @@ def hessian_trace(
         probes: number of Hessian-vector products, at least 6, rounded down to a multiple of 3; not
             used up to 512 parameters, where the trace is exact.
 
-    Raises:
-        InputError: if `probes` is below 6.
-
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
         >>> float(hessian_trace(bowl, jnp.ones(2), key=jax.random.key(0)).value)
@@ -166,9 +163,6 @@ def spectral_density(
         depth: number of products per probe; nodes at the ends of the spectrum converge first.
         bandwidth: standard deviation of the Gaussian at each node, relative to the largest
             |eigenvalue|.
-
-    Raises:
-        InputError: if `probes` is below 2, `depth` is below 1, or `bandwidth` is not above 0.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2

@@ -83,11 +83,6 @@ def stability_threshold(
     Returns:
         The threshold, in the shape to which the learning rate and the settings broadcast.
 
-    Raises:
-        InputError: if the limit of the optimizer is not known, the factory does not accept a
-            setting, a setting is a schedule, the factory has a `mask`, the learning rate is not
-            above 0, a momentum or `b1` is outside [0, 1), or the decay is below 0 or above 2 / eta.
-
     Examples:
         With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
 
@@ -143,9 +138,6 @@ def largest_stable_learning_rate(
     Returns:
         The learning rate, in the shape to which the sharpness and the settings broadcast; infinite
         at a sharpness of 0 without weight decay.
-
-    Raises:
-        InputError: if the sharpness is below 0 or not finite, or as for `stability_threshold`.
 
     Examples:
         >>> import optax
@@ -260,9 +252,6 @@ def known(
         caller: name of the public function, for error messages.
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
         settings: keywords of the factory that replace its defaults.
-
-    Raises:
-        InputError: if the factory is not in `KNOWN`, or does not accept a setting.
     """
     factory = _factory(make_optimizer)
     if factory not in KNOWN.values():
@@ -318,9 +307,6 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `rmsprop`, `adam`, `adamw`,
             or a `functools.partial` of one, such as `partial(optax.adam, b2=0.99)`.
 
-    Raises:
-        InputError: if the preconditioner of the optimizer is not known.
-
     Examples:
         >>> rule = optax.adam(0.1)
         >>> _, opt_state = rule.update(jnp.array([3.0, -4.0]), rule.init(jnp.zeros(2)))
@@ -363,11 +349,7 @@ class Preconditioner:
     outside: Any
 
     def __call__(self, opt_state: PyTree) -> PyTree:
-        """Return P, computed from the average of squared gradients in the state.
-
-        Raises:
-            InputError: if the state has no such average, or more than one.
-        """
+        """Return P, computed from the average of squared gradients in the state."""
         averages = [state for state in _states(opt_state) if "nu" in state._fields]
         if len(averages) != 1:
             raise InputError(

@@ -12,6 +12,7 @@ step. On a CPU a chunk has as many steps as it needs, unless this number is alwa
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -64,16 +65,16 @@ class Records(NamedTuple):
     metrics: Mapping[str, Float[Array, "*records"]]
 
 
-class Chunk(NamedTuple):
-    """Several steps, and the record before them.
+class Chunks(NamedTuple):
+    """Chunks of a block: several steps each, and the record before them.
 
-    In the arguments of a block, a leading axis indexes the chunks.
+    The leading axis indexes the chunks; unused rows begin at step -1.
 
     Args:
         first: number of the first step.
         count: number of steps; 0 only evaluates the cost at the first step.
         batch: row of the sample indices of the first step.
-        is_due: whether the first step is recorded.
+        record: 1 if the first step is recorded, 2 if its record also needs the gradient.
         is_measured: whether each metric is computed at the record, by name.
         buffer_index: row in its buffer at which the record is kept, for snapshots and array
             metrics, by name. A value that is not kept is overwritten by the next.
@@ -82,50 +83,15 @@ class Chunk(NamedTuple):
     first: Int[np.ndarray, "*chunks"]
     count: Int[np.ndarray, "*chunks"]
     batch: Int[np.ndarray, "*chunks"]
-    is_due: Bool[np.ndarray, "*chunks"]
+    record: Int[np.ndarray, "*chunks"]
     is_measured: Mapping[str, Bool[np.ndarray, "*chunks"]]
     buffer_index: Mapping[str, Int[np.ndarray, "*chunks"]]
-
-
-class Chunks(NamedTuple):
-    """Chunks of a block: their number, the last step of the descent, and an array of chunks.
-
-    The last step evaluates the cost without an update.
-    """
-
-    num_chunks: Int[np.ndarray, ""]
-    last: Int[np.ndarray, ""]
-    rows: Chunk
-
-
-class CompiledMetric(NamedTuple):
-    """A metric without its data.
-
-    Args:
-        name: name of the metric.
-        function: function that computes the metric; see `Metric`.
-        has_state: whether the metric has a state that it updates.
-        is_array: whether the metric is an array, which is kept in a separate buffer.
-        dtype: type of an array; None for that of the cost.
-    """
-
-    name: str
-    function: Callable
-    has_state: bool
-    is_array: bool = False
-    dtype: np.dtype | None = None
 
 
 def array_shapes(
     metrics: Mapping[str, Metric], shapes: Mapping[str, tuple[int, ...]], params: PyTree
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shape and type of each metric that is an array.
-
-    Args:
-        metrics: metrics by name.
-        shapes: shapes of all metrics by name, from `check_metrics`.
-        params: parameters; arrays without a `dtype` have the type of the cost.
-    """
+    """Return shape and type of each metric that is an array."""
     return {
         name: jax.ShapeDtypeStruct(shapes[name], metric.dtype or cost_type(params))
         for name, metric in metrics.items()
@@ -139,7 +105,7 @@ class BlockConfig(NamedTuple):
     Args:
         problem: cost and evaluation, without data (see `without_data`).
         make_optimizer: factory `make_optimizer(**settings)` of the optimizer.
-        metrics: metrics to record besides the cost.
+        metrics: metrics to record besides the cost, by name, without data.
         batched: whether a step uses a mini-batch instead of the whole training set.
         divergence_threshold: cost above which a run counts as diverged.
         buffers: name and number of rows of each buffer: `SNAPSHOTS`, and array metrics.
@@ -155,7 +121,7 @@ class BlockConfig(NamedTuple):
 
     problem: Problem
     make_optimizer: Callable[..., optax.GradientTransformation]
-    metrics: tuple[CompiledMetric, ...]
+    metrics: tuple[tuple[str, Metric], ...]
     batched: bool
     divergence_threshold: float
     buffers: tuple[tuple[str, int], ...] = ()
@@ -189,8 +155,8 @@ def block_config(
         problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
         make_optimizer=make_optimizer,
         metrics=tuple(
-            CompiledMetric(name, m.function, m.init is not None, m.is_array, m.dtype)
-            for name, m in metrics.items()
+            (name, replace(metric, data=None, every=1, long_name="", units=""))
+            for name, metric in metrics.items()
         ),
         batched=batch_size is not None,
         divergence_threshold=float(divergence_threshold),
@@ -254,16 +220,7 @@ def initial_carry(
     metric_inits: Mapping[str, Callable] = MappingProxyType({}),
     metric_data: Mapping[str, PyTree] = MappingProxyType({}),
 ) -> Carry:
-    """Return the carry of a run before its first step.
-
-    Args:
-        make_optimizer: factory of the optimizer.
-        params: starting point.
-        model_state: initial model state.
-        settings: keyword arguments of the factory, under "optimizer".
-        metric_inits: `init` function of each metric that has a state, by name.
-        metric_data: data of the metrics, by name.
-    """
+    """Return the carry of a run before its first step."""
     params, model_state = strip_weak_types((params, model_state))
     carry = Carry(
         state=init(make_optimizer(**settings["optimizer"]), params, model_state),
@@ -297,7 +254,7 @@ def _block(
 
     def take_step(chunk, index, loop):
         carry, first_cost, first_norm = loop
-        at = chunk.first + index
+        at = chunk.first + jnp.int32(index)
         minimized = objective(
             cost,
             _batch(config, order, shared, chunk.batch + index),
@@ -309,14 +266,16 @@ def _block(
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
         )
-        # A chunk without steps only evaluates the cost.
-        is_evaluated, before = index < jnp.maximum(chunk.count, 1), carry.state.diverged_at
-        state = state._replace(diverged_at=jnp.where(is_evaluated, state.diverged_at, before))
+        if config.chunk_steps not in (None, 1):
+            # Steps after the end of a chunk, which has at least one evaluation, change nothing.
+            is_evaluated = index < jnp.maximum(chunk.count, 1)
+            diverged_at = jnp.where(is_evaluated, state.diverged_at, carry.state.diverged_at)
+            state = state._replace(diverged_at=diverged_at)
         if config.record_equals_step:
             first_cost = jnp.where(index == 0, info.cost, first_cost)
             first_norm = jnp.where(index == 0, info.gradient_norm, first_norm)
             if config.stop_tolerance is not None:
-                stops = chunk.is_due & (index == 0) & (carry.stopped_at < 0)
+                stops = (chunk.record > 0) & (index == 0) & (carry.stopped_at < 0)
                 stops &= info.gradient_norm <= config.stop_tolerance
                 carry = carry._replace(stopped_at=jnp.where(stops, at, carry.stopped_at))
         moves = (state.diverged_at < 0) & (carry.stopped_at < 0) & (index < chunk.count)
@@ -333,9 +292,9 @@ def _block(
         carry, records, buffers = loop
         metric_states = carry.metric_states
         chunk = jax.tree.map(
-            lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), chunks.rows
+            lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), chunks
         )
-        carry, row, arrays = _record(config, settings, shared, chunk, chunks.last, carry)
+        carry, row, arrays = _record(config, settings, shared, chunk, carry)
         buffers = {
             name: jax.tree.map(
                 lambda a, new, row=chunk.buffer_index[name]: a.at[row].set(new),
@@ -371,15 +330,15 @@ def _block(
         return carry, jax.lax.dynamic_update_index_in_dim(records, row, number, 0), buffers
 
     nan = jnp.full((), jnp.nan, carry.batch_cost_sum.dtype)
-    numbers = {m.name: nan for m in config.metrics if not m.is_array}
+    numbers = {name: nan for name, metric in config.metrics if not metric.is_array}
     structure = jax.tree.structure(Records(nan, nan, nan, numbers))
     # The NaN is computed from the carry, so that under `vmap` it has the axis of runs from the
     # start and the loop is traced only once.
     nothing = jnp.nan * carry.batch_cost_sum
-    records = jnp.broadcast_to(nothing, (chunks.rows.first.shape[0], structure.num_leaves))
+    records = jnp.broadcast_to(nothing, (chunks.first.shape[0], structure.num_leaves))
     buffers = _empty_buffers(config, carry, settings, shared)
     carry, records, buffers = jax.lax.fori_loop(
-        0, chunks.num_chunks, take_chunk, (carry, records, buffers)
+        0, jnp.sum(chunks.first >= 0, dtype=jnp.int32), take_chunk, (carry, records, buffers)
     )
     return carry, jax.tree.unflatten(structure, list(records.T)), buffers
 
@@ -397,10 +356,10 @@ def _step_of(config, carry, at):
 
 def _empty_buffers(config, carry, settings, shared):
     like = {SNAPSHOTS: carry.state.params}
-    for metric in config.metrics:
+    for name, metric in config.metrics:
         if metric.is_array:
-            compute = partial(_compute, metric, settings, shared, 0, carry.state.params)
-            like[metric.name] = jax.eval_shape(compute, carry)[0]
+            compute = partial(_compute, name, metric, settings, shared, 0, carry.state.params)
+            like[name] = jax.eval_shape(compute, carry)[0]
     return {
         name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
         for name, rows in config.buffers
@@ -420,13 +379,13 @@ def _eval_params(config, state):
     return config.eval_params_fn(state.opt_state, state.params)
 
 
-def _record(config, settings, shared, chunk, last, carry):
+def _record(config, settings, shared, chunk, carry):
     """Return the carry after a record, the record at the start of a chunk, and its arrays.
 
     If the record equals the cost of its step, cost and gradient norm are NaN until that step.
     """
     state, dtype = carry.state, carry.batch_cost_sum.dtype
-    at, is_due = chunk.first, chunk.is_due
+    at, is_due = chunk.first, chunk.record > 0
     point, nan = _eval_params(config, state), jnp.nan * carry.batch_cost_sum
     value = gradient_norm = batch_cost = nan
     if not config.record_equals_step:
@@ -447,7 +406,7 @@ def _record(config, settings, shared, chunk, last, carry):
             return mean(evaluated)(point, samples).astype(dtype), nan
 
         value, gradient_norm = jax.lax.switch(
-            jnp.int32(is_due) + (is_due & (at == last)),
+            chunk.record,
             (lambda point: (nan, nan), alone, with_gradient),
             point,
         )
@@ -463,10 +422,9 @@ def _record(config, settings, shared, chunk, last, carry):
             batch_count=jnp.where(is_due, 0, carry.batch_count),
         )
     values, metric_states = {}, dict(carry.metric_states)
-    for metric in config.metrics:
-        name = metric.name
+    for name, metric in config.metrics:
         step = _step_of(config, carry, at)
-        compute = partial(_compute, metric, settings, shared, step, point, carry)
+        compute = partial(_compute, name, metric, settings, shared, step, point, carry)
         nothing = jnp.full((), jnp.nan, dtype)
         if metric.is_array:
             like = jax.eval_shape(compute)[0]
@@ -475,21 +433,21 @@ def _record(config, settings, shared, chunk, last, carry):
             chunk.is_measured[name],
             lambda *_, compute=compute: compute(),
             lambda *before, nothing=nothing: (nothing, *before),
-            *([metric_states[name]] if metric.has_state else []),
+            *([metric_states[name]] if metric.init else []),
         )
-        if metric.has_state:
+        if metric.init:
             metric_states[name] = after[0]
     row = Records(
         cost=value,
         batch_cost=batch_cost,
         gradient_norm=gradient_norm,
-        metrics={m.name: values[m.name] for m in config.metrics if not m.is_array},
+        metrics={name: values[name] for name, metric in config.metrics if not metric.is_array},
     )
-    arrays = {m.name: values[m.name] for m in config.metrics if m.is_array} | {SNAPSHOTS: point}
+    arrays = values | {SNAPSHOTS: point}
     return carry._replace(metric_states=metric_states), row, arrays
 
 
-def _compute(metric, settings, shared, at, point, carry):
+def _compute(name, metric, settings, shared, at, point, carry):
     """Return the value of a metric, and its next state if it has one."""
     state = carry.state
     keywords = accepted(metric.function, settings["cost"])
@@ -501,10 +459,10 @@ def _compute(metric, settings, shared, at, point, carry):
     }
     if "key" in needed:
         supplied["key"] = jax.random.fold_in(settings["probes"], at)
-    keywords |= {name: supplied[name] for name in needed}
-    before = (carry.metric_states[metric.name],) if metric.has_state else ()
-    result = metric.function(point, shared.metrics[metric.name], *before, **keywords)
-    value, *after = result if metric.has_state else (result,)
+    keywords |= {each: supplied[each] for each in needed}
+    before = (carry.metric_states[name],) if metric.init else ()
+    result = metric.function(point, shared.metrics[name], *before, **keywords)
+    value, *after = result if metric.init else (result,)
     return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.batches import Order
-from gdjax.descent.block import SNAPSHOTS, Carry, Chunk, Chunks, Records
+from gdjax.descent.block import SNAPSHOTS, Carry, Chunks, Records
 
 MAX_CHUNK_STEPS = 32  # maximum number of steps of a chunk on an accelerator
 MIN_BLOCK_RECORDS = 128  # minimum number of rows of a block's records, even for fewer records
@@ -34,10 +34,6 @@ class BlockLengthController:
     """Number of steps of a block, adapted to the durations of earlier blocks.
 
     The number of steps does not affect results.
-
-    Args:
-        num_steps: maximum number of steps of the next block.
-        target_seconds: target duration of a block in seconds.
     """
 
     num_steps: int = 16
@@ -52,17 +48,7 @@ class BlockLengthController:
 
 
 class RecordSchedule(NamedTuple):
-    """Recorded steps of a descent, and the records that have snapshots and metrics.
-
-    Args:
-        first: number of steps already taken, at which a continuation begins.
-        num_steps: number of steps to take.
-        record_every: number of steps between records.
-        snapshot_every: number of steps between snapshots, a multiple of `record_every`; None takes
-            no snapshots.
-        metric_every: number of records between computations of each metric, by name.
-        first_is_recorded: whether the step `first` has already been recorded.
-    """
+    """Recorded steps of a descent, and the records that have snapshots and metrics."""
 
     first: int
     num_steps: int
@@ -86,32 +72,19 @@ class RecordSchedule(NamedTuple):
         steps = steps[steps > self.first] if self.first_is_recorded else steps
         return steps if len(steps) and steps[-1] == self.last else np.append(steps, self.last)
 
-    def is_snapshot(self, step: int | np.ndarray) -> np.ndarray:
-        """Return whether parameters are kept at recorded steps."""
-        if self.snapshot_every is None:
-            return np.zeros(np.shape(step), bool)
-        step = np.asarray(step)
-        return np.asarray((step % self.snapshot_every == 0) | (step == self.last))
-
-    def is_measured(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether a metric is computed at recorded steps."""
-        due = (step % (self.record_every * self.metric_every[name]) == 0) | (step == self.last)
-        return np.asarray(due)
-
     def is_kept(self, name: str, step: np.ndarray) -> np.ndarray:
-        """Return whether snapshots or an array metric have a value at recorded steps."""
-        return self.is_snapshot(step) if name == SNAPSHOTS else self.is_measured(name, step)
+        """Return whether recorded steps have snapshots, or a value of a metric."""
+        if name != SNAPSHOTS:
+            every = self.record_every * self.metric_every[name]
+        elif self.snapshot_every is not None:
+            every = self.snapshot_every
+        else:
+            return np.zeros(step.shape, bool)
+        return np.asarray((step % every == 0) | (step == self.last))
 
 
 class BlockCapacity(NamedTuple):
-    """Numbers of rows of the arrays of a block, for which it is compiled.
-
-    Args:
-        records: number of chunks, each with a row for a record.
-        buffers: number of rows for snapshots and for each array metric, by name.
-        batches: number of rows for mini-batches.
-        chunk_steps: maximum number of steps of a chunk; None for no limit.
-    """
+    """Numbers of rows of the arrays of a block, for which it is compiled."""
 
     records: int
     buffers: Mapping[str, int]
@@ -217,9 +190,7 @@ def run_blocks(
 
 def all_stopped(carry: Carry) -> bool:
     """Return whether no run will be updated: each has converged or diverged."""
-    return bool(
-        np.all((np.asarray(carry.state.diverged_at) >= 0) | (np.asarray(carry.stopped_at) >= 0))
-    )
+    return bool(np.all(np.maximum(carry.state.diverged_at, carry.stopped_at) >= 0))
 
 
 def _rows(tree, index, axis):
@@ -263,7 +234,7 @@ def _repeated(schedule, due, records, arrays, axis):
     steps = np.array(due, int)
     records = repeat(records, len(due))
     metrics = {
-        name: np.where(schedule.is_measured(name, steps), values, np.nan).astype(values.dtype)
+        name: np.where(schedule.is_kept(name, steps), values, np.nan).astype(values.dtype)
         for name, values in records.metrics.items()
     }
     kept_steps = {name: _kept_steps(schedule, name, due) for name in arrays}
@@ -291,22 +262,19 @@ def _padded_rows(order, first, count, batches):
 
 def _padded_chunks(schedule, chunks, capacity):
     """Return the chunks of a block as arrays with a row for each possible chunk."""
-    table = np.zeros((capacity.records, 3), np.int32)
-    table[: len(chunks)] = np.reshape(np.array(chunks, np.int32), (-1, 3))
-    first, count, due = table.T
-    is_due = due.astype(bool)
-    kept = {name: is_due & schedule.is_kept(name, first) for name in capacity.buffers}
-    rows = Chunk(
+    table = np.full((3, capacity.records), -1, np.int32)
+    table[:, : len(chunks)] = np.reshape(np.array(chunks, np.int32), (-1, 3)).T
+    first, count, is_due = table[0], table[1], table[2] > 0
+    names = {*capacity.buffers, *schedule.metric_every}
+    kept = {name: is_due & schedule.is_kept(name, first) for name in names}
+    return Chunks(
         first=first,
         count=count,
         batch=first - first[0],
-        is_due=is_due,
-        is_measured={
-            name: is_due & schedule.is_measured(name, first) for name in schedule.metric_every
-        },
-        buffer_index={n: (np.cumsum(k) - k).astype(np.int32) for n, k in kept.items()},
+        record=(is_due + (is_due & (first == schedule.last)).astype(np.int32)),
+        is_measured={name: kept[name] for name in schedule.metric_every},
+        buffer_index={n: (np.cumsum(kept[n]) - kept[n]).astype(np.int32) for n in capacity.buffers},
     )
-    return Chunks(np.asarray(len(chunks), np.int32), np.asarray(schedule.last, np.int32), rows)
 
 
 def chunk_steps(record_every: int, platform: str) -> int | None:

@@ -177,11 +177,11 @@ def _thinned(sizes, grid, names, numbers):
 
 
 def _values(coordinate):
-    """Return the values of an axis as numbers, or as strings if they are not numeric."""
+    """Return the values of an axis as numbers, or as the words that `gdjax replay` takes."""
     values = np.asarray(coordinate.values)
-    if values.dtype.kind in "iub":
+    if values.dtype.kind in "iuf":
         return values.astype(np.float64)
-    return values.astype(np.float64) if values.dtype.kind == "f" else [str(v) for v in values]
+    return [str(v).lower() if values.dtype.kind == "b" else str(v) for v in values]
 
 
 def _meanings(outcome):
@@ -221,10 +221,13 @@ def _planes(planes):
             f"explore: planes = {planes!r:.80}, expected a Dataset of gd.landscape.plane, or a "
             f"mapping of titles to such Datasets"
         )
-    return [_plane(str(title), plane) for title, plane in planes.items() if len(plane.variables)]
+    return [
+        plane_data(str(title), plane) for title, plane in planes.items() if len(plane.variables)
+    ]
 
 
-def _plane(title, dataset):
+def plane_data(title, dataset):
+    """Return a landscape as data of a page."""
     if "cost" not in dataset or tuple(dataset.cost.dims) != ("a", "b"):
         raise InputError(
             f"explore: planes[{title!r:.80}] has no cost with dimensions a and b; pass the result "

@@ -2,72 +2,70 @@
 
     draw a digit -> 784 -> 16 -> 16 -> 10,   w <- w - rate grad C(w)
 
-The page contains the images and a plain JavaScript implementation of the descent
-(`resources/lesson`). For equal seeds, the page and gdjax have the same initial parameters, orders
-of batches and, up to rounding, costs.
+The page contains the images, a trained network, and a plain JavaScript implementation of the
+descent (`resources/lesson`). For equal seeds, the page and gdjax have the same initial parameters,
+orders of batches and, up to rounding, costs.
 """
 
-import itertools
 import json
 from typing import Any
 
 import numpy as np
 
 from gdjax import __version__
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
+from gdjax.pages.explorer import plane_data
 from gdjax.pages.page import Page, build, deflated, read
-from gdjax.pages.quantization import quantize
 from gdjax.problems.networks import Layer
 from gdjax.problems.test_functions import FUNCTIONS
 
+LANGUAGES = ("en", "zh")
 MAX_TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000  # maximum number of test images in the page
-ACTIVATIONS = ("sigmoid", "tanh", "relu")
-COSTS = ("quadratic", "cross_entropy")
+LEARNING_RATE, BATCH_SIZE, STEPS = 3.0, 32, 1250  # the defaults of the page (address.js)
+MODEL = {"activation": "sigmoid", "cost": "quadratic"}
+COMPARED_STEPS, COMPARED = 125, ((1.0, 3.0, 10.0), 3)  # rates, and number of starts
 CURVES = ("quartic", "sine_bowl", "two_sines")
 
 
-def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
+def lesson(problem: Any, networks: int = 48) -> Page:
     """Return a page on which to draw digits and train a network to classify them.
 
-    The page trains networks of the problem's widths on the problem's images. It opens from a file
+    The page contains a network that this function trains from seed 0, its descent on a plane, and
+    curves of mini-batches and whole sets; it trains further networks itself. It opens from a file
     and works offline.
 
     Args:
-        problem: a problem of `problems.digits` with at most 5,000 square uint8 training images.
-        networks: trained parameters of the problem's network, with a leading axis of networks. In
-            the last step of the course, all of them classify one image. Their weights are quantized
-            to bytes. None omits this step.
+        problem: a problem of `problems.digits` with at most 5,000 square uint8 training images,
+            sigmoid activations and the quadratic cost.
+        networks: number of networks, trained from the seeds 0, 1, ..., that classify one image in
+            the last step of the course. Their weights are quantized to bytes. 0 omits this step.
 
     Returns:
-        The page, written to a file by `page.save("lesson.html")`.
+        The page, written to a file by `gd.lesson(problem).save("lesson.html")`.
 
     Raises:
-        InputError: if the problem is not a classification of square uint8 images by a network with
-            hidden layers, if it has too many images, or if `networks` are given, but have other
-            shapes than its network, or its activation or cost is not available in the page.
-
-    Examples:
-        >>> import gdjax as gd
-        >>> problem = gd.problems.digits("mnist5k")
-        >>> gd.lesson(problem).save("lesson.html")  # doctest: +SKIP
+        InputError: if the problem is not such a problem, or `networks` is negative.
     """
     _check(problem)
-    many = None if networks is None else _many(problem, networks)
+    check_whole("lesson: networks", networks, 0)
     images, labels = (np.asarray(array) for array in problem.data)
     test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
-    texts = json.loads(read("lesson/texts.json"))
+    texts = {language: json.loads(read(f"lesson/texts/{language}.json")) for language in LANGUAGES}
     return build(
-        texts["title"],
+        texts["en"]["title"],
         "lesson/page.html",
         {
             "version": __version__,
             "texts": texts,
-            "set": str((problem.provenance or {}).get("name", "digits")),
+            "set": str(problem.provenance.get("name", "digits")),
             "widths": list(problem.network.widths),
             "train": _image_set(images, labels),
             "test": _image_set(test_images[:TEST_IMAGES], test_labels[:TEST_IMAGES]),
-            "networks": many,
+            "trained": _descent(problem),
+            "compared": [_compared(problem, batch_size) for batch_size in (BATCH_SIZE, None)],
+            "networks": _many(train_networks(problem, networks)) if networks else None,
             "curves": {
                 name: {
                     "domain": FUNCTIONS[name].domain[0],
@@ -82,41 +80,84 @@ def lesson(problem: Any, networks: tuple[Layer, ...] | None = None) -> Page:
     )
 
 
+def train_networks(problem: Any, count: int) -> tuple[Layer, ...]:
+    """Return parameters trained from seeds 0, 1, ..., stacked along a leading axis."""
+    runs = _sweep(problem, STEPS, BATCH_SIZE, STEPS, [LEARNING_RATE], count)
+    return tuple(
+        Layer(runs[f"params.{i}.weights"].values[0], runs[f"params.{i}.bias"].values[0])
+        for i in range(len(problem.network.widths) - 1)
+    )
+
+
+def quantize(networks: tuple[Layer, ...]) -> tuple[np.ndarray, ...]:
+    """Return weights as bytes, the scale of each neuron, and biases, of stacked networks.
+
+    w_ij ≈ scale_i byte_ij,   scale_i = max_j |w_ij| / 127
+    """
+    scales = [np.abs(weights).max(-1) / 127 for weights, _ in networks]
+    codes = [
+        np.round(weights / np.where(scale == 0, 1, scale)[..., None]).astype(np.int8)
+        for (weights, _), scale in zip(networks, scales, strict=True)
+    ]
+    flat = [code.reshape(len(code), -1) for code in codes]
+    return tuple(np.concatenate(parts, 1) for parts in (flat, scales, [b for _, b in networks]))
+
+
+def _sweep(problem, steps, batch_size, record_every, rates, starts):
+    import optax
+
+    from gdjax import interrupts, sweeps
+
+    grid = sweeps.axes(learning_rate=rates, seed=range(starts))
+    options = {"batch_size": batch_size, "record_every": record_every}
+    with interrupts.interruptible():
+        return sweeps.sweep(problem, grid, steps, make_optimizer=optax.sgd, **options)
+
+
+def _descent(problem):
+    """Return the network trained from seed 0, and the plane in which its descent moves most."""
+    import optax
+
+    from gdjax import descent, keys, landscape
+
+    streams, every = keys.streams(0, seed=0), STEPS // 50
+    run = descent.descend(
+        problem, optax.sgd(LEARNING_RATE), problem.init(streams.init), STEPS,
+        key=streams, batch_size=BATCH_SIZE, record_every=every, snapshot_every=every,
+    )  # fmt: skip
+    plane = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=21)
+    return {
+        "step": STEPS,
+        "params": np.concatenate([np.ravel(a) for layer in run.params for a in layer]).astype("f4"),
+        "plane": plane_data("", plane),
+    }
+
+
+def _compared(problem, batch_size):
+    """Return means over starts of cost and accuracy, by rate and step."""
+    every = 5 if batch_size else 1
+    runs = _sweep(problem, COMPARED_STEPS, batch_size, every, *COMPARED).mean("seed")
+    return {
+        "batch": batch_size or 0,
+        "rates": np.asarray(COMPARED[0]),
+        "step": np.asarray(runs.step.values),
+        "cost": runs.cost.values.astype(np.float32),
+        "accuracy": runs.test_accuracy.values.astype(np.float32),
+    }
+
+
 def _image_set(images, labels):
     return {"images": deflated(images), "labels": deflated(labels), "size": images.shape[1]}
 
 
-def _many(problem, networks):
-    try:
-        layers = [(np.asarray(weights), np.asarray(bias)) for weights, bias in networks]
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"lesson: networks = {networks!r:.80}, expected the layers (weights, bias) of several "
-            f"networks, with a leading axis of networks"
-        ) from error
-    fans = itertools.pairwise(problem.network.widths)
-    count = len(layers[0][0])
-    wanted = [((count, n_out, n_in), (count, n_out)) for n_in, n_out in fans]
-    shapes = [(weights.shape, bias.shape) for weights, bias in layers]
-    if shapes != wanted:
-        raise InputError(
-            f"lesson: networks has shapes {shapes}, expected {wanted}: the parameters of the "
-            f"problem's network with a leading axis of networks"
-        )
-    provenance = problem.provenance or {}
-    model = {name: provenance.get(name) for name in ("activation", "cost")}
-    if model["activation"] not in ACTIVATIONS or model["cost"] not in COSTS:
-        raise InputError(
-            f"lesson: the networks belong to a problem with {model}, expected an activation among "
-            f"{', '.join(ACTIVATIONS)} and a cost among {', '.join(COSTS)}"
-        )
-    code, scale, bias = quantize(layers)
+def _many(networks):
+    codes, scales, biases = quantize(networks)
     return {
-        "count": count,
-        "bytes": deflated(code.view(np.uint8)),
-        "scales": scale.astype(np.float32),
-        "biases": bias.astype(np.float32),
-        "model": model,
+        "count": len(codes),
+        "bytes": deflated(codes.view(np.uint8)),
+        "scales": scales.astype(np.float32),
+        "biases": biases.astype(np.float32),
+        "model": MODEL,
     }
 
 
@@ -128,10 +169,12 @@ def _check(problem):
         or network.input_scale != 255
         or int(np.sqrt(network.widths[0])) ** 2 != network.widths[0]
         or "test_accuracy" not in problem.metrics
+        or not MODEL.items() <= (problem.provenance or {}).items()
     ):
         raise InputError(
             "lesson: problem is not a network with hidden layers that classifies square uint8 "
-            'images; pass problems.digits("mnist5k"), or other widths'
+            "images, with sigmoid activations and the quadratic cost; pass "
+            'problems.digits("mnist5k"), or other widths'
         )
     if problem.samples > MAX_TRAIN_IMAGES:
         raise InputError(

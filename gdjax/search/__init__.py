@@ -1,4 +1,4 @@
-"""Search over settings by successive halving, Hyperband or Optuna; tuning curves."""
+"""Search over settings by successive halving or Optuna; tuning curves."""
 
 import lazy_loader
 

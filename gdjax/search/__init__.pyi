@@ -1,4 +1,3 @@
-from .halving import hyperband as hyperband
 from .halving import successive_halving as successive_halving
 from .spec import SearchSpec as SearchSpec
 from .trials import optimize as optimize

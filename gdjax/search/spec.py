@@ -2,8 +2,7 @@
 
     rung r:  of the n runs of a bracket, the best n / reduction_factor^(r - b + 1) continue
 
-Successive halving has one bracket, with b = 0. In Hyperband, the runs of bracket b are compared for
-the first time at rung b.
+The runs of bracket b are compared for the first time at rung b. Hyperband has several brackets.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes
@@ -42,11 +41,7 @@ class SearchSpec(SweepSpec):
             continues all runs that have not converged, diverged or stalled, in one bracket.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
-        num_brackets: number of brackets, at most the number of rungs; 1 for successive halving.
-
-    Raises:
-        InputError: as in `SweepSpec`, or if rungs do not increase or are not recorded, or the
-            metric is not a recorded number.
+        num_brackets: number of brackets, at most the number of rungs.
     """
 
     rungs: tuple[int, ...]
@@ -60,6 +55,11 @@ class SearchSpec(SweepSpec):
         if self.reduction_factor is not None:
             check_whole("reduction_factor", self.reduction_factor, 2)
         check_whole("num_brackets", self.num_brackets, 1, len(self.rungs))
+        if self.reduction_factor is None and self.num_brackets > 1:
+            raise InputError(
+                f"num_brackets = {self.num_brackets}, expected 1 with reduction_factor=None, which "
+                f"compares no runs"
+            )
         check_choice("direction", self.direction, DIRECTIONS)
         validate_spec(self)
         _check_metric(self)
@@ -81,7 +81,7 @@ class SearchSpec(SweepSpec):
         The sizes of brackets have the ratios of Hyperband, n_b ~ reduction_factor^s / (s + 1) with
         s rungs after rung b, and runs are assigned at random.
         """
-        if self.num_brackets == 1 or self.reduction_factor is None:
+        if self.reduction_factor is None:
             return np.zeros(self.axes.runs, int)
         after = len(self.rungs) - 1 - np.arange(self.num_brackets)
         sizes = float(self.reduction_factor) ** after / (after + 1)
@@ -132,11 +132,7 @@ class SearchSpec(SweepSpec):
 
 
 def check_rungs(rungs: Any) -> tuple[int, ...]:
-    """Check rungs, and return them as a tuple.
-
-    Raises:
-        InputError: if the rungs are not increasing whole numbers of at least 1.
-    """
+    """Check rungs, and return them as a tuple."""
     if isinstance(rungs, str) or not isinstance(rungs, Sequence | np.ndarray) or not len(rungs):
         raise InputError(
             f"rungs = {rungs!r:.80}, expected increasing numbers of steps, such as [100, 400, 1600]"

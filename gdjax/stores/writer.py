@@ -401,7 +401,8 @@ def require_same(
     if environment:
         doubt = f"it was computed by other versions or flags ({_listed(old, new, environment)})"
     elif callbacks := stored.get("callbacks"):
-        doubt = f"{' and '.join(callbacks)} call functions of the host, whose code is not recorded"
+        verb = "calls" if len(callbacks) == 1 else "call"
+        doubt = f"{', '.join(callbacks)} {verb} functions of the host, whose code is not recorded"
     if doubt:
         # Array names and types may follow from the programs, which are then not compared.
         settings = [key for key in settings if key.partition(".")[0] not in DERIVED]

@@ -3,7 +3,6 @@ from .axes import axes as axes
 from .axes import zip_axes as zip_axes
 from .branch import branch as branch
 from .branch_spec import BranchSpec as BranchSpec
-from .compare_stores import compare_stores as compare_stores
 from .concat import concat as concat
 from .coordinate_check import coordinate_check as coordinate_check
 from .extend import extend as extend
@@ -17,7 +16,6 @@ from .spec import SweepSpec as SweepSpec
 from .stored import Run as Run
 from .stored import problem_of as problem_of
 from .stored import run_of as run_of
-from .sweep import compare as compare
 from .sweep import params_of as params_of
 from .sweep import sweep as sweep
 from .table import table as table

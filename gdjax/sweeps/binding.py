@@ -249,11 +249,11 @@ def trace_axes(
             raise InputError(
                 f"axes: {culprits[0]} cannot be swept through optax.warmup_cosine_decay_schedule, "
                 f"whose program depends on the values of its arguments; use "
-                f"gd.descent.warmup_cosine, whose arguments can be swept"
+                f"gd.descent.WarmupCosine, whose arguments can be swept"
             ) from error
         raise InputError(
             f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
-            f"on it; pass booleans or names, or compare problems that differ in it with gd.compare"
+            f"on it; pass booleans or names, or call gd.sweep once for each value"
         ) from error
     used = _used(program.jaxpr)
     # Keywords are the first inputs of the program, in the order of the leaves of a dict.

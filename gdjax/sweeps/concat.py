@@ -1,16 +1,18 @@
 """Concatenation of the sweeps of several problems along a new dimension.
 
-    cost[width, axes, step] = tree[width].cost[axes, step]
+    cost[width, axes, step] = sweeps[width].cost[axes, step]
 
 >>> from gdjax import problems
->>> from gdjax.sweeps import axes, compare
->>> bowls = {str(width): problems.bowl([1.0] * width) for width in (2, 4)}
->>> runs = concat(compare(bowls, axes(learning_rate=[0.1, 0.2]), 5), "width")
+>>> from gdjax.sweeps import axes, sweep
+>>> rates = axes(learning_rate=[0.1, 0.2])
+>>> runs = concat(
+...     {str(n): sweep(problems.bowl([1.0] * n), rates, 5) for n in (2, 4)}, "width")
 >>> runs.cost.dims, runs.width.values.tolist()
 (('width', 'learning_rate', 'step'), ['2', '4'])
 """
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -20,16 +22,16 @@ from gdjax.stores.schema import check_name
 from gdjax.sweeps.dataset import PREFIXES
 
 
-def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
-    """Join the problems of a comparison along a new dimension.
+def concat(sweeps: Mapping[str, xr.Dataset] | xr.DataTree, dim: str) -> xr.Dataset:
+    """Join the sweeps of several problems along a new dimension.
 
     Problems of different widths have the same records and metrics, and parameters of different
     shapes. The records and the metrics of all problems are joined. Parameters, snapshots and states
     are omitted, and so are metrics that are missing from some problems or differ in shape. The
-    attribute `left_out` lists the omitted arrays, which remain in `tree`.
+    attribute `left_out` lists the omitted arrays, which remain in `sweeps`.
 
     Args:
-        tree: result of `compare`.
+        sweeps: results of `sweep` by name, over the same axes and recorded steps.
         dim: name of the new dimension. Its coordinate contains the names of the problems as text.
             Convert widths to numbers by `runs.assign_coords(width=runs.width.astype(int))`.
 
@@ -38,18 +40,10 @@ def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
         attribute `baseline` is the baseline of the problems, if it is equal for all of them.
 
     Raises:
-        InputError: if `tree` is not a comparison, if `dim` is the name of one of its arrays or
-            dimensions, or if the axes or the recorded steps differ between the problems.
-
-    Examples:
-        >>> from gdjax import problems
-        >>> from gdjax.sweeps import axes, compare
-        >>> bowls = {"round": problems.bowl([1.0, 1.0]), "long": problems.bowl([1.0, 9.0, 9.0])}
-        >>> runs = concat(compare(bowls, axes(learning_rate=[0.1]), 5), "shape")
-        >>> runs.outcome.dims, runs.attrs["left_out"]
-        (('shape', 'learning_rate'), 'params')
+        InputError: if `dim` is the name of an array or a dimension, or if the axes or the recorded
+            steps differ between the sweeps.
     """
-    sweeps = _sweeps_of(tree)
+    sweeps = _datasets(sweeps)
     check_name(dim, "concat")
     for name, runs in sweeps.items():
         if dim in {*runs.variables, *runs.dims}:
@@ -78,15 +72,18 @@ def concat(tree: xr.DataTree, dim: str) -> xr.Dataset:
     return joined
 
 
-def _sweeps_of(tree):
-    """Return the sweeps of a comparison by name, or raise InputError."""
-    sweeps = {}
-    if isinstance(tree, xr.DataTree):
-        sweeps = {str(name): node.to_dataset() for name, node in tree.children.items()}
-    if not sweeps or not all("identity" in runs.attrs for runs in sweeps.values()):
+def _datasets(sweeps):
+    """Return the Datasets of several sweeps by name, or raise InputError."""
+    if isinstance(sweeps, xr.DataTree):
+        sweeps = {name: node.to_dataset() for name, node in sweeps.children.items()}
+    if (
+        not isinstance(sweeps, Mapping)
+        or not sweeps
+        or not all(isinstance(n, str) and "identity" in runs.attrs for n, runs in sweeps.items())
+    ):
         raise InputError(
-            f"tree = {type(tree).__name__}, expected the DataTree of several sweeps that "
-            f"gd.compare returned"
+            f"sweeps = {sweeps!r:.80}, expected the Datasets of gd.sweep by name, such as "
+            f"{{'16': gd.sweep(...), '64': gd.sweep(...)}}"
         )
     return sweeps
 
@@ -113,7 +110,7 @@ def _check_coordinates(parts):
             a, b = (part.coords.get(coordinate) for part in (first, runs))
             if a is None or b is None or not a.equals(b):
                 raise InputError(
-                    f"tree: {coordinate!r} of {name!r} differs from that of {first_name!r}, "
+                    f"sweeps: {coordinate!r} of {name!r} differs from that of {first_name!r}, "
                     f"expected the same axes and recorded steps for all problems; select common "
-                    f"ones first: tree.sel({coordinate}=...)"
+                    f"ones first: runs.sel({coordinate}=...)"
                 )

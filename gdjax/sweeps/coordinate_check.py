@@ -43,12 +43,12 @@ from scipy import stats
 
 from gdjax.arguments import MAX_COUNT, check_callable, check_number, check_whole, is_whole
 from gdjax.errors import InputError
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Metric, Problem, check_problem
 from gdjax.statistics import LEVEL
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.concat import concat
 from gdjax.sweeps.dataset import named_leaves
-from gdjax.sweeps.sweep import compare, problem_and_options
+from gdjax.sweeps.sweep import sweep
 
 CHANGE = "change"
 
@@ -69,9 +69,9 @@ def coordinate_check(
     """Return the change of each layer's activations in the first steps, by width.
 
     Args:
-        problems: problems by width, at least two: `{"16": problem(16), "64": problem(64)}`. As in
-            `compare`, a value may be `(Problem, {keyword of sweep: value})`, such as a
-            `make_optimizer` with learning rates per layer.
+        problems: problems by width, at least two: `{"16": problem(16), "64": problem(64)}`. A
+            value may be `(Problem, {keyword of sweep: value})`, such as a `make_optimizer` with
+            learning rates per layer.
         activations: function `activations(params, batch)` that returns the activations of the
             layers for the rows of a batch, such as a dict of arrays [samples, neurons] by name. All
             widths have the same layers.
@@ -107,13 +107,22 @@ def coordinate_check(
         )
     check_whole("coordinate_check: num_samples", num_samples, 1, MAX_COUNT)
     check_whole("coordinate_check: num_seeds", num_seeds, 2, MAX_COUNT)
+    shared = {
+        "make_optimizer": make_optimizer,
+        "batch_size": batch_size,
+        "replacement": replacement,
+        "record_every": math.gcd(*listed),
+        "root_seed": root_seed,
+    }
+    grid = axes(learning_rate=[learning_rate], seed=range(num_seeds))
     measured, layers = {}, {}
     for name, value in problems.items():
-        problem, options = problem_and_options(name, value)
+        problem, options = value if isinstance(value, tuple) else (value, {})
+        check_problem(problem, f"problems[{name!r}]")
         batch = jax.tree.map(lambda a: a[:num_samples], problem.data)
         layers[name] = _layers(problem, activations, batch, name)
         metric = Metric(_change(activations), batch, init=activations, dims=("layer",))
-        measured[name] = problem, {**options, "metrics": {CHANGE: metric}}
+        measured[name] = problem, {**shared, **options, "metrics": {CHANGE: metric}}
     first = next(iter(layers.values()))
     for name, here in layers.items():
         if here != first:
@@ -121,17 +130,11 @@ def coordinate_check(
                 f"coordinate_check: activations returned {here!r:.80} for {name!r}, expected the "
                 f"layers of the first width, {first!r:.80}"
             )
-    tree = compare(
-        measured,
-        axes(learning_rate=[learning_rate], seed=range(num_seeds)),
-        listed[-1],
-        make_optimizer=make_optimizer,
-        batch_size=batch_size,
-        replacement=replacement,
-        record_every=math.gcd(*listed),
-        root_seed=root_seed,
-    )
-    runs = concat(tree, "width").isel(learning_rate=0, drop=True).sel(step=listed)
+    sweeps = {
+        name: sweep(problem, grid, listed[-1], **options)
+        for name, (problem, options) in measured.items()
+    }
+    runs = concat(sweeps, "width").isel(learning_rate=0, drop=True).sel(step=listed)
     # A metric of a diverged run is that of its last finite parameters.
     change = runs[CHANGE].where(np.isfinite(runs["cost"]))
     change = change.transpose("layer", "step", "width", "seed")

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int, PyTree
 
 from gdjax.descent import outcome
+from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
@@ -111,7 +112,7 @@ def sweep_arrays(
     """
     steps = schedule.recorded_steps()
     steps = steps[steps >= first_record]
-    snapshots = steps[schedule.is_snapshot(steps)]
+    snapshots = steps[schedule.is_kept(SNAPSHOTS, steps)]
     dims = tuple(grid.sizes)
     sizes = {**grid.sizes, "step": len(steps)}
     coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}

@@ -135,8 +135,10 @@ def run_missing(plan: Plan, sink: "Store | Memory") -> int:
     num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
     devices = plan.devices[: max(1, len(groups))]
     for number in sorted({plan.program_of(tiles[0]) for tiles in groups}):
+        program = plan.programs[number]
         for device in devices[1:]:
-            plan.programs[number].compile_ahead(device)
+            program.start_program.ahead(*program.start_example(device))
+            program.block_program.ahead(*program.block_example(device))
     done, changing, failed = np.zeros(len(groups)), threading.Lock(), threading.Event()
     with (
         interruptible() as stop,

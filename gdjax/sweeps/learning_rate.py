@@ -3,8 +3,7 @@
     center = rate at which the optimizer's first step reaches the lowest cost along its direction
     rates around it -> short descents -> rates around the best one -> longer descents -> recommended
 
-Each rate is tested from several starting points, each with a separate order of mini-batches. On a
-quadratic cost with curvatures 1 and 10, the best rate of gradient descent is 2 / (1 + 10):
+On a quadratic cost with curvatures 1 and 10, the best rate of gradient descent is 2 / (1 + 10):
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
 >>> result = find_learning_rate(bowl, optax.sgd, horizon=100)
@@ -63,9 +62,9 @@ class LearningRateStatus(IntEnum):
     stalled or did not lower its cost. NO_MINIMUM: the cost seems to be unbounded below. From no
     start does it have a minimum along the first step, and one of the following holds as well: no
     rate works, the largest tested rate is the best, or the cost at the best rate decreases without
-    slowing down. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a
-    descent direction at more than half of the starts. COST_NOT_FINITE: cost or gradient is not
-    finite at a start. UPDATE_NOT_FINITE: the optimizer's first update is not finite at a start.
+    slowing down. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a descent direction at
+    more than half of the starts. COST_NOT_FINITE, UPDATE_NOT_FINITE: cost or gradient, or the
+    optimizer's first update, is not finite at a start.
     """
 
     FOUND = 0
@@ -329,10 +328,8 @@ class _Round:
 class _FirstSteps(NamedTuple):
     """The optimizer's first step at each start.
 
-    Args:
-        sharpness: critical sharpness along the step, or along the gradient if the step is 0.
-        cost_is_finite: whether cost and gradient are finite.
-        step_is_finite: whether the step is finite.
+    `sharpness` is the critical sharpness along the step, or along the gradient if the step is 0;
+    `cost_is_finite` refers to the gradient, too.
     """
 
     sharpness: CriticalSharpness
@@ -463,8 +460,7 @@ def _reason(search, critical_rate, status):
     """Return the explanation of a recommendation, or of a status after descents."""
     last = search.rounds[-1]
     rates, cost, best = last.rates, last.cost, last.best
-    starts = search.num_starts
-    batches = search.batch_size
+    starts, batches = search.num_starts, search.batch_size
     how = "whole training set" if batches is None else f"mini-batches of {batches}"
     tested = np.concatenate([r.rates for r in search.rounds])
     tried = f"{len(tested)} rates from {tested.min():.3g} to {tested.max():.3g}"
@@ -488,17 +484,13 @@ def _reason(search, critical_rate, status):
         f"those from {rates[low]:.3g} to {rates[high]:.3g} are equally good within the spread over "
         f"starts, and the middle one is recommended.",
     ]
-    own = rates[np.argmin(cost, axis=0)]
-    if starts > 1:
-        sentences.append(f"The best rate of a single start is {own.min():.3g} to {own.max():.3g}.")
     if high + 1 < len(rates):
         above = f"{rates[high + 1]:.3g}, {_failures(last, high + 1)}"
         sentences.append(f"At the next higher rate, {above}.")
+    first = "The first step lowers the cost at any rate."
     if np.isfinite(critical_rate):
-        sentences.append(f"At rates above {critical_rate:.3g}, the first step raises the cost.")
-    else:
-        sentences.append("The first step lowers the cost at any rate.")
-    return " ".join([*sentences, _trend(last)])
+        first = f"At rates above {critical_rate:.3g}, the first step raises the cost."
+    return " ".join([*sentences, first, _trend(last)])
 
 
 def _trend(last):
@@ -508,12 +500,9 @@ def _trend(last):
         return unknown.capitalize()
     middle = np.where(last.works, np.median(last.costs[..., 1], axis=1), np.inf)
     half, full = last.rates[int(np.argmin(middle))], last.rates[last.best]
-    if half > full:
-        return (
-            f"After half of the steps the best rate was {half:.3g}, so it decreases with the "
-            f"number of steps: after twice as many steps it may be about {full**2 / half:.3g}."
-        )
     course = "the same" if half == full else f"{half:.3g}"
+    if half > full:
+        course += f", so that after twice as many it may be about {full**2 / half:.3g}"
     return f"After half of the steps the best rate was {course}: {unknown}"
 
 

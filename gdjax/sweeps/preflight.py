@@ -33,7 +33,7 @@ from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.validation import check as check_problem
-from gdjax.problems.validation import check_can_run, checking, found_mean
+from gdjax.problems.validation import check_can_run, check_shapes, found_mean
 from gdjax.stores.location import Bucket, Folder, locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
@@ -307,9 +307,9 @@ def _check_functions(program: ProgramSpec) -> None:
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
     if problem.data is None or problem.stateful:
-        check_mean = checking(problem, params, settings["cost"], model_state=model_state)
+        check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
     else:
-        check_mean = checking(problem, _random_params(params), settings["cost"])
+        check_mean = check_shapes(problem, _random_params(params), settings["cost"])
     supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "model_state": model_state}
     supplied = {name: supplied[name] for name in given_to(problem.cost)}
 
@@ -407,7 +407,8 @@ def fit_program(
         InputError: if a slab does not fit in memory.
     """
     program = SlabProgram(spec, tuple(devices), initial_carry)
-    program.compile_ahead(devices[0])
+    program.start_program.ahead(*program.start_example(devices[0]))
+    program.block_program.ahead(*program.block_example(devices[0]))
     limit = min(slabs.memory_limit(device) for device in devices)
     need = program.compiled_block.bytes.total
     if need > limit:
@@ -471,6 +472,8 @@ def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]
     for dim in reversed(range(len(shape))):
         before, after = (1,) * dim, shape[dim + 1 :]
         length = width // math.gcd(width, inner)
+        if length == 1 < inner:
+            length = 2  # the shape of length 1 has been returned
         while length < shape[dim]:
             yield (*before, length, *after)
             length *= 2
@@ -501,7 +504,7 @@ def _common_layout(spec, programs, tile_shape):
         if any(described(other, name) != described(first, name) for other in others):
             raise InputError(
                 f"axes: {name} has different shapes or types for different values of "
-                f"{' or '.join(spec.axes.static)}; sweep these values separately: gd.compare"
+                f"{' or '.join(spec.axes.static)}; sweep these values separately"
             )
     tile = dict(zip(spec.axes.sizes, tile_shape, strict=True))
     return _restrict(Layout(first.sizes, tile, first.variables, first.coordinates), names)

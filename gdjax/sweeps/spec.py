@@ -37,6 +37,7 @@ from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import streams
+from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Metric, Problem, check_metric_names, check_problem
 from gdjax.problems.traces import Traced
@@ -246,6 +247,13 @@ class ProgramSpec:
             numbers = self.batch_size * sum(math.prod(leaf.shape[1:]) for leaf in data)
         itemsize = np.dtype(cost_type(shapes.params)).itemsize
         return shapes.nbytes + round(samples * shapes.sample_nbytes) + numbers * itemsize
+
+    @property
+    def record_nbytes(self) -> int:
+        """Size of the state of a run and of the intermediate results of a record, in bytes."""
+        samples = self.sweep.record_samples or self.problem.samples or 1
+        samples = min(samples, evaluation_microbatch(self.problem) or samples)
+        return self.shapes.nbytes + round(samples * self.shapes.sample_nbytes)
 
     @cached_property
     def shapes(self) -> "RunShapes":

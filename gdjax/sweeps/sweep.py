@@ -10,8 +10,6 @@
 [0.03125, 0.0, 1458.0]
 """
 
-import difflib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,8 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from gdjax.errors import InputError
-from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
-from gdjax.stores.location import locate
-from gdjax.stores.schema import check_distinct, check_name
 from gdjax.sweeps.axes import Axes, AxisValue, positions
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.executor import execute
@@ -143,112 +139,6 @@ def sweep(
     )
     target = Target(store, storage_options, devices, max_param_bytes, client, allow_unverified)
     return execute(preflight(spec, target), target)
-
-
-def compare(
-    problems: Mapping[str, Problem | tuple[Problem, Mapping[str, Any]]],
-    axes: Axes,
-    num_steps: int,
-    *,
-    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
-    batch_size: int | None = None,
-    replacement: bool = False,
-    record_every: int = 1,
-    record_samples: int | None = None,
-    snapshot_every: int | None = None,
-    metrics: Mapping[str, Metric] | None = None,
-    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
-    root_seed: int = 0,
-    divergence_threshold: float = 1e12,
-    gradient_tolerance: float = 1e-5,
-    stop_when_converged: bool = False,
-    continuable: bool | None = None,
-    store: str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    devices: Sequence[jax.Device] | None = None,
-    max_param_bytes: int = MAX_PARAM_BYTES,
-    client: Any = None,
-) -> xr.DataTree:
-    """Sweep several problems, such as different networks, over the same axes.
-
-    Args:
-        problems: problems by name. A value is a Problem, or `(Problem, {keyword of sweep: value})`
-            if other arguments, such as `batch_size`, also differ.
-        axes: grid of runs, as in `sweep`.
-        num_steps: number of steps of each run.
-        make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: number of samples per step; None for the whole training set.
-        replacement: whether samples are drawn with replacement, as in `sweep`.
-        record_every: number of steps between records.
-        record_samples: number of samples per record; None for all.
-        snapshot_every: number of steps between snapshots; None keeps only the final parameters.
-        metrics: metrics to record besides the cost; None for those of each problem.
-        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
-        root_seed: seed of the whole study.
-        divergence_threshold: cost above which a run counts as diverged.
-        gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        stop_when_converged: whether full-batch runs stop once their gradient counts as zero.
-        continuable: whether to keep the full state of each run for further steps, as in `sweep`.
-        store: folder or URL under which each problem has a separate store; None keeps all results
-            in memory.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum number of bytes of parameters per problem to keep in memory without
-            a store.
-        client: Dask client, as in `sweep`.
-
-    Returns:
-        DataTree with a Dataset for each name.
-
-    Raises:
-        InputError: as in `sweep` for any of the problems, before any computation; or if a name is
-            not a valid folder name.
-    """
-    shared = {name: value for name, value in locals().items() if name not in ("problems", "store")}
-    planned = {}
-    if store is not None:
-        locate(store, storage_options)  # raises an error unless it is a path or a URL
-    if not isinstance(problems, Mapping) or not problems:
-        raise InputError(
-            f"problems = {problems!r:.80}, expected a mapping of names to problems, such as "
-            f"{{'narrow': problem, 'wide': other}}"
-        )
-    for name, value in problems.items():
-        problem, options = problem_and_options(name, value)
-        check_name(name, "compare")
-        check_distinct(problems, "compare")
-        if not isinstance(options, Mapping):
-            raise InputError(
-                f"problems[{name!r}]: settings = {options!r:.80}, expected keywords of sweep by "
-                f"name, such as {{'batch_size': 32}}"
-            )
-        check_keywords(options)
-        settings: dict[str, Any] = {"problem": problem, **shared, **options}
-        if store is not None:
-            settings["store"] = f"{str(store).rstrip('/')}/{name}"
-        targeted = {n: settings.pop(n) for n in Target.__dataclass_fields__ if n in settings}
-        target = Target(**targeted)
-        planned[name] = preflight(SweepSpec(**settings), target), target
-    return xr.DataTree.from_dict({name: execute(*plan) for name, plan in planned.items()})
-
-
-def problem_and_options(name: str, value: Any) -> tuple[Problem, Any]:
-    """Return the problem and the keywords of `sweep` of an entry of a comparison."""
-    problem, options = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
-    check_problem(problem, f"problems[{name!r}]")
-    return problem, options
-
-
-def check_keywords(settings: Mapping[str, Any]) -> None:
-    """Check that settings are keywords of `sweep`."""
-    known = list(inspect.signature(sweep).parameters)
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise InputError(
-                f"sweep: unexpected keyword {name!r}; expected one of {', '.join(known)}.{hint}"
-            )
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:

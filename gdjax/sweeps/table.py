@@ -22,13 +22,13 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
     """Return the scalars of a sweep as a DataFrame.
 
     Args:
-        runs: result of `sweep`, `compare` or `open_dataset`.
+        runs: result of `sweep`, `concat` or `open_dataset`, or a DataTree of several sweeps.
         record: index of the record to include, counted from the end if negative; None gives one row
             per record.
 
     Returns:
         DataFrame with one row per run, or per record of each run. Columns are the axes (the first
-        is `problem` for `compare`), `step`, and the scalars. `outcome` is a missing value for
+        is `problem` for a DataTree), `step`, and the scalars. `outcome` is a missing value for
         unfinished runs.
 
     Raises:
@@ -47,8 +47,7 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
         return named.reset_index(drop=True)
     if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
         raise InputError(
-            f"runs = {type(runs).__name__}, expected the result of gd.sweep, gd.compare or "
-            f"gd.open_dataset"
+            f"runs = {type(runs).__name__}, expected the result of gd.sweep or gd.open_dataset"
         )
     count = runs.sizes["step"]
     if record is not None and not is_whole(record, -count, count - 1):

@@ -148,21 +148,34 @@ def basin_volume(
         >>> bool(estimate.lower_bound)
         False
     """
-    basin = basin_of("basin_volume", problem, params, level, data, whitening)
+    check_number("basin_volume: level", level, above=0)
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
     check_key(key)
+    problem = problem_at(problem, params, data)
+    flat, unravel = ravel_params(params)
+    lowest = evaluate(problem, params)
+
+    def inside(w):
+        return evaluate(problem, unravel(w)) - lowest <= level
+
+    if whitening is None:
+        small = flat.size <= MAX_WHITENED
+        whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
+    if not isinstance(whitening, Whitening) or jnp.shape(whitening.scale) != flat.shape:
+        raise InputError(
+            f"basin_volume: whitening = {whitening!r:.80}, expected that of {flat.size} parameters"
+        )
+    basin = Basin(flat, inside, whitening)
 
     def direction(key):
         u = jax.random.normal(key, basin.center.shape, basin.center.dtype)
         return u / jnp.linalg.norm(u)
 
-    def reach(key):
-        return basin.reach(direction(key))
-
     keys = jax.random.split(key, directions)
-    reached, radii = jax.lax.map(reach, keys, batch_size=TOGETHER)
+    reached, radii = jax.lax.map(lambda key: basin.reach(direction(key)), keys, batch_size=TOGETHER)
     estimate = log_mean(basin.center.size * jnp.log(reached))
-    indices = farthest(radii)
+    # Points that no straight line reaches are likely near the largest distances.
+    _, indices = jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))
     key_walk = jax.random.fold_in(key, directions)
     return basin.volume(
         estimate, radii, jax.vmap(direction)(keys[indices]), reached[indices], key_walk
@@ -258,31 +271,6 @@ class Basin(NamedTuple):
         return jnp.mean(jax.vmap(walk)(u, reached, jax.random.split(key, len(u))))
 
 
-def farthest(radii: Float[Array, " directions"]) -> Int[Array, " walkers"]:
-    """Return indices of the largest distances, near which hidden points are likely."""
-    return jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))[1]
-
-
-def basin_of(function: str, problem, params, level, data, whitening) -> Basin:
-    """Return the basin around a minimum, within a level of the cost (`basin_volume`)."""
-    problem = problem_at(problem, params, data)
-    check_number(f"{function}: level", level, above=0)
-    flat, unravel = ravel_params(params)
-    lowest = evaluate(problem, params)
-
-    def inside(w):
-        return evaluate(problem, unravel(w)) - lowest <= level
-
-    if whitening is None:
-        small = flat.size <= MAX_WHITENED
-        whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
-    if not isinstance(whitening, Whitening) or jnp.shape(whitening.scale) != flat.shape:
-        raise InputError(
-            f"{function}: whitening = {whitening!r:.80}, expected that of {flat.size} parameters"
-        )
-    return Basin(flat, inside, whitening)
-
-
 def _extent(problem, params, inside):
     """Return a whitening by the Hessian's eigenvectors and extents along them.
 
@@ -361,23 +349,16 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
 
 def _radius(inside, dtype):
     """Return the distance to the boundary by geometric search, then bisection."""
-
-    def shrink(state):
-        r, turn = state
-        return r / 4, turn + 1
-
     start, _ = jax.lax.while_loop(
-        lambda state: ~inside(state[0]) & (state[1] < TURNS), shrink, (jnp.ones((), dtype), 0)
+        lambda state: ~inside(state[0]) & (state[1] < TURNS),
+        lambda state: (state[0] / 4, state[1] + 1),
+        (jnp.ones((), dtype), 0),
     )
-
-    def grow(state):
-        r, turn = state
-        return r * GROWTH, turn + 1
-
-    def still_inside(state):
-        return inside(state[0] * GROWTH) & (state[1] < TURNS)
-
-    low, turns = jax.lax.while_loop(still_inside, grow, (start, 0))
+    low, turns = jax.lax.while_loop(
+        lambda state: inside(state[0] * GROWTH) & (state[1] < TURNS),
+        lambda state: (state[0] * GROWTH, state[1] + 1),
+        (start, 0),
+    )
 
     def halve(_, ends):
         low, high = ends

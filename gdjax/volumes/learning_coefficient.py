@@ -194,11 +194,6 @@ def local_learning_coefficient(
         for each temperature; coefficients of temperatures at which the chains disagree are NaN and
         are not used. With fewer than three other temperatures, the interval is NaN.
 
-    Raises:
-        InputError: if there are fewer than three temperatures, if they are not ascending, if they
-            are None and there are fewer than three samples of data, if the localization is not
-            above 0, or if there are too few chains, samples or steps.
-
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
     problem = problem_at(problem, params, data)
@@ -356,11 +351,6 @@ def finite_temperature_coefficient(
 
     Returns:
         The coefficient with diagnostics; it is NaN unless its `status` is AGREED.
-
-    Raises:
-        InputError: if the temperature is None and there are fewer than three samples of data, if
-            temperature or localization is not above 0, or if there are too few chains, samples or
-            steps.
 
     Examples:
         A bowl in two dimensions:

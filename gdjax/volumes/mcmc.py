@@ -76,10 +76,6 @@ def hessian_whitening(
             approximate extent of the basin.
         data: data used instead of the problem's data.
 
-    Raises:
-        InputError: if the parameters are not real floats or more than 4,096, or the cost is not a
-            scalar.
-
     Examples:
         A bowl whose axes differ by a factor of 100:
 

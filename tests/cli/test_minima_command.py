@@ -12,6 +12,7 @@ import gdjax as gd
 from gdjax._runtime import process
 from gdjax.cli import main
 from gdjax.cli.minima import Minima
+from gdjax.sweeps import slab_program
 
 pytestmark = pytest.mark.usefixtures("keep_devices")
 
@@ -101,8 +102,11 @@ def test_the_census_of_a_store_equals_that_of_the_command_that_wrote_it(networks
 
 
 @pytest.mark.long
-def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requested(tmp_path, capsys):
+def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requested(
+    tmp_path, capsys, monkeypatch
+):
     """On the quartic, all runs with the larger learning rate diverge."""
+    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ())  # one run per slab
     gd.sweep(
         gd.problems.function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),

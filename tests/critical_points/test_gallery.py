@@ -28,54 +28,27 @@ class Point(NamedTuple):
         terms: the polynomial.
         kind: kind of the point 0 if the curvatures along other coordinates have the sign `sides`.
         sides: sign of the curvatures along other coordinates.
-        certain: whether the point must be classified, which requires order at most 4, nullity at
-            most 1 and condition at most 1e8.
     """
 
     terms: dict
     kind: Kind
     sides: float = 1.0
-    certain: bool = True
 
 
 POLYNOMIALS = {
     "bowl": Point({(2, 0): 1, (0, 2): 3}, K.STRICT_MINIMUM),
-    "bowl, condition 1e4": Point({(2, 0): 1, (0, 2): 1e-4}, K.STRICT_MINIMUM),
     "bowl, condition 1e8": Point({(2, 0): 1, (0, 2): 1e-8}, K.STRICT_MINIMUM),
-    "bowl, condition 1e12": Point({(2, 0): 1, (0, 2): 1e-12}, K.STRICT_MINIMUM, certain=False),
-    "steep bowl": Point({(2, 0): 1e8, (0, 2): 1}, K.STRICT_MINIMUM),
-    "bowl with terms of order 3 and 4": Point(
-        {(2, 0): 1, (0, 2): 2, (3, 0): 5, (1, 2): -7, (0, 4): -3}, K.STRICT_MINIMUM
-    ),
     "hill": Point({(2, 0): -1, (0, 2): -3}, K.STRICT_MAXIMUM, -1),
-    "hill, condition 1e8": Point({(2, 0): -1, (0, 2): -1e-8}, K.STRICT_MAXIMUM, -1),
     "saddle": Point({(2, 0): 1, (0, 2): -1}, K.SADDLE),
-    "1e4 x2 - 0.4 y2": Point({(2, 0): 1e4, (0, 2): -0.4}, K.SADDLE),
     "saddle, condition 1e8": Point({(2, 0): 1, (0, 2): -1e-8}, K.SADDLE),
-    "saddle, condition 1e12": Point({(2, 0): 1, (0, 2): -1e-12}, K.SADDLE, certain=False),
-    "x y": Point({(1, 1): 1}, K.SADDLE),
     "x2 + y4": Point({(2, 0): 1, (0, 4): 1}, K.DEGENERATE_MINIMUM),
-    "1e8 x2 + y4": Point({(2, 0): 1e8, (0, 4): 1}, K.DEGENERATE_MINIMUM),
     "x2 - y4": Point({(2, 0): 1, (0, 4): -1}, K.DEGENERATE_SADDLE),
-    "x2 + y3": Point({(2, 0): 1, (0, 3): 1}, K.DEGENERATE_SADDLE),
     "x2 - y3 + y4": Point({(2, 0): 1, (0, 3): -1, (0, 4): 1}, K.DEGENERATE_SADDLE),
     "-x2 - y4": Point({(2, 0): -1, (0, 4): -1}, K.DEGENERATE_MAXIMUM, -1),
-    "-x2 + y4": Point({(2, 0): -1, (0, 4): 1}, K.DEGENERATE_SADDLE, -1),
     "-x2 + y3": Point({(2, 0): -1, (0, 3): 1}, K.DEGENERATE_SADDLE, -1),
     "(y - x2)(y - 2 x2)": Point({(0, 2): 1, (2, 1): -3, (4, 0): 2}, K.DEGENERATE_SADDLE),
     "(y - x2)(y - x2) + x4": Point({(0, 2): 1, (2, 1): -2, (4, 0): 2}, K.DEGENERATE_MINIMUM),
     "(y - x2)2": Point({(0, 2): 1, (2, 1): -2, (4, 0): 1}, K.MANIFOLD_OF_MINIMA),
-    "y2": Point({(0, 2): 1}, K.MANIFOLD_OF_MINIMA),  # x is dead in two dimensions
-    "monkey": Point({(3, 0): 1, (1, 2): -3}, K.DEGENERATE_SADDLE, certain=False),
-    "x4 + y4": Point({(4, 0): 1, (0, 4): 1}, K.DEGENERATE_MINIMUM, certain=False),
-    "x4 - y4": Point({(4, 0): 1, (0, 4): -1}, K.DEGENERATE_SADDLE, certain=False),
-    "x2 + y6": Point({(2, 0): 1, (0, 6): 1}, K.DEGENERATE_MINIMUM, certain=False),
-    "x2 - y6": Point({(2, 0): 1, (0, 6): -1}, K.DEGENERATE_SADDLE, certain=False),
-    "x2 + y5": Point({(2, 0): 1, (0, 5): 1}, K.DEGENERATE_SADDLE, certain=False),
-    "x2 + y8": Point({(2, 0): 1, (0, 8): 1}, K.DEGENERATE_MINIMUM, certain=False),
-    "y2 + 4 x y2": Point(
-        {(0, 2): 1, (1, 2): 4}, K.MANIFOLD_OF_MINIMA, certain=False
-    ),  # the points with y = 0 are minima only for x > -1/4
     "(1 + x2) y2": Point({(0, 2): 1, (2, 2): 1}, K.MANIFOLD_OF_MINIMA),
 }
 
@@ -117,26 +90,17 @@ def cases(n, chosen, shifted, sides):
     return jax.tree.map(lambda *a: jnp.array(np.stack(a), float), *result)
 
 
-def judged(n, chosen, shifted, sides=None, certain=True):
-    sides = np.geomspace(1e-2, 10, n - 2) if sides is None else sides
+def check_kinds(n, chosen, shifted, sides):
     result = program(n)(*cases(n, chosen, shifted, sides))
     for name, code in zip(chosen, result.kind.tolist(), strict=True):
-        point = POLYNOMIALS[name]
-        allowed = {point.kind} if certain and point.certain else {point.kind, K.UNDECIDED}
-        assert K(code) in allowed, (name, K(code).label)
-
-
-@pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
-@pytest.mark.parametrize("n", [2, pytest.param(12, marks=pytest.mark.long)])
-def test_polynomials_that_must_be_classified_are_classified_in_float64(n, shifted):
-    with jax.enable_x64(True):
-        judged(n, tuple(POLYNOMIALS), shifted)
+        assert K(code) == POLYNOMIALS[name].kind, (name, K(code).label)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("shifted", [False, True], ids=["at 0", "shifted and reflected"])
-def test_no_polynomial_is_misclassified_in_float32(shifted):
-    judged(2, tuple(POLYNOMIALS), shifted, certain=False)
+def test_polynomials_in_12_dimensions_are_classified(shifted):
+    with jax.enable_x64(True):
+        check_kinds(12, tuple(POLYNOMIALS), shifted, np.geomspace(1e-2, 10, 10))
 
 
 # -- products of matrices
@@ -222,17 +186,12 @@ def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8_is_classifie
     """The polynomial x^2 + y^4 is combined with 1,998 quadratic terms."""
     sides = np.geomspace(1e-8, 1, 1998)
     with jax.enable_x64(True):
-        judged(2000, ("x2 + y4",), False, sides)
+        check_kinds(2000, ("x2 + y4",), False, sides)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4", "y2 + 4 x y2"])
+@pytest.mark.parametrize("name", ["bowl", "hill", "saddle", "x2 + y4", "x2 - y4"])
 def test_polynomials_have_the_expected_kinds_above_the_dense_limit(name, monkeypatch):
     monkeypatch.setattr(sys.modules["gdjax.critical_points.classify"], "DENSE", 30)
-    point = POLYNOMIALS[name]
     with jax.enable_x64(True):
-        w, case = jax.tree.map(lambda a: a[0], cases(40, (name,), True, np.geomspace(0.1, 1, 38)))
-        sparse = program(40)(w[None], jax.tree.map(lambda a: a[None], case))
-    assert K(int(sparse.kind[0])) in {point.kind, K.UNDECIDED}
-    if name != "y2 + 4 x y2":
-        assert K(int(sparse.kind[0])) == point.kind
+        check_kinds(40, (name,), True, np.geomspace(0.1, 1, 38))

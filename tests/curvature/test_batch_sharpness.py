@@ -48,7 +48,7 @@ def with_outliers(count):
 
 @pytest.mark.parametrize(
     ("case", "count", "size"),
-    [(regression, 8, 1), (regression, 8, 3), (regression, 8, 7), (with_outliers, 40, 2)],
+    [(regression, 8, 1), (regression, 8, 3), (regression, 8, 8), (with_outliers, 40, 2)],
 )
 def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count, size):
     """16 pairs of 40 samples contain neither of two outliers with probability 0.19."""
@@ -62,24 +62,11 @@ def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count
     assert (result.low, result.high, result.error) == (result.value, result.value, 0)
 
 
-def test_a_cost_that_couples_samples_is_estimated_from_batches():
-    """The deviation from the mean of a batch is 0 for single samples, but not for pairs."""
-
-    def cost(w, x):
-        return jnp.mean((x - jnp.mean(x)) ** 2) * w**3
-
-    x = jnp.array([1.0, 2.0, 4.0])
-    problem = gd.Problem(lambda key: jnp.ones(()), cost, x, couples_samples=True)
-    options = {"key": jax.random.key(0), "batch_size": 2, "batches": 8}
-    assert float(batch_sharpness(problem, jnp.ones(()), **options).value) > 0
-
-
 @pytest.mark.usefixtures("sampled")
-@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.long), True])
-def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_errors(x64):
+def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_errors():
     """All 28 pairs of 8 samples are batches; the estimate is repeated for 16 keys."""
     cost, params, data = regression(8)
-    with jax.enable_x64(x64):
+    with jax.enable_x64(True):
         params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
         bend, square = every_batch(cost, params, data, all_batches(8, 2))
 
@@ -153,16 +140,6 @@ def test_errors_and_intervals_equal_the_jackknife_and_student_formulas():
         value = a.sum() / b.sum()
         expected = value - half, value + half
         assert (float(result.low), float(result.high)) == pytest.approx(expected, rel=2e-3)
-
-
-def test_batch_sharpness_of_a_full_batch_is_the_curvature_along_the_gradient():
-    cost, params, data = regression(8)
-    known = every_batch(cost, params, data, all_batches(8, 8))
-    result = batch_sharpness(
-        cost, params, key=jax.random.key(0), batch_size=8, batches=2, data=data
-    )
-    assert float(result.value) == pytest.approx(float(known[0][0] / known[1][0]), rel=1e-4)
-    assert float(result.error) < 1e-4 * float(result.value)
 
 
 def test_invalid_batches_are_rejected():

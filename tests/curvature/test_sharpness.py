@@ -14,7 +14,6 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 import gdjax as gd
 from gdjax.curvature import HessianOperator
 from gdjax.curvature.sharpness import MAX_RESTARTS, sharpness_metric, track_largest
-from gdjax.curvature.stability_limits import stability_threshold
 from gdjax.errors import InputError
 from gdjax.problems import bowl, digits
 from gdjax.problems.keywords import declared
@@ -70,29 +69,6 @@ def dense(problem, params, **settings):
     """Return all eigenvalues of the Hessian, in float64."""
     cost = partial(problem.cost, **settings)
     return np.linalg.eigvalsh(dense_reference(cost, params, problem.data))
-
-
-# -- the threshold
-
-
-MOMENTA = {"plain": (0.0, False), "heavy ball": (0.9, False), "Nesterov": (0.9, True)}
-
-
-@pytest.mark.parametrize("kind", MOMENTA)
-def test_descent_converges_below_the_threshold_and_diverges_above_it(kind, float64):
-    momentum, nesterov = MOMENTA[kind]
-    curvature = 4.0
-    limit = float(stability_threshold(1.0, momentum=momentum, nesterov=nesterov)) / curvature
-    runs = gd.sweep(
-        gd.Problem(init=lambda key: jnp.ones(()), cost=lambda w: curvature * w**2 / 2),
-        gd.axes(learning_rate=limit * np.array([0.98, 1.02])),
-        2000,
-        record_every=1000,
-        make_optimizer=partial(optax.sgd, momentum=momentum, nesterov=nesterov),
-    )
-    below, above = runs.cost.values[:, -1] / runs.cost.values[:, 0]
-    assert below < 1e-6
-    assert above > 1e6
 
 
 # -- the sharpness at a point

@@ -100,28 +100,6 @@ def test_largest_stable_learning_rate_inverts_the_threshold(name):
     np.testing.assert_allclose(result, rates, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["plain", "heavy ball", "Nesterov", "RMSProp", "Adam", "AdamW"])
-def test_on_a_quadratic_optimizers_converge_below_the_largest_stable_rate_and_diverge_above(name):
-    optimizer, scale = OPTIMISERS[name]
-    sharpness = 3.0
-
-    def end(rate):
-        rule = optimizer(learning_rate=rate)
-
-        def step(carry, _):
-            w, state = carry
-            updates, state = rule.update(scale * sharpness * w, state, w)
-            return (w + updates, state), None
-
-        start = jnp.asarray(1e-60)
-        return jnp.abs(jax.lax.scan(step, (start, rule.init(start)), length=2000)[0][0])
-
-    with jax.enable_x64(True):
-        largest = largest_stable_learning_rate(sharpness, optimizer)
-        below, above = map(float, jax.jit(jax.vmap(end))(largest * jnp.array([0.98, 1.02])))
-    assert below < 1e-60 < above
-
-
 def test_without_curvature_only_weight_decay_limits_the_learning_rate():
     assert np.isinf(float(largest_stable_learning_rate(0.0)))
     assert float(largest_stable_learning_rate(0.0, optax.adamw, weight_decay=4.0)) == 0.5
@@ -212,12 +190,6 @@ def test_settings_are_read_from_nested_partials_and_defaults():
 def test_invalid_settings_of_a_threshold_are_rejected(learning_rate, optimizer, settings, message):
     with pytest.raises(InputError, match=f"stability_threshold: {message}"):
         stability_threshold(learning_rate, optimizer, **settings)
-
-
-def test_the_largest_stable_rate_with_a_mask_is_rejected():
-    rule = partial(optax.adamw, mask=lambda params: params)
-    with pytest.raises(InputError, match=r"largest_stable_learning_rate: mask = .*, expected None"):
-        largest_stable_learning_rate(1.0, rule)
 
 
 def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():

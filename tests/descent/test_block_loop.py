@@ -132,8 +132,9 @@ def test_a_split_schedule_also_records_the_ends_of_its_parts(cuts, every):
 
 def test_snapshots_are_taken_at_all_multiples_and_at_the_last_step():
     stored = plan(0, 10, 2, 4)
-    assert [s for s in range(11) if stored.is_snapshot(s)] == [0, 4, 8, 10]
-    assert not plan(0, 10, 2).is_snapshot(np.arange(11)).any()
+    steps = np.arange(11)
+    assert steps[stored.is_kept("snapshots", steps)].tolist() == [0, 4, 8, 10]
+    assert not plan(0, 10, 2).is_kept("snapshots", steps).any()
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_records_and_batch_costs_of_a_coupled_cost_agree_without_updates():
     run = gd.descend(problem, still, START, 300, key=KEYS_OF, batch_size=8, record_every=300)
     np.testing.assert_allclose(run.batch_cost[-1], run.cost[-1], rtol=0.1)
     runs = gd.sweep(
-        problem, gd.axes(learning_rate=[1e-12, 1e-11]), 300, batch_size=8, record_every=300, width=1
+        problem, gd.axes(learning_rate=[1e-12, 1e-11]), 300, batch_size=8, record_every=300
     )
     np.testing.assert_allclose(runs.cost[0, 0], contrastive_means(problem, 8), rtol=1e-5)
     assert runs.cost.attrs["long_name"] == "mean cost over 6 fixed batches of 8 samples"

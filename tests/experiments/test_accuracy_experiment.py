@@ -3,19 +3,19 @@
 import dataclasses
 from functools import partial
 
-import accuracy
 import jax.numpy as jnp
-import methods.accuracy
 import numpy as np
 import pytest
-import summaries.accuracy
 import xarray as xr
-from accuracy import Config
 from scipy import stats
-from variants.learning import Problems
-from variants.training import ladder, quadratic_with_targets, single_changes
 
 import gdjax as gd
+from experiments.accuracy import __main__ as accuracy
+from experiments.accuracy import model as methods
+from experiments.accuracy import summary as summaries
+from experiments.accuracy.config import Config
+from experiments.accuracy.learning import Problems
+from experiments.accuracy.training import ladder, quadratic_with_targets, single_changes
 from gdjax.problems import quadratic
 from gdjax.sweeps import executor
 
@@ -29,7 +29,7 @@ def plane_of_ways():
     )
     first = jnp.array([[3.0, 3.0, 3.0], [2.0, 3.0, 3.0], [1.0, 3.0, 3.0]])
     second = jnp.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
-    result = methods.accuracy.on_plane(bowl, {"plain": first, "best": second}, 5)
+    result = methods.on_plane(bowl, {"plain": first, "best": second}, 5)
     return dict(result.data_vars)
 
 
@@ -51,10 +51,7 @@ def study():
             "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
             "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
             "bundled_accuracy": (("short", "seed"), np.array([[0.8, 0.9], [0.9, 0.9]])),
-            "slope": (
-                ("recipe", "seed", "layer", "bin"),
-                np.full((2, 2, 3, summaries.accuracy.BINS), 0.05),
-            ),
+            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, summaries.BINS), 0.05)),
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
             "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
@@ -124,10 +121,8 @@ EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 @pytest.fixture
 def short(monkeypatch):
     """Reduce the numbers of epochs, variants and timed steps."""
-    fewer = {
-        k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.accuracy.RECIPES.items()
-    }
-    for module in ("methods.accuracy", "variants.training"):
+    fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
+    for module in ("methods", "variants.training"):
         monkeypatch.setattr(f"{module}.RECIPES", fewer)
     monkeypatch.setattr(
         accuracy, "single_changes", lambda epochs: {k: single_changes(epochs)[k] for k in EACH_WAY}

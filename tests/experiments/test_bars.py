@@ -1,6 +1,6 @@
 """The figure of the speed experiment."""
 
-from benchmarks.bars import ratios
+from experiments.benchmarks.bars import ratios
 
 
 def test_bars_have_the_given_lengths_and_readable_labels():

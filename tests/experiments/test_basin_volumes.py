@@ -1,9 +1,10 @@
 """The basin volume experiment: its data set, and volumes of small networks."""
 
-import basin_volumes
 import numpy as np
 import pytest
-from basin_volumes import Config
+
+from experiments.basin_volumes import __main__ as basin_volumes
+from experiments.basin_volumes.__main__ import Config
 
 
 def test_the_digits_equal_those_of_scikit_learn():
@@ -15,7 +16,7 @@ def test_the_digits_equal_those_of_scikit_learn():
 
 
 @pytest.mark.long
-def test_preconditioning_by_curvature_gives_larger_volume_estimates():
+def test_preconditioning_by_curvature_gives_larger_volume_estimates(drawn):
     """The cost is that of a network; for a quadratic cost, volumes would be exact."""
     config = Config(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
     result = basin_volumes.run(config)
@@ -24,4 +25,4 @@ def test_preconditioning_by_curvature_gives_larger_volume_estimates():
     assert numbers["diagonal_gain"][0] > 0
     assert numbers["Hessian_gain"][0] > 0
     assert np.isnan(result.log_volume.sel(known="Hessian").values).tolist() == [False, False, True]
-    basin_volumes.plot(result)["volumes"].canvas.draw()
+    drawn(basin_volumes, result)

@@ -1,11 +1,11 @@
 """A small basin experiment: stability limits, basins at four rates, and figures."""
 
-import basins
 import numpy as np
 import pytest
-import summaries.basins
-import xarray as xr
-from basins import Config
+
+from experiments.basins import __main__ as basins
+from experiments.basins import __main__ as summaries
+from experiments.basins.__main__ import Config
 
 SMALL = Config(
     functions=("himmelblau", "rastrigin"),
@@ -33,7 +33,7 @@ def test_no_run_ends_at_a_minimum_above_its_stability_limit(tree, summary):
         assert summary[f"{name}_held_beyond_limit_most"] == 0
         assert summary[f"{name}_half_arrives_up_to_0"] >= 0.9
     # Only the limit of the sharpest minimum is below the largest rate; momentum raises this limit.
-    beyond = summaries.basins.beyond(tree["himmelblau"].to_dataset())
+    beyond = summaries.beyond(tree["himmelblau"].to_dataset())
     assert beyond.sum(axis=(0, 2)).tolist() == [1, 0]
 
 
@@ -73,12 +73,8 @@ def test_every_limit_is_in_the_figure(tree):
         np.testing.assert_allclose(sorted(dashed), sorted(limits))
 
 
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    figures = basins.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(basins, tree)
     assert set(figures) == {
         f"{kind}_{name}" for name in SMALL.functions for kind in ("maps", "shares")
     }
-    for picture in figures.values():
-        picture.canvas.draw()

@@ -1,12 +1,12 @@
 """The batch size experiment: mini-batches and full batches at equal budgets."""
 
-import batch_sizes
 import numpy as np
 import pytest
-import summaries.batch_sizes
 import xarray as xr
-from batch_sizes import Config
 
+from experiments.batch_sizes import __main__ as batch_sizes
+from experiments.batch_sizes import __main__ as summaries
+from experiments.batch_sizes.__main__ import Config
 from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks
@@ -33,7 +33,7 @@ def test_mini_batches_give_lower_costs_after_equal_numbers_of_epochs(summary):
 
 
 def test_each_batch_size_is_recorded_for_its_number_of_epochs(dataset):
-    assert summaries.batch_sizes.last_epochs(dataset).tolist() == [2, 3]
+    assert summaries.last_epochs(dataset).tolist() == [2, 3]
     assert dataset.batch_size.values.tolist() == [32, 4000]
     assert np.all(dataset.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
@@ -66,8 +66,8 @@ def test_the_best_rate_is_selected_at_the_epoch_of_the_comparison():
     dataset = small([1.0, 0.6])
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
-    assert summaries.batch_sizes.epochs_to_half_baseline(dataset, 0) == 1
-    assert summaries.batch_sizes.epochs_to_half_baseline(dataset, 1) == np.inf
+    assert summaries.epochs_to_half_baseline(dataset, 0) == 1
+    assert summaries.epochs_to_half_baseline(dataset, 1) == np.inf
 
 
 def test_a_missing_number_of_epochs_raises_input_error():
@@ -75,5 +75,5 @@ def test_a_missing_number_of_epochs_raises_input_error():
         batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
 
 
-def test_the_figure_is_drawn(dataset):
-    batch_sizes.plot(dataset)["budgets"].canvas.draw()
+def test_the_figure_is_drawn(dataset, drawn):
+    drawn(batch_sizes, dataset)

@@ -1,9 +1,9 @@
 """Box-counting dimensions of sets with known dimensions."""
 
-import box_counting
 import numpy as np
 import pytest
 
+from experiments.trainability_boundary import box_counting
 from gdjax.errors import InputError
 
 

@@ -2,16 +2,16 @@
 
 import dataclasses
 
-import branching
 import jax
 import jax.numpy as jnp
-import methods.branching
 import numpy as np
 import pytest
 import xarray as xr
-from branching import Config
 
 import gdjax as gd
+from experiments.branching import __main__ as branching
+from experiments.branching import model as methods
+from experiments.branching.config import Config
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
@@ -26,7 +26,6 @@ SMALL = Config(
     perturbations=(0.0, 0.5),
     trunks=2,
     changes=1,
-    slab=4,
     points=5,
 )
 
@@ -43,7 +42,7 @@ def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
     ends = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], 3, axis=0), start)
     ends = (ends[0], ends[1]._replace(bias=np.array([[-1.0], [1.0], [1.0]], np.float32)))
     first, second = np.array([0, 1, 0]), np.array([1, 2, 0])
-    barriers = methods.branching.barrier_between(problem, ends, first, second, points=5)
+    barriers = methods.barrier_between(problem, ends, first, second, points=5)
     np.testing.assert_allclose(barriers, [1, 0, 0], atol=1e-6)
 
 
@@ -67,7 +66,7 @@ def test_a_barrier_that_matching_removes_is_zero():
         minima.path_cost(problem, minima.linear_path(start, renamed), points=9)
     )
     pairs = np.array([0, 0]), np.array([1, 2])
-    same, other = methods.branching.barrier_between(problem, ends, *pairs, points=9)
+    same, other = methods.barrier_between(problem, ends, *pairs, points=9)
     assert straight > 0.01
     assert same < 1e-6
     matched = minima.match(network, start, jax.tree.map(lambda a: a[2], ends), key=key).params
@@ -111,7 +110,7 @@ def dataset():
 @pytest.mark.long
 def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
-    seeds = methods.branching.seeds_by_layer(problem, 3)
+    seeds = methods.seeds_by_layer(problem, 3)
     assert seeds.shape == (3, 3)
     assert len(np.unique(seeds)) == 9
     params = problem.init(jax.random.key(0))
@@ -123,7 +122,7 @@ def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
             if layer == 0:
                 assert np.asarray(problem.data[0])[:, np.argwhere(moved[0].weights)[0, 1]].any()
     with pytest.raises(InputError, match="trunks times changes = 1000, expected at most"):
-        methods.branching.seeds_by_layer(problem, 1000)
+        methods.seeds_by_layer(problem, 1000)
 
 
 @pytest.mark.long
@@ -140,11 +139,11 @@ def test_reversed_pixels_give_the_same_descent_up_to_rounding():
     grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "metrics": {}}
     runs, backward = (
         gd.sweep(one, grid, 20, record_every=20, **settings)
-        for one in (problem, methods.branching.reversed_inputs(problem))
+        for one in (problem, methods.reversed_inputs(problem))
     )
     np.testing.assert_allclose(backward.cost, runs.cost, rtol=1e-5)
-    ends = methods.branching.stacked(problem, runs)
-    forward = methods.branching.reversed_pixels(backward, problem)
+    ends = methods.stacked(problem, runs)
+    forward = methods.reversed_pixels(backward, problem)
     for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     assert not np.array_equal(ends[0].weights, forward[0].weights)

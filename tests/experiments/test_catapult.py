@@ -1,24 +1,18 @@
 """The catapult experiment: a recursion for linear networks, and period doubling."""
 
-import catapult
 import jax
 import jax.numpy as jnp
-import methods.catapult
 import numpy as np
 import pytest
-import summaries.catapult
-import xarray as xr
-from catapult import Config
 
 import gdjax as gd
+from experiments.catapult import __main__ as catapult
+from experiments.catapult import __main__ as summaries
+from experiments.catapult import model as methods
+from experiments.catapult.config import Config
 
 SMALL = Config(
-    shares=(0.5, 7.0, 14),
-    widths=(64,),
-    starts=4,
-    examples=2,
-    steps=60,
-    rates=(0.9, 2.0, 2048),
+    shares=(0.5, 7.0, 14), widths=(64,), starts=4, examples=2, steps=60, rates=(0.9, 2.0, 2048)
 )
 
 
@@ -30,9 +24,7 @@ def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, err
         U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
         f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
         shares = jnp.linspace(0.5, 3.5, starts)
-        known = jax.vmap(methods.catapult.two_numbers, (0, 0, 0, None, None))(
-            f, k, shares, width, steps
-        )
+        known = jax.vmap(methods.two_numbers, (0, 0, 0, None, None))(f, k, shares, width, steps)
 
         def step(params, _):
             U, v = params
@@ -49,7 +41,7 @@ def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, err
 
 def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
     with jax.enable_x64(True):
-        problem = methods.catapult.network(jnp.tanh, 20, 3)
+        problem = methods.network(jnp.tanh, 20, 3)
         (U, v), k = jax.jit(problem.init)(gd.streams(0).init)
         x = problem.data[0]
         outputs = lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20)  # noqa: E731
@@ -60,13 +52,11 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
 
 def test_the_onset_of_a_square_root_is_recovered():
     rates = np.linspace(0, 1, 2000)
-    assert summaries.catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(
-        0.4
-    )
+    assert summaries.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
 
 
 @pytest.mark.long
-def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
+def test_edges_and_period_doublings_are_near_their_known_values(drawn):
     """The complete experiment runs with few starts and rates."""
     dataset = catapult.run(SMALL)
     result = catapult.numbers(dataset)
@@ -76,9 +66,4 @@ def test_edges_and_period_doublings_are_near_their_known_values(tmp_path):
     assert result["first_doubling"] == pytest.approx(1, abs=0.01)
     assert result["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
     assert 1.28 < result["first_chaos"] < 1.4
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = catapult.plot(read)
-    assert list(figures) == ["landing", "chaos"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(catapult, dataset)) == ["landing", "chaos"]

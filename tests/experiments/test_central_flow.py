@@ -1,11 +1,13 @@
 """The central flow experiment: its comparisons, and a small run."""
 
-import central_flow
 import numpy as np
 import pytest
-import summaries.central_flow
 import xarray as xr
-from central_flow import Config
+
+from experiments.central_flow import __main__ as central_flow
+from experiments.central_flow import __main__ as summaries
+from experiments.central_flow.__main__ import Config
+from experiments.shared.trees import datasets
 
 SMALL = Config(
     rates=(0.1, 0.3),
@@ -28,8 +30,8 @@ def test_the_deviation_from_2_is_the_largest_between_records_close_to_2():
         np.full(40, 2.0004),
         np.linspace(1.99, 1, 9),
     )
-    assert summaries.central_flow.at_edge(np.r_[rising, covered, falling]) == pytest.approx(4e-4)
-    assert summaries.central_flow.at_edge(rising) is None
+    assert summaries.at_edge(np.r_[rising, covered, falling]) == pytest.approx(4e-4)
+    assert summaries.at_edge(rising) is None
 
 
 def test_deviations_compare_equally_smoothed_costs():
@@ -38,27 +40,20 @@ def test_deviations_compare_equally_smoothed_costs():
     cost[1, 0, 100:] = np.inf
     dims = ("learning_rate", "seed", "step")
     part = xr.Dataset({"cost": (dims, cost), "mean": (dims, 1.03 * cost)})
-    dataset = xr.Dataset(attrs={"smoothing": 10.0})
-    middle, largest = central_flow.deviation(dataset, part, "mean")
+    middle, largest = central_flow.deviation(part, "mean", 10.0)
     np.testing.assert_allclose([middle[0, 0], largest[0, 0]], 0.03)
     assert middle[1, 0] == largest[1, 0] == np.inf
 
 
 @pytest.mark.long
-def test_descents_are_predicted_and_figures_are_drawn_from_the_dataset(tmp_path):
+def test_descents_are_predicted_and_figures_are_drawn_from_the_dataset(drawn):
     """The flows start at the starting points of the descents."""
     dataset = central_flow.run(SMALL)
-    for number in range(3):
-        part = central_flow.case(dataset, number)
+    for part in datasets(dataset).values():
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
     result = central_flow.numbers(dataset)
     assert result["width_16_rate_0.1_mean_median"][0] < 0.05
     assert result["width_16_arrived"] == result["width_16_runs"] == 4
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = central_flow.plot(read)
-    assert list(figures) == ["flows", "deviations"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(central_flow, dataset)) == ["flows", "deviations"]

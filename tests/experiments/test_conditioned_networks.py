@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from methods.conditioned_networks import least_margins, nearest, restrict
-from methods.guessing import as_network, outputs
 from scipy import stats
+
+from experiments.guessing.conditioned_networks import least_margins, nearest, restrict
+from experiments.guessing.model import as_network, outputs
 
 run = jax.jit(restrict, static_argnums=(3, 4))
 

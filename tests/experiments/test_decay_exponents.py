@@ -1,11 +1,11 @@
 """Best exponents of power decays, against an exact recursion and known minima."""
 
-import decay_exponents
-import methods.decay_exponents as methods
 import numpy as np
 import pytest
-import summaries.decay_exponents as summary
-import xarray as xr
+
+from experiments.decay_exponents import __main__ as decay_exponents
+from experiments.decay_exponents import __main__ as methods
+from experiments.decay_exponents import __main__ as summary
 
 
 def test_the_best_exponent_is_that_of_known_costs():
@@ -52,11 +52,9 @@ def test_the_best_exponent_on_a_quadratic_approaches_2_beta_minus_1(capacity):
 
 
 @pytest.mark.long
-def test_the_figure_is_drawn_from_the_dataset(tmp_path):
+def test_the_figure_is_drawn_from_the_dataset(drawn):
     dataset = decay_exponents.run(decay_exponents.Config(modes=50, steps=(10, 100)))
     result = decay_exponents.numbers(dataset)
     assert result["limits"] == [2.0, 3.0]
     assert len(result["exponents_1.5_0.1"]) == 2
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    decay_exponents.plot(read)["exponents"].canvas.draw()
+    drawn(decay_exponents, dataset)

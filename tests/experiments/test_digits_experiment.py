@@ -1,9 +1,10 @@
 """The digit experiment: the accuracy of a small network exceeds chance level."""
 
-import digits
 import numpy as np
 import pytest
-from digits import Config
+
+from experiments.digits import __main__ as digits
+from experiments.digits.__main__ import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

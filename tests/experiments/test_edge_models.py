@@ -1,13 +1,13 @@
 """The comparison of models of descent at the edge of stability, and a small run."""
 
-import edge_models
 import numpy as np
 import pytest
 import xarray as xr
-from edge_models import Config
-from methods.edge_models import relative_distances
-from summaries.edge_models import numbers, ratio
-from summaries.shared import joined
+
+from experiments.edge_models import __main__ as edge_models
+from experiments.edge_models.__main__ import numbers, ratio
+from experiments.edge_models.config import Config
+from experiments.edge_models.model import relative_distances
 
 SMALL = Config(
     rates=(0.3,),
@@ -59,7 +59,7 @@ def test_ratios_from_below_include_only_starts_below_the_edge():
         }.items()
     }
     variables["bounded"] = (rows, np.array([[True, True]]))
-    dataset = joined({"case": xr.Dataset(variables, {"learning_rate": [0.3]})})
+    dataset = xr.DataTree.from_dict({"case": xr.Dataset(variables, {"learning_rate": [0.3]})})
     result = numbers(dataset)
     assert result["case_rate_0.3_rod_to_central_from_below"] == [0.5]
     assert result["case_rate_0.3_rod_to_gradient"][0] == (0.25 + 1) / 2
@@ -67,7 +67,7 @@ def test_ratios_from_below_include_only_starts_below_the_edge():
 
 
 @pytest.mark.long
-def test_models_are_compared_and_figures_are_drawn_from_the_dataset(tmp_path):
+def test_models_are_compared_and_figures_are_drawn_from_the_dataset(drawn):
     dataset = edge_models.run(SMALL)
     result = edge_models.numbers(dataset)
     assert result["swish_rate_0.3_bounded"] == result["swish_rate_0.3_gradient_completed"] == 2
@@ -75,8 +75,4 @@ def test_models_are_compared_and_figures_are_drawn_from_the_dataset(tmp_path):
     assert result["swish_rate_0.3_rod_completed"] == 2
     assert result["swish_rate_0.3_rod"][0] < result["swish_rate_0.3_gradient"][0]
     assert result["swish_rate_0.3_rod_to_gradient"][0] < 1
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    figures = edge_models.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
-    assert list(figures) == ["distances", "example"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(edge_models, dataset)) == ["distances", "example"]

@@ -1,13 +1,13 @@
 """The edge of stability: the sharpness rises to its limit and remains near it."""
 
-import edge_of_stability
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import summaries.edge_of_stability
-import xarray as xr
-from edge_of_stability import Config
+
+from experiments.edge_of_stability import __main__ as edge_of_stability
+from experiments.edge_of_stability import __main__ as summaries
+from experiments.edge_of_stability.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -69,7 +69,7 @@ def test_sharpness_remains_near_the_limit(summary, panel, known):
 
 def test_sharpness_rises_from_below_while_the_cost_decreases(dataset, summary):
     """At a learning rate of 0.04, the limit 50 exceeds the initial sharpness."""
-    assert np.all(dataset.plain_sharpness.isel(plain_step=0) < 50)
+    assert np.all(dataset["plain"].sharpness.isel(step=0) < 50)
     assert summary["plain_reached_at_step"][0] > 1000
     assert summary["plain_cost_left_after_it"][0] < 0.6
     assert 0 < summary["plain_records_with_rising_cost"][0] < 0.8
@@ -85,11 +85,9 @@ def test_the_tangent_network_differs_only_in_its_unbounded_outputs(dataset, summ
     assert float(tangent.cost(params, (images, labels))) == pytest.approx(float(known), rel=1e-4)
     same = jax.tree.map(jnp.array_equal, params, tangent.init(jax.random.key(0)))
     assert all(jax.tree.leaves(same))
-    np.testing.assert_array_equal(dataset.digits_learning_rate, dataset.tangent_learning_rate)
-    digits, tangent = (
-        summaries.edge_of_stability.late_ratios(edge_of_stability.panel(dataset, name))[0]
-        for name in ("digits", "tangent")
-    )
+    digits, tangent = dataset["digits"], dataset["tangent"]
+    np.testing.assert_array_equal(digits.learning_rate, tangent.learning_rate)
+    digits, tangent = (summaries.late_ratios(part)[0] for part in (digits, tangent))
     first, second = tangent - digits
     # Student's interval of two differences has a half-width of 12.706 standard errors, and the
     # standard error is half the distance between the differences.
@@ -100,10 +98,5 @@ def test_the_tangent_network_differs_only_in_its_unbounded_outputs(dataset, summ
     )
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = edge_of_stability.plot(read)
-    assert list(figures) == ["chebyshev", "digits"]
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert list(drawn(edge_of_stability, dataset)) == ["chebyshev", "digits"]

@@ -1,23 +1,14 @@
 """Edges of stability of adaptive optimizers, in small runs."""
 
-import adaptive_edge
 import numpy as np
 import pytest
-import xarray as xr
+
+from experiments.adaptive_edge import __main__ as adaptive_edge
 
 pytestmark = pytest.mark.long  # trains networks
 
 
-def drawn(experiment, dataset, folder):
-    """Draw the figures of an experiment from its stored dataset; return their names."""
-    dataset.to_zarr(folder / "data.zarr", zarr_format=3, consolidated=False)
-    figures = experiment.plot(xr.open_zarr(folder / "data.zarr", consolidated=False).load())
-    for figure in figures.values():
-        figure.canvas.draw()
-    return list(figures)
-
-
-def test_late_products_of_rate_and_sharpness_are_near_38_for_adam_and_2_for_rmsprop(tmp_path):
+def test_late_products_of_rate_and_sharpness_are_near_38_for_adam_and_2_for_rmsprop(drawn):
     config = adaptive_edge.Config(
         adam_rates=(0.004,),
         rmsprop_rates=(0.001,),
@@ -35,4 +26,4 @@ def test_late_products_of_rate_and_sharpness_are_near_38_for_adam_and_2_for_rmsp
     assert result["chebyshev_adam_limit"] == pytest.approx(38)
     np.testing.assert_allclose(result["chebyshev_adam_late"][0][0], 38, rtol=0.05)
     np.testing.assert_allclose(result["chebyshev_rmsprop_late"][0][0], 2, rtol=0.08)
-    assert drawn(adaptive_edge, dataset, tmp_path) == ["adaptive"]
+    assert list(drawn(adaptive_edge, dataset)) == ["adaptive"]

@@ -1,12 +1,13 @@
 """The comparison of learning-rate finders: suggestions of a ramp, and regrets."""
 
-import finders
 import numpy as np
 import pytest
 import xarray as xr
-from methods import ramp
-from summaries.finders import METHODS, evaluate_recommendations, numbers
-from variants.small_problems import PROBLEMS
+
+from experiments.finders import __main__ as finders
+from experiments.finders import ramp
+from experiments.finders.problems import PROBLEMS
+from experiments.finders.summary import METHODS, evaluate_recommendations, numbers
 
 
 def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_smoothed_cost():

@@ -1,18 +1,18 @@
 """The flatness experiment: closed forms of its estimators, and a small run."""
 
-import flatness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import summaries.flatness
-from flatness import Config
-from methods.flatness import scaled_hessian
-from summaries.flatness import fisher, rank_matrix, reliability, two_way_bootstrap
-from summaries.widths_of_valleys import partial_correlation
-from variants.images import strided
 
 import gdjax as gd
+from experiments.flatness import __main__ as flatness
+from experiments.flatness import summary as summaries
+from experiments.flatness.config import Config
+from experiments.flatness.model import scaled_hessian
+from experiments.flatness.summary import fisher, rank_matrix, reliability, two_way_bootstrap
+from experiments.shared.images import strided
+from experiments.shared.statistics import partial_correlation
 from gdjax.curvature import HessianOperator
 from gdjax.problems.problem import as_problem
 
@@ -109,7 +109,7 @@ def test_the_published_interval_is_that_of_fisher():
 
 
 @pytest.mark.long
-def test_a_small_run_measures_all_networks():
+def test_a_small_run_measures_all_networks(drawn):
     """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
     config = Config(learned=200, widths=(8,), starts=8, orders=2, epochs=(2,), relu_epochs=2,
                     resamples=20)  # fmt: skip
@@ -118,8 +118,7 @@ def test_a_small_run_measures_all_networks():
     assert (result.eigenvalue_error <= 0.01 * result.eigenvalue).all()
     assert (result.eigenvalue < result.trace).all()
     assert (result.adaptive_error < 0.5 * result.adaptive).all()
-    summary = summaries.flatness.numbers(result)
+    summary = summaries.numbers(result)
     assert summary["networks"] == 16
     assert summary["sigmoid, 2 epochs: diverged"] == 0
-    for figure in flatness.plot(result).values():
-        figure.canvas.draw()
+    drawn(flatness, result)

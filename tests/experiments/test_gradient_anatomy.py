@@ -1,11 +1,11 @@
 """The gradient experiment: dark pixels, shares of layers, and checks."""
 
-import gradient_anatomy
 import numpy as np
 import pytest
-import summaries.gradient_anatomy
-from gradient_anatomy import Config
 
+from experiments.gradient_anatomy import __main__ as gradient_anatomy
+from experiments.gradient_anatomy import __main__ as summaries
+from experiments.gradient_anatomy.config import Config
 from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks
@@ -69,8 +69,8 @@ def test_listed_entries_are_the_largest_in_order(dataset):
 def test_shares_of_layers_sum_to_one_and_few_entries_make_up_half(summary):
     for epoch in SMALL.epochs:
         assert sum(summary[f"epoch_{epoch}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
-    assert summaries.gradient_anatomy.holding_half(np.array([3.0, -4.0, 0.0])) == 1
-    assert summaries.gradient_anatomy.holding_half(np.ones(10)) in (5, 6)
+    assert summaries.holding_half(np.array([3.0, -4.0, 0.0])) == 1
+    assert summaries.holding_half(np.ones(10)) in (5, 6)
     assert summary["epoch_0_entries_holding_half"] < 80
 
 

@@ -1,10 +1,10 @@
 """The gradient flow experiment: order of the distance of descent from the flow."""
 
-import gradient_flow
 import numpy as np
 import pytest
-import xarray as xr
-from gradient_flow import Config
+
+from experiments.gradient_flow import __main__ as gradient_flow
+from experiments.gradient_flow.__main__ import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -37,8 +37,8 @@ def test_the_flow_of_two_factors_is_exact_and_conserves_its_invariant(summary):
 def test_descent_from_equal_factors_satisfies_its_recurrence(dataset):
     """The recurrence is a <- a + eta (s - a^2) a."""
     a, rate = SMALL.start, SMALL.factor_rate
-    every = round(float(dataset.equal_time[0]) / rate)
-    for product in dataset.equal_product.values[0]:
+    every = round(float(dataset["equal"].time[0]) / rate)
+    for product in dataset["equal"]["product"].values[0]:
         for _ in range(every):
             a += rate * (SMALL.target - a**2) * a
         assert product == pytest.approx(a**2, rel=1e-9)
@@ -49,12 +49,8 @@ def test_the_error_of_the_flow_is_far_below_the_distances(dataset, summary):
         summary["digits_flow_error_at_looser_tolerance"]
         < 0.1 * summary["digits_largest_distances"][-1]
     )
-    assert np.all(np.diff(dataset.digits_flow_cost) < 0)
+    assert np.all(np.diff(dataset["digits"].flow_cost) < 0)
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    read = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = gradient_flow.plot(read)
-    assert list(figures) == ["from_flow"]
-    figures["from_flow"].canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert list(drawn(gradient_flow, dataset)) == ["from_flow"]

@@ -1,13 +1,14 @@
 """The grokking experiment: known delays, and a small run."""
 
-import grokking
 import jax
 import matplotlib
 import numpy as np
 import pytest
-import summaries.grokking
 import xarray as xr
-from grokking import Config
+
+from experiments.grokking import __main__ as grokking
+from experiments.grokking import __main__ as summaries
+from experiments.grokking.config import Config
 
 DECAY = np.array([0.0, 0.1, 1.0])
 STEP = np.arange(0, 2001, 10)
@@ -54,7 +55,7 @@ def test_known_delays_are_recovered():
 def test_a_delay_inversely_proportional_to_the_decay_has_slope_minus_one():
     decay = np.array([0.0, 0.1, 0.3, 1.0])
     delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
-    np.testing.assert_allclose(summaries.grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
+    np.testing.assert_allclose(summaries.exponents(decay, delay), [-1, -1], rtol=1e-12)
 
 
 def test_the_figure_shows_how_many_runs_do_not_generalize():

@@ -1,14 +1,14 @@
 """The guessing experiment, compared with a loop over random networks."""
 
-import guessing
 import jax
 import jax.numpy as jnp
-import methods.guessing
 import numpy as np
 import pytest
-import summaries.guessing
-from guessing import Config
 
+from experiments.guessing import __main__ as guessing
+from experiments.guessing import __main__ as summaries
+from experiments.guessing import model as methods
+from experiments.guessing.config import Config
 from gdjax.errors import InputError
 
 
@@ -38,12 +38,10 @@ def test_images_are_split_into_sets_with_alternating_digits(material):
 def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):
     *_, unseen, sets, everything = material
     count, hidden = 256, 4
-    result, right = methods.guessing.block(
+    result, right = methods.block(
         jax.random.key(0), sets, everything, jnp.asarray(unseen), count=count, hidden=hidden
     )
-    first, second = (
-        np.asarray(a) for a in methods.guessing.drawn(jax.random.key(0), count, 25, hidden)
-    )
+    first, second = (np.asarray(a) for a in methods.drawn(jax.random.key(0), count, 25, hidden))
     expected = np.zeros((3, 3), int)
     accuracy = [[[] for _ in range(3)] for _ in range(3)]
     for W, v in zip(first, second, strict=True):
@@ -57,19 +55,19 @@ def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):
                         out = sign * np.maximum(images @ W.T, 0) @ v
                         accuracy[s][place].append(np.mean(out * labels > 0))
     np.testing.assert_array_equal(result, expected)
-    empty = methods.guessing.SHOWN * [np.nan]  # if fewer guesses fit
-    displayed = [[(one + empty)[: methods.guessing.SHOWN] for one in row] for row in accuracy]
+    empty = methods.SHOWN * [np.nan]  # if fewer guesses fit
+    displayed = [[(one + empty)[: methods.SHOWN] for one in row] for row in accuracy]
     np.testing.assert_allclose(right, displayed, atol=1e-6)
 
 
 def test_networks_convert_back_to_their_points_and_have_the_expected_outputs(material):
     x = material[0]
     points = jax.random.normal(jax.random.key(0), (2, 3, 4 * 26))
-    network = methods.guessing.as_network(points, 4)
-    np.testing.assert_allclose(methods.guessing.as_points(network), points, rtol=1e-6)
+    network = methods.as_network(points, 4)
+    np.testing.assert_allclose(methods.as_points(network), points, rtol=1e-6)
     one = jax.tree.map(lambda a: a[1, :1], network)
     wanted = np.maximum(x[:5] @ np.asarray(one[0][0]).T, 0) @ np.asarray(one[1][0])
-    np.testing.assert_allclose(methods.guessing.outputs(one, x[:5])[0], wanted, rtol=1e-4)
+    np.testing.assert_allclose(methods.outputs(one, x[:5])[0], wanted, rtol=1e-4)
 
 
 def test_slopes_and_ratios_are_those_of_simulated_errors():
@@ -77,16 +75,16 @@ def test_slopes_and_ratios_are_those_of_simulated_errors():
     k = np.array([2, 4, 8, 16, 32])
     rng = np.random.default_rng(0)
     log_ratio = np.log(0.8) - 0.2 * np.log(k) + 0.01 * rng.normal(size=(16, 5))
-    slope = summaries.guessing.slopes(log_ratio, k)
+    slope = summaries.slopes(log_ratio, k)
     assert slope.low < -0.2 * np.log(2) < slope.high
     assert slope.high - slope.low < 0.01
-    ratio = summaries.guessing.exponential_mean(np.log([1.0, 2.0, 4.0]))
+    ratio = summaries.exponential_mean(np.log([1.0, 2.0, 4.0]))
     assert ratio.value == pytest.approx(2)
     assert ratio.low * ratio.high == pytest.approx(4)
 
 
 @pytest.mark.long
-def test_guessed_sampled_and_trained_networks_are_compared():
+def test_guessed_sampled_and_trained_networks_are_compared(drawn):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""
     config = Config(sets=4, most=8, guessed=8, images=(2, 4, 6, 8), blocks=6, guesses=2048,
                     members=256, moves=20, margin_images=(4,), levels=3, return_moves=20,
@@ -102,4 +100,4 @@ def test_guessed_sampled_and_trained_networks_are_compared():
         assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
     low, high = numbers["ratio_trained_on_4"][1:]
     assert low < numbers["ratio_trained_on_4"][0] < high
-    guessing.plot(result)["guesses"].canvas.draw()
+    drawn(guessing, result)

@@ -1,11 +1,11 @@
 """A small Hessian spectrum experiment: outliers, traces and negative parts."""
 
-import hessian_spectrum
 import numpy as np
 import pytest
-import summaries.hessian_spectrum
-import xarray as xr
-from hessian_spectrum import Config
+
+from experiments.hessian_spectrum import __main__ as hessian_spectrum
+from experiments.hessian_spectrum import summary as summaries
+from experiments.hessian_spectrum.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -34,10 +34,10 @@ def experiment_summary(tree):
 
 def test_the_widest_gap_ignores_ratios_to_values_that_are_not_positive():
     values = np.array([9.0, 8.0, 2.0, 1.9, 0.1, -1.0])
-    assert summaries.hessian_spectrum.widest_gap(values, 3) == (2, 4.0)
-    assert summaries.hessian_spectrum.widest_gap(values, 4) == (4, pytest.approx(19))
+    assert summaries.widest_gap(values, 3) == (2, 4.0)
+    assert summaries.widest_gap(values, 4) == (4, pytest.approx(19))
     # The ratio to a value that is not positive is undefined.
-    assert summaries.hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
+    assert summaries.widest_gap(values, 5) == (4, pytest.approx(19))
 
 
 def row_of(experiment_summary, cost, epoch, matrix):
@@ -58,7 +58,7 @@ def test_the_table_contains_the_counts_of_all_cases(tree, experiment_summary):
 def test_negative_parts_of_known_nodes_have_their_known_values():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
-    summary = summaries.hessian_spectrum.negative(nodes, weights, 100, 0.01)
+    summary = summaries.negative(nodes, weights, 100, 0.01)
     assert summary["eigenvalues_below"] == pytest.approx(20)
     assert summary["eigenvalues_above"] == pytest.approx(25)
     assert summary["negative_sum"] == pytest.approx(-25)
@@ -102,13 +102,9 @@ def test_weighted_nodes_sum_to_the_trace(tree, experiment_summary):
         assert abs(sums.mean() - experiment_summary[f"spread_{at}"]["trace"]) < 5 * error
 
 
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    figures = hessian_spectrum.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(hessian_spectrum, tree)
     assert list(figures) == ["density", "ranks"]
-    for picture in figures.values():
-        picture.canvas.draw()
     panels = [axes.get_title(loc="left") for axes in figures["ranks"].axes]
     assert panels == [
         f"{cost}: {matrix}"

@@ -1,8 +1,8 @@
 """Pooled images of digits, 10 by 10 pixels."""
 
 import numpy as np
-from variants.images import pooled, shrunk
 
+from experiments.shared.images import pooled, shrunk
 from gdjax.data import load
 
 

@@ -1,14 +1,14 @@
 """The initialization experiment: starting points of small and large scale."""
 
-import initializations
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import summaries.initializations
-from initializations import Config
 
 import gdjax as gd
+from experiments.initializations import __main__ as initializations
+from experiments.initializations import __main__ as summaries
+from experiments.initializations.__main__ import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -68,9 +68,9 @@ def test_slopes_of_layers_equal_those_of_a_hand_written_network():
 
 def test_epochs_are_counted_to_the_first_record_below_the_target():
     cost = np.array([[3.0, 1.0, 0.4, 0.5], [3.0, 2.0, 1.0, 0.9]])
-    epochs = summaries.initializations.epochs_to(cost, np.array([0.0, 1.0, 2.0, 3.0]), 0.45)
+    epochs = summaries.epochs_to(cost, np.array([0.0, 1.0, 2.0, 3.0]), 0.45)
     assert epochs.tolist() == [2.0, np.inf]
 
 
-def test_the_figure_is_drawn(dataset):
-    initializations.plot(dataset)["starts"].canvas.draw()
+def test_the_figure_is_drawn(dataset, drawn):
+    drawn(initializations, dataset)

@@ -1,11 +1,11 @@
 """The learning rate experiment: outcomes and the rates at which each start trains."""
 
-import learning_rates
 import numpy as np
 import pytest
-import summaries.learning_rates
-from learning_rates import Config
 
+from experiments.learning_rates import __main__ as learning_rates
+from experiments.learning_rates import __main__ as summaries
+from experiments.learning_rates.__main__ import Config
 from gdjax.descent import Outcome
 from gdjax.errors import InputError
 
@@ -51,12 +51,10 @@ def test_numbers_of_alternating_starts_follow_from_the_fine_grid(dataset, summar
 
 def test_borders_are_the_first_rate_that_fails_and_the_last_that_trains():
     trains = np.array([[0, 1], [1, 1], [0, 1], [1, 0], [0, 0]], bool)
-    failure, last = summaries.learning_rates.borders(np.arange(1.0, 6.0), trains)
+    failure, last = summaries.borders(np.arange(1.0, 6.0), trains)
     assert (failure.tolist(), last.tolist()) == ([1, 4], [4, 3])
-    assert summaries.learning_rates.alternates(trains).tolist() == [True, False]
-    failure, last = summaries.learning_rates.borders(
-        np.array([1.0, 2.0]), np.array([[1, 0], [1, 0]], bool)
-    )
+    assert summaries.alternates(trains).tolist() == [True, False]
+    failure, last = summaries.borders(np.array([1.0, 2.0]), np.array([[1, 0], [1, 0]], bool))
     np.testing.assert_array_equal(failure, [np.nan, 1])
     np.testing.assert_array_equal(last, [2, np.nan])
 
@@ -66,8 +64,8 @@ def test_a_missing_range_of_rates_raises_input_error():
         learning_rates.run(Config(fine=((8.0, 40.0),)))
 
 
-def test_every_figure_is_drawn(dataset):
-    figures = learning_rates.plot(dataset)
+def test_every_figure_is_drawn(dataset, drawn):
+    figures = drawn(learning_rates, dataset)
     assert set(figures) == {
         "ends_sigmoid",
         "ends_relu",
@@ -75,5 +73,3 @@ def test_every_figure_is_drawn(dataset):
         "curves_relu",
         "rates_that_train",
     }
-    for figure in figures.values():
-        figure.canvas.draw()

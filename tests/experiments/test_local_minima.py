@@ -1,10 +1,10 @@
 """A small local minima experiment: censuses with and without weight decay."""
 
-import local_minima
 import numpy as np
 import pytest
-import xarray as xr
-from local_minima import Config
+
+from experiments.local_minima import __main__ as local_minima
+from experiments.local_minima.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -64,11 +64,8 @@ def test_the_digit_network_has_reduced_inputs_and_consistent_costs_and_accuracie
     assert summary[f"{DIGITS}: matched_distance_least"] <= summary[f"{DIGITS}: distance_least"]
 
 
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    assert local_minima.numbers(stored) == local_minima.numbers(tree)
-    figures = local_minima.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(local_minima, tree)
     assert set(figures) == {
         "tolerances",
         "frequencies_XOR_2-2-1_decay_0.001",
@@ -76,5 +73,3 @@ def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
         "barriers_digits_784-3-10",
         "worth",
     }
-    for picture in figures.values():
-        picture.canvas.draw()

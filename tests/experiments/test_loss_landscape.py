@@ -1,10 +1,10 @@
 """A small loss landscape experiment: planes through end points of descents."""
 
-import loss_landscape
 import numpy as np
 import pytest
-import xarray as xr
-from loss_landscape import BRANCHES, VIEWS, Config
+
+from experiments.loss_landscape import __main__ as loss_landscape
+from experiments.loss_landscape.__main__ import BRANCHES, VIEWS, Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -72,10 +72,8 @@ def test_the_trajectory_ends_in_the_plane_but_does_not_lie_in_it(tree, summary):
     assert 0.5 < summary["good_explained_by_1"] < summary["good_explained_by_2"] < 1
 
 
-def test_figures_are_drawn_from_the_dataset(tree, tmp_path):
-    tree.to_zarr(tmp_path / "data.zarr", mode="w", zarr_format=3, consolidated=False)
-    stored = xr.open_datatree(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-    figures = loss_landscape.plot(stored)
+def test_figures_are_drawn_from_the_dataset(tree, drawn):
+    figures = drawn(loss_landscape, tree)
     assert list(figures) == ["descents", "planes", "surface", "lines", "descent"]
     for name in ("descents", "planes", "surface", "lines"):
         figures[name].canvas.draw()

@@ -1,10 +1,11 @@
 """The mode connectivity experiment: barriers of lines, matched lines, and curves."""
 
-import mode_connectivity
 import numpy as np
 import pytest
 import xarray as xr
-from mode_connectivity import Config
+
+from experiments.mode_connectivity import __main__ as mode_connectivity
+from experiments.mode_connectivity.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -78,10 +79,5 @@ def test_the_summary_excludes_padding(dataset, experiment_summary):
     assert {name: summary[name] for name in experiment_summary} == experiment_summary
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    stored = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
-    figures = mode_connectivity.plot(stored)
-    assert list(figures) == ["along", "barriers", "matrix"]
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert list(drawn(mode_connectivity, dataset)) == ["along", "barriers", "matrix"]

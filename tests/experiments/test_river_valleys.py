@@ -4,14 +4,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import methods.river_valleys as river_methods
 import numpy as np
 import pytest
-import river_valleys
-import summaries.river_valleys as summary
 import xarray as xr
 
 import gdjax as gd
+from experiments.river_valleys import __main__ as river_valleys
+from experiments.river_valleys import __main__ as summary
+from experiments.river_valleys import model as river_methods
 from gdjax.sweeps.dataset import from_named
 
 SMALL = river_valleys.Config(
@@ -174,9 +174,9 @@ def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
 
 
 @pytest.mark.long
-def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn():
+def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn(drawn):
     dataset = river_valleys.run(SMALL)
-    part = river_valleys.case(dataset, 0)
+    part = dataset.isel(data=0)
     assert part.converged.all()
     # The parts add up to the change of the cost, which agrees with independent evaluations.
     np.testing.assert_allclose(part.total, part.end - part.begin, atol=1e-6)
@@ -189,7 +189,4 @@ def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn():
     np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
     result = river_valleys.numbers(dataset)
     assert result["mnist5k_diverged"] == 0
-    figures = river_valleys.plot(dataset)
-    assert set(figures) == {"valleys", "exponents"}
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert set(drawn(river_valleys, dataset)) == {"valleys", "exponents"}

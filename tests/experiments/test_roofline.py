@@ -1,18 +1,13 @@
-"""The roofline experiment: operations and memory traffic of a step."""
+"""The roofline experiment: predicted times of a step."""
 
 import numpy as np
-import pytest
-import roofline
-from benchmarks.timing import PARAMETERS
+
+from experiments.roofline import __main__ as roofline
+from gdjax.sweeps.absent_device import Kernel, Loop
 
 
-@pytest.mark.long
-def test_operations_and_bytes_of_a_step_exceed_those_of_products_and_weights():
-    config = roofline.Config(runs=4, batch_sizes=(32, 100_000))
-    bounds = roofline.run(config)
-    products = 4 * bounds.batch_size * PARAMETERS * config.runs
-    assert (products < bounds.operations).all()
-    assert (bounds.operations < 1.2 * products).all()
-    assert (bounds.bytes > 12 * PARAMETERS * config.runs).all()
-    assert 0 < bounds.share[0] < bounds.weights_share[0]
-    np.testing.assert_allclose(bounds.weights_share, [0.5333, 1], rtol=1e-3)
+def test_the_time_of_a_step_is_bounded_by_launches_transfers_operations_and_waits():
+    config = roofline.Config(peak=1e12, bandwidth=1e9, floors=(1.0, 6.0), waits=(10.0, 30.0))
+    kernels = [Kernel("launch", 0, 0), Kernel("transfer", 5000, 0), Kernel("product", 0, 10**7)]
+    times = roofline.microseconds(config, Loop(32, kernels, 0), waits=0.5)
+    np.testing.assert_allclose(times, [1 + 5 + 10 + 5, 6 + 6 + 10 + 15])

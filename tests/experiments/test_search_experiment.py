@@ -3,15 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import search as experiment
-import summaries.search as summary
 import xarray as xr
-from methods import replays, search
 
 import gdjax as gd
+from experiments.search import __main__ as experiment
+from experiments.search import model as search
+from experiments.search import replays, summary
 
 RUNGS = (4, 16, 64)
-DENSE = pytest.param({"keep_slots": False, "width": 2}, marks=pytest.mark.long)
 X = np.linspace(-1, 1, 100, dtype=np.float32)
 LINE = gd.Problem(
     init=lambda key: np.float32(0),
@@ -40,9 +39,8 @@ def columns(grid):
     return {name: mesh.ravel().tolist() for name, mesh in zip(grid, meshes, strict=True)}
 
 
-@pytest.mark.parametrize("packing", [{}, DENSE])
-def test_replayed_halving_stops_settings_at_the_rungs_of_the_search(accuracy, packing):
-    runs = search.halving(LINE, GRID, RUNGS, seed=0, **packing)
+def test_replayed_halving_stops_settings_at_the_rungs_of_the_search(accuracy):
+    runs = search.halving(LINE, GRID, RUNGS, seed=0)
     np.testing.assert_array_equal(runs.rung.values.ravel(), replays.halving(accuracy))
 
 
@@ -112,17 +110,14 @@ def test_a_known_loss_of_accuracy_is_recovered():
 
 
 @pytest.mark.long
-def test_the_summary_and_figure_of_a_small_run_are_computed_from_the_stored_dataset(tmp_path):
+def test_the_summary_and_figure_of_a_small_run_are_complete(drawn):
     config = experiment.Config(
         validation=200, rates=3, momenta=(0.0, 0.8), init_scales=(1.0,), batch_sizes=(8,),
-        rungs=(1, 4, 16), width=1, trials=6, batch=3, single_trials=3, repetitions=2, timed=1,
+        rungs=(1, 4, 16), trials=6, batch=3, single_trials=3, repetitions=2, timed=1,
     )  # fmt: skip
     dataset = experiment.run(config)
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    dataset = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     numbers = experiment.numbers(dataset)
     assert numbers["num_settings"] == 6
     assert all(numbers[f"{name}_time"][0] > 0 for name in summary.SEARCHES)
     assert np.isfinite(dataset["seconds.dense"]).sum() == 1
-    (figure,) = experiment.plot(dataset).values()
-    figure.canvas.draw()
+    drawn(experiment, dataset)

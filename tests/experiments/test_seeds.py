@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-import seeds
-import summaries.seeds
 import xarray as xr
-from seeds import Config
+
+from experiments.seeds import __main__ as seeds
+from experiments.seeds import __main__ as summaries
+from experiments.seeds.__main__ import Config
 
 
 def coins(starts, orders, images, quality=0.0, seed=0):
@@ -22,7 +23,7 @@ def coins(starts, orders, images, quality=0.0, seed=0):
 
 
 def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():
-    result = summaries.seeds.lucky(coins(16, 16, 400))
+    result = summaries.lucky(coins(16, 16, 400))
     luck = result["luck_of_images"]
     assert luck.low < 1 < luck.high
     assert luck.value == pytest.approx(1, abs=0.25)  # standard error for 256 networks: 0.09
@@ -33,7 +34,7 @@ def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():
 
 
 def test_the_standard_deviation_of_quality_is_estimated_from_halves_of_the_images():
-    result = summaries.seeds.lucky(coins(16, 16, 400, quality=0.05))
+    result = summaries.lucky(coins(16, 16, 400, quality=0.05))
     assert result["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
     assert result["luck_of_images"].high < 0.5
     assert result["correlation_of_halves"].low > 0.5
@@ -46,10 +47,10 @@ def test_more_than_88_percent_of_intervals_of_variance_shares_contain_the_true_s
     covered = []
     for _ in range(100):
         values = 2 * rng.normal(size=(24, 1)) + rng.normal(size=24) + rng.normal(size=(24, 24))
-        result = summaries.seeds.shares(values)
+        result = summaries.shares(values)
         covered.append(result["share_of_start"].low < 4 / 6 < result["share_of_start"].high)
     assert np.mean(covered) > 0.88
-    result = summaries.seeds.shares(rng.normal(size=(64, 32)))
+    result = summaries.shares(rng.normal(size=(64, 32)))
     assert result["share_of_start"].low == result["share_of_order"].low == 0
 
 
@@ -57,16 +58,14 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
-    result = summaries.seeds.disagreement(
-        xr.Dataset({"right": (("start", "order", "image"), right)})
-    )
+    result = summaries.disagreement(xr.Dataset({"right": (("start", "order", "image"), right)}))
     assert result["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
     for name in ("apart_of_one_order", "apart_of_neither"):
         assert result[name].value == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.long
-def test_a_small_run_combines_all_starts_and_orders():
+def test_a_small_run_combines_all_starts_and_orders(drawn):
     """The summary contains the lowest, mean and highest accuracy of the networks."""
     config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
     result = seeds.run(config)
@@ -78,4 +77,4 @@ def test_a_small_run_combines_all_starts_and_orders():
     least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
     assert (least, most) == (accuracy[1].min(), accuracy[1].max())
     assert mean == pytest.approx(accuracy[1].mean())
-    seeds.plot(result)["luck"].canvas.draw()
+    drawn(seeds, result)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-import slope_descent
-from slope_descent import Config
+
+from experiments.shared.trees import datasets
+from experiments.slope_descent import __main__ as slope_descent
+from experiments.slope_descent.__main__ import Config
 
 SMALL = Config(starts=40, steps=300)
 
@@ -20,16 +22,17 @@ def summary(dataset):
 
 @pytest.mark.long
 def test_recorded_slopes_equal_the_derivatives(dataset):
-    x, slope = dataset.position.values[0], dataset.slope.values[0]
+    x, slope = dataset["quartic"].position.values, dataset["quartic"].slope.values
     np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)
-    x, slope = dataset.position.values[1], dataset.slope.values[1]
+    x, slope = dataset["sine_bowl"].position.values, dataset["sine_bowl"].slope.values
     np.testing.assert_allclose(slope, 2 * x + 10 * np.cos(x), atol=1e-12)
 
 
 def test_every_step_is_minus_the_rate_times_the_slope(dataset, summary):
-    step = dataset.position.diff("step").values
-    rate = dataset.learning_rate.values[:, None, None]
-    np.testing.assert_allclose(step, -rate * dataset.slope.values[..., :-1], rtol=0, atol=1e-14)
+    for curve in datasets(dataset).values():
+        step = curve.position.diff("step").values
+        expected = -float(curve.learning_rate) * curve.slope.values[:, :-1]
+        np.testing.assert_allclose(step, expected, rtol=0, atol=1e-14)
     assert summary["share_of_steps_against_slope"] == 1
     assert summary["share_of_steps_that_lower_cost"] == 1
     assert summary["steps_looked_at"] > 3 * 40 * 50
@@ -67,11 +70,5 @@ def test_at_a_large_rate_steps_cross_maxima():
     assert result["share_of_steps_that_lower_cost"] < 1
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    import xarray as xr
-
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    figures = slope_descent.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
-    assert sorted(figures) == ["steps", "valleys"]
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert sorted(drawn(slope_descent, dataset)) == ["steps", "valleys"]

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import smoothness
-from smoothness import Config
 
 import gdjax as gd
+from experiments.smoothness import __main__ as smoothness
+from experiments.smoothness.config import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -80,10 +80,5 @@ def test_the_cost_along_a_weight_is_piecewise_constant_at_temperature_0(dataset)
     assert np.abs(np.diff(smooth)).max() < 1e-3
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    import xarray as xr
-
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    figures = smoothness.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
-    assert list(figures) == ["cooling"]
-    figures["cooling"].canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert list(drawn(smoothness, dataset)) == ["cooling"]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import speed
-from benchmarks import descents, first_call, landscape, second_call
-from benchmarks.timing import Clock, share
 
+from experiments.benchmarks import descents, first_call, landscape, second_call
+from experiments.benchmarks.timing import Clock, share
+from experiments.speed import __main__ as speed
 from gdjax.data import ImageSet
 
 SMALL = speed.Config(runs=2, repeats=1, scale=0.001)

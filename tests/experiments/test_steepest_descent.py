@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import steepest_descent
-from steepest_descent import Config
+
+from experiments.steepest_descent import __main__ as steepest_descent
+from experiments.steepest_descent.config import Config
 
 SMALL = Config(side=60, steps=600, paths=6, points=25, directions=180)
 
@@ -79,11 +80,10 @@ def test_above_its_stability_limit_no_start_ends_in_the_sharpest_minimum():
     assert not (result.end.values[0, 1] == sharpest).any()
 
 
-def test_figures_are_drawn_from_the_dataset(dataset, tmp_path):
-    import xarray as xr
-
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    figures = steepest_descent.plot(xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load())
-    assert sorted(figures) == ["basins", "directions", "paths_himmelblau", "paths_six_hump_camel"]
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_figures_are_drawn_from_the_dataset(dataset, drawn):
+    assert sorted(drawn(steepest_descent, dataset)) == [
+        "basins",
+        "directions",
+        "paths_himmelblau",
+        "paths_six_hump_camel",
+    ]

@@ -3,13 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import stochastic_edge
 import xarray as xr
-from methods.edge_oscillation import edge_forces, stability_limit
-from stochastic_edge import Config
-from summaries.stochastic_edge import predicted
 
 import gdjax as gd
+from experiments.stochastic_edge import __main__ as stochastic_edge
+from experiments.stochastic_edge.__main__ import predicted
+from experiments.stochastic_edge.config import Config
+from experiments.stochastic_edge.oscillation import edge_forces, stability_limit
 
 BENDS, TARGETS = np.array([3.0, 5.0, 10.0]), np.array([0.5, -1.0, 2.0])
 SMALL = Config(
@@ -93,7 +93,9 @@ def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread)
 
 
 @pytest.mark.long
-def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(monkeypatch):
+def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(
+    monkeypatch, drawn
+):
     digits = gd.problems.digits
     monkeypatch.setattr(gd.problems, "digits", lambda _, **options: digits("mnist5k", **options))
     dataset = stochastic_edge.run(SMALL)
@@ -103,7 +105,4 @@ def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_
     assert all(result[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))
     assert result["whole_shuffled_64"][0][0] > result["whole_replacement_64"][0][0]
     assert len(result["gradual_64"]) == len(result["gap_64"]) == 2
-    figures = stochastic_edge.plot(dataset)
-    assert list(figures) == ["sampling"]
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert list(drawn(stochastic_edge, dataset)) == ["sampling"]

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-import box_counting
 import jax
 import jax.numpy as jnp
-import methods.trainability_boundary
 import numpy as np
 import pytest
-import summaries.trainability_boundary
-import trainability_boundary as experiment
-from trainability_boundary import Config
-from variants.trainability import CONDITIONS, layerwise_rates
 
 import gdjax as gd
+from experiments.trainability_boundary import __main__ as experiment
+from experiments.trainability_boundary import __main__ as summaries
+from experiments.trainability_boundary import box_counting
+from experiments.trainability_boundary import model as methods
+from experiments.trainability_boundary.conditions import CONDITIONS, layerwise_rates
+from experiments.trainability_boundary.config import Config
 from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks
@@ -46,11 +46,11 @@ def test_small_rates_train_and_large_ones_do_not(dataset, summary):
     assert complete[..., 0, 0].all()
     assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
     assert summary["runs_a_map"] == 36 * 36
-    assert np.all((dataset.speed > 0) & (dataset.speed <= methods.trainability_boundary.CAP))
+    assert np.all((dataset.speed > 0) & (dataset.speed <= methods.CAP))
 
 
 def test_the_summary_contains_medians_over_seeds(dataset, summary):
-    fits = summaries.trainability_boundary.fits(dataset)
+    fits = summaries.fits(dataset)
     assert fits.dimension.shape == (3, 2, 2)
     value, low, high = summary["offset_4_times_closer"]
     assert value == np.median(fits.dimension[2, :, 1])
@@ -85,7 +85,7 @@ def test_with_a_fixed_first_layer_the_boundary_is_2_divided_by_the_largest_eigen
         features = hidden.get(condition.activation, np.tanh(np.sqrt(2) * z)) / 8
         limit = 2 / np.linalg.eigvalsh(2 * features.T @ features / len(z))[-1]
         sides = np.array([1e-12, 2e-12]), np.array([0.95 * limit, 1.1 * limit])
-        trains, _ = methods.trainability_boundary.train(config, condition, problem, sides, seed)
+        trains, _ = methods.train(config, condition, problem, sides, seed)
     assert trains.tolist() == [[True, True], [False, False]]
 
 
@@ -105,7 +105,7 @@ def test_layerwise_rates_scale_the_gradient_of_each_layer():
 
 
 def test_convex_cosine_costs_have_one_boundary_rate_and_rough_ones_have_many(dataset, summary):
-    counts = summaries.trainability_boundary.boundary_rates(dataset)
+    counts = summaries.boundary_rates(dataset)
     assert counts[:2].tolist() == [1, 1]
     assert counts[2] > 10
     assert summary["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
@@ -118,9 +118,9 @@ def test_zooms_select_a_long_boundary_rather_than_isolated_points():
     # The boundary is ragged in one part, and a corner has isolated points.
     trains[16:48, 16:32] = rows[16:48, 16:32] < 32 + 12 * np.sin(columns[16:48, 16:32])
     trains[:16, 48:] = rng.random((16, 16)) < 0.5
-    row, column = methods.trainability_boundary.window_with_longest_boundary(trains, factor=4)
+    row, column = methods.window_with_longest_boundary(trains, factor=4)
     inside = trains[row : row + 16, column : column + 16]
-    assert box_counting.boundary(inside).mean() <= methods.trainability_boundary.MAX_BOUNDARY_SHARE
+    assert box_counting.boundary(inside).mean() <= methods.MAX_BOUNDARY_SHARE
     assert 16 <= row < 48
     assert column <= 32
 
@@ -128,14 +128,14 @@ def test_zooms_select_a_long_boundary_rather_than_isolated_points():
 def test_random_zooms_lie_around_boundary_cells_within_the_map():
     trains = np.add.outer(np.arange(64), np.arange(64)) < 40
     rng = np.random.default_rng(0)
-    corners = [methods.trainability_boundary.random_window(trains, 8, rng) for _ in range(50)]
+    corners = [methods.random_window(trains, 8, rng) for _ in range(50)]
     for row, column in corners:
         inside = trains[row : row + 8, column : column + 8]
         assert inside.shape == (8, 8)
         assert 0 < inside.mean() < 1
     assert len(set(corners)) > 20
     with pytest.raises(InputError, match="the map has no boundary"):
-        methods.trainability_boundary.random_window(np.ones((64, 64), bool), 8, rng)
+        methods.random_window(np.ones((64, 64), bool), 8, rng)
 
 
 def test_with_neurons_adapts_the_number_of_samples_to_the_width():
@@ -162,14 +162,10 @@ def test_the_published_estimator_is_near_the_dimensions_of_a_line_and_of_random_
     """The dimension is 1 for a line and about 2 for random points."""
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5
-    assert summaries.trainability_boundary.published_estimator(straight[None]) == pytest.approx(
-        1, abs=0.1
-    )
-    assert summaries.trainability_boundary.published_estimator(dust[None]) == pytest.approx(
-        2, abs=0.1
-    )
+    assert summaries.published_estimator(straight[None]) == pytest.approx(1, abs=0.1)
+    assert summaries.published_estimator(dust[None]) == pytest.approx(2, abs=0.1)
     both = np.stack([straight, dust])
-    assert 1 < summaries.trainability_boundary.published_estimator(both) < 2
+    assert 1 < summaries.published_estimator(both) < 2
 
 
 @pytest.mark.parametrize(
@@ -181,8 +177,5 @@ def test_an_invalid_config_raises_input_error(wrong, message):
         experiment.run(replace(SMALL, **wrong))
 
 
-def test_every_figure_is_drawn(dataset):
-    figures = experiment.plot(dataset)
-    assert set(figures) == {"whole", "closest", "dimensions", "cosine"}
-    for figure in figures.values():
-        figure.canvas.draw()
+def test_every_figure_is_drawn(dataset, drawn):
+    assert set(drawn(experiment, dataset)) == {"whole", "closest", "dimensions", "cosine"}

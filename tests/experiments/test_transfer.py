@@ -3,11 +3,10 @@
 import jax
 import numpy as np
 import pytest
-import summaries.transfer as summary
-import transfer
-import xarray as xr
-from methods import parametrizations
-from transfer import Config
+
+from experiments.transfer import __main__ as transfer
+from experiments.transfer import parametrizations
+from experiments.transfer.__main__ import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
 
@@ -20,19 +19,19 @@ def parabola(best):
 
 def test_known_best_and_good_rates_are_recovered():
     cost = np.median(parabola(1.3), axis=1)
-    assert summary.best_rate(RATES, cost) == pytest.approx(1.3)
-    low, high = summary.good_rates(RATES, cost)
+    assert transfer.best_rate(RATES, cost) == pytest.approx(1.3)
+    low, high = transfer.good_rates(RATES, cost)
     assert low < 1.3 < high
-    assert summary.good_rates(RATES, np.arange(1.0, 10.0))[0] == RATES[0]
-    assert summary.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
+    assert transfer.good_rates(RATES, np.arange(1.0, 10.0))[0] == RATES[0]
+    assert transfer.best_rate(RATES, np.arange(1.0, 10.0)) == RATES[0]
 
 
 def test_a_known_shift_and_regret_are_recovered():
     narrow, wide = parabola(2.0), parabola(0.5)
-    np.testing.assert_allclose(summary.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
+    np.testing.assert_allclose(transfer.shift(RATES, narrow, wide), 0.25, rtol=1e-6)
     expected = np.exp(0.3 * np.log(4) ** 2)
-    np.testing.assert_allclose(summary.regrets(narrow, wide), expected)
-    np.testing.assert_allclose(summary.regrets(wide, wide), 1)
+    np.testing.assert_allclose(transfer.regrets(narrow, wide), expected)
+    np.testing.assert_allclose(transfer.regrets(wide, wide), 1)
 
 
 def test_all_parametrizations_agree_at_the_base_width():
@@ -58,7 +57,7 @@ def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
 
 
 @pytest.mark.long
-def test_the_summary_and_figures_of_a_small_run_are_complete(tmp_path, monkeypatch):
+def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn):
     monkeypatch.setattr(parametrizations, "PARAMETRIZATIONS", ("standard", "mup"))
     monkeypatch.delitem(parametrizations.OPTIMIZERS, "descent")
     config = Config(
@@ -72,14 +71,9 @@ def test_the_summary_and_figures_of_a_small_run_are_complete(tmp_path, monkeypat
         checked_steps=(1,),
     )
     dataset = transfer.run(config)
-    dataset.to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
-    dataset = xr.open_zarr(tmp_path / "data.zarr", consolidated=False).load()
     result = transfer.numbers(dataset)
     assert len(result["adam_mup_regret"]) == 1
     assert np.shape(result["adam_standard_slopes_1"]) == (3, 3)
     costs = dataset["adam.cost"].sel(width=4)
     np.testing.assert_array_equal(costs[0], costs[1])  # the base width
-    figures = transfer.plot(dataset)
-    assert set(figures) == {"transfer", "coordinates"}
-    for figure in figures.values():
-        figure.canvas.draw()
+    assert set(drawn(transfer, dataset)) == {"transfer", "coordinates"}

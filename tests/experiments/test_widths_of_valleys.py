@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
-import summaries.widths_of_valleys
-import widths_of_valleys
 import xarray as xr
 from scipy import stats
-from summaries.widths_of_valleys import (
+
+from experiments.widths_of_valleys import __main__ as widths_of_valleys
+from experiments.widths_of_valleys import summary as summaries
+from experiments.widths_of_valleys.config import Config
+from experiments.widths_of_valleys.summary import (
     bootstrap,
     expanded_tail,
     partial_rank_correlation,
     rank_correlation,
 )
-from widths_of_valleys import Config
-
 from gdjax.errors import InputError
 
 
@@ -130,9 +130,7 @@ def test_correlations_are_computed_within_sets_and_without_rejected_values():
 def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
     coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
     few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
-    (narrow,) = summaries.widths_of_valleys.narrow_groups(
-        [np.array([coefficient, -coefficient]), few]
-    )
+    (narrow,) = summaries.narrow_groups([np.array([coefficient, -coefficient]), few])
     np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
 
 
@@ -143,7 +141,7 @@ def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
 
 
 @pytest.mark.long
-def test_minima_are_measured_and_plotted():
+def test_minima_are_measured_and_plotted(drawn):
     """Sets, volumes and coefficients of a small census are in the expected ranges."""
     config = Config(
         sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
@@ -155,5 +153,4 @@ def test_minima_are_measured_and_plotted():
     numbers = widths_of_valleys.numbers(result)
     assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
     assert numbers["volume_least"] <= numbers["volume_most"]
-    for figure in widths_of_valleys.plot(result).values():
-        figure.canvas.draw()
+    drawn(widths_of_valleys, result)

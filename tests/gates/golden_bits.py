@@ -178,7 +178,7 @@ def clipped_with_a_schedule(_):
 def warm_up(_):
     import optax
 
-    schedule = gd().descent.warmup_cosine(0.1, 5, 30)
+    schedule = gd().descent.WarmupCosine(0.1, 5, 30)
     factory = partial(optax.sgd, learning_rate=schedule)
     return sweep(network(), {"momentum": [0.0, 0.9]}, 30, make_optimizer=factory)
 
@@ -385,13 +385,6 @@ def tables(_):
     runs = sweep(network(), RATES, 20, record_every=10)
     frame = gd().table(runs)
     return {str(column): frame[column].to_numpy() for column in frame.columns}
-
-
-@case
-def compared(_):
-    problems = {"plain": network(), "batches": (network(), {"batch_size": 6})}
-    tree = gd().compare(problems, gd().axes(**RATES), 20)
-    return {f"{name}.{key}": a for name, node in tree.items() for key, a in node.variables.items()}
 
 
 # Stores

@@ -13,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from benchmarks.other_models import (
+from jax.flatten_util import ravel_pytree
+
+import gdjax as gd
+from experiments.benchmarks.other_models import (
     MODELS,
     Model,
     neural_ode,
@@ -21,9 +24,6 @@ from benchmarks.other_models import (
     normalized_nnx,
     transformer,
 )
-from jax.flatten_util import ravel_pytree
-
-import gdjax as gd
 from gdjax.descent import block_loop
 from gdjax.errors import InputError
 from gdjax.problems import evaluate, frozen

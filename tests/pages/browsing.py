@@ -1,6 +1,7 @@
 """Helpers for tests of pages in a browser: discovery, actions, and checks."""
 
 import shutil
+from importlib import resources
 
 import pytest
 
@@ -11,38 +12,10 @@ QUIET = (
 )  # fmt: skip
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
-SECONDS = 2  # limit on the processor time of the browser until the first picture
 
-# Texts whose contrast with their background is below the minimum of WCAG level AA.
-PALE = """() => {
-  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
-  const light = (c) => {
-    const [r, g, b] = c.slice(0, 3).map((v) => v / 255)
-      .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const color = parse(getComputedStyle(at).backgroundColor);
-      if (color.length < 4 || color[3] > 0.99) return color;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  for (const node of document.querySelectorAll("body *")) {
-    if (!node.getClientRects().length || /^(SCRIPT|STYLE)$/.test(node.tagName)) continue;
-    if (![...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
-    const style = getComputedStyle(node);
-    const ink = parse(node instanceof SVGElement ? style.fill : style.color);
-    const [a, b] = [light(ink), light(behind(node))].sort((x, y) => y - x);
-    const size = parseFloat(style.fontSize);
-    const wanted = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
-    if ((a + 0.05) / (b + 0.05) < wanted) found.push(node.textContent.slice(0, 40));
-  }
-  return found;
-}"""
-
-# Elements that the Tab key should reach, the focused element, and controls without a name.
+AXE = """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] }))
+  .violations.map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html }) => ({ html })) }))"""
+# Elements that the Tab key should reach, and the focused element.
 USABLE = """() => [...document.querySelectorAll("button, select, input, a[href], [tabindex='0']")]
   .filter((node) => node.getClientRects().length && !node.disabled && node.tabIndex >= 0)
   .map((node) => node.id || node.getAttribute("aria-label") || node.textContent || node.type)"""
@@ -50,11 +23,6 @@ FOCUSED = """() => {
   const node = document.activeElement;
   return node.id || node.getAttribute("aria-label") || node.textContent || node.type;
 }"""
-UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas[tabindex]")]
-  .filter((node) => node.getClientRects().length)
-  .filter((node) => !node.getAttribute("aria-label"))
-  .filter((node) => !node.textContent.trim() && !node.labels?.length)
-  .map((node) => node.outerHTML)"""
 
 
 def executable() -> str:
@@ -125,18 +93,20 @@ class OpenedPage:
         """Return the image of a canvas as text, for comparison."""
         return self.page.evaluate("(at) => document.querySelector(at).toDataURL()", selector)
 
-    def processor_seconds(self):
-        session = self.context.new_cdp_session(self.page)
-        session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return {entry["name"]: entry["value"] for entry in metrics}["ProcessTime"]
+    def violations(self):
+        """Return the violations of WCAG levels A and AA that axe-core finds."""
+        axe = pytest.importorskip(
+            "axe_playwright_python", reason="needs axe-playwright-python, which brings axe-core"
+        )
+        self.page.evaluate((resources.files(axe) / "axe.min.js").read_text("utf8"))
+        results = self.page.evaluate(AXE)
+        return [(one["id"], node["html"][:80]) for one in results for node in one["nodes"]]
 
     def check_errors_and_accessibility(self):
-        """Check errors, requests, contrast, accessible names and keyboard access."""
+        """Check errors, requests, accessibility and keyboard access."""
         assert self.complaints == []
         assert [url for url in self.requests[1:] if not url.startswith(("data:", "blob:"))] == []
-        assert self.page.evaluate(PALE) == []
-        assert self.page.evaluate(UNNAMED) == []
+        assert self.violations() == []
         usable = self.page.evaluate(USABLE)
         self.page.evaluate("() => document.activeElement.blur()")
         reached = []

@@ -1,6 +1,5 @@
 """Fixtures: a browser, and the saved page of a lesson."""
 
-import jax
 import pytest
 from browsing import QUIET, executable
 
@@ -20,8 +19,6 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lesson_file(tmp_path_factory):
-    """Return the path of a saved lesson with eight untrained networks."""
-    problem = gd.problems.digits("mnist5k")
-    networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
-    page = gd.lesson(problem, networks)
+    """Return the path of a saved lesson with eight networks in its last step."""
+    page = gd.lesson(gd.problems.digits("mnist5k"), 8)
     return page.save(tmp_path_factory.mktemp("lesson") / "lesson.html")

@@ -8,10 +8,7 @@ AROUND = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)] 
 def thinned(ink: np.ndarray) -> np.ndarray:
     """Thin an image to lines of one pixel without breaking them.
 
-    Zhang and Suen (1984), Communications of the ACM 27(3), 236-239.
-
-    Args:
-        ink: pixels with ink, "rows columns"; no ink at the border.
+    Zhang and Suen (1984), Communications of the ACM 27(3), 236-239. No ink is at the border.
     """
     ink = ink.copy()
     while True:
@@ -26,12 +23,7 @@ def thinned(ink: np.ndarray) -> np.ndarray:
 
 
 def strokes(image: np.ndarray, threshold: int = 100) -> list[list[tuple[float, float]]]:
-    """Return the center lines of a digit, as fractions of width and height.
-
-    Args:
-        image: gray values, "side side".
-        threshold: gray value above which a pixel has ink.
-    """
+    """Return the center lines of a digit, as fractions of width and height."""
     side = len(image)
     rest = {tuple(at) for at in np.argwhere(thinned(np.pad(image > threshold, 1)))}
     joined = {at: [near for near in neighbors(at) if near in rest] for at in rest}

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from importlib import resources
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from browsing import DESK, PHONE, OpenedPage
 
 import gdjax as gd
 from gdjax import keys
+from gdjax.pages.lesson import train_networks
 
 RUNS = {
     "": {"rate": 3.0, "seed": 0},
@@ -28,22 +28,7 @@ FIRST = """async () => {
   const { step, params, records } = (await lesson).descent();
   return { step, params: Array.from(params), records };
 }"""
-
-
-AXE = """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] }))
-  .violations.map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html }) => ({ html })) }))"""
-STEPS = {
-    1: ("Draw a digit, then noise", "sure"),
-    2: ("A cost for an answer", "outputs"),
-    3: ("One weight, nudged", "weight"),
-    4: ("What a neuron learns from", "picture"),
-    5: ("How far to go", "slide"),
-    6: ("Rates and starts", "sixteen"),
-    7: ("The whole set, or batches", "compare"),
-    8: ("Many networks, one image", "vote"),
-}
-
-
+QUESTIONS = ("sure", "outputs", "weight", "picture", "slide", "sixteen", "fair", "vote")
 PATIENCE = 120  # timeout in seconds on a busy machine
 
 
@@ -71,6 +56,9 @@ class Lesson(OpenedPage):
     def image(self):
         return self.page.evaluate("async () => Array.from((await lesson).image().pixels)")
 
+    def label(self):
+        return self.page.evaluate("async () => (await lesson).image().label")
+
     def choose(self, selector, value):
         self.page.select_option(selector, value)
         self.settle()
@@ -92,15 +80,6 @@ class Lesson(OpenedPage):
         )
         return self.text(f"{box} .told")
 
-    def violations(self):
-        """Return the violations of WCAG levels A and AA that axe-core finds."""
-        axe = pytest.importorskip(
-            "axe_playwright_python", reason="needs axe-playwright-python, which brings axe-core"
-        )
-        self.page.evaluate((resources.files(axe) / "axe.min.js").read_text("utf8"))
-        results = self.page.evaluate(AXE)
-        return [(one["id"], node["html"][:80]) for one in results for node in one["nodes"]]
-
 
 def network_of(flat, widths=(784, 16, 16, 10)):
     """Convert the flat parameters of the page to the layers of gdjax."""
@@ -113,6 +92,10 @@ def network_of(flat, widths=(784, 16, 16, 10)):
     return tuple(layers)
 
 
+def flat_of(params):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
+
+
 @pytest.fixture(scope="module")
 def problem():
     return gd.problems.digits("mnist5k")
@@ -120,8 +103,10 @@ def problem():
 
 @pytest.fixture(scope="module")
 def trained(browser, lesson_file):
-    """Return the default page, which shows a network trained for ten epochs."""
-    return Lesson(browser, lesson_file)
+    """Return the default page, whose network was trained by gdjax; its records are complete."""
+    visit = Lesson(browser, lesson_file)
+    visit.wait("() => Number(document.getElementById('look').max) > 30")
+    return visit
 
 
 @pytest.fixture
@@ -162,8 +147,7 @@ def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
     np.testing.assert_allclose(
         [r["accuracy"] for r in records], ours.metrics["test_accuracy"], rtol=0, atol=1e-6
     )
-    flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(ours.params)])
-    np.testing.assert_allclose(page["params"], flat, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(page["params"], flat_of(ours.params), rtol=0, atol=1e-5)
     assert visit.complaints == []
 
 
@@ -184,6 +168,10 @@ def test_displayed_numbers_equal_those_of_gdjax_for_the_trained_network(trained,
     hidden.append(1 / (1 + np.exp(-hidden[0] @ params[1].weights.T - params[1].bias)))
     saturated = np.mean([(a < 0.01) | (a > 0.99) for a in hidden])
     assert last["saturated"] == pytest.approx(saturated, abs=1e-4)
+    # The page takes the steps before the last one again, and arrives where gdjax did.
+    before = page["records"][-2]
+    assert before["step"] > 1000
+    assert before["accuracy"] == pytest.approx(right, abs=0.03)
     assert trained.text("#number-cost") == f"{cost:.3g}"
     assert trained.text("#number-accuracy") == f"{100 * right:.1f} %"
 
@@ -244,7 +232,7 @@ def test_earlier_networks_of_a_descent_can_be_shown(trained, problem):
     (image,) = [np.asarray(trained.image(), np.uint8)]
     start = problem.init(keys.streams(0, seed=0).init)
     output = np.asarray(problem.predict(start, image[None]))[0]
-    assert f"output {100 * output.max():.1f} %" in trained.text("#answer")
+    assert f": {100 * output.max():.1f} %" in trained.text("#answer")
     trained.click("#cost-curve", 0.97, 0.5)
     trained.wait("() => document.getElementById('look-told').textContent.startsWith('The newest')")
     assert trained.picture("#network") != random
@@ -284,10 +272,8 @@ def test_a_drawing_made_by_mouse_or_keys_is_scaled_and_centered(opened):
     by_hand = visit.text("#answer")
     assert by_hand.startswith("The network reads")
     box = np.argwhere(np.reshape(visit.image(), (28, 28)) > 60)
-    assert box[:, 0].max() - box[:, 0].min() + 1 in (
-        19,
-        20,
-    )  # as tall as the digits of the data set
+    # as tall as the digits of the data set
+    assert box[:, 0].max() - box[:, 0].min() + 1 in (19, 20)
     weights = gd.data.load("mnist5k").test_images.reshape(-1, 28, 28).sum(0)
     center = [np.average(np.arange(28), weights=weights.sum(axis)) for axis in (1, 0)]
     assert abs(box.mean(0) - center).max() < 0.6  # centering shifts by whole pixels
@@ -315,8 +301,8 @@ def test_an_answer_states_the_two_largest_outputs_and_low_confidence(trained, pr
         )
         first, second = np.argsort(-np.array(output))[:2]
         summary = trained.text("#answer")
-        assert summary.startswith(f"The network reads {first}: output {100 * output[first]:.1f} %")
-        assert f"then {second} with {100 * output[second]:.1f} %" in summary
+        assert summary.startswith(f"The network reads {first}: {100 * output[first]:.1f} %")
+        assert f"then {second}: {100 * output[second]:.1f} %" in summary
         assert ("No output reaches 50 %" in summary) == (output[first] < 0.5)
         unsure += output[first] < 0.5
     assert 0 < unsure < at
@@ -371,7 +357,7 @@ def test_gradients_with_respect_to_an_image_equal_those_of_gdjax(trained, proble
     params = network_of(trained.first()["params"])
     one = (jnp.asarray([trained.image()], jnp.uint8), jnp.array([3]))
     ours = jax.jit(jax.grad(problem.cost))(params, one)
-    flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(ours)])
+    flat = flat_of(ours)
     np.testing.assert_allclose(slopes, flat, rtol=1e-3, atol=1e-5 * np.abs(flat).max())
     assert trained.text("#matter-told").startswith("If this image is a 3, its cost is ")
     assert trained.page.locator("#matter tbody tr").count() == 8 + 3
@@ -456,15 +442,9 @@ def test_predicted_and_actual_changes_of_the_cost_equal_those_of_gdjax(course, p
         change = number(summary, "changed by")
         assert predicted == pytest.approx(slope * float(nudge), rel=6e-3)
         place = re.search(r"The (bias|weight) .*? is ", course.text("#weight-told"))[0]
-        assert "output" in place
         params = network_of(course.first()["params"])
-        one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([7]))
-        gradient = np.concatenate(
-            [
-                np.ravel(leaf)
-                for leaf in jax.tree.leaves(jax.jit(jax.grad(problem.cost))(params, one))
-            ]
-        )
+        one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([course.label()]))
+        gradient = flat_of(jax.jit(jax.grad(problem.cost))(params, one))
         at = int(np.argmax(abs(gradient)))
         assert gradient[at] == pytest.approx(slope, rel=6e-3)
         flat = np.array(course.first()["params"])
@@ -481,7 +461,7 @@ def test_the_gradient_of_a_neuron_is_the_stated_multiple_of_the_image(course, pr
     course.settle()
     summary = course.predict("picture")
     params = network_of(course.first()["params"])
-    one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([7]))
+    one = (jnp.asarray([course.image()], jnp.uint8), jnp.array([course.label()]))
     gradient = jax.jit(jax.grad(problem.cost))(params, one)
     assert number(summary, "image times") == pytest.approx(float(gradient[0].bias[1]), rel=6e-3)
     assert "gradient of neuron 1 " in course.text("#picture-question legend")
@@ -529,23 +509,40 @@ def test_sixteen_networks_are_counted_by_outcome_and_have_the_accuracies_of_gdja
     course.page.evaluate("async () => { await (await lesson).run(300); }")
 
 
-def test_mini_batches_and_full_batches_are_compared_after_equal_numbers_of_images(course, problem):
+def test_mini_batches_and_full_batches_are_compared_after_equal_images_and_equal_steps(
+    course, problem
+):
     course.page.evaluate("async () => { (await lesson).change({ lesson: 7 }); }")
     course.settle()
     rate, seed = course.page.evaluate(
         "async () => { const { rate, seed } = (await lesson).state; return [rate, seed]; }"
     )
-    summary = course.predict("compare")
-    streams = keys.streams(0, seed=seed)
-    for words, batch_size, steps in (("first reads", 32, 125), ("second", None, 1)):
-        run = gd.descend(
-            problem, optax.sgd(rate), problem.init(streams.init), steps,
-            key=streams, batch_size=batch_size, record_every=steps,
-        )  # fmt: skip
-        accuracy = float(run.metrics["test_accuracy"][-1])
-        assert number(summary, words) == pytest.approx(100 * accuracy, abs=0.21)
+    summary, fair = course.predict("compare"), course.predict("fair", 1)
+    means = {(32, 125): [], (None, 1): [], (None, 125): []}
+    for start in {seed, 0, 1, 2}:
+        streams = keys.streams(0, seed=start)
+        for batch_size in (32, None):
+            run = gd.descend(
+                problem, optax.sgd(rate), problem.init(streams.init), 125,
+                key=streams, batch_size=batch_size, record_every=1,
+            )  # fmt: skip
+            for steps in (1, 125):
+                accuracy = 100 * float(run.metrics["test_accuracy"][steps])
+                means.setdefault((batch_size, steps), []).append(accuracy)
+                words = {(32, 125): "first reads", (None, 1): "second"}.get((batch_size, steps))
+                if words and start == seed:
+                    assert number(summary, words) == pytest.approx(accuracy, abs=0.21)
+    # Rate 3 is the best of those tried for 125 steps, and the page's own rate.
+    assert fair.startswith("As you predicted")
+    equal_images, equal_steps = fair.split("Equal steps:")
+    for text, words, run in (
+        (equal_images, "batches read", (32, 125)), (equal_images, "the whole set", (None, 1)),
+        (equal_steps, "batches", (32, 125)), (equal_steps, "the whole set", (None, 125)),
+    ):  # fmt: skip
+        assert number(text, words) == pytest.approx(np.mean(means[run]), abs=0.3)
     assert course.text("#compare-name-1") == "images in a step: all 4,000"
     assert course.page.locator("#compare-accuracy path").count() == 2
+    assert course.page.locator("#fair-steps path").count() == 2
     course.choose("#compare-setting", "activation")
     assert course.text("#compare-question legend").startswith("Which reads more")
     assert course.page.is_hidden("#compare-numbers")
@@ -554,11 +551,11 @@ def test_mini_batches_and_full_batches_are_compared_after_equal_numbers_of_image
 def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem):
     course.page.evaluate("async () => { (await lesson).change({ lesson: 8 }); }")
     course.settle()
-    networks = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
+    networks = train_networks(problem, 8)
     read = jax.jit(jax.vmap(problem.predict, (0, None)))
     image = np.asarray(course.image(), np.uint8)
     moved = np.roll(np.reshape(image, (28, 28)), (-1, 2), (0, 1)).ravel()
-    for pixels, clicks in ((image, ()), (moved, ("right", "right", "up"))):
+    for pixels, clicks in ((image, ("center",)), (moved, ("right", "right", "up"))):
         for click in clicks:
             course.click(f"#vote-{click}")
         summary = course.predict("vote")
@@ -571,17 +568,21 @@ def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem):
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_each_step_of_the_course_can_be_opened(opened, size):
-    visit = opened("#lesson=1&step=20", size)
-    for step, (title, question) in STEPS.items():
+    visit = opened("#lesson=1", size)
+    for step, question in enumerate(QUESTIONS, 1):
         target = f"#course-steps button >> nth={step - 1}"
         if size is PHONE:
             visit.page.touchscreen.tap(*visit.place(target))
         else:
             visit.click(target)
         visit.settle()
-        assert visit.text("#course-title") == f"{step}. {title}"
-        assert visit.page.is_visible(f"#{question}")
-        if step > 1:
+        assert visit.text("#course-title").startswith(f"{step}. ")
+        visit.page.wait_for_selector(f"#{question}-question legend")
+        if step == 1:  # the pad, the network and the question are on the first screen
+            for shown in ("#pad", "#network", "#sure-question .choice >> nth=0"):
+                box = visit.page.locator(shown).bounding_box()
+                assert 0 <= box["y"] <= box["y"] + box["height"] <= size["height"]
+        else:
             assert f"lesson={step}" in visit.page.evaluate("() => location.hash")
         assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
         assert visit.violations() == []
@@ -590,9 +591,9 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
 
 @pytest.mark.long
 def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
-    page = gd.lesson(problem).save(tmp_path / "lesson.html")
+    page = gd.lesson(problem, 0).save(tmp_path / "lesson.html")
     visit = Lesson(browser, page, "#lesson=7&step=0")
-    assert visit.page.locator("#course-steps button").count() == 8
+    assert visit.page.locator("#course-steps button").count() == 9
     assert visit.page.locator("#vote").count() == 0
     visit.click("#course-on")
     assert visit.text("#course-title") == "Train your own"
@@ -627,21 +628,131 @@ def test_the_ball_moves_against_the_gradient(trained):
 
 def test_the_lesson_has_no_errors_and_is_accessible(trained):
     trained.check_errors_and_accessibility()
-    assert trained.violations() == []
 
 
-@pytest.mark.long
-def test_the_lesson_fits_the_width_of_a_phone(opened):
-    visit = opened("#step=0", PHONE)
-    assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
-    visit.page.touchscreen.tap(*visit.place("#next"))
-    visit.settle()
-    assert visit.text("#example-told").startswith("Test digit 2 ")
-    visit.page.touchscreen.tap(*visit.place("#one-step"))
-    visit.wait("() => document.getElementById('number-step').textContent === '1'")
+def test_a_question_waits_for_its_network_and_reports_a_failure(opened):
+    visit = opened("#lesson=1")
+    assert visit.first()["step"] == 1250
+    visit.page.check("#sure-question input >> nth=0")
+    visit.page.evaluate("() => { lesson.then((page) => page.run(20000)); }")
+    visit.wait("() => document.querySelector('#sure-question .told').textContent")
+    assert visit.text("#sure-question .told").startswith("The network is being trained")
+    assert visit.page.is_disabled("#sure-question button")
+    # The address follows the training, so that a copied link shows the same network.
+    visit.wait("() => /step=(?!1250)\\d+/.test(location.hash)")
+    visit.page.evaluate("async () => { await (await lesson).lab.pause(); }")
+    assert "predicted" in visit.predict("sure")
+    visit.page.evaluate(
+        """() => showQuestion(document.getElementById("sure-question"), {
+          ask: "?", choices: ["a"], answer: async () => { throw new Error("no network"); } })"""
+    )
+    visit.page.check("#sure-question input")
+    visit.page.click("#sure-question button")
+    visit.wait(
+        "() => document.querySelector('#sure-question .told').textContent.includes('no net')"
+    )
+    assert not visit.page.is_disabled("#sure-question button")
+
+
+@pytest.mark.parametrize(
+    ("address", "answer", "explained", "parts"),
+    [
+        ("cost=cross_entropy", r"\d+\.\d %", "cross-entropy of one answer", 1),
+        ("activation=relu&rate=0.05", r"reads \d: [\d.\u2212]+, then", "quadratic cost", 1),
+        ("activation=tanh&rate=0.1", r"reads \d: [\d.\u2212]+, then", "quadratic cost", 1),
+        ("activation=relu&scale=0", "reads no digit: its largest outputs are equal, 0", "(", 1),
+        ("activation=sigmoid", r"\d+\.\d %", "quadratic cost", 2),
+    ],
+)
+def test_outputs_and_costs_are_explained_as_what_they_are(
+    opened, address, answer, explained, parts
+):
+    visit = opened(f"#lesson=3&step=30&{address}")
+    assert re.search(answer, visit.text("#answer"))
+    assert "%" not in visit.text("#answer") or "%" in answer
+    visit.click("#course-back")
+    assert explained in visit.text("#course-lead")
+    assert visit.page.locator("#outputs-cost option").count() == parts
     assert visit.complaints == []
 
 
-@pytest.mark.long
-def test_a_lesson_is_smaller_than_3_megabytes(lesson_file):
-    assert lesson_file.stat().st_size < 3e6
+def test_back_returns_to_the_step_before_with_the_language_and_the_answers(opened):
+    visit = opened("#lesson=2")
+    summary = visit.predict("outputs")
+    assert visit.text("#outputs-question .why").startswith("Why?A squared difference")
+    visit.click("#course-on")
+    assert visit.text("#course-title").startswith("3.")
+    visit.page.go_back()
+    visit.settle()
+    assert visit.text("#course-title").startswith("2.")
+    assert visit.text("#outputs-question .told") == summary
+    visit.click("#languages button >> nth=1")
+    assert visit.page.evaluate("() => document.documentElement.lang") == "zh"
+    assert visit.text("#course-title") == "2. \u4e00\u6b21\u56de\u7b54\u7684\u4ee3\u4ef7"
+    assert visit.page.is_checked("#outputs-question input >> nth=0")
+    again = opened(visit.page.evaluate("() => location.hash"))
+    assert again.page.is_checked("#outputs-question input >> nth=0")
+    assert visit.violations() == visit.complaints == []
+
+
+def test_black_pixels_are_counted_and_their_weights_do_not_turn(opened, problem):
+    visit = opened("#lesson=3")
+    visit.click("#knobs-step")
+    visit.wait("() => /^Step 1,/.test(document.getElementById('knobs-told').textContent)")
+    summary = visit.text("#knobs-told")
+    black = int(np.sum(problem.data[0].max(0) == 0))
+    assert f"at least {16 * black:,} never do, since {black} pixels" in summary
+    assert f"{13002 - 16 * black:,} of 13,002 knobs turned" in summary
+    streams = keys.streams(0, seed=0)
+    run = gd.descend(problem, optax.sgd(3.0), problem.init(streams.init), 1, key=streams)
+    assert number(summary, "from") == pytest.approx(float(run.cost[0]), rel=6e-3)
+    assert number(summary, "to") == pytest.approx(float(run.cost[1]), rel=6e-3)
+
+
+def test_the_descent_moves_on_its_plane(opened, problem):
+    visit = opened("#lesson=5")
+    visit.wait("() => document.getElementById('plane-told').textContent")
+    last = visit.text("#plane-told")
+    end = network_of(visit.first()["params"])
+    assert number(last, "cost") == pytest.approx(float(problem.cost(end, problem.data)), rel=6e-3)
+    assert "is 0 away from the plane" in last
+    picture = visit.picture("#plane-surface")
+    visit.keys("#plane-moment", "Home")
+    start = problem.init(keys.streams(0, seed=0).init)
+    cost = float(problem.cost(start, problem.data))
+    assert number(visit.text("#plane-told"), "Step 0: cost") == pytest.approx(cost, rel=6e-3)
+    assert visit.picture("#plane-surface") != picture
+    visit.click("#plane-play")
+    visit.wait("() => document.getElementById('plane-step').textContent > '50'")
+
+
+def test_an_edited_layer_or_weight_changes_the_decisions_at_once(opened):
+    visit = opened("#step=0")
+    visit.wait("() => document.getElementById('features-told').textContent")
+    pictures, told = [visit.picture("#features-decision")], [visit.text("#features-told")]
+    for act in (
+        lambda: visit.keys("#features-value", "End"),
+        lambda: visit.click("#features-layers button >> nth=1"),
+        lambda: visit.choose("#features-data", "ring"),
+    ):
+        act()
+        pictures.append(visit.picture("#features-decision"))
+        told.append(visit.text("#features-told"))
+    assert len(set(pictures)) == len(set(told)) == 4
+    assert "17 weights and biases" in told[1]
+    assert "22 weights and biases" in told[2]
+    visit.click("#features-train")
+    visit.wait("() => / (9\\d|100)\\.\\d % of the points/.test("
+               "document.getElementById('features-told').textContent)")  # fmt: skip
+    assert visit.complaints == []
+
+
+def test_a_worksheet_asks_all_questions_and_gives_teachers_the_answers(opened):
+    visit = opened("#lesson=9&answers=a-------")
+    visit.wait("() => document.querySelectorAll('#worksheet-questions > li').length === 8")
+    assert "(predicted)" in visit.text("#worksheet-questions > li")
+    assert visit.page.locator(".solution").count() == 0
+    visit.click("#worksheet-answers")
+    visit.wait("() => document.querySelectorAll('.boxes .right').length >= 4")
+    assert "teacher=1" in visit.page.evaluate("() => location.hash")
+    assert visit.complaints == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gdjax.pages.lesson import LANGUAGES
 from gdjax.pages.page import bundle, read
 
 MODULES = Path(__file__).parent / "modules"
@@ -33,8 +34,13 @@ def test_a_bundle_contains_each_module_once_and_after_its_imports(name):
     assert declared.index("forward") < declared.index("measure")
 
 
-def test_all_texts_of_the_lesson_are_in_one_file_and_are_used():
-    texts = json.loads(read("lesson/texts.json"))
+def test_all_texts_of_the_lesson_are_in_one_file_for_each_language_and_are_used():
+    texts, translated = (json.loads(read(f"lesson/texts/{name}.json")) for name in LANGUAGES)
+    values = [
+        {key: set(re.findall(r"{(\w+)}", str(entry))) for key, entry in each.items()}
+        for each in (texts, translated)
+    ]
+    assert values[0] == values[1]
     markup, script = read("lesson/page.html"), bundle(["lesson/lesson.js"])
     named = set(re.findall(r'data-(?:text|label)="([^"]+)"', markup))
     named |= set(re.findall(r'"([\w.]+)"', script)) & set(texts)
@@ -42,7 +48,7 @@ def test_all_texts_of_the_lesson_are_in_one_file_and_are_used():
     named |= {name for name in texts if name.startswith(tuple(starts))}
     assert set(re.findall(r'data-(?:text|label)="([^"]+)"', markup)) <= set(texts)
     choices = {name for name in texts if name.startswith(("activation.", "cost."))}
-    assert set(texts) - named - choices == {"language"}
+    assert set(texts) - named - choices == {"name"}
     # The markup contains no words, and the scripts contain no sentences.
     words = re.sub(r"<[^>]*>", " ", markup).split()
     assert [word for word in words if re.search("[a-zA-Z]", word)] == []

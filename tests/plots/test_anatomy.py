@@ -3,10 +3,10 @@
 import matplotlib
 import numpy as np
 import pytest
-from drawings import anatomy
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from experiments.gradient_anatomy import figures as anatomy
 from gdjax.plots.style import BLUE, VERMILLION
 
 SIZES = {

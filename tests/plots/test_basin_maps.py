@@ -2,9 +2,9 @@
 
 import numpy as np
 import xarray as xr
-from drawings.basin_shares import shares_by_rate
 from matplotlib.colors import to_rgb
 
+from experiments.basins.__main__ import shares_by_rate
 from gdjax.plots.basin_maps import basin_maps
 from gdjax.plots.style import BLACK
 from gdjax.plots.surfaces import Surface

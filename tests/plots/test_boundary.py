@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from drawings import boundary
 
+from experiments.trainability_boundary import figures as boundary
 from gdjax.statistics import Interval
 
 

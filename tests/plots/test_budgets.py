@@ -1,17 +1,21 @@
 """Figures of costs against epochs and time."""
 
 import numpy as np
-from drawings import budgets
+import xarray as xr
+
+from experiments.batch_sizes import __main__ as budgets
 
 
 def curve(name, end):
     cost = np.array([[4.0, 2.0, 1.0, 0.5], [8.0, 4.0, 2.0, 1.0], [5.0, 3.0, 1.5, 0.7]])
-    return budgets.Curve(name, 3.0, np.arange(4.0), cost, cost / 10, end)
+    dims = ("seed", "epoch")
+    values = {"cost": (dims, cost), "test_accuracy": (dims, cost / 10), "learning_rate": 3.0}
+    return name, xr.Dataset(values | {"spent": ("epoch", np.arange(4.0))}), end
 
 
 def test_curves_are_medians_and_thinner_after_the_record_of_the_comparison():
     curves = [curve("32", 2), curve("all 4000", 3)]
-    figure = budgets.epochs_and_time(curves, curves)
+    figure = budgets.epochs_and_time({"epochs": curves, "time": curves})
     top = figure.axes[0]
     thick, thin, mark = top.lines[:3]
     np.testing.assert_allclose(thick.get_ydata(), [3.0, 1.5])

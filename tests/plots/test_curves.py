@@ -2,23 +2,29 @@
 
 import matplotlib
 import numpy as np
-from drawings import curves
+import xarray as xr
+
+from experiments.slope_descent import figures as curves
 
 X = np.linspace(-2, 2, 81)
 STARTS = np.array([-1.5, -0.5, 0.5, 1.5])
 # Each step halves the distance to the nearest of the minima at -1 and 1.
 ENDS = np.sign(STARTS)
 PATHS = ENDS[:, None] + (STARTS - ENDS)[:, None] * 0.5 ** np.arange(30)
-CURVE = curves.Curve(
-    title="two wells",
-    x=X,
-    cost=(X**2 - 1) ** 2 + 0.1 * X,
-    paths=PATHS,
-    valley=np.array([0, 0, 1, 1]),
-    minima=np.array([-1.0, 1.0]),
-    minima_cost=np.array([-0.1, 0.1]),
-    maxima=np.array([0.0]),
-    shares=np.array([0.5, 0.5]),
+CURVE = xr.Dataset(
+    {
+        "curve_cost": ("curve_x", (X**2 - 1) ** 2 + 0.1 * X),
+        "position": (("start", "step"), PATHS),
+        "slope": (("start", "step"), PATHS - ENDS[:, None]),
+        "valley": ("start", [0, 0, 1, 1]),
+        "minimum_x": ("minimum", [-1.0, 1.0]),
+        "minimum_cost": ("minimum", [-0.1, 0.1]),
+        "maximum_x": ("maximum", [0.0]),
+        "share": ("minimum", [0.5, 0.5]),
+        "learning_rate": 0.5,
+    },
+    {"curve_x": X},
+    {"formula": "two wells"},
 )
 
 
@@ -49,10 +55,7 @@ def test_paths_end_where_the_parameters_stop_changing():
 
 
 def test_first_steps_point_against_the_slope():
-    slopes = PATHS - ENDS[:, None]
-    figure = curves.steps(
-        CURVE, slopes=slopes, learning_rate=0.5, contractions=np.array([0.5, 0.5])
-    )
+    figure = curves.steps(CURVE, np.array([0.5, 0.5]))
     first, slope, length = figure.axes
     for arrows, sign in zip(first.collections, (-1, 1), strict=True):
         assert np.all(np.sign(arrows.U) == sign)

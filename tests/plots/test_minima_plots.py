@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from drawings.minima import accuracies, counts_by_tolerance
 from matplotlib.figure import Figure
 
+from experiments.local_minima.figures import accuracies, counts_by_tolerance
 from gdjax.plots import minima
 
 SHARE = np.array([0.5, 0.3, 0.1])

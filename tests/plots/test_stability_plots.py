@@ -2,44 +2,58 @@
 
 import numpy as np
 import pytest
-from drawings.edge_of_stability import Edge, edge
-from drawings.gradient_flow import BesideFlow, from_flow
+import xarray as xr
 
+from experiments.edge_of_stability.figures import edge
+from experiments.gradient_flow.__main__ import from_flow
 from gdjax.plots import stability
 
-STEP = np.arange(0, 50, 10)
 RATES = np.array([0.1, 0.5, 10.0])
-EDGE = Edge(
-    title="plain",
-    step=STEP,
-    learning_rate=RATES,
-    sharpness=np.array([[3, 5, 8, 12, 15.0], [3, 4, 4, 4, np.nan], [3, 1, 0.5, 0.2, 0.2]]),
-    threshold=2 / RATES,
-    cost=np.array([[1, 0.5, 0.2, 0.1, 0.05], [1, 0.3, 0.4, 0.1, 0.05], [1, np.inf] + [np.inf] * 3]),
+INF = [np.inf] * 4
+EDGE = xr.Dataset(
+    {
+        "sharpness": (
+            ("learning_rate", "step"),
+            [[3, 5, 8, 12, 15.0], [3, 4, 4, 4, np.nan], [3, 1, 0.5, 0.2, 0.2]],
+        ),
+        "threshold": ("learning_rate", 2 / RATES),
+        "cost": (
+            ("learning_rate", "step"),
+            [[1, 0.5, 0.2, 0.1, 0.05], [1, 0.3, 0.4, 0.1, 0.05], [1, *INF]],
+        ),
+    },
+    {"learning_rate": RATES, "step": np.arange(0, 50, 10)},
 )
 TIME = np.linspace(1, 10, 10)
-FLOW = BesideFlow(
-    title="toy",
-    time=TIME,
-    learning_rate=np.array([0.4, 0.2, 0.1]),
-    shown=np.exp(-TIME) * np.array([[0.9], [0.95], [0.975]]),
-    flow=np.exp(-TIME),
-    shown_label="cost",
-    distance=np.array([[0.4], [0.2], [0.1]]) * TIME,
-    fitted=2,
-    order=1.0,
-)
+
+
+def flow(distance):
+    """Return results in which both problems have these distances."""
+    case = xr.Dataset(
+        {
+            name: (("rate", "time"), np.exp(-TIME) * np.array([[0.9], [0.95], [0.975]]))
+            for name in ("product", "cost")
+        }
+        | {name: ("time", np.exp(-TIME)) for name in ("known", "flow_cost")}
+        | {"distance": (("rate", "time"), distance)},
+        {"rate": [0.4, 0.2, 0.1], "time": TIME},
+    )
+    tree = xr.DataTree.from_dict({"equal": case, "digits": case})
+    tree.attrs["fitted"] = 2
+    return tree
 
 
 def test_limits_are_dashed_in_the_color_of_their_rate():
-    top, bottom = edge([EDGE]).axes
+    top, bottom = edge({"plain": EDGE}).axes
     solid = {line.get_color(): line for line in top.lines if line.get_linestyle() == "-"}
     dashed = {line.get_color(): line for line in top.lines if line.get_linestyle() == "--"}
     assert len(solid) == 3
     for color, line in dashed.items():
-        row = np.flatnonzero([np.array_equal(s, solid[color].get_ydata()) for s in EDGE.sharpness])
+        row = np.flatnonzero(
+            [np.array_equal(s, solid[color].get_ydata()) for s in EDGE.sharpness.values]
+        )
         if row.size:  # the line with NaN is not equal to itself
-            assert line.get_ydata()[0] == EDGE.threshold[row[0]]
+            assert line.get_ydata()[0] == EDGE.threshold.values[row[0]]
     assert sorted(line.get_ydata()[0] for line in dashed.values()) == [0.2, 4]
     labels = [text.get_text() for text in bottom.get_legend().get_texts()]
     assert labels == ["0.1: 20", "0.5: 4", "10: 0.2"]
@@ -48,26 +62,15 @@ def test_limits_are_dashed_in_the_color_of_their_rate():
 
 def test_a_limit_far_above_the_sharpness_is_not_drawn():
     """The limit 2 / 0.1 = 20 is far above the largest sharpness, 15."""
-    top, _ = edge([EDGE]).axes
+    top, _ = edge({"plain": EDGE}).axes
     assert 15 < top.get_ylim()[1] < 20
 
 
-def test_panels_are_side_by_side_and_every_axis_has_a_label():
-    figure = edge([EDGE, EDGE, EDGE])
-    assert len(figure.axes) == 6
-    assert [a.get_ylabel() for a in figure.axes[::3]] == [
-        "sharpness, largest\neigenvalue of the Hessian",
-        "cost",
-    ]
-    assert {a.get_xlabel() for a in figure.axes[3:]} == {"step"}
-    assert figure.axes[0].get_title(loc="left") == "plain"
-    figure.canvas.draw()
-
-
 def test_distances_from_the_flow_are_drawn_with_their_fitted_order():
-    left, middle, right = from_flow([FLOW]).axes
-    np.testing.assert_allclose(left.lines[-1].get_ydata(), FLOW.flow)
-    for line, distance in zip(middle.lines, FLOW.distance, strict=True):
+    distances = np.array([[0.4], [0.2], [0.1]]) * TIME
+    left, middle, right = from_flow(flow(distances)).axes[:3]
+    np.testing.assert_allclose(left.lines[-1].get_ydata(), np.exp(-TIME))
+    for line, distance in zip(middle.lines, distances, strict=True):
         np.testing.assert_allclose(line.get_ydata(), distance)
     (dots,) = right.collections
     np.testing.assert_allclose(dots.get_offsets()[:, 1], [4, 2, 1])
@@ -80,7 +83,7 @@ def test_distances_from_the_flow_are_drawn_with_their_fitted_order():
 
 def test_distances_of_zero_are_not_drawn():
     distance = np.zeros((3, 10)) + 1e-9 * TIME * (TIME > 5)
-    middle = from_flow([FLOW._replace(distance=distance)]).axes[1]
+    middle = from_flow(flow(distance)).axes[1]
     np.testing.assert_array_equal(np.isnan(middle.lines[0].get_ydata()), TIME <= 5)
 
 

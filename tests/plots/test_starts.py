@@ -1,25 +1,30 @@
 """Figures of runs against the scale of their starting points."""
 
 import numpy as np
-from drawings import starts as pictures
+import xarray as xr
+
+from experiments.initializations import __main__ as pictures
 
 
 def starts(epochs):
-    def filled(values):
-        return np.outer(values, np.ones(3))
-
-    return pictures.Starts(
-        scale=np.array([0.1, 1.0, 10.0]),
-        accuracy_before=filled([0.1, 0.1, 0.1]),
-        accuracy_after=filled([0.4, 0.9, 0.1]),
-        cost_before=filled([2.5, 2.6, 4.0]),
-        epochs=filled(epochs),
-        slope=filled([1.0, 0.9, 0.1]),
+    values = {
+        "accuracy_before": [0.1, 0.1, 0.1],
+        "accuracy_after": [0.4, 0.9, 0.1],
+        "cost_before": [2.5, 2.6, 4.0],
+        "epochs": epochs,
+        "slope": [1.0, 0.9, 0.1],
+    }
+    return xr.Dataset(
+        {n: (("init_scale", "seed"), np.outer(v, np.ones(3))) for n, v in values.items()},
+        {"init_scale": [0.1, 1.0, 10.0]},
     )
 
 
 def test_runs_that_need_infinitely_many_epochs_are_drawn_at_a_tick_named_never():
-    figure = pictures.by_scale({"fan_in": starts([np.inf, 2.0, np.inf])}, epochs=10.0)
+    figure = pictures.by_scale(
+        {"fan_in": starts([np.inf, 2.0, np.inf])},
+        epochs=10.0,
+    )
     fast = figure.axes[1]
     (line,) = fast.lines
     never = fast.get_yticks()[-1]

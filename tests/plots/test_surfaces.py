@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from drawings import steepest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from experiments.steepest_descent import figures as steepest
 from gdjax.plots import surfaces
 from gdjax.plots.style import BLACK, CYCLE
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from drawings.learning_rates import Trained, trained_sets
+import xarray as xr
 
+from experiments.learning_rates.__main__ import trained_sets
 from gdjax.plots import sweeps
 
 RATES = np.geomspace(0.1, 10, 4)
@@ -94,7 +95,16 @@ def test_the_lowest_curve_is_labeled_and_thicker():
 
 def test_the_figure_of_trained_sets_shows_every_run_and_counts_alternating_starts():
     trained = np.array([[True, True], [False, True], [True, False]])
-    figure = trained_sets({"a": Trained(np.array([1.0, 2.0, 4.0]), trained, 2.0)})
+    dataset = xr.Dataset(
+        {
+            "fine_rate": (("activation", "fine"), [[1.0, 2.0, 4.0]]),
+            "trains": (("activation", "fine", "seed"), trained[None]),
+            "cost": (("activation", "learning_rate", "seed", "step"), np.ones((1, 1, 2, 1))),
+        },
+        {"learning_rate": [2.0]},
+        {"activations": ["a"]},
+    )
+    figure = trained_sets(dataset)
     (axes,) = figure.axes
     marks = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
     assert marks["trains"] == [1.0, 1.0, 2.0, 4.0]

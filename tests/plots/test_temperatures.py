@@ -2,8 +2,10 @@
 
 import matplotlib
 import numpy as np
-from drawings import temperatures
+import xarray as xr
 from matplotlib import pyplot
+
+from experiments.smoothness import figures as temperatures
 
 
 def test_zero_temperature_and_zero_gradient_are_on_the_axes():
@@ -11,18 +13,21 @@ def test_zero_temperature_and_zero_gradient_are_on_the_axes():
     temperature = np.array([1.0, 0.1, 0.01, 0.0])
     norm = np.array([[1.0, 2.0, 3.0], [10, 20, 30], [5, 50, 500], [0, 0, 0]])
     shift = np.linspace(0, 1, 5)
-    figure = temperatures.cooling(
-        shift,
-        {1.0: shift, 0.0: np.round(shift)},
-        temperature=temperature,
-        full_batch=norm,
-        image=norm / 2,
-        still=np.array([[0.0] * 3, [0] * 3, [0.5] * 3, [1] * 3]),
-        trained=temperature,
-        usual=np.array([[0.9, 0.8, 0.7], [0.5, 0.6, 0.1], [0.1] * 3, [0.1] * 3]),
-        scaled=np.array([[0.9] * 3, [0.9] * 3, [0.9] * 3, [0.1] * 3]),
-        chance=0.1,
+    dataset = xr.Dataset(
+        {
+            "cost_along": (("drawn", "added"), np.stack([shift, np.round(shift)])),
+            "gradient_norm": (("looked_at", "seed"), norm),
+            "image_gradient_norm": (("looked_at", "seed", "image"), norm[..., None] / 2),
+            "scaled_test_accuracy": (
+                ("temperature", "seed", "step"),
+                np.outer([0.9, 0.9, 0.9, 0.1], np.ones(3))[..., None],
+            ),
+        },
+        {"drawn": [1.0, 0.0], "added": shift, "looked_at": temperature, "temperature": temperature},
+        {"chance": 0.1},
     )
+    accuracy = xr.DataArray([[0.9, 0.8, 0.7], [0.5, 0.6, 0.1], [0.1] * 3, [0.1] * 3])
+    figure = temperatures.cooling(dataset, accuracy)
     panels = {axes.get_ylabel(): axes for axes in figure.axes}
     gradient = panels["norm of the gradient"]
     assert (

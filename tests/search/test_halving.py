@@ -183,10 +183,12 @@ def test_runs_of_all_values_of_static_axes_are_compared_with_each_other():
     assert set(best.tolist()) == set(runs.cost.sel(step=4).values[runs.rung.values == 1].tolist())
 
 
-def test_hyperband_stops_the_worst_runs_of_each_bracket_at_its_rungs():
+def test_the_worst_runs_of_each_bracket_end_at_its_rungs():
     rates = gd.axes(learning_rate=np.linspace(0.01, 0.24, 24), seed=range(2))
     settings = {"devices": ONE}
-    runs = gd.search.hyperband(BOWL, rates, rungs=(4, 16, 64), **settings)
+    runs = gd.search.successive_halving(
+        BOWL, rates, rungs=(4, 16, 64), num_brackets=None, **settings
+    )
     full = gd.sweep(BOWL, rates, 64, record_every=4, **settings)
     assert_same_runs(runs, full)
     bracket, rung = runs.bracket.values.ravel(), runs.rung.values.ravel()
@@ -196,7 +198,7 @@ def test_hyperband_stops_the_worst_runs_of_each_bracket_at_its_rungs():
     for b, r, step in ((0, 0, 1), (0, 1, 4), (1, 1, 4)):
         members = (bracket == b) & (rung >= r)
         assert cost[members & (rung > r), step].max() <= cost[members & (rung == r), step].min()
-    again = gd.search.hyperband(BOWL, rates, rungs=(4, 16, 64), num_brackets=1, **settings)
+    again = gd.search.successive_halving(BOWL, rates, rungs=(4, 16, 64), **settings)
     assert "bracket" not in again
     assert np.bincount(again.rung.values.ravel()).tolist() == [36, 9, 3]
 

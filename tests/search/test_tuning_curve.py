@@ -223,26 +223,6 @@ def test_a_curve_per_optimizer_is_plotted():
     assert axes.get_legend() is None
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"metric": "accuracy"}, "metric = 'accuracy', expected the name of a recorded number"),
-        ({"trials": [2, 1]}, "trials = .* increasing whole numbers from 1 to .* 2"),
-        ({"trials": [1, 3]}, "trials = "),
-        ({"trials": []}, "trials = "),
-        ({"trials": [0, 1]}, "trials = "),
-        ({"by": ["width"]}, "by = .*the axes are setting, seed"),
-        ({"by": "seed"}, "by = 'seed', expected names"),
-        ({"direction": "up"}, "direction = 'up'"),
-        ({"worst_value": math.nan}, "worst_value = nan, expected a finite number"),
-        ({"level": 1.0}, "level = 1.0, expected a number above 0 and below 1"),
-    ],
-)
-def test_invalid_arguments_are_reported(settings, expected):
-    with pytest.raises(gd.errors.InputError, match=expected):
-        gd.tuning_curve(swept([[1.0, 2.0], [3.0, 4.0]]), **settings)
-
-
 def test_runs_without_a_result_are_rejected(tmp_path):
     runs = swept([[1.0, np.nan]])
     with pytest.raises(gd.errors.InputError, match="NaN in 1 of 2 runs"):

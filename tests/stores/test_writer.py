@@ -178,7 +178,7 @@ def test_the_comparison_of_computations():
     with pytest.raises(StoreError, match="num_steps"):  # settings are always compared
         require_same("s", stored, newer | {"num_steps": 9}, True)
     called = stored | {"callbacks": ["cost"]}
-    with pytest.raises(StoreError, match="cost call functions of the host"):
+    with pytest.raises(StoreError, match="cost calls functions of the host"):
         require_same("s", called, called)
     require_same("s", called, called, True)
 

@@ -36,6 +36,7 @@ def originals(folder: Path) -> list[Files]:
     from gdjax.descent import block_loop
     from gdjax.sweeps import axes, slab_program, slab_runner, sweep
 
+    slab_program.CPU_WIDTHS = ((2, 2**60),)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings: dict[str, Any] = {"snapshot_every": 3, "devices": jax.local_devices()[:1]}

@@ -29,14 +29,12 @@ def user_settings(monkeypatch, request):
     """Disable the suite's annotation checks, to test errors of the library itself."""
     for kind in (SweepSpec, BranchSpec, Target):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
-    for name in ("sweep", "compare"):
-        function = getattr(request.module, name, None)
-        if function is not None:
-            monkeypatch.setattr(request.module, name, inspect.unwrap(function))
+    if hasattr(request.module, "sweep"):
+        monkeypatch.setattr(request.module, "sweep", inspect.unwrap(request.module.sweep))
 
 
-@pytest.fixture(scope="session")
-def stored_sweep(tmp_path_factory):
+@pytest.fixture(scope="module")
+def stored_sweep(tmp_path_factory, slabs_of_two_runs):
     """Return the path of a finished sweep, which tests must not modify."""
     path = tmp_path_factory.mktemp("stored") / "s.zarr"
     with slabs_of_two_runs():  # the fixture of a session starts before that of a module

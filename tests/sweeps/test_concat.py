@@ -24,34 +24,34 @@ def sized(n, baseline=3.0):
 
 
 @pytest.fixture(scope="module")
-def tree():
-    return gd.compare({"2": sized(2), "3": sized(3)}, GRID, 4, snapshot_every=2)
+def sweeps():
+    return {str(n): gd.sweep(sized(n), GRID, 4, snapshot_every=2) for n in (2, 3)}
 
 
-def test_records_and_metrics_of_each_problem_are_unchanged(tree):
-    joined = gd.concat(tree, "width")
+def test_records_and_metrics_of_each_problem_are_unchanged(sweeps):
+    joined = gd.concat(sweeps, "width")
     assert joined.cost.dims == ("width", "learning_rate", "seed", "step")
     assert joined.width.values.tolist() == ["2", "3"]
     for width in ("2", "3"):
-        alone = tree[width].to_dataset()
+        alone = sweeps[width]
         for name in ("cost", "gradient_norm", "outcome", "diverged_at", "largest", "pair"):
             assert joined[name].sel(width=width, drop=True).identical(alone[name]), name
 
 
-def test_variables_of_different_shapes_are_omitted_and_listed_in_an_attribute(tree):
-    joined = gd.concat(tree, "width")
+def test_variables_of_different_shapes_are_omitted_and_listed_in_an_attribute(sweeps):
+    joined = gd.concat(sweeps, "width")
     assert joined.attrs["left_out"] == "params, snapshots, all_of_it"
     assert not {"params", "snapshots", "all_of_it", "snapshot_step"} & {*joined.variables}
 
 
-def test_names_remain_text(tree):
+def test_names_remain_text(sweeps):
     names = ["1", "01", "16_16", "nan"]
-    named = xr.DataTree.from_dict({name: tree["2"].to_dataset() for name in names})
+    named = xr.DataTree.from_dict(dict.fromkeys(names, sweeps["2"]))
     assert gd.concat(named, "kind").kind.values.tolist() == names
 
 
-def test_a_concatenated_comparison_can_be_plotted_and_tabulated(tree):
-    joined = gd.concat(tree, "width")
+def test_a_concatenated_comparison_can_be_plotted_and_tabulated(sweeps):
+    joined = gd.concat(sweeps, "width")
     frame = gd.table(joined)
     assert frame.width.tolist() == ["2"] * 4 + ["3"] * 4
     np.testing.assert_array_equal(frame.cost, joined.cost.isel(step=-1).values.ravel())
@@ -61,5 +61,5 @@ def test_a_concatenated_comparison_can_be_plotted_and_tabulated(tree):
 
 def test_a_baseline_that_differs_between_problems_is_omitted():
     problems = {"2": sized(2), "3": sized(3, baseline=4.0)}
-    joined = gd.concat(gd.compare(problems, GRID, 1), "width")
+    joined = gd.concat({n: gd.sweep(p, GRID, 1) for n, p in problems.items()}, "width")
     assert "baseline" not in joined.attrs

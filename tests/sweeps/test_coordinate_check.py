@@ -75,7 +75,7 @@ def test_changes_equal_those_computed_from_the_snapshots_of_a_sweep(small):
     for step in (1, 3):
         for name in layers[0]:
             expected = np.sqrt(np.mean((layers[step][name] - layers[0][name]) ** 2))
-            change = small.change.sel(layer=name, step=step, seed=1)
+            change = small.change.sel(layer=name, step=step, width=6, seed=1)
             np.testing.assert_allclose(change, expected, rtol=1e-4, err_msg=name)
 
 

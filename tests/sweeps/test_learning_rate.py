@@ -122,8 +122,7 @@ def test_the_reason_states_that_the_best_rate_of_sign_descent_decreases_with_the
     """Signs move w by the rate, so 8 steps reach 0 at twice the rate of 16 steps."""
     line = gd.Problem(init=lambda key: jnp.full(1, 16.0), cost=lambda w: jnp.abs(w[0]) ** 1.5)
     result = gd.find_learning_rate(line, optax.sign_sgd, horizon=32)
-    assert "the best rate" in result.reason
-    assert "decreases with the number of steps" in result.reason
+    assert "the best rate was 2, so that after twice as many it may be about 0.5" in result.reason
 
 
 def test_no_rate_is_recommended_for_an_optimizer_that_increases_the_cost():

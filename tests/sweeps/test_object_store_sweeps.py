@@ -69,15 +69,6 @@ def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, mon
     assert same_bits(result, sweep(tmp_path / "s").load())
 
 
-@pytest.mark.long
-def test_compared_problems_are_stored_under_one_url(server):
-    grid = gd.axes(learning_rate=[0.1])
-    options = {"store": f"{server.url}/compared", "storage_options": server.options}
-    tree = gd.compare({"a": BOWL, "b": gd.problems.bowl([2.0])}, grid, 3, **options)
-    with gd.open_dataset(f"{server.url}/compared/b", storage_options=server.options) as dataset:
-        assert same_bits(dataset.cost, tree["b"].cost)
-
-
 def test_storage_options_without_a_url_are_rejected(tmp_path):
     with pytest.raises(InputError, match="storage_options: requires a store"):
         sweep(None, {"region": "here"})

@@ -36,7 +36,7 @@ def test_tiles_are_boxes_of_consecutive_runs_that_fill_slabs(shape, width, tiles
 @pytest.mark.parametrize(
     ("grid", "sizes"),
     [
-        (axes(learning_rate=[0.1, 0.2, 0.3], seed=range(7)), [6, 6, 6, 3]),
+        (axes(learning_rate=[0.1, 0.2, 0.3], seed=range(7)), [6, 4, 4, 6, 1]),
         (axes(batch_size=[2, 4], learning_rate=[0.1, 0.2, 0.3], seed=range(3)), [6, 3, 6, 3]),
         (axes(trial=zip_axes(batch_size=[2, 4] * 4, learning_rate=range(1, 9))), [2, 2, 2, 2]),
     ],

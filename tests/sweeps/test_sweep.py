@@ -9,17 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import xarray as xr
 from scipy import stats
 from small_problems import SAMPLES, cost, init, network, same_bits
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.descent.schedules import warmup_cosine
-from gdjax.errors import InputError
+from gdjax.descent.schedules import WarmupCosine
 from gdjax.keys import streams
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, compare, params_of, sweep, zip_axes
+from gdjax.sweeps import axes, params_of, sweep, zip_axes
 
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 ROOT = 3
@@ -156,7 +154,7 @@ def test_axes_can_set_one_rate_per_layer():
 @pytest.mark.long
 def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
     def warm(learning_rate, warmup_steps):
-        return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
+        return optax.sgd(WarmupCosine(learning_rate, warmup_steps, 10))
 
     grid = axes(learning_rate=[0.1, 0.3], warmup_steps=[0, 4])
     result = sweep(network(), grid, 10, make_optimizer=warm, root_seed=ROOT)
@@ -332,47 +330,6 @@ def test_parameters_larger_than_max_param_bytes_are_omitted_with_a_warning():
     full = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, max_param_bytes=24)
     assert set(full.variables) - set(light.variables) == {"params"}
     assert same_bits(light, full.drop_vars("params"))
-
-
-# Several problems
-
-
-@pytest.mark.long
-def test_compare_accepts_problems_with_parameters_of_different_shapes():
-    def sized(n):
-        return Problem(init=lambda key: jnp.ones(n), cost=lambda w: jnp.mean(w**2))
-
-    result = compare(
-        {"one": sized(1), "three": sized(3), "longer": (sized(1), {"num_steps": 9})},
-        axes(learning_rate=[0.1, 0.2]),
-        4,
-        record_every=2,
-    )
-    assert isinstance(result, xr.DataTree)
-    assert set(result.children) == {"one", "three", "longer"}
-    assert result["three"].to_dataset()["params"].shape == (2, 3)
-    assert result["longer"].step.values.tolist() == [0, 2, 4, 6, 8, 9]
-    assert same_bits(
-        result["one"].to_dataset(),
-        sweep(sized(1), axes(learning_rate=[0.1, 0.2]), 4, record_every=2),
-    )
-
-
-def test_compare_validates_all_problems_before_any_computation(tmp_path):
-    called = []
-
-    def cost(w):
-        jax.debug.callback(lambda: called.append(1))
-        return jnp.sum(w**2)
-
-    good = dataclasses.replace(BOWL, cost=cost)
-    grid = axes(learning_rate=[0.1])
-    with pytest.raises(InputError, match="batch_size = 25, expected 1 to 24"):
-        compare({"a": good, "b": (network(), {"batch_size": 25})}, grid, 5, store=tmp_path)
-    with pytest.raises(InputError, match=r"problems\['b'\] = 3, expected a gdjax.Problem"):
-        compare({"a": good, "b": 3}, grid, 5)
-    assert not called
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.long

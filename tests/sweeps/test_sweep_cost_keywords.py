@@ -108,14 +108,14 @@ def test_a_tile_resumed_from_a_checkpoint_has_equal_results(batch_size, monkeypa
     from gdjax.descent import block_loop
 
     program = program_of(batch_size)
-    positions = program.positions((0, 0, 0))
-    complete = run_slab(program, positions)
+    positions, device = (np.arange(2), np.zeros(2, int), np.zeros(2, int)), program.devices[0]
+    complete = run_slab(program, positions, device)
     monkeypatch.setattr(block_loop, "BLOCK_SECONDS", 0.0)
     stopped, monitor = program_of(batch_size), StoppingMonitor()
     vars(stopped)["controller"] = block_loop.BlockLengthController(7, 0.0)
-    assert run_slab(stopped, positions, monitor=monitor) is None
+    assert run_slab(stopped, positions, device, monitor=monitor) is None
     assert monitor.saved.step == 7
-    again = run_slab(program_of(batch_size), positions, monitor.saved)
+    again = run_slab(program_of(batch_size), positions, device, monitor.saved)
     assert all(same_bits(again[name], complete[name]) for name in complete)
 
 

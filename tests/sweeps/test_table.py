@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import xarray as xr
 from small_problems import network
 
 import gdjax as gd
@@ -57,8 +58,8 @@ def test_unfinished_runs_have_no_outcome_in_a_table(runs):
 
 def test_a_comparison_of_problems_is_converted_to_one_table():
     bowls = {name: gd.problems.bowl([1.0, top]) for name, top in (("round", 1.0), ("long", 9.0))}
-    tree = gd.compare(bowls, gd.axes(learning_rate=[0.1, 0.2]), 2)
-    frame = gd.table(tree)
+    grid = gd.axes(learning_rate=[0.1, 0.2])
+    frame = gd.table(xr.DataTree.from_dict({n: gd.sweep(p, grid, 2) for n, p in bowls.items()}))
     assert frame.problem.tolist() == ["round", "round", "long", "long"]
     assert frame.learning_rate.tolist() == [0.1, 0.2] * 2
 

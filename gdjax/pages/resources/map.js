@@ -17,7 +17,7 @@ function cellMap(canvas, look, pick, say) {
     (width) => {
       const { columns, rows } = look();
       const cell = (width - 84) / columns.length;
-      return 14 + 52 + Math.min(Math.max(rows.length * Math.min(cell, 46), 60), 460);
+      return 14 + 52 + Math.min(Math.max(rows.length * Math.min(cell, 46), rows.length > 1 ? 240 : 60), 460);
     },
     (pen, width, height) => {
       const seen = look();
@@ -60,7 +60,8 @@ function cellMap(canvas, look, pick, say) {
       if (focused) frame(...cursor, "#e08a00", 2.5);
       pen.fillStyle = "#535d6c";
       pen.font = "12px Inter, system-ui, sans-serif";
-      const everyX = Math.max(1, Math.ceil(58 / wide));
+      const widest = Math.max(...columns.map((text) => pen.measureText(text).width));
+      const everyX = Math.max(1, Math.ceil((widest + 14) / wide));
       columns.forEach((text, i) => i % everyX || pen.fillText(text, left + (i + 0.5) * wide, height - 38));
       pen.textAlign = "right";
       const everyY = Math.max(1, Math.ceil(15 / high));

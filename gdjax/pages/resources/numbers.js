@@ -2,6 +2,7 @@
 
 // A number in readable form: 0.0312, 12,345, 3.2e-7.
 export function number(x, digits = 3) {
+  if (x === 0) return "0"; // also negative zero
   if (x === Infinity) return "∞";
   if (x === -Infinity) return "−∞";
   if (Number.isNaN(x)) return "not recorded";

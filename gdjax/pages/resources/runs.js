@@ -88,6 +88,7 @@ function exploreRuns(root, data, store) {
   let chosenWords = "";
   let brushed = null; // run -> whether it is in the brushed range
   let cells = null;
+  const present = new Set(Array.from({ length: sweep.runs }, (_, run) => sweep.outcomeOf(run)));
 
   // Assigns runs to the cells of the map, for the values of the sliders.
   function arrange() {
@@ -170,15 +171,17 @@ function exploreRuns(root, data, store) {
     showCommand();
   }, (text) => (select("cell-told").textContent = `${text.replaceAll("\n", "; ")}.`));
 
-  // Shows the command for the selected run; of several runs, for the one with the median value.
+  // Shows the command for the selected run; of several runs, for the one with the median value or,
+  // on a map of outcomes, for the first with the most common outcome.
   function showCommand() {
     const runs = [...chosen];
-    const middle = median(runs.map(valueOf));
-    const run = runs.find((one) => Object.is(valueOf(one), middle)) ?? runs[0];
+    const valueShown = view.outcomes ? sweep.outcomeOf : valueOf;
+    const middle = runs.length ? (view.outcomes ? mostCommon : median)(runs.map(valueShown)) : null;
+    const run = runs.find((one) => Object.is(valueShown(one), middle)) ?? runs[0];
     const text = run === undefined ? null : sweep.command(run, store);
     select("command").textContent = text ?? "";
     select("command-field").hidden = text === null;
-    select("command-told").textContent = runs.length > 1 ? "It replays the run with the median value." : "";
+    select("command-told").textContent = runs.length > 1 ? `It replays ${view.outcomes ? "a run with the most common outcome" : "the run with the median value"}.` : "";
   }
   select("copy").addEventListener("click", async () => {
     const text = select("command");
@@ -227,10 +230,19 @@ function exploreRuns(root, data, store) {
     select("bar").hidden = view.outcomes;
     drawMap();
     bar();
-    select("map-caption").textContent =
-      `${view.outcomes ? "How runs ended" : metrics[state.metric].label} ` +
-      `${state.at === records - 1 ? "at the end" : `at step ${number(step[state.at])}`}` +
-      `${cells[0].length > 1 ? `, median of ${number(cells[0].length)} runs a cell` : ""}. Marks: how most of them ended.`;
+    const runsOfCell = cells[0].length;
+    const when = state.at === records - 1 ? "at the end" : `at step ${number(step[state.at])}`;
+    const many = `, median of ${number(runsOfCell)} runs a cell`;
+    select("map-caption").textContent = view.outcomes
+      ? `How runs ended${runsOfCell > 1 ? `: the most common outcome of the ${number(runsOfCell)} runs of a cell` : ""}.`
+      : `${metrics[state.metric].label} ${when}${runsOfCell > 1 ? many : ""}. Marks: how most of them ended.`;
+    // On a map of outcomes the key has its colors; on other maps its marks.
+    select("marks").replaceChildren(...[...present].map((name) => {
+      if (!view.outcomes) return element("span", {}, MARKS[name] ? `${MARKS[name]} ${name}` : `no mark: ${name}`);
+      const dot = element("i");
+      dot.style.background = OUTCOME_COLORS[name] ?? "#888888";
+      return element("span", {}, dot, MARKS[name] ? `${MARKS[name]} ${name}` : name);
+    }));
     select("cell-told").textContent = "";
     showCommand();
     if (select("curves").value === "settings") drawSettings();
@@ -378,10 +390,6 @@ function exploreRuns(root, data, store) {
     drawMapAnew();
   });
   tellTime();
-  const present = new Set(Array.from({ length: sweep.runs }, (_, run) => sweep.outcomeOf(run)));
-  select("marks").replaceChildren(
-    ...[...present].map((name) => element("span", {}, MARKS[name] ? `${MARKS[name]} ${name}` : `no mark: ${name}`)),
-  );
   if (accuracy < 0) select("curve-accuracy").remove();
   select("thinned").textContent = sweep.told.join(" ");
   select("thinned").hidden = !sweep.told.length;

@@ -1,10 +1,14 @@
 // A landscape in 3-D: quadrilaterals from back to front, lit from one side, rotated by hand.
 
+import { ARROWS, VALLEY, css, fitted, rgb, soon } from "./base.js";
+import { ticks } from "./chart.js";
+import { extent, number } from "./numbers.js";
+
 const AXIS = 40; // pixels to the left, for the numbers of the height axis
 
 // `what` is {cost [a, b], a, b} and, optionally, path; `moment()` is the number of points of the
-// path to show. Returns a function that redraws the landscape.
-function surface(canvas, what, moment) {
+// path to show, and `costNames` are those of the height axis, linear and logarithmic. Returns a function that redraws the landscape.
+export function surface(canvas, what, moment, costNames = ["cost", "cost, log"]) {
   const [na, nb] = what.cost.shape;
   const { a, b, path } = what;
   const [low, high] = extent(what.cost);
@@ -95,8 +99,10 @@ function surface(canvas, what, moment) {
     // Labels are drawn on the sides that face the viewer.
     const front = Math.cos(view.yaw) > 0 ? -1.14 : 1.14;
     const flank = Math.sin(view.yaw) > 0 ? -1.16 : 1.16;
-    pen.fillText(a.label, ...project(0, front, -0.04));
-    pen.fillText(b.label, ...project(flank, 0, -0.04));
+    for (const [label, [x, y]] of [[a.label, project(0, front, -0.04)], [b.label, project(flank, 0, -0.04)]]) {
+      const room = pen.measureText(label).width / 2;
+      pen.fillText(label, Math.min(Math.max(x, room), canvas.clientWidth - room), y);
+    }
   }
   // Draws the height axis on the corner that is farthest to the left.
   function heightAxis(pen) {
@@ -122,7 +128,7 @@ function surface(canvas, what, moment) {
     pen.font = "13px Inter, system-ui, sans-serif";
     pen.textAlign = "center";
     const [u, v] = project(x, y, 1);
-    pen.fillText(log ? "cost, log" : "cost", Math.max(u, 26), v - 14);
+    pen.fillText(costNames[Number(log)], Math.max(u, 26), v - 14);
   }
   // Draws the path at the cost of its points in black, its projection in orange, and lines between
   // the two.

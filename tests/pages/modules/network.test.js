@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import {
-  COSTS, addGradient, answerOf, forward, layersOf, litPixels, parameterAt, parameterCount,
+  COSTS, PARTS, addGradient, answerOf, forward, layersOf, litPixels, parameterAt, parameterCount,
 } from "../../../gdjax/pages/resources/lesson/network.js";
 import {
   baselineOf, batchOrder, costsAlong, gradientOf, measure, nextRecord, norm, startingPoint, stepped,
@@ -72,14 +72,26 @@ test("each pass contains each image once, and a batch may contain images of two 
   assert.deepEqual([...batchOrder(0, 3)(7)], [0, 1, 2]);
 });
 
-test("the confidence of an answer is an output or a softmax probability", () => {
+test("an answer is an output or a softmax probability, and equal outputs are no answer", () => {
   const quadratic = { cost: "quadratic" };
   assert.deepEqual(answerOf(quadratic, Float64Array.from([0.1, 0.4, 0.2])), {
-    best: 1, second: 2, sure: Float64Array.from([0.1, 0.4, 0.2]), isClear: false,
+    best: 1, second: 2, sure: Float64Array.from([0.1, 0.4, 0.2]), isClear: false, isTied: false, isBroken: false,
   });
+  assert.equal(answerOf(quadratic, new Float64Array(10)).isTied, true);
+  assert.equal(answerOf(quadratic, Float64Array.from([NaN, 1])).isBroken, true);
   const { sure, isClear } = answerOf({ cost: "cross_entropy" }, Float64Array.from([0, Math.log(3)]));
   assert.deepEqual(sure.map((p) => Math.round(1e9 * p) / 1e9), Float64Array.from([0.25, 0.75]));
   assert.equal(isClear, true);
+});
+
+test("the parts of a cost add up to it", () => {
+  const outputs = Float64Array.from([0.5, 0.25, 0.1]);
+  const sum = (parts) => parts.reduce((total, part) => total + part, 0);
+  for (const cost of ["quadratic", "cross_entropy"]) {
+    assert.ok(Math.abs(sum(PARTS[cost](outputs, 1)) - COSTS[cost].value(outputs, 1)) < 1e-12);
+  }
+  // -log(1 - 0.5) - log(0.25) - log(1 - 0.1)
+  assert.ok(Math.abs(sum(PARTS.binary(outputs, 1)) + Math.log(0.5 * 0.25 * 0.9)) < 1e-12);
 });
 
 test("parameter indices are converted to names", () => {

@@ -2,7 +2,8 @@
 //
 //   #lesson=3&rate=10&seed=7&step=125&digit=4
 //
-// Links are untrusted: a value that its field does not allow is ignored.
+// Links are untrusted: a value that its field does not allow is ignored. Without an image, each step
+// of the course opens with an image of its own. `answers` has a letter for each answered question.
 
 const whole = (low, high) => ({
   read: (word) => (/^\d{1,10}$/.test(word) && Number(word) >= low && Number(word) <= high ? Number(word) : undefined),
@@ -35,7 +36,8 @@ const drawing = {
 
 export const STEPS = 20000; // maximum number of steps in an address
 export const FIELDS = {
-  lesson: whole(0, 8),
+  lesson: whole(0, 9),
+  lang: oneOf("en", "zh"),
   rate: real(0.001, 1000),
   batch: oneOf(0, 1, 8, 32, 128, 512),
   seed: whole(0, 2 ** 32 - 1),
@@ -46,11 +48,13 @@ export const FIELDS = {
   digit: whole(0, 999),
   noise: whole(1, 2 ** 32 - 1),
   drawing,
+  answers: { read: (word) => (/^[a-e-]{8}$/.test(word) ? word : undefined), write: String },
+  teacher: oneOf(1),
 };
 
 export const DEFAULTS = {
-  lesson: 1, rate: 3, batch: 32, seed: 0, scale: 1, activation: "sigmoid", cost: "quadratic", step: 1250,
-  digit: 0, noise: null, drawing: null,
+  lesson: 1, lang: null, rate: 3, batch: 32, seed: 0, scale: 1, activation: "sigmoid", cost: "quadratic", step: 1250,
+  digit: null, noise: null, drawing: null, answers: "--------", teacher: null,
 };
 
 // The state in an address, and the ignored names.

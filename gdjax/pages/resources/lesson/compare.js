@@ -46,6 +46,7 @@ export function compareCard(page) {
     showQuestion(byId("compare-question"), {
       ask: text("compare.ask", { count: epochs }),
       choices: [...settings.map(named), text("compare.equal")],
+      isReady: page.isReady,
       async answer() {
         await Promise.all(PAIR.map((name, i) => page.lab.begin(name, settings[i], { ratio: 1.5 })));
         await page.lab.run(PAIR, settings.map(({ batch }) => stepsOf(epochs, batch, images)));

@@ -1,41 +1,69 @@
-// The course: eight steps through the page, each with an exercise and a question.
+// The course: eight steps through the page, each with an exercise and a question; then a worksheet.
 
 import { DATA, byId, element } from "../base.js";
 import { parameterCount } from "./network.js";
+import { questionOf } from "./question.js";
 import { text } from "./text.js";
 
 const LAST = DATA.networks ? 8 : 7; // the last step uses many networks; 0 shows the whole page
+export const WORKSHEET = 9;
+// The question of each step, which is shown beside its figure.
+export const QUESTIONS = [null, "sure", "outputs", "weight", "picture", "slide", "sixteen", "fair", "vote"].slice(0, LAST + 1);
 
 export function courseCard(page) {
-  const steps = Array.from({ length: LAST + 1 }, (_, step) => {
+  const places = [...Array.from({ length: LAST }, (_, i) => i + 1), 0, WORKSHEET];
+  const named = { 0: text("course.all"), [WORKSHEET]: text("course.worksheet") };
+  const buttons = places.map((step) => {
     const button = element("button", {
-      type: "button", textContent: step ? String(step) : text("course.all"),
-      "aria-label": step ? text("course.step", { step, title: text(`course.${step}.title`) }) : text("course.all"),
+      type: "button", textContent: named[step] ?? String(step),
+      "aria-label": named[step] ?? text("course.step", { step, title: text(`course.${step}.title`) }),
     });
     button.addEventListener("click", () => page.change({ lesson: step }));
     return button;
   });
-  byId("course-steps").append(...steps.slice(1), steps[0]);
+  byId("course-steps").append(...buttons);
   byId("course-back").addEventListener("click", () => page.change({ lesson: page.state.lesson - 1 }));
-  byId("course-on").addEventListener("click", () => page.change({ lesson: (page.state.lesson + 1) % (LAST + 1) }));
+  byId("course-on").addEventListener("click", () => page.change({ lesson: page.state.lesson === LAST ? 0 : page.state.lesson + 1 }));
+  // A question returns to its card when the step is left.
+  const homes = QUESTIONS.map((name) => {
+    if (!name) return null;
+    const mark = document.createComment(name);
+    byId(`${name}-question`).before(mark);
+    return mark;
+  });
 
   function update() {
-    const lesson = Math.min(page.state.lesson, LAST);
-    steps.forEach((button, step) => {
-      if (step === lesson) button.setAttribute("aria-current", "step");
+    const { lesson } = page;
+    const isStep = lesson > 0 && lesson <= LAST;
+    buttons.forEach((button, i) => {
+      if (places[i] === lesson) button.setAttribute("aria-current", "step");
       else button.removeAttribute("aria-current");
     });
-    byId("course-title").textContent = lesson
-      ? text("course.heading", { step: lesson, title: text(`course.${lesson}.title`) })
-      : text("course.all");
-    byId("course-lead").textContent = text(`course.${lesson}.lead`, { parameters: parameterCount(page.sets.widths) });
+    document.querySelector("main").classList.toggle("steps", isStep);
+    document.querySelector("main").classList.toggle("compact", lesson > 1 && isStep);
+    byId("course-title").textContent = isStep ? text("course.heading", { step: lesson, title: text(`course.${lesson}.title`) }) : named[lesson];
+    const { cost } = page.state;
+    const lead = lesson === 2 ? `course.2.lead.${cost}` : `course.${lesson}.lead`;
+    byId("course-lead").textContent = text(lead, { parameters: parameterCount(page.sets.widths) });
     byId("course-do").textContent = text(`course.${lesson}.do`);
+    byId("course-back").hidden = byId("course-on").hidden = !isStep;
     byId("course-back").disabled = lesson < 2;
-    byId("course-on").hidden = !lesson;
     byId("course-on").textContent = text(lesson === LAST ? "course.all" : "course.on");
-    for (const card of document.querySelectorAll("[data-lessons]")) {
-      card.hidden = !card.dataset.lessons.split(" ").includes(String(lesson));
-    }
+    byId("course-on").classList.toggle("main", Boolean(questionOf(QUESTIONS[lesson])?.isAnswered));
+    QUESTIONS.forEach((name, step) => {
+      if (!name) return;
+      const box = byId(`${name}-question`);
+      const place = step === lesson ? byId("course-question") : homes[step].parentElement;
+      if (box.parentElement === place) return;
+      if (step === lesson) place.append(box);
+      else homes[step].after(box);
+    });
+    const cards = [...document.querySelectorAll("[data-lessons]")];
+    for (const card of cards) card.hidden = !card.dataset.lessons.split(" ").includes(String(lesson));
+    // What the question is about comes before it on a narrow screen.
+    const visible = cards.filter((card) => !card.hidden);
+    const about = Math.max(visible.findIndex(({ id }) => id === QUESTIONS[lesson]), 0);
+    visible.forEach((card, i) => card.classList.toggle("first", i <= about));
   }
   return { update };
 }

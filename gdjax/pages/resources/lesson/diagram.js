@@ -2,16 +2,21 @@
 // and opacity show the strength of the signals along them. A click or the arrow keys select a neuron.
 
 import { ARROWS, css, fitted, rgb, within } from "../base.js";
-import { percent } from "../numbers.js";
 import { largest } from "./network.js";
 import { pixelsInto } from "./squares.js";
-import { text } from "./text.js";
+import { outputWords, text } from "./text.js";
 
 const ACTIVE = ["#ffffff", "#f6d8a8", "#e6993c", "#b3420a"];
 
+// Lower where the network is not what the step is about.
+const heightOf = (width) => {
+  if (width < 420) return 220;
+  return document.querySelector("main.compact") ? 250 : Math.max(330, Math.min(460, width * 0.62));
+};
+
 export function diagram(canvas, choose) {
   let now = null; // {layers, activities, pixels, sure, chosen}
-  const redraw = fitted(canvas, (width) => Math.max(330, Math.min(460, width * 0.62)), (pen, width, height) => {
+  const redraw = fitted(canvas, heightOf, (pen, width, height) => {
     if (now) draw(pen, width, height);
   });
 
@@ -19,14 +24,15 @@ export function diagram(canvas, choose) {
   function places() {
     const [width, height] = [canvas.clientWidth, parseFloat(canvas.style.height)];
     const { layers } = now;
-    const isNarrow = width < 480;
-    const image = isNarrow ? 74 : Math.min(150, width * 0.2);
+    const isNarrow = width < 420;
+    const isTiny = width < 260; // beside the pad on a phone, without the image
+    const image = isTiny ? 0 : isNarrow ? 74 : Math.min(150, width * 0.2);
     const last = layers.length - 1;
-    const first = image + (isNarrow ? 34 : 70);
+    const first = isTiny ? 26 : image + (isNarrow ? 34 : 70);
     return {
       width, height, isNarrow, image, last,
-      top: (height - image) / 2,
-      across: (l) => first + (l / last) * (width - (isNarrow ? 62 : 130) - first),
+      top: (height - (image || 130)) / 2,
+      across: (l) => first + (l / last) * (width - (isTiny ? 34 : isNarrow ? 62 : 130) - first),
       down: (l, i) => {
         const room = l === last ? Math.min(height - 30, layers[l].to * 36) : height - 26;
         return height / 2 + ((i + 0.5) / layers[l].to - 0.5) * room;
@@ -45,18 +51,18 @@ export function diagram(canvas, choose) {
       pen.lineWidth = 1;
       for (const share of [0.08, 0.36, 0.64, 0.92]) {
         pen.beginPath();
-        pen.moveTo(at.image + 3, at.top + share * at.image);
+        pen.moveTo(at.image + 3, at.top + share * (at.height - 2 * at.top));
         pen.lineTo(at.across(0), at.down(0, i));
         pen.stroke();
       }
     });
     for (let l = 1; l < layers.length; l += 1) drawLines(pen, at, l);
-    pixelsInto(pen, pixels, 0, at.top, at.image);
+    if (at.image) pixelsInto(pen, pixels, 0, at.top, at.image);
     layers.forEach((_, l) => drawNeurons(pen, at, l));
     pen.fillStyle = "#535d6c";
     pen.font = "13px Inter, system-ui, sans-serif";
     pen.textAlign = "center";
-    pen.fillText(String(pixels.length), at.image / 2, at.top + at.image + 14);
+    if (at.image) pen.fillText(String(pixels.length), at.image / 2, at.top + at.image + 14);
     pen.textAlign = "left";
   }
 
@@ -77,8 +83,8 @@ export function diagram(canvas, choose) {
   }
 
   function drawNeurons(pen, at, l) {
-    const { sure, chosen } = now;
-    const best = largest(sure);
+    const { sure, chosen, isTied } = now;
+    const best = isTied ? -1 : largest(sure);
     const isOutput = l === at.last;
     const activities = isOutput ? sure : now.activities[l];
     pen.textBaseline = "middle";
@@ -139,7 +145,7 @@ export function diagram(canvas, choose) {
   });
   return (next) => {
     now = next;
-    const outputs = Array.from(now.sure, (a, digit) => `${digit}: ${percent(a)}`).join(", ");
+    const outputs = Array.from(now.sure, (a, digit) => `${digit}: ${outputWords(now.model, a)}`).join(", ");
     const widths = [now.pixels.length, ...now.layers.map(({ to }) => to)].join(" → ");
     canvas.setAttribute("aria-label", text("draw.network", { widths, outputs }));
     redraw();

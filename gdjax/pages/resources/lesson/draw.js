@@ -1,25 +1,25 @@
 // The card with the drawing of a digit, and the network that classifies it.
 
 import { byId } from "../base.js";
-import { percent } from "../numbers.js";
 import { answerOf, forward, layersOf, litPixels } from "./network.js";
 import { diagram } from "./diagram.js";
 import { neuronPanel } from "./neuron.js";
 import { imageAt } from "./images.js";
 import { pad, pixelsOfDrawing } from "./pad.js";
 import { randomBits } from "./threefry.js";
-import { say, sentences, text } from "./text.js";
+import { limitWords, outputWords, say, sentences, text } from "./text.js";
 
-const NO_IMAGE = { digit: null, noise: null, drawing: null };
+const NO_IMAGE = { digit: null, noise: null, drawing: null, isEmpty: false };
 
-// The image that the state describes: {pixels, label, words}.
-export function imageOf({ digit, noise, drawing }, test) {
+// The image that the state describes: {pixels, label, words, key}, with equal keys for equal images.
+export function imageOf({ digit, noise, drawing, isEmpty }, test, opening) {
   const { size } = test;
-  if (drawing) return { pixels: pixelsOfDrawing(drawing), label: null, words: text("draw.own") };
-  if (noise) return { pixels: noisePixels(noise, size), label: null, words: text("draw.isNoise") };
-  if (digit === null) return { pixels: new Uint8Array(size), label: null, words: text("draw.empty") };
-  const label = test.labels[digit];
-  return { pixels: imageAt(test, digit), label, words: text("draw.digit", { shown: digit + 1, all: test.labels.length, label }) };
+  if (drawing) return { pixels: pixelsOfDrawing(drawing), label: null, words: text("draw.own"), key: JSON.stringify(drawing) };
+  if (noise) return { pixels: noisePixels(noise, size), label: null, words: text("draw.isNoise"), key: `noise ${noise}` };
+  if (isEmpty) return { pixels: new Uint8Array(size), label: null, words: text("draw.empty"), key: "" };
+  const at = digit ?? opening;
+  const label = test.labels[at];
+  return { at, pixels: imageAt(test, at), label, words: text("draw.digit", { shown: at + 1, all: test.labels.length, label }), key: `digit ${at}` };
 }
 
 export const noisePixels = (seed, size) => Uint8Array.from(randomBits([0, seed], size), (bits) => bits >>> 24);
@@ -31,10 +31,12 @@ export function reading({ model, params }, pixels) {
   return { layers, activities, pixels, ...answerOf(model, activities.at(-1)) };
 }
 
-export function answerWords({ best, second, sure, isClear }) {
+export function answerWords(model, { best, second, sure, isClear, isTied, isBroken }) {
+  if (isBroken) return text("draw.broken");
+  if (isTied) return text("draw.tied", { value: outputWords(model, sure[best]) });
   return sentences(
-    text("draw.answer", { best, first: percent(sure[best]), second, next: percent(sure[second]) }),
-    isClear ? "" : text("draw.unsure"),
+    text("draw.answer", { best, first: outputWords(model, sure[best]), second, next: outputWords(model, sure[second]) }),
+    isClear ? "" : text("draw.unsure", { limit: limitWords(model, 0.5) }),
   );
 }
 
@@ -49,15 +51,16 @@ export function drawCard(page) {
 
   function showImage(part) {
     page.change({ ...NO_IMAGE, ...part });
-    drawing.show(page.image().pixels.some((p) => p) ? page.image().pixels : null);
+    reset();
   }
   function showDigit(step) {
     const all = page.sets.test.labels.length;
-    const from = page.state.digit ?? (step > 0 ? -1 : 0);
+    const from = page.image().at ?? (step > 0 ? -1 : 0);
     showImage({ digit: (from + step + all) % all });
   }
-  byId("clear").addEventListener("click", () => showImage({}));
-  byId("noise").addEventListener("click", () => showImage({ noise: (page.state.noise || 0) + 1 }));
+  byId("clear").addEventListener("click", () => showImage({ isEmpty: true }));
+  let noises = page.state.noise ?? 0;
+  byId("noise").addEventListener("click", () => showImage({ noise: (noises += 1) }));
   byId("next").addEventListener("click", () => showDigit(1));
   byId("previous").addEventListener("click", () => showDigit(-1));
 
@@ -69,15 +72,15 @@ export function drawCard(page) {
 
   function update() {
     const { label, words } = page.image();
-    const { step, nudges } = page.network();
+    const { model, step, nudges } = page.network();
     const read = page.reading();
     const isEmpty = !read.pixels.some((p) => p);
-    showNetwork({ ...read, chosen });
+    showNetwork({ ...read, model, chosen });
     showNeuron(read, chosen);
     say("example-told", words);
     say("answer", isEmpty ? text("draw.ask") : sentences(
-      answerWords(read),
-      label === null ? "" : read.best === label ? text("draw.right") : text("draw.wrong", { label }),
+      answerWords(model, read),
+      label === null || read.isTied || read.isBroken ? "" : read.best === label ? text("draw.right") : text("draw.wrong", { label }),
     ));
     say("network-told", sentences(
       step ? text("draw.shown.step", { count: step }) : text("draw.shown.start"),

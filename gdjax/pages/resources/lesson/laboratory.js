@@ -16,12 +16,14 @@ export function openLaboratory(source, sets, changed) {
   }
   worker.onmessage = ({ data }) => {
     if (data.id === undefined) return keep(data.progress, data.isRunning);
-    waiting.get(data.id)(data.answer);
+    const { resolve, reject } = waiting.get(data.id);
     waiting.delete(data.id);
+    if (data.failure === undefined) resolve(data.answer);
+    else reject(new Error(data.failure));
   };
   const ask = (name, rest = {}) =>
-    new Promise((resolve) => {
-      waiting.set((asked += 1), resolve);
+    new Promise((resolve, reject) => {
+      waiting.set((asked += 1), { resolve, reject });
       worker.postMessage({ id: asked, ask: name, ...rest });
     });
   const askAndKeep = async (name, rest) => keep([await ask(name, rest)]);
@@ -32,6 +34,8 @@ export function openLaboratory(source, sets, changed) {
     descents,
     isRunning: () => isRunning,
     begin: (name, settings, options = {}) => askAndKeep("begin", { name, settings, options }),
+    retrace: (name) => ask("retrace", { name }),
+    wholeStep: (model, params, rate) => ask("wholeStep", { model, params, rate }),
     step: (name) => askAndKeep("step", { name }),
     undo: (name) => askAndKeep("undo", { name }),
     paramsAt: (name, step) => ask("paramsAt", { name, step }),

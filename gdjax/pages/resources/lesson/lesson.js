@@ -1,83 +1,118 @@
 // The lesson: its state, the descent of the network, and the cards that show both.
 
-import { DATA, byId, soon } from "../base.js";
+import { DATA, byId, element, soon } from "../base.js";
 import { readAddress, writeAddress } from "./address.js";
 import { ballCard } from "./ball.js";
 import { compareCard } from "./compare.js";
-import { courseCard } from "./course.js";
-import { baselineOf, stepped } from "./descent.js";
+import { QUESTIONS, courseCard } from "./course.js";
+import { baselineOf, modelOf, stepped } from "./descent.js";
 import { drawCard, imageOf, reading } from "./draw.js";
+import { fairCard } from "./fair.js";
+import { featuresCard } from "./features.js";
 import { imageSet, inflated } from "./images.js";
+import { knobsCard } from "./knobs.js";
 import { openLaboratory } from "./laboratory.js";
 import { matterCard } from "./matter.js";
 import { networksOf } from "./many.js";
 import { parameterCount } from "./network.js";
 import { outputsCard } from "./outputs.js";
 import { pictureCard } from "./picture.js";
+import { planeCard } from "./plane.js";
+import { openQuestions, refreshQuestions } from "./question.js";
 import { sixteenCard } from "./sixteen.js";
 import { slideCard } from "./slide.js";
 import { sureCard } from "./sure.js";
-import { fillTexts, say, text } from "./text.js";
+import { teachingImages } from "./teaching.js";
+import { LANGUAGES, fillTexts, say, speak, text } from "./text.js";
 import { settingsOf, trainCard } from "./train.js";
 import { voteCard } from "./vote.js";
 import { weightCard } from "./weight.js";
+import { worksheetCard } from "./worksheet.js";
+
+const SECONDS_BETWEEN_ADDRESSES = 1; // while a network is trained
 
 async function openLesson() {
-  const { widths } = DATA;
-  const parameters = parameterCount(widths);
-  fillTexts({ parameters });
+  const { widths, trained } = DATA;
   const sets = { widths, train: await imageSet(DATA.train), test: await imageSet(DATA.test) };
+  const networks = DATA.networks && networksOf({ ...DATA.networks, bytes: await inflated(DATA.networks.bytes) }, widths);
+  const blank = ["header", "main", "footer"].map((tag) => document.querySelector(tag).cloneNode(true));
+  const defaults = readAddress("").state;
+  const shipped = { model: modelOf(defaults, widths), params: Float64Array.from(trained.params) };
+  const teaching = teachingImages(shipped, sets.test);
   const state = {};
   let image = null;
-  let looked = null; // {at, params} of an earlier record; null is the newest network
+  let course = null;
+  let matter = null;
+  let draw = null;
+  let looked = null; // {step, params} of an earlier record; null is the newest network
   let nudged = []; // parameters after each step for one image alone
+  let hasGaps = false; // whether records of a network trained elsewhere are missing
+  let isOpening = false; // while the steps of an address are taken, the address stays
+  let written = 0; // time of the last change of the address
 
   const changed = soon(() => {
+    refreshQuestions();
     if (!page.descent()) return;
+    if (state.step !== page.descent().step && !isOpening) {
+      state.step = page.descent().step;
+      if (Date.now() - written > 1000 * SECONDS_BETWEEN_ADDRESSES) remember();
+    }
     course.update();
-    page.cards.forEach(([id, { update }]) => byId(id).hidden || update());
+    page.cards.forEach(([id, { update }]) => (byId(id).hidden && id !== QUESTIONS[page.lesson]) || update());
+    refreshQuestions();
   });
   const lab = openLaboratory(DATA.worker, sets, changed);
   const page = {
-    state, sets, lab, changed,
+    state, sets, lab, changed, trained,
     cards: [],
+    get lesson() {
+      return state.lesson === 8 && !networks ? 0 : state.lesson;
+    },
     image: () => image,
     descent: () => lab.descents.first,
+    // Questions about the network wait until it is there and stays the same.
+    isReady: () => Boolean(page.descent()) && !lab.isRunning() && !isOpening,
     baseline: () => baselineOf(state.cost, sets.train.labels, widths.at(-1)),
-    looked: () => looked?.at ?? page.descent().records.length - 1,
+    looked() {
+      const { records } = page.descent();
+      return looked ? records.findIndex(({ step }) => step === looked.step) : records.length - 1;
+    },
     network() {
-      const { model, params, step, records } = page.descent();
-      return {
-        model,
-        params: nudged.at(-1) ?? looked?.params ?? params,
-        step: looked ? records[looked.at].step : step,
-        nudges: nudged.length,
-      };
+      const { model, params, step } = page.descent();
+      return { model, params: nudged.at(-1) ?? looked?.params ?? params, step: looked?.step ?? step, nudges: nudged.length };
     },
     chosen: () => draw.chosen(),
     reading: () => reading(page.network(), image.pixels),
     change(part) {
+      const isNewStep = "lesson" in part && part.lesson !== state.lesson;
+      if (isNewStep) remember();
       Object.assign(state, part);
-      if ("digit" in part || "noise" in part || "drawing" in part) {
-        image = imageOf(state, sets.test);
-        forgetNudges();
-      }
-      remember();
+      showImage();
+      remember(isNewStep);
+      if (isNewStep) window.scrollTo(0, 0);
       changed();
     },
     async restart(part) {
+      isOpening = false;
       Object.assign(state, part, { step: 0 });
       forgetLooked();
+      showImage();
       remember();
       await lab.begin("first", settingsOf(state));
     },
     run: (until) => moved(() => lab.run(["first"], [until])),
     step: () => moved(() => lab.step("first")),
     undo: () => moved(() => lab.undo("first")),
+    // The records between the start and a network trained elsewhere, for the curves.
+    fillGaps() {
+      if (hasGaps) lab.retrace("first");
+      hasGaps = false;
+    },
     async look(at) {
       const { records } = page.descent();
       forgetLooked();
-      if (at < records.length - 1) looked = { at, params: Float64Array.from(await lab.paramsAt("first", records[at].step)) };
+      const { step } = records[at];
+      if (at < records.length - 1) looked = { step, params: Float64Array.from(await lab.paramsAt("first", step)) };
       changed();
     },
     nudge(gradient, rate) {
@@ -87,6 +122,15 @@ async function openLesson() {
     undoNudge() {
       nudged.pop();
       changed();
+    },
+    // Asks the question of every step, with the image that its step opens with, for the worksheet.
+    askAll() {
+      const shown = image;
+      QUESTIONS.forEach((name, step) => {
+        image = imageOf(state, sets.test, teaching[step] ?? 0);
+        page.cards.find(([id]) => id === name)?.[1].update();
+      });
+      image = shown;
     },
   };
 
@@ -105,50 +149,95 @@ async function openLesson() {
     nudged = [];
     matter?.forget();
   }
+  // The image of the state; without one, the image that the step of the course opens with.
+  function showImage() {
+    const next = imageOf(state, sets.test, teaching[page.lesson] ?? 0);
+    if (next.key === image?.key) return;
+    image = next;
+    forgetNudges();
+    if (!state.drawing) draw.reset();
+  }
   // A page in a frame may not have an address.
-  function remember() {
-    if (location.protocol !== "about:") history.replaceState(null, "", writeAddress(state));
+  function remember(isNewEntry = false) {
+    written = Date.now();
+    if (location.protocol === "about:") return;
+    if (isNewEntry) history.pushState(null, "", writeAddress(state));
+    else history.replaceState(null, "", writeAddress(state));
   }
 
   async function openAddress() {
-    const { state: found, ignored } = readAddress(location.hash);
-    Object.assign(state, found, { digit: found.drawing || found.noise ? null : found.digit });
+    const { state: next, ignored } = readAddress(location.hash);
+    const language = next.lang ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+    const isSame = page.descent() && JSON.stringify(settingsOf(next)) === JSON.stringify(settingsOf(state)) && next.step === page.descent().step;
+    Object.assign(state, next, { isEmpty: false });
+    if (document.documentElement.lang !== language || !course) furnish(language);
     say("address-told", ignored.length ? text("address.ignored", { names: ignored.join(", ") }) : "");
-    image = imageOf(state, sets.test);
-    const until = state.step;
-    await page.restart({});
+    showImage();
     draw.reset();
-    if (until) await page.run(until);
+    changed();
+    if (isSame) return;
+    const until = next.step;
+    const isShipped = JSON.stringify(settingsOf(next)) === JSON.stringify(settingsOf(defaults)) && until >= trained.step;
+    forgetLooked();
+    isOpening = true;
+    hasGaps = isShipped;
+    await lab.begin("first", settingsOf(state), isShipped ? { trained: { step: trained.step, params: shipped.params } } : {});
+    if (until > page.descent().step) await lab.run(["first"], [until]);
+    isOpening = false;
+    changed();
   }
 
-  let matter = null;
-  const draw = drawCard(page);
-  matter = matterCard(page);
-  const course = courseCard(page);
-  page.cards = [
-    ["draw", draw],
-    ["sure", sureCard(page)],
-    ["outputs", outputsCard(page)],
-    ["weight", weightCard(page)],
-    ["picture", pictureCard(page)],
-    ["slide", slideCard(page)],
-    ["train", trainCard(page)],
-    ["sixteen", sixteenCard(page)],
-    ["compare", compareCard(page)],
-    ["matter", matter],
-  ];
-  if (DATA.networks) {
-    const bytes = await inflated(DATA.networks.bytes);
-    const networks = networksOf({ ...DATA.networks, bytes }, widths);
-    page.cards.push(["vote", voteCard(page, networks, { ...DATA.networks.model, widths })]);
-  } else {
-    byId("vote").remove();
+  // Builds the page in a language; its state and its networks stay.
+  function furnish(language) {
+    ["header", "main", "footer"].forEach((tag, i) => document.querySelector(tag).replaceWith(blank[i].cloneNode(true)));
+    speak(language);
+    fillTexts({ parameters: parameterCount(widths) });
+    openQuestions({
+      earlier: (name) => state.answers[QUESTIONS.indexOf(name) - 1],
+      predicted(name, letter) {
+        const at = QUESTIONS.indexOf(name) - 1;
+        if (at >= 0) page.change({ answers: state.answers.slice(0, at) + letter + state.answers.slice(at + 1) });
+      },
+    });
+    for (const one of LANGUAGES) {
+      const button = element("button", { type: "button", textContent: DATA.texts[one].name, lang: one, "aria-pressed": String(one === language) });
+      button.addEventListener("click", () => {
+        page.change({ lang: one });
+        furnish(one);
+        changed();
+      });
+      byId("languages").append(button);
+    }
+    draw = drawCard(page);
+    matter = matterCard(page);
+    course = courseCard(page);
+    page.cards = [
+      ["draw", draw],
+      ["sure", sureCard(page)],
+      ["outputs", outputsCard(page)],
+      ["weight", weightCard(page)],
+      ["knobs", knobsCard(page)],
+      ["picture", pictureCard(page)],
+      ["slide", slideCard(page)],
+      ["plane", planeCard(page)],
+      ["train", trainCard(page)],
+      ["sixteen", sixteenCard(page)],
+      ["fair", fairCard(page)],
+      ["compare", compareCard(page)],
+      ["features", featuresCard(page)],
+      ["matter", matter],
+      ["worksheet", worksheetCard(page)],
+    ];
+    if (networks) page.cards.push(["vote", voteCard(page, networks, { ...DATA.networks.model, widths })]);
+    else byId("vote").remove();
+    ballCard(byId("ball"));
+    if (image) draw.reset();
+    say("made", text("made", {
+      version: DATA.version, set: DATA.set, train: sets.train.labels.length, test: sets.test.labels.length,
+    }));
   }
-  ballCard(byId("ball"));
-  say("made", text("made", {
-    version: DATA.version, set: DATA.set, train: sets.train.labels.length, test: sets.test.labels.length,
-  }));
-  window.addEventListener("hashchange", openAddress);
+
+  window.addEventListener("popstate", openAddress);
   await openAddress();
   return page;
 }

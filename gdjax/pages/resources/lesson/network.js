@@ -33,6 +33,14 @@ export const COSTS = {
   },
 };
 
+// The parts of a cost that the ten outputs of an answer add up to. The cross-entropy of a softmax has
+// one part; the binary cross-entropy is that of ten separate outputs between 0 and 1.
+export const PARTS = {
+  quadratic: (outputs, label) => Array.from(outputs, (a, i) => (a - (i === label ? 1 : 0)) ** 2),
+  binary: (outputs, label) => Array.from(outputs, (a, i) => -Math.log(i === label ? a : 1 - a)),
+  cross_entropy: (outputs, label) => Array.from(outputs, (_, i) => (i === label ? COSTS.cross_entropy.value(outputs, label) : 0)),
+};
+
 export function softmax(logits) {
   const most = Math.max(...logits);
   const parts = logits.map((z) => Math.exp(z - most));
@@ -144,11 +152,15 @@ function addPixels(gradient, deltas, from, { begins, positions, values }, row) {
   }
 }
 
-// Certainty of an answer, on the scale of the outputs; each output rates its digit independently.
+// Whether outputs, or their softmax, are between 0 and 1.
+export const isShare = ({ activation, cost }) => cost === "cross_entropy" || activation === "sigmoid";
+
+// An answer, with its outputs, or their softmax; each output of a quadratic cost rates its digit
+// independently. Equal outputs are no answer.
 export function answerOf(model, outputs) {
   const sure = model.cost === "cross_entropy" ? softmax(outputs) : outputs;
   const [best, second] = Array.from(sure.keys()).sort((a, b) => sure[b] - sure[a] || a - b);
-  return { best, second, sure, isClear: sure[best] >= 0.5 };
+  return { best, second, sure, isClear: sure[best] >= 0.5, isTied: sure[best] === sure[second], isBroken: !sure.every(Number.isFinite) };
 }
 
 // The parameter with the number `at`: {layer, to, from}, without `from` for a bias.

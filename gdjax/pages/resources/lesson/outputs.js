@@ -1,55 +1,98 @@
-// Two images, two outputs: whose cost is lower?
+// Two images, two outputs: whose cost is lower? The cost is drawn as the ten parts that it adds up from.
 
-import { byId, css, element, fitted, rgb } from "../base.js";
-import { percent } from "../numbers.js";
+import { byId, css, element, fitted, option, rgb } from "../base.js";
+import { number } from "../numbers.js";
 import { reading } from "./draw.js";
 import { imageAt } from "./images.js";
-import { COSTS } from "./network.js";
+import { PARTS, isShare } from "./network.js";
 import { showQuestion } from "./question.js";
 import { pixelsInto } from "./squares.js";
-import { text } from "./text.js";
+import { outputWords, text } from "./text.js";
 
 const SEARCHED = 60; // number of images searched for the next pair
 const ANSWERS_AB = ["A", "B"];
+const LEAST = 0.0005; // smaller parts are written as 0
+const ROW = 24; // height in pixels of a bar with its digit
 
 export function outputsCard(page) {
   let from = 0; // test image at which the search for the next pair begins
   let pair = [];
   let asked = null; // parameters of the network of the pair
+  let isAnswered = false;
+  const select = byId("outputs-cost");
   const canvases = ANSWERS_AB.map((name) => {
     const canvas = element("canvas", { role: "img" });
     byId("outputs-pair").append(element("figure", {}, element("figcaption", { id: `outputs-${name}` }), canvas));
     return canvas;
   });
-  const redraws = canvases.map((canvas, i) => fitted(canvas, 0.62, (pen, width, height) => pair[i] && drawOne(pen, width, height, pair[i])));
+  const redraws = canvases.map((canvas, i) => fitted(canvas, () => 12 * ROW + 54, (pen, width) => pair[i] && drawOne(pen, width, pair[i])));
+  const partsOf = ({ outputs, label }) => PARTS[select.value](outputs, label);
+  const costOf = (one) => partsOf(one).reduce((sum, part) => sum + part, 0);
 
-  function drawOne(pen, width, height, { pixels, sure, label }) {
-    const side = Math.min(height - 10, width * 0.38);
-    pixelsInto(pen, pixels, 0, (height - side) / 2, side);
-    const row = height / sure.length;
-    const left = side + 46;
-    pen.font = "15px Inter, system-ui, sans-serif";
+  // Left: the outputs. Right, after the answer: the parts of the cost, and below them their sum.
+  function drawOne(pen, width, one) {
+    const { pixels, sure, label } = one;
+    const side = Math.min(width * 0.3, 3.2 * ROW);
+    pixelsInto(pen, pixels, 0, 0, side);
+    const parts = partsOf(one);
+    const most = Math.max(...pair.flatMap(partsOf), 1e-9);
+    const sums = Math.max(...pair.map(costOf), 1e-9);
+    const [left, middle] = [side + 34, side + 34 + (width - side - 34) * 0.4];
+    const [roomA, roomB] = [middle - left - 12, width - middle - 58];
     pen.textBaseline = "middle";
+    pen.font = "12px Inter, system-ui, sans-serif";
+    pen.fillStyle = "#535d6c";
+    pen.fillText(text("outputs.output"), left, ROW / 2);
+    pen.fillText(text("outputs.part"), middle, ROW / 2);
+    const highest = Math.max(1, ...sure);
     sure.forEach((a, digit) => {
-      const y = (digit + 0.5) * row;
+      const y = (digit + 1.5) * ROW;
+      const isRight = digit === label;
       pen.fillStyle = "#1d2530";
-      pen.fillText(`${digit}`, side + 24, y);
+      pen.font = `${isRight ? 700 : 400} 14px Inter, system-ui, sans-serif`;
+      pen.fillText(`${digit}`, left - 16, y);
       pen.fillStyle = "#e9e5dc";
-      pen.fillRect(left, y - row * 0.3, width - left - 2, row * 0.6);
-      pen.fillStyle = digit === label ? "#00735a" : css(rgb(["#868d98", "#b3420a"], a));
-      pen.fillRect(left, y - row * 0.3, (width - left - 2) * Math.min(Math.max(a, 0), 1), row * 0.6);
+      pen.fillRect(left, y - 6, roomA, 12);
+      pen.fillStyle = isRight ? "#00735a" : css(rgb(["#868d98", "#b3420a"], a / highest));
+      pen.fillRect(left, y - 6, (roomA * Math.max(a, 0)) / highest, 12);
+      // The target: 1 for the right digit, 0 for the others.
+      pen.fillStyle = "#1d2530";
+      pen.fillRect(left + (isRight ? roomA / highest : 0) - 1, y - 9, 2, 18);
+      if (!isAnswered) return;
+      pen.fillStyle = isRight ? "#00735a" : "#b3420a";
+      pen.fillRect(middle, y - 6, (roomB * parts[digit]) / most, 12);
+      pen.fillStyle = "#535d6c";
+      pen.font = "12px Inter, system-ui, sans-serif";
+      pen.fillText(parts[digit] < LEAST ? "0" : number(parts[digit], 2), middle + (roomB * parts[digit]) / most + 5, y);
+    });
+    const y = 12 * ROW + 4;
+    pen.fillStyle = "#1d2530";
+    pen.font = "600 14px Inter, system-ui, sans-serif";
+    pen.fillText(isAnswered ? text(select.value === "cross_entropy" ? "outputs.single" : "outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y);
+    if (!isAnswered) return;
+    // The parts in a row: together they are as long as the cost.
+    let x = 0;
+    parts.forEach((part, digit) => {
+      const long = ((width - 4) * part) / sums;
+      pen.fillStyle = digit === label ? "#00735a" : digit % 2 ? "#b3420a" : "#d97a45";
+      pen.fillRect(x, y + 16, long, 20);
+      if (long > 16) {
+        pen.fillStyle = "#ffffff";
+        pen.fillText(`${digit}`, x + long / 2 - 4, y + 26);
+      }
+      x += long;
     });
   }
 
   // Two images with different costs; if possible, neither is classified almost perfectly.
   function nextPair() {
     const { test } = page.sets;
-    const { model } = page.network();
+    const network = page.network();
     const all = Array.from({ length: SEARCHED }, (_, i) => {
       const at = (from + i) % test.labels.length;
-      const label = test.labels[at];
-      const read = reading(page.network(), imageAt(test, at));
-      return { ...read, at, label, cost: COSTS[model.cost].value(read.activities.at(-1), label) };
+      const read = reading(network, imageAt(test, at));
+      const one = { ...read, at, label: test.labels[at], outputs: read.activities.at(-1) };
+      return { ...one, cost: costOf(one) };
     });
     const unsure = all.filter(({ cost }) => cost > 0.05);
     const [first, ...others] = unsure.length > 1 ? unsure : all;
@@ -57,24 +100,42 @@ export function outputsCard(page) {
     const second = others.find((one) => distance(one) > 0.3) ?? others.reduce((best, one) => (distance(one) > distance(best) ? one : best));
     pair = [first, second];
     from = second.at + 1;
+    ask(network);
+  }
+
+  function ask({ model }) {
+    isAnswered = false;
     pair.forEach(({ label, sure }, i) => {
       byId(`outputs-${ANSWERS_AB[i]}`).textContent = text("outputs.one", { name: ANSWERS_AB[i], label });
-      canvases[i].setAttribute("aria-label", text("outputs.bars", { name: ANSWERS_AB[i], outputs: Array.from(sure, (a, digit) => `${digit}: ${percent(a)}`).join(", ") }));
-      redraws[i]();
+      canvases[i].setAttribute("aria-label", text("outputs.bars", { name: ANSWERS_AB[i], outputs: Array.from(sure, (a, digit) => `${digit}: ${outputWords(model, a)}`).join(", ") }));
     });
-    const [a, b] = pair.map(({ cost }) => cost);
+    redraws.forEach((redraw) => redraw());
+    const [a, b] = pair.map(costOf);
     showQuestion(byId("outputs-question"), {
       ask: text("outputs.ask"),
       choices: ANSWERS_AB,
-      answer: async () => ({ right: a < b ? 0 : 1, words: text("outputs.answer", { a, b }) }),
+      isReady: page.isReady,
+      async answer() {
+        isAnswered = true;
+        redraws.forEach((redraw) => redraw());
+        return { right: a < b ? 0 : 1, words: text("outputs.answer", { a, b }) };
+      },
     });
   }
+
+  // The costs that the outputs of a model have.
+  function showCosts(model) {
+    const costs = model.cost === "cross_entropy" ? ["cross_entropy"] : isShare(model) ? ["quadratic", "binary"] : ["quadratic"];
+    select.replaceChildren(...costs.map((cost) => option(cost, text(`outputs.cost.${cost}`))));
+  }
+  select.addEventListener("change", () => ask(page.network()));
   byId("outputs-next").addEventListener("click", nextPair);
   return {
     update() {
-      const { params } = page.network();
-      if (page.lab.isRunning() || params === asked) return;
+      const { model, params } = page.network();
+      if (!page.isReady() || params === asked) return;
       asked = params;
+      showCosts(model);
       nextPair();
     },
   };

@@ -14,7 +14,7 @@ const GRADIENTS_ABC = ["A", "B", "C"];
 
 export function pictureCard(page) {
   let pictures = [];
-  let shown = null; // {params, pixels, neuron} of the question
+  let shown = null; // {params, key, neuron} of the question
   let asked = 0;
   const canvases = GRADIENTS_ABC.map((name) => {
     const canvas = element("canvas", { role: "img", "aria-label": text("picture.one", { name }) });
@@ -43,7 +43,7 @@ export function pictureCard(page) {
     const neuron = neuronOf(own, read.layers[0], page.chosen());
     const others = [];
     for (let i = 1; others.length < 2; i += 1) {
-      const at = (7 * i + 13 * asked + (page.state.digit ?? 0)) % test.labels.length;
+      const at = (7 * i + 13 * asked + (page.image().at ?? 0)) % test.labels.length;
       if (test.labels[at] === target || others.some(({ label }) => label === test.labels[at])) continue;
       others.push({ label: test.labels[at], gradient: imageGradient(network, reading(network, imageAt(test, at)), test.labels[at]) });
     }
@@ -57,13 +57,14 @@ export function pictureCard(page) {
     showQuestion(byId("picture-question"), {
       ask: text("picture.ask", { neuron }),
       choices: GRADIENTS_ABC,
+      isReady: page.isReady,
       answer: async () => ({ right: place, words: text("picture.answer", { factor: number(factor) }) }),
     });
   }
   return {
     update() {
-      if (page.lab.isRunning()) return;
-      const now = { params: page.network().params, pixels: page.image().pixels, neuron: page.chosen() };
+      if (!page.isReady()) return;
+      const now = { params: page.network().params, key: page.image().key, neuron: page.chosen() };
       if (shown && Object.keys(now).every((name) => now[name] === shown[name])) return;
       shown = now;
       ask();

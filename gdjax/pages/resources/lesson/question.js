@@ -1,29 +1,101 @@
 // A question that is asked before a computation. The computed answer is compared with the
-// prediction.
+// prediction, and then explained.
 
 import { element } from "../base.js";
 import { sentences, text } from "./text.js";
 
-// Shows a question; answer() returns {right, words}: the number of the correct choice, and a
-// description of the result.
-export function showQuestion(box, { ask, choices, answer }) {
+// The page of the documentation that explains the answer to each question.
+const LEARN = {
+  sure: "network", outputs: "cost", weight: "slope", picture: "gradient", slide: "steepest",
+  sixteen: "rates", fair: "rates", vote: "valleys", train: "rates", compare: "rates",
+};
+const LETTERS_OF_CHOICES = "abcde";
+
+const questions = new Map(); // the current question of each box, by its name
+let listen = () => {}; // called with the name and the letter of each prediction
+let predictedEarlier = () => undefined; // the letter of an earlier visit
+
+export const nameOfBox = (box) => box.id.replace("-question", "");
+export const questionOf = (name) => questions.get(name);
+export const letterOf = (choice) => LETTERS_OF_CHOICES[choice];
+
+export function openQuestions({ predicted, earlier }) {
+  questions.clear();
+  listen = predicted;
+  predictedEarlier = earlier;
+}
+
+// Questions whose network is not there, or still changes, wait.
+export function refreshQuestions() {
+  for (const question of questions.values()) question.refresh();
+}
+
+// Shows a question. answer() returns {right, words}: the number of the correct choice, and a
+// description of the result. isReady() tells whether it can be computed.
+export function showQuestion(box, { ask, choices, answer, isReady = () => true }) {
+  const name = nameOfBox(box);
   const options = choices.map((words, i) =>
     element("label", { className: "choice" }, element("input", { type: "radio", name: box.id, value: String(i) }), words),
   );
   const group = element("fieldset", {}, element("legend", { textContent: ask }), ...options);
   const check = element("button", { type: "button", className: "main", textContent: text("question.check"), disabled: true });
   const told = element("p", { className: "told", role: "status" });
-  group.addEventListener("change", () => (check.disabled = false));
+  const why = explanation(name);
+  const radios = options.map((label) => label.firstChild);
+  const earlier = questions.has(name) ? -1 : LETTERS_OF_CHOICES.indexOf(predictedEarlier(name) ?? "-");
+  let [isComputing, isWaiting] = [false, false];
+  if (radios[earlier]) radios[earlier].checked = true;
+
+  function refresh() {
+    const isBlocked = !isComputing && !isReady();
+    check.disabled = isComputing || isBlocked || !radios.some((radio) => radio.checked);
+    if (isBlocked) told.textContent = text("question.waits");
+    else if (isWaiting) told.textContent = "";
+    isWaiting = isBlocked;
+  }
+  group.addEventListener("change", refresh);
   check.addEventListener("click", async () => {
-    const predicted = Number(group.querySelector(":checked").value);
-    check.disabled = true;
+    const predicted = radios.findIndex((radio) => radio.checked);
+    isComputing = true;
+    refresh();
     told.textContent = text("question.computing");
-    const { right, words } = await answer();
-    told.textContent = sentences(text(predicted === right ? "question.right" : "question.wrong", { choice: choices[right] }), words);
-    check.disabled = false;
+    try {
+      const { right, words } = await answer();
+      told.textContent = sentences(text(predicted === right ? "question.right" : "question.wrong", { choice: choices[right] }), words);
+      why.hidden = false;
+      questions.get(name).isAnswered = true;
+      listen(name, letterOf(predicted));
+    } catch (error) {
+      told.textContent = text("question.failed", { reason: error.message });
+    } finally {
+      isComputing = false;
+      refresh();
+    }
   });
-  box.replaceChildren(group, check, told);
+  questions.set(name, { ask, choices, answer, isReady, refresh, isAnswered: false });
+  refresh();
+  box.replaceChildren(group, check, told, why);
+}
+
+// In the documentation, the page is beside the pages of Learn.
+function explanation(name) {
+  const page = LEARN[name];
+  const title = text(`learn.${page}`);
+  const inSite = location.pathname.endsWith("/live/lesson.html");
+  const link = inSite ? element("a", { href: `../learn/${page}.html`, textContent: title }) : element("em", { textContent: title });
+  return element(
+    "details", { className: "why", hidden: true },
+    element("summary", { textContent: text("question.why") }),
+    element("p", {}, text(`why.${name}`)),
+    element("p", {}, text("question.more"), link),
+  );
 }
 
 // The number of limits that a value reaches.
 export const classOf = (value, limits) => limits.filter((limit) => value >= limit).length;
+// Choices below, between and above limits, in the words of a function.
+export const rangesOf = (limits, words) => [
+  text("range.below", { limit: words(limits[0]) }),
+  ...limits.slice(1).map((limit, i) => text("range.between", { low: words(limits[i]), high: words(limit) })),
+  text("range.above", { limit: words(limits.at(-1)) }),
+];

@@ -45,6 +45,7 @@ export function sixteenCard(page) {
     showQuestion(byId("sixteen-question"), {
       ask: text("sixteen.ask", { count: SIXTEEN_EPOCHS }),
       choices: [0, 1, 2, 3].map((i) => text(`sixteen.choice.${i}`)),
+      isReady: page.isReady,
       async answer() {
         const common = settingsOf(page.state);
         const names = runs.map(({ name }) => name);

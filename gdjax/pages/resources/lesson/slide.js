@@ -23,6 +23,7 @@ export function slideCard(page) {
     showQuestion(byId("slide-question"), {
       ask: text("slide.ask"),
       choices: [0, 1, 2, 3].map((i) => text("slide.choice", { low: (i * end) / 4, high: ((i + 1) * end) / 4 })),
+      isReady: page.isReady,
       async answer() {
         const at = line.cost.indexOf(Math.min(...line.cost));
         isAnswered = true;
@@ -35,9 +36,11 @@ export function slideCard(page) {
       },
     });
     show();
+    page.changed();
   }
 
   function show() {
+    if (!line?.t.length) return;
     const at = Number(byId("slide-t").value);
     byId("slide-out").textContent = number(line.t[at]);
     say("slide-told", text("slide.told", { t: line.t[at], cost: line.cost[at] }));
@@ -52,7 +55,7 @@ export function slideCard(page) {
   byId("slide-t").addEventListener("input", show);
   return {
     update() {
-      if (page.lab.isRunning() || line?.params === page.network().params) return;
+      if (!page.isReady() || line?.params === page.network().params) return;
       compute();
     },
   };

@@ -2,28 +2,39 @@
 // digits.
 
 import { byId } from "../base.js";
-import { percent } from "../numbers.js";
 import { noisePixels, reading } from "./draw.js";
-import { classOf, showQuestion } from "./question.js";
-import { text } from "./text.js";
+import { classOf, rangesOf, showQuestion } from "./question.js";
+import { limitWords, outputWords, text } from "./text.js";
 
 const NOISE_IMAGES = 50;
 const SURE_LIMITS = [0.25, 0.5, 0.75];
 
 export function sureCard(page) {
-  const largestOf = (pixels) => {
-    const { best, sure } = reading(page.network(), pixels);
-    return sure[best];
-  };
-  showQuestion(byId("sure-question"), {
-    ask: text("sure.ask", { count: NOISE_IMAGES }),
-    choices: [0, 1, 2, 3].map((i) => text(`sure.choice.${i}`)),
-    async answer() {
-      const outputs = Array.from({ length: NOISE_IMAGES }, (_, i) => largestOf(noisePixels(i + 1, page.sets.test.size)));
-      const mean = outputs.reduce((sum, a) => sum + a, 0) / NOISE_IMAGES;
-      const clear = outputs.filter((a) => a >= 0.5).length;
-      return { right: classOf(mean, SURE_LIMITS), words: text("sure.answer", { mean: percent(mean), count: clear, all: NOISE_IMAGES }) };
+  let asked = null; // parameters of the network of the question
+  function ask() {
+    const network = page.network();
+    const words = (value) => outputWords(network.model, value);
+    const limit = (value) => limitWords(network.model, value);
+    showQuestion(byId("sure-question"), {
+      ask: text("sure.ask", { count: NOISE_IMAGES }),
+      choices: rangesOf(SURE_LIMITS, limit),
+      isReady: page.isReady,
+      async answer() {
+        const outputs = Array.from({ length: NOISE_IMAGES }, (_, i) => {
+          const { best, sure } = reading(network, noisePixels(i + 1, page.sets.test.size));
+          return sure[best];
+        });
+        const mean = outputs.reduce((sum, a) => sum + a, 0) / NOISE_IMAGES;
+        const clear = outputs.filter((a) => a >= 0.5).length;
+        return { right: classOf(mean, SURE_LIMITS), words: text("sure.answer", { mean: words(mean), count: clear, all: NOISE_IMAGES, limit: limit(0.5) }) };
+      },
+    });
+  }
+  return {
+    update() {
+      if (page.network().params === asked || !page.isReady()) return;
+      asked = page.network().params;
+      ask();
     },
-  });
-  return { update() {} };
+  };
 }

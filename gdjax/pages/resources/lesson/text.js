@@ -1,14 +1,24 @@
-// The texts of the page, all in texts.json, so that a translation is one file.
+// The texts of the page, one file for each language.
 //
 //   text("train.steps", { count: 3 })   "{count} step" or "{count} steps": "3 steps"
 
 import { DATA, byId } from "../base.js";
-import { number } from "../numbers.js";
+import { number, percent } from "../numbers.js";
+import { isShare } from "./network.js";
 
-const plural = new Intl.PluralRules(DATA.texts.language);
+export const LANGUAGES = Object.keys(DATA.texts);
+let texts = DATA.texts.en;
+let plural = new Intl.PluralRules("en");
+
+export function speak(language) {
+  texts = DATA.texts[language];
+  plural = new Intl.PluralRules(language);
+  document.documentElement.lang = language;
+  document.title = text("title");
+}
 
 export function text(name, values = {}) {
-  const entry = DATA.texts[name];
+  const entry = texts[name];
   if (entry === undefined) throw new Error(`no text ${name}`);
   const pattern = typeof entry === "string" ? entry : entry[plural.select(values.count)];
   return pattern.replace(/\{(\w+)\}/g, (_, key) => {
@@ -17,8 +27,13 @@ export function text(name, values = {}) {
   });
 }
 
+// An output of a network: a share if outputs are between 0 and 1, otherwise a number.
+export const outputWords = (model, value) => (isShare(model) ? percent(value) : number(value));
+
+export const limitWords = (model, value) => (isShare(model) ? `${Math.round(100 * value)} %` : number(value));
+
 // Joins the sentences that are not empty.
-export const sentences = (...parts) => parts.filter(Boolean).join(" ");
+export const sentences = (...parts) => parts.filter(Boolean).join(text("space"));
 
 // Texts in the markup: the content and the accessible name of an element.
 export function fillTexts(values) {

@@ -4,7 +4,7 @@ import { byId, element, option } from "../base.js";
 import { chart, nearest } from "../chart.js";
 import { number, percent } from "../numbers.js";
 import { FIELDS, STEPS } from "./address.js";
-import { classOf, showQuestion } from "./question.js";
+import { classOf, rangesOf, showQuestion } from "./question.js";
 import { say, text } from "./text.js";
 
 const READ_LIMITS = [0.25, 0.5, 0.75, 0.9]; // share of the test digits
@@ -67,7 +67,8 @@ export function trainCard(page) {
   function ask() {
     showQuestion(byId("train-question"), {
       ask: text("train.ask", { count: Number(byId("epochs").value) }),
-      choices: [0, 1, 2, 3, 4].map((i) => text(`train.choice.${i}`)),
+      choices: rangesOf(READ_LIMITS, (share) => `${Math.round(100 * share)} %`),
+      isReady: page.isReady,
       async answer() {
         await page.run(untilStep());
         const { accuracy, step } = page.descent().records.at(-1);
@@ -85,6 +86,7 @@ export function trainCard(page) {
 
   function update() {
     const { records, step, canUndo, isDiverged } = page.descent();
+    page.fillGaps();
     const isRunning = lab.isRunning();
     const settings = JSON.stringify(settingsOf(state));
     if (settings !== asked) ask();
@@ -98,6 +100,7 @@ export function trainCard(page) {
     byId("run").disabled = !isRunning && (isDiverged || step >= STEPS);
     byId("one-step").disabled = isRunning || isDiverged || step >= STEPS;
     byId("undo").disabled = isRunning || !canUndo;
+    byId("restart").disabled = !isRunning && step === 0;
     const at = page.looked();
     const shown = numbersOf(records[at], state, images);
     for (const [name, value] of rows) value.textContent = shown[name];

@@ -3,15 +3,15 @@
 import { byId, element, fitted, rgb, css } from "../base.js";
 import { answersOf, shifted } from "./many.js";
 import { largest } from "./network.js";
-import { classOf, showQuestion } from "./question.js";
+import { classOf, rangesOf, showQuestion } from "./question.js";
 import { pixelsInto } from "./squares.js";
 import { say, text } from "./text.js";
 
 const AGREE_LIMITS = [0.6, 0.8, 0.95];
 
 export function voteCard(page, networks, model) {
-  let shift = [0, 0];
-  let image = null;
+  let shift = [4, -1]; // the step opens with a digit that is not where digits are
+  let image = null; // key of the image
   let isAnswered = false;
   const outputs = page.sets.widths.at(-1);
   const moved = () => shifted(page.image().pixels, shift);
@@ -32,7 +32,7 @@ export function voteCard(page, networks, model) {
     isAnswered = false;
     showQuestion(byId("vote-question"), {
       ask: text("vote.ask", { count: networks.length }),
-      choices: [0, 1, 2, 3].map((i) => text(`vote.choice.${i}`)),
+      choices: rangesOf(AGREE_LIMITS, (share) => `${Math.round(100 * share)} %`),
       async answer() {
         const counts = votes();
         const best = largest(counts);
@@ -67,8 +67,8 @@ export function voteCard(page, networks, model) {
   }
   return {
     update() {
-      if (image === page.image()) return;
-      image = page.image();
+      if (image === page.image().key) return;
+      image = page.image().key;
       ask();
     },
   };

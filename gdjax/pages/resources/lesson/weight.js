@@ -38,10 +38,12 @@ export function weightCard(page) {
     say("weight-told", text("weight.told", {
       name: parameterWords(read.layers, at), value: network.params[at], target, cost: costAt(0), slope, nudge,
     }));
-    const choices = [slope, -slope * nudge, slope * nudge, 0];
+    const steep = slope || 1; // with a slope of 0, the other choices differ from it
+    const choices = [steep, -steep * nudge, steep * nudge, 0];
     showQuestion(byId("weight-question"), {
       ask: text("weight.ask"),
       choices: choices.map((change) => text("weight.choice", { change })),
+      isReady: page.isReady,
       async answer() {
         const change = costAt(nudge) - costAt(0);
         const distances = choices.map((choice) => Math.abs(choice - change));
@@ -54,11 +56,10 @@ export function weightCard(page) {
   }
   return {
     update() {
-      const { params } = page.network();
-      if (shown && shown.params === params && shown.pixels === page.image().pixels) return;
-      shown = { params, pixels: page.image().pixels };
-      if (!page.lab.isRunning()) ask();
-      else shown = null;
+      const now = { params: page.network().params, key: page.image().key };
+      if (!page.isReady() || (shown?.params === now.params && shown.key === now.key)) return;
+      shown = now;
+      ask();
     },
   };
 }

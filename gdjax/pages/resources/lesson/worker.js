@@ -13,9 +13,21 @@ let data = null; // {widths, train, test}
 const descents = new Map();
 let running = null; // {names, until, finish}, with the last step of each
 
-// Records use `images` training images, all by default, at steps that grow by `ratio`.
-function begin(name, settings, { images = data.train.labels.length, ratio = 1.25 }) {
-  const descent = {
+// Records use `images` training images, all by default, at steps that grow by `ratio`. A descent may
+// begin at a network {step, params} that was trained elsewhere.
+function begin(name, settings, options) {
+  const descent = created(name, settings, options);
+  descents.set(name, descent);
+  record(descent);
+  if (options.trained) {
+    Object.assign(descent, { step: options.trained.step, params: Float64Array.from(options.trained.params) });
+    record(descent);
+  }
+  return descent;
+}
+
+function created(name, settings, { images = data.train.labels.length, ratio = 1.25 }) {
+  return {
     name,
     settings,
     ratio,
@@ -27,9 +39,22 @@ function begin(name, settings, { images = data.train.labels.length, ratio = 1.25
     records: [],
     past: [], // {step, params, records} before each move
   };
-  descents.set(name, descent);
-  record(descent);
-  return descent;
+}
+
+// Takes again the steps that led to a network that was trained elsewhere, for their records.
+function retrace(descent) {
+  const last = descent.step;
+  const again = created(descent.name, descent.settings, {});
+  record(again);
+  const work = () => {
+    if (descents.get(descent.name) !== descent) return;
+    const end = Date.now() + SLICE;
+    while (again.step + 1 < last && Date.now() < end) move(again);
+    descent.records = [...again.records, ...descent.records.filter(({ step }) => step >= last)];
+    postMessage({ progress: [told(descent)] });
+    if (again.step + 1 < last) setTimeout(work, SLICE / 4);
+  };
+  work();
 }
 
 function record(descent) {
@@ -106,6 +131,7 @@ const ANSWERS = {
       work();
     });
   },
+  retrace: ({ name }) => retrace(descents.get(name)),
   pause: stop,
   step({ name }) {
     stop();
@@ -128,9 +154,23 @@ const ANSWERS = {
     const costAt = (t) => measure(model, stepped(params, gradient, t), data.train, rows).cost;
     return costsAlong(costAt);
   },
+  // A step on all images: {params, gradient, cost}, with the cost before it.
+  wholeStep({ model, params, rate }) {
+    const rows = rowsOf(data.train);
+    const sum = new Float64Array(params.length);
+    const { cost } = measure(model, params, data.train, rows, sum);
+    const gradient = sum.map((g) => g / rows.length);
+    return { params: stepped(params, gradient, rate), gradient, cost };
+  },
   // Values at parameters that are not those of a descent: after steps for one digit, or along a
   // line.
   measure: ({ model, params, set }) => measure(model, params, data[set], rowsOf(data[set])),
 };
 
-onmessage = async ({ data: { id, ask, ...rest } }) => postMessage({ id, answer: await ANSWERS[ask](rest) });
+onmessage = async ({ data: { id, ask, ...rest } }) => {
+  try {
+    postMessage({ id, answer: await ANSWERS[ask](rest) });
+  } catch (error) {
+    postMessage({ id, failure: error.message });
+  }
+};

@@ -1,0 +1,187 @@
+"""Training with recipes, and statistics of the trained networks."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+import gdjax as gd
+from gdjax import landscape
+from gdjax.descent import RECIPES
+from gdjax.sweeps.dataset import from_named
+
+from .config import Config
+from .learning import Problems, trained
+from .summary import BINS
+from .training import Variant
+
+
+def compared(
+    problems: Problems, variants: Mapping[str, Variant], config: Config, store: Path
+) -> xr.Dataset:
+    """Return validation accuracies of all runs, and of their averaged parameters.
+
+    Both have the shape [variant, seed], with NaN for variants with fewer seeds. The average is over
+    the snapshots in the last quarter of the steps.
+    """
+    samples = len(problems.set.train_labels) - problems.held_out
+    parts = []
+    for name, variant in variants.items():
+        location = store / name.replace(" ", "_")
+        problem = problems.with_held_out_images(variant)
+        seeds = range(config.fewer_seeds if variant.long else config.seeds)
+        runs = trained(problem, variant, seeds, samples, location)
+        like = jax.eval_shape(problem.init, jax.random.key(0))
+        step = runs.snapshot_step.values
+        late = np.flatnonzero(step > 0.75 * step[-1])
+        mean = jax.tree.map(
+            lambda a, late=late: a[:, late].mean(axis=1), from_named("snapshots", like, runs)
+        )
+        metric = problem.metrics["validation_accuracy"]
+        averaged = jax.jit(jax.vmap(metric.function, (0, None)))(mean, metric.data)
+        parts.append(
+            runs[["validation_accuracy"]]
+            .isel(step=-1, drop=True)
+            .assign(averaged_accuracy=("seed", np.asarray(averaged)))
+            .load()
+        )
+    return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
+        against=("variant", [variant.against for variant in variants.values()])
+    )
+
+
+def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
+    """Return the time to draw all copies, and the relative time with new copies.
+
+    The first is processor time in seconds. The second is the time of a step that draws new copies,
+    divided by the time of a step that uses copies drawn beforehand.
+    """
+    start_time = time.process_time()
+    problem = problems.with_held_out_images(variant)
+    drawn = time.process_time() - start_time
+    streams = gd.streams(0, seed=0)
+    start = problem.init(streams.init)
+
+    def seconds(problem):
+        run = gd.descend(
+            problem,
+            variant.recipe.optimizer(steps),
+            start,
+            steps,
+            key=streams,
+            batch_size=variant.recipe.batch_size,
+            record_every=steps,
+            record_samples=100,
+        )
+        return run.seconds["run"]
+
+    pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
+    # Other processes may disturb a timing, so the shortest of three alternating timings is used.
+    with_cache, without_cache = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
+    return {"copies_seconds": drawn, "fresh_step": float(without_cache / with_cache)}
+
+
+def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
+    """Return test results and weights of networks trained on all training images."""
+    samples = len(problems.set.train_labels)
+    seeds = range(100, 100 + config.test_seeds)
+    images, labels = problems.set.test_images, problems.set.test_labels
+    images = images.reshape(len(images), -1)
+    few = gd.problems.digits(problems.set, samples=config.some_images)
+    like = jax.eval_shape(few.init, jax.random.key(0))
+    metric = gd.curvature.sharpness_metric(few)
+    sharpness, init = metric.function, metric.init
+    assert init is not None  # this metric always has a state
+
+    @jax.jit
+    def sharp(params):
+        return sharpness(params, few.data, init(params, few.data))[0]
+
+    parts, trajectories = [], {}
+    for name, variant in variants.items():
+        location = Path(config.store) / "test" / name
+        runs = trained(problems.with_all_images(variant), variant, seeds, samples, location)
+        params = from_named("params", like, runs)
+        trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
+        slopes, answers = jax.jit(jax.vmap(_slopes, (0, None)))(params, images)
+        norms = [jnp.sqrt(jnp.sum(layer.weights**2, axis=(1, 2))) for layer in params]
+        sharpest = [
+            float(sharp(jax.tree.map(lambda a, i=i: a[i], params))) for i in range(len(seeds))
+        ]
+        parts.append(
+            xr.Dataset(
+                {
+                    "answer": (("seed", "test"), np.asarray(answers, np.uint8)),
+                    "slope": (("seed", "layer", "bin"), np.asarray(slopes)),
+                    "norm": (("seed", "layer"), np.stack(norms, axis=1)),
+                    "sharpness": ("seed", np.array(sharpest)),
+                    "weight": (("neuron", "pixel"), np.asarray(params[0].weights[0])),
+                    "test_accuracy": ("seed", runs.test_accuracy.isel(step=-1).values),
+                    "cost": ("seed", runs.cost.isel(step=-1).values),
+                }
+            )
+        )
+    joined = xr.concat(parts, xr.Variable("recipe", list(variants)))
+    return xr.merge(
+        [
+            joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds))),
+            on_plane(few, trajectories, config.points),
+        ]
+    )
+
+
+def read_after_few(config: Config) -> xr.Dataset:
+    """Return test accuracies of two recipes on the small data set, [short, seed]."""
+    problems = Problems(config.bundled, config.held_out)
+    seeds = range(100, 100 + config.test_seeds)
+    accuracy = {}
+    for name in ("plain", "quick"):
+        variant = Variant(RECIPES[name])
+        location = Path(config.store) / "bundled" / name
+        samples = len(problems.set.train_labels)
+        runs = trained(problems.with_all_images(variant), variant, seeds, samples, location)
+        accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
+    return xr.Dataset(
+        {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
+        {"short": list(accuracy)},
+    )
+
+
+def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:
+    """Return the cost on the plane through a start and two end points.
+
+    The result includes the projections of both trajectories onto the plane.
+    """
+    start = jax.tree.map(lambda a: a[0], next(iter(trajectories.values())))
+    ends = {
+        f"toward {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)
+        for name, trajectory in trajectories.items()
+    }
+    directions = landscape.orthogonalize(ends)
+    projections = {
+        name: landscape.descent_on_slice(problem, start, directions, trajectory)
+        for name, trajectory in trajectories.items()
+    }
+    sides = []
+    for path in ("path_a", "path_b"):
+        at = np.concatenate([trajectory[path].values for trajectory in projections.values()])
+        margin = 0.25 * np.ptp(at)
+        sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
+    ground = landscape.plane(problem, start, directions, *sides)
+    paths = xr.concat(projections.values(), xr.Variable("recipe", list(trajectories)), join="outer")
+    return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
+
+
+def _slopes(params, images):
+    """Return histograms of each layer's slopes 4 s (1 - s), and predicted classes."""
+    a = images.astype(float) / 255
+    shares = []
+    for layer in params:
+        a = jax.nn.sigmoid(a @ layer.weights.T + layer.bias[None, :])
+        shares.append(jnp.histogram(4 * a * (1 - a), BINS, (0, 1))[0] / a.size)
+    return jnp.stack(shares), jnp.argmax(a, axis=1)

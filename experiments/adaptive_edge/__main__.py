@@ -1,0 +1,131 @@
+"""Do Adam and RMSProp also train at an edge of stability, and where is it?
+
+    largest eigenvalue of P^-1 H, with P from the optimizer's state;   limits on a quadratic cost
+    with constant P: 2 / eta (RMSProp), (2 + 2 b1) / ((1 - b1) eta) (Adam), 38 / eta at b1 = 0.9
+
+    python -m experiments.adaptive_edge           (about a minute on two cores)
+
+Expected: on the Chebyshev points, eta times the preconditioned sharpness settles at 38 for Adam and
+at 2 for RMSProp, within 5 % (medians over the last quarter of the records and over starts). This is
+refuted if the interval of one of these medians lies entirely outside the range of 5 % around 38 or
+2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import optax
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command, edges
+from experiments.shared.regressions import chebyshev
+from experiments.shared.trees import datasets
+from gdjax.curvature import sharpness_metric, stability_threshold
+from gdjax.curvature.stability_limits import preconditioner
+from gdjax.statistics import median
+
+TITLES = {
+    "chebyshev_adam": "Adam, Chebyshev points",
+    "chebyshev_rmsprop": "RMSProp, Chebyshev points",
+    "digits_adam": "Adam, digits",
+    "digits_rmsprop": "RMSProp, digits",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents whose preconditioned sharpness is recorded.
+
+    Args:
+        adam_rates: learning rates of Adam on the Chebyshev points.
+        rmsprop_rates: learning rates of RMSProp on the Chebyshev points.
+        steps: number of steps of both optimizers on the Chebyshev points.
+        digit_adam_rates: learning rates of Adam on the digits.
+        digit_rmsprop_rates: learning rates of RMSProp on the digits.
+        digit_steps: number of steps of both optimizers on the digits.
+        decay: decay rate of RMSProp's average of squared gradients.
+        starts: number of starting points for each optimizer and learning rate.
+        digits: number of training images of digits.
+        records: number of records of each descent on the Chebyshev points.
+        digit_records: number of records of each descent on the digits.
+        tolerance: relative tolerance of the computed sharpness.
+    """
+
+    adam_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004)
+    rmsprop_rates: tuple[float, ...] = (0.0001, 0.0003, 0.001)
+    steps: int = 10_000
+    digit_adam_rates: tuple[float, ...] = (0.01, 0.03)
+    digit_rmsprop_rates: tuple[float, ...] = (0.003, 0.01)
+    digit_steps: int = 600
+    decay: float = 0.99
+    starts: int = 8
+    digits: int = 200
+    records: int = 100
+    digit_records: int = 30
+    tolerance: float = 0.01
+
+
+def preconditioned_sharpness(
+    config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
+) -> xr.Dataset:
+    """Return cost, preconditioned sharpness, its product with eta, and the limit."""
+    metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        steps,
+        make_optimizer=rule,
+        record_every=steps // records,
+        metrics={"sharpness": metric},
+    )
+    # P is undefined before the first step.
+    sharpness_records = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
+    sharpness_records = sharpness_records.transpose("learning_rate", "seed", "step")
+    return sharpness_records.assign(
+        product=sharpness_records.sharpness * sharpness_records.learning_rate,
+        limit=float(stability_threshold(1.0, rule)),
+    )
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the records of each panel."""
+    points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
+    rmsprop = partial(optax.rmsprop, decay=config.decay)
+    small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
+    cases = {
+        "chebyshev_adam": (points, optax.adam, config.adam_rates, *small),
+        "chebyshev_rmsprop": (points, rmsprop, config.rmsprop_rates, *small),
+        "digits_adam": (digits, optax.adam, config.digit_adam_rates, *large),
+        "digits_rmsprop": (digits, rmsprop, config.digit_rmsprop_rates, *large),
+    }
+    return xr.DataTree.from_dict(
+        {name: preconditioned_sharpness(config, *case) for name, case in cases.items()}
+    )
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return eta times final sharpness with intervals, and final cost, by panel."""
+    summary: dict = {}
+    for name, part in datasets(tree).items():
+        ratios, product = edges.late(part["product"]), part["product"].values
+        summary[f"{name}_limit"] = float(part.limit)
+        summary[f"{name}_rates"] = part.learning_rate.values.tolist()
+        summary[f"{name}_late"] = [list(median(row)[:3]) for row in ratios]
+        summary[f"{name}_all_late"] = list(median(ratios)[:3])
+        summary[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
+        summary[f"{name}_not_found"] = int(np.isnan(product).sum())
+        summary[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+    return summary
+
+
+def plot(tree: xr.DataTree) -> dict:
+    """Draw rate times preconditioned sharpness for all starts, one panel per case."""
+    label = "rate · preconditioned sharpness"
+    return {"adaptive": edges.sharpness_curves(tree, TITLES, "product", label=label)}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,246 @@
+"""In which coordinates do random directions find most of the volume of a basin?
+
+    log V = log V_n + log |det A| + log mean r^n,   A: the identity, or an estimate of the shape
+
+    python -m experiments.basin_volumes           (about 160 s of processor time)
+
+Expected: the estimates increase from each of these kinds of coordinates to the next (published for
+a comparison of Adam's moments with the identity: arXiv 2501.18812); all estimates are lower bounds.
+This is refuted if the interval of a paired difference over the networks contains 0.
+"""
+
+import gzip
+import importlib.util
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+import gdjax as gd
+from experiments.shared import command
+from gdjax.plots.style import BLUE, GREY, style
+from gdjax.statistics import Interval, mean, median, paired
+from gdjax.volumes.basin_volume import basin_volume
+from gdjax.volumes.mcmc import Whitening, hessian_whitening
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, and settings of the measurement of their basins.
+
+    Args:
+        images: number of training images.
+        hidden: number of neurons in the hidden layer.
+        decay: weight decay, which does not apply to biases.
+        seeds: number of networks, which differ in their starting points.
+        whole: number of networks whose full Hessian is decomposed.
+        steps: number of steps of Adam, with cosine decay of the learning rate to 0.
+        learning_rate: initial learning rate.
+        level: rise of the cost at the boundary of a basin.
+        directions: number of directions in which the boundary is searched.
+        key: seed of the directions.
+    """
+
+    images: int = 500
+    hidden: int = 64
+    decay: float = 1e-4
+    seeds: int = 16
+    whole: int = 3
+    steps: int = 2000
+    learning_rate: float = 0.01
+    level: float = 0.01
+    directions: int = 64
+    key: int = 0
+
+
+def problem_of(config: Config) -> gd.Problem:
+    """Return the problem of training on the first images and testing on the others."""
+    images, labels = digits8()
+    n = config.images
+    network = gd.problems.Network((images.shape[1], config.hidden, 10))
+    test = (images[n:], labels[n:])
+    return gd.problems.decayed(network, (images[:n], labels[:n]), config.decay, test=test)
+
+
+def digits8() -> tuple[np.ndarray, np.ndarray]:
+    """Return images [1797, 64] with pixels in [0, 1], and their labels.
+
+    The data are read from a file of the scikit-learn package.
+    """
+    package = importlib.util.find_spec("sklearn")  # importing it would take seconds
+    if package is None or package.origin is None:
+        raise gd.errors.DataError(
+            "the 8x8 digits are part of scikit-learn, which is not installed; install scikit-learn"
+        )
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(file) as lines:
+        rows = np.loadtxt(lines, delimiter=",", dtype=np.float32)
+    return rows[:, :-1] / 16, rows[:, -1].astype(np.int64)
+
+
+def volumes(config: Config, problem: gd.Problem, ends, name: str, key):
+    """Return the volumes of the networks' basins in one kind of coordinates.
+
+    With the full Hessian, only the basins of the first `config.whole` networks are measured; all
+    other values are NaN.
+    """
+    few = config.whole if name == "Hessian" else config.seeds
+    keys = jax.random.split(key, config.seeds)[:few]
+
+    @jax.jit
+    def one(at, problem):
+        w, key = at
+        scale = coordinates(config, problem, w, name)
+        options = {"level": config.level, "directions": config.directions}
+        volume = basin_volume(problem, w, key=key, whitening=scale, **options)
+        return volume._replace(radii=jnp.median(volume.radii))
+
+    each = [
+        jax.device_get(one((jax.tree.map(lambda a, i=i: a[i], ends), keys[i]), problem))
+        for i in range(few)
+    ]
+    missing = jax.tree.map(lambda a: np.full(np.shape(a), np.nan), each[0])
+    each += [missing] * (config.seeds - few)
+    return jax.tree.map(lambda *a: np.stack(a).astype(float), *each)
+
+
+def coordinates(config: Config, problem: gd.Problem, w, name: str) -> Whitening:
+    """Return the whitening that defines one kind of coordinates.
+
+    The Hessian and its diagonal are damped with the curvature of the weight decay.
+    """
+    flat, unravel = ravel_pytree(w)
+    floor = 2 * config.decay
+    if name == "Hessian":
+        return hessian_whitening(problem, w, damping=floor)
+    if name == "layers":
+        sizes = jax.tree.map(lambda a: jnp.full_like(a, jnp.sqrt(jnp.mean(a**2))), w)
+        return Whitening(ravel_pytree(sizes)[0])
+    if name == "diagonal":
+        return Whitening((jnp.abs(diagonal(problem, flat, unravel)) + floor) ** -0.5)
+    return Whitening(jnp.ones_like(flat))
+
+
+def diagonal(problem: gd.Problem, flat, unravel):
+    """Return the diagonal of the Hessian, computed from products with unit vectors."""
+
+    def entry(i):
+        unit = jnp.zeros_like(flat).at[i].set(1)
+        product = gd.curvature.HessianOperator(problem, unravel(flat)).mv(unravel(unit))
+        return ravel_pytree(product)[0][i]
+
+    return jax.lax.map(entry, jnp.arange(flat.size), batch_size=64)
+
+
+KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
+
+
+def gains(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return paired differences of the log volume from the previous coordinates."""
+    return {
+        b: paired(dataset.log_volume.sel(known=a).values, dataset.log_volume.sel(known=b).values)
+        for a, b in itertools.pairwise(KNOWN)
+    }
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return log volumes in nats, and differences between kinds of coordinates."""
+    summary: dict = {
+        "parameters": dataset.attrs["parameters"],
+        "test_accuracy": median(dataset.test_accuracy.values)[:3],
+        "cost": median(dataset.cost.values)[:3],
+    }
+    for name in KNOWN:
+        one = dataset.sel(known=name).dropna("network")
+        summary |= {
+            f"{name}_log_volume": mean(one.log_volume.values)[:3],
+            f"{name}_effective_directions": float(one.effective_directions.median()),
+            f"{name}_lower_bounds": float(one.lower_bound.mean()),
+            f"{name}_standard_error": float(one.standard_error.median()),
+        }
+    for name, one in gains(dataset).items():
+        summary[f"{name}_gain"] = one[:3]
+    return summary
+
+
+def by_coordinates(
+    log_volume: Float[np.ndarray, "known networks"],
+    known: Sequence[str],
+    gains: Mapping[str, Interval],
+) -> Figure:
+    """Draw the estimated volumes of basins for each kind of coordinates.
+
+    Args:
+        log_volume: log volumes in nats, NaN if not measured.
+        known: for each kind of coordinates, the information about the basin's shape that it uses.
+        gains: increase of the log volume from the previous kind of coordinates.
+    """
+    with style():
+        figure = Figure(figsize=(8, 4.6))
+        axes = figure.subplots()
+        positions = np.arange(len(known))
+        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
+        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
+        for position, (_, gain) in zip(positions[1:], gains.items(), strict=True):
+            height = np.nanmean(log_volume[position - 1 : position + 1])
+            axes.annotate(
+                f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
+                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
+            )  # fmt: skip
+        axes.set_xticks(positions, known)
+        axes.set_xlim(-0.6, len(known) - 0.4)
+        axes.set_xlabel("information about the basin used by the coordinates")
+        axes.set_ylabel("estimated log volume, nats")
+        best = known[int(np.argmax(np.nanmean(log_volume, axis=1)))]
+        axes.set_title(f"Information that gives the largest estimated volume: {best}")
+    return figure
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return log volumes of all basins in all coordinates, NaN if not measured."""
+    problem = problem_of(config)
+    falling = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    runs = gd.sweep(
+        problem,
+        gd.axes(seed=range(config.seeds)),
+        config.steps,
+        make_optimizer=lambda: optax.adam(falling),
+        record_every=config.steps,
+    )
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    ends = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
+    key = jax.random.key(config.key)
+    by_knowledge = {name: volumes(config, problem, ends, name, key) for name in KNOWN}
+    return xr.Dataset(
+        {
+            field: (
+                ("known", "network"),
+                np.stack([getattr(by_knowledge[name], field) for name in KNOWN]),
+            )
+            for field in ("log_volume", "standard_error", "effective_directions", "lower_bound")
+        }
+        | {
+            "cost": ("network", runs.cost.isel(step=-1).values),
+            "test_accuracy": ("network", runs.test_accuracy.isel(step=-1).values),
+        },
+        {"known": list(KNOWN)},
+        {"parameters": problem.network.parameter_count, "directions": config.directions},
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the volumes for each kind of coordinates."""
+    return {"volumes": by_coordinates(dataset.log_volume.values, KNOWN, gains(dataset))}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,220 @@
+"""Which minimum does each start lead to, and how does this depend on learning rate and momentum?
+
+    basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
+
+    python -m experiments.basins           (about 60 s)
+
+Expected: no descent from the three grids ends in a minimum whose stability limit is exceeded (a
+start exactly at the minimum would remain there). The stability limits of all 121 minima of
+Rastrigin's function lie within 2 % of 0.0051, so their basins vanish at nearly equal rates; at the
+smallest rate, each basin is the cell that is bounded by the neighboring maxima, and the largest
+cell has 0.96 % of the total area (1.00 % of the starts on this grid).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from matplotlib.lines import Line2D
+
+from experiments.shared import command
+from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
+from gdjax.plots.basin_maps import basin_maps
+from gdjax.plots.style import BLACK, GREY, Figure, style
+from gdjax.plots.surfaces import minimum_color
+
+SHOWN = {"not_arrived": "not arrived", "diverged": "diverged", "at_no_minimum": "at no minimum"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Surfaces, grids of starts, learning rates and momenta.
+
+    Args:
+        functions: names of 2-D test functions.
+        side: number of starts along each side of the grid.
+        steps: maximum number of steps of each descent.
+        rates: learning rates in units of 2 / (largest eigenvalue at the sharpest minimum).
+        momenta: coefficients of heavy-ball momentum.
+        drawn: indices of the rates for which maps are drawn.
+        drawn_momenta: indices of the momenta for which maps are drawn.
+    """
+
+    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")
+    side: int = 100
+    steps: int = 3000
+    rates: tuple[float, ...] = (
+        *(0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.97),
+        *(1.03, 1.1, 1.2, 1.35, 1.5, 1.63, 1.8, 2.1),
+    )
+    momenta: tuple[float, ...] = (0.0, 0.9)
+    drawn: tuple[int, ...] = (0, 6, 10)
+    drawn_momenta: tuple[int, ...] = (0, 1)
+
+
+def one(config: Config, name: str) -> xr.Dataset:
+    """Return the maps of end points on one surface, for all rates and momenta."""
+    rates = learning_rate_limits(name).min() * np.array(config.rates)
+    basins = basins_of_attraction(
+        name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
+    )
+    return basins.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
+
+
+def beyond(basins: xr.Dataset) -> np.ndarray:
+    """Return whether rates exceed stability limits, [rates, momenta, minima]."""
+    return basins.learning_rate.values[:, None, None] > basins.limit.values
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return stability limits, shares of starts, and effects of rate and momentum."""
+    result = {}
+    for name, node in tree.children.items():
+        basins = node.to_dataset()
+        share = basins.share.transpose("learning_rate", "momentum", "minimum").values
+        end = basins.end.values
+        result[f"{name}_minima"] = basins.sizes["minimum"]
+        result[f"{name}_limit_least"] = float(basins.limit[0].min())
+        result[f"{name}_limit_most"] = float(basins.limit[0].max())
+        result[f"{name}_held_beyond_limit_most"] = float(
+            np.max(share, where=beyond(basins), initial=0.0)
+        )
+        result[f"{name}_share_largest_at_smallest_rate"] = float(share[0, 0].max())
+        if basins.sizes["minimum"] <= 6:
+            result[f"{name}_shares_at_smallest_rate"] = share[0, 0].tolist()
+        for fraction in (0.5, 0.9):
+            at = int(np.argmin(np.abs(basins.of_limit.values - fraction)))
+            result[f"{name}_elsewhere_at_{fraction:g}"] = float(np.mean(end[at, 0] != end[0, 0]))
+        for at, momentum in enumerate(basins.momentum.values):
+            result[f"{name}_elsewhere_with_momentum_{momentum:g}"] = float(
+                np.mean(end[0, at] != end[0, 0])
+            )
+            held = share[:, at].sum(axis=-1)
+            result[f"{name}_half_arrives_up_to_{momentum:g}"] = float(
+                np.max(basins.of_limit.values, where=held > 0.5, initial=0.0)
+            )
+    return result
+
+
+LINE_STYLES = {"diverged": (BLACK, "-"), "not arrived": (GREY, "-"), "at no minimum": (GREY, ":")}
+
+
+def shares_by_rate(
+    learning_rate: Float[np.ndarray, " rates"],
+    share: Sequence[Float[np.ndarray, "rates minima"]],
+    limit: Sequence[Float[np.ndarray, " minima"]],
+    names: Sequence[str],
+    *,
+    colors: Sequence[int],
+    others: Sequence[Mapping[str, Float[np.ndarray, " rates"]]],
+    titles: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """Draw the share of all starts that lead to each minimum, by learning rate.
+
+    Args:
+        learning_rate: learning rates, ascending.
+        share: share of starts that lead to each minimum, for each panel.
+        limit: learning rate above which each minimum is unstable, for each panel.
+        names: names of the minima.
+        colors: index of the color of each minimum.
+        others: for each panel, shares of the starts from which no minimum is reached, by outcome.
+        titles: titles of the panels.
+        title: title of the figure.
+    """
+    with style():
+        figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))
+        panels = figure.subplots(1, len(share), squeeze=False, sharey=True)[0]
+        for axes, shares, limits, rest, name in zip(
+            panels, share, limit, others, titles, strict=True
+        ):
+            for number, label in enumerate(names):
+                color = minimum_color(colors[number])
+                axes.plot(learning_rate, shares[:, number], "o-", color=color, label=label, ms=4)
+                axes.axvline(limits[number], color=color, linestyle="--", linewidth=1.5)
+            for text, values in rest.items():
+                color, dash = LINE_STYLES[text]
+                if np.any(values > 0):
+                    axes.plot(learning_rate, values, dash, color=color, label=text)
+            axes.set(xscale="log", ylim=(-0.02, 1.02))
+            axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
+            axes.set(xlabel="learning rate", title=name)
+        panels[0].set_ylabel("share of starts")
+        handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
+        limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")
+        figure.legend(handles=[*handles.values(), limit_line], loc="outside lower center", ncols=5)
+        figure.suptitle(title)
+    return figure
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with a Dataset for each surface."""
+    tree = xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
+    tree.attrs = {"drawn": list(config.drawn), "drawn_momenta": list(config.drawn_momenta)}
+    return tree
+
+
+def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
+    """Return names, first indices, shares and limits of groups of equivalent minima.
+
+    Minima with equal cost and equal stability limit count as equivalent. If there are more than
+    five groups, all after the third are joined into one.
+    """
+    share = basins.share.transpose("momentum", "learning_rate", "minimum").values
+    limit = basins.limit.values
+    rounded = np.stack([basins.minimum_cost.values, limit[0]]).round(6)
+    _, first, kind = np.unique(rounded, axis=1, return_index=True, return_inverse=True)
+    ordered = [(int(at), np.flatnonzero(kind == k)) for k, at in enumerate(first)]
+    ordered.sort()
+    if len(ordered) > 5:
+        rest = np.concatenate([members for _, members in ordered[3:]])
+        ordered = [*ordered[:3], (ordered[3][0], rest)]
+    names = []
+    for at, members in ordered:
+        x, y = basins.position.values[at]
+        alone = len(members) == 1
+        names.append(f"({x:.3g}, {y:.3g})" if alone else f"{len(members)} like ({x:.3g}, {y:.3g})")
+    if len(basins.minimum) > 12:
+        names[-1] = f"the {len(ordered[-1][1])} other minima"
+    return (
+        names,
+        [at for at, _ in ordered],
+        np.stack([share[..., members].sum(axis=-1) for _, members in ordered], axis=-1),
+        np.stack([limit[:, members].max(axis=-1) for _, members in ordered], axis=-1),
+    )
+
+
+def plot(tree: xr.DataTree) -> dict:
+    """Draw basin maps at some rates, and shares against the rate, for each surface."""
+    figures = {}
+    for name, node in tree.children.items():
+        surface = node.to_dataset()
+        drawn = [(r, m) for m in tree.attrs["drawn_momenta"] for r in tree.attrs["drawn"]]
+        rate, momentum = surface.learning_rate.values, surface.momentum.values
+        figures[f"maps_{name}"] = basin_maps(
+            surface,
+            settings=drawn,
+            columns=len(tree.attrs["drawn"]),
+            title=surface.attrs["formula"] + ": minimum to which each start leads",
+        )
+        names, colors, share, limit = lines(surface)
+        figures[f"shares_{name}"] = shares_by_rate(
+            rate,
+            list(share),
+            list(limit),
+            names,
+            colors=colors,
+            others=[
+                {text: surface[f"share_{name}"].values[:, at] for name, text in SHOWN.items()}
+                for at in range(len(momentum))
+            ],
+            titles=[f"momentum {m:g}" if m else "no momentum" for m in momentum],
+            title=surface.attrs["formula"],
+        )
+    return figures
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,217 @@
+"""Should a step use the whole training set, or are a few images enough?
+
+    w_{t+1} = w_t - learning_rate * grad C_B(w_t),   C_B: mean of the loss over the batch B
+
+    python -m experiments.batch_sizes           (about 2 min on two cores)
+
+Expected: at equal numbers of epochs, the cost is lower for smaller batches, down to a batch size of
+about 32. An epoch with batches of 8 takes three times as long as a full-batch epoch, and an epoch
+with batches of 32 up to twice as long. At equal training time, the cost is again lowest with
+batches of 32, and by far the highest with full batches, which need about 150 epochs to reach the
+cost that batches of 32 reach in two.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.statistics import medians
+from gdjax.errors import InputError
+from gdjax.plots.style import CYCLE, style
+from gdjax.statistics import median
+
+
+@dataclass(frozen=True)
+class Config:
+    """Batch sizes to compare, and their numbers of epochs.
+
+    Args:
+        data: name of the data set.
+        batch_sizes: numbers of images per step; the last entry stands for the whole training set.
+        epochs: numbers of passes over the training set, one for each batch size.
+        lowest: smallest learning rate.
+        highest: largest learning rate.
+        rates: number of learning rates, geometrically spaced.
+        seeds: number of starting points.
+        timed_epochs: number of epochs of the sweeps that are timed.
+        repeats: number of times that each sweep is timed.
+    """
+
+    data: str = "mnist5k"
+    batch_sizes: tuple[int, ...] = (8, 32, 128, 512, 4000)
+    epochs: tuple[int, ...] = (60, 60, 60, 60, 300)
+    lowest: float = 0.3
+    highest: float = 30.0
+    rates: int = 7
+    seeds: int = 8
+    timed_epochs: int = 20
+    repeats: int = 3
+
+
+def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
+    """Return the seconds per epoch and run, from sweeps of all runs, by batch size.
+
+    Batch sizes are timed alternately, so that a temporary load of the machine affects all of them.
+    """
+
+    def spent(size):
+        steps = gd.descent.steps_for(config.timed_epochs, problem.samples, size)
+        runs = gd.sweep(problem, axes, steps, batch_size=size, record_every=steps, metrics={})
+        return runs.attrs["seconds"]
+
+    shortest = np.min([[spent(size) for size in sizes] for _ in range(config.repeats)], axis=0)
+    return list(shortest / config.timed_epochs / axes.runs)
+
+
+def last_epochs(dataset: xr.Dataset) -> np.ndarray:
+    """Return the number of epochs for which each batch size was run."""
+    return dataset.cost.notnull().any(("learning_rate", "seed")).sum("epoch").values - 1
+
+
+def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the epoch at which each batch size is compared, for both budgets.
+
+    The budgets are an equal number of epochs, and an equal training time.
+    """
+    epochs, seconds = last_epochs(dataset), dataset.seconds_an_epoch.values
+    time = np.min(epochs * seconds)
+    # With the tolerance, the batch size with the shortest total time is compared at its last epoch.
+    return {
+        "epochs": np.full(len(epochs), epochs.min()),
+        "time": np.floor(time / seconds + 1e-9).astype(int),
+    }
+
+
+def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
+    """Return the runs of a batch size at its best learning rate.
+
+    The best rate has the lowest median training cost over seeds at epoch `end`.
+    """
+    runs = dataset.isel(batch_size=index, epoch=slice(0, last_epochs(dataset)[index] + 1))
+    cost = medians(runs.cost.isel(epoch=end))
+    return runs.isel(learning_rate=int(cost.argmin("learning_rate"))).transpose("seed", "epoch")
+
+
+def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
+    """Return the first epoch at which some rate halves the baseline cost, or +inf.
+
+    The cost at a rate is the median over seeds."""
+    half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
+    indices = np.nonzero(half.any("learning_rate").values)[0]
+    return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return times per epoch, and results of each batch size for both budgets."""
+    summary: dict = {}
+    sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
+    for index, size in enumerate(sizes):
+        summary[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
+    for budget, end in ends(dataset).items():
+        for index, size in enumerate(sizes):
+            runs = runs_at_best_rate(dataset, index, end[index])
+            at_end = runs.isel(epoch=end[index])
+            summary |= {
+                f"equal_{budget}_{size}_epochs": int(end[index]),
+                f"equal_{budget}_{size}_rate": float(runs.learning_rate),
+                f"equal_{budget}_{size}_cost": median(at_end.cost.values)[:3],
+                f"equal_{budget}_{size}_accuracy": median(at_end.test_accuracy.values)[:3],
+            }
+    for index, size in enumerate(sizes):
+        summary[f"epochs_to_half_{size}"] = epochs_to_half_baseline(dataset, index)
+    return summary
+
+
+def compared(dataset: xr.Dataset) -> dict[str, list[tuple[str, xr.Dataset, int]]]:
+    """Return name, runs at the best rate, and the epoch of the comparison, by budget.
+
+    `spent` is the number of epochs, or of seconds, from the start to each record.
+    """
+    curves: dict = {}
+    for budget, end in ends(dataset).items():
+        curves[budget] = []
+        for index, size in enumerate(dataset.batch_size.values):
+            runs = runs_at_best_rate(dataset, index, end[index])
+            unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
+            name = f"{size}" if size < dataset.batch_size.max() else f"all {size}"
+            curves[budget].append((name, runs.assign(spent=runs.epoch * unit), int(end[index])))
+    return curves
+
+
+def epochs_and_time(curves) -> Figure:
+    """Draw median cost and accuracy over seeds of `compared`, against epochs and time."""
+    with style():
+        figure = Figure(figsize=(12, 8.5))
+        grid = figure.subplots(2, 2, sharex="col", sharey="row")
+        cheapest = []
+        for (top, bottom), budget, label, title in (
+            (grid[:, 0], "epochs", "epochs", "Equal epochs"),
+            (grid[:, 1], "time", "computation time per run, s", "Equal time"),
+        ):
+            at_end = []
+            for number, (name, runs, end) in enumerate(curves[budget]):
+                color = CYCLE[number % len(CYCLE)]
+                spent, text = runs.spent.values, f"{name}  (rate {float(runs.learning_rate):.2g})"
+                for axes, values in ((top, runs.cost), (bottom, runs.test_accuracy)):
+                    half = medians(values).values
+                    # Lines start at the first epoch, since a logarithmic axis has no 0.
+                    axes.plot(spent[1 : end + 1], half[1 : end + 1], color=color, label=text)
+                    axes.plot(spent[end:], half[end:], color=color, linewidth=1)
+                    axes.plot(spent[end], half[end], "o", color=color)
+                at_end.append((medians(runs.cost).values[end], name))
+            cheapest.append(min(at_end)[1])
+            top.set(title=title, xscale="log", yscale="log")
+            bottom.set_xlabel(label)
+            bottom.xaxis.set_major_formatter("{x:g}")
+            bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+            top.legend(title="images per step", loc="lower left", title_fontsize=12)
+        grid[0, 0].set_ylabel("training cost")
+        grid[1, 0].set_ylabel("test accuracy")
+        figure.suptitle(
+            f"Lowest cost (dots): {cheapest[0]} images per step for equal epochs, "
+            f"{cheapest[1]} for equal time"
+        )
+    return figure
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the records of all batch sizes, padded with NaN, and times per epoch."""
+    if len(config.epochs) != len(config.batch_sizes):
+        raise InputError(
+            f"epochs = {config.epochs}, expected one number for each of {config.batch_sizes}"
+        )
+    problem = gd.problems.digits(config.data)
+    axes = gd.axes(
+        learning_rate=np.geomspace(config.lowest, config.highest, config.rates),
+        seed=range(config.seeds),
+    )
+    sizes = [*config.batch_sizes[:-1], None]
+    epoch = [gd.descent.steps_for(1, problem.samples, size) for size in sizes]
+    parts = [
+        gd.sweep(problem, axes, epochs * per, batch_size=size, record_every=per)[
+            ["cost", "test_accuracy"]
+        ]
+        .assign_coords(step=lambda runs, per=per: runs.step // per)
+        .rename(step="epoch")
+        for size, epochs, per in zip(sizes, config.epochs, epoch, strict=True)
+    ]
+    batch_sizes = [size or problem.samples for size in sizes]
+    seconds = seconds_an_epoch(problem, axes, sizes, config)
+    joined = xr.concat(parts, xr.Variable("batch_size", batch_sizes), join="outer")
+    return joined.assign(seconds_an_epoch=("batch_size", seconds)).assign_attrs(
+        baseline=problem.baseline
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw cost and accuracy against epochs and against time."""
+    return {"budgets": epochs_and_time(compared(dataset))}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

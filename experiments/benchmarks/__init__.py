@@ -1,1 +1,0 @@
-"""Measurements for `speed.py`, relative to a matrix product and other libraries."""

@@ -1,0 +1,200 @@
+"""Changes of single weights along descents, and barriers between their end points."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+import gdjax as gd
+from gdjax import minima
+from gdjax.errors import InputError
+from gdjax.minima import matching, symmetry
+from gdjax.sweeps.branch_spec import one_weight
+
+from .config import Config
+
+SEEDS = 4_000  # number of seeds from which those that change a given layer are selected
+SEEDS_PER_CALL = 256  # number of seeds for which the changed weight is computed together
+
+
+def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
+    """Return the barriers of all branches and both references, for one initializer."""
+    widths = (config.width, config.width)
+    problem = gd.problems.digits(
+        config.data, widths=widths, samples=config.samples, initializer=initializer
+    )
+    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
+    settings: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "record_every": steps,
+        "metrics": {},
+    }
+    starts = gd.axes(learning_rate=[config.learning_rate], seed=range(config.trunks))
+    others = reversed_pixels(gd.sweep(reversed_inputs(problem), starts, steps, **settings), problem)
+    seeds = seeds_by_layer(problem, config.trunks * config.changes)
+    branch_steps = [step for step in config.branch_steps if step <= steps]
+    barriers = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "trunks"
+        trunks = gd.sweep(problem, starts, steps, store=store, **settings).load()
+        ends = stacked(problem, trunks)
+        for trunk in range(config.trunks):
+            own = seeds[:, trunk * config.changes : (trunk + 1) * config.changes]
+            grid = gd.axes(
+                branch_step=branch_steps,
+                perturbation=config.perturbations,
+                perturbation_seed=own.ravel(),
+            )
+            at = {"learning_rate": config.learning_rate, "seed": trunk}
+            branches = gd.branch(store, at, grid, problem=problem, perturb="one_weight")
+            barriers.append(
+                _against(config, problem, _one(ends, trunk), stacked(problem, branches)).reshape(
+                    len(branch_steps), len(config.perturbations), len(seeds), config.changes
+                )
+            )
+    floor = [
+        _against(config, problem, _one(ends, k), _one(others, slice(k, k + 1)))
+        for k in range(config.trunks)
+    ]
+    first, second = np.triu_indices(config.trunks, 1)
+    independent = barrier_between(problem, ends, first, second, points=config.points)
+    return xr.Dataset(
+        {
+            "barrier": (("trunk", "branch_step", "perturbation", "layer", "change"), barriers),
+            "floor": ("trunk", np.ravel(floor)),
+            "independent": ("pair", independent),
+            "trunk_cost": ("trunk", trunks.cost.values[0, :, -1]),
+            "lit_share": float(lit(problem).mean()),
+        },
+        {
+            "branch_step": branch_steps,
+            "perturbation": list(config.perturbations),
+            "layer": np.arange(1, len(seeds) + 1),
+        },
+        {"steps": steps, "epoch": gd.descent.steps_for(1, problem.samples, config.batch_size)},
+    )
+
+
+def stacked(problem, runs):
+    """Return the parameters of all runs of a sweep, stacked along one leading axis."""
+    like = problem.init(jax.random.key(0))
+    ends = gd.params_of(runs, like, {})
+    return jax.tree.map(lambda leaf, one: np.asarray(leaf).reshape(-1, *np.shape(one)), ends, like)
+
+
+def lit(problem: gd.Problem) -> np.ndarray:
+    """Return, for each pixel, whether it is nonzero in some training image."""
+    return np.any(np.asarray(problem.data[0]), axis=0)
+
+
+def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
+    """Return, for each layer, perturbation seeds that change one of its weights.
+
+    `one_weight` draws a parameter uniformly from all parameters. For each layer, the first `count`
+    seeds are returned whose parameter is in this layer, is not a bias, and is not the weight of a
+    pixel that is zero in all training images.
+    """
+    like = problem.init(jax.random.key(0))
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    keys = gd.streams(0, perturbation_seed=np.arange(SEEDS)).perturbation
+
+    @jax.jit
+    def choose_weights(keys):
+        def choose_weight(key):
+            moved = one_weight(key, zeros, 1.0)
+            return jnp.argmax(jnp.concatenate([jnp.abs(a).ravel() for a in jax.tree.leaves(moved)]))
+
+        return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
+
+    usable = [
+        (np.broadcast_to(lit(problem), w.weights.shape) if k == 0 else np.ones(w.weights.shape))
+        for k, w in enumerate(like)
+    ]
+    layer_of = np.concatenate(
+        [
+            np.concatenate([np.where(mask, k, -1).ravel(), np.full(w.bias.shape, -1)])
+            for k, (mask, w) in enumerate(zip(usable, like, strict=True))
+        ]
+    )[np.asarray(choose_weights(keys))]
+    seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
+    if min(map(len, seeds)) < count:
+        raise InputError(
+            f"trunks times changes = {count}, expected at most {min(map(len, seeds))}, the number "
+            f"of weights that the first {SEEDS} seeds select in some layer; use fewer trunks or "
+            "changes"
+        )
+    return np.stack(seeds)
+
+
+def reversed_inputs(problem: gd.Problem) -> gd.Problem:
+    """Return the problem with the pixels in reversed order.
+
+    Its descents differ from those of the original problem only in rounding errors.
+    """
+
+    def init(key):
+        first, *rest = problem.init(key)
+        return (first._replace(weights=first.weights[:, ::-1]), *rest)
+
+    images, labels = problem.data
+    return dataclasses.replace(
+        problem, init=init, data=(np.ascontiguousarray(images[:, ::-1]), labels), provenance=None
+    )
+
+
+def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
+    """Return the end points of a sweep of `reversed_inputs`, in original pixel order."""
+    first, *rest = stacked(problem, runs)
+    return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
+
+
+def _one(ends, index):
+    return jax.tree.map(lambda leaf: leaf[index], ends)
+
+
+def _against(config, problem, end, others):
+    """Return the barriers between one end point and each of `others`."""
+    both = jax.tree.map(lambda one, many: np.concatenate([one[None], many]), end, others)
+    count = len(jax.tree.leaves(others)[0])
+    pairs = np.arange(1, count + 1), np.zeros(count, int)
+    return barrier_between(problem, both, *pairs, points=config.points)
+
+
+def barrier_between(
+    problem: gd.Problem,
+    ends: Any,
+    first: Int[np.ndarray, " pairs"],
+    second: Int[np.ndarray, " pairs"],
+    *,
+    points: int,
+) -> Float[np.ndarray, " pairs"]:
+    """Return the lower of the barriers before and after matching, for each pair.
+
+    Args:
+        problem: problem of the end points, with a network.
+        ends: parameters of the end points, stacked along a leading axis.
+        first: index of the first end point of each pair.
+        second: index of the second end point of each pair.
+        points: number of points along each line.
+    """
+    matched = matching.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
+    a, b = _one(ends, first), _one(ends, second)
+
+    @jax.jit
+    def lower(a, b, how, problem):
+        def one(pair):
+            a, b, how = pair
+            arranged = symmetry.apply_symmetry(problem.network, a, how)
+            lines = (minima.linear_path(start, b) for start in (a, arranged))
+            costs = (minima.path_cost(problem, line, points=points) for line in lines)
+            return jnp.minimum(*map(minima.path_barrier, costs))
+
+        return jax.lax.map(one, (a, b, how))
+
+    return np.asarray(lower(a, b, matched.symmetry, problem))

@@ -1,0 +1,265 @@
+"""Does a flow predict the average path of descent that oscillates at the edge of stability?
+
+    dw/dt = -grad [C + <Sigma, H> / 2],   Sigma >= 0 keeps H <= 2 / eta;
+    mean cost C + <Sigma, H> / 2
+
+    python -m experiments.central_flow           (about 4 min on two cores)
+
+Expected: at rate 0.1 a median deviation of at most 2 % and a largest deviation of at most 6 %
+between steps 100 and 900, where the gradient flow deviates by tens of percent; eta times sharpness
+within 1e-3 of 2 once it has reached 2. This is refuted if the interval of the median deviation lies
+above 2 %.
+"""
+
+import time
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter1d
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.dots import dots_per_start
+from experiments.shared.regressions import random_targets
+from experiments.shared.trees import datasets, tree_of
+from gdjax.flows import FlowStatus, central_flow, gradient_flow
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, style
+from gdjax.statistics import median
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents to compare with the flows.
+
+    Args:
+        rates: learning rates on the published case.
+        starts: number of starting points of the published case.
+        width: number of neurons in each hidden layer of the published network.
+        widths: number of neurons in each hidden layer, for each of the other networks.
+        width_rates: learning rates of the other networks.
+        width_starts: number of starting points of the other networks.
+        samples: number of random samples for the published and the other networks.
+        steps: number of steps of each descent.
+        digits: number of training images of digits.
+        digit_rates: learning rates on the digits.
+        digit_starts: number of starting points on the digits.
+        digit_steps: number of steps of each descent on the digits.
+        eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
+        stride: number of steps of descent per interval of the flow, and between records.
+        smoothing: standard deviation of the Gaussian, in steps.
+        tolerance: relative tolerance of the gradient flow.
+    """
+
+    rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+    starts: int = 6
+    width: int = 16
+    widths: tuple[int, ...] = (4, 32)
+    width_rates: tuple[float, ...] = (0.1,)
+    width_starts: int = 6
+    samples: int = 128
+    steps: int = 1000
+    digits: int = 100
+    digit_rates: tuple[float, ...] = (1.0, 3.5)
+    digit_starts: int = 6
+    digit_steps: int = 200
+    eigenvectors: int = 4
+    stride: int = 2
+    smoothing: float = 50.0
+    tolerance: float = 1e-4
+
+
+def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int) -> xr.Dataset:
+    """Return descents, central flows and gradient flows, for all rates and starts."""
+    runs = gd.sweep(problem, gd.axes(learning_rate=rates, seed=range(starts)), steps)
+    intervals = steps // config.stride
+    keys = gd.streams(0, np.arange(starts)).init
+
+    def one(rate, key, problem):
+        start = problem.init(key)
+        end_time = rate * steps
+        central = central_flow(
+            problem, start, rate, end_time, eigenvectors=config.eigenvectors, intervals=intervals
+        )
+        records = (central.cost, central.mean_cost, central.eigenvalues, central.residual)
+        return *records, central.status == FlowStatus.COMPLETED
+
+    def plain(rate, key, problem):
+        times = rate * steps / intervals * jnp.arange(intervals + 1)
+        start = problem.init(key)
+        return gradient_flow(problem, start, times=times, rtol=config.tolerance).cost
+
+    every = (jnp.repeat(jnp.asarray(rates), starts), jnp.tile(keys, len(rates)))
+    mapped = jax.jit(jax.vmap(one, (0, 0, None))).lower(*every, problem).compile()
+    start_time = time.process_time()
+    center, mean, values, residual, ended = jax.block_until_ready(mapped(*every, problem))
+    seconds = time.process_time() - start_time
+    flat = jax.jit(jax.vmap(plain, (0, 0, None)))(*every, problem)
+
+    def shaped(values):
+        return np.asarray(values).reshape(len(rates), starts, *np.shape(values)[1:])
+
+    dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
+    cost = runs.cost.transpose(*at).values[..., :: config.stride]
+    return xr.Dataset(
+        {
+            "cost": (at, cost),
+            "center": (at, shaped(center)),
+            "mean": (at, shaped(mean)),
+            "plain": (at, shaped(flat)),
+            "product": ((*at, "largest"), shaped(values) * np.reshape(rates, (-1, 1, 1, 1))),
+            "residual": (dims, shaped(residual).max(axis=-1)),
+            "arrived": (dims, shaped(ended)),
+            "seconds": seconds,
+        },
+        {"learning_rate": list(rates), "step": config.stride * np.arange(intervals + 1)},
+    )
+
+
+def cases(config: Config) -> dict[str, tuple]:
+    """Return the problem, rates, number of starts and number of steps of each case."""
+    few = (config.width_rates, config.width_starts, config.steps)
+    return {
+        f"width {config.width}": (
+            random_targets(config.width, config.samples),
+            config.rates,
+            config.starts,
+            config.steps,
+        ),
+        **{f"width {w}": (random_targets(w, config.samples), *few) for w in config.widths},
+        "digits": (
+            gd.problems.digits("mnist5k", samples=config.digits),
+            config.digit_rates,
+            config.digit_starts,
+            config.digit_steps,
+        ),
+    }
+
+
+def smoothed(values: xr.DataArray, width: float) -> np.ndarray:
+    """Return values smoothed over the steps, NaN close to values that are not finite."""
+    finite = np.where(np.isfinite(values.values), values.values, np.nan)
+    return gaussian_filter1d(finite, width, axis=-1, mode="nearest")
+
+
+def deviation(part: xr.Dataset, name: str, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median and the largest |prediction / descent - 1|.
+
+    The first and the last tenth of the records are excluded. Both values are +inf for a run with a
+    cost that is not finite.
+    """
+    off = np.abs(smoothed(part[name], width) / smoothed(part.cost, width) - 1)
+    length = off.shape[-1] - 1
+    off = off[..., length // 10 : length - length // 10 + 1]
+    diverged = ~np.all(np.isfinite(off), axis=-1)
+    off = np.where(diverged[..., None], np.inf, off)
+    return np.median(off, axis=-1), np.max(off, axis=-1)
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return deviations with intervals over starts, and distances from the limit 2."""
+    summary: dict = {}
+    for case, part in datasets(tree).items():
+        deviations = {
+            average: deviation(part, average, tree.attrs["smoothing"])
+            for average in ("mean", "center", "plain")
+        }
+        name, products = case.replace(" ", "_"), part["product"].values
+        for index, rate in enumerate(part.learning_rate.values):
+            label = f"{name}_rate_{rate:g}"
+            for average, (middle, largest) in deviations.items():
+                summary[f"{label}_{average}_median"] = list(median(middle[index])[:3])
+                summary[f"{label}_{average}_largest"] = list(median(largest[index])[:3])
+            distances = [at_edge(one) for one in products[index, ..., 0]]
+            summary[f"{label}_at_edge"] = sum(a is not None for a in distances)
+            summary[f"{label}_from_2"] = max((a for a in distances if a is not None), default=None)
+            summary[f"{label}_most_at_edge"] = int(np.max(np.sum(products[index] > 1.99, axis=-1)))
+        summary[f"{name}_runs"] = products.shape[0] * products.shape[1]
+        summary[f"{name}_processor_seconds"] = float(part.seconds)
+        summary[f"{name}_arrived"] = int(part.arrived.sum())
+        summary[f"{name}_residual"] = float(part.residual.max())
+    return summary
+
+
+def at_edge(product: np.ndarray) -> float | None:
+    """Return the largest |product - 2| after `product` first reaches 2, or None.
+
+    The product is the learning rate times the sharpness. The maximum is over the records from the
+    fifth after the first one within 1e-3 of 2 to the last one within 1e-3 of 2. The result is None
+    if fewer than 10 records are within 1e-3 of 2.
+    """
+    indices = np.flatnonzero(np.abs(product - 2) < 1e-3)
+    if indices.size < 10:
+        return None
+    return float(np.max(np.abs(product[indices[0] + 5 : indices[-1] + 1] - 2)))
+
+
+def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
+    """Draw costs on the left, and rate times largest eigenvalues on the right.
+
+    Args:
+        run: costs of one descent and its flows, and `product`, [steps, eigenvalues].
+        average: cost of the descent, smoothed over the steps.
+        title: title of the left panel.
+    """
+    step = run.step.values
+    with style():
+        figure = Figure(figsize=(14, 5))
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        left.plot(step, run.cost, color=GREY, linewidth=0.5, alpha=0.8, label="descent")
+        left.plot(step, average, color=BLACK, label="descent, smoothed")
+        left.plot(step, run["mean"], "--", color=ORANGE, label="central flow, mean cost")
+        left.plot(step, run.center, ":", color=BLUE, label="central flow, center")
+        left.plot(step, run.plain, color=VERMILLION, linewidth=1.2, label="gradient flow")
+        left.set(yscale="log", xlabel="step of descent", ylabel="cost", title=title)
+        left.legend()
+        for number, values in enumerate(run["product"].values.T):
+            right.plot(step, values, color=CYCLE[number], label=f"eigenvalue {number + 1}")
+        right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
+        right.set_ylim(bottom=0)
+        right.set(xlabel="step of descent", ylabel="learning rate · eigenvalue")
+        right.set_title("Central flow: largest eigenvalues")
+        right.legend(loc="lower right")
+    return figure
+
+
+def deviations(rows) -> Figure:
+    """Draw the deviation of both flows for each start, with a row for each case."""
+    labels = {"plain": ("gradient flow", VERMILLION), "mean": ("central flow", BLUE)}
+    figure, axes = dots_per_start(rows, labels)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    axes.axvline(0.02, color=GREY, linestyle=":")
+    axes.set_xlabel("deviation from the smoothed cost of descent, median over time")
+    return figure
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each case."""
+    parts = {name: followed(config, *settings) for name, settings in cases(config).items()}
+    return tree_of(parts, smoothing=config.smoothing / config.stride)
+
+
+def plot(tree: xr.DataTree) -> dict:
+    """Draw one run of the published case with its flows, and deviations of all cases."""
+    width = tree.attrs["smoothing"]
+    name, first = next(iter(datasets(tree).items()))
+    shown = first.sel(learning_rate=0.1, method="nearest").isel(seed=0)
+    title = f"{name.capitalize()}, η = {shown.learning_rate:g}"
+    rows = {
+        f"{name}, η = {rate:g}": {
+            flow: deviation(part, flow, width)[0][index] for flow in ("plain", "mean")
+        }
+        for name, part in datasets(tree).items()
+        for index, rate in enumerate(part.learning_rate.values)
+    }
+    return {
+        "flows": flows(shown, smoothed(shown.cost, width), title),
+        "deviations": deviations(rows),
+    }
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

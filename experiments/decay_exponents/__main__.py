@@ -1,0 +1,254 @@
+"""Which power decay of the learning rate is best on a power-law quadratic?
+
+    rate = peak (1 - t / N)^p,   eigenvalues i^-beta:   best p -> 2 beta - 1 for N -> infinity
+
+    python -m experiments.decay_exponents           (about 10 s on two cores)
+
+Expected: the best exponent rises with N toward 2 beta - 1. This is refuted if it falls with N, or
+exceeds this limit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Num
+from matplotlib.figure import Figure
+
+from experiments.shared import command
+from gdjax.plots.style import CYCLE, style
+
+
+@dataclass(frozen=True)
+class Config:
+    """Power decays on power-law quadratics.
+
+    Args:
+        capacities: exponents beta of the eigenvalues.
+        source: exponent s of the distribution of the starting cost over the eigenvalues; the theory
+            requires s >= 1 - 1 / beta.
+        modes: number of eigenvalues.
+        noises: ratios of the variance of the gradient noise to the eigenvalue.
+        exponents: exponents p of the decays.
+        peaks: smallest and largest peak rate, in units of the power of N with which the best one
+            falls, and number of rates.
+        steps: numbers of steps N.
+    """
+
+    capacities: tuple[float, ...] = (1.5, 2.0)
+    source: float = 1.0
+    modes: int = 20_000
+    noises: tuple[float, ...] = (1.0, 0.1)
+    exponents: tuple[float, ...] = tuple(float(p) for p in np.arange(0.5, 4.75, 0.25))
+    peaks: tuple[float, float, int] = (0.05, 40.0, 25)
+    steps: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)
+
+
+NODES = 400  # number of points of the Gauss-Legendre rule over the steps
+TIMES = 400  # number of points at which sums over eigenvalues are tabulated
+
+
+def power_decay_costs(
+    config: Config, capacity: float, noise: float, steps: int, peaks: Float[np.ndarray, " peaks"]
+) -> Float[np.ndarray, "exponents peaks"]:
+    """Return expected final costs of power decays on a power-law quadratic.
+
+        2 C = sum_i lambda_i w_i^2 e^(-2 lambda_i T)
+              + noise sum_i lambda_i^2 sum_t r_t^2 e^(-2 lambda_i u_t)
+
+    with lambda_i = i^-capacity and lambda_i w_i^2 = i^-(source capacity + 1). T is the sum of all
+    rates, and u_t that of the rates after step t. As for one pass over data with noisy labels, the
+    variance of the gradient noise is proportional to lambda_i. Rates are assumed to be small
+    compared with 1 / lambda_1, and sums over steps are replaced by integrals:
+
+        T = peak steps / (p + 1),   u = T y^(p + 1),   r = peak y^p,   y = 1 - t / steps
+
+    Args:
+        config: exponents, source exponent and number of eigenvalues.
+        capacity: exponent of the eigenvalues.
+        noise: ratio of the variance of the gradient noise to the eigenvalue.
+        steps: number of steps.
+        peaks: peak rates.
+    """
+    i = np.arange(1.0, config.modes + 1)
+    eigenvalues, signal = i**-capacity, i ** -(config.source * capacity + 1)
+    times = np.geomspace(1e-3, 1e9, TIMES)
+    decayed = np.exp(-2 * np.outer(times, eigenvalues))
+
+    def interpolated(values):
+        logs = np.log(np.maximum(values, np.finfo(float).tiny))
+        return lambda at: np.exp(np.interp(np.log(np.maximum(at, times[0])), np.log(times), logs))
+
+    forgotten, remaining = interpolated(decayed @ eigenvalues**2), interpolated(decayed @ signal)
+    p = np.asarray(config.exponents)[:, None]
+    total = peaks * steps / (p + 1)
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    y, weights = (nodes + 1) / 2, weights / 2
+    along = total[..., None] * y ** (p[..., None] + 1)
+    kept = peaks**2 * steps * ((y ** (2 * p[..., None]) * forgotten(along)) @ weights)
+    return (remaining(total) + noise * kept) / 2
+
+
+def scaled_peaks(config: Config, capacity: float, steps: int) -> Float[np.ndarray, " peaks"]:
+    """Return peak rates around the best one, which falls as a power of the number of steps.
+
+    The exponent of N is -(1 + s b - b) / (1 + s b), with source exponent s and capacity exponent b.
+    """
+    product = config.source * capacity
+    power = -(1 + product - capacity) / (1 + product)
+    return np.geomspace(*config.peaks) * float(steps) ** power
+
+
+def expected_costs(config: Config) -> xr.Dataset:
+    """Return peak rates and expected costs, for all capacities, noises and numbers of steps."""
+    peaks = np.array(
+        [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
+    )
+    costs = [
+        [
+            [
+                power_decay_costs(config, b, noise, n, peaks[i, j])
+                for j, n in enumerate(config.steps)
+            ]
+            for noise in config.noises
+        ]
+        for i, b in enumerate(config.capacities)
+    ]
+    return xr.Dataset(
+        {
+            "peak": (("capacity", "horizon", "scaled_peak"), peaks),
+            "cost": (("capacity", "noise", "horizon", "exponent", "scaled_peak"), np.array(costs)),
+        },
+        {
+            "capacity": list(config.capacities),
+            "noise": list(config.noises),
+            "horizon": list(config.steps),
+            "exponent": list(config.exponents),
+        },
+    )
+
+
+def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Return the position and the value of the minimum of a parabola.
+
+    The parabola passes through the lowest point and its two neighbors. If this point has only one
+    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
+    value of the lowest point are returned.
+    """
+    i = int(np.argmin(y))
+    if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():
+        return float(x[i]), float(y[i])
+    a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
+    if a <= 0:
+        return float(x[i]), float(y[i])
+    return float(x[i] - b / (2 * a)), float(c - b**2 / (4 * a))
+
+
+def tuned(
+    peaks: Float[np.ndarray, " peaks"], costs: Float[np.ndarray, "exponents peaks"]
+) -> Float[np.ndarray, "exponents 2"]:
+    """Return the best peak rate and the cost at this rate, for each exponent."""
+    best = [vertex(np.log(peaks), row) for row in costs]
+    return np.array([(np.exp(x), y) for x, y in best])
+
+
+def best_exponent(
+    exponents: Float[np.ndarray, " exponents"],
+    peaks: Float[np.ndarray, " peaks"],
+    costs: Float[np.ndarray, "exponents peaks"],
+) -> float:
+    """Return the exponent with the lowest cost, with the peak rate tuned for each exponent.
+
+    Costs are interpolated by parabolas in the logarithms of the rate and of the exponent.
+    """
+    return float(np.exp(vertex(np.log(exponents), tuned(peaks, costs)[:, 1])[0]))
+
+
+def best_exponents(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the best exponent for all capacities, noises and numbers of steps."""
+    return xr.apply_ufunc(
+        lambda peaks, costs: best_exponent(dataset.exponent.values, peaks, costs),
+        dataset.peak,
+        dataset.cost,
+        input_core_dims=[["scaled_peak"], ["exponent", "scaled_peak"]],
+        vectorize=True,
+    )
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return best exponents by number of steps, and their limits."""
+    best = best_exponents(dataset)
+    lowest = dataset.cost.argmin("scaled_peak")
+    flat = dataset.cost.stack(setting=("exponent", "scaled_peak")).argmin("setting")
+    at = flat % dataset.sizes["scaled_peak"]
+    largest = dataset.peak.isel(scaled_peak=at).max(["capacity", "noise"]).values
+    excess = []
+    for capacity in dataset.capacity.values:
+        one = dataset.sel(capacity=capacity).isel(noise=0, horizon=0)
+        costs = tuned(one.peak.values, one.cost.values)[:, 1]
+        excess.append(float(np.interp(2 * capacity - 1, one.exponent, costs) / costs.min() - 1))
+    return {
+        "limits": (2 * dataset.capacity - 1).values.tolist(),
+        "noises": dataset.noise.values.tolist(),
+        **{
+            f"exponents_{capacity:g}_{noise:g}": best.sel(capacity=capacity, noise=noise)
+            .transpose("horizon")
+            .values.tolist()
+            for capacity in dataset.capacity.values
+            for noise in dataset.noise.values
+        },
+        "excess_at_limit": excess,
+        "largest_tuned_peaks": [float(peak) for peak in largest],
+        "peaks_at_an_end": int(
+            ((lowest == 0) | (lowest == dataset.sizes["scaled_peak"] - 1)).sum()
+        ),
+    }
+
+
+MARKERS = ("o-", "s--", "^:")
+
+
+def against_steps(
+    steps: Num[np.ndarray, " horizons"],
+    capacities: Float[np.ndarray, " capacities"],
+    noises: Float[np.ndarray, " noises"],
+    best: Float[np.ndarray, "capacities noises horizons"],
+) -> Figure:
+    """Draw the best exponent of each quadratic, and its limit for many steps."""
+    with style():
+        figure = Figure(figsize=(8, 4.8))
+        axes = figure.subplots()
+        for capacity, rows, color in zip(capacities, best, CYCLE, strict=False):
+            for noise, row, marker in zip(noises, rows, MARKERS, strict=False):
+                axes.plot(
+                    steps, row, marker, color=color, label=f"β = {capacity:g}, noise {noise:g}"
+                )
+            axes.axhline(
+                2 * capacity - 1, color=color, linestyle=":", label=f"limit {2 * capacity - 1:g}"
+            )
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel="number of steps N", ylabel="best exponent p")
+        axes.set_title("Best decay $(1 - t/N)^p$ of the learning rate")
+        axes.legend(fontsize="small", ncols=2, loc="lower right")
+    return figure
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return expected final costs for all capacities, noises, numbers of steps and decays."""
+    return expected_costs(config)
+
+
+def plot(dataset: xr.Dataset) -> Mapping:
+    """Draw the best exponent against the number of steps."""
+    best = best_exponents(dataset).transpose("capacity", "noise", "horizon")
+    return {
+        "exponents": against_steps(
+            dataset.horizon.values, dataset.capacity.values, dataset.noise.values, best.values
+        )
+    }
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

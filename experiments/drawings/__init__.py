@@ -1,1 +1,0 @@
-"""Figures of single experiments; shared figures are in `gdjax.plots`."""

@@ -1,0 +1,98 @@
+"""Which flow predicts the center of descent at the edge of stability?
+
+    relative distance at t:  min over |k| <= window of |c_flow(t) - c_descent(t + k)|
+                             / |c_descent(t) - c_descent(0)|,   t and k in records
+
+    python -m experiments.edge_models           (about 7 min on two cores)
+
+Expected: the rod flow has the smallest distance at the rates at which the central flow fails. This
+is refuted for a case if the interval of the ratio of its distance to that of the central flow lies
+above 1, and not established if the interval contains 1.
+"""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared import command
+from experiments.shared.trees import datasets
+from gdjax.statistics import median
+
+from . import figures
+from .config import Config
+from .model import cases, followed
+
+MODELS = ("gradient", "central", "rod", "edge", "moved")
+AT_EDGE = 1.99  # product of rate and curvature above which a run has reached the edge
+
+
+def typical(distance: xr.DataArray) -> np.ndarray:
+    """Return median distances over the second half of the steps, omitting NaN.
+
+    They are +inf for runs that were not completed.
+    """
+    values = distance.transpose(..., "step").values
+    return np.nanmedian(values[..., values.shape[-1] // 2 :], axis=-1)
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return distances, their ratios to those of the central flow, counts and times.
+
+    The counts are numbers of runs that were completed, reached the edge, stayed bounded, or have a
+    distance above that of the second descent. For runs that start below the edge, the ratios of the
+    rod flow are listed. The times are processor times in seconds.
+    """
+    summary: dict = {}
+    for name, part in datasets(tree).items():
+        for index, rate in enumerate(part.learning_rate.values):
+            at, label = part.isel(learning_rate=index), f"{name}_rate_{rate:g}"
+            rows = {model: typical(at[f"{model}_distance"]) for model in MODELS}
+            for model, distances in rows.items():
+                summary[f"{label}_{model}"] = list(median(distances)[:3])
+                summary[f"{label}_{model}_to_central"] = ratio(distances, rows["central"])
+                summary[f"{label}_rod_to_{model}"] = ratio(rows["rod"], distances)
+                summary[f"{label}_{model}_above_floor"] = int(np.sum(distances > rows["moved"]))
+                summary[f"{label}_{model}_completed"] = int(at[f"{model}_completed"].sum())
+            summary[f"{label}_at_edge"] = int((at.rod_product.max("step") > AT_EDGE).sum())
+            below = (at.central_product.isel(step=0) < AT_EDGE).values
+            from_below = (rows["rod"] / rows["central"])[below]
+            summary[f"{label}_rod_to_central_from_below"] = from_below.tolist()
+            summary[f"{label}_bounded"] = int(at.bounded.sum())
+        for model in MODELS:
+            summary[f"{name}_{model}_processor_seconds"] = float(part[f"{model}_seconds"])
+    return summary
+
+
+def ratio(values: np.ndarray, reference: np.ndarray) -> list[float] | None:
+    """Return the median of values / reference with its interval, or None without a ratio.
+
+    A ratio is +inf or 0 if only one of its numbers is infinite, and omitted if both are.
+    """
+    measured = np.isfinite(values) | np.isfinite(reference)
+    ratios = values[measured] / reference[measured]
+    return list(median(ratios)[:3]) if len(ratios) else None
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each case."""
+    return xr.DataTree.from_dict(
+        {name: followed(config, *settings) for name, settings in cases(config).items()}
+    )
+
+
+def plot(tree: xr.DataTree) -> dict:
+    """Draw distances for all starts, and a run of the first case at its last rate."""
+    rows = {
+        f"{name}, η = {rate:g}": {
+            model: typical(part[f"{model}_distance"].isel(learning_rate=index)) for model in MODELS
+        }
+        for name, part in datasets(tree).items()
+        for index, rate in enumerate(part.learning_rate.values)
+    }
+    name, first = next(iter(datasets(tree).items()))
+    shown = first.isel(learning_rate=-1, seed=0)
+    title = f"{name} network, η = {shown.learning_rate:g}"
+    return {"distances": figures.distances(rows), "example": figures.example(shown, title)}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,235 @@
+"""Centers of descents at the edge of stability, and their distances from those of flows.
+
+    center of descent at step t: (w_{t-1} + 2 w_t + w_{t+1}) / 4
+
+This average of three points removes an oscillation of period two. It changes the points of a path
+that is smooth in time only by terms of second order in the rate, so it does not shift the path in
+time.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+import gdjax as gd
+from experiments.shared.images import image_regression, strided
+from experiments.shared.regressions import random_targets
+from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.flows import FlowStatus, central_flow, edge_flow, gradient_flow, rod_flow
+
+from .config import Config
+
+FLOWS = ("gradient", "central", "rod", "edge")
+MOVED = "moved"  # name of the descent from another starting point
+
+
+class Path(NamedTuple):
+    """Centers of runs of descent or of a flow; any leading axes index the runs.
+
+    Args:
+        centers: centers as flat vectors.
+        amplitude: amplitude of the oscillation around the center; 0 for the gradient flow.
+        product: rate times the curvature that determines the growth of the oscillation; 0 for the
+            gradient flow and NaN for descent.
+        completed: whether all centers are finite and, for a flow, the solver reached the end.
+    """
+
+    centers: Float[Array, "... times n"]
+    amplitude: Float[Array, "... times"]
+    product: Float[Array, "... times"]
+    completed: Bool[Array, "..."]
+
+
+def cases(config: Config) -> dict[str, tuple]:
+    """Return the problem, rates and number of steps of each case."""
+    return {
+        "swish": (random_targets(config.width, config.samples), config.rates, config.steps),
+        "digits": (
+            gd.problems.digits("mnist5k", samples=config.digits),
+            config.digit_rates,
+            config.digit_steps,
+        ),
+        "Fashion-MNIST": (
+            image_regression(
+                strided(gd.data.load(config.image_data), config.image_stride),
+                config.image_widths,
+                config.images,
+                init_scale=config.image_init_scale,
+            ),
+            config.image_rates,
+            config.image_steps,
+        ),
+    }
+
+
+def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
+    """Compare all models with descents, for all rates and starts.
+
+    Returns:
+        relative distances, amplitudes, products of rate and curvature, whether runs were completed,
+        and processor times.
+    """
+    keys = gd.streams(0, np.arange(config.starts))
+    runs = len(rates) * config.starts
+    lanes = (
+        jnp.repeat(jnp.asarray(rates), config.starts),
+        jnp.tile(keys.init, len(rates)),
+        jnp.tile(keys.probes, len(rates)),
+        jnp.zeros(runs),
+    )
+    outputs, seconds = {}, {}
+    for name in FLOWS:
+        program = compiled(flow(config, name, steps), problem, lanes)
+        outputs[name], seconds[name] = timed(program, problem, lanes)
+    program = compiled(descent(config, steps), problem, lanes)
+    known, _ = timed(program, problem, lanes)
+    moved = (*lanes[:3], jnp.full(runs, config.moved))
+    outputs[MOVED], seconds[MOVED] = timed(program, problem, moved)
+    dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
+
+    def shaped(values):
+        values = np.asarray(values)
+        return values.reshape(len(rates), config.starts, *values.shape[1:])
+
+    variables: dict = {
+        "descent_amplitude": (at, shaped(known.amplitude)),
+        "bounded": (dims, shaped(known.completed)),
+    }
+    for name, found in outputs.items():
+        pairs = zip(found.centers, known.centers, found.completed, strict=True)
+        distances = [
+            np.where(completed, relative_distances(path, reference, config.window), np.inf)
+            for path, reference, completed in pairs
+        ]
+        variables |= {
+            f"{name}_distance": (at, shaped(distances)),
+            f"{name}_amplitude": (at, shaped(found.amplitude)),
+            f"{name}_product": (at, shaped(found.product)),
+            f"{name}_completed": (dims, shaped(found.completed)),
+            f"{name}_seconds": seconds[name],
+        }
+    steps_recorded = config.stride * np.arange(known.amplitude.shape[1])
+    return xr.Dataset(variables, {"learning_rate": list(rates), "step": steps_recorded})
+
+
+def compiled(one: Callable, problem: gd.Problem, lanes: tuple) -> Callable:
+    """Return the program that computes all lanes, one after another.
+
+    In a batch, runs would wait for the one whose solver takes the most steps.
+    """
+
+    def every(lanes, problem):
+        return jax.lax.map(lambda lane: one(*lane, problem), lanes)
+
+    return jax.jit(every).lower(lanes, problem).compile()
+
+
+def timed(program: Callable, problem: gd.Problem, lanes: tuple) -> tuple[Path, float]:
+    """Return the paths of all lanes, and the processor time in seconds."""
+    start = time.process_time()
+    results = jax.block_until_ready(program(lanes, problem))
+    seconds = time.process_time() - start
+    return jax.tree.map(np.asarray, results), seconds
+
+
+def descent(config: Config, steps: int) -> Callable:
+    """Return a function that returns the path of a descent, with NaN as products.
+
+    The amplitude is the length of the alternating part (w_{t-1} - 2 w_t + w_{t+1}) / 4.
+    """
+
+    def one(rate, key_init, key_probe, moved, problem):
+        w, unravel = ravel_pytree(problem.init(key_init))
+        u = jax.random.normal(key_probe, w.shape, w.dtype)
+        w += moved * jnp.linalg.norm(w) * u / jnp.linalg.norm(u)
+
+        def step(_number, points):
+            now = points[1]
+            g = ravel_pytree(value_and_gradient(problem, unravel(now))[1])[0]
+            return now, now - rate * g
+
+        def record(points, _):
+            before, now = points
+            _, after = step(0, points)
+            outputs = (before + 2 * now + after) / 4, jnp.linalg.norm(before - 2 * now + after) / 4
+            return jax.lax.fori_loop(0, config.stride, step, points), outputs
+
+        _, second = step(0, (w, w))
+        # The point before the start is chosen such that the center at step 0 is (w_0 + w_1) / 2.
+        length = steps // config.stride + 1
+        _, (centers, amplitudes) = jax.lax.scan(record, (second, w), length=length)
+        bounded = jnp.all(jnp.isfinite(centers))
+        return Path(centers, amplitudes, jnp.full(length, jnp.nan), bounded)
+
+    return one
+
+
+def flow(config: Config, name: str, steps: int) -> Callable:
+    """Return a function that returns the path of a flow."""
+    intervals, rtol = steps // config.stride, config.tolerance
+
+    def one(rate, key_init, _key_probe, _moved, problem):
+        w, end_time = problem.init(key_init), rate * steps
+        if name == "gradient":
+            times = end_time / intervals * jnp.arange(intervals + 1)
+            result = gradient_flow(problem, w, times=times, rtol=rtol)
+            amplitude = curvature = jnp.zeros(intervals + 1)
+        elif name == "central":
+            result = central_flow(
+                problem,
+                w,
+                rate,
+                end_time,
+                eigenvectors=config.eigenvectors,
+                intervals=intervals,
+                rtol=rtol,
+            )
+            amplitude = jnp.sqrt(jnp.trace(result.covariance, axis1=1, axis2=2))
+            curvature = result.eigenvalues[:, 0]
+        else:
+            oscillating = {"rod": rod_flow, "edge": edge_flow}[name]
+            result = oscillating(
+                problem,
+                w,
+                rate,
+                end_time,
+                intervals=intervals,
+                rtol=rtol,
+                max_steps=config.solver_steps * steps,
+            )
+            amplitude, curvature = result.amplitude, result.curvature
+        centers = jax.vmap(lambda p: ravel_pytree(p)[0])(result.params)
+        completed = result.status == FlowStatus.COMPLETED
+        completed &= jnp.all(jnp.isfinite(centers))
+        return Path(centers, amplitude, rate * curvature, completed)
+
+    return one
+
+
+def relative_distances(
+    path: Float[np.ndarray, "times n"], reference: Float[np.ndarray, "times n"], window: int
+) -> Float[np.ndarray, " times"]:
+    """Return relative distances from the nearest reference points within a window.
+
+    Each distance is divided by the distance of the reference point at the same time from the first
+    reference point. The window makes the result tolerant to a difference in phase. The result is
+    NaN at the first time and at times without a complete window, and +inf where a point is not
+    finite.
+    """
+    inner = np.arange(max(window, 1), len(reference) - window)
+    apart = [
+        np.linalg.norm(path[inner] - reference[inner + shift], axis=1)
+        for shift in range(-window, window + 1)
+    ]
+    travelled = np.linalg.norm(reference[inner] - reference[0], axis=1)
+    nearest = np.min(apart, axis=0) / travelled
+    distances = np.full(len(reference), np.nan)
+    distances[inner] = np.where(np.isfinite(nearest), nearest, np.inf)
+    return distances

@@ -1,0 +1,137 @@
+"""Networks trained from crossed starts and orders, and the sharpness of their cost."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import PyTree
+
+import gdjax as gd
+from experiments.shared.crossed_runs import crossed_runs
+from experiments.shared.images import shrunk
+from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
+from gdjax.problems.evaluation import evaluation_of
+
+from .config import Config
+
+NETWORKS_PER_CALL = 32  # number of networks measured per call of the compiled program
+EIGENVALUE_TOLERANCE = 0.01  # maximum residual of the largest eigenvalue, relative to it
+
+
+class Recipe(NamedTuple):
+    """Activation, loss, initial learning rate and number of epochs of training."""
+
+    activation: str
+    loss: str
+    learning_rate: float
+    epochs: int
+
+
+def recipes(config: Config) -> dict[str, Recipe]:
+    """Return the training recipes by name."""
+    sigmoids = {
+        f"sigmoid, {epochs} epochs": Recipe("sigmoid", "quadratic", config.learning_rate, epochs)
+        for epochs in config.epochs
+    }
+    relu = Recipe("relu", "cross_entropy", config.relu_learning_rate, config.relu_epochs)
+    return {**sigmoids, f"ReLU, {config.relu_epochs} epochs": relu}
+
+
+def scaled_hessian(problem: gd.Problem, params: PyTree) -> FunctionOperator:
+    """Return the operator D H D, with H the Hessian of the cost and D = diag |w|.
+
+        E C(w + r |w| z) - C(w) = r^2 / 2 tr D H D + O(r^4),   z ~ N(0, I)
+
+    Entry (i, j) is |w_i w_j| H_ij, which does not change if a ReLU neuron's incoming weights and
+    bias are multiplied by a positive number and its outgoing weights are divided by it. Kwon et al.
+    use the maximum rise of the cost over perturbations e in the ellipsoid |D^-1 e| <= r instead of
+    this mean rise for small r.
+    """
+    hessian = HessianOperator(problem, params)
+    scale = jax.tree.map(jnp.abs, params)
+
+    def product(vector):
+        return optax.tree.mul(scale, hessian.mv(optax.tree.mul(scale, vector)))
+
+    return FunctionOperator(product, params)
+
+
+@partial(jax.jit, static_argnames="probes")
+def _measure(problem, test, params, keys, *, probes):
+    """Return costs, measures of sharpness, and correctly classified images of networks."""
+    sharpness: Any = sharpness_metric(problem, rtol=EIGENVALUE_TOLERANCE)
+
+    def one(w, key):
+        eigenvalue, state = sharpness.function(w, problem.data, sharpness.init(w, problem.data))
+        trace = hessian_trace(problem, w, key=key, probes=probes)
+        cost = evaluation_of(problem)
+        images, labels = test
+        return {
+            "cost": cost(w, problem.data),
+            "test_cost": cost(w, test),
+            "eigenvalue": eigenvalue,
+            "eigenvalue_error": state.residual,
+            "trace": trace.value,
+            "trace_error": trace.error,
+            "right": jnp.argmax(problem.predict(w, images), axis=-1) == labels,
+        }
+
+    return jax.vmap(one)(params, keys)
+
+
+@partial(jax.jit, static_argnames="probes")
+def _scaled_trace(problem, params, keys, *, probes):
+    """Return the adaptive sharpness of networks.
+
+    This is a separate program, since two QR decompositions in one program can deadlock on CPUs:
+    each occupies a thread of the pool and waits for another one.
+    """
+
+    def one(w, key):
+        trace = hessian_trace(scaled_hessian(problem, w), key=key, probes=probes)
+        return {"adaptive": trace.value, "adaptive_error": trace.error}
+
+    return jax.vmap(one)(params, keys)
+
+
+def measured(config: Config, recipe: Recipe) -> xr.Dataset:
+    """Return costs, sharpness and correctly classified images of networks of one recipe."""
+    problem = gd.problems.digits(
+        shrunk(config.data, config.learned),
+        widths=config.widths,
+        activation=recipe.activation,
+        loss=recipe.loss,
+    )
+    runs = crossed_runs(config, problem, recipe.epochs, recipe.learning_rate, metrics={})
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    params = gd.params_of(runs, like, {})
+    count = config.starts * config.orders
+    # The last network is repeated to fill the last call, so that all calls share one program.
+    rows = np.minimum(np.arange(-(-count // NETWORKS_PER_CALL) * NETWORKS_PER_CALL), count - 1)
+    flat = jax.tree.map(lambda a: np.asarray(a).reshape(count, *a.shape[2:])[rows], params)
+    keys = jax.random.split(jax.random.key(config.key), len(rows))
+    on_device, test = jax.tree.map(jnp.asarray, (problem, problem.metrics["test_accuracy"].data))
+
+    def part(start):
+        some = slice(start, start + NETWORKS_PER_CALL)
+        w = jax.tree.map(lambda a: jnp.asarray(a[some]), flat)
+        columns = jax.device_get(_measure(on_device, test, w, keys[some], probes=config.probes))
+        scaled = _scaled_trace(on_device, w, keys[some], probes=config.probes)
+        return columns | jax.device_get(scaled)
+
+    parts = [part(start) for start in range(0, len(rows), NETWORKS_PER_CALL)]
+    shape = (config.starts, config.orders)
+    columns = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+    return xr.Dataset(
+        {
+            name: (
+                ("start", "order", "image")[: 1 + values.ndim],
+                values.reshape(*shape, *values.shape[1:]),
+            )
+            for name, values in columns.items()
+        }
+    )

@@ -1,0 +1,196 @@
+"""Summary of rank correlations between sharpness and generalization."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from scipy import stats
+
+from experiments.shared.statistics import halves, partial_correlation, shares
+from gdjax.statistics import Interval
+
+MEASURES = {"eigenvalue": "largest eigenvalue", "trace": "trace", "adaptive": "adaptive sharpness"}
+OUTCOMES = ("accuracy", "test_cost")
+VARIABLES = (*MEASURES, *OUTCOMES, "cost")
+HALVES = 20  # number of random divisions of the test images
+PUBLISHED = (-0.226, 100)  # rank correlation and number of networks of arXiv 2605.05209
+
+
+def two_way_bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    values: Float[np.ndarray, "variables starts orders"],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "resamples *shape"]:
+    """Return a statistic of resamples of a crossed design.
+
+    Each resample draws starts and orders independently, both with replacement, and consists of all
+    combinations of the drawn starts with the drawn orders. For the mean of values with variance
+    components A (starts), B (orders) and E (remainder), the variance over resamples is about
+    A / starts + B / orders + 3 E / (starts orders), so intervals are wider than necessary where the
+    remainder dominates.
+
+    Args:
+        statistic: function of an array like `values`.
+        values: variables of each combination of start and order.
+        resamples: number of resamples.
+        rng: random generator of the resamples.
+
+    References: Owen 2007, *The pigeonhole bootstrap*.
+    """
+    _, starts, orders = values.shape
+    drawn = []
+    for _ in range(resamples):
+        rows, columns = rng.integers(starts, size=starts), rng.integers(orders, size=orders)
+        drawn.append(statistic(values[:, rows][:, :, columns]))
+    return np.array(drawn)
+
+
+def rank_matrix(
+    values: Float[np.ndarray, "variables n"],
+) -> Float[np.ndarray, "variables variables"]:
+    """Return the rank correlations of all pairs of variables."""
+    return np.corrcoef(stats.rankdata(values, axis=-1))
+
+
+def reliability(
+    first: Float[np.ndarray, "halves *n"], second: Float[np.ndarray, "halves *n"]
+) -> Float[np.ndarray, ""]:
+    """Return the reliability of accuracy from its correlation between halves of the images.
+
+        reliability = 2 r / (1 + r),   r the mean correlation of accuracies on both halves
+
+    This is the squared correlation of the accuracy with its expected value on infinitely many
+    images of the same kind (Spearman and Brown). If r is negative, 0 is returned. The correlation
+    of the accuracy with a property that does not depend on the choice of the test images cannot
+    exceed the square root of the reliability.
+    """
+    a, b = (one.reshape(len(one), -1) for one in (first, second))
+    a, b = (one - one.mean(axis=1, keepdims=True) for one in (a, b))
+    r = np.mean((a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1)))
+    return np.maximum(2 * r / (1 + r), 0)
+
+
+def by_recipe(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return the networks of each recipe, with the dimensions start and order first."""
+    return {
+        name: dataset.isel(recipe=number).transpose("start", "order", ...)
+        for number, name in enumerate(dataset.attrs["recipes"])
+    }
+
+
+def correlations(dataset: xr.Dataset, resamples: int) -> dict[str, Interval]:
+    """Return rank correlations of one recipe and their cap, with two-way intervals.
+
+    For each measure and outcome there are the rank correlation over all networks and that of means
+    over the orders, and for both also the partial rank correlation given the training cost. There
+    are also the rank correlations of the training cost with the outcomes. The cap is the square
+    root of the reliability of the accuracy.
+    """
+    right = dataset.right.transpose("start", "order", "image").values
+    rng = np.random.default_rng(0)
+    masks = [halves(right.shape[-1], rng) for _ in range(HALVES)]
+    sides = [right[..., side].mean(axis=-1) for mask in masks for side in (mask, ~mask)]
+    columns = {"accuracy": right.mean(axis=-1)} | {
+        name: dataset[name].transpose("start", "order").values
+        for name in VARIABLES
+        if name != "accuracy"
+    }
+    values = np.array([*(columns[name] for name in VARIABLES), *sides], float)
+    pairs = [*product(MEASURES, OUTCOMES), *(("cost", outcome) for outcome in OUTCOMES)]
+    partial_pairs = [*product(MEASURES, OUTCOMES)]
+    index = {name: number for number, name in enumerate(VARIABLES)}
+
+    def statistic(sample):
+        variables, halves_of_images = sample[: len(VARIABLES)], sample[len(VARIABLES) :]
+        r = rank_matrix(variables.reshape(len(VARIABLES), -1))
+        means = rank_matrix(variables.mean(axis=-1))
+
+        def fixed(matrix, a, b):
+            return partial_correlation(matrix[a, b], matrix[a, -1], matrix[b, -1])
+
+        return np.array(
+            [r[index[a], index[b]] for a, b in pairs]
+            + [fixed(r, index[a], index[b]) for a, b in partial_pairs]
+            + [means[index[a], index[b]] for a, b in partial_pairs]
+            + [fixed(means, index[a], index[b]) for a, b in partial_pairs]
+            + [np.sqrt(reliability(halves_of_images[::2], halves_of_images[1::2]))]
+        )
+
+    names = [f"{a}_and_{b}" for a, b in pairs]
+    names += [f"{a}_and_{b}_given_cost" for a, b in partial_pairs]
+    names += [f"{a}_and_{b}_of_means" for a, b in partial_pairs]
+    names += [f"{a}_and_{b}_of_means_given_cost" for a, b in partial_pairs]
+    names += ["cap"]
+    # Correlations are NaN in resamples of a single network, which occur if there are few.
+    with np.errstate(invalid="ignore"):
+        drawn = two_way_bootstrap(statistic, values, resamples, rng)
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    count = right.shape[0] * right.shape[1]
+    return {
+        name: Interval(float(value), float(lower), float(upper), 0.95, count)
+        for name, value, lower, upper in zip(names, statistic(values), low, high, strict=True)
+    }
+
+
+def fisher(correlation: float, count: int) -> list[float]:
+    """Return a correlation with Fisher's approximate 95 % interval for `count` samples."""
+    reach = 1.96 / np.sqrt(count - 3)
+    return [correlation, *(float(np.tanh(np.arctanh(correlation) + s * reach)) for s in (-1, 1))]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies, costs, sharpness and rank correlations, by recipe."""
+    summary: dict = {
+        "networks": dataset.sizes["start"] * dataset.sizes["order"],
+        "images": dataset.sizes["image"],
+        "recipes": dataset.attrs["recipes"],
+        "published": fisher(*PUBLISHED),
+        "published_networks": PUBLISHED[1],
+    }
+    for recipe, part in by_recipe(dataset).items():
+        accuracy = part.right.values.mean(axis=-1)
+        entries: dict = {
+            "accuracy": float(accuracy.mean()),
+            "accuracy_deviation": float(accuracy.std(ddof=1)),
+            "diverged": int((~np.isfinite(part.cost)).sum()),
+        }
+        for name in ("cost", *MEASURES):
+            values = part[name].values
+            entries[name] = [float(q) for q in np.quantile(values, [0.5, 0.025, 0.975])]
+            entries[f"{name}_share_of_start"] = shares(np.log(values))["share_of_start"][:3]
+        for name in MEASURES:
+            # Error of measurement, relative to the standard deviation between networks.
+            entries[f"{name}_error"] = float(
+                np.sqrt((part[f"{name}_error"] ** 2).mean()) / part[name].std()
+            )
+        for name, interval in correlations(part, dataset.attrs["resamples"]).items():
+            entries[name] = list(interval[:3])
+        summary |= {f"{recipe}: {name}": value for name, value in entries.items()}
+    pairs = [*product(summary["recipes"], MEASURES)]
+    summary["intervals"] = len(pairs)
+    for outcome in OUTCOMES:
+        for kind in ("", "_given_cost", "_of_means", "_of_means_given_cost"):
+            triples = [summary[f"{recipe}: {name}_and_{outcome}{kind}"] for recipe, name in pairs]
+            below, above = established_signs(triples, dataset.attrs["resamples"])
+            summary[f"{outcome}_below_0{kind}"] = below
+            summary[f"{outcome}_above_0{kind}"] = above
+    return summary
+
+
+def established_signs(triples: list, resamples: int) -> tuple[int, int]:
+    """Return the least numbers of negative and positive estimates, with Holm's correction.
+
+    The p-values follow from the end of each bootstrap 95 % interval on the side of 0 by a normal
+    approximation. This end is first moved by two standard errors of a quantile of the resamples.
+    """
+    values, low, high = np.array(triples, float).T
+    z = stats.norm.isf(0.025)
+    margin = 2 * np.sqrt(0.025 * 0.975 / resamples) / stats.norm.pdf(z)
+    distance = np.where(values < 0, high - values, values - low)
+    p = 2 * stats.norm.sf(z**2 / (z + margin) * np.abs(values) / distance)
+    order = np.argsort(p)
+    rejected = order[np.logical_and.accumulate(p[order] <= 0.05 / np.arange(len(p), 0, -1))]
+    return int(np.sum(values[rejected] < 0)), int(np.sum(values[rejected] > 0))

@@ -1,0 +1,234 @@
+"""Does descent find better networks than random guessing?
+
+    draw w ~ N given that it fits k images   against   descend from w ~ N until it fits them,
+    ratio = error of descents / error of random networks,   on unseen images
+
+    python -m experiments.guessing           (about 4 min of processor time)
+
+Expected: guessed and trained networks are equally accurate (published for small networks: Chiang et
+al., ICLR 2023), and the advantage of descent diminishes as the number of images grows (published
+for binary networks: arXiv 2606.31282). The first is refuted if the interval of the difference,
+paired over the 16 sets, does not contain 0. The second is refuted for the range of k measured here
+if the ratio of errors does not increase with k: its change per doubling of k has an interval that
+contains 1 or lies below it.
+
+References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*; Au and Beck 2001,
+*Estimation of small failure probabilities in high dimensions by subset simulation*.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.images import SIDE, pooled
+from gdjax.errors import InputError
+from gdjax.statistics import Interval, mean, paired
+
+from .conditioned_networks import sampled
+from .config import Config
+from .figures import guessed_and_trained
+from .model import guess, speed
+
+
+def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Return standardized 5x5 images of the two digits, and their labels -1 and 1."""
+    image_set = gd.data.load(config.data)
+    labels = np.concatenate([image_set.train_labels, image_set.test_labels])
+    chosen = np.isin(labels, config.digits)
+    ten = pooled(np.concatenate([image_set.train_images, image_set.test_images])[chosen])
+    half = SIDE // 2
+    five = ten.reshape(-1, half, 2, half, 2).mean(axis=(2, 4)).reshape(-1, half**2)
+    five -= five.mean(axis=0)
+    return five / five.std(), np.where(labels[chosen] == config.digits[1], 1.0, -1.0)
+
+
+def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image indices of each set, and flags of the images that are not in it.
+
+    The two digits alternate in each set, and the sets are disjoint.
+    """
+    rng = np.random.default_rng(config.key)
+    each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
+    half = config.sets * config.most // 2
+    if config.most % 2 or min(len(one) for one in each) < half:
+        raise InputError(
+            f"most = {config.most}, expected an even number of images per set; {config.sets} "
+            f"disjoint sets have at most {2 * (min(map(len, each)) // config.sets)} images each"
+        )
+    pairs = np.stack([one[:half].reshape(config.sets, -1) for one in each], axis=-1)
+    sets = pairs.reshape(config.sets, -1)
+    unseen = np.ones((config.sets, len(labels)), bool)
+    np.put_along_axis(unseen, sets, False, axis=1)
+    return sets, unseen
+
+
+# Descents that are compared with sampled networks.
+KINDS = ("trained", "trained_on", "trained_all")
+LATE = 20  # the slope is also computed for numbers of images from this one on
+
+
+def by_set(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return mean accuracies of each set and k, [sets, ks], by name.
+
+    Means over the descents that fit are NaN if there are none. "trained_all" includes all descents.
+    """
+    values = {"sampled": dataset.sampled.values, "returned": dataset.returned.values}
+    for name in (*KINDS, "matched"):
+        values[name] = dataset[name].mean("descent").values
+    return values
+
+
+def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return logarithms of ratios of errors, descents to sampled networks, [sets, ks], by name.
+
+    The ratios "returned_trained" and so on compare descents with networks sampled from the ends of
+    descents. "matched" compares descents at their first fit with the sampled networks of nearest
+    margin.
+    "wide" compares descents at their end, with margins in the middle half, with sampled networks
+    whose margin exceeds the median margin of these descents.
+    """
+    values = by_set(dataset)
+    pairs = {name: (name, "sampled") for name in KINDS} | {"matched": ("trained", "matched")}
+    pairs |= {f"returned_{name}": (name, "returned") for name in KINDS}
+    log_ratios = {n: np.log((1 - values[a]) / (1 - values[b])) for n, (a, b) in pairs.items()}
+    wide = np.log((1 - dataset.wide_trained.values) / (1 - dataset.wide_sampled.values))
+    return log_ratios | {"wide": wide}
+
+
+def slopes(log_ratio: np.ndarray, k: np.ndarray) -> Interval:
+    """Return the mean change of the logarithm of a ratio per doubling of k.
+
+    Each set has its own least-squares line; sets with fewer than three values are excluded.
+    """
+    fits = []
+    for row in log_ratio:
+        known = np.isfinite(row)
+        if known.sum() >= 3:
+            fits.append(np.polyfit(np.log2(k[known]), row[known], 1)[0])
+    return mean(fits)
+
+
+def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
+    """Return accuracies, differences and ratios of errors with intervals over sets.
+
+    They are given by name and k, where at least two sets have a value.
+    """
+    values, log_ratios = by_set(dataset), ratios(dataset)
+    intervals: dict[str, dict[int, Interval]] = {}
+
+    def add(name, k, interval_of, *columns):
+        if np.isfinite(sum(columns)).sum() >= 2:
+            intervals.setdefault(name, {})[k] = interval_of(*columns)
+
+    for column, k in enumerate(dataset.k.values.tolist()):
+        for name, one in values.items():
+            add(name, k, mean, one[:, column])
+        for name in KINDS:
+            add(f"gain_{name}", k, paired, values["sampled"][:, column], values[name][:, column])
+        for name, one in log_ratios.items():
+            add(f"ratio_{name}", k, exponential_mean, one[:, column])
+        for name in ("wide_sampled", "wide_trained", "wide_log_share"):
+            add(name, k, mean, dataset[name].values[:, column])
+        add(
+            "returned_minus_sampled",
+            k,
+            paired,
+            *(values[n][:, column] for n in ("sampled", "returned")),
+        )
+        if k in dataset.guessed_k.values:
+            one = dataset.sel(guessed_k=k)
+            guessed = np.where(one.looked_at > 0, one.guessed, np.nan)
+            add("guessed", k, mean, guessed)
+            add("sampled_minus_guessed", k, paired, guessed, values["sampled"][:, column])
+            with np.errstate(divide="ignore"):
+                logs = np.log(one.accepted.values / dataset.attrs["guesses"])
+            difference = dataset.log_probability.values[:, column] - logs
+            finite = np.where(np.isfinite(difference), difference, np.nan)
+            add("probability_ratio", k, exponential_mean, finite)
+    return intervals
+
+
+def exponential_mean(logarithms: np.ndarray) -> Interval:
+    """Return the geometric mean with its interval, from the logarithms of the values."""
+    one = mean(logarithms)
+    return one._replace(value=np.exp(one.value), low=np.exp(one.low), high=np.exp(one.high))
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return shares of guesses that fit, accuracies, and comparisons, by k."""
+    speeds = dataset.attrs["speed"]
+    summary: dict = {
+        "guesses_of_each_set": dataset.attrs["guesses"],
+        "unseen_images": dataset.attrs["unseen"],
+        "late": LATE,
+        "guesses_a_minute_of_processor_time": 60 * 2 * speeds["networks_a_second"],
+        "share_of_the_rate_of_drawing": speeds["networks_a_second"] / speeds["drawn_a_second"],
+        "normals_a_second": speeds["drawn_a_second"] * speeds["numbers_a_network"],
+    }
+    for name, by_k in compared(dataset).items():
+        for k, one in by_k.items():
+            summary[f"{name}_{k}"] = [float(x) for x in one[:3]]
+    k = dataset.k.values
+    for name, log_ratio in ratios(dataset).items():
+        for suffix, chosen in (("", k > 0), ("_late", k >= LATE)):
+            if (np.isfinite(log_ratio[:, chosen]).sum(axis=1) >= 3).sum() >= 2:
+                one = slopes(log_ratio[:, chosen], k[chosen])
+                summary[f"ratio_{name}_per_doubling{suffix}"] = [float(np.exp(x)) for x in one[:3]]
+    for number in k.tolist():
+        one = dataset.sel(k=number)
+        summary[f"log10_probability_{number}"] = float(one.log_probability.mean() / np.log(10))
+        summary[f"acceptance_rate_{number}"] = float(one.acceptance_rate.min())
+        summary[f"step_size_{number}"] = float(one.step_size.mean())
+        summary[f"descents_that_fit_{number}"] = float(one.fitted.mean())
+        summary[f"least_descents_that_fit_{number}"] = int(one.fitted.sum("descent").min())
+        # Share of descents whose margin at the end exceeds that of every sampled network.
+        beyond = one.margin_at_end > one.margin.max("member")
+        summary[f"margin_beyond_{number}"] = float(beyond.where(one.fitted).mean())
+    for number in dataset.guessed_k.values.tolist():
+        one = dataset.sel(guessed_k=number)
+        summary[f"accepted_of_a_million_{number}"] = float(
+            1e6 * one.accepted.mean() / dataset.attrs["guesses"]
+        )
+        summary[f"looked_at_least_{number}"] = int(one.looked_at.min())
+    return summary
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return results of guesses, samples and descents for each set and k, and the speed."""
+    x, y = images(config)
+    chosen, unseen = cut(config, y)
+    sets, everything = (
+        (jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i], jnp.float32)) for i in (chosen, ...)
+    )
+    unseen = jnp.asarray(unseen)
+    accepted, guessed, counts = guess(config, sets, everything, unseen)
+    guesses = xr.Dataset(
+        {
+            "accepted": (("set", "guessed_k"), accepted),
+            "guessed": (("set", "guessed_k"), guessed),
+            "looked_at": (("set", "guessed_k"), counts),
+        },
+        {"guessed_k": np.arange(2, config.guessed + 1, 2)},
+        {
+            "guesses": 2 * config.blocks * config.guesses,
+            "unseen": int(unseen[0].sum()),
+            "speed": speed(config, sets, everything, unseen),
+        },
+    )
+    return guesses.merge(sampled(config, sets, everything, unseen))
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the probability of a fit, accuracies, and ratios of errors."""
+    share = dataset.accepted.values / dataset.attrs["guesses"]
+    probability = {
+        "guessed": (dataset.guessed_k.values, share),
+        "sampled": (dataset.k.values, np.exp(dataset.log_probability.values)),
+    }
+    return {"guesses": guessed_and_trained(probability, compared(dataset))}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

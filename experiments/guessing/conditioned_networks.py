@@ -1,0 +1,266 @@
+"""Random networks given that they fit some images, by restricted random walks.
+
+    w' = sqrt(1 - s^2) w + s z,   z ~ N(0, I),   accepted if w' lies in the set A
+
+A preconditioned Crank-Nicolson step leaves N(0, I) invariant for every fixed step size s. If it is
+rejected outside A, it leaves N(0, I) given A invariant. Small sets are reached by a sequence
+A_1, A_2, ..., each a subset of the previous one: the members of a population that lie in the next
+set are resampled and then moved by such steps (subset simulation). The probability of the last set
+is estimated by the product of the shares of members that lie in each next set.
+
+References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*; Au and Beck 2001,
+*Estimation of small failure probabilities in high dimensions by subset simulation*.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Bool, Float, Key, ScalarLike
+
+from .config import Config
+from .model import accuracy, as_network, as_points, outputs, train
+
+ACCEPTANCE = 0.3  # acceptance rate to which the step size is adapted
+ADAPTATION = 0.2  # change of log(step size) per unit of difference from this rate
+STEP_SIZES = (1e-3, 1.0)
+
+
+class Population(NamedTuple):
+    """A population of points in a set, and how it was reached.
+
+    Args:
+        points: points, approximately distributed as N(0, I) given the set.
+        step_size: step size s, adapted to the acceptance rate.
+        share: share of the previous population that lies in the set. If it is 0, the points need
+            not lie in the set.
+        acceptance_rate: share of accepted steps.
+    """
+
+    points: Float[Array, "members n"]
+    step_size: Float[Array, ""]
+    share: Float[Array, ""]
+    acceptance_rate: Float[Array, ""]
+
+
+def restrict(
+    key: Key[Array, ""],
+    points: Float[Array, "members n"],
+    step_size: ScalarLike,
+    is_inside: Callable[[Float[Array, "members n"]], Bool[Array, " members"]],
+    steps: int,
+) -> Population:
+    """Return a population in a smaller set, from one in a larger set.
+
+    Args:
+        key: key for resampling and for the steps.
+        points: points in the larger set.
+        step_size: initial step size s.
+        is_inside: function that returns which points lie in the smaller set.
+        steps: number of steps of each member.
+    """
+    key_rows, key_steps = jax.random.split(key)
+    inside = is_inside(points)
+    # Systematic resampling: each member in the set has nearly the same number of copies.
+    members, inner = len(inside), jnp.sum(inside)
+    place = (jnp.arange(members) + jax.random.uniform(key_rows)) * (inner / members)
+    rows = jnp.argsort(~inside)[jnp.clip(place.astype(int), 0, jnp.maximum(inner - 1, 0))]
+
+    def advance(carry, key):
+        points, step_size = carry
+        noise = jax.random.normal(key, points.shape, points.dtype)
+        proposal = jnp.sqrt(1 - step_size**2) * points + step_size * noise
+        accepted = is_inside(proposal)
+        rate = jnp.mean(accepted)
+        change = jnp.exp(ADAPTATION * (rate - ACCEPTANCE))
+        moved = jnp.where(accepted[:, None], proposal, points)
+        return (moved, jnp.clip(step_size * change, *STEP_SIZES)), rate
+
+    first = (points[rows], jnp.asarray(step_size, points.dtype))
+    (points, step_size), rates = jax.lax.scan(advance, first, jax.random.split(key_steps, steps))
+    return Population(points, step_size, jnp.mean(inside), jnp.mean(rates))
+
+
+def least_margin(network, x, y):
+    """Return the smallest normalized margin of each network over some images.
+
+        min_i y_i f(x_i) / (|W| |v|),   f(x) = v . relu(W x)
+
+    It is positive if and only if the network fits these images, and does not depend on the scales
+    of W and v.
+    """
+    first, second = network
+    size = jnp.sqrt(jnp.sum(first**2, axis=(-2, -1)) * jnp.sum(second**2, axis=-1))
+    return jnp.min(outputs(network, x) * y[None], axis=-1) / size
+
+
+@partial(jax.jit, static_argnames="hidden")
+def least_margins(points, sets, count, *, hidden):
+    """Return the smallest margins over the first `count` images of each set."""
+
+    def one(points, x, y):
+        return least_margin(as_network(points, hidden), *used(x, y, count))
+
+    return jax.vmap(one)(points, *sets)
+
+
+def used(x, y, count):
+    """Return the first `count` images and labels; the others are replaced by the first image."""
+    rows = jnp.where(jnp.arange(len(y)) < count, jnp.arange(len(y)), 0)
+    return x[rows], y[rows]
+
+
+@partial(jax.jit, static_argnames=("hidden", "steps"))
+def restrict_networks(keys, points, step_sizes, sets, count, thresholds, *, hidden, steps):
+    """Return populations of networks with a margin above a threshold, for all sets of images.
+
+    Args:
+        keys: key of each set.
+        points: populations in larger sets of networks, [sets, members, parameters].
+        step_sizes: step size of each set.
+        sets: images and labels of all sets.
+        count: number of images of a set to fit.
+        thresholds: value for each set that the smallest margin must exceed; 0 to fit the images.
+        hidden: number of hidden neurons.
+        steps: number of steps of each member.
+    """
+
+    def one(key, points, step_size, x, y, threshold):
+        x, y = used(x, y, count)
+
+        def is_inside(points):
+            return least_margin(as_network(points, hidden), x, y) > threshold
+
+        return restrict(key, points, step_size, is_inside, steps)
+
+    return jax.vmap(one)(keys, points, step_sizes, *sets, thresholds)
+
+
+def with_margin(config: Config, key, population: Population, sets, k: int, targets):
+    """Return populations of networks whose margin exceeds a target, and log probabilities.
+
+    Each level restricts the population to the half with the larger margins, until it has reached
+    the target of its set.
+
+    Returns:
+        The populations, and for each set the logarithm of the share of networks whose margin
+        exceeds the target among those that fit; NaN if `config.levels` levels were too few.
+    """
+    points, step_sizes = population.points[:, : config.margin_members], population.step_size
+    log_share = np.zeros(config.sets)
+    for level in range(config.levels):
+        margins = np.asarray(least_margins(points, sets, k, hidden=config.hidden))
+        thresholds = np.minimum(np.median(margins, axis=1), targets)
+        population = restrict_networks(
+            jax.random.split(jax.random.fold_in(key, level), config.sets), points, step_sizes,
+            sets, k, jnp.asarray(thresholds, jnp.float32), hidden=config.hidden, steps=config.moves,
+        )  # fmt: skip
+        points, step_sizes = population.points, population.step_size
+        log_share += np.log(np.asarray(population.share, float))
+        if (thresholds >= targets).all():
+            break
+    return population, np.where(thresholds >= targets, log_share, np.nan)
+
+
+def sampled(config: Config, sets, everything, unseen) -> xr.Dataset:
+    """Return accuracies of sampled networks and of descents, by set and number of images.
+
+    The population is restricted to networks that fit two more images of their set at a time.
+    """
+    key = jax.random.fold_in(jax.random.key(config.key), config.blocks)
+    key_prior, key = jax.random.split(key)
+    parameters = config.hidden * (sets[0].shape[-1] + 1)
+    points = jax.random.normal(key_prior, (config.sets, config.members, parameters))
+    step_sizes, log_probability = jnp.ones(config.sets), np.zeros(config.sets)
+    parts = []
+    for k in range(2, config.most + 1, 2):
+        key_steps, key_compare = jax.random.split(jax.random.fold_in(key, k))
+        population = restrict_networks(
+            jax.random.split(key_steps, config.sets), points, step_sizes, sets, k,
+            jnp.zeros(config.sets), hidden=config.hidden, steps=config.moves,
+        )  # fmt: skip
+        points, step_sizes = population.points, population.step_size
+        with np.errstate(divide="ignore"):
+            log_probability = log_probability + np.log(np.asarray(population.share, float))
+        if k in config.images:
+            part = compared(config, key_compare, population, k, sets, everything, unseen)
+            part["log_probability"] = ("set", log_probability)
+            parts.append(part.expand_dims(k=[k]))
+    return xr.concat(parts, "k").transpose("set", "k", ...)
+
+
+def compared(config, key, population: Population, k: int, sets, everything, unseen) -> xr.Dataset:
+    """Return accuracies of sampled networks and of descents for one number of images.
+
+    Sampled networks are compared with descents at their first fit, also with equal margins, and
+    with descents at their end. Populations that start from the ends of descents, restricted to the
+    same set of networks, test whether the steps are numerous enough. For k in
+    `config.margin_images`, networks are also sampled given that their margin exceeds the median
+    margin of descents at their end, and compared with the descents in the middle half of margins.
+    """
+    key_train, key_return, key_margin = jax.random.split(key, 3)
+    fit = tuple(one[:, :k] for one in sets)
+    trained = train(
+        key_train, fit, config.learning_rate,
+        count=config.trained, hidden=config.hidden, steps=config.steps,
+    )  # fmt: skip
+    settings = {"hidden": config.hidden, "steps": config.return_moves}
+    returned = restrict_networks(
+        jax.random.split(key_return, config.sets), as_points(trained.end), population.step_size,
+        sets, k, jnp.zeros(config.sets), **settings,
+    )  # fmt: skip
+
+    def margins(network):
+        return np.asarray(least_margins(as_points(network), sets, k, hidden=config.hidden))
+
+    def right(network):
+        return np.asarray(accuracy(network, everything, unseen), float)
+
+    members = as_network(population.points, config.hidden)
+    fitted = np.asarray(trained.fitted)
+    accuracy_of_members, margin_of_members = right(members), margins(members)
+    margin_at_fit, margin_at_end = margins(trained.first_fit), margins(trained.end)
+    accuracy_returned = right(as_network(returned.points, config.hidden)).mean(axis=1)
+    reached, returns = np.asarray(population.share) > 0, np.asarray(returned.share) > 0
+    matched = nearest(margin_of_members, accuracy_of_members, margin_at_fit)
+    end = right(trained.end)
+    margin_at_end = np.where(fitted, margin_at_end, np.nan)
+    wide = {name: np.full(config.sets, np.nan) for name in ("sampled", "trained", "log_share")}
+    if k in config.margin_images:
+        low, middle, high = np.nanquantile(margin_at_end, [0.25, 0.5, 0.75], axis=1)
+        widened, wide["log_share"] = with_margin(config, key_margin, population, sets, k, middle)
+        accuracy_widened = right(as_network(widened.points, config.hidden)).mean(axis=1)
+        wide["sampled"] = np.where(np.isfinite(wide["log_share"]), accuracy_widened, np.nan)
+        between = (margin_at_end >= low[:, None]) & (margin_at_end <= high[:, None])
+        wide["trained"] = np.nanmean(np.where(between, end, np.nan), axis=1)
+    return xr.Dataset(
+        {
+            "sampled": ("set", np.where(reached, accuracy_of_members.mean(axis=1), np.nan)),
+            "returned": ("set", np.where(returns, accuracy_returned, np.nan)),
+            "acceptance_rate": ("set", np.asarray(population.acceptance_rate)),
+            "step_size": ("set", np.asarray(population.step_size)),
+            "fitted": (("set", "descent"), fitted),
+            "trained": (("set", "descent"), np.where(fitted, right(trained.first_fit), np.nan)),
+            "trained_on": (("set", "descent"), np.where(fitted, end, np.nan)),
+            "trained_all": (("set", "descent"), end),
+            "matched": (("set", "descent"), np.where(fitted, matched, np.nan)),
+            "margin": (("set", "member"), margin_of_members),
+            "margin_at_fit": (("set", "descent"), np.where(fitted, margin_at_fit, np.nan)),
+            "margin_at_end": (("set", "descent"), margin_at_end),
+            **{f"wide_{name}": ("set", values) for name, values in wide.items()},
+        }
+    )
+
+
+def nearest(
+    keys: Float[np.ndarray, "sets members"],
+    values: Float[np.ndarray, "sets members"],
+    targets: Float[np.ndarray, "sets queries"],
+) -> Float[np.ndarray, "sets queries"]:
+    """Return the value of the member whose key is nearest to each target, within each set."""
+    rows = np.abs(keys[:, :, None] - targets[:, None]).argmin(axis=1)
+    return np.take_along_axis(values, rows, axis=1)

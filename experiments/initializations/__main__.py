@@ -1,0 +1,234 @@
+"""How must a network be initialized so that gradient descent can train it?
+
+    W_0 = init_scale * draw(initializer),   slope of a sigmoid = 4 s (1 - s), at most 1
+
+    python -m experiments.initializations           (about 2 min on two cores)
+
+Expected: a test accuracy of 10 % before training, for any start; after training, 87 to 91 % for
+every initializer at its best scale, and 10 % for every initializer at 100 times its default scale.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.statistics import medians
+from gdjax.plots.style import CYCLE, style
+from gdjax.plots.sweeps import quantiles
+from gdjax.statistics import median
+
+
+@dataclass(frozen=True)
+class Config:
+    """Initializations to compare, and settings of the training.
+
+    Args:
+        data: name of the data set.
+        initializers: names of the initializers.
+        smallest: smallest scale of starting weights, as a multiple of the initializer's default.
+        largest: largest scale of starting weights, as a multiple of the initializer's default.
+        scales: number of scales, geometrically spaced.
+        learning_rates: learning rates; results are reported for the rate with the lowest median
+            training cost.
+        seeds: number of starting points for each initializer and scale.
+        batch_size: number of images per step.
+        epochs: number of passes over the training set.
+        images: number of training images over which the slopes of the sigmoids are averaged.
+    """
+
+    data: str = "mnist5k"
+    initializers: tuple[str, ...] = ("normal", "uniform", "fan_in", "glorot", "he")
+    smallest: float = 0.01
+    largest: float = 100.0
+    scales: int = 13
+    learning_rates: tuple[float, ...] = (1.0, 3.0, 9.0)
+    seeds: int = 8
+    batch_size: int = 32
+    epochs: int = 10
+    images: int = 500
+
+
+def slope_of_layer(network: gd.problems.Network, layer: int):
+    """Return a function that computes the mean slope 4 s (1 - s) of a hidden layer.
+
+    The function takes parameters and images, and averages over the layer's neurons and the images.
+    """
+    widths = network.widths[: layer + 1]
+    inner = dataclasses.replace(network, widths=widths, output_activation=None)
+
+    def slope(params, images):
+        s = inner.apply(params[:layer], images)
+        return jnp.mean(4 * s * (1 - s))
+
+    return slope
+
+
+def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
+    """Return the problem's metrics, plus the mean slope of each hidden layer."""
+    few = problem.data[0][:images]
+    return dict(problem.metrics) | {
+        f"slope_{layer}": gd.Metric(
+            slope_of_layer(problem.network, layer), few, long_name=f"slope of hidden layer {layer}"
+        )
+        for layer in range(1, len(problem.network.widths) - 1)
+    }
+
+
+def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the runs at the rate with the lowest median cost, by initialization."""
+    cost = medians(dataset.cost.isel(step=-1))
+    return dataset.isel(learning_rate=cost.argmin("learning_rate"))
+
+
+def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
+    """Return the first epoch with a cost of at most `level`, or +inf."""
+    reached = cost <= level
+    return np.where(reached.any(axis=-1), epoch[np.argmax(reached, axis=-1)], np.inf)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies before and after training, at the best and at extreme scales."""
+    summary: dict = {}
+    for name, runs in by_initializer(dataset).items():
+        scale = runs.init_scale.values
+        best = int(np.argmin(quantiles(runs.cost_after.values)[1]))
+        accuracy, slope = runs.accuracy_after.values, runs.slope.values
+        after = quantiles(accuracy)[1]
+        good = scale[after >= after[best] - 0.03]
+        summary |= {
+            f"{name}_best_scale": float(scale[best]),
+            f"{name}_accuracy_at_best": median(accuracy[best])[:3],
+            f"{name}_within_3_points_from": float(good.min()),
+            f"{name}_within_3_points_to": float(good.max()),
+            f"{name}_accuracy_at_largest": median(accuracy[-1])[:3],
+            f"{name}_accuracy_at_smallest": median(accuracy[0])[:3],
+            f"{name}_slope_at_best": median(slope[best])[:3],
+            f"{name}_slope_at_largest": median(slope[-1])[:3],
+            f"{name}_epochs_at_best": median(runs.epochs.values[best])[:3],
+        }
+    before = dataset.test_accuracy.isel(step=0)
+    summary["accuracy_before_mean"] = float(before.mean())
+    summary["accuracy_before_most"] = float(before.max())
+    summary["cost_before_smallest"] = float(dataset.cost.isel(step=0, init_scale=0).mean())
+    summary["cost_before_largest"] = float(dataset.cost.isel(step=0, init_scale=-1).mean())
+    return summary
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return the runs of each initializer at the best rates, [scales, seeds].
+
+    They are the costs and accuracies before and after training, the mean slope of the hidden
+    sigmoids before it, and the number of epochs to half the cost of the best constant prediction.
+    """
+    runs = at_best_rate(dataset).transpose("initializer", "init_scale", "seed", "step")
+    before, after = (runs.isel(step=step, drop=True) for step in (0, -1))
+    epochs = epochs_to(runs.cost.values, dataset.epoch.values, dataset.attrs["baseline"] / 2)
+    results = xr.Dataset(
+        {
+            "accuracy_before": before.test_accuracy,
+            "accuracy_after": after.test_accuracy,
+            "cost_before": before.cost,
+            "cost_after": after.cost,
+            "slope": (before.slope_1 + before.slope_2) / 2,
+            "epochs": (before.cost.dims, epochs),
+        }
+    )
+    names = dataset.attrs["initializers"]
+    return {name: results.isel(initializer=index) for index, name in enumerate(names)}
+
+
+def by_scale(initializers: Mapping[str, xr.Dataset], epochs: float) -> Figure:
+    """Draw accuracies, numbers of epochs, costs and slopes against the initial scale.
+
+    Args:
+        initializers: results of `by_initializer`.
+        epochs: number of epochs of the runs; infinite medians of epochs are drawn above it.
+    """
+    with style():
+        figure = Figure(figsize=(12, 8.5))
+        (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
+        never = 1.15 * epochs
+        for number, (name, runs) in enumerate(initializers.items()):
+            middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
+            scale = runs.init_scale.values
+            look = {
+                "color": CYCLE[number % len(CYCLE)],
+                "marker": MARKERS[number % len(MARKERS)],
+                "label": name.replace("_", "-"),
+            }
+            after.plot(scale, middle["accuracy_after"], **look)
+            dotted = look | {"marker": "", "linestyle": ":", "label": None}
+            after.plot(scale, middle["accuracy_before"], **dotted)
+            finite = np.isfinite(middle["epochs"])
+            fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
+            before.plot(scale, middle["cost_before"], **look)
+            slope.plot(scale, middle["slope"], **look)
+        after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
+        after.yaxis.set_major_formatter(PercentFormatter(1.0))
+        after.set_ylim(0, 1)
+        fast.set_title("Epochs to half the baseline cost")
+        fast.set_ylabel("epochs to half the cost of\nthe best constant prediction")
+        fast.set_ylim(0, 1.25 * epochs)
+        ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
+        fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
+        before.set(title="Cost before training", ylabel="training cost")
+        slope.set_title("Saturation before training")
+        slope.set_ylabel("mean slope of hidden sigmoids\n(1: largest, 0: saturated)")
+        slope.set_ylim(0, 1.05)
+        for axes in (before, slope):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_xlabel("scale of starting weights (1: the initializer's default)")
+        slope.legend(loc="lower left")
+        figure.suptitle("Effect of the initial scale (medians over seeds)")
+    return figure
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return all runs, with a dimension `initializer` in the order of the config."""
+    problems = {
+        name: gd.problems.digits(config.data, initializer=name) for name in config.initializers
+    }
+    any_problem = next(iter(problems.values()))
+    epoch = gd.descent.steps_for(1, any_problem.samples, config.batch_size)
+    axes = gd.axes(
+        init_scale=np.geomspace(config.smallest, config.largest, config.scales),
+        learning_rate=config.learning_rates,
+        seed=range(config.seeds),
+    )
+    sweeps = [
+        gd.sweep(
+            problem,
+            axes,
+            config.epochs * epoch,
+            batch_size=config.batch_size,
+            record_every=epoch,
+            metrics=with_slopes(problem, config.images),
+        )
+        for problem in problems.values()
+    ]
+    names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
+    joined = xr.concat([runs[names] for runs in sweeps], "initializer")
+    return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
+        initializers=list(problems), baseline=any_problem.baseline
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw accuracies, numbers of epochs, costs and slopes against scale."""
+    return {"starts": by_scale(by_initializer(dataset), epochs=float(dataset.epoch[-1]))}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,229 @@
+"""Which learning rate is best, and how much does the starting point matter?
+
+    w_{t+1} = w_t - learning_rate * grad C(w_t)
+
+    python -m experiments.learning_rates           (about 40 s of processor time)
+
+Expected: a test accuracy of about 90 % for sigmoids at rate 3, which has the lowest training cost
+on the coarse grid, whose rates have ratio 3.2; no run of the sigmoid network diverges. For about
+half of 12 starts, working and failing rates alternate between 8 and 40, up to 1.5 times the first
+failing rate. Networks with ReLUs need rates a hundred times smaller, and a third of their runs at
+rates above 2 diverge. The alternation is refuted if, for each start, all rates below some limit
+work and all rates above it fail.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from matplotlib.ticker import LogLocator
+
+import gdjax as gd
+from experiments.shared import command
+from gdjax import statistics
+from gdjax.descent import OUTCOMES
+from gdjax.errors import InputError
+from gdjax.plots import sweeps as plots
+from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, style
+
+INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, learning rates and starting points.
+
+    Args:
+        data: name of the data set.
+        activations: activation functions of the networks to compare.
+        lowest: smallest learning rate.
+        highest: largest learning rate.
+        rates: number of learning rates, geometrically spaced.
+        seeds: number of starting points.
+        batch_size: number of images per step.
+        epochs: number of passes over the training set.
+        fine: smallest and largest rate of the fine grid, for each network.
+        fine_rates: number of rates of the fine grid, geometrically spaced.
+    """
+
+    data: str = "mnist5k"
+    activations: tuple[str, ...] = ("sigmoid", "relu")
+    lowest: float = 0.0003
+    highest: float = 300.0
+    rates: int = 13
+    seeds: int = 12
+    batch_size: int = 32
+    epochs: int = 10
+    fine: tuple[tuple[float, float], ...] = ((8.0, 40.0), (0.1, 3.0))
+    fine_rates: int = 40
+
+
+def digits(config: Config, activation: str) -> gd.Problem:
+    """Return the digit problem with the given activation."""
+    return gd.problems.digits(
+        config.data, activation=activation, initializer=INITIALIZERS.get(activation, "fan_in")
+    )
+
+
+def by_activation(dataset):
+    """Yield the name and the results of each network."""
+    for index, name in enumerate(dataset.attrs["activations"]):
+        yield name, dataset.isel(activation=index)
+
+
+def best_index(runs: xr.Dataset) -> int:
+    """Return the index of the learning rate with the lowest median final cost."""
+    return int(np.argmin(statistics.medians(runs.cost.values[..., -1])[0]))
+
+
+def alternates(trains: np.ndarray) -> np.ndarray:
+    """Return, for each seed, whether some rate succeeds above a rate that fails.
+
+    Args:
+        trains: whether each run trains, [rates, seeds], with ascending rates.
+    """
+    return np.any(trains[1:] & ~trains[:-1], axis=0)
+
+
+def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest rate that fails and the largest that succeeds, by seed.
+
+    The first is NaN if no rate fails, and the second if no rate succeeds.
+
+    Args:
+        rates: learning rates, ascending.
+        trains: whether each run trains, [rates, seeds].
+    """
+    failure = np.where(trains.all(axis=0), np.nan, rates[np.argmin(trains, axis=0)])
+    last = rates[len(rates) - 1 - np.argmax(trains[::-1], axis=0)]
+    return failure, np.where(trains.any(axis=0), last, np.nan)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return the best rate by training cost, its accuracy, and counts of outcomes."""
+    summary: dict = {}
+    rates = dataset.learning_rate.values
+    for name, runs in by_activation(dataset):
+        accuracy = runs.test_accuracy.values[..., -1]
+        half, low, high = statistics.medians(accuracy)
+        best = best_index(runs)
+        good = rates[half >= half[best] - 0.02]
+        trains = runs.trains.values.astype(bool)
+        failure, last = borders(runs.fine_rate.values, trains)
+        alternate = int(np.sum(alternates(trains)))
+        summary |= {
+            f"{name}_best_rate": float(rates[best]),
+            f"{name}_accuracy_at_best": float(half[best]),
+            f"{name}_accuracy_at_best_interval": [float(low[best]), float(high[best])],
+            f"{name}_accuracy_within_2_points_from": float(good.min()),
+            f"{name}_accuracy_within_2_points_to": float(good.max()),
+            f"{name}_accuracy_at_lowest_rate": float(half[0]),
+            f"{name}_fine_rates": [float(runs.fine_rate[0]), float(runs.fine_rate[-1])],
+            f"{name}_first_failure": statistics.median(failure)[:3],
+            f"{name}_first_failure_least": float(np.nanmin(failure)),
+            f"{name}_last_that_trains": statistics.median(last)[:3],
+            f"{name}_last_that_trains_most": float(np.nanmax(last)),
+            f"{name}_last_over_first_failure_most": float(np.nanmax(last / failure)),
+            f"{name}_starts_that_alternate": alternate,
+            f"{name}_share_that_alternates": statistics.share(alternate, trains.shape[1])[:3],
+        }
+        for code, outcome in enumerate(OUTCOMES):
+            shares = np.mean(runs.outcome.values == code, axis=1)
+            if outcome in ("stalled", "diverged"):
+                summary[f"{name}_share_{outcome}_at_most"] = float(shares.max())
+                summary[f"{name}_runs_{outcome}"] = int(np.sum(runs.outcome.values == code))
+    return summary
+
+
+def trained_sets(dataset: xr.Dataset) -> Figure:
+    """Draw the learning rates at which training succeeds, with one panel per network."""
+    networks = dict(by_activation(dataset))
+    with style():
+        figure = Figure(figsize=(6.5 * len(networks), 5.0))
+        panels = figure.subplots(1, len(networks), squeeze=False)[0]
+        for axes, (name, runs) in zip(panels, networks.items(), strict=True):
+            rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
+            seeds = np.arange(trains.shape[1])
+            x, y = np.meshgrid(rates, seeds, indexing="ij")
+            for side, marker, color, label in (
+                (trains, "o", BLUE, "trains"),
+                (~trains, "x", VERMILLION, "does not train"),
+            ):
+                axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+            alternate = np.sum(alternates(trains))
+            axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
+            best = runs.learning_rate.values[best_index(runs)]
+            if rates[0] <= best <= rates[-1]:
+                axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            label_log_axis(axes.xaxis)
+            axes.set(xlabel="learning rate", yticks=seeds)
+        panels[0].set_ylabel("starting point")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the runs of all networks on both grids, with a dimension `activation`."""
+    if len(config.fine) != len(config.activations):
+        raise InputError(
+            f"fine = {config.fine}, expected a range of rates for each of the "
+            f"{len(config.activations)} activations"
+        )
+    problems = {name: digits(config, name) for name in config.activations}
+    epoch = gd.descent.steps_for(1, next(iter(problems.values())).samples, config.batch_size)
+    parts = []
+    for (name, problem), ends in zip(problems.items(), config.fine, strict=True):
+        print(f"{name} ...", flush=True)
+        wide = np.geomspace(config.lowest, config.highest, config.rates)
+        fine = np.geomspace(*ends, config.fine_rates)
+        runs = trained(config, problem, wide, epoch)
+        fine_runs = trained(config, problem, fine, config.epochs * epoch)
+        parts.append(
+            runs[["cost", "test_accuracy", "outcome", "diverged_at"]]
+            .assign(baseline=problem.baseline)
+            .assign(
+                fine_rate=("fine", fine),
+                trains=(("fine", "seed"), fine_runs.cost.values[..., -1] < problem.baseline),
+            )
+        )
+    joined = xr.concat(parts, "activation", combine_attrs="drop")
+    joined = joined.assign_attrs(activations=list(problems))
+    return joined.assign_coords(epoch=("step", joined.step.values / epoch))
+
+
+def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) -> xr.Dataset:
+    """Return a sweep over rates and starts, recorded every `every` steps."""
+    epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
+    return gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.seeds)),
+        config.epochs * epoch,
+        batch_size=config.batch_size,
+        record_every=every,
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw outcomes and curves of each network, and rates that work, by start."""
+    images = {}
+    rates = dataset.learning_rate.values
+    for name, runs in by_activation(dataset):
+        images[f"ends_{name}"] = plots.outcomes_by_setting(
+            plots.Setting("learning_rate", rates),
+            runs.test_accuracy.values[..., -1],
+            runs.cost.values[..., -1],
+            runs.outcome.values,
+            outcomes=OUTCOMES,
+            baseline=float(runs.baseline),
+        )
+        images[f"curves_{name}"] = plots.curves_by_setting(
+            dataset.epoch.values, rates, runs.cost.values
+        ).figure
+    return images | {"rates_that_train": trained_sets(dataset)}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,1 +1,0 @@
-"""Computations of the experiments, in modules separate from their settings."""

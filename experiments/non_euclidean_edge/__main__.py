@@ -1,0 +1,125 @@
+"""Do sign descent and Muon also train at an edge of stability?
+
+    S = max over |d| <= 1 of d^T H d,   w <- w - eta |g|_* d,   g . d = |g|_*
+
+    python -m experiments.non_euclidean_edge      (about 80 s of processor time)
+
+Expected: at the larger rates the lower bound on S settles within 15 % of the limit in all four
+cases (medians over the last quarter of the records and over starts). This is refuted if the
+interval of one of these medians lies entirely outside the range of 15 % around the limit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command, edges
+from experiments.shared.regressions import random_targets
+from experiments.shared.trees import datasets
+from gdjax.curvature import dual_gradient_norm, generalized_sharpness_metric, step_curvature
+from gdjax.descent import non_euclidean_descent
+from gdjax.statistics import median
+
+CASES = {
+    "sign_scaled": ("linf", True),
+    "sign_plain": ("linf", False),
+    "muon_scaled": ("spectral", True),
+    "muon_plain": ("spectral", False),
+}
+TITLES = {
+    "sign_scaled": "Sign descent, scaled steps",
+    "sign_plain": "Sign descent, steps of fixed length",
+    "muon_scaled": "Muon without momentum, scaled steps",
+    "muon_plain": "Muon without momentum, steps of fixed length",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents whose generalized sharpness is recorded.
+
+    Args:
+        sign_scaled_rates: learning rates of sign descent, with steps scaled by the dual norm.
+        sign_plain_rates: learning rates of sign descent; each rate is the length of a step.
+        muon_scaled_rates: learning rates of Muon without momentum, with scaled steps.
+        muon_plain_rates: learning rates of Muon without momentum; each is the length of a step.
+        width: number of neurons in each hidden layer.
+        samples: number of training samples.
+        steps: number of steps of each descent.
+        records: number of records of each descent.
+        starts: number of starting points for each case and rate.
+    """
+
+    sign_scaled_rates: tuple[float, ...] = (0.0003, 0.0005, 0.001)
+    sign_plain_rates: tuple[float, ...] = (0.001, 0.003, 0.01)
+    muon_scaled_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
+    muon_plain_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
+    width: int = 16
+    samples: int = 128
+    steps: int = 1600
+    records: int = 80
+    starts: int = 8
+
+
+def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Dataset:
+    """Return the cost, and the sharpness and step curvature in units of the limit."""
+    norm, scaled = CASES[case]
+    metrics: dict[str, Callable] = {
+        "sharpness": generalized_sharpness_metric,
+        "step_curvature": step_curvature,
+        "dual_norm": dual_gradient_norm,
+    }
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        config.steps,
+        make_optimizer=partial(non_euclidean_descent, norm=norm, scaled=scaled),
+        record_every=config.steps // config.records,
+        metrics={name: metric(problem, norm) for name, metric in metrics.items()},
+    ).drop_attrs()
+    limit = 2 / runs.learning_rate * (1 if scaled else runs.dual_norm)
+    result = xr.Dataset(
+        {
+            "cost": runs.cost,
+            "sharpness": runs.sharpness / limit,
+            "step_curvature": runs.step_curvature / limit,
+        }
+    )
+    result = result.where(np.isfinite(runs.cost)).transpose("learning_rate", "seed", "step")
+    return result.assign(limit=1.0)
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the records of each case."""
+    problem = random_targets(config.width, config.samples)
+    return xr.DataTree.from_dict(
+        {case: recorded(config, problem, case, getattr(config, f"{case}_rates")) for case in CASES}
+    )
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return final sharpness and step curvature, in units of the limit."""
+    summary: dict = {}
+    for case, part in datasets(tree).items():
+        summary[f"{case}_rates"] = part.learning_rate.values.tolist()
+        for name in ("sharpness", "step_curvature"):
+            ratios = edges.late(part[name], np.median)
+            summary[f"{case}_{name}"] = [list(median(row)[:3]) for row in ratios]
+        summary[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
+        summary[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+        summary[f"{case}_runs_diverged"] = int(np.isnan(part.cost.values[..., -1]).sum())
+    return summary
+
+
+def plot(tree: xr.DataTree) -> dict:
+    """Draw the generalized sharpness for all starts, with one panel per case."""
+    label = "generalized sharpness,\nin units of the limit"
+    return {"edges": edges.sharpness_curves(tree, TITLES, "sharpness", label=label)}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

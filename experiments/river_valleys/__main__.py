@@ -1,0 +1,182 @@
+"""Does a decay of the learning rate lower the cost in steep directions only?
+
+    gain = C(constant rate) - C(decay),   fall = C(branch point) - C(decay)
+
+    python -m experiments.river_valleys           (about 7 min on two cores)
+
+Expected: a decay in the top 10 directions alone, with a constant rate in the others, has at least
+the gain of the full decay. This is refuted, for a data set and a first step of the decay, if the
+interval of its share of the gain lies below 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+import gdjax as gd
+from experiments.shared import command
+from gdjax.statistics import mean
+
+from . import figures
+from .config import Config
+from .model import trained, valleys
+
+
+def problems(config: Config) -> list[gd.Problem]:
+    """Return the problem of each data set."""
+    kinds: tuple[dict[str, Any], ...] = ({}, {"activation": "tanh", "loss": "cross_entropy"})
+    widths = (config.width, config.width)
+    return [
+        gd.problems.digits(name, widths=widths, samples=config.samples, **kind)
+        for name, kind in zip(config.data, kinds, strict=False)
+    ]
+
+
+RESAMPLES = 2000  # number of bootstrap resamples
+
+
+def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
+    """Return the shares of the fall and of the gain of a decay, for each start.
+
+    The fall is the cost at the branch point minus that after the decay. The gain is the cost of the
+    constant rate minus that of the decay, after the same number of steps. Numerators and
+    denominators are sums over the branch steps. Shares that are not finite, as after divergence,
+    are NaN.
+    """
+
+    def over(numerator, denominator):
+        ratio = numerator.sum("branch_step") / denominator.sum("branch_step")
+        return ratio.where(np.isfinite(ratio)).transpose("start", ...).values
+
+    fall, swept_fall = part.begin - part.end, part.begin - part.swept_decay
+    gain, swept_gain = part.continued - part.end, part.swept_constant - part.swept_decay
+    result = {
+        "rest": over(-part.rest, fall),
+        "remainder": over(-part.remainder, fall),
+        "averaged": over(part.continued - part.averaged, gain),
+    }
+    for k in part.directions.values:
+        chosen = part.parted.sel(directions=k)
+        for name in ("second_order", "line", "end_line"):
+            result[f"{name}_{k}"] = over(
+                -part[name].isel(direction=slice(k)).sum("direction"), fall
+            )
+        for name in ("onto", "off"):
+            result[f"{name}_{k}"] = over(part.begin - chosen.sel(part=name), swept_fall)
+        for name in ("steep_decay", "rest_decay"):
+            reached = part.swept_constant - chosen.sel(part=name)
+            result[f"{name}_{k}"] = over(reached, swept_gain)
+    return result
+
+
+def with_interval(values: Float[np.ndarray, " starts"]) -> list[float] | None:
+    """Return the mean of finite values with its interval; None for fewer than two."""
+    finite = values[np.isfinite(values)]
+    return list(mean(finite)[:3]) if len(finite) > 1 else None
+
+
+def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the mean final cost for each exponent, at the best of the peak rates."""
+    return dataset.exponent_cost.mean("start").min("peak")
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return falls, gains and shares with intervals, and the best exponent."""
+    summary: dict = {}
+    for number, name in enumerate(dataset.attrs["data_sets"]):
+        summary |= {
+            f"{name}_{key}": value for key, value in _valley(dataset.isel(data=number)).items()
+        }
+    return summary | _exponents(dataset)
+
+
+def _valley(part: xr.Dataset) -> Mapping:
+    fall, gain = part.begin - part.end, part.continued - part.end
+    finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
+    largest = max(part.directions.values)
+    summary: dict = {
+        "branches": int(finite.size),
+        "diverged": int((~finite).sum()),
+        "converged": int(part.converged.sum()),
+        "begin": with_interval(part.begin.mean("branch_step").values),
+        "end": with_interval(part.end.mean("branch_step").values),
+        "fall": with_interval(fall.mean("branch_step").values),
+        "gain": with_interval(gain.mean("branch_step").values),
+        "swept_gain": with_interval(
+            (part.swept_constant - part.swept_decay).mean("branch_step").values
+        ),
+        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
+        "eigenvalue_largest": float(part.eigenvalues.isel(direction=0).mean()),
+        f"eigenvalue_{largest}": float(part.eigenvalues.isel(direction=largest - 1).mean()),
+        **{
+            f"overlap_{k}": with_interval(part.overlap.sel(directions=k).mean("branch_step").values)
+            for k in part.directions.values
+        },
+    }
+    summary |= {key: with_interval(values) for key, values in shares(part).items()}
+    summary["by_step"] = {}
+    for index, step in enumerate(part.branch_step.values):
+        one = part.isel(branch_step=[index])
+        rows = {key: with_interval(values) for key, values in shares(one).items()}
+        rows["gain"] = with_interval(gain.isel(branch_step=index).values)
+        rows["fall"] = with_interval(fall.isel(branch_step=index).values)
+        rows["begin"] = with_interval(one.begin.isel(branch_step=0).values)
+        summary["by_step"][str(step)] = rows
+    return summary
+
+
+def _exponents(dataset: xr.Dataset) -> dict:
+    exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
+    starts = costs.shape[-1]
+    drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
+    resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
+    average = costs.mean(axis=-1)
+    best_peaks = average.argmin(axis=1)
+    lowest = int(average.min(axis=1).argmin())
+    return {
+        "digits_exponent": float(exponents[lowest]),
+        "digits_exponent_share": float(np.mean(resampled.argmin(axis=0) == lowest)),
+        "digits_tuned_costs": tuned_costs(dataset).values.tolist(),
+        "digits_tuned_peaks": dataset.peak.values[best_peaks].tolist(),
+        "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
+        "digits_peaks_at_an_end": int(np.isin(best_peaks, [0, costs.shape[1] - 1]).sum()),
+        "digits_runs_diverged": int(np.sum(~np.isfinite(costs))),
+    }
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return results of decays on all data sets, and costs of power decays."""
+    every = problems(config)
+    parts = [valleys(config, *pair) for pair in zip(every, config.rates, strict=False)]
+    on_digits = trained(config, every[0]).values
+    dataset = xr.concat(parts, "data")
+    return (
+        dataset.assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
+        .assign_coords(exponent=list(config.exponents), peak=np.geomspace(*config.peaks))
+        .assign_attrs(data_sets=list(config.data))
+    )
+
+
+def plot(dataset: xr.Dataset) -> Mapping:
+    """Draw decays and shares for each data set, and costs against the exponent."""
+    k = int(dataset.directions[len(dataset.directions) // 2])
+    labels = {
+        f"steep_decay_{k}": f"decay only in top {k},\nconstant rate in the rest",
+        f"rest_decay_{k}": f"decay only in the rest,\nconstant rate in top {k}",
+        f"onto_{k}": f"gradient projected\nonto top {k}",
+        f"off_{k}": f"gradient projected\noff top {k}",
+        "averaged": "averaged weights,\nconstant rate",
+    }
+    each = (shares(dataset.isel(data=number)) for number in range(dataset.sizes["data"]))
+    rows = [{label: values[key] for key, label in labels.items()} for values in each]
+    return {
+        "valleys": figures.valleys(dataset, rows),
+        "exponents": figures.exponents(dataset.exponent.values, tuned_costs(dataset).values),
+    }
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

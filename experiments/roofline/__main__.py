@@ -1,0 +1,196 @@
+"""How fast would a step of many networks be on a GPU?
+
+    time of a step = sum over kernels of max(floor, bytes / bandwidth, operations / peak)
+                     + waits for the host / steps between them
+
+JAX compiles the program of a sweep for a GPU that is not there. The compiled text shows the kernels
+of a step and the loops whose length the compiler does not know, in each of which a GPU waits for
+the host. The same numbers are computed for a program written by hand, `jit(vmap(scan(scan)))` with
+the same records and without detection of divergence. Floor and wait are stated as ranges, so that
+the times are ranges too. Nothing is measured: this is a prediction.
+
+    python -m experiments.roofline             (about 2 minutes; needs the group `accelerators`)
+
+Expected: at most 1.5 times the kernels of the program by hand, one wait for 32 steps, and times
+dominated by the launches of kernels for 64 networks. This is refuted by a measured time of a step
+outside of the predicted range, or a measured ratio to the program by hand above 1.5.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+import gdjax as gd
+from experiments.shared import command
+from gdjax import slabs
+from gdjax.sweeps.absent_device import (
+    Loop,
+    absent_device,
+    compile_block,
+    compiled,
+    loop_over_steps,
+    loops,
+)
+from gdjax.sweeps.spec import SweepSpec
+
+from . import figures as plots
+
+TRANSFERS = re.compile(r" (outfeed|infeed|send|recv)\(|callback")  # to and from the host
+OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Programs, and rates of the device.
+
+    Args:
+        data: name of the data set.
+        device: device that programs are compiled for.
+        orders: whether the networks share mini-batches, have separate ones, or use the whole set.
+        batch_sizes: numbers of samples of a mini-batch.
+        networks: numbers of networks.
+        optimizers: names of optimizers.
+        record_every: number of steps between records.
+        peak: operations per second in float32 without tensor cores.
+        bandwidth: memory bandwidth in bytes per second.
+        floors: shortest and longest time of a kernel in microseconds.
+        waits: shortest and longest wait for the host in microseconds.
+    """
+
+    data: str = "mnist5k"
+    device: str = "h100"
+    orders: tuple[str, ...] = ("shared", "own", "whole")
+    batch_sizes: tuple[int, ...] = (32,)
+    networks: tuple[int, ...] = (64,)
+    optimizers: tuple[str, ...] = ("sgd", "adam")
+    record_every: int = 32
+    peak: float = 66.9e12
+    bandwidth: float = 3.352e12
+    floors: tuple[float, float] = (1.5, 5.0)
+    waits: tuple[float, float] = (10.0, 30.0)
+
+
+def compiled_sweep(
+    config: Config, order: str, size: int | None, networks: int, optimizer: str
+) -> slabs.Compiled:
+    """Return the compiled block of a sweep."""
+    seeds = {"seed": range(networks)} | ({"data_seed": range(2)} if order == "own" else {})
+    spec = SweepSpec(
+        problem=gd.problems.digits(config.data),
+        axes=gd.axes(learning_rate=[0.1], **seeds),
+        num_steps=10 * config.record_every,
+        make_optimizer=OPTIMIZERS[optimizer],
+        batch_size=size,
+        record_every=config.record_every,
+    )
+    return compile_block(spec, networks, absent_device(config.device))
+
+
+def compiled_by_hand(
+    config: Config, order: str, size: int | None, networks: int, optimizer: str
+) -> slabs.Compiled:
+    """Return a compiled program by hand with the same steps and records."""
+    problem, update = gd.problems.digits(config.data), OPTIMIZERS[optimizer](0.1)
+
+    def run(params, data, rows):
+        def step(carry, samples):
+            params, state, total = carry
+            batch = data if samples is None else jax.tree.map(lambda a: a[samples], data)
+            cost, gradient = jax.value_and_grad(problem.cost)(params, batch)
+            updates, state = update.update(gradient, state, params)
+            return (optax.apply_updates(params, updates), state, total + cost), None
+
+        def record(carry, rows):
+            start = (*carry, jnp.zeros(()))
+            (*carry, total), _ = jax.lax.scan(step, start, rows, length=config.record_every)
+            return tuple(carry), (problem.cost(carry[0], data), total / config.record_every)
+
+        return jax.lax.scan(record, (params, update.init(params)), rows, length=10)
+
+    keys = jax.random.split(jax.random.key(0), networks)
+    params = jax.eval_shape(jax.vmap(problem.init), keys)
+    rows = None
+    if size is not None:
+        runs = (networks,) if order == "own" else ()
+        rows = jax.ShapeDtypeStruct((*runs, 10, config.record_every, size), np.int32)
+    device = absent_device(config.device)
+    shapes = slabs.shapes((params, problem.data, rows), device)
+    program = jax.jit(jax.vmap(run, (0, None, 0 if order == "own" else None)))
+    return compiled(program.lower(*shapes), device)
+
+
+def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:
+    """Return the shortest and the longest time of a step.
+
+    Args:
+        config: rates of the device.
+        step: loop over steps.
+        waits: number of waits for the host per step.
+    """
+    bound = [
+        1e6 * max(kernel.bytes / config.bandwidth, kernel.operations / config.peak)
+        for kernel in step.kernels
+    ]
+    pairs = zip(config.floors, config.waits, strict=True)
+    return np.array([sum(max(floor, b) for b in bound) + waits * wait for floor, wait in pairs])
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return kernels, loops, transfers and predicted times by program."""
+    sizes = {order: config.batch_sizes if order != "whole" else (None,) for order in config.orders}
+    cases = [
+        (order, size, networks, optimizer)
+        for order in config.orders
+        for networks, optimizer, size in product(config.networks, config.optimizers, sizes[order])
+    ]
+    rows = []
+    for case in cases:
+        block, by_hand = compiled_sweep(config, *case), compiled_by_hand(config, *case)
+        step, step_by_hand = loop_over_steps(block), loop_over_steps(by_hand)
+        # The loop over chunks, and the branches for the record and for each metric.
+        outer = [loop for loop in loops(block) if loop.trip_count is None]
+        waits = sum(loop.num_inner for loop in outer) / config.record_every
+        rows.append(
+            {
+                "kernels": len(step.kernels),
+                "kernels_by_hand": len(step_by_hand.kernels),
+                "unknown_loops": len(outer),
+                "transfers": len(TRANSFERS.findall(block.executable.as_text())),
+                "is_step_known": step.trip_count is not None,
+                "bytes": sum(kernel.bytes for kernel in step.kernels),
+                "operations": sum(kernel.operations for kernel in step.kernels),
+                "microseconds": microseconds(config, step, waits),
+                "microseconds_by_hand": microseconds(config, step_by_hand, 0.0),
+            }
+        )
+    variables = {
+        name: (("case", "bound") if "micro" in name else "case", np.array([r[name] for r in rows]))
+        for name in rows[0]
+    }
+    names = ("order", "batch_size", "networks", "optimizer")
+    columns = [list(column) for column in zip(*cases, strict=True)]
+    columns[1] = [size or 0 for size in columns[1]]
+    coordinates = dict(zip(names, (("case", column) for column in columns), strict=True))
+    return xr.Dataset(variables, coordinates, {"device": config.device})
+
+
+def numbers(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return the entries of summary.json."""
+    names = map(str, (*dataset.coords, *dataset.data_vars))
+    return {name: dataset[name].values.tolist() for name in names}
+
+
+def plot(dataset: xr.Dataset) -> dict[str, Any]:
+    """Draw the predicted times."""
+    return {"roofline": plots.times(dataset)}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,211 @@
+"""How much of the variance of test accuracy is due to chance, and how much to quality?
+
+    Var(accuracy) over seeds against sum_i p_i (1 - p_i) / n^2, p_i: share of networks that
+    classify image i correctly
+
+    python -m experiments.seeds           (about 3.5 min of processor time)
+
+Expected: the share of luck increases with the length of training, and after the longest training it
+is most of the variance (published for CIFAR-10: arXiv 2304.01910). The best 1 % of the networks on
+one half of the images are then little better than the other networks on the other half. This is
+refuted if the share of luck does not rise from one length of training to the next (the intervals
+overlap), or if its last interval lies below a half. Starts and orders are considered to have equal
+effects if the intervals of their shares of the variance overlap.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.crossed_runs import crossed_runs
+from experiments.shared.images import shrunk
+from experiments.shared.statistics import halves, shares
+from gdjax.statistics import Interval, mean
+
+from . import figures as plots
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, and settings of their training.
+
+    Args:
+        data: name of a data set of 28x28 digits.
+        learned: number of training images; all others are test images.
+        widths: number of neurons in each hidden layer.
+        starts: number of starting points.
+        orders: number of orders of the mini-batches, each combined with every start.
+        learning_rate: initial learning rate, with cosine decay to 0.
+        batch_size: number of images per step.
+        epochs: numbers of passes over the training images, one for each length of training.
+        resamples: number of bootstrap resamples.
+    """
+
+    data: str = "mnist5k"
+    learned: int = 2000
+    widths: tuple[int, ...] = (16, 16)
+    starts: int = 64
+    orders: int = 32
+    learning_rate: float = 5.0
+    batch_size: int = 32
+    epochs: tuple[int, ...] = (10, 20, 40)
+    resamples: int = 400
+
+
+def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:
+    """Return statistics of the accuracies of weighted networks.
+
+    Args:
+        right: whether each network classifies each image correctly, [networks, images].
+        weight: weight of each network; the weights sum to the number of networks.
+        half: whether each image is in the first half.
+    """
+    share = weight / weight.sum()
+    networks, images = weight.sum(), right.shape[1]
+    p = share @ right
+    both = [right[:, side].mean(axis=1) for side in (half, ~half)]
+    accuracy = right.mean(axis=1)
+
+    def covariance(a, b):
+        return (share @ (a * b) - (share @ a) * (share @ b)) * networks / (networks - 1)
+
+    shared = covariance(*both)
+    falling = np.argsort(-both[0])
+    best = falling[np.cumsum(share[falling]) - share[falling] < 0.01]
+    return {
+        "accuracy": share @ accuracy,
+        "deviation": np.sqrt(covariance(accuracy, accuracy)),
+        "luck_of_images": np.sum(p * (1 - p)) / images**2 * networks / (networks - 1)
+        / covariance(accuracy, accuracy),
+        "correlation_of_halves": shared
+        / np.sqrt(covariance(both[0], both[0]) * covariance(both[1], both[1])),
+        "deviation_of_quality": np.sqrt(max(shared, 0)),
+        "best_on_one_half": np.average(both[0][best], weights=weight[best]) - share @ both[0],
+        "the_same_on_the_other": np.average(both[1][best], weights=weight[best]) - share @ both[1],
+    }  # fmt: skip
+
+
+def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return the statistics of `weighted` for all networks, with bootstrap intervals.
+
+    The bootstrap resamples whole starts and orders, and draws a new half of the images for each
+    resample. Each value is the mean over 50 random halves.
+    """
+    right = dataset.right.values
+    starts, orders, images = right.shape
+    flat = right.reshape(-1, images).astype(np.float32)
+    rng = np.random.default_rng(0)
+    one = np.ones(len(flat))
+    values = [weighted(flat, one, halves(images, rng)) for _ in range(50)]
+    drawn = []
+    for _ in range(dataset.attrs["resamples"]):
+        counts = [rng.multinomial(n, np.full(n, 1 / n)) for n in (starts, orders)]
+        drawn.append(weighted(flat, np.outer(*counts).ravel(), halves(images, rng)))
+    advantages = {}
+    for name in values[0]:
+        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
+        value = float(np.mean([one[name] for one in values]))
+        advantages[name] = Interval(value, float(low), float(high), 0.95, len(flat))
+    return advantages
+
+
+def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return the share of images that only one of two networks classifies correctly.
+
+    Pairs are grouped by a common start, a common order, or neither. The intervals are Student's t
+    intervals over starts.
+    """
+    x = dataset.right.values.astype(np.float32)
+    a, b = x.shape[:2]
+    start_sums, order_sums = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
+    # For each network and image: the share of the networks paired with it that classify the image
+    # correctly.
+    others = {
+        "one_start": (start_sums - x) / (b - 1),
+        "one_order": (order_sums - x) / (a - 1),
+        "neither": (x.sum(axis=(0, 1)) - start_sums - order_sums + x) / ((a - 1) * (b - 1)),
+    }
+    return {
+        f"apart_of_{name}": mean((x + p - 2 * x * p).mean(axis=(1, 2)))
+        for name, p in others.items()
+    }
+
+
+def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return all statistics with intervals, for one length of training."""
+    accuracy = dataset.right.values.mean(axis=2)
+    return lucky(dataset) | shares(accuracy) | disagreement(dataset)
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies, the share of luck, and pairwise differences."""
+    summary: dict = {
+        "networks": dataset.sizes["start"] * dataset.sizes["order"],
+        "images": dataset.sizes["image"],
+    }
+    for epochs in dataset.epochs.values:
+        one = dataset.sel(epochs=epochs)
+        accuracy = one.right.values.mean(axis=2).ravel()
+        entries: dict = {
+            "accuracy_least": float(accuracy.min()),
+            "accuracy_most": float(accuracy.max()),
+            "cost_most": float(one.cost.max()),
+            "skewness": float(stats.skew(accuracy)),
+            "excess_kurtosis": float(stats.kurtosis(accuracy)),
+        }
+        for name, interval in intervals(one).items():
+            entries |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
+        summary |= {f"{name}_after_{epochs}": value for name, value in entries.items()}
+    return summary
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return which images each network classifies correctly, by length of training."""
+    problem = gd.problems.digits(shrunk(config.data, config.learned), widths=config.widths)
+    trained = [train(config, problem, epochs) for epochs in config.epochs]
+    return xr.concat(trained, "epochs").assign_coords(epochs=list(config.epochs)).assign_attrs(
+        resamples=config.resamples
+    )  # fmt: skip
+
+
+def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
+    """Return the costs of all networks, and which images each classifies correctly."""
+    runs = crossed_runs(config, problem, epochs, config.learning_rate)
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    images, labels = problem.metrics["test_accuracy"].data
+    assert problem.predict is not None  # never None for this problem
+    read = jax.jit(jax.vmap(problem.predict, in_axes=(0, None)))
+    right = [
+        np.asarray(read(gd.params_of(runs, like, {"seed": seed}), images)).argmax(-1) == labels
+        for seed in range(config.starts)
+    ]
+    return xr.Dataset(
+        {
+            "right": (("start", "order", "image"), np.array(right)),
+            "cost": (("start", "order"), runs.cost.isel(step=-1).values),
+        }
+    )
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw accuracies, accuracies on both halves, and shares, by length of training."""
+    half = halves(dataset.sizes["image"], np.random.default_rng(0))
+    rows = {}
+    for epochs in dataset.epochs.values:
+        one = dataset.sel(epochs=epochs)
+        right = one.right.values
+        rows[f"{epochs} epochs"] = plots.Trained(
+            right.mean(axis=2).ravel(),
+            tuple(right[..., side].mean(axis=2).ravel() for side in (half, ~half)),
+            intervals(one),
+        )
+    return {"luck": plots.accuracy_over_seeds(rows)}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)

@@ -1,0 +1,102 @@
+"""Steps common to all experiments: parse, run, write, draw, print.
+
+An experiment has a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
+`numbers(dataset) -> {name: number}`; the numbers are written to summary.json. The results of the
+default config are written to results/<experiment>, those of any other config to a subfolder of it.
+"""
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from gdjax import interrupts
+from gdjax._runtime import process, results
+from gdjax.errors import GdjaxError
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Return the time in seconds until the results of a computation are ready."""
+    import jax
+
+    start = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - start
+
+
+def main(
+    config_type: type,
+    run: Callable[[Any], Any],
+    plot: Callable[[Any], Mapping[str, Any]],
+    numbers: Callable[[Any], Mapping[str, Any]],
+) -> None:
+    """Run the experiment in whose folder `run` is defined, from the command line.
+
+    The options are the fields of its config, and --out.
+    """
+    name = Path(inspect.getfile(run)).parent.name
+    config, out = parse(name, config_type)
+    process.configure()
+    try:
+        directory = write(name, config, run, plot, numbers, out)
+    except GdjaxError as error:
+        raise SystemExit(f"{name}: {error}") from None
+    except KeyboardInterrupt:
+        print(interrupts.message(), file=sys.stderr)
+        raise SystemExit(interrupts.STATUS) from None
+    print(f"written to {directory}")
+
+
+def parse(
+    name: str, config_type: Any, arguments: list[str] | None = None
+) -> tuple[Any, Path | None]:
+    """Parse a command line; return the config, and the output folder if it is given."""
+
+    command_line = tyro.conf.arg(
+        help="folder for results; by default results/<experiment>, or a folder below it if the "
+        "config is not the default one."
+    )
+    fields = [
+        ("config", tyro.conf.OmitArgPrefixes[config_type], field(default_factory=config_type)),
+        ("out", Annotated[Path | None, command_line], field(default=None)),
+    ]
+    Command = make_dataclass("Command", fields, namespace={"__doc__": config_type.__doc__})
+    command: Any = tyro.cli(Command, prog=name, args=arguments)
+    return command.config, command.out
+
+
+def folder(name: str, config: Any, out: Path | None = None) -> Path:
+    """Create and return the folder for the results of `config`.
+
+    The folder is `out` if it is given, otherwise a folder in results/.
+
+    Raises:
+        InputError: if the folder cannot be created or written to.
+    """
+    home = RESULTS / name
+    default = home if config == type(config)() else home / results.digest(config)
+    return results.folder(name, config, out or default)
+
+
+def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
+    """Run an experiment, write its results, print its summary, and return the folder.
+
+    The data are written before the figures are drawn; `plot` needs only the data.
+    """
+    directory = folder(name, config, out)
+    dataset = run(config)
+    results.save_data(dataset, directory / "data.zarr")
+    summary = dict(numbers(dataset))
+    results.write_summary(directory, name, config, summary)
+    for file, figure in plot(dataset).items():
+        results.save_figure(figure, directory / f"{file}.png")
+    for key, value in summary.items():
+        print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")
+    return directory

@@ -1,0 +1,237 @@
+"""Oscillation of mini-batch descent along the sharpest direction, and the forces that balance it.
+
+    E x_{t+1}^2 = ((1 - eta S)^2 + eta^2 V) E x_t^2 + eta^2 sigma^2
+    dS/dt = alpha - beta E x^2 / 2
+
+Here x is the displacement along the eigenvector u of the sharpness S, V the variance of u^T H u and
+sigma^2 that of u . g over independent mini-batches, and `edge_forces` defines alpha and beta. At
+equilibrium E x^2 = 2 alpha / beta, so that
+
+    1 - (1 - eta S)^2 = eta^2 V + eta^2 sigma^2 beta / (2 alpha)
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PyTree
+
+import gdjax as gd
+from experiments.shared.regressions import random_targets
+from gdjax.descent.batches import Order
+from gdjax.flows import FlowStatus, central_flow
+from gdjax.problems.evaluation import evaluation_of
+
+from .config import Config
+
+AVERAGES = (
+    "path_batch",
+    "stationary",
+    "along_hessian",
+    "distance_hessian",
+    "additive",
+    "center",
+    "curvature_variance",
+    "drift",
+    "limit_shuffled",
+    "limit_replacement",
+)
+PRODUCTS = np.linspace(0.4, 1.3, 10)  # rates at which stability is tested, in units of 2 / S
+GROWTH = 2e-3  # growth per step of log |u . d| above which a rate is unstable
+
+
+def oscillation(
+    config: Config, problem: gd.Problem, ends: PyTree, sampling: str, size: int
+) -> xr.Dataset:
+    """Return averages over consecutive steps after the ends of descents.
+
+    With the mean c of the parameters, d = w - c, and the gradient g and the Hessian H of the
+    mini-batch of a step, the averages are
+
+        path_batch = eta/2 E[g^T H g] / E|g|^2,   stationary = eta/2 E|g|^2 / E[d^T g],
+        along_hessian = E[g^T H d] / E|g|^2,      distance_hessian = E[d^T H d] / E[d^T g],
+        additive = E|g(c)|^2 / E|g|^2,            center = eta/2 times the sharpness at c,
+        curvature_variance = eta^2 V,             stationary = 1 + drift,
+        limit_shuffled, limit_replacement = `stability_limit` at c
+
+    For shuffled batches of b among N samples, V includes the factor (N - b) / (N - 1). The equation
+    for stationary and drift is exact: drift is the change of |d|^2 over all steps, divided by 2 eta
+    times the sum of d^T g. For H >= 0, the Cauchy-Schwarz inequality gives
+
+        path_batch >= stationary along_hessian^2 / distance_hessian
+
+    Args:
+        config: settings of the experiment.
+        problem: problem of the descents.
+        ends: parameters at the ends of descents, whose leading axis indexes the starts.
+        sampling: "shuffled" or "replacement".
+        size: number of samples per step.
+    """
+    rate, samples = config.rate, problem.samples
+    keys = (gd.streams(1).order,)
+    rows = [
+        Order(keys, samples, size, replacement=r).rows(0, config.window)[0] for r in (False, True)
+    ]
+    own = rows[sampling == "replacement"]
+    data = jax.tree.map(jnp.asarray, problem.data)
+    # In a shuffled pass, a batch is drawn without replacement from a finite population.
+    share = (samples - size) / (samples - 1) if sampling == "shuffled" else 1.0
+
+    def one(params, rows, others):
+        flat, unravel = ravel_pytree(params)
+
+        def gradient(w, row):
+            batch = jax.tree.map(lambda a: a[row], data)
+            return jax.grad(lambda w: problem.cost(unravel(w), batch))(w)
+
+        def step(w, row):
+            g = gradient(w, row)
+            return w - rate * g, (w, g)
+
+        last, (w, g) = jax.lax.scan(step, flat, rows)
+        center = jnp.mean(w, axis=0)
+
+        def products(step):
+            w, g, row = step
+            d = w - center
+            Hg, Hd = (jax.jvp(lambda w: gradient(w, row), (w,), (v,))[1] for v in (g, d))
+            g_center = gradient(center, row)
+            return jnp.stack([g @ Hg, g @ g, d @ g, g @ Hd, d @ Hd, g_center @ g_center])
+
+        gHg, gg, dg, gHd, dHd, additive = jnp.mean(jax.lax.map(products, (w, g, rows)), axis=0)
+        forces = edge_forces(problem, unravel, center)
+        change = jnp.sum((last - center) ** 2) - jnp.sum((w[0] - center) ** 2)
+        return (
+            rate / 2 * gHg / gg,
+            rate / 2 * gg / dg,
+            gHd / gg,
+            dHd / dg,
+            additive / gg,
+            rate / 2 * forces["sharpness"],
+            rate**2 * share * forces["curvature_variance"] / size,
+            change / (2 * rate * len(rows) * dg),
+            *(stability_limit(gradient, center, forces, other) for other in others),
+        )
+
+    values = jax.jit(jax.vmap(one, (0, None, None)))(ends, own, rows)
+    return xr.Dataset({n: ("seed", np.asarray(v)) for n, v in zip(AVERAGES, values, strict=True)})
+
+
+def stability_limit(
+    gradient: Callable[[Array, Array], Array],
+    center: Float[Array, " n"],
+    forces: dict[str, Array],
+    rows: Int[Array, "steps batch"],
+) -> Float[Array, ""]:
+    """Return eta S / 2 for the largest stable rate of the linear descent at a point.
+
+        d_{t+1} = d_t - eta H_t d_t,   H_t the Hessian of mini-batch t at the point
+
+    A rate is unstable if the displacement along the eigenvector of the sharpness S grows by more
+    than `GROWTH` per step. The limit is extrapolated to a growth of 0 from the smallest unstable
+    rate of `PRODUCTS` and the next rate, but is not below the rate before them; it is NaN if fewer
+    than two rates are unstable.
+
+    Args:
+        gradient: function `gradient(w, row)` of a mini-batch.
+        center: the point.
+        forces: result of `edge_forces` at the point.
+        rows: indices of the samples of each mini-batch.
+    """
+    u, products = forces["direction"], jnp.asarray(PRODUCTS, center.dtype)
+    rates = 2 * products / forces["sharpness"]
+
+    def step(state, row):
+        d, scale = state
+        Hd = jax.vmap(lambda v: jax.jvp(lambda w: gradient(w, row), (center,), (v,))[1])(d)
+        d = d - rates[:, None] * Hd
+        length = jnp.linalg.norm(d, axis=1)
+        d, scale = d / length[:, None], scale + jnp.log(length)
+        return (d, scale), scale + jnp.log(jnp.abs(d @ u))
+
+    start = jnp.broadcast_to(
+        u + jax.random.normal(jax.random.key(2), u.shape) / u.size, (len(rates), u.size)
+    )
+    _, logs = jax.lax.scan(step, (start, jnp.zeros_like(rates)), rows)
+    quarter = len(rows) // 4
+    rise = jnp.mean(logs[-quarter:], axis=0) - jnp.mean(logs[quarter : 2 * quarter], axis=0)
+    growth = rise / (2 * quarter)
+    first = jnp.argmax(growth > GROWTH)
+    low, high = growth[first], growth[first + 1]
+    limit = products[first] - (products[first + 1] - products[first]) * low / (high - low)
+    stable = products[first] - (products[1] - products[0])
+    return jnp.where(jnp.sum(growth > GROWTH) > 1, jnp.maximum(limit, stable), jnp.nan)
+
+
+def edge_forces(
+    problem: gd.Problem, unravel: Callable[[Array], PyTree], w: Float[Array, " n"]
+) -> dict[str, Array]:
+    """Return the forces and variances along the eigenvector u of the sharpness S.
+
+        alpha = -grad C . grad S,   beta = |grad S - (u . grad S) u|^2
+
+    `gradient_variance` and `curvature_variance` are the variances of u . g_i and of u^T H_i u over
+    samples. `target_variance` is the variance of u . g_i from noise of variance 1 in the target of
+    the sample, averaged over samples. `second` is the second largest eigenvalue of the Hessian, and
+    `direction` is u.
+    """
+    cost = evaluation_of(problem)
+    samples = jax.tree.map(lambda a: jnp.asarray(a)[:, None], problem.data)
+
+    def loss(w, sample):
+        return cost(unravel(w), sample)
+
+    def mean(w):
+        return cost(unravel(w), jax.tree.map(jnp.asarray, problem.data))
+
+    values, vectors = jnp.linalg.eigh(jax.hessian(mean)(w))
+    u = vectors[:, -1]
+
+    def slope(w, sample):
+        return jax.jvp(lambda w: loss(w, sample), (w,), (u,))[1]
+
+    def of_sample(sample):
+        x, y = sample
+        force, bend = jax.jvp(lambda w: slope(w, sample), (w,), (u,))
+        return force, bend, jax.jvp(lambda y: slope(w, (x, y)), (y,), (jnp.ones_like(y),))[1]
+
+    def curvature(w):
+        return jax.jvp(lambda w: jax.jvp(mean, (w,), (u,))[1], (w,), (u,))[1]
+
+    g, grad_S = jax.grad(mean)(w), jax.grad(curvature)(w)
+    across = grad_S - (u @ grad_S) * u
+    force, bend, by_target = jax.vmap(of_sample)(samples)
+    return {
+        "sharpness": values[-1],
+        "second": values[-2],
+        "direction": u,
+        "alpha": -g @ grad_S,
+        "beta": across @ across,
+        "gradient_variance": jnp.var(force),
+        "curvature_variance": jnp.var(bend),
+        "target_variance": jnp.mean(by_target**2),
+    }
+
+
+def constrained_path(config: Config) -> xr.Dataset:
+    """Return the forces on the last quarter of the central flow from each start."""
+    problem = random_targets(config.width, config.samples)
+    intervals = config.steps // config.stride
+    shown = np.linspace(3 * intervals // 4, intervals, config.points).astype(int)
+
+    def one(key):
+        start = problem.init(key)
+        time = config.rate * config.steps
+        flow = central_flow(problem, start, config.rate, time, intervals=intervals)
+        unravel = ravel_pytree(start)[1]
+        late = jax.tree.map(lambda a: a[shown], flow.params)
+        forces = jax.lax.map(lambda w: edge_forces(problem, unravel, ravel_pytree(w)[0]), late)
+        forces.pop("direction")
+        return {**forces, "completed": flow.status == FlowStatus.COMPLETED}
+
+    forces = jax.jit(jax.vmap(one))(gd.streams(0, np.arange(config.starts)).init)
+    dims = ("seed", "point")
+    return xr.Dataset({name: (dims[: v.ndim], np.asarray(v)) for name, v in forces.items()})

@@ -1,1 +1,0 @@
-"""Numbers of summary.json, one file per experiment, computed from its dataset."""

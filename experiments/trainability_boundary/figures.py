@@ -1,0 +1,227 @@
+"""Figures of the boundary between settings with which training succeeds and fails."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
+from gdjax.statistics import Interval
+
+# The palest blue and the palest orange are also distinguishable for color-blind readers, so that
+# the boundary between slow runs is visible.
+TRAINS = ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), "trains")
+DIVERGES = ListedColormap(colormaps["YlOrBr"](np.linspace(0.15, 0.9, 256)), "diverges")
+
+
+LABELS = {
+    "input_rate": "learning rate, first layer",
+    "output_rate": "learning rate, second layer",
+    "learning_rate": "learning rate",
+    "offset": "offset of the first layer's starting weights",
+}
+
+
+class Map(NamedTuple):
+    """A map of training outcomes over two settings.
+
+    Args:
+        across: values of the first setting, geometrically spaced.
+        up: values of the second setting, geometrically spaced.
+        trains: whether training succeeds, for each pair of values.
+        speed: measure of speed, which is smaller for faster training or divergence.
+        axes: names of both settings, which are keys of `LABELS`.
+    """
+
+    across: Float[np.ndarray, " columns"]
+    up: Float[np.ndarray, " rows"]
+    trains: Bool[np.ndarray, "rows columns"]
+    speed: Float[np.ndarray, "rows columns"]
+    axes: tuple[str, str] = ("input_rate", "output_rate")
+
+
+def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
+    """Return the colors of a map, by the rank of each run's speed.
+
+    Ranks are computed separately for runs that succeed and runs that fail. With ranks, the full
+    range of colors is used for any distribution of speeds; equal speeds have equal colors.
+    """
+    colors = np.zeros((*shown.trains.shape, 4))
+    for side, colormap in ((shown.trains, TRAINS), (~shown.trains, DIVERGES)):
+        if side.any():
+            _, ranks, count = np.unique(shown.speed[side], return_inverse=True, return_counts=True)
+            rank = (np.cumsum(count) - count / 2) / count.sum()
+            colors[side] = colormap(1 - rank[ranks])
+    return colors
+
+
+def maps(
+    shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
+) -> Figure:
+    """Draw maps side by side, with common color scales.
+
+    Args:
+        shown: maps, drawn up to three in a row.
+        titles: title of each map.
+        title: title of the figure.
+        closer: magnified map of a window of each map; the window is drawn as a frame.
+    """
+    with style():
+        columns = min(3, len(shown))
+        rows = -(-len(shown) // columns)
+        figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
+        grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
+        wide = 6 // columns
+        for number, (one, name) in enumerate(zip(shown, titles, strict=True)):
+            row, column = divmod(number, columns)
+            axes = figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
+            _map(axes, one)
+            axes.set_title(name)
+            if closer is not None:
+                _frame(axes, closer[number])
+        for column, (colormap, label, ends) in enumerate(
+            (
+                (TRAINS, "trains", ("slowly", "fast")),
+                (DIVERGES, "does not train", ("fails late", "fails at once")),
+            )
+        ):
+            bar = figure.colorbar(
+                ScalarMappable(cmap=colormap),
+                cax=figure.add_subplot(grid[rows, 3 * column : 3 * column + 3]),
+                orientation="horizontal",
+            )
+            bar.set_ticks([0.0, 1.0], labels=ends)
+            bar.set_label(label, labelpad=-12)
+        shares = [np.mean(one.trains) for one in shown]
+        figure.suptitle(
+            f"Trainable settings, {title}: {min(shares):.0%} to {max(shares):.0%} of a map"
+        )
+    return figure
+
+
+def _extent(one):
+    return tuple(np.log10([*one.across[[0, -1]], *one.up[[0, -1]]]))
+
+
+def _map(axes: Axes, one: Map):
+    axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
+    for axis, values, name in zip(
+        (axes.xaxis, axes.yaxis), (one.across, one.up), one.axes, strict=True
+    ):
+        ticks = _ticks(values[0], values[-1])
+        axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
+        axis.set_label_text(LABELS[name])
+
+
+def _ticks(low, high):
+    """Return the powers of ten in a range, or evenly spaced ticks if there are few."""
+    decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
+    ticks = 10.0**decades if len(decades) > 2 else MaxNLocator(4).tick_values(low, high)
+    return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
+
+
+def _frame(axes, inner):
+    left, right, bottom, top = _extent(inner)
+    for color, width in (("white", 4), (BLACK, 2)):
+        axes.add_patch(
+            Rectangle((left, bottom), right - left, top - bottom, fill=False, ec=color, lw=width)
+        )
+
+
+def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
+    """Draw measured dimensions of the boundary with intervals, and published values.
+
+    Args:
+        known: measured dimensions with intervals, by condition and by map or method.
+        published: published dimension of each condition.
+    """
+    with style():
+        figure = Figure(figsize=(11, 5.5))
+        axes = figure.subplots()
+        positions = np.arange(len(known))
+        methods = list(next(iter(known.values())))
+        step = 0.8 / (len(methods) + 1)
+        for number, (method, color) in enumerate(zip(methods, CYCLE, strict=False)):
+            values = [medians[method] for medians in known.values()]
+            middle = np.array([one.value for one in values])
+            ends = np.array([[one.low for one in values], [one.high for one in values]])
+            axes.errorbar(
+                positions + step * (number - len(methods) / 2), middle, yerr=abs(ends - middle),
+                fmt="o", color=color, capsize=3, label=method,
+            )  # fmt: skip
+        axes.plot(
+            positions + step * len(methods) / 2, published, "D", color=BLACK, label="published"
+        )
+        axes.axhline(1, color=GREY, linestyle=":")
+        axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
+        axes.set_xticks(positions, list(known))
+        axes.set(xlim=(-0.5, len(known) - 0.5), ylabel="dimension of the boundary")
+        lowest, highest = (pick(medians[methods[0]].value for medians in known.values())
+                       for pick in (min, max))  # fmt: skip
+        axes.set_title(
+            f"Box-counting dimension, {methods[0]} map: medians over seeds from {lowest:.2f} "
+            f"to {highest:.2f}"
+        )
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def boundary_rates(
+    roughness: Float[np.ndarray, " cases"],
+    learning_rate: Float[np.ndarray, " rates"],
+    bounded: Bool[np.ndarray, "cases rates"],
+    threshold: float,
+) -> Figure:
+    """Draw the learning rates at which boundedness changes, against roughness.
+
+    Args:
+        roughness: e / l^2 of x^2 + e cos(2 pi x / l).
+        learning_rate: learning rates, evenly spaced.
+        bounded: whether descent remains bounded, for each roughness and learning rate.
+        threshold: roughness above which the cost is not convex.
+    """
+    changes, flat = bounded[:, 1:] != bounded[:, :-1], roughness <= threshold
+    case, cell = np.nonzero(changes)
+    with style():
+        figure = Figure(figsize=(8, 7))
+        top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
+        middle = (learning_rate[:-1] + learning_rate[1:]) / 2
+        top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
+        top.set_ylabel("learning rates at which\nboundedness changes")
+        counts = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
+        top.set_title(
+            f"Boundary rates: at most {counts[0]} if the cost is convex, up to {counts[1]:,} if not"
+        )
+        bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
+        bottom.set(yscale="log", ylabel="number of boundary rates")
+        bottom.set_xlabel(
+            r"roughness $\epsilon / \lambda^2$ of $x^2 + \epsilon\,\cos(2\pi x/\lambda)$"
+        )
+        for axes in (top, bottom):
+            axes.axvline(threshold, color=VERMILLION, linestyle="--", linewidth=1.5)
+        top.text(
+            threshold,
+            0.97,
+            " not convex →",
+            transform=top.get_xaxis_transform(),
+            color=VERMILLION,
+            va="top",
+        )
+        top.text(
+            threshold,
+            0.97,
+            "← convex ",
+            transform=top.get_xaxis_transform(),
+            color=VERMILLION,
+            va="top",
+            ha="right",
+        )
+    return figure

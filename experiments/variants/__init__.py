@@ -1,1 +1,0 @@
-"""Problems and training variants that the experiments compare."""

@@ -1,0 +1,155 @@
+"""Minima for disjoint sets of training images, and their widths."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+import gdjax as gd
+from gdjax.errors import InputError
+from gdjax.minima import count_kinds, count_minima
+from gdjax.problems.problem import NOTHING
+from gdjax.volumes.basin_volume import basin_volume
+from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
+from gdjax.volumes.mcmc import hessian_whitening
+
+from .config import Config
+from .summary import MIN_MINIMA
+
+MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
+FROM_CENSUS = ("count", "minimum_cost")
+
+
+def complete_sets(config: Config) -> list[int]:
+    """Return the indices of the first `config.sets` sets of images with every digit.
+
+    If a set does not contain some digit, its cost has no minimum: weight decay does not apply to
+    the bias of that digit's output, and the cost decreases as this bias goes to minus infinity.
+    """
+    data = gd.data.load(config.data)
+    labels = data.train_labels
+    count = len(labels) // config.images
+    complete = [
+        index
+        for index, block in enumerate(labels[: count * config.images].reshape(count, -1))
+        if len(np.unique(block)) == data.classes
+    ]
+    if len(complete) < config.sets:
+        raise InputError(
+            f"sets = {config.sets}: {len(complete)} disjoint sets of {config.images} images of "
+            f"{config.data} contain every digit; use at most as many sets, or more images per set"
+        )
+    return complete[: config.sets]
+
+
+def problem_of(config: Config, index: int) -> gd.Problem:
+    """Return the problem of one set of images."""
+    return gd.problems.few_digits(
+        config.data,
+        samples=config.images,
+        first=index * config.images,
+        widths=(config.hidden,),
+        decay=config.decay,
+    )
+
+
+def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
+    """Return the minima for one set of images, with their widths and test accuracies."""
+    problem = problem_of(config, index)
+    # All sets share one compiled program, since these problems differ only in their data.
+    same_static = replace(first, data=problem.data, metrics=NOTHING)
+    runs = gd.sweep(
+        problem,
+        gd.axes(seed=range(config.seeds)),
+        config.steps,
+        make_optimizer=partial(
+            optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum
+        ),
+        record_every=config.steps,
+        metrics={},
+    )
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
+    ends = gd.params_of(runs, like, {})
+    census = count_minima(same_static, ends, key=key_census, max_steps=config.polishing)
+    count = census.sizes["minimum"]
+    if count < MIN_MINIMA:
+        raise InputError(
+            f"seeds = {config.seeds}: {count} minima found on set {index}, expected at least "
+            f"{MIN_MINIMA}, to compare their widths; use more seeds"
+        )
+    minima = gd.params_of(census, like, {})
+    with jax.enable_x64(True):
+        columns = measured(config, same_static, minima, key_widths)
+    columns |= {name: census[name].values for name in FROM_CENSUS}
+    metric = problem.metrics["test_accuracy"]
+    accuracy = jax.jit(jax.vmap(metric.function, in_axes=(0, None)))(minima, metric.data)
+    columns["test_accuracy"] = np.asarray(accuracy)
+    return xr.Dataset(
+        {name: ("minimum", value) for name, value in columns.items()},
+        coords={"set": ("minimum", np.full(count, index))},
+        attrs={"kinds": count_kinds(census), "parameters": problem.network.parameter_count},
+    )
+
+
+def measured(config: Config, problem: gd.Problem, minima, key) -> dict[str, np.ndarray]:
+    """Return the volume and the learning coefficient of every minimum."""
+    count = len(jax.tree.leaves(minima)[0])
+    # The inputs of the last call are padded, so that all sets share one compiled program.
+    rows = np.minimum(np.arange(-(-count // MINIMA_PER_CALL) * MINIMA_PER_CALL), count - 1)
+    minima = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64)[rows], minima)
+    inputs = minima, jax.random.split(key, len(rows))
+
+    def part(start):
+        inputs_part = jax.tree.map(lambda a: a[start : start + MINIMA_PER_CALL], inputs)
+        return _measure(config, problem, *inputs_part)
+
+    parts = [part(start) for start in range(0, len(rows), MINIMA_PER_CALL)]
+    room, chains = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+    columns = {f"volume_{name}": value for name, value in room._asdict().items()}
+    columns |= {f"chains_{name}": value for name, value in chains._asdict().items()}
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+@partial(jax.jit, static_argnums=0)
+def _measure(config, problem, minima, keys):
+    """Return the volumes and learning coefficients of a few minima."""
+
+    def one(w, key):
+        key_volume, key_chains = jax.random.split(key)
+        # The damping limits the scale of the flattest directions: for the basin it is the curvature
+        # of the weight decay, for the chains that of their prior.
+        decay = 2 * config.decay
+        basin = hessian_whitening(problem, w, damping=decay)
+        floor = config.localization / config.inverse_temperature
+        prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
+        room = basin_volume(
+            problem,
+            w,
+            key=key_volume,
+            level=config.level,
+            directions=config.directions,
+            whitening=basin,
+        )
+        chains = finite_temperature_coefficient(
+            problem,
+            w,
+            key=key_chains,
+            inverse_temperature=config.inverse_temperature,
+            localization=config.localization,
+            whitening=prior,
+            num_samples=config.num_samples,
+            num_warmup=config.num_warmup,
+            num_integration_steps=config.num_integration_steps,
+        )
+        return room._replace(radii=jnp.median(room.radii)), chains._replace(
+            chain_coefficients=jnp.std(chains.chain_coefficients),
+            samples=None,
+            squared_distances=None,
+        )
+
+    return jax.vmap(one)(minima, keys)

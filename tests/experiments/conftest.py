@@ -1,0 +1,25 @@
+"""Fixtures of the tests of experiments."""
+
+import pytest
+import xarray as xr
+
+from gdjax._runtime import results
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Return a function that stores results, and draws all figures from what it reads back."""
+
+    def draw(experiment, data):
+        results.save_data(data, tmp_path / "data.zarr")
+        is_tree = isinstance(data, xr.DataTree)
+        read = xr.open_datatree if is_tree else xr.open_dataset
+        figures = experiment.plot(
+            read(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
+        )
+        for figure in figures.values():
+            if hasattr(figure, "canvas"):  # an animation has none
+                figure.canvas.draw()
+        return figures
+
+    return draw

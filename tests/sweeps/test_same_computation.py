@@ -1,0 +1,208 @@
+"""One comparison, used by every verb, decides whether stored numbers may be continued.
+
+Each cell of the table is what a verb does with a store after one change: "same" (it goes on),
+"error", or "recorded" (it goes on, and the writers of each run say what changed).
+"""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.errors import StoreError
+from gdjax.sweeps import identity, problem_of, run_of
+
+AXES = gd.axes(learning_rate=[0.1, 0.2], seed=[0, 1])
+WIDER = gd.axes(learning_rate=[0.1, 0.2, 0.3], seed=[0, 1])
+AT = {"learning_rate": 0.2, "seed": 1}
+SCALE = 1.0
+
+
+def study(
+    constant=1.0,
+    closure=(1.0,),
+    rule=1.0,
+    factor=1.0,
+    masked=True,
+    metric=1.0,
+    metric_data=1.0,
+    baseline=None,
+    data=1.0,
+    momentum=0.5,
+    calls_host=False,
+):
+    """Return the problem and the optimizer of a sweep, made anew as in a new session."""
+
+    @jax.custom_vjp
+    def square(w):
+        return jnp.sum(w**2)
+
+    square.defvjp(lambda w: (square(w), w), lambda w, g: (2 * rule * w * g,))
+
+    def cost(w, x):
+        value = jnp.mean(x) * constant * closure[0] * SCALE * square(w)
+        if calls_host:
+            jax.debug.callback(lambda value: None, value)
+        return value
+
+    def make_optimizer(learning_rate, momentum):
+        half = optax.masked(optax.scale(0.5), (masked,))
+        by_leaf = optax.chain(optax.sgd(factor * learning_rate, momentum=momentum), half)
+        return optax.GradientTransformation(
+            lambda w: by_leaf.init((w,)),
+            lambda g, state, w=None: _first(by_leaf.update((g,), state)),
+        )
+
+    measured = gd.Metric(lambda w, d: metric * d * jnp.sum(w), data=jnp.array(metric_data))
+    problem = gd.Problem(
+        init=lambda key: jax.random.normal(key, (2,)),
+        cost=cost,
+        data=jnp.full(3, data),
+        metrics={"size": measured},
+        baseline=baseline,
+    )
+    return {"problem": problem, "make_optimizer": partial(make_optimizer, momentum=momentum)}
+
+
+def _first(updated):
+    (updates,), state = updated
+    return updates, state
+
+
+def swept(store, problem, make_optimizer, **options):
+    return gd.sweep(problem, AXES, 4, store=store, make_optimizer=make_optimizer, **options)
+
+
+def halved(store, problem, make_optimizer, **options):
+    options |= {"store": f"{store}-search", "make_optimizer": make_optimizer}
+    return gd.search.successive_halving(problem, AXES, rungs=(2, 4), **options)
+
+
+def with_problem(verb):
+    return lambda store, problem, make_optimizer, **options: verb(store, problem=problem, **options)
+
+
+VERBS = {
+    "sweep": swept,
+    "halving": halved,
+    "resume": gd.resume,
+    "extend": lambda store, **given: gd.extend(store, WIDER, to=f"{store}-wider", **given),
+    "extend steps": lambda store, **given: gd.extend(store, None, 8, to=f"{store}-more", **given),
+    "branch": lambda store, **given: gd.branch(store, AT, gd.axes(branch_step=[2]), **given),
+    "replay": lambda store, **given: gd.replay(store, AT, **given),
+    "run_of": with_problem(lambda store, **given: run_of(store, AT, **given)),
+    "problem_of": with_problem(problem_of),
+    "count_stored_minima": with_problem(gd.minima.count_stored_minima),
+}
+OF_PROBLEM = ("run_of", "problem_of", "count_stored_minima")
+ALL = dict.fromkeys(VERBS, "error")
+OF_DESCENT = ALL | dict.fromkeys(
+    OF_PROBLEM, "same"
+)  # the minima of a cost are those of any descent
+CHANGES = {
+    "nothing": ({}, dict.fromkeys(VERBS, "same")),
+    "constant": ({"constant": 2.0}, ALL),
+    "closure": ({"closure": [2.0]}, ALL),
+    "custom gradient": ({"rule": 2.0}, ALL),
+    "data": ({"data": 2.0}, ALL),
+    "factory": ({"factor": 2.0}, OF_DESCENT),
+    "partial": ({"momentum": 0.9}, OF_DESCENT),
+    "mask": ({"masked": False}, OF_DESCENT),
+    "metric": ({"metric": 2.0}, OF_DESCENT),
+    "metric data": ({"metric_data": 2.0}, OF_DESCENT),
+    "baseline": ({"baseline": 3.0}, OF_DESCENT),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("computation") / "s"
+    for make in (swept, halved):
+        make(path, **study())
+    return path
+
+
+def outcomes(store, **given):
+    """Return what each verb does: "same" or "error"."""
+    found = {}
+    for name, verb in VERBS.items():
+        try:
+            verb(store, **given)
+            found[name] = "same"
+        except StoreError:
+            found[name] = "error"
+    return found
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_verb_compares_the_computation(store, change):
+    changed, expected = CHANGES[change]
+    assert outcomes(store, **study(**changed)) == expected
+
+
+def test_every_verb_compares_a_global(store, monkeypatch):
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    assert outcomes(store, **study()) == ALL
+
+
+def test_other_versions_and_flags_are_an_error_unless_allowed(store, tmp_path, monkeypatch):
+    version = identity._version
+    with monkeypatch.context() as patch:
+        patch.setattr(identity, "_version", lambda n: "0.0" if n == "jax" else version(n))
+        assert outcomes(store, **study()) == ALL
+        allowed = outcomes(store, allow_unverified=True, **study())
+        assert allowed == dict.fromkeys(VERBS, "same")
+        more = gd.extend(store, WIDER, to=tmp_path / "m", allow_unverified=True, **study()).load()
+        assert set(gd.replay(store, AT, allow_unverified=True, **study()).changed) == {"jax"}
+        # Settings and data are compared all the same.
+        with pytest.raises(StoreError, match="data_hash: stored"):
+            gd.resume(store, allow_unverified=True, **study(data=2.0))
+    writers = json.loads(more.attrs["writers"])
+    jaxes = [{writer["jax"] for writer in writers[k - 1]} for k in more.finished.values[:, 0]]
+    assert jaxes == [{jax.__version__}, {jax.__version__}, {"0.0"}]
+    with jax.default_matmul_precision("highest"):
+        assert outcomes(store, **study()) == ALL
+
+
+def test_other_threads_are_recorded(store, tmp_path, monkeypatch):
+    """A run that one process began and another finished lists both."""
+    threads = identity.cpu_threads()
+    monkeypatch.setattr(identity, "cpu_threads", lambda: threads + 3)
+    assert outcomes(store, **study()) == dict.fromkeys(VERBS, "same")
+    assert gd.replay(store, AT, **study()).changed == {"cpu_threads": (threads, threads + 3)}
+    more = gd.extend(store, None, 8, to=tmp_path / "m", **study()).load()
+    (writers,) = json.loads(more.attrs["writers"])
+    assert [writer["cpu_threads"] for writer in writers] == [threads, threads + 3]
+    assert same_bits(more.cost[..., :5], gd.open_dataset(store).cost)
+
+
+def test_functions_of_the_host_are_an_error_unless_allowed(tmp_path):
+    host = study(calls_host=True)
+    for make in (swept, halved):
+        make(tmp_path / "s", **host)
+    assert outcomes(tmp_path / "s", **host) == ALL
+    allowed = outcomes(tmp_path / "s", allow_unverified=True, **host)
+    assert allowed == dict.fromkeys(VERBS, "same")
+    with pytest.raises(StoreError, match="cost calls functions of the host"):
+        gd.resume(tmp_path / "s", **host)
+
+
+def test_a_store_says_in_one_line_what_differs(store):
+    for changed, name in (
+        ({"constant": 2.0}, "functions.cost"),
+        ({"metric": 2.0}, "functions.metrics.size"),
+        ({"factor": 2.0}, "functions.optimizer"),
+        ({"momentum": 0.9}, "make_optimizer.keywords.momentum"),
+        ({"baseline": 3.0}, "baseline"),
+        ({"metric_data": 2.0}, "metrics.size.data_hash"),
+    ):
+        with pytest.raises(StoreError, match=f"another sweep: {name}: stored") as caught:
+            gd.resume(store, **study(**changed))
+        assert "\n" not in str(caught.value)
+    assert np.all(gd.open_dataset(store).finished.values == 1)

@@ -1,0 +1,170 @@
+"""Bits of a run: they depend on its settings alone.
+
+The SHA-256 of the records and parameters of each run is compared between grids, devices, tiles,
+searches, extensions, branches and interruptions. Slabs have their usual widths.
+"""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_problems import network
+
+import gdjax as gd
+from gdjax.descent import block_loop
+from gdjax.sweeps import slab_runner
+
+DEVICES = jax.local_devices()
+RATES, SEEDS = np.geomspace(0.01, 0.4, 12), range(8)
+
+
+def bowl():
+    return gd.problems.bowl([1.0, 9.0])
+
+
+def random_cost():
+    """Return a problem whose cost has random inputs."""
+
+    def cost(w, batch, *, key):
+        return jnp.mean((batch + 0.1 * jax.random.normal(key, batch.shape)) @ w) ** 2 + w @ w
+
+    data = np.random.default_rng(0).normal(size=(20, 7)).astype(np.float32)
+    return gd.Problem(init=lambda key: jax.random.normal(key, (7,)), cost=cost, data=data)
+
+
+def attention():
+    """Return one layer of attention over eight tokens."""
+
+    def init(key):
+        return list(0.5 * jax.random.normal(key, (4, 6, 6)))
+
+    def cost(w, batch):
+        queries, keys, values = (batch @ w[i] for i in range(3))
+        weights = jax.nn.softmax(queries @ keys.swapaxes(1, 2) / 6**0.5)
+        return jnp.mean((jnp.tanh(weights @ values) @ w[3] - jnp.roll(batch, 1, 1)) ** 2)
+
+    data = np.random.default_rng(1).normal(size=(20, 8, 6)).astype(np.float32)
+    return gd.Problem(init=init, cost=cost, data=data)
+
+
+def convolution():
+    """Return a convolution and a dense layer, on images of 8 x 8 pixels."""
+
+    def init(key):
+        first, last = jax.random.split(key)
+        return jax.random.normal(first, (4, 1, 3, 3)), jax.random.normal(last, (4, 3)) / 2
+
+    def cost(w, batch):
+        hidden = jax.nn.relu(jax.lax.conv(batch[:, None], w[0], (1, 1), "SAME"))
+        return jnp.mean((hidden.mean((2, 3)) @ w[1] - batch[:, 0, :3]) ** 2)
+
+    data = np.random.default_rng(2).normal(size=(20, 8, 8)).astype(np.float32)
+    return gd.Problem(init=init, cost=cost, data=data)
+
+
+OPTIMIZERS = {
+    "sgd": optax.sgd,
+    "momentum": lambda learning_rate: optax.sgd(learning_rate, momentum=0.9),
+    "adam": optax.adam,
+}
+PROBLEMS = {f.__name__: f for f in (bowl, network, random_cost, attention, convolution)}
+ORDERS = {"whole": ({}, "seed"), "shared": ({"batch_size": 5}, "seed")}
+ORDERS["own"] = {"batch_size": 5}, "data_seed"
+
+QUICK = [
+    ("bowl", "adam", "whole", False),
+    ("network", "momentum", "own", False),
+    ("random_cost", "sgd", "shared", True),
+]
+LONG = [
+    pytest.param(problem, optimizer, order, x64, marks=pytest.mark.long)
+    for problem in PROBLEMS
+    for optimizer in OPTIMIZERS
+    for order in (ORDERS if problem != "bowl" else ["whole"])
+    for x64 in (False, True)
+    if (problem, optimizer, order, x64) not in QUICK
+]
+
+
+def hashes(runs):
+    """Return the hash of all arrays of each run, by its learning rate and seed."""
+    runs = runs.load()
+    seed = "data_seed" if "data_seed" in runs.dims else "seed"
+    runs = runs[[name for name in runs.data_vars if name not in ("finished", "carry")]]
+    runs = runs.transpose("learning_rate", seed, ...)
+    return {
+        (rate, number): hashlib.sha256(
+            b"".join(array.values[i, j].tobytes() for _, array in sorted(runs.data_vars.items()))
+        ).hexdigest()
+        for i, rate in enumerate(runs.learning_rate.values.tolist())
+        for j, number in enumerate(runs[seed].values.tolist())
+    }
+
+
+class ProcessKilled(BaseException):
+    """Interruption without cleanup, as by kill -9."""
+
+
+@pytest.mark.parametrize(("problem", "optimizer", "order", "x64"), [*QUICK, *LONG])
+def test_the_bits_of_a_run_depend_on_its_settings_alone(
+    problem, optimizer, order, x64, tmp_path, monkeypatch
+):
+    problem, (batches, seed) = PROBLEMS[problem](), ORDERS[order]
+    given = {"problem": problem, "make_optimizer": OPTIMIZERS[optimizer]}
+    settings = {**given, **batches, "record_every": 5}
+
+    def sweep(rates=RATES, seeds=SEEDS, steps=20, **options):
+        grid = gd.axes(learning_rate=rates, **{seed: seeds})
+        options = {"continuable": False, "devices": DEVICES[:1], **options}
+        return gd.sweep(axes=grid, num_steps=steps, **settings, **options)
+
+    def same(runs):
+        here = hashes(runs)
+        assert here == {run: expected[run] for run in here}
+        return len(here)
+
+    with jax.enable_x64(x64):
+        expected = hashes(sweep())
+        assert len(set(expected.values())) == 96 if seed == "seed" else len(expected) > 12
+        assert same(sweep(RATES[5:6], [3])) == 1  # grids
+        assert same(sweep(RATES[[7, 2]], [6, 1, 0, 4])) == 8
+        assert same(sweep(devices=DEVICES[:2])) == 96  # devices
+
+        # Interruption on two devices, and resumption on four
+        blocks = slab_runner.start_blocks
+
+        def killed(*arguments, **options):
+            for result in blocks(*arguments, **options):
+                if result.is_last:
+                    raise ProcessKilled
+                yield result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)
+            patch.setattr(block_loop.BlockLengthController, "update", lambda *_: None)
+            patch.setattr(slab_runner, "start_blocks", killed)
+            with pytest.raises(ProcessKilled):
+                sweep(RATES[:8], store=tmp_path / "s", devices=DEVICES[:2])
+        assert list((tmp_path / "s" / ".gdjax" / "checkpoints").iterdir())
+        assert same(gd.resume(tmp_path / "s", **given)) == 64
+
+        # Extension, replay, branches and search
+        wider = gd.axes(learning_rate=RATES, **{seed: SEEDS})
+        assert same(gd.extend(tmp_path / "s", wider, to=tmp_path / "wide", **given)) == 96
+        at = {"learning_rate": RATES[3], seed: 5}
+        assert gd.replay(tmp_path / "wide", at, **given).equal
+        leave = gd.axes(branch_step=[10], perturbation=[0.0, 0.1])
+        branches = gd.branch(tmp_path / "wide", at, leave, **given, devices=DEVICES[:1])
+        run = gd.open_dataset(tmp_path / "wide").sel(at)
+        for name in ("cost", "gradient_norm"):
+            branch = branches[name].sel(perturbation=0).values.ravel()
+            np.testing.assert_array_equal(branch, run[name].values[2:])
+        searched = gd.search.successive_halving(axes=wider, rungs=(5, 20), **settings)
+        best = (searched.ended_at == 20).transpose("learning_rate", seed).values
+        rows = [(RATES[i].item(), SEEDS[j]) for i, j in np.argwhere(best)]
+        kept = searched.drop_vars(["ended_at", "rung"])
+        assert 0 < len(rows) < 96
+        assert all(hashes(kept)[run] == expected[run] for run in rows)
