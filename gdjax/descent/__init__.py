@@ -12,7 +12,7 @@ from gdjax.descent.metrics import (
 from gdjax.descent.norms import NORMS, dual_norm, non_euclidean_descent, steepest_direction
 from gdjax.descent.outcome import OUTCOMES, Outcome
 from gdjax.descent.recipes import RECIPES, Recipe
-from gdjax.descent.schedules import warmup_cosine
+from gdjax.descent.schedules import WarmupCosine
 from gdjax.descent.step import Info, State, init, step
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Outcome",
     "Recipe",
     "State",
+    "WarmupCosine",
     "class_accuracy",
     "descend",
     "dual_norm",
@@ -36,5 +37,4 @@ __all__ = [
     "step",
     "steps_for",
     "unpacked",
-    "warmup_cosine",
 ]

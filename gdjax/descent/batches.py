@@ -82,17 +82,7 @@ def _independent_samples(keys, passed, samples):
 
 
 class Order:
-    """The order of mini-batches of one or several streams, drawn once per pass.
-
-    Args:
-        keys: one key per stream, in a list or an array.
-        samples: number of samples of the training set, >= 1.
-        batch_size: number of samples per batch, 1 to `samples`.
-        replacement: whether the samples are drawn independently, instead of once per pass.
-
-    Raises:
-        InputError: if the batch size is not between 1 and `samples`.
-    """
+    """The order of mini-batches of one or several streams, drawn once per pass."""
 
     def __init__(
         self,
@@ -142,11 +132,7 @@ class Order:
 
 
 def check_replacement(replacement: Any, has_batches: bool) -> None:
-    """Check the option of sampling with replacement.
-
-    Raises:
-        InputError: if it is not a boolean, or is set without mini-batches.
-    """
+    """Check the option of sampling with replacement."""
     check_flag("replacement", replacement)
     if replacement and not has_batches:
         raise InputError(
@@ -195,13 +181,7 @@ def recorded_rows(
 
 
 def recorded_samples(problem: Problem, record_samples: int | None) -> PyTree:
-    """Return the samples of a record: all, or a random subset from a fixed seed.
-
-    Examples:
-        >>> mean = Problem(init=lambda key: 0.0, cost=lambda w, x: np.mean(x), data=np.arange(9.0))
-        >>> recorded_samples(mean, 3).shape
-        (3,)
-    """
+    """Return the samples of a record: all, or a random subset from a fixed seed."""
     if record_samples is None or problem.data is None:
         return problem.data
     rows = np.random.default_rng(0).choice(problem.samples, record_samples, replace=False)

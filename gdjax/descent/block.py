@@ -91,13 +91,7 @@ class Chunks(NamedTuple):
 def array_shapes(
     metrics: Mapping[str, Metric], shapes: Mapping[str, tuple[int, ...]], params: PyTree
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shape and type of each metric that is an array.
-
-    Args:
-        metrics: metrics by name.
-        shapes: shapes of all metrics by name, from `check_metrics`.
-        params: parameters; arrays without a `dtype` have the type of the cost.
-    """
+    """Return shape and type of each metric that is an array."""
     return {
         name: jax.ShapeDtypeStruct(shapes[name], metric.dtype or cost_type(params))
         for name, metric in metrics.items()
@@ -226,16 +220,7 @@ def initial_carry(
     metric_inits: Mapping[str, Callable] = MappingProxyType({}),
     metric_data: Mapping[str, PyTree] = MappingProxyType({}),
 ) -> Carry:
-    """Return the carry of a run before its first step.
-
-    Args:
-        make_optimizer: factory of the optimizer.
-        params: starting point.
-        model_state: initial model state.
-        settings: keyword arguments of the factory, under "optimizer".
-        metric_inits: `init` function of each metric that has a state, by name.
-        metric_data: data of the metrics, by name.
-    """
+    """Return the carry of a run before its first step."""
     params, model_state = strip_weak_types((params, model_state))
     carry = Carry(
         state=init(make_optimizer(**settings["optimizer"]), params, model_state),
@@ -281,9 +266,11 @@ def _block(
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
         )
-        # A chunk without steps only evaluates the cost.
-        is_evaluated, before = index < jnp.maximum(chunk.count, 1), carry.state.diverged_at
-        state = state._replace(diverged_at=jnp.where(is_evaluated, state.diverged_at, before))
+        if config.chunk_steps not in (None, 1):
+            # Steps after the end of a chunk, which has at least one evaluation, change nothing.
+            is_evaluated = index < jnp.maximum(chunk.count, 1)
+            diverged_at = jnp.where(is_evaluated, state.diverged_at, carry.state.diverged_at)
+            state = state._replace(diverged_at=diverged_at)
         if config.record_equals_step:
             first_cost = jnp.where(index == 0, info.cost, first_cost)
             first_norm = jnp.where(index == 0, info.gradient_norm, first_norm)

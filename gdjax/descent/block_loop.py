@@ -34,10 +34,6 @@ class BlockLengthController:
     """Number of steps of a block, adapted to the durations of earlier blocks.
 
     The number of steps does not affect results.
-
-    Args:
-        num_steps: maximum number of steps of the next block.
-        target_seconds: target duration of a block in seconds.
     """
 
     num_steps: int = 16
@@ -52,17 +48,7 @@ class BlockLengthController:
 
 
 class RecordSchedule(NamedTuple):
-    """Recorded steps of a descent, and the records that have snapshots and metrics.
-
-    Args:
-        first: number of steps already taken, at which a continuation begins.
-        num_steps: number of steps to take.
-        record_every: number of steps between records.
-        snapshot_every: number of steps between snapshots, a multiple of `record_every`; None takes
-            no snapshots.
-        metric_every: number of records between computations of each metric, by name.
-        first_is_recorded: whether the step `first` has already been recorded.
-    """
+    """Recorded steps of a descent, and the records that have snapshots and metrics."""
 
     first: int
     num_steps: int
@@ -98,14 +84,7 @@ class RecordSchedule(NamedTuple):
 
 
 class BlockCapacity(NamedTuple):
-    """Numbers of rows of the arrays of a block, for which it is compiled.
-
-    Args:
-        records: number of chunks, each with a row for a record.
-        buffers: number of rows for snapshots and for each array metric, by name.
-        batches: number of rows for mini-batches.
-        chunk_steps: maximum number of steps of a chunk; None for no limit.
-    """
+    """Numbers of rows of the arrays of a block, for which it is compiled."""
 
     records: int
     buffers: Mapping[str, int]
@@ -211,9 +190,7 @@ def run_blocks(
 
 def all_stopped(carry: Carry) -> bool:
     """Return whether no run will be updated: each has converged or diverged."""
-    return bool(
-        np.all((np.asarray(carry.state.diverged_at) >= 0) | (np.asarray(carry.stopped_at) >= 0))
-    )
+    return bool(np.all(np.maximum(carry.state.diverged_at, carry.stopped_at) >= 0))
 
 
 def _rows(tree, index, axis):

@@ -166,11 +166,6 @@ def descend(
 
     Returns:
         Parameters, records and outcome.
-
-    Raises:
-        InputError: if an argument has a wrong type or value, or the problem fails
-            `gdjax.problems.check`. A numerical failure raises no error: NaN and infinity stop the
-            updates, and `diverged_at` is their step.
     """
     problem = as_problem(problem)
     check_can_run("descend", start, problem.data, key)
@@ -217,7 +212,7 @@ def descend(
         eval_params_fn = default_eval_params_fn(opt_state, params)
     check_eval_params_fn(eval_params_fn, opt_state, params)
     probing = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics.values())
-    keys = descent_keys(key, random=problem.random, batched=batch_size is not None, probing=probing)
+    keys = descent_keys(key, random=problem.random, probing=probing)
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
     if probing:
         settings["probes"] = keys.probes

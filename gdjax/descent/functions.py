@@ -35,14 +35,6 @@ def traced_functions(
     """Trace the functions of a user in the order in which they need each other's results.
 
     A function whose arguments are unknown, because an earlier one could not be traced, is left out.
-
-    Args:
-        problem: problem with the metrics to record.
-        make_optimizer: factory of the optimizer; None for the functions of the problem only.
-        settings: values or shapes of the keywords of `init`, cost and factory, by role.
-        params: starting point, or its shapes; None for that of `init`.
-        model_state: initial model state, or its shapes, if `params` is given.
-        eval_params_fn: function of the user that gives the evaluation parameters, or None.
     """
     traced = {}
     if params is None:
@@ -76,24 +68,24 @@ def traced_functions(
 
 def with_functions(problem: Problem, traced: Mapping[str, Traced]) -> Problem:
     """Return a problem with the canonical objects of its functions."""
-    changed: dict[str, Any] = {
-        name: traced[name].function for name in ("init", "cost", "evaluation") if name in traced
-    }
-    changed["metrics"] = {
-        name: dataclasses.replace(
-            metric,
-            **{
-                field: traced[key].function
-                for field, key in (
-                    ("function", f"metrics.{name}"),
-                    ("init", f"metrics.{name}.init"),
-                )
-                if key in traced
-            },
-        )
-        for name, metric in problem.metrics.items()
-    }
-    return dataclasses.replace(problem, **changed)
+
+    def of(name, function):
+        return traced[name].function if name in traced else function
+
+    return dataclasses.replace(
+        problem,
+        init=of("init", problem.init),
+        cost=of("cost", problem.cost),
+        evaluation=of("evaluation", problem.evaluation),
+        metrics={
+            name: dataclasses.replace(
+                metric,
+                function=of(f"metrics.{name}", metric.function),
+                init=of(f"metrics.{name}.init", metric.init),
+            )
+            for name, metric in problem.metrics.items()
+        },
+    )
 
 
 def _measure(init, function, params, data, **given):
@@ -102,11 +94,7 @@ def _measure(init, function, params, data, **given):
 
 
 def one_update(make_optimizer: Callable, params: PyTree, **settings: Any) -> tuple[PyTree, PyTree]:
-    """Return the updates and the next state of the first step of an optimizer.
-
-    Raises:
-        InputError: if the factory does not return an optimizer, or its update fails.
-    """
+    """Return the updates and the next state of the first step of an optimizer."""
     made = make_optimizer(**settings)
     if not all(callable(getattr(made, name, None)) for name in ("init", "update")):
         raise InputError(
@@ -133,11 +121,7 @@ def name_of(function: Callable) -> str:
 
 
 def check_deterministic(traced: Mapping[str, Traced]) -> None:
-    """Check that each function gives the same program if it is traced again.
-
-    Raises:
-        InputError: if a function is not determined by its arguments.
-    """
+    """Check that each function gives the same program if it is traced again."""
     for name, first in traced.items():
         if first.original is None:  # it could not be traced
             continue

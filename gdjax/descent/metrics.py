@@ -67,9 +67,6 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
     Returns:
         A metric whose values are arrays with the dimension `class`; NaN for a class without
         samples.
-
-    Raises:
-        InputError: if the problem has no `predict`, or the data are not inputs with labels.
     """
     return Metric(
         _OfOutputs(_by_class, _predict("class_accuracy", problem)),
@@ -97,9 +94,6 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
 
     Returns:
         A metric whose values are arrays of uint8 with the dimension `byte`.
-
-    Raises:
-        InputError: if the problem has no `predict`, or the data are not inputs with labels.
 
     Source: Toneva et al. 2019, arXiv 1812.05159, on forgetting events of samples.
     """
@@ -187,9 +181,6 @@ def gradient_noise(
 
     Returns:
         A scalar metric, which computes the gradients of K B samples.
-
-    Raises:
-        InputError: if the problem has no data, or too few samples.
     """
     few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
@@ -219,9 +210,6 @@ def noise_scale(
     Returns:
         A scalar metric in units of samples, which computes a gradient over the whole training set
         in addition to those of `gradient_noise`.
-
-    Raises:
-        InputError: if the problem has no data, or too few samples.
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """

@@ -114,9 +114,6 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
     Returns:
         A pytree like the gradient. Parts of d that the maximum does not determine, such as entries
         at which the gradient is 0, are 0.
-
-    Raises:
-        InputError: if the norm is unknown.
     """
     check_choice("norm", norm, NORMS)
     check_params(gradient, "gradient: ")
@@ -150,9 +147,6 @@ def non_euclidean_descent(
         scaled: whether a step has the length eta |g|_* in the norm, where |g|_* is the dual norm of
             the gradient. Otherwise it has the length eta, as in `optax.sign_sgd` and
             `optax.contrib.muon`.
-
-    Raises:
-        InputError: if the norm is unknown, or `scaled` is not a boolean.
 
     Examples:
         >>> rule = non_euclidean_descent(0.1, "linf")

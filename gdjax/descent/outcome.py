@@ -1,11 +1,10 @@
 """Outcomes of a descent.
 
-    diverged       at some step the cost or its gradient norm was not finite, or the cost too large
+    diverged       at some step the cost or its gradient norm was not finite, or the cost too large,
+                   beyond the divergence threshold
     stalled        the cost is not below the baseline, and the gradient vanishes or the cost is flat
     converged      |grad C| <= tolerance, and C is below the baseline, or there is none
     not_converged  none of these; the outcome may change with more steps
-
-A cost is too large if it exceeds the divergence threshold.
 
 The baseline is the cost of the best prediction that ignores the input. It distinguishes convergence
 from stalling: a sigmoid network at a very large learning rate saturates, so that its gradient
@@ -13,7 +12,7 @@ nearly vanishes while its cost stays above the baseline. `classify` states the r
 
 >>> import numpy as np
 >>> cost = np.array([[1.0, 0.1, 0.01], [2.0, 1.0, 1.0]])
->>> labels(classify(cost, np.array([1e-9, 0.0]), np.array([-1, -1]), 0.9))
+>>> [OUTCOMES[i] for i in classify(cost, np.array([1e-9, 0.0]), np.array([-1, -1]), 0.9)]
 ['converged', 'stalled']
 """
 
@@ -117,8 +116,3 @@ def _range(cost, where):
     """Return the range of the cost of each run over the selected records."""
     high = np.max(cost, axis=-1, where=where, initial=-np.inf)
     return high - np.min(cost, axis=-1, where=where, initial=np.inf)
-
-
-def labels(codes: Codes) -> list[str]:
-    """Return the names of outcome codes, in the order of `codes.ravel()`."""
-    return [OUTCOMES[int(code)] for code in np.ravel(codes)]

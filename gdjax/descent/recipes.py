@@ -19,7 +19,7 @@ import optax
 from jaxtyping import PyTree, ScalarLike
 
 from gdjax.arguments import check_number
-from gdjax.descent.schedules import warmup_cosine
+from gdjax.descent.schedules import WarmupCosine
 from gdjax.problems.augmentation import Distortion
 
 
@@ -37,9 +37,6 @@ class Recipe:
         decay: weight decay of the first layer, as a multiple of its parameters.
         decay_behind: weight decay of all other layers.
         distortion: shifts and rotations of the copies of the images; None for no copies.
-
-    Raises:
-        InputError: if the learning rate is not above 0, or a weight decay is below 0.
     """
 
     learning_rate: float
@@ -94,7 +91,7 @@ class Recipe:
         """
         rate: Any = self.learning_rate
         if self.warmup_steps is not None:
-            rate = warmup_cosine(rate, min(self.warmup_steps, steps), steps)
+            rate = WarmupCosine(rate, min(self.warmup_steps, steps), steps)
         rule = factory(learning_rate=rate)
         if not (self.decay or self.decay_behind):
             return rule
@@ -107,10 +104,6 @@ def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTrans
         g_l <- g_l + d_l w_l
 
     Weight decay also applies to biases.
-
-    Args:
-        first: d of the first layer.
-        behind: d of every other layer.
 
     Examples:
         >>> rule = decayed_layers(0.5, 0.1)
@@ -149,4 +142,3 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ),
     }
 )
-"""Recipes by name."""

@@ -9,7 +9,7 @@
 The parameters of Optax's `warmup_cosine_decay_schedule` cannot be traced, since its control flow
 depends on them. An example with two steps of warm-up and four of decay:
 
->>> rate = warmup_cosine(1.0, 2, 6)
+>>> rate = WarmupCosine(1.0, 2, 6)
 >>> [round(float(rate(step)), 3) for step in range(8)]
 [0.0, 0.5, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
 """
@@ -27,13 +27,44 @@ from gdjax.errors import InputError
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Schedule with comparable parameters, returned by `warmup_cosine`."""
+    """A learning rate schedule with linear warm-up and cosine decay.
+
+    Its values, `schedule(step)`, are learning rates for any Optax optimizer.
+
+    Args:
+        learning_rate: learning rate at the peak.
+        warmup_steps: T_w, the step of the peak.
+        total_steps: T, the step at which `end` is reached; at least `warmup_steps`.
+        start: learning rate at step 0.
+        end: learning rate from step T on.
+
+    Examples:
+        An optimizer factory for a sweep over the peak learning rate:
+
+        >>> import optax
+        >>> def optimizer(learning_rate, warmup_steps=100):
+        ...     return optax.sgd(WarmupCosine(learning_rate, warmup_steps, 2500))
+
+    Source: Loshchilov & Hutter, *SGDR* (2017), equation 5; warm-up: Goyal et al. (2017), 2.2.
+    """
 
     learning_rate: ScalarLike
     warmup_steps: ScalarLike
     total_steps: ScalarLike
     start: ScalarLike = 0.0
     end: ScalarLike = 0.0
+
+    def __post_init__(self):
+        check_number("WarmupCosine: learning_rate", self.learning_rate, least=0)
+        check_number("WarmupCosine: warmup_steps", self.warmup_steps)
+        check_number("WarmupCosine: total_steps", self.total_steps)
+        steps = (self.warmup_steps, self.total_steps)
+        known = [x for x in steps if isinstance(x, int | float | np.number)]
+        if min(known, default=0) < 0 or known != sorted(known):
+            raise InputError(
+                f"WarmupCosine: warmup_steps = {self.warmup_steps}, total_steps = "
+                f"{self.total_steps}; expected 0 <= warmup_steps <= total_steps"
+            )
 
     def __call__(self, step: Any) -> Array:
         """Return the learning rate at a step."""
@@ -46,49 +77,3 @@ class WarmupCosine:
         rising = first + (peak - first) * risen
         falling = last + (peak - last) * (1 + jnp.cos(jnp.pi * fallen)) / 2
         return jnp.where(step < warmup, rising, falling)
-
-
-def warmup_cosine(
-    learning_rate: ScalarLike,
-    warmup_steps: ScalarLike,
-    total_steps: ScalarLike,
-    *,
-    start: ScalarLike = 0.0,
-    end: ScalarLike = 0.0,
-) -> WarmupCosine:
-    """Return a learning rate schedule with linear warm-up and cosine decay.
-
-    Args:
-        learning_rate: learning rate at the peak.
-        warmup_steps: T_w, the step of the peak.
-        total_steps: T, the step at which `end` is reached; at least `warmup_steps`.
-        start: learning rate at step 0.
-        end: learning rate from step T on.
-
-    Returns:
-        A schedule, `step -> learning rate`, for any Optax optimizer.
-
-    Raises:
-        InputError: if the peak is below zero, or the step counts are below zero or in the wrong
-            order. Traced values are not checked.
-
-    Examples:
-        An optimizer factory for a sweep over the peak learning rate:
-
-        >>> import optax
-        >>> from functools import partial
-        >>> def optimizer(learning_rate, warmup_steps=100):
-        ...     return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 2500))
-
-    Source: Loshchilov & Hutter, *SGDR* (2017), equation 5; warm-up: Goyal et al. (2017), 2.2.
-    """
-    check_number("warmup_cosine: learning_rate", learning_rate, least=0)
-    check_number("warmup_cosine: warmup_steps", warmup_steps)
-    check_number("warmup_cosine: total_steps", total_steps)
-    known = [x for x in (warmup_steps, total_steps) if isinstance(x, int | float | np.number)]
-    if min(known, default=0) < 0 or known != sorted(known):
-        raise InputError(
-            f"warmup_cosine: warmup_steps = {warmup_steps}, total_steps = {total_steps}; expected "
-            f"0 <= warmup_steps <= total_steps"
-        )
-    return WarmupCosine(learning_rate, warmup_steps, total_steps, start, end)

@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.arguments import check_callable
 from gdjax.descent.validation import check_optimizer
-from gdjax.errors import InputError, explained
+from gdjax.errors import InputError, explained, first_line
 from gdjax.problems.keywords import given_to
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.validation import check_params
@@ -99,18 +99,7 @@ def objective(
     model_state: PyTree = None,
     microbatch: int | None = None,
 ) -> Objective:
-    """Return the objective of a step: a cost with fixed batch and keywords.
-
-    Args:
-        cost: function `cost(params, batch)`, or `cost(params)` if the batch is None. Of the
-            keywords `key`, `step` and `model_state`, it receives those that it declares.
-        batch: samples of the step.
-        key: random key of the step.
-        step: number of the step.
-        model_state: model state before the step.
-        microbatch: number of samples evaluated together, for a cost that is a mean over samples;
-            None for all.
-    """
+    """Return the objective of a step: a cost with fixed batch and keywords."""
     needs = given_to(cost)
     every = {"key": key, "step": jnp.asarray(step, jnp.int32), "model_state": model_state}
     supplied = {name: every[name] for name in needs}
@@ -172,12 +161,7 @@ def evaluate(
     at: int | Int[Array, ""],
     divergence_threshold: ScalarLike,
 ) -> tuple[State, Info, PyTree]:
-    """Compute cost and gradient at the current parameters, the first half of a step.
-
-    Returns:
-        The state, with the step of divergence set if the run diverges; cost and gradient; the model
-        state after this batch.
-    """
+    """Compute cost, gradient and model state at the parameters, the first half of a step."""
     value, gradient, model_state = minimized.evaluate(state.params)
     gradient_norm = norm(gradient)
     diverges = (state.diverged_at < 0) & ~finite(value, gradient_norm, divergence_threshold)
@@ -195,16 +179,7 @@ def move(
     *,
     moves: Bool[Array, ""],
 ) -> State:
-    """Return the state after the update, the second half of a step.
-
-    Args:
-        optimizer: any Optax transformation.
-        minimized: objective of this step.
-        state: state at the beginning of the step.
-        info: cost and gradient at this state.
-        model_state: model state after this batch.
-        moves: whether to update the state.
-    """
+    """Return the state after the update, the second half of a step."""
     updates, opt_state = update(
         optimizer,
         info.gradient,
@@ -291,19 +266,6 @@ def update(
 
     The update function is called with the extra arguments that it accepts.
 
-    Args:
-        optimizer: any Optax transformation.
-        gradient: gradient at `params`.
-        opt_state: state of the optimizer.
-        params: current parameters.
-        value: cost at `params`.
-        value_fn: cost of the step, as a function of the parameters alone.
-        grad_fn: gradient of `value_fn`.
-
-    Raises:
-        InputError: if the update raises an error, which is chained, or if the returned updates and
-            state differ in shape from the parameters and the state.
-
     Examples:
         >>> w, sgd = jnp.ones(3), optax.sgd(0.5)
         >>> bowl = {"value": w @ w / 2, "value_fn": lambda w: w @ w / 2, "grad_fn": lambda w: w}
@@ -322,7 +284,7 @@ def update(
         "obj_fn": value_fn,
     }
     update_fn = optax.with_extra_args_support(optimizer).update
-    refusal: Exception | None = None
+    refusal = TypeError()
     for names in UPDATE_ARGUMENTS:
         try:
             supplied = {name: extras[name] for name in names}
@@ -331,18 +293,14 @@ def update(
             refusal = error
             continue
         except Exception as error:
-            raise InputError(f"optimizer: its update failed: {_first_line(error)}") from error
+            raise InputError(f"optimizer: its update failed: {first_line(error)}") from error
         _check_shapes("updates", updates, "params", params)
         _check_shapes("state", ahead, "state before", opt_state)
         return updates, ahead
     raise InputError(
         f"optimizer: update(gradient, state, params) failed, also with {', '.join(extras)} as "
-        f"keywords: {_first_line(refusal)}"
+        f"keywords: {first_line(refusal)}"
     ) from refusal
-
-
-def _first_line(error):
-    return f"{(str(error).splitlines() or [''])[0]:.200}"
 
 
 def _check_shapes(name, made, like_what, like):
@@ -366,10 +324,6 @@ def default_eval_params_fn(
     Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
 
         x = (y - (1 - b1) z) / b1,   z and b1 from the optimizer's state
-
-    Raises:
-        InputError: if the state has more than one `ScheduleFreeState`, or one that covers only a
-            part of the parameters.
     """
     states = _schedule_free_states(opt_state)
     if not states:

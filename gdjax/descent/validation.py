@@ -1,9 +1,4 @@
-"""Validation of the arguments of a descent.
-
->>> check_thresholds(divergence_threshold=1e12, gradient_tolerance=-1.0)
-Traceback (most recent call last):
-gdjax.errors.InputError: gradient_tolerance = -1.0, expected a number above 0
-"""
+"""Validation of the arguments of a descent."""
 
 import math
 from typing import Any, NamedTuple
@@ -36,7 +31,8 @@ def validate_settings(
 ) -> None:
     """Check the arguments that a descent and a sweep have in common."""
     check_counts(problem, num_steps, batch_size, record_every, snapshot_every)
-    check_thresholds(divergence_threshold, gradient_tolerance)
+    check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
+    check_number("gradient_tolerance", gradient_tolerance, above=0)
     check_record_samples(problem, record_samples, batch_size)
     if eval_params_fn is not None and not callable(eval_params_fn):
         raise InputError(
@@ -52,12 +48,7 @@ def check_counts(
     record_every: Any,
     snapshot_every: Any,
 ) -> None:
-    """Check the number of steps, the batch size, and the recording intervals.
-
-    Raises:
-        InputError: if one of them is not a whole number or is out of range, if there are
-            mini-batches without data, or snapshots at steps that are not recorded.
-    """
+    """Check the number of steps, the batch size, and the recording intervals."""
     whole = (("num_steps", num_steps, 0), ("record_every", record_every, 1))
     optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
     for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
@@ -82,19 +73,8 @@ def check_counts(
         )
 
 
-def check_thresholds(divergence_threshold: Any, gradient_tolerance: Any) -> None:
-    """Check the two thresholds that determine an outcome."""
-    check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
-    check_number("gradient_tolerance", gradient_tolerance, above=0)
-
-
 def check_record_samples(problem: Problem, record_samples: Any, batch_size: int | None) -> None:
-    """Check the number of samples of a record.
-
-    Raises:
-        InputError: if the number is not a whole number from 1 to the number of the problem's
-            samples, or if it is less than the batch size for a cost that couples samples.
-    """
+    """Check the number of samples of a record."""
     if record_samples is not None and problem.data is None:
         raise InputError(
             f"record_samples = {record_samples!r:.80}, but the problem has no data; leave it out"
@@ -124,17 +104,7 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> None:
-    """Check that `eval_params_fn` returns parameters.
-
-    Args:
-        function: function to check, `eval_params_fn`; None is valid.
-        opt_state: state of the optimizer (arrays or their shapes).
-        params: parameters (arrays or their shapes).
-
-    Raises:
-        InputError: if the function cannot be called with these arguments, or does not return
-            parameters.
-    """
+    """Check that `eval_params_fn` returns parameters."""
     if function is None:
         return
     try:
@@ -148,11 +118,7 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
-    """Check and return the initial model state of a descent.
-
-    Raises:
-        InputError: if the cost has a model state and none is given, or vice versa.
-    """
+    """Check and return the initial model state of a descent."""
     if problem.stateful == (model_state is not None):
         return model_state
     raise InputError(
@@ -174,7 +140,7 @@ class Keys(NamedTuple):
     probes: Any
 
 
-def descent_keys(key: Any, *, random: bool, batched: bool, probing: bool) -> Keys:
+def descent_keys(key: Any, *, random: bool, probing: bool) -> Keys:
     """Return the keys of a descent from one key, or from the streams of a run."""
     if isinstance(key, Streams):
         return Keys(key.order, key.noise if random else None, key.probes if probing else None)

@@ -112,10 +112,6 @@ def central_flow(
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
 
-    Raises:
-        InputError: if the learning rate or the time is not above 0, or if the number of
-            eigenvectors or intervals, or a tolerance is out of range.
-
     Examples:
         Away from the edge, the result is the gradient flow:
 

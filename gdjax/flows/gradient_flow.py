@@ -119,10 +119,6 @@ def gradient_flow(
     Returns:
         The flow at the given times.
 
-    Raises:
-        InputError: if times are not an ascending list of numbers >= 0, if a tolerance is not in
-            (0, 1), or if `max_steps` is below 1.
-
     Examples:
         On the bowl w^2 / 2 with w_0 = 1, the flow is e^-t:
 
@@ -254,10 +250,6 @@ def distance_from_flow(
         times: times of the comparison, ascending; integer multiples of every learning rate.
         rtol: relative tolerance of the flow (see `gradient_flow`).
         atol: absolute tolerance of the flow (see `gradient_flow`).
-
-    Raises:
-        InputError: if learning rates are not above 0, if times are not ascending or are not integer
-            multiples of every learning rate, or if a tolerance is out of range.
     """
     check_tolerances("distance_from_flow", rtol=rtol, atol=atol)
     counts = _counts(learning_rates, times)
@@ -303,22 +295,14 @@ def _check_times(caller, times):
 
 
 def check_tolerances(caller: str, **tolerances: float | None) -> None:
-    """Check that tolerances are None or in (0, 1).
-
-    Raises:
-        InputError: if a tolerance is out of range.
-    """
+    """Check that tolerances are None or in (0, 1)."""
     for name, value in tolerances.items():
         if value is not None:
             check_number(f"{caller}: {name}", value, above=0, below=1)
 
 
 def check_positive(caller: str, **numbers: ArrayLike) -> None:
-    """Check that each argument is one finite number above 0; traced values are not validated.
-
-    Raises:
-        InputError: if an argument is not one finite number above 0.
-    """
+    """Check that each argument is one finite number above 0; traced values are not validated."""
     remedy = "; map the function (jax.vmap) over several"
     for name, value in numbers.items():
         check_number(f"{caller}: {name}", value, above=0, remedy=remedy)

@@ -139,10 +139,6 @@ def rod_flow(
         atol: absolute tolerance of the solver (see `gradient_flow`).
         max_steps: maximum number of steps of the solver.
 
-    Raises:
-        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise`,
-            `max_steps` or a tolerance is out of range.
-
     Examples:
         Descent on this valley becomes a cycle with the amplitude sqrt(3 - 2 / 0.8):
 
@@ -191,10 +187,6 @@ def edge_flow(
         rtol: relative tolerance of the solver (see `gradient_flow`).
         atol: absolute tolerance of the solver (see `gradient_flow`).
         max_steps: maximum number of steps of the solver.
-
-    Raises:
-        InputError: if the learning rate or the time is not above 0, or if `intervals`, `noise`,
-            `max_steps` or a tolerance is out of range.
 
     Examples:
         On a bowl of curvature 3 the amplitude grows as exp(t / 2), since 3 - 2 / eta = 1/2:

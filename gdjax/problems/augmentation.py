@@ -43,10 +43,6 @@ class Distortion:
         shift: largest shift along rows and columns, in pixels.
         turn: largest rotation about the center, in radians.
         seed: seed of the random shifts and rotations.
-
-    Raises:
-        InputError: if `copies` is not in 1 to 100, `shift` or `turn` is negative or infinite, or
-            `seed` is not in 0 to 2^32 - 1.
     """
 
     copies: int = 10
@@ -62,11 +58,7 @@ class Distortion:
 
 
 def as_distortion(name: str, distortion: Any) -> Distortion:
-    """Return a `Distortion` unchanged, or make one from a mapping of its fields.
-
-    Raises:
-        InputError: if the argument is neither.
-    """
+    """Return a `Distortion` unchanged, or make one from a mapping of its fields."""
     if isinstance(distortion, Mapping) and distortion.keys() <= set(Distortion.__match_args__):
         distortion = Distortion(**distortion)
     if not isinstance(distortion, Distortion):
@@ -87,10 +79,6 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
     Returns:
         Copies [copies * n, height, width, ...], uint8, with the first copies of all images before
         the second.
-
-    Raises:
-        InputError: if `images` is not a uint8 array, or `distortion` is neither a `Distortion` nor
-            a mapping of its fields.
     """
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim < 3:
         raise InputError(
@@ -122,9 +110,6 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
         problem: problem whose data are `(images as rows of pixels, labels)`.
         shape: shape of an image (height, width, and channels if there are any).
         distortion: limits of the distortion; `copies` and `seed` are ignored.
-
-    Raises:
-        InputError: if the images do not have the number of pixels of `shape`.
 
     Examples:
         >>> images, labels = np.zeros((3, 25), np.uint8), np.zeros(3)

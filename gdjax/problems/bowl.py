@@ -38,10 +38,6 @@ def bowl(
             `jax.random.orthogonal(key, n)`); the identity if None. A problem with a basis cannot be
             rebuilt from its provenance.
 
-    Raises:
-        InputError: if eigenvalues and minimum are not finite vectors of equal length, or if the
-            basis is not an orthogonal matrix of that size.
-
     Examples:
         >>> bowl([1.0, 10.0, 100.0]).cost(jnp.ones(3))
         Array(55.5, dtype=float32)

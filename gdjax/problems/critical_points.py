@@ -147,7 +147,7 @@ STYBLINSKI_TANG = _sums(
     )
 )
 
-# The tip of the cone at 0 is the minimum, where the gradient does not exist; see `_ackley`.
+# The tip of the cone at 0 is the minimum, where the gradient does not exist; see `ackley`.
 ACKLEY = _images(
     (
         ((0.0, 0.0), 0.0, MINIMUM),

@@ -62,8 +62,6 @@ def digits(
         output.
 
     Raises:
-        InputError: if the loss or a network setting is unknown, if the set has fewer images than
-            `samples`, if the distortion is invalid, or if a label has no output.
         DataError: if the data set is unavailable.
     """
     if not callable(loss) and (not isinstance(loss, str) or loss not in LOSSES):

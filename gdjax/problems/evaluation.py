@@ -43,16 +43,6 @@ def evaluation_of(
     """Return the deterministic cost as a function `(params, batch) -> scalar`.
 
     For a problem without data, batch is None.
-
-    Args:
-        problem: problem whose evaluation, or else cost, is used.
-        model_state: model state, required if the cost has one.
-        step: number of the step, required if the cost depends on it without a default.
-        settings: values of the cost's keywords; the defaults if not given.
-
-    Raises:
-        InputError: if the cost depends on a model state, a step or a keyword without default that
-            is not given.
     """
     check_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
@@ -106,32 +96,19 @@ def evaluate(
     params: PyTree,
     *,
     data: PyTree = None,
-    model_state: PyTree = None,
-    step: ScalarLike | None = None,
-    **settings: Any,
 ) -> Array:
-    """Return the deterministic cost over all data.
+    """Return the deterministic cost over all data; see `frozen` for a model state and settings.
 
     Args:
         problem: problem whose evaluation, or else cost, is used.
         params: parameters at which to evaluate.
         data: data used instead of the problem's data; None for the problem's data.
-        model_state: model state, required if the cost has one.
-        step: number of the step, required if the cost depends on it without a default.
-        settings: values of the cost's keywords; the defaults if not given.
-
-    Raises:
-        InputError: if the cost depends on a model state, a step or a keyword without default that
-            is not given, if an argument is given that no function of the problem declares, or if
-            the cost does not accept these parameters.
     """
     check_problem(problem)
-    problem = problem if data is None else as_problem(problem, data)
-    check_fixed(problem, model_state, step, settings)
-    cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
+    problem = as_problem(problem, data)
+    cost = evaluation_of(problem)
     check_params(params)
-    role = "cost" if problem.evaluation is None else "evaluation"
-    check_role(role, problem, params, settings, model_state)
+    check_role("cost" if problem.evaluation is None else "evaluation", problem, params, {})
     return in_microbatches(cost, evaluation_microbatch(problem))(params, problem.data)
 
 
@@ -153,10 +130,6 @@ def frozen(
         model_state: model state, required if the cost has one.
         step: number of the step, required if the cost depends on it without a default.
         settings: values of the cost's keywords; the defaults if not given.
-
-    Raises:
-        InputError: if the cost depends on a model state, a step or a keyword without default that
-            is not given, or if an argument is given that no function of the problem declares.
 
     Examples:
         >>> pulled = Problem(
@@ -199,10 +172,6 @@ def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
     """Return a problem reduced to the fields that its deterministic cost needs.
 
     Problems with the same cost then share one compiled program.
-
-    Args:
-        problem: problem to reduce.
-        model: whether to keep `predict` and `loss` as well.
     """
     part = as_problem(problem.cost, problem.data)
     if model:
@@ -225,12 +194,7 @@ def with_data(tree: PyTreeDef, data: PyTree) -> Problem:
 
 
 def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
-    """Return a problem in other parameters, with `cost(v) = evaluation(whole(v))`.
-
-    Args:
-        problem: problem whose deterministic cost is used.
-        whole: map from the new parameters to those of the problem.
-    """
+    """Return a problem in other parameters, with `cost(v) = evaluation(whole(v))`."""
     evaluation = evaluation_of(problem)
 
     def cost(params, batch=None):

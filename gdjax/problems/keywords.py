@@ -25,11 +25,6 @@ def declared(function: Callable) -> dict[str, Any]:
 
     Settings are the keyword-only arguments, and the other arguments that have a default. `key`,
     `step` and `model_state` are omitted, since a descent supplies them.
-
-    Examples:
-        >>> def cost(w, batch, scale=2.0, *, key, temperature=1.0): return scale * w / temperature
-        >>> declared(cost)
-        {'scale': 2.0, 'temperature': 1.0}
     """
     check_callable("function", function)
     return {
@@ -44,17 +39,7 @@ def declared(function: Callable) -> dict[str, Any]:
 
 
 def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
-    """Return the declared keywords that a descent supplies and `partial` does not.
-
-    Args:
-        function: a cost, an evaluation or a metric.
-        names: keywords to search for.
-
-    Examples:
-        >>> def cost(w, *, key, temperature=1.0): return w / temperature
-        >>> given_to(cost)
-        ('key',)
-    """
+    """Return the declared keywords that a descent supplies and `partial` does not."""
     keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
     fixed: set[str] = set()
     function = inspect.unwrap(function)
@@ -65,12 +50,7 @@ def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, .
 
 
 def takes_any(function: Callable) -> bool:
-    """Return whether a function accepts keywords that it does not name.
-
-    Examples:
-        >>> takes_any(lambda w, **settings: w), takes_any(lambda w, scale=1.0: w)
-        (True, False)
-    """
+    """Return whether a function accepts keywords that it does not name."""
     return any(p.kind is p.VAR_KEYWORD for p in _parameters(function))
 
 
@@ -91,12 +71,7 @@ def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
 
 
 def signature(positional: Sequence[str], keywords: Mapping[str, Any]) -> inspect.Signature:
-    """Return a signature that declares keywords, for a function that forwards them.
-
-    Args:
-        positional: names of the positional arguments.
-        keywords: names and defaults of the keywords; `inspect.Parameter.empty` for no default.
-    """
+    """Return a signature that declares keywords, for a function that forwards them."""
     parameter = inspect.Parameter
     first = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in positional]
     rest = [

@@ -37,17 +37,7 @@ def targets_for(
 
 
 def check_labels(targets: Any, outputs: int, argument: str) -> None:
-    """Check that every label has an output; one-hot encoding ignores other labels.
-
-    Args:
-        targets: one label or one target vector per sample.
-        outputs: number of outputs.
-        argument: name of the argument, for the error message.
-
-    Raises:
-        InputError: if a label is not an integer from 0 to `outputs` - 1, or target vectors do not
-            have length `outputs`.
-    """
+    """Check that every label has an output; one-hot encoding ignores other labels."""
     targets = np.asarray(targets)
     if targets.ndim > 1:
         if targets.shape[1:] != (outputs,):
@@ -104,9 +94,6 @@ def accuracy(
     Args:
         outputs: outputs of the network.
         labels: one label per sample.
-
-    Raises:
-        InputError: if an argument is not an array of numbers, or there is not one label per sample.
     """
     _check_outputs(outputs)
     _check_targets("labels", labels, outputs.shape[:-1])

@@ -47,13 +47,6 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
 
     The average differs from the cost of all samples if the cost couples the samples of a batch.
 
-    Args:
-        function: function `(params, batch) -> pytree`.
-        rows: indices of the samples of each batch.
-
-    Returns:
-        A function `(params, data) -> pytree`.
-
     Examples:
         >>> spread = over_batches(lambda w, x: jnp.var(w * x), jnp.array([[0, 1], [2, 3]]))
         >>> float(spread(jnp.array(2.0), jnp.array([0.0, 2.0, 0.0, 4.0])))
@@ -141,10 +134,6 @@ def cost_microbatch(problem: Problem, platform: str | None = None) -> int | None
 
     A cost that couples samples, draws random numbers or has a model state is not split into
     microbatches.
-
-    Args:
-        problem: problem with the cost.
-        platform: kind of the devices; None for those that JAX uses by default.
     """
     if problem.couples_samples or problem.random or problem.stateful:
         return None

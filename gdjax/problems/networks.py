@@ -89,10 +89,6 @@ class Network:
         input_scale: number by which inputs are divided before the first layer, such as 255 for
             uint8 pixels.
 
-    Raises:
-        InputError: if there are fewer than two widths, if a width is less than 1, if a name is
-            unknown, or if the scale is not positive and finite.
-
     Examples:
         >>> network = Network((2, 3, 1), activation="tanh")
         >>> params = network.init(jax.random.key(0), init_scale=0.5)
@@ -179,11 +175,7 @@ class Network:
 
 
 def check_widths(name: str, widths: Any) -> None:
-    """Check that an argument lists the number of neurons in each hidden layer.
-
-    Raises:
-        InputError: if the argument is not a tuple or list of whole numbers >= 1.
-    """
+    """Check that an argument lists the number of neurons in each hidden layer."""
     if not isinstance(widths, tuple | list) or not all(is_whole(width, 1) for width in widths):
         raise InputError(
             f"{name} = {widths!r:.80}, expected a tuple or list of the numbers of neurons in "

@@ -9,11 +9,8 @@ The simplest instance is a cost without data:
 >>> bowl.samples
 0
 
-Parameters are any pytree of real arrays. `init` and `cost` may declare further arguments with
-defaults ("settings"), which a sweep can vary. Three keywords of a cost are not settings, since a
-descent supplies them: `key`, a random key; `step`, the number of the step; and `model_state`, such
-as running statistics. The key differs between steps, and between runs with different `seed` or
-`noise_seed`. Runs that differ only in settings draw the same numbers.
+Further arguments of `init` and `cost` ("settings") can be swept. Runs that differ only in settings
+draw the same random numbers.
 
 A Problem is a pytree whose only leaves are those of `data`, so that a jitted function of it treats
 data as an argument and not as a constant:
@@ -76,9 +73,6 @@ class Metric:
             length in all of them.
         dtype: type in which the value is stored (boolean, integer or floating); that of the cost if
             None.
-
-    Raises:
-        InputError: if `every` is not a positive integer, or if dims or dtype is invalid.
 
     Examples:
         The displacement from the starting point, along each coordinate:
@@ -174,10 +168,6 @@ class Problem:
         network: layer structure, for symmetries and for summaries by neuron.
         provenance: call of a function of `gdjax.problems` that builds this problem again:
             `{"problem": "digits", ...arguments}`. None for a custom problem.
-
-    Raises:
-        InputError: if a function is not callable, if the baseline is not finite, if the evaluation
-            declares `key`, or if the leading axes of `data` differ.
 
     Examples:
         A straight line through four points, with a dict of parameters:
@@ -281,12 +271,7 @@ class Problem:
         return "model_state" in given_to(self.cost)
 
     def begin(self, key: Key[Array, ""], **settings: Any) -> tuple[PyTree, PyTree]:
-        """Return a random starting point and the initial model state (None without one).
-
-        Raises:
-            InputError: if `init` fails, or does not return a pair although the cost has a model
-                state.
-        """
+        """Return a random starting point and the initial model state (None without one)."""
         remedy = "expected init(key) -> params, with random numbers such as jax.random.normal(key)"
         with explained("init: could not be called as init(key)", remedy):
             made = self.init(key, **settings)
@@ -350,11 +335,7 @@ jax.tree_util.register_pytree_with_keys(Problem, _flatten_with_keys, _unflatten,
 
 
 def check_problem(problem: Any, name: str = "problem") -> None:
-    """Check that an argument is a Problem and not a bare cost.
-
-    Raises:
-        InputError: if the argument is not a Problem.
-    """
+    """Check that an argument is a Problem and not a bare cost."""
     if isinstance(problem, Problem):
         return
     if callable(problem) and not isinstance(problem, type):
@@ -371,9 +352,6 @@ def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) ->
     Args:
         problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
         data: data used instead of the problem's data; None for the problem's data.
-
-    Raises:
-        InputError: if `problem` is neither, or `data` has no common leading axis.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -394,11 +372,7 @@ def _no_start(key):
 
 
 def check_metric_names(name: str, metrics: Any) -> None:
-    """Check that metrics are a mapping of names to metrics.
-
-    Raises:
-        InputError: if `metrics` is not such a mapping.
-    """
+    """Check that metrics are a mapping of names to metrics."""
     if not isinstance(metrics, Mapping):
         raise InputError(
             f"{name} = {metrics!r:.80}, expected a mapping of names to gdjax.Metric, such as "

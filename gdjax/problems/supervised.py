@@ -63,10 +63,6 @@ def supervised(
         couples_samples: whether the outputs of a sample in training depend on the other samples of
             its batch (batch statistics). A batch is then never split into microbatches.
 
-    Raises:
-        InputError: if `data` or `test` is not a pair, or if `init`, `apply` or `loss` is not
-            callable.
-
     Examples:
         Dropout is on in the cost and off in the evaluation:
 
@@ -167,11 +163,7 @@ def _classifies(init, predict, stateful, test):
 
 
 def check_pair(name: str, pair: Any) -> None:
-    """Check that an argument is a pair.
-
-    Raises:
-        InputError: if the argument is not a tuple or list of length 2.
-    """
+    """Check that an argument is a pair."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(
             f"{name} is of type {type(pair).__name__}, expected the pair (inputs, targets)"

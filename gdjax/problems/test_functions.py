@@ -54,47 +54,117 @@ class Function:
         return tuple(sorted(minima, key=lambda point: point.value))
 
 
-def _quartic(x: Float[Array, ""]) -> Float[Array, ""]:
+_functions: dict[str, Function] = {}
+FUNCTIONS: Mapping[str, Function] = MappingProxyType(_functions)
+
+
+def _registered(domain, critical_points, formula, source):
+    """Return a decorator that adds a function to `FUNCTIONS`."""
+
+    def register(f):
+        _functions[f.__name__] = Function(f.__name__, f, domain, critical_points, formula, source)
+        return f
+
+    return register
+
+
+@_registered(((-2.5, 2.5),), points.QUARTIC, r"$x^4 - 4x^2 + x$", "the tilted double well")
+def quartic(x: Float[Array, ""]) -> Float[Array, ""]:
     return x**4 - 4 * x**2 + x
 
 
-def _sine_bowl(x: Float[Array, ""]) -> Float[Array, ""]:
+@_registered(
+    ((-10.0, 10.0),),
+    points.SINE_BOWL,
+    r"$x^2 + 10 \sin x$",
+    "SciPy lecture notes, chapter on optimization",
+)
+def sine_bowl(x: Float[Array, ""]) -> Float[Array, ""]:
     return x**2 + 10 * jnp.sin(x)
 
 
-def _two_sines(x: Float[Array, ""]) -> Float[Array, ""]:
+@_registered(
+    ((2.7, 7.5),),
+    points.TWO_SINES,
+    r"$\sin x + \sin \frac{10}{3} x$",
+    "Gavana, Global Optimization Benchmarks, univariate problem 2",
+)
+def two_sines(x: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.sin(x) + jnp.sin(10 * x / 3)
 
 
-def _rosenbrock(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-2.0, 2.0), (-1.0, 3.0)),
+    points.ROSENBROCK,
+    r"$(1 - x)^2 + 100\,(y - x^2)^2$",
+    "Rosenbrock 1960, The Computer Journal 3, 175",
+)
+def rosenbrock(w: Float[Array, "2"]) -> Float[Array, ""]:
     x, y = w
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
-def _himmelblau(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-6.0, 6.0), (-6.0, 6.0)),
+    points.HIMMELBLAU,
+    r"$(x^2 + y - 11)^2 + (x + y^2 - 7)^2$",
+    "Himmelblau 1972, Applied Nonlinear Programming",
+)
+def himmelblau(w: Float[Array, "2"]) -> Float[Array, ""]:
     x, y = w
     return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
 
 
-def _beale(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-4.5, 4.5), (-4.5, 4.5)),
+    points.BEALE,
+    r"$(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2$",
+    "Beale 1958, On an iterative method for finding a local minimum",
+)
+def beale(w: Float[Array, "2"]) -> Float[Array, ""]:
     x, y = w
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
-def _rastrigin(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-5.12, 5.12), (-5.12, 5.12)),
+    points.RASTRIGIN,
+    r"$20 + x^2 - 10 \cos 2\pi x + y^2 - 10 \cos 2\pi y$",
+    "Rastrigin 1974, Systems of Extremal Control",
+)
+def rastrigin(w: Float[Array, "2"]) -> Float[Array, ""]:
     return jnp.sum(w**2 + 10 * (1 - jnp.cos(2 * jnp.pi * w)))
 
 
-def _six_hump_camel(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-3.0, 3.0), (-2.0, 2.0)),
+    points.SIX_HUMP_CAMEL,
+    r"$(4 - 2.1x^2 + x^4/3)\,x^2 + xy + (4y^2 - 4)\,y^2$",
+    "Dixon & Szego 1978, Towards Global Optimisation 2",
+)
+def six_hump_camel(w: Float[Array, "2"]) -> Float[Array, ""]:
     x, y = w
     return (4 - 2.1 * x**2 + x**4 / 3) * x**2 + x * y + (4 * y**2 - 4) * y**2
 
 
-def _styblinski_tang(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-5.0, 5.0), (-5.0, 5.0)),
+    points.STYBLINSKI_TANG,
+    r"$\frac{1}{2}(x^4 - 16x^2 + 5x + y^4 - 16y^2 + 5y)$",
+    "Styblinski & Tang 1990, Neural Networks 3, 467",
+)
+def styblinski_tang(w: Float[Array, "2"]) -> Float[Array, ""]:
     return jnp.sum(w**4 - 16 * w**2 + 5 * w) / 2
 
 
-def _ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-2.5, 2.5), (-2.5, 2.5)),
+    points.ACKLEY,
+    r"$20 + e - 20\,e^{-0.2\sqrt{(x^2 + y^2)/2}}"
+    r" - e^{(\cos 2\pi x + \cos 2\pi y)/2}$",
+    "Ackley 1987, A Connectionist Machine for Genetic Hillclimbing",
+)
+def ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
     """Return the Ackley function, which is a cone near its minimum 0.
 
         -20 e^(-r/5) - e^(mean cos 2 pi w) + 20 + e,   r the root mean square of w
@@ -112,20 +182,39 @@ def _ackley(w: Float[Array, "2"]) -> Float[Array, ""]:
     return -20 * jnp.expm1(-r / 5) - jnp.e * jnp.expm1(wave)
 
 
-def _goldstein_price(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-2.0, 2.0), (-2.0, 2.0)),
+    points.GOLDSTEIN_PRICE,
+    r"$(1 + (x + y + 1)^2\,(19 - 14x + 3x^2 - 14y + 6xy + 3y^2))"
+    r"\,(30 + (2x - 3y)^2\,(18 - 32x + 12x^2 + 48y - 36xy + 27y^2))$",
+    "Goldstein & Price 1971, Mathematics of Computation 25, 569",
+)
+def goldstein_price(w: Float[Array, "2"]) -> Float[Array, ""]:
     x, y = w
     a = 19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2
     b = 18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2
     return (1 + (x + y + 1) ** 2 * a) * (30 + (2 * x - 3 * y) ** 2 * b)
 
 
-def _monkey_saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
+@_registered(
+    ((-1.5, 1.5), (-1.5, 1.5)),
+    points.MONKEY_SADDLE,
+    r"$x^3 - 3xy^2$",
+    "Hilbert & Cohn-Vossen 1932, Anschauliche Geometrie",
+)
+def monkey_saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
     """Return x^3 - 3 x y^2, whose gradient and Hessian are zero at 0."""
     x, y = w
     return x**3 - 3 * x * y**2
 
 
-def _two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Array, ""]:
+@_registered(
+    ((-2.0, 2.0), (-2.0, 2.0)),
+    points.TWO_FACTORS,
+    r"$\frac{1}{2}(s - ab)^2$",
+    "Saxe, McClelland & Ganguli 2014, arXiv 1312.6120",
+)
+def two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Array, ""]:
     """Return (target - ab)^2 / 2, the cost of a linear network with two weights.
 
     Each of the two layers has one weight. The minima form the hyperbola ab = target, where the
@@ -136,126 +225,8 @@ def _two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Arr
     return (target - a * b) ** 2 / 2
 
 
-FUNCTIONS: Mapping[str, Function] = MappingProxyType(
-    {
-        known.name: known
-        for known in (
-            Function(
-                "quartic",
-                _quartic,
-                ((-2.5, 2.5),),
-                points.QUARTIC,
-                r"$x^4 - 4x^2 + x$",
-                "the tilted double well",
-            ),
-            Function(
-                "sine_bowl",
-                _sine_bowl,
-                ((-10.0, 10.0),),
-                points.SINE_BOWL,
-                r"$x^2 + 10 \sin x$",
-                "SciPy lecture notes, chapter on optimization",
-            ),
-            Function(
-                "two_sines",
-                _two_sines,
-                ((2.7, 7.5),),
-                points.TWO_SINES,
-                r"$\sin x + \sin \frac{10}{3} x$",
-                "Gavana, Global Optimization Benchmarks, univariate problem 2",
-            ),
-            Function(
-                "rosenbrock",
-                _rosenbrock,
-                ((-2.0, 2.0), (-1.0, 3.0)),
-                points.ROSENBROCK,
-                r"$(1 - x)^2 + 100\,(y - x^2)^2$",
-                "Rosenbrock 1960, The Computer Journal 3, 175",
-            ),
-            Function(
-                "himmelblau",
-                _himmelblau,
-                ((-6.0, 6.0), (-6.0, 6.0)),
-                points.HIMMELBLAU,
-                r"$(x^2 + y - 11)^2 + (x + y^2 - 7)^2$",
-                "Himmelblau 1972, Applied Nonlinear Programming",
-            ),
-            Function(
-                "beale",
-                _beale,
-                ((-4.5, 4.5), (-4.5, 4.5)),
-                points.BEALE,
-                r"$(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2$",
-                "Beale 1958, On an iterative method for finding a local minimum",
-            ),
-            Function(
-                "rastrigin",
-                _rastrigin,
-                ((-5.12, 5.12), (-5.12, 5.12)),
-                points.RASTRIGIN,
-                r"$20 + x^2 - 10 \cos 2\pi x + y^2 - 10 \cos 2\pi y$",
-                "Rastrigin 1974, Systems of Extremal Control",
-            ),
-            Function(
-                "six_hump_camel",
-                _six_hump_camel,
-                ((-3.0, 3.0), (-2.0, 2.0)),
-                points.SIX_HUMP_CAMEL,
-                r"$(4 - 2.1x^2 + x^4/3)\,x^2 + xy + (4y^2 - 4)\,y^2$",
-                "Dixon & Szego 1978, Towards Global Optimisation 2",
-            ),
-            Function(
-                "styblinski_tang",
-                _styblinski_tang,
-                ((-5.0, 5.0), (-5.0, 5.0)),
-                points.STYBLINSKI_TANG,
-                r"$\frac{1}{2}(x^4 - 16x^2 + 5x + y^4 - 16y^2 + 5y)$",
-                "Styblinski & Tang 1990, Neural Networks 3, 467",
-            ),
-            Function(
-                "ackley",
-                _ackley,
-                ((-2.5, 2.5), (-2.5, 2.5)),
-                points.ACKLEY,
-                r"$20 + e - 20\,e^{-0.2\sqrt{(x^2 + y^2)/2}}"
-                r" - e^{(\cos 2\pi x + \cos 2\pi y)/2}$",
-                "Ackley 1987, A Connectionist Machine for Genetic Hillclimbing",
-            ),
-            Function(
-                "goldstein_price",
-                _goldstein_price,
-                ((-2.0, 2.0), (-2.0, 2.0)),
-                points.GOLDSTEIN_PRICE,
-                r"$(1 + (x + y + 1)^2\,(19 - 14x + 3x^2 - 14y + 6xy + 3y^2))"
-                r"\,(30 + (2x - 3y)^2\,(18 - 32x + 12x^2 + 48y - 36xy + 27y^2))$",
-                "Goldstein & Price 1971, Mathematics of Computation 25, 569",
-            ),
-            Function(
-                "monkey_saddle",
-                _monkey_saddle,
-                ((-1.5, 1.5), (-1.5, 1.5)),
-                points.MONKEY_SADDLE,
-                r"$x^3 - 3xy^2$",
-                "Hilbert & Cohn-Vossen 1932, Anschauliche Geometrie",
-            ),
-            Function(
-                "two_factors",
-                _two_factors,
-                ((-2.0, 2.0), (-2.0, 2.0)),
-                points.TWO_FACTORS,
-                r"$\frac{1}{2}(s - ab)^2$",
-                "Saxe, McClelland & Ganguli 2014, arXiv 1312.6120",
-            ),
-        )
-    }
-)
-
-
 def find(name: str) -> Function:
     """Return the test function with a given name.
-
-    Raises:
-        InputError: if there is no function of that name.
 
     Examples:
         >>> find("rastrigin").domain
@@ -283,11 +254,6 @@ def function(
             Keyword-only arguments of f can be swept.
         domain: box of the starting points: `(lo, hi)` for scalar x, `((lo, hi), ...)` with one pair
             per coordinate for a vector. None for the domain of a registered function.
-
-    Raises:
-        InputError: if the name is unknown, if a custom f has no domain, if the domain does not
-            consist of finite pairs lo < hi, or if it does not have the dimension of the registered
-            function.
 
     Examples:
         >>> problem = function(lambda x: x**4 - x, domain=(-2, 2))

@@ -95,12 +95,6 @@ def canonical(
     """Return the object that stands for all functions with the trace of this one.
 
     If the function cannot be traced, which the checks of a problem explain, the object is new.
-
-    Args:
-        function: function of a user.
-        arguments: positional arguments, as arrays or shapes.
-        keywords: keyword arguments, as arrays or shapes.
-        compute: what is traced, `compute(function, *arguments, **keywords)`.
     """
     again = Canonical(function)  # a new object, since JAX keeps traces by object
     traced = Traced(again, arguments, keywords, None, compute)
@@ -145,14 +139,7 @@ def canonical_problem(
     settings: Mapping[str, Any] = MappingProxyType({}),
     model_state: PyTree = None,
 ) -> Problem:
-    """Return a problem whose cost, evaluation and model are canonical at these parameters.
-
-    Args:
-        problem: problem with functions of a user.
-        params: parameters, as arrays or shapes.
-        settings: values of keywords of the cost, as numbers or shapes.
-        model_state: model state, as arrays or shapes.
-    """
+    """Return a problem whose cost, evaluation and model are canonical at these parameters."""
     costs = traced_costs(problem, params, settings, model_state)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
@@ -166,16 +153,7 @@ def canonical_problem(
 def problem_at(
     problem: Problem | Callable[..., Any], params: PyTree, data: PyTree = None
 ) -> Problem:
-    """Convert a cost into a Problem, with canonical functions at these parameters.
-
-    Args:
-        problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
-        params: parameters at which the problem is examined, as arrays or shapes.
-        data: data used instead of the problem's data; None for the problem's data.
-
-    Raises:
-        InputError: if `problem` is neither, or `data` has no common leading axis.
-    """
+    """Convert a cost into a Problem, with canonical functions at these parameters."""
     return canonical_problem(as_problem(problem, data), params)
 
 

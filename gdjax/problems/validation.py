@@ -57,56 +57,35 @@ def check(
         params: starting point (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
-
-    Raises:
-        InputError: if parameters are not real floating-point arrays; if the cost cannot be called,
-            does not return a real floating-point scalar, or changes the shape of its model state;
-            or if an evaluation, or a cost that is split into microbatches, is not the weighted mean
-            of its values on them.
     """
     check_problem(problem)
-    checking(problem, params, settings, model_state=model_state)()
+    check_shapes(problem, params, settings, model_state=model_state)()
 
 
-def checking(
+def check_shapes(
     problem: Problem,
     params: PyTree,
     settings: Mapping[str, Any] | None = None,
     *,
     model_state: PyTree = None,
-) -> Callable[[], None]:
+) -> Callable[[], Any]:
     """Check shapes and types now, and return a function that checks the values.
 
     The single program for the check is compiled in a thread. Without this program, each operation
     of the cost would be compiled for each of three numbers of samples: 61 programs and 6 times the
     processor time for the digit network, 21 programs for a network of two layers.
-
-    Args:
-        problem: problem to check.
-        params: starting point (arrays, or their shapes).
-        settings: values of the cost's keywords; the defaults if not given.
-        model_state: initial model state (arrays, or their shapes); that of `init` if None.
-
-    Raises:
-        InputError: if shapes or types are invalid, as in `check`. The returned function raises it
-            if a cost is not a mean.
     """
     check_params(params)
     settings = dict(settings or {})
     if problem.stateful and model_state is None:
         model_state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
-    pending = []
+    checks = []
     for role in ("cost",) if problem.evaluation is None else ("cost", "evaluation"):
         check_role(role, problem, params, settings, model_state)
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
-            pending += _mean_checks(role, problem, params, settings, model_state)
-
-    def rest():
-        for compare in pending:
-            compare()
-
-    return rest
+            checks.append(_mean_check(role, problem, params, settings, model_state))
+    return lambda: [check() for check in checks if check is not None]
 
 
 def check_role(
@@ -116,15 +95,7 @@ def check_role(
     settings: Mapping[str, Any],
     model_state: PyTree = None,
 ) -> None:
-    """Check that a cost or an evaluation can be called and returns a real scalar.
-
-    Args:
-        role: name of the function, "cost" or "evaluation".
-        problem: problem with this function.
-        params: parameters (arrays, or their shapes).
-        settings: values of the cost's keywords; the defaults if not given.
-        model_state: model state (arrays, or their shapes).
-    """
+    """Check that a cost or an evaluation can be called and returns a real scalar."""
     function, available, fixed = _call_of(role, problem, settings, model_state)
     value = _shape_of(role, function, problem, params, available, fixed)
     if role == "cost" and problem.stateful:
@@ -140,11 +111,7 @@ def _call_of(role, problem, settings, model_state):
 
 
 def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping[str, Any]) -> None:
-    """Check that the fixed arguments of a cost are declared by the problem.
-
-    Raises:
-        InputError: if no function of the problem declares one of these arguments.
-    """
+    """Check that the fixed arguments of a cost are declared by the problem."""
     functions = [problem.cost, problem.evaluation, problem.predict]
     functions += [metric.function for metric in problem.metrics.values()]
     functions = [function for function in functions if function is not None]
@@ -265,15 +232,7 @@ def _differences(before, after):
 
 
 def check_value(value: PyTree, role: str = "cost") -> None:
-    """Check that a cost returned a real floating-point scalar.
-
-    Args:
-        value: value of the cost, or its shape.
-        role: name of the function, for the error message.
-
-    Raises:
-        InputError: if the value is not a real floating-point scalar.
-    """
+    """Check that a cost returned a real floating-point scalar."""
     if not is_array(value) or value.shape != ():
         raise InputError(
             f"{role}: returned {_shapes(value)}, expected one scalar; take the mean over the "
@@ -289,15 +248,8 @@ def check_value(value: PyTree, role: str = "cost") -> None:
 def check_runs(problem: Problem, params: PyTree) -> int:
     """Check that arrays are parameters of several runs of a problem.
 
-    Args:
-        problem: problem whose `init` determines the shapes of one run.
-        params: parameters of all runs, in arrays whose leading axis indexes the runs.
-
     Returns:
         The number of runs.
-
-    Raises:
-        InputError: if `check` fails, or the arrays have other shapes.
     """
     like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
     check(problem, like)
@@ -341,21 +293,8 @@ def check_metrics(
 ) -> dict[str, tuple[int, ...]]:
     """Check that each metric is real and has the declared dimensions.
 
-    Args:
-        metrics: quantities recorded besides the cost, by name.
-        params: starting point (arrays, or their shapes).
-        settings: values of the keywords that a metric shares with the cost.
-        model_state: model state (arrays, or their shapes), for metrics that declare it.
-        opt_state: state of the optimizer (arrays, or their shapes), for metrics that declare it;
-            None without an optimizer.
-
     Returns:
         The shape of each metric.
-
-    Raises:
-        InputError: if a metric is not real or has other dimensions, if it has an init and does not
-            return `(value, metric_state)`, or if it declares a model state or an optimizer state
-            that does not exist.
     """
     return {
         name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
@@ -433,16 +372,7 @@ def _shapes(tree):
 
 
 def check_can_run(entry: str, *trees: PyTree) -> None:
-    """Check that there is a device and that no JAX transformation is active.
-
-    Args:
-        entry: name of the public function that compiles and runs programs, for the error message.
-        trees: arguments of that function that may be traced.
-
-    Raises:
-        InputError: if there is no device, or if the function is called inside of `jax.jit`,
-            `jax.grad` or `jax.vmap`, or with arrays that they trace.
-    """
+    """Check that there is a device and that no JAX transformation is active."""
     local_devices()
     if any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(trees), lax.full((), 0.0))):
         raise InputError(
@@ -453,15 +383,7 @@ def check_can_run(entry: str, *trees: PyTree) -> None:
 
 
 def check_params(params: PyTree, source: str = "") -> None:
-    """Check that parameters are real floating-point arrays.
-
-    Args:
-        params: parameters to check.
-        source: prefix of each error message, such as "init: ".
-
-    Raises:
-        InputError: if a leaf has another type, or there are no leaves.
-    """
+    """Check that parameters are real floating-point arrays."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise InputError(f"{source}params: contains no arrays; expected a pytree of real arrays")
@@ -493,11 +415,11 @@ def check_params(params: PyTree, source: str = "") -> None:
         raise InputError(f"{source}params: all arrays are empty; expected at least one number")
 
 
-def _mean_checks(role, problem, params, settings, model_state):
-    """Return functions that check whether a cost is a mean over samples.
+def _mean_check(role, problem, params, settings, model_state):
+    """Return a function that checks whether a cost is a mean over samples.
 
-    They compare the cost of a few samples with the weighted mean over two microbatches. The list is
-    empty if the cost is known to be a mean, or if values are traced.
+    It compares the cost of a few samples with the weighted mean over two microbatches. It is None
+    if the cost is known to be a mean, or if values are traced.
     """
     function, available, settings = _call_of(role, problem, settings, model_state)
     needs = {name: available[name] for name in given_to(function)}
@@ -506,7 +428,7 @@ def _mean_checks(role, problem, params, settings, model_state):
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
     )
     if not known or _seen(function, settings):
-        return []
+        return None
     count = min(problem.samples, 12)
     cut = max(1, count // 3)
     few = jax.tree.map(lambda a: a[:count], problem.data)
@@ -527,15 +449,11 @@ def _mean_checks(role, problem, params, settings, model_state):
             with contextlib.suppress(TypeError):  # not hashable, or without weak references
                 _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
 
-    return [compare]
+    return compare
 
 
 def _is_mean(role, values, count, cut):
-    """Return whether a value is the mean of its parts; False if one is not finite.
-
-    Raises:
-        InputError: if the values are finite and the first is not the mean.
-    """
+    """Return whether a value is the mean of its parts; False if one is not finite."""
     whole, first, second = (float(value) for value in values)
     mean = (cut * first + (count - cut) * second) / count
     size = max(abs(whole), abs(first), abs(second))
@@ -592,11 +510,7 @@ def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], 
 
 
 def check_like(name: str, tree: Any, params: Any) -> None:
-    """Check that a pytree has the structure and shapes of the parameters.
-
-    Raises:
-        InputError: if the structure or a shape differs.
-    """
+    """Check that a pytree has the structure and shapes of the parameters."""
     same = jax.tree.structure(tree) == jax.tree.structure(params)
     shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]
     if not same or shapes[0] != shapes[1]:

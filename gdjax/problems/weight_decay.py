@@ -49,9 +49,6 @@ def decayed(
         decay: coefficient of the squared weights, >= 0.
         test: pair `(inputs, labels)` for the metric `test_accuracy`; None for no metric.
         init: function `init(key) -> params` for the starting point; that of the network if None.
-
-    Raises:
-        InputError: if decay is negative or not finite, or a target has no output.
     """
     if not isinstance(network, Network):
         raise InputError(
@@ -103,8 +100,6 @@ def few_digits(
         decay: coefficient of the squared weights, >= 0.
 
     Raises:
-        InputError: if fewer than `samples` images follow from `first` on, or decay is negative or
-            not finite.
         DataError: if the data set is unavailable.
     """
     check_widths("few_digits: widths", widths)

@@ -249,7 +249,7 @@ def trace_axes(
             raise InputError(
                 f"axes: {culprits[0]} cannot be swept through optax.warmup_cosine_decay_schedule, "
                 f"whose program depends on the values of its arguments; use "
-                f"gd.descent.warmup_cosine, whose arguments can be swept"
+                f"gd.descent.WarmupCosine, whose arguments can be swept"
             ) from error
         raise InputError(
             f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "

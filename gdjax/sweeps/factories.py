@@ -27,7 +27,7 @@ from optax import contrib
 
 from gdjax.arguments import is_whole
 from gdjax.data import sets
-from gdjax.descent.schedules import WarmupCosine, warmup_cosine
+from gdjax.descent.schedules import WarmupCosine
 from gdjax.errors import GdjaxError, InputError, StoreError
 from gdjax.problems.augmentation import Distortion
 from gdjax.problems.bowl import bowl
@@ -148,7 +148,7 @@ def _schedule(described: Any) -> WarmupCosine | None:
     if not all(_is_finite(value) for value in keywords.values()):
         return None
     try:
-        return warmup_cosine(**keywords)
+        return WarmupCosine(**keywords)
     except (InputError, TypeError):
         return None
 

@@ -33,7 +33,7 @@ from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.validation import check as check_problem
-from gdjax.problems.validation import check_can_run, checking, found_mean
+from gdjax.problems.validation import check_can_run, check_shapes, found_mean
 from gdjax.stores.location import Bucket, Folder, locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
@@ -307,9 +307,9 @@ def _check_functions(program: ProgramSpec) -> None:
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
     if problem.data is None or problem.stateful:
-        check_mean = checking(problem, params, settings["cost"], model_state=model_state)
+        check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
     else:
-        check_mean = checking(problem, _random_params(params), settings["cost"])
+        check_mean = check_shapes(problem, _random_params(params), settings["cost"])
     supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "model_state": model_state}
     supplied = {name: supplied[name] for name in given_to(problem.cost)}
 

@@ -7,10 +7,14 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.descent.outcome import OUTCOMES, Outcome, classify, labels
+from gdjax.descent.outcome import OUTCOMES, Outcome, classify
 
 KEY = jax.random.key(0)
 INF, NAN = np.inf, np.nan
+
+
+def labels(codes):
+    return [OUTCOMES[int(code)] for code in np.ravel(codes)]
 
 
 def descend(cost, start, steps, learning_rate, *, baseline=None, optimizer=None, **options):

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.descent import warmup_cosine
+from gdjax.descent import WarmupCosine
 from gdjax.descent.recipes import RECIPES, Recipe
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
@@ -20,7 +20,7 @@ def test_steps_of_a_recipe_equal_the_formula():
     expected = [[np.asarray(a, np.float64) for a in layer] for layer in params]
     rule = recipe.optimizer(3)
     memory = rule.init(params)
-    rate = warmup_cosine(0.7, 1, 3)
+    rate = WarmupCosine(0.7, 1, 3)
     for step in range(3):
         gradient = jax.tree.map(lambda w, step=step: jnp.cos(w + step), params)
         updates, memory = rule.update(gradient, memory, params)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.descent.schedules import warmup_cosine
+from gdjax.descent.schedules import WarmupCosine
 from gdjax.errors import InputError
 
 
@@ -17,13 +17,13 @@ from gdjax.errors import InputError
 def test_the_schedule_equals_that_of_optax(peak, start, end, warmup, total):
     expected = optax.warmup_cosine_decay_schedule(start, peak, warmup, total, end)
     steps = jnp.arange(total + 20)
-    result = jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(steps)
+    result = jax.vmap(WarmupCosine(peak, warmup, total, start=start, end=end))(steps)
     np.testing.assert_allclose(result, jax.vmap(expected)(steps), rtol=1e-6, atol=1e-6 * peak)
 
 
 def test_the_schedule_equals_the_formula_in_float64():
     with jax.enable_x64(True):
-        rate = warmup_cosine(3.0, 4, 11, start=0.5, end=0.25)
+        rate = WarmupCosine(3.0, 4, 11, start=0.5, end=0.25)
         result = np.array([rate(step) for step in range(14)])
     t = np.arange(14.0)
     fall = 0.25 + 2.75 * (1 + np.cos(np.pi * np.minimum((t - 4) / 7, 1))) / 2
@@ -34,7 +34,7 @@ def test_all_arguments_of_the_schedule_can_be_traced_and_vmapped():
     numbers = jnp.array([3.0, 4.0, 11.0, 0.5, 0.25]), jnp.array([1.0, 0.0, 6.0, 0.1, 0.0])
 
     def rates(peak, warmup, total, start, end):
-        return jax.vmap(warmup_cosine(peak, warmup, total, start=start, end=end))(jnp.arange(14))
+        return jax.vmap(WarmupCosine(peak, warmup, total, start=start, end=end))(jnp.arange(14))
 
     swept = jax.vmap(rates)(*jnp.stack(numbers).T)
     for row, (peak, warmup, total, start, end) in zip(swept, numbers, strict=True):
@@ -43,7 +43,7 @@ def test_all_arguments_of_the_schedule_can_be_traced_and_vmapped():
 
 
 def test_a_schedule_without_decay_is_finite():
-    result = jax.vmap(warmup_cosine(2.0, 5, 5))(jnp.arange(8))
+    result = jax.vmap(WarmupCosine(2.0, 5, 5))(jnp.arange(8))
     np.testing.assert_allclose(result[:6], [0, 0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
     assert np.isfinite(result).all()
 
@@ -51,4 +51,4 @@ def test_a_schedule_without_decay_is_finite():
 @pytest.mark.parametrize(("warmup", "total"), [(6, 5), (-1, 5), (0, -2)])
 def test_invalid_step_counts_of_a_schedule_raise_an_error(warmup, total):
     with pytest.raises(InputError, match=f"warmup_steps = {warmup}, total_steps = {total}"):
-        warmup_cosine(1.0, warmup, total)
+        WarmupCosine(1.0, warmup, total)

@@ -751,11 +751,11 @@ CALLS = (
         "expected a call outside, since it compiles and runs",
     ),
     (
-        "gd.descent.warmup_cosine(0.1, 10, 5)",
+        "gd.descent.WarmupCosine(0.1, 10, 5)",
         "warmup_steps",
         "expected 0 <= warmup_steps <= total_steps",
     ),
-    ("gd.descent.warmup_cosine(-0.1, 1, 5)", "learning_rate", "expected a number >= 0"),
+    ("gd.descent.WarmupCosine(-0.1, 1, 5)", "learning_rate", "expected a number >= 0"),
     ("gd.streams(-1)", "root_seed", "expected a whole number in [0, 2^32)"),
     # Curvature, critical points, landscapes, flows, volumes
     (
@@ -1265,14 +1265,12 @@ CALLS = (
     ),
     ("gd.explore(runs, minima=3)", "minima", "pass the result of minima.count_minima"),
     ("gd.data.prepare(3)", "name", "expected mnist, fashion_mnist or kmnist"),
-    ("gd.descent.warmup_cosine(0.1, 1, 'x')", "total_steps", "expected a finite number"),
+    ("gd.descent.WarmupCosine(0.1, 1, 'x')", "total_steps", "expected a finite number"),
     # Parameters, settings and losses
     ("gd.problems.evaluate(bowl, None)", "params", "expected a pytree of real arrays"),
     ("gd.problems.evaluate(bowl, 'x')", "params", "is not an array"),
     ("gd.problems.evaluate(bowl, zeros(3))", "params", "params are float32[3], expected those"),
-    ("gd.problems.evaluate(bowl, w, model_state=3)", "model_state", "leave it out"),
-    ("gd.problems.evaluate(bowl, w, step=3)", "step", "leave it out"),
-    ("gd.problems.evaluate(bowl, w, beta=1.0)", "beta", "it has none; leave it out"),
+    ("gd.problems.frozen(bowl, model_state=3)", "model_state", "leave it out"),
     ("gd.problems.frozen(bowl, step=1)", "step", "leave it out"),
     ("gd.problems.frozen(bowl, temperature=1.0)", "temperature", "it has none; leave it out"),
     (

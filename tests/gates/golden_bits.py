@@ -178,7 +178,7 @@ def clipped_with_a_schedule(_):
 def warm_up(_):
     import optax
 
-    schedule = gd().descent.warmup_cosine(0.1, 5, 30)
+    schedule = gd().descent.WarmupCosine(0.1, 5, 30)
     factory = partial(optax.sgd, learning_rate=schedule)
     return sweep(network(), {"momentum": [0.0, 0.9]}, 30, make_optimizer=factory)
 
@@ -361,14 +361,13 @@ def converging_early(_):
 
 
 @case
-def widths(_):
+def devices(_):
     import jax
 
     result = {}
-    for width, devices in ((1, 1), (2, 1), (5, 1), (3, 2)):
-        options = {"width": width, "devices": jax.local_devices()[:devices]}
-        runs = sweep(network(), RATES, 20, batch_size=6, **options)
-        result |= {f"{width}x{devices}.{key}": a for key, a in runs.variables.items()}
+    for count in (1, 2):
+        runs = sweep(network(), RATES, 20, batch_size=6, devices=jax.local_devices()[:count])
+        result |= {f"{count}.{key}": a for key, a in runs.variables.items()}
     return result
 
 
@@ -391,7 +390,7 @@ def tables(_):
 
 
 def stored(path: Path, **changed: Any) -> Any:
-    options: dict[str, Any] = {"batch_size": 6, "make_optimizer": momentum(), "width": 2} | changed
+    options: dict[str, Any] = {"batch_size": 6, "make_optimizer": momentum()} | changed
     return sweep(network(), RATES, 24, store=path / "s.zarr", snapshot_every=8, **options)
 
 
@@ -450,7 +449,7 @@ def grow(folder: Path, grid: Mapping[str, Any], num_steps: int, **settings: Any)
 
 @case
 def grown_along_axes(folder):
-    options = {"width": 2, "batch_size": 6}
+    options = {"batch_size": 6}
     sweep(network(), RATES, 20, store=folder / "s.zarr", **options)
     larger = {"learning_rate": [0.01, 0.02, 0.05, 0.2], "seed": [0, 1, 2]}
     return grow(folder, larger, 20, **options)
@@ -458,14 +457,14 @@ def grown_along_axes(folder):
 
 @case
 def grown_along_steps(folder):
-    options = {"width": 2, "batch_size": 6, "make_optimizer": momentum()}
+    options = {"batch_size": 6, "make_optimizer": momentum()}
     sweep(network(), RATES, 20, store=folder / "s.zarr", continuable=True, **options)
     return grow(folder, RATES, 33, **options)
 
 
 @case
 def grown_from_the_start(folder):
-    options = {"width": 2, "record_every": 4}
+    options = {"record_every": 4}
     sweep(network(), RATES, 10, store=folder / "s.zarr", **options)
     return grow(folder, RATES, 17, **options)
 

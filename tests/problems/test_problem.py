@@ -317,13 +317,15 @@ def test_the_deterministic_cost_of_a_random_cost_is_its_mean_over_fixed_keys():
     keys = jax.random.split(jax.random.key(0), KEYS)
     expected = np.mean([noisy(W, X, key=key, scale=2.0) for key in keys])
     created = problem(noisy, X)
-    assert float(evaluate(created, W, scale=2.0)) == pytest.approx(expected, rel=1e-5)
+    assert float(evaluate(frozen(created, scale=2.0), W)) == pytest.approx(expected, rel=1e-5)
     check(created, W)  # it need not be a mean over samples
 
 
 def test_an_evaluation_replaces_a_random_cost():
     created = problem(noisy, X, evaluation=parabola)
-    assert float(evaluate(created, W, scale=2.0)) == pytest.approx(float(parabola(W, X)), rel=1e-6)
+    assert float(evaluate(frozen(created, scale=2.0), W)) == pytest.approx(
+        float(parabola(W, X)), rel=1e-6
+    )
     with pytest.raises(InputError, match="evaluation: on 12 samples"):
         check(problem(noisy, X, evaluation=lambda w, x: jnp.sum((w[0] - x) ** 2)), W)
     with pytest.raises(InputError, match="evaluation declares `key`"):
@@ -348,11 +350,11 @@ def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state(
     created = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
     params, state = created.begin(jax.random.key(0))
     check(created, params)
-    assert float(evaluate(created, params, model_state=state, step=3)) == 3.25
+    assert float(evaluate(frozen(created, model_state=state, step=3), params)) == 3.25
     with pytest.raises(InputError, match=r"frozen\(problem, model_state"):
         evaluate(created, params)
     with pytest.raises(InputError, match=r"frozen\(problem, step"):
-        evaluate(created, params, model_state=state)
+        frozen(created, model_state=state)
     still = frozen(created, model_state=jnp.ones(()), step=0)
     assert still.init(jax.random.key(0)) is W
     assert float(evaluate(still, params)) == 0.25

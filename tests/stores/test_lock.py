@@ -1,9 +1,11 @@
 """Lock of a store, which allows one writer at a time."""
 
+import contextlib
 import os
 
 import filelock
 import pytest
+from small_store import open_store
 
 from gdjax.errors import StoreError
 from gdjax.stores import lock
@@ -25,13 +27,14 @@ def test_the_error_for_a_locked_store_names_the_process_and_closing_releases_the
     lock.acquire(folder).close()
 
 
-def test_a_lock_that_is_a_link_is_not_followed(folder, tmp_path):
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (folder.path / lock.LOCK).symlink_to(victim)
-    lock.acquire(folder).close()
-    assert victim.read_text() == "precious"
-    assert not (folder.path / lock.LOCK).is_symlink()
+def test_a_store_that_another_writer_is_creating_is_in_use_and_not_damaged(folder):
+    """A writer that starts at the same moment finds some of the files, and no root."""
+    for files in ({}, {"cost/zarr.json": b"{}"}, {f"{OWN}/sweep": b"another", "seed/c.0": b"1"}):
+        for key, data in files.items():
+            folder.write(key, data)
+        refused = pytest.raises(StoreError, match="is being written by process")
+        with contextlib.closing(lock.acquire(folder)), refused:
+            open_store(folder.path)
 
 
 def test_a_folder_with_the_name_of_the_lock_is_removed(folder):

@@ -14,7 +14,7 @@ from small_problems import SAMPLES, cost, init, network, same_bits
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.descent.schedules import warmup_cosine
+from gdjax.descent.schedules import WarmupCosine
 from gdjax.keys import streams
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, params_of, sweep, zip_axes
@@ -154,7 +154,7 @@ def test_axes_can_set_one_rate_per_layer():
 @pytest.mark.long
 def test_axes_can_set_the_peak_and_the_warmup_of_a_schedule():
     def warm(learning_rate, warmup_steps):
-        return optax.sgd(warmup_cosine(learning_rate, warmup_steps, 10))
+        return optax.sgd(WarmupCosine(learning_rate, warmup_steps, 10))
 
     grid = axes(learning_rate=[0.1, 0.3], warmup_steps=[0, 4])
     result = sweep(network(), grid, 10, make_optimizer=warm, root_seed=ROOT)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax import monitoring
 from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
@@ -146,23 +147,31 @@ def test_results_are_bitwise_independent_of_the_number_of_devices(problem, rate)
     assert same_bits(one, four)
 
 
-def test_a_program_is_compiled_once_for_all_values():
-    traces = []
+def test_a_program_is_compiled_once_for_all_values_and_equal_functions():
+    """A later sweep compiles nothing, although its cost is another function object."""
+    compiled = []
+
+    def listen(name, duration, **_):
+        if name == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
 
     def counted(rates, root):
-        count = len(traces)
-
-        def cost(w, *, steep=1.0):
-            traces.append(1)
-            return steep * jnp.sum(w**2)
-
-        problem = Problem(init=lambda key, *, scale=1.0: scale * jnp.ones(2), cost=cost)
+        compiled.clear()
+        problem = Problem(
+            init=lambda key, *, scale=1.0: scale * jnp.ones(2),
+            cost=lambda w, *, steep=1.0: 1.5 * steep * jnp.sum(w**2),
+        )
         grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
-        result = sweep(problem, grid, 20, root_seed=root)
+        result = sweep(problem, grid, 20, root_seed=root, devices=jax.local_devices()[:1])
         assert result.sizes["learning_rate"] == len(rates)
-        return len(traces) - count
+        return len(compiled)
 
-    assert counted([0.1], 0) == counted(np.geomspace(0.01, 0.9, 24), 1) > 0
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        assert counted([0.1], 0) > 0
+        assert counted(np.geomspace(0.01, 0.9, 24), 1) == 0
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
 
 
 # Resumption

@@ -16,7 +16,7 @@ from small_problems import network
 
 import gdjax as gd
 from gdjax.data import sets
-from gdjax.descent import warmup_cosine
+from gdjax.descent import WarmupCosine
 from gdjax.errors import StoreError
 from gdjax.stores import Stored
 from gdjax.sweeps import factories, run_of
@@ -211,7 +211,7 @@ def test_every_optimizer_of_the_table_can_be_restored():
     created = factories.optimizer_from(text, "s")(learning_rate=0.1)
     memory = jax.eval_shape(created.init, np.zeros(2, np.float32))
     assert memory[0].mu.dtype == "bfloat16"
-    rate = warmup_cosine(1.0, 2, 6, end=0.1)
+    rate = WarmupCosine(1.0, 2, 6, end=0.1)
     described = factories.describe(partial(optax.sgd, learning_rate=rate))
     again = factories.optimizer_from(json.loads(json.dumps(described)), "s")
     assert again.keywords == {"learning_rate": rate}
