@@ -9,8 +9,7 @@ of these eigenvalues, or by following the cost along them.
 A kind is given only if the evidence for it exceeds rounding, and `advice` suggests a remedy for
 other points. Rounding is measured: derivatives are evaluated again on both sides of the point, a
 few eps max(1, |w_i|) away in each parameter, where eps is that of the least precise type in which
-the cost computes (see `rounding_unit`). It does not include quantization by `round`, callbacks,
-custom calls and custom derivative rules.
+the cost computes (see `rounding_unit` for what it does not include).
 """
 
 from collections.abc import Callable
@@ -38,20 +37,13 @@ from gdjax.critical_points.evidence import (
     kantorovich_evidence,
     lengths,
 )
-from gdjax.curvature.directional_derivatives import (
-    directional_derivatives,
-)
+from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import (
-    at_least_float32,
-    check_params,
-    in_own_precision,
-    ravel_params,
-)
+from gdjax.problems.validation import at_least_float32, check_params, in_own_precision, ravel_params
 from gdjax.summaries import fields_with
 
 DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
@@ -329,17 +321,13 @@ def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_r
 
     stationary = jnp.maximum(gradient_tolerance, gradient.rounding)
     reach = distance_rtol * jnp.maximum(1, jnp.linalg.norm(w))
-    finite = jnp.all(
-        jnp.isfinite(
-            jnp.stack([gradient.norm, curvature.norm, change, gradient.cost.astype(w.dtype)])
-        )
-    )
+    sizes = jnp.stack([gradient.norm, curvature.norm, change, gradient.cost.astype(w.dtype)])
+    finite = jnp.all(jnp.isfinite(sizes))
     kind = _kind(gradient, curvature, newton, higher, stationary, reach, finite)
     lowest = jnp.argmin(jnp.where(curvature.known, curvature.values, jnp.inf))
     highest = jnp.argmax(jnp.where(curvature.known, curvature.values, -jnp.inf))
     has_curvature = jnp.any(gradient.live) & finite
     is_flat = curvature.nullity > 0
-    dead = jnp.sum(~gradient.live).astype(jnp.int32)
     only_dead_are_flat = (kind == Kind.MANIFOLD_OF_MINIMA) & ~is_flat
     return Classification(
         kind=kind,
@@ -353,7 +341,7 @@ def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_r
         resolution=resolution,
         negative=jnp.sum(curvature.negative).astype(jnp.int32),
         nullity=curvature.nullity.astype(jnp.int32),
-        dead=dead,
+        dead=jnp.sum(~gradient.live).astype(jnp.int32),
         probe_radius=gradient.probe_radius,
         kantorovich=newton.kantorovich,
         distance=newton.distance,
@@ -407,7 +395,6 @@ def _kind(
     all_signs = (curvature.nullity == 0) & ~curvature.incomplete & newton.is_near
     isolated = all_signs & jnp.all(gradient.live)
     has_one_flat_direction = (curvature.nullity == 1) & ~curvature.incomplete
-    rises, falls = higher.rises, higher.falls
     cases = [
         (~finite, Kind.UNDECIDED),
         (~jnp.any(gradient.live), Kind.FLAT),
@@ -422,9 +409,9 @@ def _kind(
         (~higher.higher_orders_decide, Kind.UNDECIDED),
         (higher.cubic_significant, Kind.DEGENERATE_SADDLE),
         (~higher.cubic_vanishes, Kind.UNDECIDED),
-        (falls & (any_positive | any_negative | rises), Kind.DEGENERATE_SADDLE),
-        (has_one_flat_direction & rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
-        (has_one_flat_direction & (rises | falls), Kind.DEGENERATE_MAXIMUM),
+        (higher.falls & (any_positive | any_negative | higher.rises), Kind.DEGENERATE_SADDLE),
+        (has_one_flat_direction & higher.rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
+        (has_one_flat_direction & (higher.rises | higher.falls), Kind.DEGENERATE_MAXIMUM),
         (higher.may_be_manifold & (higher.flat_length >= 1), Kind.MANIFOLD_OF_MINIMA),
     ]
     conditions, kinds = zip(*cases, strict=True)

@@ -30,22 +30,10 @@ JUMP = 1000  # smallest change that may be a jump, in units of eps times the gra
 
 
 class GradientEvidence(NamedTuple):
-    """Gradient at a point and its rounding error.
+    """Gradient at a point, its rounding error, and its changes at displaced points.
 
-    Args:
-        eps: rounding unit of cost and gradient (see `rounding_unit`).
-        cost: cost at the point.
-        g: gradient at the point.
-        norm: gradient norm.
-        displaced: points a few units in the last place away, along two directions and their
-            opposites.
-        changes: changes of the gradient at these points.
-        rounding: bound on the rounding error of the gradient.
-        live: whether the cost depends on each coordinate.
-        probe_radius: largest radius at which the cost was probed for its dependence on coordinates.
-        displacement: largest distance of the displaced points from w.
-        jumps: change of the gradient across the point, between points at `JUMP_FACTORS` times the
-            displacement; 0 if the first changes are those of a smooth function.
+    `displaced` are points a few units in the last place away, along two directions and their
+    opposites, and `jumps` compares points at `JUMP_FACTORS` times this displacement.
     """
 
     eps: float
@@ -62,20 +50,10 @@ class GradientEvidence(NamedTuple):
 
 
 class KantorovichEvidence(NamedTuple):
-    """Evidence for a critical point nearby, from directions of nonzero curvature.
+    """Evidence for a critical point nearby; see `Classification` for `kantorovich`.
 
-    Args:
-        step: Newton's step, -H^+ g.
-        rounding: rounding error of the length of the step.
-        kantorovich: L |H^+ g| / |eigenvalue nearest to zero|. L |H^+ g| is at least the Hessian's
-            change when the last digits of the parameters change, and at least half of its change
-            over twice the step.
-        digits: the Hessian's change when the last digits of the parameters change, divided by
-            |eigenvalue nearest to zero|.
-        distance: upper bound on the distance to the critical point.
-        flat: unit directions of indeterminate curvature: random ones, and those of the largest
-            third derivative.
-        third: largest |third derivative| along flat directions.
+    `digits` is the Hessian's change when the last digits of the parameters change, divided by
+    |eigenvalue nearest to zero|; `third` is the largest |third derivative| along `flat` directions.
     """
 
     step: Float[Array, " n"]
@@ -96,20 +74,6 @@ class HigherOrderEvidence(NamedTuple):
     """Derivatives along flat directions, and evidence for a manifold of minima.
 
     Signs are normalized such that the cost curves upwards in the other directions.
-
-    Args:
-        sign: -1 if the cost curves downwards in the other directions, 1 otherwise.
-        flat_gradient_vanishes: whether the gradient along flat directions is 0 within rounding.
-        cubic: largest |third derivative|.
-        cubic_rounding: rounding error of `cubic`.
-        cubic_significant: whether `cubic` exceeds the bounds of its other possible causes.
-        quartic: smallest reduced fourth derivative.
-        quartic_rounding: rounding error of `quartic`.
-        rises: whether the fourth derivative along at least one direction is significantly above 0.
-        falls: whether the fourth derivative along at least one direction is significantly below 0.
-        higher_orders_decide: whether the kind depends on derivatives above second order.
-        may_be_manifold: whether all evidence is consistent with a manifold of minima.
-        flat_length: distance over which the manifold of minima was followed.
     """
 
     sign: Float[Array, ""]
@@ -310,9 +274,8 @@ def higher_order_evidence(
         size * distance**2 > 12 * DOMINANT * orders.second_bound
     )
     # Close to its critical point a quartic has a third derivative and the curvature T3^2 / (2 T4).
-    max_curvature = cubic**2 / jnp.where(size > 0, size, 1)
     # Fourth derivatives are ignored if the curvature exceeds that of such a quartic.
-    max_curvature = orders.second_rounding + max_curvature
+    max_curvature = orders.second_rounding + cubic**2 / jnp.where(size > 0, size, 1)
     significant = distinct & (jnp.abs(orders.second) <= max_curvature)
     rises = jnp.any(significant & (orders.fourth > 0))
     falls = jnp.any(significant & (orders.fourth < 0))
@@ -356,19 +319,7 @@ def higher_order_evidence(
 
 
 class _Orders(NamedTuple):
-    """Derivatives along flat directions n, and their rounding errors.
-
-    Args:
-        second: n^T H n at the end of Newton's step.
-        second_rounding: rounding error of n^T H n, from the size of its terms.
-        second_bound: upper bound on |second|, including all known errors.
-        third: third derivative T3[n^3].
-        third_rounding: twice the largest change of `third` when the last digits of the parameters
-            change.
-        fourth: reduced fourth derivative.
-        fourth_rounding: error of `fourth`: twice its largest change when the last digits of the
-            parameters change, rounding, and the error of H^+.
-    """
+    """Derivatives along flat directions n, and their rounding errors."""
 
     second: Float[Array, " k"]
     second_rounding: Float[Array, " k"]
@@ -396,8 +347,7 @@ def _orders(
     """
     eps = gradient.eps
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
-    lengths = jnp.linalg.norm(newton.flat, axis=1, keepdims=True)
-    tilt = direction_error[None] * lengths
+    tilt = direction_error[None] * jnp.linalg.norm(newton.flat, axis=1, keepdims=True)
     directions = jnp.stack([newton.flat, newton.flat + tilt, newton.flat - tilt])
     orders = jax.vmap(jax.vmap(lambda w, n: reduced(at, w, n, curvature.pseudoinverse), (None, 0)))(
         points, directions
@@ -409,7 +359,6 @@ def _orders(
     # If all terms of n^T H n vanish, as along a coordinate whose row of H is zero, there is no
     # rounding error. Otherwise the error includes the rounding of all entries of H.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
-    third_change = 2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1]))
     fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))
     inexact = 3 * resolution * jnp.sum(orders.response[0] ** 2, axis=1)
     return _Orders(
@@ -417,7 +366,7 @@ def _orders(
         second_rounding=FORM_ROUNDING * eps * size,
         second_bound=jnp.abs(second) + ROUNDING * eps * inexact_form,
         third=sign * orders.third[0],
-        third_rounding=third_change,
+        third_rounding=2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1])),
         fourth=sign * orders.fourth[0],
         fourth_rounding=fourth_change + 64 * eps * jnp.max(orders.terms) + inexact,
     )

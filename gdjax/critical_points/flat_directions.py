@@ -36,15 +36,8 @@ def constant_length(
     """Return the distance from w over which the cost is constant, at most 1.
 
     The distance is in units of the parameters. The cost counts as constant while its change is at
-    most 200 eps (|C| + scale max(1, max |w_i|)), and its gradient and its slope along the path are
-    within rounding.
-
-    Args:
-        at: derivatives of the cost.
-        w: starting point, a critical point, with its cost and gradient.
-        direction: unit vector; the opposite direction is not followed.
-        scale: largest |eigenvalue| of the Hessian at w; rounding errors are a multiple of it.
-        enabled: whether to follow the direction; the result is 0 otherwise.
+    most 200 eps (|C| + scale max(1, max |w_i|)), with the largest |eigenvalue| of the Hessian at w
+    as `scale`, and its gradient and its slope along the path are within rounding.
 
     Examples:
         The minima of (1 - x y)^2 / 2 are the hyperbola x y = 1:

@@ -202,18 +202,10 @@ def _polish(problem, params, *, max_steps, atol):
             state.num_steps + 1,
         )
 
-    first_state = _State(
-        flat, cost, g, jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
-    )
-    final_state = jax.lax.while_loop(cond_fun, body_fun, first_state)
-    return _polished(
-        unravel(final_state.w),
-        final_state.cost,
-        final_state.g,
-        final_state.num_steps,
-        max_steps,
-        atol,
-    )
+    radius, zero = jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
+    start = _State(flat, cost, g, radius, zero)
+    w, cost, g, _, num_steps = jax.lax.while_loop(cond_fun, body_fun, start)
+    return _polished(unravel(w), cost, g, num_steps, max_steps, atol)
 
 
 _compiled = jax.jit(_polish, static_argnames="max_steps")
