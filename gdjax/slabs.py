@@ -17,7 +17,6 @@ slabs at once.
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
 import queue
 import re
 import time
@@ -144,17 +143,15 @@ class Bytes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """An executable, and properties of the lowered program's text.
+    """An executable of XLA.
 
     Args:
-        executable: executable of XLA.
-        hash: hash of the text, 16 hex digits.
+        executable: the executable, or the future in which it is compiled.
         decomposes: whether the program uses LAPACK's eigenvalues or singular values (see
             `concurrent_devices`).
     """
 
     executable: Any
-    hash: str
     decomposes: bool = False
 
     def __call__(self, *arguments: PyTree) -> PyTree:
@@ -198,7 +195,7 @@ class Program:
             _check_jit()
             with explained("cost or metric: could not be compiled", OPERATIONS):
                 lowered = self.jitted.lower(*arguments)
-            self.compiled[signature] = Compiled(self._compile(lowered), *_described(lowered))
+            self.compiled[signature] = Compiled(self._compile(lowered), _decomposes(lowered))
             self.seconds += time.perf_counter() - started
         compiled = self.compiled[signature]
         if isinstance(compiled.executable, concurrent.futures.Future):
@@ -230,7 +227,7 @@ class Program:
                 lowered = self.jitted.lower(*arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
             executable = pool.submit(self._compile, lowered)
-            self.compiled[signature] = Compiled(executable, *_described(lowered))
+            self.compiled[signature] = Compiled(executable, _decomposes(lowered))
             pool.shutdown(wait=False)
         return is_new
 
@@ -254,10 +251,8 @@ def _check_jit():
         )
 
 
-def _described(lowered):
-    """Return the hash of a program, and whether it uses LAPACK's decompositions."""
-    text = lowered.as_text()
-    return hashlib.sha256(text.encode()).hexdigest()[:16], bool(DECOMPOSITIONS.search(text))
+def _decomposes(lowered):
+    return bool(DECOMPOSITIONS.search(lowered.as_text()))
 
 
 def concurrent_devices(

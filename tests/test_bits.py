@@ -58,7 +58,8 @@ def convolution():
         return jax.random.normal(first, (4, 1, 3, 3)), jax.random.normal(last, (4, 3)) / 2
 
     def cost(w, batch):
-        hidden = jax.nn.relu(jax.lax.conv(batch[:, None], w[0], (1, 1), "SAME"))
+        images = batch[:, None].astype(w[0].dtype)
+        hidden = jax.nn.relu(jax.lax.conv(images, w[0], (1, 1), "SAME"))
         return jnp.mean((hidden.mean((2, 3)) @ w[1] - batch[:, 0, :3]) ** 2)
 
     data = np.random.default_rng(2).normal(size=(20, 8, 8)).astype(np.float32)

@@ -130,12 +130,6 @@ def test_compilation_time_is_counted_once():
     assert program.seconds == spent
 
 
-def test_only_equal_programs_have_equal_hashes():
-    x = jnp.ones(3)
-    first, again, other = (Program(f) for f in (jnp.sin, jnp.sin, jnp.cos))
-    assert first.compile(x).hash == again.compile(x).hash != other.compile(x).hash
-
-
 def test_a_program_compiled_in_float32_is_not_used_in_float64():
     program = Program(lambda x: jnp.asarray(np.float64(1) / 3) * x)
     single = program(np.float32(1))

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from gdjax.plots.style import BLUE, GREY, style
 
@@ -31,6 +32,9 @@ def times(dataset: xr.Dataset) -> Figure:
         axes.invert_yaxis()
         axes.set_xscale("log")
         axes.set_xlabel("predicted time of a step (microseconds)")
-        axes.set_title(f"Steps of many networks on an {dataset.device.upper()}: a prediction")
+        axes.set_xticks([30, 50, 100, 200, 300])
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_title(f"Predicted times on an {dataset.device.upper()}")
         axes.legend()
     return figure

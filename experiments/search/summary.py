@@ -13,7 +13,7 @@ from gdjax import statistics
 from . import replays
 from .model import METRIC
 
-SEARCHES = ("slots", "dense", "batches", "single")
+SEARCHES = ("dense", "batches", "single")
 DRAWS = 1000
 """Number of random searches that are drawn in each repetition."""
 
@@ -38,7 +38,6 @@ def selected(dataset: xr.Dataset) -> dict[str, Int[np.ndarray, " repetitions"]]:
     halving = np.argmax(np.where(is_last, last, -2.0), axis=1)
     return {
         "sweep": np.argmax(last, axis=1),
-        "slots": halving,
         "dense": halving,
         **{name: dataset[f"best.{name}"].values.astype(int) for name in ("batches", "single")},
     }
@@ -80,7 +79,7 @@ def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetiti
     full = dataset.rung.values[-1] * int(dataset.batch_size.sum())
     halving = samples.sum(axis=1) / full
     hyperband = {name: dataset[f"samples.{name}"].values / full for name in ("batches", "single")}
-    return {"slots": halving, "dense": halving, **hyperband}
+    return {"dense": halving, **hyperband}
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -111,8 +110,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     result["sweep_lowest"] = float(accuracy["sweep"].min())
     result["random_same"] = float(same_random.sum())
     result |= {"sweep_seconds": float(np.median(dataset["seconds.sweep"])), "sweep_share": 1.0}
-    for name in ("slots", "dense"):
-        result[f"{name}_same_rungs"] = float(dataset[f"same_rungs.{name}"].min())
+    result["dense_same_rungs"] = float(dataset["same_rungs.dense"].min())
     for rung in range(values.shape[-1] - 1):
         correlation = [spearmanr(one[:, rung], one[:, -1]).statistic for one in values]
         best = values[rows, settings["sweep"], rung]

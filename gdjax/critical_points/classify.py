@@ -387,7 +387,7 @@ def _kind(
     smooth = curvature.norm * gradient.displacement * jnp.asarray(JUMP_FACTORS, jump.dtype)
     jumps = jump > DOMINANT * smooth[0]
     keeps_size = (gradient.jumps > jump / 2) & (gradient.jumps < 2 * jump)
-    is_kink = jnp.all(keeps_size | (smooth > jump / 8))
+    is_kink = jnp.all(keeps_size & (smooth < jump / 8))
     newton_distance = lengths(newton.step)
     is_far = newton_distance > reach + newton.rounding
     in_last_digits = (newton_distance <= newton.rounding) & (newton.digits < MAX_KANTOROVICH)

@@ -266,9 +266,11 @@ def _block(
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
         )
-        # A chunk without steps only evaluates the cost.
-        is_evaluated, before = index < jnp.maximum(chunk.count, 1), carry.state.diverged_at
-        state = state._replace(diverged_at=jnp.where(is_evaluated, state.diverged_at, before))
+        if config.chunk_steps not in (None, 1):
+            # Steps after the end of a chunk, which has at least one evaluation, change nothing.
+            is_evaluated = index < jnp.maximum(chunk.count, 1)
+            diverged_at = jnp.where(is_evaluated, state.diverged_at, carry.state.diverged_at)
+            state = state._replace(diverged_at=diverged_at)
         if config.record_equals_step:
             first_cost = jnp.where(index == 0, info.cost, first_cost)
             first_norm = jnp.where(index == 0, info.gradient_norm, first_norm)

@@ -190,9 +190,7 @@ def run_blocks(
 
 def all_stopped(carry: Carry) -> bool:
     """Return whether no run will be updated: each has converged or diverged."""
-    return bool(
-        np.all((np.asarray(carry.state.diverged_at) >= 0) | (np.asarray(carry.stopped_at) >= 0))
-    )
+    return bool(np.all(np.maximum(carry.state.diverged_at, carry.stopped_at) >= 0))
 
 
 def _rows(tree, index, axis):

@@ -5,11 +5,10 @@
 JAX compiles for devices of which it knows only the properties. The compiled text shows how many
 kernels a step launches, which loops have a known number of iterations, and how much memory a slab
 needs. It shows no times. CUDA devices need the packages `jax-cuda12-plugin` and `jax-cuda12-pjrt`
-at the version of JAX, and TPUs need `libtpu`; no driver is needed.
+at the version of JAX, but no driver.
 """
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,30 +16,29 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
+from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.spec import SweepSpec
 
 # XLA's properties of CUDA devices, from the vendor's data sheets: multiprocessors, clock in GHz,
 # memory in bytes, its bandwidth in bytes per second, second-level cache, shared memory of a block
-# and of a multiprocessor, and compute capability.
+# and of a multiprocessor, float32 units of a multiprocessor, and compute capability.
 CUDA_DEVICES = {
-    "a100": (108, 1.41, 85_899_345_920, 2_039_000_000_000, 41_943_040, 166_912, 167_936, "8"),
-    "h100": (132, 1.98, 84_942_979_072, 3_352_320_000_000, 52_428_800, 232_448, 233_472, "9"),
+    "a100": (108, 1.41, 85_899_345_920, 2_039_000_000_000, 41_943_040, 166_912, 167_936, 64, 8),
+    "h100": (132, 1.98, 84_942_979_072, 3_352_320_000_000, 52_428_800, 232_448, 233_472, 128, 9),
 }
-TPU_DEVICES = {"v5e": "v5e:2x2"}
-WITHOUT_AUTOTUNING: dict[str, str | bool] = {"xla_gpu_autotune_level": "0"}  # needs a GPU
 CUDA_PROPERTIES = """
 gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
-  threads_per_core_limit: 2048 fpus_per_core: 128 registers_per_core_limit: 65536
+  threads_per_core_limit: 2048 fpus_per_core: {7} registers_per_core_limit: 65536
   registers_per_block_limit: 65536 block_dim_limit_x: 2147483647 block_dim_limit_y: 65535
   block_dim_limit_z: 65535 core_count: {0} clock_rate_ghz: {1} device_memory_size: {2}
   memory_bandwidth: {3} l2_cache_size: {4} shared_memory_per_block_optin: {5}
-  shared_memory_per_core: {6} cuda_compute_capability {{ major: {7} }}
+  shared_memory_per_core: {6} cuda_compute_capability {{ major: {8} }}
 }}
 platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 10 }}
-runtime_version {{ major: 12 minor: 8 }} device_description_str: "{8}"
+runtime_version {{ major: 12 minor: 8 }} device_description_str: "{9}"
 """
 COPIES = r"copy|copy-start|transpose|convert|broadcast|concatenate|dynamic-(?:update-)?slice|gather"
 KERNEL = re.compile(rf" (fusion|custom-call|reduce|reduce-window|sort|scatter|{COPIES})\(")
@@ -71,30 +69,26 @@ class Loop(NamedTuple):
 
 
 def absent_device(name: str) -> jax.Device:
-    """Return a device that JAX compiles for: "a100", "h100" or "v5e".
+    """Return a device that JAX compiles for: "a100" or "h100".
 
     Raises:
         InputError: if the name is unknown, or the compiler of the device is not installed.
     """
-    if name not in CUDA_DEVICES | TPU_DEVICES:
-        raise InputError(f"device = {name!r}, expected {', '.join([*CUDA_DEVICES, *TPU_DEVICES])}")
+    if name not in CUDA_DEVICES:
+        raise InputError(f"device = {name!r}, expected {' or '.join(CUDA_DEVICES)}")
+    text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
     try:
-        if name in TPU_DEVICES:
-            os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-            return topologies.get_topology_desc(TPU_DEVICES[name], "tpu").devices[0]
-        text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
         topology = topologies.get_topology_desc(name, "cuda", target_config=text, topology="1x1x1")
     except (RuntimeError, NotImplementedError, ValueError) as error:
-        packages = "libtpu" if name in TPU_DEVICES else "jax-cuda12-plugin and jax-cuda12-pjrt"
         raise InputError(
-            f"device = {name!r}: its compiler is missing; install {packages} at version "
-            f"{jax.__version__} of JAX"
+            f"device = {name!r}: its compiler is missing; install jax-cuda12-plugin and "
+            f"jax-cuda12-pjrt at version {jax.__version__} of JAX"
         ) from error
     return topology.devices[0]
 
 
-def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> Any:
-    """Return the executable of a block of a slab of runs, without autotuning.
+def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> slabs.Compiled:
+    """Return the compiled block of a slab of runs, without autotuning.
 
     Args:
         spec: specification of a sweep with a single program.
@@ -104,13 +98,19 @@ def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> Any:
     (program,) = spec.programs()
     slab_program = SlabProgram(program, (device,))
     vars(slab_program)["width"] = width  # instead of the width that a sweep chooses
-    lowered = slab_program.block_program.jitted.lower(*slab_program.block_example(device))
-    return lowered.compile(WITHOUT_AUTOTUNING if device.platform == "gpu" else {})
+    example = slab_program.block_example(device)
+    return compiled(slab_program.block_program.jitted.lower(*example), device)
 
 
-def loops(text: str) -> list[Loop]:
-    """Return the loops of a compiled program from its text, the outermost last."""
-    computations = _computations(text)
+def compiled(lowered: Any, device: jax.Device) -> slabs.Compiled:
+    """Compile a lowered program for a device without autotuning, which needs the device."""
+    options = {"xla_gpu_autotune_level": 0} if device.platform == "gpu" else {}
+    return slabs.Compiled(lowered.compile(compiler_options=options))
+
+
+def loops(program: slabs.Compiled) -> list[Loop]:
+    """Return the loops of a compiled program from its text."""
+    computations = _computations(program.executable.as_text())
     found = []
     for lines in computations.values():
         for line in lines.values():
@@ -127,11 +127,10 @@ def loops(text: str) -> list[Loop]:
     return found
 
 
-def innermost(text: str) -> Loop:
+def loop_over_steps(program: slabs.Compiled) -> Loop:
     """Return the loop over steps of a compiled block: the innermost one with the most kernels."""
-    return max(
-        (loop for loop in loops(text) if not loop.num_inner), key=lambda loop: len(loop.kernels)
-    )
+    innermost = (loop for loop in loops(program) if not loop.num_inner)
+    return max(innermost, key=lambda loop: len(loop.kernels))
 
 
 def _computations(text: str) -> Mapping[str, dict[str, str]]:

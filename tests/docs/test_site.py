@@ -302,7 +302,7 @@ def test_an_empty_finding_raises_an_error():
 @pytest.mark.long
 def test_all_doctests_and_scripts_of_the_pages_run(tmp_path):
     """All doctests run in one process, which is faster than one process per page."""
-    apart = ("own_file", "trackers")  # covered by other tests
+    apart = ("own_file", "trackers", "before_renting")  # covered by other tests
     pages = [page for page in PAGES if page.stem not in apart]
     code = "; ".join(
         [

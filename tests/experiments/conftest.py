@@ -1,7 +1,10 @@
 """Fixtures of the tests of experiments."""
 
+import warnings
+
 import pytest
 import xarray as xr
+from zarr.errors import UnstableSpecificationWarning
 
 from gdjax._runtime import results
 
@@ -11,7 +14,10 @@ def drawn(tmp_path):
     """Return a function that stores results, and draws all figures from what it reads back."""
 
     def draw(experiment, data):
-        results.save_data(data, tmp_path / "data.zarr")
+        with warnings.catch_warnings():
+            # Names of fixed length, for which Zarr has no specification yet.
+            warnings.simplefilter("ignore", UnstableSpecificationWarning)
+            results.save_data(data, tmp_path / "data.zarr")
         is_tree = isinstance(data, xr.DataTree)
         read = xr.open_datatree if is_tree else xr.open_dataset
         figures = experiment.plot(

@@ -13,6 +13,7 @@ import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
 from experiments.accuracy import summary as summaries
+from experiments.accuracy import training
 from experiments.accuracy.config import Config
 from experiments.accuracy.learning import Problems
 from experiments.accuracy.training import ladder, quadratic_with_targets, single_changes
@@ -122,8 +123,8 @@ EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 def short(monkeypatch):
     """Reduce the numbers of epochs, variants and timed steps."""
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
-    for module in ("methods", "variants.training"):
-        monkeypatch.setattr(f"{module}.RECIPES", fewer)
+    for module in (methods, training):
+        monkeypatch.setattr(module, "RECIPES", fewer)
     monkeypatch.setattr(
         accuracy, "single_changes", lambda epochs: {k: single_changes(epochs)[k] for k in EACH_WAY}
     )

@@ -83,7 +83,7 @@ def test_a_known_loss_of_accuracy_is_recovered():
             "ended_at": (("repetition", "setting"), [replays.halving(values)] * repetitions),
             "seconds.sweep": ("repetition", 8 * many),
             **{f"seconds.{name}": ("repetition", 2 * many) for name in summary.SEARCHES},
-            **{f"same_rungs.{name}": ("repetition", many) for name in ("slots", "dense")},
+            "same_rungs.dense": ("repetition", many),
             **{f"best.{name}": ("repetition", 0 * many) for name in ("batches", "single")},
             **{f"samples.{name}": ("repetition", 100 * many) for name in ("batches", "single")},
         },

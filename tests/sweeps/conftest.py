@@ -1,27 +1,35 @@
 """Fixtures shared by the tests of sweeps."""
 
-import contextlib
 import inspect
 
 import pytest
+from jax import monitoring
 from small_problems import stored
 
 from gdjax.sweeps import BranchSpec, SweepSpec, slab_program
 from gdjax.sweeps.preflight import Target
 
 
-@contextlib.contextmanager
+@pytest.fixture(autouse=True, scope="module")
 def slabs_of_two_runs():
+    """Compute all programs of this folder in slabs of two runs, so that sweeps have many."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slab_program, "CPU_WIDTHS", ((2, 2**60),))
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_slabs():
-    """Compute all programs of this folder in slabs of two runs, so that sweeps have many."""
-    with slabs_of_two_runs():
-        yield
+@pytest.fixture
+def compilations():
+    """Return a list that collects the seconds of each compilation of a program."""
+    compiled = []
+
+    def listen(name, duration, **_):
+        if name == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture
@@ -37,6 +45,5 @@ def user_settings(monkeypatch, request):
 def stored_sweep(tmp_path_factory, slabs_of_two_runs):
     """Return the path of a finished sweep, which tests must not modify."""
     path = tmp_path_factory.mktemp("stored") / "s.zarr"
-    with slabs_of_two_runs():  # the fixture of a session starts before that of a module
-        stored(path)
+    stored(path)
     return path

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from mutants import reseal
 from small_problems import same_bits
 
 import gdjax as gd
@@ -87,8 +89,7 @@ def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(s
     assert same_bits(same[:3], own.sel(step=[6, 9, 12]))
     assert same_bits(other[0], same[0])
     assert (other[1:] != same[1:]).all()
-    with pytest.warns(UserWarning, match="another program"):
-        orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **options)
+    orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **options)
     costs = orders.cost.isel(branch_step=0, learning_rate=0, seed=0).transpose("data_seed", "step")
     np.testing.assert_allclose(costs[0], own.sel(step=costs.step), rtol=1e-4)
     assert abs(costs[1, -1] - costs[0, -1]) > 1e-4
@@ -98,8 +99,7 @@ def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(s
 def test_a_changed_batch_size_applies_from_the_branch_step_on(store, tmp_path, batch_size):
     options = {"problem": LINE, "make_optimizer": OPTIMIZER}
     path, grid = tmp_path / "b", gd.axes(branch_step=[6])
-    with pytest.warns(UserWarning, match="another program"):
-        branch = gd.branch(store, AT, grid, batch_size=batch_size, to=path, **options)
+    branch = gd.branch(store, AT, grid, batch_size=batch_size, to=path, **options)
     costs, own = branch.cost.squeeze(), gd.open_dataset(store).cost.sel(AT)
     np.testing.assert_allclose(costs[0], own.sel(step=6), rtol=1e-5)
     assert abs(costs[1] - own.sel(step=9)) > 1e-4
@@ -125,8 +125,7 @@ def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branch
     one_run = gd.axes(**{axis: [value] for axis, value in AT.items()})
     gd.sweep(LINE, one_run, 12, store=first, divergence_threshold=np.inf, **OPTIONS)
     grid = gd.axes(branch_step=[6])
-    with pytest.warns(UserWarning, match="another program"):
-        branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **options)
+    branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **options)
     assert branch.diverged_at.item() == 6
     recorded = open_sweep(second).identity["trunk_settings"]
     assert recorded == {"divergence_threshold": "inf"}
@@ -136,12 +135,11 @@ def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branch
 
 @pytest.mark.usefixtures("user_settings")
 @pytest.mark.parametrize("record", [None, {"num_steps": 3}, {"batch_size": "2"}])
-def test_an_invalid_record_of_the_settings_of_a_trunk_is_rejected(branches, monkeypatch, record):
-    attributes = gd.stores.Stored(branches[0]).attributes
-    identity = {**attributes["identity"], "trunk_settings": record}
-    monkeypatch.setattr(gd.stores.Stored, "attributes", {**attributes, "identity": identity})
+def test_an_invalid_record_of_the_settings_of_a_trunk_is_rejected(branches, tmp_path, record):
+    path = shutil.copytree(branches[0], tmp_path / "b")
+    reseal(path, trunk_settings=record)
     with pytest.raises(StoreError, match=r"(trunk_settings|batch_size) = .*, expected"):
-        gd.resume(branches[0], problem=LINE, make_optimizer=OPTIMIZER)
+        gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER)
 
 
 def test_a_branch_of_a_converged_run_takes_steps_only_if_it_differs_from_the_run(tmp_path):
@@ -153,10 +151,8 @@ def test_a_branch_of_a_converged_run_takes_steps_only_if_it_differs_from_the_run
     same, moved = result.cost
     assert same_bits(same, run.cost.squeeze().sel(step=same.step))
     assert (result.outcome == gd.descent.Outcome.CONVERGED).all()
-    with pytest.warns(UserWarning, match="another program"):
-        further = gd.branch(
-            tmp_path, at, gd.axes(branch_step=[500]), stop_when_converged=False
-        ).cost.squeeze()
+    grid = gd.axes(branch_step=[500])
+    further = gd.branch(tmp_path, at, grid, stop_when_converged=False).cost.squeeze()
     for cost in (moved, further):  # the remaining error contracts by |1 - 0.1 * 1|
         assert float(cost[20] / cost[10]) == pytest.approx(0.9**20, rel=1e-3)
 
@@ -244,9 +240,7 @@ def branch_of(run, values, **options):
 
 
 def longer_branches(run, values):
-    # More snapshots need a program with larger buffers.
-    with pytest.warns(UserWarning, match="another program"):
-        return branch_of(run, values, num_steps=40, continuable=False)
+    return branch_of(run, values, num_steps=40, continuable=False)
 
 
 def extended(branches, to, values, steps=None):

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, WorkerPlugin
 from small_problems import network, same_bits
 
 from gdjax.errors import GdjaxError, InputError, StoreError
@@ -44,7 +44,20 @@ def client():
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(slabs_of_two_runs())
         yield client
+
+
+def slabs_of_two_runs():
+    """Return a plugin with which workers compute slabs as the tests of this folder do."""
+
+    class SlabsOfTwoRuns(WorkerPlugin):  # a local class, which is pickled by value
+        def setup(self, worker):
+            from gdjax.sweeps import slab_program
+
+            slab_program.CPU_WIDTHS = ((2, 2**60),)
+
+    return SlabsOfTwoRuns()
 
 
 def run(path, steps=400, client=None, **changed):
@@ -95,7 +108,7 @@ def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
     assert finished
     assert all(current[file] == observed[file] for file in finished)  # no tile was written twice
     assert (result.finished > 0).all()
-    assert result.attrs["tiles"] == result.attrs["tiles_finished"] == 8
+    assert result.attrs["tiles"] == result.attrs["tiles_finished"] == 16
     alone = run(here).load()
     assert same_bits(result, alone)
     assert result.identity == alone.identity
@@ -120,7 +133,7 @@ def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(clie
     with pytest.raises(KeyboardInterrupt):
         run(path, 2000, client=client)
     done = finished_tiles(path)
-    assert 1 <= done < 8
+    assert 1 <= done < 16
     time.sleep(0.3)
     assert finished_tiles(path) == done  # the workers have stopped
     assert same_bits(run(path, 2000).drop_vars("finished").load(), run(None, 2000))
@@ -175,7 +188,8 @@ def test_a_client_requires_a_store_and_takes_no_devices(client, tmp_path):
 
 
 SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
-WORKER = "from distributed.cli.dask_worker import main; main()"
+NARROW = "from gdjax.sweeps import slab_program; slab_program.CPU_WIDTHS = ((2, 2**60),); "
+WORKER = NARROW + "from distributed.cli.dask_worker import main; main()"
 
 
 def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
@@ -217,6 +231,8 @@ os.chdir(sys.argv[1])
 os.environ["TMPDIR"] = tempfile.tempdir = sys.argv[1]
 sys.argv = ["dask-worker", "--scheduler-file", sys.argv[2], "--name", sys.argv[3], "--nthreads",
             "1", "--no-nanny", "--no-dashboard", "--local-directory", sys.argv[1]]
+from gdjax.sweeps import slab_program
+slab_program.CPU_WIDTHS = ((2, 2**60),)
 from distributed.cli.dask_worker import main
 main()
 """

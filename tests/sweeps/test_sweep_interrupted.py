@@ -213,14 +213,14 @@ def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted,
 def test_a_full_disk_ends_the_sweep_which_can_be_resumed(tmp_path, uninterrupted, monkeypatch):
     write, written = Tiles.write, []
 
-    def full(self, tile, arrays, writer):
+    def full(self, tile, arrays):
         if len(written) == 3:
             (self.location.path / self.schema.variables["cost"].key(tile)).write_bytes(
                 b"half of it"
             )
             raise StoreError("No space left on device")
         written.append(tile)
-        write(self, tile, arrays, writer)
+        write(self, tile, arrays)
 
     with monkeypatch.context() as patch:
         patch.setattr(Tiles, "write", full)
