@@ -117,17 +117,6 @@ def test_the_temperature_is_the_last_dimension(chains):
     )
 
 
-def test_diagnostics_of_arviz_equal_those_of_gdjax(chains):
-    az = pytest.importorskip("arviz_stats", reason="ArviZ 1 is not installed")
-    one = jax.tree.map(lambda array: array[0], chains)
-    tree = gd.export.arviz(one)
-    result = az.rhat(tree)
-    assert result["coefficient"].item() == pytest.approx(float(one.rhat), abs=1e-4)
-    assert result["squared_distance"].item() == pytest.approx(float(one.distance_rhat), abs=1e-4)
-    size = az.ess(tree, method="mean")["coefficient"].item()
-    assert size == pytest.approx(float(one.effective_sample_size), rel=0.01)
-
-
 @pytest.mark.long
 def test_results_without_chains_or_of_several_keys_are_rejected(chains):
     limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))

@@ -19,10 +19,6 @@ def test_the_command_the_citation_file_and_the_changelog_have_the_same_version(c
     assert f"## {gdjax.__version__}" in (ROOT / "docs" / "changelog.md").read_text()
 
 
-def test_the_package_has_type_information():
-    assert (Path(gdjax.__file__).parent / "py.typed").is_file()
-
-
 def test_an_unknown_attribute_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = gdjax.no_such_name

@@ -91,15 +91,6 @@ def test_names_of_other_libraries_are_written_as_a_sphinx_inventory():
             assert (priority, label) == ("1", "-")
 
 
-def test_every_public_function_and_class_has_a_docstring():
-    undeclared = {
-        name
-        for name, value in public(gd)
-        if (inspect.isfunction(value) or inspect.isclass(value)) and not inspect.getdoc(value)
-    }
-    assert undeclared == set()
-
-
 def test_the_page_of_commands_lists_all_commands(capsys):
     page = (DOCS / "reference" / "commands.md").read_text("utf8")
     with pytest.raises(SystemExit):
@@ -109,12 +100,6 @@ def test_the_page_of_commands_lists_all_commands(capsys):
     commands = re.findall("[a-z]+", usage[1])
     assert "sweep" in commands
     assert [name for name in commands if f'"{name}"' not in page] == []
-
-
-def test_pages_contain_no_local_paths():
-    for page in WRITTEN:
-        text = page.read_text("utf8")
-        assert not re.search(r"/work/|/tmp/|/root/", text), page
 
 
 def fences(page, language):
@@ -131,9 +116,10 @@ def calls(page):
             yield ast.unparse(node), node
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *WRITTEN], ids=lambda page: page.stem)
-def test_every_call_in_the_text_matches_the_signature(page):
-    for code, call in calls(page):
+def test_every_call_in_the_text_matches_the_signature():
+    found = [(page, *call) for page in (ROOT / "README.md", *WRITTEN) for call in calls(page)]
+    assert len(found) > 20
+    for page, code, call in found:
         function = eval(ast.unparse(call.func), {"gd": gd})
         positional = [argument for argument in call.args if ast.unparse(argument) != "..."]
         keywords = {keyword.arg: keyword for keyword in call.keywords}
@@ -173,24 +159,6 @@ def test_every_figure_of_a_cell_has_alternative_text():
     assert len(figures) >= 20
     assert [where for where, text in figures.items() if text is None] == []
     assert len(set(figures.values())) == len(figures)
-
-
-def test_formulas_use_math_fonts():
-    style = (DOCS / "_static" / "site.css").read_text("utf8")
-    (fonts,) = re.findall(r"^math \{[^}]*font-family: ([^;]*);", style, re.M)
-    assert "STIX Two Math" in fonts
-    assert fonts.endswith(", math")
-
-
-def test_learn_pages_state_no_number_of_valleys():
-    """The number of valleys is not computed, so pages must not state it."""
-    pages = {page.stem: " ".join(page.read_text("utf8").split()) for page in DOCS.glob("learn/*")}
-    for name in ("network", "gradient", "rates", "landscape"):
-        assert not re.search(r"at least (\d+|[a-z]+) valleys", pages[name])
-        assert "different valleys" not in pages[name]
-        assert "mountain" not in pages[name]
-    assert "different valleys" not in pages["index"]
-    assert "curve = gd.minima.curve(problem, run.params, other.params)" in pages["landscape"]
 
 
 def test_each_step_of_the_course_is_linked_from_a_learn_page():
@@ -250,28 +218,6 @@ def test_the_page_links_exactly_the_generated_live_pages():
         assert f"--out {name}.html" in displayed
     with pytest.raises(ValueError, match="no live page 'other'"):
         live.shown("other")
-
-
-@pytest.mark.parametrize(
-    ("page", "experiment"),
-    [
-        ("adaptive_edge", "adaptive_edge"), ("catapult", "catapult"),
-        ("central_flow", "central_flow"), ("guessing", "guessing"), ("luck", "seeds"),
-        ("stochastic_edge", "stochastic_edge"), ("trainability", "trainability_boundary"),
-        ("volumes", "basin_volumes"), ("widths", "widths_of_valleys"),
-    ],
-)  # fmt: skip
-def test_a_frontier_page_has_a_question_a_program_and_a_finding(page, experiment):
-    path = DOCS / "frontier" / f"{page}.md"
-    text = path.read_text("utf8")
-    assert re.search(r"^# .*\n\n\*[^*]*\?\*$", text, re.M)
-    assert text.count("$$") >= 2
-    assert "```{code-cell}" in text
-    assert gallery.ONE.findall(text) == [experiment]
-    result = gallery.finding(experiment)
-    assert f"python -m experiments.{experiment}" in result
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", result):
-        assert (path.parent / picture).is_file()
 
 
 def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
