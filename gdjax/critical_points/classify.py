@@ -43,7 +43,7 @@ from gdjax.curvature.operators import FunctionOperator
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import at_least_float32, check_params, in_own_precision, ravel_params
+from gdjax.problems.validation import at_least_float32, in_own_precision, ravel_params
 from gdjax.summaries import fields_with
 
 DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
@@ -277,12 +277,10 @@ def classify(
     check_whole("classify: max_restarts", max_restarts, 1)
     params = at_least_float32(params)
     leaves = jax.tree.leaves((params, problem.data, key))
-    tolerances = (gradient_tolerance, distance_rtol, rtol)
+    options = (problem, params, key, gradient_tolerance, distance_rtol, rtol, max_restarts)
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return _traced(problem, params, key, *tolerances, max_restarts)
-    check_params(params)
-    compute = partial(_compiled, problem, params, key, *tolerances, max_restarts)
-    return in_own_precision(params, compute)
+        return _traced(*options)
+    return in_own_precision(params, partial(_compiled, *options))
 
 
 def _traced(problem, params, key, gradient_tolerance, distance_rtol, rtol, max_restarts):

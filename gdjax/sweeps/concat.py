@@ -76,11 +76,8 @@ def _datasets(sweeps):
     """Return the Datasets of several sweeps by name, or raise InputError."""
     if isinstance(sweeps, xr.DataTree):
         sweeps = {name: node.to_dataset() for name, node in sweeps.children.items()}
-    if (
-        not isinstance(sweeps, Mapping)
-        or not sweeps
-        or not all(isinstance(n, str) and "identity" in runs.attrs for n, runs in sweeps.items())
-    ):
+    values = list(sweeps.values()) if isinstance(sweeps, Mapping) else []
+    if not values or not all("identity" in getattr(runs, "attrs", ()) for runs in values):
         raise InputError(
             f"sweeps = {sweeps!r:.80}, expected the Datasets of gd.sweep by name, such as "
             f"{{'16': gd.sweep(...), '64': gd.sweep(...)}}"

@@ -2,11 +2,10 @@
 
 Each row contains a call, the argument that its error names, and a part of the error message.
 
-Calls use the first name of each row of `names.py`, and variables that `errors.py` defines, among
-them `bowl` and `net` (problems), `w` and `v` (their parameters), `ax` and `grid` (axes), `runs`
-(a sweep of the bowl), `store` (its store), `own` (a store of a user-defined problem), `kept`
-(a store of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit),
-`folder` (an empty folder) and `flat` (a direction).
+Calls use variables that `errors.py` defines, among them `bowl` and `net` (problems), `w` and `v`
+(their parameters), `ax` and `grid` (axes), `runs` (a sweep of the bowl), `store` (its store), `own`
+(a store of a user-defined problem), `kept` (a store of `counted`, whose cost has a model state),
+`damaged` (a store with a flipped bit), `folder` (an empty folder) and `flat` (a direction).
 """
 
 MASKED = "numpy.ma.array([1.0, 2.0], mask=[0, 1])"
@@ -245,7 +244,7 @@ CALLS = (
     ("gd.sweep(bowl, gd.axes(learning_rate=[0.1, 0.1 + 1e-12]), 5)", "learning_rate", "equal runs"),
     *(
         (f"gd.sweep(bowl, {axes}, 5{more})", name, "is already an array or dimension of the sweep")
-        for name in ("variable", "pair_tile", "params.x", "carry.step", "snapshots.a")
+        for name in ("params.x", "carry.step", "snapshots.a")
         for axes, more in (
             (f"{PAIR[:-1]}, **{{'{name}': gd.zip_axes(seed=[1])}})", ""),
             (PAIR, f", metrics={{'{name}': gd.Metric(lambda w, d: w[0])}}"),
@@ -612,7 +611,7 @@ CALLS = (
     (
         "gd.resume(store, problem=gd.problems.bowl([7.0, 8.0]))",
         "problem",
-        "pass the problem of the sweep: problem=...",
+        "contains another sweep: problem.eigenvalues: stored [1.0, 4.0]",
     ),
     ("gd.resume(own)", "problem", "pass the original one: problem=..., or --problem"),
     ("gd.resume(store, bowl)", "positional", "resume() takes 1 positional argument"),
@@ -1651,7 +1650,7 @@ COMMANDS = (
     (
         "resume s.zarr --problem own.py:problem --out out",
         "problem",
-        "s.zarr: the sweep used a different problem (problem.problem:",
+        "s.zarr contains another sweep: problem.problem: stored 'bowl'",
     ),
     ("replay", "store", "Required options"),
     (

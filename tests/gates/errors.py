@@ -1,38 +1,27 @@
-"""Print the results of invalid calls and commands, or changes since a commit.
+"""Results of the invalid calls and commands of `bad_calls.py`, as JSON in a file.
 
-    python tests/gates/errors.py                    # the table
-    python tests/gates/errors.py --against HEAD~1   # the differences
-
-For each case of `bad_calls.py`, the script prints the class of the error ("raw" if it is not an
-error of gdjax) or the exit status, whether the text names the argument and a remedy, and its first
-line.
+A row is the class of the error ("raw" if it is not an error of gdjax) or the exit status, whether
+the text names the argument, and its first line.
 """
 
-import collections
 import contextlib
 import dataclasses
 import io
+import json
 import math
 import os
 import re
 import shlex
 import shutil
+import sys
 import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import commits
-import names
 from bad_calls import CALLS, COMMANDS
 
-REMEDY = re.compile(
-    r"\b(add|call|check|choices|choose|declare|did you mean|distribute|expected|fix|give|install|"
-    r"keep|leave|name (another|at|each)|pass|rename|required|restore|run|see|set|start|take|try|"
-    r"use|valid are)\b",
-    re.IGNORECASE,
-)
 SIGNATURE = "TypeError of the call"
 OWN_FILE = """
 import jax.numpy as jnp
@@ -42,19 +31,15 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 """
 
 
-def table(only: str) -> dict[str, str]:
-    """Run the cases whose text contains `only`, and return their results as rows."""
-    rows = {}
+def rows() -> dict[str, str]:
+    """Run all cases, and return their results as rows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared = prepare()
-        for call, argument, _ in CALLS:
-            if only in call:
-                rows[call] = of_call(call, argument, prepared)
-        for line, argument, _ in COMMANDS:
-            if only in f"gdjax {line}":
-                rows[f"gdjax {line}"] = of_command(line, argument)
-    return rows
+        calls = {call: of_call(call, argument, prepared) for call, argument, _ in CALLS}
+        return calls | {
+            f"gdjax {line}": of_command(line, argument) for line, argument, _ in COMMANDS
+        }
 
 
 def prepare() -> dict[str, Any]:
@@ -64,7 +49,8 @@ def prepare() -> dict[str, Any]:
     import numpy as np
     import optax
 
-    gd = names.library()
+    import gdjax as gd
+
     bowl = gd.problems.bowl([1.0, 4.0])
     net = gd.problems.supervised(
         lambda key: jax.random.normal(key, (2, 1)),
@@ -124,7 +110,7 @@ def of_call(call: str, argument: str, prepared: Mapping[str, Any]) -> str:
         kind = type(error).__name__
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
         how = kind if isinstance(error, GdjaxError) else f"raw {kind}"
-        if isinstance(error, TypeError) and raised_in in ("<string>", names.__file__):
+        if isinstance(error, TypeError) and raised_in == "<string>":
             how = SIGNATURE  # Python names the missing or unexpected argument
         return row(how, argument, str(error))
     return "accepted"
@@ -137,7 +123,7 @@ def of_command(line: str, argument: str) -> str:
     printed, errors = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
-            main(shlex.split(names.flags(line)))
+            main(shlex.split(line))
     except SystemExit as ended:
         text = errors.getvalue() or printed.getvalue()
         return row(f"exit {0 if ended.code is None else ended.code}", argument, text)
@@ -147,39 +133,15 @@ def of_command(line: str, argument: str) -> str:
 
 
 def row(how: str, argument: str, text: str) -> str:
-    """Return a row: result, whether argument and remedy are named, and first line."""
-    text = re.sub(r"[─│╭╮╰╯]+", " ", text).replace(str(Path.cwd()), "HERE")
-    text = re.sub(r" at 0x[0-9a-f]+|[0-9a-f]{32}", "", text.replace(str(commits.ROOT), "ROOT"))
-    named = any(name in text for name in _spellings(argument))
-    names_argument = ("names" if named else "does not name", argument)
-    remedy = "remedy" if REMEDY.search(text) else "no remedy"
+    """Return a row: result, whether the argument is named, and first line."""
+    text = re.sub(r"[─│╭╮╰╯]+", " ", text)
+    is_named = argument in text or argument.replace("_", "-") in text
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     first = next((line for line in lines if "Parsing error" not in line), "")
     more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 and "exit" not in how else ""
-    return f"{how}; {' '.join(names_argument)}; {remedy}; {first[:160]}{more}"
-
-
-def _spellings(argument):
-    rows = [r for r in (*names.KEYWORDS, *names.DECLARED, *names.FLAGS) if argument in r]
-    known = {argument, *(name for r in rows for name in r)}
-    return known | {name.replace("_", "-") for name in known}
-
-
-def summary(rows: Mapping[str, str]) -> str:
-    """Return a line with the number of rows of each kind."""
-    ends = collections.Counter(
-        "raw" if row.startswith("raw ") else row.split(";")[0] for row in rows.values()
-    )
-    counts = [f"{count} {how}" for how, count in ends.most_common()]
-    refused = [row for row in rows.values() if row != "accepted"]
-    unnamed = sum("; does not name " in row for row in refused)
-    without = sum("; no remedy; " in row for row in refused)
-    return (
-        f"{len(rows)} cases: {', '.join(counts)}; of the errors, {unnamed} do not name the "
-        f"argument and {without} have no remedy"
-    )
+    return f"{how}; {'names' if is_named else 'does not name'} {argument}; {first[:160]}{more}"
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TQDM_DISABLE", "1")
-    commits.main(__doc__ or "", __file__, table, summary)
+    Path(sys.argv[1]).write_text(json.dumps(rows()))

@@ -3,7 +3,12 @@
 The calls run in a separate process, without the type checks of the test suite.
 """
 
-import commits
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import errors
 import pytest
 from bad_calls import CALLS, COMMANDS
@@ -13,8 +18,13 @@ OWN = ("InputError; ", "DataError; ", "StoreError; ", f"{errors.SIGNATURE}; ")
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return commits.run(errors.__file__, {"here": commits.ROOT})["here"]
+def rows(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calls")
+    env = {"MPLBACKEND": "agg", "COLUMNS": "100", "JAX_PLATFORMS": "cpu"}
+    env |= {"JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": str(Path(errors.__file__).parents[2])}
+    command = [sys.executable, errors.__file__, "rows.json"]
+    subprocess.run(command, cwd=folder, env={**os.environ, **env}, check=True)
+    return json.loads((folder / "rows.json").read_text())
 
 
 @pytest.mark.parametrize(("call", "argument", "expected"), CALLS)
