@@ -112,7 +112,7 @@ def canonical(
         _functions[key] = known
         if len(_functions) > MAX_FUNCTIONS:
             _functions.popitem(last=False)
-    if known is not again and known.__wrapped__ != again.__wrapped__:
+    if not _is_same(known.__wrapped__, again.__wrapped__):
         # The earlier function has the same trace, unless it has changed meanwhile.
         then = Canonical(known.__wrapped__)
         try:
@@ -122,6 +122,16 @@ def canonical(
         if not is_same:
             known = _functions[key] = again
     return traced._replace(function=known)
+
+
+def _is_same(one, other):
+    """Return whether two functions are one object, or partial functions of one object."""
+    if isinstance(one, partial) and isinstance(other, partial):
+        one, other = ((f.func, f.args, f.keywords) for f in (one, other))
+    try:
+        return bool(one == other)
+    except Exception:  # arrays, which have no single truth value
+        return False
 
 
 def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
