@@ -172,8 +172,12 @@ def traced_costs(
     params: PyTree,
     settings: Mapping[str, Any] = MappingProxyType({}),
     model_state: PyTree = None,
+    batch_size: int | None = None,
 ) -> dict[str, Traced]:
-    """Return the traces of the cost and the evaluation, by name; see `canonical_problem`."""
+    """Return the traces of the cost and the evaluation, by name; see `canonical_problem`.
+
+    Since a cost may depend on the size of its batch, it is also traced with `batch_size` samples.
+    """
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     data = () if problem.data is None else (problem.data,)
     traced = {}
@@ -182,8 +186,15 @@ def traced_costs(
         if function is not None:
             given = {keyword: supplied[keyword] for keyword in given_to(function)}
             swept = settings if name == "cost" else accepted(function, settings)
-            traced[name] = canonical(function, (params, *data), {**given, **swept})
+            is_batched = name == "cost" and data and batch_size is not None
+            compute = partial(_with_batch, batch_size) if is_batched else call
+            traced[name] = canonical(function, (params, *data), {**given, **swept}, compute)
     return traced
+
+
+def _with_batch(size, function, params, data, **keywords):
+    batch = jax.tree.map(lambda a: a[:size], data)
+    return function(params, data, **keywords), function(params, batch, **keywords)
 
 
 def key_shape() -> jax.ShapeDtypeStruct:

@@ -208,6 +208,7 @@ class ProgramSpec:
             self._problem,
             self._factory,
             self.setting_shapes,
+            batch_size=self.batch_size,
             eval_params_fn=self.sweep.eval_params_fn,
         )
 
