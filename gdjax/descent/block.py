@@ -12,7 +12,6 @@ step. On a CPU a chunk has as many steps as it needs, unless this number is alwa
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -155,7 +154,7 @@ def block_config(
         problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
         make_optimizer=make_optimizer,
         metrics=tuple(
-            (name, replace(metric, data=None, every=1, long_name="", units=""))
+            (name, _computed(metric.function, metric.init, metric.dims, metric.dtype))
             for name, metric in metrics.items()
         ),
         batched=batch_size is not None,
@@ -205,6 +204,14 @@ def without_data(cost: Callable, evaluation: Callable | None, couples_samples: b
     return Problem(
         init=without_data, cost=cost, evaluation=evaluation, couples_samples=couples_samples
     )
+
+
+@lru_cache(maxsize=64)
+def _computed(
+    function: Callable, init: Callable | None, dims: tuple[str, ...], dtype: Any
+) -> Metric:
+    """Return the static part of a metric, cached as in `without_data`."""
+    return Metric(function, init=init, dims=dims, dtype=dtype)
 
 
 def strip_weak_types(tree: PyTree) -> PyTree:

@@ -199,6 +199,7 @@ def descend(
         {"cost": {}, "optimizer": {}},
         params=params,
         model_state=model_state,
+        batch_size=batch_size,
         eval_params_fn=eval_params_fn,
     )
     problem = with_functions(problem, traced)

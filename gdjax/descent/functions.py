@@ -30,6 +30,7 @@ def traced_functions(
     *,
     params: PyTree = None,
     model_state: PyTree = None,
+    batch_size: int | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> dict[str, Traced]:
     """Trace the functions of a user in the order in which they need each other's results.
@@ -44,7 +45,7 @@ def traced_functions(
         if made is None or (problem.stateful and not is_pair):
             return traced
         params, model_state = made if problem.stateful else (made, None)
-    traced |= traced_costs(problem, params, settings["cost"], model_state)
+    traced |= traced_costs(problem, params, settings["cost"], model_state, batch_size)
     if make_optimizer is None:
         return traced
     optimizer = canonical(make_optimizer, (params,), settings["optimizer"], one_update)

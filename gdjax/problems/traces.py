@@ -112,7 +112,7 @@ def canonical(
         _functions[key] = known
         if len(_functions) > MAX_FUNCTIONS:
             _functions.popitem(last=False)
-    if known is not again and known.__wrapped__ != again.__wrapped__:
+    if not _is_same(known.__wrapped__, again.__wrapped__):
         # The earlier function has the same trace, unless it has changed meanwhile.
         then = Canonical(known.__wrapped__)
         try:
@@ -122,6 +122,16 @@ def canonical(
         if not is_same:
             known = _functions[key] = again
     return traced._replace(function=known)
+
+
+def _is_same(one, other):
+    """Return whether two functions are one object, or partial functions of one object."""
+    if isinstance(one, partial) and isinstance(other, partial):
+        one, other = ((f.func, f.args, f.keywords) for f in (one, other))
+    try:
+        return bool(one == other)
+    except Exception:  # arrays, which have no single truth value
+        return False
 
 
 def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
@@ -162,8 +172,12 @@ def traced_costs(
     params: PyTree,
     settings: Mapping[str, Any] = MappingProxyType({}),
     model_state: PyTree = None,
+    batch_size: int | None = None,
 ) -> dict[str, Traced]:
-    """Return the traces of the cost and the evaluation, by name; see `canonical_problem`."""
+    """Return the traces of the cost and the evaluation, by name; see `canonical_problem`.
+
+    Since a cost may depend on the size of its batch, it is also traced with `batch_size` samples.
+    """
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     data = () if problem.data is None else (problem.data,)
     traced = {}
@@ -172,8 +186,15 @@ def traced_costs(
         if function is not None:
             given = {keyword: supplied[keyword] for keyword in given_to(function)}
             swept = settings if name == "cost" else accepted(function, settings)
-            traced[name] = canonical(function, (params, *data), {**given, **swept})
+            is_batched = name == "cost" and data and batch_size is not None
+            compute = partial(_with_batch, batch_size) if is_batched else call
+            traced[name] = canonical(function, (params, *data), {**given, **swept}, compute)
     return traced
+
+
+def _with_batch(size, function, params, data, **keywords):
+    batch = jax.tree.map(lambda a: a[:size], data)
+    return function(params, data, **keywords), function(params, batch, **keywords)
 
 
 def key_shape() -> jax.ShapeDtypeStruct:

@@ -27,7 +27,7 @@ from gdjax import machine, slabs
 from gdjax.descent.functions import traced_functions
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
-from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.axes import BATCH_SIZE, Axes
 from gdjax.sweeps.binding import assign_roles, by_role, numeric_roles, with_settings
 from gdjax.sweeps.factories import describe
 from gdjax.sweeps.spec import SweepSpec, number_shape
@@ -74,7 +74,7 @@ def identity(spec: SweepSpec) -> dict[str, Any]:
     }
 
 
-def problem_identity(problem: Problem, grid: Axes) -> dict[str, Any]:
+def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> dict[str, Any]:
     """Return the part of the identity of a sweep that its problem determines."""
     roles = assign_roles(problem, grid)
     programs = []
@@ -83,7 +83,8 @@ def problem_identity(problem: Problem, grid: Axes) -> dict[str, Any]:
         static = {axis: first[axis] for axis, role in roles.items() if role.is_static}
         fixed = with_settings(dataclasses.replace(problem, metrics={}), **by_role(roles, static))
         numeric = {axis: number_shape(first[axis]) for axis in numeric_roles(roles)}
-        programs.append(traced_functions(fixed, None, by_role(roles, numeric)))
+        size = first.get(BATCH_SIZE, batch_size)
+        programs.append(traced_functions(fixed, None, by_role(roles, numeric), batch_size=size))
     return {
         "problem": described_problem(problem),
         "functions": _hashes_of(programs),

@@ -242,7 +242,10 @@ def preflight(
     if stored is None and target.store is not None:
         stored = _stored_identity(target)
     if spec.continuable is None:
+        traced = [program.functions for program in spec.programs()]
         spec = dataclasses.replace(spec, continuable=_keeps_carry(spec, target, stored))
+        for program, functions in zip(spec.programs(), traced, strict=True):
+            vars(program)["functions"] = functions  # which do not depend on it
     checked = CheckedSweep(spec, stored, initial_carry or spec.initial_carry(), target.store)
     if target.client is not None:
         return checked

@@ -196,12 +196,20 @@ class ProgramSpec:
         """Shapes and types of `settings`."""
         return jax.tree.map(number_shape, self.settings)
 
+    @property
+    def _factory(self):
+        static = self._static_settings["optimizer"]
+        return partial(self.sweep.make_optimizer, **static) if static else self.sweep.make_optimizer
+
     @cached_property
     def functions(self) -> dict[str, Traced]:
         """Functions of the user, traced anew for each sweep; see `traced_functions`."""
-        factory = partial(self.sweep.make_optimizer, **self._static_settings["optimizer"])
         return traced_functions(
-            self._problem, factory, self.setting_shapes, eval_params_fn=self.sweep.eval_params_fn
+            self._problem,
+            self._factory,
+            self.setting_shapes,
+            batch_size=self.batch_size,
+            eval_params_fn=self.sweep.eval_params_fn,
         )
 
     @cached_property
@@ -226,7 +234,7 @@ class ProgramSpec:
         """Optimizer factory with static settings."""
         if "optimizer" in self.functions:
             return self.functions["optimizer"].function
-        return partial(self.sweep.make_optimizer, **self._static_settings["optimizer"])
+        return self._factory
 
     @property
     def batch_size(self) -> int | None:

@@ -132,7 +132,7 @@ class StoredSweep:
             problem = problem_from(self.identity["problem"], self.location)
         else:
             check_problem(problem)
-            here = problem_identity(problem, self.axes)
+            here = problem_identity(problem, self.axes, self.identity["batch_size"])
         here["data_hash"] = hash_of(problem.data)
         recorded = {name: self.identity[name] for name in here}
         for name, value in recorded.items():

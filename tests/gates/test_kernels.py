@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
-import json, roofline
+import json
+from experiments.roofline import __main__ as roofline
 config = roofline.Config(batch_sizes=(32,), networks=(64,))
 print(json.dumps(roofline.numbers(roofline.run(config))))
 """
-
-
-PAGE = Path(__file__).parents[2] / "docs/how_to/before_renting.md"
+PAGE = ROOT / "docs/how_to/before_renting.md"
 pytestmark = pytest.mark.long
 
 
@@ -27,7 +26,7 @@ def run(program: str) -> str:
     pytest.importorskip("jax_plugins.xla_cuda12", reason="the group `accelerators` is missing")
     drop = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
     env = {name: value for name, value in os.environ.items() if name not in drop}
-    env |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(EXPERIMENTS)}
+    env |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program]
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 

@@ -229,6 +229,20 @@ def test_a_derivative_rule_that_the_cost_does_not_show_is_compared():
     np.testing.assert_allclose(swept(cost), final_cost(1.0, 2 * RATE), rtol=1e-5)
 
 
+def test_a_change_for_batches_of_one_size_only_is_seen():
+    scale = [1.0]
+
+    def cost(w, x):
+        return (scale[0] if x.shape[0] == 2 else 1.0) * jnp.mean(x) * jnp.sum(w**2)
+
+    problem, grid = gd.Problem(init=init, cost=cost, data=jnp.ones(4)), gd.axes(seed=[0])
+    for scale[0] in (1.0, 2.0):
+        make = partial(optax.sgd, learning_rate=RATE)
+        runs = gd.sweep(problem, grid, STEPS, batch_size=2, make_optimizer=make)
+        expected = final_cost(scale[0]) / scale[0]  # records use all samples
+        np.testing.assert_allclose(runs.cost[0, -1], expected, rtol=1e-5)
+
+
 def test_other_functions_of_a_sweep_are_compared():
     start, rate, unit, shift = [1.0], [RATE], [1.0], [0.0]
     problem = gd.Problem(

@@ -153,14 +153,12 @@ def counted(monkeypatch):
 
 def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
     steps, press = counted
-    handler, spent = signal.getsignal(signal.SIGINT), 0
+    handler = signal.getsignal(signal.SIGINT)
     for after in (700, 4100, 4500, 10_000):  # the sweep has 8 tiles of 1,500 steps
         press.append(after)
         with pytest.raises(KeyboardInterrupt):
             interrupted_sweep.run(tmp_path, continuable=False)
         assert signal.getsignal(signal.SIGINT) is handler
-        assert read_attributes(tmp_path)["seconds"] > spent
-        spent = read_attributes(tmp_path)["seconds"]
         assert after <= sum(steps.values()) < after + 1500
         unfinished = int((~finished(tmp_path)).sum())
         assert unfinished == 8 - sum(count == 1500 for count in steps.values())
