@@ -477,12 +477,6 @@ def _compute(name, metric, settings, shared, at, point, carry):
 def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool) -> Program:
     """Return the compiled block, for one run or for a slab of runs.
 
-    Args:
-        config: static configuration of the block.
-        run_axis: whether the block is mapped over a slab of runs.
-        own_order: whether each run has a separate order of mini-batches.
-        own_noise: whether each run has a separate stream of random numbers.
-
     Returns:
         A program whose arguments are carries, settings (under `cost` and `optimizer`, and a key
         under `probes` if a metric declares one), sample indices, keys of a random cost, arrays that

@@ -58,11 +58,7 @@ class Info(NamedTuple):
 class Objective(NamedTuple):
     """The cost of one step as a function of the parameters alone.
 
-    Args:
-        value: function `params -> scalar`.
-        gradient: function `params -> gradient`.
-        evaluate: function `params -> (scalar, gradient, model_state)`, with the model state after
-            the batch.
+    `evaluate(params)` returns the scalar, the gradient, and the model state after the batch.
     """
 
     value: Callable

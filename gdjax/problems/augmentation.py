@@ -148,13 +148,7 @@ def warped(
     shift: Float[Array, "n 2"],
     turn: Float[Array, " n"],
 ) -> UInt8[Array, "n height width *channels"]:
-    """Shift and rotate images by bilinear interpolation, with a black background.
-
-    Args:
-        images: images to warp.
-        shift: offset of the source from each pixel along rows and columns, in pixels.
-        turn: rotation about the center, in radians.
-    """
+    """Shift and rotate images by bilinear interpolation, with a black background."""
     return jax.vmap(_warped)(images, shift, turn)
 
 

@@ -69,12 +69,6 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
 def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE) -> Callable:
     """Return a function that evaluates a mean over samples in microbatches.
 
-    Args:
-        function: function `(params, data) -> pytree` that is a mean over the leading axis of
-            `data`, such as a cost or its gradient.
-        microbatch: number of samples per microbatch; None for no splitting, if the function couples
-            samples.
-
     Returns:
         A function `(params, data) -> pytree`, equal to `function` up to rounding. If data are None
         or no longer than a microbatch, it calls `function` directly. 16-bit floats are added in

@@ -352,11 +352,6 @@ def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) ->
     Args:
         problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
         data: data used instead of the problem's data; None for the problem's data.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> as_problem(lambda w, x: jnp.mean(w * x), jnp.arange(3.0)).samples
-        3
     """
     if isinstance(problem, Problem):
         return problem if data is None else dataclasses.replace(problem, data=data)

@@ -226,12 +226,7 @@ def two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Arra
 
 
 def find(name: str) -> Function:
-    """Return the test function with a given name.
-
-    Examples:
-        >>> find("rastrigin").domain
-        ((-5.12, 5.12), (-5.12, 5.12))
-    """
+    """Return the test function with a given name."""
     if not isinstance(name, str) or name not in FUNCTIONS:
         near = difflib.get_close_matches(str(name), FUNCTIONS, 1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
