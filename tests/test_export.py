@@ -44,10 +44,10 @@ def test_runs_are_exported_while_their_store_is_being_written(tmp_path):
     work = threading.Thread(
         target=gd.sweep,
         args=(BOWL, GRID, 2000),
-        kwargs={"store": store, "record_every": 500, "width": 1},
+        kwargs={"store": store, "record_every": 500},
     )
     work.start()
-    while not (store / "zarr.json").exists():
+    while work.is_alive() and not (store / "zarr.json").exists():
         time.sleep(0.01)
     result = list(gd.export.histories(store, poll_seconds=0.01))
     work.join()
