@@ -191,8 +191,8 @@ def test_grids_of_all_sizes_share_one_compilation(monkeypatch):
         return len(traces) - before
 
     first, again, larger = look(3), look(3), look(40)
-    # Each call traces the cost to check its type; only the first call also compiles it.
-    assert again == larger == first - 1
+    # Each call traces the cost once to see whether it has changed.
+    assert again == larger == 1 <= first
 
 
 def test_matrix_products_use_full_precision(problem):

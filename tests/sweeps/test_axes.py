@@ -194,7 +194,7 @@ def test_sweeping_the_peak_of_an_optax_warmup_raises_an_error_that_names_the_fix
     def decayed(learning_rate):
         return optax.sgd(optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5))
 
-    with pytest.raises(InputError, match=r"learning_rate cannot be .*use gd\.descent\.warmup_cos"):
+    with pytest.raises(InputError, match=r"learning_rate cannot be .*use gd\.descent\.WarmupCos"):
         swept(decayed, learning_rate=[0.1, 0.2])
 
 

@@ -140,17 +140,25 @@ def outcomes(store, **given):
     return found
 
 
-@pytest.mark.parametrize("change", CHANGES)
+QUICK = ("constant", "metric data")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param(c, marks=() if c in QUICK else pytest.mark.long) for c in CHANGES],
+)
 def test_every_verb_compares_the_computation(store, change):
     changed, expected = CHANGES[change]
     assert outcomes(store, **study(**changed)) == expected
 
 
+@pytest.mark.long
 def test_every_verb_compares_a_global(store, monkeypatch):
     monkeypatch.setitem(globals(), "SCALE", 2.0)
     assert outcomes(store, **study()) == ALL
 
 
+@pytest.mark.long
 def test_other_versions_and_flags_are_an_error_unless_allowed(store, tmp_path, monkeypatch):
     version = identity._version
     with monkeypatch.context() as patch:
@@ -182,6 +190,7 @@ def test_other_threads_are_recorded(store, tmp_path, monkeypatch):
     assert same_bits(more.cost[..., :5], gd.open_dataset(store).cost)
 
 
+@pytest.mark.long
 def test_functions_of_the_host_are_an_error_unless_allowed(tmp_path):
     host = study(calls_host=True)
     for make in (swept, halved):
@@ -193,6 +202,7 @@ def test_functions_of_the_host_are_an_error_unless_allowed(tmp_path):
         gd.resume(tmp_path / "s", **host)
 
 
+@pytest.mark.long
 def test_a_store_says_in_one_line_what_differs(store):
     for changed, name in (
         ({"constant": 2.0}, "functions.cost"),
