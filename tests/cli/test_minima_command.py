@@ -123,14 +123,14 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
     # There is no figure, since there is no minimum and only one parameter.
     assert list((tmp_path / "out").glob("*.png")) == []
 
-    (tmp_path / "s" / "cost" / "c.0.1.0").unlink()
+    (tmp_path / "s" / "cost" / "c.1.1.0").unlink()
     with pytest.raises(SystemExit, match="2"):
         main(["minima", *store, "--out", str(tmp_path / "damaged")])
     error = capsys.readouterr().err
-    assert "tile (0, 1) is damaged (cost/c.0.1.0: missing)" in error
+    assert "tile (1, 1) is damaged (cost/c.1.1.0: missing)" in error
     assert "--skip-damaged" in error
     main(["minima", *store, "--skip-damaged", "--out", str(tmp_path / "damaged")])
-    assert "0 of 6 runs ended in 0 minima" in capsys.readouterr().out
+    assert "0 of 7 runs ended in 0 minima" in capsys.readouterr().out
 
 
 def test_function_choices_equal_the_names_in_the_library():

@@ -47,7 +47,7 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
     assert "learning rate 1" in point.label
     for other, message in (
         ("learning_rate=0.9", r"0\.9 is not in the grid; the nearest values are 1, 0\.1"),
-        ("seed=7", "seed = 7.0 is not in the grid"),
+        ("seed=7", "seed = 7 is not in the grid"),
     ):
         axis = other.partition("=")[0]
         changed = tuple(other if text.startswith(axis) else text for text in at)

@@ -10,6 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax import slabs
+from gdjax.descent import block
 from gdjax.descent.batches import Order
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.step import objective
@@ -302,7 +303,8 @@ def programs(monkeypatch):
     "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
 )
 def test_a_descent_compiles_its_program_once(programs, batch_size, start):
-    """The numbers of traces and programs are equal for 5 and for 1,001 steps."""
+    """An equal cost is not traced again to be compiled, for another number of steps."""
+    block.block_program.cache_clear()
     traced, compiled = [], []
     for steps in (5, 1001):
         count = []
@@ -311,16 +313,14 @@ def test_a_descent_compiles_its_program_once(programs, batch_size, start):
             count.append(1)
             return jnp.mean((batch[0] @ (w + jnp.zeros(3)) - batch[1]) ** 2)
 
-        programs.clear()
-
         problem = gd.Problem(init=lambda key: START, cost=cost, data=(X, Y))
         run = gd.descend(problem, ADAM, start, steps, key=KEY, batch_size=batch_size)
         assert run.num_steps == steps
         traced.append(len(count))
         compiled.append([len(program.compiled) for program in programs])
-    assert traced[0] == traced[1]
-    assert compiled[0] == compiled[1]
     assert compiled[0] in ([1], [1, 1])  # an initialization program may be separate
+    assert compiled[1] == [*compiled[0][:-1], 2]  # the arrays of records have other shapes
+    assert traced[1] <= 2  # to check its type and to compare it
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_a_worker_killed_while_plugins_change_does_not_end_a_sweep(
         return changed(plugin)
 
     monkeypatch.setattr(client, change, kill_and_change)
-    assert run(tmp_path / "s", client=client).attrs["tiles_finished"] == 8
+    assert run(tmp_path / "s", client=client).attrs["tiles_finished"] == 16
     assert not victims
 
 

@@ -325,7 +325,7 @@ def test_attributes_can_be_written_to_netcdf(tmp_path):
 
 
 @pytest.mark.long
-def test_the_devices_hold_the_data_of_one_program_at_a_time(monkeypatch):
+def test_the_devices_hold_the_data_of_at_most_two_programs(monkeypatch):
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (7,)),
         cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
@@ -340,10 +340,10 @@ def test_the_devices_hold_the_data_of_one_program_at_a_time(monkeypatch):
         return arrays
 
     monkeypatch.setattr(executor, "run_tiles", counted)
-    grid = gd.axes(batch_size=[2, 4, 8], learning_rate=[0.1])
+    grid = gd.axes(batch_size=[1, 2, 4, 8, 3, 13, 11], learning_rate=[0.1])
     gd.sweep(problem, grid, 2, devices=jax.local_devices()[:1])
-    assert len(copies) == 3
-    assert len(set(copies)) == 1
+    assert len(copies) == 7
+    assert copies == [2, *6 * [4]]  # those of a group are released when the next one is computed
 
 
 @pytest.mark.long
@@ -352,4 +352,4 @@ def test_the_runs_of_all_programs_of_a_store_can_be_read_by_xarray_alone(tmp_pat
     runs = gd.sweep(LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3)
     with xr.open_zarr(tmp_path, chunks=None) as plain:
         assert same_bits(plain.cost, runs.cost)
-        assert len(np.unique(plain.finished)) == 4  # each tile contains the number of its program
+        assert np.unique(plain.finished) == [1]  # one writer computed all tiles
