@@ -53,7 +53,7 @@ def test_saturated_runs_of_the_digit_network_are_classified_as_stalled(tmp_path)
     )
     with gd.open_dataset(tmp_path / "runs.zarr") as runs:
         last = runs.isel(step=-1)
-        saturated = (abs(last.cost - 1) < 5e-5) & (abs(last.test_accuracy - 0.1) < 1e-6)
+        saturated = (abs(last.cost - 1) < 1e-3) & (abs(last.test_accuracy - 0.1) < 1e-6)
         stalled = runs.outcome == Outcome.STALLED
         assert saturated.sel(learning_rate=17.86).sum() >= 4
         assert (saturated & (last.gradient_norm > 1e-5)).any()
