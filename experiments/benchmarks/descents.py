@@ -272,11 +272,16 @@ def many_runs(config):
     steps = max(20, round(500 * config.scale))
     for runs in (64, 64 * max(2, round(64 * config.scale))):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "benchmarks.descents", str(runs), str(steps), folder]
-            experiments = Path(__file__).parent.parent
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=True, cwd=experiments
-            )
+            command = [
+                sys.executable,
+                "-m",
+                "experiments.benchmarks.descents",
+                str(runs),
+                str(steps),
+                folder,
+            ]
+            root = Path(__file__).parents[2]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
         seconds, peak = (float(word) for word in done.stdout.split()[-2:])
         results[runs] = seconds / runs, peak
     (few, many) = sorted(results)

@@ -23,7 +23,7 @@ def dataset():
 def clock(monkeypatch):
     monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
     monkeypatch.setattr(
-        "benchmarks.peers.torch_or_none", lambda: None
+        "experiments.benchmarks.peers.torch_or_none", lambda: None
     )  # PyTorch would leave threads running
     return Clock(SMALL.repeats)
 
