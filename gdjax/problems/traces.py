@@ -7,6 +7,7 @@ an attribute or a closed-over array has changed. Each entry of gdjax therefore t
 that it is given once more, through a new object, and uses the object of the first equal trace.
 Everything that is cached by function object, in JAX and in gdjax, is then right.
 
+>>> import jax.numpy as jnp
 >>> scale = [1.0]
 >>> def cost(w): return scale[0] * jnp.sum(w**2)
 >>> first = canonical(cost, (jnp.ones(2),)).function

@@ -11,7 +11,7 @@ two runs in two tiles:
 >>> with tempfile.TemporaryDirectory() as path:
 ...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}, writer={}) as store:
 ...         store.write((1,), {"cost": np.ones(1, np.float32)})
-...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}) as store:
+...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}, writer={}) as store:
 ...         store.finished().tolist()
 [False, True]
 """
