@@ -75,8 +75,7 @@ class Tiles(Stored):
 
     def __init__(self, store: str | Path | Folder | Bucket, writer: Mapping[str, Any]):
         super().__init__(store)
-        if self.format == 3:
-            raise read_only(self.location)
+        check_continuable(self.location, self.format)
         self._begin(writer)
 
     def _begin(self, writer):
@@ -365,8 +364,7 @@ def read_own_root(
     root = read_root(location, layout.schema.arrays, sweep_digest(recorded).encode())
     if root is not None:
         attributes = root.document["attributes"]
-        if attributes["gdjax_format"] == 3:
-            raise read_only(location)
+        check_continuable(location, attributes["gdjax_format"])
         require_same(location, attributes["identity"], recorded, allow_unverified)
     return root
 
@@ -442,9 +440,15 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, item
 
 
-def read_only(location: Folder | Bucket) -> StoreError:
-    """Return the error for an attempt to continue a store of format 3."""
-    return StoreError(
-        f"{location}: the store has format 3, which this version of gdjax can read but not "
-        f"continue; continue it with the version of gdjax that wrote it, or choose another store"
-    )
+def check_continuable(location: Folder | Bucket, number: int) -> None:
+    """Check that a store has the present format, which alone can be continued.
+
+    Raises:
+        StoreError: if it has format 3.
+    """
+    if number == 3:
+        raise StoreError(
+            f"{location}: the store has format 3, which this version of gdjax can read but not "
+            f"continue; continue it with the version of gdjax that wrote it, or choose another "
+            f"store"
+        )

@@ -66,12 +66,7 @@ def described_settings(spec: SweepSpec) -> dict[str, Any]:
 def identity(spec: SweepSpec) -> dict[str, Any]:
     """Return the identity of a sweep, by which its stored numbers are continued."""
     programs = [program.functions for program in spec.programs()]
-    return {
-        **described_settings(spec),
-        "functions": _hashes_of(programs),
-        "callbacks": _callbacks(programs),
-        "environment": {**versions(), **numeric_flags()},
-    }
+    return {**described_settings(spec), **_described_programs(programs)}
 
 
 def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> dict[str, Any]:
@@ -85,20 +80,17 @@ def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> di
         numeric = {axis: number_shape(first[axis]) for axis in numeric_roles(roles)}
         size = first.get(BATCH_SIZE, batch_size)
         programs.append(traced_functions(fixed, None, by_role(roles, numeric), batch_size=size))
+    return {"problem": described_problem(problem), **_described_programs(programs)}
+
+
+def _described_programs(programs):
+    """Return the part of an identity that the functions of the user determine."""
+    first = programs[0]
     return {
-        "problem": described_problem(problem),
-        "functions": _hashes_of(programs),
-        "callbacks": _callbacks(programs),
+        "functions": {name: [_hash(functions[name]) for functions in programs] for name in first},
+        "callbacks": [name for name, traced in first.items() if traced.has_callback],
         "environment": {**versions(), **numeric_flags()},
     }
-
-
-def _hashes_of(programs):
-    return {name: [_hash(functions[name]) for functions in programs] for name in programs[0]}
-
-
-def _callbacks(programs):
-    return [name for name, traced in programs[0].items() if traced.has_callback]
 
 
 def described_problem(problem: Problem) -> dict[str, Any] | str:

@@ -37,7 +37,7 @@ from gdjax.problems.validation import check_can_run, check_shapes, found_mean
 from gdjax.stores.location import Bucket, Folder, locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
-from gdjax.stores.writer import read_only
+from gdjax.stores.writer import check_continuable
 from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
@@ -270,8 +270,7 @@ def _stored_identity(target):
     attributes = read_attributes(target.store, storage_options=target.storage_options)
     if attributes is None:
         return None
-    if attributes["gdjax_format"] == 3:
-        raise read_only(target.location)
+    check_continuable(target.location, attributes["gdjax_format"])
     return identity_of(attributes, target.store)
 
 

@@ -42,7 +42,7 @@ from gdjax.problems.problem import Metric, Problem, check_problem
 from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
-from gdjax.stores.writer import read_only, require_same
+from gdjax.stores.writer import check_continuable, require_same
 from gdjax.summaries import short
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
@@ -86,8 +86,7 @@ class StoredSweep:
     """
 
     def __init__(self, stored: Stored, *, skip_damaged: bool = False):
-        if stored.format == 3:
-            raise read_only(stored.location)
+        check_continuable(stored.location, stored.format)
         self.stored, self.skip_damaged, self.location = stored, skip_damaged, stored.location
         self.identity = identity_of(stored.attributes, self.location)
 

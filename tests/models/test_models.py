@@ -140,8 +140,11 @@ def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeyp
         taken.append(0 if state is None else state.step)
         yield from blocks(program, values, device, state, **options)
 
-    arguments = {"problem": swept.model.problem, "make_optimizer": factory(swept.model)}
-    arguments["allow_unverified"] = True
+    arguments = {
+        "problem": swept.model.problem,
+        "make_optimizer": factory(swept.model),
+        "allow_unverified": True,
+    }
     monkeypatch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(slab_runner, "start_blocks", killed)
     with pytest.raises(ProcessKilled):
