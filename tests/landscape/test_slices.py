@@ -182,7 +182,7 @@ def test_grids_of_all_sizes_share_one_compilation(monkeypatch):
 
     def cost(w):
         traces.append(None)
-        return jnp.sum(w**2)
+        return 1.371 * jnp.sum(w**2)  # a cost of no other test, whose programs could be reused
 
     def look(side):
         before = len(traces)
