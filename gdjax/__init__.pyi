@@ -19,7 +19,7 @@ from . import sweeps as sweeps
 from . import volumes as volumes
 from .descent import Descent as Descent
 from .descent import descend as descend
-from .keys import streams as streams
+from .keys import run_keys as run_keys
 from .pages import explore as explore
 from .pages import lesson as lesson
 from .plotting import plot as plot

@@ -6,7 +6,7 @@ The key of a random cost is also folded with `noise_seed`. The random numbers of
 on its seeds and the root seed, not on other runs of the sweep.
 
 >>> import jax.numpy as jnp
->>> a, b = streams(0, seed=1), streams(0, seed=2)
+>>> a, b = run_keys(0, seed=1), run_keys(0, seed=2)
 >>> bool(jnp.all(a.order == b.order)), bool(jnp.all(a.init == b.init))
 (True, False)
 """
@@ -43,7 +43,7 @@ class Streams(NamedTuple):
     perturbation: Key[Array, "*runs"]
 
 
-def streams(
+def run_keys(
     root_seed: int,
     seed: int | Int[np.ndarray, "*runs"] = 0,
     data_seed: int | Int[np.ndarray, "*runs"] = 0,
@@ -76,12 +76,12 @@ def streams(
     for name, value in seeds:
         if isinstance(value, Tracer):
             raise InputError(
-                f"streams: {name} is traced, but seeds must be concrete; call streams outside jit "
+                f"run_keys: {name} is traced, but seeds must be concrete; call it outside jit "
                 f"and vmap with an array of seeds, and map over its keys"
             )
         numbers = np.asarray(value)
         if numbers.dtype.kind not in "iu" or np.any(numbers < 0) or np.any(numbers >= 2**32):
-            raise InputError(f"streams: {name} = {value!r}, expected a whole number in [0, 2^32)")
+            raise InputError(f"run_keys: {name} = {value!r}, expected a whole number in [0, 2^32)")
 
     init, order, probes, noise, perturbations = _purposes(int(root_seed))
     return Streams(
@@ -95,7 +95,7 @@ def streams(
 
 @lru_cache
 def key_type() -> Any:
-    """Return the type of the keys of `streams`."""
+    """Return the type of the keys of `run_keys`."""
     return jax.eval_shape(lambda: _keys(np.zeros(2, np.uint32))).dtype
 
 

@@ -12,7 +12,7 @@ from gdjax.critical_points.polish import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
 from gdjax.minima.end_points import classify_end_points
-from gdjax.problems import Network, Problem, bowl, digits, function
+from gdjax.problems import Network, Problem, bowl, digits, from_function
 from gdjax.summaries import fields, short
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.stored import run_of
@@ -86,7 +86,7 @@ def test_axes_and_runs_are_shown_in_one_line(tmp_path):
         "Axes(20 runs; learning_rate: [0.1, 0.2], rule: [a, b], seed: int64[5] from 0 to 4)"
     )
     grid = axes(learning_rate=[0.01], seed=[0])
-    sweep(function("quartic"), grid, 2, store=tmp_path / "s", snapshot_every=1)
+    sweep(from_function("quartic"), grid, 2, store=tmp_path / "s", snapshot_every=1)
     run = run_of(tmp_path / "s", {"learning_rate": 0.01, "seed": 0})
     assert re.fullmatch(
         r"Run\(learning_rate 0.01, seed 0: not_converged; params: -?[\d.]+; 3 snapshots\)",

@@ -64,7 +64,7 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
     start_time = time.process_time()
     problem = problems.with_held_out_images(variant)
     drawn = time.process_time() - start_time
-    streams = gd.streams(0, seed=0)
+    streams = gd.run_keys(0, seed=0)
     start = problem.init(streams.init)
 
     def seconds(problem):

@@ -57,7 +57,7 @@ def by_hand(model: Model, rates: np.ndarray, seeds: int, steps: int) -> Callable
     rate = rate.astype(np.float32)
 
     def call():
-        streams = gd.streams(0, seed, 0)
+        streams = gd.run_keys(0, seed, 0)
         return np.asarray(runs(rate, streams.init, streams.noise, data))
 
     return call

@@ -102,7 +102,7 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     """
     like = problem.init(jax.random.key(0))
     zeros = jax.tree.map(jnp.zeros_like, like)
-    keys = gd.streams(0, perturbation_seed=np.arange(SEEDS)).perturbation
+    keys = gd.run_keys(0, perturbation_seed=np.arange(SEEDS)).perturbation
 
     @jax.jit
     def choose_weights(keys):

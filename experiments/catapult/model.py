@@ -31,7 +31,7 @@ def network(activation, width: int, examples: int) -> gd.Problem:
     Learning rates are thus values of eta k. Inputs are random vectors of length 1. Targets are
     random; a single example has the target 0.
     """
-    key_x, key_y = jax.random.split(gd.streams(0).probes)
+    key_x, key_y = jax.random.split(gd.run_keys(0).probes)
     inputs = jax.random.normal(key_x, (examples, examples))
     inputs = inputs / jnp.linalg.norm(inputs, axis=1, keepdims=True)
     targets = jax.random.normal(key_y, (examples,)) if examples > 1 else jnp.zeros(1)
@@ -91,7 +91,7 @@ def difference_from_two_numbers(config: Config, width: int, shares=(0.5, 1.9, 2.
         runs = gd.sweep(
             problem, gd.axes(learning_rate=shares, seed=range(config.starts)), config.steps
         )
-        keys = gd.streams(0, np.arange(config.starts)).init
+        keys = gd.run_keys(0, np.arange(config.starts)).init
         (U, v), k = jax.vmap(problem.init)(keys)
         f = jnp.sum(U[..., 0] * v, axis=1) * problem.data[0][0, 0] / np.sqrt(width)
         two_number_descents = jax.vmap(two_numbers, (0, 0, None, None, None))

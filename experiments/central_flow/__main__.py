@@ -76,7 +76,7 @@ def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int
     """Return descents, central flows and gradient flows, for all rates and starts."""
     runs = gd.sweep(problem, gd.axes(learning_rate=rates, seed=range(starts)), steps)
     intervals = steps // config.stride
-    keys = gd.streams(0, np.arange(starts)).init
+    keys = gd.run_keys(0, np.arange(starts)).init
 
     def one(rate, key, problem):
         start = problem.init(key)

@@ -91,7 +91,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 def run(config: Config) -> xr.Dataset:
     """Return results of one descent, of descents by seed, and of untrained networks."""
     problem = gd.problems.digits(config.data, widths=config.widths)
-    streams = gd.streams(0, seed=config.seed)
+    streams = gd.run_keys(0, seed=config.seed)
     start = problem.init(streams.init)
     images, labels = tests = problem.metrics["test_accuracy"].data
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
@@ -116,7 +116,7 @@ def run(config: Config) -> xr.Dataset:
     )
     assert problem.predict is not None  # never None for this problem
     predict = jax.jit(problem.predict)
-    others = [gd.streams(1, seed=s).init for s in range(config.random_networks)]
+    others = [gd.run_keys(1, seed=s).init for s in range(config.random_networks)]
     guess = jax.jit(
         jax.vmap(
             lambda key, tests: problem.metrics["test_accuracy"].function(problem.init(key), tests),

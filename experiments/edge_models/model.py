@@ -76,7 +76,7 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
         relative distances, amplitudes, products of rate and curvature, whether runs were completed,
         and processor times.
     """
-    keys = gd.streams(0, np.arange(config.starts))
+    keys = gd.run_keys(0, np.arange(config.starts))
     runs = len(rates) * config.starts
     lanes = (
         jnp.repeat(jnp.asarray(rates), config.starts),

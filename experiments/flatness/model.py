@@ -14,7 +14,7 @@ import gdjax as gd
 from experiments.shared.crossed_runs import crossed_runs
 from experiments.shared.images import shrunk
 from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
-from gdjax.problems.evaluation import evaluation_of
+from gdjax.problems.evaluation import deterministic_cost
 
 from .config import Config
 
@@ -68,7 +68,7 @@ def _measure(problem, test, params, keys, *, probes):
     def one(w, key):
         eigenvalue, state = sharpness.function(w, problem.data, sharpness.init(w, problem.data))
         trace = hessian_trace(problem, w, key=key, probes=probes)
-        cost = evaluation_of(problem)
+        cost = deterministic_cost(problem)
         images, labels = test
         return {
             "cost": cost(w, problem.data),

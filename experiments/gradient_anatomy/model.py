@@ -22,7 +22,7 @@ def one(
     """Return the gradients of one descent after `config.epochs`, and their checks."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
         raise InputError(f"epochs = {config.epochs}, expected increasing integers >= 0")
-    streams = gd.streams(0, seed=config.seed)
+    streams = gd.run_keys(0, seed=config.seed)
     at, params = 0, problem.init(streams.init)
     before, stages = None, []
     for epochs in config.epochs:

@@ -118,7 +118,7 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
 def digits(config: Config) -> xr.Dataset:
     """Compare descents on digits with the flow, and flows with two tolerances."""
     problem = gd.problems.digits(config.data, samples=config.samples)
-    start = problem.init(gd.streams(0).init)
+    start = problem.init(gd.run_keys(0).init)
     rates = halving(config.digit_rate, config.rates)
     costs, _, flow = compared(
         problem, start, rates, config.digit_time, config.times, rtol=config.tolerance

@@ -19,7 +19,7 @@ def descend(
     config: Config, problem: gd.Problem, rule: optax.GradientTransformation, seed: int
 ) -> list:
     """Return parameters, cost and test accuracy at each of `config.epochs`."""
-    streams = gd.streams(0, seed=seed)
+    streams = gd.run_keys(0, seed=seed)
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
     run = gd.descend(
         problem,

@@ -59,7 +59,7 @@ class Config:
 
 def descend(config, problem, rule):
     """Return one descent with snapshots of the parameters, the first at the start."""
-    streams = gd.streams(0, seed=config.seed)
+    streams = gd.run_keys(0, seed=config.seed)
     steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
     every = max(1, steps // config.snapshots)
     return gd.descend(

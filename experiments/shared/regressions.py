@@ -50,7 +50,7 @@ def random_targets(width: int, samples: int, inputs: int = 8) -> gd.Problem:
 
     The network has two hidden layers.
     """
-    key_x, key_y = jax.random.split(gd.streams(0).probes)
+    key_x, key_y = jax.random.split(gd.run_keys(0).probes)
     data = jax.random.normal(key_x, (samples, inputs)), jax.random.normal(key_y, (samples, 1))
     widths = (inputs, width, width, 1)
 

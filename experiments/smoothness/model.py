@@ -37,7 +37,7 @@ def along_one_weight(problem, params, temperature, data, shifts):
 
 def at_start(config: Config, problem) -> xr.Dataset:
     """Return gradient norms, and costs along one weight, before training."""
-    keys = gd.streams(0, np.arange(config.seeds)).init
+    keys = gd.run_keys(0, np.arange(config.seeds)).init
     params = jax.vmap(problem.init)(keys)
     data = jax.device_put(problem.data)
 

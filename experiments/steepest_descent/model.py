@@ -73,10 +73,10 @@ def one(config: Config, name: str) -> xr.Dataset:
         distance_tolerance=MAX_DISTANCE,
     ).isel(momentum=0)
     minima = kinds["minimum"] = held.position.values
-    init = gd.problems.function(name).init
-    keys = gd.streams(config.seed, np.arange(config.paths)).init
+    init = gd.problems.from_function(name).init
+    keys = gd.run_keys(config.seed, np.arange(config.paths)).init
     trajectories = paths(known.f, rates[0], jax.vmap(init)(keys), config.steps)
-    keys = gd.streams(config.seed, np.arange(config.points)).probes
+    keys = gd.run_keys(config.seed, np.arange(config.points)).probes
     points = jax.vmap(init)(keys)
     angle, slope = directional_slopes(known.f, points, config.directions)
     gradient = jax.jit(jax.vmap(jax.grad(known.f)))

@@ -23,7 +23,7 @@ import gdjax as gd
 from experiments.shared.regressions import random_targets
 from gdjax.descent.batches import Order
 from gdjax.flows import FlowStatus, central_flow
-from gdjax.problems.evaluation import evaluation_of
+from gdjax.problems.evaluation import deterministic_cost
 
 from .config import Config
 
@@ -71,7 +71,7 @@ def oscillation(
         size: number of samples per step.
     """
     rate, samples = config.rate, problem.samples
-    keys = (gd.streams(1).order,)
+    keys = (gd.run_keys(1).order,)
     rows = [
         Order(keys, samples, size, replacement=r).rows(0, config.window)[0] for r in (False, True)
     ]
@@ -178,7 +178,7 @@ def edge_forces(
     the sample, averaged over samples. `second` is the second largest eigenvalue of the Hessian, and
     `direction` is u.
     """
-    cost = evaluation_of(problem)
+    cost = deterministic_cost(problem)
     samples = jax.tree.map(lambda a: jnp.asarray(a)[:, None], problem.data)
 
     def loss(w, sample):
@@ -232,6 +232,6 @@ def constrained_path(config: Config) -> xr.Dataset:
         forces.pop("direction")
         return {**forces, "completed": flow.status == FlowStatus.COMPLETED}
 
-    forces = jax.jit(jax.vmap(one))(gd.streams(0, np.arange(config.starts)).init)
+    forces = jax.jit(jax.vmap(one))(gd.run_keys(0, np.arange(config.starts)).init)
     dims = ("seed", "point")
     return xr.Dataset({name: (dims[: v.ndim], np.asarray(v)) for name, v in forces.items()})

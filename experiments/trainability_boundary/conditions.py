@@ -79,7 +79,7 @@ class Condition:
         In the network, samples are in the last axis, which makes sweeps of narrow networks about
         twice as fast.
         """
-        key_x, key_y = jax.random.split(gd.streams(seed).probes)
+        key_x, key_y = jax.random.split(gd.run_keys(seed).probes)
         n = self.width
         activation, gain = ACTIVATIONS[self.activation]
 

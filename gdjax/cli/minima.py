@@ -138,11 +138,11 @@ class Minima:
         """Run the descents that the store lacks, each from a random start."""
         import optax
 
-        from gdjax.problems import few_digits, function
+        from gdjax.problems import few_digits, from_function
         from gdjax.sweeps import axes, sweep
 
         if self.function is not None:
-            problem, rate, momentum = function(self.function), self._rate(self.function), 0.0
+            problem, rate, momentum = from_function(self.function), self._rate(self.function), 0.0
             seeds, steps = self.seeds or STARTS, self.num_steps or FUNCTION_STEPS
         else:
             problem = few_digits(

@@ -151,7 +151,7 @@ class Origin:
         epoch = steps_for(1, problem.samples, self.batch_size)
         steps = self.epochs * epoch
         every = max(1, steps // SNAPSHOTS)
-        streams = keys.streams(0, seed=self.seed)
+        streams = keys.run_keys(0, seed=self.seed)
         run = descend(
             problem,
             optax.sgd(self.learning_rate),

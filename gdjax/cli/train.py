@@ -80,7 +80,7 @@ class Train:
         epoch = steps_for(1, samples, batch_size)
         steps = self.num_steps or recipe.epochs * epoch
         folder = results.folder("train", self, self.out)
-        streams = keys.streams(0, seed=self.seed)
+        streams = keys.run_keys(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
         preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)

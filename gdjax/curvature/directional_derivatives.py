@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.errors import InputError, explained
-from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of
+from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_value
@@ -108,7 +108,7 @@ def averaged(
         function_of: transformation of the cost `(params, batch) -> scalar`, such as `jax.grad`.
         point: first argument of the transformed cost.
     """
-    evaluation = evaluation_of(problem)
+    evaluation = deterministic_cost(problem)
 
     def cost(params, batch):
         value = evaluation(params, batch)

@@ -7,7 +7,7 @@ those outputs. An operator has `mv`, `shape` and `dtype`. The three operators of
 so that they can be arguments of jitted or mapped functions.
 
 A product costs about as much as two gradients, with memory for one microbatch of samples. The cost
-is the problem's deterministic cost (see `gdjax.problems.evaluation_of`) over all its data.
+is the problem's deterministic cost (see `gdjax.problems.deterministic_cost`) over all its data.
 """
 
 from collections.abc import Callable

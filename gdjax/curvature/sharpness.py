@@ -38,7 +38,7 @@ from gdjax.curvature.operators import (
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.evaluation import evaluation_of, frozen, with_data, without_data
+from gdjax.problems.evaluation import deterministic_cost, frozen, with_data, without_data
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem
 from gdjax.problems.traces import problem_at
@@ -435,7 +435,7 @@ def batch_sharpness(
     problem = problem_at(problem, params, data)
     _check_batches("batch_sharpness", problem, batch_size, batches)
     check_key(key)
-    cost, dtype = evaluation_of(problem), cost_type(params)
+    cost, dtype = deterministic_cost(problem), cost_type(params)
 
     def of_batch(key):
         indices = jax.random.choice(key, problem.samples, (batch_size,), replace=False)
@@ -464,7 +464,7 @@ def batch_sharpness(
 
 def _mean_over_all_batches(problem, params, batch_size):
     """Return the exact batch sharpness, from gradients and products of single samples."""
-    n, b, cost, dot = problem.samples, batch_size, evaluation_of(problem), optax.tree.vdot
+    n, b, cost, dot = problem.samples, batch_size, deterministic_cost(problem), optax.tree.vdot
     p_1 = b / n
     p_2 = p_1 * (b - 1) / max(n - 1, 1)
     p_3 = p_2 * (b - 2) / max(n - 2, 1)

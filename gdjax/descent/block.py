@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, norm, objective
-from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of
+from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
@@ -396,7 +396,7 @@ def _record(config, settings, shared, chunk, carry):
     point, nan = _eval_params(config, state), jnp.nan * carry.batch_cost_sum
     value = gradient_norm = batch_cost = nan
     if not config.record_equals_step:
-        evaluated = evaluation_of(
+        evaluated = deterministic_cost(
             config.problem, model_state=state.model_state, step=at, **settings["cost"]
         )
         if shared.rows is None:

@@ -43,7 +43,7 @@ from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
-from gdjax.problems.validation import check, check_can_run, check_metrics, check_params
+from gdjax.problems.validation import check_can_run, check_metrics, check_params, check_problem
 from gdjax.summaries import short
 
 
@@ -143,7 +143,7 @@ def descend(
             position in the order of mini-batches.
         num_steps: number of steps to take, >= 0.
         key: random key for the order of mini-batches, a random cost and random metrics, or the
-            streams of a run of a sweep (`gdjax.streams`). It is unused if the descent is
+            streams of a run of a sweep (`gdjax.run_keys`). It is unused if the descent is
             deterministic.
         model_state: initial model state, for a cost that has one:
             `params, model_state = problem.begin(key)`.
@@ -204,7 +204,7 @@ def descend(
     )
     problem = with_functions(problem, traced)
     metrics, make_optimizer = problem.metrics, traced["optimizer"].function
-    check(problem, params, model_state=model_state)
+    check_problem(problem, params, model_state=model_state)
     opt_state = jax.eval_shape(optimizer.init, params)
     if "eval_params_fn" in traced:
         eval_params_fn = traced["eval_params_fn"].function

@@ -47,10 +47,10 @@ from gdjax.descent.block import without_data
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.evaluation import evaluation_of
+from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.keywords import declared, given_to, signature
 from gdjax.problems.microbatches import in_microbatches
-from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.problems.problem import Metric, Problem, require_problem
 
 
 def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
@@ -250,7 +250,7 @@ def _scale(cost, params, data):
 
 def _mini_batches(name, problem, key, batch_size, batches):
     """Return a random subset of the samples, with leading axes [batches, batch_size]."""
-    check_problem(problem)
+    require_problem(problem)
     check_key(key)
     if problem.data is None:
         raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
@@ -290,7 +290,7 @@ class _OfCost:
     problem: Problem
 
     def __call__(self, params, data, **keywords):
-        return self.quantity(evaluation_of(self.problem, **keywords), params, data)
+        return self.quantity(deterministic_cost(self.problem, **keywords), params, data)
 
     @property
     def __signature__(self):

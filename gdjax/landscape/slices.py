@@ -47,10 +47,10 @@ from gdjax.landscape.directions import (
     check_independent,
     check_named,
 )
-from gdjax.problems.evaluation import evaluation_of, evaluation_part, with_data, without_data
+from gdjax.problems.evaluation import deterministic_cost, evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.traces import canonical, problem_at
-from gdjax.problems.validation import check, check_like, check_metrics, check_params
+from gdjax.problems.validation import check_like, check_metrics, check_params, check_problem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -136,7 +136,7 @@ def plane(
         A plane through two minima, at a = 0 and a = 1:
 
         >>> from gdjax import landscape, problems
-        >>> himmelblau = problems.function("himmelblau")
+        >>> himmelblau = problems.from_function("himmelblau")
         >>> first, second = (jnp.array(point.x) for point in problems.find("himmelblau").minima[:2])
         >>> directions = {
         ...     "to the second": landscape.direction_to(first, second),
@@ -469,7 +469,7 @@ def _check_same(problem, params, directions, small, remedy):
         jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
         for data in (problem.data, small.problem.data)
     )
-    cost = evaluation_of(problem)
+    cost = deterministic_cost(problem)
     count = len(directions)
     corners = np.concatenate([np.zeros((1, count)), np.eye(count), np.ones((1, count))])
     with jax.default_matmul_precision("highest"):
@@ -492,7 +492,7 @@ def _check_same(problem, params, directions, small, remedy):
 def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
     """Return a Problem whose deterministic cost can be evaluated at the parameters."""
     problem = problem_at(problem, params, data)
-    check(problem, params)
+    check_problem(problem, params)
     return problem
 
 

@@ -13,5 +13,5 @@ from .paths import linear_path as linear_path
 from .paths import linear_path_cost as linear_path_cost
 from .paths import path_barrier as path_barrier
 from .paths import path_cost as path_cost
-from .paths import polyline as polyline
+from .paths import polyline_weights as polyline_weights
 from .symmetry import NeuronSymmetry as NeuronSymmetry

@@ -30,10 +30,10 @@ from gdjax.minima.symmetry import (
     check_layers,
     identity_symmetry,
 )
-from gdjax.problems.evaluation import evaluation_of, evaluation_part
+from gdjax.problems.evaluation import deterministic_cost, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, in_slabs
@@ -130,7 +130,7 @@ def pairwise_barriers(
     check_whole("pairwise_barriers: points", points, 2)
     check_whole("pairwise_barriers: num_starts", num_starts)
     check_key(key)
-    check_problem(problem)
+    require_problem(problem)
     runs = check_runs(problem, params)
     problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
     first, second = np.triu_indices(runs, 1)
@@ -273,7 +273,7 @@ def _is_loss_of_outputs(problem):
 
     @jax.jit
     def costs(params, batch):
-        cost = evaluation_of(problem)(params, batch)
+        cost = deterministic_cost(problem)(params, batch)
         return cost, problem.loss(network.apply(params, batch[0]), batch[1])
 
     cost, loss = costs(params, jax.tree.map(lambda a: jnp.asarray(a[:CHECK_SAMPLES]), data))

@@ -82,7 +82,7 @@ def basins_of_attraction(
             user-defined `f(x) -> scalar`, whose minima are found from the end points.
         learning_rate: one or more learning rates, > 0.
         momentum: one or more coefficients of heavy-ball momentum, in [0, 1).
-        domain: bounds of the starts (see `gdjax.problems.function`).
+        domain: bounds of the starts (see `gdjax.problems.from_function`).
         side: number of starts along each coordinate.
         num_steps: maximum number of steps of each descent.
         gradient_tolerance: largest gradient norm at which a descent counts as converged.
@@ -123,7 +123,7 @@ def basins_of_attraction(
             f"{momenta.tolist()}, expected rates above 0 and momenta in [0, 1)"
         )
     with jax.enable_x64(True):
-        problem = test_functions.function(function, domain)
+        problem = test_functions.from_function(function, domain)
         known = test_functions.find(function) if isinstance(function, str) else None
         box = known.domain if known is not None and domain is None else domain
         bounds = np.atleast_2d(np.asarray(box, float))

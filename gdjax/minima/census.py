@@ -26,7 +26,7 @@ from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
 from gdjax.errors import InputError, StoreError
-from gdjax.keys import check_key, streams
+from gdjax.keys import check_key, run_keys
 from gdjax.minima.barriers import pairwise_barriers
 from gdjax.minima.census_dataset import Manifolds, Minima, build_dataset
 from gdjax.minima.clustering import cluster_manifolds, cluster_points
@@ -40,8 +40,8 @@ from gdjax.minima.end_points import (
     classify_end_points,
 )
 from gdjax.minima.symmetry import canonicalize, coordinates
-from gdjax.problems.evaluation import evaluation_of
-from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.evaluation import deterministic_cost
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.sweeps.axes import AxisValue, positions
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.dataset import from_named, named_leaves
@@ -112,8 +112,8 @@ def count_minima(
         Forty starts on a function with four minima:
 
         >>> from gdjax.minima import count_kinds
-        >>> from gdjax.problems import function
-        >>> problem = function("himmelblau")
+        >>> from gdjax.problems import from_function
+        >>> problem = from_function("himmelblau")
         >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 40))
         >>> result = count_minima(problem, starts, key=jax.random.key(1))
         >>> result.sizes["minimum"], count_kinds(result)
@@ -126,7 +126,7 @@ def count_minima(
         output_tolerance=output_tolerance,
         gradient_tolerance=gradient_tolerance,
     )
-    check_problem(problem)
+    require_problem(problem)
     check_key(key)
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
     _check_symmetric(problem, key_check)
@@ -211,7 +211,7 @@ def count_stored_minima(
         >>> from gdjax.sweeps import axes, sweep
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = sweep(
-        ...         problems.function("quartic"),
+        ...         problems.from_function("quartic"),
         ...         axes(learning_rate=[0.01, 0.02], seed=range(10)),
         ...         100,
         ...         store=f"{folder}/s",
@@ -258,7 +258,7 @@ def count_stored_minima(
     result = count_minima(
         problem,
         params,
-        key=streams(identity["root_seed"]).probes,
+        key=run_keys(identity["root_seed"]).probes,
         distance_tolerance=distance_tolerance,
         output_tolerance=output_tolerance,
         gradient_tolerance=gradient_tolerance,
@@ -294,7 +294,7 @@ def _check_symmetric(problem, key):
         layer._replace(bias=layer.bias + jax.random.normal(k, layer.bias.shape))
         for layer, k in zip(params, keys, strict=False)
     )
-    evaluation, data = evaluation_of(problem), jax.tree.map(jnp.asarray, problem.data)
+    evaluation, data = deterministic_cost(problem), jax.tree.map(jnp.asarray, problem.data)
     if problem.evaluation is None and not problem.random and data is not None:
         evaluation = problem.cost  # a new function would be compiled again
     cost = jax.jit(evaluation)

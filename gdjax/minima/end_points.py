@@ -28,7 +28,7 @@ from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields_with
@@ -170,7 +170,7 @@ def classify_end_points(
         >>> bool(np.all(np.abs(ends.params) < 1e-9))
         True
     """
-    check_problem(problem)
+    require_problem(problem)
     check_options(
         "classify_end_points",
         max_steps,

@@ -20,9 +20,14 @@ from jaxtyping import Array, Float, PyTree
 
 from gdjax.arguments import check_number, check_numbers, check_whole
 from gdjax.errors import InputError, explained
-from gdjax.problems.evaluation import evaluation_microbatch, evaluation_of, with_data, without_data
+from gdjax.problems.evaluation import (
+    deterministic_cost,
+    evaluation_microbatch,
+    with_data,
+    without_data,
+)
 from gdjax.problems.microbatches import in_microbatches
-from gdjax.problems.problem import Problem, as_problem, check_problem
+from gdjax.problems.problem import Problem, as_problem, require_problem
 from gdjax.problems.validation import check_params
 
 POINTS = 25
@@ -52,7 +57,7 @@ def bezier(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
     return jnp.stack([comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(count)])
 
 
-def polyline(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
+def polyline_weights(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
     """Return the weights of control points on straight segments between neighbors.
 
         weight_k = max(0, 1 - |(count - 1) t - k|)
@@ -64,11 +69,11 @@ def polyline(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
         t: position along the path, in [0, 1].
 
     Examples:
-        >>> polyline(3, 0.25).tolist()
+        >>> polyline_weights(3, 0.25).tolist()
         [0.5, 0.5, 0.0]
     """
-    check_whole("polyline: count", count, 1)
-    check_number("polyline: t", t, least=0, most=1)
+    check_whole("polyline_weights: count", count, 1)
+    check_number("polyline_weights: t", t, least=0, most=1)
     position = (count - 1) * jnp.asarray(t)
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(count, dtype=position.dtype)))
 
@@ -171,7 +176,7 @@ def path_cost(
             such as the parameters of a descent on `curve`.
         data: data used instead of the problem's data.
         points: number of points, evenly spaced in t, both end points included, >= 2.
-        shape: `bezier`, `polyline`, or any function `shape(count, t) -> weights`.
+        shape: `bezier`, `polyline_weights`, or any function `shape(count, t) -> weights`.
 
     Returns:
         The cost, or the result of the function, at each point along the leading axis.
@@ -185,7 +190,7 @@ def path_cost(
     check_params(control, "path_cost: control: ")
     problem = as_problem(problem, data)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
-    mean = in_microbatches(evaluation_of(problem), evaluation_microbatch(problem))
+    mean = in_microbatches(deterministic_cost(problem), evaluation_microbatch(problem))
     leaves = jax.tree.leaves(control)
     shapes = [leaf.shape for leaf in leaves]
     count, dtype = max(shape[0] if shape else 0 for shape in shapes), jnp.result_type(*leaves)
@@ -266,7 +271,7 @@ def curve(
             paths.
         b: parameters at t = 1, of the same shapes as `a`.
         bends: number of free control points, >= 1. With one, `bezier` is a quadratic curve.
-        shape: `bezier` or `polyline`.
+        shape: `bezier` or `polyline_weights`.
         nodes: number of quadrature nodes, at which the cost of the problem is evaluated.
 
     Returns:
@@ -299,7 +304,7 @@ def curve(
     """
     for name, value in (("bends", bends), ("nodes", nodes)):
         check_whole(f"curve: {name}", value, 1)
-    check_problem(problem)
+    require_problem(problem)
     _check_same_shapes("curve", a, b)
     single = jax.eval_shape(problem.init, jax.random.key(0))
     has_pairs = jnp.ndim(jax.tree.leaves(a)[0]) > len(jax.tree.leaves(single)[0].shape)
@@ -316,7 +321,7 @@ def curve(
             return linear_path(*ends, bends=bends)
 
     x, q = np.polynomial.legendre.leggauss(nodes)
-    evaluation_of(problem)  # raises an error for a cost with a model state
+    deterministic_cost(problem)  # raises an error for a cost with a model state
     return Problem(
         init=init,
         cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
@@ -347,7 +352,7 @@ class _MeanCost:
         leaves = jax.tree.leaves(control)
         t = jnp.asarray(self.t, jnp.result_type(*leaves))
         weights = jax.vmap(lambda t: self.shape(leaves[0].shape[0], t))(t)
-        cost = evaluation_of(with_data(self.without_data, None))
+        cost = deterministic_cost(with_data(self.without_data, None))
         values = jax.vmap(lambda params: cost(params, batch))(evaluate_path(control, weights))
         return jnp.sum(values * jnp.asarray(self.weight, values.dtype))
 

@@ -120,7 +120,7 @@ def _descent(problem):
 
     from gdjax import descent, keys, landscape
 
-    streams, every = keys.streams(0, seed=0), STEPS // 50
+    streams, every = keys.run_keys(0, seed=0), STEPS // 50
     run = descent.descend(
         problem, optax.sgd(LEARNING_RATE), problem.init(streams.init), STEPS,
         key=streams, batch_size=BATCH_SIZE, record_every=every, snapshot_every=every,

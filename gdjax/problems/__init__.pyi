@@ -4,8 +4,8 @@ from .augmentation import freshly_distorted as freshly_distorted
 from .bowl import bowl as bowl
 from .critical_points import CriticalPoint as CriticalPoint
 from .digits import digits as digits
+from .evaluation import deterministic_cost as deterministic_cost
 from .evaluation import evaluate as evaluate
-from .evaluation import evaluation_of as evaluation_of
 from .evaluation import frozen as frozen
 from .keywords import declared as declared
 from .losses import accuracy as accuracy
@@ -20,7 +20,7 @@ from .supervised import supervised as supervised
 from .test_functions import FUNCTIONS as FUNCTIONS
 from .test_functions import Function as Function
 from .test_functions import find as find
-from .test_functions import function as function
-from .validation import check as check
+from .test_functions import from_function as from_function
+from .validation import check_problem as check_problem
 from .weight_decay import decayed as decayed
 from .weight_decay import few_digits as few_digits

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, UInt8
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.supervised import check_pair
 from gdjax.summaries import short
 
@@ -122,7 +122,7 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
         >>> float(fresh.cost(1.0, fresh.data, key=jax.random.key(0)))
         0.0
     """
-    check_problem(problem)
+    require_problem(problem)
     check_pair("freshly_distorted: data of the problem", problem.data)
     distortion = as_distortion("freshly_distorted", distortion)
     pixels = np.shape(problem.data[0])[1:]

@@ -10,7 +10,7 @@
 ...     cost=lambda w, *, key: jnp.sum(w**2) + jax.random.normal(key),
 ...     evaluation=lambda w: jnp.sum(w**2),
 ... )
->>> float(evaluation_of(noisy)(jnp.ones(2), None))
+>>> float(deterministic_cost(noisy)(jnp.ones(2), None))
 2.0
 """
 
@@ -27,13 +27,13 @@ from jaxtyping import Array, PyTree, ScalarLike
 from gdjax.errors import InputError
 from gdjax.problems.keywords import accepted, bind, declared, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, largest_microbatch
-from gdjax.problems.problem import Problem, as_problem, check_problem
+from gdjax.problems.problem import Problem, as_problem, require_problem
 from gdjax.problems.validation import check_fixed, check_params, check_role
 
 KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
 
 
-def evaluation_of(
+def deterministic_cost(
     problem: Problem,
     *,
     model_state: PyTree = None,
@@ -44,7 +44,7 @@ def evaluation_of(
 
     For a problem without data, batch is None.
     """
-    check_problem(problem)
+    require_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
     keywords = dict(settings) if problem.evaluation is None else accepted(function, settings)
@@ -104,9 +104,9 @@ def evaluate(
         params: parameters at which to evaluate.
         data: data used instead of the problem's data; None for the problem's data.
     """
-    check_problem(problem)
+    require_problem(problem)
     problem = as_problem(problem, data)
-    cost = evaluation_of(problem)
+    cost = deterministic_cost(problem)
     check_params(params)
     check_role("cost" if problem.evaluation is None else "evaluation", problem, params, {})
     return in_microbatches(cost, evaluation_microbatch(problem))(params, problem.data)
@@ -142,9 +142,9 @@ def frozen(
         >>> float(frozen(pulled, model_state=jnp.ones(())).cost(jnp.array(3.0)))
         4.0
     """
-    check_problem(problem)
+    require_problem(problem)
     check_fixed(problem, model_state, step, settings)
-    cost = evaluation_of(problem, model_state=model_state, step=step, **settings)
+    cost = deterministic_cost(problem, model_state=model_state, step=step, **settings)
     constants = dict(settings) | ({} if model_state is None else {"model_state": model_state})
 
     def fixed(function):
@@ -195,7 +195,7 @@ def with_data(tree: PyTreeDef, data: PyTree) -> Problem:
 
 def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
     """Return a problem in other parameters, with `cost(v) = evaluation(whole(v))`."""
-    evaluation = evaluation_of(problem)
+    evaluation = deterministic_cost(problem)
 
     def cost(params, batch=None):
         return evaluation(whole(params), batch)

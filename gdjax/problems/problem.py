@@ -334,7 +334,7 @@ def _unflatten(fixed, children):
 jax.tree_util.register_pytree_with_keys(Problem, _flatten_with_keys, _unflatten, _flatten)
 
 
-def check_problem(problem: Any, name: str = "problem") -> None:
+def require_problem(problem: Any, name: str = "problem") -> None:
     """Check that an argument is a Problem and not a bare cost."""
     if isinstance(problem, Problem):
         return

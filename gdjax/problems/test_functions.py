@@ -7,7 +7,7 @@ The functions can be plotted, and the end point of a descent can be compared wit
 >>> find("himmelblau").minima[0]
 CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
 
-`function` returns a Problem for one of them, or for a custom function.
+`from_function` returns a Problem for one of them, or for a custom function.
 """
 
 import difflib
@@ -31,7 +31,7 @@ class Function:
     """A test function of one or two parameters, with its domain and critical points.
 
     Args:
-        name: name of the function for `find` and `function`.
+        name: name of the function for `find` and `from_function`.
         f: function `f(x) -> scalar`, with x a scalar array in 1-D and a vector of two in 2-D.
         domain: bounds `((lo, hi),)` in 1-D, `((lo, hi), (lo, hi))` in 2-D.
         critical_points: all isolated critical points in the domain, for the default settings of
@@ -237,7 +237,7 @@ def find(name: str) -> Function:
     return FUNCTIONS[name]
 
 
-def function(
+def from_function(
     name: str | Callable[..., Scalar], domain: Sequence | ArrayLike | None = None
 ) -> Problem:
     """Return the problem of a test function with starting points in its domain.
@@ -251,37 +251,37 @@ def function(
             per coordinate for a vector. None for the domain of a registered function.
 
     Examples:
-        >>> problem = function(lambda x: x**4 - x, domain=(-2, 2))
+        >>> problem = from_function(lambda x: x**4 - x, domain=(-2, 2))
         >>> problem.init(jax.random.key(0)).shape
         ()
-        >>> function("himmelblau").cost(jnp.array([3.0, 2.0]))
+        >>> from_function("himmelblau").cost(jnp.array([3.0, 2.0]))
         Array(0., dtype=float32)
     """
     if not isinstance(name, str):
         if not callable(name):
             raise InputError(
-                f"function: name = {name!r} is neither a name nor a function; expected one of "
+                f"from_function: name = {name!r} is neither a name nor a function; expected one of "
                 f"{', '.join(FUNCTIONS)}, or a function f(x)"
             )
         if domain is None:
             raise InputError(
-                "function: domain = None, but a user-defined function needs a domain of starting "
-                "points; pass domain=(lo, hi) for a scalar x, or ((lo, hi), ...) with one pair per "
-                "coordinate"
+                "from_function: domain = None, but a user-defined function needs a domain of "
+                "starting points; pass domain=(lo, hi) for a scalar x, or ((lo, hi), ...) with one "
+                "pair per coordinate"
             )
         return Problem(init=_uniform(_bounds(domain)), cost=name)
 
     known = find(name)
     dimensions = len(known.domain)
-    provenance = {"problem": "function", "name": name}
+    provenance = {"problem": "from_function", "name": name}
     bounds = np.asarray(known.domain)
     if domain is not None:
         bounds = np.atleast_2d(_bounds(domain))
         provenance["domain"] = bounds.tolist()
     if len(bounds) != dimensions:
         raise InputError(
-            f"function: domain = {domain!r} has {len(bounds)} pairs, but {name!r} has {dimensions} "
-            f"coordinates; pass {dimensions} pairs (lo, hi)"
+            f"from_function: domain = {domain!r} has {len(bounds)} pairs, but {name!r} has "
+            f"{dimensions} coordinates; pass {dimensions} pairs (lo, hi)"
         )
     return Problem(
         init=_uniform(bounds[0] if dimensions == 1 else bounds), cost=known.f, provenance=provenance
@@ -305,8 +305,12 @@ def _bounds(domain):
     except (TypeError, ValueError):
         bounds = None
     if bounds is None or bounds.ndim not in (1, 2) or bounds.shape[-1] != 2 or not bounds.size:
-        raise InputError(f"function: domain = {domain!r:.80} does not consist of pairs; {expected}")
+        raise InputError(
+            f"from_function: domain = {domain!r:.80} does not consist of pairs; {expected}"
+        )
     lo, hi = bounds[..., 0], bounds[..., 1]
     if not np.isfinite(bounds).all() or not (lo < hi).all():
-        raise InputError(f"function: domain = {domain!r:.80} is empty or not finite; {expected}")
+        raise InputError(
+            f"from_function: domain = {domain!r:.80} is empty or not finite; {expected}"
+        )
     return bounds

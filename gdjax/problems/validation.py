@@ -6,7 +6,7 @@ This equation is valid for a cost that is a mean over samples. The cost can then
 microbatches.
 
 >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> check(bowl, jnp.ones(2))
+>>> check_problem(bowl, jnp.ones(2))
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gdjax._runtime.devices import local_devices
 from gdjax.errors import GdjaxError, InputError, first_line, remedy_for
-from gdjax.keys import streams
+from gdjax.keys import run_keys
 from gdjax.problems.keywords import (
     GIVEN,
     GIVEN_TO_METRICS,
@@ -35,7 +35,7 @@ from gdjax.problems.keywords import (
     takes_any,
 )
 from gdjax.problems.microbatches import cost_microbatch
-from gdjax.problems.problem import Metric, Problem, check_problem, is_array
+from gdjax.problems.problem import Metric, Problem, is_array, require_problem
 from gdjax.slabs import Program
 
 # Costs that are known to be means, with their settings. Each is checked only once, since the check
@@ -43,7 +43,7 @@ from gdjax.slabs import Program
 _MEANS: weakref.WeakKeyDictionary[Callable, set[str]] = weakref.WeakKeyDictionary()
 
 
-def check(
+def check_problem(
     problem: Problem,
     params: PyTree,
     settings: Mapping[str, Any] | None = None,
@@ -58,7 +58,7 @@ def check(
         settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
     """
-    check_problem(problem)
+    require_problem(problem)
     check_shapes(problem, params, settings, model_state=model_state)()
 
 
@@ -106,7 +106,7 @@ def check_role(
 def _call_of(role, problem, settings, model_state):
     """Return a function of a problem, the arguments of a descent, and the settings."""
     function = getattr(problem, role)
-    available = {"key": streams(0).noise, "step": np.int32(0), "model_state": model_state}
+    available = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
     return function, available, settings if role == "cost" else accepted(function, settings)
 
 
@@ -252,7 +252,7 @@ def check_runs(problem: Problem, params: PyTree) -> int:
         The number of runs.
     """
     like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
-    check(problem, like)
+    check_problem(problem, like)
     check_params(params)
     shapes, wanted = (
         [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, like)
@@ -316,7 +316,7 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
             f"metric in a descent or a sweep"
         )
     states = {"model_state": model_state, "opt_state": opt_state}
-    every = {"key": streams(0).noise, "step": np.int32(0), **states}
+    every = {"key": run_keys(0).noise, "step": np.int32(0), **states}
 
     def once(params, data, filled):
         state = () if metric.init is None else (metric.init(params, data),)

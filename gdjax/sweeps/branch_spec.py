@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.keys import streams
+from gdjax.keys import run_keys
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
     BRANCH_AXES,
@@ -239,7 +239,7 @@ def branch_carries(
     )
     if PERTURBATION in values:
         seeds = values.get(PERTURBATION_SEED, np.zeros(runs, np.int64))
-        keys = streams(spec.root_seed, perturbation_seed=seeds).perturbation
+        keys = run_keys(spec.root_seed, perturbation_seed=seeds).perturbation
         sizes = jnp.asarray(values[PERTURBATION], jnp.float32)
         params = _perturb_runs(spec.perturb)(keys, carries.state.params, sizes)
         carries = carries._replace(state=carries.state._replace(params=params))

@@ -43,7 +43,7 @@ from scipy import stats
 
 from gdjax.arguments import MAX_COUNT, check_callable, check_number, check_whole, is_whole
 from gdjax.errors import InputError
-from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.statistics import LEVEL
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.concat import concat
@@ -118,7 +118,7 @@ def coordinate_check(
     measured, layers = {}, {}
     for name, value in problems.items():
         problem, options = value if isinstance(value, tuple) else (value, {})
-        check_problem(problem, f"problems[{name!r}]")
+        require_problem(problem, f"problems[{name!r}]")
         batch = jax.tree.map(lambda a: a[:num_samples], problem.data)
         layers[name] = _layers(problem, activations, batch, name)
         metric = Metric(_change(activations), batch, init=activations, dims=("layer",))

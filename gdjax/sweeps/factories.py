@@ -35,7 +35,7 @@ from gdjax.problems.digits import digits
 from gdjax.problems.losses import LOSSES
 from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
-from gdjax.problems.test_functions import FUNCTIONS, function
+from gdjax.problems.test_functions import FUNCTIONS, from_function
 from gdjax.problems.weight_decay import few_digits
 from gdjax.stores.schema import plain
 from gdjax.sweeps.binding import factory_arguments
@@ -225,7 +225,7 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
                     "decay": _is_finite,
                 },
             ),
-            "function": (function, {"name": _one_of(FUNCTIONS), "domain": _are_finite}),
+            "from_function": (from_function, {"name": _one_of(FUNCTIONS), "domain": _are_finite}),
         }
     )
 )

@@ -37,10 +37,10 @@ from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.validation import check_counts
 from gdjax.errors import InputError
-from gdjax.keys import streams
+from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
 from gdjax.problems.keywords import given_to
-from gdjax.problems.problem import Problem, check_problem
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.sweeps.axes import axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.sweep import sweep
@@ -161,7 +161,7 @@ def find_learning_rate(
         Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
         final costs of its last round.
     """
-    check_problem(problem)
+    require_problem(problem)
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
     check_whole("find_learning_rate: horizon", horizon, 1)
     check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
@@ -338,7 +338,7 @@ class _FirstSteps(NamedTuple):
 
 
 def _first_steps(problem, make_optimizer, root_seed, num_starts) -> _FirstSteps:
-    keys = streams(root_seed, np.arange(num_starts)).init
+    keys = run_keys(root_seed, np.arange(num_starts)).init
     problem = dataclasses.replace(_subsampled(problem, root_seed), metrics={})
     traced = traced_functions(problem, make_optimizer, {role: {} for role in ROLES})
     if "optimizer" in traced:
@@ -372,7 +372,7 @@ def _subsampled(problem, root_seed):
     """Return the problem with at most `MAX_SAMPLES` randomly chosen samples."""
     if problem.data is None or problem.samples <= MAX_SAMPLES:
         return problem
-    chosen = jax.random.permutation(streams(root_seed).probes, problem.samples)[:MAX_SAMPLES]
+    chosen = jax.random.permutation(run_keys(root_seed).probes, problem.samples)[:MAX_SAMPLES]
     return dataclasses.replace(
         problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data)
     )

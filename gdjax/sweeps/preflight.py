@@ -32,8 +32,7 @@ from gdjax.descent.functions import check_deterministic
 from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError
 from gdjax.problems.keywords import declared, given_to
-from gdjax.problems.validation import check as check_problem
-from gdjax.problems.validation import check_can_run, check_shapes, found_mean
+from gdjax.problems.validation import check_can_run, check_problem, check_shapes, found_mean
 from gdjax.stores.location import Bucket, Folder, locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
@@ -304,7 +303,7 @@ def _check_functions(program: ProgramSpec) -> None:
     problem, grid, roles, shapes = program.problem, program.axes, program.roles, program.shapes
     params, model_state, root_seed = shapes.params, shapes.model_state, program.sweep.root_seed
     if program.batch_size is not None:
-        Order((keys.streams(root_seed).order,), problem.samples, program.batch_size)
+        Order((keys.run_keys(root_seed).order,), problem.samples, program.batch_size)
     settings = program.settings
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
@@ -312,7 +311,7 @@ def _check_functions(program: ProgramSpec) -> None:
         check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
     else:
         check_mean = check_shapes(problem, _random_params(params), settings["cost"])
-    supplied = {"key": keys.streams(0).noise, "step": np.int32(0), "model_state": model_state}
+    supplied = {"key": keys.run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
     supplied = {name: supplied[name] for name in given_to(problem.cost)}
 
     def cost(params, data, supplied, **swept):
@@ -331,7 +330,7 @@ def _check_functions(program: ProgramSpec) -> None:
     check_mean()
     if problem.data is not None and not found_mean(problem, settings["cost"]):
         begin = jax.jit(partial(problem.begin, **settings["init"]))
-        start, model_state = begin(keys.streams(root_seed).init)
+        start, model_state = begin(keys.run_keys(root_seed).init)
         check_problem(problem, start, settings["cost"], model_state=model_state)
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Int, Key, PyTree
 from gdjax import slabs
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order
-from gdjax.keys import key_type, streams
+from gdjax.keys import key_type, run_keys
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.sweeps import checkpoint, dataset
 from gdjax.sweeps.axes import Axes
@@ -148,7 +148,7 @@ class SlabProgram:
     def starts(self, values: Values, device: jax.Device) -> tuple[PyTree, PyTree]:
         """Return the initialization keys and the settings of a slab of runs."""
         seeds = values.get("seed", np.zeros(self.width, np.int64))
-        keys = streams(self.spec.sweep.root_seed, seed=seeds)
+        keys = run_keys(self.spec.sweep.root_seed, seed=seeds)
         return slabs.place((keys.init, self._settings(values, keys.probes)), device)
 
     def _settings(self, values, probes):
@@ -163,9 +163,9 @@ class SlabProgram:
         if not self.spec.problem.random:
             return None
         if not self.has_own_noise:
-            return jax.device_put(streams(root_seed).noise, device)
+            return jax.device_put(run_keys(root_seed).noise, device)
         seed, noise_seed = (values.get(name, 0) for name in ("seed", "noise_seed"))
-        keys = streams(root_seed, seed=seed, noise_seed=noise_seed).noise
+        keys = run_keys(root_seed, seed=seed, noise_seed=noise_seed).noise
         return slabs.place(keys, device)
 
     @property
@@ -194,11 +194,11 @@ class SlabProgram:
         if batch_size is None:
             return None
         if not self.has_own_order:
-            keys = (streams(root_seed).order,)
+            keys = (run_keys(root_seed).order,)
             order = Order(keys, samples, batch_size, replacement=replacement)
             return block_loop.shared_order(order)
         seeds, stream = np.unique(values["data_seed"], return_inverse=True)
-        keys = list(streams(root_seed, data_seed=seeds).order)
+        keys = list(run_keys(root_seed, data_seed=seeds).order)
         order = Order(keys, samples, batch_size, replacement=replacement)
         return lambda first, count: order.rows(first, count)[stream]
 

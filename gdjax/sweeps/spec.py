@@ -36,10 +36,10 @@ from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
-from gdjax.keys import streams
+from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.keywords import given_to
-from gdjax.problems.problem import Metric, Problem, check_metric_names, check_problem
+from gdjax.problems.problem import Metric, Problem, check_metric_names, require_problem
 from gdjax.problems.traces import Traced
 from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
@@ -125,7 +125,7 @@ def validate_spec(spec: SweepSpec) -> None:
     Raises:
         InputError: if an argument has an invalid type or value, or an axis is unknown.
     """
-    check_problem(spec.problem)
+    require_problem(spec.problem)
     if not isinstance(spec.axes, Axes):
         raise InputError(f"axes = {spec.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
     validate_settings(
@@ -353,7 +353,7 @@ class RunShapes:
             InputError: if parameters are not real arrays, or an axis cannot be swept.
         """
         program = self.program
-        stream = streams(program.sweep.root_seed).init
+        stream = run_keys(program.sweep.root_seed).init
 
         def start(stream, **settings):
             params, model_state = program.problem.begin(stream, **settings)
@@ -406,7 +406,7 @@ class RunShapes:
             lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype),
             slabs.shapes(problem.data),
         )
-        available = {"key": streams(0).noise, "step": np.int32(0), "model_state": self.model_state}
+        available = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": self.model_state}
         supplied = {name: available[name] for name in given_to(problem.cost)}
 
         def cost(params, batch, supplied):

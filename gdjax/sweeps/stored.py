@@ -38,7 +38,7 @@ from jaxtyping import Int, PyTree
 from gdjax.arguments import check_callable, check_flag, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
-from gdjax.problems.problem import Metric, Problem, check_problem
+from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
@@ -130,7 +130,7 @@ class StoredSweep:
         if problem is None:
             problem = problem_from(self.identity["problem"], self.location)
         else:
-            check_problem(problem)
+            require_problem(problem)
             here = problem_identity(problem, self.axes, self.identity["batch_size"])
         here["data_hash"] = hash_of(problem.data)
         recorded = {name: self.identity[name] for name in here}
@@ -162,7 +162,7 @@ class StoredSweep:
             )
         if problem is None:
             problem = problem_from(identity["problem"], where)
-        check_problem(problem)
+        require_problem(problem)
         if make_optimizer is None:
             make_optimizer = optimizer_from(identity["make_optimizer"], where)
         check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")

@@ -93,7 +93,7 @@ def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
 @pytest.mark.long
 def test_planes_are_computed_for_a_function_of_two_parameters(tmp_path):
     gd.sweep(
-        gd.problems.function("himmelblau"),
+        gd.problems.from_function("himmelblau"),
         gd.axes(learning_rate=[0.01], seed=[0]),
         50,
         store=tmp_path / "s",

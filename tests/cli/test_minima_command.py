@@ -108,7 +108,7 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
     """On the quartic, all runs with the larger learning rate diverge."""
     monkeypatch.setattr(slab_program, "CPU_WIDTHS", ())  # one run per slab
     gd.sweep(
-        gd.problems.function("quartic"),
+        gd.problems.from_function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
         60,
         store=tmp_path / "s",

@@ -21,7 +21,7 @@ def equal(a, b):
 @pytest.mark.long
 def test_the_result_of_a_new_descent_equals_that_of_descend():
     point = Origin(epochs=1, batch_size=400, seed=3, learning_rate=2.0).find()
-    problem, streams = gd.problems.digits("mnist5k"), gd.streams(0, seed=3)
+    problem, streams = gd.problems.digits("mnist5k"), gd.run_keys(0, seed=3)
     start = problem.init(streams.init)
     run = gd.descend(problem, optax.sgd(2.0), start, 10, key=streams.order, batch_size=400)
     for stored, expected in zip(

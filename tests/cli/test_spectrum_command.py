@@ -28,7 +28,7 @@ def hilly(tmp_path_factory):
     """Return a store of two descents on Himmelblau's function; the second diverges."""
     store = tmp_path_factory.mktemp("hilly") / "s"
     grid = gd.axes(learning_rate=[0.01, 1e30], seed=[2])
-    gd.sweep(gd.problems.function("himmelblau"), grid, 200, store=store)
+    gd.sweep(gd.problems.from_function("himmelblau"), grid, 200, store=store)
     return store
 
 

@@ -105,7 +105,7 @@ def test_large_integers_are_printed_exactly(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     seeds = [2**32 - 1, 123_456_789]
     grid = gd.axes(seed=seeds, learning_rate=[0.01])
-    gd.sweep(gd.problems.function("quartic"), grid, 3, store="s")
+    gd.sweep(gd.problems.from_function("quartic"), grid, 3, store="s")
     main(["resume", "s", "--out", "out"])
     table = json.loads(Path("out/summary.json").read_text())["table"]
     assert [repr(row["seed"]) for row in table] == ["4294967295", "123456789"]
@@ -163,7 +163,7 @@ def test_files_are_written_even_if_nothing_can_be_printed(
 
 def test_resume_reports_no_accuracy_if_the_problem_defines_none(tmp_path, capsys):
     grid = gd.axes(learning_rate=[0.01, 0.02], seed=range(2))
-    gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path / "s")
+    gd.sweep(gd.problems.from_function("quartic"), grid, 3, store=tmp_path / "s")
     main(["resume", str(tmp_path / "s"), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "4 runs of 3 steps" in printed

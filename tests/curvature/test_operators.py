@@ -48,7 +48,7 @@ def test_the_product_with_microbatches_equals_that_of_the_dense_hessian(float64,
 
 
 def test_the_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
-    problem = gd.problems.function("rosenbrock")
+    problem = gd.problems.from_function("rosenbrock")
     result = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
     # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
     np.testing.assert_allclose(result, [2.0, 0.0], atol=1e-12)

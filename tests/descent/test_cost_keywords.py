@@ -15,7 +15,7 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.problems.evaluation import KEYS
 
-KEYS_OF = gd.streams(7, seed=3, data_seed=2, noise_seed=1)
+KEYS_OF = gd.run_keys(7, seed=3, data_seed=2, noise_seed=1)
 START, FIRST = jnp.array([1.0, -2.0]), {"mean": jnp.array(0.5), "batches": jnp.array(0)}
 X = jnp.asarray(np.random.default_rng(0).normal(size=12), jnp.float32)
 SGD = optax.sgd(0.05, momentum=0.9)

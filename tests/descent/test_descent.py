@@ -251,7 +251,7 @@ def test_equal_seeds_give_bitwise_equal_results_and_different_seeds_do_not(batch
     )
 
     def run(seed, data_seed):
-        stream = gd.streams(0, seed, data_seed)
+        stream = gd.run_keys(0, seed, data_seed)
         start = problem.init(stream.init)
         result = gd.descend(problem, ADAM, start, 40, key=stream, batch_size=batch_size)
         return result.params, result.cost

@@ -115,7 +115,7 @@ def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
     assert len(np.unique(seeds)) == 9
     params = problem.init(jax.random.key(0))
     for layer, chosen in enumerate(seeds):
-        for key in gd.streams(0, perturbation_seed=chosen).perturbation:
+        for key in gd.run_keys(0, perturbation_seed=chosen).perturbation:
             moved = jax.tree.map(lambda a, b: a != b, one_weight(key, params, 1.0), params)
             assert [int(part.weights.sum()) for part in moved] == list(np.eye(3)[layer])
             assert not any(part.bias.any() for part in moved)

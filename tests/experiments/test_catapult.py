@@ -42,7 +42,7 @@ def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, err
 def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
     with jax.enable_x64(True):
         problem = methods.network(jnp.tanh, 20, 3)
-        (U, v), k = jax.jit(problem.init)(gd.streams(0).init)
+        (U, v), k = jax.jit(problem.init)(gd.run_keys(0).init)
         x = problem.data[0]
         outputs = lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20)  # noqa: E731
         slopes = jax.jit(jax.jacobian(outputs, (0, 1)))(U, v)

@@ -79,7 +79,7 @@ def test_with_a_fixed_first_layer_the_boundary_is_2_divided_by_the_largest_eigen
     )
     with jax.enable_x64(True):
         problem = condition.problem(seed)
-        w0, _ = problem.init(gd.streams(seed).init)
+        w0, _ = problem.init(gd.run_keys(seed).init)
         z = np.asarray(problem.data[0]) @ np.asarray(w0).T / np.sqrt(8)
         hidden = {"relu": np.maximum(np.sqrt(2) * z, 0), "identity": z}
         features = hidden.get(condition.activation, np.tanh(np.sqrt(2) * z)) / 8

@@ -201,10 +201,18 @@ CALLS = (
         "basis",
         "bowl: basis differs from an orthogonal matrix by 2",
     ),
-    ("gd.problems.function('rosenbrok')", "rosenbrok", "expected one of quartic, sine_bowl,"),
-    ("gd.problems.function(3)", "name", "expected one of quartic, sine_bowl, two_sines"),
-    ("gd.problems.function('himmelblau', domain=[1.0])", "domain", "expected (lo, hi) or ((lo,"),
-    ("gd.problems.function(lambda w: w[0])", "domain", "pass domain=(lo, hi) for a scalar x, or"),
+    ("gd.problems.from_function('rosenbrok')", "rosenbrok", "expected one of quartic, sine_bowl,"),
+    ("gd.problems.from_function(3)", "name", "expected one of quartic, sine_bowl, two_sines"),
+    (
+        "gd.problems.from_function('himmelblau', domain=[1.0])",
+        "domain",
+        "expected (lo, hi) or ((lo,",
+    ),
+    (
+        "gd.problems.from_function(lambda w: w[0])",
+        "domain",
+        "pass domain=(lo, hi) for a scalar x, or",
+    ),
     ("gd.problems.digits('mnis5k')", "mnis5k", "did you mean 'mnist5k'? Expected mnist5k, mnist"),
     ("gd.problems.digits(3)", "name", "expected the name of an image set, such as 'mnist5k'"),
     ("gd.problems.digits(widths=(0,))", "widths", "expected a tuple or list of the numbers of"),
@@ -755,7 +763,7 @@ CALLS = (
         "expected 0 <= warmup_steps <= total_steps",
     ),
     ("gd.descent.WarmupCosine(-0.1, 1, 5)", "learning_rate", "expected a number >= 0"),
-    ("gd.streams(-1)", "root_seed", "expected a whole number in [0, 2^32)"),
+    ("gd.run_keys(-1)", "root_seed", "expected a whole number in [0, 2^32)"),
     # Curvature, critical points, landscapes, flows, volumes
     (
         "gd.curvature.extreme_eigenpairs(bowl, w)",
@@ -1039,7 +1047,7 @@ CALLS = (
         "expected a list",
     ),
     ("gd.minima.path_barrier('a')", "cost", "expected an array of real numbers"),
-    ("gd.minima.polyline(2, 2**63)", "t", "expected a number >= 0 and at most 1"),
+    ("gd.minima.polyline_weights(2, 2**63)", "t", "expected a number >= 0 and at most 1"),
     (
         "gd.minima.basins_of_attraction('himmelblau', 0.01, side=0)",
         "side",
@@ -1397,8 +1405,8 @@ CALLS = (
     ("gd.minima.path_cost(bowl, w[:1])", "control", "at least two control points"),
     ("gd.minima.path_cost(bowl, {'a': w, 'b': zeros(3)})", "control", "at least two control"),
     ("gd.minima.path_cost(bowl, 'abc')", "control", "is not an array"),
-    ("gd.minima.polyline(0, 0.5)", "count", "expected a whole number >= 1"),
-    ("gd.minima.polyline(3, 'x')", "t", "expected a number >= 0"),
+    ("gd.minima.polyline_weights(0, 0.5)", "count", "expected a whole number >= 1"),
+    ("gd.minima.polyline_weights(3, 'x')", "t", "expected a number >= 0"),
     # Slices
     ("gd.landscape.by_name(3, w)", "names", "expected a list of names"),
     ("gd.landscape.by_name(['a'], 'x')", "stacked", "is not an array"),
@@ -1443,7 +1451,7 @@ CALLS = (
     ),
     ("gd.curvature.FunctionOperator(3, w)", "function", "expected a function v -> A v"),
     # Single steps, statistics and tables
-    ("gd.problems.check(3, w)", "problem", "expected a gdjax.Problem"),
+    ("gd.problems.check_problem(3, w)", "problem", "expected a gdjax.Problem"),
     ("gd.problems.declared(3)", "function", "is not callable"),
     ("gd.statistics.median([])", "values", "expected an array of real numbers"),
     ("gd.statistics.medians(zeros((2, 0)))", "values", "expected an array of real numbers"),
@@ -1483,7 +1491,7 @@ CALLS = (
     ("gd.descent.init(sgd, 'x')", "params", "is not an array"),
     ("gd.descent.step(lambda w: w[0], sgd, 5)", "state", "expected that of gd.descent.init"),
     ("gd.descent.step(3, sgd, 5)", "cost", "expected a function"),
-    ("gd.streams(0, 'x')", "seed", "expected"),
+    ("gd.run_keys(0, 'x')", "seed", "expected"),
     ("gd.data.available(3)", "data_dir", "expected the path of a folder"),
 )
 

@@ -108,7 +108,7 @@ def test_the_init_of_a_reduced_problem_returns_its_origin():
 def test_the_reduction_is_used_only_if_products_are_fewer_than_inputs(widths, directions, less):
     problem = digits("mnist5k", samples=20, widths=widths)
     assert reduces_inputs(problem, dict.fromkeys(map(str, range(directions)))) == less
-    assert not reduces_inputs(gd.problems.function("himmelblau"), {"d": None})
+    assert not reduces_inputs(gd.problems.from_function("himmelblau"), {"d": None})
 
 
 def shifted(problem):

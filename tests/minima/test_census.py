@@ -62,7 +62,7 @@ def test_params_of_returns_the_minima_of_a_census(census):
 def test_planted_critical_points_have_their_known_kinds():
     """The end points are all critical points of Himmelblau's function, and a NaN."""
     known = gd.problems.find("himmelblau")
-    problem = gd.problems.function("himmelblau")
+    problem = gd.problems.from_function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
     census = count_minima(problem, planted, key=KEY)
     words = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
@@ -97,7 +97,7 @@ def test_a_census_with_former_names_can_be_read_and_plotted():
 @pytest.mark.long
 def test_the_lowest_point_of_ackley_has_no_derivative():
     """The lowest minimum is the tip of a cone, where the cost has no derivative."""
-    problem = gd.problems.function("ackley")
+    problem = gd.problems.from_function("ackley")
     starts = np.array([(0.01, -0.004), (-0.003, 0.002), (0.96, 0.01), (0.0, -0.94)])
     census = count_minima(problem, starts, key=KEY)
     assert named(census.kind.values) == ["no derivative"] * 2 + ["strict minimum"] * 2
@@ -109,7 +109,7 @@ def test_the_lowest_point_of_ackley_has_no_derivative():
 @pytest.mark.long
 def test_manifolds_of_minima_are_counted_by_connecting_paths():
     """The two branches of a b = 1 are manifolds of dimension one."""
-    problem = gd.problems.function("two_factors")
+    problem = gd.problems.from_function("two_factors")
     starts = np.random.default_rng(0).uniform(0.5, 2, size=(12, 2)) * np.repeat([[1], [-1]], 6, 0)
     census = count_minima(problem, starts, key=KEY)
     assert count_kinds(census) == {"manifold of minima": 12}
@@ -354,7 +354,7 @@ def test_invariance_is_not_required_without_a_network():
 
 
 def test_params_without_a_nonempty_run_axis_are_rejected():
-    problem = gd.problems.function("himmelblau")
+    problem = gd.problems.from_function("himmelblau")
     for params in (jnp.zeros(2), jnp.zeros((0, 2))):
         with pytest.raises(InputError, match=r"leading axis of at least one run|one number"):
             count_minima(problem, params, key=KEY)
@@ -374,7 +374,9 @@ def test_params_without_a_nonempty_run_axis_are_rejected():
 )
 def test_invalid_settings_are_rejected(settings, message):
     with pytest.raises(InputError, match=message):
-        count_minima(gd.problems.function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings)
+        count_minima(
+            gd.problems.from_function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings
+        )
 
 
 def test_invalid_costs_are_rejected():
@@ -395,7 +397,7 @@ def test_points_with_nan_costs_are_undecided():
 @pytest.mark.long
 def test_minima_of_rastrigin_are_counted_from_random_starts():
     """Minima are among the 121 known ones; at least 19 of 20 lower bounds hold."""
-    problem = gd.problems.function("rastrigin")
+    problem = gd.problems.from_function("rastrigin")
     minima = np.array([p.x for p in gd.problems.find("rastrigin").minima])
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.002], seed=range(10000)), 200)
     ends = runs["params"].values[0]

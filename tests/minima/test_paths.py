@@ -18,7 +18,7 @@ from gdjax.minima.paths import (
     linear_path_cost,
     path_barrier,
     path_cost,
-    polyline,
+    polyline_weights,
 )
 from gdjax.problems.networks import Network
 
@@ -56,12 +56,12 @@ class TestShapes:
         values = np.array([0.0, 2.0, -1.0, 4.0])
         for t in np.linspace(0, 1, 11):
             expected = np.interp(t, np.linspace(0, 1, 4), values)
-            result = evaluate_path(jnp.array(values), polyline(4, t))
+            result = evaluate_path(jnp.array(values), polyline_weights(4, t))
             np.testing.assert_allclose(result, expected, atol=1e-6)
 
     def test_paths_begin_and_end_exactly_at_their_end_points(self):
         control = jax.random.normal(KEY, (4, 7))
-        for shape in (bezier, polyline):
+        for shape in (bezier, polyline_weights):
             assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
             assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
 
@@ -174,7 +174,9 @@ class TestCurve:
         np.testing.assert_allclose(bent.cost(jnp.array([0.0, 3.0, 0.0])), 36 / 30, rtol=1e-6)
 
     @pytest.mark.long
-    @pytest.mark.parametrize(("shape", "bends"), [(bezier, 1), (polyline, 1), (polyline, 3)])
+    @pytest.mark.parametrize(
+        ("shape", "bends"), [(bezier, 1), (polyline_weights, 1), (polyline_weights, 3)]
+    )
     def test_a_trained_curve_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
         path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
         start = jax.jit(path.init)(KEY)

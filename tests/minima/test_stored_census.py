@@ -13,7 +13,7 @@ from gdjax.minima.end_points import count_kinds
 @pytest.mark.long
 def test_a_census_is_computed_for_a_sweep_with_a_dimension_named_run(tmp_path):
     along = gd.zip_axes(learning_rate=[0.01, 0.02, 0.03, 0.04], seed=range(4))
-    problem = gd.problems.function("quartic")
+    problem = gd.problems.from_function("quartic")
     gd.sweep(problem, gd.axes(run=along, momentum=[0.0]), 50, store=tmp_path / "s")
     full_census = count_stored_minima(tmp_path / "s")
     assert (
@@ -32,7 +32,7 @@ def test_a_census_is_computed_for_a_sweep_with_a_dimension_named_run(tmp_path):
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("census") / "runs.zarr"
     gd.sweep(
-        gd.problems.function("quartic"),
+        gd.problems.from_function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),
         60,
         store=path,
@@ -62,7 +62,7 @@ def test_runs_of_a_store_can_be_selected(store):
 
 @pytest.mark.long
 def test_a_sweep_whose_cost_differs_between_runs_is_rejected(tmp_path):
-    problem = gd.problems.function("two_factors")
+    problem = gd.problems.from_function("two_factors")
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
     gd.sweep(problem, grid, 5, store=tmp_path / "s")
     with pytest.raises(

@@ -89,7 +89,7 @@ def swept(request, tmp_path_factory):
 
 def by_hand(model, seed, begin, step, recorded):
     """Return final parameters and state of a Python loop, and the costs of all steps."""
-    problem, streams = model.problem, gd.streams(0, seed, 0)
+    problem, streams = model.problem, gd.run_keys(0, seed, 0)
     params, state = begin(streams.init)
     costs = []
     for t in range(STEPS + 1):

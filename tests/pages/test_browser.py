@@ -279,7 +279,7 @@ def test_a_click_starts_a_descent_with_the_steps_of_gdjax(explorer, name, moment
     assert len(summary["path"]) == 151
     with jax.enable_x64(True):
         run = gd.descend(
-            gd.problems.function(name),
+            gd.problems.from_function(name),
             optax.sgd(summary["rate"], momentum=momentum or None),
             jnp.asarray(summary["start"]),
             150,

@@ -128,7 +128,7 @@ def opened(browser, lesson_file):
 def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
     """A seed selects the same initial parameters and sample order as in gdjax."""
     run = dict(RUNS[address])
-    streams = keys.streams(0, seed=run.pop("seed"))
+    streams = keys.run_keys(0, seed=run.pop("seed"))
     rate, scale = run.pop("rate"), run.pop("scale", 1.0)
     batch_size = run.pop("batch_size", 32)
     problem = gd.problems.digits("mnist5k", **run)
@@ -230,7 +230,7 @@ def test_earlier_networks_of_a_descent_can_be_shown(trained, problem):
     assert trained.text("#network-told").startswith("This network has taken no step")
     random = trained.picture("#network")
     (image,) = [np.asarray(trained.image(), np.uint8)]
-    start = problem.init(keys.streams(0, seed=0).init)
+    start = problem.init(keys.run_keys(0, seed=0).init)
     output = np.asarray(problem.predict(start, image[None]))[0]
     assert f": {100 * output.max():.1f} %" in trained.text("#answer")
     trained.click("#cost-curve", 0.97, 0.5)
@@ -520,7 +520,7 @@ def test_mini_batches_and_full_batches_are_compared_after_equal_images_and_equal
     summary, fair = course.predict("compare"), course.predict("fair", 1)
     means = {(32, 125): [], (None, 1): [], (None, 125): []}
     for start in {seed, 0, 1, 2}:
-        streams = keys.streams(0, seed=start)
+        streams = keys.run_keys(0, seed=start)
         for batch_size in (32, None):
             run = gd.descend(
                 problem, optax.sgd(rate), problem.init(streams.init), 125,
@@ -703,7 +703,7 @@ def test_black_pixels_are_counted_and_their_weights_do_not_turn(opened, problem)
     black = int(np.sum(problem.data[0].max(0) == 0))
     assert f"at least {16 * black:,} never do, since {black} pixels" in summary
     assert f"{13002 - 16 * black:,} of 13,002 knobs turned" in summary
-    streams = keys.streams(0, seed=0)
+    streams = keys.run_keys(0, seed=0)
     run = gd.descend(problem, optax.sgd(3.0), problem.init(streams.init), 1, key=streams)
     assert number(summary, "from") == pytest.approx(float(run.cost[0]), rel=6e-3)
     assert number(summary, "to") == pytest.approx(float(run.cost[1]), rel=6e-3)
@@ -718,7 +718,7 @@ def test_the_descent_moves_on_its_plane(opened, problem):
     assert "is 0 away from the plane" in last
     picture = visit.picture("#plane-surface")
     visit.keys("#plane-moment", "Home")
-    start = problem.init(keys.streams(0, seed=0).init)
+    start = problem.init(keys.run_keys(0, seed=0).init)
     cost = float(problem.cost(start, problem.data))
     assert number(visit.text("#plane-told"), "Step 0: cost") == pytest.approx(cost, rel=6e-3)
     assert visit.picture("#plane-surface") != picture

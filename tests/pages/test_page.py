@@ -93,7 +93,7 @@ def test_invalid_input_is_rejected(given, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: gd.problems.function("himmelblau"), "square uint8 images"),
+        (lambda: gd.problems.from_function("himmelblau"), "square uint8 images"),
         (lambda: gd.problems.digits("mnist5k", widths=()), "square uint8 images"),
         (lambda: gd.problems.digits("mnist5k", activation="tanh"), "sigmoid activations"),
         (lambda: gd.problems.digits("mnist5k", distortion={"copies": 2}), "at most 5,000"),

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("keep_devices")
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "runs.zarr"
     grid = gd.axes(learning_rate=[0.001, 0.01], seed=range(2))
-    gd.sweep(gd.problems.function("himmelblau"), grid, 20, record_every=5, store=path)
+    gd.sweep(gd.problems.from_function("himmelblau"), grid, 20, record_every=5, store=path)
     return path
 
 

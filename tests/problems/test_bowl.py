@@ -7,7 +7,7 @@ import pytest
 
 from gdjax.errors import InputError
 from gdjax.problems.bowl import bowl
-from gdjax.problems.validation import check
+from gdjax.problems.validation import check_problem
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_starts_are_normally_distributed_around_the_minimum():
     # The tolerances are five standard errors.
     np.testing.assert_allclose(starts.mean(axis=0), [10, -10], atol=5 / np.sqrt(4096))
     np.testing.assert_allclose(starts.std(axis=0), 1, atol=5 / np.sqrt(2 * 4096))
-    check(problem, starts[0])
+    check_problem(problem, starts[0])
 
 
 @pytest.mark.usefixtures("float64")

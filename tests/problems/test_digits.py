@@ -221,7 +221,7 @@ def test_the_accuracy_after_ten_epochs_is_near_94_7_percent(mnist):
     optimizer = optax.sgd(1.0)
     accuracies = []
     for seed in range(3):
-        stream = gd.streams(0, seed, seed)
+        stream = gd.run_keys(0, seed, seed)
         start = mnist.init(stream.init)
         run = gd.descend(
             mnist, optimizer, start, steps, key=stream.order, batch_size=32, record_every=steps

@@ -15,7 +15,7 @@ from gdjax.errors import InputError
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
 from gdjax.problems.keywords import declared
 from gdjax.problems.problem import as_problem
-from gdjax.problems.validation import check, check_metrics
+from gdjax.problems.validation import check_metrics, check_problem
 
 X = jnp.linspace(-1.0, 1.0, 20)
 W = jnp.array([0.5, -2.0])
@@ -89,7 +89,7 @@ def test_declared_arguments_are_those_that_can_be_passed_by_name():
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 12, 20])
 def test_a_mean_over_samples_is_accepted(samples):
-    check(problem(parabola, X[:samples]), W)
+    check_problem(problem(parabola, X[:samples]), W)
 
 
 @pytest.mark.parametrize(
@@ -107,28 +107,28 @@ def test_a_mean_over_samples_is_accepted(samples):
     ids=["no data", "weight decay", "nan", "canceling", "dict"],
 )
 def test_a_valid_cost_is_accepted(cost, data):
-    check(problem(cost, data), W)
+    check_problem(problem(cost, data), W)
 
 
 def test_rounding_in_half_precision_is_not_mistaken_for_a_sum():
     for dtype in (jnp.bfloat16, jnp.float16):
         for seed in range(5):
             x = jax.random.normal(jax.random.key(seed), (12,)).astype(dtype)
-            check(problem(parabola, x), W.astype(dtype))
+            check_problem(problem(parabola, x), W.astype(dtype))
 
 
 def test_a_problem_can_be_checked_with_shapes_instead_of_parameters():
     shapes = jax.eval_shape(lambda: {"w": W, "deep": [W, (W,)]})
-    check(problem(lambda p: jnp.sum(p["w"]) + jnp.sum(p["deep"][1][0])), shapes)
+    check_problem(problem(lambda p: jnp.sum(p["w"]) + jnp.sum(p["deep"][1][0])), shapes)
 
 
 def test_settings_are_passed_to_the_cost():
     def cost(w, x, *, power=2):
         return jnp.mean(jnp.abs(w[0] - x) ** power) if power < 3 else jnp.sum(x)
 
-    check(problem(cost, X), W)
+    check_problem(problem(cost, X), W)
     with pytest.raises(InputError, match="mean over the batch"):
-        check(problem(cost, X), W, {"power": 3})
+        check_problem(problem(cost, X), W, {"power": 3})
 
 
 # -- check: invalid costs
@@ -158,19 +158,19 @@ def test_settings_are_passed_to_the_cost():
 )
 def test_an_invalid_cost_is_rejected(cost, message):
     with pytest.raises(InputError, match=message):
-        check(problem(cost, X), W)
+        check_problem(problem(cost, X), W)
 
 
 def test_a_sum_over_two_samples_is_detected():
     with pytest.raises(InputError, match=r"instead of jnp\.sum"):
-        check(problem(lambda w, x: jnp.sum((w[0] - x) ** 2), X[:2]), W)
+        check_problem(problem(lambda w, x: jnp.sum((w[0] - x) ** 2), X[:2]), W)
 
 
 def test_a_cost_with_a_batch_argument_but_no_data_is_rejected():
     with pytest.raises(
         InputError, match=r"cost\(params\).*has no data.*pass `data` to the Problem"
     ):
-        check(problem(parabola), W)
+        check_problem(problem(parabola), W)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,12 @@ def test_a_cost_with_a_batch_argument_but_no_data_is_rejected():
 def test_a_parameter_that_is_not_a_float_is_named_in_the_error(leaf, message):
     params = {"layer": [leaf], "w": W}
     with pytest.raises(InputError, match=message):
-        check(problem(lambda p: jnp.sum(p["w"])), params)
+        check_problem(problem(lambda p: jnp.sum(p["w"])), params)
 
 
 def test_a_problem_without_parameters_is_rejected():
     with pytest.raises(InputError, match="params: contains no arrays"):
-        check(problem(lambda p: jnp.zeros(())), {})
+        check_problem(problem(lambda p: jnp.zeros(())), {})
 
 
 # -- metrics
@@ -215,7 +215,7 @@ def test_the_check_of_the_mean_compiles_one_program():
     problem = gd.Problem(init=lambda key: jnp.ones(3), cost=cost, data=x)
     monitoring.register_event_duration_secs_listener(listen)
     try:
-        check(problem, np.ones(3, np.float32))
+        check_problem(problem, np.ones(3, np.float32))
     finally:
         monitoring.unregister_event_duration_listener(listen)
     assert len(compiled) == 1
@@ -318,7 +318,7 @@ def test_the_deterministic_cost_of_a_random_cost_is_its_mean_over_fixed_keys():
     expected = np.mean([noisy(W, X, key=key, scale=2.0) for key in keys])
     created = problem(noisy, X)
     assert float(evaluate(frozen(created, scale=2.0), W)) == pytest.approx(expected, rel=1e-5)
-    check(created, W)  # it need not be a mean over samples
+    check_problem(created, W)  # it need not be a mean over samples
 
 
 def test_an_evaluation_replaces_a_random_cost():
@@ -327,7 +327,7 @@ def test_an_evaluation_replaces_a_random_cost():
         float(parabola(W, X)), rel=1e-6
     )
     with pytest.raises(InputError, match="evaluation: on 12 samples"):
-        check(problem(noisy, X, evaluation=lambda w, x: jnp.sum((w[0] - x) ** 2)), W)
+        check_problem(problem(noisy, X, evaluation=lambda w, x: jnp.sum((w[0] - x) ** 2)), W)
     with pytest.raises(InputError, match="evaluation declares `key`"):
         problem(noisy, X, evaluation=noisy)
 
@@ -338,7 +338,7 @@ def test_a_cost_that_couples_samples_is_not_split_if_declared():
 
     x = jnp.arange(3000.0)
     created = problem(contrast, x, couples_samples=True)
-    check(created, W)
+    check_problem(created, W)
     assert float(evaluate(created, W)) == pytest.approx(float(contrast(W, x)), rel=1e-6)
 
 
@@ -349,7 +349,7 @@ def moving(w, x, *, model_state, step):
 def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state():
     created = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=moving, data=X)
     params, state = created.begin(jax.random.key(0))
-    check(created, params)
+    check_problem(created, params)
     assert float(evaluate(frozen(created, model_state=state, step=3), params)) == 3.25
     with pytest.raises(InputError, match=r"frozen\(problem, model_state"):
         evaluate(created, params)
@@ -370,19 +370,19 @@ def test_a_state_of_another_library_keeps_its_structure():
         outputs, model_state = over_samples(w[None] * X[:, None], model_state)
         return jnp.mean(outputs**2), model_state
 
-    check(gd.Problem(init=lambda key: (W[:2], state), cost=cost), W[:2])
+    check_problem(gd.Problem(init=lambda key: (W[:2], state), cost=cost), W[:2])
 
 
 def test_a_cost_keyword_that_no_descent_supplies_is_rejected():
     with pytest.raises(InputError, match="supplies key, step, model_state: give state a default"):
-        check(problem(lambda w, *, state: w[0]), W)
+        check_problem(problem(lambda w, *, state: w[0]), W)
 
 
 @pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
 def test_the_error_for_a_counter_or_key_does_not_recommend_a_float(leaf):
     created = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
     with pytest.raises(InputError, match="it counts or seeds random numbers") as caught:
-        check(created, {"w": W, "count": leaf})
+        check_problem(created, {"w": W, "count": leaf})
     assert "astype" not in str(caught.value)
 
 
@@ -403,6 +403,6 @@ def test_the_error_for_a_counter_or_key_does_not_recommend_a_float(leaf):
 def test_a_model_state_that_is_missing_or_changes_structure_is_rejected(cost, message):
     created = gd.Problem(init=lambda key: (W, jnp.zeros(())), cost=cost)
     with pytest.raises(InputError, match=message):
-        check(created, W)
+        check_problem(created, W)
     with pytest.raises(InputError, match=r"expected the pair \(params, model_state\)"):
         gd.Problem(init=lambda key: W, cost=cost).begin(jax.random.key(0))

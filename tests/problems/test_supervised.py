@@ -45,7 +45,7 @@ def test_cost_prediction_and_metrics_of_a_model_equal_those_of_numpy():
         "test_cost": pytest.approx(by_hand(w, X[:4], LABELS[:4]), rel=1e-6),
         "test_accuracy": right,
     }
-    gd.problems.check(problem, w)
+    gd.problems.check_problem(problem, w)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from matplotlib.mathtext import MathTextParser
 
 from gdjax.errors import InputError
 from gdjax.problems.keywords import declared
-from gdjax.problems.test_functions import FUNCTIONS, find, function
-from gdjax.problems.validation import check
+from gdjax.problems.test_functions import FUNCTIONS, find, from_function
+from gdjax.problems.validation import check_problem
 
 NAMES = tuple(FUNCTIONS)
 
@@ -79,13 +79,13 @@ def test_the_hessian_of_two_factors_equals_the_formula():
 def test_two_factors_accepts_another_target():
     f = find("two_factors").f
     assert float(f(jnp.array([1.5, 2.0]), target=3.0)) == 0
-    assert declared(function("two_factors").cost) == {"target": 1.0}
+    assert declared(from_function("two_factors").cost) == {"target": 1.0}
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_is_preserved_and_agrees_with_float64(name):
-    problem = function(name)
+    problem = from_function(name)
     w = np.asarray(jax.jit(jax.vmap(problem.init))(jax.random.split(jax.random.key(0), 50)))
     cost = jax.jit(jax.vmap(problem.cost))
     single, double = cost(w.astype(np.float32)), cost(w)
@@ -110,7 +110,7 @@ def test_listed_minima_are_sorted_and_strict():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_starts_are_uniform_in_the_domain(name):
-    problem = function(name)
+    problem = from_function(name)
     starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4096))
     domain = np.array(FUNCTIONS[name].domain)
     assert starts.shape == ((4096,) if len(FUNCTIONS[name].domain) == 1 else (4096, 2))
@@ -123,29 +123,29 @@ def test_starts_are_uniform_in_the_domain(name):
     # 7 of 10,000 cases.
     ranks = (np.arange(4096) + 0.5) / 4096
     assert np.abs(np.sort(u, axis=0) - ranks[:, None]).max() < 2 / np.sqrt(4096)
-    check(problem, starts[0])
+    check_problem(problem, starts[0])
 
 
 @pytest.mark.usefixtures("float64")
 def test_starts_are_float64_if_enabled():
-    assert function("himmelblau").init(jax.random.key(0)).dtype == jnp.float64
+    assert from_function("himmelblau").init(jax.random.key(0)).dtype == jnp.float64
 
 
 @pytest.mark.parametrize(
     ("name", "domain", "record"),
     [
-        ("himmelblau", None, {"problem": "function", "name": "himmelblau"}),
+        ("himmelblau", None, {"problem": "from_function", "name": "himmelblau"}),
         ("beale", ((2, 4), (0, 1)), {"domain": [[2.0, 4.0], [0.0, 1.0]]}),
         ("quartic", (1, 2), {"domain": [[1.0, 2.0]]}),
         ("quartic", ((1, 2),), {"domain": [[1.0, 2.0]]}),
     ],
 )
 def test_a_problem_is_rebuilt_from_its_record(name, domain, record):
-    problem = function(name, domain)
-    assert problem.provenance == {"problem": "function", "name": name} | record
+    problem = from_function(name, domain)
+    assert problem.provenance == {"problem": "from_function", "name": name} | record
     arguments = dict(problem.provenance or {})
     del arguments["problem"]
-    again = function(**arguments)
+    again = from_function(**arguments)
     assert again.cost is problem.cost
     key = jax.random.key(3)
     np.testing.assert_array_equal(again.init(key), problem.init(key))
@@ -161,20 +161,20 @@ def test_a_problem_is_created_from_a_user_defined_function(domain, shape):
     def f(x, *, eps=0.1):
         return jnp.sum(x**4 - eps * x)
 
-    problem = function(f, domain)
+    problem = from_function(f, domain)
     assert problem.cost is f
     assert problem.provenance is None
     assert declared(problem.cost) == {"eps": 0.1}
     start = problem.init(jax.random.key(0))
     assert start.shape == shape
-    check(problem, start)
+    check_problem(problem, start)
 
 
 def test_the_default_of_a_setting_can_be_changed():
     def f(x, *, eps=0.1):
         return x**4 - eps * x
 
-    problem = function(functools.partial(f, eps=0.5), (-2, 2))
+    problem = from_function(functools.partial(f, eps=0.5), (-2, 2))
     assert declared(problem.cost) == {"eps": 0.5}
     assert float(problem.cost(jnp.array(1.0))) == 0.5
 
@@ -200,7 +200,7 @@ def test_the_default_of_a_setting_can_be_changed():
 )
 def test_invalid_arguments_are_rejected(name, domain, message):
     with pytest.raises(InputError, match=message):
-        function(name, domain)
+        from_function(name, domain)
 
 
 def test_the_error_for_a_name_unlike_any_other_has_no_suggestion():

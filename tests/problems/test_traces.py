@@ -282,7 +282,7 @@ def test_a_numeric_setting_of_jax_is_compared():
     problem = gd.Problem(lambda key: jax.random.normal(key, (4,)), lambda w: jnp.sum(w**2))
 
     def check():
-        key = gd.streams(0, seed=3).init
+        key = gd.run_keys(0, seed=3).init
         runs = gd.sweep(
             problem, gd.axes(seed=[3]), 0, make_optimizer=partial(optax.sgd, learning_rate=RATE)
         )

@@ -91,7 +91,7 @@ PROBLEMS = (
     {"problem": "bowl", "eigenvalues": [1.0] * 5},
     {"problem": "bowl", "eigenvalues": [1.0, 9.0], "minimum": [0.0, 0.0], "__class__": "os"},
     {"problem": "bowl", "eigenvalues": [1.0, float(2**60)]},
-    {"problem": "function", "name": "../victim"},
+    {"problem": "from_function", "name": "../victim"},
     "user's own",
     3,
 )

@@ -133,7 +133,7 @@ def test_keys_are_derived_from_the_seed_and_the_step(stored_sweep):
     _, runs = stored_sweep
     steps = runs.drawn_step.values
     assert steps.tolist() == [0, 2, 4, 6, 8, 9]
-    probes = gd.streams(0, seed=np.array(SEEDS)).probes
+    probes = gd.run_keys(0, seed=np.array(SEEDS)).probes
     for seed in SEEDS:
         for number, step in enumerate(steps):
             expected = jax.random.normal(jax.random.fold_in(probes[seed], step), (2,))
@@ -170,7 +170,7 @@ def test_a_table_contains_only_scalar_metrics(stored_sweep):
 
 @pytest.mark.long
 def test_a_single_descent_records_array_metrics():
-    keys = gd.streams(0, seed=2)
+    keys = gd.run_keys(0, seed=2)
     start = PROBLEM.init(keys.init)
     sgd = optax.sgd(0.3, DECAY)
     run = gd.descend(PROBLEM, sgd, start, 5, key=keys, snapshot_every=1)

@@ -98,15 +98,15 @@ def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
 
     def init(key):
         calls.append("init")
-        return jnp.ones(2)
+        return 0.771 * jnp.ones(2)  # of no other test, whose programs could be reused
 
     def cost(w, *, scale=1.0):
         calls.append("cost")
-        return scale * jnp.sum(w**2)
+        return 0.771 * scale * jnp.sum(w**2)
 
     def norm(w, data):
         calls.append("norm")
-        return jnp.sum(w**2)
+        return 0.771 * jnp.sum(w**2)
 
     problem = gd.Problem(init=init, cost=cost, metrics={"norm": gd.Metric(norm)})
     first = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)

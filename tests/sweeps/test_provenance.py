@@ -222,7 +222,7 @@ def test_an_optimizer_that_cannot_be_restored_raises_an_error():
 
 
 @pytest.mark.parametrize(
-    "problem", [problems.bowl([1.0, 4.0], minimum=[0.5, 1.0]), problems.function("himmelblau")]
+    "problem", [problems.bowl([1.0, 4.0], minimum=[0.5, 1.0]), problems.from_function("himmelblau")]
 )
 def test_a_problem_of_gdjax_is_restored_from_its_record(problem):
     again = factories.problem_from(problem.provenance, "s")

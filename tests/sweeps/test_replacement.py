@@ -94,7 +94,7 @@ def test_a_descent_equals_the_run_of_a_sweep():
     problem = network()
     grid = gd.axes(learning_rate=[0.1], seed=[3], data_seed=[5])
     run = gd.sweep(problem, grid, 12, batch_size=6, replacement=True)
-    keys = gd.streams(0, seed=3, data_seed=5)
+    keys = gd.run_keys(0, seed=3, data_seed=5)
     alone = descend(
         problem, optax.sgd(0.1), problem.init(keys.init), 12, key=keys, batch_size=6,
         replacement=True,

@@ -24,7 +24,7 @@ def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
     grid = axes(learning_rate=[0.1, 0.2], seed=range(2))
     gd.sweep(problem, grid, 6, store=tmp_path, snapshot_every=2, record_every=2)
     run = run_of(tmp_path, {"learning_rate": 0.2, "seed": 1})
-    start = problem.init(gd.streams(0, seed=1).init)
+    start = problem.init(gd.run_keys(0, seed=1).init)
     expected = np.asarray(start) * (1 - 0.2 * np.array([1.0, 4.0])) ** np.array(
         [[0], [2], [4], [6]]
     )
@@ -187,7 +187,7 @@ def test_every_value_of_a_store_selects_its_run(tmp_path):
 @pytest.mark.long
 def test_functions_that_read_a_store_select_the_nearest_run_only_on_request(tmp_path):
     grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
-    gd.sweep(gd.problems.function("quartic"), grid, 3, store=tmp_path)
+    gd.sweep(gd.problems.from_function("quartic"), grid, 3, store=tmp_path)
     at, complete = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}
     branches = axes(branch_step=[1])
     for call in (

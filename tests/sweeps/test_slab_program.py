@@ -31,7 +31,7 @@ def test_keys_of_initial_parameters_equal_those_of_the_seeds():
     options = inputs(seed=[3, 9, 4])
     seeds = np.array([4, 3, 9, 9])
     keys, settings = options.starts({"learning_rate": np.full(4, 0.1), "seed": seeds}, DEVICE)
-    expected = gd.streams(7, seed=seeds).init
+    expected = gd.run_keys(7, seed=seeds).init
     assert same_bits(jax.random.key_data(keys), jax.random.key_data(expected))
     assert settings["optimizer"]["learning_rate"].dtype == np.float32
     assert settings.keys() == {"init", "cost", "optimizer"}
@@ -70,11 +70,11 @@ def test_only_random_costs_and_metrics_are_called_with_keys():
     noisy = gd.Problem(init=PROBLEM.init, cost=random, data=PROBLEM.data)
     values = {"learning_rate": np.full(4, 0.1), "seed": np.arange(4)}
     assert inputs(seed=range(4)).noise(values, DEVICE) is None
-    streams = gd.streams(7, seed=np.arange(4))
+    streams = gd.run_keys(7, seed=np.arange(4))
     result = inputs(problem=noisy, seed=range(4)).noise(values, DEVICE)
     assert same_bits(jax.random.key_data(result), jax.random.key_data(streams.noise))
     one = inputs(problem=noisy).noise(values, DEVICE)
-    assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.streams(7).noise))
+    assert same_bits(jax.random.key_data(one), jax.random.key_data(gd.run_keys(7).noise))
     drawing = gd.Metric(lambda w, data, *, key: jax.random.normal(key))
     probes = inputs(seed=range(4), metrics={"m": drawing}).starts(values, DEVICE)[1]["probes"]
     assert same_bits(jax.random.key_data(probes), jax.random.key_data(streams.probes))
@@ -87,7 +87,7 @@ def test_the_initial_carry_of_a_slab_equals_that_of_each_run():
         options.shared(DEVICE),
     )
     for seed in range(4):
-        start = PROBLEM.init(gd.streams(7, seed=seed).init)
+        start = PROBLEM.init(gd.run_keys(7, seed=seed).init)
         for result, expected in zip(
             jax.tree.leaves(carry.state.params), jax.tree.leaves(start), strict=True
         ):

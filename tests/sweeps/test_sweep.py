@@ -15,7 +15,7 @@ from small_problems import SAMPLES, cost, init, network, same_bits
 import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.descent.schedules import WarmupCosine
-from gdjax.keys import streams
+from gdjax.keys import run_keys
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, params_of, sweep, zip_axes
 
@@ -36,7 +36,7 @@ class SingleRun(NamedTuple):
 def alone(optimizer, steps, *, seed=0, data_seed=0, scale=1.0, decay=0.0, batch_size=None):
     """Compute one run of a sweep with a Python loop, and record every step."""
     data = network().data
-    keys = streams(ROOT, seed=seed, data_seed=data_seed)
+    keys = run_keys(ROOT, seed=seed, data_seed=data_seed)
     params = init(keys.init, scale=scale)
     state = optimizer.init(params)
     order = [slice(None)] * steps
@@ -125,7 +125,7 @@ def test_the_first_ten_steps_equal_those_of_descend():
     result = sweep(
         network(watched=True), axes(learning_rate=[0.1, 0.3], seed=[6]), 10, root_seed=ROOT
     )
-    keys = streams(ROOT, seed=6)
+    keys = run_keys(ROOT, seed=6)
     one = gd.descend(network(watched=True), optax.sgd(0.3), init(keys.init), 10, key=keys.order)
     run = result.isel(learning_rate=1, seed=0)
     for name in ("cost", "gradient_norm"):
@@ -147,7 +147,7 @@ def test_axes_can_set_one_rate_per_layer():
         root_seed=ROOT,
     )
     close(result.cost.sel(first=0.2, second=0.3), alone(rates(0.2, 0.3), 10).cost)
-    start = init(streams(ROOT).init)["first"]["weights"]
+    start = init(run_keys(ROOT).init)["first"]["weights"]
     assert same_bits(result["params.first.weights"].sel(first=0.0, second=0.1), start)
 
 
@@ -178,7 +178,7 @@ def test_final_costs_over_64_seeds_are_distributed_as_those_of_separate_descents
 
     grid = axes(seed=range(64), learning_rate=[rate])
     result = sweep(problem, grid, steps, root_seed=ROOT, record_every=steps).cost.values[:, 0, -1]
-    starts = (init(streams(ROOT, seed=seed).init) for seed in range(64))
+    starts = (init(run_keys(ROOT, seed=seed).init) for seed in range(64))
     # Starts are perturbed, so that runs differ even if both programs round identically.
     moved = (jax.tree.map(lambda a: a * np.float32(1 + 1e-6), start) for start in starts)
     apart = np.array([last_cost(start) for start in moved])
@@ -317,7 +317,7 @@ def test_the_dataset_has_the_expected_dimensions_coordinates_and_variables():
 def test_the_parameters_of_a_run_can_be_selected():
     result = sweep(network(), axes(learning_rate=[0.1, 0.2], seed=[0, 5]), 0, root_seed=ROOT)
     params = params_of(result, init(jax.random.key(0)), {"learning_rate": 0.2, "seed": 5})
-    start = init(streams(ROOT, seed=5).init)
+    start = init(run_keys(ROOT, seed=5).init)
     assert jax.tree.structure(params) == jax.tree.structure(start)
     assert all(map(same_bits, jax.tree.leaves(params), jax.tree.leaves(start)))
 

@@ -18,7 +18,6 @@ import gdjax
 from gdjax import slabs
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
-from gdjax.keys import streams
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import (
@@ -263,9 +262,9 @@ def test_only_partitioned_equinox_modules_are_accepted():
     assert cost[1] < cost[0]
 
 
-def test_calling_streams_inside_a_jax_transformation_raises_an_error_with_advice():
-    with pytest.raises(InputError, match=r"streams: seed is traced.* call streams outside jit"):
-        jax.vmap(lambda seed: inspect.unwrap(streams)(0, seed=seed).init)(jnp.arange(3))
+def test_calling_run_keys_inside_a_jax_transformation_raises_an_error_with_advice():
+    with pytest.raises(InputError, match=r"run_keys: seed is traced.* call it outside jit"):
+        jax.vmap(lambda seed: inspect.unwrap(gdjax.run_keys)(0, seed=seed).init)(jnp.arange(3))
 
 
 def test_a_tolerance_may_be_an_integer_of_any_size():

@@ -53,7 +53,7 @@ def stored(tmp_path_factory):
 @pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
 def test_every_run_equals_a_python_loop(stored, rate, seed, noise_seed):
     result = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
-    keys = gd.streams(0, seed=seed, noise_seed=noise_seed)
+    keys = gd.run_keys(0, seed=seed, noise_seed=noise_seed)
     w, model_state = init(keys.init)
     rows = Order([keys.order], 12, 5).rows(0, 30)[0]
     slope = jax.jit(jax.grad(cost, has_aux=True))
@@ -143,7 +143,7 @@ def test_a_cost_that_draws_its_samples_is_swept_without_data():
 
     online = gd.Problem(init=lambda key: jnp.zeros(2), cost=fresh)
     result = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10)
-    w, noise = jnp.zeros(2), gd.streams(0, noise_seed=3).noise
+    w, noise = jnp.zeros(2), gd.run_keys(0, noise_seed=3).noise
     for t in range(10):
         w = w - 0.2 * jax.grad(fresh)(w, key=jax.random.fold_in(noise, t))
     np.testing.assert_allclose(result.params[1, 1], w, rtol=1e-5)
