@@ -127,6 +127,32 @@ class Folder:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, data, durable=durable)
 
+    def read_version(self, key: str, at_most: int) -> tuple[bytes, str | None, bytes]:
+        """Read a file, and also return its version, which is its contents."""
+        data, problem = self.read(key, at_most)
+        return data, problem, data
+
+    def write_if(self, key: str, data: bytes, condition: Any) -> bytes | None:
+        """Write a file if it does not exist ("create") or still has a given version.
+
+        A process that compares the file before another one writes can replace the new contents, so
+        read the file again before relying on them.
+
+        Returns:
+            The new version; None if the condition is not satisfied.
+        """
+        if condition == "create":
+            with self.writing(), contextlib.suppress(FileExistsError):
+                path = self.at(key)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as file:
+                    file.write(data)
+                return data
+        elif self.read(key, len(condition)) == (condition, None):
+            self.write(key, data)
+            return data
+        return None
+
     def remove(self, key: str) -> None:
         """Remove a file, a link or a folder if it exists."""
         with self.writing():

@@ -1,9 +1,10 @@
-"""Exclusive write access to a store, by a locked file or a lease.
+"""Exclusive write access to a store or a part of it, by a locked file or a lease.
 
-The kernel releases a locked file when the process that locked it ends. A lease is an object that is
-created only if it is absent, is renewed only if it is unchanged, and expires. A holder that was
-paused may continue after its lease has expired, so every holder checks the lease before it writes a
-tile, and checksums detect a tile written by two writers.
+The kernel releases a locked file when the process that locked it ends. Object stores, and folders
+whose file system cannot lock files, have a lease: a file that is created only if it is absent, is
+renewed only if it is unchanged, and expires. A holder that was paused may continue after its lease
+has expired, so every holder checks the lease before it writes a tile, and checksums detect a tile
+written by two writers.
 """
 
 import contextlib
@@ -24,9 +25,16 @@ LEASE_SECONDS = 60.0  # validity of a lease after its last renewal
 _MAX_LEASE_BYTES = 2**16
 
 
-def acquire(location: Folder | Bucket) -> "FileLock | Lease":
-    """Acquire the exclusive right to write a store for this process."""
-    return FileLock(location) if isinstance(location, Folder) else Lease(location)
+def acquire(location: Folder | Bucket, key: str = LOCK) -> "FileLock | Lease":
+    """Acquire the exclusive right to write a store, or the part of it with the lock `key`.
+
+    Raises:
+        StoreError: if another process, or another lock of this process, holds this right.
+    """
+    if isinstance(location, Folder):
+        with contextlib.suppress(NotImplementedError):
+            return FileLock(location, key)
+    return Lease(location, key)
 
 
 def _holder() -> str:
@@ -36,24 +44,21 @@ def _holder() -> str:
 class FileLock:
     """A file in the store, locked until `close` or the end of this process."""
 
-    def __init__(self, folder: Folder):
+    def __init__(self, folder: Folder, key: str):
         from filelock import lock_descriptor
 
         with folder.writing():
-            path = folder.at(LOCK)
+            path = folder.at(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink() or (path.exists() and not path.is_file()):
-                folder.remove(LOCK)  # a write would follow a link, or wait for a pipe's reader
+                folder.remove(key)  # a write would follow a link, or wait for a pipe's reader
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor: int | None = os.open(path, flags, 0o666)
         try:
             taken = lock_descriptor(self._descriptor, blocking=False)
         except OSError as error:
             self.close()
-            raise StoreError(
-                f"{folder}: the file system cannot lock files ({error.strerror}); choose a folder "
-                f"on another file system"
-            ) from error
+            raise NotImplementedError(f"{folder}: the file system cannot lock files") from error
         # The holder is written after the first byte, since Windows locks the first byte.
         os.lseek(self._descriptor, 1, os.SEEK_SET)
         if not taken:
@@ -79,10 +84,11 @@ class FileLock:
 
 
 class Lease:
-    """An object that names the writer of a store and expires unless it is renewed."""
+    """A file that names the writer of a store and expires unless it is renewed."""
 
-    def __init__(self, bucket: Bucket):
-        self.bucket, self._id, self._lost = bucket, uuid.uuid4().hex, False
+    def __init__(self, location: Folder | Bucket, key: str):
+        self.location, self.key = location, key
+        self._id, self._lost = uuid.uuid4().hex, False
         self._version = self._write("create") or self._take_over()
         self._closing = threading.Event()
         self._renewer = threading.Thread(target=self._renew, daemon=True)
@@ -91,7 +97,7 @@ class Lease:
     def _write(self, condition):
         """Write the lease and return its version; None if another process holds it."""
         lease = {"holder": _holder(), "until": time.time() + LEASE_SECONDS, "id": self._id}
-        version = self.bucket.write_if(LOCK, json.dumps(lease).encode(), condition)
+        version = self.location.write_if(self.key, json.dumps(lease).encode(), condition)
         if version is None:  # the request may have been sent twice, with success the first time
             lease, version = self._read()
             version = version if lease.get("id") == self._id else None
@@ -99,9 +105,11 @@ class Lease:
 
     def _read(self):
         """Return the lease and its version; a lease that cannot be parsed never expires."""
-        raw, problem, version = self.bucket.read_version(LOCK, _MAX_LEASE_BYTES)
+        raw, problem, version = self.location.read_version(self.key, _MAX_LEASE_BYTES)
         if problem == MISSING:
             return {"until": 0}, "create"
+        if problem is None and not raw:  # left by a writer that could not lock the file
+            return {"until": 0}, version
         with contextlib.suppress(ValueError):
             if isinstance(lease := json.loads(raw), dict):
                 return lease, version
@@ -113,16 +121,20 @@ class Lease:
         until = lease.get("until")
         until = until if isinstance(until, int | float) else math.inf
         if until <= time.time() and (version := self._write(version)) is not None:
-            return version
+            time.sleep(
+                0.05
+            )  # two processes may replace the same lease in a folder; the last has it
+            if (lease := self._read()[0]).get("id") == self._id:
+                return version
         expiry = ""
         if until < 1e11:
             expiry = (
                 f", whose lease lasts until {time.strftime('%H:%M:%S', time.gmtime(until))} UTC"
             )
         raise StoreError(
-            f"{self.bucket} is being written by {lease.get('holder', 'another process')!s:.100}"
+            f"{self.location} is being written by {lease.get('holder', 'another process')!s:.100}"
             f"{expiry}; start again after it has ended; finished runs are kept. If it was killed, "
-            f"start again after its lease has expired, or remove the object {LOCK} to take over "
+            f"start again after its lease has expired, or remove {self.key} to take over "
             f"immediately"
         )
 
@@ -141,7 +153,7 @@ class Lease:
         """
         if self._lost:
             raise StoreError(
-                f"{self.bucket}: another process has taken over the lease, so this process stops "
+                f"{self.location}: another process has taken over the lease, so this process stops "
                 f"writing; finished runs are kept"
             )
 
@@ -152,4 +164,4 @@ class Lease:
             self._renewer.join()
             with contextlib.suppress(StoreError):
                 if not self._lost and self._write(self._version) is not None:
-                    self.bucket.remove(LOCK)
+                    self.location.remove(self.key)

@@ -1,6 +1,7 @@
 """Lock of a store, which allows one writer at a time."""
 
 import contextlib
+import json
 import os
 
 import filelock
@@ -43,13 +44,22 @@ def test_a_folder_with_the_name_of_the_lock_is_removed(folder):
     assert (folder.path / lock.LOCK).is_file()
 
 
-def test_a_file_system_without_locks_raises_an_error(folder, monkeypatch):
+def test_a_folder_whose_file_system_cannot_lock_has_a_lease(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(45, "Operation not supported")
 
     monkeypatch.setattr(filelock, "lock_descriptor", refuse)
-    with pytest.raises(StoreError, match=r"cannot lock files \(Operation not supported\)"):
-        lock.acquire(folder)
+    with contextlib.closing(lock.acquire(folder)) as first:
+        with pytest.raises(
+            StoreError, match=f"is being written by process {os.getpid()} on .* UTC"
+        ):
+            lock.acquire(folder)
+        lock.acquire(folder, f"{OWN}/locks/0").close()  # another part of the store
+        first.check()
+    killed = json.dumps({"holder": "a killed process", "until": 0, "id": "x"})
+    folder.write(lock.LOCK, killed.encode())
+    lock.acquire(folder).close()
+    assert folder.sizes(OWN) == {"locks": -1}
 
 
 def test_a_read_only_disk_raises_an_error(folder, monkeypatch):
