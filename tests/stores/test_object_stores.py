@@ -105,7 +105,7 @@ def test_a_second_writer_is_rejected_until_the_first_one_ends(url, server):
         store.write((0, 0), part(store, (0, 0)))
         message = (
             r"is being written by process \d+ on .*, whose lease lasts until ..:..:.. UTC; "
-            r"start again after .*or remove the object .gdjax/lock to take over immediately"
+            r"start again after .*or remove .gdjax/lock to take over immediately"
         )
         with pytest.raises(StoreError, match=message):
             open_store(url, server)
