@@ -28,6 +28,7 @@ from .problems import Problem as Problem
 from .search import tuning_curve as tuning_curve
 from .stores import open_dataset as open_dataset
 from .stores import verify as verify
+from .sweeps import Sweep as Sweep
 from .sweeps import axes as axes
 from .sweeps import branch as branch
 from .sweeps import concat as concat

@@ -163,7 +163,9 @@ def test_the_bits_of_a_run_depend_on_its_settings_alone(
         for name in ("cost", "gradient_norm"):
             branch = branches[name].sel(perturbation=0).values.ravel()
             np.testing.assert_array_equal(branch, run[name].values[2:])
-        searched = gd.search.successive_halving(axes=wider, rungs=(5, 20), **settings)
+        searched = gd.search.successive_halving(
+            gd.Sweep(axes=wider, num_steps=20, **settings), (5,)
+        )
         best = (searched.ended_at == 20).transpose("learning_rate", seed).values
         rows = [(RATES[i].item(), SEEDS[j]) for i, j in np.argwhere(best)]
         kept = searched.drop_vars(["ended_at", "rung"])

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.sweeps import SweepSpec
+from gdjax.sweeps import Sweep
 from gdjax.sweeps.slab_program import SlabProgram
 
 PLATFORMS = ("cuda", "tpu")
@@ -37,7 +37,7 @@ def block():
     """Return the block program of a sweep with mini-batches, and its arguments."""
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
-    (spec,) = SweepSpec(SMALL, grid, 4, **settings).programs()
+    (spec,) = Sweep(SMALL, grid, 4, **settings).programs()
     program = SlabProgram(spec, (jax.local_devices()[0],))
     return program.block_program.jitted, program.block_example(program.devices[0])
 
@@ -72,7 +72,7 @@ def digits_block(runs, batch_size, own_orders):
     seeds = {"data_seed" if own_orders else "seed": range(runs)}
     settings = {"batch_size": batch_size, "record_every": 10, "snapshot_every": 20}
     problem = gd.problems.digits("mnist5k")
-    (spec,) = SweepSpec(problem, gd.axes(learning_rate=[0.1], **seeds), 20, **settings).programs()
+    (spec,) = Sweep(problem, gd.axes(learning_rate=[0.1], **seeds), 20, **settings).programs()
     program = SlabProgram(spec, (jax.local_devices()[0],))
     program.__dict__["width"] = runs
     example = program.block_example(program.devices[0])

@@ -4,7 +4,7 @@ A page lists names in a fence, and they become a table with the first line of ea
 
     ```{names}
     sweep
-    sweeps.SweepSpec
+    sweeps.Axes
     ```
 
 `plots.landscapes.*` stands for the public functions and classes of a module, and

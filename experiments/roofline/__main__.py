@@ -38,7 +38,6 @@ from gdjax.sweeps.absent_device import (
     loop_over_steps,
     loops,
 )
-from gdjax.sweeps.spec import SweepSpec
 
 from . import figures as plots
 
@@ -82,7 +81,7 @@ def compiled_sweep(
 ) -> slabs.Compiled:
     """Return the compiled block of a sweep."""
     seeds = {"seed": range(networks)} | ({"data_seed": range(2)} if order == "own" else {})
-    spec = SweepSpec(
+    sweep = gd.Sweep(
         problem=gd.problems.digits(config.data),
         axes=gd.axes(learning_rate=[0.1], **seeds),
         num_steps=10 * config.record_every,
@@ -90,7 +89,7 @@ def compiled_sweep(
         batch_size=size,
         record_every=config.record_every,
     )
-    return compile_block(spec, networks, absent_device(config.device))
+    return compile_block(sweep, networks, absent_device(config.device))
 
 
 def compiled_by_hand(

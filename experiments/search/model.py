@@ -82,13 +82,11 @@ def halving(
 ) -> xr.Dataset:
     """Return the runs of successive halving."""
     return gd.search.successive_halving(
-        problem,
-        gd.axes(**grid),
-        rungs=rungs,
+        gd.Sweep(problem, gd.axes(**grid), rungs[-1], **settings(problem, rungs, seed)),
+        rungs,
         reduction_factor=replays.REDUCTION_FACTOR,
         metric=METRIC,
         direction="maximize",
-        **settings(problem, rungs, seed),
     )
 
 
@@ -108,14 +106,13 @@ def hyperband(
     """
     study = replays.new_study(rungs, seed=seed)
     gd.search.optimize(
-        problem,
-        replays.space(grid),
+        gd.Sweep(problem, gd.axes(**grid), rungs[-1], **settings(problem, rungs, seed)),
         study,
         trials,
         rungs=rungs,
+        space=replays.space(grid),
         metric=METRIC,
         direction="maximize",
         **batching,
-        **settings(problem, rungs, seed),
     )
     return study

@@ -7,11 +7,12 @@ The runs of bracket b are compared for the first time at rung b. Hyperband has s
 >>> from gdjax import problems
 >>> from gdjax.sweeps import axes
 >>> grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4])
->>> spec = SearchSpec(problems.bowl([1.0, 9.0]), grid, 40, rungs=(10, 40), reduction_factor=2)
+>>> spec = search_spec(Sweep(problems.bowl([1.0, 9.0]), grid, 40), [10], reduction_factor=2)
 >>> spec.num_survivors(4, rung=0)
 2
 """
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 from gdjax.arguments import check_choice, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
-from gdjax.sweeps.spec import SweepSpec, validate_spec
+from gdjax.sweeps.spec import Sweep, validate_spec
 
 DIRECTIONS = ("minimize", "maximize")
 SEARCH_VARIABLES = ("ended_at", "rung", "bracket")
@@ -32,7 +33,7 @@ SEARCH_VARIABLES = ("ended_at", "rung", "bracket")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SearchSpec(SweepSpec):
+class SearchSpec(Sweep):
     """Specification of a search.
 
     Args:
@@ -51,7 +52,6 @@ class SearchSpec(SweepSpec):
     num_brackets: int = 1
 
     def __post_init__(self):
-        check_rungs(self.rungs)
         if self.reduction_factor is not None:
             check_whole("reduction_factor", self.reduction_factor, 2)
         check_whole("num_brackets", self.num_brackets, 1, len(self.rungs))
@@ -63,6 +63,13 @@ class SearchSpec(SweepSpec):
         check_choice("direction", self.direction, DIRECTIONS)
         validate_spec(self)
         _check_metric(self)
+        taken = {*self.axes.names, *self.axes.dimensions, *self.recorded_metrics}
+        for name in SEARCH_VARIABLES:
+            if name in taken:
+                raise InputError(
+                    f"axes and metrics: {name} is reserved in the Dataset of a search; choose "
+                    f"another name"
+                )
 
     @property
     def ending_outcomes(self) -> tuple[Outcome, ...]:
@@ -131,21 +138,35 @@ class SearchSpec(SweepSpec):
         return survive
 
 
-def check_rungs(rungs: Any) -> tuple[int, ...]:
-    """Check rungs, and return them as a tuple."""
-    if isinstance(rungs, str) or not isinstance(rungs, Sequence | np.ndarray) or not len(rungs):
-        raise InputError(
-            f"rungs = {rungs!r:.80}, expected increasing numbers of steps, such as [100, 400, 1600]"
-        )
+def search_spec(
+    sweep: Sweep, rungs: Sequence[int], *, num_brackets: int | None = 1, **settings: Any
+) -> SearchSpec:
+    """Return the specification of a search over the runs of a sweep.
+
+    Args:
+        sweep: the runs.
+        rungs: increasing numbers of steps; that of the sweep is the last rung.
+        num_brackets: number of brackets; None for as many as rungs.
+        settings: other fields of the specification.
+    """
+    if type(sweep) is not Sweep:
+        raise InputError(f"sweep = {sweep!r:.80}, expected gd.Sweep(problem, axes, num_steps)")
+    if isinstance(rungs, str) or not isinstance(rungs, Sequence | np.ndarray):
+        raise InputError(f"rungs = {rungs!r:.80}, expected numbers of steps, such as [100, 400]")
     for rung in rungs:
-        check_whole("rungs: an entry", rung, 1)
-    for one, other in itertools.pairwise(rungs):
-        if other <= one:
-            raise InputError(
-                f"rungs = {list(rungs)!r:.80}, expected increasing numbers of steps, but {other} "
-                f"follows {one}; sort them and remove duplicates"
-            )
-    return tuple(int(rung) for rung in rungs)
+        check_whole("rungs: an entry", rung, 1, sweep.num_steps)
+    steps = [int(rung) for rung in rungs if rung != sweep.num_steps] + [sweep.num_steps]
+    if any(one >= other for one, other in itertools.pairwise(steps)):
+        raise InputError(f"rungs = {list(rungs)!r:.80}, expected increasing numbers of steps")
+    for name in ("stop_when_converged", "continuable"):
+        if getattr(sweep, name):
+            raise InputError(f"sweep: {name} = True, expected False for a search")
+    return SearchSpec(
+        **dataclasses.replace(sweep, continuable=False).settings,
+        rungs=tuple(steps),
+        num_brackets=len(steps) if num_brackets is None else num_brackets,
+        **settings,
+    )
 
 
 def _check_metric(spec):

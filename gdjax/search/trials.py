@@ -9,12 +9,13 @@ together, by programs that are compiled once for all batches.
 >>> from gdjax import problems
 >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
 >>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
->>> space = {"learning_rate": optuna.distributions.FloatDistribution(1e-3, 0.3, log=True)}
->>> optimize(problems.bowl([1.0, 9.0]), space, study, 16, rungs=[10, 40], batch=8)
+>>> sweep = Sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[1e-3, 0.3]), 40)
+>>> optimize(sweep, study, 16, rungs=[10], batch=8)
 >>> len(study.trials), study.best_value < 1e-3
 (16, True)
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import optax
 import xarray as xr
-from jaxtyping import PyTree
 
 from gdjax import progress, slabs
 from gdjax.arguments import check_choice, check_whole
@@ -34,14 +33,14 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.export import RunHistory, histories
 from gdjax.interrupts import interruptible
-from gdjax.problems.problem import Metric, Problem
-from gdjax.search.spec import DIRECTIONS, SearchSpec, check_rungs
+from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
 from gdjax.sweeps.preflight import Target, check, fit_program
 from gdjax.sweeps.slab_program import SlabProgram
 from gdjax.sweeps.slab_runner import slab_variables, start_blocks
+from gdjax.sweeps.spec import Sweep
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -54,25 +53,16 @@ LOG_RANGE = 20.0  # ratio of largest to smallest value from which a distribution
 
 
 def optimize(
-    problem: Problem,
-    space: Mapping[str, "BaseDistribution"],
+    sweep: Sweep,
     study: "Study",
     num_trials: int,
     *,
-    rungs: Sequence[int],
+    rungs: Sequence[int] = (),
+    space: "Mapping[str, BaseDistribution] | None" = None,
     batch: int = 64,
     metric: str = "cost",
     direction: str = "minimize",
     diverged: str = "inf",
-    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
-    batch_size: int | None = None,
-    replacement: bool = False,
-    record_every: int | None = None,
-    record_samples: int | None = None,
-    metrics: Mapping[str, Metric] | None = None,
-    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
-    root_seed: int = 0,
-    divergence_threshold: float = 1e12,
     devices: Sequence[jax.Device] | None = None,
 ) -> None:
     """Run the trials of an Optuna study in batches, those of a batch together.
@@ -87,14 +77,13 @@ def optimize(
     time may run the trials of a study.
 
     Args:
-        problem: problem to minimize.
-        space: Optuna distribution by axis name. Valid names are those of the axes of a sweep. For
-            batch sizes, booleans and names, one program is compiled per value.
+        sweep: what a trial computes: `gd.Sweep(problem, axes, num_steps, record_every=10)`. Its
+            axes are the parameters of the study, each with a distribution as in `to_study`.
         study: Optuna study, with any sampler, pruner and storage.
         num_trials: number of finished trials at which to stop, including those of earlier calls.
-        rungs: increasing numbers of steps. The last one is the number of steps of a trial. After
-            each of the others, the pruner of the study decides which trials continue; these are
-            packed into as few slabs as possible.
+        rungs: increasing numbers of steps, after which the pruner of the study decides which trials
+            continue; these are packed into as few slabs as possible.
+        space: Optuna distributions by axis name, in place of those of the axes.
         batch: number of trials requested from the study at a time. An adaptive sampler uses only
             results of earlier batches.
         metric: "cost" or a recorded metric.
@@ -102,52 +91,25 @@ def optimize(
         diverged: how to report a diverged trial to the study: "inf" for the worst value, which
             samplers use, or "fail" for a failed trial, which they ignore. Diverged trials do not
             continue after a rung.
-        make_optimizer: optimizer factory, as in `sweep`.
-        batch_size: number of samples per step; None for the whole training set.
-        replacement: whether samples are drawn with replacement, as in `sweep`.
-        record_every: number of steps between records; None for the largest number that divides all
-            rungs.
-        record_samples: number of samples per record; None for all.
-        metrics: metrics to record besides the cost; None for those of the problem.
-        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
-        root_seed: seed of the whole study, in [0, 2^32).
-        divergence_threshold: cost above which a run counts as diverged.
         devices: devices to compute on; None for all local devices.
 
     Raises:
-        InputError: if an argument has an invalid type or value, Optuna is not installed, the study
-            has another direction, or the space has a name or value that is invalid for an axis of
-            the problem. All checks precede the first trial.
+        InputError: if an argument is invalid or Optuna is not installed. All checks precede the
+            first trial.
         KeyboardInterrupt: on Ctrl-C. Trials of the unfinished batch are computed by the next call.
 
     References: Akiba et al. 2019, *Optuna: a next-generation hyperparameter optimization
     framework*.
     """
-    _check_space(space)
-    _check_study(study, metric, direction)
     check_choice("diverged", diverged, DIVERGED)
     check_whole("num_trials", num_trials, 1)
     check_whole("batch", batch, 1)
-    steps = check_rungs(rungs)
     Target(devices=devices)  # raises if a value is invalid
     used = tuple(jax.local_devices() if devices is None else devices)
-    settings: dict[str, Any] = {
-        "problem": problem,
-        "num_steps": steps[-1],
-        "make_optimizer": make_optimizer,
-        "batch_size": batch_size,
-        "replacement": replacement,
-        "record_every": math.gcd(*steps) if record_every is None else record_every,
-        "record_samples": record_samples,
-        "metrics": metrics,
-        "eval_params_fn": eval_params_fn,
-        "root_seed": root_seed,
-        "divergence_threshold": divergence_threshold,
-        "rungs": steps,
-        "metric": metric,
-        "direction": direction,
-    }
-    corners = SearchSpec(axes=_corners(space), **settings)
+    spec = search_spec(sweep, rungs, metric=metric, direction=direction)
+    _check_study(study, metric, direction)
+    space = _space(sweep.axes, space)
+    corners = dataclasses.replace(spec, axes=_corners(space))
     check(corners, used)
     worst = math.inf if direction == "minimize" else -math.inf
     _enqueue_interrupted(study, space)
@@ -158,8 +120,8 @@ def optimize(
         while (missing := num_trials - _num_finished(study, space)) > 0:
             bar.update(num_trials - missing - bar.n)
             trials = [study.ask(dict(space)) for _ in range(min(batch, missing))]
-            groups = _groups(trials, corners.axes, settings, used)
-            for rung in steps:
+            groups = _groups(trials, corners, used)
+            for rung in spec.rungs:
                 for group in groups:
                     group.advance(rung, metric, stop.is_set)
                 _tell(groups, study, rung, diverged, worst)
@@ -179,9 +141,9 @@ def to_study(
 
     Optuna's importances and plots can then be used, and `optimize` can continue the study. The
     distribution of a numeric axis ranges from its smallest to its largest value, and is logarithmic
-    if these are positive and differ by a factor of 20 or more. The distribution of an axis of names
-    or booleans is categorical. Seeds are not parameters of the study. Seeds, outcome and step of
-    divergence are user attributes of a trial.
+    if these are positive and differ by a factor of 20 or more. The distribution of batch sizes,
+    names and booleans is categorical. Seeds are not parameters of the study. Seeds, outcome and
+    step of divergence are user attributes of a trial.
 
     Args:
         store: path or URL of a store, which may be in use, or the Dataset of a sweep.
@@ -221,7 +183,7 @@ def to_study(
             f"{', '.join(names)}"
         )
     space = {
-        name: _distribution(runs[name].values.tolist())
+        name: _distribution(name, np.ravel(runs[name].values))
         for along in axes_along(runs).values()
         for name in along
         if name.split(".")[-1] not in SEEDS
@@ -258,20 +220,19 @@ def _check_study(study, metric, direction):
         )
 
 
-def _check_space(space):
-    optuna = _optuna()
-    kind = optuna.distributions.BaseDistribution
-    if not isinstance(space, Mapping) or not space:
-        raise InputError(
-            f"space = {space!r:.80}, expected distributions by name, such as {{'learning_rate': "
-            f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)}}"
-        )
-    for name, distribution in space.items():
+def _space(grid: Axes, given):
+    """Return the distribution of each axis: the given one, or that of its values."""
+    kind = _optuna().distributions.BaseDistribution
+    for name, distribution in dict(given or {}).items():
+        if name not in grid.names:
+            raise InputError(f"space: {name!r} is not an axis of the sweep; add it to the axes")
         if not isinstance(distribution, kind):
             raise InputError(
                 f"space: {name} = {distribution!r:.80}, expected a distribution, such as "
                 f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)"
             )
+    given = given or {}
+    return {name: given.get(name) or _distribution(name, v) for name, v in grid.by_name.items()}
 
 
 def _corners(space):
@@ -374,8 +335,9 @@ def _joined(states):
     )
 
 
-def _groups(trials, grid: Axes, settings, devices):
+def _groups(trials, spec: SearchSpec, devices):
     """Return the trials of a batch, in groups of equal static settings."""
+    grid = spec.axes
     by_static: dict[tuple, dict[tuple, list]] = {}
     for trial in trials:
         static = tuple(trial.params[name] for name in grid.static)
@@ -390,8 +352,8 @@ def _groups(trials, grid: Axes, settings, devices):
                 grid.by_name.items(), zip(*members, strict=True), strict=True
             )
         }
-        spec = SearchSpec(axes=axes(trial=zip_axes(**columns)), **settings)
-        program = fit_program(spec.programs()[0], devices)
+        own = dataclasses.replace(spec, axes=axes(trial=zip_axes(**columns)))
+        program = fit_program(own.programs()[0], devices)
         groups.append(_Group(program, dict(enumerate(members.values()))))
     return groups
 
@@ -475,12 +437,12 @@ def _continues(trial, group, row, rung, study, diverged, worst):
 # -- runs of a sweep as trials
 
 
-def _distribution(values):
+def _distribution(name, values):
     """Return a distribution that contains the values of an axis."""
     from optuna import distributions
 
-    values = sorted(set(np.ravel(values).tolist()))
-    if isinstance(values[0], bool | str):
+    is_categorical, values = is_static(name, values), sorted(set(values.tolist()))
+    if is_categorical:
         return distributions.CategoricalDistribution(values)
     low, high = values[0], values[-1]
     log = low > 0 and high / low >= LOG_RANGE

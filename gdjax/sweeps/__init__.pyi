@@ -12,7 +12,7 @@ from .learning_rate import find_learning_rate as find_learning_rate
 from .replay import Replay as Replay
 from .replay import replay as replay
 from .replay import resume as resume
-from .spec import SweepSpec as SweepSpec
+from .spec import Sweep as Sweep
 from .stored import Run as Run
 from .stored import problem_of as problem_of
 from .stored import run_of as run_of

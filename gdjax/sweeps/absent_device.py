@@ -19,7 +19,7 @@ from jax.experimental import topologies
 from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.sweeps.slab_program import SlabProgram
-from gdjax.sweeps.spec import SweepSpec
+from gdjax.sweeps.spec import Sweep
 
 # XLA's properties of CUDA devices, from the vendor's data sheets: multiprocessors, clock in GHz,
 # memory in bytes, its bandwidth in bytes per second, second-level cache, shared memory of a block
@@ -87,7 +87,7 @@ def absent_device(name: str) -> jax.Device:
     return topology.devices[0]
 
 
-def compile_block(spec: SweepSpec, width: int, device: jax.Device) -> slabs.Compiled:
+def compile_block(spec: Sweep, width: int, device: jax.Device) -> slabs.Compiled:
     """Return the compiled block of a slab of runs, without autotuning.
 
     Args:

@@ -15,58 +15,32 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import PyTree
 
-from gdjax.arguments import check_whole
 from gdjax.errors import InputError
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
 from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
-from gdjax.sweeps.spec import SweepSpec
+from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.stored import open_sweep
-
-
-class AsStored(Enum):
-    """Sentinel for a branch setting that is taken from the stored sweep."""
-
-    AS_STORED = "as stored"
-
-    def __repr__(self):
-        return "AS_STORED"
-
-
-AS_STORED: Final = AsStored.AS_STORED
 
 
 def branch(
     store: str | Path,
     at: Mapping[str, AxisValue],
     axes: Axes,
-    num_steps: int | None = None,
     *,
+    perturb: str = "direction",
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     nearest: bool = False,
-    perturb: str = "direction",
-    batch_size: int | AsStored | None = AS_STORED,
-    record_every: int | AsStored = AS_STORED,
-    record_samples: int | AsStored | None = AS_STORED,
-    snapshot_every: int | AsStored | None = AS_STORED,
-    metrics: Mapping[str, Metric] | AsStored | None = AS_STORED,
-    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | AsStored | None = AS_STORED,
-    divergence_threshold: float | AsStored = AS_STORED,
-    gradient_tolerance: float | AsStored = AS_STORED,
-    stop_when_converged: bool | AsStored = AS_STORED,
-    continuable: bool | AsStored = AS_STORED,
     to: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
@@ -74,6 +48,7 @@ def branch(
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
     allow_unverified: bool = False,
+    **changes: Any,
 ) -> xr.Dataset:
     """Continue a stored run from given steps with changed settings or a perturbation.
 
@@ -82,8 +57,7 @@ def branch(
     The run is recomputed up to step t, at the cost of t steps of one slab. The carry at that step
     includes the optimizer state and the position in the order of mini-batches. A branch without
     perturbation and with the settings of the run is bitwise equal to the run if the program is that
-    of the sweep. The settings from `batch_size` to `continuable` are those of the sweep unless they
-    are given. Given settings of the descent, such as `batch_size`, apply from step t on.
+    of the sweep.
 
     Args:
         store: path or URL of the stored sweep, which is not modified.
@@ -92,23 +66,11 @@ def branch(
             program is compiled per step), `perturbation` (norm of the perturbation),
             `perturbation_seed` (its direction), and any settings to vary instead of those of the
             run.
-        num_steps: final step, counted from the start of the run; None for that of the run.
+        perturb: kind of perturbation: "direction" (a random direction in parameter space) or
+            "one_weight".
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
         nearest: whether to select the run with the nearest numeric values.
-        perturb: kind of perturbation: "direction" (a random direction in parameter space) or
-            "one_weight".
-        batch_size: number of samples per step of the branches; None for the whole training set.
-            Mini-batches are drawn as in the stored sweep, with or without replacement.
-        record_every: number of steps between records.
-        record_samples: number of samples per record; None for all.
-        snapshot_every: number of steps between snapshots; None keeps only the final parameters.
-        metrics: metrics to record besides the cost; None for those of the problem.
-        eval_params_fn: function that gives the parameters at which to record, as in `sweep`.
-        divergence_threshold: cost above which a run counts as diverged.
-        gradient_tolerance: gradient norm up to which a gradient counts as zero in the outcome.
-        stop_when_converged: whether full-batch runs stop once their gradient counts as zero.
-        continuable: whether to keep the full state of each branch for further steps, as in `sweep`.
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
@@ -116,6 +78,9 @@ def branch(
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
+        changes: settings of the branches that differ from those of the sweep, by the names of its
+            arguments, such as `num_steps` (counted from the start of the run) or `batch_size`,
+            which applies from step t on. The others remain those of the sweep.
 
     Returns:
         Dataset over `axes`, the remaining axes of the sweep as dimensions of length 1, and `step`.
@@ -128,8 +93,11 @@ def branch(
     """
     if not isinstance(axes, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")
-    if num_steps is not None:
-        check_whole("num_steps", num_steps)
+    if fixed := changes.keys() - Sweep.__dataclass_fields__ | {"root_seed"} & changes.keys():
+        raise InputError(
+            f"branch: {min(fixed)} cannot be changed; expected settings of a sweep, such as "
+            f"num_steps or batch_size"
+        )
     stored = open_sweep(store, storage_options=storage_options)
     if "trunk" in stored.identity:
         raise InputError(
@@ -140,27 +108,9 @@ def branch(
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored.run(index)  # raises an error if the run is not stored
     trunk = sweep.axes.box(tuple(np.array([i]) for i in index)).first_values
-    changes = {
-        "batch_size": batch_size,
-        "record_every": record_every,
-        "record_samples": record_samples,
-        "snapshot_every": snapshot_every,
-        "metrics": metrics,
-        "eval_params_fn": eval_params_fn,
-        "divergence_threshold": divergence_threshold,
-        "gradient_tolerance": gradient_tolerance,
-        "stop_when_converged": stop_when_converged,
-        "continuable": continuable,
-    }
-    settings: dict[str, Any] = {
-        name: getattr(sweep, name) for name in SweepSpec.__dataclass_fields__
-    }
-    settings |= {name: value for name, value in changes.items() if value is not AS_STORED}
-    settings["axes"] = branch_axes(axes, trunk)
+    settings: dict[str, Any] = {**sweep.settings, **changes, "axes": branch_axes(axes, trunk)}
     if settings["batch_size"] is None and BATCH_SIZE not in settings["axes"].by_name:
         settings["replacement"] = False
-    if num_steps is not None:
-        settings["num_steps"] = num_steps
     same_eval = settings["eval_params_fn"] == sweep.eval_params_fn
     if sweep.stop_when_converged and not same_eval:
         raise InputError(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.sweeps.axes import (
@@ -31,7 +32,7 @@ from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
 from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.slab_program import Positions, SlabProgram
 from gdjax.sweeps.slab_runner import carry_at
-from gdjax.sweeps.spec import SweepSpec, validate_spec
+from gdjax.sweeps.spec import Sweep, validate_spec
 
 
 def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
@@ -97,7 +98,7 @@ def _perturb_runs(how: str) -> Callable:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BranchSpec(SweepSpec):
+class BranchSpec(Sweep):
     """Specification of a sweep whose runs leave a stored run at a given step.
 
     Args:
@@ -108,7 +109,7 @@ class BranchSpec(SweepSpec):
             with the values of the trunk.
 
     Raises:
-        InputError: as in `SweepSpec`, also for the trunk, and in `validate_branches`.
+        InputError: as in `Sweep`, also for the trunk, and in `validate_branches`.
     """
 
     trunk: Mapping[str, Any] = field(default_factory=dict)
@@ -128,14 +129,13 @@ class BranchSpec(SweepSpec):
         """Return the function that computes the initial carry from the trunk."""
         return TrunkStart()
 
-    def trunk_spec(self) -> SweepSpec:
+    def trunk_spec(self) -> Sweep:
         """Return the specification of the trunk as a sweep of one run."""
-        keywords = {name: getattr(self, name) for name in SweepSpec.__dataclass_fields__}
-        keywords |= self.trunk_settings
+        keywords: dict[str, Any] = {**self.settings, **self.trunk_settings}
         keywords["axes"] = axes(**{axis: [value] for axis, value in self.trunk.items()})
         if BATCH_SIZE in self.trunk:
             keywords["batch_size"] = None
-        return SweepSpec(**keywords)
+        return Sweep(**keywords)
 
 
 def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
@@ -162,8 +162,7 @@ def validate_branches(spec: BranchSpec) -> None:
             f"trunk_settings = {spec.trunk_settings!r:.80}, expected values of "
             f"{', '.join(TRUNK_SETTINGS)}"
         )
-    if not isinstance(spec.axes, Axes):
-        return  # `validate_spec` raises the error
+    check_whole("num_steps", spec.num_steps)
     along = spec.axes.by_name
     steps = along.get(BRANCH_STEP, np.array([-1]))
     if steps.min() < 0 or steps.max() > spec.num_steps:

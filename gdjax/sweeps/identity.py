@@ -1,6 +1,6 @@
 """Identity of a sweep: the record by which stored numbers are continued.
 
-    identity = SweepSpec as JSON + data + texts of the user's programs + versions and flags
+    identity = Sweep as JSON + data + texts of the user's programs + versions and flags
 
 Stored numbers are continued only if the identities are equal (`stores.require_same`). A writer
 describes the hardware and software that computed a tile. The module `stored` reads both.
@@ -30,7 +30,7 @@ from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import BATCH_SIZE, Axes
 from gdjax.sweeps.binding import assign_roles, by_role, numeric_roles, with_settings
 from gdjax.sweeps.factories import describe
-from gdjax.sweeps.spec import SweepSpec, number_shape
+from gdjax.sweeps.spec import Sweep, number_shape
 
 OPTIONAL = ("replacement", "trunk_settings")
 """Fields of a specification that are recorded only if set."""
@@ -39,7 +39,7 @@ _hashes: dict[Any, str] = {}  # of programs, since lowering would dominate a rep
 MAX_HASHES = 512
 
 
-def described_settings(spec: SweepSpec) -> dict[str, Any]:
+def described_settings(spec: Sweep) -> dict[str, Any]:
     """Return the settings and the hashes of the data of a sweep, as recorded."""
     written = {
         "problem": described_problem(spec.problem),
@@ -63,7 +63,7 @@ def described_settings(spec: SweepSpec) -> dict[str, Any]:
     }
 
 
-def identity(spec: SweepSpec) -> dict[str, Any]:
+def identity(spec: Sweep) -> dict[str, Any]:
     """Return the identity of a sweep, by which its stored numbers are continued."""
     programs = [program.functions for program in spec.programs()]
     return {**described_settings(spec), **_described_programs(programs)}

@@ -41,7 +41,7 @@ from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
 from gdjax.sweeps.slab_program import Positions, SlabProgram, Start, Tile
-from gdjax.sweeps.spec import ProgramSpec, RunShapes, SweepSpec
+from gdjax.sweeps.spec import ProgramSpec, RunShapes, Sweep
 from gdjax.sweeps.stored import identity_of
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
@@ -124,7 +124,7 @@ class CheckedSweep(NamedTuple):
         where: store, for error messages.
     """
 
-    spec: SweepSpec
+    spec: Sweep
     stored: Mapping[str, Any] | None = None
     initial_carry: Start | None = None
     where: Any = None
@@ -141,7 +141,7 @@ class Plan:
         devices: devices that compute slabs at the same time.
     """
 
-    spec: SweepSpec
+    spec: Sweep
     programs: tuple[SlabProgram, ...]
     layout: Layout
     devices: tuple[jax.Device, ...]
@@ -181,7 +181,7 @@ class Plan:
 
 
 def make_plan(
-    spec: SweepSpec,
+    spec: Sweep,
     programs: Sequence[SlabProgram],
     tile_shape: tuple[int, ...],
     stored: Mapping[str, Any] | None = None,
@@ -206,7 +206,7 @@ def make_plan(
 
 
 def preflight(
-    spec: SweepSpec,
+    spec: Sweep,
     target: Target,
     *,
     stored: Mapping[str, Any] | None = None,
@@ -273,7 +273,7 @@ def _stored_identity(target):
     return identity_of(attributes, target.store)
 
 
-def check(spec: SweepSpec, devices: Sequence[jax.Device]) -> None:
+def check(spec: Sweep, devices: Sequence[jax.Device]) -> None:
     """Check a sweep independently of its slabs.
 
     Raises:

@@ -1,15 +1,15 @@
 """Specification of a sweep, and of the programs that compute it.
 
-    SweepSpec  --programs()-->  one ProgramSpec for each combination of static values
+    Sweep  --programs()-->  one ProgramSpec for each combination of static values
 
-Static values are batch sizes, steps of branches, booleans and names. A `SweepSpec` determines the
+Static values are batch sizes, steps of branches, booleans and names. A `Sweep` determines the
 numerical results. It is used by `sweep`, `resume`, `replay` and the workers of a cluster, and is
 recorded in stores. New fields are recorded and compared automatically.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps.axes import axes
 >>> grid = axes(learning_rate=[0.1, 0.2], nesterov=[False, True])
->>> spec = SweepSpec(problems.bowl([1.0, 9.0]), grid, 100, make_optimizer=optax.sgd)
+>>> spec = Sweep(problems.bowl([1.0, 9.0]), grid, 100, make_optimizer=optax.sgd)
 >>> spec.roles["learning_rate"].role, [program.axes.shape for program in spec.programs()]
 ('optimizer', [(2, 1), (2, 1)])
 """
@@ -62,13 +62,11 @@ MAX_KNOWN_SHAPES = 64  # number of programs of a problem whose shapes are kept b
 
 
 @dataclass(frozen=True, eq=False)
-class SweepSpec:
+class Sweep:
     """Settings that determine the results of a sweep, without devices and store.
 
-    Arguments are those of `sweep`.
-
-    Raises:
-        InputError: if an argument has an invalid type or value, or an axis is unknown.
+    Arguments are those of `sweep`, which makes a `Sweep` and computes it; a store contains it as
+    JSON. Searches take a `Sweep`. `dataclasses.replace` changes settings.
     """
 
     problem: Problem
@@ -99,6 +97,11 @@ class SweepSpec:
         """Return a function that replaces initial carries (see `SlabProgram`), or None."""
         return None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings by name."""
+        return {name: getattr(self, name) for name in Sweep.__dataclass_fields__}
+
     @cached_property
     def recorded_metrics(self) -> Mapping[str, Metric]:
         """Metrics by name: the given ones, or those of the problem."""
@@ -119,7 +122,7 @@ class SweepSpec:
         return tuple(ProgramSpec(self, box) for box in self.axes.boxes())
 
 
-def validate_spec(spec: SweepSpec) -> None:
+def validate_spec(spec: Sweep) -> None:
     """Check the settings of a sweep.
 
     Raises:
@@ -145,7 +148,7 @@ def validate_spec(spec: SweepSpec) -> None:
         check_flag("continuable", spec.continuable)
     if spec.metrics is not None:
         check_metric_names("metrics", spec.metrics)
-    if type(spec) is SweepSpec and (branch_axes := sorted(BRANCH_AXES & set(spec.axes.names))):
+    if type(spec) is Sweep and (branch_axes := sorted(BRANCH_AXES & set(spec.axes.names))):
         raise InputError(
             f"axes: {branch_axes[0]} is an axis of branches of a stored run; use gd.branch(store, "
             f"at, axes)"
@@ -171,7 +174,7 @@ class ProgramSpec:
         axes: axes of the subgrid.
     """
 
-    sweep: SweepSpec
+    sweep: Sweep
     axes: Axes
 
     @cached_property

@@ -58,7 +58,7 @@ from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.factories import optimizer_from, problem_from
 from gdjax.sweeps.identity import hash_of, problem_identity
 from gdjax.sweeps.identity import identity as identity_now
-from gdjax.sweeps.spec import SweepSpec
+from gdjax.sweeps.spec import Sweep
 
 MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
 ELSEWHERE = "restore the store from a copy"
@@ -147,7 +147,7 @@ class StoredSweep:
         make_optimizer: Callable | None = None,
         *,
         allow_unverified: bool = False,
-    ) -> SweepSpec:
+    ) -> Sweep:
         """Return the specification of the sweep, after a comparison with what is stored.
 
         Raises:
@@ -173,7 +173,7 @@ class StoredSweep:
             "metrics": _metrics(identity.get("metrics", {}), problem, where),
             "eval_params_fn": _eval_params_fn(identity.get("eval_params_fn"), where),
         }
-        kind = SweepSpec if identity.get("trunk") is None else BranchSpec
+        kind = Sweep if identity.get("trunk") is None else BranchSpec
         settings = {f.name: identity[f.name] for f in fields(kind) if f.name in identity}
         settings = _with_infinity(settings)
         if "trunk_settings" in settings:
@@ -241,7 +241,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     return identity
 
 
-# Validators for fields of an identity that are used before `SweepSpec` validates them.
+# Validators for fields of an identity that are used before `Sweep` validates them.
 _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "axes": lambda value: isinstance(value, dict) and len(value) > 0,
     "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),

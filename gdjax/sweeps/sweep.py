@@ -27,7 +27,7 @@ from gdjax.sweeps.axes import Axes, AxisValue, positions
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
-from gdjax.sweeps.spec import SweepSpec
+from gdjax.sweeps.spec import Sweep
 
 
 def sweep(
@@ -119,7 +119,7 @@ def sweep(
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
-    spec = SweepSpec(
+    spec = Sweep(
         problem,
         axes,
         num_steps,

@@ -3,9 +3,10 @@
 Each row contains a call, the argument that its error names, and a part of the error message.
 
 Calls use variables that `errors.py` defines, among them `bowl` and `net` (problems), `w` and `v`
-(their parameters), `ax` and `grid` (axes), `runs` (a sweep of the bowl), `store` (its store), `own`
-(a store of a user-defined problem), `kept` (a store of `counted`, whose cost has a model state),
-`damaged` (a store with a flipped bit), `folder` (an empty folder) and `flat` (a direction).
+(their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its Dataset),
+`store` (its store), `own` (a store of a user-defined problem), `kept` (a store of `counted`, whose
+cost has a model state), `damaged` (a store with a flipped bit), `folder` (an empty folder) and
+`flat` (a direction).
 """
 
 MASKED = "numpy.ma.array([1.0, 2.0], mask=[0, 1])"
@@ -47,63 +48,69 @@ CALLS = (
     ("gd.zip_axes(learning_rate=0.1)", "learning_rate", "expected a list of finite numbers"),
     ("gd.axes(pair=gd.zip_axes(seed=[0]), seed=[1])", "seed", "is given on two dimensions"),
     # Searches
-    ("gd.search.successive_halving(3, ax)", "problem", "expected a gdjax.Problem"),
-    ("gd.search.successive_halving(bowl, 3)", "axes", "expected gd.axes(learning_rate=[0.1, 1])"),
-    ("gd.search.successive_halving(bowl, ax, rungs=4)", "rungs", "expected increasing numbers"),
-    ("gd.search.successive_halving(bowl, ax, rungs=[])", "rungs", "expected increasing numbers"),
-    ("gd.search.successive_halving(bowl, ax, rungs='12')", "rungs", "expected increasing numbers"),
+    ("gd.search.successive_halving(bowl, [4])", "sweep", "expected gd.Sweep(problem, axes"),
+    ("gd.search.successive_halving(gd.Sweep(bowl, 3, 8), [4])", "axes", "expected gd.axes("),
+    ("gd.search.successive_halving(spec, 4)", "rungs", "expected numbers of steps, such as"),
+    ("gd.search.successive_halving(spec, '12')", "rungs", "expected numbers of steps, such as"),
+    ("gd.search.successive_halving(spec, [4, 1])", "rungs", "expected increasing numbers"),
+    ("gd.search.successive_halving(spec, [4, 4])", "rungs", "expected increasing numbers"),
+    ("gd.search.successive_halving(spec, [4, 6.0])", "rungs", "expected a whole number from 1"),
+    ("gd.search.successive_halving(spec, [4, 60])", "rungs", "expected a whole number from 1"),
     (
-        "gd.search.successive_halving(bowl, ax, rungs=[4, 1])",
+        "gd.search.successive_halving(gd.Sweep(bowl, ax, 9, record_every=3), [4])",
         "rungs",
-        "sort them and remove duplicates",
+        "4 is not a multiple of 3",
     ),
     (
-        "gd.search.successive_halving(bowl, ax, rungs=[4, 8.0])",
-        "rungs",
-        "expected a whole number >= 1",
+        "gd.search.successive_halving(gd.Sweep(bowl, ax, 8, stop_when_converged=True), [4])",
+        "stop_when_converged",
+        "expected False for a search",
     ),
     (
-        "gd.search.successive_halving(bowl, ax, reduction_factor=1)",
+        "gd.search.successive_halving(gd.Sweep(bowl, gd.axes(rung=gd.zip_axes(learning_rate=[1])), "
+        "8), [4])",
+        "rung",
+        "is reserved in the Dataset of a search",
+    ),
+    (
+        "gd.search.successive_halving(spec, [4], reduction_factor=1)",
         "reduction_factor",
         "expected a whole number >= 2",
     ),
     (
-        "gd.search.successive_halving(bowl, ax, reduction_factor=2.5)",
+        "gd.search.successive_halving(spec, [4], reduction_factor=2.5)",
         "reduction_factor",
         "expected a whole number >= 2",
     ),
     (
-        "gd.search.successive_halving(bowl, ax, reduction_factor=None, num_brackets=2)",
+        "gd.search.successive_halving(spec, [4], reduction_factor=None, num_brackets=2)",
         "num_brackets",
         "expected 1 with reduction_factor=None",
     ),
     (
-        "gd.search.successive_halving(bowl, ax, metric='accuracy')",
+        "gd.search.successive_halving(spec, [4], metric='accuracy')",
         "metric",
         "expected the name of a recorded number: one of cost",
     ),
     (
-        "gd.search.successive_halving(bowl, ax, direction='up')",
+        "gd.search.successive_halving(spec, [4], direction='up')",
         "direction",
         "choose one of minimize, maximize",
     ),
-    ("gd.search.successive_halving(bowl, ax, store=3)", "store", "expected the path of a folder"),
+    ("gd.search.successive_halving(spec, [4], store=3)", "store", "expected the path of a folder"),
     (
-        "gd.search.successive_halving(bowl, ax, num_brackets=4)",
+        "gd.search.successive_halving(spec, [4], num_brackets=4)",
         "num_brackets",
-        "whole number from 1 to 3",
+        "whole number from 1 to 2",
     ),
     # Trials of a study
-    (
-        "gd.search.optimize(bowl, {}, 3, 4, rungs=[4])",
-        "space",
-        "expected distributions by name, such as",
-    ),
-    (
-        "gd.search.optimize(bowl, {'learning_rate': 0.1}, 3, 4, rungs=[4])",
-        "learning_rate",
-        "expected a distribution, such as",
-    ),
+    ("gd.search.optimize(bowl, 3, 4)", "sweep", "expected gd.Sweep(problem, axes, num_steps)"),
+    ("gd.search.optimize(spec, 3, 0)", "num_trials", "expected a whole number >= 1"),
+    ("gd.search.optimize(spec, 3, 4, batch=0)", "batch", "expected a whole number >= 1"),
+    ("gd.search.optimize(spec, 3, 4, diverged='nan')", "diverged", "choose one of inf, fail"),
+    ("gd.search.optimize(spec, 3, 4, rungs='12')", "rungs", "expected numbers of steps, such as"),
+    ("gd.search.optimize(spec, 3, 4, metric='accuracy')", "metric", "of a recorded number"),
+    ("gd.search.optimize(spec, 3, 4)", "study", "expected a study of optuna.create_study()"),
     ("gd.search.to_study(runs, 'accuracy')", "metric", "expected the name of a recorded number"),
     ("gd.search.to_study(runs, direction='up')", "direction", "choose one of minimize, maximize"),
     ("gd.search.to_study(runs, diverged='nan')", "diverged", "choose one of inf, fail"),
@@ -1130,9 +1137,16 @@ CALLS = (
         "expected a factory, such as optax.adam",
     ),
     (
-        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1]), 'ten')",
+        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1]), "
+        "num_steps='ten')",
         "num_steps",
         "expected a whole number >= 0",
+    ),
+    (
+        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1]), "
+        "root_seed=1)",
+        "root_seed",
+        "cannot be changed; expected settings of a sweep",
     ),
     ("gd.sweep(bowl, ax, 5, continuable='yes')", "continuable", "expected True or False"),
     ("gd.curvature.largest_entries('x', 1)", "gradient", "is not an array"),

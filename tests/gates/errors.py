@@ -94,6 +94,7 @@ def prepare() -> dict[str, Any]:
         **{"kept": Path("kept.zarr"), "counted": counted, "dataclasses": dataclasses},
         **{"folder": Path("empty"), "flat": jnp.array([1.0, 0.0]), "data": net.data},
         **{"init": lambda key: jnp.ones((2, 1)), "apply": lambda w, x: x @ w},
+        "spec": gd.Sweep(bowl, gd.axes(learning_rate=[0.1]), 8),
         "loss": lambda outputs, targets: jnp.mean(outputs),
     }
 

@@ -195,7 +195,8 @@ def descended(cost):
 
 def halved(cost):
     problem, axes = gd.Problem(init=init, cost=cost), gd.axes(learning_rate=[RATE])
-    runs = gd.search.successive_halving(problem, axes, rungs=(1, STEPS), reduction_factor=None)
+    sweep = gd.Sweep(problem, axes, STEPS)
+    runs = gd.search.successive_halving(sweep, rungs=(1,), reduction_factor=None)
     return float(runs.cost[0, -1])
 
 

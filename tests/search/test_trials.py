@@ -31,14 +31,19 @@ def sgd(learning_rate, momentum):
     return optax.sgd(learning_rate, momentum)
 
 
+PAIRS = gd.axes(learning_rate=[1e-3, 1.0], momentum=[0.0, 0.9])
+MOMENTA = gd.Sweep(BOWL, PAIRS, 40, make_optimizer=sgd, record_every=10)
+
+
+def rates(num_steps, low=1e-3, high=1.0, problem=BOWL, **settings):
+    return gd.Sweep(problem, gd.axes(learning_rate=[low, high]), num_steps, **settings)
+
+
 @pytest.fixture(scope="module")
 def searched():
     """Return a study of 21 trials in batches of 8, 8 and 5."""
     study = new_study(optuna.pruners.NopPruner())
-    gd.search.optimize(
-        BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 21, rungs=[10, 40], batch=8,
-        make_optimizer=sgd,
-    )  # fmt: skip
+    gd.search.optimize(MOMENTA, study, 21, rungs=[10], batch=8)
     return study
 
 
@@ -62,7 +67,7 @@ def test_values_and_intermediate_values_equal_those_of_a_sweep(searched):
 
 def test_values_of_trials_equal_their_closed_form():
     study = new_study()
-    gd.search.optimize(gd.problems.bowl([2.0]), RATES, study, 5, rungs=[3, 7], batch=4)
+    gd.search.optimize(rates(7, problem=gd.problems.bowl([2.0])), study, 5, rungs=[3], batch=4)
     start = 2 * study.trials[0].intermediate_values[0]
     for trial in study.trials:
         contraction = (1 - 2.0 * trial.params["learning_rate"]) ** 2
@@ -79,10 +84,7 @@ def test_pruned_trials_end_at_a_rung_without_changing_the_others(searched):
     at_rung = [trial.intermediate_values[10] for trial in searched.trials[:8]]
     median = float(np.median(at_rung))
     study = new_study(WorstHalf())
-    gd.search.optimize(
-        BOWL, {**RATES, "momentum": FLOAT(0.0, 0.9)}, study, 8, rungs=[10, 40], batch=8,
-        make_optimizer=sgd,
-    )  # fmt: skip
+    gd.search.optimize(MOMENTA, study, 8, rungs=[10], batch=8)
     for trial, full in zip(study.trials, searched.trials, strict=False):
         assert trial.params == full.params
         if full.intermediate_values[10] <= median:
@@ -99,8 +101,7 @@ def test_pruned_trials_end_at_a_rung_without_changing_the_others(searched):
 def test_a_diverged_trial_has_the_requested_state(diverged, state):
     study = new_study()
     study.enqueue_trial({"learning_rate": 100.0})
-    space = {"learning_rate": FLOAT(0.1, 100.0)}
-    gd.search.optimize(BOWL, space, study, 1, rungs=[20, 40], batch=4, diverged=diverged)
+    gd.search.optimize(rates(40, 0.1, 100.0), study, 1, rungs=[20], batch=4, diverged=diverged)
     (trial,) = study.trials
     assert (trial.state, trial.user_attrs["outcome"]) == (state, "DIVERGED")
     assert trial.value == (math.inf if diverged == "inf" else None)
@@ -115,12 +116,13 @@ def test_each_batch_size_is_compiled_once_and_equal_settings_have_equal_values()
         return ((w * x - 2 * x) ** 2).mean()
 
     line = gd.Problem(init=lambda key: np.float32(0), cost=cost, data=x)
-    space = {"batch_size": CHOICE([4, 8]), "learning_rate": CHOICE([0.1, 1])}
+    sweep = gd.Sweep(line, gd.axes(batch_size=[4, 8], learning_rate=[0.1, 1]), 6)
+    space = {"learning_rate": CHOICE([0.1, 1])}
     study = new_study()
-    gd.search.optimize(line, space, study, 8, rungs=[6], batch=8)
+    gd.search.optimize(sweep, study, 8, space=space, batch=8)
     compiled = block_program.cache_info().misses
     assert {shape[0] for shape in traced} >= {4, 8}
-    gd.search.optimize(line, space, study, 16, rungs=[6], batch=8)
+    gd.search.optimize(sweep, study, 16, space=space, batch=8)
     assert block_program.cache_info().misses == compiled
     values = {}
     for trial in study.trials:
@@ -132,10 +134,8 @@ def test_each_batch_size_is_compiled_once_and_equal_settings_have_equal_values()
 def test_a_metric_can_be_maximized():
     sizes = {"size": gd.Metric(lambda w, data: (w**2).sum())}
     study = new_study(direction="maximize")
-    gd.search.optimize(
-        BOWL, {"learning_rate": FLOAT(0.01, 0.2)}, study, 6, rungs=[5], metric="size",
-        direction="maximize", metrics=sizes, batch=6,
-    )  # fmt: skip
+    sweep = rates(5, 0.01, 0.2, metrics=sizes)
+    gd.search.optimize(sweep, study, 6, metric="size", direction="maximize", batch=6)
     assert study.best_params["learning_rate"] == min(
         trial.params["learning_rate"] for trial in study.trials
     )
@@ -145,7 +145,7 @@ def test_trials_of_an_interrupted_batch_are_repeated():
     study = new_study()
     requested = [study.ask(dict(RATES)) for _ in range(3)]
     study.ask()  # a trial whose process ended before all settings were suggested
-    gd.search.optimize(BOWL, RATES, study, 5, rungs=[4], batch=2)
+    gd.search.optimize(rates(4), study, 5, batch=2)
     again = {trial.user_attrs.get("retry_of"): trial for trial in study.trials}
     for trial in requested:
         assert again[trial.number].params == trial.params
@@ -162,9 +162,10 @@ storage = optuna.storages.RDBStorage(f"sqlite:///{sys.argv[1]}")
 pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=100, reduction_factor=2)
 study = optuna.create_study(storage=storage, study_name="bowl", load_if_exists=True, pruner=pruner,
                             sampler=optuna.samplers.TPESampler(seed=0))
-space = {"learning_rate": optuna.distributions.FloatDistribution(1e-4, 0.2, log=True)}
+rates = gd.axes(learning_rate=[1e-4, 0.2])
+sweep = gd.Sweep(gd.problems.bowl([1.0, 9.0]), rates, 400, record_every=100)
 print("begins", flush=True)
-gd.search.optimize(gd.problems.bowl([1.0, 9.0]), space, study, 48, rungs=[100, 200, 400], batch=12)
+gd.search.optimize(sweep, study, 48, rungs=[100, 200], batch=12)
 """
 
 
@@ -243,34 +244,25 @@ def test_the_learning_rate_is_more_than_twice_as_important_as_the_momentum():
 def test_a_study_of_the_runs_of_a_sweep_is_continued():
     runs = gd.sweep(BOWL, gd.axes(learning_rate=[0.01, 0.1]), 20)
     study = gd.search.to_study(runs, study=new_study())
-    space = study.trials[0].distributions
-    gd.search.optimize(BOWL, space, study, 6, rungs=[20], batch=4)
+    gd.search.optimize(rates(20, 0.01, 0.1), study, 6, batch=4)
     assert len(study.trials) == 6
 
 
-def refused(expected, **changes):
-    settings = {"problem": BOWL, "space": RATES, "study": new_study(), "num_trials": 4}
-    settings |= {"rungs": [4]} | changes
-    with pytest.raises(gd.errors.InputError, match=expected):
-        gd.search.optimize(**settings)
-    study = settings["study"]
-    assert not isinstance(study, optuna.Study) or study.trials == []
-
-
-def test_invalid_arguments_are_rejected_before_any_trial():
-    refused("study: its direction is maximize", study=new_study(direction="maximize"))
-    refused("study: its direction is minimize", direction="maximize")
-    refused(
-        "its direction is minimize and max", study=new_study(directions=["minimize", "maximize"])
-    )
-    refused("study = 3, expected a study", study=3)
-    refused("metric = 'accuracy', expected", metric="accuracy")
-    refused("follows 20", rungs=[20, 20])
-    refused("rungs = ", rungs=[])
-    refused("space = ", space={})
-    refused("space: learning_rate = 0.1, expected a distribution", space={"learning_rate": 0.1})
-    refused("momentums", space={**RATES, "momentums": FLOAT(0, 1)})
-    refused("learning_rate = 0.0, expected", space={"learning_rate": FLOAT(0, 1)})
-    refused("num_trials = 0", num_trials=0)
-    refused("batch = 0", batch=0)
-    refused("diverged = 'nan'", diverged="nan")
+@pytest.mark.parametrize(
+    ("message", "changes"),
+    [
+        ("study: its direction is maximize", {"study": new_study(direction="maximize")}),
+        ("study: its direction is minimize", {"direction": "maximize"}),
+        (
+            "minimize and maximize",
+            {"study": new_study(directions=["minimize", "maximize"])},
+        ),
+        ("space: 'momentum' is not an axis", {"space": {"momentum": FLOAT(0, 1)}}),
+        ("learning_rate = 0.0, expected", {"space": {"learning_rate": FLOAT(0, 1)}}),
+    ],
+)
+def test_invalid_arguments_are_rejected_before_any_trial(message, changes):
+    settings = {"study": new_study(), "num_trials": 4, **changes}
+    with pytest.raises(gd.errors.InputError, match=message):
+        gd.search.optimize(rates(4), **settings)
+    assert settings["study"].trials == []

@@ -6,7 +6,7 @@ import pytest
 from jax import monitoring
 from small_problems import stored
 
-from gdjax.sweeps import BranchSpec, SweepSpec, slab_program
+from gdjax.sweeps import BranchSpec, Sweep, slab_program
 from gdjax.sweeps.preflight import Target
 
 
@@ -35,7 +35,7 @@ def compilations():
 @pytest.fixture
 def user_settings(monkeypatch, request):
     """Disable the suite's annotation checks, to test errors of the library itself."""
-    for kind in (SweepSpec, BranchSpec, Target):
+    for kind in (Sweep, BranchSpec, Target):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
     if hasattr(request.module, "sweep"):
         monkeypatch.setattr(request.module, "sweep", inspect.unwrap(request.module.sweep))

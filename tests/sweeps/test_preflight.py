@@ -11,12 +11,12 @@ from small_problems import network
 
 import gdjax as gd
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import SweepSpec, axes, slab_program, zip_axes
+from gdjax.sweeps import Sweep, axes, slab_program, zip_axes
 from gdjax.sweeps.preflight import CheckedSweep, fit, fit_program, tile_shapes
 
 
 def program_of(problem, grid):
-    (program,) = SweepSpec(problem, grid, 5).programs()
+    (program,) = Sweep(problem, grid, 5).programs()
     return program
 
 
@@ -44,7 +44,7 @@ def test_tiles_are_boxes_of_consecutive_runs_that_fill_slabs(shape, width, tiles
 )
 def test_runs_of_several_tiles_share_slabs(grid, sizes):
     """Only the last slab of a program has fewer runs than its width, two."""
-    spec = SweepSpec(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
+    spec = Sweep(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
     plan = fit(CheckedSweep(spec), jax.local_devices()[:1], (1,) * (len(grid.shape) - 1) + (3,))
     if len(grid.shape) == 1:
         plan = fit(CheckedSweep(spec), jax.local_devices()[:1])
@@ -69,7 +69,7 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         (axes(learning_rate=[0.1], seed=range(500)), 50, 800 + 4 * 50),
         (axes(learning_rate=[0.1], data_seed=range(3)), 50, 800 + 4 * 50 + 4 * 50 * 100),
     ):
-        (program,) = SweepSpec(problem, grid, 5, batch_size=batch_size).programs()
+        (program,) = Sweep(problem, grid, 5, batch_size=batch_size).programs()
         assert least <= program.step_nbytes <= 1.1 * least + 2 * 4 * 1000
 
 

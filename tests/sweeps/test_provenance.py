@@ -20,7 +20,7 @@ from gdjax import machine, problems
 from gdjax.errors import InputError, StoreError
 from gdjax.stores import plain
 from gdjax.stores.reader import without_carry
-from gdjax.sweeps import SweepSpec, axes, executor, factories, identity, zip_axes
+from gdjax.sweeps import Sweep, axes, executor, factories, identity, zip_axes
 from gdjax.sweeps.stored import axes_of, open_sweep
 
 
@@ -159,8 +159,8 @@ def test_a_sweep_with_different_data_cost_or_init_is_rejected(stored_sweep):
 
 
 def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep):
-    """Fields are read from `SweepSpec`, so that new keywords of `sweep` are covered."""
-    names = {field.name for field in dataclasses.fields(SweepSpec)}
+    """Fields are read from `Sweep`, so that new keywords of `sweep` are covered."""
+    names = {field.name for field in dataclasses.fields(Sweep)}
     recorded = open_sweep(stored_sweep).identity
     assert names - set(recorded) == names & set(identity.OPTIONAL)  # absent unless set
     names &= set(recorded)

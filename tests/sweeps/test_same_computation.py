@@ -80,8 +80,8 @@ def swept(store, problem, make_optimizer, **options):
 
 
 def halved(store, problem, make_optimizer, **options):
-    options |= {"store": f"{store}-search", "make_optimizer": make_optimizer}
-    return gd.search.successive_halving(problem, AXES, rungs=(2, 4), **options)
+    sweep = gd.Sweep(problem, AXES, 4, make_optimizer=make_optimizer, record_every=2)
+    return gd.search.successive_halving(sweep, (2,), store=f"{store}-search", **options)
 
 
 def with_problem(verb):

@@ -7,7 +7,7 @@ from small_problems import network, same_bits
 
 import gdjax as gd
 from gdjax.descent import block_loop
-from gdjax.sweeps import SweepSpec, slab_program
+from gdjax.sweeps import Sweep, slab_program
 from gdjax.sweeps.slab_program import SlabProgram
 
 PROBLEM = network()
@@ -23,7 +23,7 @@ def slabs_of_four_runs(monkeypatch):
 
 def inputs(problem=PROBLEM, batch_size=6, metrics=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
-    spec = SweepSpec(problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7)
+    spec = Sweep(problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7)
     return SlabProgram(spec.programs()[0], (DEVICE,))
 
 

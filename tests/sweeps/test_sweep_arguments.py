@@ -21,9 +21,8 @@ from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import (
-    SweepSpec,
+    Sweep,
     axes,
-    branch,
     extend,
     params_of,
     preflight,
@@ -182,10 +181,10 @@ def test_unknown_keywords_raise_an_error():
 
 def test_every_argument_is_in_the_signature_and_in_the_docstring():
     """Signatures are not synthesized, so that `help` and type checkers agree."""
-    spec = [field.name for field in dataclasses.fields(SweepSpec)]
+    spec = [field.name for field in dataclasses.fields(Sweep)]
     target = [field.name for field in dataclasses.fields(Target)]
     assert list(inspect.signature(sweep).parameters) == spec + target
-    for function in (sweep, branch, extend, replay, resume, table, params_of):
+    for function in (sweep, extend, replay, resume, table, params_of):
         unwrapped = inspect.unwrap(function)
         signature = inspect.signature(unwrapped)
         assert "__signature__" not in vars(unwrapped)
@@ -198,8 +197,8 @@ def test_every_argument_is_in_the_signature_and_in_the_docstring():
 
 
 def test_defaults_equal_those_of_the_dataclasses():
-    """The signature repeats the defaults of `SweepSpec` and `Target`."""
-    fields = {f.name: f.default for kind in (SweepSpec, Target) for f in dataclasses.fields(kind)}
+    """The signature repeats the defaults of `Sweep` and `Target`."""
+    fields = {f.name: f.default for kind in (Sweep, Target) for f in dataclasses.fields(kind)}
     for name, parameter in inspect.signature(sweep).parameters.items():
         if parameter.default is not parameter.empty:
             assert parameter.default == fields[name], name

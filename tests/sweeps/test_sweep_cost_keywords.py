@@ -10,7 +10,7 @@ from small_problems import same_bits
 import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.errors import InputError
-from gdjax.sweeps import SweepSpec
+from gdjax.sweeps import Sweep
 from gdjax.sweeps.preflight import fit_program
 from gdjax.sweeps.slab_runner import TileMonitor, run_slab
 
@@ -131,7 +131,7 @@ class StoppingMonitor(TileMonitor):
 
 
 def program_of(batch_size):
-    spec = SweepSpec(problem(), GRID, 30, batch_size=batch_size, record_every=10)
+    spec = Sweep(problem(), GRID, 30, batch_size=batch_size, record_every=10)
     return fit_program(spec.programs()[0], jax.local_devices())
 
 

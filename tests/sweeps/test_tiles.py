@@ -15,7 +15,7 @@ from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
-from gdjax.sweeps import SweepSpec, axes, params_of, slab_program, sweep
+from gdjax.sweeps import Sweep, axes, params_of, slab_program, sweep
 from gdjax.sweeps.preflight import CheckedSweep, check, fit
 from gdjax.sweeps.slab_runner import TileMonitor, run_slab, run_tiles
 
@@ -38,7 +38,7 @@ class MemorySink:
 
 
 def plan_of(problem, grid, steps=60, **changed):
-    spec = SweepSpec(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
+    spec = Sweep(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
     check(spec, jax.local_devices())
     return fit(CheckedSweep(spec), jax.local_devices())
 
@@ -316,7 +316,7 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
         cost=lambda w, *, key: jnp.sum((w - jax.random.normal(key, (2,))) ** 2),
         metrics={"draw": Metric(lambda w, data, *, key: jax.random.normal(key))},
     )
-    spec = SweepSpec(problem, axes(learning_rate=[0.1, 0.2], **more), 3)
+    spec = Sweep(problem, axes(learning_rate=[0.1, 0.2], **more), 3)
     chosen = jax.local_devices()[:devices]
     check(spec, chosen)
     plan = fit(CheckedSweep(spec), chosen)
