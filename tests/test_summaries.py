@@ -11,8 +11,7 @@ import pytest
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
-from gdjax.minima.end_points import classify_end_points
-from gdjax.problems import Network, Problem, bowl, digits, from_function
+from gdjax.problems import Network, Problem, digits, from_function
 from gdjax.summaries import fields, short
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.stored import run_of
@@ -67,10 +66,6 @@ def test_a_network_is_shown_by_its_size_and_a_function_by_its_name():
 
 @pytest.mark.long
 def test_kinds_and_statuses_are_shown_by_name():
-    ends = classify_end_points(
-        bowl([1.0, 2.0]), np.array([[0.0, 1.0], [np.nan, 0.0]]), key=jax.random.key(0)
-    )
-    assert "    kind = 1 strict minimum, 1 diverged" in repr(ends).splitlines()
     pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=1)
     assert "    status = converged" in repr(pairs).splitlines()
     polished = polish(lambda w: w @ w, jnp.ones(3))

@@ -95,15 +95,15 @@ class Minima:
         from gdjax._runtime import process, results
 
         process.configure()
-        from gdjax.minima import count_stored_minima
+        from gdjax.minima import count_minima
 
         folder = results.folder("minima", self, self.out)
         with interrupts.resumable(f"gdjax minima with --out {folder} and these settings"):
             store = self.store or self._swept(folder / "runs.zarr")
-            census = count_stored_minima(
+            census = count_minima(
+                problem_file.load(self.problem),
                 store,
                 parse_at(self.at),
-                problem=problem_file.load(self.problem),
                 allow_unverified=self.allow_unverified,
                 skip_damaged=self.skip_damaged,
                 distance_tolerance=self.tolerance,

@@ -81,9 +81,6 @@ def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
     Args:
         params: the point, any pytree of real arrays.
         key: random key of the direction.
-
-    Raises:
-        InputError: if the parameters are not real floats.
     """
     check_params(params)
     check_key(key)
@@ -106,9 +103,6 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
         direction: a pytree like `params`.
         params: the point.
         axis: axis of the neurons (0, or -1 for weights stored [from, to], as in Flax).
-
-    Raises:
-        InputError: if the direction differs from `params` in structure or shapes.
 
     Examples:
         >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
@@ -136,9 +130,6 @@ def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
     Args:
         direction: a pytree like `params`.
         params: the point.
-
-    Raises:
-        InputError: if the direction differs from `params` in structure or shapes.
     """
     check_like("layer_normalize: direction", direction, params)
     return jax.tree.map(lambda d, w: _rescaled(d, w, None), *_arrays(direction, params))
@@ -170,9 +161,6 @@ def gradient_direction(
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
         data: data used instead of the problem's data.
-
-    Raises:
-        InputError: if the parameters are not real floats, or the cost is not a scalar.
     """
     gradient = value_and_gradient(problem, params, data=data)[1]
     length = optax.tree.norm(gradient)
@@ -185,9 +173,6 @@ def direction_to(params: PyTree, other: PyTree) -> PyTree:
     Args:
         params: the point.
         other: a pytree like `params`.
-
-    Raises:
-        InputError: if structures or shapes differ.
     """
     check_like("direction_to: other", other, params)
     return optax.tree.sub(*_arrays(other, params))
@@ -247,9 +232,6 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
     """Return directions by name from a pytree whose leading axis indexes them.
 
-    Raises:
-        InputError: if there are more names than directions, or if `names` is not a list of names.
-
     Examples:
         >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
         {'up': [1.0, 0.0], 'right': [0.0, 1.0]}
@@ -290,10 +272,6 @@ def plane_directions(
         Both directions by name, as an argument of `plane`. Directions that are zero, such as a
         vanishing gradient, remain zero. If the search for eigenvectors did not converge, their
         names contain the residuals of the eigenvalues, as in "λ = 20 ± 0.3".
-
-    Raises:
-        InputError: if the kind is unknown, if there is a single parameter, or if the Hessian is not
-            finite and its eigenvectors are requested.
 
     Examples:
         >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
@@ -364,10 +342,6 @@ def principal_components(
         count: number of components, at most the number of points and of parameters.
         center: a pytree like one point; None means the mean.
 
-    Raises:
-        InputError: if the count is out of range, or the center differs from a point in structure or
-            shapes.
-
     References: Li et al. 2018, arXiv 1712.09913, section 7.
     """
     check_points("principal_components: snapshots", snapshots, center)
@@ -405,10 +379,6 @@ def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) ->
         points: a pytree of arrays whose leading axis indexes the points.
         params: origin w_0 of the slice.
         directions: directions d_i by name, linearly independent but not necessarily orthogonal.
-
-    Raises:
-        InputError: if points or directions differ from the origin in structure or shapes, or if
-            there are no directions.
     """
     check_points("project: points", points, params)
     check_named("project", params, directions)
@@ -458,11 +428,7 @@ def _offsets(points, center):
 
 
 def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
-    """Check that the leading axis of arrays indexes points with the shapes of `one`.
-
-    Raises:
-        InputError: if leading axes, structures or shapes differ.
-    """
+    """Check that the leading axis of arrays indexes points with the shapes of `one`."""
     check_params(points, f"{argument}: ")
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
     if len(lengths) != 1 or lengths == {()}:
@@ -478,12 +444,7 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
 def check_named(
     caller: str, params: PyTree, directions: Mapping[str, PyTree], *, least: int = 0
 ) -> None:
-    """Check that directions are a mapping of names to pytrees like the parameters.
-
-    Raises:
-        InputError: if `directions` is not such a mapping, or has fewer than `least` or more than 26
-            entries.
-    """
+    """Check that directions are a mapping of names to pytrees like the parameters."""
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
     if not is_named or not least <= len(directions) <= len(DIMENSIONS):
         raise InputError(
@@ -497,11 +458,7 @@ def check_named(
 def check_directions(
     caller: str, params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[list[float], list[float]]:
-    """Return the lengths of directions, and the cosine of each pair.
-
-    Raises:
-        InputError: if `check_named` raises it, or there are no directions.
-    """
+    """Return the lengths of directions, and the cosine of each pair."""
     check_named(caller, params, directions, least=1)
     flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
     lengths = [float(np.linalg.norm(d)) for d in flat]
@@ -518,11 +475,7 @@ def check_independent(
     lengths: Sequence[float],
     cosines: Sequence[float],
 ) -> None:
-    """Check that no direction is zero, and that no two directions are parallel.
-
-    Raises:
-        InputError: if a direction is zero, or two directions are parallel.
-    """
+    """Check that no direction is zero, and that no two directions are parallel."""
     for name, length in zip(directions, lengths, strict=True):
         if not length > 0:
             raise InputError(

@@ -90,10 +90,6 @@ def line(
     Returns:
         A Dataset with `cost` and each metric over the dimension a, as in `grid`.
 
-    Raises:
-        InputError: if the direction is zero or differs from the parameters in structure or shapes,
-            or as in `grid`.
-
     Examples:
         >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
         >>> line(bowl, jnp.zeros(2), jnp.array([0.0, 1.0]), [0.0, 1.0, 2.0]).cost.values.tolist()
@@ -128,9 +124,6 @@ def plane(
 
     Returns:
         A Dataset with `cost` and each metric over the dimensions a and b, as in `grid`.
-
-    Raises:
-        InputError: as in `grid`.
 
     Examples:
         A plane through two minima, at a = 0 and a = 1:
@@ -178,10 +171,6 @@ def grid(
         A Dataset with `cost` and each metric, over dimensions a, b, ..., one per direction. The
         coordinates have the name and the length of their direction as attributes. Attributes of the
         Dataset contain the `cosines` of each pair of directions and the method of evaluation.
-
-    Raises:
-        InputError: if directions or coordinates are not valid, if the problem fails `check` or has
-            a model state, or if a metric is not a function of the parameters alone.
 
     Examples:
         >>> bowl = lambda w: w[0] ** 2 + 10 * w[1] ** 2
@@ -356,10 +345,6 @@ def at_coordinates(
         params: origin w_0.
         directions: directions d_i by name.
         coordinates: coordinates c, one per direction.
-
-    Raises:
-        InputError: if a direction differs from the parameters in structure or shapes, or the number
-            of coordinates differs from that of directions.
     """
     check_params(params)
     check_named("at_coordinates", params, directions)

@@ -68,10 +68,6 @@ def descent_on_slice(
         A Dataset over `snapshot_step`: `path_a`, `path_b`, ... are the coordinates of the nearest
         point in the slice, `path_off` is the distance from it, `path_cost` the cost of the
         snapshot, and `path_cost_in_slice` the cost of the nearest point.
-
-    Raises:
-        InputError: if snapshots differ from the origin in structure or shapes, or if there is not
-            one step per snapshot.
     """
     import xarray as xr
 

@@ -115,11 +115,6 @@ def pairwise_barriers(
     Returns:
         Matrices over runs, and the costs along each path.
 
-    Raises:
-        InputError: if the parameters are not those of several runs of the problem, if the cost is
-            not a real scalar or has a model state (see `path_cost`), or if another argument is out
-            of range.
-
     Examples:
         >>> from gdjax.problems import Problem
         >>> well = Problem(init=lambda key: jnp.zeros(()), cost=lambda x: (x**2 - 1) ** 2)

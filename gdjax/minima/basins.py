@@ -94,10 +94,6 @@ def basins_of_attraction(
         the `share` of each minimum and code; `limit`, the learning rate above which each minimum is
         unstable; positions of minima and other critical points; and the cost on the grid.
 
-    Raises:
-        InputError: if the function is unknown, if the domain has more than two coordinates, or if a
-            learning rate, a momentum or another argument is out of range.
-
     Examples:
         The maximum between the two minima of the function is at 0.126, and a share of 0.525 of
         [-2.5, 2.5] lies to its left. The second learning rate is above the limit of the first
@@ -175,9 +171,6 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
 
     Returns:
         The learning rate above which each minimum is unstable, [minima].
-
-    Raises:
-        InputError: if the name is not that of a test function, or the momentum is not in [0, 1).
 
     Examples:
         >>> learning_rate_limits("quartic").round(3).tolist()

@@ -15,6 +15,7 @@ dimension in the Dataset, and points that a path of equal cost connects are on o
 (`cluster_manifolds`). Statistics of minima do not include manifolds.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key, run_keys
 from gdjax.minima.barriers import pairwise_barriers
-from gdjax.minima.census_dataset import Manifolds, Minima, build_dataset
+from gdjax.minima.census_dataset import QUANTITIES, Minima, build_dataset
 from gdjax.minima.clustering import cluster_manifolds, cluster_points
 from gdjax.minima.end_points import (
     DISTANCE_TOLERANCE,
@@ -39,10 +40,12 @@ from gdjax.minima.end_points import (
     check_options,
     classify_end_points,
 )
+from gdjax.minima.matching import select_rows
 from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem
-from gdjax.sweeps.axes import AxisValue, positions
+from gdjax.results import Quantity, document
+from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.dataset import from_named, named_leaves
 from gdjax.sweeps.stored import open_sweep
@@ -54,59 +57,68 @@ MAX_COMPARED = 64  # maximum number of minima (lowest first) with pairwise barri
 OUTPUT_SAMPLES = 1000  # number of samples for the comparison of outputs
 
 
+@document(QUANTITIES)
 def count_minima(
-    problem: Problem,
-    params: PyTree,
+    problem: Problem | None,
+    runs: PyTree,
+    at: Mapping[str, AxisValue] | None = None,
     *,
-    key: Key[Array, ""],
+    key: Key[Array, ""] | None = None,
     distance_tolerance: float = DISTANCE_TOLERANCE,
     output_tolerance: float = 1e-3,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     max_steps: int = MAX_STEPS,
+    nearest: bool = False,
+    allow_unverified: bool = False,
+    skip_damaged: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> "xr.Dataset":
     """Find the distinct minima among the end points of many runs.
 
+    The time is proportional to the number of runs and grows with the number of parameters, up to
+    its cube, since the dense Hessian of each end point with up to 2,048 parameters is decomposed.
+    Barriers between all pairs of up to 64 minima follow. Progress bars show completed runs and
+    paths.
+
     Args:
         problem: problem whose cost over all its data was minimized. If it has a network, minima are
-            compared up to its symmetries; if it has `predict`, also by their outputs.
-        params: parameters at which the runs stopped, in arrays whose leading axis indexes the runs;
-            NaN for runs that diverged.
-        key: random key for probes and for the starts of matching.
+            compared up to its symmetries; if it has `predict`, also by their outputs. It is
+            compared with the problem of a store, for which None means the recorded problem.
+        runs: parameters at which the runs stopped, in arrays whose leading axis indexes the runs,
+            NaN for runs that diverged; or a sweep: its Dataset, or the path or URL of its store, to
+            which it may still be writing. Unfinished runs are omitted.
+        at: values of some axes of the sweep, by name, to which its runs are restricted.
+        key: random key for probes and for the starts of matching; None is valid for a sweep, whose
+            root seed then determines the key, so equal sweeps have equal censuses.
         distance_tolerance: longest step within a cluster, in the units of the parameters; also the
             largest uncertainty of the position of a minimum.
         output_tolerance: longest step within a cluster of minima with equal outputs, as the root
             mean square of the difference of outputs.
         gradient_tolerance: largest gradient norm that counts as zero (see `classify_end_points`).
         max_steps: maximum number of polishing steps (see `classify_end_points`).
+        nearest: whether `at` selects the nearest values along numeric axes. Seeds, booleans and
+            names must be in the grid.
+        allow_unverified: whether to accept a problem that cannot be compared with that of the
+            store, as in `resume`.
+        skip_damaged: whether to omit the runs of damaged tiles of the store, like unfinished runs.
+        storage_options: keywords of `obstore.store.from_url`, if `runs` is a URL.
 
     Returns:
         A Dataset. The number of distinct minima is the size of the dimension `minimum`, and that of
-        manifolds of minima the size of `manifold`.
+        manifolds of minima the size of `manifold`, both ordered by cost. Each `run` of a sweep has
+        the values of its axes as coordinates. Quantities of the 64 lowest minima are `compared`.
 
-        - For each `run`: its `kind`, its `minimum_of` and `manifold_of` (-1 if none), cost and
-          gradient norm before and after polishing, extreme eigenvalues, nullity and the number of
-          dead coordinates.
-        - For each `minimum`, lowest first: `count`, `share` with an interval (`share_low`,
-          `share_high`), cost, smallest and largest eigenvalue, nullity, `diameter` of its cluster,
-          the problem's metrics, `same_outputs` (equal for minima with equal outputs), and
-          parameters. Cost, eigenvalues, nullity, metrics and parameters are those of the run
-          `first` in its original form, since flips of sigmoids change eigenvalues.
-        - For each `manifold` of minima, lowest first: `manifold_count`, `manifold_share` with an
-          interval, `manifold_cost`, `manifold_nullity`, `manifold_sharpness`, `manifold_first` and
-          `manifold_same_outputs`.
-        - `unseen_*`: estimates of minima that were not found (`estimate_unseen`), and
-          `unseen_manifold_*` of manifolds.
-        - `clusters` and `output_clusters`: numbers of clusters at other tolerances. `gap`: smallest
-          distance between two minima. `stable_from` and `stable_to`: tolerances between which the
-          number of clusters is constant.
-        - For the 64 minima of lowest cost: `barrier`, `matched_barrier`, `distance` and
-          `matched_distance` between all pairs, and an embedding of these distances in the plane.
-          The matched variables are NaN if the problem has no network, since its symmetries are then
-          unknown.
+        {quantities}
+        - `params...` (minimum, ...) and the problem's metrics (minimum): those of the run `first`
+          in its original form, since flips of sigmoids change eigenvalues.
+        - `unseen_...`: estimates of minima that were not found (`estimate_unseen`), and
+          `unseen_manifold_...` of manifolds.
 
     Raises:
-        InputError: if `classify_end_points` does not accept the arguments, or if the cost changes
-            under the symmetries of the network.
+        InputError: if `classify_end_points` does not accept the arguments, if a name in `at` is not
+            an axis, or if the cost changes under the symmetries of the network or between runs.
+        StoreError: if there is no store, a tile is damaged, no run is finished, or a user-defined
+            problem is missing or differs from that of the sweep.
 
     Examples:
         Forty starts on a function with four minima:
@@ -118,6 +130,15 @@ def count_minima(
         >>> result = count_minima(problem, starts, key=jax.random.key(1))
         >>> result.sizes["minimum"], count_kinds(result)
         (4, {'strict minimum': 40})
+
+        A sweep:
+
+        >>> from gdjax.sweeps import axes, sweep
+        >>> grid = axes(learning_rate=[0.01, 0.02], seed=range(10))
+        >>> walks = sweep(from_function("quartic"), grid, 100)
+        >>> result = count_minima(from_function("quartic"), walks, {"learning_rate": 0.02})
+        >>> result.sizes["run"], result.sizes["minimum"], sorted(result.coords)
+        (10, 2, ['learning_rate', 'seed', 'tolerance'])
     """
     check_options(
         "count_minima",
@@ -126,13 +147,31 @@ def count_minima(
         output_tolerance=output_tolerance,
         gradient_tolerance=gradient_tolerance,
     )
+    along, attributes = {}, {}
+    if isinstance(runs, str | Path):
+        stored = open_sweep(runs, skip_damaged=skip_damaged, storage_options=storage_options)
+        chosen = positions(stored.axes, at or {}, nearest=nearest)
+        problem = stored.problem(problem, allow_unverified=allow_unverified)
+        attributes = {"store": str(runs), "problem": stored.identity["problem"]}
+        key = run_keys(stored.identity["root_seed"]).probes if key is None else key
+        problem, runs, along = _end_points(problem, stored.dataset, stored.axes, chosen)
     require_problem(problem)
+    assert isinstance(problem, Problem)
+    if hasattr(runs, "data_vars"):
+        identity = json.loads(runs.attrs.get("identity", "{}"))
+        key = run_keys(identity["root_seed"]).probes if key is None and identity else key
+        dataset, grid = _with_grid(runs)
+        chosen = positions(grid, at or {}, nearest=nearest)
+        problem, runs, along = _end_points(problem, dataset, grid, chosen)
+    elif at is not None and not along:
+        raise InputError(f"count_minima: at = {at!r:.80}, expected None for runs without axes")
     check_key(key)
+    assert key is not None
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
     _check_symmetric(problem, key_check)
     ends = classify_end_points(
         problem,
-        params,
+        runs,
         key=key_ends,
         distance_tolerance=distance_tolerance,
         gradient_tolerance=gradient_tolerance,
@@ -152,89 +191,43 @@ def count_minima(
         metrics = _metrics(problem, minimum_params, len(minima.first))
         first = np.concatenate([minima.first, manifolds.first])
         outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[first], ends.params), len(first))
-    attributes = {
-        "result": "census",
-        "distance_tolerance": distance_tolerance,
-        "output_tolerance": output_tolerance,
-        "gradient_tolerance": gradient_tolerance,
-        "compared": "coordinates of the canonical form" if problem.network else "parameters",
-    }
-    return build_dataset(
+    census = build_dataset(
         ends, minima, manifolds, pairs, minimum_params, metrics, outputs, output_tolerance
-    ).assign_attrs(attributes)
-
-
-def count_stored_minima(
-    store: str | Path,
-    at: Mapping[str, AxisValue] | None = None,
-    *,
-    problem: Problem | None = None,
-    allow_unverified: bool = False,
-    skip_damaged: bool = False,
-    nearest: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-    distance_tolerance: float = DISTANCE_TOLERANCE,
-    output_tolerance: float = 1e-3,
-    gradient_tolerance: float = GRADIENT_TOLERANCE,
-    max_steps: int = MAX_STEPS,
-) -> "xr.Dataset":
-    """Find the distinct minima among the end points of a stored sweep.
-
-    Unfinished runs are omitted. Random probes are derived from the root seed of the sweep, so equal
-    stores have equal censuses.
-
-    Args:
-        store: path or URL of the store; a sweep may still be writing to it.
-        at: values of some axes, by name, to which the runs are restricted.
-        problem: problem of the sweep; required if it is user-defined.
-        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
-        skip_damaged: whether to omit the runs of damaged tiles, like unfinished runs.
-        nearest: whether to use the nearest values along numeric axes. Seeds, booleans and names
-            must be in the grid.
-        storage_options: keywords of `obstore.store.from_url` for a URL.
-        distance_tolerance: longest step within a cluster (see `count_minima`).
-        output_tolerance: longest step within a cluster of equal outputs (see `count_minima`).
-        gradient_tolerance: largest gradient norm that counts as zero (see `count_minima`).
-        max_steps: maximum number of polishing steps (see `count_minima`).
-
-    Returns:
-        The Dataset of `count_minima`, in which each run has the values of its axes as coordinates.
-
-    Raises:
-        InputError: if a name in `at` is not an axis, or if the cost differs between runs.
-        StoreError: if there is no store, a tile is damaged, no run is finished, or a user-defined
-            problem is missing or differs from that of the sweep.
-
-    Examples:
-        >>> import tempfile
-        >>> from gdjax import problems
-        >>> from gdjax.sweeps import axes, sweep
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = sweep(
-        ...         problems.from_function("quartic"),
-        ...         axes(learning_rate=[0.01, 0.02], seed=range(10)),
-        ...         100,
-        ...         store=f"{folder}/s",
-        ...     )
-        ...     result = count_stored_minima(f"{folder}/s")
-        >>> result.sizes["run"], result.sizes["minimum"], sorted(result.coords)
-        (20, 2, ['learning_rate', 'seed', 'tolerance'])
-    """
-    check_options(
-        "count_stored_minima",
-        max_steps,
+    )
+    return census.assign_coords({n: ("run", v) for n, v in along.items()}).assign_attrs(
+        result="census",
         distance_tolerance=distance_tolerance,
         output_tolerance=output_tolerance,
         gradient_tolerance=gradient_tolerance,
+        compared="coordinates of the canonical form" if problem.network else "parameters",
+        **attributes,
     )
-    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
-    dataset, identity, grid = stored.dataset, stored.identity, stored.axes
-    chosen = positions(grid, at or {}, nearest=nearest)
-    problem = stored.problem(problem, allow_unverified=allow_unverified)
+
+
+def _with_grid(runs):
+    """Return a Dataset in which each axis of its sweep has a dimension, and the grid."""
+    if "outcome" not in runs:
+        raise InputError(
+            f"count_minima: runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that "
+            f"of gd.sweep"
+        )
+    names = {name for along in axes_along(runs).values() for name in along}
+    dropped = [name for name in runs.coords if name in names and not runs[name].ndim]
+    runs = runs.expand_dims(dropped)
+    along = {
+        dim: {name: c.values for name, c in runs.coords.items() if c.dims == (dim,)}
+        for dim in runs["outcome"].dims
+    }
+    return runs, axes(**{str(dim): zip_axes(**values) for dim, values in along.items()})
+
+
+def _end_points(problem, dataset, grid, chosen):
+    """Return the problem, parameters and axis values of the finished runs of a sweep."""
     dataset = dataset.isel({dim: [index] for dim, index in chosen.items()})
-    indices = np.nonzero(dataset["finished"].values > 0)
+    finished = dataset["finished"] > 0 if "finished" in dataset else dataset["outcome"] >= 0
+    indices = np.nonzero(finished.values)
     if not len(indices[0]):
-        raise StoreError(f"{store}: no run is finished; resume the sweep first")
+        raise StoreError("count_minima: no run is finished; resume the sweep first")
     values = grid.values(
         tuple(
             np.full_like(index, chosen[dim]) if dim in chosen else index
@@ -248,26 +241,13 @@ def count_stored_minima(
             "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
         )
     like = jax.eval_shape(problem.init, jax.random.key(0))
+    arrays = {name: dataset[name].values[indices] for name in named_leaves("params", like)}
+    params = jax.tree.map(np.asarray, from_named("params", like, arrays))
     # The point at which a diverged run was stopped is unrelated to minima.
     diverged = dataset["diverged_at"].values[indices] >= 0
-    arrays = {name: dataset[name].values[indices] for name in named_leaves("params", like)}
-    params = jax.tree.map(
-        lambda a: np.where(diverged.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a),
-        from_named("params", like, arrays),
-    )
-    result = count_minima(
-        problem,
-        params,
-        key=run_keys(identity["root_seed"]).probes,
-        distance_tolerance=distance_tolerance,
-        output_tolerance=output_tolerance,
-        gradient_tolerance=gradient_tolerance,
-        max_steps=max_steps,
-    )
+    params = select_rows(diverged, jax.tree.map(lambda a: np.full_like(a, np.nan), params), params)
     text = {name: v.astype(object) for name, v in values.items() if v.dtype.kind == "U"}
-    return result.assign_coords({n: ("run", v) for n, v in (values | text).items()}).assign_attrs(
-        store=str(store), problem=identity["problem"]
-    )
+    return problem, params, values | text
 
 
 def _cost_settings(problem, grid, values):
@@ -276,9 +256,8 @@ def _cost_settings(problem, grid, values):
     for axis in settings.values():
         if len(np.unique(values[axis])) > 1:
             raise InputError(
-                f"count_stored_minima: the cost differs between runs with {axis}, so that their "
-                f"minima cannot be compared; choose one value: "
-                f"at={{{axis!r}: {values[axis][0].item()!r}}}"
+                f"count_minima: the cost differs between runs with {axis}, so that their minima "
+                f"cannot be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
             )
     return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
 
@@ -334,7 +313,7 @@ def _cluster_minima(ends, points, tolerance):
     """Return the clusters of classified isolated minima."""
     runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
     if not len(runs):
-        return Minima(np.full(len(ends.kind), -1), np.zeros(0, int), None)
+        return Minima(np.full(len(ends.kind), -1), np.zeros(0, int))
     clusters = cluster_points(points[runs], tolerance)
     return Minima(*_number_by_cost(ends, runs, clusters.labels), clusters)
 
@@ -343,22 +322,22 @@ def _cluster_manifolds(problem, ends, canonical, key):
     """Return the connected manifolds of classified minima."""
     runs = np.flatnonzero(ends.kind == EndPointKind.MANIFOLD_OF_MINIMA)
     if not len(runs):
-        return Manifolds(np.full(len(ends.kind), -1), np.zeros(0, int))
+        return Minima(np.full(len(ends.kind), -1), np.zeros(0, int))
     points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canonical)
-    labels = cluster_manifolds(
-        problem, points, ends.cost[runs], sharpness=ends.largest[runs], key=key
-    )
-    return Manifolds(*_number_by_cost(ends, runs, labels))
+    cost, largest = (ends.runs[name].values[runs] for name in ("cost", "largest"))
+    labels = cluster_manifolds(problem, points, cost, sharpness=largest, key=key)
+    return Minima(*_number_by_cost(ends, runs, labels))
 
 
 def _number_by_cost(ends, runs, labels):
     """Number clusters by ascending cost; return numbers and representative runs."""
-    by_gradient = runs[np.lexsort((runs, ends.gradient_norm[runs]))]
+    cost, gradient_norm = (ends.runs[name].values for name in ("cost", "gradient_norm"))
+    by_gradient = runs[np.lexsort((runs, gradient_norm[runs]))]
     label_of = dict(zip(runs.tolist(), labels.tolist(), strict=True))
     first = {label_of[run]: run for run in reversed(by_gradient.tolist())}
     # The order of costs that differ only by rounding is arbitrary, so the first run decides.
-    scale = 1e-9 * max(1.0, float(np.abs(ends.cost[runs]).max()))
-    order = sorted(first, key=lambda c: (round(ends.cost[first[c]] / scale), first[c]))
+    scale = 1e-9 * max(1.0, float(np.abs(cost[runs]).max()))
+    order = sorted(first, key=lambda c: (round(cost[first[c]] / scale), first[c]))
     number = {c: i for i, c in enumerate(order)}
     numbers = np.full(len(ends.kind), -1)
     numbers[runs] = [number[c] for c in labels.tolist()]
@@ -388,14 +367,15 @@ def _barriers_between(problem, params, minima, key):
 
 
 def _metrics(problem, params, count):
-    """Return the metrics at each minimum that are functions of the parameters."""
+    """Return the metrics of the parameters at each minimum, with their declarations."""
     metrics = {}
     for name, metric in problem.metrics.items():
         if metric.is_of_a_point:
             evaluate = jax.jit(lambda one, data, f=metric.function: f(one, data))
             data = jax.tree.map(jnp.asarray, metric.data)
             each = [evaluate(jax.tree.map(lambda a, i=i: a[i], params), data) for i in range(count)]
-            metrics[name] = (np.array(each, float), metric.long_name, metric.units)
+            declared = Quantity(metric.long_name or name, ("minimum",), metric.units)
+            metrics[name] = (np.array(each, float), declared)
     return metrics
 
 

@@ -79,9 +79,6 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
         points: finite coordinates, one row per point, at least one row.
         tolerance: longest step within a cluster, in the units of the points, >= 0.
 
-    Raises:
-        InputError: if there are no points, points are not finite, or the tolerance is negative.
-
     Examples:
         >>> result = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
         >>> result.labels.tolist(), result.diameters.tolist(), round(result.gap, 3)

@@ -93,10 +93,6 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
         counts: number of runs that ended at each minimum, >= 1.
         level: confidence level, in (0, 1).
 
-    Raises:
-        InputError: if counts are not whole numbers >= 1, or are empty, or the level is out of
-            range.
-
     Examples:
         Five runs found three minima, two of them once:
 
@@ -219,10 +215,6 @@ def basin_shares(
         runs: number of all runs, including those that ended at no minimum; None means the sum of
             the counts.
         level: confidence level, in (0, 1).
-
-    Raises:
-        InputError: if counts are not whole numbers >= 1, if they sum to more than `runs`, or if the
-            level is out of range.
 
     Examples:
         >>> shares = basin_shares([30, 10], 50)

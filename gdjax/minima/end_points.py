@@ -14,13 +14,13 @@ Many runs are polished by one program, in float64.
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.classify import Kind, classify
@@ -28,10 +28,12 @@ from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.keys import check_key
+from gdjax.minima.matching import select_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
+from gdjax.results import Quantity, as_dataset, document
 from gdjax.slabs import Program, in_slabs
-from gdjax.summaries import fields_with
+from gdjax.summaries import fields
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,55 +85,70 @@ SLOPE_ROUNDS = 16  # number of moves to the lowest of these points
 MAX_HESSIAN_ENTRIES = 2**20  # maximum number of entries of Hessians that a device stores at a time
 
 
+RUNS = {
+    "kind": Quantity("kind of critical point", ("run",), codes=EndPointKind),
+    "cost_before": Quantity(
+        "cost before polishing", ("run",), comment="Costs of diverged runs are +inf."
+    ),
+    "cost": Quantity("cost after polishing", ("run",)),
+    "gradient_norm_before": Quantity(
+        "norm of the gradient before polishing",
+        ("run",),
+        comment="Norms of diverged runs are +inf.",
+    ),
+    "gradient_norm": Quantity("norm of the gradient after polishing", ("run",)),
+    "moved": Quantity(
+        "distance moved by polishing",
+        ("run",),
+        comment="If it is large, polishing may have reached another valley.",
+    ),
+    "slid": Quantity(
+        "distance between the points at the gradient tolerance and at the limit of rounding",
+        ("run",),
+        comment="The latter is used if the distance is within the distance tolerance.",
+    ),
+    "smallest": Quantity(
+        "smallest eigenvalue of the Hessian",
+        ("run",),
+        comment="Eigenvalues are those on coordinates on which the cost depends.",
+    ),
+    "largest": Quantity("largest eigenvalue of the Hessian", ("run",)),
+    "nullity": Quantity("number of indeterminate eigenvalues", ("run",)),
+    "resolution": Quantity(
+        "absolute value above which no computed eigenvalue is indeterminate", ("run",)
+    ),
+    "kantorovich": Quantity("Kantorovich number; below 1/2, a critical point is nearby", ("run",)),
+    "flat_length": Quantity("distance along which the cost is constant", ("run",)),
+    "slope": Quantity(
+        "slope where the cost has no derivative", ("run",), comment="It is 0 at other points."
+    ),
+    "dead": Quantity("number of parameters without effect on the cost", ("run",)),
+}
+"""Quantities of end points after polishing; see also `gdjax.critical_points.Classification`."""
+
+
 class EndPoints(NamedTuple):
     """End points of runs after polishing, with their classifications.
 
     Args:
-        kind: values of `EndPointKind`.
+        runs: Dataset of the quantities that `classify_end_points` lists.
         params: parameters after polishing; zeros for runs that diverged.
         live: mask of the flat parameters on which the cost depends.
-        cost_before: cost before polishing; this and `cost` are +inf for runs that diverged.
-        cost: cost after polishing.
-        gradient_norm_before: norm of the gradient before polishing; +inf for runs that diverged.
-        gradient_norm: norm of the gradient after polishing; +inf for runs that diverged.
-        moved: distance between end point and polished point, in the units of the parameters. It is
-            small for a run that has nearly converged; if it is large, polishing may have reached
-            another valley.
-        slid: distance between the points at which polishing reaches the gradient tolerance and the
-            limit of rounding. The latter is used if the distance is within the distance tolerance.
-        smallest: smallest eigenvalue of the Hessian on the live coordinates.
-        largest: largest eigenvalue of the Hessian on the live coordinates, the sharpness.
-        dead: number of coordinates on which the cost does not depend.
-        nullity: number of indeterminate eigenvalues on the live coordinates.
-        resolution: largest error bound of the computed eigenvalues; no computed eigenvalue of
-            larger absolute value is indeterminate.
-        kantorovich: Kantorovich number (see `gdjax.critical_points.Classification`).
-        flat_length: distance along flat directions over which the cost is constant, see
-            `gdjax.critical_points.Classification`.
-        slope: smallest rise per distance if the cost has no derivative; 0 otherwise.
     """
 
-    kind: Int[np.ndarray, " runs"]
+    runs: Any
     params: PyTree
     live: Bool[np.ndarray, "runs parameters"]
-    cost_before: Float[np.ndarray, " runs"]
-    cost: Float[np.ndarray, " runs"]
-    gradient_norm_before: Float[np.ndarray, " runs"]
-    gradient_norm: Float[np.ndarray, " runs"]
-    moved: Float[np.ndarray, " runs"]
-    slid: Float[np.ndarray, " runs"]
-    smallest: Float[np.ndarray, " runs"]
-    largest: Float[np.ndarray, " runs"]
-    dead: Int[np.ndarray, " runs"]
-    nullity: Int[np.ndarray, " runs"]
-    resolution: Float[np.ndarray, " runs"]
-    kantorovich: Float[np.ndarray, " runs"]
-    flat_length: Float[np.ndarray, " runs"]
-    slope: Float[np.ndarray, " runs"]
 
-    __repr__ = fields_with(kind=EndPointKind)
+    __repr__ = fields
+
+    @property
+    def kind(self) -> Int[np.ndarray, " runs"]:
+        """Values of `EndPointKind`."""
+        return self.runs["kind"].values
 
 
+@document(RUNS)
 def classify_end_points(
     problem: Problem,
     params: PyTree,
@@ -154,9 +171,10 @@ def classify_end_points(
         max_steps: maximum number of polishing steps. End points of slow descents, far from a
             critical point, require more.
 
-    Raises:
-        InputError: if params are not those of several runs, the problem cannot be minimized, a
-            tolerance is not a finite number above 0, or max_steps is below 0.
+    Returns:
+        The polished parameters, and a Dataset of:
+
+        {quantities}
 
     Examples:
         Ten starting points on a bowl:
@@ -182,13 +200,8 @@ def classify_end_points(
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)
     with jax.enable_x64(True):
-        params = jax.tree.unflatten(
-            jax.tree.structure(params),
-            [
-                np.where(finite.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0).astype(np.float64)
-                for leaf in leaves
-            ],
-        )
+        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+        params = select_rows(finite, params, jax.tree.map(np.zeros_like, params))
         task = _Classify(float(gradient_tolerance), float(distance_tolerance), int(max_steps))
         results = _map_runs(task, params, jax.random.split(key, runs), problem)
     polished, live, before, after, moved, slid, slope, tips, classification = results
@@ -203,40 +216,27 @@ def classify_end_points(
     kind = np.where(can_slide & ~(slid <= distance_tolerance), EndPointKind.SLIDING, kind)
     tip = np.isin(classification.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
     kind = np.where(tip, EndPointKind.NO_DERIVATIVE, kind)
-    polished = jax.tree.map(
-        lambda a, b: np.where(tip.reshape(-1, *[1] * (a.ndim - 1)), b, a), polished, tips
-    )
+    polished = select_rows(tip, tips, polished)
     infinite = np.where(finite, 0.0, np.inf)
-    return EndPoints(
-        kind=np.where(finite, kind, EndPointKind.DIVERGED),
-        params=polished,
-        live=live,
-        cost_before=before[0] + infinite,
-        cost=after[0] + infinite,
-        gradient_norm_before=before[1] + infinite,
-        gradient_norm=after[1] + infinite,
-        moved=moved,
-        slid=slid,
-        smallest=classification.smallest,
-        largest=classification.largest,
-        dead=classification.dead,
-        nullity=classification.nullity,
-        resolution=classification.resolution,
-        kantorovich=classification.kantorovich,
-        flat_length=classification.flat_length,
-        slope=slope,
-    )
+    names = ("smallest", "largest", "nullity", "resolution", "kantorovich", "flat_length", "dead")
+    values = {
+        "kind": np.where(finite, kind, EndPointKind.DIVERGED).astype(np.int8),
+        "cost_before": before[0] + infinite,
+        "cost": after[0] + infinite,
+        "gradient_norm_before": before[1] + infinite,
+        "gradient_norm": after[1] + infinite,
+        "moved": moved,
+        "slid": slid,
+        "slope": slope,
+        **{name: getattr(classification, name) for name in names},
+    }
+    return EndPoints(as_dataset(RUNS, values), polished, live)
 
 
 def check_options(
     caller: str, max_steps: int, *, output_tolerance: float = 0.0, **tolerances: float
 ) -> None:
-    """Check arguments of `classify_end_points` and of a census, for the given caller.
-
-    Raises:
-        InputError: if a tolerance is not a finite number above 0, or `max_steps` or the output
-            tolerance is below 0.
-    """
+    """Check arguments of `classify_end_points` and of a census, for the given caller."""
     for name, value in tolerances.items():
         check_number(f"{caller}: {name}", value, above=0)
     check_whole(f"{caller}: max_steps", max_steps)
@@ -335,16 +335,13 @@ def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
     """Return the number of runs of a census at each kind of point that occurs.
 
     Args:
-        dataset: Dataset that `count_minima` or `count_stored_minima` returned.
+        dataset: Dataset that `count_minima` returned.
     """
     kinds = dataset.get("kind") if isinstance(dataset, Mapping) else None
     if kinds is None:
         raise InputError(
             f"dataset = {type(dataset).__name__} without `kind`, expected the result of "
-            f"count_minima or count_stored_minima"
+            f"count_minima"
         )
-    return {
-        kind.label: int(np.sum(dataset["kind"].values == kind))
-        for kind in EndPointKind
-        if np.any(dataset["kind"].values == kind)
-    }
+    counts = {kind.label: int(np.sum(kinds.values == kind)) for kind in EndPointKind}
+    return {label: count for label, count in counts.items() if count}

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 from scipy.optimize import linear_sum_assignment
 
 from gdjax.arguments import check_whole
@@ -101,9 +101,6 @@ def match(
             them with a first round that uses only the weights into each layer. With one hidden
             layer, no random starts are used.
 
-    Raises:
-        InputError: if parameters do not match the network, or if `num_starts` is below 0.
-
     Examples:
         >>> from gdjax.minima.symmetry import random_symmetry
         >>> network = Network((3, 4, 4, 2))
@@ -141,9 +138,6 @@ def match_pairs(
         second: indices of the networks to which they are matched.
         key: random key for the starts, which all pairs share.
         num_starts: number of random starts (see `match`).
-
-    Raises:
-        InputError: if parameters do not match the network, or if `num_starts` is below 0.
     """
     check_whole("match_pairs: num_starts", num_starts)
     check_key(key)
@@ -193,9 +187,6 @@ def match_activations(
 
     Returns:
         The match. Its two distances are those of activations, square roots of the sum above.
-
-    Raises:
-        InputError: if parameters or inputs do not match the network.
     """
     pair = _check_pair("match_activations", network, params, reference)
     if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:
@@ -345,7 +336,7 @@ def _match_rows(network, rows, i, j, starts):
         )
         new_product = _inner_product(aligned, reference)
         better = new_product > product
-        best, product = _select(better, (aligned, new_product), (best, product))
+        best, product = select_rows(better, (aligned, new_product), (best, product))
     nan = np.where(finite[i] & finite[j], 0, np.nan)
     before, after = (
         np.sqrt(np.maximum(square[i] + square[j] - 2 * inner, 0)) + nan
@@ -354,8 +345,8 @@ def _match_rows(network, rows, i, j, starts):
     return best, before, after
 
 
-def _select(condition, a, b):
-    """Return `a` for pairs that satisfy a condition, else `b`."""
+def select_rows(condition: Bool[np.ndarray, " rows"], a: PyTree, b: PyTree) -> PyTree:
+    """Return the rows of `a` that satisfy a condition, and the other rows of `b`."""
     return jax.tree.map(
         lambda x, y: np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b
     )
@@ -413,7 +404,7 @@ def _ascend(aligned, reference, *, flips, forward):
             # An improvement within rounding is ignored, so equal alignments cannot alternate.
             size = np.max(np.abs(S), axis=(1, 2)) * S.shape[1]
             better = total > np.trace(S, axis1=1, axis2=2) + 1e-12 * size
-            part = _select(better, _rearrange_layer(part, number, order, sign), part)
+            part = select_rows(better, _rearrange_layer(part, number, order, sign), part)
             changed |= better
         aligned = jax.tree.map(partial(_put, active), aligned, part)
         active = active[changed]

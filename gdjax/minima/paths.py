@@ -107,9 +107,6 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
         b: parameters at t = 1.
         bends: number of evenly spaced control points between a and b.
 
-    Raises:
-        InputError: if a and b have different shapes, or bends is below 0.
-
     Examples:
         >>> linear_path(jnp.array(0.0), jnp.array(1.0), bends=1).tolist()
         [0.0, 0.5, 1.0]
@@ -146,10 +143,6 @@ def linear_path_cost(
 
     Returns:
         The cost, or the result of the function, at each point along the leading axis.
-
-    Raises:
-        InputError: if a and b have different shapes, if there are fewer than two points, or if the
-            cost has a model state.
 
     Examples:
         >>> linear_path_cost(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), points=3).tolist()
@@ -277,10 +270,6 @@ def curve(
     Returns:
         A Problem whose `init` returns the control points of the straight line. After a descent,
         `path_cost(problem, params, shape=shape)` gives the cost along the path.
-
-    Raises:
-        InputError: if a and b have different shapes, if bends or nodes are below 1, or if the cost
-            has a model state (see `path_cost`).
 
     Examples:
         A curved path avoids the barrier on the straight line:

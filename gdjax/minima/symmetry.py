@@ -83,9 +83,6 @@ def apply_symmetry(
         symmetry: one entry for each hidden layer, first layer first. Signs and scales are ignored
             if the activation does not allow them.
 
-    Raises:
-        InputError: if parameters or symmetry do not match the network.
-
     Examples:
         >>> network = Network((2, 3, 1))
         >>> params = network.init(jax.random.key(0))
@@ -147,9 +144,6 @@ def canonicalize(network: Network, params: Params) -> Params:
     or a form and 0, differ only by rounding, two equivalent forms may have different canonical
     forms (`canonical_symmetry` returns the margin). Ties of identical neurons have no effect. The
     activation "identity" has more symmetries than these.
-
-    Raises:
-        InputError: if the parameters do not match the network.
     """
     layers = tuple(check_layers("canonicalize", network, params))
     return apply_symmetry(network, layers, canonical_symmetry(network, layers)[0])
@@ -166,9 +160,6 @@ def canonical_symmetry(
         to the next one (for order), relative to the largest absolute value in its layer. Equivalent
         forms have the same canonical form if the margin is well above rounding, such as 1e-5 in
         float32. The margin is infinite if no sign or order had to be chosen.
-
-    Raises:
-        InputError: if the parameters do not match the network.
     """
     layers, scales = normalize_scales(network, check_layers("canonical_symmetry", network, params))
     symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
@@ -204,9 +195,6 @@ def coordinates(network: Network, params: Params) -> Params:
 
     Returns:
         A pytree with the structure of `params`.
-
-    Raises:
-        InputError: if the parameters do not match the network.
     """
     (first, *others), _ = normalize_scales(network, check_layers("coordinates", network, params))
     shift = FLIPS.get(network.activation, 0.0) / 2
@@ -275,10 +263,6 @@ def check_layers(
         network: network that the parameters must match.
         params: parameters of one network.
         argument: name of the argument, for error messages.
-
-    Raises:
-        InputError: if `network` is not a Network, or if layers or shapes differ from those of the
-            network.
     """
     if not isinstance(network, Network):
         raise InputError(

@@ -994,9 +994,9 @@ CALLS = (
         "count_minima: output_tolerance = -1.0, expected a number >= 0",
     ),
     (
-        "gd.minima.count_stored_minima(store, gradient_tolerance=0)",
+        "gd.minima.count_minima(None, store, gradient_tolerance=0)",
         "gradient_tolerance",
-        "count_stored_minima: gradient_tolerance = 0, expected a number above 0",
+        "count_minima: gradient_tolerance = 0, expected a number above 0",
     ),
     (
         "gd.minima.pairwise_barriers(bowl, w[None], key=key, num_starts=-1)",
@@ -1014,12 +1014,12 @@ CALLS = (
         "expected a number >= 0 and below 1",
     ),
     (
-        "gd.minima.count_stored_minima(folder)",
+        "gd.minima.count_minima(None, folder)",
         "there is no store",
         "empty: there is no store at this path; check the path",
     ),
     (
-        "gd.minima.count_stored_minima(store, {'seeds': 1})",
+        "gd.minima.count_minima(None, store, {'seeds': 1})",
         "seeds",
         "expected a number for one of the axes learning_rate: 0.1, 0.2",
     ),
@@ -1381,7 +1381,7 @@ CALLS = (
     ("gd.landscape.orthogonalize([flat])", "directions", "expected a dict with one tree per"),
     # Minima of costs that are not functions of the parameters alone
     (
-        "gd.minima.count_stored_minima(kept, problem=counted)",
+        "gd.minima.count_minima(counted, kept)",
         "problem",
         "the cost has a model state, which differs between runs",
     ),

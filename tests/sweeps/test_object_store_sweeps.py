@@ -40,7 +40,7 @@ def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     assert gd.replay(url, AT, **options).equal
     assert run_of(url, AT, **options).snapshot_step.tolist() == [8]
     assert problem_of(url, **options).provenance["eigenvalues"] == [1.0, 10.0]
-    assert gd.minima.count_stored_minima(url, **options).sizes["run"] == 4
+    assert gd.minima.count_minima(None, url, **options).sizes["run"] == 4
     other = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)
     assert same_bits(other.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
     grid = gd.axes(learning_rate=[*RATES, 0.15], seed=range(2))

@@ -49,8 +49,8 @@ def test_a_damaged_tile_raises_an_error_unless_skipped(tmp_path):
         with pytest.raises(StoreError, match="this run is not finished"):
             read(tmp_path, damaged, skip_damaged=True)
     with pytest.raises(StoreError, match=r"tile \(1, 0\) is damaged"):
-        gd.minima.count_stored_minima(tmp_path)
-    assert gd.minima.count_stored_minima(tmp_path, skip_damaged=True).sizes["run"] == 2
+        gd.minima.count_minima(None, tmp_path)
+    assert gd.minima.count_minima(None, tmp_path, skip_damaged=True).sizes["run"] == 2
 
 
 def test_an_invalid_outcome_raises_an_error(tmp_path):
@@ -197,7 +197,7 @@ def test_functions_that_read_a_store_select_the_nearest_run_only_on_request(tmp_
             name: gd.branch(tmp_path, at, branches, **near)[name].item() for name in complete
         },
         lambda at, **near: {
-            name: gd.minima.count_stored_minima(tmp_path, at, **near)[name].item()
+            name: gd.minima.count_minima(None, tmp_path, at, **near)[name].item()
             for name in complete
         },
     ):

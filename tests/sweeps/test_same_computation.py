@@ -98,9 +98,11 @@ VERBS = {
     "replay": lambda store, **given: gd.replay(store, AT, **given),
     "run_of": with_problem(lambda store, **given: run_of(store, AT, **given)),
     "problem_of": with_problem(problem_of),
-    "count_stored_minima": with_problem(gd.minima.count_stored_minima),
+    "count_minima": with_problem(
+        lambda store, problem, **given: gd.minima.count_minima(problem, store, **given)
+    ),
 }
-OF_PROBLEM = ("run_of", "problem_of", "count_stored_minima")
+OF_PROBLEM = ("run_of", "problem_of", "count_minima")
 ALL = dict.fromkeys(VERBS, "error")
 OF_DESCENT = ALL | dict.fromkeys(
     OF_PROBLEM, "same"

@@ -50,7 +50,7 @@ def readers(path, problem):
     return {
         "problem_of": partial(problem_of, path, problem),
         "run_of": partial(run_of, path, AT, problem),
-        "count_stored_minima": partial(gd.minima.count_stored_minima, path, problem=problem),
+        "count_minima": partial(gd.minima.count_minima, problem, path),
         "branch": partial(gd.branch, path, AT, BRANCHES, problem=problem),
         "replay": partial(gd.replay, path, AT, problem=problem),
         "resume": partial(gd.resume, path, problem=problem),
@@ -79,7 +79,7 @@ def users(tmp_path_factory):
     return folder / "s"
 
 
-NAMES = ["problem_of", "run_of", "count_stored_minima", "branch", "replay", "resume"]
+NAMES = ["problem_of", "run_of", "count_minima", "branch", "replay", "resume"]
 
 
 @pytest.mark.parametrize("name", NAMES)

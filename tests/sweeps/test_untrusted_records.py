@@ -117,7 +117,7 @@ PROBLEMS = [
 @pytest.mark.parametrize("record", PROBLEMS, ids=str)
 def test_an_invalid_record_of_a_problem_is_rejected(altered, record):
     path = altered(problem=record)
-    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
+    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_minima(None, store)):
         with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:
             call(path, AT)
         assert "\n" not in str(caught.value)
@@ -140,7 +140,7 @@ def test_changed_data_raise_an_error_in_every_function_that_rebuilds_the_problem
     with pytest.raises(StoreError, match=r"digits had hash = '0+', .* the data set has changed"):
         factories.problem_from({**recorded, "hash": "0" * 16}, "s")
     path = altered(data_hash="0" * 16)
-    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_stored_minima(store)):
+    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_minima(None, store)):
         with pytest.raises(StoreError, match="another sweep: data_hash: stored"):
             call(path, AT)
 
