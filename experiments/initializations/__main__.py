@@ -28,31 +28,22 @@ from gdjax.statistics import median
 
 @dataclass(frozen=True)
 class Config:
-    """Initializations to compare, and settings of the training.
+    """Initializations to compare, and settings of the training."""
 
-    Args:
-        data: name of the data set.
-        initializers: names of the initializers.
-        smallest: smallest scale of starting weights, as a multiple of the initializer's default.
-        largest: largest scale of starting weights, as a multiple of the initializer's default.
-        scales: number of scales, geometrically spaced.
-        learning_rates: learning rates; results are reported for the rate with the lowest median
-            training cost.
-        seeds: number of starting points for each initializer and scale.
-        batch_size: number of images per step.
-        epochs: number of passes over the training set.
-        images: number of training images over which the slopes of the sigmoids are averaged.
-    """
-
-    data: str = "mnist5k"
+    data: str = "mnist5k"  # name of the data set
+    # names of the initializers
     initializers: tuple[str, ...] = ("normal", "uniform", "fan_in", "glorot", "he")
+    # smallest scale of starting weights, as a multiple of the initializer's default
     smallest: float = 0.01
+    # largest scale of starting weights, as a multiple of the initializer's default
     largest: float = 100.0
-    scales: int = 13
+    scales: int = 13  # number of scales, geometrically spaced
+    # learning rates; results are reported for the rate with the lowest median training cost
     learning_rates: tuple[float, ...] = (1.0, 3.0, 9.0)
-    seeds: int = 8
-    batch_size: int = 32
-    epochs: int = 10
+    seeds: int = 8  # number of starting points for each initializer and scale
+    batch_size: int = 32  # number of images per step
+    epochs: int = 10  # number of passes over the training set
+    # number of training images over which the slopes of the sigmoids are averaged
     images: int = 500
 
 

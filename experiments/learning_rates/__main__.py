@@ -31,31 +31,20 @@ INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, learning rates and starting points.
+    """Networks, learning rates and starting points."""
 
-    Args:
-        data: name of the data set.
-        activations: activation functions of the networks to compare.
-        lowest: smallest learning rate.
-        highest: largest learning rate.
-        rates: number of learning rates, geometrically spaced.
-        seeds: number of starting points.
-        batch_size: number of images per step.
-        epochs: number of passes over the training set.
-        fine: smallest and largest rate of the fine grid, for each network.
-        fine_rates: number of rates of the fine grid, geometrically spaced.
-    """
-
-    data: str = "mnist5k"
+    data: str = "mnist5k"  # name of the data set
+    # activation functions of the networks to compare
     activations: tuple[str, ...] = ("sigmoid", "relu")
-    lowest: float = 0.0003
-    highest: float = 300.0
-    rates: int = 13
-    seeds: int = 12
-    batch_size: int = 32
-    epochs: int = 10
+    lowest: float = 0.0003  # smallest learning rate
+    highest: float = 300.0  # largest learning rate
+    rates: int = 13  # number of learning rates, geometrically spaced
+    seeds: int = 12  # number of starting points
+    batch_size: int = 32  # number of images per step
+    epochs: int = 10  # number of passes over the training set
+    # smallest and largest rate of the fine grid, for each network
     fine: tuple[tuple[float, float], ...] = ((8.0, 40.0), (0.1, 3.0))
-    fine_rates: int = 40
+    fine_rates: int = 40  # number of rates of the fine grid, geometrically spaced
 
 
 def digits(config: Config, activation: str) -> gd.Problem:

@@ -40,29 +40,21 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Config:
-    """Descents whose generalized sharpness is recorded.
+    """Descents whose generalized sharpness is recorded."""
 
-    Args:
-        sign_scaled_rates: learning rates of sign descent, with steps scaled by the dual norm.
-        sign_plain_rates: learning rates of sign descent; each rate is the length of a step.
-        muon_scaled_rates: learning rates of Muon without momentum, with scaled steps.
-        muon_plain_rates: learning rates of Muon without momentum; each is the length of a step.
-        width: number of neurons in each hidden layer.
-        samples: number of training samples.
-        steps: number of steps of each descent.
-        records: number of records of each descent.
-        starts: number of starting points for each case and rate.
-    """
-
+    # learning rates of sign descent, with steps scaled by the dual norm
     sign_scaled_rates: tuple[float, ...] = (0.0003, 0.0005, 0.001)
+    # learning rates of sign descent; each rate is the length of a step
     sign_plain_rates: tuple[float, ...] = (0.001, 0.003, 0.01)
+    # learning rates of Muon without momentum, with scaled steps
     muon_scaled_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
+    # learning rates of Muon without momentum; each is the length of a step
     muon_plain_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
-    width: int = 16
-    samples: int = 128
-    steps: int = 1600
-    records: int = 80
-    starts: int = 8
+    width: int = 16  # number of neurons in each hidden layer
+    samples: int = 128  # number of training samples
+    steps: int = 1600  # number of steps of each descent
+    records: int = 80  # number of records of each descent
+    starts: int = 8  # number of starting points for each case and rate
 
 
 def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Dataset:

@@ -28,40 +28,24 @@ from .summary import numbers
 
 @dataclass(frozen=True)
 class Config:
-    """Grid of settings, rungs and repetitions.
+    """Grid of settings, rungs and repetitions."""
 
-    Args:
-        data: name of the data set.
-        pixel_stride: interval between the pixels that are used, along rows and columns.
-        validation: number of images that are held out of the training images.
-        learning_rates: smallest and largest learning rate.
-        rates: number of learning rates, geometrically spaced.
-        momenta: momentum coefficients.
-        init_scales: scales of the starting weights, relative to the initializer's default.
-        batch_sizes: numbers of images per step.
-        rungs: numbers of steps after which searches compare runs; the last is the length of a full
-            run.
-        trials: number of trials of Hyperband.
-        batch: number of trials that are computed together.
-        single_trials: number of trials that are computed one by one to measure their time.
-        repetitions: number of repetitions.
-        timed: number of repetitions in which all searches are run to measure their time.
-    """
-
-    data: str = "mnist5k"
-    pixel_stride: int = 2
-    validation: int = 1000
-    learning_rates: tuple[float, float] = (0.05, 20.0)
-    rates: int = 8
-    momenta: tuple[float, ...] = (0.0, 0.5, 0.8, 0.95)
+    data: str = "mnist5k"  # name of the data set
+    pixel_stride: int = 2  # interval between the pixels that are used, along rows and columns
+    validation: int = 1000  # number of images that are held out of the training images
+    learning_rates: tuple[float, float] = (0.05, 20.0)  # smallest and largest learning rate
+    rates: int = 8  # number of learning rates, geometrically spaced
+    momenta: tuple[float, ...] = (0.0, 0.5, 0.8, 0.95)  # momentum coefficients
+    # scales of the starting weights, relative to the initializer's default
     init_scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
-    batch_sizes: tuple[int, ...] = (16, 64)
+    batch_sizes: tuple[int, ...] = (16, 64)  # numbers of images per step
+    # numbers of steps after which searches compare runs; the last is the length of a full run
     rungs: tuple[int, ...] = (125, 500, 2000)
-    trials: int = 256
-    batch: int = 64
-    single_trials: int = 32
-    repetitions: int = 10
-    timed: int = 3
+    trials: int = 256  # number of trials of Hyperband
+    batch: int = 64  # number of trials that are computed together
+    single_trials: int = 32  # number of trials that are computed one by one to measure their time
+    repetitions: int = 10  # number of repetitions
+    timed: int = 3  # number of repetitions in which all searches are run to measure their time
 
 
 def axes(config: Config) -> dict[str, list]:

@@ -32,29 +32,18 @@ from . import figures as plots
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, and settings of their training.
+    """Networks, and settings of their training."""
 
-    Args:
-        data: name of a data set of 28x28 digits.
-        learned: number of training images; all others are test images.
-        widths: number of neurons in each hidden layer.
-        starts: number of starting points.
-        orders: number of orders of the mini-batches, each combined with every start.
-        learning_rate: initial learning rate, with cosine decay to 0.
-        batch_size: number of images per step.
-        epochs: numbers of passes over the training images, one for each length of training.
-        resamples: number of bootstrap resamples.
-    """
-
-    data: str = "mnist5k"
-    learned: int = 2000
-    widths: tuple[int, ...] = (16, 16)
-    starts: int = 64
-    orders: int = 32
-    learning_rate: float = 5.0
-    batch_size: int = 32
+    data: str = "mnist5k"  # name of a data set of 28x28 digits
+    learned: int = 2000  # number of training images; all others are test images
+    widths: tuple[int, ...] = (16, 16)  # number of neurons in each hidden layer
+    starts: int = 64  # number of starting points
+    orders: int = 32  # number of orders of the mini-batches, each combined with every start
+    learning_rate: float = 5.0  # initial learning rate, with cosine decay to 0
+    batch_size: int = 32  # number of images per step
+    # numbers of passes over the training images, one for each length of training
     epochs: tuple[int, ...] = (10, 20, 40)
-    resamples: int = 400
+    resamples: int = 400  # number of bootstrap resamples
 
 
 def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:

@@ -29,19 +29,13 @@ DRAWN = 21  # approximate number of paths drawn on each curve
 
 @dataclass(frozen=True)
 class Config:
-    """Curves, and settings of the descents on them.
+    """Curves, and settings of the descents on them."""
 
-    Args:
-        functions: names of 1-D test functions.
-        starts: number of starts, evenly spaced over each domain.
-        steps: number of steps of each descent.
-        caution: learning rate as a share of 1 / max |f''| over the domain; at most 1.
-    """
-
+    # names of 1-D test functions
     functions: tuple[str, ...] = ("quartic", "sine_bowl", "two_sines")
-    starts: int = 200
-    steps: int = 400
-    caution: float = 0.5
+    starts: int = 200  # number of starts, evenly spaced over each domain
+    steps: int = 400  # number of steps of each descent
+    caution: float = 0.5  # learning rate as a share of 1 / max |f''| over the domain; at most 1
 
 
 def descend(f, learning_rate, starts, steps):

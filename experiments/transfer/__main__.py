@@ -27,41 +27,27 @@ from . import parametrizations
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, learning rates and starting points.
+    """Networks, learning rates and starting points."""
 
-    Args:
-        data: name of the data set.
-        pixel_stride: interval between the pixels that are used, along rows and columns.
-        widths: number of neurons in each hidden layer; the first is the base width.
-        hidden_layers: number of hidden layers.
-        descent_rates: smallest and largest learning rate of plain descent.
-        adam_rates: smallest and largest learning rate of Adam.
-        rates: number of learning rates, geometrically spaced.
-        seeds: number of starting points.
-        steps: number of steps of each run.
-        batch_size: number of images per step.
-        record_samples: number of images over which a recorded cost is averaged.
-        checked_widths: widths of the coordinate check.
-        checked_steps: numbers of steps after which the change of each layer is measured.
-        descent_checked: learning rate of the coordinate check with plain descent.
-        adam_checked: learning rate of the coordinate check with Adam.
-    """
-
-    data: str = "mnist5k"
-    pixel_stride: int = 2
+    data: str = "mnist5k"  # name of the data set
+    pixel_stride: int = 2  # interval between the pixels that are used, along rows and columns
+    # number of neurons in each hidden layer; the first is the base width
     widths: tuple[int, ...] = (16, 64, 256)
-    hidden_layers: int = 2
+    hidden_layers: int = 2  # number of hidden layers
+    # smallest and largest learning rate of plain descent
     descent_rates: tuple[float, float] = (0.0625, 4.0)
+    # smallest and largest learning rate of Adam
     adam_rates: tuple[float, float] = (2.0**-10, 2.0**-4)
-    rates: int = 7
-    seeds: int = 8
-    steps: int = 250
-    batch_size: int = 32
-    record_samples: int = 1000
-    checked_widths: tuple[int, ...] = (32, 256)
+    rates: int = 7  # number of learning rates, geometrically spaced
+    seeds: int = 8  # number of starting points
+    steps: int = 250  # number of steps of each run
+    batch_size: int = 32  # number of images per step
+    record_samples: int = 1000  # number of images over which a recorded cost is averaged
+    checked_widths: tuple[int, ...] = (32, 256)  # widths of the coordinate check
+    # numbers of steps after which the change of each layer is measured
     checked_steps: tuple[int, ...] = (1, 10)
-    descent_checked: float = 0.05
-    adam_checked: float = 0.001
+    descent_checked: float = 0.05  # learning rate of the coordinate check with plain descent
+    adam_checked: float = 0.001  # learning rate of the coordinate check with Adam
 
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
