@@ -4,6 +4,7 @@ A row is the class of the error ("raw" if it is not an error of gdjax) or the ex
 the text names the argument, and its first line.
 """
 
+import ast
 import contextlib
 import dataclasses
 import io
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bad_calls import CALLS, COMMANDS
+from bad_calls import CALLS, COMMANDS, SMALL
 
 SIGNATURE = "TypeError of the call"
 OWN_FILE = """
@@ -31,14 +32,36 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 """
 
 
+def calls() -> list[tuple[str, str, str]]:
+    """Return all calls with the text that their error names and a part of its message."""
+    return cases(CALLS, lambda text: [*map(ast.unparse, ast.parse(f"[{text}]").body[0].value.elts)])
+
+
+def commands() -> list[tuple[str, str, str]]:
+    """Return all command lines, like the calls."""
+    expanded = [(line.replace("SMALL", SMALL), *rest) for line, *rest in COMMANDS]
+    return cases(expanded, str.split)
+
+
+def cases(rows, split):
+    """Replace VALUE by each invalid value."""
+    result = []
+    for call, argument, *rest in rows:
+        if "VALUE" in call:
+            result += [(call.replace("VALUE", value), argument, "") for value in split(*rest)]
+        else:
+            result.append((call, argument, *(rest or [""])))
+    return result
+
+
 def rows() -> dict[str, str]:
     """Run all cases, and return their results as rows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared = prepare()
-        calls = {call: of_call(call, argument, prepared) for call, argument, _ in CALLS}
-        return calls | {
-            f"gdjax {line}": of_command(line, argument) for line, argument, _ in COMMANDS
+        result = {call: of_call(call, argument, prepared) for call, argument, _ in calls()}
+        return result | {
+            f"gdjax {line}": of_command(line, argument) for line, argument, _ in commands()
         }
 
 
@@ -77,25 +100,36 @@ def prepare() -> dict[str, Any]:
             raw = bytearray(file.read_bytes())
             raw[0] ^= 1
             file.write_bytes(raw)
+    zero, zeros, w = lambda key: 0.0, jnp.zeros, jnp.ones(2)
+    digits = gd.problems.digits(widths=(2,), samples=9)
+
+    summed = gd.Problem(zero, lambda w, batch: w * jnp.sum(batch), data=jnp.arange(1.0, 5.0))
+
+    def doubled(w):
+        return jax.lax.while_loop(lambda u: u < 3, lambda u: 2 * u, w[0])
+
+    def of_the_host(w):
+        return jax.pure_callback(lambda a: a[0], jax.ShapeDtypeStruct((), "float32"), w)
+
     return {
-        **{
-            "gd": gd,
-            "jax": jax,
-            "jnp": jnp,
-            "numpy": np,
-            "optax": optax,
-            "Path": Path,
-            "__file__": __file__,
-        },
-        **{"nan": math.nan, "inf": math.inf, "zeros": jnp.zeros, "key": jax.random.key(0)},
-        **{"bowl": bowl, "net": net, "w": jnp.ones(2), "v": net.init(jax.random.key(0))},
-        **{"ax": gd.axes(learning_rate=[0.1]), "grid": grid, "sgd": optax.sgd(0.1), "runs": runs},
+        **{"gd": gd, "jax": jax, "jnp": jnp, "numpy": np, "optax": optax, "Path": Path},
+        **{"__file__": __file__, "nan": math.nan, "inf": math.inf, "zeros": zeros},
+        **{"bowl": bowl, "net": net, "w": w, "v": net.init(jax.random.key(0))},
+        **{"ax": gd.axes(learning_rate=[0.1]), "grid": grid, "apart": gd.zip_axes(seed=[1])},
+        **{"zipped": gd.zip_axes(learning_rate=[0.1]), "summed": summed},
+        **{"leave": gd.axes(branch_step=[1]), "at": {"learning_rate": 0.1, "seed": 0}},
+        **{"sgd": optax.sgd(0.1), "key": jax.random.key(0), "flat": jnp.array([1.0, 0.0])},
+        **{"runs": runs, "other": runs.drop_vars("outcome"), "counted": counted, "digits": digits},
         **{"store": Path("s.zarr"), "own": Path("own.zarr"), "damaged": Path("damaged.zarr")},
-        **{"kept": Path("kept.zarr"), "counted": counted, "dataclasses": dataclasses},
-        **{"folder": Path("empty"), "flat": jnp.array([1.0, 0.0]), "data": net.data},
-        **{"init": lambda key: jnp.ones((2, 1)), "apply": lambda w, x: x @ w},
+        **{"kept": Path("kept.zarr"), "folder": Path("empty"), "data": net.data},
+        **{"init": lambda key: jnp.ones((2, 1)), "apply": lambda w, x: x @ w, "zero": zero},
+        **{"loss": lambda outputs, targets: jnp.mean(outputs), "doubled": doubled},
+        **{"same": lambda w: w, "mean": lambda w, batch: w, "of_the_host": of_the_host},
+        **{"first": gd.Metric(lambda w, data: w[0]), "pair": {"2": bowl, "3": bowl}},
+        **{"masked": np.ma.array([1.0, 2.0], mask=[0, 1]), "network": gd.problems.Network((2, 1))},
         "spec": gd.Sweep(bowl, gd.axes(learning_rate=[0.1]), 8),
-        "loss": lambda outputs, targets: jnp.mean(outputs),
+        "timed": dataclasses.replace(digits, cost=lambda w, batch, *, t: t),
+        "components": gd.landscape.principal_components(jnp.eye(3)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Errors of invalid calls: one line with the argument and the expected value.
+"""Errors of invalid calls and command lines: one line that names the argument.
 
 The calls run in a separate process, without the type checks of the test suite.
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import errors
 import pytest
-from bad_calls import CALLS, COMMANDS
 
 OWN = ("InputError; ", "DataError; ", "StoreError; ", f"{errors.SIGNATURE}; ")
 """Permitted errors: those of gdjax, or a TypeError if the call does not match the signature."""
@@ -27,20 +26,19 @@ def rows(tmp_path_factory):
     return json.loads((folder / "rows.json").read_text())
 
 
-@pytest.mark.parametrize(("call", "argument", "expected"), CALLS)
-def test_an_invalid_call_raises_a_one_line_error(rows, call, argument, expected):
+@pytest.mark.parametrize(("call", "argument", "message"), errors.calls())
+def test_an_invalid_call_raises_a_one_line_error(rows, call, argument, message):
     row = rows[call]
     assert row.startswith(OWN)
     assert f"; names {argument}; " in row
-    assert expected in row
+    assert message in row
     assert "more lines" not in row
 
 
-@pytest.mark.parametrize(("line", "argument", "expected"), COMMANDS)
+@pytest.mark.parametrize(("line", "argument", "message"), errors.commands())
 def test_an_invalid_command_line_exits_with_status_2_and_states_the_reason(
-    rows, line, argument, expected
+    rows, line, argument, message
 ):
     row = rows[f"gdjax {line}"]
-    assert row.startswith("exit 2; ")
-    assert f"; names {argument}; " in row
-    assert expected in row
+    assert row.startswith(f"exit 2; names {argument}; ")
+    assert message in row
