@@ -5,10 +5,10 @@ with `VALUE`, the third element lists the invalid values that replace it, separa
 command by spaces). Otherwise it is a part of the expected message: one sentence per class of error.
 
 Calls use the variables that `errors.py` defines, among them `bowl` and `net` (problems), `w` and
-`v` (their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its Dataset), `store` (its store),
-`at` (a run of it), `own` (a store of a user-defined problem), `kept` (a store of `counted`, whose
-cost has a model state), `damaged` (a store with a flipped bit), `folder` (an empty folder), `flat`
-(a direction) and `masked` (an array with a masked entry).
+`v` (their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its
+Dataset), `store` (its store), `at` (a run of it), `own` (a store of a user-defined problem), `kept`
+(a store of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit),
+`folder` (an empty folder), `flat` (a direction) and `masked` (an array with a masked entry).
 """
 
 RESERVED = "'params.x', 'carry.step', 'snapshots.a'"
@@ -408,7 +408,7 @@ CALLS = (
     ("gd.open_dataset(store, skip_damaged='yes')", "skip_damaged"),
     ("gd.resume(store, make_optimizer=0)", "make_optimizer"),
     ("gd.replay(store, at, make_optimizer=zeros(3))", "make_optimizer"),
-    ("gd.branch(store, at, leave, 'ten')", "num_steps"),
+    ("gd.branch(store, at, leave, num_steps='ten')", "num_steps"),
     ("gd.curvature.largest_entries('x', 1)", "gradient"),
     ("gd.curvature.largest_entries(w, 1.5)", "count"),
     ("gd.curvature.gradient_summary(bowl, zeros((0, 2)))", "params"),
