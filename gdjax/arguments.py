@@ -52,9 +52,6 @@ def check_whole(
         least: smallest valid value.
         most: largest valid value.
         remedy: text appended to the message.
-
-    Raises:
-        InputError: if the value is not a whole number in the range.
     """
     if not is_whole(value, least, most):
         unlimited = most in (MAX_COUNT, MAX_WHOLE, math.inf) and not is_whole(value, least)
@@ -84,9 +81,6 @@ def check_number(
         most: inclusive upper bound.
         finite: whether to reject infinity. NaN is always rejected.
         remedy: text appended to the message.
-
-    Raises:
-        InputError: if the value is not a real number in the range.
     """
     if is_traced(value):
         return
@@ -127,9 +121,6 @@ def check_numbers(
         value: value of the argument. Traced values are not checked.
         ndim: number of dimensions; None for any.
         shape: shape; None for any.
-
-    Raises:
-        InputError: if the value is not a nonempty array of real numbers, or has another shape.
     """
     if is_traced(value):
         return
@@ -142,42 +133,26 @@ def check_numbers(
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Check that an argument is a boolean.
-
-    Raises:
-        InputError: if the value is not a boolean.
-    """
+    """Check that an argument is a boolean."""
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} = {_short(value)}, expected True or False")
 
 
 def check_text(name: str, value: Any) -> None:
-    """Check that an argument is a string.
-
-    Raises:
-        InputError: if the value is not a string.
-    """
+    """Check that an argument is a string."""
     if not isinstance(value, str):
         raise InputError(f"{name} = {_short(value)}, expected text")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Check that an argument is one of the given names.
-
-    Raises:
-        InputError: if the value is not one of these names.
-    """
+    """Check that an argument is one of the given names."""
     known = list(choices)
     if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} = {_short(value)} is unknown; choose one of {', '.join(known)}")
 
 
 def check_callable(name: str, value: Any, expected: str = "a function") -> None:
-    """Check that an argument is callable.
-
-    Raises:
-        InputError: if the value is not callable.
-    """
+    """Check that an argument is callable."""
     if not callable(value):
         raise InputError(f"{name} = {_short(value)} is not callable; expected {expected}")
 

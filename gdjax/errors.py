@@ -5,7 +5,12 @@ diverged run is returned with its outcome (see `gdjax.descent.outcome`).
 """
 
 import contextlib
-from collections.abc import Generator
+import inspect
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 
@@ -60,57 +65,74 @@ OF_TRACERS = {
     "TracerIntegerConversionError",
 }
 
+REMEDY_FOR_TRACERS = (
+    "expected a function that JAX can trace, in which the values of arrays are unknown: use "
+    "jax.numpy for numpy, jnp.where for if and for masks, and no float() or int() of an array"
+)
 
-def first_line(error: Exception) -> str:
-    """Return the class and first line of an error; only the class for tracer errors."""
-    if _is_of_tracers(error):
-        return type(error).__name__
-    text = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {text:.300}".rstrip(" .:")
-
-
-def remedy_for(error: Exception, otherwise: str) -> str:
-    """Return advice on an error of a user-defined function.
-
-    Args:
-        error: the error.
-        otherwise: text for errors that are not caused by Python code that depends on array values.
-    """
-    if not _is_of_tracers(error):
-        return otherwise
-    return (
-        "expected a function that JAX can trace, in which the values of arrays are unknown: use "
-        "jax.numpy for numpy, jnp.where for if and for masks, and no float() or int() of an array"
-    )
-
-
-def _is_of_tracers(error):
-    return not OF_TRACERS.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+# Folders whose lines are not those of a user: gdjax, the standard library and other packages.
+LIBRARIES = (
+    f"{Path(__file__).parent}{os.sep}",
+    f"{sysconfig.get_path('stdlib')}{os.sep}",
+    f"{os.sep}site-packages{os.sep}",
+)
 
 
 @contextlib.contextmanager
-def explained(failure: str, remedy: str) -> Generator[None]:
+def explained(
+    failure: str,
+    remedy: str | Callable[[Exception], str],
+    function: Callable | None = None,
+    *,
+    unchanged: tuple[type[Exception], ...] = OF_SYSTEM,
+) -> Generator[None]:
     """Convert an error of a user-defined function to a one-line `InputError`.
+
+    The message names the line at which the function failed, or else where it is defined.
 
     Args:
         failure: name of the function, and the operation that failed.
-        remedy: description of valid input, and advice.
+        remedy: description of valid input, and advice; or a function of the error that returns it.
+        function: the function, whose definition is named if it was not even entered.
+        unchanged: kinds of errors that are raised unchanged, as those of gdjax are. Among them,
+            NotImplementedError is converted.
 
     Raises:
-        InputError: if the function raises an error, except for errors of gdjax and those listed in
-            `OF_SYSTEM` (other than NotImplementedError), which are raised unchanged.
+        InputError: if the function raises an error.
 
     Examples:
-        >>> with explained("cost: failed", "expected a function of params"):
+        >>> with explained("cost: failed", "expected a function of w"):
         ...     {}["weights"]
         Traceback (most recent call last):
-        gdjax.errors.InputError: cost: failed: KeyError: 'weights'; expected a function of params
+        gdjax.errors.InputError: cost: failed: KeyError: 'weights' ...; expected a function of w
     """
     try:
         yield
     except GdjaxError:
         raise
     except Exception as error:
-        if isinstance(error, OF_SYSTEM) and not isinstance(error, NotImplementedError):
+        if isinstance(error, unchanged) and not isinstance(error, NotImplementedError):
             raise
-        raise InputError(f"{failure}: {first_line(error)}; {remedy_for(error, remedy)}") from error
+        if OF_TRACERS.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+            text = (str(error).strip().splitlines() or [""])[0]
+            reason = f"{type(error).__name__}: {text:.300}".rstrip(" .:")
+            advice = remedy if isinstance(remedy, str) else remedy(error)
+        else:
+            reason, advice = type(error).__name__, REMEDY_FOR_TRACERS
+        raise InputError(f"{failure}: {reason}{_place(error, function)}; {advice}") from error
+
+
+def _place(error, function):
+    """Return the line of a user's code at which an error occurred, or else its definition."""
+    lines = [
+        line
+        for line in traceback.extract_tb(error.__traceback__)
+        if not any(folder in line.filename for folder in LIBRARIES)
+    ]
+    if lines:
+        return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno}, in {lines[-1].name})"
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    if code is None:
+        return ""
+    file = Path(code.co_filename).name
+    return f" ({code.co_name} is defined in {file}, line {code.co_firstlineno})"

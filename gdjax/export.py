@@ -62,11 +62,6 @@ def histories(
         poll_seconds: interval in seconds between checks for newly finished tiles in a store,
             until all runs are finished. None yields only the runs that are finished now.
         storage_options: keywords of `obstore.store.from_url`, for a URL.
-
-    Raises:
-        InputError: if `runs` is not a sweep, or if `poll_seconds` is not positive or is given for a
-            Dataset.
-        StoreError: if there is no store, or one of its tiles is damaged.
     """
     is_stored = isinstance(runs, str | Path)
     if not is_stored and not (isinstance(runs, xr.Dataset) and "outcome" in runs):
@@ -130,9 +125,6 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
         `squared_distance` is |w - w*|^2. `sample_stats` has the acceptance rate, the step size and
         the status of all chains together. For a result of `local_learning_coefficient`, all of
         these also have the dimension `inverse_temperature`.
-
-    Raises:
-        InputError: if the result has no samples, or has those of several minima.
 
     Examples:
         >>> import jax, jax.numpy as jnp

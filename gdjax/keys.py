@@ -62,9 +62,6 @@ def run_keys(
         data_seed: seed of the order of mini-batches, in [0, 2^32), or an array.
         noise_seed: seed of a random cost, in [0, 2^32), or an array of the shape of `seed`.
         perturbation_seed: seed of the perturbation of a branch, in [0, 2^32), or an array.
-
-    Raises:
-        InputError: if a seed is not an integer in [0, 2^32), or is traced inside `jit` or `vmap`.
     """
     seeds = (
         ("root_seed", root_seed),
@@ -100,11 +97,7 @@ def key_type() -> Any:
 
 
 def check_key(key: Any) -> None:
-    """Check that an argument is one random key.
-
-    Raises:
-        InputError: if the argument is not a random key, or is an array of several keys.
-    """
+    """Check that an argument is one random key."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not (typed and shape == ()) and not (dtype == np.uint32 and shape == (2,)):

@@ -68,9 +68,6 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
         values: one value per run.
         level: nominal coverage of the interval.
 
-    Raises:
-        InputError: if there are no values, or one is -inf.
-
     Examples:
         >>> found = median([1.0, 2.0, 3.0, 4.0, np.inf, np.inf, np.inf, np.inf])
         >>> found.value, found.of
@@ -106,9 +103,6 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
         runs: number of all runs, at least 1.
         level: nominal coverage of the interval.
 
-    Raises:
-        InputError: if there are no runs, or `successes` is not in 0 to `runs`.
-
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
     check_number("level", level, above=0, below=1)
@@ -140,9 +134,6 @@ def paired(
         first: one value per run.
         second: one value per run, in the order of `first`.
         level: nominal coverage of the interval.
-
-    Raises:
-        InputError: if the numbers of runs differ, or fewer than two pairs are finite.
     """
     check_number("level", level, above=0, below=1)
     a, b = _floats("paired: first", first).ravel(), _floats("paired: second", second).ravel()
@@ -184,9 +175,6 @@ def seeds_needed(
     Returns:
         Number of seeds, at least 2.
 
-    Raises:
-        InputError: if a number is out of range, or more than 10^9 seeds are needed.
-
     Examples:
         >>> seeds_needed(1.0, 1.0), seeds_needed(0.1, 1.0)
         (10, 787)
@@ -216,11 +204,7 @@ def seeds_needed(
 
 
 def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
-    """Return the mean with Student's interval; NaN values are omitted.
-
-    Raises:
-        InputError: if there are fewer than two values, or one is infinite. Use `median` then.
-    """
+    """Return the mean with Student's interval; NaN values are omitted."""
     numbers = _numbers("mean", values)
     if len(numbers) < 2 or not np.isfinite(numbers).all():
         raise InputError(

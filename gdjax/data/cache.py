@@ -48,9 +48,6 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
     Returns:
         List of training images and labels, test images and labels; number of classes; hash of the
         arrays.
-
-    Raises:
-        DataError: if the set is damaged, or is not an image classification data set.
     """
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     in_cache = cache_folder() / "datasets" / f"{folder.parent.name}-{digest}"

@@ -47,10 +47,6 @@ def describe(folder: Path) -> Prepared:
 
     Args:
         folder: folder of the set, `<data folder>/<name>/<version>`.
-
-    Raises:
-        DataError: if a file is damaged or missing, or the set is not an image classification data
-            set in array_record format.
     """
     info, features = _json(folder / "dataset_info.json"), _json(folder / "features.json")
     try:
@@ -106,10 +102,6 @@ def decode(folder: Path) -> tuple[list[np.ndarray], int]:
     Returns:
         List of training images, uint8 [n, height, width] or [n, height, width, channels], training
         labels [n], test images and test labels; and the number of classes.
-
-    Raises:
-        DataError: if a file is missing or damaged, if images differ in size, if labels are not
-            classes, or if the set is not an image classification data set.
     """
     prepared = describe(folder)
     return [*_split(prepared, "train"), *_split(prepared, "test")], prepared.classes

@@ -92,11 +92,8 @@ class Order:
         *,
         replacement: bool = False,
     ):
-        if not 1 <= batch_size <= samples:
-            raise InputError(
-                f"batch_size = {batch_size}, expected 1 to {samples}, the number of samples; None "
-                f"uses all samples in every step"
-            )
+        remedy = ", the number of samples; None uses all samples in every step"
+        check_whole("batch_size", batch_size, 1, samples, remedy=remedy)
         keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
         # A single descent runs on the first device, so orders of mini-batches are drawn on the last
         # one.

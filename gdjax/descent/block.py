@@ -14,77 +14,21 @@ step. On a CPU a chunk has as many steps as it needs, unless this number is alwa
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
-from gdjax.descent.step import State, cost_type, evaluate, finite, init, move, norm, objective
-from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
-from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
-from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
+from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
+from gdjax.descent.record import last_step, measure, take_record
+from gdjax.descent.step import cost_type, evaluate, init, move, objective
+from gdjax.problems.evaluation import without_data
+from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import Program
-
-SNAPSHOTS = "snapshots"
-"""Name of the buffer of parameters that are kept along a descent."""
-
-
-class Carry(NamedTuple):
-    """State of one run between two blocks.
-
-    Args:
-        state: parameters, optimizer state, model state and step of divergence.
-        metric_states: states of the metrics that have one, by name.
-        batch_cost_sum: sum of the costs of the steps since the last record.
-        batch_count: number of these steps.
-        stopped_at: step from which the run takes no further steps because it has converged, or -1.
-    """
-
-    state: State
-    metric_states: Mapping[str, PyTree]
-    batch_cost_sum: Float[Array, ""]
-    batch_count: Int[Array, ""]
-    stopped_at: Int[Array, ""]
-
-
-class Records(NamedTuple):
-    """Values of a run at its records; NaN where not recorded.
-
-    Costs and the gradient norm are inf from divergence on.
-    """
-
-    cost: Float[Array, "*records"]
-    batch_cost: Float[Array, "*records"]
-    gradient_norm: Float[Array, "*records"]
-    metrics: Mapping[str, Float[Array, "*records"]]
-
-
-class Chunks(NamedTuple):
-    """Chunks of a block: several steps each, and the record before them.
-
-    The leading axis indexes the chunks; unused rows begin at step -1.
-
-    Args:
-        first: number of the first step.
-        count: number of steps; 0 only evaluates the cost at the first step.
-        batch: row of the sample indices of the first step.
-        record: 1 if the first step is recorded, 2 if its record also needs the gradient.
-        is_measured: whether each metric is computed at the record, by name.
-        buffer_index: row in its buffer at which the record is kept, for snapshots and array
-            metrics, by name. A value that is not kept is overwritten by the next.
-    """
-
-    first: Int[np.ndarray, "*chunks"]
-    count: Int[np.ndarray, "*chunks"]
-    batch: Int[np.ndarray, "*chunks"]
-    record: Int[np.ndarray, "*chunks"]
-    is_measured: Mapping[str, Bool[np.ndarray, "*chunks"]]
-    buffer_index: Mapping[str, Int[np.ndarray, "*chunks"]]
 
 
 def array_shapes(
@@ -96,46 +40,6 @@ def array_shapes(
         for name, metric in metrics.items()
         if metric.is_array
     }
-
-
-class BlockConfig(NamedTuple):
-    """Static configuration of a block: the settings of a descent except arrays.
-
-    Args:
-        problem: cost and evaluation, without data (see `without_data`).
-        make_optimizer: factory `make_optimizer(**settings)` of the optimizer.
-        metrics: metrics to record besides the cost, by name, without data.
-        batched: whether a step uses a mini-batch instead of the whole training set.
-        divergence_threshold: cost above which a run counts as diverged.
-        buffers: name and number of rows of each buffer: `SNAPSHOTS`, and array metrics.
-        stop_tolerance: gradient norm at or below which a run takes no further steps, if every
-            record has the gradient; None never stops a run.
-        eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
-            parameters at which to record; None uses those of the run.
-        records_part: whether records use a subset of the samples.
-        chunk_steps: number of steps of every chunk, of which those after its end change nothing;
-            None for chunks of any number of steps.
-        platform: kind of the devices, "cpu" or that of an accelerator.
-    """
-
-    problem: Problem
-    make_optimizer: Callable[..., optax.GradientTransformation]
-    metrics: tuple[tuple[str, Metric], ...]
-    batched: bool
-    divergence_threshold: float
-    buffers: tuple[tuple[str, int], ...] = ()
-    stop_tolerance: float | None = None
-    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
-    records_part: bool = False
-    chunk_steps: int | None = None
-    platform: str = "cpu"
-
-    @property
-    def record_equals_step(self) -> bool:
-        """Whether the recorded cost is the one that its step computes for the update."""
-        deterministic = self.problem.evaluation is None and not self.problem.random
-        whole = not self.batched and not self.records_part
-        return whole and deterministic and self.eval_params_fn is None
 
 
 def block_config(
@@ -151,7 +55,7 @@ def block_config(
 ) -> BlockConfig:
     """Return the static configuration of the blocks of a descent, without buffers."""
     return BlockConfig(
-        problem=without_data(problem.cost, problem.evaluation, problem.couples_samples),
+        problem_structure=without_data(problem),
         make_optimizer=make_optimizer,
         metrics=tuple(
             (name, _computed(metric.function, metric.init, metric.dims, metric.dtype))
@@ -163,23 +67,6 @@ def block_config(
         eval_params_fn=eval_params_fn,
         records_part=record_samples is not None,
     )
-
-
-class Shared(NamedTuple):
-    """Arrays that all runs share.
-
-    Args:
-        data: training set.
-        recorded: samples of the records; None if a record needs no separate samples.
-        metrics: data of each metric, by name.
-        rows: sample indices of the batches of a record, [batches, batch], if a record is a mean
-            over batches; None otherwise.
-    """
-
-    data: PyTree
-    recorded: PyTree
-    metrics: Mapping[str, PyTree]
-    rows: PyTree = None
 
 
 def shared_arrays(
@@ -199,18 +86,10 @@ def shared_arrays(
 
 
 @lru_cache(maxsize=64)
-def without_data(cost: Callable, evaluation: Callable | None, couples_samples: bool) -> Problem:
-    """Return the static part of a problem, cached so that compilations are shared."""
-    return Problem(
-        init=without_data, cost=cost, evaluation=evaluation, couples_samples=couples_samples
-    )
-
-
-@lru_cache(maxsize=64)
 def _computed(
     function: Callable, init: Callable | None, dims: tuple[str, ...], dtype: Any
 ) -> Metric:
-    """Return the static part of a metric, cached as in `without_data`."""
+    """Return the static part of a metric, cached so that equal programs are compiled once."""
     return Metric(function, init=init, dims=dims, dtype=dtype)
 
 
@@ -266,7 +145,7 @@ def _block(
             cost,
             _batch(config, order, shared, chunk.batch + index),
             key=None if noise is None else jax.random.fold_in(noise, at),
-            step=_step_of(config, carry, at),
+            step=last_step(config, carry, at),
             model_state=carry.state.model_state,
             microbatch=microbatch,
         )
@@ -301,7 +180,7 @@ def _block(
         chunk = jax.tree.map(
             lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), chunks
         )
-        carry, row, arrays = _record(config, settings, shared, chunk, carry)
+        carry, row, arrays = take_record(config, settings, shared, chunk, carry)
         buffers = {
             name: jax.tree.map(
                 lambda a, new, row=chunk.buffer_index[name]: a.at[row].set(new),
@@ -319,7 +198,7 @@ def _block(
         carry, cost, gradient_norm = steps
         if config.stop_tolerance is not None:
             # The states of metrics, too, stay those of the last record.
-            has_ended = _step_of(config, carry, chunk.first + 1) <= chunk.first
+            has_ended = last_step(config, carry, chunk.first + 1) <= chunk.first
             carry = carry._replace(
                 metric_states=jax.tree.map(
                     partial(jnp.where, has_ended), metric_states, carry.metric_states
@@ -350,22 +229,11 @@ def _block(
     return carry, jax.tree.unflatten(structure, list(records.T)), buffers
 
 
-def _step_of(config, carry, at):
-    """Return the step that functions of a run receive: its last one, once it has stopped.
-
-    Then a run whose neighbors have not stopped repeats its last record.
-    """
-    if config.stop_tolerance is None:
-        return at
-    ended_at = jnp.where(carry.stopped_at >= 0, carry.stopped_at, carry.state.diverged_at)
-    return jnp.where(ended_at >= 0, jnp.minimum(ended_at, at), at)
-
-
 def _empty_buffers(config, carry, settings, shared):
     like = {SNAPSHOTS: carry.state.params}
     for name, metric in config.metrics:
         if metric.is_array:
-            compute = partial(_compute, name, metric, settings, shared, 0, carry.state.params)
+            compute = partial(measure, name, metric, settings, shared, 0, carry.state.params)
             like[name] = jax.eval_shape(compute, carry)[0]
     return {
         name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
@@ -378,99 +246,6 @@ def _batch(config, order, shared, done):
         return shared.data
     samples = jax.lax.dynamic_index_in_dim(order, done, keepdims=False)
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
-
-
-def _eval_params(config, state):
-    if config.eval_params_fn is None:
-        return state.params
-    return config.eval_params_fn(state.opt_state, state.params)
-
-
-def _record(config, settings, shared, chunk, carry):
-    """Return the carry after a record, the record at the start of a chunk, and its arrays.
-
-    If the record equals the cost of its step, cost and gradient norm are NaN until that step.
-    """
-    state, dtype = carry.state, carry.batch_cost_sum.dtype
-    at, is_due = chunk.first, chunk.record > 0
-    point, nan = _eval_params(config, state), jnp.nan * carry.batch_cost_sum
-    value = gradient_norm = batch_cost = nan
-    if not config.record_equals_step:
-        evaluated = deterministic_cost(
-            config.problem, model_state=state.model_state, step=at, **settings["cost"]
-        )
-        if shared.rows is None:
-            microbatch = evaluation_microbatch(config.problem, config.platform)
-            mean, samples = partial(in_microbatches, microbatch=microbatch), shared.recorded
-        else:
-            mean, samples = partial(over_batches, rows=shared.rows), shared.data
-
-        def with_gradient(point):
-            value, gradient = mean(jax.value_and_grad(evaluated))(point, samples)
-            return value.astype(dtype), norm(gradient).astype(dtype)
-
-        def alone(point):
-            return mean(evaluated)(point, samples).astype(dtype), nan
-
-        value, gradient_norm = jax.lax.switch(
-            chunk.record,
-            (lambda point: (nan, nan), alone, with_gradient),
-            point,
-        )
-        # The cost over the whole training set may diverge before that of any mini-batch.
-        diverges = ~finite(value, norm(state.params), config.divergence_threshold)
-        late = is_due & diverges & (state.diverged_at < 0)
-        state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
-        # 0 / 0 = NaN if there was no step since the last record
-        batch_cost = carry.batch_cost_sum / carry.batch_count
-        carry = carry._replace(
-            state=state,
-            batch_cost_sum=jnp.where(is_due, 0, carry.batch_cost_sum),
-            batch_count=jnp.where(is_due, 0, carry.batch_count),
-        )
-    values, metric_states = {}, dict(carry.metric_states)
-    for name, metric in config.metrics:
-        step = _step_of(config, carry, at)
-        compute = partial(_compute, name, metric, settings, shared, step, point, carry)
-        nothing = jnp.full((), jnp.nan, dtype)
-        if metric.is_array:
-            like = jax.eval_shape(compute)[0]
-            nothing = jnp.zeros(like.shape, like.dtype)
-        values[name], *after = jax.lax.cond(
-            chunk.is_measured[name],
-            lambda *_, compute=compute: compute(),
-            lambda *before, nothing=nothing: (nothing, *before),
-            *([metric_states[name]] if metric.init else []),
-        )
-        if metric.init:
-            metric_states[name] = after[0]
-    row = Records(
-        cost=value,
-        batch_cost=batch_cost,
-        gradient_norm=gradient_norm,
-        metrics={name: values[name] for name, metric in config.metrics if not metric.is_array},
-    )
-    arrays = values | {SNAPSHOTS: point}
-    return carry._replace(metric_states=metric_states), row, arrays
-
-
-def _compute(name, metric, settings, shared, at, point, carry):
-    """Return the value of a metric, and its next state if it has one."""
-    state = carry.state
-    keywords = accepted(metric.function, settings["cost"])
-    needed = given_to(metric.function, GIVEN_TO_METRICS)
-    supplied = {
-        "step": jnp.asarray(at, jnp.int32),
-        "model_state": state.model_state,
-        "opt_state": state.opt_state,
-    }
-    if "key" in needed:
-        supplied["key"] = jax.random.fold_in(settings["probes"], at)
-    keywords |= {each: supplied[each] for each in needed}
-    before = (carry.metric_states[name],) if metric.init else ()
-    result = metric.function(point, shared.metrics[name], *before, **keywords)
-    value, *after = result if metric.init else (result,)
-    return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
 
 
 @lru_cache(maxsize=16)

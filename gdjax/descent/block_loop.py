@@ -184,13 +184,9 @@ def run_blocks(
         for _ in due:
             pending.popleft()
         step = min(step + num_steps, schedule.last)
-        stopped = stops_early and all_stopped(carry)
+        ended_at = np.maximum(carry.state.diverged_at, carry.stopped_at)
+        stopped = stops_early and bool(np.all(ended_at >= 0))
         yield BlockResult(carry, step, not pending, np.array(due, int), records, arrays)
-
-
-def all_stopped(carry: Carry) -> bool:
-    """Return whether no run will be updated: each has converged or diverged."""
-    return bool(np.all(np.maximum(carry.state.diverged_at, carry.stopped_at) >= 0))
 
 
 def _rows(tree, index, axis):

@@ -43,7 +43,13 @@ from gdjax.interrupts import interruptible
 from gdjax.keys import Streams
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
-from gdjax.problems.validation import check_can_run, check_metrics, check_params, check_problem
+from gdjax.problems.validation import (
+    check_can_run,
+    check_like,
+    check_metrics,
+    check_params,
+    check_problem,
+)
 from gdjax.summaries import short
 
 
@@ -291,15 +297,10 @@ def descend(
                 break
     compile_seconds = program.seconds - compile_seconds
     run_seconds = time.perf_counter() - started - compile_seconds
+    seconds = {"compile": compile_seconds, "run": run_seconds}
+    earlier_cost = np.append(start.earlier_cost, start.cost) if continued else np.zeros(0)
     return _collect(
-        results,
-        metrics,
-        earlier_cost=np.append(start.earlier_cost, start.cost) if continued else np.zeros(0),
-        eval_params_fn=eval_params_fn,
-        baseline=problem.baseline,
-        gradient_tolerance=gradient_tolerance,
-        interrupted=stop.is_set(),
-        seconds={"compile": compile_seconds, "run": run_seconds},
+        results, problem, eval_params_fn, gradient_tolerance, earlier_cost, stop.is_set(), seconds
     )
 
 
@@ -326,28 +327,17 @@ def _copied_to_device(carry, shared):
 def _continued_carry(start, fresh):
     """Return the carry of a finished descent, with initial states of new metrics."""
     carry, initial = start.carry, fresh.metric_states
-    same = jax.tree.structure(carry.state) == jax.tree.structure(fresh.state)
-    if not same or [a.shape for a in jax.tree.leaves(carry.state)] != [
-        a.shape for a in jax.tree.leaves(fresh.state)
-    ]:
-        raise InputError(
-            "start: its optimizer state does not match this optimizer; pass an optimizer of the "
-            "same kind, or start.params to start a new descent from its parameters"
-        )
+    remedy = (
+        "; pass an optimizer of the same kind, or start.params to start a new descent from its "
+        "parameters"
+    )
+    check_like("start: its state", carry.state, fresh.state, "that of this optimizer", remedy)
     states = {name: carry.metric_states.get(name, initial[name]) for name in initial}
     return carry._replace(metric_states=states)
 
 
 def _collect(
-    results,
-    metrics,
-    *,
-    earlier_cost,
-    eval_params_fn,
-    baseline,
-    gradient_tolerance,
-    interrupted,
-    seconds,
+    results, problem, eval_params_fn, gradient_tolerance, earlier_cost, interrupted, seconds
 ):
     """Return the Descent made from the results of its blocks."""
     last = results[-1]
@@ -357,12 +347,12 @@ def _collect(
         np.append(earlier_cost, records.cost)[None].astype(records.cost.dtype),
         records.gradient_norm[-1:],
         np.asarray(state.diverged_at)[None],
-        baseline,
+        problem.baseline,
         gradient_tolerance,
     )
     snapshots = _joined_arrays(block.SNAPSHOTS, results)
-    diverged_at = int(state.diverged_at)
-    params = state.params
+    diverged_at, params = int(state.diverged_at), state.params
+    metrics = problem.metrics
     return Descent(
         params=params if eval_params_fn is None else eval_params_fn(state.opt_state, params),
         model_state=state.model_state,
@@ -380,7 +370,7 @@ def _collect(
         seconds=seconds,
         carry=last.carry,
         num_steps=last.num_steps,
-        baseline=baseline,
+        baseline=problem.baseline,
         earlier_cost=earlier_cost,
     )
 

@@ -43,11 +43,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 
 from gdjax.arguments import check_numbers, check_whole
-from gdjax.descent.block import without_data
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.evaluation import deterministic_cost
+from gdjax.problems.evaluation import deterministic_cost, with_data, without_data
 from gdjax.problems.keywords import declared, given_to, signature
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Metric, Problem, require_problem
@@ -184,7 +183,7 @@ def gradient_noise(
     """
     few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
-        _OfCost(_noise, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
+        _OfCost(_noise, without_data(problem)),
         data=few,
         long_name="trace of the gradient's covariance",
     )
@@ -215,7 +214,7 @@ def noise_scale(
     """
     few = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Metric(
-        _OfCost(_scale, without_data(problem.cost, problem.evaluation, problem.couples_samples)),
+        _OfCost(_scale, without_data(problem)),
         data=(few, problem.data),
         long_name="simple noise scale",
         units="samples",
@@ -287,12 +286,14 @@ class _OfCost:
     """
 
     quantity: Callable
-    problem: Problem
+    without_data: Any
 
     def __call__(self, params, data, **keywords):
-        return self.quantity(deterministic_cost(self.problem, **keywords), params, data)
+        problem = with_data(self.without_data, None)
+        return self.quantity(deterministic_cost(problem, **keywords), params, data)
 
     @property
     def __signature__(self):
-        supplied = {"model_state": None} if self.problem.stateful else {}
-        return signature(("params", "data"), declared(self.problem.cost) | supplied)
+        problem = with_data(self.without_data, None)
+        supplied = {"model_state": None} if problem.stateful else {}
+        return signature(("params", "data"), declared(problem.cost) | supplied)

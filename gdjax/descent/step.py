@@ -26,10 +26,10 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.arguments import check_callable
 from gdjax.descent.validation import check_optimizer
-from gdjax.errors import InputError, explained, first_line
+from gdjax.errors import InputError, explained
 from gdjax.problems.keywords import given_to
 from gdjax.problems.microbatches import in_microbatches
-from gdjax.problems.validation import check_params
+from gdjax.problems.validation import check_like, check_params
 from gdjax.summaries import fields
 
 
@@ -91,7 +91,7 @@ def objective(
     batch: PyTree,
     *,
     key: Key[Array, ""] | None = None,
-    step: int | Int[Array, ""] = 0,
+    step: ScalarLike = 0,
     model_state: PyTree = None,
     microbatch: int | None = None,
 ) -> Objective:
@@ -107,7 +107,8 @@ def objective(
     value = (lambda params, batch: whole(params, batch)[0]) if stateful else whole
 
     def evaluate(params):
-        with explained("cost: could not be differentiated", "expected a cost with a gradient"):
+        remedy = "expected a cost with a gradient"
+        with explained("cost: could not be differentiated", remedy, cost):
             if not stateful:
                 return *in_microbatches(jax.value_and_grad(value), microbatch)(
                     params, batch
@@ -280,36 +281,22 @@ def update(
         "obj_fn": value_fn,
     }
     update_fn = optax.with_extra_args_support(optimizer).update
-    refusal = TypeError()
-    for names in UPDATE_ARGUMENTS:
-        try:
-            supplied = {name: extras[name] for name in names}
-            updates, ahead = update_fn(gradient, opt_state, params, **supplied)
-        except TypeError as error:  # an argument is unexpected or missing
-            refusal = error
-            continue
-        except Exception as error:
-            raise InputError(f"optimizer: its update failed: {first_line(error)}") from error
-        _check_shapes("updates", updates, "params", params)
-        _check_shapes("state", ahead, "state before", opt_state)
-        return updates, ahead
-    raise InputError(
-        f"optimizer: update(gradient, state, params) failed, also with {', '.join(extras)} as "
-        f"keywords: {first_line(refusal)}"
-    ) from refusal
-
-
-def _check_shapes(name, made, like_what, like):
-    before, after = (
-        (jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)])
-        for tree in (like, made)
+    remedy = f"expected an update(gradient, state, params), with or without {', '.join(extras)}"
+    with explained("optimizer: its update failed", remedy, update_fn, unchanged=()):
+        for names in UPDATE_ARGUMENTS:
+            try:
+                supplied = {name: extras[name] for name in names}
+                updates, ahead = update_fn(gradient, opt_state, params, **supplied)
+                break
+            except TypeError:  # an argument is unexpected or missing
+                if not names:
+                    raise
+    remedy = (
+        "; optimizers that need a gradient per sample, or pairs of parameters, are not supported"
     )
-    if before != after:
-        raise InputError(
-            f"optimizer: its update returned {name} of shapes {after[1]}, expected {before[1]}, "
-            f"those of the {like_what}; optimizers that need a gradient per sample, or pairs of "
-            f"parameters, are not supported"
-        )
+    check_like("optimizer: the updates", updates, params, remedy=remedy)
+    check_like("optimizer: the next state", ahead, opt_state, "the state before", remedy)
+    return updates, ahead
 
 
 def default_eval_params_fn(

@@ -1,19 +1,17 @@
 """Validation of the arguments of a descent."""
 
-import math
 from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import PyTree
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import check_callable, check_number, check_whole
 from gdjax.descent.batches import records_batches
-from gdjax.errors import InputError, first_line
+from gdjax.errors import InputError, explained
 from gdjax.keys import Streams, check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_like
 
-MAX_STEPS = 2**31 - 1  # steps of a run are counted in 32 bits
 MAX_RECORDS_PER_RUN = 10_000_000
 
 
@@ -34,11 +32,12 @@ def validate_settings(
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
     check_number("gradient_tolerance", gradient_tolerance, above=0)
     check_record_samples(problem, record_samples, batch_size)
-    if eval_params_fn is not None and not callable(eval_params_fn):
-        raise InputError(
-            f"eval_params_fn = {eval_params_fn!r:.80}, expected a function of an optimizer's state "
-            f"and parameters, such as optax.contrib.schedule_free_eval_params"
+    if eval_params_fn is not None:
+        expected = (
+            "a function of an optimizer's state and parameters, such as "
+            "optax.contrib.schedule_free_eval_params"
         )
+        check_callable("eval_params_fn", eval_params_fn, expected)
 
 
 def check_counts(
@@ -49,12 +48,11 @@ def check_counts(
     snapshot_every: Any,
 ) -> None:
     """Check the number of steps, the batch size, and the recording intervals."""
-    whole = (("num_steps", num_steps, 0), ("record_every", record_every, 1))
-    optional = (("batch_size", batch_size, 1), ("snapshot_every", snapshot_every, 1))
-    for name, value, least in (*whole, *((n, v, m) for n, v, m in optional if v is not None)):
-        check_whole(name, value, least, math.inf)
-        if value > MAX_STEPS:
-            raise InputError(f"{name} = {value:,}, expected at most {MAX_STEPS:,}")
+    for name, value, least in (("num_steps", num_steps, 0), ("record_every", record_every, 1)):
+        check_whole(name, value, least)
+    for name, value in (("batch_size", batch_size), ("snapshot_every", snapshot_every)):
+        if value is not None:
+            check_whole(name, value, 1)
     if num_steps // record_every > MAX_RECORDS_PER_RUN:
         raise InputError(
             f"num_steps = {num_steps:,} with record_every = {record_every:,} make "
@@ -75,20 +73,19 @@ def check_counts(
 
 def check_record_samples(problem: Problem, record_samples: Any, batch_size: int | None) -> None:
     """Check the number of samples of a record."""
-    if record_samples is not None and problem.data is None:
+    if record_samples is None:
+        return
+    if problem.data is None:
         raise InputError(
             f"record_samples = {record_samples!r:.80}, but the problem has no data; leave it out"
         )
-    if record_samples is not None:
-        remedy = ", the number of samples; None takes all"
-        check_whole("record_samples", record_samples, 1, problem.samples, remedy=remedy)
-    if record_samples is not None and records_batches(problem, batch_size):
-        assert batch_size is not None
-        if record_samples < batch_size:
-            raise InputError(
-                f"record_samples = {record_samples}, expected at least batch_size = {batch_size}: "
-                f"the cost couples samples, so that a record is a mean over batches of that size"
-            )
+    remedy = ", the number of samples; None takes all"
+    check_whole("record_samples", record_samples, 1, problem.samples, remedy=remedy)
+    if records_batches(problem, batch_size) and record_samples < (batch_size or 0):
+        raise InputError(
+            f"record_samples = {record_samples}, expected at least batch_size = {batch_size}: the "
+            f"cost couples samples, so that a record is a mean over batches of that size"
+        )
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -107,13 +104,9 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
     """Check that `eval_params_fn` returns parameters."""
     if function is None:
         return
-    try:
+    failure = "eval_params_fn: could not be called as eval_params_fn(opt_state, params)"
+    with explained(failure, "expected a function of these two", function, unchanged=()):
         point = jax.eval_shape(function, opt_state, params)
-    except TypeError as error:
-        raise InputError(
-            f"eval_params_fn: could not be called as eval_params_fn(opt_state, params): "
-            f"{first_line(error)}; expected a function of these two"
-        ) from error
     check_like("eval_params_fn: the returned tree", point, params)
 
 

@@ -64,9 +64,6 @@ def explore(
         The page, written to a file by `page.save("explore.html")`. It also contains the test
         functions, on which a click starts a descent.
 
-    Raises:
-        InputError: if `runs`, `planes` or `minima` is not such a Dataset, or `numbers` is below 1.
-
     Examples:
         >>> import numpy as np, xarray as xr
         >>> runs = xr.Dataset(

@@ -44,9 +44,6 @@ def lesson(problem: Any, networks: int = 48) -> Page:
 
     Returns:
         The page, written to a file by `gd.lesson(problem).save("lesson.html")`.
-
-    Raises:
-        InputError: if the problem is not such a problem, or `networks` is negative.
     """
     _check(problem)
     check_whole("lesson: networks", networks, 0)

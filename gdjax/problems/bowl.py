@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from gdjax.arguments import check_numbers, real_array
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 
@@ -73,19 +74,15 @@ def bowl(
 
 
 def _vector(name, values):
-    vector = _numbers(values)
+    vector = real_array(values)
     if vector is None or vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
         raise InputError(f"bowl: {name} = {values!r:.80}, expected a vector of finite real numbers")
-    return vector
+    return vector.astype(float)
 
 
 def _orthogonal(basis, n):
-    matrix = _numbers(basis)
-    if matrix is None or matrix.shape != (n, n):
-        problem = "is not made of real numbers" if matrix is None else f"has shape {matrix.shape}"
-        raise InputError(
-            f"bowl: basis {problem}, expected a matrix of shape {(n, n)}, one column per eigenvalue"
-        )
+    check_numbers("bowl: basis", basis, shape=(n, n))
+    matrix = np.asarray(basis, float)
     # float32 matrices are orthogonal to about 1e-6. The negated comparison also rejects NaN.
     error = np.abs(matrix.T @ matrix - np.eye(n)).max()
     if not error < 1e-4:
@@ -94,11 +91,3 @@ def _orthogonal(basis, n):
             f"numpy.linalg.qr(basis), or jax.random.orthogonal(key, {n})"
         )
     return matrix
-
-
-def _numbers(values):
-    """Return values as a float64 array, or None if they cannot be converted."""
-    try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        return None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_choice, check_whole
 from gdjax.data.sets import ImageSet, load
 from gdjax.errors import InputError
 from gdjax.problems.augmentation import Distortion, as_distortion, distorted
@@ -64,11 +64,8 @@ def digits(
     Raises:
         DataError: if the data set is unavailable.
     """
-    if not callable(loss) and (not isinstance(loss, str) or loss not in LOSSES):
-        raise InputError(
-            f"digits: loss = {loss!r:.80} is unknown; choose one of {', '.join(LOSSES)}, or pass a "
-            f"function of (outputs, labels)"
-        )
+    if not callable(loss):
+        check_choice("digits: loss", loss, LOSSES)
     if not isinstance(name, str | ImageSet):
         raise InputError(
             f"digits: name = {name!r:.80}, expected the name of an image set, such as 'mnist5k', "

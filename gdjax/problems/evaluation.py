@@ -48,25 +48,16 @@ def deterministic_cost(
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
     keywords = dict(settings) if problem.evaluation is None else accepted(function, settings)
-    if "model_state" in needs:
-        if model_state is None:
+    fixed = {"model_state": model_state}
+    fixed["step"] = None if step is None else jnp.asarray(step, jnp.int32)
+    keywords |= {n: v for n, v in fixed.items() if n in needs and v is not None}
+    missing = inspect.Parameter.empty
+    defaults = {n: missing for n in needs if n in fixed} | declared(function)
+    for name, default in defaults.items():
+        if default is missing and name not in keywords:
             raise InputError(
-                "problem: the cost has a model state, which differs between points; fix it: "
-                "gdjax.problems.frozen(problem, model_state=...)"
-            )
-        keywords["model_state"] = model_state
-    if "step" in needs:
-        if step is None:
-            raise InputError(
-                "problem: the cost depends on the step; fix the step: "
-                "gdjax.problems.frozen(problem, step=...), or define an evaluation"
-            )
-        keywords["step"] = jnp.asarray(step, jnp.int32)
-    for name, default in declared(function).items():
-        if default is inspect.Parameter.empty and name not in keywords:
-            raise InputError(
-                f"problem: the cost requires {name}, which has no default; give it one, or fix it: "
-                f"gdjax.problems.frozen(problem, {name}=...)"
+                f"problem: the cost requires {name}, which differs between points or has no "
+                f"default; fix it: gdjax.problems.frozen(problem, {name}=...)"
             )
 
     def evaluate(params, batch, **more):

@@ -115,14 +115,9 @@ class Network:
             )
         object.__setattr__(self, "widths", tuple(int(width) for width in widths))
         check_number("Network: input_scale", self.input_scale, above=0)
-        for argument, table in (
-            ("activation", ACTIVATIONS),
-            ("output_activation", ACTIVATIONS),
-            ("initializer", INITIALIZERS),
-        ):
-            name = getattr(self, argument)
-            if argument != "output_activation" or name is not None:
-                check_choice(f"Network: {argument}", name, table)
+        check_choice("Network: activation", self.activation, ACTIVATIONS)
+        check_choice("Network: output_activation", self.activations[-1], ACTIVATIONS)
+        check_choice("Network: initializer", self.initializer, INITIALIZERS)
 
     @property
     def activations(self) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ data as an argument and not as a constant:
 """
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -198,25 +197,19 @@ class Problem:
     def __post_init__(self):
         check_callable("Problem: init", self.init)
         check_callable("Problem: cost", self.cost)
-        if not _takes_one(self.init):
-            raise InputError(
-                f"Problem: init = {self.init!r:.80} takes no argument, expected init(key) -> params"
-            )
         for name in ("evaluation", "predict", "loss"):
             if getattr(self, name) is not None:
                 check_callable(f"Problem: {name}", getattr(self, name))
         check_flag("Problem: couples_samples", self.couples_samples)
         check_metric_names("Problem: metrics", self.metrics)
-        if self.network is not None and not isinstance(self.network, Network):
-            raise InputError(
-                f"Problem: network = {self.network!r:.80}, expected a gdjax.problems.Network, such "
-                f"as Network((784, 16, 10)), or None"
-            )
-        if self.provenance is not None and not isinstance(self.provenance, Mapping):
-            raise InputError(
-                f"Problem: provenance = {self.provenance!r:.80}, expected a mapping such as "
-                f"{{'problem': 'bowl', 'eigenvalues': [1.0, 4.0]}}, or None"
-            )
+        kinds = (
+            ("network", Network, "gdjax.problems.Network, such as Network((784, 16, 10))"),
+            ("provenance", Mapping, "mapping such as {'problem': 'bowl', 'eigenvalues': [1.0]}"),
+        )
+        for name, kind, expected in kinds:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise InputError(f"Problem: {name} = {value!r:.80}, expected a {expected}, or None")
         if self.baseline is not None:
             check_number("Problem: baseline", self.baseline)
         if self.evaluation is not None and "key" in given_to(self.evaluation):
@@ -273,7 +266,7 @@ class Problem:
     def begin(self, key: Key[Array, ""], **settings: Any) -> tuple[PyTree, PyTree]:
         """Return a random starting point and the initial model state (None without one)."""
         remedy = "expected init(key) -> params, with random numbers such as jax.random.normal(key)"
-        with explained("init: could not be called as init(key)", remedy):
+        with explained("init: could not be called as init(key)", remedy, self.init):
             made = self.init(key, **settings)
         if not self.stateful:
             return made, None
@@ -283,17 +276,6 @@ class Problem:
                 f"since the cost declares `model_state`"
             )
         return made
-
-
-def _takes_one(function):
-    """Return whether a function accepts at least one positional argument."""
-    try:
-        inspect.signature(function).bind_partial(None)
-    except TypeError:
-        return False
-    except ValueError:  # some builtins have no signature
-        return True
-    return True
 
 
 class _Fixed(tuple):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar, ScalarLike
 
+from gdjax.arguments import real_array
 from gdjax.errors import InputError
 from gdjax.problems import critical_points as points
 from gdjax.problems.critical_points import CriticalPoint
@@ -257,12 +258,7 @@ def from_function(
         >>> from_function("himmelblau").cost(jnp.array([3.0, 2.0]))
         Array(0., dtype=float32)
     """
-    if not isinstance(name, str):
-        if not callable(name):
-            raise InputError(
-                f"from_function: name = {name!r} is neither a name nor a function; expected one of "
-                f"{', '.join(FUNCTIONS)}, or a function f(x)"
-            )
+    if callable(name):
         if domain is None:
             raise InputError(
                 "from_function: domain = None, but a user-defined function needs a domain of "
@@ -274,9 +270,8 @@ def from_function(
     known = find(name)
     dimensions = len(known.domain)
     provenance = {"problem": "from_function", "name": name}
-    bounds = np.asarray(known.domain)
+    bounds = np.atleast_2d(_bounds(known.domain if domain is None else domain))
     if domain is not None:
-        bounds = np.atleast_2d(_bounds(domain))
         provenance["domain"] = bounds.tolist()
     if len(bounds) != dimensions:
         raise InputError(
@@ -299,18 +294,13 @@ def _uniform(bounds):
 
 
 def _bounds(domain):
-    expected = "expected (lo, hi) or ((lo, hi), ...), finite and with lo < hi"
-    try:
-        bounds = np.asarray(domain, dtype=float)
-    except (TypeError, ValueError):
-        bounds = None
-    if bounds is None or bounds.ndim not in (1, 2) or bounds.shape[-1] != 2 or not bounds.size:
-        raise InputError(
-            f"from_function: domain = {domain!r:.80} does not consist of pairs; {expected}"
-        )
-    lo, hi = bounds[..., 0], bounds[..., 1]
-    if not np.isfinite(bounds).all() or not (lo < hi).all():
-        raise InputError(
-            f"from_function: domain = {domain!r:.80} is empty or not finite; {expected}"
-        )
-    return bounds
+    """Return pairs (lo, hi) as an array of shape (2,) or (n, 2)."""
+    bounds = real_array(domain)
+    if bounds is not None and bounds.ndim in (1, 2) and bounds.shape[-1] == 2 and bounds.size:
+        lo, hi = bounds[..., 0], bounds[..., 1]
+        if np.isfinite(bounds).all() and (lo < hi).all():
+            return bounds.astype(float)
+    raise InputError(
+        f"from_function: domain = {domain!r:.80}, expected (lo, hi) or ((lo, hi), ...), finite and "
+        f"with lo < hi"
+    )

@@ -13,6 +13,7 @@ import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax._runtime.devices import local_devices
-from gdjax.errors import GdjaxError, InputError, first_line, remedy_for
+from gdjax.errors import InputError, explained
 from gdjax.keys import run_keys
 from gdjax.problems.keywords import (
     GIVEN,
@@ -96,18 +97,51 @@ def check_role(
     model_state: PyTree = None,
 ) -> None:
     """Check that a cost or an evaluation can be called and returns a real scalar."""
-    function, available, fixed = _call_of(role, problem, settings, model_state)
-    value = _shape_of(role, function, problem, params, available, fixed)
+    function, supplied, fixed = _call_of(role, problem, settings, model_state)
+    data = () if problem.data is None else (problem.data,)
+
+    def call(params, data, supplied):
+        value = function(params, *data, **supplied, **fixed)
+        if isinstance(value, bool | int | float | complex):
+            raise InputError(
+                f"{role}: returned the Python number {value!r}, expected a scalar array that "
+                f"depends on the parameters; compute it from them, with jax.numpy"
+            )
+        return value
+
+    places = ", ".join(["params", *(("batch",) if data else ()), *supplied])
+    remedy = partial(_remedy, role, function, params, data, {**supplied, **fixed})
+    failure = f"{role}: could not be called as {role}({places})"
+    with explained(failure, remedy, function, unchanged=()):
+        value = jax.eval_shape(call, params, data, supplied)
     if role == "cost" and problem.stateful:
         value = _without_state(value, model_state)
     check_value(value, role)
 
 
 def _call_of(role, problem, settings, model_state):
-    """Return a function of a problem, the arguments of a descent, and the settings."""
+    """Return a function of a problem, the keywords that a descent supplies, and the settings."""
     function = getattr(problem, role)
-    available = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
-    return function, available, settings if role == "cost" else accepted(function, settings)
+    every = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
+    supplied = {name: every[name] for name in given_to(function)}
+    return function, supplied, settings if role == "cost" else accepted(function, settings)
+
+
+def _remedy(role, function, params, data, keywords, _error):
+    """Return advice on a cost or an evaluation that could not be called."""
+    lacking = [
+        name
+        for name, default in declared(function).items()
+        if default is inspect.Parameter.empty and name not in keywords
+    ]
+    if lacking:
+        return (
+            f"a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, sweep over it, "
+            f"or fix it: gdjax.problems.frozen(problem, {lacking[0]}=...)"
+        )
+    batch = f" and the batch is {_shapes(data[0])!s:.200}" if data else ""
+    batch = batch or " without a batch, since the problem has no data"
+    return f"params are {_shapes(params)!s:.200}{batch}; correct the {role} for these"
 
 
 def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping[str, Any]) -> None:
@@ -132,103 +166,15 @@ def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping
             )
 
 
-def _shape_of(role, function, problem, params, available, settings):
-    """Return the shapes of the values of a cost; check that it can be called."""
-    needs = given_to(function)
-    data = () if problem.data is None else (problem.data,)
-    keywords = {name: available[name] for name in needs}
-
-    def call(params, data, keywords):
-        value = function(params, *data, **keywords, **settings)
-        if isinstance(value, bool | int | float | complex):
-            raise InputError(
-                f"{role}: returned the Python number {value!r}, expected a scalar array that "
-                f"depends on the parameters; compute it from them, with jax.numpy"
-            )
-        return value
-
-    try:
-        return jax.eval_shape(call, params, data, keywords)
-    except GdjaxError:
-        raise
-    except Exception as error:  # any exception of the user-defined function
-        places = ", ".join(["params", *(("batch",) if data else ()), *needs])
-        remedy = f"params are {_shapes(params)!s:.200}, expected those of the problem's init"
-        if not isinstance(error, TypeError | AttributeError):
-            batch = f" and the batch is {_shapes(data[0])!s:.200}" if data else ""
-            remedy = f"params are {_shapes(params)!s:.200}{batch}; correct the {role} for these"
-        remedy = remedy_for(error, remedy)
-        with contextlib.suppress(ValueError):
-            signature = inspect.signature(function)
-            lacking = [
-                p.name
-                for p in signature.parameters.values()
-                if p.kind is p.KEYWORD_ONLY and p.default is p.empty
-                if p.name not in {**keywords, **settings}
-            ]
-            if lacking:
-                remedy = (
-                    f"a descent supplies {', '.join(GIVEN)}: give {lacking[0]} a default, sweep "
-                    f"over it, or fix it: gdjax.problems.frozen(problem, {lacking[0]}=...)"
-                )
-            elif not _binds(signature, 1 + len(data), {**keywords, **settings}):
-                remedy = (
-                    f"the problem has data, so its {role} takes them as second argument: "
-                    f"{role}(params, batch)"
-                    if data
-                    else f"the problem has no data, so its {role} takes only parameters: pass "
-                    f"`data` to the Problem, or declare `key` to draw random numbers"
-                )
-        raise InputError(
-            f"{role}: could not be called as {role}({places}): {first_line(error)}; {remedy}"
-        ) from error
-
-
-def _binds(signature, count, keywords):
-    try:
-        signature.bind(*range(count), **keywords)
-    except TypeError:
-        return False
-    return True
-
-
 def _without_state(value, model_state):
-    """Return the value of a cost with a model state; check the shape of the state."""
+    """Return the value of a cost with a model state; check the shapes of the state."""
     if not isinstance(value, tuple) or len(value) != 2:
         raise InputError(
             f"cost: declares `model_state` and returned {_shapes(value)}, expected the pair "
             f"(scalar, model_state)"
         )
-    differences = _differences(model_state, value[1])
-    if differences:
-        raise InputError(
-            f"cost: the arrays of the returned model state differ from those of the argument: "
-            f"{'; '.join(differences[:4])}; expected the same names, shapes and types"
-        )
+    check_like("cost: model_state", value[1], model_state, "the argument", types=True)
     return value[0]
-
-
-def _differences(before, after):
-    """Return descriptions of differing names, shapes and types of two pytrees."""
-
-    def leaves(tree):
-        return {
-            f"model_state{jax.tree_util.keystr(path)}": (
-                f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
-            )
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
-
-    old, new = leaves(before), leaves(after)
-    differences = [
-        f"{name} was {old.get(name, 'absent')} and is {new.get(name, 'absent')}"
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
-    ]
-    structures = [jax.tree.structure(tree) for tree in (before, after)]
-    if not differences and structures[0] != structures[1]:
-        differences = [f"its structure was {structures[0]} and is {structures[1]}"]
-    return differences
 
 
 def check_value(value: PyTree, role: str = "cost") -> None:
@@ -305,49 +251,42 @@ def check_metrics(
 def _check_metric(name, metric, params, settings, model_state, opt_state):
     settings = accepted(metric.function, settings)
     needed = given_to(metric.function, GIVEN_TO_METRICS)
-    if "model_state" in needed and model_state is None:
-        raise InputError(
-            f"metrics: {name!r} declares `model_state`, but the cost does not; declare it in both, "
-            f"or in neither"
-        )
-    if "opt_state" in needed and opt_state is None:
-        raise InputError(
-            f"metrics: {name!r} declares `opt_state`, but there is no optimizer here; use the "
-            f"metric in a descent or a sweep"
-        )
-    states = {"model_state": model_state, "opt_state": opt_state}
-    every = {"key": run_keys(0).noise, "step": np.int32(0), **states}
+    every = {"key": run_keys(0).noise, "step": np.int32(0)}
+    every |= {"model_state": model_state, "opt_state": opt_state}
+    reasons = {
+        "model_state": "the cost does not; declare it in both, or in neither",
+        "opt_state": "there is no optimizer here; use the metric in a descent or a sweep",
+    }
+    for state, reason in reasons.items():
+        if state in needed and every[state] is None:
+            raise InputError(f"metrics: {name!r} declares `{state}`, but {reason}")
 
-    def once(params, data, filled):
+    def once(params, data, supplied):
         state = () if metric.init is None else (metric.init(params, data),)
-        return metric.function(params, data, *state, **filled, **settings)
+        return metric.function(params, data, *state, **supplied, **settings)
 
-    filled = {name: every[name] for name in needed}
-    try:
-        value = jax.eval_shape(once, params, metric.data, filled)
-    except GdjaxError:
-        raise
-    except Exception as error:  # any exception of the user-defined function
-        places = ", ".join(["params", "data", *(["state"] if metric.init else []), *needed])
-        raise InputError(
-            f"metrics: {name!r} could not be called as function({places}): {first_line(error)}; "
-            f"expected a function of these arguments"
-        ) from error
+    places = ", ".join(["params", "data", *(["state"] if metric.init else []), *needed])
+    failure = f"metrics: {name!r} could not be called as function({places})"
+    remedy = "expected a function of these arguments"
+    with explained(failure, remedy, metric.function, unchanged=()):
+        supplied = {name: every[name] for name in needed}
+        value = jax.eval_shape(once, params, metric.data, supplied)
+    returned = f"metrics: {name!r} returned {_shapes(value)}"
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
-            raise InputError(
-                f"metrics: {name!r} has an init and returned {_shapes(value)}, expected (value, "
-                f"metric_state)"
-            )
+            raise InputError(f"{returned} and has an init, expected (value, metric_state)")
         value = value[0]
-    dtype = metric.dtype
+        returned = f"metrics: {name!r} returned {_shapes(value)}"
     if not is_array(value) or jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise InputError(f"metrics: {name!r} returned {_shapes(value)}, expected real numbers")
+        raise InputError(f"{returned}, expected real numbers")
     if len(value.shape) != len(metric.dims):
         raise InputError(
-            f"metrics: {name!r} returned {_shapes(value)} and has dims = {metric.dims}; name each "
-            f"dimension: gd.Metric(..., dims=('class',))"
+            f"{returned} and has dims = {metric.dims}; name each dimension: "
+            f"gd.Metric(..., dims=('class',))"
         )
+    if 0 in value.shape:
+        raise InputError(f"{returned}, an empty array; expected at least one number")
+    dtype = metric.dtype
     if dtype is not None and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise InputError(
             f"metrics: {name!r} has dtype {dtype}, which requires jax.enable_x64; choose a 32-bit "
@@ -355,14 +294,8 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
         )
     if dtype is not None and dtype.kind != "f" and jnp.issubdtype(value.dtype, jnp.floating):
         raise InputError(
-            f"metrics: {name!r} returned {_shapes(value)} and has dtype {dtype}, which cannot "
-            f"represent fractions and NaN; round the value in the function, or choose a floating "
-            f"type"
-        )
-    if 0 in value.shape:
-        raise InputError(
-            f"metrics: {name!r} returned {_shapes(value)}, an empty array; expected at least one "
-            f"number"
+            f"{returned} and has dtype {dtype}, which cannot represent fractions and NaN; round "
+            f"the value in the function, or choose a floating type"
         )
     return tuple(value.shape)
 
@@ -421,9 +354,8 @@ def _mean_check(role, problem, params, settings, model_state):
     It compares the cost of a few samples with the weighted mean over two microbatches. It is None
     if the cost is known to be a mean, or if values are traced.
     """
-    function, available, settings = _call_of(role, problem, settings, model_state)
-    needs = {name: available[name] for name in given_to(function)}
-    leaves = jax.tree.leaves((params, problem.data, needs))
+    function, supplied, settings = _call_of(role, problem, settings, model_state)
+    leaves = jax.tree.leaves((params, problem.data, supplied))
     known = all(
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
     )
@@ -433,18 +365,18 @@ def _mean_check(role, problem, params, settings, model_state):
     cut = max(1, count // 3)
     few = jax.tree.map(lambda a: a[:count], problem.data)
 
-    def values(params, few, needs):
+    def values(params, few, supplied):
         def cost(a, b):
             part = jax.tree.map(lambda leaf: leaf[a:b], few)
-            return function(params, part, **needs, **settings)
+            return function(params, part, **supplied, **settings)
 
         return cost(0, count), cost(0, cut), cost(cut, count)
 
     program = Program(values, once=True)
-    program.ahead(params, few, needs)
+    program.ahead(params, few, supplied)
 
     def compare():
-        values = program(params, few, needs)
+        values = program(params, few, supplied)
         if _is_mean(role, values, count, cut):
             with contextlib.suppress(TypeError):  # not hashable, or without weak references
                 _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
@@ -509,14 +441,34 @@ def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], 
     return ravel_pytree(params)
 
 
-def check_like(name: str, tree: Any, params: Any) -> None:
-    """Check that a pytree has the structure and shapes of the parameters."""
-    same = jax.tree.structure(tree) == jax.tree.structure(params)
-    shapes = [[jnp.shape(a) for a in jax.tree.leaves(t)] for t in (tree, params)]
-    if not same or shapes[0] != shapes[1]:
+def check_like(
+    name: str,
+    tree: Any,
+    like: Any,
+    like_name: str = "the parameters",
+    remedy: str = "",
+    *,
+    types: bool = False,
+) -> None:
+    """Check that a pytree has the structure and shapes of another one, and its types if asked."""
+    shapes, expected = (
+        {
+            name + jax.tree_util.keystr(path): _shapes(leaf) if types else list(jnp.shape(leaf))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(pytree)
+        }
+        for pytree in (tree, like)
+    )
+    differences = [
+        f"{leaf} is {shapes.get(leaf, 'absent')}, expected {expected.get(leaf, 'nothing')}"
+        for leaf in {**expected, **shapes}
+        if shapes.get(leaf) != expected.get(leaf)
+    ]
+    structures = [jax.tree.structure(pytree) for pytree in (tree, like)]
+    if not differences and structures[0] != structures[1]:
+        differences = [f"{name} is {structures[0]!s:.200}, expected {structures[1]!s:.200}"]
+    if differences:
         raise InputError(
-            f"{name} has {jax.tree.structure(tree)} with shapes {shapes[0]}, expected the "
-            f"structure of the parameters, {jax.tree.structure(params)} with shapes {shapes[1]}"
+            f"{'; '.join(differences[:4])}: expected the structure of {like_name}{remedy}"
         )
     for leaf in jax.tree.leaves(tree):
         dtype = leaf.dtype if is_array(leaf) else np.asarray(leaf).dtype

@@ -44,10 +44,6 @@ def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bu
         store: path of a folder, or URL: `s3://bucket/runs.zarr`, `gs://...`, `az://...`. A location
             is returned unchanged.
         options: keywords of `obstore.store.from_url`, such as `region` or `access_key_id`.
-
-    Raises:
-        InputError: if `store` is neither a valid path nor a valid URL, if options are given for a
-            folder, or if obstore is needed and not installed.
     """
     if isinstance(store, Folder | Bucket):
         return store
@@ -200,9 +196,6 @@ class Bucket:
     Args:
         url: URL of the prefix, such as `s3://bucket/runs.zarr`.
         options: keywords of `obstore.store.from_url`.
-
-    Raises:
-        InputError: if obstore is not installed, or does not accept the URL or an option.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]):

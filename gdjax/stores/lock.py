@@ -146,11 +146,7 @@ class Lease:
                 self._version = version or self._version
 
     def check(self) -> None:
-        """Check that this process still holds the lease.
-
-        Raises:
-            StoreError: if another process has taken over the lease.
-        """
+        """Check that this process still holds the lease."""
         if self._lost:
             raise StoreError(
                 f"{self.location}: another process has taken over the lease, so this process stops "

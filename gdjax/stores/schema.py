@@ -79,9 +79,6 @@ def check_name(name: Any, argument: str) -> None:
         name: name of an array, of a dimension, or of a problem in a comparison.
         argument: name of the argument that contains it, for the message.
 
-    Raises:
-        InputError: if the name is not valid.
-
     Examples:
         >>> check_name("params.0.weights", "variables")
         >>> check_name("../x", "problems")
@@ -110,9 +107,6 @@ def check_name(name: Any, argument: str) -> None:
 def check_distinct(names: Iterable[str], argument: str) -> None:
     """Check that names are distinct file names, also on systems that ignore case.
 
-    Raises:
-        InputError: if two names denote the same file.
-
     Examples:
         >>> check_distinct(["Cost", "cost"], "metrics")
         Traceback (most recent call last):
@@ -129,11 +123,7 @@ def check_distinct(names: Iterable[str], argument: str) -> None:
 
 
 def check_at_most(number: int, limit: int, unit: str, where: str) -> None:
-    """Check that a number does not exceed a limit.
-
-    Raises:
-        InputError: if the number exceeds the limit.
-    """
+    """Check that a number does not exceed a limit."""
     if number > limit:
         raise InputError(f"{where}: {number:,} {unit}, expected at most {limit:,}")
 
@@ -419,9 +409,6 @@ def seal(root: Mapping[str, Any]) -> bytes:
 
     The SHA-256 is computed from these bytes with an empty digest. The identity is JSON text within
     the JSON, so that xarray can write it to netCDF.
-
-    Raises:
-        InputError: if the root is longer than a reader would accept.
     """
     attributes = dict(root["attributes"])
     attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES if n in attributes}
@@ -591,9 +578,6 @@ class Layout:
             (`params.0.weights`).
         coordinates: coordinates by name.
 
-    Raises:
-        InputError: if the arrays are inconsistent, or could not be read back without a warning.
-
     Attributes:
         schema: arrays of a store with this layout.
     """
@@ -636,9 +620,6 @@ class Layout:
 
         Args:
             identity: identity of the sweep, without its arrays.
-
-        Raises:
-            InputError: if a value in `identity` cannot be represented in JSON.
         """
         values = {
             name: describe_values(np.asarray(c.values), c.dims)
@@ -666,9 +647,6 @@ def plain(value: Any, where: str = "attributes") -> Any:
     Args:
         value: nested mappings and sequences of NumPy or Python numbers, text, booleans and None.
         where: name of the value, for the message.
-
-    Raises:
-        InputError: if a part of the value cannot be represented in JSON.
 
     Examples:
         >>> plain({"widths": (16, 16), "divergence_threshold": np.float64("inf")})

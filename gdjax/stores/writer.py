@@ -83,11 +83,7 @@ class Tiles(Stored):
         self.own_name = self.add_writer(writer)
 
     def add_writer(self, writer: Mapping[str, Any]) -> str:
-        """Describe a writer in its own file, and return the name by which records refer to it.
-
-        Raises:
-            InputError: if a value in `writer` cannot be represented in JSON, or it is too long.
-        """
+        """Describe a writer in its own file, and return the name by which records refer to it."""
         described = plain(writer, "writer")
         name, raw = writer_name(described), serialize(described)
         check_at_most(len(raw), MAX_RECORD_BYTES, "bytes of its description", "writer")
@@ -132,11 +128,7 @@ class Tiles(Stored):
     def write_chunks(
         self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writers: tuple[str, ...]
     ) -> None:
-        """Write a tile from the bytes of its chunks, such as those of another store.
-
-        Raises:
-            StoreError: if the tile is already finished or cannot be written.
-        """
+        """Write a tile from the bytes of its chunks, such as those of another store."""
         if self.record(tile) is not None:
             raise StoreError(
                 f"{self.location}: tile {tile} is already finished and is not overwritten; see "
@@ -172,9 +164,6 @@ class Tiles(Stored):
             tiles: tiles that are computed together; the first one names the checkpoint.
             arrays: arrays from which the computation continues, by name.
             meta: numbers and text of the checkpoint, such as the step.
-
-        Raises:
-            StoreError: if the checkpoint cannot be written.
         """
         bound = {"tiles": list(map(list, tiles)), **meta}
         self.save_state(self._checkpoint(tiles[0]), arrays, bound, self._writers(tiles[0]))
@@ -341,11 +330,7 @@ def is_complete(
     identity: Mapping[str, Any],
     allow_unverified: bool = False,
 ) -> bool:
-    """Return whether a store contains a complete sweep and is intact.
-
-    Raises:
-        StoreError: if the store contains other files or another sweep.
-    """
+    """Return whether a store contains a complete sweep and is intact."""
     root = read_own_root(location, layout, layout.record(identity), allow_unverified)
     return root is not None and Stored(location).is_whole()
 
@@ -356,11 +341,7 @@ def read_own_root(
     recorded: Mapping[str, Any],
     allow_unverified: bool = False,
 ) -> Root | None:
-    """Return the root of a sweep's store; None if it has to be written.
-
-    Raises:
-        StoreError: if the store contains other files, another sweep, or has format 3.
-    """
+    """Return the root of a sweep's store; None if it has to be written."""
     root = read_root(location, layout.schema.arrays, sweep_digest(recorded).encode())
     if root is not None:
         attributes = root.document["attributes"]
@@ -441,11 +422,7 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def check_continuable(location: Folder | Bucket, number: int) -> None:
-    """Check that a store has the present format, which alone can be continued.
-
-    Raises:
-        StoreError: if it has format 3.
-    """
+    """Check that a store has the present format, which alone can be continued."""
     if number == 3:
         raise StoreError(
             f"{location}: the store has format 3, which this version of gdjax can read but not "

@@ -17,11 +17,6 @@ from gdjax.errors import DataError
 pytestmark = pytest.mark.usefixtures("module")
 
 
-def is_unchanged(data_dir):
-    """Return whether a failed preparation has not created the data folder."""
-    return not data_dir.exists()
-
-
 def test_a_missing_network_connection_raises_an_error(data_dir, originals, monkeypatch):
     Served(originals, error=requests.ConnectionError("no route")).install(monkeypatch)
     start = time.perf_counter()
@@ -30,14 +25,14 @@ def test_a_missing_network_connection_raises_an_error(data_dir, originals, monke
     assert time.perf_counter() - start < 3
     for part in ("tiny", URL, str(data_dir / "tiny"), "--manual-dir", "mnist5k needs no network"):
         assert part in str(error.value)
-    assert is_unchanged(data_dir)
+    assert not data_dir.exists()
 
 
 def test_a_missing_url_raises_an_error(data_dir, originals, monkeypatch):
     Served(originals, status=404).install(monkeypatch)
     with pytest.raises(DataError, match=r"could not be downloaded from http://digits\.invalid/"):
         load("tiny", data_dir=data_dir)
-    assert is_unchanged(data_dir)
+    assert not data_dir.exists()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +56,7 @@ def test_a_wrong_checksum_raises_an_error(way, damage, data_dir, originals, tmp_
     Served(wrong).install(monkeypatch)
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz of tiny.*wrong checksum"):
         prepare("tiny", data_dir=data_dir, manual_dir=wrong if way == "manual" else None)
-    assert is_unchanged(data_dir)
+    assert not data_dir.exists()
 
 
 def test_missing_original_files_raise_an_error(data_dir, originals, tmp_path):
@@ -81,7 +76,7 @@ def test_insufficient_space_before_the_preparation_raises_an_error(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert is_unchanged(data_dir)
+    assert not data_dir.exists()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +91,7 @@ def test_a_full_disk_during_the_preparation_raises_an_error(data_dir, originals,
     monkeypatch.setattr(preparation._FromArrays, "_generate_examples", full)
     with pytest.raises(DataError, match=r"no space left in .*data to prepare tiny"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert is_unchanged(data_dir)
+    assert not data_dir.exists()
 
 
 def test_a_read_only_folder_raises_an_error_and_is_not_changed(data_dir, originals):
@@ -105,15 +100,6 @@ def test_a_read_only_folder_raises_an_error_and_is_not_changed(data_dir, origina
     with pytest.raises(DataError, match=r"tiny is not in .*data, which is not"):
         prepare("tiny", data_dir=data_dir, manual_dir=originals)
     assert list(data_dir.iterdir()) == []
-
-
-@pytest.mark.parametrize(("name", "nearest"), [("mnst", "mnist"), ("kmnits", "kmnist")])
-def test_an_unknown_name_raises_an_error_with_a_suggestion(name, nearest, data_dir):
-    with pytest.raises(
-        DataError, match=f"{name}.*did you mean '{nearest}'.*Expected mnist5k, mnist, fash"
-    ):
-        prepare(name, data_dir=data_dir)
-    assert not data_dir.exists()
 
 
 def test_preparing_a_damaged_data_set_again_raises_an_error(data_dir, originals):

@@ -1,38 +1,13 @@
 """Properties of full MNIST, loading of prepared data sets, and unknown names."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 from prepared_set import assert_holds, some, store
 
 from gdjax.data import available, load
 from gdjax.errors import DataError
-
-PREPARED = Path(
-    os.environ.get("TFDS_DATA_DIR", Path(__file__).parents[3] / "shared" / "tensorflow_datasets")
-)
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-# Full MNIST
-
-
-@pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
-def test_full_mnist_has_the_documented_sizes_dark_pixels_and_baselines(monkeypatch):
-    monkeypatch.delenv("XDG_CACHE_HOME")  # so that images are decoded once per machine
-    dataset = load("mnist", data_dir=PREPARED)
-    assert dataset.train_images.shape == (60_000, 28, 28)
-    assert dataset.test_images.shape == (10_000, 28, 28)
-    assert dataset.classes == 10
-    assert np.sum(np.all(dataset.train_images == 0, axis=0)) == 67
-    p = np.bincount(dataset.train_labels) / 60_000
-    assert 1 - np.sum(p**2) == pytest.approx(0.8997, abs=5e-5)
-    assert np.mean(dataset.test_labels == 1) == 0.1135
-
 
 # Prepared sets
 

@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdjax.descent.batches import Order, argsort_on_host, recorded_samples, steps_for
-from gdjax.descent.validation import check_record_samples
-from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 
 SIZES = st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
@@ -45,12 +43,6 @@ def test_any_range_of_rows_is_a_slice_of_the_sequence(sizes, data):
         np.testing.assert_array_equal(
             jumping.rows(first, count), complete[:, first : first + count]
         )
-
-
-def test_a_batch_may_contain_samples_of_two_passes():
-    rows = order(5, 2).rows(0, 5)[0]
-    assert sorted(rows.ravel()[:5]) == sorted(rows.ravel()[5:]) == [0, 1, 2, 3, 4]
-    assert rows.shape == (5, 2)  # the third batch contains one sample of each pass
 
 
 def test_each_stream_is_independent_of_the_number_of_streams():
@@ -96,23 +88,12 @@ def test_the_argsort_on_the_host_is_stable_and_equals_that_of_jax(dtype):
     np.testing.assert_array_equal(argsort_on_host(numbers), expected)
 
 
-@pytest.mark.parametrize("batch_size", [0, -3, 6])
-def test_a_batch_size_out_of_range_raises_an_error(batch_size):
-    with pytest.raises(InputError, match=f"batch_size = {batch_size}, expected 1 to 5"):
-        order(5, batch_size)
-
-
 @pytest.mark.parametrize(
     ("epochs", "samples", "batch_size", "steps"),
     [(10, 60_000, 32, 18_750), (1, 10, 3, 4), (3, 10, 10, 3), (7, 4000, None, 7), (0, 9, 2, 0)],
 )
 def test_epochs_are_converted_to_steps(epochs, samples, batch_size, steps):
     assert steps_for(epochs, samples, batch_size) == steps
-
-
-def test_a_list_of_keys_is_equivalent_to_an_array():
-    keys = [jax.random.key(seed) for seed in (5, 6)]
-    np.testing.assert_array_equal(Order(keys, 9, 2).rows(0, 9), order(9, 2, 5, 6).rows(0, 9))
 
 
 # -- samples of a record
@@ -122,11 +103,6 @@ PROBLEM = Problem(init=lambda key: np.zeros(2), cost=lambda w, batch: 0.0, data=
 ALONE = Problem(init=lambda key: np.zeros(2), cost=lambda w: 0.0)
 
 
-def test_a_record_uses_all_samples_by_default():
-    assert recorded_samples(PROBLEM, None) is DATA
-    assert recorded_samples(ALONE, None) is None
-
-
 def test_record_samples_are_distinct_sorted_and_reproducible():
     few = recorded_samples(PROBLEM, 7)
     assert len(np.unique(few["y"])) == 7
@@ -134,19 +110,6 @@ def test_record_samples_are_distinct_sorted_and_reproducible():
     np.testing.assert_array_equal(few["x"], DATA["x"][few["y"]])
     np.testing.assert_array_equal(few["y"], recorded_samples(PROBLEM, 7)["y"])
     np.testing.assert_array_equal(recorded_samples(PROBLEM, 20)["y"], DATA["y"])
-
-
-@pytest.mark.parametrize("count", [0, 21, -1, 2.0, True, "5"])
-def test_an_invalid_number_of_record_samples_raises_an_error(count):
-    with pytest.raises(InputError, match="expected a whole number from 1 to 20"):
-        check_record_samples(PROBLEM, count, None)
-
-
-def test_record_samples_without_data_raise_an_error():
-    with pytest.raises(InputError, match="the problem has no data; leave it out"):
-        check_record_samples(ALONE, 3, None)
-    check_record_samples(PROBLEM, 20, None)
-    check_record_samples(ALONE, None, None)
 
 
 # -- with replacement

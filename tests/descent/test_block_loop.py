@@ -90,32 +90,29 @@ def costs(results):
 
 
 @pytest.mark.parametrize(
-    ("first", "steps", "record_every", "expected"),
+    ("first", "steps", "record_every", "is_recorded", "expected"),
     [
-        (0, 0, 1, [0]),
-        (0, 3, 1, [0, 1, 2, 3]),
-        (0, 7, 3, [0, 3, 6, 7]),
-        (0, 6, 3, [0, 3, 6]),
-        (0, 2, 5, [0, 2]),
-        (10, 5, 1, [11, 12, 13, 14, 15]),  # the start is already recorded
-        (10, 5, 5, [15]),
-        (10, 5, 4, [12, 15]),
-        (12, 4, 4, [16]),
-        (10, 1, 100, [11]),
-        (10, 0, 1, [10]),  # at least one record
+        (0, 0, 1, False, [0]),
+        (0, 3, 1, False, [0, 1, 2, 3]),
+        (0, 7, 3, False, [0, 3, 6, 7]),
+        (0, 6, 3, False, [0, 3, 6]),
+        (0, 2, 5, False, [0, 2]),
+        (10, 5, 1, True, [11, 12, 13, 14, 15]),
+        (10, 5, 5, True, [15]),
+        (10, 5, 4, True, [12, 15]),
+        (12, 4, 4, True, [16]),
+        (10, 1, 100, True, [11]),
+        (10, 0, 1, True, [10]),  # at least one record
+        (10, 5, 5, False, [10, 15]),
+        (11, 4, 5, False, [15]),
+        (15, 0, 5, False, [15]),
     ],
 )
 def test_all_multiples_and_both_ends_are_recorded_unless_already_recorded(
-    first, steps, record_every, expected
+    first, steps, record_every, is_recorded, expected
 ):
-    recorded = plan(first, steps, record_every)._replace(first_is_recorded=first > 0)
-    assert recorded.recorded_steps().tolist() == expected
-
-
-def test_the_first_step_is_recorded_if_it_is_a_multiple():
-    assert plan(10, 5, 5).recorded_steps().tolist() == [10, 15]
-    assert plan(11, 4, 5).recorded_steps().tolist() == [15]
-    assert plan(15, 0, 5).recorded_steps().tolist() == [15]
+    schedule = plan(first, steps, record_every)._replace(first_is_recorded=is_recorded)
+    assert schedule.recorded_steps().tolist() == expected
 
 
 @examples(deadline=None)
@@ -128,13 +125,6 @@ def test_a_split_schedule_also_records_the_ends_of_its_parts(cuts, every):
         for steps, end in zip(cuts, ends, strict=True)
     ]
     assert {step for part in parts for step in part} == {*complete, *ends}
-
-
-def test_snapshots_are_taken_at_all_multiples_and_at_the_last_step():
-    stored = plan(0, 10, 2, 4)
-    steps = np.arange(11)
-    assert steps[stored.is_kept("snapshots", steps)].tolist() == [0, 4, 8, 10]
-    assert not plan(0, 10, 2).is_kept("snapshots", steps).any()
 
 
 @pytest.mark.parametrize(
@@ -209,15 +199,6 @@ def test_a_small_snapshot_buffer_keeps_all_snapshots():
     np.testing.assert_array_equal(a[-1], few[-1].carry.state.params)
 
 
-def test_block_results_contain_the_current_step_and_their_records():
-    actual = results(plan(0, 100, 7), seconds=0.0)
-    for result in actual:
-        assert np.all(result.recorded_steps <= result.num_steps)
-        assert len(result.recorded_steps) == len(result.records.cost)
-    assert actual[-1].num_steps == 100
-    assert [result.is_last for result in actual] == [False] * (len(actual) - 1) + [True]
-
-
 def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
     """After the first block the run is constant, so a single record is repeated."""
     metrics = {
@@ -244,29 +225,6 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
 
 
 # -- metrics
-
-
-def test_settings_are_passed_to_metrics_that_declare_them():
-    def metric(w, data, *, temperature=1.0):
-        return temperature
-
-    def unaware(w, data):
-        return jnp.float32(5)
-
-    result = results(
-        plan(0, 2, 1, metric_every={"seen": 1, "unaware": 1}),
-        metrics={"seen": gd.Metric(metric), "unaware": gd.Metric(unaware)},
-        settings={"temperature": jnp.float32(0.25)},
-    )
-    assert result[0].records.metrics["seen"].tolist() == [0.25] * 3
-    assert result[0].records.metrics["unaware"].tolist() == [5] * 3
-
-
-def test_settings_are_passed_to_the_cost():
-    for temperature in (0.5, 2.0):
-        (result,) = results(plan(0, 0), settings={"temperature": jnp.float32(temperature)})
-        expected = cost(jnp.zeros(4), X, temperature=temperature)
-        np.testing.assert_allclose(result.records.cost, [expected], rtol=1e-6)
 
 
 # -- slabs

@@ -184,9 +184,6 @@ def test_records_may_use_a_subset_of_the_samples(batch_size):
     assert run.cost[-1] == pytest.approx(float(line.cost(run.params, part)), rel=1e-5)
     slope = jnp.linalg.norm(jax.grad(line.cost)(run.params, part))
     assert run.gradient_norm[-1] == pytest.approx(float(slope), rel=1e-4)
-    for wrong in (0, 13, 2.5):
-        with pytest.raises(InputError, match=f"record_samples = {wrong}"):
-            inspect.unwrap(gd.descend)(line, SGD, START, 1, record_samples=wrong, **options)
 
 
 def test_a_cost_that_couples_samples_is_not_split_into_microbatches():
@@ -299,17 +296,21 @@ def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
     """By default, the evaluation parameters are those of Optax's formula."""
     optimizer = SCHEDULE_FREE[name]()
     bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
-    run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, snapshot_every=1)
+    read = optax.contrib.schedule_free_eval_params
+    explicit = {"eval_params_fn": read} if name == "alone" else {}
+    options = {"key": KEYS_OF, "snapshot_every": 1, **explicit}
+    run = gd.descend(bowl, optimizer, START, 6, **options)
     w, opt_state, points = START, optimizer.init(START), []
     for _ in range(7):
-        free = opt_state[1] if name == "in a chain" else opt_state
-        points.append(optax.contrib.schedule_free_eval_params(free, w))
+        points.append(read(opt_state[1] if name == "in a chain" else opt_state, w))
         updates, opt_state = optimizer.update(jax.grad(bowl.cost)(w), opt_state, w)
         w = optax.apply_updates(w, updates)
     np.testing.assert_allclose(run.snapshots, points, rtol=1e-5)
     np.testing.assert_allclose(run.cost, [bowl.cost(p) for p in points], rtol=1e-5)
     np.testing.assert_allclose(run.params, points[-1], rtol=1e-5)
     assert not np.allclose(run.carry.state.params, run.params)
+    more = gd.descend(bowl, optimizer, run, 4, **options)
+    assert same_bits(more.params, gd.descend(bowl, optimizer, START, 10, **options).params)
 
 
 def test_ambiguous_schedule_free_states_need_an_explicit_eval_params_fn():
@@ -326,26 +327,6 @@ def test_ambiguous_schedule_free_states_need_an_explicit_eval_params_fn():
             gd.descend(bowl, optimizer, start, 1, key=KEYS_OF)
     run = gd.descend(bowl, part, start, 1, key=KEYS_OF, eval_params_fn=lambda _, params: params)
     np.testing.assert_array_equal(run.params["a"], run.carry.state.params["a"])
-
-
-def test_eval_params_fn_sets_the_parameters_to_evaluate():
-    """Schedule-free descent updates one point and is evaluated at another."""
-    optimizer = optax.contrib.schedule_free_sgd(0.1)
-    read = optax.contrib.schedule_free_eval_params
-    bowl = gd.Problem(init=lambda key: START, cost=lambda w: jnp.sum((w - 3) ** 2))
-    run = gd.descend(bowl, optimizer, START, 6, key=KEYS_OF, eval_params_fn=read, snapshot_every=1)
-    w, memory, points = START, optimizer.init(START), []
-    for _ in range(7):
-        points.append(read(memory, w))
-        updates, memory = optimizer.update(jax.grad(bowl.cost)(w), memory, w)
-        w = optax.apply_updates(w, updates)
-    np.testing.assert_allclose(run.snapshots, points, rtol=1e-5)
-    np.testing.assert_allclose(run.cost, [bowl.cost(p) for p in points], rtol=1e-5)
-    np.testing.assert_allclose(run.params, points[-1], rtol=1e-5)
-    assert not np.allclose(run.carry.state.params, run.params)
-    more = gd.descend(bowl, optimizer, run, 4, key=KEYS_OF, eval_params_fn=read)
-    ten = gd.descend(bowl, optimizer, START, 10, key=KEYS_OF, eval_params_fn=read)
-    assert same_bits(more.params, ten.params)
 
 
 def test_a_model_state_is_required_if_and_only_if_the_cost_has_one():

@@ -34,54 +34,6 @@ def square(params):
 # -- wrong arguments
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"num_steps": -1}, "steps = -1, expected a whole number >= 0"),
-        ({"num_steps": 2.0}, "steps = 2.0, expected a whole number"),
-        ({"num_steps": True}, "steps = True, expected a whole number"),
-        ({"num_steps": "10"}, "steps = '10', expected a whole number"),
-        ({"record_every": 0}, "record_every = 0, expected a whole number >= 1"),
-        ({"batch_size": 0}, "batch_size = 0, expected a whole number >= 1"),
-        ({"batch_size": 13}, "batch_size = 13, expected 1 to 12, the number of samples"),
-        ({"batch_size": 4.0}, "batch_size = 4.0, expected a whole number"),
-        ({"snapshot_every": 0}, "snapshot_every = 0, expected a whole number >= 1"),
-        ({"record_every": 2, "snapshot_every": 3}, "snapshot_every = 3, expected a multiple"),
-        ({"problem": BOWL, "batch_size": 2}, "batch_size = 2, but the problem has no data"),
-        ({"key": 0, "batch_size": 2}, r"key = 0, expected a random key, such as jax\.random\.key"),
-        ({"key": None, "batch_size": 2}, "key = None, expected a random key"),
-        ({"optimizer": optax.sgd}, r"optimizer = the function sgd, .*call it: sgd\(learning_rate"),
-        ({"optimizer": 0.1}, r"optimizer = 0.1, expected an Optax .*such as optax\.sgd\(0\.1\)"),
-        ({"optimizer": "sgd"}, "optimizer = 'sgd', expected an Optax transformation"),
-        ({"optimizer": None}, "optimizer = None, expected an Optax transformation"),
-        ({"optimizer": optax.MultiSteps}, "optimizer = the function MultiSteps"),
-        ({"start": jnp.array([1, 2])}, "params has type int32"),
-        ({"start": LINE.init}, "is not an array"),
-        ({"start": None}, "params: contains no arrays"),
-        ({"metrics": {"m": gd.Metric(lambda w, d: w)}}, r"'m' returned float32\[2\]"),
-    ],
-)
-def test_invalid_arguments_are_rejected(arguments, message):
-    options = {"problem": LINE, "optimizer": SGD, "start": jnp.ones(2), "num_steps": 3, "key": KEY}
-    with pytest.raises(InputError, match=message):
-        descend(**{**options, **arguments})
-
-
-@pytest.mark.parametrize(
-    ("cost", "message"),
-    [
-        (lambda w, x: jnp.sum((w[0] * x) ** 2), r"use jnp\.mean over samples"),
-        (lambda w, x: w * x[0], "expected one scalar"),
-        (lambda w, x: 1j * w[0] + jnp.mean(x), "returned complex64"),
-    ],
-    ids=["sum", "vector", "complex"],
-)
-def test_an_invalid_cost_is_rejected(cost, message):
-    problem = gd.Problem(init=LINE.init, cost=cost, data=X)
-    with pytest.raises(InputError, match=message):
-        gd.descend(problem, SGD, jnp.ones(2), 3, key=KEY)
-
-
 def test_continuing_with_another_optimizer_raises_an_error():
     first = gd.descend(BOWL, SGD, jnp.ones(2), 3, key=KEY)
     with pytest.raises(InputError, match=r"start: .*start\.params to start a new"):
@@ -151,61 +103,6 @@ def test_half_precision_costs_are_summed_in_single_precision(dtype):
         problem, SGD, jnp.ones((), dtype), 400, key=KEY, batch_size=2, record_every=400
     )
     assert run.batch_cost[-1] == 4
-
-
-# -- optimizers
-
-
-def decayed(rate):
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.add_decayed_weights(0.01), rate)
-
-
-OPTIMIZERS = {
-    "sgd": SGD,
-    "nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True),
-    "adam": optax.adam(0.05),
-    "adamw": optax.adamw(0.05),
-    "adagrad": optax.adagrad(0.1),
-    "rmsprop": optax.rmsprop(0.01),
-    "lion": optax.lion(0.01),
-    "lamb": optax.lamb(0.05),
-    "adafactor": optax.adafactor(0.05),
-    "chain": decayed(SGD),
-    "schedule": optax.sgd(optax.exponential_decay(0.1, 5, 0.5)),
-    "injected": optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
-    "noisy": optax.noisy_sgd(0.1, eta=0.1, key=0),
-    "multi steps": optax.MultiSteps(SGD, 3).gradient_transformation(),
-    "polyak": optax.polyak_sgd(),
-    "plateau": optax.chain(SGD, optax.contrib.reduce_on_plateau(patience=2)),
-    "lbfgs": optax.lbfgs(),
-    "schedule free": optax.contrib.schedule_free_sgd(0.1),
-}
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_equals_a_python_loop(name):
-    optimizer = OPTIMIZERS[name]
-    start = jnp.array([2.0, -1.0])
-
-    def cost(w):
-        return (w[0] - 1) ** 2 + 3 * w[1] ** 2 + 0.1 * w[0] * w[1]
-
-    @jax.jit
-    def loop(w, state):
-        for _ in range(7):
-            value, gradient = jax.value_and_grad(cost)(w)
-            updates, state = optax.with_extra_args_support(optimizer).update(
-                gradient, state, w, value=value, grad=gradient, value_fn=cost
-            )
-            w = optax.apply_updates(w, updates)
-        return w
-
-    run = gd.descend(gd.Problem(init=lambda key: start, cost=cost), optimizer, start, 7, key=KEY)
-    known = loop(start, optimizer.init(start))
-    moved = run.carry.state.params  # schedule-free runs are evaluated at other parameters
-    np.testing.assert_allclose(moved, known, rtol=1e-5, atol=1e-6)  # the start is (2, -1)
-    assert not np.allclose(run.params, start)
 
 
 # -- models of other libraries

@@ -11,7 +11,6 @@ import pytest
 import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.descent.metrics import gradient_noise, noise_scale
-from gdjax.errors import InputError
 from gdjax.problems.keywords import declared
 from gdjax.problems.validation import check_metrics
 
@@ -133,17 +132,3 @@ def test_the_key_determines_the_sampled_batches():
     )
     assert taken(a) == taken(b) != taken(c)
     assert a.function == b.function  # equal functions share a compiled program
-
-
-@pytest.mark.parametrize("make", [gradient_noise, noise_scale])
-@pytest.mark.parametrize(("batch_size", "batches"), [(0, 4), (31, 2), (4, 1), (1, 61)])
-def test_invalid_numbers_of_samples_and_batches_raise_an_error(make, batch_size, batches):
-    with pytest.raises(InputError, match=rf"batch(es|_size) = ({batches}|{batch_size})"):
-        make(PROBLEM, key=KEY, batch_size=batch_size, batches=batches)
-
-
-@pytest.mark.parametrize("make", [gradient_noise, noise_scale])
-def test_noise_metrics_without_data_raise_an_error(make):
-    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match=f"{make.__name__}: the problem has no data"):
-        make(bowl, key=KEY)

@@ -7,7 +7,6 @@ import optax
 import pytest
 
 from gdjax.descent.schedules import WarmupCosine
-from gdjax.errors import InputError
 
 
 @pytest.mark.parametrize("peak", [0.3, 10.0])
@@ -46,9 +45,3 @@ def test_a_schedule_without_decay_is_finite():
     result = jax.vmap(WarmupCosine(2.0, 5, 5))(jnp.arange(8))
     np.testing.assert_allclose(result[:6], [0, 0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
     assert np.isfinite(result).all()
-
-
-@pytest.mark.parametrize(("warmup", "total"), [(6, 5), (-1, 5), (0, -2)])
-def test_invalid_step_counts_of_a_schedule_raise_an_error(warmup, total):
-    with pytest.raises(InputError, match=f"warmup_steps = {warmup}, total_steps = {total}"):
-        WarmupCosine(1.0, warmup, total)

@@ -98,18 +98,3 @@ def test_digits_are_trained_on_copies_and_tested_on_the_original_images():
     np.testing.assert_array_equal(same.data[0], learned)
     # Without augmentation, the record equals that of earlier versions.
     assert "distortion" not in digits(known, widths=(2,)).provenance
-
-
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"copies": 0}, "copies = 0"),
-        ({"copies": 101}, "copies = 101"),
-        ({"shift": -1.0}, "shift = -1.0"),
-        ({"turn": float("nan")}, "turn = nan"),
-        ({"seed": -1}, "seed = -1"),
-    ],
-)
-def test_the_error_for_an_invalid_value_contains_the_value(fields, named):
-    with pytest.raises(InputError, match=named):
-        Distortion(**fields)

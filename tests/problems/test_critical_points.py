@@ -61,12 +61,6 @@ KNOWN_COUNTS = {
 }
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 @functools.cache
 def _calculus(name):
     """Return a function from points [n, d] to values, gradients and Hessians."""

@@ -14,7 +14,6 @@ import pytest
 import gdjax as gd
 from gdjax.data import load
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
 from gdjax.sweeps.factories import problem_from
 
 KEY = jax.random.key(0)
@@ -167,28 +166,6 @@ def test_the_problem_is_rebuilt_from_its_provenance(mnist5k):
     assert problem.cost(problem.init(KEY), problem.data) == rebuilt.cost(
         rebuilt.init(KEY), rebuilt.data
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {"loss": "quadric"},
-            "loss = 'quadric' is unknown; choose one of quadratic, cross_entropy",
-        ),
-        ({"samples": 0}, "samples = 0, expected a whole number from 1 to 4,000"),
-        ({"samples": 4001}, "samples = 4001, expected a whole number from 1 to 4,000"),
-        ({"samples": 2.5}, "samples = 2.5, expected a whole number from 1 to 4,000"),
-        ({"activation": "sine"}, "activation = 'sine' is unknown"),
-        (
-            {"widths": (16, 0)},
-            r"widths = \(16, 0\), expected a tuple or list of the numbers of neurons",
-        ),
-    ],
-)
-def test_invalid_arguments_raise_input_error(mnist5k, arguments, message):
-    with pytest.raises(InputError, match=message):
-        digits(mnist5k, **arguments)
 
 
 # -- training

@@ -33,10 +33,6 @@ def test_the_quadratic_loss_has_no_factor_one_half():
     assert slope.tolist() == [[4.0, 0.0]]
 
 
-def test_outputs_of_one_half_have_a_loss_of_two_and_a_half():
-    assert quadratic(jnp.full((3, 10), 0.5), jnp.array([0, 5, 9])).tolist() == [2.5] * 3
-
-
 @pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32])
 def test_the_quadratic_loss_equals_that_of_numpy(dtype):
     expected = np.sum((np.asarray(OUTPUTS) - np.eye(10)[np.asarray(LABELS)]) ** 2, axis=1)
@@ -97,11 +93,6 @@ def test_accuracy_is_the_share_of_samples_whose_label_has_the_largest_output(
 )
 def test_labels_without_an_output_are_rejected(targets, message):
     with pytest.raises(InputError, match=message):
-        check_labels(targets, 3, "data")
-
-
-def test_valid_labels_and_vectors_are_accepted():
-    for targets in ([0, 1, 2], np.uint8([2]), np.zeros((4, 3)), []):
         check_labels(targets, 3, "data")
 
 

@@ -1,6 +1,5 @@
 """Supervised problems: cost and metrics of a model in training and evaluation."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +7,6 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.problems import declared, supervised
 from gdjax.problems.keywords import given_to
 
@@ -146,24 +144,3 @@ def test_inputs_may_be_a_pytree():
     expected = np.mean((3 * X @ np.asarray(w) - X[:, :2]) ** 2)
     np.testing.assert_allclose(problem.cost(w, data), expected, rtol=1e-5)
     assert problem.samples == 6
-
-
-def test_an_unpartitioned_equinox_module_raises_an_error_that_names_the_fix():
-    complete = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
-    with pytest.raises(InputError, match=r"params are eqx\.filter\(model, eqx\.is_inexact_array\)"):
-        gd.descend(
-            supervised(
-                lambda key: complete, lambda m, x: jax.vmap(m)(x), cross_entropy, (X, LABELS)
-            ),
-            optax.sgd(0.1),
-            complete,
-            1,
-            key=KEY,
-        )
-
-
-@pytest.mark.parametrize("name", ["data", "test"])
-def test_an_invalid_pair_of_inputs_and_targets_is_named_in_the_error(name):
-    pairs = {"data": (X, LABELS), "test": (X, LABELS)} | {name: X}
-    with pytest.raises(InputError, match=f"{name} is of type ndarray, expected the pair"):
-        supervised(start, lambda w, x: x @ w, cross_entropy, **pairs)

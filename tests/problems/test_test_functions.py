@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.mathtext import MathTextParser
 
-from gdjax.errors import InputError
 from gdjax.problems.keywords import declared
 from gdjax.problems.test_functions import FUNCTIONS, find, from_function
 from gdjax.problems.validation import check_problem
 
 NAMES = tuple(FUNCTIONS)
-
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def values(name, points):
@@ -98,11 +91,6 @@ def test_the_formula_can_be_rendered(name):
     MathTextParser("path").parse(FUNCTIONS[name].formula)
 
 
-def test_the_registry_is_read_only():
-    with pytest.raises(TypeError):
-        FUNCTIONS["mine"] = FUNCTIONS["beale"]
-
-
 def test_listed_minima_are_sorted_and_strict():
     assert [point.value for point in find("goldstein_price").minima] == [3, 30, 84, 840]
     assert find("monkey_saddle").minima == ()
@@ -177,33 +165,3 @@ def test_the_default_of_a_setting_can_be_changed():
     problem = from_function(functools.partial(f, eps=0.5), (-2, 2))
     assert declared(problem.cost) == {"eps": 0.5}
     assert float(problem.cost(jnp.array(1.0))) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "domain", "message"),
-    [
-        ("himelblau", None, "expected one of quartic, .*two_factors.*mean 'himmelblau'"),
-        ("xyz", None, "'xyz' is not the name of a test function; expected one of quartic, "),
-        (jnp.sum, None, "domain = None.*pass domain="),
-        (jnp.sum, (1, 1), "domain = .*lo < hi"),
-        (jnp.sum, (2, -2), "domain = .*lo < hi"),
-        (jnp.sum, ((0, 1), (3, 2)), "domain = .*lo < hi"),
-        (jnp.sum, (0, np.inf), "domain = .*finite"),
-        (jnp.sum, (np.nan, 1), "domain = .*finite"),
-        (jnp.sum, (1, 2, 3), "domain = .*not consist of pairs"),
-        (jnp.sum, ((1, 2), (3,)), "domain = .*not consist of pairs"),
-        (jnp.sum, (), "domain = .*not consist of pairs"),
-        (jnp.sum, ("a", "b"), "domain = .*not consist of pairs"),
-        ("himmelblau", (-1, 1), "1 pairs, but 'himmelblau' has 2 coordinates"),
-        ("quartic", ((-1, 1), (-1, 1)), "2 pairs, but 'quartic' has 1 coordinates"),
-    ],
-)
-def test_invalid_arguments_are_rejected(name, domain, message):
-    with pytest.raises(InputError, match=message):
-        from_function(name, domain)
-
-
-def test_the_error_for_a_name_unlike_any_other_has_no_suggestion():
-    with pytest.raises(InputError) as caught:
-        find("xyz")
-    assert "Did you mean" not in str(caught.value)

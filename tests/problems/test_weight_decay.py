@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.weight_decay import decayed, few_digits
 from gdjax.sweeps.factories import problem_from
@@ -80,19 +79,3 @@ def test_an_offset_selects_other_images_and_is_recorded():
     np.testing.assert_allclose(problem.data[0] @ problem.data[0].T, images @ images.T, atol=1e-4)
     again = problem_from(problem.provenance, "here")
     np.testing.assert_array_equal(again.data[0], problem.data[0])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"samples": 20, "first": -1}, "first = -1, expected a whole number from 0 to 3,980"),
-        ({"samples": 20, "first": 3981}, "first = 3981"),
-        ({"samples": 0}, "samples = 0, expected a whole number from 1 to 4,000"),
-        ({"samples": 4001}, "samples = 4001"),
-        ({"decay": -0.1}, "decay = -0.1, expected a number >= 0"),
-        ({"decay": float("nan")}, "decay = nan"),
-    ],
-)
-def test_invalid_settings_are_rejected(settings, message):
-    with pytest.raises(InputError, match=message):
-        few_digits(**settings)

@@ -105,17 +105,6 @@ def test_damage_of_any_file_is_detected_reported_and_repaired(tmp_path, damage, 
     assert equals_all_values(tmp_path)
 
 
-def test_several_damaged_files_are_reported_together(tmp_path):
-    fill(tmp_path)
-    sound = contents(tmp_path)
-    damaged = ["cost/c.0.0.0", "cost/c.2.1.0", "outcome/c.2.1", "seed/c.0", "seed/zarr.json"]
-    for name in damaged:
-        (tmp_path / name).write_bytes(flip(sound[name], 11))
-    assert sorted(d.file for d in verify(tmp_path)) == damaged
-    assert fill(tmp_path) == [(0, 0), (2, 1)]
-    assert contents(tmp_path) == sound
-
-
 def test_a_change_of_each_of_400_bits_of_the_root_metadata_is_detected(tmp_path):
     open_store(tmp_path).close()
     raw = (tmp_path / "zarr.json").read_bytes()
@@ -139,17 +128,6 @@ def test_invalid_or_ambiguous_json_is_rejected(tmp_path, more):
     (tmp_path / "zarr.json").write_text(sealed)
     with pytest.raises(StoreError, match=r"zarr\.json is damaged"):
         verify(tmp_path)
-
-
-def test_a_chunk_of_nan_is_distinguished_from_a_deleted_chunk(tmp_path):
-    assert np.isnan(all_values()["cost"][2:4, 0:2]).all()
-    fill(tmp_path)
-    assert (tmp_path / "cost" / "c.1.0.0").exists()
-    assert verify(tmp_path) == []
-    (tmp_path / "cost" / "c.1.0.0").unlink()
-    assert [(d.file, d.problem, d.tile) for d in verify(tmp_path)] == [
-        ("cost/c.1.0.0", "missing", (1, 0))
-    ]
 
 
 def test_chunks_of_unfinished_tiles_are_not_reported_as_damage(tmp_path):
@@ -228,16 +206,6 @@ def test_swapped_chunks_of_an_array_are_detected(tmp_path):
             (tmp_path / other).write_bytes(sound[other])
     assert moved >= 16
     assert verify(tmp_path) == []
-
-
-def test_partial_files_of_a_killed_writer_are_removed(tmp_path):
-    fill(tmp_path)
-    sound = contents(tmp_path)
-    for name in ("cost/c.0.0", "zarr.json", ".gdjax/sweep"):
-        (tmp_path / f"{name}.{'5f' * 16}.partial").write_bytes(b"half of")
-    assert verify(tmp_path) == []
-    assert fill(tmp_path) == []
-    assert contents(tmp_path) == sound
 
 
 def test_a_copy_without_hidden_files_is_read_by_xarray_only(tmp_path):

@@ -38,12 +38,6 @@ def test_a_store_that_another_writer_is_creating_is_in_use_and_not_damaged(folde
             open_store(folder.path)
 
 
-def test_a_folder_with_the_name_of_the_lock_is_removed(folder):
-    (folder.path / lock.LOCK / "within").mkdir(parents=True)
-    lock.acquire(folder).close()
-    assert (folder.path / lock.LOCK).is_file()
-
-
 def test_a_folder_whose_file_system_cannot_lock_has_a_lease(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(45, "Operation not supported")

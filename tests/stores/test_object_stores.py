@@ -149,17 +149,6 @@ def test_removing_the_lease_releases_the_store(url, server):
     open_store(url, server).close()
 
 
-def test_a_tile_written_by_two_writers_is_reported(url, server):
-    """A writer that was paused and has lost its lease overwrites a chunk."""
-    fill(url, server)
-    late = Tiles(locate(url, server.options), small_store.WRITER)
-    array = late.schema.variables["cost"]
-    values = part(late, (0, 0))["cost"] + 1
-    late.location.write(array.key((0, 0)), array.encode(values))
-    (damage,) = verify(url, storage_options=server.options)
-    assert (damage.file, damage.tile) == ("cost/c.0.0.0", (0, 0))
-
-
 # Errors
 
 
@@ -188,27 +177,6 @@ def test_a_lost_connection_raises_an_error_and_other_stores_stay_accessible(serv
         assert "\n" not in str(caught.value)
         store.close()
     fill(url, server)  # other stores remain accessible
-
-
-def test_a_partially_written_tile_is_written_again(url, server, monkeypatch):
-    store = open_store(url, server)
-    store.write((0, 0), part(store, (0, 0)))
-    write, keys = type(store.location).write, []
-
-    def refused(self, key, data, **options):
-        keys.append(key)
-        if key.startswith(".gdjax/tiles/"):
-            raise StoreError("the connection is lost")
-        write(self, key, data, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(store.location), "write", refused)
-        with pytest.raises(StoreError, match="the connection is lost"):
-            store.write((0, 1), part(store, (0, 1)))
-    store.close()
-    assert len(keys) == 6
-    assert verify(url, storage_options=server.options) == []
-    assert len(fill(url, server)) == 5
 
 
 def test_wrong_credentials_and_a_missing_bucket_raise_errors(server):

@@ -136,14 +136,6 @@ def test_a_damaged_chunk_raises_an_error_when_it_is_read(tmp_path):
         assert dataset.attrs["tiles_finished"] == 5
 
 
-def test_damage_after_opening_raises_an_error(tmp_path):
-    fill(tmp_path)
-    with open_dataset(tmp_path) as dataset:
-        (tmp_path / "cost" / "c.2.1.0").unlink()
-        with pytest.raises(StoreError, match=r"cost/c.2.1.0: missing; tile \(2, 1\)"):
-            dataset.cost[4:].load()
-
-
 @pytest.mark.parametrize("name", ["cost", "params.0.used", "finished"])
 @pytest.mark.parametrize(
     ("event", "message"),
@@ -169,8 +161,3 @@ def test_a_dataset_never_has_numbers_of_another_sweep(tmp_path, monkeypatch, eve
     with contextlib.nullcontext() if message is None else pytest.raises(StoreError, match=message):
         xr.testing.assert_equal(unread[name].load(), expected)
         assert message is None  # else nothing is read
-
-
-def test_a_missing_store_raises_an_error(tmp_path):
-    with pytest.raises(StoreError, match="no store at this path"):
-        open_dataset(tmp_path / "none")

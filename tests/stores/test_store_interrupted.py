@@ -83,12 +83,6 @@ store.write((2, 1), small_store.part(store, (2, 1)))
     assert equals_all_values(path)
 
 
-def test_a_process_cannot_open_a_store_twice(tmp_path):
-    with open_store(tmp_path), pytest.raises(StoreError, match="being written by"):
-        open_store(tmp_path)
-    open_store(tmp_path).close()
-
-
 def test_finished_tiles_are_intact_after_kills(tmp_path):
     """Half of the kills occur while a tile is written, the others at any time."""
     path = tmp_path / "s"

@@ -302,7 +302,7 @@ def test_an_axis_cannot_also_be_an_argument():
     grid = gd.axes(batch_size=[2, 4], learning_rate=[0.1])
     with pytest.raises(InputError, match="batch_size = 2, but batch_size is also an axis"):
         gd.sweep(LINE, grid, 3, batch_size=2)
-    with pytest.raises(InputError, match="batch_size = 5, expected 1 to 4"):
+    with pytest.raises(InputError, match="batch_size = 5, expected a whole number from 1 to 4"):
         gd.sweep(LINE, gd.axes(batch_size=[5], learning_rate=[0.1]), 3)
 
 

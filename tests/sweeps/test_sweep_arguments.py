@@ -51,7 +51,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
     ("changed", "message"),
     [
         ({"num_steps": -1}, "steps = -1"),
-        ({"batch_size": 25}, "batch_size = 25, expected 1 to 24"),
+        ({"batch_size": 25}, "batch_size = 25, expected .* from 1 to 24"),
         ({"record_every": 0}, "record_every = 0"),
         ({"snapshot_every": 3, "record_every": 2}, "snapshot_every = 3, expected a multiple"),
         ({"root_seed": -1}, "root_seed = -1"),
@@ -97,10 +97,7 @@ BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         ({"max_param_bytes": -1}, "max_param_bytes = -1, expected a whole number >= 0, in bytes"),
         ({"make_optimizer": lambda learning_rate: 3}, "<lambda> returned 3, expected an Optax"),
         # Values out of range
-        (
-            {"num_steps": 99999999999999},
-            "steps = 99,999,999,999,999, expected at most 2,147,483,647",
-        ),
+        ({"num_steps": 99999999999999}, "steps = 99999999999999, .*from 0 to 2,147,483,647"),
         (
             {"num_steps": 2**31 - 1},
             "make 2,147,483,647 records, .* choose record_every = 215 or more",
