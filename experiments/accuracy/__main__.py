@@ -12,19 +12,15 @@ accuracies if the learning rate increases with the batch size.
 
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from experiments.shared import command
 
-from . import figures as reading
+from . import figures
 from .config import Config
-from .learning import Problems
 from .model import compared, price, read_after_few, tested
-from .summary import LEVEL, by_name, errors, gains, numbers
-from .training import ladder, single_changes
-
-LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
+from .summary import numbers
+from .training import Problems, ladder, single_changes
 
 
 def run(config: Config) -> xr.Dataset:
@@ -48,28 +44,11 @@ def run(config: Config) -> xr.Dataset:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw accuracies by variant, first layers, errors, saturation and trajectories."""
-    recipes = dataset.recipe.values.tolist()
-    one = {name: dataset.sel(recipe=name) for name in recipes}
-    wrong, tests = errors(dataset), np.bincount(dataset.label.values)
-    accuracy = {name: float(part.test_accuracy[0]) for name, part in one.items()}
     return {
-        "ladder": reading.ladder(
-            by_name(dataset, "ladder", "validation_accuracy"), gains(dataset), LEVEL
-        ),
-        "weights": reading.first_layers(
-            {name: part.weight.values for name, part in one.items()}, accuracy
-        ),
-        "differences": reading.differences(
-            {name: wrong[i] / tests for i, name in enumerate(recipes)},
-            {name: part.slope.mean("seed").values for name, part in one.items()},
-            LAYERS,
-            left=wrong[1].sum() / wrong[0].sum(),
-        ),
-        "ways": reading.trajectories(
-            dataset[["plane_cost"]].rename(plane_cost="cost"),
-            {name: part.dropna("snapshot_step", subset=["path_off"]) for name, part in one.items()},
-            accuracy,
-        ),
+        "ladder": figures.ladder(dataset),
+        "weights": figures.first_layers(dataset),
+        "differences": figures.differences(dataset),
+        "ways": figures.trajectories(dataset),
     }
 
 

@@ -1,10 +1,10 @@
-"""Figures of training variants: accuracies, first layers, errors and trajectories."""
+"""Figures of training variants: accuracies, first layers, errors and trajectories.
 
-from collections.abc import Mapping
-from typing import Any
+All functions draw the Dataset of the experiment.
+"""
 
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -12,26 +12,19 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
+from .summary import LEVEL, by_name, errors, gains
+
 MAX_GAIN = 0.05  # largest |gain| that is drawn with an error bar
 COLORS = (ORANGE, BLUE)  # colors of the recipes
+LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 
-def ladder(
-    accuracy: Mapping[str, Float[np.ndarray, " seeds"]],
-    gains: Mapping[str, tuple[float, float]],
-    level: float,
-) -> Figure:
-    """Draw the accuracy from every start with each training variant, and the gains.
-
-    Args:
-        accuracy: accuracy on held-out images, by training variant.
-        gains: mean gain and half width of its interval, by training variant; the variants in
-            `accuracy` come first.
-        level: confidence level of the intervals.
-    """
+def ladder(dataset: xr.Dataset) -> Figure:
+    """Draw the accuracy from every start with each training variant, and the gains."""
+    accuracy, gained = by_name(dataset, "ladder", "validation_accuracy"), gains(dataset)
     names, values = list(accuracy), np.stack(list(accuracy.values()))
     with style():
-        figure = Figure(figsize=(13, 2.4 + 0.34 * len(gains)))
+        figure = Figure(figsize=(13, 2.4 + 0.34 * len(gained)))
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
         for seed in range(values.shape[1]):
             left.plot(values[:, seed], np.arange(len(names)), color=GREY, linewidth=0.6, zorder=1)
@@ -43,7 +36,7 @@ def ladder(
         left.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         left.set_xlabel("accuracy on held-out images")
         left.set_title(f"{values.shape[1]} starts, cumulative changes")
-        for row, (name, (mean, half)) in enumerate(gains.items()):
+        for row, (name, (mean, half)) in enumerate(gained.items()):
             color = BLUE if name in accuracy else ORANGE
             if not abs(mean) <= MAX_GAIN:  # larger gains would compress the scale
                 right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
@@ -51,102 +44,93 @@ def ladder(
             right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)
         right.axvline(0, color=GREY, linewidth=1)
         right.axhline(len(names) - 1.5, color=GREY, linestyle=":", linewidth=1)
-        right.set_yticks(range(len(gains)), list(gains))
+        right.set_yticks(range(len(gained)), list(gained))
         right.invert_yaxis()
-        right.set_xlabel(f"gain in percentage points, with {level:.0%} intervals")
+        right.set_xlabel(f"gain in percentage points, with {LEVEL:.0%} intervals")
         right.set_title("Cumulative changes (above), single changes (below)")
     return figure
 
 
-def first_layers(
-    weights: Mapping[str, Float[np.ndarray, "neurons pixels"]], accuracy: Mapping[str, float]
-) -> Figure:
-    """Draw the first-layer weights of two networks, one above the other.
+def _recipes(dataset):
+    """Return name, results and test accuracy of the first start, by recipe."""
+    for name in dataset.recipe.values.tolist():
+        part = dataset.sel(recipe=name)
+        yield name, part, f"{float(part.test_accuracy[0]):.1%}"
 
-    Args:
-        weights: weights by recipe.
-        accuracy: accuracy of each network, by recipe.
-    """
-    rows = np.concatenate(list(weights.values()))
+
+def first_layers(dataset: xr.Dataset) -> Figure:
+    """Draw the first-layer weights of two networks, one above the other."""
+    rows = np.concatenate(list(dataset.weight.values))
     images = pixels.square_images(rows)
-    titles = " above, ".join(f"{name} (accuracy {accuracy[name]:.1%})" for name in weights)
+    titles = (f"{name} (accuracy {accuracy})" for name, _, accuracy in _recipes(dataset))
+    recipes, neurons = dataset.recipe.values.tolist(), range(dataset.sizes["neuron"])
     return pixels.signed(
         images if images is not None else rows[:, None],
-        names=[f"{name}, {i}" for name, own in weights.items() for i in range(len(own))],
-        title=f"First layers from one start: {titles} below",
+        names=[f"{name}, {i}" for name in recipes for i in neurons],
+        title=f"First layers from one start: {' above, '.join(titles)} below",
         label="weight of a pixel: red if positive, blue if negative",
     )
 
 
-def differences(
-    wrong: Mapping[str, Float[np.ndarray, "seeds classes"]],
-    slopes: Mapping[str, Float[np.ndarray, "layers bins"]],
-    layers: tuple[str, ...],
-    *,
-    left: float,
-) -> Figure:
-    """Draw errors by digit, and histograms of the slopes of the sigmoids.
-
-    Args:
-        wrong: share of the test images of each class that is misclassified, by recipe.
-        slopes: share of pairs of neuron and test image in each bin of slopes from 0 to 1, by
-            recipe.
-        layers: names of the layers.
-        left: number of errors of the second recipe divided by that of the first.
-    """
+def differences(dataset: xr.Dataset) -> Figure:
+    """Draw errors by digit, and histograms of the slopes of the sigmoids."""
+    wrong = errors(dataset)
+    share = wrong / np.bincount(dataset.label.values)
+    recipes, digits = dataset.recipe.values.tolist(), np.arange(share.shape[-1])
     with style():
         figure = Figure(figsize=(11, 8))
-        grid = figure.subplots(2, len(layers))
+        grid = figure.subplots(2, len(LAYERS))
         top = grid[0, 0].get_gridspec()
         for axes in grid[0]:
             axes.remove()
         bars = figure.add_subplot(top[0, :])
-        for number, ((name, share), color) in enumerate(zip(wrong.items(), COLORS, strict=True)):
+        for number, (name, shares, color) in enumerate(zip(recipes, share, COLORS, strict=True)):
             bars.bar(
-                np.arange(share.shape[1]) + 0.4 * number - 0.2,
-                share.mean(axis=0),
+                digits + 0.4 * number - 0.2,
+                shares.mean(axis=0),
                 0.38,
-                yerr=share.std(axis=0, ddof=1),
+                yerr=shares.std(axis=0, ddof=1),
                 color=color,
                 label=name,
                 error_kw={"ecolor": GREY},
             )
-        bars.set_xticks(range(share.shape[1]))
+        bars.set_xticks(digits)
         bars.yaxis.set_major_formatter(PercentFormatter(1))
         bars.set(xlabel="digit", ylabel="misclassified test images")
-        first, second = wrong
+        first, second = recipes
+        left = wrong[1].sum() / wrong[0].sum()
         bars.set_title(f"Number of errors: {second} has {left:.0%} of those of {first}")
         bars.legend()
+        slopes = dataset.slope.mean("seed")
+        middle = (np.arange(slopes.sizes["bin"]) + 0.5) / slopes.sizes["bin"]
         for layer, axes in enumerate(grid[1]):
-            for (name, shares), color in zip(slopes.items(), COLORS, strict=True):
-                middle = (np.arange(shares.shape[1]) + 0.5) / shares.shape[1]
-                axes.step(middle, shares[layer], where="mid", color=color, label=name)
-            axes.set(yscale="log", title=layers[layer], xlabel="slope, at most 1")
+            for name, color in zip(recipes, COLORS, strict=True):
+                values = slopes.sel(recipe=name).isel(layer=layer)
+                axes.step(middle, values, where="mid", color=color, label=name)
+            axes.set(yscale="log", title=LAYERS[layer], xlabel="slope, at most 1")
         grid[1, 0].set_ylabel("share of neurons and images")
     return figure
 
 
-def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, float]) -> Figure:
-    """Draw two descents from one start, on the plane through it and both end points.
-
-    Args:
-        ground: cost on the plane, from `gdjax.landscape.plane`.
-        paths: trajectories by recipe, from `gdjax.landscape.descent_on_slice`.
-        accuracy: accuracy of the network at each end point, by recipe.
-    """
+def trajectories(dataset: xr.Dataset) -> Figure:
+    """Draw two descents from one start, on the plane through it and both end points."""
+    ground = dataset[["plane_cost"]].rename(plane_cost="cost")
     norm = landscapes.cost_scale([ground])
     with style():
         figure = Figure(figsize=(12, 6))
         axes, side = figure.subplots(1, 2, width_ratios=(1.5, 1))
         landscapes.plane(ground, norm=norm, ax=axes)
         landscapes.cost_colorbar(norm, ax=axes, location="left", aspect=35, pad=0.02)
-        for (name, path), color in zip(paths.items(), COLORS, strict=True):
+        away = []
+        for (name, part, accuracy), color in zip(_recipes(dataset), COLORS, strict=True):
+            path = part.dropna("snapshot_step", subset=["path_off"])
+            away.append(f"{float(path.path_off.max()):.0f}")
             a, b = path.path_a.values, path.path_b.values
             axes.plot(a, b, color="white", linewidth=4, zorder=3)
             axes.plot(a, b, ".-", color=color, linewidth=1.6, zorder=4)
             axes.plot(a[-1], b[-1], "*", color=color, markeredgecolor="white", ms=22, zorder=5)
             axes.annotate(
-                f"{name}: test accuracy {accuracy[name]:.1%}", (a[-1], b[-1]), xytext=(0, 14),
+                f"{name}: test accuracy {accuracy}", (a[-1], b[-1]), xytext=(0, 14),
                 zorder=6, textcoords="offset points", ha="center", fontsize=12,
                 bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
             )  # fmt: skip
@@ -161,9 +145,6 @@ def trajectories(ground: Any, paths: Mapping[str, Any], accuracy: Mapping[str, f
         side.set_yscale("log")
         label_log_axis(side.yaxis)
         side.set(xlabel="share of the steps", ylabel="training cost")
-        side.set_title(
-            "Distance from the plane:\nat most "
-            + " and ".join(f"{float(path.path_off.max()):.0f}" for path in paths.values())
-        )
+        side.set_title(f"Distance from the plane:\nat most {' and '.join(away)}")
         side.legend()
     return figure

@@ -16,9 +16,8 @@ from gdjax.descent import RECIPES
 from gdjax.sweeps.dataset import from_named
 
 from .config import Config
-from .learning import Problems, trained
 from .summary import BINS
-from .training import Variant
+from .training import Problems, Variant, trained
 
 
 def compared(
@@ -29,13 +28,12 @@ def compared(
     Both have the shape [variant, seed], with NaN for variants with fewer seeds. The average is over
     the snapshots in the last quarter of the steps.
     """
-    samples = len(problems.set.train_labels) - problems.held_out
     parts = []
     for name, variant in variants.items():
-        location = store / name.replace(" ", "_")
         problem = problems.with_held_out_images(variant)
         seeds = range(config.fewer_seeds if variant.long else config.seeds)
-        runs = trained(problem, variant, seeds, samples, location)
+        folder = store / name.replace(" ", "_")
+        runs = trained(problem, variant, seeds, problems.num_learned, folder)
         like = jax.eval_shape(problem.init, jax.random.key(0))
         step = runs.snapshot_step.values
         late = np.flatnonzero(step > 0.75 * step[-1])
@@ -44,12 +42,8 @@ def compared(
         )
         metric = problem.metrics["validation_accuracy"]
         averaged = jax.jit(jax.vmap(metric.function, (0, None)))(mean, metric.data)
-        parts.append(
-            runs[["validation_accuracy"]]
-            .isel(step=-1, drop=True)
-            .assign(averaged_accuracy=("seed", np.asarray(averaged)))
-            .load()
-        )
+        accuracy = runs[["validation_accuracy"]].isel(step=-1, drop=True)
+        parts.append(accuracy.assign(averaged_accuracy=("seed", np.asarray(averaged))).load())
     return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
         against=("variant", [variant.against for variant in variants.values()])
     )
@@ -88,38 +82,33 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
 
 def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
     """Return test results and weights of networks trained on all training images."""
-    samples = len(problems.set.train_labels)
     seeds = range(100, 100 + config.test_seeds)
-    images, labels = problems.set.test_images, problems.set.test_labels
-    images = images.reshape(len(images), -1)
+    labels = problems.set.test_labels
+    images = problems.set.test_images.reshape(len(labels), -1)
     few = gd.problems.digits(problems.set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
-    metric = gd.curvature.sharpness_metric(few)
-    sharpness, init = metric.function, metric.init
-    assert init is not None  # this metric always has a state
+    metric: Any = gd.curvature.sharpness_metric(few)
 
     @jax.jit
-    def sharp(params):
-        return sharpness(params, few.data, init(params, few.data))[0]
+    def sharpness(params):
+        return metric.function(params, few.data, metric.init(params, few.data))[0]
 
     parts, trajectories = [], {}
     for name, variant in variants.items():
-        location = Path(config.store) / "test" / name
-        runs = trained(problems.with_all_images(variant), variant, seeds, samples, location)
+        problem, folder = problems.with_all_images(variant), Path(config.store) / "test" / name
+        runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
         params = from_named("params", like, runs)
         trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
         slopes, answers = jax.jit(jax.vmap(_slopes, (0, None)))(params, images)
         norms = [jnp.sqrt(jnp.sum(layer.weights**2, axis=(1, 2))) for layer in params]
-        sharpest = [
-            float(sharp(jax.tree.map(lambda a, i=i: a[i], params))) for i in range(len(seeds))
-        ]
+        each = (jax.tree.map(lambda a, i=i: a[i], params) for i in range(len(seeds)))
         parts.append(
             xr.Dataset(
                 {
                     "answer": (("seed", "test"), np.asarray(answers, np.uint8)),
                     "slope": (("seed", "layer", "bin"), np.asarray(slopes)),
                     "norm": (("seed", "layer"), np.stack(norms, axis=1)),
-                    "sharpness": ("seed", np.array(sharpest)),
+                    "sharpness": ("seed", np.array([float(sharpness(w)) for w in each])),
                     "weight": (("neuron", "pixel"), np.asarray(params[0].weights[0])),
                     "test_accuracy": ("seed", runs.test_accuracy.isel(step=-1).values),
                     "cost": ("seed", runs.cost.isel(step=-1).values),
@@ -127,12 +116,8 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
             )
         )
     joined = xr.concat(parts, xr.Variable("recipe", list(variants)))
-    return xr.merge(
-        [
-            joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds))),
-            on_plane(few, trajectories, config.points),
-        ]
-    )
+    joined = joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds)))
+    return xr.merge([joined, on_plane(few, trajectories, config.points)])
 
 
 def read_after_few(config: Config) -> xr.Dataset:
@@ -142,9 +127,8 @@ def read_after_few(config: Config) -> xr.Dataset:
     accuracy = {}
     for name in ("plain", "quick"):
         variant = Variant(RECIPES[name])
-        location = Path(config.store) / "bundled" / name
-        samples = len(problems.set.train_labels)
-        runs = trained(problems.with_all_images(variant), variant, seeds, samples, location)
+        problem, folder = problems.with_all_images(variant), Path(config.store) / "bundled" / name
+        runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
         accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
     return xr.Dataset(
         {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
@@ -163,17 +147,17 @@ def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) 
         for name, trajectory in trajectories.items()
     }
     directions = landscape.orthogonalize(ends)
-    projections = {
-        name: landscape.descent_on_slice(problem, start, directions, trajectory)
-        for name, trajectory in trajectories.items()
-    }
+    projections = [
+        landscape.descent_on_slice(problem, start, directions, trajectory)
+        for trajectory in trajectories.values()
+    ]
     sides = []
     for path in ("path_a", "path_b"):
-        at = np.concatenate([trajectory[path].values for trajectory in projections.values()])
+        at = np.concatenate([projection[path].values for projection in projections])
         margin = 0.25 * np.ptp(at)
         sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
     ground = landscape.plane(problem, start, directions, *sides)
-    paths = xr.concat(projections.values(), xr.Variable("recipe", list(trajectories)), join="outer")
+    paths = xr.concat(projections, xr.Variable("recipe", list(trajectories)), join="outer")
     return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
 
 

@@ -24,12 +24,10 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
     """Return paired gains in accuracy, and half widths of their intervals, by name."""
     rungs = by_name(dataset, "ladder", "validation_accuracy")
     averaged = by_name(dataset, "ladder", "averaged_accuracy")
-    names = list(rungs)
-    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(names)}
+    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
     against = dataset.tried_against.values.tolist()
-    for (name, values), base in zip(
-        by_name(dataset, "tried", "validation_accuracy").items(), against, strict=True
-    ):
+    tried = by_name(dataset, "tried", "validation_accuracy")
+    for (name, values), base in zip(tried.items(), against, strict=True):
         gained[name] = interval(values - rungs[base][: len(values)])
     for rung in dict.fromkeys([AVERAGED, *against]):
         if rung in rungs:
@@ -46,39 +44,42 @@ def by_name(dataset, part, metric):
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies and gains with intervals, and statistics of tested networks."""
-    summary: dict = {"data_hash": dataset.attrs["data_hash"]}
-    summary |= {name: dataset.attrs[name] for name in ("copies_seconds", "fresh_step")}
+    summary: dict = {
+        name: dataset.attrs[name] for name in ("data_hash", "copies_seconds", "fresh_step")
+    }
+
+    def add(name, mean_and_half):
+        summary[name], summary[f"{name}_interval"] = mean_and_half
+
     for name, values in by_name(dataset, "ladder", "validation_accuracy").items():
-        mean, half = interval(values)
-        summary |= {f"validation_{name}": mean, f"validation_{name}_interval": half}
-    for name, (mean, half) in gains(dataset).items():
-        summary |= {f"gain_{name}": mean, f"gain_{name}_interval": half}
+        add(f"validation_{name}", interval(values))
+    for name, gain in gains(dataset).items():
+        add(f"gain_{name}", gain)
     for name, values in by_name(dataset, "tried", "validation_accuracy").items():
         summary[f"seeds_{name}"] = len(values)
         summary[f"lowest_{name}"] = float(values.min())
     for recipe in dataset.recipe.values:
         one = dataset.sel(recipe=recipe)
         accuracy = one.test_accuracy.values
-        mean, half = interval(accuracy)
+        # Share of slopes of sigmoids that are below 1 / 10, for each layer.
+        saturated = one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
+        add(f"test_{recipe}", interval(accuracy))
         summary |= {
-            f"test_{recipe}": mean,
-            f"test_{recipe}_interval": half,
             f"test_{recipe}_deviation": float(accuracy.std(ddof=1)),
             f"test_{recipe}_lowest": float(accuracy.min()),
             f"test_{recipe}_highest": float(accuracy.max()),
             f"sharpness_{recipe}": interval(one.sharpness.values),
             f"norms_{recipe}": [round(float(x), 3) for x in one.norm.mean("seed")],
-            f"saturated_{recipe}": [round(float(x), 4) for x in _saturated(one)],
+            f"saturated_{recipe}": [round(float(x), 4) for x in saturated],
             f"off_plane_{recipe}": float(one.path_off.max()),
             f"distance_{recipe}": _distance(one),
         }
-    difference = np.subtract(*dataset.test_accuracy.sel(recipe=["best", "plain"]).values)
-    summary["test_gain"], summary["test_gain_interval"] = interval(difference)
+    test = dataset.test_accuracy.sel(recipe=["best", "plain"]).values
+    add("test_gain", interval(np.subtract(*test)))
     for recipe in dataset.short.values:
-        mean, half = interval(dataset.bundled_accuracy.sel(short=recipe).values)
-        summary |= {f"bundled_{recipe}": mean, f"bundled_{recipe}_interval": half}
-    difference = np.subtract(*dataset.bundled_accuracy.sel(short=["quick", "plain"]).values)
-    summary["bundled_gain"], summary["bundled_gain_interval"] = interval(difference)
+        add(f"bundled_{recipe}", interval(dataset.bundled_accuracy.sel(short=recipe).values))
+    bundled = dataset.bundled_accuracy.sel(short=["quick", "plain"]).values
+    add("bundled_gain", interval(np.subtract(*bundled)))
     wrong = errors(dataset)
     summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
     plain, best = wrong.sum(axis=1)
@@ -87,11 +88,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         digit = choose(left, key=left.__getitem__)
         summary[f"errors_left_{extreme}"] = f"{digit}: {left[digit]:.2f}"
     return summary
-
-
-def _saturated(one):
-    """Return, for each layer, the share of slopes of sigmoids that are below 1 / 10."""
-    return one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
 
 
 def _distance(one):

@@ -37,35 +37,23 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Config:
-    """Descents whose preconditioned sharpness is recorded.
+    """Descents whose preconditioned sharpness is recorded."""
 
-    Args:
-        adam_rates: learning rates of Adam on the Chebyshev points.
-        rmsprop_rates: learning rates of RMSProp on the Chebyshev points.
-        steps: number of steps of both optimizers on the Chebyshev points.
-        digit_adam_rates: learning rates of Adam on the digits.
-        digit_rmsprop_rates: learning rates of RMSProp on the digits.
-        digit_steps: number of steps of both optimizers on the digits.
-        decay: decay rate of RMSProp's average of squared gradients.
-        starts: number of starting points for each optimizer and learning rate.
-        digits: number of training images of digits.
-        records: number of records of each descent on the Chebyshev points.
-        digit_records: number of records of each descent on the digits.
-        tolerance: relative tolerance of the computed sharpness.
-    """
-
+    # learning rates of Adam on the Chebyshev points
     adam_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004)
+    # learning rates of RMSProp on the Chebyshev points
     rmsprop_rates: tuple[float, ...] = (0.0001, 0.0003, 0.001)
-    steps: int = 10_000
-    digit_adam_rates: tuple[float, ...] = (0.01, 0.03)
+    steps: int = 10_000  # number of steps of both optimizers on the Chebyshev points
+    digit_adam_rates: tuple[float, ...] = (0.01, 0.03)  # learning rates of Adam on the digits
+    # learning rates of RMSProp on the digits
     digit_rmsprop_rates: tuple[float, ...] = (0.003, 0.01)
-    digit_steps: int = 600
-    decay: float = 0.99
-    starts: int = 8
-    digits: int = 200
-    records: int = 100
-    digit_records: int = 30
-    tolerance: float = 0.01
+    digit_steps: int = 600  # number of steps of both optimizers on the digits
+    decay: float = 0.99  # decay rate of RMSProp's average of squared gradients
+    starts: int = 8  # number of starting points for each optimizer and learning rate
+    digits: int = 200  # number of training images of digits
+    records: int = 100  # number of records of each descent on the Chebyshev points
+    digit_records: int = 30  # number of records of each descent on the digits
+    tolerance: float = 0.01  # relative tolerance of the computed sharpness
 
 
 def preconditioned_sharpness(

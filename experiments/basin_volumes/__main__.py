@@ -12,7 +12,6 @@ This is refuted if the interval of a paired difference over the networks contain
 import gzip
 import importlib.util
 import itertools
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,6 @@ import numpy as np
 import optax
 import xarray as xr
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
 import gdjax as gd
@@ -32,34 +30,24 @@ from gdjax.statistics import Interval, mean, median, paired
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
+KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
+FIELDS = ("log_volume", "standard_error", "effective_directions", "lower_bound")
+
 
 @dataclass(frozen=True)
 class Config:
-    """Networks, and settings of the measurement of their basins.
+    """Networks, and settings of the measurement of their basins."""
 
-    Args:
-        images: number of training images.
-        hidden: number of neurons in the hidden layer.
-        decay: weight decay, which does not apply to biases.
-        seeds: number of networks, which differ in their starting points.
-        whole: number of networks whose full Hessian is decomposed.
-        steps: number of steps of Adam, with cosine decay of the learning rate to 0.
-        learning_rate: initial learning rate.
-        level: rise of the cost at the boundary of a basin.
-        directions: number of directions in which the boundary is searched.
-        key: seed of the directions.
-    """
-
-    images: int = 500
-    hidden: int = 64
-    decay: float = 1e-4
-    seeds: int = 16
-    whole: int = 3
-    steps: int = 2000
-    learning_rate: float = 0.01
-    level: float = 0.01
-    directions: int = 64
-    key: int = 0
+    images: int = 500  # number of training images
+    hidden: int = 64  # number of neurons in the hidden layer
+    decay: float = 1e-4  # weight decay, which does not apply to biases
+    seeds: int = 16  # number of networks, which differ in their starting points
+    whole: int = 3  # number of networks whose full Hessian is decomposed
+    steps: int = 2000  # number of steps of Adam, with cosine decay of the learning rate to 0
+    learning_rate: float = 0.01  # initial learning rate
+    level: float = 0.01  # rise of the cost at the boundary of a basin
+    directions: int = 64  # number of directions in which the boundary is searched
+    key: int = 0  # seed of the directions
 
 
 def problem_of(config: Config) -> gd.Problem:
@@ -87,7 +75,7 @@ def digits8() -> tuple[np.ndarray, np.ndarray]:
     return rows[:, :-1] / 16, rows[:, -1].astype(np.int64)
 
 
-def volumes(config: Config, problem: gd.Problem, ends, name: str, key):
+def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> dict[str, np.ndarray]:
     """Return the volumes of the networks' basins in one kind of coordinates.
 
     With the full Hessian, only the basins of the first `config.whole` networks are measured; all
@@ -102,15 +90,14 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key):
         scale = coordinates(config, problem, w, name)
         options = {"level": config.level, "directions": config.directions}
         volume = basin_volume(problem, w, key=key, whitening=scale, **options)
-        return volume._replace(radii=jnp.median(volume.radii))
+        return {field: getattr(volume, field) for field in FIELDS}
 
     each = [
         jax.device_get(one((jax.tree.map(lambda a, i=i: a[i], ends), keys[i]), problem))
         for i in range(few)
     ]
-    missing = jax.tree.map(lambda a: np.full(np.shape(a), np.nan), each[0])
-    each += [missing] * (config.seeds - few)
-    return jax.tree.map(lambda *a: np.stack(a).astype(float), *each)
+    missing = [dict.fromkeys(FIELDS, np.nan)] * (config.seeds - few)
+    return {field: np.array([one[field] for one in each + missing], float) for field in FIELDS}
 
 
 def coordinates(config: Config, problem: gd.Problem, w, name: str) -> Whitening:
@@ -141,9 +128,6 @@ def diagonal(problem: gd.Problem, flat, unravel):
     return jax.lax.map(entry, jnp.arange(flat.size), batch_size=64)
 
 
-KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
-
-
 def gains(dataset: xr.Dataset) -> dict[str, Interval]:
     """Return paired differences of the log volume from the previous coordinates."""
     return {
@@ -172,39 +156,6 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def by_coordinates(
-    log_volume: Float[np.ndarray, "known networks"],
-    known: Sequence[str],
-    gains: Mapping[str, Interval],
-) -> Figure:
-    """Draw the estimated volumes of basins for each kind of coordinates.
-
-    Args:
-        log_volume: log volumes in nats, NaN if not measured.
-        known: for each kind of coordinates, the information about the basin's shape that it uses.
-        gains: increase of the log volume from the previous kind of coordinates.
-    """
-    with style():
-        figure = Figure(figsize=(8, 4.6))
-        axes = figure.subplots()
-        positions = np.arange(len(known))
-        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
-        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
-        for position, (_, gain) in zip(positions[1:], gains.items(), strict=True):
-            height = np.nanmean(log_volume[position - 1 : position + 1])
-            axes.annotate(
-                f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
-                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
-            )  # fmt: skip
-        axes.set_xticks(positions, known)
-        axes.set_xlim(-0.6, len(known) - 0.4)
-        axes.set_xlabel("information about the basin used by the coordinates")
-        axes.set_ylabel("estimated log volume, nats")
-        best = known[int(np.argmax(np.nanmean(log_volume, axis=1)))]
-        axes.set_title(f"Information that gives the largest estimated volume: {best}")
-    return figure
-
-
 def run(config: Config) -> xr.Dataset:
     """Return log volumes of all basins in all coordinates, NaN if not measured."""
     problem = problem_of(config)
@@ -219,27 +170,42 @@ def run(config: Config) -> xr.Dataset:
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
     key = jax.random.key(config.key)
-    by_knowledge = {name: volumes(config, problem, ends, name, key) for name in KNOWN}
+    by_knowledge = [volumes(config, problem, ends, name, key) for name in KNOWN]
+    measured = {
+        field: (("known", "network"), np.stack([one[field] for one in by_knowledge]))
+        for field in FIELDS
+    }
+    trained = {
+        name: ("network", runs[name].isel(step=-1).values) for name in ("cost", "test_accuracy")
+    }
     return xr.Dataset(
-        {
-            field: (
-                ("known", "network"),
-                np.stack([getattr(by_knowledge[name], field) for name in KNOWN]),
-            )
-            for field in ("log_volume", "standard_error", "effective_directions", "lower_bound")
-        }
-        | {
-            "cost": ("network", runs.cost.isel(step=-1).values),
-            "test_accuracy": ("network", runs.test_accuracy.isel(step=-1).values),
-        },
+        measured | trained,
         {"known": list(KNOWN)},
         {"parameters": problem.network.parameter_count, "directions": config.directions},
     )
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the volumes for each kind of coordinates."""
-    return {"volumes": by_coordinates(dataset.log_volume.values, KNOWN, gains(dataset))}
+    """Draw the estimated volumes of basins for each kind of coordinates."""
+    log_volume, positions = dataset.log_volume.values, np.arange(len(KNOWN))
+    with style():
+        figure = Figure(figsize=(8, 4.6))
+        axes = figure.subplots()
+        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
+        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
+        for position, gain in zip(positions[1:], gains(dataset).values(), strict=True):
+            height = np.nanmean(log_volume[position - 1 : position + 1])
+            axes.annotate(
+                f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
+                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
+            )  # fmt: skip
+        axes.set_xticks(positions, KNOWN)
+        axes.set_xlim(-0.6, len(KNOWN) - 0.4)
+        axes.set_xlabel("information about the basin used by the coordinates")
+        axes.set_ylabel("estimated log volume, nats")
+        best = KNOWN[int(np.argmax(np.nanmean(log_volume, axis=1)))]
+        axes.set_title(f"Information that gives the largest estimated volume: {best}")
+    return {"volumes": figure}
 
 
 if __name__ == "__main__":

@@ -11,47 +11,39 @@ smallest rate, each basin is the cell that is bounded by the neighboring maxima,
 cell has 0.96 % of the total area (1.00 % of the starts on this grid).
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.lines import Line2D
 
 from experiments.shared import command
+from experiments.shared.trees import datasets, tree_of
 from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
 from gdjax.plots.basin_maps import basin_maps
 from gdjax.plots.style import BLACK, GREY, Figure, style
 from gdjax.plots.surfaces import minimum_color
 
-SHOWN = {"not_arrived": "not arrived", "diverged": "diverged", "at_no_minimum": "at no minimum"}
+# Color and line style of the share of starts of each outcome that is not a minimum.
+LINE_STYLES = {"not_arrived": (GREY, "-"), "diverged": (BLACK, "-"), "at_no_minimum": (GREY, ":")}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Surfaces, grids of starts, learning rates and momenta.
+    """Surfaces, grids of starts, learning rates and momenta."""
 
-    Args:
-        functions: names of 2-D test functions.
-        side: number of starts along each side of the grid.
-        steps: maximum number of steps of each descent.
-        rates: learning rates in units of 2 / (largest eigenvalue at the sharpest minimum).
-        momenta: coefficients of heavy-ball momentum.
-        drawn: indices of the rates for which maps are drawn.
-        drawn_momenta: indices of the momenta for which maps are drawn.
-    """
-
+    # names of 2-D test functions
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")
-    side: int = 100
-    steps: int = 3000
+    side: int = 100  # number of starts along each side of the grid
+    steps: int = 3000  # maximum number of steps of each descent
+    # learning rates in units of 2 / (largest eigenvalue at the sharpest minimum)
     rates: tuple[float, ...] = (
         *(0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.97),
         *(1.03, 1.1, 1.2, 1.35, 1.5, 1.63, 1.8, 2.1),
     )
-    momenta: tuple[float, ...] = (0.0, 0.9)
-    drawn: tuple[int, ...] = (0, 6, 10)
-    drawn_momenta: tuple[int, ...] = (0, 1)
+    momenta: tuple[float, ...] = (0.0, 0.9)  # coefficients of heavy-ball momentum
+    drawn: tuple[int, ...] = (0, 6, 10)  # indices of the rates for which maps are drawn
+    drawn_momenta: tuple[int, ...] = (0, 1)  # indices of the momenta for which maps are drawn
 
 
 def one(config: Config, name: str) -> xr.Dataset:
@@ -71,89 +63,63 @@ def beyond(basins: xr.Dataset) -> np.ndarray:
 def numbers(tree: xr.DataTree) -> dict:
     """Return stability limits, shares of starts, and effects of rate and momentum."""
     result = {}
-    for name, node in tree.children.items():
-        basins = node.to_dataset()
+    for name, basins in datasets(tree).items():
         share = basins.share.transpose("learning_rate", "momentum", "minimum").values
-        end = basins.end.values
-        result[f"{name}_minima"] = basins.sizes["minimum"]
-        result[f"{name}_limit_least"] = float(basins.limit[0].min())
-        result[f"{name}_limit_most"] = float(basins.limit[0].max())
-        result[f"{name}_held_beyond_limit_most"] = float(
-            np.max(share, where=beyond(basins), initial=0.0)
-        )
-        result[f"{name}_share_largest_at_smallest_rate"] = float(share[0, 0].max())
+        end, of_limit = basins.end.values, basins.of_limit.values
+        held = np.max(share, where=beyond(basins), initial=0.0)
+        result |= {
+            f"{name}_minima": basins.sizes["minimum"],
+            f"{name}_limit_least": float(basins.limit[0].min()),
+            f"{name}_limit_most": float(basins.limit[0].max()),
+            f"{name}_held_beyond_limit_most": float(held),
+            f"{name}_share_largest_at_smallest_rate": float(share[0, 0].max()),
+        }
         if basins.sizes["minimum"] <= 6:
             result[f"{name}_shares_at_smallest_rate"] = share[0, 0].tolist()
         for fraction in (0.5, 0.9):
-            at = int(np.argmin(np.abs(basins.of_limit.values - fraction)))
+            at = int(np.argmin(np.abs(of_limit - fraction)))
             result[f"{name}_elsewhere_at_{fraction:g}"] = float(np.mean(end[at, 0] != end[0, 0]))
         for at, momentum in enumerate(basins.momentum.values):
-            result[f"{name}_elsewhere_with_momentum_{momentum:g}"] = float(
-                np.mean(end[0, at] != end[0, 0])
-            )
-            held = share[:, at].sum(axis=-1)
-            result[f"{name}_half_arrives_up_to_{momentum:g}"] = float(
-                np.max(basins.of_limit.values, where=held > 0.5, initial=0.0)
-            )
+            elsewhere = np.mean(end[0, at] != end[0, 0])
+            most = np.max(of_limit, where=share[:, at].sum(axis=-1) > 0.5, initial=0.0)
+            result[f"{name}_elsewhere_with_momentum_{momentum:g}"] = float(elsewhere)
+            result[f"{name}_half_arrives_up_to_{momentum:g}"] = float(most)
     return result
 
 
-LINE_STYLES = {"diverged": (BLACK, "-"), "not arrived": (GREY, "-"), "at no minimum": (GREY, ":")}
-
-
-def shares_by_rate(
-    learning_rate: Float[np.ndarray, " rates"],
-    share: Sequence[Float[np.ndarray, "rates minima"]],
-    limit: Sequence[Float[np.ndarray, " minima"]],
-    names: Sequence[str],
-    *,
-    colors: Sequence[int],
-    others: Sequence[Mapping[str, Float[np.ndarray, " rates"]]],
-    titles: Sequence[str],
-    title: str = "",
-) -> Figure:
-    """Draw the share of all starts that lead to each minimum, by learning rate.
-
-    Args:
-        learning_rate: learning rates, ascending.
-        share: share of starts that lead to each minimum, for each panel.
-        limit: learning rate above which each minimum is unstable, for each panel.
-        names: names of the minima.
-        colors: index of the color of each minimum.
-        others: for each panel, shares of the starts from which no minimum is reached, by outcome.
-        titles: titles of the panels.
-        title: title of the figure.
-    """
+def shares_by_rate(basins: xr.Dataset) -> Figure:
+    """Draw the share of all starts that lead to each minimum, by learning rate and momentum."""
+    learning_rate = basins.learning_rate.values
+    names, colors, share, limit = lines(basins)
     with style():
         figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))
         panels = figure.subplots(1, len(share), squeeze=False, sharey=True)[0]
-        for axes, shares, limits, rest, name in zip(
-            panels, share, limit, others, titles, strict=True
-        ):
+        for at, (axes, momentum) in enumerate(zip(panels, basins.momentum.values, strict=True)):
             for number, label in enumerate(names):
                 color = minimum_color(colors[number])
-                axes.plot(learning_rate, shares[:, number], "o-", color=color, label=label, ms=4)
-                axes.axvline(limits[number], color=color, linestyle="--", linewidth=1.5)
-            for text, values in rest.items():
-                color, dash = LINE_STYLES[text]
+                axes.plot(learning_rate, share[at, :, number], "o-", color=color, label=label, ms=4)
+                axes.axvline(limit[at, number], color=color, linestyle="--", linewidth=1.5)
+            for outcome, (color, dash) in LINE_STYLES.items():
+                values = basins[f"share_{outcome}"].values[:, at]
                 if np.any(values > 0):
-                    axes.plot(learning_rate, values, dash, color=color, label=text)
+                    label = outcome.replace("_", " ")
+                    axes.plot(learning_rate, values, dash, color=color, label=label)
             axes.set(xscale="log", ylim=(-0.02, 1.02))
             axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
-            axes.set(xlabel="learning rate", title=name)
+            title = f"momentum {momentum:g}" if momentum else "no momentum"
+            axes.set(xlabel="learning rate", title=title)
         panels[0].set_ylabel("share of starts")
         handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
         limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")
         figure.legend(handles=[*handles.values(), limit_line], loc="outside lower center", ncols=5)
-        figure.suptitle(title)
+        figure.suptitle(basins.attrs["formula"])
     return figure
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a Dataset for each surface."""
-    tree = xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
-    tree.attrs = {"drawn": list(config.drawn), "drawn_momenta": list(config.drawn_momenta)}
-    return tree
+    cases = {name: one(config, name) for name in config.functions}
+    return tree_of(cases, drawn=list(config.drawn), drawn_momenta=list(config.drawn_momenta))
 
 
 def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
@@ -188,31 +154,16 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw basin maps at some rates, and shares against the rate, for each surface."""
+    drawn, momenta = tree.attrs["drawn"], tree.attrs["drawn_momenta"]
     figures = {}
-    for name, node in tree.children.items():
-        surface = node.to_dataset()
-        drawn = [(r, m) for m in tree.attrs["drawn_momenta"] for r in tree.attrs["drawn"]]
-        rate, momentum = surface.learning_rate.values, surface.momentum.values
+    for name, basins in datasets(tree).items():
         figures[f"maps_{name}"] = basin_maps(
-            surface,
-            settings=drawn,
-            columns=len(tree.attrs["drawn"]),
-            title=surface.attrs["formula"] + ": minimum to which each start leads",
+            basins,
+            settings=[(rate, momentum) for momentum in momenta for rate in drawn],
+            columns=len(drawn),
+            title=basins.attrs["formula"] + ": minimum to which each start leads",
         )
-        names, colors, share, limit = lines(surface)
-        figures[f"shares_{name}"] = shares_by_rate(
-            rate,
-            list(share),
-            list(limit),
-            names,
-            colors=colors,
-            others=[
-                {text: surface[f"share_{name}"].values[:, at] for name, text in SHOWN.items()}
-                for at in range(len(momentum))
-            ],
-            titles=[f"momentum {m:g}" if m else "no momentum" for m in momentum],
-            title=surface.attrs["formula"],
-        )
+        figures[f"shares_{name}"] = shares_by_rate(basins)
     return figures
 
 

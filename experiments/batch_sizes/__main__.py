@@ -12,6 +12,7 @@ cost that batches of 32 reach in two.
 """
 
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import xarray as xr
@@ -28,29 +29,19 @@ from gdjax.statistics import median
 
 @dataclass(frozen=True)
 class Config:
-    """Batch sizes to compare, and their numbers of epochs.
+    """Batch sizes to compare, and their numbers of epochs."""
 
-    Args:
-        data: name of the data set.
-        batch_sizes: numbers of images per step; the last entry stands for the whole training set.
-        epochs: numbers of passes over the training set, one for each batch size.
-        lowest: smallest learning rate.
-        highest: largest learning rate.
-        rates: number of learning rates, geometrically spaced.
-        seeds: number of starting points.
-        timed_epochs: number of epochs of the sweeps that are timed.
-        repeats: number of times that each sweep is timed.
-    """
-
-    data: str = "mnist5k"
+    data: str = "mnist5k"  # name of the data set
+    # numbers of images per step; the last entry stands for the whole training set
     batch_sizes: tuple[int, ...] = (8, 32, 128, 512, 4000)
+    # numbers of passes over the training set, one for each batch size
     epochs: tuple[int, ...] = (60, 60, 60, 60, 300)
-    lowest: float = 0.3
-    highest: float = 30.0
-    rates: int = 7
-    seeds: int = 8
-    timed_epochs: int = 20
-    repeats: int = 3
+    lowest: float = 0.3  # smallest learning rate
+    highest: float = 30.0  # largest learning rate
+    rates: int = 7  # number of learning rates, geometrically spaced
+    seeds: int = 8  # number of starting points
+    timed_epochs: int = 20  # number of epochs of the sweeps that are timed
+    repeats: int = 3  # number of times that each sweep is timed
 
 
 def seconds_an_epoch(problem: gd.Problem, axes, sizes, config: Config) -> list[float]:
@@ -108,10 +99,11 @@ def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return times per epoch, and results of each batch size for both budgets."""
-    summary: dict = {}
     sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
-    for index, size in enumerate(sizes):
-        summary[f"milliseconds_an_epoch_{size}"] = float(1e3 * seconds[index])
+    summary: dict = {
+        f"milliseconds_an_epoch_{size}": float(1e3 * spent)
+        for size, spent in zip(sizes, seconds, strict=True)
+    }
     for budget, end in ends(dataset).items():
         for index, size in enumerate(sizes):
             runs = runs_at_best_rate(dataset, index, end[index])
@@ -127,36 +119,23 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def compared(dataset: xr.Dataset) -> dict[str, list[tuple[str, xr.Dataset, int]]]:
-    """Return name, runs at the best rate, and the epoch of the comparison, by budget.
-
-    `spent` is the number of epochs, or of seconds, from the start to each record.
-    """
-    curves: dict = {}
-    for budget, end in ends(dataset).items():
-        curves[budget] = []
-        for index, size in enumerate(dataset.batch_size.values):
-            runs = runs_at_best_rate(dataset, index, end[index])
-            unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
-            name = f"{size}" if size < dataset.batch_size.max() else f"all {size}"
-            curves[budget].append((name, runs.assign(spent=runs.epoch * unit), int(end[index])))
-    return curves
-
-
-def epochs_and_time(curves) -> Figure:
-    """Draw median cost and accuracy over seeds of `compared`, against epochs and time."""
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw median cost and accuracy over seeds, against epochs and against time."""
     with style():
         figure = Figure(figsize=(12, 8.5))
         grid = figure.subplots(2, 2, sharex="col", sharey="row")
-        cheapest = []
-        for (top, bottom), budget, label, title in (
-            (grid[:, 0], "epochs", "epochs", "Equal epochs"),
-            (grid[:, 1], "time", "computation time per run, s", "Equal time"),
+        sizes, epochs_at_end, cheapest = dataset.batch_size.values, ends(dataset), []
+        for (top, bottom), budget, label in zip(
+            grid.T, epochs_at_end, ("epochs", "computation time per run, s"), strict=True
         ):
             at_end = []
-            for number, (name, runs, end) in enumerate(curves[budget]):
-                color = CYCLE[number % len(CYCLE)]
-                spent, text = runs.spent.values, f"{name}  (rate {float(runs.learning_rate):.2g})"
+            for index, (size, color) in enumerate(zip(sizes, cycle(CYCLE), strict=False)):
+                end = epochs_at_end[budget][index]
+                runs = runs_at_best_rate(dataset, index, end)
+                unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
+                spent = runs.epoch.values * unit
+                name = f"all {size}" if size == sizes.max() else f"{size}"
+                text = f"{name}  (rate {float(runs.learning_rate):.2g})"
                 for axes, values in ((top, runs.cost), (bottom, runs.test_accuracy)):
                     half = medians(values).values
                     # Lines start at the first epoch, since a logarithmic axis has no 0.
@@ -165,7 +144,7 @@ def epochs_and_time(curves) -> Figure:
                     axes.plot(spent[end], half[end], "o", color=color)
                 at_end.append((medians(runs.cost).values[end], name))
             cheapest.append(min(at_end)[1])
-            top.set(title=title, xscale="log", yscale="log")
+            top.set(title=f"Equal {budget}", xscale="log", yscale="log")
             bottom.set_xlabel(label)
             bottom.xaxis.set_major_formatter("{x:g}")
             bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -176,7 +155,7 @@ def epochs_and_time(curves) -> Figure:
             f"Lowest cost (dots): {cheapest[0]} images per step for equal epochs, "
             f"{cheapest[1]} for equal time"
         )
-    return figure
+    return {"budgets": figure}
 
 
 def run(config: Config) -> xr.Dataset:
@@ -206,11 +185,6 @@ def run(config: Config) -> xr.Dataset:
     return joined.assign(seconds_an_epoch=("batch_size", seconds)).assign_attrs(
         baseline=problem.baseline
     )
-
-
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw cost and accuracy against epochs and against time."""
-    return {"budgets": epochs_and_time(compared(dataset))}
 
 
 if __name__ == "__main__":

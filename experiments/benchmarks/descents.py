@@ -1,4 +1,4 @@
-"""Times of descents and sweeps with gdjax and other libraries, for `speed.py`."""
+"""Times of descents and sweeps with gdjax and other libraries, for the experiment `speed`."""
 
 import os
 import subprocess
@@ -10,17 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.shared import command
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gdjax as gd
 
 from . import peers
-from .timing import WIDTHS, Clock, share
+from .timing import WIDTHS, Clock, seconds, share
 
 
 def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], Any]:
     """Return a function, to be timed, that runs a sweep with two records."""
-    import optax
-
-    import gdjax as gd
 
     def work():
         runs = gd.sweep(
@@ -33,18 +35,19 @@ def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], 
             metrics={},
             **settings,
         )
-        return runs.cost.values
+        runs.cost.load()  # costs in a store are read
+        return runs
 
     return work
 
 
-def steps_only(clock: Clock, make: Callable[[int], Callable], few: int, many: int):
+def steps_only(clock: Clock, problem, axes, few: int, many: int, batch_size: int | None):
     """Return the time of `many - few` steps, and the rate of the matrix product.
 
     The difference between the times of two sweeps excludes the fixed cost of a sweep.
     """
-    short, _ = clock.best(make(few))
-    long, rate = clock.best(make(many))
+    short, _ = clock.best(sweep_seconds(problem, axes, few, batch_size))
+    long, rate = clock.best(sweep_seconds(problem, axes, many, batch_size))
     return long - short, rate
 
 
@@ -54,11 +57,6 @@ def whole_set(clock, config, dataset):
     With gdjax, the digit network and a user-defined network are timed. The weights of the latter
     have the shape [inputs, outputs].
     """
-    import jax
-    import jax.numpy as jnp
-
-    import gdjax as gd
-
     axes = gd.axes(seed=range(config.runs))
     few, many = 2, 2 + max(2, round(20 * config.scale))
     small = gd.problems.digits(dataset, samples=5000)
@@ -79,13 +77,11 @@ def whole_set(clock, config, dataset):
 
     users = gd.Problem(init=natural_init, cost=natural, data=small.data)
     results = {}
+    run_steps = (many - few) * config.runs
     for name, problem in (("whole_set", small), ("whole_set_natural_layout", users)):
-        seconds, rate = steps_only(
-            clock, lambda steps, p=problem: sweep_seconds(p, axes, steps, None), few, many
-        )
-        run_steps = (many - few) * config.runs
-        results[f"{name}_share"] = share(seconds, rate, 5000, run_steps)
-        results[f"{name}_ms_a_run_step"] = 1e3 * seconds / run_steps
+        spent, rate = steps_only(clock, problem, axes, few, many, None)
+        results[f"{name}_share"] = share(spent, rate, 5000, run_steps)
+        results[f"{name}_ms_a_run_step"] = 1e3 * spent / run_steps
     milliseconds_of_gdjax = results["whole_set_ms_a_run_step"]
     for peer, milliseconds in peers.whole_set(small, config.runs, config.repeats).items():
         results[f"{peer}_whole_set_ms_a_run_step"] = milliseconds
@@ -99,8 +95,6 @@ def mini_batches(clock, config, dataset):
     The runs either share one order of the samples, or have one order each. A PyTorch loop is also
     timed, if PyTorch is installed.
     """
-    import gdjax as gd
-
     problem = gd.problems.digits(dataset)
     few, many = 10, 10 + max(20, round(4000 * config.scale))
     run_steps = (many - few) * config.runs
@@ -109,14 +103,11 @@ def mini_batches(clock, config, dataset):
         ("shared_order", gd.axes(seed=range(config.runs))),
         ("own_orders", gd.axes(data_seed=range(config.runs))),
     ):
-        seconds, rate = steps_only(
-            clock, lambda steps, a=axes: sweep_seconds(problem, a, steps, 32), few, many
-        )
-        results[f"{name}_share"] = share(seconds, rate, 32, run_steps)
-        results[f"{name}_us_a_run_step"] = 1e6 * seconds / run_steps
-    one = gd.axes(seed=[0])
-    seconds, _ = steps_only(clock, lambda steps: sweep_seconds(problem, one, steps, 32), few, many)
-    alone = 1e6 * seconds / (many - few)
+        spent, rate = steps_only(clock, problem, axes, few, many, 32)
+        results[f"{name}_share"] = share(spent, rate, 32, run_steps)
+        results[f"{name}_us_a_run_step"] = 1e6 * spent / run_steps
+    spent, _ = steps_only(clock, problem, gd.axes(seed=[0]), few, many, 32)
+    alone = 1e6 * spent / (many - few)
     results["one_run_us_a_step"] = alone
     results["one_sweep_times_one_after_another"] = alone / results["shared_order_us_a_run_step"]
     torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
@@ -134,14 +125,7 @@ def one_descent(clock, config, dataset):
     eleven times. The scan is timed without this evaluation, and with one evaluation per epoch. A
     PyTorch loop is also timed, if PyTorch is installed.
     """
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    import gdjax as gd
-
     problem = gd.problems.digits(dataset)
-    optimizer = optax.sgd(1.0)
     start = problem.init(jax.random.key(0))
     images, labels = (jnp.asarray(a) for a in problem.data)
     epochs = max(1, round(10 * config.scale))
@@ -149,17 +133,11 @@ def one_descent(clock, config, dataset):
     on_device = gd.Problem(
         init=problem.init, cost=problem.cost, data=(images, labels), baseline=problem.baseline
     )
+    settings: dict[str, Any] = {"batch_size": 32, "record_every": 1875}
 
     def ours():
-        return gd.descend(
-            on_device,
-            optimizer,
-            start,
-            steps,
-            key=jax.random.key(1),
-            batch_size=32,
-            record_every=1875,
-        ).params
+        key, sgd = jax.random.key(1), optax.sgd(1.0)
+        return gd.descend(on_device, sgd, start, steps, key=key, **settings).params
 
     @partial(jax.jit, static_argnums=4)
     def scan(params, images, labels, key, records):
@@ -193,13 +171,6 @@ def one_descent(clock, config, dataset):
 
 def trainability(clock, config):
     """Time a sweep of 16,384 tiny networks in float64, and a loop over jitted steps."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import optax
-
-    import gdjax as gd
-
     side = max(16, round(128 * np.sqrt(config.scale)))
     rates = np.geomspace(1e-2, 1e2, side)
     with jax.enable_x64(True):
@@ -253,13 +224,13 @@ def trainability(clock, config):
                 costs.append(np.asarray(value))
             return params
 
-        seconds, _ = clock.best(ours)
+        fast, _ = clock.best(ours)
         slow, _ = clock.best(stepwise)
     run_steps = 100 * side * side
     return {
-        "trainability_run_steps_a_second": run_steps / seconds,
+        "trainability_run_steps_a_second": run_steps / fast,
         "trainability_stepwise_run_steps_a_second": run_steps / slow,
-        "trainability_times_stepwise": slow / seconds,
+        "trainability_times_stepwise": slow / fast,
     }
 
 
@@ -268,28 +239,22 @@ def many_runs(config):
 
     Each measurement runs in a separate process.
     """
-    results = {}
-    steps = max(20, round(500 * config.scale))
-    for runs in (64, 64 * max(2, round(64 * config.scale))):
+    steps = str(max(20, round(500 * config.scale)))
+    few, many = 64, 64 * max(2, round(64 * config.scale))
+    module = [sys.executable, "-m", "experiments.benchmarks.descents"]
+    root = Path(__file__).parents[2]
+    times, peaks = {}, {}
+    for runs in (few, many):
         with tempfile.TemporaryDirectory() as folder:
-            command = [
-                sys.executable,
-                "-m",
-                "experiments.benchmarks.descents",
-                str(runs),
-                str(steps),
-                folder,
-            ]
-            root = Path(__file__).parents[2]
+            command = [*module, str(runs), steps, folder]
             done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
-        seconds, peak = (float(word) for word in done.stdout.split()[-2:])
-        results[runs] = seconds / runs, peak
-    (few, many) = sorted(results)
+        spent, peaks[runs] = (float(word) for word in done.stdout.split()[-2:])
+        times[runs] = spent / runs
     return {
         "many_runs": many,
-        "many_runs_time_a_run_against_64": results[many][0] / results[few][0],
-        "peak_MiB_of_64": results[few][1],
-        "peak_MiB_of_many": results[many][1],
+        "many_runs_time_a_run_against_64": times[many] / times[few],
+        "peak_MiB_of_64": peaks[few],
+        "peak_MiB_of_many": peaks[many],
     }
 
 
@@ -301,30 +266,23 @@ def worker(runs: int, steps: int, folder: str) -> None:
     from gdjax._runtime import process
 
     process.configure()
-    import gdjax as gd
-
     problem = gd.problems.digits("mnist5k")
-    work = sweep_seconds(problem, gd.axes(seed=range(64)), steps, 32, store=f"{folder}/warm")
-    work()
-    work = sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
-    seconds = command.seconds(work)
+    sweep_seconds(problem, gd.axes(seed=range(64)), steps, 32, store=f"{folder}/warm")()
+    spent = seconds(
+        sweep_seconds(problem, gd.axes(seed=range(runs)), steps, 32, store=f"{folder}/timed")
+    )
     # getrusage is not used, since its peak for a child process includes that of the parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-    print(seconds, int(status["VmHWM"].split()[0]) / 1024)
+    print(spent, int(status["VmHWM"].split()[0]) / 1024)
 
 
 def small_sweep(config):
     """Time repeated calls of a sweep that computes almost nothing: two runs of two steps."""
-    import numpy as np
-
-    import gdjax as gd
-
-    problem, axes = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05])
-    gd.sweep(problem, axes, 2)  # compiles the programs
-    seconds = [
-        command.seconds(lambda: gd.sweep(problem, axes, 2)) for _ in range(9 * config.repeats)
-    ]
-    return {"small_sweep_seconds": float(np.median(seconds))}
+    work = partial(gd.sweep, gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05]), 2)
+    work()  # compiles the programs
+    return {
+        "small_sweep_seconds": float(np.median([seconds(work) for _ in range(9 * config.repeats)]))
+    }
 
 
 def second_start(_config):
@@ -335,28 +293,20 @@ def second_start(_config):
     results = {}
     # Cached bytecode is allowed, since Python would otherwise compile its files at every start.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    sweep = [sys.executable, *["-m", "gdjax", "sweep", "--num-steps", "16", "--out"]]
     with tempfile.TemporaryDirectory() as folder:
+        environment["XDG_CACHE_HOME"] = folder
         for start in ("first", "second"):
             out = Path(folder) / start
             start_time = time.perf_counter()
-            command = [
-                sys.executable,
-                "-m",
-                "gdjax",
-                "sweep",
-                "--num-steps",
-                "16",
-                "--out",
-                str(out),
-            ]
             with subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, env={**environment, "XDG_CACHE_HOME": folder}
+                [*sweep, str(out)], stdout=subprocess.DEVNULL, env=environment
             ) as running:
                 while running.poll() is None and not list(out.rglob("cost/c")):
                     time.sleep(0.01)
                 results[f"{start}_start_first_tile_seconds"] = time.perf_counter() - start_time
             if running.returncode:
-                raise RuntimeError(f"{' '.join(command)} exited with status {running.returncode}")
+                raise RuntimeError(f"{' '.join(sweep)} exited with status {running.returncode}")
             results[f"{start}_start_seconds"] = time.perf_counter() - start_time
     return results
 

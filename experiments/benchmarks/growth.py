@@ -18,7 +18,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,13 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from gdjax.plots.style import style
 
+from .timing import seconds
+
 REPEATS = 3
 LIMIT = 1.05  # largest exponent of a time that counts as linear
 
 
+@functools.cache  # so that each problem is compiled once
 def network(widths: tuple[int, ...], samples: int) -> gd.Problem:
     """Return the problem of fitting random data with a tanh network without biases."""
     random = np.random.default_rng(0)
@@ -62,15 +64,12 @@ def sweep(
     seeds: int = 1,
     steps: int = 20,
     records: int = 1,
-    **options: Any,
+    store: str | None = None,
 ) -> Any:
     """Run a sweep over learning rates and seeds, with equally spaced records."""
     axes = gd.axes(learning_rate=np.geomspace(1e-4, 1e-3, rates), seed=range(seeds))
-    problem = _network(widths, samples)
-    return gd.sweep(problem, axes, steps, record_every=max(1, steps // records), **options)
-
-
-_network = functools.cache(network)  # so that each problem is compiled once
+    every = max(1, steps // records)
+    return gd.sweep(network(widths, samples), axes, steps, record_every=every, store=store)
 
 
 def _hidden(parameters: int) -> int:
@@ -85,6 +84,7 @@ def _powers(first: int, last: int, factor: int) -> list[int]:
     return [first * factor**i for i in range(round(math.log(last / first, factor)) + 1)]
 
 
+# Sizes of each part, and the keywords of `sweep` for a size.
 PARTS: Mapping[str, tuple[list[int], Callable[[int], dict[str, Any]]]] = {
     "runs": (_powers(1, 65_536, 4), lambda n: {"seeds": n}),
     "values of an axis": (_powers(1, 65_536, 4), lambda n: {"rates": n}),
@@ -99,25 +99,10 @@ PARTS: Mapping[str, tuple[list[int], Callable[[int], dict[str, Any]]]] = {
     ),
     "records": ([1, 10, 100, 1000, 10_000], lambda n: {"seeds": 16, "steps": 10_000, "records": n}),
 }
-"""Sizes of each part, and the keywords of `sweep` for a size."""
-
-
-def seconds(keywords: Mapping[str, Any]) -> float:
-    """Return the shortest time of a sweep after its first call, in seconds."""
-    sweep(**keywords)
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        sweep(**keywords)
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def exponent(sizes: list[int], times: list[float]) -> float:
-    """Return the slope of log(time) against log(size).
-
-    The line is fitted to the larger half of the sizes.
-    """
+    """Return the slope of log(time) against log(size), fitted to the larger half of the sizes."""
     half = len(sizes) // 2
     return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0])
 
@@ -126,7 +111,7 @@ def peak_with_store(runs: int) -> float:
     """Return the peak memory, in MiB, of a new process whose sweep has a store."""
     # On Linux, ru_maxrss of a process is at least that of the process that started it.
     code = (
-        "import sys; from benchmarks import growth; "
+        "import sys; from experiments.benchmarks import growth; "
         f"growth.sweep((100, 99, 1), seeds={runs}, steps=2, store=sys.argv[1]); "
         "print(*[x.split()[1] for x in open('/proc/self/status') if x.startswith('VmHWM')])"
     )
@@ -145,7 +130,11 @@ def measure(largest: float = 1.0) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, (every, keywords) in PARTS.items():
         sizes = [size for size in every if size <= largest * every[-1]]
-        times = [seconds(keywords(size)) for size in sizes]
+        times = []
+        for size in sizes:
+            work = functools.partial(sweep, **keywords(size))
+            work()  # compiles
+            times.append(min(seconds(work) for _ in range(REPEATS)))
         result[name] = {"sizes": sizes, "seconds": times, "exponent": exponent(sizes, times)}
         print(f"{name:18} exponent {result[name]['exponent']:.2f}", flush=True)
     runs = [n for n in (64, 256, 1024, 4096) if n <= largest * 4096]

@@ -1,6 +1,13 @@
-"""Measurements of costs on planes and paths, and of eigenvalues, for `speed.py`."""
+"""Measurements of costs on planes and paths, and of eigenvalues, for the experiment `speed`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gdjax as gd
 
 from . import peers
+from .descents import sweep_seconds
 from .timing import share
 
 
@@ -10,11 +17,6 @@ def planes(clock, config, dataset):
     A user-defined cost, a network of gdjax, and `loss-landscapes` are timed. Each point counts as
     2 * samples * parameters operations, those of the forward pass.
     """
-    import jax
-    import numpy as np
-
-    import gdjax as gd
-
     problem = gd.problems.digits(dataset, samples=5000)
     params, *directions = (problem.init(key) for key in jax.random.split(jax.random.key(0), 3))
     named = dict(zip(("first", "second"), directions, strict=True))
@@ -45,28 +47,12 @@ def eigenvalues(clock, config, dataset):
     trained for a few epochs, is compared with that of `pyhessian`, and with that of a program that
     computes the eigenvalues of 16 networks together.
     """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import optax
-
-    import gdjax as gd
-
     problem = gd.problems.digits(dataset, samples=5000)
     many = max(2, round(16 * config.scale))
-    steps = round(800 * config.scale)
-    runs = gd.sweep(
-        problem,
-        gd.axes(seed=range(many)),
-        steps,
-        make_optimizer=lambda: optax.sgd(1.0),
-        batch_size=32,
-        record_every=max(steps, 1),
-        metrics={},
-    )
+    runs = sweep_seconds(problem, gd.axes(seed=range(many)), round(800 * config.scale), 32)()
     like = problem.init(jax.random.key(0))
-    each = [gd.params_of(runs, like, {"seed": seed}) for seed in range(many)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    stacked = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
+    first = jax.tree.map(lambda a: a[0], stacked)
     keys = jax.random.split(jax.random.key(0), many)
     problem = jax.tree.map(jnp.asarray, problem)
 
@@ -75,9 +61,9 @@ def eigenvalues(clock, config, dataset):
 
     one = jax.jit(ends)
     of_all_points = jax.jit(jax.vmap(ends, in_axes=(0, 0, None)))
-    alone, _ = clock.best(lambda: one(each[0], keys[0], problem))
+    alone, _ = clock.best(lambda: one(first, keys[0], problem))
     batched, _ = clock.best(lambda: of_all_points(stacked, keys, problem))
-    exact = one(each[0], keys[0], problem)
+    exact = one(first, keys[0], problem)
     results = {
         "eigenvalues_seconds": alone,
         "eigenvalues_products": int(exact.num_hvps),
@@ -85,7 +71,7 @@ def eigenvalues(clock, config, dataset):
         "eigenvalues_networks": many,
         "eigenvalues_of_many_over_one": batched / alone,
     }
-    peer = peers.eigenvalues(problem, each[0], len(exact.values), config.repeats)
+    peer = peers.eigenvalues(problem, first, len(exact.values), config.repeats)
     if peer is not None:
         seconds, values = peer
         off = np.abs(np.array(values) / np.asarray(exact.values) - 1)
@@ -100,10 +86,6 @@ def paths(clock, config, dataset):
 
     Each path has 25 points, and the cost is a mean over 1,000 samples.
     """
-    import jax
-
-    import gdjax as gd
-
     problem = gd.problems.digits(dataset, samples=1000)
     many = max(3, round(64 * config.scale))
     keys = jax.random.split(jax.random.key(0), many)

@@ -1,8 +1,7 @@
-"""Small models written with other libraries.
+"""Small models written with other libraries, each with the same cost written without gdjax.
 
-For each model, a cost `by_hand(params, state, batch, key)` is written without gdjax. It returns the
-value and the next state. Tests and benchmarks compare the results of gdjax with this cost, and with
-a function that computes the expected records.
+Tests and benchmarks compare the results of gdjax with this cost, and with a function that computes
+the expected records.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,6 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 import gdjax as gd
@@ -27,25 +25,21 @@ GRID = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 
 
 class Model(NamedTuple):
-    """A problem, the same cost written without gdjax, and the expected records.
-
-    Args:
-        problem: the problem in gdjax.
-        by_hand: cost `by_hand(params, state, batch, key)`, which returns the value and the next
-            state.
-        rate: learning rate at which descent decreases the cost.
-        recorded: function `recorded(params, state)` that returns the expected record; by default
-            the record is the value of `by_hand` on all data.
-    """
+    """A problem, the same cost written without gdjax, and the expected records."""
 
     problem: gd.Problem
-    by_hand: Callable[..., Any]
-    rate: float = 0.05
+    by_hand: Callable[..., Any]  # (params, state, batch, key) -> (value, next state)
+    rate: float = 0.05  # learning rate at which descent decreases the cost
+    # (params, state) -> expected record; by default the value of `by_hand` on all data
     recorded: Callable[..., Any] | None = None
 
 
 def squares(outputs, targets):
     return (outputs - targets) ** 2
+
+
+def cross_entropy(outputs, labels):
+    return -jax.nn.log_softmax(outputs)[jnp.arange(len(labels)), labels]
 
 
 def over_keys(by_hand, batch):
@@ -58,18 +52,18 @@ def over_keys(by_hand, batch):
     return recorded
 
 
-def regression(init, apply, data=(X, Y)):
-    """Return the model of a regression problem, by default that of fitting a sine."""
+def supervised(init, apply, data=(X, Y), loss=squares, **options):
+    """Return the model of a supervised problem, by default that of fitting a sine."""
 
     def by_hand(params, state, batch, key):
-        return jnp.mean((apply(params, batch[0]) - batch[1]) ** 2), None
+        return jnp.mean(loss(apply(params, batch[0]), batch[1])), None
 
-    return Model(gd.problems.supervised(init, apply, squares, data), by_hand)
+    return Model(gd.problems.supervised(init, apply, loss, data, **options), by_hand)
 
 
 def linen():
     model = nn.Sequential([nn.Dense(6), nn.tanh, nn.Dense(1)])
-    return regression(lambda key: model.init(key, X), model.apply)
+    return supervised(lambda key: model.init(key, X), model.apply)
 
 
 class NNX(nnx.Module):
@@ -83,7 +77,7 @@ class NNX(nnx.Module):
 
 def flax_nnx():
     graph = nnx.graphdef(NNX(nnx.Rngs(0)))
-    return regression(
+    return supervised(
         lambda key: nnx.state(NNX(nnx.Rngs(key))), lambda p, x: nnx.merge(graph, p)(x)
     )
 
@@ -93,23 +87,23 @@ def equinox():
         return eqx.nn.MLP(1, 1, 6, 1, activation=jnp.tanh, key=key)
 
     one = model(KEY)
-    return regression(
+    return supervised(
         lambda key: eqx.filter(model(key), eqx.is_inexact_array),
         lambda p, x: jax.vmap(eqx.combine(p, one))(x),
     )
 
 
-def normalized(init, apply):
-    """Return a model with batch normalization and dropout that fits a sine."""
+def normalized(init, apply, data=(X, Y), loss=squares, **options):
+    """Return a model with batch normalization and dropout, by default one that fits a sine."""
 
     def cost(params, state, batch, train, key):
         outputs, state = apply(params, batch[0], train=train, key=key, model_state=state)
-        return jnp.mean((outputs - batch[1]) ** 2), state
+        return jnp.mean(loss(outputs, batch[1])), state
 
     return Model(
-        gd.problems.supervised(init, apply, squares, (X, Y), couples_samples=True),
+        gd.problems.supervised(init, apply, loss, data, couples_samples=True, **options),
         lambda params, state, batch, key: cost(params, state, batch, True, key),
-        recorded=lambda params, state: cost(params, state, (X, Y), False, KEY)[0],
+        recorded=lambda params, state: cost(params, state, data, False, KEY)[0],
     )
 
 
@@ -181,7 +175,7 @@ def haiku():
     def model(x):
         return hk.nets.MLP([6, 1], activation=jnp.tanh)(x)
 
-    return regression(lambda key: model.init(key, X), model.apply)
+    return supervised(lambda key: model.init(key, X), model.apply)
 
 
 class CNN(nn.Module):
@@ -218,28 +212,8 @@ def convolutional():
         )
         return outputs, updates["batch_stats"]
 
-    def crossed(outputs):
-        return -jnp.mean(jax.nn.log_softmax(outputs)[jnp.arange(12), labels])
-
-    def by_hand(params, state, batch, key):
-        variables = {"params": params, "batch_stats": state}
-        outputs, updates = model.apply(
-            variables, batch[0], True, rngs={"dropout": key}, mutable=["batch_stats"]
-        )
-        return crossed(outputs), updates["batch_stats"]
-
-    def recorded(params, state):
-        return crossed(model.apply({"params": params, "batch_stats": state}, images, False))
-
-    problem = gd.problems.supervised(
-        init,
-        apply,
-        optax.softmax_cross_entropy_with_integer_labels,
-        (images, labels),
-        test=(images, labels),
-        couples_samples=True,
-    )
-    return Model(problem, by_hand, recorded=recorded)
+    data = images, labels
+    return normalized(init, apply, data, cross_entropy, test=data)
 
 
 def transformer(layers=2):
@@ -261,18 +235,10 @@ def transformer(layers=2):
             x = x + hk.nets.MLP([8, width])(x)
         return hk.Linear(p)(x[:, -1])
 
-    def by_hand(params, state, batch, key):
-        outputs = model.apply(params, batch[0])
-        return -jnp.mean(jax.nn.log_softmax(outputs)[jnp.arange(len(batch[1])), batch[1]]), None
-
-    problem = gd.problems.supervised(
-        lambda key: model.init(key, tokens),
-        model.apply,
-        optax.softmax_cross_entropy_with_integer_labels,
-        (tokens, labels),
-        test=(tokens, labels),
+    data = tokens, labels
+    return supervised(
+        lambda key: model.init(key, tokens), model.apply, data, cross_entropy, test=data
     )
-    return Model(problem, by_hand)
 
 
 class Recurrent(eqx.Module):
@@ -295,7 +261,7 @@ def recurrent():
     """Return a recurrent network trained to compute the mean of a sequence."""
     x = np.random.default_rng(1).normal(size=(8, 5)).astype(np.float32)
     one = Recurrent(KEY)
-    return regression(
+    return supervised(
         lambda key: eqx.filter(Recurrent(key), eqx.is_inexact_array),
         lambda p, x: jax.vmap(eqx.combine(p, one))(x),
         (x, x.mean(1, keepdims=True)),
@@ -412,7 +378,7 @@ def neural_ode(solver=None):
         first, second = jax.random.split(key)
         return {"v": jax.random.normal(first, (2, 3)), "w": jax.random.normal(second, (3, 2))}
 
-    return regression(init, apply, (x, y))._replace(
+    return supervised(init, apply, (x, y))._replace(
         recorded=lambda params, state: jnp.mean((apply(params, x, train=False) - y) ** 2)
     )
 

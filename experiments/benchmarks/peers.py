@@ -1,18 +1,20 @@
-"""Measurements of PyTorch and packages based on it, for `speed.py`, if installed."""
+"""Measurements of PyTorch and packages based on it, for the experiment `speed`.
+
+Measurements of packages that are not installed are None, or an empty dictionary.
+"""
 
 import importlib
 from itertools import pairwise
 from typing import Any
 
-from experiments.shared import command
-
-from .timing import WIDTHS
+from .timing import WIDTHS, seconds
 
 
-def torch_or_none() -> Any:
-    """Return the module torch, or None if it is not installed."""
+def torch_or_none(package: str = "torch") -> Any:
+    """Return PyTorch or a package based on it, or None if one of them is not installed."""
     try:
-        return importlib.import_module("torch")
+        importlib.import_module("torch")
+        return importlib.import_module(package)
     except ImportError:
         return None
 
@@ -43,14 +45,6 @@ def _network(torch, layers):
                 parameter.copy_(torch.tensor(values.tolist()))
         stages += [linear, torch.nn.Sigmoid()]
     return torch.nn.Sequential(*stages)
-
-
-def _package(name):
-    """Return a package based on PyTorch, or None if it or PyTorch is not installed."""
-    try:
-        return importlib.import_module(name) if torch_or_none() else None
-    except ImportError:
-        return None
 
 
 def _descend(torch, flat, cost):
@@ -86,13 +80,13 @@ def whole_set(problem: Any, runs: int, repeats: int) -> dict[str, float]:
         ("torch_vmap", vmapped, 2, runs),
     ):
         work(1)
-        best = min(command.seconds(lambda w=work, s=steps: w(s)) for _ in range(repeats))
+        best = min(seconds(lambda w=work, s=steps: w(s)) for _ in range(repeats))
         result[name] = 1e3 * best / steps / at_once
     return result
 
 
 def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
-    """Return microseconds per step of a PyTorch loop with batches of 32, or None."""
+    """Return microseconds per step of a PyTorch loop with batches of 32."""
     torch = torch_or_none()
     if torch is None:
         return None
@@ -105,7 +99,7 @@ def mini_batches(problem: Any, steps: int, repeats: int) -> float | None:
             _descend(torch, flat, _cost(torch, params, x[rows], y[rows]))
 
     loop()
-    return 1e6 * min(command.seconds(loop) for _ in range(repeats)) / len(order)
+    return 1e6 * min(seconds(loop) for _ in range(repeats)) / len(order)
 
 
 def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -> float | None:
@@ -113,9 +107,9 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
 
     The plane extends from -1 to 1 along both directions, with `side` points along each. Every other
     row is shifted by one step, since the package alternates the direction of rows, and takes a step
-    before each evaluation. The result is None if the package is not installed.
+    before each evaluation.
     """
-    torch, package = torch_or_none(), _package("loss_landscapes")
+    torch, package = torch_or_none(), torch_or_none("loss_landscapes")
     if package is None:
         return None
     x, y = _samples(torch, problem, len(problem.data[1]))
@@ -139,17 +133,14 @@ def plane(problem: Any, params: Any, directions: Any, side: int, repeats: int) -
             return package.planar_interpolation(*(model(*c) for c in corners), metric, side)
 
     work()
-    return min(command.seconds(work) for _ in range(repeats))
+    return min(seconds(work) for _ in range(repeats))
 
 
 def eigenvalues(
     problem: Any, params: Any, count: int, repeats: int
 ) -> tuple[float, list[float]] | None:
-    """Return the mean time in seconds, and the largest eigenvalues, of `pyhessian`.
-
-    The result is None if the package is not installed.
-    """
-    torch, package = torch_or_none(), _package("pyhessian")
+    """Return the mean time in seconds, and the largest eigenvalues, of `pyhessian`."""
+    torch, package = torch_or_none(), torch_or_none("pyhessian")
     if package is None:
         return None
     model = _network(torch, params)
@@ -164,5 +155,5 @@ def eigenvalues(
 
     values = work(0)
     # The power iteration of pyhessian has a random start, and some starts take twice as long.
-    times = [command.seconds(lambda start=start: work(start)) for start in range(repeats)]
+    times = [seconds(lambda start=start: work(start)) for start in range(repeats)]
     return sum(times) / repeats, values

@@ -8,7 +8,6 @@ median over repetitions.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ import gdjax as gd
 from gdjax import statistics
 
 from .other_models import MODELS, Model
+from .timing import seconds
 
 COMPARED_STEPS = 100
 MAX_DIFFERENCE = 1e-3
@@ -91,9 +91,6 @@ def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
         turns: number of times that each program is timed.
         seeds: number of starting points, and of learning rates.
         steps: number of steps of each run.
-
-    Raises:
-        ValueError: if the costs of a model differ, as in `difference`.
     """
     summary = {}
     for name, make in MODELS.items():
@@ -101,13 +98,6 @@ def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
         rates = model.rate * np.geomspace(0.1, 1, seeds)
         summary[f"second_call_{name}_difference"] = difference(model, rates, seeds)
         pair = [kind(model, rates, seeds, steps) for kind in (ours, by_hand)]
-        times = []
-        for turn in range(turns + 1):
-            for call in pair:
-                start_time = time.perf_counter()
-                call()
-                if turn:  # the first call compiles
-                    times.append(time.perf_counter() - start_time)
-        both = np.reshape(times, (-1, 2))
-        summary[f"second_call_{name}_ratio"] = statistics.median(both[:, 0] / both[:, 1]).value
+        times = np.array([[seconds(call) for call in pair] for _ in range(turns + 1)])[1:]
+        summary[f"second_call_{name}_ratio"] = statistics.median(times[:, 0] / times[:, 1]).value
     return summary

@@ -13,14 +13,14 @@ few percent of training). This is refuted if no branch at step 0 ends in another
 least as many branches do so at the last step as at the first.
 """
 
-from collections.abc import Mapping
+from itertools import product
 
 import xarray as xr
 
 from experiments.shared import command
 from gdjax.statistics import share
 
-from . import figures as plots
+from . import figures
 from .config import Config
 from .model import barriers_of_starts
 
@@ -53,25 +53,15 @@ def numbers(dataset: xr.Dataset) -> dict:
             f"{kind}_independent": _with_range(one.independent),
             f"{kind}_floor": float(one.floor.max()),
         }
-        ratios, another = relative(one), in_another_valley(one)
-        for size in dataset.perturbation.values:
-            for step in dataset.branch_step.values:
-                at = {"perturbation": size, "branch_step": step}
-                each = another.sel(at)
-                summary[f"{kind}_{size:g}_at_{step}"] = {
-                    "another_valley": int(each.sum()),
-                    "share_of_starts_with_another_valley": share(
-                        int(each.any(["layer", "change"]).sum()), dataset.sizes["trunk"]
-                    )[:3],
-                    **_distribution(ratios.sel(at)),
-                    **{
-                        f"layer_{layer}": {
-                            "another_valley": int(each.sel(layer=layer).sum()),
-                            **_distribution(ratios.sel(at).sel(layer=layer)),
-                        }
-                        for layer in dataset.layer.values
-                    },
-                }
+        branches = xr.Dataset({"ratio": relative(one), "another": in_another_valley(one)})
+        for size, step in product(dataset.perturbation.values, dataset.branch_step.values):
+            at = branches.sel(perturbation=size, branch_step=step)
+            starts = int(at.another.any(["layer", "change"]).sum())
+            summary[f"{kind}_{size:g}_at_{step}"] = {
+                **_distribution(at),
+                "share_of_starts_with_another_valley": share(starts, dataset.sizes["trunk"])[:3],
+                **{f"layer_{k}": _distribution(at.sel(layer=k)) for k in dataset.layer.values},
+            }
     return summary
 
 
@@ -79,9 +69,13 @@ def _with_range(values):
     return [float(values.quantile(q)) for q in (0.5, 0.0, 1.0)]
 
 
-def _distribution(ratios):
-    counts = {f"{threshold:g}": int((ratios >= threshold).sum()) for threshold in THRESHOLDS}
-    return {"median_and_range": _with_range(ratios), "at_least": counts}
+def _distribution(branches):
+    ratios = branches.ratio
+    return {
+        "another_valley": int(branches.another.sum()),
+        "median_and_range": _with_range(ratios),
+        "at_least": {f"{limit:g}": int((ratios >= limit).sum()) for limit in THRESHOLDS},
+    }
 
 
 def run(config: Config) -> xr.Dataset:
@@ -91,10 +85,10 @@ def run(config: Config) -> xr.Dataset:
     return joined.assign_coords(initializer=list(config.initializers))
 
 
-def plot(dataset: xr.Dataset) -> Mapping:
+def plot(dataset: xr.Dataset) -> dict:
     """Draw the distributions of barriers, by layer, step, size and initializer."""
     return {
-        "branches": plots.distributions(
+        "branches": figures.distributions(
             relative(dataset), in_another_valley(dataset), threshold=OTHER_VALLEY
         )
     }

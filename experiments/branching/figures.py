@@ -15,9 +15,8 @@ def distributions(ratios: xr.DataArray, another: xr.DataArray, *, threshold: flo
     Each layer has a column of points for each size of the change.
 
     Args:
-        ratios: barriers divided by the median barrier between independent starts, with dimensions
-            `initializer`, `trunk`, `branch_step`, `perturbation`, `layer` and `change`.
-        another: whether each branch ends in another valley, with the same dimensions.
+        ratios: barriers divided by the median barrier between independent starts.
+        another: whether each branch ends in another valley.
         threshold: smallest ratio of a branch that ends in another valley.
     """
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))

@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.dots import dots_per_start
+from experiments.shared.edges import dots_per_start
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
 from gdjax.flows import FlowStatus, central_flow, gradient_flow
@@ -33,43 +33,25 @@ from gdjax.statistics import median
 
 @dataclass(frozen=True)
 class Config:
-    """Descents to compare with the flows.
+    """Descents to compare with the flows."""
 
-    Args:
-        rates: learning rates on the published case.
-        starts: number of starting points of the published case.
-        width: number of neurons in each hidden layer of the published network.
-        widths: number of neurons in each hidden layer, for each of the other networks.
-        width_rates: learning rates of the other networks.
-        width_starts: number of starting points of the other networks.
-        samples: number of random samples for the published and the other networks.
-        steps: number of steps of each descent.
-        digits: number of training images of digits.
-        digit_rates: learning rates on the digits.
-        digit_starts: number of starting points on the digits.
-        digit_steps: number of steps of each descent on the digits.
-        eigenvectors: maximum number of eigenvalues held at 2 / eta by the central flow.
-        stride: number of steps of descent per interval of the flow, and between records.
-        smoothing: standard deviation of the Gaussian, in steps.
-        tolerance: relative tolerance of the gradient flow.
-    """
-
-    rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
-    starts: int = 6
-    width: int = 16
+    rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)  # learning rates on the published case
+    starts: int = 6  # number of starting points of the published case
+    width: int = 16  # number of neurons in each hidden layer of the published network
+    # number of neurons in each hidden layer, for each of the other networks
     widths: tuple[int, ...] = (4, 32)
-    width_rates: tuple[float, ...] = (0.1,)
-    width_starts: int = 6
-    samples: int = 128
-    steps: int = 1000
-    digits: int = 100
-    digit_rates: tuple[float, ...] = (1.0, 3.5)
-    digit_starts: int = 6
-    digit_steps: int = 200
-    eigenvectors: int = 4
-    stride: int = 2
-    smoothing: float = 50.0
-    tolerance: float = 1e-4
+    width_rates: tuple[float, ...] = (0.1,)  # learning rates of the other networks
+    width_starts: int = 6  # number of starting points of the other networks
+    samples: int = 128  # number of random samples for the published and the other networks
+    steps: int = 1000  # number of steps of each descent
+    digits: int = 100  # number of training images of digits
+    digit_rates: tuple[float, ...] = (1.0, 3.5)  # learning rates on the digits
+    digit_starts: int = 6  # number of starting points on the digits
+    digit_steps: int = 200  # number of steps of each descent on the digits
+    eigenvectors: int = 4  # maximum number of eigenvalues held at 2 / eta by the central flow
+    stride: int = 2  # number of steps of descent per interval of the flow, and between records
+    smoothing: float = 50.0  # standard deviation of the Gaussian, in steps
+    tolerance: float = 1e-4  # relative tolerance of the gradient flow
 
 
 def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int) -> xr.Dataset:
@@ -121,21 +103,15 @@ def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int
 
 def cases(config: Config) -> dict[str, tuple]:
     """Return the problem, rates, number of starts and number of steps of each case."""
-    few = (config.width_rates, config.width_starts, config.steps)
+    networks = {config.width: (config.rates, config.starts)}
+    networks |= dict.fromkeys(config.widths, (config.width_rates, config.width_starts))
+    digits = gd.problems.digits("mnist5k", samples=config.digits)
     return {
-        f"width {config.width}": (
-            random_targets(config.width, config.samples),
-            config.rates,
-            config.starts,
-            config.steps,
-        ),
-        **{f"width {w}": (random_targets(w, config.samples), *few) for w in config.widths},
-        "digits": (
-            gd.problems.digits("mnist5k", samples=config.digits),
-            config.digit_rates,
-            config.digit_starts,
-            config.digit_steps,
-        ),
+        **{
+            f"width {width}": (random_targets(width, config.samples), *settings, config.steps)
+            for width, settings in networks.items()
+        },
+        "digits": (digits, config.digit_rates, config.digit_starts, config.digit_steps),
     }
 
 
@@ -226,16 +202,6 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
     return figure
 
 
-def deviations(rows) -> Figure:
-    """Draw the deviation of both flows for each start, with a row for each case."""
-    labels = {"plain": ("gradient flow", VERMILLION), "mean": ("central flow", BLUE)}
-    figure, axes = dots_per_start(rows, labels)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
-    axes.axvline(0.02, color=GREY, linestyle=":")
-    axes.set_xlabel("deviation from the smoothed cost of descent, median over time")
-    return figure
-
-
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case."""
     parts = {name: followed(config, *settings) for name, settings in cases(config).items()}
@@ -243,22 +209,25 @@ def run(config: Config) -> xr.DataTree:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw one run of the published case with its flows, and deviations of all cases."""
+    """Draw one run of the published case with its flows, and deviations of all cases.
+
+    The deviations are drawn for each start, with a row for each case and rate.
+    """
     width = tree.attrs["smoothing"]
     name, first = next(iter(datasets(tree).items()))
     shown = first.sel(learning_rate=0.1, method="nearest").isel(seed=0)
     title = f"{name.capitalize()}, η = {shown.learning_rate:g}"
-    rows = {
-        f"{name}, η = {rate:g}": {
-            flow: deviation(part, flow, width)[0][index] for flow in ("plain", "mean")
-        }
-        for name, part in datasets(tree).items()
-        for index, rate in enumerate(part.learning_rate.values)
-    }
-    return {
-        "flows": flows(shown, smoothed(shown.cost, width), title),
-        "deviations": deviations(rows),
-    }
+    labels = {"plain": ("gradient flow", VERMILLION), "mean": ("central flow", BLUE)}
+    rows = {}
+    for name, part in datasets(tree).items():
+        middle = {flow: deviation(part, flow, width)[0] for flow in labels}
+        for index, rate in enumerate(part.learning_rate.values):
+            rows[f"{name}, η = {rate:g}"] = {flow: middle[flow][index] for flow in labels}
+    figure, axes = dots_per_start(rows, labels)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    axes.axvline(0.02, color=GREY, linestyle=":")
+    axes.set_xlabel("deviation from the smoothed cost of descent, median over time")
+    return {"flows": flows(shown, smoothed(shown.cost, width), title), "deviations": figure}
 
 
 if __name__ == "__main__":

@@ -8,45 +8,39 @@ Expected: the best exponent rises with N toward 2 beta - 1. This is refuted if i
 exceeds this limit.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from experiments.shared import command
 from gdjax.plots.style import CYCLE, style
 
+NODES = 400  # number of points of the Gauss-Legendre rule over the steps
+TIMES = 400  # number of points at which sums over eigenvalues are tabulated
+MARKERS = ("o-", "s--", "^:")
+
 
 @dataclass(frozen=True)
 class Config:
-    """Power decays on power-law quadratics.
+    """Power decays on power-law quadratics."""
 
-    Args:
-        capacities: exponents beta of the eigenvalues.
-        source: exponent s of the distribution of the starting cost over the eigenvalues; the theory
-            requires s >= 1 - 1 / beta.
-        modes: number of eigenvalues.
-        noises: ratios of the variance of the gradient noise to the eigenvalue.
-        exponents: exponents p of the decays.
-        peaks: smallest and largest peak rate, in units of the power of N with which the best one
-            falls, and number of rates.
-        steps: numbers of steps N.
-    """
-
-    capacities: tuple[float, ...] = (1.5, 2.0)
+    capacities: tuple[float, ...] = (1.5, 2.0)  # exponents beta of the eigenvalues
+    # exponent s of the distribution of the starting cost over the eigenvalues; the theory requires
+    # s >= 1 - 1 / beta
     source: float = 1.0
-    modes: int = 20_000
+    modes: int = 20_000  # number of eigenvalues
+    # ratios of the variance of the gradient noise to the eigenvalue
     noises: tuple[float, ...] = (1.0, 0.1)
+    # exponents p of the decays
     exponents: tuple[float, ...] = tuple(float(p) for p in np.arange(0.5, 4.75, 0.25))
+    # smallest and largest peak rate, in units of the power of N with which the best one falls, and
+    # number of rates
     peaks: tuple[float, float, int] = (0.05, 40.0, 25)
-    steps: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)
-
-
-NODES = 400  # number of points of the Gauss-Legendre rule over the steps
-TIMES = 400  # number of points at which sums over eigenvalues are tabulated
+    steps: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)  # numbers of steps N
 
 
 def power_decay_costs(
@@ -100,25 +94,25 @@ def scaled_peaks(config: Config, capacity: float, steps: int) -> Float[np.ndarra
     return np.geomspace(*config.peaks) * float(steps) ** power
 
 
-def expected_costs(config: Config) -> xr.Dataset:
-    """Return peak rates and expected costs, for all capacities, noises and numbers of steps."""
+def run(config: Config) -> xr.Dataset:
+    """Return expected final costs for all capacities, noises, numbers of steps and decays."""
     peaks = np.array(
         [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
     )
-    costs = [
+    shape = (len(config.capacities), len(config.noises), len(config.steps))
+    costs = np.array(
         [
-            [
-                power_decay_costs(config, b, noise, n, peaks[i, j])
-                for j, n in enumerate(config.steps)
-            ]
-            for noise in config.noises
+            power_decay_costs(
+                config, config.capacities[i], config.noises[j], config.steps[k], peaks[i, k]
+            )
+            for i, j, k in np.ndindex(*shape)
         ]
-        for i, b in enumerate(config.capacities)
-    ]
+    )
+    dims = ("capacity", "noise", "horizon", "exponent", "scaled_peak")
     return xr.Dataset(
         {
             "peak": (("capacity", "horizon", "scaled_peak"), peaks),
-            "cost": (("capacity", "noise", "horizon", "exponent", "scaled_peak"), np.array(costs)),
+            "cost": (dims, costs.reshape(*shape, *costs.shape[1:])),
         },
         {
             "capacity": list(config.capacities),
@@ -180,74 +174,45 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return best exponents by number of steps, and their limits."""
     best = best_exponents(dataset)
     lowest = dataset.cost.argmin("scaled_peak")
-    flat = dataset.cost.stack(setting=("exponent", "scaled_peak")).argmin("setting")
-    at = flat % dataset.sizes["scaled_peak"]
-    largest = dataset.peak.isel(scaled_peak=at).max(["capacity", "noise"]).values
-    excess = []
-    for capacity in dataset.capacity.values:
-        one = dataset.sel(capacity=capacity).isel(noise=0, horizon=0)
-        costs = tuned(one.peak.values, one.cost.values)[:, 1]
-        excess.append(float(np.interp(2 * capacity - 1, one.exponent, costs) / costs.min() - 1))
-    return {
+    at_end = (lowest == 0) | (lowest == dataset.sizes["scaled_peak"] - 1)
+    setting = dataset.cost.argmin(["exponent", "scaled_peak"])
+    largest = dataset.peak.isel(scaled_peak=setting["scaled_peak"]).max(["capacity", "noise"])
+    summary: dict = {
         "limits": (2 * dataset.capacity - 1).values.tolist(),
         "noises": dataset.noise.values.tolist(),
-        **{
-            f"exponents_{capacity:g}_{noise:g}": best.sel(capacity=capacity, noise=noise)
-            .transpose("horizon")
-            .values.tolist()
-            for capacity in dataset.capacity.values
-            for noise in dataset.noise.values
-        },
+    }
+    for b, noise in product(dataset.capacity.values, dataset.noise.values):
+        rows = best.sel(capacity=b, noise=noise)
+        summary[f"exponents_{b:g}_{noise:g}"] = rows.values.tolist()
+    excess = []
+    for b in dataset.capacity.values:
+        one = dataset.sel(capacity=b).isel(noise=0, horizon=0)
+        costs = tuned(one.peak.values, one.cost.values)[:, 1]
+        excess.append(float(np.interp(2 * b - 1, one.exponent, costs) / costs.min() - 1))
+    return summary | {
         "excess_at_limit": excess,
-        "largest_tuned_peaks": [float(peak) for peak in largest],
-        "peaks_at_an_end": int(
-            ((lowest == 0) | (lowest == dataset.sizes["scaled_peak"] - 1)).sum()
-        ),
+        "largest_tuned_peaks": largest.values.tolist(),
+        "peaks_at_an_end": int(at_end.sum()),
     }
 
 
-MARKERS = ("o-", "s--", "^:")
-
-
-def against_steps(
-    steps: Num[np.ndarray, " horizons"],
-    capacities: Float[np.ndarray, " capacities"],
-    noises: Float[np.ndarray, " noises"],
-    best: Float[np.ndarray, "capacities noises horizons"],
-) -> Figure:
-    """Draw the best exponent of each quadratic, and its limit for many steps."""
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the best exponent of each quadratic by number of steps, and its limit."""
+    best = best_exponents(dataset)
     with style():
         figure = Figure(figsize=(8, 4.8))
         axes = figure.subplots()
-        for capacity, rows, color in zip(capacities, best, CYCLE, strict=False):
-            for noise, row, marker in zip(noises, rows, MARKERS, strict=False):
-                axes.plot(
-                    steps, row, marker, color=color, label=f"β = {capacity:g}, noise {noise:g}"
-                )
-            axes.axhline(
-                2 * capacity - 1, color=color, linestyle=":", label=f"limit {2 * capacity - 1:g}"
-            )
+        for b, color in zip(dataset.capacity.values, CYCLE, strict=False):
+            for noise, marker in zip(dataset.noise.values, MARKERS, strict=False):
+                row, label = best.sel(capacity=b, noise=noise), f"β = {b:g}, noise {noise:g}"
+                axes.plot(dataset.horizon, row, marker, color=color, label=label)
+            axes.axhline(2 * b - 1, color=color, linestyle=":", label=f"limit {2 * b - 1:g}")
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
         axes.set(xlabel="number of steps N", ylabel="best exponent p")
         axes.set_title("Best decay $(1 - t/N)^p$ of the learning rate")
         axes.legend(fontsize="small", ncols=2, loc="lower right")
-    return figure
-
-
-def run(config: Config) -> xr.Dataset:
-    """Return expected final costs for all capacities, noises, numbers of steps and decays."""
-    return expected_costs(config)
-
-
-def plot(dataset: xr.Dataset) -> Mapping:
-    """Draw the best exponent against the number of steps."""
-    best = best_exponents(dataset).transpose("capacity", "noise", "horizon")
-    return {
-        "exponents": against_steps(
-            dataset.horizon.values, dataset.capacity.values, dataset.noise.values, best.values
-        )
-    }
+    return {"exponents": figure}
 
 
 if __name__ == "__main__":

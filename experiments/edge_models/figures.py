@@ -3,7 +3,7 @@
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.shared.dots import dots_per_start
+from experiments.shared.edges import dots_per_start
 from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, style
 
 LABELS = {

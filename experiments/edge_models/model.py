@@ -26,24 +26,21 @@ from gdjax.flows import FlowStatus, central_flow, edge_flow, gradient_flow, rod_
 
 from .config import Config
 
-FLOWS = ("gradient", "central", "rod", "edge")
+OSCILLATING = {"rod": rod_flow, "edge": edge_flow}
+FLOWS = ("gradient", "central", *OSCILLATING)
 MOVED = "moved"  # name of the descent from another starting point
 
 
 class Path(NamedTuple):
-    """Centers of runs of descent or of a flow; any leading axes index the runs.
+    """Centers of runs of descent or of a flow; any leading axes index the runs."""
 
-    Args:
-        centers: centers as flat vectors.
-        amplitude: amplitude of the oscillation around the center; 0 for the gradient flow.
-        product: rate times the curvature that determines the growth of the oscillation; 0 for the
-            gradient flow and NaN for descent.
-        completed: whether all centers are finite and, for a flow, the solver reached the end.
-    """
-
-    centers: Float[Array, "... times n"]
+    centers: Float[Array, "... times n"]  # as flat vectors
+    # amplitude of the oscillation around the center; 0 for the gradient flow
     amplitude: Float[Array, "... times"]
+    # rate times the curvature that determines the growth of the oscillation; 0 for the gradient
+    # flow and NaN for descent
     product: Float[Array, "... times"]
+    # whether all centers are finite and, for a flow, the solver reached the end
     completed: Bool[Array, "..."]
 
 
@@ -77,21 +74,18 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
         and processor times.
     """
     keys = gd.run_keys(0, np.arange(config.starts))
-    runs = len(rates) * config.starts
     lanes = (
         jnp.repeat(jnp.asarray(rates), config.starts),
         jnp.tile(keys.init, len(rates)),
         jnp.tile(keys.probes, len(rates)),
-        jnp.zeros(runs),
+        jnp.zeros(len(rates) * config.starts),
     )
-    outputs, seconds = {}, {}
-    for name in FLOWS:
-        program = compiled(flow(config, name, steps), problem, lanes)
-        outputs[name], seconds[name] = timed(program, problem, lanes)
-    program = compiled(descent(config, steps), problem, lanes)
-    known, _ = timed(program, problem, lanes)
-    moved = (*lanes[:3], jnp.full(runs, config.moved))
-    outputs[MOVED], seconds[MOVED] = timed(program, problem, moved)
+    outputs = {
+        name: compiled(flow(config, name, steps), problem, lanes)(lanes, problem) for name in FLOWS
+    }
+    descend = compiled(descent(config, steps), problem, lanes)
+    known, _ = descend(lanes, problem)
+    outputs[MOVED] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
     dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
 
     def shaped(values):
@@ -102,41 +96,42 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
         "descent_amplitude": (at, shaped(known.amplitude)),
         "bounded": (dims, shaped(known.completed)),
     }
-    for name, found in outputs.items():
-        pairs = zip(found.centers, known.centers, found.completed, strict=True)
+    for name, (path, seconds) in outputs.items():
+        pairs = zip(path.centers, known.centers, path.completed, strict=True)
         distances = [
-            np.where(completed, relative_distances(path, reference, config.window), np.inf)
-            for path, reference, completed in pairs
+            np.where(completed, relative_distances(centers, reference, config.window), np.inf)
+            for centers, reference, completed in pairs
         ]
         variables |= {
             f"{name}_distance": (at, shaped(distances)),
-            f"{name}_amplitude": (at, shaped(found.amplitude)),
-            f"{name}_product": (at, shaped(found.product)),
-            f"{name}_completed": (dims, shaped(found.completed)),
-            f"{name}_seconds": seconds[name],
+            f"{name}_amplitude": (at, shaped(path.amplitude)),
+            f"{name}_product": (at, shaped(path.product)),
+            f"{name}_completed": (dims, shaped(path.completed)),
+            f"{name}_seconds": seconds,
         }
     steps_recorded = config.stride * np.arange(known.amplitude.shape[1])
     return xr.Dataset(variables, {"learning_rate": list(rates), "step": steps_recorded})
 
 
 def compiled(one: Callable, problem: gd.Problem, lanes: tuple) -> Callable:
-    """Return the program that computes all lanes, one after another.
+    """Return a function that returns the paths of all lanes, and the processor time in seconds.
 
-    In a batch, runs would wait for the one whose solver takes the most steps.
+    The lanes are computed one after another, since in a batch, runs would wait for the one whose
+    solver takes the most steps.
     """
 
     def every(lanes, problem):
         return jax.lax.map(lambda lane: one(*lane, problem), lanes)
 
-    return jax.jit(every).lower(lanes, problem).compile()
+    program = jax.jit(every).lower(lanes, problem).compile()
 
+    def timed(lanes, problem):
+        start = time.process_time()
+        paths = jax.block_until_ready(program(lanes, problem))
+        seconds = time.process_time() - start
+        return jax.tree.map(np.asarray, paths), seconds
 
-def timed(program: Callable, problem: gd.Problem, lanes: tuple) -> tuple[Path, float]:
-    """Return the paths of all lanes, and the processor time in seconds."""
-    start = time.process_time()
-    results = jax.block_until_ready(program(lanes, problem))
-    seconds = time.process_time() - start
-    return jax.tree.map(np.asarray, results), seconds
+    return timed
 
 
 def descent(config: Config, steps: int) -> Callable:
@@ -177,33 +172,19 @@ def flow(config: Config, name: str, steps: int) -> Callable:
 
     def one(rate, key_init, _key_probe, _moved, problem):
         w, end_time = problem.init(key_init), rate * steps
+        options = {"intervals": intervals, "rtol": rtol}
         if name == "gradient":
             times = end_time / intervals * jnp.arange(intervals + 1)
             result = gradient_flow(problem, w, times=times, rtol=rtol)
             amplitude = curvature = jnp.zeros(intervals + 1)
         elif name == "central":
-            result = central_flow(
-                problem,
-                w,
-                rate,
-                end_time,
-                eigenvectors=config.eigenvectors,
-                intervals=intervals,
-                rtol=rtol,
-            )
+            eigenvectors = config.eigenvectors
+            result = central_flow(problem, w, rate, end_time, eigenvectors=eigenvectors, **options)
             amplitude = jnp.sqrt(jnp.trace(result.covariance, axis1=1, axis2=2))
             curvature = result.eigenvalues[:, 0]
         else:
-            oscillating = {"rod": rod_flow, "edge": edge_flow}[name]
-            result = oscillating(
-                problem,
-                w,
-                rate,
-                end_time,
-                intervals=intervals,
-                rtol=rtol,
-                max_steps=config.solver_steps * steps,
-            )
+            oscillating, max_steps = OSCILLATING[name], config.solver_steps * steps
+            result = oscillating(problem, w, rate, end_time, max_steps=max_steps, **options)
             amplitude, curvature = result.amplitude, result.curvature
         centers = jax.vmap(lambda p: ravel_pytree(p)[0])(result.params)
         completed = result.status == FlowStatus.COMPLETED

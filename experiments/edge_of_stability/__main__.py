@@ -14,22 +14,104 @@ outputs is refuted if the sharpness falls as far with tangents, that is, if the 
 difference, paired over starts, contains 0.
 """
 
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets, tree_of
+from gdjax.curvature import sharpness_metric, stability_threshold
 from gdjax.descent import Outcome
+from gdjax.plots.style import BLACK, CYCLE, Figure, style
+from gdjax.problems.losses import quadratic
 from gdjax.statistics import median, paired
 
-from . import figures
-from .config import Config
-from .model import sharpness_records, tangent_outputs
+
+@dataclass(frozen=True)
+class Config:
+    """Descents whose sharpness is recorded."""
+
+    # learning rates of plain descent on the Chebyshev points
+    rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
+    steps: int = 40_000  # number of steps of plain descent on the Chebyshev points
+    # learning rates with heavy-ball momentum
+    heavy_rates: tuple[float, ...] = (0.03, 0.04, 0.05, 0.06)
+    # learning rates with Nesterov's momentum
+    nesterov_rates: tuple[float, ...] = (0.01, 0.015, 0.02, 0.03)
+    momentum: float = 0.9  # coefficient of both kinds of momentum
+    momentum_steps: int = 12_000  # number of steps with both kinds of momentum
+    seeds: int = 8  # number of starting points of each descent on the Chebyshev points
+    data: str = "mnist5k"  # name of the data set of digits
+    samples: int | None = 1000  # number of training images of digits; None uses all
+    # learning rates on the digits, with sigmoids and with their tangents as outputs
+    digit_rates: tuple[float, ...] = (1.0, 3.5, 5.0)
+    digit_steps: int = 1_500  # number of steps on the digits
+    digit_seeds: int = 8  # number of starting points on the digits
+    # approximate number of records of each descent. An odd number of steps between records resolves
+    # the oscillation of period 2 of full-batch descent on the digits
+    records: int = 100
+    tolerance: float = 0.01  # relative tolerance of the computed sharpness
+
+
+def tangent_outputs(problem: gd.Problem) -> gd.Problem:
+    """Return the problem with its output sigmoids replaced by their tangents at 0.
+
+    sigma(z) = 1/2 + z/4 + O(z^3)
+    """
+    network = dataclasses.replace(problem.network, output_activation="identity")
+
+    def cost(params, batch):
+        outputs = 0.5 + network.apply(params, batch[0]) / 4
+        return jnp.mean(quadratic(outputs, jnp.asarray(batch[1])))
+
+    return gd.Problem(network.init, cost, problem.data, baseline=problem.baseline)
+
+
+def sharpness_records(
+    config: Config, problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
+) -> xr.Dataset:
+    """Return cost, sharpness and stability threshold of descents, by rate and start."""
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(seeds)),
+        steps,
+        record_every=max(1, steps // config.records),
+        metrics={"sharpness": sharpness_metric(problem, rtol=config.tolerance)},
+        make_optimizer=optimizer,
+    )
+    threshold = stability_threshold(runs.learning_rate.values, optimizer)
+    records = runs[["cost", "sharpness", "outcome", "diverged_at"]].drop_attrs()
+    return records.assign(threshold=("learning_rate", np.asarray(threshold))).transpose(
+        "learning_rate", "seed", "step"
+    )
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the records of each panel."""
+    small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
+    momentum = partial(optax.sgd, momentum=config.momentum)
+    nesterov = partial(momentum, nesterov=True)
+    seeds, momentum_steps = config.seeds, config.momentum_steps
+    of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
+    panels = {
+        "plain": (small, config.rates, seeds, config.steps, optax.sgd),
+        "heavy": (small, config.heavy_rates, seeds, momentum_steps, momentum),
+        "nesterov": (small, config.nesterov_rates, seeds, momentum_steps, nesterov),
+        "digits": (digits, *of_digits),
+        "tangent": (tangent_outputs(digits), *of_digits),
+    }
+    records = {name: sharpness_records(config, *panel) for name, panel in panels.items()}
+    return tree_of(records, momentum=config.momentum)
 
 
 def late_ratios(part: xr.Dataset) -> np.ndarray:
@@ -48,33 +130,33 @@ def late_ratios(part: xr.Dataset) -> np.ndarray:
 
 def late_statistics(part: xr.Dataset) -> dict:
     """Return final sharpness, and the cost after the limit is reached, for each rate."""
-    ratio = (part.sharpness / part.threshold).values
-    cost = part.cost.values
-    records = ratio.shape[-1]
-    summary: dict = {"rates": [], "threshold": [], "late_over_threshold": [], "highest": []}
-    summary["late_over_threshold_interval"] = []
-    summary |= {"reached_at_step": [], "cost_left_after_it": [], "records_with_rising_cost": []}
-    for index, rate in enumerate(part.learning_rate.values):
+    ratios = (part.sharpness / part.threshold).values
+    records, last = ratios.shape[-1], ratios.shape[-1] - 1
+    rows = []
+    for index, (ratio, cost) in enumerate(zip(ratios, part.cost.values, strict=True)):
         late = median(late_ratios(part)[index])
         # The limit can be reached from below or from above, since a start may be above it.
-        at_limit = np.abs(ratio[index] - 1) < 0.02
-        first = [int(np.argmax(n)) if n.any() else -1 for n in at_limit]
-        hit = [seed for seed, at in enumerate(first) if at >= 0]
-        left = [np.min(cost[index, s, -records // 10 :]) / cost[index, s, first[s]] for s in hit]
-        rises = [
-            np.mean(np.diff(cost[index, s, first[s] :]) > 0) for s in hit if first[s] < records - 1
-        ]
-        summary["rates"].append(float(rate))
-        summary["threshold"].append(float(part.threshold[index]))
-        summary["late_over_threshold"].append(late.value)
-        summary["late_over_threshold_interval"].append([late.low, late.high])
-        summary["highest"].append(float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])))
-        summary["reached_at_step"].append(
-            float(np.median([part.step.values[first[s]] for s in hit])) if hit else None
+        at_limit = np.abs(ratio - 1) < 0.02
+        first = {seed: int(np.argmax(at)) for seed, at in enumerate(at_limit) if at.any()}
+        left = [np.min(cost[seed, -records // 10 :]) / cost[seed, at] for seed, at in first.items()]
+        rises = [np.mean(np.diff(cost[seed, at:]) > 0) for seed, at in first.items() if at < last]
+        rows.append(
+            {
+                "rates": float(part.learning_rate[index]),
+                "threshold": float(part.threshold[index]),
+                "late_over_threshold": late.value,
+                "late_over_threshold_interval": [late.low, late.high],
+                "highest": float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])),
+                "reached_at_step": _median([part.step.values[at] for at in first.values()]),
+                "cost_left_after_it": _median(left),
+                "records_with_rising_cost": _median(rises),
+            }
         )
-        summary["cost_left_after_it"].append(float(np.median(left)) if hit else None)
-        summary["records_with_rising_cost"].append(float(np.median(rises)) if rises else None)
-    return summary
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _median(values):
+    return float(np.median(values)) if values else None
 
 
 def numbers(tree: xr.DataTree) -> dict:
@@ -84,9 +166,7 @@ def numbers(tree: xr.DataTree) -> dict:
         summary |= {f"{prefix}_{name}": value for name, value in late_statistics(part).items()}
         for index, name in enumerate(("at_start", "at_first_record")):
             summary[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=index).median())
-        summary[f"{prefix}_cost_at_end"] = [
-            float(c) for c in part.cost.isel(step=-1).median("seed").values
-        ]
+        summary[f"{prefix}_cost_at_end"] = part.cost.isel(step=-1).median("seed").values.tolist()
         summary[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
         summary[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
     bounded, free = (late_ratios(datasets(tree)[name]) for name in ("digits", "tangent"))
@@ -97,26 +177,64 @@ def numbers(tree: xr.DataTree) -> dict:
     return summary
 
 
-def run(config: Config) -> xr.DataTree:
-    """Return a tree with the records of each panel."""
-    small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
-    momentum = partial(optax.sgd, momentum=config.momentum)
-    small_momentum = (config.seeds, config.momentum_steps)
-    of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
-    panels = {
-        "plain": (small, config.rates, config.seeds, config.steps, optax.sgd),
-        "heavy": (small, config.heavy_rates, *small_momentum, momentum),
-        "nesterov": (
-            small,
-            config.nesterov_rates,
-            *small_momentum,
-            partial(momentum, nesterov=True),
-        ),
-        "digits": (digits, *of_digits),
-        "tangent": (tangent_outputs(digits), *of_digits),
-    }
-    records = {name: sharpness_records(config, *panel) for name, panel in panels.items()}
-    return tree_of(records, momentum=config.momentum)
+def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw sharpness with dashed limits, and the cost below it, one column per panel.
+
+    Args:
+        panels: `sharpness` and `cost` of one start, [rates, records], and `threshold`, by title.
+    """
+    with style():
+        figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
+        grid = figure.subplots(
+            2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
+        )
+        for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
+            _draw_sharpness(top, panel)
+            top.set_title(title)
+            rates, limits = panel.learning_rate.values, panel.threshold.values
+            for rate, limit, cost, color in zip(
+                rates, limits, panel.cost.values, CYCLE, strict=False
+            ):
+                label = f"{rate:g}: {limit:.3g}"
+                bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
+            bottom.set_yscale("log")
+            cost = panel.cost.values
+            cost = cost[np.isfinite(cost) & (cost > 0)]
+            bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
+            bottom.yaxis.set_minor_formatter(NullFormatter())
+            bottom.xaxis.set_major_locator(MaxNLocator(4))
+            bottom.set_xlabel("step")
+            bottom.legend(
+                title="learning rate: limit",
+                ncols=2,
+                loc="upper right",
+                handlelength=1.2,
+                columnspacing=1,
+            )
+        grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
+        grid[1, 0].set_ylabel("cost")
+        figure.legend(
+            handles=[
+                Line2D([], [], color=BLACK, label="sharpness"),
+                Line2D([], [], color=BLACK, linestyle="--", label="stability limit"),
+            ],
+            loc="outside upper center",
+            ncols=2,
+        )
+    return figure
+
+
+def _draw_sharpness(axes, panel):
+    """Draw sharpness with its limits, except limits far above the sharpness."""
+    sharpnesses, limits = panel.sharpness.values, panel.threshold.values
+    # The range of the axis excludes short peaks, such as those at the start.
+    high = np.nanmax(np.nanquantile(sharpnesses, 0.97, axis=1))
+    top = 1.2 * max(high, np.max(limits[limits < 1.25 * high], initial=0))
+    for sharpness, limit, color in zip(sharpnesses, limits, CYCLE, strict=False):
+        axes.plot(panel.step, sharpness, color=color, linewidth=1.5)
+        if limit < top:
+            axes.axhline(limit, color=color, linestyle="--", linewidth=1.5)
+    axes.set_ylim(0, top)
 
 
 def plot(tree: xr.DataTree) -> dict:
@@ -131,8 +249,8 @@ def plot(tree: xr.DataTree) -> dict:
     }
     panels = {name: (title, datasets(tree)[name].isel(seed=0)) for name, title in titles.items()}
     return {
-        "chebyshev": figures.edge(dict([panels["plain"], panels["heavy"], panels["nesterov"]])),
-        "digits": figures.edge(dict([panels["digits"], panels["tangent"]])),
+        "chebyshev": edge(dict([panels["plain"], panels["heavy"], panels["nesterov"]])),
+        "digits": edge(dict([panels["digits"], panels["tangent"]])),
     }
 
 

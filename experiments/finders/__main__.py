@@ -41,33 +41,21 @@ ROOT_SEED = 1000  # root seed of the finders; that of the truth is 0
 
 @dataclass(frozen=True)
 class Config:
-    """Problems, optimizers, reference sweeps and finders.
+    """Problems, optimizers, reference sweeps and finders."""
 
-    Args:
-        problems: names of the problems.
-        optimizers: names of the optimizers.
-        horizon: number of training steps.
-        warmups: numbers of steps over which the learning rate rises linearly; 1 means no warm-up.
-            The finders run without warm-up.
-        lowest: smallest rate of the reference sweep.
-        highest: largest rate of the reference sweep.
-        rates: number of rates of the reference sweep, geometrically spaced.
-        starts: number of starting points of the reference sweep.
-        seeds: number of seeds of each finder.
-        num_starts: number of starting points of a search with the full horizon.
-        short_horizon: number of steps per run of the short search, which has one starting point.
-    """
-
-    problems: tuple[str, ...] = tuple(PROBLEMS)
-    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)
-    horizon: int = 192
+    problems: tuple[str, ...] = tuple(PROBLEMS)  # names of the problems
+    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)  # names of the optimizers
+    horizon: int = 192  # number of training steps
+    # numbers of steps over which the learning rate rises linearly; 1 means no warm-up. The finders
+    # run without warm-up
     warmups: tuple[int, ...] = (1, 20)
-    lowest: float = 2.0**-15
-    highest: float = 2.0**6.6
-    rates: int = 55
-    starts: int = 8
-    seeds: int = 8
-    num_starts: int = 2
+    lowest: float = 2.0**-15  # smallest rate of the reference sweep
+    highest: float = 2.0**6.6  # largest rate of the reference sweep
+    rates: int = 55  # number of rates of the reference sweep, geometrically spaced
+    starts: int = 8  # number of starting points of the reference sweep
+    seeds: int = 8  # number of seeds of each finder
+    num_starts: int = 2  # number of starting points of a search with the full horizon
+    # number of steps per run of the short search, which has one starting point
     short_horizon: int = 16
 
 

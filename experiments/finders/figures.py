@@ -11,22 +11,18 @@ COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 
 
 def shares_and_costs(dataset: xr.Dataset) -> Figure:
-    """Draw success rates by number of evaluations, and ratios to the best rate.
-
-    Args:
-        dataset: result of `finders.run`.
-    """
+    """Draw success rates by number of evaluations, and ratios to the best rate."""
     results = evaluate_recommendations(dataset)
     with style():
         figure = Figure(figsize=(13, 5.2))
         left, right = figure.subplots(1, 2)
         edges = np.arange(-8.25, 8.5, 0.5)
         for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
-            finder_results = results.sel(finder=method)
-            share, low, high = bootstrap(finder_results.success)
-            cost = float(dataset.evaluations.sel(finder=method).median())
+            found = results.sel(finder=method)
+            share, low, high = bootstrap(found.success)
             left.errorbar(
-                cost * 1.03 ** (i - 1.5),  # separates points of equal cost
+                # The factor separates points of equal cost.
+                float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5),
                 share,
                 [[share - low], [high - share]],
                 fmt="o",
@@ -34,13 +30,9 @@ def shares_and_costs(dataset: xr.Dataset) -> Figure:
                 capsize=4,
                 label=label,
             )
-            ratios = np.clip(
-                finder_results.ratio.values[np.isfinite(finder_results.ratio.values)], -8, 8
-            )
-            counts, _ = np.histogram(ratios, edges)
-            right.stairs(
-                np.cumsum(counts) / finder_results.ratio.size, edges, color=color, label=label
-            )
+            ratios = found.ratio.values[np.isfinite(found.ratio.values)]
+            counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
+            right.stairs(np.cumsum(counts) / found.ratio.size, edges, color=color, label=label)
         left.set_xscale("log")
         label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
         left.set(ylim=(0, 1), xlabel="number of cost evaluations")

@@ -7,6 +7,7 @@ None of the costs is a quadratic function of all parameters. Data are generated 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -25,35 +26,25 @@ class Case(NamedTuple):
     batch_size: int | None = None
 
 
-def _network(widths, activation, x, y, *, initializer="fan_in", batch_size=None):
-    """Return a regression problem for a network with a linear output layer."""
-    output = "identity"
-    network = Network(
-        widths, activation=activation, output_activation=output, initializer=initializer
-    )
-
-    def cost(params, batch):
-        return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
-
-    data = (np.asarray(x, np.float32), np.asarray(y, np.float32))
-    return Case(gd.Problem(network.init, cost, data), batch_size)
+def _squared(outputs, targets):
+    return (outputs - targets) ** 2
 
 
-def _classes(widths, activation, x, labels, *, initializer="fan_in", batch_size=None):
-    """Return a classification problem with cross-entropy loss.
-
-    The model is a network, or softmax regression if `widths` has no hidden layer.
-    """
+def _network(widths, activation, x, y, *, loss=_squared, initializer="fan_in", batch_size=None):
+    """Return the problem of training a network with a linear output layer."""
     network = Network(
         widths, activation=activation, output_activation="identity", initializer=initializer
     )
 
     def cost(params, batch):
-        outputs = network.apply(params, batch[0])
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, batch[1]))
+        return jnp.mean(loss(network.apply(params, batch[0]), batch[1]))
 
-    data = (np.asarray(x, np.float32), np.asarray(labels, np.int32))
+    data = (np.asarray(x, np.float32), np.asarray(y, np.float32 if loss is _squared else np.int32))
     return Case(gd.Problem(network.init, cost, data), batch_size)
+
+
+# Cross-entropy; without a hidden layer, the model is softmax regression.
+_classes = partial(_network, loss=optax.softmax_cross_entropy_with_integer_labels)
 
 
 def _normal(seed, *shape):

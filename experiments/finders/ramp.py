@@ -100,12 +100,6 @@ def suggestions(costs: np.ndarray) -> tuple[float, float]:
 
     Args:
         costs: cost at each step of one ramp.
-
-    Examples:
-        >>> costs = 1 + (np.linspace(-1, 0.5, STEPS) - 0.2) ** 2
-        >>> low, steep = suggestions(costs)
-        >>> steep < 10 * low
-        True
     """
     rates = LOW * (HIGH / LOW) ** (np.arange(len(costs)) / (STEPS - 1))
     average, smoothed = 0.0, []

@@ -1,5 +1,7 @@
 """Summary of the comparison of learning-rate finders."""
 
+from itertools import product
+
 import numpy as np
 import xarray as xr
 
@@ -22,24 +24,19 @@ def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
     rates = dataset.learning_rate.values
     logs = np.log2(rates)
     cost = dataset.cost.where(dataset.trains, np.inf)
-    lowest = cost.argmin("learning_rate")
-    best_cost = cost.min("learning_rate")
-    best = xr.DataArray(rates[lowest.values], lowest.coords, lowest.dims)
-    ratio = np.log2(dataset.rate / best)
+    lowest, best_cost = cost.argmin("learning_rate"), cost.min("learning_rate")
     at = np.log2(dataset.rate)
-    nearest = np.abs(at.fillna(0).values[..., None] - logs).argmin(-1)
-    nearest = xr.DataArray(nearest, at.coords, at.dims)
+    ratio = np.log2(dataset.rate / lowest.copy(data=rates[lowest.values]))
+    nearest = at.copy(data=np.abs(at.fillna(0).values[..., None] - logs).argmin(-1))
     inside = at.notnull() & (at > logs[0] - 0.5) & (at < logs[-1] + 0.5)
     trains = dataset.trains.isel(learning_rate=nearest) & inside
     final = dataset.cost.where(np.isfinite(dataset.cost), np.inf).isel(learning_rate=nearest)
     regret = (final - best_cost) / (dataset.start_cost - best_cost)
-    regret = regret.where(trains, 1.0).clip(0, 1)
-    success = trains & (np.abs(ratio) <= 1)
     return xr.Dataset(
         {
             "ratio": ratio,
-            "regret": regret,
-            "success": success,
+            "regret": regret.where(trains, 1.0).clip(0, 1),
+            "success": trains & (np.abs(ratio) <= 1),
             "trains": trains,
             "at_end": (lowest == 0) | (lowest == len(rates) - 1),
         }
@@ -60,20 +57,20 @@ def numbers(dataset: xr.Dataset) -> dict:
     results = evaluate_recommendations(dataset)
     summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
     for method in METHODS:
-        finder_results = results.sel(finder=method)
-        summary[f"{method}_evaluations"] = float(dataset.evaluations.sel(finder=method).median())
-        summary[f"{method}_share"] = bootstrap(finder_results.success)
-        summary[f"{method}_trains"] = bootstrap(finder_results.trains)
-        summary[f"{method}_regret"] = bootstrap(finder_results.regret)
-        summary[f"{method}_median_regret"] = float(finder_results.regret.median())
+        found = results.sel(finder=method)
+        summary |= {
+            f"{method}_evaluations": float(dataset.evaluations.sel(finder=method).median()),
+            f"{method}_share": bootstrap(found.success),
+            f"{method}_trains": bootstrap(found.trains),
+            f"{method}_regret": bootstrap(found.regret),
+            f"{method}_median_regret": float(found.regret.median()),
+        }
         for optimizer in dataset.optimizer.values:
-            share = finder_results.success.sel(optimizer=optimizer)
-            summary[f"{method}_share_{optimizer}"] = float(share.mean())
+            share = found.success.sel(optimizer=optimizer).mean()
+            summary[f"{method}_share_{optimizer}"] = float(share)
         for index, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
-            summary[f"{method}_share_{name}"] = bootstrap(finder_results.success.isel(warmup=index))
-    for method in ("search", "short_search"):
-        for other in ("ramp_minimum", "ramp_steepest"):
-            pair = (results.success.sel(finder=m, drop=True).astype(float) for m in (method, other))
-            finder_results, other_results = pair
-            summary[f"{method}_minus_{other}"] = bootstrap(finder_results - other_results)
+            summary[f"{method}_share_{name}"] = bootstrap(found.success.isel(warmup=index))
+    success = {m: results.success.sel(finder=m, drop=True).astype(float) for m in METHODS}
+    for method, other in product(("search", "short_search"), ("ramp_minimum", "ramp_steepest")):
+        summary[f"{method}_minus_{other}"] = bootstrap(success[method] - success[other])
     return summary

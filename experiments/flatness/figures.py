@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
-from .summary import MEASURES, PUBLISHED, by_recipe, fisher
+from .summary import KINDS, MEASURES, PUBLISHED, by_recipe, fisher
+
+COLORS = (BLUE, GREEN, VERMILLION, GREY)  # colors of the kinds of correlations
 
 
 def accuracy_against_sharpness(
@@ -18,7 +20,7 @@ def accuracy_against_sharpness(
     """Draw test accuracy against each measure of sharpness, one row of panels per recipe.
 
     Args:
-        dataset: networks by recipe, start and order, from `flatness`.
+        dataset: networks by recipe, start and order.
         estimates: rank correlations of each recipe, by name.
     """
     with style():
@@ -46,17 +48,7 @@ def accuracy_against_sharpness(
 
 
 def rank_correlations(estimates: Mapping[str, Mapping[str, Interval]]) -> Figure:
-    """Draw the rank correlations of sharpness and test accuracy of all recipes.
-
-    Args:
-        estimates: rank correlations of each recipe, by name.
-    """
-    kinds = {
-        "": ("all networks", BLUE),
-        "_given_cost": ("all networks, given cost", GREEN),
-        "_of_means": ("means over orders", VERMILLION),
-        "_of_means_given_cost": ("means over orders, given cost", GREY),
-    }
+    """Draw the rank correlations of sharpness and test accuracy of all recipes."""
     rows = [(recipe, name) for recipe in estimates for name in MEASURES]
     with style():
         figure = Figure(figsize=(9, 0.7 * len(rows) + 1.5))
@@ -64,8 +56,8 @@ def rank_correlations(estimates: Mapping[str, Mapping[str, Interval]]) -> Figure
         axes.axvline(0, color="black", linewidth=0.8)
         _, low, high = fisher(*PUBLISHED)
         axes.axvspan(low, high, color=GREY, alpha=0.2, label="published (arXiv 2605.05209)")
-        for shift, (kind, (label, color)) in zip(
-            np.linspace(-0.27, 0.27, len(kinds)), kinds.items(), strict=True
+        for shift, (kind, label), color in zip(
+            np.linspace(-0.27, 0.27, len(KINDS)), KINDS.items(), COLORS, strict=True
         ):
             every = [estimates[recipe][f"{name}_and_accuracy{kind}"] for recipe, name in rows]
             value, low, high = (np.array([one[i] for one in every]) for i in range(3))

@@ -14,6 +14,12 @@ from gdjax.statistics import Interval
 MEASURES = {"eigenvalue": "largest eigenvalue", "trace": "trace", "adaptive": "adaptive sharpness"}
 OUTCOMES = ("accuracy", "test_cost")
 VARIABLES = (*MEASURES, *OUTCOMES, "cost")
+KINDS = {
+    "": "all networks",
+    "_given_cost": "all networks, given cost",
+    "_of_means": "means over orders",
+    "_of_means_given_cost": "means over orders, given cost",
+}
 HALVES = 20  # number of random divisions of the test images
 PUBLISHED = (-0.226, 100)  # rank correlation and number of networks of arXiv 2605.05209
 
@@ -81,6 +87,31 @@ def by_recipe(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
     }
 
 
+def estimates(
+    variables: Float[np.ndarray, "variables starts orders"],
+    sides: Float[np.ndarray, "sides starts orders"],
+) -> dict[str, np.ndarray]:
+    """Return the rank correlations of one recipe, and their cap, by name.
+
+    Args:
+        variables: values of `VARIABLES`.
+        sides: accuracies on both halves of the images, alternating, for each division.
+    """
+    result = {}
+    matrices = {
+        "": rank_matrix(variables.reshape(len(VARIABLES), -1)),
+        "_of_means": rank_matrix(variables.mean(axis=-1)),
+    }
+    for kind, matrix in matrices.items():
+        r = {(a, b): matrix[i, j] for i, a in enumerate(VARIABLES) for j, b in enumerate(VARIABLES)}
+        for a, b in product(MEASURES, OUTCOMES):
+            fixed = partial_correlation(r[a, b], r[a, "cost"], r[b, "cost"])
+            result |= {f"{a}_and_{b}{kind}": r[a, b], f"{a}_and_{b}{kind}_given_cost": fixed}
+        if not kind:
+            result |= {f"cost_and_{outcome}": r["cost", outcome] for outcome in OUTCOMES}
+    return result | {"cap": np.sqrt(reliability(sides[::2], sides[1::2]))}
+
+
 def correlations(dataset: xr.Dataset, resamples: int) -> dict[str, Interval]:
     """Return rank correlations of one recipe and their cap, with two-way intervals.
 
@@ -89,49 +120,25 @@ def correlations(dataset: xr.Dataset, resamples: int) -> dict[str, Interval]:
     are also the rank correlations of the training cost with the outcomes. The cap is the square
     root of the reliability of the accuracy.
     """
-    right = dataset.right.transpose("start", "order", "image").values
+    right = dataset.right.values
     rng = np.random.default_rng(0)
     masks = [halves(right.shape[-1], rng) for _ in range(HALVES)]
     sides = [right[..., side].mean(axis=-1) for mask in masks for side in (mask, ~mask)]
-    columns = {"accuracy": right.mean(axis=-1)} | {
-        name: dataset[name].transpose("start", "order").values
-        for name in VARIABLES
-        if name != "accuracy"
-    }
-    values = np.array([*(columns[name] for name in VARIABLES), *sides], float)
-    pairs = [*product(MEASURES, OUTCOMES), *(("cost", outcome) for outcome in OUTCOMES)]
-    partial_pairs = [*product(MEASURES, OUTCOMES)]
-    index = {name: number for number, name in enumerate(VARIABLES)}
+    columns = [
+        right.mean(axis=-1) if name == "accuracy" else dataset[name].values for name in VARIABLES
+    ]
+    values = np.array([*columns, *sides], float)
 
-    def statistic(sample):
-        variables, halves_of_images = sample[: len(VARIABLES)], sample[len(VARIABLES) :]
-        r = rank_matrix(variables.reshape(len(VARIABLES), -1))
-        means = rank_matrix(variables.mean(axis=-1))
+    def split(sample):
+        return estimates(sample[: len(VARIABLES)], sample[len(VARIABLES) :])
 
-        def fixed(matrix, a, b):
-            return partial_correlation(matrix[a, b], matrix[a, -1], matrix[b, -1])
-
-        return np.array(
-            [r[index[a], index[b]] for a, b in pairs]
-            + [fixed(r, index[a], index[b]) for a, b in partial_pairs]
-            + [means[index[a], index[b]] for a, b in partial_pairs]
-            + [fixed(means, index[a], index[b]) for a, b in partial_pairs]
-            + [np.sqrt(reliability(halves_of_images[::2], halves_of_images[1::2]))]
-        )
-
-    names = [f"{a}_and_{b}" for a, b in pairs]
-    names += [f"{a}_and_{b}_given_cost" for a, b in partial_pairs]
-    names += [f"{a}_and_{b}_of_means" for a, b in partial_pairs]
-    names += [f"{a}_and_{b}_of_means_given_cost" for a, b in partial_pairs]
-    names += ["cap"]
     # Correlations are NaN in resamples of a single network, which occur if there are few.
     with np.errstate(invalid="ignore"):
-        drawn = two_way_bootstrap(statistic, values, resamples, rng)
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    count = right.shape[0] * right.shape[1]
+        drawn = two_way_bootstrap(lambda v: np.array([*split(v).values()]), values, resamples, rng)
+    ends = np.nanquantile(drawn, [0.025, 0.975], axis=0).T
     return {
-        name: Interval(float(value), float(lower), float(upper), 0.95, count)
-        for name, value, lower, upper in zip(names, statistic(values), low, high, strict=True)
+        name: Interval(float(value), float(low), float(high), 0.95, values[0].size)
+        for (name, value), (low, high) in zip(split(values).items(), ends, strict=True)
     }
 
 
@@ -159,24 +166,22 @@ def numbers(dataset: xr.Dataset) -> dict:
         }
         for name in ("cost", *MEASURES):
             values = part[name].values
-            entries[name] = [float(q) for q in np.quantile(values, [0.5, 0.025, 0.975])]
+            entries[name] = np.quantile(values, [0.5, 0.025, 0.975]).tolist()
             entries[f"{name}_share_of_start"] = shares(np.log(values))["share_of_start"][:3]
         for name in MEASURES:
             # Error of measurement, relative to the standard deviation between networks.
-            entries[f"{name}_error"] = float(
-                np.sqrt((part[f"{name}_error"] ** 2).mean()) / part[name].std()
-            )
+            error = np.sqrt((part[f"{name}_error"] ** 2).mean())
+            entries[f"{name}_error"] = float(error / part[name].std())
         for name, interval in correlations(part, dataset.attrs["resamples"]).items():
-            entries[name] = list(interval[:3])
+            entries[name] = interval[:3]
         summary |= {f"{recipe}: {name}": value for name, value in entries.items()}
     pairs = [*product(summary["recipes"], MEASURES)]
     summary["intervals"] = len(pairs)
-    for outcome in OUTCOMES:
-        for kind in ("", "_given_cost", "_of_means", "_of_means_given_cost"):
-            triples = [summary[f"{recipe}: {name}_and_{outcome}{kind}"] for recipe, name in pairs]
-            below, above = established_signs(triples, dataset.attrs["resamples"])
-            summary[f"{outcome}_below_0{kind}"] = below
-            summary[f"{outcome}_above_0{kind}"] = above
+    for outcome, kind in product(OUTCOMES, KINDS):
+        triples = [summary[f"{recipe}: {name}_and_{outcome}{kind}"] for recipe, name in pairs]
+        below, above = established_signs(triples, dataset.attrs["resamples"])
+        summary[f"{outcome}_below_0{kind}"] = below
+        summary[f"{outcome}_above_0{kind}"] = above
     return summary
 
 

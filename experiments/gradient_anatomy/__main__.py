@@ -10,22 +10,122 @@ terms, which is less than 1 % of the change at the start. This is refuted by a s
 larger error, from any start.
 """
 
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import numpy as np
 import optax
 import xarray as xr
+from jax.flatten_util import ravel_pytree
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
+from gdjax.errors import InputError
 from gdjax.plots import images
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis, style
 from gdjax.statistics import median
 
-from . import figures as anatomy
-from .config import Config
-from .model import examine, one
+SIZES = np.logspace(-8, 0, 65)  # edges of the bins; smaller entries are in the first bin
+LEAST = 1e-9  # smallest drawn error, since a logarithmic axis has no 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Network, and the epochs after which its gradient is examined."""
+
+    data: str = "mnist5k"  # name of the data set
+    widths: tuple[int, ...] = (16, 16)  # number of neurons in each hidden layer
+    # numbers of epochs after which the gradient is examined, ascending
+    epochs: tuple[int, ...] = (0, 30)
+    learning_rate: float = 1.0  # learning rate of the training between these epochs
+    # number of images per training step; the examined gradient is over all images
+    batch_size: int = 32
+    top: int = 20  # number of largest entries that are listed and checked
+    seed: int = 0  # seed of the starting point in the figures
+    seeds: int = 16  # number of starting points for the statistics
+
+
+def examine(count, problem, params):
+    """Return a summary of the gradient, and checks of its largest entries."""
+    parts = gradient_summary(problem, params)
+    top = largest_entries(parts.gradient, count)
+    return parts, check_gradient(problem, params, top.position)
+
+
+def one(config: Config, seed: int, problem: gd.Problem, rule, look: Callable) -> xr.Dataset:
+    """Return the gradients of one descent after `config.epochs`, and their checks."""
+    streams = gd.run_keys(0, seed=seed)
+    at, params = 0, problem.init(streams.init)
+    descent, stages = params, []
+    for epochs in config.epochs:
+        steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
+        if steps > at:
+            descent = gd.descend(
+                problem,
+                rule,
+                descent,
+                steps - at,
+                key=streams.order,
+                batch_size=config.batch_size,
+                record_every=steps,
+            )
+            at, params = steps, descent.params
+        stages.append(jax.tree.map(np.asarray, look(problem, params)))
+    summaries, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
+    gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
+    side = math.isqrt(problem.network.widths[0])
+    locations = [
+        locate_entries(params, top, network=problem.network, image_shape=(side, side))
+        for top in nudges.position
+    ]
+    layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])
+    checks = ("position", "predicted", "actual", "second_order", "rounding")
+    return xr.Dataset(
+        {
+            "gradient": (("stage", "entry"), gradient),
+            "layer": ("entry", layer),
+            "cost": ("stage", summaries.cost),
+            "norm": ("stage", summaries.norm),
+            "layer_norm": (("stage", "part"), np.stack(summaries.layer_norms, axis=1)),
+            **{name: (("stage", "top"), getattr(nudges, name)) for name in checks},
+            "dark_pixels": int(np.sum(np.all(problem.data[0] == 0, axis=0))),
+        },
+        {"epoch": ("stage", list(config.epochs))},
+        {
+            "places": [[location.label for location in stage] for stage in locations],
+            "image_shape": [side, side],
+            "neurons": problem.network.widths[1],
+            "data_hash": (problem.provenance or {})["hash"],
+        },
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the gradients for the start in the figures, and statistics over starts."""
+    if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
+        raise InputError(f"epochs = {config.epochs}, expected increasing integers >= 0")
+    look = jax.jit(partial(examine, config.top))
+    problem = gd.problems.digits(config.data, widths=config.widths)
+    rule = optax.sgd(config.learning_rate)  # one for all starts, so that they share a compilation
+    every = [statistics(one(config, k, problem, rule, look)) for k in range(config.seeds)]
+    over_seeds = {
+        f"seeds_{name}": (("stage", "seed"), np.stack([row[name] for row in every], axis=1))
+        for name in every[0]
+    }
+    return one(config, config.seed, problem, rule, look).assign(over_seeds)
+
+
+def stages(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield the description and the results of each stage."""
+    for i, epoch in enumerate(dataset.epoch.values):
+        yield "at a random start" if epoch == 0 else f"after {epoch} epochs", dataset.isel(stage=i)
 
 
 def expected_error(stage):
@@ -48,28 +148,27 @@ def holding_half(gradient):
     return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
 
 
-def statistics_by_stage(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+def statistics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Return statistics of the gradients from one start, with one value per stage."""
-    stages = [dataset.isel(stage=i) for i in range(dataset.sizes["stage"])]
-    gradients = [stage.gradient.values for stage in stages]
-    shares = (dataset.layer_norm.values / np.maximum(dataset.norm.values, 1e-30)[:, None]) ** 2
-    largest = np.stack(
-        [g[stage.position.values] for g, stage in zip(gradients, stages, strict=True)]
-    )
-    layer = np.stack([dataset.layer.values[stage.position.values] for stage in stages])
-    return {
-        "cost": dataset.cost.values,
-        "gradient_norm": dataset.norm.values,
-        "exactly_zero": np.array([np.sum(g == 0) for g in gradients]),
-        "entries_holding_half": np.array([holding_half(g) for g in gradients]),
-        "share_of_first_layer": shares[:, 0],
-        "share_of_last_layer": shares[:, -1],
-        "share_of_largest_in_last_layer": np.mean(layer == dataset.layer.values[-1], axis=1),
-        "share_of_largest_positive": np.mean(largest > 0, axis=1),
-        "nudges_within_allowed": np.array(
-            [np.mean(measured_error(stage) <= expected_error(stage)) for stage in stages]
-        ),
-    }
+    rows = []
+    for _, stage in stages(dataset):
+        g, layer = stage.gradient.values, stage.layer.values
+        largest, layer_of_largest = g[stage.position.values], layer[stage.position.values]
+        shares = (stage.layer_norm.values / (stage.norm.values or 1)) ** 2
+        rows.append(
+            {
+                "cost": stage.cost.values,
+                "gradient_norm": stage.norm.values,
+                "exactly_zero": np.sum(g == 0),
+                "entries_holding_half": holding_half(g),
+                "share_of_first_layer": shares[0],
+                "share_of_last_layer": shares[-1],
+                "share_of_largest_in_last_layer": np.mean(layer_of_largest == layer[-1]),
+                "share_of_largest_positive": np.mean(largest > 0),
+                "nudges_within_allowed": np.mean(measured_error(stage) <= expected_error(stage)),
+            }
+        )
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -78,84 +177,155 @@ def numbers(dataset: xr.Dataset) -> dict:
         "parameters": dataset.sizes["entry"],
         "dark_pixels": int(dataset.dark_pixels),
         "data_hash": dataset.attrs["data_hash"],
+        "seeds": dataset.sizes["seed"],
     }
-    for i, labels in enumerate(dataset.attrs["places"]):
-        stage = dataset.isel(stage=i)
-        g = stage.gradient.values
-        error = measured_error(stage)
+    plotted = statistics(dataset)
+    for i, (_, stage) in enumerate(stages(dataset)):
+        g, name = stage.gradient.values, f"epoch_{int(stage.epoch)}"
+        for key in ("cost", "gradient_norm", "exactly_zero", "entries_holding_half"):
+            summary[f"{name}_{key}"] = plotted[key][i].item()
         shares = (stage.layer_norm.values / (float(stage.norm) or 1)) ** 2
-        name = f"epoch_{int(stage.epoch)}"
         summary |= {
-            f"{name}_cost": float(stage.cost),
-            f"{name}_gradient_norm": float(stage.norm),
-            f"{name}_exactly_zero": int(np.sum(g == 0)),
             f"{name}_positive": int(np.sum(g > 0)),
             f"{name}_negative": int(np.sum(g < 0)),
-            f"{name}_entries_holding_half": holding_half(g),
             f"{name}_share_of_layers": [float(share) for share in shares],
-            f"{name}_largest_entry": labels[0],
-            f"{name}_largest_error_found": float(np.max(error)),
+            f"{name}_largest_entry": dataset.attrs["places"][i][0],
+            f"{name}_largest_error_found": float(np.max(measured_error(stage))),
             f"{name}_largest_error_allowed": float(np.max(expected_error(stage))),
-            f"{name}_nudges_within_allowed": float(np.mean(error <= expected_error(stage))),
+            f"{name}_nudges_within_allowed": float(plotted["nudges_within_allowed"][i]),
         }
-        for key in map(str, dataset.data_vars):
-            if key.startswith("seeds_"):
-                values = dataset[key].values[i]
-                prefix = f"{name}_{key.removeprefix('seeds_')}"
-                summary[f"{prefix}_over_seeds"] = median(values)[:3]
-                summary[f"{prefix}_least_and_most"] = [float(values.min()), float(values.max())]
-    return summary | {"seeds": dataset.sizes["seed"]}
+        for key in plotted:
+            values = stage[f"seeds_{key}"].values
+            summary[f"{name}_{key}_over_seeds"] = median(values)[:3]
+            summary[f"{name}_{key}_least_and_most"] = [float(values.min()), float(values.max())]
+    return summary
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the gradients for the start in the figures, and statistics over starts."""
-    look = jax.jit(partial(examine, config.top))
-    problem = gd.problems.digits(config.data, widths=config.widths)
-    rule = optax.sgd(config.learning_rate)  # one for all starts, so that they share a compilation
-    rows = [
-        statistics_by_stage(one(replace(config, seed=seed), problem, rule, look))
-        for seed in range(config.seeds)
-    ]
-    return one(config, problem, rule, look).assign(
-        {
-            f"seeds_{name}": (("stage", "seed"), np.stack([row[name] for row in rows], axis=1))
-            for name in rows[0]
-        }
-    )
+def relative_sizes(dataset: xr.Dataset) -> Figure:
+    """Draw the distribution of |g_i| / max |g| in each layer, one panel per stage."""
+    with style():
+        count = dataset.sizes["stage"]
+        figure = Figure(figsize=(9, 3.2 * count + 0.6))
+        grid = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        for axes, (name, stage) in zip(grid, stages(dataset), strict=True):
+            g = np.abs(stage.gradient.values)
+            relative = g / (np.max(g) or 1)
+            for layer, color in zip(np.unique(stage.layer), CYCLE, strict=False):
+                part = relative[stage.layer.values == layer]
+                entries = np.clip(part[part > 0], SIZES[0], 1)
+                weights = np.full(entries.size, 1 / part.size)
+                for kind, look in (
+                    ("stepfilled", {"alpha": 0.3}),
+                    ("step", {"linewidth": 2, "label": f"layer {layer}: {part.size:,} entries"}),
+                ):
+                    axes.hist(entries, SIZES, weights=weights, histtype=kind, color=color, **look)
+            axes.set_title(f"{name}: {np.mean(g == 0):.1%} of all entries are exactly 0")
+            axes.set(xscale="log", xlim=(SIZES[0], 1), ylabel="share of the layer's entries")
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        grid[0].legend(loc="upper left")
+        grid[-1].set_xlabel("size of an entry relative to the largest,  |g$_i$| / max |g|")
+    return figure
+
+
+def top_entries(dataset: xr.Dataset) -> Figure:
+    """Draw the largest entries of the gradients as bars, with their signs and locations."""
+    rows, positions = dataset.sizes["top"], np.arange(dataset.sizes["top"])
+    last = f"layer {int(dataset.layer[-1])}"
+    with style():
+        figure = Figure(figsize=(6.5 * dataset.sizes["stage"], 0.3 * rows + 2.1))
+        panels = np.ravel(figure.subplots(1, dataset.sizes["stage"], squeeze=False))
+        for axes, (name, stage), places in zip(
+            panels, stages(dataset), dataset.attrs["places"], strict=True
+        ):
+            values = stage.gradient.values[stage.position.values]
+            unit, unit_text = _unit(values)
+            axes.barh(positions, values / unit, color=np.where(values > 0, VERMILLION, BLUE))
+            axes.set_yticks(positions, places)
+            axes.tick_params(axis="y", length=0)
+            axes.set_ylim(rows - 0.4, -0.6)
+            axes.axvline(0, color=BLACK, linewidth=1)
+            of_last = sum(place.startswith(f"{last}:") for place in places)
+            axes.set_title(f"{name}:\n{of_last} of the {rows} largest entries in {last}")
+            axes.set_xlabel(f"slope of the cost{unit_text}")
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+        figure.legend(
+            handles=[
+                Patch(color=VERMILLION, label="positive: descent decreases the parameter"),
+                Patch(color=BLUE, label="negative: descent increases the parameter"),
+            ],
+            loc="outside lower center",
+            ncols=2,
+        )
+    return figure
+
+
+def predicted_actual(dataset: xr.Dataset) -> Figure:
+    """Draw actual against predicted changes of the cost, and the relative errors."""
+    with style():
+        figure = Figure(figsize=(4.5 * dataset.sizes["stage"] + 4.5, 4.8))
+        *panels, errors = figure.subplots(1, dataset.sizes["stage"] + 1)
+        for axes, (name, stage), color, mark in zip(
+            panels, stages(dataset), CYCLE, "os^Dv", strict=False
+        ):
+            shown = {"color": color, "marker": mark, "linestyle": "", "alpha": 0.75}
+            axes.axline((0, 0), slope=1, color=GREY, linewidth=1.2, zorder=0)
+            axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+            axes.axvline(0, color=GREY, linewidth=0.6, zorder=0)
+            predicted, actual = stage.predicted.values, stage.actual.values
+            unit, unit_text = _unit(predicted)
+            axes.plot(predicted / unit, actual / unit, **shown)
+            axes.set_title(name)
+            axes.set_xlabel(f"predicted change of the cost{unit_text},\ngradient times change")
+            axes.set_ylabel(f"actual change of the cost{unit_text}")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(5))
+            nonzero = predicted != 0  # the relative error is undefined for an entry of 0
+            deviations = np.abs(actual[nonzero] / predicted[nonzero] - 1)
+            allowed = expected_error(stage)[nonzero]
+            errors.plot(allowed, np.maximum(deviations, LEAST), label=name, **shown)
+        errors.set(xscale="log", yscale="log")
+        allowed = np.array(errors.get_xlim()) * (0.8, 1.25)
+        top = max(2 * allowed[1], errors.get_ylim()[1])
+        errors.fill_between(allowed, allowed, top, color=GREY, alpha=0.25, linewidth=0)
+        errors.text(
+            0.05, 0.95, "above the allowed error", transform=errors.transAxes, va="top", color=BLACK
+        )
+        errors.set_xlim(allowed)
+        errors.set_ylim(top=top)
+        for axis in (errors.xaxis, errors.yaxis):
+            label_log_axis(axis, form=lambda share: f"{100 * share:.3g}%")
+        errors.set_xlabel("allowed relative error,\nfrom curvature and rounding")
+        errors.set_ylabel("relative error of the prediction")
+        errors.set_title("Errors of the predicted changes")
+        errors.legend(loc="lower right")
+    return figure
+
+
+def _unit(values):
+    """Return the power of 1000 by which values on an axis are divided, and its label."""
+    highest = np.max(np.abs(values), initial=0)
+    power = 3 * int(np.floor(np.log10(highest) / 3)) if highest > 0 else 0
+    if power == -3 and highest > 0.1:
+        power = 0
+    return 10.0**power, f" (10$^{{{power}}}$)" if power else ""
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw sizes of entries, the largest entries with checks, and entries as images."""
-    layers = [f"layer {number}" for number in np.unique(dataset.layer)]
-    side, neurons = dataset.attrs["image_shape"], dataset.attrs["neurons"]
-    sizes, top, proof, figures = {}, {}, {}, {}
-    for i, places in enumerate(dataset.attrs["places"]):
-        stage = dataset.isel(stage=i)
-        epoch = int(stage.epoch)
-        name = "at a random start" if epoch == 0 else f"after {epoch} epochs"
-        g = stage.gradient.values
-        relative = np.abs(g) / (np.max(np.abs(g)) or 1)
-        sizes[name] = {
-            layer: relative[stage.layer.values == number + 1] for number, layer in enumerate(layers)
-        }
-        last = sum(place.startswith(f"{layers[-1]}:") for place in places)
-        top[f"{name}:\n{last} of the {len(places)} largest entries in {layers[-1]}"] = anatomy.Bars(
-            g[stage.position.values], places
-        )
-        proof[name] = anatomy.Proof(
-            stage.predicted.values, stage.actual.values, expected_error(stage)
-        )
-        first = g[: neurons * side[0] * side[1]].reshape(neurons, *side)
-        figures[f"pixels_{epoch}"] = images.signed(
-            first,
+    shape = (dataset.attrs["neurons"], *dataset.attrs["image_shape"])
+    pixels = {
+        f"pixels_{int(stage.epoch)}": images.signed(
+            stage.gradient.values[: math.prod(shape)].reshape(shape),
             title=f"Gradient with respect to the first layer's weights, {name}",
             label="slope of the cost: descent decreases red weights, increases blue ones; gray: 0",
         )
+        for name, stage in stages(dataset)
+    }
     return {
-        "sizes": anatomy.relative_sizes(sizes),
-        "largest": anatomy.top_entries(top),
-        "proof": anatomy.predicted_actual(proof),
-        **figures,
+        "sizes": relative_sizes(dataset),
+        "largest": top_entries(dataset),
+        "proof": predicted_actual(dataset),
+        **pixels,
     }
 
 

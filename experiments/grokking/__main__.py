@@ -13,17 +13,116 @@ varies. Without decay the test pairs are never learned. This is refuted by runs 
 which they are learned, or by an interval of the exponent that contains -1.
 """
 
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
 from gdjax import statistics
+from gdjax.plots.style import BLACK, CYCLE, GREY, style
+from gdjax.plots.sweeps import quantiles
 
-from .config import Config
-from .figures import after_training
-from .model import addition
+
+@dataclass(frozen=True)
+class Config:
+    """Task, network and weight decays."""
+
+    modulus: int = 13  # modulus p
+    part: float = 0.7  # share of the p^2 pairs that are in the training set
+    width: int = 48  # number of hidden neurons
+    learning_rate: float = 0.01  # learning rate of AdamW
+    # weight decays, ascending; a step multiplies the weights by 1 - learning_rate * decay
+    decays: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)
+    seeds: int = 24  # number of starting points, each with a different set of training pairs
+    steps: int = 5000  # number of steps of each run
+    record_every: int = 10  # number of steps from one record to the next
+    # smallest share of correctly predicted pairs at which a set counts as learned
+    known: float = 0.95
+
+
+def addition(config: Config) -> gd.Problem:
+    """Return the problem of addition modulo p.
+
+    The data contain all pairs. The keyword `pairs` of the cost selects the set of training pairs,
+    which are marked by one flag per pair and set.
+    """
+    p = config.modulus
+    first, second = (numbers.ravel() for numbers in np.mgrid[:p, :p])
+    rows = np.eye(p, dtype=np.float32)
+    inputs, sums = np.concatenate([rows[first], rows[second]], axis=1), (first + second) % p
+    trained = round(config.part * p**2)
+    order = [np.random.default_rng(seed).permutation(p**2) for seed in range(config.seeds)]
+    data = inputs, sums, np.stack(order, axis=1) < trained
+
+    def init(key):
+        key_in, key_out = jax.random.split(key)
+        return {
+            "in": jax.random.normal(key_in, (2 * p, config.width)) / np.sqrt(2 * p),
+            "out": jax.random.normal(key_out, (config.width, p)) / np.sqrt(config.width),
+        }
+
+    def predict(params, inputs):
+        return (inputs @ params["in"]) ** 2 @ params["out"]
+
+    def chosen(flags, pairs):
+        return jnp.take(flags, jnp.asarray(pairs, int), axis=1)
+
+    def cost(params, batch, *, pairs=0):
+        inputs, sums, marks = batch
+        error = predict(params, inputs) - jax.nn.one_hot(sums, p)
+        inside = jnp.where(chosen(marks, pairs), jnp.sum(error**2, axis=1), 0)
+        return jnp.mean(inside) * (p**2 / trained)
+
+    def right(params, batch, marked):
+        inputs, sums, _ = batch
+        correct = jnp.argmax(predict(params, inputs), axis=1) == sums
+        return jnp.sum(correct & marked) / jnp.sum(marked)
+
+    def train_accuracy(params, batch, *, pairs=0):
+        return right(params, batch, chosen(batch[2], pairs))
+
+    def test_accuracy(params, batch, *, pairs=0):
+        return right(params, batch, ~chosen(batch[2], pairs))
+
+    return gd.Problem(
+        init=init,
+        cost=cost,
+        data=data,
+        metrics={
+            "train_accuracy": gd.Metric(train_accuracy, data, long_name="training accuracy"),
+            "test_accuracy": gd.Metric(test_accuracy, data, long_name="accuracy on the test pairs"),
+        },
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return costs and accuracies of all runs, by weight decay, seed and step."""
+    seeds = list(range(config.seeds))
+
+    def adamw(*, weight_decay):
+        return optax.adamw(config.learning_rate, weight_decay=weight_decay)
+
+    runs = gd.sweep(
+        addition(config),
+        gd.axes(weight_decay=list(config.decays), run=gd.zip_axes(seed=seeds, pairs=seeds)),
+        config.steps,
+        make_optimizer=adamw,
+        record_every=config.record_every,
+    )
+    return (
+        runs[["cost", "train_accuracy", "test_accuracy"]]
+        .swap_dims(run="seed")
+        .drop_vars(["run", "pairs"])
+        .assign_attrs(known=config.known)
+    )
 
 
 def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
@@ -67,9 +166,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     at = np.searchsorted(dataset.step.values, np.where(np.isfinite(memorized), memorized, 0))
     test_accuracy = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
     summary: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
-    for index, value in enumerate(decay):
-        name = f"decay_{value:g}"
-        late, never = delay[index], int(np.sum(np.isinf(delay[index])))
+    for index, (value, late) in enumerate(zip(decay, delay, strict=True)):
+        name, never = f"decay_{value:g}", int(np.sum(np.isinf(late)))
         summary |= {
             f"{name}_learnt": statistics.median(memorized[index])[:3],
             f"{name}_test_accuracy_then": statistics.median(test_accuracy[index])[:3],
@@ -84,35 +182,84 @@ def numbers(dataset: xr.Dataset) -> dict:
     if len(slopes) > 1:
         summary["exponent"] = statistics.mean(slopes)[:3]
     half = delay.shape[1] // 2
-    for name, delays_of_half in (("first", delay[:, :half]), ("second", delay[:, half:])):
-        for index, value in enumerate(decay):
-            if value and delays_of_half.size:
-                summary[f"{name}_half_decay_{value:g}_delay"] = statistics.median(
-                    delays_of_half[index]
-                )[:3]
+    for name, late in (("first", delay[:, :half]), ("second", delay[:, half:])):
+        for value, row in zip(decay, late, strict=True):
+            if value and row.size:
+                summary[f"{name}_half_decay_{value:g}_delay"] = statistics.median(row)[:3]
     return summary
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return costs and accuracies of all runs, by weight decay, seed and step."""
-    seeds = list(range(config.seeds))
+def after_training(dataset: xr.Dataset, delay: Float[np.ndarray, "decays seeds"]) -> Figure:
+    """Draw accuracy along the descent, and the delay against the weight decay.
 
-    def adamw(*, weight_decay):
-        return optax.adamw(config.learning_rate, weight_decay=weight_decay)
+    Args:
+        dataset: results of the experiment.
+        delay: number of steps from the first record at which the training pairs are learned to the
+            first at which the test pairs are learned; +inf if they never are.
+    """
+    step, decay, known = dataset.step.values, dataset.weight_decay.values, dataset.attrs["known"]
+    train, test = dataset.train_accuracy.values, dataset.test_accuracy.values
+    with style():
+        figure = Figure(figsize=(12.5, 5.5))
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        after = step > 0  # a logarithmic axis has no 0
+        for number, value in enumerate(decay):
+            color = CYCLE[number % len(CYCLE)]
+            low, half, high = quantiles(test[number].T[after])
+            left.fill_between(step[after], low, high, color=color, alpha=0.2)
+            left.plot(step[after], half, color=color, label=f"{value:g}")
+        memorized = quantiles(train.reshape(-1, len(step)).T[after])[1]
+        left.plot(step[after], memorized, "--", color=BLACK, label="training pairs,\nall decays")
+        left.axhline(known, color=GREY, linewidth=1, linestyle=":")
+        left.set_xscale("log")
+        left.xaxis.set_major_formatter("{x:g}")
+        left.xaxis.set_minor_formatter(NullFormatter())
+        left.set_ylim(0, 1.02)
+        left.yaxis.set_major_formatter(PercentFormatter(1.0))
+        left.set(xlabel="step", ylabel="share of correct pairs")
+        left.set_title(f"Pairs not trained on: median and quartiles of {test.shape[1]} seeds")
+        left.legend(
+            title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
+        )
+        _against_decay(right, decay, delay, last=float(step[-1]))
+    return figure
 
-    runs = gd.sweep(
-        addition(config),
-        gd.axes(weight_decay=list(config.decays), run=gd.zip_axes(seed=seeds, pairs=seeds)),
-        config.steps,
-        make_optimizer=adamw,
-        record_every=config.record_every,
-    )
-    return (
-        runs[["cost", "train_accuracy", "test_accuracy"]]
-        .swap_dims(run="seed")
-        .drop_vars(["run", "pairs"])
-        .assign_attrs(known=config.known)
-    )
+
+def _against_decay(axes, decay, delay, last):
+    """Draw every seed's delay, with infinite delays in a separate row at the top."""
+    shown = [index for index, value in enumerate(decay) if value > 0]
+    never = 1.6 * last
+    medians = []
+    for index in shown:
+        color = CYCLE[index % len(CYCLE)]
+        finite = np.isfinite(delay[index])
+        spread = decay[index] * np.geomspace(0.85, 1.18, delay.shape[1])
+        axes.plot(spread[finite], delay[index][finite], ".", color=color, alpha=0.7)
+        axes.plot(spread[~finite], np.full(np.sum(~finite), never), "^", color=color, alpha=0.7)
+        medians.append(quantiles(delay[[index]], (0.5,))[0, 0])
+    x, y = decay[shown], np.array(medians)
+    axes.plot(x[np.isfinite(y)], y[np.isfinite(y)], "_", color=BLACK, markersize=28, label="median")
+    middle = len(shown) // 2
+    if len(shown) and np.isfinite(y[middle]):
+        axes.plot(x, y[middle] * x[middle] / x, ":", color=GREY, label="1 / decay")
+    if np.isinf(delay[shown]).any():
+        axes.axhline(1.25 * last, color=GREY, linewidth=1)
+        axes.text(
+            0.98, never, "never", transform=axes.get_yaxis_transform(), ha="right", va="center"
+        )
+    axes.set(xscale="log", yscale="log")
+    axes.set_xticks(x, [f"{value:g}" for value in x])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="weight decay", ylabel="delay in steps")
+    without = np.flatnonzero(decay == 0)
+    title = "Delay until the test pairs are predicted correctly"
+    if len(without):
+        count = int(np.sum(np.isinf(delay[without[0]])))
+        title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"
+    axes.set_title(title)
+    axes.legend(loc="lower left")
 
 
 def plot(dataset: xr.Dataset) -> dict:

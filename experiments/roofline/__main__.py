@@ -26,10 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, ScalarFormatter
 
 import gdjax as gd
 from experiments.shared import command
 from gdjax import slabs
+from gdjax.plots.style import BLUE, GREY, style
 from gdjax.sweeps.absent_device import (
     Loop,
     absent_device,
@@ -40,40 +43,27 @@ from gdjax.sweeps.absent_device import (
 )
 from gdjax.sweeps.spec import SweepSpec
 
-from . import figures as plots
-
 TRANSFERS = re.compile(r" (outfeed|infeed|send|recv)\(|callback")  # to and from the host
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Programs, and rates of the device.
+    """Programs, and rates of the device."""
 
-    Args:
-        data: name of the data set.
-        device: device that programs are compiled for.
-        orders: whether the networks share mini-batches, have separate ones, or use the whole set.
-        batch_sizes: numbers of samples of a mini-batch.
-        networks: numbers of networks.
-        optimizers: names of optimizers.
-        record_every: number of steps between records.
-        peak: operations per second in float32 without tensor cores.
-        bandwidth: memory bandwidth in bytes per second.
-        floors: shortest and longest time of a kernel in microseconds.
-        waits: shortest and longest wait for the host in microseconds.
-    """
-
-    data: str = "mnist5k"
-    device: str = "h100"
+    data: str = "mnist5k"  # name of the data set
+    device: str = "h100"  # device that programs are compiled for
+    # whether the networks share mini-batches, have separate ones, or use the whole set
     orders: tuple[str, ...] = ("shared", "own", "whole")
-    batch_sizes: tuple[int, ...] = (32,)
-    networks: tuple[int, ...] = (64,)
-    optimizers: tuple[str, ...] = ("sgd", "adam")
-    record_every: int = 32
-    peak: float = 66.9e12
-    bandwidth: float = 3.352e12
+    batch_sizes: tuple[int, ...] = (32,)  # numbers of samples of a mini-batch
+    networks: tuple[int, ...] = (64,)  # numbers of networks
+    optimizers: tuple[str, ...] = ("sgd", "adam")  # names of optimizers
+    record_every: int = 32  # number of steps between records
+    peak: float = 66.9e12  # operations per second in float32 without tensor cores
+    bandwidth: float = 3.352e12  # memory bandwidth in bytes per second
+    # shortest and longest time of a kernel in microseconds
     floors: tuple[float, float] = (1.5, 5.0)
+    # shortest and longest wait for the host in microseconds
     waits: tuple[float, float] = (10.0, 30.0)
 
 
@@ -127,13 +117,7 @@ def compiled_by_hand(
 
 
 def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:
-    """Return the shortest and the longest time of a step.
-
-    Args:
-        config: rates of the device.
-        step: loop over steps.
-        waits: number of waits for the host per step.
-    """
+    """Return the shortest and the longest time of a step with some waits for the host."""
     bound = [
         1e6 * max(kernel.bytes / config.bandwidth, kernel.operations / config.peak)
         for kernel in step.kernels
@@ -144,41 +128,44 @@ def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:
 
 def run(config: Config) -> xr.Dataset:
     """Return kernels, loops, transfers and predicted times by program."""
-    sizes = {order: config.batch_sizes if order != "whole" else (None,) for order in config.orders}
     cases = [
         (order, size, networks, optimizer)
         for order in config.orders
-        for networks, optimizer, size in product(config.networks, config.optimizers, sizes[order])
+        for networks, optimizer in product(config.networks, config.optimizers)
+        for size in (config.batch_sizes if order != "whole" else (None,))
     ]
-    rows = []
-    for case in cases:
-        block, by_hand = compiled_sweep(config, *case), compiled_by_hand(config, *case)
+    parts = []
+    for order, size, networks, optimizer in cases:
+        block, by_hand = (
+            function(config, order, size, networks, optimizer)
+            for function in (compiled_sweep, compiled_by_hand)
+        )
         step, step_by_hand = loop_over_steps(block), loop_over_steps(by_hand)
         # The loop over chunks, and the branches for the record and for each metric.
         outer = [loop for loop in loops(block) if loop.trip_count is None]
         waits = sum(loop.num_inner for loop in outer) / config.record_every
-        rows.append(
-            {
-                "kernels": len(step.kernels),
-                "kernels_by_hand": len(step_by_hand.kernels),
-                "unknown_loops": len(outer),
-                "transfers": len(TRANSFERS.findall(block.executable.as_text())),
-                "is_step_known": step.trip_count is not None,
-                "bytes": sum(kernel.bytes for kernel in step.kernels),
-                "operations": sum(kernel.operations for kernel in step.kernels),
-                "microseconds": microseconds(config, step, waits),
-                "microseconds_by_hand": microseconds(config, step_by_hand, 0.0),
-            }
+        parts.append(
+            xr.Dataset(
+                {
+                    "kernels": len(step.kernels),
+                    "kernels_by_hand": len(step_by_hand.kernels),
+                    "unknown_loops": len(outer),
+                    "transfers": len(TRANSFERS.findall(block.executable.as_text())),
+                    "is_step_known": step.trip_count is not None,
+                    "bytes": sum(kernel.bytes for kernel in step.kernels),
+                    "operations": sum(kernel.operations for kernel in step.kernels),
+                    "microseconds": ("bound", microseconds(config, step, waits)),
+                    "microseconds_by_hand": ("bound", microseconds(config, step_by_hand, 0.0)),
+                },
+                {
+                    "order": order,
+                    "batch_size": size or 0,
+                    "networks": networks,
+                    "optimizer": optimizer,
+                },
+            )
         )
-    variables = {
-        name: (("case", "bound") if "micro" in name else "case", np.array([r[name] for r in rows]))
-        for name in rows[0]
-    }
-    names = ("order", "batch_size", "networks", "optimizer")
-    columns = [list(column) for column in zip(*cases, strict=True)]
-    columns[1] = [size or 0 for size in columns[1]]
-    coordinates = dict(zip(names, (("case", column) for column in columns), strict=True))
-    return xr.Dataset(variables, coordinates, {"device": config.device})
+    return xr.concat(parts, "case").assign_attrs(device=config.device)
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:
@@ -187,9 +174,36 @@ def numbers(dataset: xr.Dataset) -> dict[str, Any]:
     return {name: dataset[name].values.tolist() for name in names}
 
 
-def plot(dataset: xr.Dataset) -> dict[str, Any]:
-    """Draw the predicted times."""
-    return {"roofline": plots.times(dataset)}
+def plot(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Draw the range of the time of a step for each program, and that of the program by hand."""
+    with style():
+        figure = Figure(figsize=(7, 6))
+        axes = figure.subplots()
+        rows = np.arange(dataset.sizes["case"])
+        for name, color, shift, label in (
+            ("microseconds", BLUE, -0.15, "gdjax"),
+            ("microseconds_by_hand", GREY, 0.15, "by hand"),
+        ):
+            low, high = dataset[name].values.T
+            axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
+        names = ("order", "batch_size", "networks", "optimizer")
+        columns = (dataset[name].values.tolist() for name in names)
+        axes.set_yticks(
+            rows,
+            [
+                f"{order}{f' {size}' if size else ''}, {networks:,} networks, {optimizer}"
+                for order, size, networks, optimizer in zip(*columns, strict=True)
+            ],
+        )
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.set_xlabel("predicted time of a step (microseconds)")
+        axes.set_xticks([30, 50, 100, 200, 300])
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_title(f"Predicted times on an {dataset.device.upper()}")
+        axes.legend()
+    return {"roofline": figure}
 
 
 if __name__ == "__main__":

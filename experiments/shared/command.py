@@ -7,7 +7,6 @@ default config are written to results/<experiment>, those of any other config to
 
 import inspect
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
 from pathlib import Path
@@ -20,15 +19,6 @@ from gdjax._runtime import process, results
 from gdjax.errors import GdjaxError
 
 RESULTS = Path(__file__).parents[2] / "results"
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Return the time in seconds until the results of a computation are ready."""
-    import jax
-
-    start = time.perf_counter()
-    jax.block_until_ready(work())
-    return time.perf_counter() - start
 
 
 def main(
@@ -72,25 +62,14 @@ def parse(
     return command.config, command.out
 
 
-def folder(name: str, config: Any, out: Path | None = None) -> Path:
-    """Create and return the folder for the results of `config`.
-
-    The folder is `out` if it is given, otherwise a folder in results/.
-
-    Raises:
-        InputError: if the folder cannot be created or written to.
-    """
-    home = RESULTS / name
-    default = home if config == type(config)() else home / results.digest(config)
-    return results.folder(name, config, out or default)
-
-
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     """Run an experiment, write its results, print its summary, and return the folder.
 
     The data are written before the figures are drawn; `plot` needs only the data.
     """
-    directory = folder(name, config, out)
+    home = RESULTS / name
+    default = home if config == type(config)() else home / results.digest(config)
+    directory = results.folder(name, config, out or default)
     dataset = run(config)
     results.save_data(dataset, directory / "data.zarr")
     summary = dict(numbers(dataset))

@@ -8,35 +8,37 @@ Expected: shares of at least 0.70 for full batches, 0.30 for mini-batches in one
 mini-batches in 64 orders, and 0.60 for the cost on a plane.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.benchmarks import bars, descents, first_call, landscape, peers
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter, ScalarFormatter
+
+from experiments.benchmarks import descents, first_call, landscape, peers
 from experiments.benchmarks.timing import Clock
 from experiments.shared import command
+from gdjax.data import ImageSet, available, load
+from gdjax.errors import GdjaxError
+from gdjax.plots.style import BLUE, GREEN, style
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of the measurements."""
 
-    runs: int = 64
-    """Number of runs in each sweep."""
+    runs: int = 64  # number of runs in each sweep
+    # number of repetitions; the fastest, or the median or mean of all of them, is reported
     repeats: int = 3
-    """Number of repetitions; the fastest, or the median or mean of all of them, is reported."""
-    pairs: int = 5
-    """Number of pairs of new processes in which first calls are timed."""
+    pairs: int = 5  # number of pairs of new processes in which first calls are timed
+    # factor for the numbers of steps; smaller values give faster, less precise measurements
     scale: float = 1.0
-    """Factor for the numbers of steps; smaller values give faster, less precise measurements."""
 
 
-def data() -> Any:
+def data() -> ImageSet:
     """Return MNIST if it is available offline, else noise with the shapes of MNIST."""
-    import numpy as np
-
-    from gdjax.data import ImageSet, available, load
-    from gdjax.errors import GdjaxError
-
     try:
         if any(entry.name == "mnist" and entry.prepared for entry in available()):
             return load("mnist")
@@ -48,50 +50,74 @@ def data() -> Any:
     return ImageSet("noise", images[:60000], labels[:60000], images[60000:], labels[60000:], 10, "")
 
 
-def run(config: Config) -> Any:
+def run(config: Config) -> xr.Dataset:
     """Return all measurements, as a Dataset of scalars."""
-    import xarray as xr
+    from experiments.benchmarks import second_call  # its import initializes JAX
 
-    from experiments.benchmarks import second_call
-
-    clock = Clock(config.repeats)
-    dataset = data()
-    ratios = {}
-    for part in (
-        lambda: descents.one_descent(clock, config, dataset),
-        lambda: descents.whole_set(clock, config, dataset),
-        lambda: descents.mini_batches(clock, config, dataset),
-        lambda: descents.trainability(clock, config),
-        lambda: descents.many_runs(config),
-        lambda: descents.small_sweep(config),
-        lambda: descents.second_start(config),
-        lambda: first_call.ratios(config.pairs),
-        lambda: second_call.ratios(config.repeats),
-        lambda: landscape.planes(clock, config, dataset),
-        lambda: landscape.eigenvalues(clock, config, dataset),
-        lambda: landscape.paths(clock, config, dataset),
-    ):
-        ratios |= part()
-    ratios["matrix_product_GFlops"] = max(clock.rates) / 1e9
-    return xr.Dataset(
-        {name: ((), value) for name, value in ratios.items()},
-        attrs={
-            "data": dataset.name,
-            "torch": getattr(peers.torch_or_none(), "__version__", "not installed"),
-        },
-    )
+    clock, dataset = Clock(config.repeats), data()
+    ratios = {
+        **descents.one_descent(clock, config, dataset),
+        **descents.whole_set(clock, config, dataset),
+        **descents.mini_batches(clock, config, dataset),
+        **descents.trainability(clock, config),
+        **descents.many_runs(config),
+        **descents.small_sweep(config),
+        **descents.second_start(config),
+        **first_call.ratios(config.pairs),
+        **second_call.ratios(config.repeats),
+        **landscape.planes(clock, config, dataset),
+        **landscape.eigenvalues(clock, config, dataset),
+        **landscape.paths(clock, config, dataset),
+        "matrix_product_GFlops": max(clock.rates) / 1e9,
+    }
+    torch = getattr(peers.torch_or_none(), "__version__", "not installed")
+    return xr.Dataset(ratios, attrs={"data": dataset.name, "torch": torch})
 
 
-def numbers(dataset) -> dict[str, Any]:
+def numbers(dataset: xr.Dataset) -> dict[str, Any]:
     """Return the entries of summary.json."""
-    return {**dataset.attrs, **{name: float(v) for name, v in dataset.data_vars.items()}}
+    return {**dataset.attrs, **{str(name): float(v) for name, v in dataset.data_vars.items()}}
 
 
-def plot(dataset) -> dict[str, Any]:
+def bars(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
+    """Draw shares of the matrix-product rate, and speed relative to other libraries.
+
+    Args:
+        shares: share of the rate of a 2000 x 2000 product, by measurement.
+        times: seconds of the other library divided by those of gdjax, by measurement and library.
+    """
+    with style():
+        figure = Figure(figsize=(13, 4.5))
+        left, right = figure.subplots(1, 2)
+        for axes, values, color in ((left, shares, BLUE), (right, times, GREEN)):
+            place = np.arange(len(values))
+            axes.barh(place, list(values.values()), color=color)
+            axes.set_yticks(place, [_label(name) for name in values])
+            axes.invert_yaxis()
+        left.set_xlabel("share of the matrix-product rate")
+        left.xaxis.set_major_formatter(PercentFormatter(1.0))
+        left.set(xlim=(0, 1), title="Speed relative to a matrix product")
+        right.set(xlabel="time of the other program / time of gdjax", xscale="log")
+        right.xaxis.set_major_formatter(ScalarFormatter())
+        right.axvline(1, color="black", linewidth=1)
+        right.set_title("Speed relative to other programs")
+        for place, value in enumerate(times.values()):
+            right.annotate(
+                f" {value:.1f}", (value, place), va="center", annotation_clip=False, fontsize=11
+            )
+    return figure
+
+
+def _label(name):
+    name = name.removesuffix("_share").replace("_times_", ": against ").replace("_", " ")
+    return name.replace("against one after another", "against one run at a time")
+
+
+def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     """Draw shares of the rate of a matrix product, and ratios to other libraries."""
-    shares = {n: float(v) for n, v in dataset.data_vars.items() if n.endswith("_share")}
-    times = {n: float(v) for n, v in dataset.data_vars.items() if "_times_" in n}
-    return {"speed": bars.ratios(shares, times)}
+    values = {str(name): float(v) for name, v in dataset.data_vars.items()}
+    shares = {name: v for name, v in values.items() if name.endswith("_share")}
+    return {"speed": bars(shares, {name: v for name, v in values.items() if "_times_" in name})}
 
 
 if __name__ == "__main__":

@@ -15,8 +15,12 @@ from experiments.accuracy import model as methods
 from experiments.accuracy import summary as summaries
 from experiments.accuracy import training
 from experiments.accuracy.config import Config
-from experiments.accuracy.learning import Problems
-from experiments.accuracy.training import ladder, quadratic_with_targets, single_changes
+from experiments.accuracy.training import (
+    Problems,
+    ladder,
+    quadratic_with_targets,
+    single_changes,
+)
 from gdjax.problems import quadratic
 from gdjax.sweeps import executor
 
@@ -70,7 +74,7 @@ def study():
 
 
 def test_gains_are_paired_by_start():
-    gains = accuracy.gains(study())
+    gains = summaries.gains(study())
     difference = np.array([0.01, 0.02, 0.01])
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     mean, half = gains["distorted copies"]
@@ -91,7 +95,7 @@ def test_trajectories_lie_in_the_plane_of_their_end_points():
 
 def test_the_summary_equals_values_computed_by_hand():
     result = accuracy.numbers(study())
-    assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
+    assert summaries.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
     assert result["errors_left"] == 1 / 4
     assert (result["test_best"], result["test_best_lowest"]) == (0.875, 0.75)
     assert result["test_gain"] == 0.375

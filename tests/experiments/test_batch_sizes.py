@@ -5,40 +5,8 @@ import pytest
 import xarray as xr
 
 from experiments.batch_sizes import __main__ as batch_sizes
-from experiments.batch_sizes import __main__ as summaries
 from experiments.batch_sizes.__main__ import Config
 from gdjax.errors import InputError
-
-pytestmark = pytest.mark.long  # trains networks
-
-SMALL = Config(batch_sizes=(32, 4000), epochs=(2, 3), rates=3, seeds=2, timed_epochs=1, repeats=1)
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return batch_sizes.run(SMALL)
-
-
-@pytest.fixture(scope="module")
-def summary(dataset):
-    return batch_sizes.numbers(dataset)
-
-
-def test_mini_batches_give_lower_costs_after_equal_numbers_of_epochs(summary):
-    assert summary["equal_epochs_32_cost"][0] < 0.5
-    assert summary["equal_epochs_4000_cost"][0] > 0.8
-    assert summary["equal_epochs_32_accuracy"][0] > 0.7
-    assert summary["epochs_to_half_32"] <= 2
-    assert summary["epochs_to_half_4000"] == np.inf
-
-
-def test_each_batch_size_is_recorded_for_its_number_of_epochs(dataset):
-    assert summaries.last_epochs(dataset).tolist() == [2, 3]
-    assert dataset.batch_size.values.tolist() == [32, 4000]
-    assert np.all(dataset.seconds_an_epoch > 0)
-    # The cost before the first step is independent of the batch size.
-    start = dataset.cost.isel(epoch=0).values
-    np.testing.assert_allclose(start[0], start[1], rtol=1e-5)
 
 
 def small(seconds):
@@ -66,8 +34,8 @@ def test_the_best_rate_is_selected_at_the_epoch_of_the_comparison():
     dataset = small([1.0, 0.6])
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
-    assert summaries.epochs_to_half_baseline(dataset, 0) == 1
-    assert summaries.epochs_to_half_baseline(dataset, 1) == np.inf
+    assert batch_sizes.epochs_to_half_baseline(dataset, 0) == 1
+    assert batch_sizes.epochs_to_half_baseline(dataset, 1) == np.inf
 
 
 def test_a_missing_number_of_epochs_raises_input_error():
@@ -75,5 +43,16 @@ def test_a_missing_number_of_epochs_raises_input_error():
         batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
 
 
-def test_the_figure_is_drawn(dataset, drawn):
-    drawn(batch_sizes, dataset)
+def test_curves_are_medians_and_thinner_after_the_record_of_the_comparison():
+    figure = batch_sizes.plot(small([1.0, 0.6]))["budgets"]
+    thick, thin, mark = figure.axes[0].lines[:3]
+    np.testing.assert_allclose(thick.get_ydata(), [2, 0])
+    np.testing.assert_allclose(thin.get_ydata(), [0, np.nan])
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (2, 0)
+    assert thin.get_linewidth() < thick.get_linewidth()
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["1  (rate 1)", "all 4  (rate 1)"]
+    assert figure.axes[3].get_xlabel() == "computation time per run, s"
+    assert figure.get_suptitle() == (
+        "Lowest cost (dots): 1 images per step for equal epochs, 1 for equal time"
+    )

@@ -11,23 +11,10 @@ import xarray as xr
 import gdjax as gd
 from experiments.branching import __main__ as branching
 from experiments.branching import model as methods
-from experiments.branching.config import Config
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.sweeps.branch_spec import one_weight
-
-SMALL = Config(
-    samples=300,
-    width=4,
-    epochs=2,
-    initializers=("fan_in", "normal"),
-    branch_steps=(0, 5, 20, 999),
-    perturbations=(0.0, 0.5),
-    trunks=2,
-    changes=1,
-    points=5,
-)
 
 
 def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
@@ -102,11 +89,6 @@ def test_a_barrier_of_at_least_half_the_median_of_independent_starts_is_another_
     assert not branching.in_another_valley(above).any()
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return branching.run(SMALL)
-
-
 @pytest.mark.long
 def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
@@ -126,14 +108,6 @@ def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
 
 
 @pytest.mark.long
-def test_the_barrier_is_zero_without_a_change_and_small_after_rounding(dataset):
-    np.testing.assert_allclose(dataset.barrier.sel(perturbation=0), 0, atol=1e-6)
-    np.testing.assert_allclose(dataset.floor, 0, atol=1e-6)
-    assert (dataset.independent > 1e-4).all()
-    assert 999 not in dataset.branch_step
-
-
-@pytest.mark.long
 def test_reversed_pixels_give_the_same_descent_up_to_rounding():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
     grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "metrics": {}}
@@ -147,10 +121,3 @@ def test_reversed_pixels_give_the_same_descent_up_to_rounding():
     for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     assert not np.array_equal(ends[0].weights, forward[0].weights)
-
-
-@pytest.mark.long
-def test_the_figure_is_drawn(dataset):
-    figure = branching.plot(dataset)["branches"]
-    figure.canvas.draw()
-    assert figure.axes[0].get_title(loc="left") == "step 0: 0 of 12"

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from experiments.catapult import __main__ as catapult
-from experiments.catapult import __main__ as summaries
 from experiments.catapult import model as methods
-from experiments.catapult.config import Config
-
-SMALL = Config(
-    shares=(0.5, 7.0, 14), widths=(64,), starts=4, examples=2, steps=60, rates=(0.9, 2.0, 2048)
-)
+from experiments.catapult.__main__ import onset
 
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
@@ -52,18 +46,4 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
 
 def test_the_onset_of_a_square_root_is_recovered():
     rates = np.linspace(0, 1, 2000)
-    assert summaries.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
-
-
-@pytest.mark.long
-def test_edges_and_period_doublings_are_near_their_known_values(drawn):
-    """The complete experiment runs with few starts and rates."""
-    dataset = catapult.run(SMALL)
-    result = catapult.numbers(dataset)
-    assert result["two_numbers_apart"] < 1e-9
-    assert 3 <= result["edge_linear_64_examples_1"][0] <= 4.5
-    assert result["smooth_below_1.9_linear"] > 0.9
-    assert result["first_doubling"] == pytest.approx(1, abs=0.01)
-    assert result["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
-    assert 1.28 < result["first_chaos"] < 1.4
-    assert list(drawn(catapult, dataset)) == ["landing", "chaos"]
+    assert onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)

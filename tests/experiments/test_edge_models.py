@@ -1,27 +1,10 @@
-"""The comparison of models of descent at the edge of stability, and a small run."""
+"""The comparison of models of descent at the edge of stability."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
-from experiments.edge_models import __main__ as edge_models
 from experiments.edge_models.__main__ import numbers, ratio
-from experiments.edge_models.config import Config
 from experiments.edge_models.model import relative_distances
-
-SMALL = Config(
-    rates=(0.3,),
-    steps=80,
-    digits=20,
-    digit_steps=20,
-    image_data="mnist5k",
-    images=20,
-    image_widths=(4,),
-    image_steps=20,
-    starts=2,
-    eigenvectors=2,
-    window=1,
-)
 
 
 def test_relative_distances_from_a_straight_path_have_closed_forms():
@@ -64,15 +47,3 @@ def test_ratios_from_below_include_only_starts_below_the_edge():
     assert result["case_rate_0.3_rod_to_central_from_below"] == [0.5]
     assert result["case_rate_0.3_rod_to_gradient"][0] == (0.25 + 1) / 2
     assert result["case_rate_0.3_rod_above_floor"] == 1
-
-
-@pytest.mark.long
-def test_models_are_compared_and_figures_are_drawn_from_the_dataset(drawn):
-    dataset = edge_models.run(SMALL)
-    result = edge_models.numbers(dataset)
-    assert result["swish_rate_0.3_bounded"] == result["swish_rate_0.3_gradient_completed"] == 2
-    assert result["swish_rate_0.3_moved"][0] < 1e-3
-    assert result["swish_rate_0.3_rod_completed"] == 2
-    assert result["swish_rate_0.3_rod"][0] < result["swish_rate_0.3_gradient"][0]
-    assert result["swish_rate_0.3_rod_to_gradient"][0] < 1
-    assert list(drawn(edge_models, dataset)) == ["distances", "example"]

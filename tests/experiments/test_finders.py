@@ -1,10 +1,8 @@
 """The comparison of learning-rate finders: suggestions of a ramp, and regrets."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
-from experiments.finders import __main__ as finders
 from experiments.finders import ramp
 from experiments.finders.problems import PROBLEMS
 from experiments.finders.summary import METHODS, evaluate_recommendations, numbers
@@ -57,16 +55,6 @@ def test_the_summary_has_an_interval_for_each_difference():
     assert summary["search_share"] == [1, 1, 1]
     assert summary["search_minus_ramp_minimum"] == [1, 1, 1]
     assert summary["short_search_share"][0] == 0.5
-
-
-@pytest.mark.long
-def test_the_experiment_runs_with_one_problem_and_one_optimizer():
-    config = finders.Config(
-        problems=("parity",), optimizers=("sgd",), horizon=16, rates=12, starts=2, seeds=1
-    )
-    result = finders.run(config)
-    assert np.isfinite(result.rate.sel(finder="search")).all()
-    assert len(finders.plot(result)["finders"].axes) == 2
 
 
 def test_the_experiment_has_twelve_problems():

@@ -1,4 +1,4 @@
-"""The flatness experiment: closed forms of its estimators, and a small run."""
+"""Closed forms of the estimators of the flatness experiment."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from experiments.flatness import __main__ as flatness
-from experiments.flatness import summary as summaries
-from experiments.flatness.config import Config
 from experiments.flatness.model import scaled_hessian
 from experiments.flatness.summary import fisher, rank_matrix, reliability, two_way_bootstrap
 from experiments.shared.images import strided
@@ -106,19 +103,3 @@ def test_the_reliability_is_the_share_of_quality_in_the_variance_of_accuracy():
 
 def test_the_published_interval_is_that_of_fisher():
     np.testing.assert_allclose(fisher(-0.226, 100), [-0.226, -0.404, -0.031], atol=1e-3)
-
-
-@pytest.mark.long
-def test_a_small_run_measures_all_networks(drawn):
-    """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
-    config = Config(learned=200, widths=(8,), starts=8, orders=2, epochs=(2,), relu_epochs=2,
-                    resamples=20)  # fmt: skip
-    result = flatness.run(config)
-    assert result.right.shape == (2, 8, 2, 4800)
-    assert (result.eigenvalue_error <= 0.01 * result.eigenvalue).all()
-    assert (result.eigenvalue < result.trace).all()
-    assert (result.adaptive_error < 0.5 * result.adaptive).all()
-    summary = summaries.numbers(result)
-    assert summary["networks"] == 16
-    assert summary["sigmoid, 2 epochs: diverged"] == 0
-    drawn(flatness, result)

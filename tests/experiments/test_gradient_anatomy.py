@@ -1,88 +1,90 @@
-"""The gradient experiment: dark pixels, shares of layers, and checks."""
+"""The gradient experiment: figures show the values of the gradients and of their checks."""
 
 import numpy as np
 import pytest
+import xarray as xr
+from matplotlib.colors import to_rgba
 
-from experiments.gradient_anatomy import __main__ as gradient_anatomy
-from experiments.gradient_anatomy import __main__ as summaries
-from experiments.gradient_anatomy.config import Config
+from experiments.gradient_anatomy import __main__ as anatomy
 from gdjax.errors import InputError
-
-pytestmark = pytest.mark.long  # trains networks
-
-SMALL = Config(widths=(8,), epochs=(0, 1), top=6, seeds=2)
+from gdjax.plots.style import BLUE, VERMILLION
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return gradient_anatomy.run(SMALL)
+def gradients(gradient, actual, predicted, allowed):
+    """Return results of two stages with the given gradients and checks of three entries."""
+    dims = ("stage", "top")
+    return xr.Dataset(
+        {
+            "gradient": (("stage", "entry"), np.array(gradient)),
+            "layer": ("entry", [1, 1, 1, 1, 2]),
+            "position": (dims, np.argsort(-np.abs(gradient), axis=1)[:, :3]),
+            "predicted": (dims, np.array(predicted)),
+            "actual": (dims, np.array(actual)),
+            "second_order": (dims, np.array(allowed)),
+            "rounding": (dims, np.zeros((2, 3))),
+        },
+        {"epoch": ("stage", [0, 30])},
+        {"places": [["layer 2: a", "b", "c"], ["d", "e", "f"]]},
+    )
 
 
-@pytest.fixture(scope="module")
-def summary(dataset):
-    return gradient_anatomy.numbers(dataset)
+def known():
+    return gradients(
+        [[0, 0, 1e-3, -1e-12, 1], [0, 0, 2e-5, 0, -3e-5]],
+        actual=[[1.01e-3, 2e-3, 3e-3], [-4.2e-6, 1e-6, 1e-6]],
+        predicted=[[1e-3, 2e-3, 3e-3], [-4e-6, 1e-6, 1e-6]],
+        allowed=[[2e-5] * 3, [4e-7] * 3],
+    )
 
 
-def test_the_summary_contains_all_starts_and_the_plotted_first_start(dataset):
-    result = gradient_anatomy.numbers(dataset)
-    assert result["seeds"] == 2
-    for name in ("epoch_0", "epoch_1"):
-        value, low, high = result[f"{name}_nudges_within_allowed_over_seeds"]
-        assert value == 1  # all checks of both starts
-        assert (low, high) == (-np.inf, np.inf)  # two starts are too few for an interval
-    first = dataset.seeds_cost.values[:, 0]
-    np.testing.assert_array_equal(first, dataset.cost.values)
+def test_titles_show_the_share_of_zeros_and_areas_the_nonzero_shares_of_layers():
+    start, end = anatomy.relative_sizes(known()).axes
+    title = "at a random start: 40.0% of all entries are exactly 0"
+    assert start.get_title(loc="left") == title
+    assert end.get_title(loc="left") == "after 30 epochs: 60.0% of all entries are exactly 0"
+    # The entry 1e-12 is in the lowest bin.
+    heights = [np.max(p.get_xy()[:, 1]) for p in start.patches if not p.get_fill()]
+    assert heights == [0.25, 1.0]
+    filled = [p.get_xy() for p in start.patches if p.get_fill()]
+    assert filled[0][1, 1] == 0.25
 
 
-@pytest.mark.parametrize("epoch", SMALL.epochs)
-def test_gradients_of_weights_of_dark_pixels_are_exactly_zero(summary, epoch):
-    assert summary["dark_pixels"] == 132
-    assert summary[f"epoch_{epoch}_exactly_zero"] == 8 * 132
-    signs = ("exactly_zero", "positive", "negative")
-    assert sum(summary[f"epoch_{epoch}_{sign}"] for sign in signs) == 784 * 8 + 8 * 10 + 18
+def test_bars_have_the_length_sign_and_position_of_their_entries():
+    start, end = anatomy.top_entries(known()).axes
+    np.testing.assert_allclose([bar.get_width() for bar in start.patches], [1, 1e-3, -1e-12])
+    assert [bar.get_facecolor() for bar in end.patches][:2] == [to_rgba(BLUE), to_rgba(VERMILLION)]
+    assert [label.get_text() for label in end.get_yticklabels()] == ["d", "e", "f"]
+    assert start.get_ylim()[0] > start.get_ylim()[1]  # the largest is at the top
+    np.testing.assert_allclose([bar.get_width() for bar in end.patches], [-30, 20, 0])
+    assert end.get_xlabel().endswith("(10$^{-6}$)")
 
 
-@pytest.mark.parametrize("epoch", SMALL.epochs)
-def test_every_change_is_predicted_within_the_theoretical_error(summary, epoch):
-    assert summary[f"epoch_{epoch}_nudges_within_allowed"] == 1
-    assert summary[f"epoch_{epoch}_largest_error_found"] < 0.02
+def test_the_check_shows_changes_in_common_units_and_errors_with_limits():
+    start, end, errors = anatomy.predicted_actual(known()).axes
+    dots = next(line for line in start.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(dots.get_xydata(), [[1, 1.01], [2, 2], [3, 3]])
+    assert "10$^{-3}$" in start.get_xlabel()
+    assert "10$^{-6}$" in end.get_ylabel()
+    first, second = errors.lines
+    np.testing.assert_allclose(first.get_ydata(), [0.01, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(second.get_xydata()[0], [0.1, 0.05])
 
 
-def test_largest_initial_gradient_entries_are_positive_and_in_the_output_layer(dataset, summary):
-    # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
-    # 2 (1/2 - 1/10) 1/4 = 0.2.
-    start = dataset.isel(stage=0)
-    assert all(place.startswith("layer 2") for place in dataset.attrs["places"][0])
-    assert np.all(start.gradient.values[start.position.values] > 0)
-    assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert summary["epoch_0_cost"] == pytest.approx(2.5, abs=0.3)
+def test_zero_gradients_can_be_drawn():
+    zero = gradients(np.zeros((2, 5)), *np.zeros((3, 2, 3)))
+    anatomy.relative_sizes(zero).draw_without_rendering()
+    anatomy.top_entries(zero).draw_without_rendering()
+    figure = anatomy.predicted_actual(zero)
+    figure.draw_without_rendering()
+    assert figure.axes[-1].lines[0].get_xdata().size == 0
 
 
-def test_listed_entries_are_the_largest_in_order(dataset):
-    for _, stage in dataset.groupby("epoch"):
-        g = np.abs(stage.gradient.values.ravel())
-        np.testing.assert_array_equal(
-            g[stage.position.values.ravel()], np.sort(g)[::-1][: SMALL.top]
-        )
-
-
-def test_shares_of_layers_sum_to_one_and_few_entries_make_up_half(summary):
-    for epoch in SMALL.epochs:
-        assert sum(summary[f"epoch_{epoch}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
-    assert summaries.holding_half(np.array([3.0, -4.0, 0.0])) == 1
-    assert summaries.holding_half(np.ones(10)) in (5, 6)
-    assert summary["epoch_0_entries_holding_half"] < 80
-
-
-def test_figures_are_drawn_from_the_dataset(dataset):
-    figures = gradient_anatomy.plot(dataset)
-    assert set(figures) == {"pixels_0", "pixels_1", "sizes", "largest", "proof"}
-    images = [axes for axes in figures["pixels_0"].axes if axes.images]
-    first = dataset.gradient.values[0, : 8 * 784].reshape(8, 28, 28)
-    np.testing.assert_array_equal(np.asarray(images[3].images[0].get_array()), first[3])
+def test_half_of_the_squared_norm_belongs_to_the_largest_entries():
+    assert anatomy.holding_half(np.array([3.0, -4.0, 0.0])) == 1
+    assert anatomy.holding_half(np.ones(10)) in (5, 6)
 
 
 @pytest.mark.parametrize("epochs", [(3, 1), (1, 1), (-1, 2), ()])
 def test_epochs_that_do_not_increase_raise_input_error(epochs):
     with pytest.raises(InputError, match="epochs = "):
-        gradient_anatomy.run(Config(epochs=epochs))
+        anatomy.run(anatomy.Config(epochs=epochs))

@@ -1,14 +1,11 @@
-"""The grokking experiment: known delays, and a small run."""
+"""The grokking experiment: known delays, and its cost."""
 
 import jax
 import matplotlib
 import numpy as np
-import pytest
 import xarray as xr
 
 from experiments.grokking import __main__ as grokking
-from experiments.grokking import __main__ as summaries
-from experiments.grokking.config import Config
 
 DECAY = np.array([0.0, 0.1, 1.0])
 STEP = np.arange(0, 2001, 10)
@@ -55,7 +52,7 @@ def test_known_delays_are_recovered():
 def test_a_delay_inversely_proportional_to_the_decay_has_slope_minus_one():
     decay = np.array([0.0, 0.1, 0.3, 1.0])
     delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
-    np.testing.assert_allclose(summaries.exponents(decay, delay), [-1, -1], rtol=1e-12)
+    np.testing.assert_allclose(grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
 
 
 def test_the_figure_shows_how_many_runs_do_not_generalize():
@@ -71,7 +68,7 @@ def test_the_figure_shows_how_many_runs_do_not_generalize():
 
 def test_the_cost_depends_only_on_the_training_pairs():
     """Targets of test pairs have no effect, and training pairs differ between seeds."""
-    config = Config(modulus=5, width=3, seeds=2)
+    config = grokking.Config(modulus=5, width=3, seeds=2)
     problem = grokking.addition(config)
     inputs, sums, marks = problem.data
     assert marks.sum(axis=0).tolist() == [18, 18]  # 0.7 * 25, rounded
@@ -85,14 +82,3 @@ def test_the_cost_depends_only_on_the_training_pairs():
     changed = np.where(marks[:, 1], sums, (sums + 1) % 5)
     same = problem.cost(params, (inputs, changed, marks), pairs=1)
     np.testing.assert_allclose(same, inside.mean(), rtol=1e-5)
-
-
-@pytest.mark.long
-def test_networks_generalize_late_with_decay_and_not_without_decay():
-    config = Config(decays=(0.0, 3.0), seeds=3, steps=400, record_every=20)
-    dataset = grokking.run(config)
-    learnt, delay = grokking.delays(dataset)
-    assert np.all(learnt < 100)
-    assert np.isinf(delay[0]).all()
-    assert np.all((delay[1] > 0) & np.isfinite(delay[1]))
-    assert dataset.test_accuracy[0].max() < 0.5

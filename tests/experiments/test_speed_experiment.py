@@ -22,9 +22,8 @@ def dataset():
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.setattr(Clock, "rate", lambda self: self.rates.append(1e9) or 1e9)
-    monkeypatch.setattr(
-        "experiments.benchmarks.peers.torch_or_none", lambda: None
-    )  # PyTorch would leave threads running
+    # PyTorch would leave threads running.
+    monkeypatch.setattr("experiments.benchmarks.peers.torch_or_none", lambda *_: None)
     return Clock(SMALL.repeats)
 
 
@@ -38,7 +37,11 @@ def test_the_share_is_the_operation_rate_relative_to_a_matrix_product():
 def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypatch):
     # The difference of two sweeps with so few steps is noise, so only the longer one is timed.
     monkeypatch.setattr(
-        descents, "steps_only", lambda clock, make, few, many: clock.best(make(many))
+        descents,
+        "steps_only",
+        lambda clock, problem, axes, few, many, size: clock.best(
+            descents.sweep_seconds(problem, axes, many, size)
+        ),
     )
     result = getattr(descents, part)(clock, SMALL, dataset)
     assert result
@@ -92,3 +95,12 @@ def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypa
     result = second_call.ratios(1, seeds=2, steps=20)
     assert result["second_call_linen_ratio"] > 0
     assert result["second_call_linen_difference"] < 1e-4
+
+
+def test_bars_have_the_given_lengths_and_readable_labels():
+    times = {"whole_set_times_torch_loop": 5.0, "trainability_times_scan": 12}
+    left, right = speed.bars({"whole_set_share": 0.7}, times).axes
+    assert [bar.get_width() for bar in left.patches] == [0.7]
+    assert [bar.get_width() for bar in right.patches] == [5.0, 12]
+    labels = [text.get_text() for text in right.get_yticklabels()]
+    assert labels == ["whole set: against torch loop", "trainability: against scan"]

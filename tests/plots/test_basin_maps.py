@@ -95,17 +95,23 @@ def test_many_minima_have_neighbors_of_other_colors():
 
 
 def test_shares_are_drawn_with_dashed_lines_at_their_stability_limits():
-    rate = np.array([0.1, 0.2, 0.4])
     share = np.array([[0.6, 0.4], [0.7, 0.3], [0.0, 0.2]])
-    figure = shares_by_rate(
-        rate,
-        [share],
-        [np.array([0.3, 0.5])],
-        ["left", "right"],
-        colors=[0, 1],
-        others=[{"diverged": np.array([0, 0, 0.8]), "not arrived": np.zeros(3)}],
-        titles=["no momentum"],
+    dims = ("learning_rate", "momentum", "minimum")
+    none, diverged = np.zeros((3, 1)), np.array([[0], [0], [0.8]])
+    dataset = xr.Dataset(
+        {
+            "share": (dims, share[:, None]),
+            "limit": (("momentum", "minimum"), [[0.3, 0.5]]),
+            "minimum_cost": ("minimum", [0.0, 1.0]),
+            "position": (("minimum", "coordinate"), [[-1.0, 0], [1, 0]]),
+            "share_not_arrived": (dims[:2], none),
+            "share_diverged": (dims[:2], diverged),
+            "share_at_no_minimum": (dims[:2], none),
+        },
+        {"learning_rate": [0.1, 0.2, 0.4], "momentum": [0.0]},
+        {"formula": "toy"},
     )
+    figure = shares_by_rate(dataset)
     (axes,) = figure.axes
     left, left_limit, right, right_limit, diverged = axes.lines
     np.testing.assert_allclose(left.get_ydata(), share[:, 0])
@@ -116,5 +122,5 @@ def test_shares_are_drawn_with_dashed_lines_at_their_stability_limits():
     np.testing.assert_allclose(diverged.get_ydata(), [0, 0, 0.8])
     # Outcomes that do not occur have no line and no label.
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["left", "right", "diverged", "limit"]
+    assert names == ["(-1, 0)", "(1, 0)", "diverged", "limit"]
     figure.canvas.draw()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.edge_of_stability.figures import edge
+from experiments.edge_of_stability.__main__ import edge
 from experiments.gradient_flow.__main__ import from_flow
 from gdjax.plots import stability
 
