@@ -27,9 +27,8 @@ from gdjax.errors import InputError
 from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
-from .config import Config
 from .figures import guessed_and_trained
-from .model import guess, speed
+from .model import Config, guess, speed
 
 
 def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -116,37 +115,36 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
     They are given by name and k, where at least two sets have a value.
     """
     values, log_ratios = by_set(dataset), ratios(dataset)
+    wide = {
+        name: dataset[name].values for name in ("wide_sampled", "wide_trained", "wide_log_share")
+    }
+    sampled, ks = values["sampled"], dataset.k.values.tolist()
+    # For each name: the function that computes an interval, and its columns [sets, ks].
+    rows: dict[str, tuple] = {name: (mean, one) for name, one in (values | wide).items()}
+    rows |= {f"gain_{name}": (paired, sampled, values[name]) for name in KINDS}
+    rows |= {f"ratio_{name}": (exponential_mean, one) for name, one in log_ratios.items()}
+    rows["returned_minus_sampled"] = (paired, sampled, values["returned"])
+    # Guesses are known for some k only.
+    at = [ks.index(k) for k in dataset.guessed_k.values.tolist() if k in ks]
+    guesses = dataset.sel(guessed_k=[ks[column] for column in at])
+    guessed, difference = np.full((2, *sampled.shape), np.nan)
+    guessed[:, at] = guesses.guessed.where(guesses.looked_at > 0)
+    with np.errstate(divide="ignore"):
+        logs = np.log(guesses.accepted.values / dataset.attrs["guesses"])
+    difference[:, at] = dataset.log_probability.values[:, at] - logs
+    difference[~np.isfinite(difference)] = np.nan
+    rows["guessed"] = (mean, guessed)
+    rows["sampled_minus_guessed"] = (paired, guessed, sampled)
+    rows["probability_ratio"] = (exponential_mean, difference)
     intervals: dict[str, dict[int, Interval]] = {}
-
-    def add(name, k, interval_of, *columns):
-        if np.isfinite(sum(columns)).sum() >= 2:
-            intervals.setdefault(name, {})[k] = interval_of(*columns)
-
-    for column, k in enumerate(dataset.k.values.tolist()):
-        for name, one in values.items():
-            add(name, k, mean, one[:, column])
-        for name in KINDS:
-            add(f"gain_{name}", k, paired, values["sampled"][:, column], values[name][:, column])
-        for name, one in log_ratios.items():
-            add(f"ratio_{name}", k, exponential_mean, one[:, column])
-        for name in ("wide_sampled", "wide_trained", "wide_log_share"):
-            add(name, k, mean, dataset[name].values[:, column])
-        add(
-            "returned_minus_sampled",
-            k,
-            paired,
-            *(values[n][:, column] for n in ("sampled", "returned")),
-        )
-        if k in dataset.guessed_k.values:
-            one = dataset.sel(guessed_k=k)
-            guessed = np.where(one.looked_at > 0, one.guessed, np.nan)
-            add("guessed", k, mean, guessed)
-            add("sampled_minus_guessed", k, paired, guessed, values["sampled"][:, column])
-            with np.errstate(divide="ignore"):
-                logs = np.log(one.accepted.values / dataset.attrs["guesses"])
-            difference = dataset.log_probability.values[:, column] - logs
-            finite = np.where(np.isfinite(difference), difference, np.nan)
-            add("probability_ratio", k, exponential_mean, finite)
+    for name, (interval_of, *columns) in rows.items():
+        known = np.isfinite(sum(columns)).sum(axis=0) >= 2
+        of_k = {
+            k: interval_of(*(one[:, column] for one in columns))
+            for column, k in enumerate(ks)
+            if known[column]
+        }
+        intervals |= {name: of_k} if of_k else {}
     return intervals
 
 
@@ -178,19 +176,21 @@ def numbers(dataset: xr.Dataset) -> dict:
                 summary[f"ratio_{name}_per_doubling{suffix}"] = [float(np.exp(x)) for x in one[:3]]
     for number in k.tolist():
         one = dataset.sel(k=number)
-        summary[f"log10_probability_{number}"] = float(one.log_probability.mean() / np.log(10))
-        summary[f"acceptance_rate_{number}"] = float(one.acceptance_rate.min())
-        summary[f"step_size_{number}"] = float(one.step_size.mean())
-        summary[f"descents_that_fit_{number}"] = float(one.fitted.mean())
-        summary[f"least_descents_that_fit_{number}"] = int(one.fitted.sum("descent").min())
         # Share of descents whose margin at the end exceeds that of every sampled network.
         beyond = one.margin_at_end > one.margin.max("member")
-        summary[f"margin_beyond_{number}"] = float(beyond.where(one.fitted).mean())
+        entries = {
+            "log10_probability": one.log_probability.mean() / np.log(10),
+            "acceptance_rate": one.acceptance_rate.min(),
+            "step_size": one.step_size.mean(),
+            "descents_that_fit": one.fitted.mean(),
+            "margin_beyond": beyond.where(one.fitted).mean(),
+        }
+        summary |= {f"{name}_{number}": float(value) for name, value in entries.items()}
+        summary[f"least_descents_that_fit_{number}"] = int(one.fitted.sum("descent").min())
     for number in dataset.guessed_k.values.tolist():
         one = dataset.sel(guessed_k=number)
-        summary[f"accepted_of_a_million_{number}"] = float(
-            1e6 * one.accepted.mean() / dataset.attrs["guesses"]
-        )
+        accepted = 1e6 * one.accepted.mean() / dataset.attrs["guesses"]
+        summary[f"accepted_of_a_million_{number}"] = float(accepted)
         summary[f"looked_at_least_{number}"] = int(one.looked_at.min())
     return summary
 
@@ -204,12 +204,9 @@ def run(config: Config) -> xr.Dataset:
     )
     unseen = jnp.asarray(unseen)
     accepted, guessed, counts = guess(config, sets, everything, unseen)
+    columns = {"accepted": accepted, "guessed": guessed, "looked_at": counts}
     guesses = xr.Dataset(
-        {
-            "accepted": (("set", "guessed_k"), accepted),
-            "guessed": (("set", "guessed_k"), guessed),
-            "looked_at": (("set", "guessed_k"), counts),
-        },
+        {name: (("set", "guessed_k"), values) for name, values in columns.items()},
         {"guessed_k": np.arange(2, config.guessed + 1, 2)},
         {
             "guesses": 2 * config.blocks * config.guesses,

@@ -22,8 +22,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Bool, Float, Key, ScalarLike
 
-from .config import Config
-from .model import accuracy, as_network, as_points, outputs, train
+from .model import Config, accuracy, as_network, as_points, outputs, train
 
 ACCEPTANCE = 0.3  # acceptance rate to which the step size is adapted
 ADAPTATION = 0.2  # change of log(step size) per unit of difference from this rate
@@ -54,15 +53,7 @@ def restrict(
     is_inside: Callable[[Float[Array, "members n"]], Bool[Array, " members"]],
     steps: int,
 ) -> Population:
-    """Return a population in a smaller set, from one in a larger set.
-
-    Args:
-        key: key for resampling and for the steps.
-        points: points in the larger set.
-        step_size: initial step size s.
-        is_inside: function that returns which points lie in the smaller set.
-        steps: number of steps of each member.
-    """
+    """Return a population in a smaller set, after some steps, from points in a larger set."""
     key_rows, key_steps = jax.random.split(key)
     inside = is_inside(points)
     # Systematic resampling: each member in the set has nearly the same number of copies.
@@ -118,15 +109,8 @@ def used(x, y, count):
 def restrict_networks(keys, points, step_sizes, sets, count, thresholds, *, hidden, steps):
     """Return populations of networks with a margin above a threshold, for all sets of images.
 
-    Args:
-        keys: key of each set.
-        points: populations in larger sets of networks, [sets, members, parameters].
-        step_sizes: step size of each set.
-        sets: images and labels of all sets.
-        count: number of images of a set to fit.
-        thresholds: value for each set that the smallest margin must exceed; 0 to fit the images.
-        hidden: number of hidden neurons.
-        steps: number of steps of each member.
+    The margin is the smallest over the first `count` images of a set; above 0, the network fits
+    them. The points are populations in larger sets of networks, [sets, members, parameters].
     """
 
     def one(key, points, step_size, x, y, threshold):
@@ -202,57 +186,72 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     `config.margin_images`, networks are also sampled given that their margin exceeds the median
     margin of descents at their end, and compared with the descents in the middle half of margins.
     """
+    hidden = config.hidden
     key_train, key_return, key_margin = jax.random.split(key, 3)
-    fit = tuple(one[:, :k] for one in sets)
     trained = train(
-        key_train, fit, config.learning_rate,
-        count=config.trained, hidden=config.hidden, steps=config.steps,
-    )  # fmt: skip
-    settings = {"hidden": config.hidden, "steps": config.return_moves}
+        key_train,
+        tuple(one[:, :k] for one in sets),
+        config.learning_rate,
+        count=config.trained,
+        hidden=hidden,
+        steps=config.steps,
+    )
     returned = restrict_networks(
-        jax.random.split(key_return, config.sets), as_points(trained.end), population.step_size,
-        sets, k, jnp.zeros(config.sets), **settings,
-    )  # fmt: skip
+        jax.random.split(key_return, config.sets),
+        as_points(trained.end),
+        population.step_size,
+        sets,
+        k,
+        jnp.zeros(config.sets),
+        hidden=hidden,
+        steps=config.return_moves,
+    )
 
     def margins(network):
-        return np.asarray(least_margins(as_points(network), sets, k, hidden=config.hidden))
+        return np.asarray(least_margins(as_points(network), sets, k, hidden=hidden))
 
     def right(network):
         return np.asarray(accuracy(network, everything, unseen), float)
 
-    members = as_network(population.points, config.hidden)
-    fitted = np.asarray(trained.fitted)
+    fitted, members = np.asarray(trained.fitted), as_network(population.points, hidden)
+
+    def if_fitted(values):
+        return np.where(fitted, values, np.nan)
+
     accuracy_of_members, margin_of_members = right(members), margins(members)
-    margin_at_fit, margin_at_end = margins(trained.first_fit), margins(trained.end)
-    accuracy_returned = right(as_network(returned.points, config.hidden)).mean(axis=1)
-    reached, returns = np.asarray(population.share) > 0, np.asarray(returned.share) > 0
+    margin_at_fit, at_end = margins(trained.first_fit), right(trained.end)
+    margin_at_end = if_fitted(margins(trained.end))
     matched = nearest(margin_of_members, accuracy_of_members, margin_at_fit)
-    end = right(trained.end)
-    margin_at_end = np.where(fitted, margin_at_end, np.nan)
+    is_nonempty, is_returned = (np.asarray(one.share) > 0 for one in (population, returned))
+    accuracy_returned = right(as_network(returned.points, hidden)).mean(axis=1)
     wide = {name: np.full(config.sets, np.nan) for name in ("sampled", "trained", "log_share")}
     if k in config.margin_images:
         low, middle, high = np.nanquantile(margin_at_end, [0.25, 0.5, 0.75], axis=1)
         widened, wide["log_share"] = with_margin(config, key_margin, population, sets, k, middle)
-        accuracy_widened = right(as_network(widened.points, config.hidden)).mean(axis=1)
+        accuracy_widened = right(as_network(widened.points, hidden)).mean(axis=1)
         wide["sampled"] = np.where(np.isfinite(wide["log_share"]), accuracy_widened, np.nan)
         between = (margin_at_end >= low[:, None]) & (margin_at_end <= high[:, None])
-        wide["trained"] = np.nanmean(np.where(between, end, np.nan), axis=1)
+        wide["trained"] = np.nanmean(np.where(between, at_end, np.nan), axis=1)
+    of_sets = {
+        "sampled": np.where(is_nonempty, accuracy_of_members.mean(axis=1), np.nan),
+        "returned": np.where(is_returned, accuracy_returned, np.nan),
+        "acceptance_rate": np.asarray(population.acceptance_rate),
+        "step_size": np.asarray(population.step_size),
+        **{f"wide_{name}": values for name, values in wide.items()},
+    }
+    of_descents = {
+        "fitted": fitted,
+        "trained": if_fitted(right(trained.first_fit)),
+        "trained_on": if_fitted(at_end),
+        "trained_all": at_end,
+        "matched": if_fitted(matched),
+        "margin_at_fit": if_fitted(margin_at_fit),
+        "margin_at_end": margin_at_end,
+    }
     return xr.Dataset(
-        {
-            "sampled": ("set", np.where(reached, accuracy_of_members.mean(axis=1), np.nan)),
-            "returned": ("set", np.where(returns, accuracy_returned, np.nan)),
-            "acceptance_rate": ("set", np.asarray(population.acceptance_rate)),
-            "step_size": ("set", np.asarray(population.step_size)),
-            "fitted": (("set", "descent"), fitted),
-            "trained": (("set", "descent"), np.where(fitted, right(trained.first_fit), np.nan)),
-            "trained_on": (("set", "descent"), np.where(fitted, end, np.nan)),
-            "trained_all": (("set", "descent"), end),
-            "matched": (("set", "descent"), np.where(fitted, matched, np.nan)),
-            "margin": (("set", "member"), margin_of_members),
-            "margin_at_fit": (("set", "descent"), np.where(fitted, margin_at_fit, np.nan)),
-            "margin_at_end": (("set", "descent"), margin_at_end),
-            **{f"wide_{name}": ("set", values) for name, values in wide.items()},
-        }
+        {name: ("set", values) for name, values in of_sets.items()}
+        | {name: (("set", "descent"), values) for name, values in of_descents.items()}
+        | {"margin": (("set", "member"), margin_of_members)}
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
+from experiments.shared.labels import with_ends
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
@@ -27,10 +28,8 @@ def guessed_and_trained(
 ) -> Figure:
     """Draw the probability of a fit, accuracies, and ratios of errors.
 
-    Args:
-        probability: numbers of training images k, and for each set and k the probability that a
-            random network fits them, by method: "guessed" and "sampled".
-        intervals: accuracies and ratios of errors, by name and k.
+    The probabilities are those for each number of images k and each set, by method; the intervals
+    are given by name and k.
     """
     with style():
         figure = Figure(figsize=(13, 4.4))
@@ -47,11 +46,9 @@ def guessed_and_trained(
         rare.legend()
         for name, (label, color) in SERIES.items():
             _by_k(reads, intervals[name], color, label, 100)
-        reads.plot(
-            list(intervals["guessed"]),
-            [100 * one.value for one in intervals["guessed"].values()],
-            "x", color=VERMILLION, label="guessed", zorder=3,
-        )  # fmt: skip
+        guessed = [100 * one.value for one in intervals["guessed"].values()]
+        look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
+        reads.plot(list(intervals["guessed"]), guessed, "x", **look)
         reads.set_ylabel("accuracy on unseen images, %")
         reads.legend(fontsize="x-small")
         errors.axhline(1, color="black", linewidth=1)
@@ -65,8 +62,8 @@ def guessed_and_trained(
             axes.set_xlabel("number of fitted images")
         last, ratio = list(intervals["ratio_trained_on"].items())[-1]
         figure.suptitle(
-            f"With {last} images, networks trained to the last step have {ratio.value:.2f} "
-            f"({ratio.low:.2f} to {ratio.high:.2f}) times the error of sampled networks"
+            f"With {last} images, networks trained to the last step have "
+            f"{with_ends(ratio)} times the error of sampled networks"
         )
     return figure
 

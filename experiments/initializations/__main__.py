@@ -73,12 +73,6 @@ def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
     }
 
 
-def at_best_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the runs at the rate with the lowest median cost, by initialization."""
-    cost = medians(dataset.cost.isel(step=-1))
-    return dataset.isel(learning_rate=cost.argmin("learning_rate"))
-
-
 def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
     """Return the first epoch with a cost of at most `level`, or +inf."""
     reached = cost <= level
@@ -87,29 +81,32 @@ def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies before and after training, at the best and at extreme scales."""
-    summary: dict = {}
+    before = dataset.test_accuracy.isel(step=0)
+    cost = dataset.cost.isel(step=0)
+    summary: dict = {
+        "accuracy_before_mean": float(before.mean()),
+        "accuracy_before_most": float(before.max()),
+        "cost_before_smallest": float(cost.isel(init_scale=0).mean()),
+        "cost_before_largest": float(cost.isel(init_scale=-1).mean()),
+    }
     for name, runs in by_initializer(dataset).items():
         scale = runs.init_scale.values
         best = int(np.argmin(quantiles(runs.cost_after.values)[1]))
         accuracy, slope = runs.accuracy_after.values, runs.slope.values
         after = quantiles(accuracy)[1]
         good = scale[after >= after[best] - 0.03]
-        summary |= {
-            f"{name}_best_scale": float(scale[best]),
-            f"{name}_accuracy_at_best": median(accuracy[best])[:3],
-            f"{name}_within_3_points_from": float(good.min()),
-            f"{name}_within_3_points_to": float(good.max()),
-            f"{name}_accuracy_at_largest": median(accuracy[-1])[:3],
-            f"{name}_accuracy_at_smallest": median(accuracy[0])[:3],
-            f"{name}_slope_at_best": median(slope[best])[:3],
-            f"{name}_slope_at_largest": median(slope[-1])[:3],
-            f"{name}_epochs_at_best": median(runs.epochs.values[best])[:3],
+        entries = {
+            "best_scale": scale[best],
+            "accuracy_at_best": median(accuracy[best])[:3],
+            "within_3_points_from": good.min(),
+            "within_3_points_to": good.max(),
+            "accuracy_at_largest": median(accuracy[-1])[:3],
+            "accuracy_at_smallest": median(accuracy[0])[:3],
+            "slope_at_best": median(slope[best])[:3],
+            "slope_at_largest": median(slope[-1])[:3],
+            "epochs_at_best": median(runs.epochs.values[best])[:3],
         }
-    before = dataset.test_accuracy.isel(step=0)
-    summary["accuracy_before_mean"] = float(before.mean())
-    summary["accuracy_before_most"] = float(before.max())
-    summary["cost_before_smallest"] = float(dataset.cost.isel(step=0, init_scale=0).mean())
-    summary["cost_before_largest"] = float(dataset.cost.isel(step=0, init_scale=-1).mean())
+        summary |= {f"{name}_{key}": value for key, value in entries.items()}
     return summary
 
 
@@ -122,7 +119,10 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
     They are the costs and accuracies before and after training, the mean slope of the hidden
     sigmoids before it, and the number of epochs to half the cost of the best constant prediction.
     """
-    runs = at_best_rate(dataset).transpose("initializer", "init_scale", "seed", "step")
+    cost = medians(dataset.cost.isel(step=-1))
+    runs = dataset.isel(learning_rate=cost.argmin("learning_rate")).transpose(
+        "initializer", "init_scale", "seed", "step"
+    )
     before, after = (runs.isel(step=step, drop=True) for step in (0, -1))
     epochs = epochs_to(runs.cost.values, dataset.epoch.values, dataset.attrs["baseline"] / 2)
     results = xr.Dataset(
@@ -142,9 +142,7 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
 def by_scale(initializers: Mapping[str, xr.Dataset], epochs: float) -> Figure:
     """Draw accuracies, numbers of epochs, costs and slopes against the initial scale.
 
-    Args:
-        initializers: results of `by_initializer`.
-        epochs: number of epochs of the runs; infinite medians of epochs are drawn above it.
+    Infinite medians of epochs are drawn above the number of epochs of the runs.
     """
     with style():
         figure = Figure(figsize=(12, 8.5))
@@ -153,11 +151,8 @@ def by_scale(initializers: Mapping[str, xr.Dataset], epochs: float) -> Figure:
         for number, (name, runs) in enumerate(initializers.items()):
             middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
             scale = runs.init_scale.values
-            look = {
-                "color": CYCLE[number % len(CYCLE)],
-                "marker": MARKERS[number % len(MARKERS)],
-                "label": name.replace("_", "-"),
-            }
+            label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
+            look: dict = {"color": CYCLE[number % len(CYCLE)], "marker": marker, "label": label}
             after.plot(scale, middle["accuracy_after"], **look)
             dotted = look | {"marker": "", "linestyle": ":", "label": None}
             after.plot(scale, middle["accuracy_before"], **dotted)
@@ -198,6 +193,7 @@ def run(config: Config) -> xr.Dataset:
         learning_rate=config.learning_rates,
         seed=range(config.seeds),
     )
+    names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
     sweeps = [
         gd.sweep(
             problem,
@@ -206,11 +202,10 @@ def run(config: Config) -> xr.Dataset:
             batch_size=config.batch_size,
             record_every=epoch,
             metrics=with_slopes(problem, config.images),
-        )
+        )[names]
         for problem in problems.values()
     ]
-    names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
-    joined = xr.concat([runs[names] for runs in sweeps], "initializer")
+    joined = xr.concat(sweeps, "initializer")
     return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
         initializers=list(problems), baseline=any_problem.baseline
     )

@@ -47,13 +47,6 @@ class Config:
     fine_rates: int = 40  # number of rates of the fine grid, geometrically spaced
 
 
-def digits(config: Config, activation: str) -> gd.Problem:
-    """Return the digit problem with the given activation."""
-    return gd.problems.digits(
-        config.data, activation=activation, initializer=INITIALIZERS.get(activation, "fan_in")
-    )
-
-
 def by_activation(dataset):
     """Yield the name and the results of each network."""
     for index, name in enumerate(dataset.attrs["activations"]):
@@ -93,34 +86,33 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary: dict = {}
     rates = dataset.learning_rate.values
     for name, runs in by_activation(dataset):
-        accuracy = runs.test_accuracy.values[..., -1]
-        half, low, high = statistics.medians(accuracy)
+        half, low, high = statistics.medians(runs.test_accuracy.values[..., -1])
         best = best_index(runs)
         good = rates[half >= half[best] - 0.02]
         trains = runs.trains.values.astype(bool)
         failure, last = borders(runs.fine_rate.values, trains)
         alternate = int(np.sum(alternates(trains)))
-        summary |= {
-            f"{name}_best_rate": float(rates[best]),
-            f"{name}_accuracy_at_best": float(half[best]),
-            f"{name}_accuracy_at_best_interval": [float(low[best]), float(high[best])],
-            f"{name}_accuracy_within_2_points_from": float(good.min()),
-            f"{name}_accuracy_within_2_points_to": float(good.max()),
-            f"{name}_accuracy_at_lowest_rate": float(half[0]),
-            f"{name}_fine_rates": [float(runs.fine_rate[0]), float(runs.fine_rate[-1])],
-            f"{name}_first_failure": statistics.median(failure)[:3],
-            f"{name}_first_failure_least": float(np.nanmin(failure)),
-            f"{name}_last_that_trains": statistics.median(last)[:3],
-            f"{name}_last_that_trains_most": float(np.nanmax(last)),
-            f"{name}_last_over_first_failure_most": float(np.nanmax(last / failure)),
-            f"{name}_starts_that_alternate": alternate,
-            f"{name}_share_that_alternates": statistics.share(alternate, trains.shape[1])[:3],
+        entries = {
+            "best_rate": rates[best],
+            "accuracy_at_best": half[best],
+            "accuracy_at_best_interval": [low[best], high[best]],
+            "accuracy_within_2_points_from": good.min(),
+            "accuracy_within_2_points_to": good.max(),
+            "accuracy_at_lowest_rate": half[0],
+            "fine_rates": runs.fine_rate.values[[0, -1]],
+            "first_failure": statistics.median(failure)[:3],
+            "first_failure_least": np.nanmin(failure),
+            "last_that_trains": statistics.median(last)[:3],
+            "last_that_trains_most": np.nanmax(last),
+            "last_over_first_failure_most": np.nanmax(last / failure),
+            "starts_that_alternate": alternate,
+            "share_that_alternates": statistics.share(alternate, trains.shape[1])[:3],
         }
-        for code, outcome in enumerate(OUTCOMES):
-            shares = np.mean(runs.outcome.values == code, axis=1)
-            if outcome in ("stalled", "diverged"):
-                summary[f"{name}_share_{outcome}_at_most"] = float(shares.max())
-                summary[f"{name}_runs_{outcome}"] = int(np.sum(runs.outcome.values == code))
+        for outcome in ("stalled", "diverged"):
+            ended = runs.outcome.values == OUTCOMES.index(outcome)
+            entries[f"share_{outcome}_at_most"] = np.mean(ended, axis=1).max()
+            entries[f"runs_{outcome}"] = np.sum(ended)
+        summary |= {f"{name}_{key}": value for key, value in entries.items()}
     return summary
 
 
@@ -161,38 +153,30 @@ def run(config: Config) -> xr.Dataset:
             f"fine = {config.fine}, expected a range of rates for each of the "
             f"{len(config.activations)} activations"
         )
-    problems = {name: digits(config, name) for name in config.activations}
-    epoch = gd.descent.steps_for(1, next(iter(problems.values())).samples, config.batch_size)
     parts = []
-    for (name, problem), ends in zip(problems.items(), config.fine, strict=True):
+    for name, ends in zip(config.activations, config.fine, strict=True):
         print(f"{name} ...", flush=True)
-        wide = np.geomspace(config.lowest, config.highest, config.rates)
+        start = INITIALIZERS.get(name, "fan_in")
+        problem = gd.problems.digits(config.data, activation=name, initializer=start)
+        epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
         fine = np.geomspace(*ends, config.fine_rates)
-        runs = trained(config, problem, wide, epoch)
-        fine_runs = trained(config, problem, fine, config.epochs * epoch)
+
+        def trained(rates, every, problem=problem, steps=config.epochs * epoch):
+            axes = gd.axes(learning_rate=rates, seed=range(config.seeds))
+            return gd.sweep(problem, axes, steps, batch_size=config.batch_size, record_every=every)
+
+        runs = trained(np.geomspace(config.lowest, config.highest, config.rates), epoch)
+        fine_costs = trained(fine, config.epochs * epoch).cost.values[..., -1]
         parts.append(
-            runs[["cost", "test_accuracy", "outcome", "diverged_at"]]
-            .assign(baseline=problem.baseline)
-            .assign(
+            runs[["cost", "test_accuracy", "outcome", "diverged_at"]].assign(
+                baseline=problem.baseline,
                 fine_rate=("fine", fine),
-                trains=(("fine", "seed"), fine_runs.cost.values[..., -1] < problem.baseline),
+                trains=(("fine", "seed"), fine_costs < problem.baseline),
             )
         )
     joined = xr.concat(parts, "activation", combine_attrs="drop")
-    joined = joined.assign_attrs(activations=list(problems))
+    joined = joined.assign_attrs(activations=list(config.activations))
     return joined.assign_coords(epoch=("step", joined.step.values / epoch))
-
-
-def trained(config: Config, problem: gd.Problem, rates: np.ndarray, every: int) -> xr.Dataset:
-    """Return a sweep over rates and starts, recorded every `every` steps."""
-    epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
-    return gd.sweep(
-        problem,
-        gd.axes(learning_rate=rates, seed=range(config.seeds)),
-        config.epochs * epoch,
-        batch_size=config.batch_size,
-        record_every=every,
-    )
 
 
 def plot(dataset: xr.Dataset) -> dict:

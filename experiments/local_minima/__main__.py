@@ -12,166 +12,267 @@ the XOR network, or by a minimum of the digit network that is reached from at le
 starts.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
+import optax
 import xarray as xr
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+import gdjax as gd
 from experiments.shared import command
-from gdjax.minima import count_kinds
+from experiments.shared.trees import datasets, tree_of
+from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 from gdjax.statistics import median, share
 
-from .config import Config
-from .figures import accuracies, counts_by_tolerance
-from .model import cases, one
+XOR = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
 
-def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each census by its title, sorted by title."""
-    cases = [node.to_dataset() for node in tree.children.values()]
-    return {d.attrs["title"]: d for d in sorted(cases, key=lambda d: d.attrs["title"])}
+@dataclass(frozen=True)
+class Config:
+    """Networks, and settings of their training."""
+
+    seeds: int = 32  # number of starting points of each digit network
+    hidden: tuple[int, ...] = (2,)  # numbers of hidden neurons of the XOR networks
+    # weight decays of the XOR networks; each has a separate census
+    xor_decay: tuple[float, ...] = (0.0, 1e-4)
+    xor_steps: int = 5_000  # number of descent steps of the XOR networks
+    xor_rate: float = 2.0  # learning rate of the XOR networks
+    xor_scale: float = 3.0  # standard deviation of the starting weights and biases
+    xor_seeds: int = 150  # number of starting points of each XOR network
+    data: str = "mnist5k"  # name of the data set of the digits
+    images: int = 100  # number of training images of 28x28 digits
+    # number of neurons in each hidden layer for the 28x28 digits
+    widths: tuple[int, ...] = (16, 16)
+    decay: float = 1e-3  # weight decay of the digit networks
+    steps: int = 5000  # number of descent steps of the digit networks
+    learning_rate: float = 3.0  # learning rate of the digit networks, with momentum
+    momentum: float = 0.9  # coefficient of heavy-ball momentum
+    polishing: int = 100  # maximum number of Newton steps in polishing an end point
+    key: int = 0  # seed of the random probes and of the matching of neurons
 
 
-def above_diagonal(matrix: xr.DataArray) -> np.ndarray:
-    """Return the entries of a symmetric matrix above the diagonal."""
-    return matrix.values[np.triu_indices(len(matrix), 1)]
+def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
+    """Return the XOR problem with targets 0.1 and 0.9, which finite weights can fit exactly."""
+    network = gd.problems.Network((2, hidden, 1), initializer="normal")
+    data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
 
-
-def numbers(tree: xr.DataTree) -> dict:
-    """Return the summary of each census."""
-    result = {}
-    for name, census in by_case(tree).items():
-        summary: dict[str, Any] = {
-            f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(census).items()
-        }
-        summary["minima"], summary["manifolds_at_most"] = (
-            census.sizes["minimum"],
-            census.sizes["manifold"],
+    def init(key):
+        key_weights, *keys = jax.random.split(key, 3)
+        layers = network.init(key_weights, init_scale=scale)
+        return tuple(
+            layer._replace(bias=scale * jax.random.normal(k, layer.bias.shape))
+            for layer, k in zip(layers, keys, strict=True)
         )
-        for prefix in ("unseen", "unseen_manifold"):
-            if f"{prefix}_mass" in census:
-                names = ("mass", "mass_low", "mass_high", "number", "number_low")
-                summary |= {f"{prefix}_{n}": number(census[f"{prefix}_{n}"]) for n in names}
-        if census.sizes["minimum"]:
-            inside = census.minimum_of >= 0
-            lowest = share(int(census["count"][0]), census.sizes["run"])
-            summary |= {
-                "runs_in_the_lowest": int(census["count"][0]),
-                "share_in_the_lowest": lowest[:3],
-                "cost_lowest": float(census.minimum_cost[0]),
-                "cost_median_of_runs": median(census.cost[inside].values)[:3],
-                "cost_highest": float(census.minimum_cost[-1]),
-                "sharpness_least": float(census.sharpness.min()),
-                "sharpness_most": float(census.sharpness.max()),
-                "least_curvature": float(census.least_curvature.min()),
-                "same_from": float(census.stable_from),
-                "same_to": float(census.stable_to),
-                "polishing_moved_median": float(np.median(census.moved[inside])),
-                "polishing_moved_beyond_1": int(np.sum(census.moved[inside] > 1)),
-                "polishing_moved_most": float(census.moved[inside].max()),
-            }
-        if census.sizes["manifold"]:
-            summary |= {
-                "manifold_costs": census.manifold_cost.values.tolist(),
-                "manifold_runs": census.manifold_count.values.tolist(),
-                "manifold_nullity": census.manifold_nullity.values.tolist(),
-            }
-            if "manifold_same_outputs" in census:
-                summary["manifold_functions"] = len(np.unique(census.manifold_same_outputs))
-        if "functions" in census:
-            summary["functions"] = int(census.functions)
-        if census.sizes["minimum"] <= 6:
-            summary["each_found_by"] = census["count"].values.tolist()
-            summary["each_costs"] = census.minimum_cost.values.tolist()
-        if "test_accuracy" in census and census.sizes["minimum"]:
-            accuracy = census.test_accuracy.values
-            summary |= {
-                "accuracy_of_the_lowest": float(accuracy[0]),
-                "accuracy_least": float(accuracy.min()),
-                "accuracy_median": median(accuracy)[:3],
-                "accuracy_most": float(accuracy.max()),
-            }
-        for kind in ("barrier", "matched_barrier", "distance", "matched_distance"):
-            if kind in census and census[kind].notnull().any():
-                summary[f"{kind}_least"] = float(above_diagonal(census[kind]).min())
-                summary[f"{kind}_median"] = float(np.median(above_diagonal(census[kind])))
-        result |= {f"{name}: {key}": value for key, value in summary.items()}
-    return result
+
+    return gd.problems.decayed(network, data, decay, init=init)
 
 
-def number(value: Any) -> float | None:
-    """Return a value for summary.json: a float, or None if the value is NaN."""
-    return None if np.isnan(value) else float(value)
+def census(config: Config, problem: gd.Problem, steps: int, rule: Callable, seeds: int):
+    """Return the census of the minima reached by descents from all starts."""
+    grid = gd.axes(seed=range(seeds))
+    runs = gd.sweep(problem, grid, steps, make_optimizer=rule, record_every=steps, metrics={})
+    ends = gd.params_of(runs, jax.eval_shape(problem.init, jax.random.key(0)), {})
+    key = jax.random.key(config.key)
+    result = count_minima(problem, ends, key=key, max_steps=config.polishing)
+    return result.assign_coords(seed=("run", runs.seed.values))
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a census for each case; underscores replace spaces in names."""
-    tree = xr.DataTree.from_dict(
-        {
-            name.replace(" ", "_"): one(config, case).assign_attrs(title=name)
-            for name, case in cases(config).items()
-        }
+    plain = partial(optax.sgd, learning_rate=config.xor_rate)
+    heavy = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
+    cases: dict[str, tuple] = {
+        f"XOR 2-{hidden}-1" + (f", decay {decay:g}" if decay else ""): (
+            xor(hidden, decay, config.xor_scale),
+            config.xor_steps,
+            plain,
+            config.xor_seeds,
+        )
+        for hidden in config.hidden
+        for decay in config.xor_decay
+    }
+    digits = gd.problems.few_digits(
+        config.data, samples=config.images, widths=config.widths, decay=config.decay
     )
-    tree.attrs = {"seeds": config.seeds}
-    return tree
+    name = "-".join(map(str, (784, *config.widths, 10)))
+    cases[f"digits {name}"] = (digits, config.steps, heavy, config.seeds)
+    results = {
+        name.replace(" ", "_"): census(config, *case).assign_attrs(title=name)
+        for name, case in cases.items()
+    }
+    return tree_of(results, seeds=config.seeds)
+
+
+def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return each census by its title, sorted by title."""
+    cases = {one.attrs["title"]: one for one in datasets(tree).values()}
+    return dict(sorted(cases.items()))
+
+
+def summary_of(census: xr.Dataset) -> dict[str, Any]:
+    """Return counts of end points, and costs, distances and accuracies of minima."""
+    found = census.sizes["minimum"]
+    summary: dict[str, Any] = {
+        f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(census).items()
+    }
+    summary |= {"minima": found, "manifolds_at_most": census.sizes["manifold"]}
+    for prefix in ("unseen", "unseen_manifold"):
+        if f"{prefix}_mass" in census:
+            for name in ("mass", "mass_low", "mass_high", "number", "number_low"):
+                value = float(census[f"{prefix}_{name}"])
+                summary[f"{prefix}_{name}"] = None if np.isnan(value) else value
+    if found:
+        inside = census.minimum_of.values >= 0
+        moved, runs = census.moved.values[inside], int(census["count"][0])
+        summary |= {
+            "runs_in_the_lowest": runs,
+            "share_in_the_lowest": share(runs, census.sizes["run"])[:3],
+            "cost_lowest": float(census.minimum_cost[0]),
+            "cost_median_of_runs": median(census.cost.values[inside])[:3],
+            "cost_highest": float(census.minimum_cost[-1]),
+            "sharpness_least": float(census.sharpness.min()),
+            "sharpness_most": float(census.sharpness.max()),
+            "least_curvature": float(census.least_curvature.min()),
+            "same_from": float(census.stable_from),
+            "same_to": float(census.stable_to),
+            "polishing_moved_median": np.median(moved),
+            "polishing_moved_beyond_1": np.sum(moved > 1),
+            "polishing_moved_most": moved.max(),
+        }
+    if census.sizes["manifold"]:
+        summary |= {
+            "manifold_costs": census.manifold_cost.values,
+            "manifold_runs": census.manifold_count.values,
+            "manifold_nullity": census.manifold_nullity.values,
+        }
+        if "manifold_same_outputs" in census:
+            summary["manifold_functions"] = len(np.unique(census.manifold_same_outputs))
+    if "functions" in census:
+        summary["functions"] = int(census.functions)
+    if found <= 6:
+        summary["each_found_by"] = census["count"].values
+        summary["each_costs"] = census.minimum_cost.values
+    if "test_accuracy" in census and found:
+        accuracy = census.test_accuracy.values
+        summary |= {
+            "accuracy_of_the_lowest": accuracy[0],
+            "accuracy_least": accuracy.min(),
+            "accuracy_median": median(accuracy)[:3],
+            "accuracy_most": accuracy.max(),
+        }
+    for kind in ("barrier", "matched_barrier", "distance", "matched_distance"):
+        if kind in census and census[kind].notnull().any():
+            pairs = census[kind].values[np.triu_indices(len(census[kind]), 1)]
+            summary |= {f"{kind}_least": pairs.min(), f"{kind}_median": np.median(pairs)}
+    return summary
+
+
+def numbers(tree: xr.DataTree) -> dict:
+    """Return the summary of each census."""
+    return {
+        f"{case}: {name}": value
+        for case, census in by_case(tree).items()
+        for name, value in summary_of(census).items()
+    }
+
+
+def counts_by_tolerance(cases: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw the number of minima of each census against the tolerance for their distance."""
+    first = next(iter(cases.values()))
+    tolerance = first.tolerance.values
+    with style():
+        figure = Figure(figsize=(10.4, 4.8))
+        axes = figure.subplots()
+        for (name, census), color in zip(cases.items(), CYCLE, strict=False):
+            look: dict = {"color": color, "drawstyle": "steps-post", "label": name}
+            axes.plot(tolerance, census.clusters.values, **look)
+        chosen = first.attrs["distance_tolerance"]
+        axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
+        axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
+        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("distance within which end points count as one minimum")
+        axes.set_ylabel("number of minima")
+        axes.set_title("Number of minima, by the tolerance for their distance")
+        figure.legend(loc="outside right center")
+    return figure
+
+
+def accuracies(cases: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw the accuracy of each minimum against its cost.
+
+    The area of a dot is proportional to the number of runs that ended in the minimum.
+    """
+    with style():
+        figure = Figure(figsize=(5.4 * len(cases) + 0.6, 5.0))
+        panels = figure.subplots(1, len(cases), squeeze=False)[0]
+        for axes, (name, census), color in zip(panels, cases.items(), CYCLE, strict=False):
+            cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
+            look: dict = {"edgecolors": BLACK, "color": color, "alpha": 0.8}
+            axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
+            lowest = cost.argmin()
+            look: dict = {
+                "edgecolors": BLACK,
+                "color": CYCLE[3],
+                "zorder": 3,
+                "marker": "*",
+                "s": 330,
+            }
+            axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
+            axes.set_xlabel("cost of the minimum, with weight decay")
+            axes.set_title(
+                f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
+                f"highest accuracy: {np.max(accuracy):.1%}"
+            )
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.legend(loc="upper right")
+        panels[0].set_ylabel("test accuracy")
+    return figure
 
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw frequencies, counts by tolerance, and maps and barriers of digit networks."""
     cases = by_case(tree)
-    figures = {
-        "tolerances": counts_by_tolerance(
-            next(iter(cases.values())).tolerance.values,
-            {name: dataset.clusters.values for name, dataset in cases.items()},
-            next(iter(cases.values())).attrs["distance_tolerance"],
-            title="Number of minima, by the tolerance for their distance",
-        )
-    }
-    for name, dataset in cases.items():
-        if dataset.sizes["minimum"] < 2:
-            continue
-        file = name.replace(" ", "_").replace(",", "")
-        share = dataset.share.values
-        if dataset.sizes["minimum"] <= 30 and "decay" in name:
-            rest = {k: n / dataset.sizes["run"] for k, n in count_kinds(dataset).items()}
+    figures = {"tolerances": counts_by_tolerance(cases)}
+    several = {name: census for name, census in cases.items() if census.sizes["minimum"] > 1}
+    classifiers = {name: census for name, census in several.items() if "test_accuracy" in census}
+    for name, census in several.items():
+        found, runs = census.sizes["minimum"], census.sizes["run"]
+        if found <= 30 and "decay" in name:
+            others = {k: n / runs for k, n in count_kinds(census).items()}
             for point in ("strict minimum", "degenerate minimum"):
-                rest.pop(point, None)
-            figures[f"frequencies_{file}"] = minima.frequencies(
-                share,
-                dataset.share_low.values,
-                dataset.share_high.values,
-                dataset.minimum_cost.values,
-                others=rest,
-                title=f"{name}: {dataset.sizes['minimum']} minima of {dataset.sizes['run']} runs",
+                others.pop(point, None)
+            figures[f"frequencies_{name.replace(' ', '_').replace(',', '')}"] = minima.frequencies(
+                census.share.values,
+                census.share_low.values,
+                census.share_high.values,
+                census.minimum_cost.values,
+                others=others,
+                title=f"{name}: {found} minima of {runs} runs",
             ).figure
-        if "test_accuracy" not in dataset:
-            continue
-        compared = dataset.sizes["compared"]
+    for name, census in classifiers.items():
+        file, compared = name.replace(" ", "_"), census.sizes["compared"]
         figures[f"map_{file}"] = minima.embedding(
-            dataset.position.values,
-            float(dataset.position_share),
-            share[:compared],
-            dataset.minimum_cost.values[:compared],
-            title=f"{name}: minima of {dataset.sizes['run']} runs",
+            census.position.values,
+            float(census.position_share),
+            census.share.values[:compared],
+            census.minimum_cost.values[:compared],
+            title=f"{name}: minima of {census.sizes['run']} runs",
         ).figure
         figures[f"barriers_{file}"] = barrier_matrix(
-            {"straight": dataset.barrier.values, "after matching": dataset.matched_barrier.values},
+            {"straight": census.barrier.values, "after matching": census.matched_barrier.values},
             unit="minimum",
             title=f"{name}: barriers between pairs of minima",
         )
-    worth = {
-        name: d for name, d in cases.items() if "test_accuracy" in d and d.sizes["minimum"] > 1
-    }
-    if worth:
-        figures["worth"] = accuracies(
-            {
-                name: (d.minimum_cost.values, d.test_accuracy.values, d["count"].values)
-                for name, d in worth.items()
-            }
-        )
-    return figures
+    return figures | ({"worth": accuracies(classifiers)} if classifiers else {})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ stalls, and the cost is 1.0 everywhere. This is refuted if the interval over sta
 numbers does not contain the expected number.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.single_runs import with_snapshots
 from gdjax import landscape
 from gdjax.plots import animations, landscapes
 from gdjax.statistics import median
@@ -45,75 +46,77 @@ class Config:
     samples: int | None = None
 
 
-def descend(config, problem, rule):
-    """Return one descent with snapshots of the parameters, the first at the start."""
-    streams = gd.run_keys(0, seed=config.seed)
-    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
-    every = max(1, steps // config.snapshots)
-    return gd.descend(
-        problem,
-        rule,
-        problem.init(streams.init),
-        steps,
-        key=streams.order,
-        batch_size=config.batch_size,
-        record_every=every,
-        snapshot_every=every,
-    )
-
-
-def look(
-    config: Config, problem, rule: optax.GradientTransformation, *, planes: bool = True
-) -> dict[str, xr.Dataset]:
-    """Return the trajectory of one descent, and the cost around its end point.
-
-    Args:
-        config: settings of the descent, and of the lines and planes.
-        problem: problem to train on.
-        rule: optimizer.
-        planes: whether to evaluate the cost on planes and on full lines; if not, the cost is
-            evaluated only at a few points of each line.
-
-    Returns:
-        The parts of a tree: under "way", the trajectory and the cost on its plane; under the name
-        of each view, the cost on a plane; and under "line_<view>", the cost on a line.
-    """
-    run = descend(config, problem, rule)
-    trajectory = landscape.trajectory_plane(
-        problem, run.snapshots, step=run.snapshot_step, points=config.points
-    ).assign_attrs(
-        outcome=str(run.outcome),
-        test_accuracy=float(run.metrics["test_accuracy"][-1]),
-        seed=config.seed,
-    )
-    side = np.linspace(-config.reach, config.reach, config.points)
-    step = config.reach / 150
-    along = np.linspace(-config.reach, config.reach, 301)
-    if not planes:  # the statistics over starts need only these points
-        along = np.array([-RISE_AT, -step, 0, step, RISE_AT])
-    parts = {"way": trajectory}
-    key = jax.random.key(config.direction_seed)
-    for view in VIEWS:
-        two = landscape.plane_directions(problem, run.params, view, key=key)
-        name, first = next(iter(two.items()))
-        attributes = {"view": VIEWS[view], "seed": config.direction_seed}
-        if planes:
-            plane = landscape.plane(problem, run.params, two, side, side)
-            parts[view] = plane.assign_attrs(attributes)
-        line = landscape.line(problem, run.params, first, along, name=name)
-        parts[f"line_{view}"] = line.assign_attrs(attributes)
-    return parts
-
-
 VIEWS = {
     "random": "random directions",
     "neuron": "random, neuron-scaled",
     "eigenvectors": "top eigenvectors",
 }
-
-
 BRANCHES = ("too small", "good", "too large")
 RISE_AT = 5.0  # distance at which the rise of the cost is reported
+
+
+def trajectory_and_lines(config: Config, problem, rule, seed: int, along, points: int):
+    """Return one descent, and parts of a tree with its trajectory and the cost on lines.
+
+    The trajectory is under "way", with the cost on its plane; the lines, through the end point, are
+    under "line_<view>".
+    """
+    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
+    every = max(1, steps // config.snapshots)
+    run = with_snapshots(problem, rule, steps, every, batch_size=config.batch_size, seed=seed)
+    way = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=points)
+    accuracy = float(run.metrics["test_accuracy"][-1])
+    parts = {"way": way.assign_attrs(outcome=str(run.outcome), test_accuracy=accuracy, seed=seed)}
+    for view in VIEWS:
+        name, first = next(iter(directions(config, problem, run, view).items()))
+        line = landscape.line(problem, run.params, first, along, name=name)
+        parts[f"line_{view}"] = line.assign_attrs(view=VIEWS[view], seed=config.direction_seed)
+    return run, parts
+
+
+def directions(config: Config, problem, run, view: str) -> dict:
+    """Return the two directions of a view from the end point of a descent."""
+    key = jax.random.key(config.direction_seed)
+    return landscape.plane_directions(problem, run.params, view, key=key)
+
+
+def planes(config: Config, problem, run) -> dict[str, xr.Dataset]:
+    """Return the cost on the planes of all views around the end point of a descent."""
+    side = np.linspace(-config.reach, config.reach, config.points)
+    return {
+        view: landscape.plane(
+            problem, run.params, directions(config, problem, run, view), side, side
+        ).assign_attrs(view=text, seed=config.direction_seed)
+        for view, text in VIEWS.items()
+    }
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
+    problem = gd.problems.digits(config.data, samples=config.samples)
+    full, step = np.linspace(-config.reach, config.reach, 301), config.reach / 150
+    few = np.array([-RISE_AT, -step, 0, step, RISE_AT])  # enough for the statistics over starts
+    tree, rows = {}, []
+    for branch, rate in zip(BRANCHES, config.learning_rates, strict=True):
+        rule = optax.sgd(rate)  # one for all starts, so that they share a compilation
+        run, parts = trajectory_and_lines(config, problem, rule, config.seed, full, config.points)
+        for name, records in (parts | planes(config, problem, run)).items():
+            tree[f"{branch}/{name}"] = records.assign_attrs(learning_rate=rate)
+        rows.append(
+            [
+                statistics_of_end(trajectory_and_lines(config, problem, rule, seed, few, 5)[1])
+                for seed in range(config.seeds)
+            ]
+        )
+    seeds = xr.Dataset(
+        {
+            name: (("branch", "seed"), [[row[name] for row in branch] for branch in rows])
+            for name in rows[0][0]
+        },
+        {"branch": [name.replace(" ", "_") for name in BRANCHES], "seed": np.arange(config.seeds)},
+    )
+    seeds = seeds.assign_coords(branch=seeds.branch.astype(object))
+    return xr.DataTree.from_dict({**tree, "seeds": seeds})
 
 
 def dataset_of(tree, branch, name) -> xr.Dataset:
@@ -131,113 +134,81 @@ def curvature(line) -> float:
 
 def statistics_of_end(parts: dict[str, xr.Dataset]) -> dict[str, float]:
     """Return statistics of one descent, and of the cost around its end point."""
-    trajectory = parts["way"]
-    gap = np.abs(trajectory.path_cost.values - trajectory.path_cost_in_slice.values)
+    way = parts["way"]
+    gap = np.abs(way.path_cost.values - way.path_cost_in_slice.values)
     summary = {
-        "final_cost": float(trajectory.path_cost[-1]),
-        "test_accuracy": float(trajectory.attrs["test_accuracy"]),
-        "explained_by_1": float(trajectory.explained[0]),
-        "explained_by_2": float(trajectory.explained[:2].sum()),
-        "off_plane_most": float(trajectory.path_off.max()),
-        "start_cost": float(trajectory.path_cost[0]),
-        "start_cost_in_plane": float(trajectory.path_cost_in_slice[0]),
-        "difference_after_start_most": float(gap[1:].max()),
+        "final_cost": way.path_cost[-1],
+        "test_accuracy": way.attrs["test_accuracy"],
+        "explained_by_1": way.explained[0],
+        "explained_by_2": way.explained[:2].sum(),
+        "off_plane_most": way.path_off.max(),
+        "start_cost": way.path_cost[0],
+        "start_cost_in_plane": way.path_cost_in_slice[0],
+        "difference_after_start_most": gap[1:].max(),
     }
     for view in VIEWS:
         line = parts[f"line_{view}"]
         rise = line.cost.sel(a=[-RISE_AT, RISE_AT], method="nearest").mean()
-        summary[f"rise_along_{view}"] = float(rise - line.cost.sel(a=0, method="nearest"))
+        summary[f"rise_along_{view}"] = rise - line.cost.sel(a=0, method="nearest")
         summary[f"curvature_along_{view}"] = curvature(line)
     tops = parts["line_eigenvectors"].a.attrs["long_name"]
-    summary["largest_eigenvalue"] = float(tops.split("= ")[1])
-    return summary
+    summary["largest_eigenvalue"] = tops.split("= ")[1]
+    return {name: float(value) for name, value in summary.items()}
 
 
 def numbers(tree) -> dict:
     """Return the statistics of the start in the figures, and medians over all starts."""
     summary = {}
     seeds = tree["seeds"].to_dataset()
-    for number, branch in enumerate(BRANCHES):
+    for branch in BRANCHES:
         prefix = branch.replace(" ", "_")
-        names = ("way", *(f"line_{view}" for view in VIEWS))
+        names = ("way", *VIEWS, *(f"line_{view}" for view in VIEWS))
         parts = {name: dataset_of(tree, branch, name) for name in names}
-        trajectory = parts["way"].attrs
-        summary |= {f"{prefix}_learning_rate": trajectory["learning_rate"]}
-        summary |= {f"{prefix}_outcome": trajectory["outcome"]}
-        summary |= {f"{prefix}_{name}": value for name, value in statistics_of_end(parts).items()}
-        for view in VIEWS:
-            lowest = float(dataset_of(tree, branch, view).cost.min())
-            summary[f"{prefix}_plane_{view}_lowest"] = lowest
-        for name in map(str, seeds.data_vars):
-            values = seeds[name].values[number]
-            if np.any(~np.isnan(values)):
-                summary[f"{prefix}_{name}_over_seeds"] = median(values)[:3]
+        entries = {name: parts["way"].attrs[name] for name in ("learning_rate", "outcome")}
+        entries |= statistics_of_end(parts)
+        entries |= {f"plane_{view}_lowest": float(parts[view].cost.min()) for view in VIEWS}
+        for name, values in seeds.sel(branch=prefix).items():
+            if values.notnull().any():
+                entries[f"{name}_over_seeds"] = median(values.values)[:3]
+        summary |= {f"{prefix}_{name}": value for name, value in entries.items()}
     return summary | {"seeds": seeds.sizes["seed"]}
 
 
 def title(tree, branch) -> str:
     """Return the title of one descent in figures."""
-    trajectory = dataset_of(tree, branch, "way").attrs
-    rate, share = trajectory["learning_rate"], trajectory["test_accuracy"]
+    attributes = dataset_of(tree, branch, "way").attrs
+    rate, share = attributes["learning_rate"], attributes["test_accuracy"]
     return f"learning rate {rate:g}, {branch}: test accuracy {share:.1%}"
-
-
-def run(config: Config) -> xr.DataTree:
-    """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
-    problem = gd.problems.digits(config.data, samples=config.samples)
-    # There is one optimizer per rate for all starts, so that they share a compilation.
-    rules = {
-        branch: (rate, optax.sgd(rate))
-        for branch, rate in zip(BRANCHES, config.learning_rates, strict=True)
-    }
-    parts = {
-        f"{branch}/{name}": records.assign_attrs(learning_rate=rate)
-        for branch, (rate, rule) in rules.items()
-        for name, records in look(config, problem, rule).items()
-    }
-    coarse = replace(config, points=5)
-    rows = [
-        [
-            statistics_of_end(look(replace(coarse, seed=seed), problem, rule, planes=False))
-            for seed in range(config.seeds)
-        ]
-        for _, rule in rules.values()
-    ]
-    seeds = xr.Dataset(
-        {
-            name: (("branch", "seed"), [[row[name] for row in branch] for branch in rows])
-            for name in rows[0][0]
-        },
-        {"branch": [name.replace(" ", "_") for name in BRANCHES], "seed": np.arange(config.seeds)},
-    )
-    seeds = seeds.assign_coords(branch=seeds.branch.astype(object))
-    return xr.DataTree.from_dict({**parts, "seeds": seeds})
 
 
 def plot(tree) -> dict:
     """Draw trajectories, planes, a surface, lines, and an animation of the descent."""
-    trajectories = {title(tree, branch): dataset_of(tree, branch, "way") for branch in BRANCHES}
+    titles = {branch: title(tree, branch) for branch in BRANCHES}
+    ways = {titles[branch]: dataset_of(tree, branch, "way") for branch in BRANCHES}
     ends = {
-        title(tree, branch): {text: dataset_of(tree, branch, view) for view, text in VIEWS.items()}
+        titles[branch]: {text: dataset_of(tree, branch, view) for view, text in VIEWS.items()}
         for branch in BRANCHES
     }
-    good = title(tree, "good")
-    lines = {view: dataset_of(tree, "good", f"line_{view}") for view in VIEWS}
-    tops = numbers(tree)["good_largest_eigenvalue"]
+    good = titles["good"]
+    lines = {}
+    for view in VIEWS:
+        line = dataset_of(tree, "good", f"line_{view}")
+        lines[line.a.attrs["long_name"]] = line
+    *_, leading = lines
     return {
         "descents": landscapes.descents(
-            trajectories,
-            title=f"{len(trajectories)} descents from one start, on the planes of their principal "
+            ways,
+            title=f"{len(ways)} descents from one start, on the planes of their principal "
             "components",
         ),
         "planes": landscapes.planes(ends, title="Cost around the end points, at equal scales"),
-        "surface": landscapes.surface(trajectories[good], title=good).figure,
+        "surface": landscapes.surface(ways[good], title=good).figure,
         "lines": landscapes.lines(
-            {line.a.attrs["long_name"]: line for line in lines.values()},
-            parabolas={lines["eigenvectors"].a.attrs["long_name"]: tops},
+            lines,
+            parabolas={leading: float(leading.split("= ")[1])},
             title=f"{good}; the cost along {len(lines)} directions",
         ).figure,
-        "descent": animations.animation(trajectories[good], title=good),
+        "descent": animations.animation(ways[good], title=good),
     }
 
 

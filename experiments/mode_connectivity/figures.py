@@ -16,8 +16,8 @@ def profiles(
     cost: Mapping[str, Profiles],
     accuracy: Mapping[str, Profiles],
     *,
-    baseline: float | None = None,
-    title: str = "",
+    baseline: float,
+    title: str,
 ) -> Figure:
     """Draw cost and accuracy along paths, with one column per network architecture.
 
@@ -33,52 +33,37 @@ def profiles(
     with style():
         figure = Figure(figsize=(4.2 * len(cost) + 0.8, 7.8))
         panels = figure.subplots(2, len(cost), squeeze=False, sharex=True, sharey="row")
-        for column, name in enumerate(cost):
-            for axes, kinds in (
-                (panels[0, column], cost[name]),
-                (panels[1, column], accuracy[name]),
-            ):
+        for (top, bottom), name in zip(panels.T, cost, strict=True):
+            for axes, kinds in ((top, cost[name]), (bottom, accuracy[name])):
                 for color, (kind, values) in zip(CYCLE, kinds.items(), strict=False):
-                    axes.fill_between(
-                        t, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0
-                    )
+                    ends = values.min(0), values.max(0)
+                    axes.fill_between(t, *ends, color=color, alpha=0.2, linewidth=0)
                     axes.plot(t, np.median(values, axis=0), color=color, label=kind)
             pairs = len(next(iter(cost[name].values())))
-            panels[0, column].set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
-            panels[1, column].set_xlabel("position on the path")
-            panels[1, column].set_xticks(
-                [0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"]
-            )
-            if baseline is not None:
-                panels[0, column].axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
-        if baseline is not None:
-            panels[0, 0].text(
-                0.5, baseline, "best constant prediction", ha="center", va="bottom", fontsize=11
-            )
-            panels[0, 0].set_ylim(top=max(panels[0, 0].get_ylim()[1], 1.12 * baseline))
-        panels[0, 0].set_ylabel("training cost")
-        panels[0, 0].set_ylim(bottom=0)
-        panels[1, 0].set_ylabel("test accuracy")
-        panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
-        panels[1, 0].set_ylim(0, 1)
-        handles, labels = panels[0, 0].get_legend_handles_labels()
+            top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
+            top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
+            bottom.set_xlabel("position on the path")
+            bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
+        top, bottom = panels[:, 0]
+        look: dict = {"ha": "center", "va": "bottom", "fontsize": 11}
+        top.text(0.5, baseline, "best constant prediction", **look)
+        top.set_ylim(0, max(top.get_ylim()[1], 1.12 * baseline))
+        top.set_ylabel("training cost")
+        bottom.set(ylabel="test accuracy", ylim=(0, 1))
+        bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+        handles, labels = top.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        if title:
-            figure.suptitle(title, x=0.02, ha="left")
+        figure.suptitle(title, x=0.02, ha="left")
     return figure
 
 
 def barrier_distributions(
-    barriers: Mapping[str, Mapping[str, Float[np.ndarray, " pairs"]]],
-    *,
-    label: str = "barrier in training cost",
-    title: str = "",
+    barriers: Mapping[str, Mapping[str, Float[np.ndarray, " pairs"]]], *, title: str
 ) -> Figure:
     """Draw the barrier of every pair by architecture and kind of path, with medians.
 
     Args:
         barriers: for each architecture and kind of path, the barrier of each pair, >= 0.
-        label: label of the axis of barriers.
         title: title of the figure.
     """
     with style():
@@ -91,30 +76,18 @@ def barrier_distributions(
             for number, kind in enumerate(kinds):
                 if kind not in by_kind:
                     continue
-                position = group + (number - (len(kinds) - 1) / 2) * width
-                values = by_kind[kind]
-                color = CYCLE[number % len(CYCLE)]
+                position, values = group + (number - (len(kinds) - 1) / 2) * width, by_kind[kind]
+                color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
                 x = position + rng.uniform(-0.3, 0.3, len(values)) * width
                 axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
-                half = float(np.median(values))
-                axes.plot(
-                    position + np.array([-0.42, 0.42]) * width,
-                    [half, half],
-                    color=color,
-                    linewidth=3.5,
-                    solid_capstyle="butt",
-                    label=kind if group == 0 else None,
-                )
-                axes.annotate(
-                    f"{half:.2g}",
-                    (position, max(float(values.max()), half)),
-                    xytext=(0, 5),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=11,
-                )
+                look: dict = {"color": color, "linewidth": 3.5, "solid_capstyle": "butt"}
+                ends = position + np.array([-0.42, 0.42]) * width
+                axes.plot(ends, [half, half], label=kind if group == 0 else None, **look)
+                look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
+                top = (position, max(float(values.max()), half))
+                axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
         axes.set_xticks(range(len(barriers)), list(barriers))
-        axes.set_ylabel(label)
+        axes.set_ylabel("barrier in training cost")
         axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
         axes.axhline(0, color=GREY, linewidth=1, zorder=0)
         axes.legend(title="path (bar and number: median)", loc="best")

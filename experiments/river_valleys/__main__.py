@@ -21,8 +21,9 @@ from experiments.shared import command
 from gdjax.statistics import mean
 
 from . import figures
-from .config import Config
-from .model import trained, valleys
+from .model import Config, exponent_costs, valleys
+
+RESAMPLES = 2000  # number of bootstrap resamples
 
 
 def problems(config: Config) -> list[gd.Problem]:
@@ -33,9 +34,6 @@ def problems(config: Config) -> list[gd.Problem]:
         gd.problems.digits(name, widths=widths, samples=config.samples, **kind)
         for name, kind in zip(config.data, kinds, strict=False)
     ]
-
-
-RESAMPLES = 2000  # number of bootstrap resamples
 
 
 def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
@@ -87,63 +85,58 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return falls, gains and shares with intervals, and the best exponent."""
     summary: dict = {}
     for number, name in enumerate(dataset.attrs["data_sets"]):
-        summary |= {
-            f"{name}_{key}": value for key, value in _valley(dataset.isel(data=number)).items()
-        }
-    return summary | _exponents(dataset)
+        entries = numbers_of_valley(dataset.isel(data=number))
+        summary |= {f"{name}_{key}": value for key, value in entries.items()}
+    return summary | numbers_of_exponents(dataset)
 
 
-def _valley(part: xr.Dataset) -> Mapping:
-    fall, gain = part.begin - part.end, part.continued - part.end
+def numbers_of_valley(part: xr.Dataset) -> dict:
+    """Return costs, falls, gains and shares on one data set."""
     finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
     largest = max(part.directions.values)
+    by_branch = {
+        "begin": part.begin,
+        "end": part.end,
+        "fall": part.begin - part.end,
+        "gain": part.continued - part.end,
+        "swept_gain": part.swept_constant - part.swept_decay,
+        **{f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values},
+    }
     summary: dict = {
         "branches": int(finite.size),
         "diverged": int((~finite).sum()),
         "converged": int(part.converged.sum()),
-        "begin": with_interval(part.begin.mean("branch_step").values),
-        "end": with_interval(part.end.mean("branch_step").values),
-        "fall": with_interval(fall.mean("branch_step").values),
-        "gain": with_interval(gain.mean("branch_step").values),
-        "swept_gain": with_interval(
-            (part.swept_constant - part.swept_decay).mean("branch_step").values
-        ),
         "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
         "eigenvalue_largest": float(part.eigenvalues.isel(direction=0).mean()),
         f"eigenvalue_{largest}": float(part.eigenvalues.isel(direction=largest - 1).mean()),
-        **{
-            f"overlap_{k}": with_interval(part.overlap.sel(directions=k).mean("branch_step").values)
-            for k in part.directions.values
-        },
+        "by_step": {},
     }
+    for key, values in by_branch.items():
+        summary[key] = with_interval(values.mean("branch_step").values)
     summary |= {key: with_interval(values) for key, values in shares(part).items()}
-    summary["by_step"] = {}
     for index, step in enumerate(part.branch_step.values):
-        one = part.isel(branch_step=[index])
-        rows = {key: with_interval(values) for key, values in shares(one).items()}
-        rows["gain"] = with_interval(gain.isel(branch_step=index).values)
-        rows["fall"] = with_interval(fall.isel(branch_step=index).values)
-        rows["begin"] = with_interval(one.begin.isel(branch_step=0).values)
-        summary["by_step"][str(step)] = rows
+        rows = shares(part.isel(branch_step=[index]))
+        rows |= {key: by_branch[key].values[:, index] for key in ("gain", "fall", "begin")}
+        summary["by_step"][str(step)] = {key: with_interval(row) for key, row in rows.items()}
     return summary
 
 
-def _exponents(dataset: xr.Dataset) -> dict:
+def numbers_of_exponents(dataset: xr.Dataset) -> dict:
+    """Return the best exponent, and how often it is the best one of resampled starts."""
     exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
     starts = costs.shape[-1]
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
-    average = costs.mean(axis=-1)
-    best_peaks = average.argmin(axis=1)
-    lowest = int(average.min(axis=1).argmin())
+    best_peaks = costs.mean(axis=-1).argmin(axis=1)
+    lowest = int(tuned_costs(dataset).values.argmin())
     return {
-        "digits_exponent": float(exponents[lowest]),
-        "digits_exponent_share": float(np.mean(resampled.argmin(axis=0) == lowest)),
-        "digits_tuned_costs": tuned_costs(dataset).values.tolist(),
-        "digits_tuned_peaks": dataset.peak.values[best_peaks].tolist(),
+        "digits_exponent": exponents[lowest],
+        "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
+        "digits_tuned_costs": tuned_costs(dataset).values,
+        "digits_tuned_peaks": dataset.peak.values[best_peaks],
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
-        "digits_peaks_at_an_end": int(np.isin(best_peaks, [0, costs.shape[1] - 1]).sum()),
-        "digits_runs_diverged": int(np.sum(~np.isfinite(costs))),
+        "digits_peaks_at_an_end": np.isin(best_peaks, [0, costs.shape[1] - 1]).sum(),
+        "digits_runs_diverged": np.sum(~np.isfinite(costs)),
     }
 
 
@@ -151,7 +144,7 @@ def run(config: Config) -> xr.Dataset:
     """Return results of decays on all data sets, and costs of power decays."""
     every = problems(config)
     parts = [valleys(config, *pair) for pair in zip(every, config.rates, strict=False)]
-    on_digits = trained(config, every[0]).values
+    on_digits = exponent_costs(config, every[0]).values
     dataset = xr.concat(parts, "data")
     return (
         dataset.assign(exponent_cost=(("exponent", "peak", "start"), on_digits))

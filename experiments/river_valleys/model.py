@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +13,16 @@ import numpy as np
 import optax
 import xarray as xr
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PyTree, ScalarLike
+from jaxtyping import Array, Float, PyTree, ScalarLike
 
 import gdjax as gd
 from gdjax.curvature import EigenpairsStatus, HessianOperator, extreme_eigenpairs
 from gdjax.problems.problem import NOTHING
 from gdjax.sweeps.dataset import from_named
 
-from .config import Config
-
 NODES = 6  # number of points of the Gauss-Legendre rule along a line
 RTOL = 1e-2  # tolerance of the residuals of eigenpairs, relative to the largest eigenvalue
+STEEP = ("eigenvalues", "end_eigenvalues", "second_order", "line", "end_line")  # by direction
 CONSTANT, DECAY, FROZEN = (1.0, 1.0), (1.0, 0.0), (0.0, 0.0)
 # First and last multipliers of the learning rate, for the steep part and the other part of the
 # gradient.
@@ -33,6 +33,32 @@ PARTS = {
     "steep_decay": (DECAY, CONSTANT),
     "rest_decay": (CONSTANT, DECAY),
 }
+
+
+@dataclass(frozen=True)
+class Config:
+    """Runs at a constant rate, their branches, and power decays."""
+
+    # names of the data sets: that of a sigmoid network with quadratic loss, and that of a tanh
+    # network with cross-entropy
+    data: tuple[str, ...] = ("mnist5k", "fashion_mnist")
+    rates: tuple[float, ...] = (6.0, 0.2)  # learning rate of the trunks, for each data set
+    samples: int = 4000  # maximum number of training images
+    width: int = 16  # number of neurons in each of the two hidden layers
+    batch_size: int = 32  # number of images per step
+    starts: int = 8  # number of trunks for each data set, and of starts for each power decay
+    warm_up_steps: int = 100  # number of steps over which the rate of a trunk rises linearly
+    branch_steps: tuple[int, ...] = (300, 600, 900)  # steps at which branches leave a trunk
+    decay_steps: int = 300  # number of steps of a decay
+    snapshot_every: int = 20  # number of steps between snapshots, whose weights are averaged
+    # numbers k of eigenvectors that span the subspace of steep directions
+    directions: tuple[int, ...] = (5, 10)
+    # exponents p of the power decays on digits
+    exponents: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
+    # smallest and largest peak rate on digits, and number of peak rates, which are spaced
+    # geometrically
+    peaks: tuple[float, float, int] = (1.5, 24.0, 5)
+    steps: int = 4000  # number of steps N of a power decay on digits
 
 
 def warm_up_stable_decay(
@@ -47,28 +73,15 @@ def warm_up_stable_decay(
         r_t = learning_rate min(1, (t + 1) / warm_up_steps)         before step decay_start
         r_t = learning_rate (1 - (t - decay_start) / decay_steps)   from step decay_start
 
-    Args:
-        learning_rate: rate between the rise and the decay.
-        decay_start: first step of the decay, after the rise.
-        decay_steps: number of steps of the decay; 0 for no decay.
-        warm_up_steps: number of steps of the rise; 0 or 1 for a constant rate from the start.
+    Without decay steps, the rate does not decay.
     """
 
     def rate(step):
         risen = jnp.minimum((step + 1) / max(warm_up_steps, 1), 1)
-        fallen = (step - decay_start) / jnp.maximum(decay_steps, 1)
-        return learning_rate * jnp.where(
-            jnp.asarray(decay_steps) > 0, jnp.clip(1 - fallen, 0, risen), risen
-        )
+        fallen = jnp.clip(1 - (step - decay_start) / jnp.maximum(decay_steps, 1), 0, risen)
+        return learning_rate * jnp.where(jnp.asarray(decay_steps) > 0, fallen, risen)
 
     return optax.sgd(rate)
-
-
-class PartedState(NamedTuple):
-    """Number of steps, and the directions that define the steep part of a gradient."""
-
-    count: Int[Array, ""]
-    vectors: Float[Array, "k n"]
 
 
 def parted_sgd(
@@ -87,33 +100,21 @@ def parted_sgd(
 
         w <- w - learning_rate (a_t P g + b_t (g - P g)),   P = sum_{i <= directions} v_i v_i^T
 
-    The multipliers a and b go linearly from their first to their last value, which they would reach
-    after `decay_steps` steps.
-
-    Args:
-        learning_rate: rate at the multiplier 1.
-        basis: index of the set of vectors v.
-        directions: number of vectors that span the steep part.
-        steep_first: a at the first step.
-        steep_last: a after the last step.
-        rest_first: b at the first step.
-        rest_last: b after the last step.
-        bases: sets of orthonormal vectors.
-        decay_steps: number of steps.
+    The multipliers a (steep) and b (rest) go linearly from their first to their last value, which
+    they would reach after `decay_steps` steps. The orthonormal vectors v are `bases[basis]`.
     """
 
     def init(params):
-        return PartedState(jnp.zeros((), jnp.int32), jnp.asarray(bases, jnp.float32)[basis])
+        return jnp.zeros((), jnp.int32), jnp.asarray(bases, jnp.float32)[basis]
 
     def update(updates, state, params=None):
-        g, unravel = ravel_pytree(updates)
-        inside = jnp.arange(state.vectors.shape[0]) < directions
-        steep = jnp.where(inside, state.vectors @ g, 0) @ state.vectors
-        z = state.count / decay_steps
+        (count, vectors), (g, unravel) = state, ravel_pytree(updates)
+        steep = jnp.where(jnp.arange(len(vectors)) < directions, vectors @ g, 0) @ vectors
+        z = count / decay_steps
         a = steep_first * (1 - z) + steep_last * z
         b = rest_first * (1 - z) + rest_last * z
-        moved = unravel(-learning_rate * (a * steep + b * (g - steep)))
-        return moved, PartedState(state.count + 1, state.vectors)
+        change = unravel(-learning_rate * (a * steep + b * (g - steep)))
+        return change, (count + 1, vectors)
 
     return optax.GradientTransformation(init, update)
 
@@ -165,48 +166,13 @@ def split_change(
     slopes = jax.lax.map(lambda s: gradient(w + s * d), jnp.asarray((nodes + 1) / 2, w.dtype))
     average = jnp.asarray(weights / 2, w.dtype) @ slopes
     line = along * (vectors @ average)
-    return Changes(
-        total,
-        second_order,
-        expansion - jnp.sum(second_order),
-        total - expansion,
-        line,
-        d @ average - jnp.sum(line),
-    )
+    rest, line_rest = expansion - jnp.sum(second_order), d @ average - jnp.sum(line)
+    return Changes(total, second_order, rest, total - expansion, line, line_rest)
 
 
-def trunks(config: Config, problem: gd.Problem, rate: float, store: Path) -> xr.Dataset:
-    """Store runs whose rate is constant after a warm-up, with snapshots, for branches."""
-    starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
-    return gd.sweep(
-        problem,
-        gd.axes(learning_rate=[rate], decay_start=[0], decay_steps=[0], start=starts),
-        max(config.branch_steps) + config.decay_steps,
-        make_optimizer=partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps),
-        batch_size=config.batch_size,
-        record_every=config.snapshot_every,
-        record_samples=config.batch_size,
-        snapshot_every=config.snapshot_every,
-        metrics={},
-        store=store,
-    ).load()
-
-
-def decays(config: Config, problem: gd.Problem, rate: float, store: Path, start: int) -> Any:
-    """Return snapshots of the decaying branches of one trunk, [branch_step, step]."""
-    steps = list(config.branch_steps)
-    runs = gd.branch(
-        store,
-        {"learning_rate": rate, "decay_start": 0, "decay_steps": 0, "seed": start},
-        gd.axes(
-            leaving=gd.zip_axes(branch_step=steps, decay_start=steps),
-            decay_steps=[config.decay_steps],
-        ),
-        problem=problem,
-        make_optimizer=partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps),
-    )
-    runs = runs.isel(dict.fromkeys(("decay_steps", "learning_rate", "seed", "data_seed"), 0))
-    return from_named("snapshots", shapes(problem), runs.transpose("leaving", ...))
+def paired_starts(config: Config):
+    """Return the axis of starts, each with its own order of mini-batches."""
+    return gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
 
 
 def shapes(problem: gd.Problem) -> PyTree:
@@ -214,10 +180,55 @@ def shapes(problem: gd.Problem) -> PyTree:
     return jax.eval_shape(problem.init, jax.random.key(0))
 
 
-def rows(params: PyTree, leading: int) -> Float[np.ndarray, "*leading n"]:
-    """Return stacked parameters as flat vectors, in the order of `ravel_pytree`."""
-    leaves = [np.asarray(a) for a in jax.tree.leaves(params)]
-    return np.concatenate([a.reshape(*a.shape[:leading], -1) for a in leaves], axis=-1)
+def unraveled(problem: gd.Problem):
+    """Return the function from flat vectors to parameters, the inverse of `ravel_pytree`."""
+    return ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes(problem)))[1]
+
+
+def snapshots(problem: gd.Problem, runs: xr.Dataset) -> Float[np.ndarray, "runs steps n"]:
+    """Return the snapshots of runs as flat vectors, in the order of `ravel_pytree`."""
+    leaves = map(np.asarray, jax.tree.leaves(from_named("snapshots", shapes(problem), runs)))
+    return np.concatenate([a.reshape(*a.shape[:2], -1) for a in leaves], axis=-1)
+
+
+def trunks_and_decays(
+    config: Config, problem: gd.Problem, rate: float
+) -> tuple[Float[np.ndarray, "starts steps n"], Float[np.ndarray, "starts branches steps n"]]:
+    """Return snapshots of runs whose rate is constant after a warm-up, and of their decays.
+
+    The decays leave a trunk at `config.branch_steps`; their snapshots begin at the first of them.
+    """
+    make_optimizer = partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps)
+    steps, scalars = list(config.branch_steps), ["learning_rate", "decay_start", "decay_steps"]
+    branches = gd.axes(
+        leaving=gd.zip_axes(branch_step=steps, decay_start=steps),
+        decay_steps=[config.decay_steps],
+    )
+    decays = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "trunks"
+        trunks = gd.sweep(
+            problem,
+            gd.axes(
+                learning_rate=[rate], decay_start=[0], decay_steps=[0], start=paired_starts(config)
+            ),
+            max(steps) + config.decay_steps,
+            make_optimizer=make_optimizer,
+            batch_size=config.batch_size,
+            record_every=config.snapshot_every,
+            record_samples=config.batch_size,
+            snapshot_every=config.snapshot_every,
+            metrics={},
+            store=store,
+        ).load()
+        for start in range(config.starts):
+            run = {"learning_rate": rate, "decay_start": 0, "decay_steps": 0, "seed": start}
+            runs = gd.branch(store, run, branches, problem=problem, make_optimizer=make_optimizer)
+            single = ("decay_steps", "learning_rate", "seed", "data_seed")
+            runs = runs.isel(dict.fromkeys(single, 0)).transpose("leaving", ...)
+            decays.append(snapshots(problem, runs))
+    stored = trunks.isel(dict.fromkeys(scalars, 0)).transpose("start", ...)
+    return snapshots(problem, stored), np.stack(decays)
 
 
 @partial(jax.jit, static_argnames="count")
@@ -244,13 +255,13 @@ def interventions(
     rate: float,
     points: Float[np.ndarray, "points n"],
     bases: Float[np.ndarray, "points k n"],
-) -> xr.Dataset:
+) -> dict[str, Float[np.ndarray, "points ..."]]:
     """Return final costs of descents whose rates differ between directions.
 
-    They include a constant rate and a decay in all directions. All descents from a point use the
-    same mini-batches.
+    They include a constant rate and a decay in all directions; "parted" has the shape [points,
+    parts, directions]. All descents from a point use the same mini-batches.
     """
-    unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes(problem)))[1]
+    unravel = unraveled(problem)
     settings = [(0, *pair) for pair in WHOLE.values()]
     settings += [(k, *pair) for pair in PARTS.values() for k in config.directions]
     columns = np.array([(k, *steep, *rest) for k, steep, rest in settings]).T
@@ -276,41 +287,22 @@ def interventions(
     )
     final = runs.cost.transpose("leaving", "setting", "step").values[..., -1]
     parted = final[:, len(WHOLE) :].reshape(len(points), len(PARTS), len(config.directions))
-    at = ("leaving",)
-    return xr.Dataset(
-        {
-            **{f"swept_{name}": (at, final[:, i]) for i, name in enumerate(WHOLE)},
-            "parted": ((*at, "part", "directions"), parted),
-        },
-        {"part": list(PARTS), "directions": list(config.directions)},
-    )
+    return {f"swept_{name}": final[:, i] for i, name in enumerate(WHOLE)} | {"parted": parted}
 
 
 def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     """Return costs, parts of the fall, and interventions for all branches."""
-    like, steps = shapes(problem), np.array(config.branch_steps)
-    bare = dataclasses.replace(problem, metrics=NOTHING)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "trunks"
-        stored = trunks(config, problem, rate, store).isel(
-            learning_rate=0, decay_start=0, decay_steps=0
-        )
-        leaving = [decays(config, problem, rate, store, s) for s in range(config.starts)]
-    trunk = rows(from_named("snapshots", like, stored.transpose("start", ...)), 2)
-    branch = np.stack([rows(one, 2) for one in leaving])  # snapshots begin at the first branch step
+    steps, bare = np.array(config.branch_steps), dataclasses.replace(problem, metrics=NOTHING)
+    trunk, branch = trunks_and_decays(config, problem, rate)
     first, length = steps // config.snapshot_every, config.decay_steps // config.snapshot_every
     own = first - first[0]
     begin, continued = trunk[:, first], trunk[:, first + length]
     end = np.stack([branch[:, i, n + length] for i, n in enumerate(own)], axis=1)
     average = np.stack([trunk[:, n + 1 : n + length + 1].mean(axis=1) for n in first], axis=1)
-    unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like))[1]
+    unravel = jax.vmap(unraveled(problem))
 
     def points(vectors):
-        return jax.vmap(unravel)(jnp.asarray(vectors).reshape(-1, vectors.shape[-1]))
-
-    def grid(values):
-        values = np.asarray(values)
-        return values.reshape(config.starts, len(steps), *values.shape[1:])
+        return unravel(jnp.asarray(vectors).reshape(-1, vectors.shape[-1]))
 
     def costs(vectors):
         return np.asarray(costs_of(bare, points(vectors))).reshape(vectors.shape[:-1])
@@ -323,73 +315,78 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     def split(bare, begin, end, vectors):
         return jax.lax.map(lambda p: split_change(bare, *p), (begin, end, vectors))
 
-    parts = split(bare, points(begin), points(end), bases)
     late = split(bare, points(begin), points(end), end_bases)
     overlaps = [
         jnp.sum((bases[:, :k] @ end_bases[:, :k].mT) ** 2, axis=(1, 2)) / k
         for k in config.directions
     ]
-    at, steep = ("start", "branch_step"), ("start", "branch_step", "direction")
-    flat = begin.reshape(-1, begin.shape[-1])
-    part = interventions(config, bare, rate, flat, np.asarray(bases))
-    curve = trunk[:1, :: max(1, length // 10)]
-    dataset = xr.Dataset(
+    # Values of the branches, with the starts and the branch steps in the first axis.
+    of_branches = {
+        "eigenvalues": values,
+        "end_eigenvalues": end_values,
+        "converged": converged & end_converged,
+        "overlap": np.stack(overlaps, axis=1),
+        **split(bare, points(begin), points(end), bases)._asdict(),
+        "end_line": late.line,
+        "end_line_rest": late.line_rest,
+        **interventions(config, bare, rate, begin.reshape(-1, begin.shape[-1]), np.asarray(bases)),
+    }
+    dims = {
+        "overlap": ("directions",),
+        "parted": ("part", "directions"),
+        **dict.fromkeys(STEEP, ("direction",)),
+    }
+    at, spacing = ("start", "branch_step"), max(1, length // 10)
+    records = np.arange(0, length + 1, spacing)
+    columns = {
+        name: ((*at, *dims.get(name, ())), np.reshape(a, (config.starts, len(steps), *a.shape[1:])))
+        for name, a in of_branches.items()
+    }
+    columns |= {
+        name: (at, costs(vectors))
+        for name, vectors in (
+            ("begin", begin),
+            ("end", end),
+            ("continued", continued),
+            ("averaged", average),
+        )
+    }
+    trunk_cost = costs(trunk[0, ::spacing])
+    branch_cost = np.stack([costs(branch[0, i, n + records]) for i, n in enumerate(own)])
+    return xr.Dataset(
         {
-            "begin": (at, costs(begin)),
-            "end": (at, costs(end)),
-            "continued": (at, costs(continued)),
-            "averaged": (at, costs(average)),
-            "eigenvalues": (steep, grid(values)),
-            "end_eigenvalues": (steep, grid(end_values)),
-            "converged": (at, grid(converged & end_converged)),
-            "overlap": ((*at, "directions"), grid(np.stack(overlaps, axis=1))),
-            "total": (at, grid(parts.total)),
-            "second_order": (steep, grid(parts.second_order)),
-            "rest": (at, grid(parts.rest)),
-            "remainder": (at, grid(parts.remainder)),
-            "line": (steep, grid(parts.line)),
-            "line_rest": (at, grid(parts.line_rest)),
-            "end_line": (steep, grid(late.line)),
-            "end_line_rest": (at, grid(late.line_rest)),
-            "swept_constant": (at, grid(part.swept_constant)),
-            "swept_decay": (at, grid(part.swept_decay)),
-            "parted": ((*at, "part", "directions"), grid(part.parted)),
-            "trunk_cost": ("record", costs(curve)[0]),
-            "branch_cost": (
-                ("branch_step", "decay_record"),
-                _branch_costs(costs, branch, own, length),
-            ),
+            **columns,
+            "trunk_cost": ("record", trunk_cost),
+            "branch_cost": (("branch_step", "decay_record"), branch_cost),
         },
-        {"part": part.part, "directions": part.directions, "branch_step": steps},
+        {
+            "part": list(PARTS),
+            "directions": list(config.directions),
+            "branch_step": steps,
+            "record": config.snapshot_every * spacing * np.arange(len(trunk_cost)),
+            "decay_record": config.snapshot_every * records,
+        },
     )
-    spacing = config.snapshot_every * max(1, length // 10)
-    return dataset.assign_coords(
-        record=spacing * np.arange(dataset.sizes["record"]),
-        decay_record=spacing * np.arange(dataset.sizes["decay_record"]),
-    )
 
 
-def _branch_costs(costs, branch, own, length):
-    """Return costs along the decays of the first start."""
-    shown = range(0, length + 1, max(1, length // 10))
-    return np.stack([costs(branch[0, i, [n + j for j in shown]]) for i, n in enumerate(own)])
+def exponent_costs(config: Config, problem: gd.Problem) -> xr.DataArray:
+    """Return final costs after power decays, for all exponents, peak rates and starts.
 
+    r_t = learning_rate (1 - t / steps)^exponent
+    """
 
-def power_decay(
-    learning_rate: ScalarLike, exponent: ScalarLike, *, steps: int
-) -> optax.GradientTransformation:
-    """Return descent with the rate learning_rate (1 - t / steps)^exponent at step t."""
-    return optax.sgd(optax.polynomial_schedule(learning_rate, 0.0, exponent, steps))
+    def power_decay(learning_rate, exponent):
+        return optax.sgd(optax.polynomial_schedule(learning_rate, 0.0, exponent, config.steps))
 
-
-def trained(config: Config, problem: gd.Problem) -> xr.DataArray:
-    """Return final costs of a network, for all exponents, peak rates and starts."""
-    starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
     runs = gd.sweep(
         problem,
-        gd.axes(exponent=config.exponents, learning_rate=np.geomspace(*config.peaks), start=starts),
+        gd.axes(
+            exponent=config.exponents,
+            learning_rate=np.geomspace(*config.peaks),
+            start=paired_starts(config),
+        ),
         config.steps,
-        make_optimizer=partial(power_decay, steps=config.steps),
+        make_optimizer=power_decay,
         batch_size=config.batch_size,
         record_every=config.steps,
         metrics={},

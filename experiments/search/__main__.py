@@ -17,13 +17,34 @@ from itertools import product
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int
+from matplotlib.ticker import PercentFormatter
+from scipy.stats import spearmanr
 
 from experiments.shared import command
+from gdjax import statistics
+from gdjax.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    Figure,
+    style,
+)
 
-from . import figures as plots
 from . import model as search
 from . import replays
-from .summary import numbers
+from .model import METRIC
+
+SEARCHES = {
+    "dense": ("halving", BLUE, "o"),
+    "batches": ("Hyperband, in batches", ORANGE, "^"),
+    "single": ("Hyperband, one by one", PURPLE, "v"),
+}
+DRAWS = 1000  # number of random searches that are drawn in each repetition
 
 
 @dataclass(frozen=True)
@@ -71,37 +92,36 @@ def searches(config: Config, problem, seed: int, rungs) -> dict[str, Callable]:
 
 def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
     """Return the full sweep of a repetition, and decisions and times of all searches."""
-    columns = zip(*product(*axes(config).values()), strict=True)
-    settings = dict(zip(axes(config), map(list, columns), strict=True))
-    sweep = partial(search.sweep, problem, test, axes(config), seed=seed)
+    grid, rungs, trials = axes(config), config.rungs, config.trials
+    columns = zip(*product(*grid.values()), strict=True)
+    settings = dict(zip(grid, map(list, columns), strict=True))
     print(f"repetition {seed} ...", flush=True)
-    runs, seconds = search.processor_seconds(partial(sweep, config.rungs))
-    accuracy = runs[search.METRIC].sel(step=list(config.rungs)).values
-    accuracy = accuracy.reshape(-1, len(config.rungs))
+    runs, seconds = search.processor_seconds(
+        partial(search.sweep, problem, test, grid, rungs, seed=seed)
+    )
+    accuracy = runs[METRIC].sel(step=list(rungs)).values.reshape(-1, len(rungs))
     ended_at = replays.halving(accuracy)
-    results = {"seconds.sweep": seconds}
-    num_steps = {}
+    results, num_steps = {"seconds.sweep": seconds}, {}
     for name, batch in (("batches", config.batch), ("single", 1)):
-        study = replays.new_study(config.rungs, seed=seed)
-        replays.hyperband(study, settings, accuracy, config.rungs, config.trials, batch=batch)
+        study = replays.new_study(rungs, seed=seed)
+        replays.hyperband(study, settings, accuracy, rungs, trials, batch=batch)
         results[f"best.{name}"] = replays.best_setting(study, settings)
         num_steps[name], results[f"samples.{name}"] = replays.steps_and_samples(study)
-    timed = searches(config, problem, seed, config.rungs) if seed < config.timed else {}
+    timed = searches(config, problem, seed, rungs) if seed < config.timed else {}
     for name, work in timed.items():
         result, seconds = search.processor_seconds(work)
         if name == "dense":
-            equal = result.rung.values.ravel() == ended_at
-            results[f"same_rungs.{name}"] = float(np.mean(equal))
+            results["same_rungs.dense"] = float(np.mean(result.rung.values.ravel() == ended_at))
         elif name == "single":  # extrapolated from `single_trials` to the steps of all trials
             seconds *= num_steps[name] / replays.steps_and_samples(result)[0]
         results[f"seconds.{name}"] = seconds
     arrays = {
-        search.METRIC: (("setting", "rung"), accuracy),
+        METRIC: (("setting", "rung"), accuracy),
         "test_accuracy": ("setting", runs.test_accuracy.isel(step=-1).values.ravel()),
         "ended_at": ("setting", ended_at),
     }
     coordinates = {name: ("setting", values) for name, values in settings.items()}
-    return xr.Dataset({**arrays, **results}, {**coordinates, "rung": list(config.rungs)})
+    return xr.Dataset({**arrays, **results}, {**coordinates, "rung": list(rungs)})
 
 
 def run(config: Config) -> xr.Dataset:
@@ -117,9 +137,166 @@ def run(config: Config) -> xr.Dataset:
     return xr.concat(parts, "repetition", join="exact", data_vars="all", coords="minimal")
 
 
+def fresh_accuracy(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings"]:
+    """Return the mean test accuracy of each setting in all other repetitions."""
+    accuracy = np.nan_to_num(dataset.test_accuracy.values)  # that of a diverged run counts as 0
+    return (accuracy.sum(axis=0) - accuracy) / (len(accuracy) - 1)
+
+
+def at_rungs(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings rungs"]:
+    """Return the validation accuracy at each rung; -1 after a divergence."""
+    return np.nan_to_num(dataset[METRIC].values, nan=-1.0)
+
+
+def selected(dataset: xr.Dataset) -> dict[str, Int[np.ndarray, " repetitions"]]:
+    """Return the index of the setting that each search selects, by repetition."""
+    last = at_rungs(dataset)[..., -1]
+    is_complete = dataset.ended_at.values == dataset.rung.size - 1
+    return {
+        "sweep": np.argmax(last, axis=1),
+        "dense": np.argmax(np.where(is_complete, last, -2.0), axis=1),
+        **{name: dataset[f"best.{name}"].values.astype(int) for name in ("batches", "single")},
+    }
+
+
+def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
+    """Return the time of a search relative to the sweep, for timed repetitions."""
+    ratio = (dataset[f"seconds.{name}"] / dataset["seconds.sweep"]).values
+    return ratio[np.isfinite(ratio)]
+
+
+def random_accuracy(
+    dataset: xr.Dataset, count: int
+) -> tuple[Float[np.ndarray, " repetitions"], Float[np.ndarray, " repetitions"]]:
+    """Return the mean results of random searches of `count` settings each.
+
+    Returns:
+        Mean fresh accuracy of the selected settings, and the share of random searches that select
+        the same setting as the sweep.
+    """
+    accuracy, same = [], []
+    pairs = zip(at_rungs(dataset)[..., -1], fresh_accuracy(dataset), strict=True)
+    for seed, (values, fresh) in enumerate(pairs):
+        positions = replays.random_search(values, count, draws=DRAWS, seed=seed)
+        accuracy.append(fresh[positions].mean())
+        same.append(np.mean(positions == np.argmax(values)))
+    return np.array(accuracy), np.array(same)
+
+
+def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetitions"]]:
+    """Return the number of samples of each search relative to the sweep."""
+    full = dataset.rung.values[-1] * int(dataset.batch_size.sum())
+    samples = dataset.rung.values[dataset.ended_at.astype(int)] * dataset.batch_size.values
+    hyperband = {name: dataset[f"samples.{name}"].values / full for name in ("batches", "single")}
+    return {"dense": samples.sum(axis=1) / full, **hyperband}
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies, relative times, and rank correlations between rungs.
+
+    Differences of accuracies are in percentage points.
+    """
+    fresh, values = fresh_accuracy(dataset), at_rungs(dataset)
+    rows, num_settings = np.arange(len(fresh)), dataset.setting.size
+    settings, samples = selected(dataset), sample_shares(dataset)
+    # Number of random settings that take as much time as successive halving.
+    share = float(np.median(time_shares(dataset, "dense")))
+    count = int(np.clip(round(share * num_settings), 1, num_settings))
+    accuracy = {name: fresh[rows, setting] for name, setting in settings.items()}
+    accuracy["random"], same_random = random_accuracy(dataset, count)
+    result: dict = {
+        "num_settings": num_settings,
+        "num_random": count,
+        "sweep_lowest": accuracy["sweep"].min(),
+        "sweep_seconds": np.median(dataset["seconds.sweep"]),
+        "sweep_share": 1.0,
+        "random_same": same_random.sum(),
+        "dense_same_rungs": float(dataset["same_rungs.dense"].min()),
+    }
+    for name, of_search in accuracy.items():
+        result[f"{name}_accuracy"] = statistics.mean(of_search)[:3]
+        if name != "sweep":
+            points = statistics.paired(100 * accuracy["sweep"], 100 * of_search)
+            result[f"{name}_difference"] = points[:3]
+    for name in SEARCHES:
+        shares = time_shares(dataset, name)
+        result |= {
+            f"{name}_time": [np.median(shares), shares.min(), shares.max()],
+            f"{name}_seconds": np.nanmedian(dataset[f"seconds.{name}"]),
+            f"{name}_samples": statistics.median(samples[name])[:3],
+            f"{name}_same": int(np.sum(settings[name] == settings["sweep"])),
+        }
+    for rung in range(values.shape[-1] - 1):
+        correlation = [spearmanr(one[:, rung], one[:, -1]).statistic for one in values]
+        best = values[rows, settings["sweep"], rung]
+        rank = 1 + np.sum(values[..., rung] > best[:, None], axis=1)
+        result[f"correlation_{rung}"] = statistics.median(correlation)[:3]
+        result[f"rank_of_best_{rung}"] = [int(np.median(rank)), rank.min(), rank.max()]
+    best = dataset.isel(setting=int(np.argmax(np.nan_to_num(dataset.test_accuracy).mean(axis=0))))
+    for name in ("learning_rate", "momentum", "init_scale", "batch_size"):
+        result[f"best_{name}"] = float(best[name])
+    return result
+
+
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw accuracy at the rungs against final accuracy, and accuracy against time."""
-    return {"search": plots.accuracies(dataset)}
+    """Draw final accuracies against those at earlier rungs, and against time.
+
+    The points in all panels but the last are the settings of the first repetition.
+    """
+    summary, rungs = numbers(dataset), dataset.rung.values
+    ended_at, values = dataset.ended_at.values[0], at_rungs(dataset)[0]
+    best = int(selected(dataset)["sweep"][0])
+    with style():
+        figure = Figure(figsize=(15, 5.5))
+        *scatters, last = figure.subplots(1, len(rungs))
+        for rung, axes in enumerate(scatters):
+            for chosen, color, label in (
+                (ended_at <= rung, GREY, "stopped at this rung or before"),
+                (ended_at > rung, BLUE, "continued"),
+            ):
+                x, y = values[chosen, rung], values[chosen, -1]
+                axes.plot(x, y, "o", color=color, markersize=4, alpha=0.7, label=label)
+            look: dict = {"color": VERMILLION, "markersize": 13, "zorder": 4}
+            axes.plot(*values[best, [rung, -1]], "*", label="selected by the sweep", **look)
+            axes.set_xlabel(f"validation accuracy at step {rungs[rung]:,}")
+            axes.set_title(f"Rank correlation {summary[f'correlation_{rung}'][0]:.2f}")
+        scatters[0].set_ylabel(f"validation accuracy at step {rungs[-1]:,}")
+        scatters[0].legend(loc="lower right")
+        draw_budgets(last, dataset, summary)
+        for axes in (*scatters, last):
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return {"search": figure}
+
+
+def draw_budgets(axes, dataset: xr.Dataset, summary: dict) -> None:
+    """Draw fresh test accuracy against the time relative to the full sweep.
+
+    Fresh accuracy is the mean over the repetitions that were not used to select the setting.
+    """
+    settings = dataset.setting.size
+    counts = [k for k in 2 ** np.arange(20) if k < settings] + [settings]
+    bands = [statistics.mean(random_accuracy(dataset, k)[0])[:3] for k in counts]
+    middle, low, high = np.transpose(bands)
+    shares = np.array(counts) / settings
+    axes.plot(shares, middle, color=BLACK, label="random search")
+    axes.fill_between(shares, low, high, color=BLACK, alpha=0.12, linewidth=0)
+    points = {name: (summary[f"{name}_time"], *entry) for name, entry in SEARCHES.items()}
+    points["sweep"] = ([1.0, 1.0, 1.0], "full sweep", GREEN, "D")
+    for name, ((x, left, right), label, color, marker) in points.items():
+        y, bottom, top = summary[f"{name}_accuracy"]
+        look: dict = {"fmt": marker, "color": color, "label": label, "markersize": 8}
+        axes.errorbar(x, y, [[y - bottom], [top - y]], [[x - left], [right - x]], **look)
+    axes.axvline(0.25, color=GREY, linewidth=1, linestyle="--")
+    ends = np.array([summary[f"{name}_accuracy"][1:] for name in points])
+    bottom, top = ends.min(), ends.max()
+    room = max(top - bottom, 0.01)  # all interval ends may be equal
+    axes.set(ylim=(bottom - 0.1 * room, top + 0.9 * room), xscale="log")
+    axes.set_xlim(left=0.02)
+    axes.set_xlabel("processor time relative to the full sweep")
+    axes.set_ylabel("test accuracy with fresh seeds")
+    axes.set_title(f"Successive halving: {summary['dense_time'][0]:.0%} of the sweep's time")
+    axes.legend(loc="upper left")
 
 
 if __name__ == "__main__":

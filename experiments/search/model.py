@@ -19,8 +19,7 @@ from experiments.shared.images import strided
 from . import replays
 
 METRIC = "validation_accuracy"
-RECORD_SAMPLES = 100
-"""Number of images over which the recorded training cost is averaged; no search uses this cost."""
+RECORD_SAMPLES = 100  # number of images of the recorded training cost, which no search uses
 
 
 def processor_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -47,15 +46,10 @@ def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]
     return gd.problems.digits(split), gd.problems.digits(data).metrics["test_accuracy"]
 
 
-def make_optimizer(learning_rate, momentum):
-    """Return gradient descent with momentum."""
-    return optax.sgd(learning_rate, momentum)
-
-
 def settings(problem: gd.Problem, rungs: Sequence[int], seed: int) -> dict[str, Any]:
     """Return the arguments common to all searches."""
     return {
-        "make_optimizer": make_optimizer,
+        "make_optimizer": optax.sgd,
         "metrics": {METRIC: problem.metrics["test_accuracy"]},
         "record_every": rungs[0],
         "record_samples": RECORD_SAMPLES,

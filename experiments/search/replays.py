@@ -21,8 +21,7 @@ import optuna
 from jaxtyping import Float, Int
 from optuna.trial import TrialState
 
-REDUCTION_FACTOR = 4
-"""Ratio of the number of settings at a rung to the number that continue."""
+REDUCTION_FACTOR = 4  # ratio of the number of settings at a rung to the number that continue
 
 
 def halving(

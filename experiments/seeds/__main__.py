@@ -24,10 +24,10 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.crossed_runs import crossed_runs
 from experiments.shared.images import shrunk
+from experiments.shared.labels import with_ends
 from experiments.shared.statistics import halves, shares
+from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure, style
 from gdjax.statistics import Interval, mean
-
-from . import figures as plots
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,12 @@ def lucky(dataset: xr.Dataset) -> dict[str, Interval]:
     for _ in range(dataset.attrs["resamples"]):
         counts = [rng.multinomial(n, np.full(n, 1 / n)) for n in (starts, orders)]
         drawn.append(weighted(flat, np.outer(*counts).ravel(), halves(images, rng)))
-    advantages = {}
+    intervals = {}
     for name in values[0]:
-        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
         value = float(np.mean([one[name] for one in values]))
-        advantages[name] = Interval(value, float(low), float(high), 0.95, len(flat))
-    return advantages
+        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975]).tolist()
+        intervals[name] = Interval(value, low, high, 0.95, len(flat))
+    return intervals
 
 
 def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
@@ -119,10 +119,7 @@ def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
         "one_order": (order_sums - x) / (a - 1),
         "neither": (x.sum(axis=(0, 1)) - start_sums - order_sums + x) / ((a - 1) * (b - 1)),
     }
-    return {
-        f"apart_of_{name}": mean((x + p - 2 * x * p).mean(axis=(1, 2)))
-        for name, p in others.items()
-    }
+    return {f"apart_of_{n}": mean((x + p - 2 * x * p).mean(axis=(1, 2))) for n, p in others.items()}
 
 
 def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
@@ -156,10 +153,8 @@ def numbers(dataset: xr.Dataset) -> dict:
 def run(config: Config) -> xr.Dataset:
     """Return which images each network classifies correctly, by length of training."""
     problem = gd.problems.digits(shrunk(config.data, config.learned), widths=config.widths)
-    trained = [train(config, problem, epochs) for epochs in config.epochs]
-    return xr.concat(trained, "epochs").assign_coords(epochs=list(config.epochs)).assign_attrs(
-        resamples=config.resamples
-    )  # fmt: skip
+    trained = xr.concat([train(config, problem, epochs) for epochs in config.epochs], "epochs")
+    return trained.assign_coords(epochs=[*config.epochs]).assign_attrs(resamples=config.resamples)
 
 
 def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
@@ -173,27 +168,74 @@ def train(config: Config, problem: gd.Problem, epochs: int) -> xr.Dataset:
         np.asarray(read(gd.params_of(runs, like, {"seed": seed}), images)).argmax(-1) == labels
         for seed in range(config.starts)
     ]
-    return xr.Dataset(
-        {
-            "right": (("start", "order", "image"), np.array(right)),
-            "cost": (("start", "order"), runs.cost.isel(step=-1).values),
-        }
-    )
+    cost = (("start", "order"), runs.cost.isel(step=-1).values)
+    return xr.Dataset({"right": (("start", "order", "image"), np.array(right)), "cost": cost})
+
+
+COMMON_PARTS = {"neither": "nothing", "one_order": "the order", "one_start": "the start"}
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw accuracies, accuracies on both halves, and shares, by length of training."""
     half = halves(dataset.sizes["image"], np.random.default_rng(0))
-    rows = {}
-    for epochs in dataset.epochs.values:
-        one = dataset.sel(epochs=epochs)
-        right = one.right.values
-        rows[f"{epochs} epochs"] = plots.Trained(
-            right.mean(axis=2).ravel(),
-            tuple(right[..., side].mean(axis=2).ravel() for side in (half, ~half)),
-            intervals(one),
+    lengths = dataset.epochs.values
+    statistics = [intervals(dataset.sel(epochs=epochs)) for epochs in lengths]
+    with style():
+        figure = Figure(figsize=(13, 0.6 + 4.2 * len(lengths)))
+        rows = figure.subplots(len(lengths), 3, squeeze=False)
+        for epochs, one, (spread, against, pairs) in zip(lengths, statistics, rows, strict=True):
+            right = dataset.right.sel(epochs=epochs).values
+            draw_spread(spread, 100 * right.mean(axis=2).ravel(), one)
+            spread.set_title(f"{epochs} epochs")
+            both = (100 * right[..., side].mean(axis=2).ravel() for side in (half, ~half))
+            draw_halves(against, *both, one["correlation_of_halves"])
+            draw_pairs(pairs, [one[f"apart_of_{name}"] for name in COMMON_PARTS])
+        shares = ", ".join(f"{one['luck_of_images'].value:.0%}" for one in statistics)
+        figure.suptitle(
+            f"Chance in single images accounts for {shares} of the variance "
+            f"of the accuracies of {dataset.sizes['start'] * dataset.sizes['order']:,} networks"
         )
-    return {"luck": plots.accuracy_over_seeds(rows)}
+    return {"luck": figure}
+
+
+def draw_spread(axes, percent, statistics):
+    """Draw the distribution of accuracies, and that expected from chance alone."""
+    luck = np.sqrt(statistics["luck_of_images"].value) * statistics["deviation"].value * 100
+    axes.hist(percent, bins=40, density=True, color=BLUE, alpha=0.5, label="networks")
+    x = np.linspace(percent.min(), percent.max(), 200)
+    for width, color, name in (
+        (percent.std(), BLUE, "normal"),
+        (luck, VERMILLION, "expected from chance alone"),
+    ):
+        label = rf"{name}, $\sigma$ = {width:.2f}"
+        axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
+    axes.set(xlabel="test accuracy, %", ylabel="density of networks")
+    axes.set_ylim(top=1.45 * axes.get_ylim()[1])
+    axes.legend(loc="upper left")
+
+
+def draw_halves(axes, first, second, r):
+    """Draw accuracies on one half of the images against those on the other."""
+    axes.plot(first, second, ".", color=GREY, markersize=2, rasterized=True)
+    best = np.argsort(first)[-max(len(first) // 100, 1) :]
+    label = "best 1 % on this half"
+    axes.plot(first[best], second[best], "o", color=VERMILLION, markersize=3, label=label)
+    axes.axhline(second.mean(), color=BLUE, linewidth=1, label="mean on the other half")
+    axes.set_title(f"correlation {with_ends(r)}")
+    axes.set(xlabel="accuracy on one half, %", ylabel="accuracy on the other half, %")
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
+    axes.legend(loc="upper left")
+
+
+def draw_pairs(axes, disagreements):
+    """Draw how many images only one of two networks classifies correctly."""
+    height, low, high = 100 * np.array([one[:3] for one in disagreements]).T
+    error, positions = [height - low, high - height], np.arange(len(height))
+    axes.bar(positions, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
+    axes.set_xticks(positions, list(COMMON_PARTS.values()))
+    axes.set_xlabel("common part of two networks")
+    axes.set_ylabel("images that only one of two networks\nclassifies correctly, %")
 
 
 if __name__ == "__main__":

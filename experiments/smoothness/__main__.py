@@ -9,19 +9,99 @@ above chance (10 %) at temperatures of 1/16 and below, at any learning rate; at 
 gradients that are exactly 0 and a constant cost.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import medians
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, Figure, style
+from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
 
-from .config import Config
-from .figures import cooling
-from .model import at_start
+SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost is evaluated
+
+
+@dataclass(frozen=True)
+class Config:
+    """Temperatures of the network, and settings of its training."""
+
+    data: str = "mnist5k"  # name of the data set
+    # temperatures of training, highest first; powers of 2 make scaled starts exact
+    temperatures: tuple[float, ...] = (*(2.0**-k for k in range(7)), 2.0**-8, 2.0**-10, 0.0)
+    # learning rates to try at every temperature
+    learning_rates: tuple[float, ...] = tuple(float(10 ** (k / 2)) for k in range(-8, 3))
+    # learning rate of the scaled starts, in units of temperature squared
+    scaled_rate: float = 3.0
+    seeds: int = 8  # number of starting points
+    epochs: int = 5  # number of passes over the training set
+    batch_size: int = 32  # number of images per step
+    # temperatures at which gradients are computed before training
+    looked_at: tuple[float, ...] = (*(float(10 ** (-k / 4)) for k in range(-4, 21)), 0.0)
+    images: int = 500  # number of single images whose gradients are computed
+    # temperatures at which the cost along one weight is computed
+    drawn: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.0)
+    # number of images over which the cost along one weight is averaged; with few images, its single
+    # steps are visible
+    along: int = 30
+
+
+def at_start(config: Config, problem) -> xr.Dataset:
+    """Return gradient norms, and costs along one weight, before training."""
+    params = jax.vmap(problem.init)(gd.run_keys(0, np.arange(config.seeds)).init)
+
+    @jax.jit
+    def norms(params, temperatures, data):
+        """Return norms over all data and for single images, by temperature and seed."""
+        single = jax.tree.map(lambda a: a[: config.images, None], data)
+
+        def of_seed(temperature, params):
+            def norm(batch):
+                gradient = jax.grad(problem.cost)(params, batch, temperature=temperature)
+                return optax.tree.norm(gradient)
+
+            return norm(data), jax.lax.map(norm, single, batch_size=50)
+
+        return jax.lax.map(lambda t: jax.lax.map(partial(of_seed, t), params), temperatures)
+
+    @jax.jit
+    def lines(params, temperatures, data):
+        """Return costs as functions of a shift of the last layer's first weight."""
+        *first, last = params
+
+        def cost(temperature, shift):
+            moved = last._replace(weights=last.weights.at[0, 0].add(shift))
+            return problem.cost((*first, moved), data, temperature=temperature)
+
+        shifts = jnp.asarray(SHIFTS)
+        return jax.lax.map(
+            lambda t: jax.lax.map(partial(cost, t), shifts, batch_size=100), temperatures
+        )
+
+    full_batch, single = norms(params, jnp.asarray(config.looked_at), jax.device_put(problem.data))
+    few = jax.tree.map(lambda a: a[: config.along], problem.data)
+    first = jax.tree.map(lambda a: a[0], params)
+    cost = lines(first, jnp.asarray(config.drawn), jax.device_put(few))
+    return xr.Dataset(
+        {
+            "gradient_norm": (("looked_at", "seed"), np.asarray(full_batch)),
+            "image_gradient_norm": (("looked_at", "seed", "image"), np.asarray(single)),
+            "cost_along": (("drawn", "added"), np.asarray(cost)),
+        },
+        {
+            "looked_at": list(config.looked_at),
+            "drawn": list(config.drawn),
+            "added": SHIFTS,
+            "seed": np.arange(config.seeds),
+        },
+    )
 
 
 def trained(config: Config, problem) -> xr.Dataset:
@@ -43,13 +123,19 @@ def trained(config: Config, problem) -> xr.Dataset:
     return xr.merge([usual[[*names, "outcome"]], records.rename({n: f"scaled_{n}" for n in names})])
 
 
+def run(config: Config) -> xr.Dataset:
+    """Return the measurements before and after training."""
+    problem = gd.problems.digits(config.data)
+    both = xr.merge([at_start(config, problem), trained(config, problem)])
+    return both.assign_attrs(chance=1 / problem.network.widths[-1])
+
+
 def best(dataset):
     """Return test accuracies at the best rate, and this rate, by temperature.
 
     The best learning rate has the lowest median training cost.
     """
-    cost = medians(dataset.cost.isel(step=-1))
-    choice = cost.argmin("learning_rate")
+    choice = medians(dataset.cost.isel(step=-1)).argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)
     return accuracy.transpose("temperature", "seed"), dataset.learning_rate[choice]
 
@@ -58,28 +144,26 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return statistics of gradients, and accuracies, by temperature."""
     accuracy, rate = best(dataset)
     scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
-    temperatures = dataset.looked_at.values
-    gradient_norm = medians(dataset.gradient_norm).values
+    at = dataset.looked_at.values
+    norm = medians(dataset.gradient_norm).values
     typical = dataset.image_gradient_norm.median("image")
     image = medians(typical).values
     still = (dataset.image_gradient_norm == 0).mean("image")
-    steps = dataset.sel(temperature=0)
+    warm_cost = dataset.scaled_cost.isel(step=-1).values[dataset.temperature > 0]
     summary = {
         "seeds": dataset.sizes["seed"],
         "image_gradient_norm_at_1": median(typical.sel(looked_at=1).values)[:3],
         "image_gradient_norm_most": median(typical[image.argmax()].values)[:3],
-        "image_gradient_norm_most_at": float(temperatures[image.argmax()]),
-        "image_gradient_zero_from": float(temperatures[image == 0].max()),
-        "gradient_norm_most": float(gradient_norm.max()),
-        "gradient_norm_most_at": float(temperatures[gradient_norm.argmax()]),
+        "image_gradient_norm_most_at": at[image.argmax()],
+        "image_gradient_zero_from": at[image == 0].max(),
+        "gradient_norm_most": float(norm.max()),
+        "gradient_norm_most_at": at[norm.argmax()],
         "images_without_gradient": {
-            f"at_{t:.2g}": median(still.sel(looked_at=t).values)[:3] for t in temperatures
+            f"at_{t:.2g}": median(still.sel(looked_at=t).values)[:3] for t in at
         },
         "gradient_norm_of_steps": float(dataset.gradient_norm.sel(looked_at=0).max()),
-        "cost_moved_by_steps": float(np.ptp(steps.cost.values, axis=-1).max()),
-        "scaled_cost_spread": float(
-            np.ptp(dataset.scaled_cost.isel(step=-1).values[dataset.temperature > 0], axis=0).max()
-        ),
+        "cost_moved_by_steps": float(np.ptp(dataset.cost.sel(temperature=0).values, axis=-1).max()),
+        "scaled_cost_spread": float(np.ptp(warm_cost, axis=0).max()),
     }
     for index, temperature in enumerate(dataset.temperature.values):
         name = f"{temperature:g}"
@@ -89,17 +173,88 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the measurements before and after training."""
-    problem = gd.problems.digits(config.data)
-    classes = problem.network.widths[-1]
-    both = xr.merge([at_start(config, problem), trained(config, problem)])
-    return both.assign_attrs(chance=1 / classes)
-
-
 def plot(dataset: xr.Dataset) -> dict:
     """Draw cost, gradients and accuracies in one figure."""
     return {"cooling": cooling(dataset, best(dataset)[0])}
+
+
+def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
+    """Draw the cost along one weight, gradient norms and accuracies, by temperature.
+
+    The accuracy is that from unscaled starts at the best rates. The temperature decreases from left
+    to right. Its scale and that of gradient norms are logarithmic down to a small value and linear
+    below it, so that 0 can be shown.
+    """
+    temperature, trained = dataset.looked_at.values, dataset.temperature.values
+    image, chance = dataset.image_gradient_norm, dataset.attrs["chance"]
+    still = (image == 0).mean("image").values
+    scaled = dataset.scaled_test_accuracy.isel(step=-1).values
+    with style():
+        figure = Figure(figsize=(11, 9))
+        panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
+        draw_stairs(panels["stairs"], dataset.cost_along)
+        axes = panels["gradient"]
+        draw_band(axes, temperature, dataset.gradient_norm.values, BLUE, "whole training set")
+        of_images = image.median("image").values
+        draw_band(axes, temperature, of_images, ORANGE, "median over single images")
+        axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
+        axes.set_ylim(0, None)
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set(ylabel="norm of the gradient", title="Gradient before training")
+        axes.legend(loc="upper left")
+        axes = panels["still"]
+        draw_band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
+        axes.fill_between([], [], color=VERMILLION, alpha=0.2, label="range over seeds")
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
+        axes.set(ylim=(0, 1.03), ylabel="images with gradient 0")
+        axes.set_title("Images whose gradient is exactly 0")
+        axes = panels["learnt"]
+        draw_band(axes, trained, accuracy.values, BLUE, "unscaled starting weights")
+        draw_band(axes, trained, scaled, GREEN, "starting weights scaled by T", line="--o")
+        axes.axhline(chance, color=GREY, linestyle=":")
+        axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
+        axes.set(ylim=(0, 1), ylabel="test accuracy", title="After training")
+        axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
+        for name in ("still", "learnt"):
+            panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
+        for name, values in {
+            "gradient": temperature,
+            "still": temperature,
+            "learnt": trained,
+        }.items():
+            set_falling_axis(panels[name], values)
+    return figure
+
+
+def draw_stairs(axes, lines):
+    """Draw the cost along one weight, at each temperature."""
+    shift = lines.added.values
+    for temperature, cost, cycled in zip(lines.drawn.values, lines.values, CYCLE, strict=False):
+        color, width = (BLACK, 1.5) if temperature == 0 else (cycled, 2.2)
+        axes.plot(shift, cost, color=color, linewidth=width)
+        axes.text(shift[-1], cost[-1], f"  T = {temperature:g}", color=color, va="center")
+    axes.set_xlim(shift[0], shift[-1] + 0.3 * np.ptp(shift))
+    axes.set_xticks(np.linspace(shift[0], shift[-1], 5))
+    axes.set(xlabel="shift of one weight of the last layer", ylabel="cost")
+    axes.set_title("Cost along one weight at temperature T")
+
+
+def draw_band(axes, x, values, color, label, line="-o"):
+    """Draw the median over seeds as a line, and the range over seeds as a band."""
+    axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2)
+    axes.plot(x, quantiles(values, (0.5,))[0], line, color=color, markersize=5, label=label)
+
+
+def set_falling_axis(axes, temperature):
+    """Set up a horizontal axis of temperatures that decrease to the right down to 0."""
+    smallest = np.min(temperature[temperature > 0])
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
+    axes.set_xlim(1.2 * np.max(temperature), -0.1 * smallest)
+    low, high = np.log10(smallest), np.log10(np.max(temperature))
+    ticks = 10.0 ** np.arange(np.ceil(low - 1e-6), high + 1e-6, 1 if high - low < 4.5 else 2)
+    axes.set_xticks([0, *ticks], ["0", *(f"{tick:g}" for tick in ticks)])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("temperature of the sigmoids")
 
 
 if __name__ == "__main__":

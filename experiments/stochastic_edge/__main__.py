@@ -11,17 +11,19 @@ refuted by intervals outside 0.9 to 1.1 at the majority of the rates at which th
 become stationary, or by intervals of the two ways of sampling that overlap.
 """
 
+from itertools import product
+
 import numpy as np
 import xarray as xr
 
 from experiments.shared import command
+from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.statistics import median
 
-from . import figures as plots
 from . import model as methods
-from .config import Config
-from .oscillation import constrained_path
+from .oscillation import Config, constrained_path
 
+PARTS = ("net", "image", "gradual", "noisy", "flow")  # prefixes of the variables
 AVERAGES = (
     "path_batch",
     "stationary",
@@ -53,6 +55,11 @@ def triple(values: xr.DataArray) -> list[float] | None:
     return list(median(finite)[:3]) if len(finite) else None
 
 
+def triples(values: xr.DataArray, dim: str) -> list[list[float] | None]:
+    """Return the `triple` at each coordinate of a dimension."""
+    return [triple(values.sel({dim: at})) for at in values[dim].values]
+
+
 def predicted(share: xr.DataArray) -> xr.DataArray:
     """Return the sharpness at equilibrium for 1 - (1 - eta S)^2 = share.
 
@@ -80,73 +87,62 @@ def gap_share(dataset: xr.Dataset, noise: float, size: int) -> xr.DataArray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return all medians with intervals over starts, by part, sampling and batch size."""
-    net, image = within(dataset, "net"), within(dataset, "image")
-    gradual, noisy, flow = (within(dataset, name) for name in ("gradual", "noisy", "flow"))
-    summary: dict = {"rates": dataset.learning_rate.values.tolist()}
-    for sampling in dataset.sampling.values:
-        for size in dataset.batch_size.values:
-            part = net.sel(sampling=sampling, batch_size=size)
-            label = f"{sampling}_{size}"
-            for name in ("batch", "ratios", "whole"):
-                summary[f"{name}_{label}"] = [triple(row) for row in _by(part[name])]
-            summary[f"error_{label}"] = float(np.nanmedian(part.error))
-            summary[f"diverged_{label}"] = int(part.diverged.sum())
-            summary[f"cost_{label}"] = [float(np.median(row)) for row in _by(part.cost)]
-            for name in AVERAGES:
-                summary[f"{name}_{label}"] = triple(part[name])
-            bound = part.stationary * part.along_hessian**2 / part.distance_hessian
-            summary[f"bound_{label}"] = triple(bound)
-            summary[f"bound_holds_{label}"] = bool((bound <= part.path_batch * 1.001).all())
-            sign = -1 if sampling == "shuffled" else 1
-            summary[f"scalar_{label}"] = triple(predicted(sign * part.curvature_variance))
-        for size in dataset.image_size.values:
-            part = image.sel(sampling=sampling, image_size=size)
-            for name in ("batch", "whole"):
-                summary[f"image_{name}_{sampling}_{size}"] = triple(part[name])
-            summary[f"image_cost_{sampling}_{size}"] = float(np.median(part.cost))
-            summary[f"image_diverged_{sampling}_{size}"] = int(part.diverged.sum())
-        for size in dataset["size"].values:
-            part = noisy.sel(sampling=sampling, size=size)
-            label = f"{sampling}_{size}"
-            summary[f"noisy_{label}"] = [
-                triple(part.whole.sel(label_noise=n)) for n in part.label_noise
-            ]
-            summary[f"noisy_batch_{label}"] = [
-                triple(part.batch.sel(label_noise=n)) for n in part.label_noise
-            ]
-            summary[f"noisy_diverged_{label}"] = int(part.diverged.sum())
-    _add_differences(summary, net.sel(learning_rate=dataset.attrs["rate"]), "batch_size", "")
-    _add_differences(summary, image, "image_size", "image_")
-    for size in dataset["size"].values:
+    net, image, gradual, noisy, flow = (within(dataset, name) for name in PARTS)
+    rate, sizes = dataset.attrs["rate"], dataset["size"].values
+    summary: dict = {
+        "rates": dataset.learning_rate.values,
+        "flow_sharpness": triple((flow.sharpness * rate / 2).median("point")),
+        "flow_second": triple((flow.second * rate / 2).median("point")),
+        "flow_alpha_positive": float((flow.alpha > 0).mean()),
+        "flow_completed": int(flow.completed.sum()),
+    }
+    for sampling, size in product(dataset.sampling.values, dataset.batch_size.values):
+        part = net.sel(sampling=sampling, batch_size=size)
+        bound = part.stationary * part.along_hessian**2 / part.distance_hessian
+        sign = -1 if sampling == "shuffled" else 1
+        entries = {
+            **{name: triples(part[name], "learning_rate") for name in ("batch", "ratios", "whole")},
+            **{name: triple(part[name]) for name in AVERAGES},
+            "error": np.nanmedian(part.error),
+            "diverged": int(part.diverged.sum()),
+            "cost": part.cost.median(["seed", "data_seed"]).values,
+            "bound": triple(bound),
+            "bound_holds": bool((bound <= part.path_batch * 1.001).all()),
+            "scalar": triple(predicted(sign * part.curvature_variance)),
+        }
+        summary |= {f"{name}_{sampling}_{size}": value for name, value in entries.items()}
+    for sampling, size in product(dataset.sampling.values, dataset.image_size.values):
+        part = image.sel(sampling=sampling, image_size=size)
+        entries = {
+            "batch": triple(part.batch),
+            "whole": triple(part.whole),
+            "cost": np.median(part.cost),
+            "diverged": int(part.diverged.sum()),
+        }
+        summary |= {f"image_{name}_{sampling}_{size}": value for name, value in entries.items()}
+    for sampling, size in product(dataset.sampling.values, sizes):
+        part, label = noisy.sel(sampling=sampling, size=size), f"{sampling}_{size}"
+        summary[f"noisy_{label}"] = triples(part.whole, "label_noise")
+        summary[f"noisy_batch_{label}"] = triples(part.batch, "label_noise")
+        summary[f"noisy_diverged_{label}"] = int(part.diverged.sum())
+    for prefix, dim, part in (
+        ("", "batch_size", net.sel(learning_rate=rate)),
+        ("image_", "image_size", image),
+    ):
+        whole = middle_of_orders(part.whole)
+        difference = whole.sel(sampling="shuffled") - whole.sel(sampling="replacement")
+        for size in part[dim].values:
+            summary[f"{prefix}difference_{size}"] = triple(difference.sel({dim: size}))
+    for size in sizes:
         part = gradual.sel(size=size)
-        summary[f"gradual_{size}"] = [triple(part.whole.sel(copies=n)) for n in part.copies]
-        summary[f"gradual_diverged_{size}"] = int(part.diverged.sum())
         shares = [gap_share(dataset, n, size).median("point") for n in noisy.label_noise.values]
-        summary[f"gap_{size}"] = [triple(predicted(share)) for share in shares]
-        summary[f"gap_share_{size}"] = [triple(share) for share in shares]
-    rate = dataset.attrs["rate"]
-    summary["flow_sharpness"] = triple((flow.sharpness * rate / 2).median("point"))
-    summary["flow_second"] = triple((flow.second * rate / 2).median("point"))
-    summary["flow_alpha_positive"] = float((flow.alpha > 0).mean())
-    summary["flow_completed"] = int(flow.completed.sum())
+        summary |= {
+            f"gradual_{size}": triples(part.whole, "copies"),
+            f"gradual_diverged_{size}": int(part.diverged.sum()),
+            f"gap_{size}": [triple(predicted(share)) for share in shares],
+            f"gap_share_{size}": [triple(share) for share in shares],
+        }
     return summary
-
-
-def _by(values):
-    """Return the values at each learning rate."""
-    return [values.sel(learning_rate=rate) for rate in values.learning_rate]
-
-
-def _add_differences(summary, part, dim, prefix):
-    """Add the medians over starts of the difference between both ways of sampling.
-
-    The difference is the sharpness in shuffled passes minus that with replacement.
-    """
-    whole = middle_of_orders(part.whole)
-    for size in part[dim].values:
-        both = whole.sel({dim: size})
-        difference = both.sel(sampling="shuffled") - both.sel(sampling="replacement")
-        summary[f"{prefix}difference_{size}"] = triple(difference)
 
 
 def run(config: Config) -> xr.Dataset:
@@ -168,46 +164,76 @@ def run(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the effect of sampling, of copies and of noise, and the batch sharpness."""
-    net, noisy, gradual = (within(dataset, name) for name in ("net", "noisy", "gradual"))
+    """Draw the effect of sampling, of copies and of noise, and the batch sharpness.
+
+    Starts are dots, their medians are lines, and medians of predictions are crosses.
+    """
+    net, _, gradual, noisy, _ = (within(dataset, name) for name in PARTS)
     ways, largest = dataset.sampling.values, dataset["size"].values[-1]
     here = net.sel(learning_rate=dataset.attrs["rate"])
-    sizes = [f"{n}" for n in dataset.batch_size.values]
     gaps = [gap_share(dataset, n, largest).median("point") for n in dataset.label_noise.values]
 
-    def lines(values, dim):
-        middle = middle_of_orders(values).transpose("sampling", dim, ...)
-        return {f"{way}": middle.sel(sampling=way).values for way in ways}
+    def lines(values):
+        return {f"{way}": values.sel(sampling=way) for way in ways}
 
+    # For each panel: title, dimension, label, and the lines with their predictions.
     panels = [
-        plots.Panel(
+        (
             "Full-batch cost",
+            "batch_size",
             "samples per step",
-            sizes,
-            lines(here.whole, "batch_size"),
-            {f"{way}": here[f"limit_{way}"].sel(sampling=way).values for way in ways},
+            lines(here.whole),
+            {f"{way}": here[f"limit_{way}"].sel(sampling=way) for way in ways},
         ),
-        plots.Panel(
+        (
             "Batch sharpness along the path",
+            "batch_size",
             "samples per step",
-            sizes,
-            lines(here.path_batch, "batch_size"),
+            lines(here.path_batch),
+            {},
         ),
-        plots.Panel(
+        (
             f"Several copies per pass, {largest} per step",
+            "copies",
             "copies of each sample",
-            [f"{n}" for n in dataset.copies.values],
-            {"shuffled": middle_of_orders(gradual.whole.sel(size=largest)).values},
+            {"shuffled": gradual.whole.sel(size=largest)},
+            {},
         ),
-        plots.Panel(
+        (
             f"Noise in the targets, {largest} per step",
+            "label_noise",
             "standard deviation of the noise",
-            [f"{n:g}" for n in dataset.label_noise.values],
-            lines(noisy.whole.sel(size=largest), "label_noise"),
-            {"replacement": xr.concat([predicted(g) for g in gaps], "noise").values},
+            lines(noisy.whole.sel(size=largest)),
+            {"replacement": xr.concat([predicted(gap) for gap in gaps], "label_noise")},
         ),
     ]
-    return {"sampling": plots.samplings(panels)}
+    with style():
+        figure = Figure(figsize=(13, 4.6 * 2))
+        grid = figure.subplots(2, 2)
+        for axes, (title, dim, label, measured, theory) in zip(grid.flat, panels, strict=True):
+            place = np.arange(dataset.sizes[dim])
+            for (name, values), color in zip(measured.items(), CYCLE, strict=False):
+                starts = middle_of_orders(values).transpose(dim, "seed").values
+                axes.plot(place, median_of_starts(starts), color=color, label=name)
+                axes.plot(place, starts, ".", color=color, alpha=0.4)
+                if name in theory:
+                    middle = median_of_starts(theory[name].transpose(dim, "seed").values)
+                    axes.plot(place, middle, "x", color=color, markersize=9, label="predicted")
+            axes.axhline(1, color=GREY, linestyle="--")
+            axes.set_xticks(place, [f"{value:g}" for value in dataset[dim].values])
+            axes.set(xlabel=label, title=title)
+            axes.legend()
+        for axes in grid[:, 0]:
+            axes.set_ylabel("sharpness, in units of 2 / rate")
+    return {"sampling": figure}
+
+
+def median_of_starts(values: np.ndarray) -> np.ndarray:
+    """Return the median over starts; NaN if no start has a value."""
+    middle = np.full(len(values), np.nan)
+    measured = np.isfinite(values).any(axis=1)
+    middle[measured] = np.nanmedian(values[measured], axis=1)
+    return middle
 
 
 if __name__ == "__main__":

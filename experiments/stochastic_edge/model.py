@@ -13,8 +13,7 @@ from gdjax.curvature import sharpness_metric
 from gdjax.curvature.sharpness import batch_sharpness_metric
 from gdjax.sweeps.axes import Axes
 
-from .config import Config
-from .oscillation import oscillation
+from .oscillation import Config, oscillation
 
 SAMPLINGS = ("shuffled", "replacement")
 
@@ -26,27 +25,16 @@ def late_sharpness(
     sampling: str,
     size: int,
     *,
-    steps: int | None = None,
-    records: int | None = None,
+    length: tuple[int, int] | None = None,
     measured: gd.Problem | None = None,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the sharpness at the end of descents, and the descents.
 
-    Each sharpness is in units of 2 / eta, and is the median over the last quarter of the records;
-    NaN if the descent diverged.
-
-    Args:
-        config: settings of the experiment.
-        problem: problem of the descents.
-        grid: learning rates, starts and orders, and possibly noise in the targets.
-        sampling: one of `SAMPLINGS`.
-        size: number of samples per step.
-        steps: number of steps; None for `config.steps`.
-        records: number of records; None for `config.records`.
-        measured: problem whose sharpness is computed; None for that of the descents.
+    Each sharpness is that of the problem `measured`, by default that of the descents, in units of
+    2 / eta. It is the median over the last quarter of the records; NaN if the descent diverged.
     """
-    measured, steps = measured or problem, steps or config.steps
-    records = records or config.records
+    measured = measured or problem
+    steps, records = length or (config.steps, config.records)
     runs = gd.sweep(
         problem,
         grid,
@@ -130,10 +118,10 @@ def images(config: Config) -> xr.Dataset:
     pairs = gd.zip_axes(seed=starts, data_seed=starts)
     grid = gd.axes(learning_rate=[config.image_rate], start=pairs)
 
+    length = config.image_steps, config.image_records
+
     def of(sampling, size):
-        steps, records = config.image_steps, config.image_records
-        settings = (config, problem, grid, sampling, size)
-        return late_sharpness(*settings, steps=steps, records=records)[0]
+        return late_sharpness(config, problem, grid, sampling, size, length=length)[0]
 
     return _over_samplings(config.image_sizes, "image_size", of)
 

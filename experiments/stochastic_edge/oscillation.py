@@ -11,6 +11,7 @@ equilibrium E x^2 = 2 alpha / beta, so that
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,6 @@ from experiments.shared.regressions import random_targets
 from gdjax.descent.batches import Order
 from gdjax.flows import FlowStatus, central_flow
 from gdjax.problems.evaluation import deterministic_cost
-
-from .config import Config
 
 AVERAGES = (
     "path_batch",
@@ -41,6 +40,38 @@ AVERAGES = (
 )
 PRODUCTS = np.linspace(0.4, 1.3, 10)  # rates at which stability is tested, in units of 2 / S
 GROWTH = 2e-3  # growth per step of log |u . d| above which a rate is unstable
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents whose sharpness is recorded."""
+
+    rates: tuple[float, ...] = (0.13, 0.2)  # learning rates of the swish networks
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64)  # numbers of samples per step
+    starts: int = 6  # number of starting points for each rate and batch size
+    orders: int = 2  # number of orders of mini-batches for each start
+    width: int = 16  # number of neurons in each hidden layer
+    samples: int = 128  # number of training samples
+    steps: int = 4000  # number of steps of each descent
+    records: int = 40  # number of records of each descent
+    batches: int = 16  # number of mini-batches for each estimate of the batch sharpness
+    tolerance: float = 0.02  # relative tolerance of the computed sharpness
+    rate: float = 0.13  # learning rate of all other measurements on these networks, one of `rates`
+    # number of consecutive steps over which the oscillation is averaged, for one order
+    window: int = 512
+    # numbers of samples per step of descents with copies or with noise in the targets
+    sizes: tuple[int, ...] = (64,)
+    copies: tuple[int, ...] = (1, 2, 8)  # numbers of copies of each sample in a pass
+    noises: tuple[float, ...] = (0.0, 0.03, 0.1)  # standard deviations of the noise in the targets
+    stride: int = 4  # number of steps of descent per interval of the central flow
+    points: int = 4  # number of points of the central flow at which forces are computed
+    images: int = 5000  # number of training images
+    # number of neurons in each hidden layer of the network on images
+    image_widths: tuple[int, ...] = (16,)
+    image_sizes: tuple[int, ...] = (250, 1000, 2500)  # numbers of images per step
+    image_rate: float = 0.05  # learning rate on images
+    image_steps: int = 1000  # number of steps of each descent on images
+    image_records: int = 20  # number of records of each descent on images
 
 
 def oscillation(
@@ -63,12 +94,7 @@ def oscillation(
 
         path_batch >= stationary along_hessian^2 / distance_hessian
 
-    Args:
-        config: settings of the experiment.
-        problem: problem of the descents.
-        ends: parameters at the ends of descents, whose leading axis indexes the starts.
-        sampling: "shuffled" or "replacement".
-        size: number of samples per step.
+    The leading axis of `ends` indexes the starts.
     """
     rate, samples = config.rate, problem.samples
     keys = (gd.run_keys(1).order,)
@@ -135,11 +161,8 @@ def stability_limit(
     rate of `PRODUCTS` and the next rate, but is not below the rate before them; it is NaN if fewer
     than two rates are unstable.
 
-    Args:
-        gradient: function `gradient(w, row)` of a mini-batch.
-        center: the point.
-        forces: result of `edge_forces` at the point.
-        rows: indices of the samples of each mini-batch.
+    The function `gradient(w, row)` is that of a mini-batch, and `forces` is the result of
+    `edge_forces` at the point `center`.
     """
     u, products = forces["direction"], jnp.asarray(PRODUCTS, center.dtype)
     rates = 2 * products / forces["sharpness"]

@@ -18,14 +18,14 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command
+from experiments.shared.labels import with_ends
 from gdjax.errors import InputError
 from gdjax.statistics import Interval, median
 
 from . import box_counting
 from . import figures as plots
 from .conditions import CONDITIONS
-from .config import Config
-from .model import cosine, maps
+from .model import Config, cosine, maps
 
 COARSEST = 10  # side of the smallest boxes of the published method, in cells
 
@@ -56,10 +56,7 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
                               output_core_dims=core_dims, vectorize=True)  # fmt: skip
 
     def fit(trains):
-        box_dimension = box_counting.dimension(
-            *box_counting.box_counts(box_counting.boundary(trains))
-        )
-        return box_dimension.dimension, box_dimension.error
+        return box_counting.dimension(*box_counting.box_counts(box_counting.boundary(trains)))[:2]
 
     dimension, error = each(fit, ("row", "column"), [[], []])
     published = each(published_estimator, ("map", "row", "column"), [[]])
@@ -96,27 +93,26 @@ def numbers(dataset: xr.Dataset) -> dict:
         "seeds": dataset.sizes["seed"],
     }
     for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
-        name = condition.replace(" ", "_")
-        condition_data = dataset.isel(condition=index)
-        one = fits(condition_data)
-        summary |= {f"{name}_{part.replace(' ', '_')}": one[:3] for part, one in medians.items()}
-        summary |= {
-            f"{name}_published": CONDITIONS[condition].published,
-            f"{name}_least": one.dimension.min("seed").values.tolist(),
-            f"{name}_most": one.dimension.max("seed").values.tolist(),
-            f"{name}_error_most": one.error.max("seed").values.tolist(),
-            f"{name}_of_a_line": (one.dimension - one.error <= 1).sum("seed").values.tolist(),
-            f"{name}_share_that_trains": condition_data.trains.mean(
-                ("seed", "row", "column")
-            ).values.tolist(),
+        part = dataset.isel(condition=index)
+        one = fits(part)
+        entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
+        entries |= {
+            "published": CONDITIONS[condition].published,
+            "least": one.dimension.min("seed").values,
+            "most": one.dimension.max("seed").values,
+            "error_most": one.error.max("seed").values,
+            "of_a_line": (one.dimension - one.error <= 1).sum("seed").values,
+            "share_that_trains": part.trains.mean(("seed", "row", "column")).values,
         }
+        name = condition.replace(" ", "_")
+        summary |= {f"{name}_{key}": value for key, value in entries.items()}
     roughness, rates = dataset.roughness.values, boundary_rates(dataset)
-    ragged = rates > 1
-    summary["largest_roughness_with_one_boundary_rate"] = float(roughness[~ragged].max())
-    summary["smallest_roughness_with_several"] = float(roughness[ragged].min())
-    summary["roughness_where_convexity_ends"] = float(1 / (2 * np.pi**2))
-    summary["most_boundary_rates"] = int(rates.max())
-    return summary
+    return summary | {
+        "largest_roughness_with_one_boundary_rate": roughness[rates <= 1].max(),
+        "smallest_roughness_with_several": roughness[rates > 1].min(),
+        "roughness_where_convexity_ends": float(1 / (2 * np.pi**2)),
+        "most_boundary_rates": int(rates.max()),
+    }
 
 
 def run(config: Config) -> xr.Dataset:
@@ -153,20 +149,19 @@ def panels(dataset: xr.Dataset, index: int) -> list[plots.Map]:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the first and the last maps, dimensions, and the one-dimensional cases."""
-    over_all_seeds = over_seeds(dataset)
-
-    last = dataset.sizes["map"] - 1
+    by_condition, last = over_seeds(dataset), dataset.sizes["map"] - 1
 
     def drawn(index, closer=None):
         part = parts(dataset)[index]
-        titles = [f"{name}: {_short(medians[part])}" for name, medians in over_all_seeds.items()]
+        titles = [f"{name}: {with_ends(medians[part])}" for name, medians in by_condition.items()]
         return plots.maps(panels(dataset, index), titles, title=part, closer=closer)
 
-    published = [CONDITIONS[name].published for name in over_all_seeds]
     return {
         "whole": drawn(0, panels(dataset, min(1, last))),
         "closest": drawn(last),
-        "dimensions": plots.dimensions(over_all_seeds, published),
+        "dimensions": plots.dimensions(
+            by_condition, [CONDITIONS[name].published for name in by_condition]
+        ),
         "cosine": plots.boundary_rates(
             dataset.roughness.values,
             dataset.learning_rate.values,
@@ -174,10 +169,6 @@ def plot(dataset: xr.Dataset) -> dict:
             threshold=1 / (2 * np.pi**2),
         ),
     }
-
-
-def _short(one: Interval) -> str:
-    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
 
 
 if __name__ == "__main__":

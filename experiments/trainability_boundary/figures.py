@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -31,21 +30,13 @@ LABELS = {
 
 
 class Map(NamedTuple):
-    """A map of training outcomes over two settings.
-
-    Args:
-        across: values of the first setting, geometrically spaced.
-        up: values of the second setting, geometrically spaced.
-        trains: whether training succeeds, for each pair of values.
-        speed: measure of speed, which is smaller for faster training or divergence.
-        axes: names of both settings, which are keys of `LABELS`.
-    """
+    """A map of training outcomes over two geometrically spaced settings."""
 
     across: Float[np.ndarray, " columns"]
     up: Float[np.ndarray, " rows"]
     trains: Bool[np.ndarray, "rows columns"]
-    speed: Float[np.ndarray, "rows columns"]
-    axes: tuple[str, str] = ("input_rate", "output_rate")
+    speed: Float[np.ndarray, "rows columns"]  # smaller for faster training or divergence
+    axes: tuple[str, str] = ("input_rate", "output_rate")  # keys of `LABELS`
 
 
 def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
@@ -83,21 +74,21 @@ def maps(
         for number, (one, name) in enumerate(zip(shown, titles, strict=True)):
             row, column = divmod(number, columns)
             axes = figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
-            _map(axes, one)
+            axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
+            sides = zip((axes.xaxis, axes.yaxis), (one.across, one.up), one.axes, strict=True)
+            for axis, values, setting in sides:
+                ticks = _ticks(values[0], values[-1])
+                axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
+                axis.set_label_text(LABELS[setting])
             axes.set_title(name)
             if closer is not None:
                 _frame(axes, closer[number])
-        for column, (colormap, label, ends) in enumerate(
-            (
-                (TRAINS, "trains", ("slowly", "fast")),
-                (DIVERGES, "does not train", ("fails late", "fails at once")),
-            )
+        for place, colormap, label, ends in (
+            (slice(0, 3), TRAINS, "trains", ("slowly", "fast")),
+            (slice(3, 6), DIVERGES, "does not train", ("fails late", "fails at once")),
         ):
-            bar = figure.colorbar(
-                ScalarMappable(cmap=colormap),
-                cax=figure.add_subplot(grid[rows, 3 * column : 3 * column + 3]),
-                orientation="horizontal",
-            )
+            below, colors = figure.add_subplot(grid[rows, place]), ScalarMappable(cmap=colormap)
+            bar = figure.colorbar(colors, cax=below, orientation="horizontal")
             bar.set_ticks([0.0, 1.0], labels=ends)
             bar.set_label(label, labelpad=-12)
         shares = [np.mean(one.trains) for one in shown]
@@ -111,16 +102,6 @@ def _extent(one):
     return tuple(np.log10([*one.across[[0, -1]], *one.up[[0, -1]]]))
 
 
-def _map(axes: Axes, one: Map):
-    axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
-    for axis, values, name in zip(
-        (axes.xaxis, axes.yaxis), (one.across, one.up), one.axes, strict=True
-    ):
-        ticks = _ticks(values[0], values[-1])
-        axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
-        axis.set_label_text(LABELS[name])
-
-
 def _ticks(low, high):
     """Return the powers of ten in a range, or evenly spaced ticks if there are few."""
     decades = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
@@ -131,44 +112,35 @@ def _ticks(low, high):
 def _frame(axes, inner):
     left, right, bottom, top = _extent(inner)
     for color, width in (("white", 4), (BLACK, 2)):
-        axes.add_patch(
-            Rectangle((left, bottom), right - left, top - bottom, fill=False, ec=color, lw=width)
-        )
+        look: dict = {"fill": False, "ec": color, "lw": width}
+        axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, **look))
 
 
 def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
     """Draw measured dimensions of the boundary with intervals, and published values.
 
-    Args:
-        known: measured dimensions with intervals, by condition and by map or method.
-        published: published dimension of each condition.
+    The measured ones are given by condition and by map or method.
     """
     with style():
         figure = Figure(figsize=(11, 5.5))
         axes = figure.subplots()
-        positions = np.arange(len(known))
-        methods = list(next(iter(known.values())))
+        positions, methods = np.arange(len(known)), list(next(iter(known.values())))
         step = 0.8 / (len(methods) + 1)
         for number, (method, color) in enumerate(zip(methods, CYCLE, strict=False)):
-            values = [medians[method] for medians in known.values()]
-            middle = np.array([one.value for one in values])
-            ends = np.array([[one.low for one in values], [one.high for one in values]])
-            axes.errorbar(
-                positions + step * (number - len(methods) / 2), middle, yerr=abs(ends - middle),
-                fmt="o", color=color, capsize=3, label=method,
-            )  # fmt: skip
-        axes.plot(
-            positions + step * len(methods) / 2, published, "D", color=BLACK, label="published"
-        )
+            middle, *ends = np.array([medians[method][:3] for medians in known.values()]).T
+            at, arms = positions + step * (number - len(methods) / 2), abs(ends - middle)
+            look: dict = {"fmt": "o", "color": color, "capsize": 3, "label": method}
+            axes.errorbar(at, middle, yerr=arms, **look)
+        at = positions + step * len(methods) / 2
+        axes.plot(at, published, "D", color=BLACK, label="published")
         axes.axhline(1, color=GREY, linestyle=":")
         axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
         axes.set_xticks(positions, list(known))
         axes.set(xlim=(-0.5, len(known) - 0.5), ylabel="dimension of the boundary")
-        lowest, highest = (pick(medians[methods[0]].value for medians in known.values())
-                       for pick in (min, max))  # fmt: skip
+        firsts = [medians[methods[0]].value for medians in known.values()]
         axes.set_title(
-            f"Box-counting dimension, {methods[0]} map: medians over seeds from {lowest:.2f} "
-            f"to {highest:.2f}"
+            f"Box-counting dimension, {methods[0]} map: medians over seeds from {min(firsts):.2f} "
+            f"to {max(firsts):.2f}"
         )
         figure.legend(loc="outside right upper")
     return figure
@@ -207,21 +179,7 @@ def boundary_rates(
         )
         for axes in (top, bottom):
             axes.axvline(threshold, color=VERMILLION, linestyle="--", linewidth=1.5)
-        top.text(
-            threshold,
-            0.97,
-            " not convex →",
-            transform=top.get_xaxis_transform(),
-            color=VERMILLION,
-            va="top",
-        )
-        top.text(
-            threshold,
-            0.97,
-            "← convex ",
-            transform=top.get_xaxis_transform(),
-            color=VERMILLION,
-            va="top",
-            ha="right",
-        )
+        look: dict = {"transform": top.get_xaxis_transform(), "color": VERMILLION, "va": "top"}
+        top.text(threshold, 0.97, " not convex →", **look)
+        top.text(threshold, 0.97, "← convex ", ha="right", **look)
     return figure

@@ -11,6 +11,7 @@ change is smaller, and no expectation is stated for 250 steps.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -50,25 +51,24 @@ class Config:
     adam_checked: float = 0.001  # learning rate of the coordinate check with Adam
 
 
+GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
+RESAMPLES = 1000  # number of bootstrap resamples
+SLOPES = ("slope", "slope_low", "slope_high")
+
+
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
     """Return the problem and the optimizer factory for each width."""
     images = strided(gd.data.load(config.data), config.pixel_stride)
-    problems_by_width = {}
+    base, result = config.widths[0], {}
     for width in widths:
-        digits = gd.problems.digits(
-            images, widths=(width,) * config.hidden_layers, activation="tanh", loss="cross_entropy"
+        hidden, layers = (width,) * config.hidden_layers, config.hidden_layers + 1
+        digits = gd.problems.digits(images, widths=hidden, activation="tanh", loss="cross_entropy")
+        make_optimizer = parametrizations.make_optimizer(
+            parametrization, optimizer, width, base_width=base, layers=layers
         )
-        base = {"base_width": config.widths[0]}
-        layers = {"layers": config.hidden_layers + 1}
-        problems_by_width[str(width)] = (
-            parametrizations.parametrized(digits, parametrization, **base),
-            {
-                "make_optimizer": parametrizations.make_optimizer(
-                    parametrization, optimizer, width, **base, **layers
-                )
-            },
-        )
-    return problems_by_width
+        problem = parametrizations.parametrized(digits, parametrization, base_width=base)
+        result[str(width)] = problem, {"make_optimizer": make_optimizer}
+    return result
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
@@ -107,23 +107,21 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
                 num_seeds=config.seeds,
             ).rename(width="checked_width")
         )
-    joined = (
-        xr.merge(
-            [xr.concat(costs, "parametrization"), xr.concat(checks, "parametrization")],
-            join="exact",
-            compat="no_conflicts",
-        )
-        .drop_attrs()
-        .drop_vars("layer")
-        .assign_coords(width=list(config.widths))
-    )  # Zarr has no stable format for text
+    both = [xr.concat(parts, "parametrization") for parts in (costs, checks)]
+    joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs()
+    # Zarr has no stable format for text.
+    joined = joined.drop_vars("layer").assign_coords(width=list(config.widths))
     names = ("learning_rate", *joined.data_vars)
     return joined.rename({str(name): f"{optimizer}.{name}" for name in names})
 
 
-GOOD = 1.1
-"""A rate is good if its median cost is at most this multiple of the lowest median."""
-RESAMPLES = 1000
+def run(config: Config) -> xr.Dataset:
+    """Return the results of both optimizers."""
+    parts = [recorded(config, optimizer) for optimizer in parametrizations.OPTIMIZERS]
+    return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
+        parametrizations=list(parametrizations.PARAMETRIZATIONS),
+        optimizers=list(parametrizations.OPTIMIZERS),
+    )
 
 
 def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
@@ -194,43 +192,27 @@ def regrets(
 def numbers(dataset: xr.Dataset) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
     widths = dataset.width.values
-    summary: dict = {}
-    for optimizer in dataset.attrs["optimizers"]:
-        rates = dataset[f"{optimizer}.learning_rate"].values
-        costs = dataset[f"{optimizer}.cost"].transpose("parametrization", "width", ..., "seed")
-        for name, costs_by_width in zip(
-            dataset.attrs["parametrizations"], costs.values, strict=True
-        ):
-            half = np.median(costs_by_width, axis=-1)
-            key = f"{optimizer}_{name}"
-            summary |= {
-                f"{key}_best": [best_rate(rates, cost) for cost in half],
-                f"{key}_good": [good_rates(rates, cost) for cost in half],
-                f"{key}_lowest_cost": [float(cost.min()) for cost in half],
-                f"{key}_shift": shift(rates, costs_by_width[0], costs_by_width[-1]),
-                f"{key}_regret": [
-                    list(statistics.median(regrets(costs_by_width[0], wide))[:3])
-                    for wide in costs_by_width[1:]
-                ],
-                f"{key}_runs_diverged": int(np.sum(np.isinf(costs_by_width))),
-            }
-            checked = dataset.isel(parametrization=dataset.attrs["parametrizations"].index(name))
-            for step in dataset.step.values:
-                slopes = [checked[f"{optimizer}.{n}"].sel(step=step).values for n in SLOPES]
-                summary[f"{key}_slopes_{step}"] = np.stack(slopes, axis=-1).tolist()
-    return summary | {"widths_ratio": float(widths[-1] / widths[0]), "good": GOOD}
-
-
-SLOPES = ("slope", "slope_low", "slope_high")
-
-
-def run(config: Config) -> xr.Dataset:
-    """Return the results of both optimizers."""
-    parts = [recorded(config, optimizer) for optimizer in parametrizations.OPTIMIZERS]
-    return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
-        parametrizations=list(parametrizations.PARAMETRIZATIONS),
-        optimizers=list(parametrizations.OPTIMIZERS),
-    )
+    summary: dict = {"widths_ratio": float(widths[-1] / widths[0]), "good": GOOD}
+    names = enumerate(dataset.attrs["parametrizations"])
+    for optimizer, (index, name) in product(dataset.attrs["optimizers"], names):
+        one = dataset.isel(parametrization=index)
+        rates = one[f"{optimizer}.learning_rate"].values
+        costs = one[f"{optimizer}.cost"].transpose("width", ..., "seed").values
+        half = np.median(costs, axis=-1)
+        regret = [statistics.median(regrets(costs[0], wide)) for wide in costs[1:]]
+        entries = {
+            "best": [best_rate(rates, cost) for cost in half],
+            "good": [good_rates(rates, cost) for cost in half],
+            "lowest_cost": half.min(axis=-1).tolist(),
+            "shift": shift(rates, costs[0], costs[-1]),
+            "regret": [list(interval[:3]) for interval in regret],
+            "runs_diverged": int(np.sum(np.isinf(costs))),
+        }
+        for step in dataset.step.values:
+            slopes = [one[f"{optimizer}.{n}"].sel(step=step).values for n in SLOPES]
+            entries[f"slopes_{step}"] = np.stack(slopes, axis=-1).tolist()
+        summary |= {f"{optimizer}_{name}_{key}": value for key, value in entries.items()}
+    return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:

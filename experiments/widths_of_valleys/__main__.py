@@ -15,15 +15,38 @@ two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, T
 Statistician 69, 371 (intervals of few sets).
 """
 
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from scipy import stats
 
 from experiments.shared import command
+from experiments.shared.labels import with_ends
+from experiments.shared.statistics import partial_correlation
 from gdjax.errors import InputError
+from gdjax.plots.style import BLUE, GREEN, GREY, Figure, style
+from gdjax.statistics import Interval
 
-from . import figures as plots
-from .config import Config
-from .model import complete_sets, minima_of_set, problem_of
-from .summary import correlations, numbers
+from .model import MIN_MINIMA, Config, complete_sets, minima_of_set, problem_of
+
+# Variable and label of each measure of width, and variable of each quantity.
+WIDTHS = {
+    "volume": ("volume_log_volume", "log volume, nats"),
+    "coefficient": ("chains_coefficient", "learning coefficient at one temperature"),
+}
+VARIABLES = {name: variable for name, (variable, _) in WIDTHS.items()} | {
+    "starts": "count",
+    "accuracy": "test_accuracy",
+    "cost": "minimum_cost",
+}
+# Variables of each rank correlation, and the variable that is held fixed.
+PAIRS = [
+    *((a, b, None) for a in WIDTHS for b in ("starts", "accuracy", "cost")),
+    *(("cost", b, None) for b in ("starts", "accuracy")),
+    *((a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")),
+]
 
 
 def run(config: Config) -> xr.Dataset:
@@ -40,16 +63,216 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw the number of starts and the accuracy of minima against both widths.
+def rank_correlation(
+    x: Float[np.ndarray, "*batch n"], y: Float[np.ndarray, "*batch n"]
+) -> Float[np.ndarray, "*batch"]:
+    """Return Spearman's rank correlation along the last axis, NaN for constants."""
+    x, y = (stats.rankdata(one, axis=-1) for one in (x, y))
+    x, y = (one - one.mean(axis=-1, keepdims=True) for one in (x, y))
+    scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    return (x * y).sum(axis=-1) / np.where(scale > 0, scale, np.nan)
 
-    A second figure shows the correlations in each set of images.
+
+def partial_rank_correlation(
+    x: Float[np.ndarray, "*batch n"],
+    y: Float[np.ndarray, "*batch n"],
+    z: Float[np.ndarray, "*batch n"],
+) -> Float[np.ndarray, "*batch"]:
+    """Return the partial rank correlation of x and y given z.
+
+    The result is NaN if a variable is constant, or if the ranks of x or y equal those of z or are
+    their reverse.
     """
-    rank_correlations = correlations(dataset)
-    return {
-        "widths": plots.widths_of_minima(dataset, rank_correlations),
-        "sets": plots.correlations_of_sets(rank_correlations),
+    return partial_correlation(
+        rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
+    )
+
+
+def expanded_tail(count: int) -> float:
+    """Return the bootstrap tail probability that replaces 2.5 % for `count` sets."""
+    return float(stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.isf(0.025, count - 1)))
+
+
+def bootstrap(
+    statistic: Callable[..., Float[np.ndarray, "*batch"]],
+    sets: Sequence[Float[np.ndarray, "variables n"]],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """Return the mean of a statistic over sets, with a two-level bootstrap interval.
+
+        tail = Phi(-sqrt(S / (S - 1)) t_0.025),   S sets, t with S - 1 degrees of freedom
+
+    Each resample draws S sets, and from each drawn set as many members as it has, both with
+    replacement. The interval excludes this tail of the resampled means on both sides (Hesterberg's
+    expanded percentile interval; with tails of 2.5 %, intervals over few sets are too narrow).
+    The statistic is a function of the variables of a set, with the members in the last axis; NaN is
+    excluded.
+    """
+    resampled = rng.integers(len(sets), size=(resamples, len(sets)))
+    values = np.empty(resampled.shape)
+    for index, variables in enumerate(sets):
+        drawn = resampled == index
+        n = variables.shape[1]
+        members = rng.integers(n, size=(drawn.sum(), n))
+        values[drawn] = statistic(*variables[:, members])
+    defined = np.isfinite(values).any(axis=1)
+    tail = expanded_tail(len(sets))
+    low, high = np.quantile(np.nanmean(values[defined], axis=1), [tail, 1 - tail])
+    value = np.nanmean([statistic(*variables) for variables in sets])
+    return Interval(float(value), float(low), float(high), 0.95, len(sets))
+
+
+def by_set(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the variables of each set, for minima with a learning coefficient."""
+    measured = dataset.isel(minimum=np.isfinite(dataset.chains_coefficient.values))
+    columns = np.array([measured[VARIABLES[name]].values for name in names], float)
+    index = measured["set"].values
+    return [columns[:, index == one] for one in np.unique(index)]
+
+
+def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
+    """Return mean rank correlations with intervals, and the correlations in each set.
+
+    The pairs of variables are those in `PAIRS`; if the third entry is not None, the correlation is
+    partial, given this variable.
+    """
+    rng, estimates = np.random.default_rng(0), {}
+    for a, b, fixed in PAIRS:
+        names, suffix, statistic = [a, b], "", rank_correlation
+        if fixed is not None:
+            names, suffix, statistic = [a, b, fixed], f"_given_{fixed}", partial_rank_correlation
+        sets = by_set(dataset, names)
+        estimates[f"{a}_and_{b}{suffix}"] = (
+            bootstrap(statistic, sets, dataset.attrs["resamples"], rng),
+            np.array([statistic(*variables) for variables in sets]),
+        )
+    return estimates
+
+
+def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the members of each set above the largest gap in its first variable.
+
+    Sets with fewer than `MIN_MINIMA` such members are excluded.
+    """
+    narrow = []
+    for variables in sets:
+        ordered = np.sort(variables[0])
+        narrow.append(variables[:, variables[0] > ordered[np.argmax(np.diff(ordered))]])
+    return [one for one in narrow if one.shape[1] >= MIN_MINIMA]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return counts, widths, and rank correlations."""
+    kinds = dataset.attrs["kinds"]
+    summary: dict = {
+        f"runs_{label.replace(' ', '_')}": [one.get(label, 0) for one in kinds]
+        for label in sorted({label for one in kinds for label in one})
     }
+    _, minima = np.unique(dataset["set"].values, return_counts=True)
+    rhat = np.maximum(dataset.chains_rhat, dataset.chains_distance_rhat)
+    summary |= {
+        "parameters": dataset.attrs["parameters"],
+        "sets": len(minima),
+        "minima": dataset.sizes["minimum"],
+        "minima_by_set": minima.tolist(),
+        "minima_found_twice": int((dataset["count"] > 1).sum()),
+        "coefficients_refused": int((dataset.chains_status != 0).sum()),
+        "volumes_lower_bounds": int(dataset.volume_lower_bound.sum()),
+        "chains_rhat_most": float(rhat.max()),
+        "chains_effective_least": float(dataset.chains_effective_sample_size.min()),
+        "volume_effective_least": float(dataset.volume_effective_directions.min()),
+        "volume_standard_error_most": float(dataset.volume_standard_error.max()),
+        "coefficient_standard_error_most": float(dataset.chains_standard_error.max()),
+    }
+    for name, variable in VARIABLES.items():
+        values = dataset[variable].values
+        summary |= {
+            f"{name}_least": float(np.nanmin(values)),
+            f"{name}_median": float(np.nanmedian(values)),
+            f"{name}_most": float(np.nanmax(values)),
+        }
+    for name, (mean, each) in correlations(dataset).items():
+        summary |= {name: mean[:3], f"{name}_by_set": each.tolist()}
+    # The correlation in a union of two groups may differ from that within each group.
+    groups = narrow_groups(by_set(dataset, ["coefficient", "volume", "accuracy"]))
+    narrow = [one[1:] for one in groups]
+    if len(narrow) > 1:
+        rng, resamples = np.random.default_rng(0), dataset.attrs["resamples"]
+        summary |= {
+            "narrow_sets": len(narrow),
+            "narrow_minima": sum(one.shape[1] for one in narrow),
+            "narrow_volume_and_accuracy": bootstrap(rank_correlation, narrow, resamples, rng)[:3],
+            "narrow_volume_and_accuracy_by_set": [float(rank_correlation(*one)) for one in narrow],
+        }
+    return summary
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw minima against both widths, and the correlations in each set of images."""
+    estimates = correlations(dataset)
+    return {
+        "widths": widths_of_minima(dataset, estimates),
+        "sets": correlations_of_sets(estimates),
+    }
+
+
+def widths_of_minima(
+    dataset: xr.Dataset, estimates: Mapping[str, tuple[Interval, np.ndarray]]
+) -> Figure:
+    """Draw each minimum's number of starts and accuracy against its widths."""
+    sets = dataset["set"].values
+    with style():
+        figure = Figure(figsize=(11, 7.6))
+        panels = figure.subplots(2, 2, sharex="col", sharey="row")
+        rows = {"starts": dataset["count"].values, "accuracy": 100 * dataset.test_accuracy.values}
+        for column, (name, (variable, label)) in zip(panels.T, WIDTHS.items(), strict=True):
+            x = dataset[variable].values
+            for axes, (quantity, y) in zip(column, rows.items(), strict=True):
+                for index in np.unique(sets):
+                    look: dict = {"color": f"C{index}", "markersize": 4, "alpha": 0.8}
+                    axes.plot(x[sets == index], y[sets == index], "o", **look)
+                pair = f"{name}_and_{quantity}"
+                axes.set_title(
+                    f"rank correlation {with_ends(estimates[pair][0])};\n"
+                    f"cost held fixed {with_ends(estimates[f'{pair}_given_cost'][0])}",
+                    fontsize="medium",
+                )
+            column[0].set_yscale("log", base=2)
+            column[0].yaxis.set_major_formatter("{x:g}")
+            column[1].set_xlabel(label)
+        panels[0, 0].set_ylabel("number of starts")
+        panels[1, 0].set_ylabel("test accuracy, %")
+        figure.suptitle(
+            f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
+        )
+    return figure
+
+
+def correlations_of_sets(estimates: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
+    """Draw the rank correlations in each set, and their means with intervals."""
+    rows = [
+        (f"{label}\nand {text}{held}", f"{name}_and_{quantity}{suffix}", color)
+        for quantity, text in (("starts", "starts"), ("accuracy", "test accuracy"))
+        for name, label in (("volume", "volume"), ("coefficient", WIDTHS["coefficient"][1]))
+        for suffix, held, color in (("", "", BLUE), ("_given_cost", ", cost held fixed", GREEN))
+    ]
+    with style():
+        figure = Figure(figsize=(9, 5))
+        axes = figure.subplots()
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        for row, (_, name, color) in enumerate(rows):
+            mean, of_sets = estimates[name]
+            axes.plot(of_sets, np.full(len(of_sets), row), "o", color=GREY, markersize=4)
+            # A percentile interval may exclude the estimate, but an arm is at least 0.
+            arms = np.maximum([[mean.value - mean.low], [mean.high - mean.value]], 0)
+            axes.errorbar(mean.value, row + 0.25, xerr=arms, fmt="o", color=color, capsize=3)
+        axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize="small")
+        axes.invert_yaxis()
+        axes.set_xlim(-1.05, 1.05)
+        axes.set_xlabel("rank correlation: each set (gray), and mean with 95 % interval")
+        axes.set_title(f"Correlations with width, on {mean.runs} disjoint sets of images")
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Minima for disjoint sets of training images, and their widths."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -17,11 +17,35 @@ from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
 from gdjax.volumes.mcmc import hessian_whitening
 
-from .config import Config
-from .summary import MIN_MINIMA
-
+MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
 MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
-FROM_CENSUS = ("count", "minimum_cost")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Network, sets of images, and measures of width."""
+
+    data: str = "mnist5k"  # name of the data set
+    sets: int = 8  # number of disjoint sets of training images; sets without some digit are skipped
+    images: int = 50  # number of training images in each set
+    hidden: int = 3  # number of neurons in the hidden layer
+    decay: float = 3e-3  # weight decay, which does not apply to biases
+    seeds: int = 32  # number of starting points for each set
+    steps: int = 4000  # number of steps of each descent
+    learning_rate: float = 3.0  # learning rate of descent, with momentum
+    momentum: float = 0.9  # coefficient of heavy-ball momentum
+    polishing: int = 100  # maximum number of Newton steps in polishing an end point
+    level: float = 0.002  # rise of the cost at the boundary of a basin
+    directions: int = 200  # number of directions in which the boundary is searched
+    inverse_temperature: float = 10_000.0  # inverse temperature of the Markov chains
+    # precision of the Gaussian prior that keeps the chains near their minimum
+    localization: float = 100.0
+    num_samples: int = 200  # number of samples of each chain
+    # number of discarded trajectories of each chain, in which its step size is tuned
+    num_warmup: int = 100
+    num_integration_steps: int = 16  # number of integration steps of each Hamiltonian trajectory
+    resamples: int = 2000  # number of bootstrap resamples
+    key: int = 0  # seed of the random probes, directions and chains
 
 
 def complete_sets(config: Config) -> list[int]:
@@ -48,13 +72,8 @@ def complete_sets(config: Config) -> list[int]:
 
 def problem_of(config: Config, index: int) -> gd.Problem:
     """Return the problem of one set of images."""
-    return gd.problems.few_digits(
-        config.data,
-        samples=config.images,
-        first=index * config.images,
-        widths=(config.hidden,),
-        decay=config.decay,
-    )
+    settings = {"samples": config.images, "widths": (config.hidden,), "decay": config.decay}
+    return gd.problems.few_digits(config.data, first=index * config.images, **settings)
 
 
 def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
@@ -62,16 +81,9 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     problem = problem_of(config, index)
     # All sets share one compiled program, since these problems differ only in their data.
     same_static = replace(first, data=problem.data, metrics=NOTHING)
-    runs = gd.sweep(
-        problem,
-        gd.axes(seed=range(config.seeds)),
-        config.steps,
-        make_optimizer=partial(
-            optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum
-        ),
-        record_every=config.steps,
-        metrics={},
-    )
+    seeds, steps = gd.axes(seed=range(config.seeds)), config.steps
+    rule = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
+    runs = gd.sweep(problem, seeds, steps, make_optimizer=rule, record_every=steps, metrics={})
     like = jax.eval_shape(problem.init, jax.random.key(0))
     key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
     ends = gd.params_of(runs, like, {})
@@ -85,7 +97,7 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     minima = gd.params_of(census, like, {})
     with jax.enable_x64(True):
         columns = measured(config, same_static, minima, key_widths)
-    columns |= {name: census[name].values for name in FROM_CENSUS}
+    columns |= {name: census[name].values for name in ("count", "minimum_cost")}
     metric = problem.metrics["test_accuracy"]
     accuracy = jax.jit(jax.vmap(metric.function, in_axes=(0, None)))(minima, metric.data)
     columns["test_accuracy"] = np.asarray(accuracy)
@@ -146,10 +158,11 @@ def _measure(config, problem, minima, keys):
             num_warmup=config.num_warmup,
             num_integration_steps=config.num_integration_steps,
         )
-        return room._replace(radii=jnp.median(room.radii)), chains._replace(
-            chain_coefficients=jnp.std(chains.chain_coefficients),
-            samples=None,
-            squared_distances=None,
+        dropped: dict = {"samples": None, "squared_distances": None}
+        deviation = jnp.std(chains.chain_coefficients)
+        return (
+            room._replace(radii=jnp.median(room.radii)),
+            chains._replace(chain_coefficients=deviation, **dropped),
         )
 
     return jax.vmap(one)(minima, keys)

@@ -8,7 +8,7 @@ import pytest
 from experiments.guessing import __main__ as guessing
 from experiments.guessing import __main__ as summaries
 from experiments.guessing import model as methods
-from experiments.guessing.config import Config
+from experiments.guessing.model import Config
 from gdjax.errors import InputError
 
 

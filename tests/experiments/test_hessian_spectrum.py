@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.hessian_spectrum import __main__ as hessian_spectrum
-from experiments.hessian_spectrum import summary as summaries
-from experiments.hessian_spectrum.config import Config
+from experiments.hessian_spectrum import __main__ as summaries
+from experiments.hessian_spectrum.model import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

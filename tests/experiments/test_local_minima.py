@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.local_minima import __main__ as local_minima
-from experiments.local_minima.config import Config
+from experiments.local_minima.__main__ import Config
 
 pytestmark = pytest.mark.long  # trains networks
 
@@ -14,7 +14,6 @@ SMALL = Config(
     hidden=(2,),
     xor_decay=(1e-3,),
     xor_steps=1000,
-    pooled_images=0,
     images=20,
     widths=(3,),
     decay=2e-3,

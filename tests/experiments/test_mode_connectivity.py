@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments.mode_connectivity import __main__ as mode_connectivity
-from experiments.mode_connectivity.config import Config
+from experiments.mode_connectivity.model import Config
 
 pytestmark = pytest.mark.long  # trains networks
 

@@ -8,7 +8,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.search import __main__ as experiment
 from experiments.search import model as search
-from experiments.search import replays, summary
+from experiments.search import replays
 
 RUNGS = (4, 16, 64)
 X = np.linspace(-1, 1, 100, dtype=np.float32)
@@ -82,7 +82,7 @@ def test_a_known_loss_of_accuracy_is_recovered():
             "test_accuracy": (("repetition", "setting"), at_end + noise),
             "ended_at": (("repetition", "setting"), [replays.halving(values)] * repetitions),
             "seconds.sweep": ("repetition", 8 * many),
-            **{f"seconds.{name}": ("repetition", 2 * many) for name in summary.SEARCHES},
+            **{f"seconds.{name}": ("repetition", 2 * many) for name in experiment.SEARCHES},
             "same_rungs.dense": ("repetition", many),
             **{f"best.{name}": ("repetition", 0 * many) for name in ("batches", "single")},
             **{f"samples.{name}": ("repetition", 100 * many) for name in ("batches", "single")},
@@ -95,7 +95,7 @@ def test_a_known_loss_of_accuracy_is_recovered():
             },
         },
     )
-    numbers = summary.numbers(dataset)
+    numbers = experiment.numbers(dataset)
     value, low, high = numbers["dense_difference"]
     assert low < value < high < 0
     assert value == pytest.approx(20 - 90, abs=2)
@@ -118,6 +118,6 @@ def test_the_summary_and_figure_of_a_small_run_are_complete(drawn):
     dataset = experiment.run(config)
     numbers = experiment.numbers(dataset)
     assert numbers["num_settings"] == 6
-    assert all(numbers[f"{name}_time"][0] > 0 for name in summary.SEARCHES)
+    assert all(numbers[f"{name}_time"][0] > 0 for name in experiment.SEARCHES)
     assert np.isfinite(dataset["seconds.dense"]).sum() == 1
     drawn(experiment, dataset)

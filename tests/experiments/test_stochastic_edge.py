@@ -8,8 +8,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.stochastic_edge import __main__ as stochastic_edge
 from experiments.stochastic_edge.__main__ import predicted
-from experiments.stochastic_edge.config import Config
-from experiments.stochastic_edge.oscillation import edge_forces, stability_limit
+from experiments.stochastic_edge.oscillation import Config, edge_forces, stability_limit
 
 BENDS, TARGETS = np.array([3.0, 5.0, 10.0]), np.array([0.5, -1.0, 2.0])
 SMALL = Config(

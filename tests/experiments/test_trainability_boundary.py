@@ -13,7 +13,7 @@ from experiments.trainability_boundary import __main__ as summaries
 from experiments.trainability_boundary import box_counting
 from experiments.trainability_boundary import model as methods
 from experiments.trainability_boundary.conditions import CONDITIONS, layerwise_rates
-from experiments.trainability_boundary.config import Config
+from experiments.trainability_boundary.model import Config
 from gdjax.errors import InputError
 
 pytestmark = pytest.mark.long  # trains networks

@@ -6,9 +6,8 @@ import xarray as xr
 from scipy import stats
 
 from experiments.widths_of_valleys import __main__ as widths_of_valleys
-from experiments.widths_of_valleys import summary as summaries
-from experiments.widths_of_valleys.config import Config
-from experiments.widths_of_valleys.summary import (
+from experiments.widths_of_valleys.__main__ import (
+    Config,
     bootstrap,
     expanded_tail,
     partial_rank_correlation,
@@ -130,7 +129,7 @@ def test_correlations_are_computed_within_sets_and_without_rejected_values():
 def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
     coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
     few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
-    (narrow,) = summaries.narrow_groups([np.array([coefficient, -coefficient]), few])
+    (narrow,) = widths_of_valleys.narrow_groups([np.array([coefficient, -coefficient]), few])
     np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
 
 

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import xarray as xr
 
-from experiments.slope_descent import figures as curves
+from experiments.slope_descent import __main__ as curves
 
 X = np.linspace(-2, 2, 81)
 STARTS = np.array([-1.5, -0.5, 0.5, 1.5])
@@ -21,6 +21,7 @@ CURVE = xr.Dataset(
         "minimum_cost": ("minimum", [-0.1, 0.1]),
         "maximum_x": ("maximum", [0.0]),
         "share": ("minimum", [0.5, 0.5]),
+        "contraction": ("minimum", [0.5, 0.5]),
         "learning_rate": 0.5,
     },
     {"curve_x": X},
@@ -55,7 +56,7 @@ def test_paths_end_where_the_parameters_stop_changing():
 
 
 def test_first_steps_point_against_the_slope():
-    figure = curves.steps(CURVE, np.array([0.5, 0.5]))
+    figure = curves.steps(CURVE)
     first, slope, length = figure.axes
     for arrows, sign in zip(first.collections, (-1, 1), strict=True):
         assert np.all(np.sign(arrows.U) == sign)

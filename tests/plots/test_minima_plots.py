@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.local_minima.figures import accuracies, counts_by_tolerance
+from experiments.local_minima.__main__ import accuracies, counts_by_tolerance
 from gdjax.plots import minima
 
 SHARE = np.array([0.5, 0.3, 0.1])
@@ -52,9 +53,13 @@ def test_no_minimum_is_marked_as_lowest_if_all_costs_are_equal():
 
 
 def test_counts_are_drawn_as_steps_against_the_tolerance():
-    tolerance = np.geomspace(1e-3, 1e1, 5)
+    counts = {"a": [9, 5, 5, 2, 1], "b": [3, 3, 3, 3, 1]}
+    coordinates, attributes = {"tolerance": np.geomspace(1e-3, 1e1, 5)}, {"distance_tolerance": 0.1}
     figure = counts_by_tolerance(
-        tolerance, {"a": np.array([9, 5, 5, 2, 1]), "b": np.array([3, 3, 3, 3, 1])}, 1e-1
+        {
+            name: xr.Dataset({"clusters": ("tolerance", values)}, coordinates, attributes)
+            for name, values in counts.items()
+        }
     )
     (axes,) = figure.axes
     a, b, chosen = axes.lines
@@ -68,8 +73,9 @@ def test_counts_are_drawn_as_steps_against_the_tolerance():
 @pytest.mark.parametrize("networks", [1, 2])
 def test_accuracies_mark_the_minimum_of_lowest_cost(networks):
     cost, right = np.array([0.3, 0.2, 0.4]), np.array([0.9, 0.8, 0.7])
-    result = {f"network {k}": (cost, right, np.array([1, 2, 3])) for k in range(networks)}
-    figure = accuracies(result)
+    columns = {"minimum_cost": cost, "test_accuracy": right, "count": [1, 2, 3]}
+    census = xr.Dataset({name: ("minimum", values) for name, values in columns.items()})
+    figure = accuracies({f"network {k}": census for k in range(networks)})
     assert len(figure.axes) == networks
     points, star = figure.axes[0].collections
     np.testing.assert_allclose(points.get_offsets(), np.stack([cost, right], 1))

@@ -53,7 +53,7 @@ def test_minima_divergence_and_unfinished_runs_have_different_colors():
     ends = ENDS.copy()
     ends[0, :] = -2
     ends[-1, :] = -1
-    figure = steepest.basins([TWO_WELLS], [[ENDS, ends]], [[0.1, 1.0]], not_arrived=-1, diverged=-2)
+    figure = steepest.basins([TWO_WELLS], [np.array([ENDS, ends])], [np.array([0.1, 1.0])])
     clean, mixed = (axes.images[0].get_array() for axes in figure.axes)
     assert len(np.unique(clean.reshape(-1, 3), axis=0)) == 2
     assert len(np.unique(mixed.reshape(-1, 3), axis=0)) == 4

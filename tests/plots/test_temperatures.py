@@ -5,7 +5,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot
 
-from experiments.smoothness import figures as temperatures
+from experiments.smoothness import __main__ as temperatures
 
 
 def test_zero_temperature_and_zero_gradient_are_on_the_axes():
