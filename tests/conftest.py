@@ -47,6 +47,7 @@ LONG = {
         "experiments",
         "gates/test_bad_calls.py",
         "models",
+        "pages/test_browser.py",
         "pages/test_lesson.py",
         "stores/test_object_stores.py",
         "stores/test_store_interrupted.py",

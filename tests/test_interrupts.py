@@ -192,15 +192,13 @@ def test_ctrl_c_during_startup_ends_a_command_with_advice(module, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("module", ["tyro", "jaxlib"])
-def test_ctrl_c_during_startup_ends_an_experiment_with_advice(module, tmp_path):
-    at = f"sys.meta_path.insert(0, At({module!r}))"
+def test_ctrl_c_during_startup_ends_an_experiment_with_advice(tmp_path):
+    at = "sys.meta_path.insert(0, At('jaxlib'))"
     run = "import runpy; runpy.run_module('experiments.digits', run_name='__main__')"
     done = python(f"sys.path.insert(0, {str(ROOT)!r})", "sys.argv[0] = '-m'", at, run, cwd=tmp_path)
     assert ended(done, "run the same command again"), done.stderr
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "advice"),
     [
@@ -217,7 +215,6 @@ def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
     assert "ignored" not in done.stderr
 
 
-@pytest.mark.long
 def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     at = "sys.meta_path.insert(0, At('gdjax.plots.training'))"
     done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
@@ -228,11 +225,10 @@ def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     assert (tmp_path / "out" / "learning.png").exists()
 
 
-@pytest.mark.long
 def test_ctrl_c_at_any_time_during_train_prints_a_message_and_exits_with_status_130(tmp_path):
     """Times range from the first import to the middle of the descent."""
     listening = "interrupts.end_at_ctrl_c()\nprint('listening', flush=True)"
-    for number, wait in enumerate(0.01 * 1.8**k for k in range(12)):
+    for number, wait in enumerate(0.01 * 3.2**k for k in range(6)):
         arguments = ["train", "--num-steps", "2000000000", "--out", str(tmp_path / str(number))]
         run = subprocess.Popen(
             [sys.executable, "-c", "\n".join([PRESS, listening, COMMAND]), *arguments],
@@ -248,12 +244,3 @@ def test_ctrl_c_at_any_time_during_train_prints_a_message_and_exits_with_status_
         assert "interrupted" in errors, wait
         assert "ame command again" in errors, wait
         assert "Traceback" not in errors, (wait, errors)
-
-
-@pytest.mark.long
-def test_tests_can_send_ctrl_c_even_if_the_shell_ignores_it():
-    """`nohup` and background jobs of scripts ignore Ctrl-C, which children inherit."""
-    script = 'trap \'\' INT; exec "$0" "$@"'
-    name = f"{__file__}::test_ctrl_c_sets_the_flag_and_nothing_else"
-    pytest_ = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", name]
-    subprocess.run(["sh", "-c", script, *pytest_], check=True, capture_output=True, timeout=120)

@@ -33,18 +33,6 @@ def test_linked_files_exist_and_every_picture_is_linked(name):
     assert figures == set(targets) & figures, "a picture is not used by any page"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_page_has_a_short_answer_and_a_table(name):
-    page = render.rendered(name)
-    entry = render.entry(name, page)
-    assert entry["question"].endswith("?")
-    assert len(re.findall(r"[.!](?= |$)", entry["answer"])) <= 3
-    assert len(entry["answer"].split()) <= 75
-    rows = re.findall(r"^\|.*\|$", page, re.MULTILINE)
-    assert len(rows) >= 3
-    assert len({row.count("|") for row in rows[:3]}) == 1
-
-
 @pytest.mark.parametrize(
     ("source", "numbers"),
     [

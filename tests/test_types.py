@@ -54,7 +54,7 @@ def checked(tmp_path, *command):
     done = subprocess.run(
         [sys.executable, "-m", *command, "program.py"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "MYPYPATH": str(ROOT)},
+        env={**os.environ, "MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(ROOT / ".mypy_cache")},
     )  # fmt: skip
     return done.stdout
 

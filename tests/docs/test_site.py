@@ -12,11 +12,9 @@ import shlex
 import subprocess
 import sys
 import types
-import zlib
 from pathlib import Path
 
 import gallery
-import inventories
 import live
 import pytest
 import reference
@@ -55,40 +53,6 @@ def test_every_public_name_outside_the_cli_is_in_the_reference():
     assert len(everything) > 100
     missing = {name for name, value in everything.items() if id(value) not in built}
     assert {name for name in missing if not name.startswith("gdjax.cli")} == set()
-
-
-def test_an_unlisted_name_is_added_to_the_reference_of_its_package():
-    known = {id(value) for name, value in public(gd) if name != "gdjax.sweeps.Run"}
-    assert reference.rest_of("gdjax.sweeps", known) == ["gdjax.sweeps.Run"]
-    assert reference.rest_of("gdjax.stores", known) == []
-
-
-def test_each_listed_name_has_a_page_with_a_signature_and_sections(tmp_path):
-    files = reference.write(tmp_path)
-    assert len({file.lower() for file in files.values()}) == len(files) > 80
-    assert {path.stem for path in tmp_path.iterdir()} == set(files.values())
-    assert ".. autofunction:: gdjax.sweep\n" in (tmp_path / "gdjax.sweep.rst").read_text()
-    text = (tmp_path / f"{files['gdjax.sweeps.Axes']}.rst").read_text()
-    assert ".. autoclass:: gdjax.sweeps.Axes\n" in text
-    assert "   ~sweeps.Axes.names\n" in text
-    (tmp_path / "gdjax.gone.rst").touch()
-    reference.write(tmp_path)
-    assert not (tmp_path / "gdjax.gone.rst").exists()
-
-
-def test_names_of_other_libraries_are_written_as_a_sphinx_inventory():
-    projects = inventories.read()
-    assert "jax" in projects
-    for project, (address, lines) in projects.items():
-        assert re.fullmatch(r"https://[a-z./-]+/(3/)?", address)
-        *head, body = inventories.inventory(project, lines).split(b"\n", 4)
-        assert head[0] == b"# Sphinx inventory version 2"
-        assert head[3].endswith(b"zlib.")
-        for line in zlib.decompress(body).decode().splitlines():
-            name, kind, priority, location, label = line.split()
-            assert location.partition("#")[2].split(".")[-1] == name.split(".")[-1]
-            assert kind in {"py:class", "py:data", "py:exception"}
-            assert (priority, label) == ("1", "-")
 
 
 def test_the_page_of_commands_lists_all_commands(capsys):
@@ -164,10 +128,6 @@ def test_every_figure_of_a_cell_has_alternative_text():
 def test_each_step_of_the_course_is_linked_from_a_learn_page():
     text = "\n".join(page.read_text("utf8") for page in (DOCS / "learn").glob("*.md"))
     assert sorted(live.STEP.findall(text)) == [str(step) for step in range(1, 9)]
-    link = live.linked(6, "learn/rates")
-    assert (
-        '<a href="../live/lesson.html#lesson=6">Try it in the lesson: Rates and starts</a>' in link
-    )
 
 
 def shell(page):
@@ -212,12 +172,6 @@ def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
 def test_the_page_links_exactly_the_generated_live_pages():
     page = (DOCS / "see_it_move.md").read_text("utf8")
     assert live.MARK.findall(page) == list(live.COMMANDS)
-    for name in live.COMMANDS:
-        displayed = live.shown(name)
-        assert f'src="live/{name}.html"' in displayed
-        assert f"--out {name}.html" in displayed
-    with pytest.raises(ValueError, match="no live page 'other'"):
-        live.shown("other")
 
 
 def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
@@ -227,22 +181,10 @@ def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
     assert len(results) == len(list((ROOT / "results").glob("*/summary.json")))
     cards = gallery.cards()
     for result in results:
-        assert result.question.endswith("?")
         assert f":::{{grid-item-card}} {result.question}\n" in cards
-        assert f"\n{result.answer}\n:::" in cards
         text = (tmp_path / f"{result.name}.md").read_text("utf8")
-        links = re.findall(r"\]\((?!https?:)([^)]*)\)", text)
-        assert links
-        for link in links:
-            place = (
-                ROOT / link.removeprefix("../../") if link.startswith("../") else tmp_path / link
-            )
-            assert place.is_file(), link
-
-
-def test_an_empty_finding_raises_an_error():
-    with pytest.raises(ValueError, match="no experiment 'nothing'"):
-        gallery.finding("nothing")
+        for link in re.findall(r"\]\(\.\./\.\./([^)]*)\)", text):
+            assert (ROOT / link).is_file()
 
 
 @pytest.mark.long
@@ -269,21 +211,6 @@ def test_all_doctests_and_scripts_of_the_pages_run(tmp_path):
             if "SLURMCluster" not in script:
                 (tmp_path / "script.py").write_text(script)
                 subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=quiet)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("page", ["quickstart", "recipes"])
-def test_cells_of_notebooks_run_as_programs(page, tmp_path):
-    """The build, which requires Sphinx, runs the cells as notebooks."""
-    cells = [code for _, code in CELL.findall((DOCS / f"{page}.md").read_text("utf8"))]
-    assert len(cells) >= 10
-    (tmp_path / "program.py").write_text("\n".join(cells))
-    done = subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "MPLBACKEND": "agg"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.long

@@ -31,8 +31,12 @@ from gdjax.sweeps import slab_runner
 
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)
+# All models are swept and resumed. One of each kind is also evaluated at points: without state,
+# with a model state, with random numbers, with Diffrax's adjoint, and with new data at every step.
+EVALUATED = ["linen", "convolutional", "variational", "neural_ode", "online"]
 # Models that take long to compile are reduced to one layer or one stage.
-MADE = MODELS | {
+MADE = {name: MODELS[name] for name in EVALUATED} | MODELS
+MADE |= {
     "transformer": partial(transformer, layers=1),
     "neural_ode": partial(neural_ode, solver=diffrax.Euler()),
     "normalized_equinox": normalized_equinox,
@@ -170,6 +174,7 @@ def refusal(swept):
     return "has a model state" if swept.model.problem.stateful else None
 
 
+@pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_a_plane_has_the_costs_of_its_points(swept, cost):
     directions = {
         name: jax.tree.map(lambda a, f=frequency: np.cos(f * a), swept.end)
@@ -197,6 +202,7 @@ def dense(swept, cost):
     return float(jnp.linalg.norm(g)), np.linalg.eigvalsh(np.asarray(H, float))
 
 
+@pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -208,7 +214,7 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     np.testing.assert_allclose(np.sort(result.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
-@pytest.mark.parametrize("swept", ["linen", "convolutional", "variational"], indirect=True)
+@pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
 def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -221,6 +227,7 @@ def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, den
     np.testing.assert_allclose(result.largest, values[-1], atol=2e-3 * size)
 
 
+@pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     if refusal(swept):
         with pytest.raises(InputError, match=refusal(swept)):
@@ -233,6 +240,7 @@ def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     np.testing.assert_allclose(result.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
 def test_a_learning_rate_that_works_is_recommended(swept):
     result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)
     assert result.status == gd.sweeps.LearningRateStatus.FOUND

@@ -1,6 +1,5 @@
 """The explorer in a browser: the user's actions, and numbers compared with gdjax."""
 
-import io
 import shlex
 
 import jax
@@ -37,17 +36,6 @@ def test_text_in_the_data_is_escaped(explorer):
     assert HOSTILE in explorer.text("#lead")
     assert explorer.text("#metric option") == HOSTILE
     assert explorer.text("#title") == "24 descents"
-
-
-def test_the_page_uses_the_color_scheme_of_the_browser(explorer):
-    def lightness(scheme):
-        explorer.page.emulate_media(color_scheme=scheme)
-        explorer.settle()
-        shot = explorer.page.screenshot(clip={"x": 0, "y": 0, "width": 8, "height": 8})
-        return float(np.asarray(Image.open(io.BytesIO(shot)).convert("L")).mean() / 255)
-
-    assert lightness("dark") < 0.2
-    assert lightness("light") > 0.9
 
 
 def test_a_click_or_key_on_a_cell_shows_its_runs(explorer):
@@ -211,23 +199,6 @@ def test_a_landscape_rotates_and_its_descent_follows_the_slider(explorer):
     assert expected in explorer.text("#landscape-told")
     explorer.page.select_option("#plane", "1")
     assert "descent" not in explorer.text("#landscape-told")
-
-
-def test_a_landscape_has_a_cost_axis(explorer):
-    explorer.page.select_option("#plane", "0")
-    explorer.page.evaluate(
-        """() => {
-          window.texts = [];
-          const { prototype } = CanvasRenderingContext2D;
-          const draw = prototype.fillText;
-          prototype.fillText = function (text, ...at) {
-            window.texts.push(text);
-            draw.call(this, text, ...at);
-          };
-        }"""
-    )
-    explorer.keys("#surface", "ArrowLeft")
-    assert {"cost, log", "0.1", "1"} <= set(explorer.page.evaluate("() => window.texts"))
 
 
 def test_selecting_two_minima_shows_their_barrier(explorer):

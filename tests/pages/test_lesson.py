@@ -123,7 +123,6 @@ def opened(browser, lesson_file):
         visit.context.close()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("address", RUNS)
 def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
     """A seed selects the same initial parameters and sample order as in gdjax."""
@@ -311,21 +310,6 @@ def test_an_answer_states_the_two_largest_outputs_and_low_confidence(trained, pr
     np.testing.assert_allclose(output, ours, atol=1e-5)
 
 
-def test_noise_is_labeled_as_noise(trained):
-    images = []
-    for _ in range(3):
-        trained.click("#noise")
-        trained.settle()
-        images.append(trained.image())
-        summary = trained.text("#example-told")
-        assert summary == "Noise: every pixel is drawn at random. It is not a digit."
-    assert len({tuple(image) for image in images}) == 3
-    assert np.mean(images) == pytest.approx(127.5, abs=10)
-    trained.click("#next")
-    trained.settle()
-    assert trained.text("#example-told").startswith("Test digit 1 ")
-
-
 def test_a_selected_neuron_shows_its_activation_and_weights(trained, problem):
     params = network_of(trained.first()["params"])
     trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
@@ -486,7 +470,6 @@ def test_the_stated_minimum_along_the_gradient_is_a_minimum(course, problem):
     assert number(course.text("#slide-told"), "cost is") > float(start)
 
 
-@pytest.mark.long
 def test_sixteen_networks_are_counted_by_outcome_and_have_the_accuracies_of_gdjax(course, problem):
     """Each network is trained for 500 steps; the accuracies of two are compared."""
     course.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
@@ -589,7 +572,6 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
     visit.check_errors_and_accessibility()
 
 
-@pytest.mark.long
 def test_a_page_without_networks_has_seven_steps(browser, tmp_path, problem):
     page = gd.lesson(problem, 0).save(tmp_path / "lesson.html")
     visit = Lesson(browser, page, "#lesson=7&step=0")
@@ -630,7 +612,7 @@ def test_the_lesson_has_no_errors_and_is_accessible(trained):
     trained.check_errors_and_accessibility()
 
 
-def test_a_question_waits_for_its_network_and_reports_a_failure(opened):
+def test_a_question_waits_for_its_network(opened):
     visit = opened("#lesson=1")
     assert visit.first()["step"] == 1250
     visit.page.check("#sure-question input >> nth=0")
@@ -642,38 +624,6 @@ def test_a_question_waits_for_its_network_and_reports_a_failure(opened):
     visit.wait("() => /step=(?!1250)\\d+/.test(location.hash)")
     visit.page.evaluate("async () => { await (await lesson).lab.pause(); }")
     assert "predicted" in visit.predict("sure")
-    visit.page.evaluate(
-        """() => showQuestion(document.getElementById("sure-question"), {
-          ask: "?", choices: ["a"], answer: async () => { throw new Error("no network"); } })"""
-    )
-    visit.page.check("#sure-question input")
-    visit.page.click("#sure-question button")
-    visit.wait(
-        "() => document.querySelector('#sure-question .told').textContent.includes('no net')"
-    )
-    assert not visit.page.is_disabled("#sure-question button")
-
-
-@pytest.mark.parametrize(
-    ("address", "answer", "explained", "parts"),
-    [
-        ("cost=cross_entropy", r"\d+\.\d %", "cross-entropy of one answer", 1),
-        ("activation=relu&rate=0.05", r"reads \d: [\d.\u2212]+, then", "quadratic cost", 1),
-        ("activation=tanh&rate=0.1", r"reads \d: [\d.\u2212]+, then", "quadratic cost", 1),
-        ("activation=relu&scale=0", "reads no digit: its largest outputs are equal, 0", "(", 1),
-        ("activation=sigmoid", r"\d+\.\d %", "quadratic cost", 2),
-    ],
-)
-def test_outputs_and_costs_are_explained_as_what_they_are(
-    opened, address, answer, explained, parts
-):
-    visit = opened(f"#lesson=3&step=30&{address}")
-    assert re.search(answer, visit.text("#answer"))
-    assert "%" not in visit.text("#answer") or "%" in answer
-    visit.click("#course-back")
-    assert explained in visit.text("#course-lead")
-    assert visit.page.locator("#outputs-cost option").count() == parts
-    assert visit.complaints == []
 
 
 def test_back_returns_to_the_step_before_with_the_language_and_the_answers(opened):
