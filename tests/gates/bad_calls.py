@@ -37,6 +37,8 @@ CALLS = (
     ("gd.axes(batch_size=[0])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(batch_size=[1.5])", "batch_size", "expected whole numbers in [1, 2^32)"),
     ("gd.axes(step=[1])", "step", "rename the dimension"),
+    ("gd.axes(p=gd.zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5]))", "b", "b = 0.5 more than once; keep"),
+    ("gd.axes(a=gd.zip_axes(b=[1.0]), p=gd.zip_axes(a=[1.0]))", "a", "is given on two dimensions"),
     ("gd.axes(x=numpy.array([2**63], 'uint64'))", "x", "of integers below 2^63"),
     ("gd.axes(x=[2**63 + 1, 1])", "x", "of integers below 2^63"),
     (f"gd.axes(x={MASKED})", "x", "expected a list of finite"),
@@ -288,6 +290,9 @@ CALLS = (
         "expected numbers above 0",
     ),
     ("gd.sweep(bowl, gd.axes(learning_rate=[1e300]), 5)", "learning_rate", "choose other values"),
+    ("gd.sweep(bowl, gd.axes(learning_rate=[0.1, 1e-60]), 5)", "learning_rate", "out of the range"),
+    ("gd.sweep(bowl, gd.axes(learning_rate=[2**40]), 5)", "learning_rate", "out of the range of"),
+    ("gd.sweep(bowl, ax, 2**31 - 1)", "record_every", "choose record_every = 215 or more"),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=[0.0, 1.0]), 5)",
         "nesterov",
@@ -697,6 +702,17 @@ CALLS = (
         "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(seed=[5]))",
         "branch_step",
         "expected steps of the trunk, 0 to num_steps = 4, as",
+    ),
+    (
+        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1], "
+        "perturbation=[-1.0]))",
+        "perturbation",
+        "is a norm; expected numbers of at least 0",
+    ),
+    (
+        "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1], seed=[5]))",
+        "seed",
+        "use perturbation_seed for several",
     ),
     (
         "gd.branch(store, {'seed': 0}, gd.axes(branch_step=[1]))",

@@ -34,13 +34,13 @@ def originals(folder: Path) -> list[Files]:
     """Return two stores: a complete one, and one interrupted in its second tile."""
     from gdjax import problems
     from gdjax.descent import block_loop
-    from gdjax.sweeps import axes, slab_program, slab_runner, sweep
+    from gdjax.sweeps import axes, fit, slab_runner, sweep
 
-    slab_program.CPU_WIDTHS = ((2, 2**60),)
+    fit.CPU_WIDTHS = ((2, 2**60),)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings: dict[str, Any] = {"snapshot_every": 3, "devices": jax.local_devices()[:1]}
-    slab_program.CPU_WIDTHS = ((2, 2**60),)  # two slabs
+    fit.CPU_WIDTHS = ((2, 2**60),)  # two slabs
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks despite the few steps
@@ -157,10 +157,14 @@ def file_states(path: Path) -> dict[str, tuple]:
 
 def remember() -> None:
     """Make equal sweeps of different stores share checks and compiled programs."""
-    from gdjax.sweeps import factories, preflight, stored
+    from gdjax.sweeps import check, factories, fit, stored
 
-    modules: list[Any] = [preflight, import_module("gdjax.sweeps.replay")]
-    problem_from, check, fit_program = stored.problem_from, preflight.check, preflight.fit_program
+    modules: list[Any] = [check, fit, import_module("gdjax.sweeps.replay")]
+    problem_from, check_program, fit_program = (
+        stored.problem_from,
+        check.check_program,
+        fit.fit_program,
+    )
     problems, checked, fitted = {}, set(), {}
 
     def remembered_problem(described, where):
@@ -182,23 +186,23 @@ def remember() -> None:
         }
         return repr((sorted(written.items()), rest))
 
-    def remembered_check(spec, devices):
-        key = key_of(spec, spec.axes, devices)
+    def remembered_check(program):
+        key = key_of(program.sweep, program.axes, program.devices)
         if key not in checked:
-            check(spec, devices)
+            check_program(program)
             checked.add(key)
 
-    def remembered_fit(program, devices, initial_carry=None):
-        if initial_carry is not None:
-            return fit_program(program, devices, initial_carry)
-        key = key_of(program.sweep, program.axes, devices)
+    def remembered_fit(program):
+        if program.start is not None:
+            return fit_program(program)
+        key = key_of(program.sweep, program.axes, program.devices)
         if key not in fitted:
-            fitted[key] = fit_program(program, devices)
+            fitted[key] = fit_program(program)
         return fitted[key]
 
     vars(stored)["problem_from"] = remembered_problem
     for module in modules:
-        module.check, module.fit_program = remembered_check, remembered_fit
+        module.check_program, module.fit_program = remembered_check, remembered_fit
 
 
 class TimeLimit(BaseException):
