@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_choice, check_whole
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.sweeps.axes import (
@@ -32,7 +32,7 @@ from gdjax.sweeps.axes import (
 from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
 from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.fit import slab_width
-from gdjax.sweeps.program import Positions, Program, programs_of
+from gdjax.sweeps.program import Positions, Program, Start, programs_of
 from gdjax.sweeps.slab_runner import carry_at
 from gdjax.sweeps.spec import Sweep, validate_spec
 
@@ -124,10 +124,6 @@ class BranchSpec(Sweep):
         """Return the first step at which a branch of a grid leaves the trunk."""
         return int(axes.by_name[BRANCH_STEP].min())
 
-    def start(self) -> "TrunkStart":
-        """Return the states at which the branches leave the trunk."""
-        return TrunkStart()
-
     def trunk_spec(self) -> Sweep:
         """Return the specification of the trunk as a sweep of one run."""
         keywords: dict[str, Any] = {**self.settings, **self.trunk_settings}
@@ -145,9 +141,7 @@ def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
 
 def validate_branches(spec: BranchSpec) -> None:
     """Check the settings that only branches have."""
-    if not isinstance(spec.perturb, str) or spec.perturb not in PERTURB:
-        names = ", ".join(PERTURB)
-        raise InputError(f"perturb = {spec.perturb!r:.40}, expected one of {names}")
+    check_choice("perturb", spec.perturb, PERTURB)
     if not isinstance(spec.trunk, Mapping):
         raise InputError(f"trunk = {spec.trunk!r:.80}, expected the values of a run by axis")
     if not isinstance(spec.trunk_settings, Mapping) or set(spec.trunk_settings) - {*TRUNK_SETTINGS}:
@@ -195,6 +189,11 @@ class TrunkStart:
         values = spec.axes.values(positions)
         carry = branch_carries(spec, values, self._carries[step], program.carry_shapes)
         return SlabCheckpoint(step, carry, {}, {})
+
+
+def start_of(sweep: Sweep) -> Start | None:
+    """Return the states from which the runs of a sweep start; None for initial states."""
+    return TrunkStart() if isinstance(sweep, BranchSpec) else None
 
 
 def _trunk_carry(spec, devices, step):

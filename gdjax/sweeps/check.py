@@ -28,6 +28,7 @@ from gdjax.stores.location import locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.writer import check_continuable
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
+from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.plan import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.program import Program, Start, programs_of, remembered, tree_nbytes
 from gdjax.sweeps.spec import Sweep
@@ -48,14 +49,9 @@ def check(
 ) -> Plan:
     """Check whether a sweep can be computed, and return its plan without programs.
 
+    The arguments from `store` to `allow_unverified` are those of `gd.sweep`.
+
     Args:
-        sweep: the sweep.
-        store: path or URL of its store, and further arguments as in `gd.sweep`.
-        storage_options: keywords for a URL.
-        devices: devices to compute on; None for all local devices.
-        max_param_bytes: maximum size of parameters in memory without a store.
-        client: Dask client.
-        allow_unverified: whether to go on if programs cannot be compared.
         stored: identity of a store whose tiles are reused; None for that of `store`, if it exists.
         start: states from which runs start; None for those of the sweep.
     """
@@ -88,7 +84,7 @@ def check(
     return Plan(
         sweep,
         used,
-        start or sweep.start(),
+        start or start_of(sweep),
         keeps_carry,
         stored,
         store,

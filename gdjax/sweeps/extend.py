@@ -36,6 +36,7 @@ from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
+from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
 from gdjax.sweeps.dataset import as_numbers
@@ -103,7 +104,7 @@ def extend(
         )
     larger = replace(spec, axes=_stored_first(spec.axes, wider), num_steps=steps)
     earlier = EarlierRuns(
-        str(store), storage_options, spec.axes.shape, spec.num_steps, spec.start()
+        str(store), storage_options, spec.axes.shape, spec.num_steps, start_of(spec)
     )
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:

@@ -27,6 +27,7 @@ from gdjax.problems.problem import Problem
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
+from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.check import check, check_devices, check_program
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
@@ -98,7 +99,7 @@ def replay(
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored_run = stored.run(index)
     devices = tuple(jax.local_devices() if devices is None else devices)
-    programs = programs_of(sweep, devices, sweep.start(), keeps_carry=bool(sweep.continuable))
+    programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
     program = programs[sweep.axes.box_position(index)[0]]
     check_program(program)
     program = fit_program(program)

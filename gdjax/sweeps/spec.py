@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,9 +39,6 @@ from gdjax.sweeps.binding import (
     numeric_roles,
     with_settings,
 )
-
-if TYPE_CHECKING:
-    from gdjax.sweeps.program import Start
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +72,6 @@ class Sweep:
     def first_record(self, axes: Axes) -> int:
         """Return the first recorded step of the runs of a grid."""
         return 0
-
-    def start(self) -> "Start | None":
-        """Return the function of the states from which runs start; None for initial states."""
-        return None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -723,7 +723,7 @@ CALLS = (
         "gd.branch(store, {'learning_rate': 0.1, 'seed': 0}, gd.axes(branch_step=[1]), "
         "perturb='up')",
         "perturb",
-        "expected one of direction, one_weight",
+        "choose one of direction, one_weight",
     ),
     ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed", "no value for seed"),
     ("gd.sweeps.problem_of(own)", "problem", "pass the original one: problem=..., or --problem"),
