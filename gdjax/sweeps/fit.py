@@ -160,7 +160,7 @@ def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
         usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
     if plan.store is None:
         layout = _layout_in_memory(layout, plan.max_param_bytes)
-    elif plan.stored is None and isinstance(plan.location, Folder):
+    elif plan.stored is None and tile_shape is None and isinstance(plan.location, Folder):
         check_disk(plan.location.path, layout)
     return dataclasses.replace(plan, programs=tuple(programs), layout=layout, devices=usable)
 
