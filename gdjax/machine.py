@@ -40,6 +40,19 @@ def processor() -> str:
     return f"{model} ({' '.join(vectors) or platform.machine()})"
 
 
+def format_bytes(count: int | float) -> str:
+    """Return a number of bytes as text with a binary unit.
+
+    Examples:
+        >>> format_bytes(3 * 2**30), format_bytes(20)
+        ('3.0 GiB', '20 bytes')
+    """
+    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 2**power:
+            return f"{count / 2**power:,.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
 @lru_cache  # reading the files takes longer than checking a small sweep
 def memory(root: Path = Path("/")) -> int:
     """Return the physical memory in bytes, or the limit of a control group if lower.

@@ -1,5 +1,6 @@
 """Programs lowered for accelerators, which must not call the host."""
 
+import dataclasses
 import re
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.sweeps import Sweep
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.program import programs_of
 
 PLATFORMS = ("cuda", "tpu")
 HOST = ("callback", "xla_python", "xla_ffi_python", "lapack_", "outfeed", "infeed")
@@ -37,8 +38,7 @@ def block():
     """Return the block program of a sweep with mini-batches, and its arguments."""
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
-    (spec,) = Sweep(SMALL, grid, 4, **settings).programs()
-    program = SlabProgram(spec, (jax.local_devices()[0],))
+    (program,) = programs_of(Sweep(SMALL, grid, 4, **settings), jax.local_devices()[:1])
     return program.block_program.jitted, program.block_example(program.devices[0])
 
 
@@ -71,9 +71,9 @@ def digits_block(runs, batch_size, own_orders):
     seeds = {"data_seed" if own_orders else "seed": range(runs)}
     settings = {"batch_size": batch_size, "record_every": 10, "snapshot_every": 20}
     problem = gd.problems.digits("mnist5k")
-    (spec,) = Sweep(problem, gd.axes(learning_rate=[0.1], **seeds), 20, **settings).programs()
-    program = SlabProgram(spec, (jax.local_devices()[0],))
-    program.__dict__["width"] = runs
+    sweep = Sweep(problem, gd.axes(learning_rate=[0.1], **seeds), 20, **settings)
+    (program,) = programs_of(sweep, jax.local_devices()[:1])
+    program = dataclasses.replace(program, width=runs)
     example = program.block_example(program.devices[0])
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), example)
     return jax.export.export(program.block_program.jitted, platforms=["cuda"])(

@@ -55,7 +55,7 @@ class Train:
 
         from gdjax import data, keys, problems, slabs
         from gdjax.descent import descend, steps_for
-        from gdjax.sweeps import preflight
+        from gdjax.sweeps import check
 
         recipe = self._recipe()
         # An epoch has the same number of images with and without augmented copies.
@@ -82,7 +82,7 @@ class Train:
         folder = results.folder("train", self, self.out)
         streams = keys.run_keys(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
-        preflight.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
+        check.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # after an interruption, results are written, too
             run = descend(

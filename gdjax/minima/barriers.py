@@ -38,7 +38,7 @@ from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
-from gdjax.sweeps.preflight import check_devices
+from gdjax.sweeps.check import check_devices
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices

@@ -23,12 +23,15 @@ import xarray as xr
 
 from gdjax import machine
 from gdjax.errors import InputError
+from gdjax.machine import format_bytes
 from gdjax.search.rungs import run_rungs
 from gdjax.search.spec import search_spec
 from gdjax.stores.schema import Variable
+from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import FEWER, MAX_PARAM_BYTES, Plan, Target, preflight, size
+from gdjax.sweeps.fit import FEWER, fit
+from gdjax.sweeps.plan import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
 
@@ -97,19 +100,15 @@ def successive_halving(
         metric=metric,
         direction=direction,
     )
-    target = Target(
-        store, storage_options, devices, max_param_bytes, allow_unverified=allow_unverified
-    )
-    plan = preflight(spec, target)
-    assert isinstance(plan, Plan)  # a search has no client
-    plan = _with_search_variables(plan, spec.num_brackets)
+    where = (store, storage_options, devices, max_param_bytes, None, allow_unverified)
+    plan = _with_search_variables(fit(check(spec, *where)), spec.num_brackets)
     need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
     if need > limit:
         raise InputError(
             f"axes: a search keeps the arrays of its {spec.axes.runs:,} runs in memory, which "
-            f"needs {size(need)}, but the memory has {size(limit)}; {FEWER}"
+            f"needs {format_bytes(need)}, but the memory has {format_bytes(limit)}; {FEWER}"
         )
-    return execute(plan, target, compute_tiles=run_rungs)
+    return execute(plan, compute_tiles=run_rungs)
 
 
 def _with_search_variables(plan: Plan, num_brackets: int) -> Plan:

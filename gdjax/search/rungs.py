@@ -30,8 +30,8 @@ from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
 from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import Memory
-from gdjax.sweeps.preflight import Plan
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import CHECKPOINT_SECONDS, slab_variables, start_blocks
 
 Runs = Int[np.ndarray, " runs"]
@@ -133,8 +133,8 @@ class _Search:
     """
 
     def __init__(self, plan: Plan, sink: Store | Memory):
-        assert isinstance(plan.spec, SearchSpec)
-        self.plan, self.sink, self.spec = plan, sink, plan.spec
+        assert isinstance(plan.sweep, SearchSpec)
+        self.plan, self.sink, self.spec = plan, sink, plan.sweep
         self.memory = sink if isinstance(sink, Memory) else Memory(plan.layout)
         for name, variable in plan.layout.variables.items():
             self.memory.arrays[name].fill(_fill_value(variable))
@@ -198,7 +198,7 @@ class _Search:
 
     def compute(
         self,
-        program: SlabProgram,
+        program: Program,
         rung: int,
         should_stop: Callable[[], bool],
         slab: Runs,
@@ -207,7 +207,7 @@ class _Search:
         """Run a slab from the previous rung to a rung.
 
         Args:
-            program: slab program.
+            program: program of the runs.
             rung: number of the rung.
             should_stop: function that returns whether to stop as soon as possible.
             slab: runs of the slab.
@@ -244,8 +244,8 @@ class _Search:
                 saved_at = time.monotonic()
                 if should_stop():
                     return None
-        schedule = program.spec.schedule._replace(first=first, num_steps=last - first)
-        variables = slab_variables(program.spec, records, schedule)
+        schedule = program.schedule._replace(first=first, num_steps=last - first)
+        variables = slab_variables(program, records, schedule)
         kept = {
             name: self._on_steps(variables[name], name, schedule)[own]
             for name in self.plan.layout.variables
@@ -295,7 +295,7 @@ class _Search:
 
     def _classify(self, runs, last):
         """Set the outcome of runs at a step from all of their records."""
-        program = self.plan.programs[self.programs[runs[0]]].spec
+        program = self.plan.programs[self.programs[runs[0]]]
         records = int(np.sum(self._times("cost") <= last))
         self.arrays["outcome"][runs] = outcome.classify(
             self.arrays["cost"][runs][:, :records],

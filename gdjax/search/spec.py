@@ -34,15 +34,10 @@ SEARCH_VARIABLES = ("ended_at", "rung", "bracket")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SearchSpec(Sweep):
-    """Specification of a search.
+    """Specification of a search: a sweep, with arguments of `successive_halving`.
 
     Args:
         rungs: numbers of steps after which runs are compared; the last one is `num_steps`.
-        reduction_factor: ratio of the runs of a bracket at a rung to those that continue; None
-            continues all runs that have not converged, diverged or stalled, in one bracket.
-        metric: "cost" or a recorded metric, by which runs are compared.
-        direction: "minimize" or "maximize".
-        num_brackets: number of brackets, at most the number of rungs.
     """
 
     rungs: tuple[int, ...]

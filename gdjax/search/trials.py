@@ -36,9 +36,10 @@ from gdjax.interrupts import interruptible
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
+from gdjax.sweeps.check import check_devices, check_program
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
-from gdjax.sweeps.preflight import Target, check, fit_program
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.fit import fit_program
+from gdjax.sweeps.program import Program, programs_of
 from gdjax.sweeps.slab_runner import slab_variables, start_blocks
 from gdjax.sweeps.spec import Sweep
 
@@ -94,8 +95,6 @@ def optimize(
         devices: devices to compute on; None for all local devices.
 
     Raises:
-        InputError: if an argument is invalid or Optuna is not installed. All checks precede the
-            first trial.
         KeyboardInterrupt: on Ctrl-C. Trials of the unfinished batch are computed by the next call.
 
     References: Akiba et al. 2019, *Optuna: a next-generation hyperparameter optimization
@@ -104,13 +103,14 @@ def optimize(
     check_choice("diverged", diverged, DIVERGED)
     check_whole("num_trials", num_trials, 1)
     check_whole("batch", batch, 1)
-    Target(devices=devices)  # raises if a value is invalid
-    used = tuple(jax.local_devices() if devices is None else devices)
+    used = jax.local_devices() if devices is None else devices
+    check_devices(used)
     spec = search_spec(sweep, rungs, metric=metric, direction=direction)
     _check_study(study, metric, direction)
     space = _space(sweep.axes, space)
     corners = dataclasses.replace(spec, axes=_corners(space))
-    check(corners, used)
+    for program in programs_of(corners, used):
+        check_program(program)
     worst = math.inf if direction == "minimize" else -math.inf
     _enqueue_interrupted(study, space)
     with (
@@ -153,11 +153,6 @@ def to_study(
             trial.
         study: study to which to add the trials; None creates one in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-
-    Raises:
-        InputError: if an argument is invalid, the metric was not recorded, the study has another
-            direction, or Optuna is not installed.
-        StoreError: if there is no store, or one of its tiles is damaged.
 
     Examples:
         >>> from gdjax import problems
@@ -261,7 +256,7 @@ class _Group:
     """Runs of the trials of a batch with equal static settings.
 
     Args:
-        program: slab program of these runs.
+        program: program of these runs.
         trials: unfinished trials by the position of their run in the axes of the program. Trials
             with equal settings have one run.
         state: state of the runs at the last rung, in the order of `trials`; None at the start.
@@ -270,7 +265,7 @@ class _Group:
         outcome: outcome of each run; None before the last rung.
     """
 
-    program: SlabProgram
+    program: Program
     trials: dict[int, list[Any]]
     state: SlabCheckpoint | None = None
     values: np.ndarray | None = None
@@ -300,8 +295,8 @@ class _Group:
         rows = np.minimum(rows, len(positions) - 1)  # a slab is padded with copies of the last run
         start = None if state is None else _rows(state, rows)
         records = SlabRecords(start)
-        values = program.spec.axes.values((positions[rows],))
-        last = program.spec.schedule.last
+        values = program.axes.values((positions[rows],))
+        last = program.schedule.last
         # The record at a rung is computed by the block that takes the next step.
         pause_at = rung + 1 if rung < last else None
         for result in start_blocks(program, values, device, start, pause_at=pause_at):
@@ -310,7 +305,7 @@ class _Group:
                 raise KeyboardInterrupt
             if result.num_steps == pause_at and not result.is_last:
                 break
-        numbers = records.records if rung < last else slab_variables(program.spec, records)
+        numbers = records.records if rung < last else slab_variables(program, records)
         diverged = np.asarray(records.carry.state.diverged_at) >= 0
         outcome = numbers.get("outcome", np.full(len(rows), -1))
         reached = _rows(records.checkpoint(), real_rows)
@@ -353,7 +348,7 @@ def _groups(trials, spec: SearchSpec, devices):
             )
         }
         own = dataclasses.replace(spec, axes=axes(trial=zip_axes(**columns)))
-        program = fit_program(own.programs()[0], devices)
+        program = fit_program(programs_of(own, devices)[0])
         groups.append(_Group(program, dict(enumerate(members.values()))))
     return groups
 
@@ -410,8 +405,8 @@ def _continues(trial, group, row, rung, study, diverged, worst):
     """Report a trial, and finish it if it ends here; return whether it continues."""
     from optuna.trial import TrialState
 
-    schedule, values = group.program.spec.schedule, group.values[row]
-    reported = [r for r in group.program.spec.sweep.rungs if r < rung]
+    schedule, values = group.program.schedule, group.values[row]
+    reported = [r for r in group.program.sweep.rungs if r < rung]
     known = zip(schedule.recorded_steps().tolist(), values.tolist(), strict=False)
     for step, value in known:
         if step > max(reported, default=-1) and not math.isnan(value):

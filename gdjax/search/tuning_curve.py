@@ -89,11 +89,6 @@ def tuning_curve(
         `median_fresh`: mean and median for the other seeds. Only `median_best` has an interval,
         `median_best_low` and `median_best_high`.
 
-    Raises:
-        InputError: if an argument is invalid, the metric was not recorded, or a run is not
-            finished.
-        StoreError: if there is no store, or one of its tiles is damaged.
-
     Examples:
         A curve per optimizer:
 

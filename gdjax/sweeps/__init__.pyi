@@ -2,7 +2,6 @@ from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import zip_axes as zip_axes
 from .branch import branch as branch
-from .branch_spec import BranchSpec as BranchSpec
 from .concat import concat as concat
 from .coordinate_check import coordinate_check as coordinate_check
 from .extend import extend as extend

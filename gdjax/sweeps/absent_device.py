@@ -8,6 +8,7 @@ needs. It shows no times. CUDA devices need the packages `jax-cuda12-plugin` and
 at the version of JAX, but no driver.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from jax.experimental import topologies
 
 from gdjax import slabs
 from gdjax.errors import InputError
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.spec import Sweep
 
 # XLA's properties of CUDA devices, from the vendor's data sheets: multiprocessors, clock in GHz,
@@ -69,11 +70,7 @@ class Loop(NamedTuple):
 
 
 def absent_device(name: str) -> jax.Device:
-    """Return a device that JAX compiles for: "a100" or "h100".
-
-    Raises:
-        InputError: if the name is unknown, or the compiler of the device is not installed.
-    """
+    """Return a device that JAX compiles for: "a100" or "h100"."""
     if name not in CUDA_DEVICES:
         raise InputError(f"device = {name!r}, expected {' or '.join(CUDA_DEVICES)}")
     text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
@@ -87,19 +84,18 @@ def absent_device(name: str) -> jax.Device:
     return topology.devices[0]
 
 
-def compile_block(spec: Sweep, width: int, device: jax.Device) -> slabs.Compiled:
+def compile_block(sweep: Sweep, width: int, device: jax.Device) -> slabs.Compiled:
     """Return the compiled block of a slab of runs, without autotuning.
 
     Args:
-        spec: specification of a sweep with a single program.
+        sweep: sweep with a single program.
         width: number of runs of the slab.
         device: device, which may be absent.
     """
-    (program,) = spec.programs()
-    slab_program = SlabProgram(program, (device,))
-    vars(slab_program)["width"] = width  # instead of the width that a sweep chooses
-    example = slab_program.block_example(device)
-    return compiled(slab_program.block_program.jitted.lower(*example), device)
+    (program,) = programs_of(sweep, [device])
+    program = dataclasses.replace(program, width=width)
+    example = program.block_example(device)
+    return compiled(program.block_program.jitted.lower(*example), device)
 
 
 def compiled(lowered: Any, device: jax.Device) -> slabs.Compiled:

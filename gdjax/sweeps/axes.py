@@ -173,11 +173,6 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
             or names. Qualify a name that is a keyword of several functions:
             `**{"init.scale": ...}`. For axes combined by `zip_axes`, choose a name of their
             dimension.
-
-    Raises:
-        InputError: if an axis has no values, repeated values, more than ten million values, or
-            values that are not all finite numbers, all booleans or all names; or if a name is
-            reserved or given twice.
     """
     if not named:
         raise InputError("axes: no axes; pass at least one, such as seed=range(8)")
@@ -288,10 +283,6 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
         at: values by axis name.
         nearest: whether to select the nearest value along numeric axes. Seeds, booleans and names
             must be in the grid.
-
-    Raises:
-        InputError: if an axis is not in the grid; or if a value has the wrong type, is not in the
-            grid (the message lists the nearest values), or does not identify one position.
 
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))

@@ -59,10 +59,6 @@ def assign_roles(
         grid: grid of runs.
         make_optimizer: optimizer factory. None, used when reading a store, assigns to the optimizer
             all keywords that the problem does not declare.
-
-    Raises:
-        InputError: if an axis is unknown (the message lists the valid names) or is a keyword of two
-            functions, if two axes set the same keyword, or if the optimizer is not a factory.
     """
     taken = {
         "init": tuple(declared(problem.init)),
@@ -120,11 +116,7 @@ def numeric_roles(assigned: Mapping[str, Role]) -> dict[str, Role]:
 
 
 def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
-    """Return the arguments that an optimizer factory accepts by name.
-
-    Raises:
-        InputError: if `make_optimizer` is not a function with a readable signature.
-    """
+    """Return the arguments that an optimizer factory accepts by name."""
     try:
         parameters = inspect.signature(make_optimizer).parameters.values()
     except (TypeError, ValueError) as error:
@@ -138,11 +130,7 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
 
 
 def check_factory_arguments(make_optimizer: Callable, assigned: Mapping[str, Role]) -> None:
-    """Check that all arguments of an optimizer factory have values.
-
-    Raises:
-        InputError: if an argument has neither an axis nor a default.
-    """
+    """Check that all arguments of an optimizer factory have values."""
     swept = {role.keyword for role in assigned.values() if role.role == "optimizer"}
     missing = [
         name
@@ -218,10 +206,6 @@ def trace_axes(
         assigned: role of each axis.
         grid: grid of runs; the first values of its axes are used as an example.
         like: arrays, or their shapes.
-
-    Raises:
-        InputError: if an axis cannot be traced because shapes or Python branches depend on it (such
-            as `nesterov`, or step counts of Optax schedules).
     """
     example = {axis: values[0] for axis, values in grid.by_name.items()}
     axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.role == role}
@@ -278,23 +262,14 @@ def _used(program) -> list[bool]:
 def check_factory(
     make_optimizer: Callable, assigned: Mapping[str, Role], grid: Axes, params: PyTree
 ) -> None:
-    """Check that a factory makes a usable optimizer from traced settings.
-
-    Raises:
-        InputError: if the factory does not return an optimizer, or if an axis cannot be swept or
-            has no effect.
-    """
+    """Check that a factory makes a usable optimizer from traced settings."""
 
     idle = trace_axes(partial(one_update, make_optimizer), "optimizer", assigned, grid, params).idle
     check_effect(idle, name_of(make_optimizer))
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:
-    """Check that every axis has an effect; otherwise, runs along it would be equal.
-
-    Raises:
-        InputError: if an axis has no effect.
-    """
+    """Check that every axis has an effect; otherwise, runs along it would be equal."""
     if idle:
         raise InputError(
             f"axes: {idle[0]} has no effect on the result of {where}; leave it out, or pass the "

@@ -26,8 +26,10 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
 from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
+from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
+from gdjax.sweeps.fit import fit
+from gdjax.sweeps.plan import MAX_PARAM_BYTES
 from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.stored import open_sweep
 
@@ -85,11 +87,6 @@ def branch(
     Returns:
         Dataset over `axes`, the remaining axes of the sweep as dimensions of length 1, and `step`.
         Records before the step of a branch are NaN.
-
-    Raises:
-        InputError: if axes or settings are invalid, the store contains branches, or settings change
-            the structure of the carry.
-        StoreError: if there is no store, the run is not stored, or as in `replay`.
     """
     if not isinstance(axes, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")
@@ -120,5 +117,5 @@ def branch(
     before = {name: getattr(sweep, name) for name in TRUNK_SETTINGS}
     trunk_settings = {n: v for n, v in before.items() if not np.array_equal(v, settings[n])}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
-    target = Target(to, to_storage_options, devices, max_param_bytes, client, allow_unverified)
-    return execute(preflight(spec, target), target)
+    where = (to, to_storage_options, devices, max_param_bytes, client, allow_unverified)
+    return execute(fit(check(spec, *where)))

@@ -6,6 +6,7 @@ The trunk is recomputed up to that step. With the same program, it is bitwise eq
 run.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_whole
+from gdjax.arguments import check_choice, check_whole
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.sweeps.axes import (
@@ -30,7 +31,8 @@ from gdjax.sweeps.axes import (
 )
 from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
 from gdjax.sweeps.dataset import as_numbers
-from gdjax.sweeps.slab_program import Positions, SlabProgram
+from gdjax.sweeps.fit import slab_width
+from gdjax.sweeps.program import Positions, Program, Start, programs_of
 from gdjax.sweeps.slab_runner import carry_at
 from gdjax.sweeps.spec import Sweep, validate_spec
 
@@ -107,9 +109,6 @@ class BranchSpec(Sweep):
             "one_weight".
         trunk_settings: those of `TRUNK_SETTINGS` that differ between the trunk and its branches,
             with the values of the trunk.
-
-    Raises:
-        InputError: as in `Sweep`, also for the trunk, and in `validate_branches`.
     """
 
     trunk: Mapping[str, Any] = field(default_factory=dict)
@@ -124,10 +123,6 @@ class BranchSpec(Sweep):
     def first_record(self, axes: Axes) -> int:
         """Return the first step at which a branch of a grid leaves the trunk."""
         return int(axes.by_name[BRANCH_STEP].min())
-
-    def initial_carry(self) -> "TrunkStart":
-        """Return the function that computes the initial carry from the trunk."""
-        return TrunkStart()
 
     def trunk_spec(self) -> Sweep:
         """Return the specification of the trunk as a sweep of one run."""
@@ -145,16 +140,8 @@ def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
 
 
 def validate_branches(spec: BranchSpec) -> None:
-    """Check the settings that only branches have.
-
-    Raises:
-        InputError: if a branch step is not a step of the trunk, the seed differs from that of the
-            trunk, a norm is negative, or the kind of perturbation or a setting of the trunk is
-            unknown.
-    """
-    if not isinstance(spec.perturb, str) or spec.perturb not in PERTURB:
-        names = ", ".join(PERTURB)
-        raise InputError(f"perturb = {spec.perturb!r:.40}, expected one of {names}")
+    """Check the settings that only branches have."""
+    check_choice("perturb", spec.perturb, PERTURB)
     if not isinstance(spec.trunk, Mapping):
         raise InputError(f"trunk = {spec.trunk!r:.80}, expected the values of a run by axis")
     if not isinstance(spec.trunk_settings, Mapping) or set(spec.trunk_settings) - {*TRUNK_SETTINGS}:
@@ -193,15 +180,10 @@ class TrunkStart:
         """Return no writer, since the trunk is computed again."""
         return []
 
-    def __call__(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint:
-        """Return the initial carry of a slab of branches.
-
-        Raises:
-            InputError: if the structure of the carry differs, for example for another optimizer.
-        """
-        spec = program.spec.sweep
+    def __call__(self, program: Program, positions: Positions) -> SlabCheckpoint:
+        """Return the initial carry of a slab of branches."""
+        spec, step = program.sweep, program.first_record
         assert isinstance(spec, BranchSpec)
-        step = program.spec.first_record
         if step not in self._carries:
             self._carries[step] = _trunk_carry(spec.trunk_spec(), program.devices, step)
         values = spec.axes.values(positions)
@@ -209,21 +191,22 @@ class TrunkStart:
         return SlabCheckpoint(step, carry, {}, {})
 
 
+def start_of(sweep: Sweep) -> Start | None:
+    """Return the states from which the runs of a sweep start; None for initial states."""
+    return TrunkStart() if isinstance(sweep, BranchSpec) else None
+
+
 def _trunk_carry(spec, devices, step):
-    (trunk,) = spec.programs()
-    program = SlabProgram(trunk, devices)
-    positions = (np.zeros(program.width, int),) * len(trunk.axes.shape)
+    (program,) = programs_of(spec, devices)
+    program = dataclasses.replace(program, width=slab_width(program))
+    positions = (np.zeros(program.width, int),) * len(program.axes.shape)
     return [np.asarray(leaf[0]) for leaf in carry_at(program, positions, step)]
 
 
 def branch_carries(
     spec: BranchSpec, values: Mapping[str, np.ndarray], trunk: list[np.ndarray], carry: PyTree
 ) -> list[np.ndarray]:
-    """Return the initial carries of a slab of branches.
-
-    Raises:
-        InputError: if the structure of the carry differs, for example for another optimizer.
-    """
+    """Return the initial carries of a slab of branches."""
     leaves, structure = jax.tree.flatten(carry)
     like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
     if like != [(a.shape, a.dtype) for a in trunk]:

@@ -38,10 +38,6 @@ def concat(sweeps: Mapping[str, xr.Dataset] | xr.DataTree, dim: str) -> xr.Datas
     Returns:
         Dataset with the dimensions `dim`, the axes and `step`, which `plot` and `table` accept. Its
         attribute `baseline` is the baseline of the problems, if it is equal for all of them.
-
-    Raises:
-        InputError: if `dim` is the name of an array or a dimension, or if the axes or the recorded
-            steps differ between the sweeps.
     """
     sweeps = _datasets(sweeps)
     check_name(dim, "concat")

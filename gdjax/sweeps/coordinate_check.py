@@ -90,10 +90,6 @@ def coordinate_check(
         (layer, step): the mean over seeds of the slope of log change against log width, with
         Student's 95 % confidence interval. The slope is NaN if a change is 0 or a run diverged.
 
-    Raises:
-        InputError: if an argument has an invalid type or value, if a name is not a width, or if the
-            layers differ between widths.
-
     References: Yang et al. 2022, arXiv 2203.03466, appendix D.1.
     """
     widths = _check_widths(problems)

@@ -12,12 +12,12 @@ devices and threads. A local example:
 """
 
 import contextlib
-import dataclasses
 import queue
 import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,8 +43,9 @@ from gdjax.interrupts import interruptible
 from gdjax.stores.location import locate
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
+from gdjax.sweeps.fit import fit
 from gdjax.sweeps.identity import writer
-from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, fit
+from gdjax.sweeps.plan import Plan
 from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
 ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
@@ -82,7 +83,7 @@ class Plugin(WorkerPlugin):
 
     Args:
         name: unique name of the plugin for this sweep.
-        checked: pickled `CheckedSweep` with NumPy arrays.
+        checked: pickled plan, not fitted, with NumPy arrays.
     """
 
     def __init__(self, name: str, checked: bytes):
@@ -107,7 +108,8 @@ class Plugin(WorkerPlugin):
         with jax.enable_x64(self.x64):
             with self._planning:
                 if self._plan is None:
-                    self._plan = fit(self.checked(), jax.local_devices(), tile_shape)
+                    devices = tuple(jax.local_devices())
+                    self._plan = fit(replace(self.checked(), devices=devices), tile_shape)
                     for device in self._plan.devices:
                         self._devices.put(device)
             device = self._devices.get()
@@ -116,8 +118,8 @@ class Plugin(WorkerPlugin):
             finally:
                 self._devices.put(device)
 
-    def checked(self) -> CheckedSweep:
-        """Return the unpickled sweep."""
+    def checked(self) -> Plan:
+        """Return the unpickled plan."""
         return cloudpickle.loads(self.pickled)
 
     def compare(self, tiles: Tiles, plan: Plan, allow_unverified: bool) -> None:
@@ -131,34 +133,31 @@ class Plugin(WorkerPlugin):
 
 @contextlib.contextmanager
 def on_workers(
-    checked: CheckedSweep, target: Target
+    plan: Plan,
 ) -> Generator[tuple[Fitted, Callable[[Store], int]]]:
     """Prepare the workers of a cluster for a sweep.
 
     Args:
-        checked: result of `preflight`.
-        target: client, and a store that all workers can access by the same path or URL.
+        plan: checked plan, with a store that all workers can access by the same path or URL.
 
     Yields:
         Layout and identity of the sweep on the devices of a worker; and a function that computes
         the missing tiles of a store and returns their number.
 
     Raises:
-        InputError: if a worker has too little memory.
-        StoreError: as in `sweep`, or if a worker computes a different sweep than the stored one.
         GdjaxError: if workers are killed repeatedly while computing a tile, or the scheduler is
             lost.
         KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
-    client, location = target.client, getattr(target.location, "path", target.location)
-    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(checked)))
+    client, location = plan.client, getattr(plan.location, "path", plan.location)
+    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(plan, str(location))))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
         _register(client, plugin)
         fitted = client.submit(_fit, plugin.name, pure=False).result()
-        options, stopping = target.storage_options, f"{plugin.name}-stop"
+        options, stopping = plan.storage_options, f"{plugin.name}-stop"
         tile_shape = tuple(fitted.layout.tile.values())
-        allowed = target.allow_unverified
+        allowed = plan.allow_unverified
         task = Task(plugin.name, str(location), options, tile_shape, stopping, allowed)
         yield fitted, partial(_hand_out, client, task)
     except Exception as error:
@@ -183,16 +182,16 @@ def _register(client, plugin):
     return client.register_plugin(plugin)
 
 
-def _portable(checked: CheckedSweep) -> CheckedSweep:
-    """Return a sweep that can be pickled, with NumPy arrays."""
-    host, spec = partial(jax.tree.map, np.asarray), checked.spec
+def _portable(plan: Plan, store: str) -> Plan:
+    """Return a plan that can be pickled, with NumPy arrays."""
+    host, sweep = partial(jax.tree.map, np.asarray), plan.sweep
     metrics = {
-        name: dataclasses.replace(metric, data=host(metric.data))
-        for name, metric in spec.recorded_metrics.items()
+        name: replace(metric, data=host(metric.data))
+        for name, metric in sweep.recorded_metrics.items()
     }
-    problem = dataclasses.replace(spec.problem, data=host(spec.problem.data), metrics={})
-    spec = dataclasses.replace(spec, problem=problem, metrics=metrics)
-    return checked._replace(spec=spec, where=str(checked.where))
+    problem = replace(sweep.problem, data=host(sweep.problem.data), metrics={})
+    sweep = replace(sweep, problem=problem, metrics=metrics)
+    return replace(plan, sweep=sweep, store=store, devices=(), client=None)
 
 
 def _hand_out(client: Client, task: Task, store: Store) -> int:

@@ -308,9 +308,6 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
         like: pytree of arrays, or of their shapes, with the same structure.
         stored: arrays by name, as a mapping, a Dataset of one run, or an opened `.npz` file.
 
-    Raises:
-        InputError: if an array is missing or has the wrong shape.
-
     Examples:
         >>> from_named("params", {"a": np.zeros(2)}, {"params.a": [[1, 2]]})["a"].tolist()
         [[1.0, 2.0]]

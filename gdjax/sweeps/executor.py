@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
@@ -26,14 +25,14 @@ from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, is_complete
+from gdjax.sweeps.fit import check_disk
 from gdjax.sweeps.identity import described_settings, writer
-from gdjax.sweeps.preflight import CheckedSweep, Plan, Target, check_disk
+from gdjax.sweeps.plan import Plan
 from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
 
 def execute(
-    plan: Plan | CheckedSweep,
-    target: Target,
+    plan: Plan,
     prepare: Callable[[Store], None] | None = None,
     *,
     compute_tiles: "Callable[[Plan, Store | Memory], int] | None" = None,
@@ -41,25 +40,23 @@ def execute(
     """Compute the missing tiles of a sweep and return its Dataset.
 
     Args:
-        plan: result of `preflight`.
-        target: devices or client, and store.
+        plan: result of `fit`.
         prepare: function called with the opened store before tiles are computed.
         compute_tiles: function that computes the missing tiles of a store or of memory and returns
             their number; None for `run_missing`.
     """
     started = time.perf_counter()
-    if target.store is None:
-        assert isinstance(plan, Plan)  # a client requires a store
+    if plan.store is None:
         return compute_in_memory(plan, compute_tiles or run_missing)
-    if isinstance(plan, Plan):
+    if plan.client is None:
         compute = partial(compute_tiles or run_missing, plan)
-        complete_store(target, plan.layout, plan.identity, compute, prepare)
+        complete_store(plan, plan.layout, plan.identity, compute, prepare)
     else:
         from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
-        with on_workers(plan, target) as (fitted, compute):
-            complete_store(target, fitted.layout, fitted.identity, compute, prepare)
-    runs = open_dataset(target.store, storage_options=target.storage_options)
+        with on_workers(plan) as (fitted, compute):
+            complete_store(plan, fitted.layout, fitted.identity, compute, prepare)
+    runs = open_dataset(plan.store, storage_options=plan.storage_options)
     return runs.assign_attrs(seconds=time.perf_counter() - started)
 
 
@@ -68,12 +65,13 @@ def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]"
     started = time.perf_counter()
     memory = Memory(plan.layout)
     compute_tiles(plan, memory)
+    settings = {**described_settings(plan.sweep), "continuable": plan.keeps_carry}
     variables, coordinates = plan.layout.variables, plan.layout.coordinates
     dataset = xr.Dataset(
         {n: _variable(v.dims, memory.arrays[n], v.attrs) for n, v in variables.items()},
         {n: _variable(c.dims, np.asarray(c.values), c.attrs) for n, c in coordinates.items()},
         {
-            "identity": json.dumps(plain(described_settings(plan.spec), "identity")),
+            "identity": json.dumps(plain(settings, "identity")),
             "writers": json.dumps([[plain(writer(plan.devices[0]), "writer")]]),
             "seconds": time.perf_counter() - started,
         },
@@ -87,7 +85,7 @@ def _variable(dims, array, attrs):
 
 
 def complete_store(
-    target: Target,
+    plan: Plan,
     layout: Layout,
     identity: Mapping[str, Any],
     compute: Callable[[Store], int],
@@ -98,17 +96,16 @@ def complete_store(
     A complete store is not written to, so it may be read-only.
 
     Args:
-        target: target with the location of the store.
+        plan: plan with the location of the store.
         layout: arrays of the sweep, as in `Store`.
         identity: identity of the sweep, as in `Store`.
         compute: function that computes the missing tiles and returns their number.
         prepare: function called with the opened store before `compute`.
     """
-    location = target.location
-    allow_unverified = target.allow_unverified
+    location, allow_unverified = plan.location, plan.allow_unverified
     if is_complete(location, layout, identity, allow_unverified):
         return
-    own = writer(jax.local_devices()[0] if target.devices is None else target.devices[0])
+    own = writer(plan.devices[0])
     with Store(
         location, layout, identity=identity, writer=own, allow_unverified=allow_unverified
     ) as store:
@@ -144,7 +141,7 @@ def run_missing(plan: Plan, sink: "Store | Memory") -> int:
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         progress.bar(
-            total=plan.spec.num_steps * sum(num_runs), unit="run-step", delay=1, unit_scale=True
+            total=plan.sweep.num_steps * sum(num_runs), unit="run-step", delay=1, unit_scale=True
         ) as bar,
     ):
 
@@ -155,7 +152,7 @@ def run_missing(plan: Plan, sink: "Store | Memory") -> int:
             def show(share):
                 with changing:
                     done[number] = share
-                    bar.update(max(0, int(done @ num_runs * plan.spec.num_steps) - bar.n))
+                    bar.update(max(0, int(done @ num_runs * plan.sweep.num_steps) - bar.n))
 
             tiles = groups[number]
             try:

@@ -36,11 +36,13 @@ from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
+from gdjax.sweeps.branch_spec import start_of
+from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
 from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import Target, preflight
-from gdjax.sweeps.slab_program import Positions, SlabProgram
+from gdjax.sweeps.fit import fit
+from gdjax.sweeps.program import Positions, Program, Start
 from gdjax.sweeps.stored import ELSEWHERE, open_sweep
 
 
@@ -81,8 +83,6 @@ def extend(
         Dataset of the larger sweep, with runs in the order of `axes`.
 
     Raises:
-        InputError: if stored values or steps are missing from the request.
-        StoreError: if there is no store, or as in `sweep` and `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the new store.
     """
     if to_storage_options is None and "://" in str(to):
@@ -104,7 +104,7 @@ def extend(
         )
     larger = replace(spec, axes=_stored_first(spec.axes, wider), num_steps=steps)
     earlier = EarlierRuns(
-        str(store), storage_options, spec.axes.shape, spec.num_steps, spec.initial_carry()
+        str(store), storage_options, spec.axes.shape, spec.num_steps, start_of(spec)
     )
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
@@ -114,14 +114,16 @@ def extend(
             f"{spec.num_steps * spec.axes.runs:,} more run-steps",
             stacklevel=2,
         )
-    target = Target(to, to_storage_options, client=client, allow_unverified=allow_unverified)
-    plan = preflight(
+    plan = check(
         larger,
-        target,
+        to,
+        to_storage_options,
+        client=client,
+        allow_unverified=allow_unverified,
         stored=stored.identity,
-        initial_carry=earlier if has_more_steps else None,
+        start=earlier if has_more_steps else None,
     )
-    runs = execute(plan, target, None if has_more_steps else earlier.copy)
+    runs = execute(fit(plan), None if has_more_steps else earlier.copy)
     return sort_runs(runs, wider)
 
 
@@ -144,14 +146,14 @@ class EarlierRuns:
         options: `storage_options` of the store.
         shape: shape of the stored grid.
         num_steps: number of steps of the stored runs.
-        otherwise: initial carry of runs that cannot continue, as in `SlabProgram`.
+        otherwise: start of runs that cannot continue.
     """
 
     store: str
     options: Mapping[str, Any] | None
     shape: tuple[int, ...]
     num_steps: int
-    otherwise: Callable[[SlabProgram, Positions], SlabCheckpoint | None] | None
+    otherwise: Start | None
 
     def copy(self, larger: Store) -> None:
         """Copy finished tiles that have the same runs and steps in the larger sweep.
@@ -186,32 +188,31 @@ class EarlierRuns:
         names = dict.fromkeys(name for record in records if record for name in record.writers)
         return list(map(stored.writer, names))
 
-    def __call__(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
+    def __call__(self, program: Program, positions: Positions) -> SlabCheckpoint | None:
         """Return the state from which stored runs continue, or otherwise that of new runs."""
         state = self.stored_carry(program, positions)
         if state is None and self.otherwise is not None:
             return self.otherwise(program, positions)
         return state
 
-    def stored_carry(self, program: SlabProgram, positions: Positions) -> SlabCheckpoint | None:
+    def stored_carry(self, program: Program, positions: Positions) -> SlabCheckpoint | None:
         """Return the state from which stored runs continue.
 
         Returns:
             The state; None if a run is not stored, is not finished or did not keep its state, or if
             the state does not match the program.
         """
-        spec = program.spec
         if any((i >= n).any() for i, n in zip(positions, self.shape, strict=True)):
             return None
-        schedule, shapes = spec.schedule, spec.shapes
+        schedule = program.schedule
         steps = schedule.recorded_steps()
-        steps = steps[(steps >= spec.first_record) & (steps < self.num_steps)]
+        steps = steps[(steps >= program.first_record) & (steps < self.num_steps)]
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
         with Stored(locate(self.store, self.options)).dataset() as stored:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, positions, strict=True)}
             runs = stored.isel(index)
-            is_final = spec.eval_params_fn is None
+            is_final = program.eval_params_fn is None
             carry_names = [
                 name if name in runs else dataset.stored_name(name, params_are_final=is_final)
                 for name in carry_names
@@ -231,14 +232,16 @@ class EarlierRuns:
 
             numbers = jax.eval_shape(partial(jax.tree.map, as_numbers), program.carry_shapes)
             carry = zip(carry_names, jax.tree.leaves(numbers), strict=True)
-            record_equals_step = spec.block_config.record_equals_step
-            names = dataset.record_names(spec.metrics, record_equals_step=record_equals_step)
+            record_equals_step = program.block_config.record_equals_step
+            names = dataset.record_names(
+                program.problem.metrics, record_equals_step=record_equals_step
+            )
             records = {name: read(name, steps) for name in names}
             if record_equals_step:
                 records["batch_cost"] = np.full_like(records["cost"], np.nan)
-            leaves = {name: {name: leaf} for name, leaf in shapes.array_metrics.items()}
-            if spec.sweep.snapshot_every is not None:
-                leaves[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, shapes.params)
+            leaves = {name: {name: leaf} for name, leaf in program.array_metrics.items()}
+            if program.sweep.snapshot_every is not None:
+                leaves[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, program.params)
             times = {name: steps[schedule.is_kept(name, steps)] for name in leaves}
             state = SlabCheckpoint(
                 self.num_steps,

@@ -63,11 +63,7 @@ SCHEDULE = "gdjax.warmup_cosine"
 
 
 def describe(optimizer: Callable) -> dict[str, Any]:
-    """Return the name of a factory and the keywords fixed by `functools.partial`.
-
-    Raises:
-        InputError: if positional arguments were fixed, which have no names.
-    """
+    """Return the name of a factory and the keywords fixed by `functools.partial`."""
     fixed: dict[str, Any] = {}
     # Some listed factories, such as nadam, are themselves partial functions.
     while isinstance(optimizer, partial) and _name(optimizer) is None:
@@ -102,11 +98,7 @@ def _described(value):
 
 
 def optimizer_from(described: Any, where: Any) -> Callable:
-    """Return the factory for a description made by `describe`.
-
-    Raises:
-        StoreError: if the factory is not listed in `OPTIMIZERS`, or an argument is not allowed.
-    """
+    """Return the factory for a description made by `describe`."""
     name, keywords = (
         (described.get("name"), described.get("keywords", {}))
         if isinstance(described, Mapping)
@@ -233,12 +225,7 @@ PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any]
 
 
 def problem_from(described: Any, where: Any) -> Problem:
-    """Return a built-in problem from its provenance, with the same data.
-
-    Raises:
-        StoreError: if the problem is user-defined or not listed in `PROBLEMS`, an argument is not
-            allowed, or its data are unavailable or differ from the recorded data.
-    """
+    """Return a built-in problem from its provenance, with the same data."""
     remedy = "pass the original one: problem=..., or --problem FILE.py:NAME of a command"
     if described is None or described == "user's own":
         raise StoreError(f"{where}: its problem is user-defined; {remedy}")

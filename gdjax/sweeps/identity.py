@@ -24,13 +24,12 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import machine, slabs
-from gdjax.descent.functions import traced_functions
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
-from gdjax.sweeps.axes import BATCH_SIZE, Axes
-from gdjax.sweeps.binding import assign_roles, by_role, numeric_roles, with_settings
+from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.binding import assign_roles
 from gdjax.sweeps.factories import describe
-from gdjax.sweeps.spec import Sweep, number_shape
+from gdjax.sweeps.spec import Sweep, traced_box
 
 OPTIONAL = ("replacement", "trunk_settings")
 """Fields of a specification that are recorded only if set."""
@@ -65,21 +64,14 @@ def described_settings(spec: Sweep) -> dict[str, Any]:
 
 def identity(spec: Sweep) -> dict[str, Any]:
     """Return the identity of a sweep, by which its stored numbers are continued."""
-    programs = [program.functions for program in spec.programs()]
-    return {**described_settings(spec), **_described_programs(programs)}
+    return {**described_settings(spec), **_described_programs(spec.functions)}
 
 
 def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> dict[str, Any]:
     """Return the part of the identity of a sweep that its problem determines."""
     roles = assign_roles(problem, grid)
-    programs = []
-    for box in grid.boxes():
-        first = box.first_values
-        static = {axis: first[axis] for axis, role in roles.items() if role.is_static}
-        fixed = with_settings(dataclasses.replace(problem, metrics={}), **by_role(roles, static))
-        numeric = {axis: number_shape(first[axis]) for axis in numeric_roles(roles)}
-        size = first.get(BATCH_SIZE, batch_size)
-        programs.append(traced_functions(fixed, None, by_role(roles, numeric), batch_size=size))
+    bare = dataclasses.replace(problem, metrics={})
+    programs = [traced_box(bare, box, roles, batch_size=batch_size) for box in grid.boxes()]
     return {"problem": described_problem(problem), **_described_programs(programs)}
 
 

@@ -15,7 +15,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,12 @@ from gdjax.problems.problem import Problem
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
+from gdjax.sweeps.branch_spec import start_of
+from gdjax.sweeps.check import check, check_devices, check_program
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import Target, check, check_devices, fit_program, preflight
+from gdjax.sweeps.fit import fit, fit_program
+from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.slab_runner import run_slab
 from gdjax.sweeps.stored import open_sweep
 
@@ -88,12 +91,6 @@ def replay(
         nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
             names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-
-    Raises:
-        InputError: if a value is missing, or an axis is not in the grid.
-        StoreError: if there is no store, the tile is damaged, the run is unfinished, or the problem
-            or the optimizer is required but not given, or differs from the recorded one (the
-            message lists the differences).
     """
     if devices is not None:
         check_devices(devices)
@@ -102,9 +99,10 @@ def replay(
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored_run = stored.run(index)
     devices = tuple(jax.local_devices() if devices is None else devices)
-    spec = sweep.programs()[sweep.axes.box_position(index)[0]]
-    check(replace(sweep, axes=spec.axes), devices)
-    program = fit_program(spec, devices, sweep.initial_carry())
+    programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
+    program = programs[sweep.axes.box_position(index)[0]]
+    check_program(program)
+    program = fit_program(program)
     computed = run_slab(program, tuple(np.array([i]) for i in index), devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
@@ -157,13 +155,12 @@ def resume(
         Dataset of the sweep.
 
     Raises:
-        StoreError: if there is no store, or as in `replay`.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
     stored = open_sweep(store, storage_options=storage_options)
     spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
-    target = Target(store, storage_options, client=client, allow_unverified=allow_unverified)
-    return execute(preflight(spec, target), target)
+    plan = check(spec, store, storage_options, client=client, allow_unverified=allow_unverified)
+    return execute(fit(plan))
 
 
 def changed_settings(

@@ -9,7 +9,7 @@ at the slab and step of their checkpoint.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,11 +26,8 @@ from gdjax.sweeps.checkpoint import (
     join_slabs,
     to_host,
 )
-from gdjax.sweeps.slab_program import Positions, SlabProgram, Tile
-from gdjax.sweeps.spec import ProgramSpec
-
-if TYPE_CHECKING:
-    from gdjax.sweeps.preflight import Plan
+from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.program import Positions, Program, Tile
 
 CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds
 
@@ -57,7 +54,7 @@ class TileMonitor:
         self.slabs = 1
         self._saved_at = time.monotonic()
 
-    def load(self, program: SlabProgram, num_runs: int) -> SlabCheckpoint | None:
+    def load(self, program: Program, num_runs: int) -> SlabCheckpoint | None:
         """Load the finished slabs of a checkpoint, and return the state of the next slab."""
         self.slabs = -(-num_runs // program.width)
         stored = self.sink.load_checkpoint(self.tiles)
@@ -81,7 +78,7 @@ class TileMonitor:
 
 
 def run_tiles(
-    plan: "Plan", tiles: Sequence[Tile], device: jax.Device, monitor: TileMonitor
+    plan: Plan, tiles: Sequence[Tile], device: jax.Device, monitor: TileMonitor
 ) -> list[dict[str, np.ndarray]] | None:
     """Compute tiles of one program slab by slab.
 
@@ -93,8 +90,8 @@ def run_tiles(
     at = [plan.positions(tile) for tile in tiles]
     positions = tuple(np.concatenate(along) for along in zip(*at, strict=True))
     num_runs = len(positions[0])
-    if program.initial_carry is not None:
-        monitor.sink.begin(tiles, program.initial_carry.writers(positions))
+    if program.start is not None:
+        monitor.sink.begin(tiles, program.start.writers(positions))
     state = monitor.load(program, num_runs)
     done = monitor.done
     while len(done) < monitor.slabs:
@@ -128,7 +125,7 @@ def _tile_variables(plan, tile, variables):
 
 
 def run_slab(
-    program: SlabProgram,
+    program: Program,
     positions: Positions,
     device: jax.Device,
     state: SlabCheckpoint | None = None,
@@ -147,25 +144,25 @@ def run_slab(
     Returns:
         All variables, [runs of the slab, ...]; None if the monitor stopped the computation.
     """
-    spec, positions = program.spec, slabs.rows_of(positions, 0, program.width)
+    positions = slabs.rows_of(positions, 0, program.width)
     if state is not None and not program.fits(state):
         state = None
-    if state is None and program.initial_carry is not None:
-        state = program.initial_carry(program, positions)
-    records = SlabRecords(state, first_record=spec.first_record)
-    keep = records.keep_before_last if spec.sweep.continuable else None
-    values = spec.sweep.axes.values(positions)
+    if state is None and program.start is not None:
+        state = program.start(program, positions)
+    records = SlabRecords(state, first_record=program.first_record)
+    keep = records.keep_before_last if program.keeps_carry else None
+    values = program.sweep.axes.values(positions)
     for result in start_blocks(program, values, device, state, before_last=keep):
         records.add(result)
         if monitor is not None:
-            monitor.report(result.num_steps / max(spec.schedule.last, 1))
+            monitor.report(result.num_steps / max(program.schedule.last, 1))
             if not result.is_last and monitor.pause(records.checkpoint):
                 return None
-    return slab_variables(spec, records)
+    return slab_variables(program, records)
 
 
 def start_blocks(
-    program: SlabProgram,
+    program: Program,
     values: Mapping[str, np.ndarray],
     device: jax.Device,
     state: SlabCheckpoint | None = None,
@@ -185,7 +182,7 @@ def start_blocks(
         pause_at: step at which a block must begin; None for no such step.
         before_last: function called with the carry before the last step is evaluated.
     """
-    schedule, noise = program.spec.schedule, program.noise(values, device)
+    schedule, noise = program.schedule, program.noise(values, device)
     if last is not None:
         schedule = schedule._replace(num_steps=last)
     keys, settings = program.starts(values, device)
@@ -211,15 +208,15 @@ def start_blocks(
         capacity=program.capacity,
         run_axis=True,
         controller=program.controller,
-        stops_early=program.spec.sweep.stop_when_converged and pause_at is None,
+        stops_early=program.sweep.stop_when_converged and pause_at is None,
         pause_at=pause_at,
         before_last=before_last,
     )
 
 
-def carry_at(program: SlabProgram, positions: Positions, step: int) -> list[np.ndarray]:
+def carry_at(program: Program, positions: Positions, step: int) -> list[np.ndarray]:
     """Return the leaves of the carry of a slab of runs before a step, on the host."""
-    values, device = program.spec.sweep.axes.values(positions), program.devices[0]
+    values, device = program.sweep.axes.values(positions), program.devices[0]
     if step == 0:
         carry: Any = program.start_program(*program.starts(values, device), program.shared(device))
     else:
@@ -229,40 +226,40 @@ def carry_at(program: SlabProgram, positions: Positions, step: int) -> list[np.n
 
 
 def slab_variables(
-    spec: ProgramSpec, records: SlabRecords, schedule: block_loop.RecordSchedule | None = None
+    program: Program, records: SlabRecords, schedule: block_loop.RecordSchedule | None = None
 ) -> dict[str, np.ndarray]:
     """Return all variables of a completed slab of runs, [runs, ...].
 
     Args:
-        spec: specification of the program.
+        program: program of the runs.
         records: records of the slab.
         schedule: schedule of these records; None for that of the sweep.
     """
-    schedule = spec.schedule if schedule is None else schedule
-    state, numbers, metrics = records.carry.state, records.records, spec.shapes.array_metrics
+    schedule = program.schedule if schedule is None else schedule
+    state, numbers, metrics = records.carry.state, records.records, program.array_metrics
     diverged_at = np.asarray(state.diverged_at, np.int32)
     codes = outcome.classify(
         numbers["cost"],
         numbers["gradient_norm"][:, -1],
         diverged_at,
-        spec.problem.baseline,
-        spec.sweep.gradient_tolerance,
+        program.problem.baseline,
+        program.sweep.gradient_tolerance,
     )
     params = state.params
-    if spec.eval_params_fn is not None:
-        params = _eval_runs(spec.eval_params_fn)(state.opt_state, params)
+    if program.eval_params_fn is not None:
+        params = _eval_runs(program.eval_params_fn)(state.opt_state, params)
     trees = {"params": params, "model_state": state.model_state}
-    if spec.sweep.snapshot_every is not None:
-        trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, spec.shapes.params)
-    if spec.sweep.continuable:
+    if program.sweep.snapshot_every is not None:
+        trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.params)
+    if program.keeps_carry:
         trees["carry"] = records.carry_before_last
     names = dataset.record_names(
-        spec.metrics, record_equals_step=spec.block_config.record_equals_step
+        program.problem.metrics, record_equals_step=program.block_config.record_equals_step
     )
     return {
         **{name: numbers[name] for name in names},
         **{name: records.arrays(name, value) for name, value in metrics.items()},
-        **dataset.known_masks(metrics, schedule, diverged_at, spec.first_record),
+        **dataset.known_masks(metrics, schedule, diverged_at, program.first_record),
         "outcome": np.asarray(codes, np.int8),
         "diverged_at": diverged_at,
         **{

@@ -1,64 +1,44 @@
-"""Specification of a sweep, and of the programs that compute it.
+"""Specification of a sweep: the value that decides its numbers.
 
-    Sweep  --programs()-->  one ProgramSpec for each combination of static values
-
-Static values are batch sizes, steps of branches, booleans and names. A `Sweep` determines the
-numerical results. It is used by `sweep`, `resume`, `replay` and the workers of a cluster, and is
+A `Sweep` is used by `sweep`, searches, `resume`, `replay` and the workers of a cluster, and is
 recorded in stores. New fields are recorded and compared automatically.
 
 >>> from gdjax import problems
 >>> from gdjax.sweeps.axes import axes
 >>> grid = axes(learning_rate=[0.1, 0.2], nesterov=[False, True])
->>> spec = Sweep(problems.bowl([1.0, 9.0]), grid, 100, make_optimizer=optax.sgd)
->>> spec.roles["learning_rate"].role, [program.axes.shape for program in spec.programs()]
+>>> sweep = Sweep(problems.bowl([1.0, 9.0]), grid, 100)
+>>> sweep.roles["learning_rate"].role, [box.shape for box in sweep.axes.boxes()]
 ('optimizer', [(2, 1), (2, 1)])
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 import optax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from jaxtyping import PyTree
 
-from gdjax import slabs
 from gdjax.arguments import check_flag, check_whole
-from gdjax.descent import block
 from gdjax.descent.batches import check_replacement
-from gdjax.descent.block_loop import RecordSchedule
-from gdjax.descent.functions import traced_functions, with_functions
-from gdjax.descent.step import cost_type, default_eval_params_fn
+from gdjax.descent.functions import traced_functions
 from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
 from gdjax.errors import InputError
-from gdjax.keys import run_keys
-from gdjax.problems.evaluation import evaluation_microbatch
-from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Metric, Problem, check_metric_names, require_problem
 from gdjax.problems.traces import Traced
-from gdjax.problems.validation import check_metrics, check_params
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, check_distinct_runs, is_static
 from gdjax.sweeps.binding import (
-    AxisTrace,
     Role,
     assign_roles,
     by_role,
     check_factory_arguments,
     numeric_roles,
-    trace_axes,
     with_settings,
 )
-
-if TYPE_CHECKING:
-    from gdjax.sweeps.slab_program import Start
-
-MAX_KNOWN_SHAPES = 64  # number of programs of a problem whose shapes are kept between sweeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +73,6 @@ class Sweep:
         """Return the first recorded step of the runs of a grid."""
         return 0
 
-    def initial_carry(self) -> "Start | None":
-        """Return a function that replaces initial carries (see `SlabProgram`), or None."""
-        return None
-
     @property
     def settings(self) -> dict[str, Any]:
         """Settings by name."""
@@ -108,26 +84,68 @@ class Sweep:
         return self.problem.metrics if self.metrics is None else self.metrics
 
     @cached_property
+    def measured_problem(self) -> Problem:
+        """Problem with the recorded metrics."""
+        if self.metrics is None:
+            return self.problem
+        return dataclasses.replace(self.problem, metrics=self.metrics)
+
+    @cached_property
     def roles(self) -> dict[str, Role]:
         """Role of each axis: the keyword that it sets."""
         return assign_roles(self.problem, self.axes, self.make_optimizer)
 
-    def programs(self) -> "tuple[ProgramSpec, ...]":
-        """Return the programs to compile, one for each combination of static values."""
-        return self._programs
-
     @cached_property
-    def _programs(self):
-        # Cached, since each program traces the cost, and both `check` and `fit` use the programs.
-        return tuple(ProgramSpec(self, box) for box in self.axes.boxes())
+    def functions(self) -> tuple[dict[str, Traced], ...]:
+        """Functions of the user for each of `axes.boxes()`, traced anew for each sweep."""
+        return tuple(
+            traced_box(
+                self.measured_problem,
+                box,
+                self.roles,
+                batch_size=self.batch_size,
+                make_optimizer=self.make_optimizer,
+                eval_params_fn=self.eval_params_fn,
+            )
+            for box in self.axes.boxes()
+        )
+
+
+def traced_box(
+    problem: Problem,
+    box: Axes,
+    roles: Mapping[str, Role],
+    *,
+    batch_size: int | None,
+    make_optimizer: Callable[..., optax.GradientTransformation] | None = None,
+    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+) -> dict[str, Traced]:
+    """Return the traced functions of the user for a grid in which no static axis varies."""
+    first = box.first_values
+    static = by_role(roles, {axis: first[axis] for axis, role in roles.items() if role.is_static})
+    numeric = {axis: number_shape(first[axis]) for axis in numeric_roles(roles)}
+    return traced_functions(
+        with_settings(problem, **static),
+        make_optimizer and with_arguments(make_optimizer, static["optimizer"]),
+        by_role(roles, numeric),
+        batch_size=first.get(BATCH_SIZE, batch_size),
+        eval_params_fn=eval_params_fn,
+    )
+
+
+def with_arguments(make_optimizer: Callable, arguments: Mapping[str, Any]) -> Callable:
+    """Return an optimizer factory with fixed arguments."""
+    return partial(make_optimizer, **arguments) if arguments else make_optimizer
+
+
+def number_shape(number: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape and type that a value of an axis has in a program."""
+    dtype = jax.dtypes.canonicalize_dtype(np.asarray(number).dtype)
+    return jax.ShapeDtypeStruct((), dtype)
 
 
 def validate_spec(spec: Sweep) -> None:
-    """Check the settings of a sweep.
-
-    Raises:
-        InputError: if an argument has an invalid type or value, or an axis is unknown.
-    """
+    """Check the settings of a sweep."""
     require_problem(spec.problem)
     if not isinstance(spec.axes, Axes):
         raise InputError(f"axes = {spec.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
@@ -163,298 +181,6 @@ def validate_spec(spec: Sweep) -> None:
     _check_learning_rates(spec)
     _check_dtypes(spec.axes)
     _check_names(spec.axes, spec.recorded_metrics)
-
-
-@dataclass(frozen=True, eq=False)
-class ProgramSpec:
-    """Specification of one program, for a subgrid in which no static axis varies.
-
-    Args:
-        sweep: specification of the whole sweep.
-        axes: axes of the subgrid.
-    """
-
-    sweep: Sweep
-    axes: Axes
-
-    @cached_property
-    def roles(self) -> dict[str, Role]:
-        """Role of each axis: the keyword that it sets."""
-        return self.sweep.roles
-
-    @cached_property
-    def _static_settings(self):
-        first = self.axes.first_values
-        static = {axis: first[axis] for axis, role in self.roles.items() if role.is_static}
-        return by_role(self.roles, static)
-
-    @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """Values of the first run for keywords that are program inputs, by role."""
-        first, numeric = self.axes.first_values, numeric_roles(self.roles)
-        return by_role(self.roles, {axis: first[axis] for axis in first if axis in numeric})
-
-    @property
-    def setting_shapes(self) -> dict[str, dict[str, Any]]:
-        """Shapes and types of `settings`."""
-        return jax.tree.map(number_shape, self.settings)
-
-    @property
-    def _factory(self):
-        static = self._static_settings["optimizer"]
-        return partial(self.sweep.make_optimizer, **static) if static else self.sweep.make_optimizer
-
-    @cached_property
-    def functions(self) -> dict[str, Traced]:
-        """Functions of the user, traced anew for each sweep; see `traced_functions`."""
-        return traced_functions(
-            self._problem,
-            self._factory,
-            self.setting_shapes,
-            batch_size=self.batch_size,
-            eval_params_fn=self.sweep.eval_params_fn,
-        )
-
-    @cached_property
-    def _problem(self):
-        problem = self.sweep.problem
-        if self.sweep.metrics is not None:
-            problem = dataclasses.replace(problem, metrics=self.sweep.metrics)
-        return with_settings(problem, **self._static_settings)
-
-    @cached_property
-    def problem(self) -> Problem:
-        """Problem with its static settings, the metrics of the sweep and canonical functions."""
-        return with_functions(self._problem, self.functions)
-
-    @property
-    def metrics(self) -> Mapping[str, Metric]:
-        """Recorded metrics besides the cost, by name."""
-        return self.problem.metrics
-
-    @cached_property
-    def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with static settings."""
-        if "optimizer" in self.functions:
-            return self.functions["optimizer"].function
-        return self._factory
-
-    @property
-    def batch_size(self) -> int | None:
-        """Number of samples per step; None for all."""
-        return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
-
-    @property
-    def step_nbytes(self) -> int:
-        """Size of what a step of one run reads and writes besides shared data, in bytes.
-
-        These are its state, intermediate results of the cost, and, with a separate order, the
-        samples of a mini-batch.
-        """
-        samples, shapes = self.batch_size or self.problem.samples or 1, self.shapes
-        numbers = 0
-        if self.batch_size is not None and "data_seed" in self.roles:
-            data = jax.tree.leaves(self.problem.data)
-            numbers = self.batch_size * sum(math.prod(leaf.shape[1:]) for leaf in data)
-        itemsize = np.dtype(cost_type(shapes.params)).itemsize
-        return shapes.nbytes + round(samples * shapes.sample_nbytes) + numbers * itemsize
-
-    @property
-    def record_nbytes(self) -> int:
-        """Size of the state of a run and of the intermediate results of a record, in bytes."""
-        samples = self.sweep.record_samples or self.problem.samples or 1
-        samples = min(samples, evaluation_microbatch(self.problem) or samples)
-        return self.shapes.nbytes + round(samples * self.shapes.sample_nbytes)
-
-    @cached_property
-    def shapes(self) -> "RunShapes":
-        """Shapes of the arrays of one run; equal programs of a problem share one object."""
-        sweep = self.sweep
-        key = (
-            tuple(self.roles.items()),
-            tuple((axis, v.dtype, v[0].item()) for axis, v in self.axes.by_name.items()),
-            tuple((name, traced.function) for name, traced in self.functions.items()),
-            tuple((name, m.every, m.dims, m.dtype) for name, m in self.metrics.items()),
-            (self.batch_size, sweep.root_seed),
-        )
-        known = sweep.problem._known_shapes
-        shapes = known.get(key)
-        if shapes is None:
-            if len(known) >= MAX_KNOWN_SHAPES:
-                known.clear()
-            shapes = known[key] = RunShapes(self)
-        return shapes
-
-    @cached_property
-    def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
-        """Function that gives the evaluation parameters; None for those of the run."""
-        if "eval_params_fn" in self.functions:
-            return self.functions["eval_params_fn"].function
-        return default_eval_params_fn(self.shapes.carry.state.opt_state, self.shapes.params)
-
-    @cached_property
-    def block_config(self) -> block.BlockConfig:
-        """Static configuration of the blocks, without buffers."""
-        sweep = self.sweep
-        return block.block_config(
-            self.problem,
-            self.make_optimizer,
-            self.metrics,
-            batch_size=self.batch_size,
-            record_samples=sweep.record_samples,
-            divergence_threshold=sweep.divergence_threshold,
-            stop_tolerance=sweep.gradient_tolerance if sweep.stop_when_converged else None,
-            eval_params_fn=self.eval_params_fn,
-        )
-
-    @cached_property
-    def schedule(self) -> RecordSchedule:
-        """Schedule of steps, records, snapshots and array metrics."""
-        return RecordSchedule(
-            first=0,
-            num_steps=self.sweep.num_steps,
-            record_every=self.sweep.record_every,
-            snapshot_every=self.sweep.snapshot_every,
-            metric_every={name: metric.every for name, metric in self.metrics.items()},
-        )
-
-    @property
-    def is_carry_small(self) -> bool:
-        """Whether optimizer and metric states are no larger than parameters and records."""
-        metrics, shapes = self.metrics, self.shapes
-        states = [
-            jax.eval_shape(metric.init, shapes.params, metric.data)
-            for metric in metrics.values()
-            if metric.init
-        ]
-        numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
-        record = numbers * np.dtype(cost_type(shapes.params)).itemsize
-        results = _nbytes(shapes.params) + record * len(self.schedule.recorded_steps())
-        return _nbytes((shapes.carry.state.opt_state, states)) <= results
-
-    @property
-    def first_record(self) -> int:
-        """First recorded step."""
-        return self.sweep.first_record(self.axes)
-
-
-@dataclass(frozen=True, eq=False)
-class RunShapes:
-    """Shapes and types of one run of a program, computed on first use.
-
-    Args:
-        program: specification of the program.
-    """
-
-    program: ProgramSpec
-
-    @cached_property
-    def start(self) -> AxisTrace:
-        """Shapes of initial parameters and model state, and axes without effect on them.
-
-        Raises:
-            InputError: if parameters are not real arrays, or an axis cannot be swept.
-        """
-        program = self.program
-        stream = run_keys(program.sweep.root_seed).init
-
-        def start(stream, **settings):
-            params, model_state = program.problem.begin(stream, **settings)
-            check_params(params, "init: ")
-            return params, model_state
-
-        return trace_axes(start, "init", program.roles, program.axes, stream)
-
-    @property
-    def params(self) -> PyTree:
-        """Shapes of the parameters."""
-        return self.start.shapes[0]
-
-    @property
-    def model_state(self) -> PyTree:
-        """Shapes of the model state; None if the cost has none."""
-        return self.start.shapes[1]
-
-    @cached_property
-    def carry(self) -> block.Carry:
-        """Shapes of the carry between blocks, without metric states."""
-        initial_carry = partial(block.initial_carry, self.program.make_optimizer)
-        return jax.eval_shape(
-            initial_carry, self.params, self.model_state, self.program.setting_shapes
-        )
-
-    @cached_property
-    def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and type of each array-valued metric.
-
-        Raises:
-            InputError: if a metric cannot be computed.
-        """
-        metrics = self.program.metrics
-        shapes = check_metrics(
-            metrics,
-            self.params,
-            self.program.settings["cost"],
-            model_state=self.model_state,
-            opt_state=self.carry.state.opt_state,
-        )
-        return block.array_shapes(metrics, shapes, self.params)
-
-    @cached_property
-    def sample_nbytes(self) -> float:
-        """Size of the intermediate results of the cost that depend on the run, per sample."""
-        program, problem = self.program, self.program.problem
-        samples = program.batch_size or problem.samples or 1
-        batch = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype),
-            slabs.shapes(problem.data),
-        )
-        available = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": self.model_state}
-        supplied = {name: available[name] for name in given_to(problem.cost)}
-
-        def cost(params, batch, supplied):
-            sample = () if problem.data is None else (batch,)
-            return problem.cost(params, *sample, **supplied, **program.settings["cost"])
-
-        traced = jax.make_jaxpr(cost)(self.params, batch, supplied).jaxpr
-        num_params = len(jax.tree.leaves(self.params))
-        return _dependent_nbytes(traced, set(traced.invars[:num_params])) / samples
-
-    @property
-    def nbytes(self) -> int:
-        """Size of parameters, gradient, optimizer state and model state, in bytes."""
-        return _nbytes((self.carry, self.params))  # the gradient has the size of params
-
-
-def number_shape(number: Any) -> jax.ShapeDtypeStruct:
-    """Return the shape and type that a value of an axis has in a program."""
-    dtype = jax.dtypes.canonicalize_dtype(np.asarray(number).dtype)
-    return jax.ShapeDtypeStruct((), dtype)
-
-
-def _nbytes(tree: PyTree) -> int:
-    """Return the size of the arrays of a pytree of shapes, in bytes."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _dependent_nbytes(jaxpr, dependent: set) -> int:
-    """Return the size of the results in a program that depend on some variables, in bytes."""
-    total, dependent = 0, set(dependent)
-    for equation in jaxpr.eqns:
-        inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
-        if any(inputs):
-            dependent.update(equation.outvars)
-            inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
-            inner = [program for program in inner if isinstance(program, Jaxpr)]
-            for program in inner:
-                same = len(program.invars) == len(inputs)
-                pairs = zip(program.invars, inputs, strict=True) if same else ()
-                known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
-                repeated = equation.params.get("length", 1)
-                total += repeated * _dependent_nbytes(program, known)
-            if not inner:
-                total += _nbytes([v.aval for v in equation.outvars])
-    return total
 
 
 def _check_batches(spec):

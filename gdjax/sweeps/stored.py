@@ -77,9 +77,6 @@ class StoredSweep:
         stored: store of the sweep.
         skip_damaged: whether damaged tiles count as unfinished.
 
-    Raises:
-        StoreError: if the store was not written by a sweep, or has format 3.
-
     Attributes:
         location: location of the store.
         identity: recorded identity of the sweep.
@@ -101,11 +98,7 @@ class StoredSweep:
         return axes_of(self.identity, self.location)
 
     def run(self, index: tuple[int, ...]) -> xr.Dataset:
-        """Return the Dataset of one run, in memory.
-
-        Raises:
-            StoreError: if the run is unfinished or its tile is damaged.
-        """
+        """Return the Dataset of one run, in memory."""
         with self.dataset as dataset:
             run = dataset.isel(dict(zip(self.axes.sizes, index, strict=True))).load()
         if not int(run["finished"]):
@@ -122,9 +115,6 @@ class StoredSweep:
         Args:
             problem: problem of the sweep; required if it cannot be built from the record.
             allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
-
-        Raises:
-            StoreError: if the problem is required but not given, or differs from that of the sweep.
         """
         here: dict[str, Any] = {}
         if problem is None:
@@ -148,12 +138,7 @@ class StoredSweep:
         *,
         allow_unverified: bool = False,
     ) -> Sweep:
-        """Return the specification of the sweep, after a comparison with what is stored.
-
-        Raises:
-            StoreError: if the problem or the optimizer is required but not given, or differs from
-                that of the sweep, or if the record is invalid.
-        """
+        """Return the specification of the sweep, after a comparison with what is stored."""
         identity, where = self.identity, self.location
         if "rungs" in identity:
             raise StoreError(
@@ -199,20 +184,13 @@ def open_sweep(
         store: path or URL of the store; it may be in use.
         skip_damaged: whether damaged tiles count as unfinished.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-
-    Raises:
-        StoreError: if there is no store, or it was not written by a sweep.
     """
     check_flag("skip_damaged", skip_damaged)
     return StoredSweep(Stored(locate(store, storage_options)), skip_damaged=skip_damaged)
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
-    """Return the validated identity of the sweep in a store.
-
-    Raises:
-        StoreError: if the store was not written by a sweep, or its record is invalid.
-    """
+    """Return the validated identity of the sweep in a store."""
     identity = attributes.get("identity")
     if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
         identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
@@ -261,11 +239,7 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
 
 
 def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
-    """Return the axes of a sweep from its identity.
-
-    Raises:
-        StoreError: if the identity does not contain valid axes.
-    """
+    """Return the axes of a sweep from its identity."""
     try:
         return axes(**{dim: zip_axes(**along) for dim, along in identity["axes"].items()})
     except (InputError, TypeError, AttributeError) as error:
@@ -353,10 +327,6 @@ def problem_of(
         problem: problem of the sweep; required if it was user-defined.
         allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-
-    Raises:
-        StoreError: if there is no store, a user-defined problem was not given, or the given problem
-            differs from that of the sweep in `init`, cost or data.
     """
     stored = open_sweep(store, storage_options=storage_options)
     return stored.problem(problem, allow_unverified=allow_unverified)
@@ -384,11 +354,6 @@ def run_of(
         nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
             names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-
-    Raises:
-        InputError: if a value is missing, or an axis is not in the grid.
-        StoreError: if there is no store, the tile is damaged, the run is unfinished, or the problem
-            is required but not given, or differs from that of the sweep.
     """
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     identity, grid = stored.identity, stored.axes

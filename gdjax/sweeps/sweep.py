@@ -1,6 +1,6 @@
 """Sweeps: many descents compiled as one program.
 
-    sweep -> preflight -> execute -> run_slab -> run_blocks -> block      (docs/how_a_sweep_runs.md)
+    sweep -> check -> execute -> run_slab -> run_blocks -> block      (docs/how_a_sweep_runs.md)
 
 >>> import jax.numpy as jnp, optax
 >>> from gdjax.sweeps.axes import axes
@@ -24,9 +24,11 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
 from gdjax.sweeps.axes import Axes, AxisValue, positions
+from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.preflight import MAX_PARAM_BYTES, Target, preflight
+from gdjax.sweeps.fit import fit
+from gdjax.sweeps.plan import MAX_PARAM_BYTES
 from gdjax.sweeps.spec import Sweep
 
 
@@ -137,8 +139,8 @@ def sweep(
         stop_when_converged=stop_when_converged,
         continuable=continuable,
     )
-    target = Target(store, storage_options, devices, max_param_bytes, client, allow_unverified)
-    return execute(preflight(spec, target), target)
+    where = (store, storage_options, devices, max_param_bytes, client, allow_unverified)
+    return execute(fit(check(spec, *where)))
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:

@@ -31,9 +31,6 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
         is `problem` for a DataTree), `step`, and the scalars. `outcome` is a missing value for
         unfinished runs.
 
-    Raises:
-        InputError: if `runs` is not a sweep, or the record does not exist.
-
     Examples:
         >>> from gdjax import problems
         >>> from gdjax.sweeps import axes, sweep

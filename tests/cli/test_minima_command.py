@@ -12,7 +12,7 @@ import gdjax as gd
 from gdjax._runtime import process
 from gdjax.cli import main
 from gdjax.cli.minima import Minima
-from gdjax.sweeps import slab_program
+from gdjax.sweeps import fit
 
 pytestmark = pytest.mark.usefixtures("keep_devices")
 
@@ -106,7 +106,7 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
     tmp_path, capsys, monkeypatch
 ):
     """On the quartic, all runs with the larger learning rate diverge."""
-    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ())  # one run per slab
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ())  # one run per slab
     gd.sweep(
         gd.problems.from_function("quartic"),
         gd.axes(learning_rate=[0.02, 3.0], seed=range(8)),

@@ -26,6 +26,8 @@ CALLS = (
     ("gd.axes(seed=VALUE)", "seed", "[-1], [0.5], [2**32], range(20_000_000)"),
     ("gd.axes(batch_size=VALUE)", "batch_size", "[0], [1.5]"),
     ("gd.axes(step=[1])", "step"),
+    ("gd.axes(p=gd.zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5]))", "b"),
+    ("gd.axes(a=gd.zip_axes(b=[1.0]), p=gd.zip_axes(a=[1.0]))", "a"),
     ("gd.axes(x=VALUE)", "x", "numpy.array([2**63], 'uint64'), [2**63 + 1, 1], masked"),
     ("gd.axes(**{'a/b': [1.0]})", "a/b"),
     ("gd.axes(**{'a\\x1b': [1.0]})", "a"),
@@ -142,6 +144,8 @@ CALLS = (
     ),
     ("gd.data.load(3)", "name"),
     # Sweeps
+    ("gd.sweep(bowl, gd.axes(learning_rate=VALUE), 5)", "learning_rate", "[0.1, 1e-60], [2**40]"),
+    ("gd.sweep(bowl, ax, 2**31 - 1)", "record_every"),
     ("gd.sweep(VALUE, ax, 5)", "problem", "3, lambda w: w"),
     ("gd.sweep(bowl, {'learning_rate': [0.1]}, 5)", "axes"),
     ("gd.sweep(bowl, ax, VALUE)", "num_steps", "-1, 1.5, 'ten', None, 2**40"),
@@ -276,6 +280,8 @@ CALLS = (
     ("gd.replay(store, at, skip_damaged='yes')", "skip_damaged"),
     ("gd.replay(own, {'learning_rate': 0.1})", "problem"),
     ("gd.replay(damaged, at)", "damaged"),
+    ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
+    ("gd.branch(store, at, gd.axes(branch_step=[1], seed=[5]))", "seed"),
     ("gd.branch(store, at, 3)", "axes"),
     (
         "gd.branch(store, at, gd.axes(branch_step=[2]), stop_when_converged=zeros(2))",

@@ -2,12 +2,12 @@
 
 import pytest
 
-from gdjax.sweeps import slab_program
+from gdjax.sweeps import fit
 
 
 @pytest.fixture(autouse=True, scope="module")
 def slabs_of_four_runs():
     """Compute all programs of this folder in slabs of four runs, so that searches have many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slab_program, "CPU_WIDTHS", ((4, 2**60),))
+        patch.setattr(fit, "CPU_WIDTHS", ((4, 2**60),))
         yield

@@ -20,7 +20,7 @@ from gdjax.descent import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.search import rungs as rungs_module
 from gdjax.search.rungs import _Search
-from gdjax.sweeps import slab_program
+from gdjax.sweeps import fit
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
@@ -91,7 +91,7 @@ def test_the_best_runs_are_bitwise_equal_to_those_of_the_sweep():
 
 
 def test_runs_of_a_network_are_bitwise_equal_to_those_of_a_sweep(monkeypatch):
-    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((16, 2**60),))
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ((16, 2**60),))
     settings = {"record_every": 5}
     grid = gd.axes(learning_rate=np.geomspace(0.01, 1, 9), seed=range(4))
     runs = halved(small_network(), grid, rungs=(5, 20, 40), reduction_factor=3, **settings)
@@ -365,8 +365,8 @@ import jax
 jax.config.update("jax_num_cpu_devices", 4)
 sys.path[:0] = {path!r}
 from gdjax.search.rungs import _Search
-from gdjax.sweeps import slab_program
-slab_program.CPU_WIDTHS = ((4, 2**60),)
+from gdjax.sweeps import fit
+fit.CPU_WIDTHS = ((4, 2**60),)
 save, saved = _Search.save, []
 def save_and_die(self, result):
     save(self, result)

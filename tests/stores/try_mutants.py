@@ -30,12 +30,12 @@ def originals(folder: Path) -> list[Files]:
     """Return two stores: a complete one, and one interrupted in its second tile."""
     from gdjax import problems
     from gdjax.descent import block_loop
-    from gdjax.sweeps import axes, slab_program, slab_runner, sweep
+    from gdjax.sweeps import axes, fit, slab_runner, sweep
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings: dict[str, Any] = {"snapshot_every": 3, "devices": jax.local_devices()[:1]}
-    slab_program.CPU_WIDTHS = ((2, 2**60),)  # two slabs
+    fit.CPU_WIDTHS = ((2, 2**60),)  # two slabs
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
     bowl = problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks despite the few steps

@@ -1,20 +1,21 @@
 """Fixtures shared by the tests of sweeps."""
 
 import inspect
+from importlib import import_module
 
 import pytest
 from jax import monitoring
 from small_problems import stored
 
-from gdjax.sweeps import BranchSpec, Sweep, slab_program
-from gdjax.sweeps.preflight import Target
+from gdjax.sweeps import Sweep, fit
+from gdjax.sweeps.branch_spec import BranchSpec
 
 
 @pytest.fixture(autouse=True, scope="module")
 def slabs_of_two_runs():
     """Compute all programs of this folder in slabs of two runs, so that sweeps have many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slab_program, "CPU_WIDTHS", ((2, 2**60),))
+        patch.setattr(fit, "CPU_WIDTHS", ((2, 2**60),))
         yield
 
 
@@ -35,8 +36,10 @@ def compilations():
 @pytest.fixture
 def user_settings(monkeypatch, request):
     """Disable the suite's annotation checks, to test errors of the library itself."""
-    for kind in (Sweep, BranchSpec, Target):
+    for kind in (Sweep, BranchSpec):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
+    module = import_module("gdjax.sweeps.sweep")
+    monkeypatch.setattr(module, "check", inspect.unwrap(module.check))
     if hasattr(request.module, "sweep"):
         monkeypatch.setattr(request.module, "sweep", inspect.unwrap(request.module.sweep))
 

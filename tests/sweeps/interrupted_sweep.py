@@ -10,7 +10,7 @@ import jax
 from small_problems import network
 
 from gdjax.descent import block_loop
-from gdjax.sweeps import axes, executor, slab_program, slab_runner, sweep
+from gdjax.sweeps import axes, executor, fit, slab_runner, sweep
 
 
 def run(path=None, steps=1500, continuable=None):
@@ -30,7 +30,7 @@ def run(path=None, steps=1500, continuable=None):
 
 
 def save_often():
-    slab_program.CPU_WIDTHS = ((2, 2**60),)  # as in the tests
+    fit.CPU_WIDTHS = ((2, 2**60),)  # as in the tests
     slab_runner.CHECKPOINT_SECONDS = 0.0
     block_loop.record_capacity = lambda *_: 64
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import xarray as xr
 from small_problems import same_bits
 
 import gdjax as gd
@@ -265,13 +264,6 @@ def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(
         assert same_bits(extended[name], runs[name]), name
 
 
-def test_array_metrics_can_be_read_by_xarray_alone(stored_sweep):
-    path, runs = stored_sweep
-    with xr.open_zarr(path) as dataset:
-        assert same_bits(dataset.right, runs.right)
-        assert dataset.right_step.attrs["long_name"] == "step of right"
-
-
 def test_array_metrics_in_memory_equal_those_in_a_store(stored_sweep):
     runs = swept()
     assert same_bits(runs.right, stored_sweep[1].right)
@@ -295,18 +287,3 @@ def test_array_metrics_in_memory_equal_those_in_a_store(stored_sweep):
 def test_conflicting_dimension_names_are_rejected(metrics, message):
     with pytest.raises(InputError, match=message):
         swept(metrics=metrics)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: gd.Metric(drawn, dims=("a", "a")), "expected distinct names"),
-        (lambda: gd.Metric(drawn, dtype="text"), "expected a boolean, integer or floating type"),
-        (lambda: class_accuracy(gd.problems.bowl([1.0])), "has no `predict`"),
-        (lambda: right_samples(PLAIN, data=(np.ones(3), np.ones(3))), "labels are whole numbers"),
-        (lambda: unpacked(np.zeros(3, np.uint8), 25), "expected 4 bytes in the last axis"),
-    ],
-)
-def test_invalid_metrics_are_rejected(make, message):
-    with pytest.raises(InputError, match=message):
-        make()

@@ -1,6 +1,5 @@
 """Axes and grids of sweeps, and errors that name an invalid axis."""
 
-import inspect
 from functools import partial
 
 import jax
@@ -17,8 +16,6 @@ from gdjax.sweeps.binding import (
     Role,
     assign_roles,
     check_factory,
-    check_factory_arguments,
-    factory_arguments,
     trace_axes,
 )
 
@@ -53,39 +50,6 @@ def test_values_of_an_axis_have_one_type():
         assert (values.dtype, values.tolist()) == (np.float64, [1.0, 2.5])
     for options in (range(2), np.uint8([0, 1]), jnp.arange(2), [0.0, 1.0]):
         assert axes(seed=options).dimensions["seed"]["seed"].dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    "given",
-    [[], ["a", 1], ["a b"], [[1.0]], [[1.0], [1.0, 2.0]], [np.nan], [1.0, np.inf], [1j], [None]],
-)
-def test_lists_of_values_that_are_empty_nested_or_not_finite_numbers_are_rejected(given):
-    with pytest.raises(InputError, match=r"axes: rate = .*expected a list of finite numbers"):
-        axes(rate=given)
-
-
-@pytest.mark.parametrize("given", [[-1], [0.5], [2**32]])
-def test_seeds_other_than_unsigned_32_bit_integers_are_rejected(given):
-    for name in ("seed", "data_seed"):
-        with pytest.raises(InputError, match=f"axes: {name} = .*whole numbers"):
-            axes(**{name: given})
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({}, "no axes"),
-        ({"seed": [0], "pair": zip_axes(seed=[0], scale=[1.0])}, "seed is given on two"),
-        ({"scale": zip_axes(rate=[1.0]), "pair": zip_axes(scale=[1.0])}, "scale is given on two"),
-        ({"step": [1, 2]}, r"step is a reserved name .*'cost.step'"),
-        ({"finished": zip_axes(seed=[0])}, "finished is a reserved name"),
-        ({"rate": [0.1, 0.2, 0.1]}, "rate has rate = 0.1 more than once"),
-        ({"p": zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5])}, "p has a = 1, b = 0.5 more than once"),
-    ],
-)
-def test_missing_reserved_and_repeated_names_and_repeated_values_are_rejected(given, message):
-    with pytest.raises(InputError, match=message):
-        axes(**given)
 
 
 # Keywords that an axis sets
@@ -131,18 +95,6 @@ def test_an_unknown_name_raises_an_error_with_the_valid_names_and_a_suggestion()
     assert message.endswith("Did you mean learning_rate?")
     with pytest.raises(InputError, match=r"unexpected axis 'cost.scale'"):
         sweep(network(), axes(**{"cost.scale": [0.1]}, learning_rate=[0.1]), 1)
-
-
-def test_a_required_argument_of_the_optimizer_without_a_value_is_rejected():
-    with pytest.raises(InputError, match="optimizer: learning_rate has no value; add an axis"):
-        sweep(network(), axes(seed=[0]), 1)
-    check_factory_arguments(partial(optax.sgd, learning_rate=0.1), {})
-
-
-def test_an_optimizer_instead_of_a_factory_is_rejected():
-    for options in (optax.sgd(0.1), 0.1):
-        with pytest.raises(InputError, match=r"optimizer = .* such as optax.sgd"):
-            inspect.unwrap(factory_arguments)(options)
 
 
 # Arguments that can be traced
@@ -219,30 +171,3 @@ def test_an_error_of_user_code_is_raised_unchanged():
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         trace_axes(broken, "init", {"scale": Role("init", "scale")}, axes(scale=[1.0]))
-
-
-@pytest.mark.long
-def test_a_factory_may_use_the_structure_of_the_parameters():
-    """The factory uses one learning rate per layer, by labels for `optax.partition`."""
-
-    def rates(first, second):
-        labels = {"first": {"weights": "a", "bias": "a"}, "second": {"weights": "b"}}
-        return optax.partition({"a": optax.sgd(first), "b": optax.sgd(second)}, labels)
-
-    runs = sweep(
-        network(),
-        axes(first=[0.0, 0.1], second=[0.0, 0.1]),
-        2,
-        make_optimizer=rates,
-        snapshot_every=1,
-    )
-    for name, moves in (
-        ("first.weights", "first"),
-        ("first.bias", "first"),
-        ("second.weights", "second"),
-    ):
-        snapshots = runs[f"snapshots.{name}"]
-        moved = (snapshots.isel(snapshot_step=1) != snapshots.isel(snapshot_step=0)).any(
-            [dim for dim in snapshots.dims if "[" in str(dim)]
-        )
-        np.testing.assert_array_equal(moved, (runs[moves] > 0).broadcast_like(moved))

@@ -175,38 +175,6 @@ def test_the_trunk_stops_at_the_records_of_the_sweep(tmp_path):
         )
 
 
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        ({"branch_step": [13]}, r"branch_step = \[13\], expected steps of the trunk"),
-        ({"perturbation": [0.1]}, "expected steps of the trunk, 0 to num_steps = 12, as in axes"),
-        ({"branch_step": [1], "perturbation": [-1.0]}, "perturbation is a norm"),
-        ({"branch_step": [1], "seed": [1, 2]}, "use perturbation_seed for several"),
-    ],
-)
-def test_invalid_branches_are_rejected(store, axes, message):
-    with pytest.raises(InputError, match=message):
-        gd.branch(store, AT, gd.axes(**axes), problem=LINE, make_optimizer=OPTIMIZER)
-
-
-def test_branching_requires_a_stored_run(store, tmp_path):
-    with pytest.raises(InputError, match="branch_step is an axis of branches of a stored run; use"):
-        gd.sweep(LINE, gd.axes(branch_step=[1], learning_rate=[0.1]), 3)
-    with pytest.raises(StoreError, match="its problem is user-defined"):
-        gd.branch(store, AT, gd.axes(branch_step=[1]))
-    with pytest.raises(StoreError, match="there is no store at this path"):
-        gd.branch(tmp_path, AT, gd.axes(branch_step=[1]), problem=LINE)
-    with pytest.raises(InputError, match="perturb = 'sideways'"):
-        gd.branch(
-            store,
-            AT,
-            gd.axes(branch_step=[1]),
-            problem=LINE,
-            make_optimizer=OPTIMIZER,
-            perturb="sideways",
-        )
-
-
 def test_a_store_of_branches_is_not_branched(branches):
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
     with pytest.raises(InputError, match="contains branches; branch from the original sweep with"):

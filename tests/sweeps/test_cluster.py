@@ -17,7 +17,7 @@ import xarray as xr
 from distributed import Client, LocalCluster, WorkerPlugin
 from small_problems import network, same_bits
 
-from gdjax.errors import GdjaxError, InputError, StoreError
+from gdjax.errors import GdjaxError, StoreError
 from gdjax.stores.location import locate
 from gdjax.stores.reader import verify, without_carry
 from gdjax.sweeps import axes, sweep
@@ -53,9 +53,9 @@ def slabs_of_two_runs():
 
     class SlabsOfTwoRuns(WorkerPlugin):  # a local class, which is pickled by value
         def setup(self, worker):
-            from gdjax.sweeps import slab_program
+            from gdjax.sweeps import fit
 
-            slab_program.CPU_WIDTHS = ((2, 2**60),)
+            fit.CPU_WIDTHS = ((2, 2**60),)
 
     return SlabsOfTwoRuns()
 
@@ -181,14 +181,8 @@ def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     assert same_bits(other.load(), here.load())
 
 
-def test_a_client_requires_a_store_and_takes_no_devices(client, tmp_path):
-    for wrong in ({"path": None}, {"path": tmp_path, "devices": jax.local_devices()}):
-        with pytest.raises(InputError, match="client: requires a store"):
-            run(client=client, **wrong)
-
-
 SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
-NARROW = "from gdjax.sweeps import slab_program; slab_program.CPU_WIDTHS = ((2, 2**60),); "
+NARROW = "from gdjax.sweeps import fit; fit.CPU_WIDTHS = ((2, 2**60),); "
 WORKER = NARROW + "from distributed.cli.dask_worker import main; main()"
 
 
@@ -231,8 +225,8 @@ os.chdir(sys.argv[1])
 os.environ["TMPDIR"] = tempfile.tempdir = sys.argv[1]
 sys.argv = ["dask-worker", "--scheduler-file", sys.argv[2], "--name", sys.argv[3], "--nthreads",
             "1", "--no-nanny", "--no-dashboard", "--local-directory", sys.argv[1]]
-from gdjax.sweeps import slab_program
-slab_program.CPU_WIDTHS = ((2, 2**60),)
+from gdjax.sweeps import fit
+fit.CPU_WIDTHS = ((2, 2**60),)
 from distributed.cli.dask_worker import main
 main()
 """

@@ -292,20 +292,6 @@ def test_a_boolean_argument_of_an_optimizer_is_a_static_axis():
     assert not same_bits(runs.params[0], runs.params[1])
 
 
-def test_a_static_axis_without_effect_is_rejected():
-    grid = gd.axes(nesterov=[False, True], learning_rate=[0.1])
-    with pytest.raises(InputError, match=r"nesterov has no effect .* requires momentum"):
-        gd.sweep(LINE, grid, 3, make_optimizer=optax.sgd)
-
-
-def test_an_axis_cannot_also_be_an_argument():
-    grid = gd.axes(batch_size=[2, 4], learning_rate=[0.1])
-    with pytest.raises(InputError, match="batch_size = 2, but batch_size is also an axis"):
-        gd.sweep(LINE, grid, 3, batch_size=2)
-    with pytest.raises(InputError, match="batch_size = 5, expected a whole number from 1 to 4"):
-        gd.sweep(LINE, gd.axes(batch_size=[5], learning_rate=[0.1]), 3)
-
-
 def test_a_sweep_in_memory_has_the_attributes_of_a_store(complete_sweep, tmp_path):
     stored = sweep_of(tmp_path, RATES, SEEDS, 20)
     assert complete_sweep.attrs["writers"] == stored.attrs["writers"]
@@ -344,12 +330,3 @@ def test_the_devices_hold_the_data_of_at_most_two_programs(monkeypatch):
     gd.sweep(problem, grid, 2, devices=jax.local_devices()[:1])
     assert len(copies) == 7
     assert copies == [2, *6 * [4]]  # those of a group are released when the next one is computed
-
-
-@pytest.mark.long
-def test_the_runs_of_all_programs_of_a_store_can_be_read_by_xarray_alone(tmp_path):
-    grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
-    runs = gd.sweep(LINE, grid, 6, store=tmp_path, make_optimizer=OPTIMIZER, record_every=3)
-    with xr.open_zarr(tmp_path, chunks=None) as plain:
-        assert same_bits(plain.cost, runs.cost)
-        assert np.unique(plain.finished) == [1]  # one writer computed all tiles

@@ -75,22 +75,6 @@ def test_a_different_jax_setting_is_reported(half_finished, context, difference)
 
 
 @pytest.mark.long
-def test_disabled_compiler_optimizations_are_reported(half_finished):
-    least = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", not least)
-    try:
-        with pytest.raises(
-            StoreError, match=f"optimizations: stored {least}, expected {not least}"
-        ):
-            gd.resume(half_finished)
-        assert gd.replay(half_finished, AT, allow_unverified=True).changed == {
-            "flags.jax_disable_most_optimizations": (least, not least)
-        }
-    finally:
-        jax.config.update("jax_disable_most_optimizations", least)
-
-
-@pytest.mark.long
 def test_xla_flags_that_change_the_generated_code_are_reported(half_finished, monkeypatch):
     xla(monkeypatch, "--xla_backend_optimization_level=0")
     for call in (gd.resume, partial(gd.replay, at=AT), partial(gd.branch, at=AT, axes=BRANCHES)):

@@ -1,4 +1,4 @@
-"""Preflight: widths of slabs, shapes of tiles, and checks of functions."""
+"""Checks and fit: widths of slabs, shapes of tiles, and checks of functions."""
 
 import random
 from collections import Counter
@@ -11,12 +11,14 @@ from small_problems import network
 
 import gdjax as gd
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import Sweep, axes, slab_program, zip_axes
-from gdjax.sweeps.preflight import CheckedSweep, fit, fit_program, tile_shapes
+from gdjax.sweeps import Sweep, axes, fit, zip_axes
+from gdjax.sweeps.check import check
+from gdjax.sweeps.fit import fit_program, tile_shapes
+from gdjax.sweeps.program import programs_of
 
 
-def program_of(problem, grid):
-    (program,) = Sweep(problem, grid, 5).programs()
+def program_of(problem, grid, **settings):
+    (program,) = programs_of(Sweep(problem, grid, 5, **settings), jax.local_devices())
     return program
 
 
@@ -45,9 +47,8 @@ def test_tiles_are_boxes_of_consecutive_runs_that_fill_slabs(shape, width, tiles
 def test_runs_of_several_tiles_share_slabs(grid, sizes):
     """Only the last slab of a program has fewer runs than its width, two."""
     spec = Sweep(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
-    plan = fit(CheckedSweep(spec), jax.local_devices()[:1], (1,) * (len(grid.shape) - 1) + (3,))
-    if len(grid.shape) == 1:
-        plan = fit(CheckedSweep(spec), jax.local_devices()[:1])
+    tile_shape = (*(1,) * (len(grid.shape) - 1), 3) if len(grid.shape) > 1 else None
+    plan = fit.fit(check(spec, devices=jax.local_devices()[:1]), tile_shape)
     tiles = list(np.ndindex(plan.layout.schema.tiles))
     groups = plan.groups(tiles)
     assert sorted(tile for group in groups for tile in group) == tiles
@@ -69,8 +70,8 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         (axes(learning_rate=[0.1], seed=range(500)), 50, 800 + 4 * 50),
         (axes(learning_rate=[0.1], data_seed=range(3)), 50, 800 + 4 * 50 + 4 * 50 * 100),
     ):
-        (program,) = Sweep(problem, grid, 5, batch_size=batch_size).programs()
-        assert least <= program.step_nbytes <= 1.1 * least + 2 * 4 * 1000
+        program = program_of(problem, grid, batch_size=batch_size)
+        assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
 
 
 def test_shared_data_are_not_counted_as_memory_of_a_run():
@@ -79,17 +80,17 @@ def test_shared_data_are_not_counted_as_memory_of_a_run():
 
     data = np.ones((1000, 100), np.float32)
     problem = Problem(init=lambda key: jnp.ones(100), cost=cost, data=data)
-    assert program_of(problem, axes(learning_rate=[0.1])).step_nbytes < 10_000
+    assert fit.step_nbytes(program_of(problem, axes(learning_rate=[0.1]))) < 10_000
 
 
 def test_a_slab_that_does_not_fit_in_memory_raises_an_error_with_its_size(monkeypatch):
-    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((2**16, 2**60),))
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ((2**16, 2**60),))
     problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
     program = program_of(problem, axes(learning_rate=[0.1], seed=range(2**18)))
     with pytest.raises(
         ValueError, match=r"the 65536 runs that are computed together need .* [GT]iB"
     ):
-        fit_program(program, jax.local_devices())
+        fit_program(program)
 
 
 def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):

@@ -130,14 +130,6 @@ def test_differences_of_devices_and_versions_are_reported_by_replay(stored_sweep
     assert changed == {"jax": (jax.__version__, "0.0"), "device": device}
 
 
-def test_replay_of_an_unfinished_run_raises_an_error(store):
-    (store / ".gdjax/tiles/0.0.0").unlink()
-    with pytest.raises(StoreError, match="this run is not finished"):
-        replay_run(store, AT)
-    with pytest.raises(StoreError, match="no store at this path"):
-        replay_run(store / "none", AT)
-
-
 def test_replay_requires_the_original_user_defined_problem_and_optimizer(tmp_path):
     problem = network()
 

@@ -1,7 +1,5 @@
 """Selection of one run of a stored sweep: its values, end point and settings."""
 
-import inspect
-
 import google_crc32c
 import jax
 import jax.numpy as jnp
@@ -157,12 +155,6 @@ def test_values_that_match_no_run_raise_an_error(at, message):
         position(TOGETHER, at)
 
 
-@pytest.mark.parametrize("seed", [2, 7, 77, 1.5])
-def test_a_missing_seed_raises_an_error(seed):
-    with pytest.raises(InputError, match=f"at: seed = {seed} is not in the grid"):
-        position(TOGETHER, {"learning_rate": 0.1, "seed": seed, "a": 0}, nearest=True)
-
-
 def test_strings_and_booleans_are_matched_exactly():
     grid = axes(activation=["tanh", "relu"], nesterov=[True, False])
     assert position(grid, {"activation": "relu", "nesterov": 0.0}) == (1, 1)
@@ -170,18 +162,6 @@ def test_strings_and_booleans_are_matched_exactly():
         position(grid, {"activation": "sigmoid", "nesterov": True}, nearest=True)
     with pytest.raises(InputError, match=r"nesterov = 0.2 is not in the grid"):
         position(grid, {"activation": "relu", "nesterov": 0.2}, nearest=True)
-
-
-@pytest.mark.long
-def test_every_value_of_a_store_selects_its_run(tmp_path):
-    """Test values as passed, as stored, in float32 and as printed in errors."""
-    rates = np.geomspace(1e-3, 1, 7)
-    gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=rates, seed=[3]), 1, store=tmp_path)
-    with gd.open_dataset(tmp_path) as dataset:
-        for rate in (*dataset.learning_rate.values, *rates, *map(np.float32, rates)):
-            for text in (rate, float(f"{rate:.9g}")):
-                at = run_of(tmp_path, {"learning_rate": text, "seed": 3}).at
-                np.testing.assert_allclose(at["learning_rate"], rate, rtol=2e-7)
 
 
 @pytest.mark.long
@@ -206,25 +186,3 @@ def test_functions_that_read_a_store_select_the_nearest_run_only_on_request(tmp_
         with pytest.raises(InputError, match="seed = 77 is not in the grid"):
             call({**at, "seed": 77}, nearest=True)
         assert call(at, nearest=True) == complete
-
-
-@pytest.mark.parametrize(
-    ("at", "message"),
-    [
-        (
-            {"seed": 1},
-            r"no value for learning_rate; .*learning_rate: 0.1, 1; a: 1, 2; b: 5, 6",
-        ),
-        ({"learning_rate": 1, "seed": 1}, "no value for a or b"),
-        (
-            {"learning_rate": 1, "seed": 1, "a": 1, "rate": 2},
-            r"at: rate = 2, expected .*seed: 0, 1",
-        ),
-        ({"learning_rate": "x", "seed": 1, "a": 1}, "at: learning_rate = 'x', expected a number"),
-        ({"learning_rate": np.nan, "seed": 1, "a": 1}, "at: learning_rate = nan"),
-    ],
-)
-def test_each_dimension_requires_a_valid_value(at, message):
-    grid = axes(learning_rate=[0.1, 1], pair=zip_axes(a=[1, 2], b=[5, 6]), seed=range(2))
-    with pytest.raises(InputError, match=message):
-        inspect.unwrap(position)(grid, at)

@@ -1,5 +1,7 @@
 """Inputs of a slab: those of each run depend only on its axis values."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ from small_problems import network, same_bits
 
 import gdjax as gd
 from gdjax.descent import block_loop
-from gdjax.sweeps import Sweep, slab_program
-from gdjax.sweeps.slab_program import SlabProgram
+from gdjax.sweeps import Sweep, fit
+from gdjax.sweeps.program import programs_of
 
 PROBLEM = network()
 
@@ -18,13 +20,14 @@ DEVICE = jax.local_devices()[0]
 
 @pytest.fixture(autouse=True)
 def slabs_of_four_runs(monkeypatch):
-    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((4, 2**60),))
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ((4, 2**60),))
 
 
 def inputs(problem=PROBLEM, batch_size=6, metrics=None, **axes):
     axes = gd.axes(**{"learning_rate": [0.1, 0.2], **axes})
     spec = Sweep(problem, axes, 3, batch_size=batch_size, metrics=metrics or {}, root_seed=7)
-    return SlabProgram(spec.programs()[0], (DEVICE,))
+    (program,) = programs_of(spec, [DEVICE])
+    return dataclasses.replace(program, width=fit.slab_width(program))
 
 
 def test_keys_of_initial_parameters_equal_those_of_the_seeds():
@@ -59,7 +62,7 @@ def test_runs_share_an_order_of_samples_unless_data_seed_is_an_axis():
     ("runs", "rows"), [(4, block_loop.MAX_BLOCK_BATCHES), (1000, 699), (100_000, 64)]
 )
 def test_blocks_of_many_runs_with_separate_orders_have_fewer_rows(runs, rows, monkeypatch):
-    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((runs, 2**60),))
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ((runs, 2**60),))
     assert inputs(data_seed=[0, 5]).batch_capacity == rows
 
 

@@ -330,9 +330,3 @@ def test_parameters_larger_than_max_param_bytes_are_omitted_with_a_warning():
     full = sweep(BOWL, axes(learning_rate=[0.1], seed=range(3)), 3, max_param_bytes=24)
     assert set(full.variables) - set(light.variables) == {"params"}
     assert same_bits(light, full.drop_vars("params"))
-
-
-@pytest.mark.long
-def test_an_axis_of_1001_values_is_computed_in_narrow_slabs():
-    result = sweep(BOWL, axes(learning_rate=np.linspace(0.01, 0.4, 1001)), 2)
-    close(result.cost[:, -1], 2 * (1 - 2 * result.learning_rate) ** 4)

@@ -9,9 +9,9 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.errors import InputError
 from gdjax.sweeps import Sweep
-from gdjax.sweeps.preflight import fit_program
+from gdjax.sweeps.fit import fit_program
+from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.slab_runner import TileMonitor, run_slab
 
 X = np.random.default_rng(1).normal(size=12).astype(np.float32)
@@ -132,7 +132,7 @@ class StoppingMonitor(TileMonitor):
 
 def program_of(batch_size):
     spec = Sweep(problem(), GRID, 30, batch_size=batch_size, record_every=10)
-    return fit_program(spec.programs()[0], jax.local_devices())
+    return fit_program(programs_of(spec, jax.local_devices())[0])
 
 
 @pytest.mark.long
@@ -161,14 +161,6 @@ def test_a_cost_that_couples_samples_is_swept_without_microbatches():
     result = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1)
     expected = 1 - 0.2 * jax.grad(spread.cost)(jnp.ones(2), x)
     np.testing.assert_allclose(result.params[1], expected, rtol=1e-5)
-
-
-def test_a_noise_seed_axis_without_a_random_cost_is_rejected():
-    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match="noise_seed sets the random numbers of a cost"):
-        gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 1)
-    with pytest.raises(InputError, match="unexpected axis 'key'"):
-        gd.sweep(problem(), gd.axes(learning_rate=[0.1], key=[0, 1]), 1)
 
 
 @pytest.mark.long

@@ -1,14 +1,11 @@
 """Conversion of a sweep to a table of scalars with one row per run."""
 
-import inspect
-
 import numpy as np
 import pytest
 import xarray as xr
 from small_problems import network
 
 import gdjax as gd
-from gdjax.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +59,3 @@ def test_a_comparison_of_problems_is_converted_to_one_table():
     frame = gd.table(xr.DataTree.from_dict({n: gd.sweep(p, grid, 2) for n, p in bowls.items()}))
     assert frame.problem.tolist() == ["round", "round", "long", "long"]
     assert frame.learning_rate.tolist() == [0.1, 0.2] * 2
-
-
-def test_a_dataset_that_is_not_a_sweep_is_rejected(runs):
-    for options, message in (
-        ((runs.cost,), "runs = DataArray"),
-        ((runs[["cost"]],), "runs = Dataset"),
-        ((runs, 3), "record = 3, expected -3 to 2"),
-    ):
-        with pytest.raises(InputError, match=message):
-            inspect.unwrap(gd.table)(*options)

@@ -15,8 +15,8 @@ from small_problems import network, same_bits
 
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
-from gdjax.sweeps import Sweep, axes, params_of, slab_program, sweep
-from gdjax.sweeps.preflight import CheckedSweep, check, fit
+from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
+from gdjax.sweeps.check import check
 from gdjax.sweeps.slab_runner import TileMonitor, run_slab, run_tiles
 
 DEVICE = jax.local_devices()[0]
@@ -39,8 +39,7 @@ class MemorySink:
 
 def plan_of(problem, grid, steps=60, **changed):
     spec = Sweep(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
-    check(spec, jax.local_devices())
-    return fit(CheckedSweep(spec), jax.local_devices())
+    return fit.fit(check(spec))
 
 
 def tile_of(plan, sink, *, stop=False):
@@ -64,7 +63,7 @@ def sixty_four():
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_all_slots_of_a_slab_give_bitwise_equal_results(batch_size, monkeypatch):
-    monkeypatch.setattr(slab_program, "CPU_WIDTHS", ((8, 2**60),))
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ((8, 2**60),))
     plan = plan_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
     (program,) = plan.programs
     alone = tuple(np.full(8, i) for i in (2, 1))
@@ -284,30 +283,6 @@ def test_parameters_of_16_bit_types_are_stored_exactly(dtype, stored, tmp_path):
 # Compilation
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("batch_size", "more"), [(None, {}), (5, {}), (5, {"data_seed": [1, 2]})])
-def test_memory_and_hash_are_those_of_the_executed_program(batch_size, more):
-    """Both are computed before the call, which must use the same compiled program."""
-    network_ = network(watched=True)
-
-    def cost(
-        params, batch, *, decay=0.0
-    ):  # a new function object, since programs are cached per function
-        return network_.cost(params, batch, decay=decay)
-
-    plan = plan_of(
-        dataclasses.replace(network_, cost=cost),
-        axes(learning_rate=[0.1], decay=[1, 0], b1=[0.9], **more),
-        batch_size=batch_size,
-        make_optimizer=optax.adam,
-        snapshot_every=20,
-    )
-    (program,) = plan.programs
-    assert len(program.block_program.compiled) == 1
-    tile_of(plan, MemorySink())
-    assert len(program.block_program.compiled) == 1
-
-
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("more", [{}, {"noise_seed": [0, 1]}])
 def test_programs_with_random_keys_are_compiled_once(devices, more):
@@ -318,8 +293,7 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
     )
     spec = Sweep(problem, axes(learning_rate=[0.1, 0.2], **more), 3)
     chosen = jax.local_devices()[:devices]
-    check(spec, chosen)
-    plan = fit(CheckedSweep(spec), chosen)
+    plan = fit.fit(check(spec, devices=chosen))
     tile_of(plan, MemorySink())
     (program,) = plan.programs
     assert len(program.start_program.compiled) == len(program.block_program.compiled) == 1

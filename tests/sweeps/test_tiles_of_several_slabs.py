@@ -9,7 +9,7 @@ import xarray as xr
 from small_problems import network, same_bits
 
 from gdjax.descent import block_loop
-from gdjax.sweeps import axes, preflight, slab_runner, sweep
+from gdjax.sweeps import axes, fit, slab_runner, sweep
 
 
 def run(path, steps=40):
@@ -32,7 +32,7 @@ def one_by_one(tmp_path_factory):
 
 @pytest.fixture
 def gathered(monkeypatch):
-    monkeypatch.setattr(preflight, "MAX_GATHERED_FILES", 40)
+    monkeypatch.setattr(fit, "MAX_GATHERED_FILES", 40)
 
 
 def files(path):

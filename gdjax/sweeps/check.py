@@ -1,0 +1,235 @@
+"""Checks of a sweep before any computation.
+
+check(sweep, store, devices, ...) -> Plan     errors of arguments, functions, axes and memory
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from gdjax import keys, machine, slabs
+from gdjax.arguments import check_flag, check_whole
+from gdjax.descent.batches import Order
+from gdjax.descent.functions import check_deterministic
+from gdjax.descent.step import cost_type
+from gdjax.descent.validation import check_eval_params_fn
+from gdjax.errors import InputError
+from gdjax.machine import format_bytes
+from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.validation import check_can_run, check_problem, check_shapes, found_mean
+from gdjax.stores.location import locate
+from gdjax.stores.reader import read_attributes
+from gdjax.stores.writer import check_continuable
+from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
+from gdjax.sweeps.branch_spec import start_of
+from gdjax.sweeps.plan import MAX_PARAM_BYTES, Plan
+from gdjax.sweeps.program import Program, Start, programs_of, remembered, tree_nbytes
+from gdjax.sweeps.spec import Sweep
+from gdjax.sweeps.stored import identity_of
+
+
+def check(
+    sweep: Sweep,
+    store: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    max_param_bytes: int = MAX_PARAM_BYTES,
+    client: Any = None,
+    allow_unverified: bool = False,
+    *,
+    stored: Mapping[str, Any] | None = None,
+    start: Start | None = None,
+) -> Plan:
+    """Check whether a sweep can be computed, and return its plan without programs.
+
+    The arguments from `store` to `allow_unverified` are those of `gd.sweep`.
+
+    Args:
+        stored: identity of a store whose tiles are reused; None for that of `store`, if it exists.
+        start: states from which runs start; None for those of the sweep.
+    """
+    _check_place(store, storage_options, devices, max_param_bytes, client, allow_unverified)
+    if jax.process_count() > 1:
+        raise InputError(
+            f"sweep: this is one of {jax.process_count()} processes of jax.distributed, all of "
+            f"which would compute the same runs; start one process, and use the others as Dask "
+            f"workers: client=dask.distributed.Client(...)"
+        )
+    check_can_run("sweep", sweep.problem.data)
+    if client is None:
+        mention_cores()
+    used = tuple(jax.local_devices() if devices is None else devices)
+    programs = programs_of(sweep, used)
+    for program in programs:
+        check_program(program)
+    if stored is None and store is not None:
+        attributes = read_attributes(store, storage_options=storage_options)
+        if attributes is not None:
+            check_continuable(locate(store, storage_options), attributes["gdjax_format"])
+            stored = identity_of(attributes, store)
+    keeps_carry = sweep.continuable
+    if keeps_carry is None:
+        keeps_carry = store is not None and (  # only a store can be extended
+            all(map(_is_carry_small, programs))
+            if stored is None
+            else stored.get("continuable") is True
+        )
+    return Plan(
+        sweep,
+        used,
+        start or start_of(sweep),
+        keeps_carry,
+        stored,
+        store,
+        storage_options,
+        max_param_bytes,
+        client,
+        allow_unverified,
+    )
+
+
+def _check_place(store, storage_options, devices, max_param_bytes, client, allow_unverified):
+    """Check where a sweep is to be computed and stored."""
+    check_flag("allow_unverified", allow_unverified)
+    if store is not None:
+        locate(store, storage_options)  # raises an error unless it is a path or a URL
+    elif storage_options is not None:
+        raise InputError("storage_options: requires a store; pass store=..., a URL")
+    remedy = ", in bytes, such as 2**30"
+    check_whole("max_param_bytes", max_param_bytes, 0, math.inf, remedy=remedy)
+    if client is not None and (store is None or devices is not None):
+        raise InputError(
+            "client: requires a store that all workers can access (store=...) and uses the "
+            "devices of the workers; leave devices out"
+        )
+    if client is not None and not hasattr(client, "submit"):
+        raise InputError(f"client = {client!r:.80}, expected a dask.distributed.Client")
+    if devices is not None:
+        check_devices(devices)
+
+
+def check_devices(devices: Any) -> None:
+    """Check that an argument is a list of devices."""
+    if isinstance(devices, str) or not isinstance(devices, Sequence):
+        raise InputError(
+            f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
+        )
+    if not devices:
+        raise InputError("devices: no devices; leave it out to use all local devices")
+    for device in devices:
+        if not isinstance(device, jax.Device):
+            raise InputError(
+                f"devices: {device!r:.80} is not a device; expected elements of jax.local_devices()"
+            )
+
+
+def _is_carry_small(program: Program) -> bool:
+    """Return whether the optimizer and metric states are no larger than the results of a run."""
+    metrics, params = program.problem.metrics, program.params
+    states = [
+        jax.eval_shape(metric.init, params, metric.data)
+        for metric in metrics.values()
+        if metric.init
+    ]
+    numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
+    record = numbers * np.dtype(cost_type(params)).itemsize
+    results = tree_nbytes(params) + record * len(program.schedule.recorded_steps())
+    return tree_nbytes((program.opt_state, states)) <= results
+
+
+def check_program(program: Program) -> None:
+    """Check a program independently of its slabs."""
+    limit = min(map(slabs.memory_limit, program.devices))
+    check_effect(program.initial.idle, "init")
+    check_params(program.params, limit)
+    _check_functions(program)
+    need = tree_nbytes((program.initial_carry, program.params))  # the gradient has their size
+    if need > limit:
+        raise InputError(
+            f"optimizer: a run with the optimizer state needs {format_bytes(need)}, but a device "
+            f"has {format_bytes(limit)}; choose an optimizer with a smaller state"
+        )
+
+
+@remembered
+def _check_functions(program: Program) -> None:
+    """Check the functions of the user, once for all equal programs of a problem."""
+    problem, grid, roles = program.problem, program.axes, program.roles
+    params, model_state, root_seed = program.params, program.model_state, program.sweep.root_seed
+    if program.batch_size is not None:
+        Order((keys.run_keys(root_seed).order,), problem.samples, program.batch_size)
+    settings = program.settings
+    # Whether the cost is a mean over samples is checked at random parameters, which need no
+    # additional program. If the cost is not finite there, the initial parameters are used below.
+    if problem.data is None or problem.stateful:
+        check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
+    else:
+        check_mean = check_shapes(problem, _random_params(params), settings["cost"])
+    supplied = {"key": keys.run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
+    supplied = {name: supplied[name] for name in given_to(problem.cost)}
+
+    def cost(params, data, supplied, **swept):
+        sample = () if problem.data is None else (data,)
+        return problem.cost(params, *sample, **supplied, **swept)
+
+    idle = trace_axes(cost, "cost", roles, grid, params, problem.data, supplied).idle
+    check_deterministic(program.functions)
+    others = [metric.function for metric in problem.metrics.values()]
+    others += [] if problem.evaluation is None else [problem.evaluation]
+    used = {keyword for function in others for keyword in declared(function)}
+    check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
+    check_factory(program.make_optimizer, roles, grid, params)
+    check_eval_params_fn(program.eval_params_fn, program.opt_state, params)
+    program.array_metrics  # noqa: B018 (raises if a metric is invalid)
+    check_mean()
+    if problem.data is not None and not found_mean(problem, settings["cost"]):
+        begin = jax.jit(partial(problem.begin, **settings["init"]))
+        start, model_state = begin(keys.run_keys(root_seed).init)
+        check_problem(problem, start, settings["cost"], model_state=model_state)
+
+
+def _random_params(params):
+    """Return random parameters, generic with respect to symmetries, of moderate size."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
+    )
+
+
+def check_params(params: PyTree, limit: int) -> None:
+    """Check that no array is empty, and that parameters and gradient fit in memory."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if 0 in leaf.shape:
+            raise InputError(
+                f"init: params{jax.tree_util.keystr(path)} has shape {leaf.shape}, an empty array, "
+                f"which a store cannot contain; leave it out of params"
+            )
+    leaves = jax.tree.leaves(params)
+    need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if need > limit:
+        raise InputError(
+            f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient need "
+            f"{format_bytes(need)}, but a device has {format_bytes(limit)}; choose a "
+            f"smaller problem, such as a network of smaller widths"
+        )
+
+
+@lru_cache
+def mention_cores() -> None:
+    """Warn once if only one of several CPU cores is used."""
+    cores = machine.cores()
+    devices = jax.local_devices()
+    if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
+        warnings.warn(
+            f"sweep runs on one CPU device; with jax.config.update('jax_num_cpu_devices', {cores}) "
+            f"before the first use of JAX it would use all {cores} cores, up to {cores} times as "
+            f"fast",
+            stacklevel=4,
+        )

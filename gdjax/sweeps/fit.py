@@ -1,0 +1,359 @@
+"""Fit of a sweep to its devices: width of slabs, tiles, arrays, and compilation.
+
+    fit(plan) -> Plan with programs and layout
+
+The width of the slabs of a program, the shape of tiles and the layout of arrays are functions of
+shapes and of the size of the memory; then each program is compiled once.
+
+>>> next(tile_shapes((12, 8), 16)), next(tile_shapes((4096,), 128)), next(tile_shapes((3, 5), 16))
+((2, 8), (128,), (3, 5))
+"""
+
+import dataclasses
+import itertools
+import math
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
+
+from gdjax import machine, slabs
+from gdjax.descent.step import cost_type
+from gdjax.errors import InputError
+from gdjax.keys import run_keys
+from gdjax.machine import format_bytes
+from gdjax.problems.evaluation import evaluation_microbatch
+from gdjax.problems.keywords import given_to
+from gdjax.stores.location import Folder
+from gdjax.stores.schema import MAX_TILES, Layout, Variable
+from gdjax.sweeps.binding import check_effect
+from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
+from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
+from gdjax.sweeps.spec import Sweep
+
+MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
+MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
+MAX_STORE_FILES = 5_000_000
+FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
+
+# Widths of slabs, each with the maximum number of bytes of a run (`step_nbytes`).
+# They are multiples of 16, the number of float32 numbers of a vector register of AVX-512, since
+# with 4 runs the position of a run in the slab changed its bits. Microseconds per run-step on two
+# cores, at widths 16 and 64: digits at batch size 32 in a shared order (130 KB per run) 13.4 and
+# 10.3, in separate orders (230 KB) 17.5 and 23.8, on the whole set 664 and 653; under load, widths
+# 16, 32 and 64 differed by 5 % in a shared order. Seconds for 10,000 runs with two parameters and
+# 1,000 steps, at widths 16, 64, 256 and 1,024: 3.44, 3.58, 0.28 and 0.12. Widths of accelerators
+# have not been measured.
+CPU_WIDTHS = ((256, 2**10), (32, 5 * 2**15), (16, 2**26))
+ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
+MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
+
+
+def width_for(run_nbytes: int, widths: Sequence[tuple[int, int]]) -> int:
+    """Return the width of the slabs of a program, from the size of a run; 1 if none fits.
+
+    Examples:
+        >>> width_for(50, CPU_WIDTHS), width_for(10**5, CPU_WIDTHS), width_for(10**9, CPU_WIDTHS)
+        (256, 32, 1)
+    """
+    return next((width for width, most in widths if run_nbytes <= most), 1)
+
+
+def slab_width(program: Program) -> int:
+    """Return the number of runs that a device computes together."""
+    if _record_nbytes(program) > MAX_RECORD_NBYTES:
+        return 1
+    is_cpu = program.devices[0].platform == "cpu"
+    return width_for(step_nbytes(program), CPU_WIDTHS if is_cpu else ACCELERATOR_WIDTHS)
+
+
+def step_nbytes(program: Program) -> int:
+    """Return the size of what a step of one run reads and writes besides shared data, in bytes.
+
+    These are its state, intermediate results of the cost, and, with a separate order, the samples
+    of a mini-batch.
+    """
+    samples, numbers = program.batch_size or program.problem.samples or 1, 0
+    if program.has_own_order:
+        data = jax.tree.leaves(program.problem.data)
+        numbers = samples * sum(math.prod(leaf.shape[1:]) for leaf in data)
+    itemsize = np.dtype(cost_type(program.params)).itemsize
+    return _state_nbytes(program) + round(samples * _sample_nbytes(program)) + numbers * itemsize
+
+
+def _record_nbytes(program):
+    """Return the size of the state of a run and of the results of a record, in bytes."""
+    samples = program.sweep.record_samples or program.problem.samples or 1
+    samples = min(samples, evaluation_microbatch(program.problem) or samples)
+    return _state_nbytes(program) + round(samples * _sample_nbytes(program))
+
+
+def _state_nbytes(program):
+    """Return the size of parameters, gradient, optimizer state and model state, in bytes."""
+    return tree_nbytes((program.initial_carry, program.params))  # the gradient has their size
+
+
+@remembered
+def _sample_nbytes(program: Program) -> float:
+    """Return the size of the results of the cost that depend on the run, per sample."""
+    problem = program.problem
+    samples = program.batch_size or problem.samples or 1
+    batch = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype), slabs.shapes(problem.data)
+    )
+    available = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": program.model_state}
+    supplied = {name: available[name] for name in given_to(problem.cost)}
+
+    def cost(params, batch, supplied):
+        sample = () if problem.data is None else (batch,)
+        return problem.cost(params, *sample, **supplied, **program.settings["cost"])
+
+    traced = jax.make_jaxpr(cost)(program.params, batch, supplied).jaxpr
+    num_params = len(jax.tree.leaves(program.params))
+    return _dependent_nbytes(traced, set(traced.invars[:num_params])) / samples
+
+
+def _dependent_nbytes(jaxpr, dependent: set) -> int:
+    """Return the size of the results in a program that depend on some variables, in bytes."""
+    total, dependent = 0, set(dependent)
+    for equation in jaxpr.eqns:
+        inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
+        if any(inputs):
+            dependent.update(equation.outvars)
+            inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
+            inner = [program for program in inner if isinstance(program, Jaxpr)]
+            for program in inner:
+                same = len(program.invars) == len(inputs)
+                pairs = zip(program.invars, inputs, strict=True) if same else ()
+                known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
+                repeated = equation.params.get("length", 1)
+                total += repeated * _dependent_nbytes(program, known)
+            if not inner:
+                total += tree_nbytes([v.aval for v in equation.outvars])
+    return total
+
+
+def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
+    """Compile the programs of a plan, and choose its tiles and arrays.
+
+    Args:
+        plan: result of `check`.
+        tile_shape: number of runs of a tile along each dimension; None to choose it.
+    """
+    if plan.client is not None:
+        return plan  # workers fit it to their devices
+    sweep, devices = plan.sweep, plan.devices
+    programs = []  # a loop instead of a comprehension avoids a stack frame between sweep and cost
+    for program in programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry):
+        programs.append(fit_program(program))
+    layout = _kept_layout(plan, programs, tile_shape or _tile_shape(plan, programs))
+    _check_static_axes(programs)
+    compiled = [program.compiled_block for program in programs]
+    usable = slabs.concurrent_devices(compiled, devices)
+    if devices[0].platform == "cpu":  # CPU devices share the memory of the host
+        slab_bytes = max(block.bytes.total for block in compiled)
+        usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
+    if plan.store is None:
+        layout = _layout_in_memory(layout, plan.max_param_bytes)
+    elif plan.stored is None and tile_shape is None and isinstance(plan.location, Folder):
+        check_disk(plan.location.path, layout)
+    return dataclasses.replace(plan, programs=tuple(programs), layout=layout, devices=usable)
+
+
+def fit_program(program: Program) -> Program:
+    """Return a program with its width, compiled for the first device."""
+    program = dataclasses.replace(program, width=slab_width(program))
+    device = program.devices[0]
+    program.start_program.ahead(*program.start_example(device))
+    program.block_program.ahead(*program.block_example(device))
+    limit = min(map(slabs.memory_limit, program.devices))
+    need = program.compiled_block.bytes.total
+    if need > limit:
+        raise InputError(
+            f"sweep: the {program.width} runs that are computed together need "
+            f"{format_bytes(need)}, but a device has {format_bytes(limit)}; use fewer samples, a "
+            f"smaller batch_size or fewer snapshots"
+        )
+    return program
+
+
+def _kept_layout(plan, programs, tile_shape):
+    """Return the layout of the arrays that a sweep keeps: each once, or as in its store."""
+    layout = common_layout(plan.sweep, programs, tile_shape)
+    kept = ((plan.stored or {}).get("layout") or {}).get("variables", ())
+    is_final = programs[0].eval_params_fn is None
+    names = [
+        name
+        for name in layout.variables
+        if name in kept or stored_name(name, params_are_final=is_final) == name
+    ]
+    return restrict(layout, names)
+
+
+def _tile_shape(plan, programs):
+    """Return the number of runs of a tile along each dimension of the grid."""
+    grid, stored = plan.sweep.axes, plan.stored
+    if stored is not None:
+        lengths = stored["layout"]["tile"]
+        if lengths.keys() == grid.sizes.keys() and all(
+            n <= grid.sizes[d] for d, n in lengths.items()
+        ):
+            return tuple(lengths[dim] for dim in grid.sizes)
+    # A tile belongs to one program.
+    along = zip(grid.shape, grid.static_groups, strict=True)
+    shape = tuple(1 if len(groups) > 1 else length for length, groups in along)
+    arrays, width = programs[0].sweep_arrays, max(program.width for program in programs)
+    run_bytes = nbytes(arrays, arrays.variables) // grid.runs
+    memory = machine.memory()
+    if run_bytes * min(width, grid.runs) > memory:
+        raise InputError(
+            f"sweep: the arrays of {min(width, grid.runs):,} runs that are computed together need "
+            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; {FEWER}"
+        )
+    most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
+    most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
+    tile = shape
+    for tile, larger in itertools.pairwise((*tile_shapes(shape, width), None)):
+        tiles = _num_tiles(grid.shape, tile)
+        if tiles <= most_tiles or larger is None or math.prod(larger) > most_runs:
+            break
+    if tiles > MAX_TILES:
+        raise InputError(
+            f"sweep: {grid.runs:,} runs need {tiles:,} tiles, expected at most {MAX_TILES:,}; "
+            f"sweep fewer runs"
+        )
+    return tile
+
+
+def _num_tiles(shape, tile):
+    return math.prod(-(-n // length) for n, length in zip(shape, tile, strict=True))
+
+
+def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]:
+    """Return shapes of tiles of at least `width` runs, increasing up to the whole grid.
+
+    A tile contains consecutive runs of the grid in C order. Their number is a multiple of the
+    width, except that a tile may have the full length of a dimension.
+    """
+    inner = 1
+    for dim in reversed(range(len(shape))):
+        before, after = (1,) * dim, shape[dim + 1 :]
+        length = width // math.gcd(width, inner)
+        if length == 1 < inner:
+            length = 2  # the shape of length 1 has been returned
+        while length < shape[dim]:
+            yield (*before, length, *after)
+            length *= 2
+        inner *= shape[dim]
+        if inner >= width or dim == 0:
+            yield (*before, *shape[dim:])
+
+
+def common_layout(sweep: Sweep, programs: Sequence[Program], tile_shape: tuple[int, ...]) -> Layout:
+    """Return the layout of the arrays of a sweep that all programs compute."""
+    first, *others = [
+        # The programs of one part of a store have other axes than the whole.
+        program.sweep_arrays if program.sweep is sweep else program.arrays(sweep.axes)
+        for program in programs
+    ]
+
+    def described(arrays, name):
+        variable = arrays.variables[name]
+        lengths = [arrays.sizes[dim] for dim in variable.dims]
+        return variable.dims, np.dtype(variable.dtype), lengths
+
+    names = [n for n in first.variables if all(n in other.variables for other in others)]
+    for name in names:
+        if any(described(other, name) != described(first, name) for other in others):
+            raise InputError(
+                f"axes: {name} has different shapes or types for different values of "
+                f"{' or '.join(sweep.axes.static)}; sweep these values separately"
+            )
+    tile = dict(zip(sweep.axes.sizes, tile_shape, strict=True))
+    return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), names)
+
+
+def restrict(layout: Layout, names: Sequence[str]) -> Layout:
+    """Return a layout of some variables, without unused dimensions and coordinates."""
+    if len(names) == len(layout.variables):
+        return layout
+    variables: dict[str, Variable] = {name: layout.variables[name] for name in names}
+    used = {dim for variable in variables.values() for dim in variable.dims}
+    return dataclasses.replace(
+        layout,
+        variables=variables,
+        sizes={dim: n for dim, n in layout.sizes.items() if dim in used},
+        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
+    )
+
+
+def _check_static_axes(programs):
+    """Check that static axes of the cost or the optimizer change the program."""
+    roles = programs[0].roles
+    static = [axis for axis, role in roles.items() if role.is_static]
+    for axis in static:
+        known: dict[tuple, list[tuple]] = {}
+        for program in programs:
+            first = program.axes.first_values
+            others = tuple(first[other] for other in static if other != axis)
+            functions = tuple(traced.function for traced in program.functions.values())
+            known.setdefault(others, []).append(functions)
+        idle = all(len(group) > 1 and len(set(group)) == 1 for group in known.values())
+        if idle and roles[axis].role in ("cost", "optimizer"):
+            check_effect((axis,), f"the {roles[axis].role}")
+
+
+def _layout_in_memory(layout, max_param_bytes):
+    """Return the layout kept in memory, without parameters if these are too large."""
+    heavy = [name for name in layout.variables if name.split(".")[0] in PREFIXES]
+    param_bytes = nbytes(layout, heavy)
+    if param_bytes > max_param_bytes:
+        layout = restrict(layout, [name for name in layout.variables if name not in heavy])
+    need, limit = nbytes(layout, layout.variables), machine.memory()
+    if need > limit:
+        raise InputError(
+            f"sweep: the arrays of {_runs(layout):,} runs need {format_bytes(need)} of memory, but "
+            f"{format_bytes(limit)} are available; pass a store, {FEWER}"
+        )
+    if param_bytes > max_param_bytes:
+        warnings.warn(
+            f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
+            f"{max_param_bytes / 2**20:,.0f} MiB and are omitted; pass a store, or a larger "
+            f"max_param_bytes",
+            stacklevel=4,
+        )
+    return layout
+
+
+def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
+    """Check that a store fits on its disk.
+
+    Args:
+        path: folder of the store, which need not exist.
+        layout: arrays of the store.
+        missing: fraction of the sweep that is not yet written.
+    """
+    files = math.prod(layout.schema.tiles) * (len(layout.variables) + 2)
+    if files > MAX_STORE_FILES:
+        raise InputError(
+            f"store: {_runs(layout):,} runs need {files:,} files, expected at most "
+            f"{MAX_STORE_FILES:,}; sweep fewer runs"
+        )
+    need = nbytes(layout, layout.variables) * missing
+    folders = (path.absolute(), *path.absolute().parents)
+    existing = next(folder for folder in folders if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if need > free:
+        raise InputError(
+            f"store: {_runs(layout):,} runs need {format_bytes(need)} on disk, but {existing} has "
+            f"{format_bytes(free)} free; free some space, {FEWER}"
+        )
+
+
+def _runs(layout: Layout) -> int:
+    return math.prod(layout.sizes[dim] for dim in layout.tile)

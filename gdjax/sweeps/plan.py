@@ -1,0 +1,95 @@
+"""Plan of a sweep: what is computed, where, and in which tiles.
+
+    check(sweep, store, ...) -> Plan      fit(plan) -> Plan with programs and layout
+
+Tiles are boxes of consecutive runs. Their size affects the number of files, but no result.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gdjax.stores.location import Bucket, Folder, locate
+from gdjax.sweeps import identity
+from gdjax.sweeps.program import Positions, Program, Start, Tile
+from gdjax.sweeps.spec import Sweep
+
+MAX_PARAM_BYTES = 2**30  # maximum size of parameters kept in memory without a store
+MAX_SHARED_TILES = 64  # maximum number of tiles whose runs share slabs
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Checked sweep, and where it is computed and stored.
+
+    Args:
+        sweep: the sweep.
+        devices: devices that compute slabs at the same time.
+        start: states from which runs start; None for their initial states.
+        keeps_carry: whether the state of runs for further steps is kept.
+        stored: identity of the store whose tiles and arrays are reused; None for a new store.
+        store: path or URL of the store; None keeps the results in memory.
+        storage_options: keywords for a URL.
+        max_param_bytes: maximum size of parameters in memory without a store.
+        client: Dask client whose workers fit and compute the plan.
+        allow_unverified: whether to go on if programs cannot be compared.
+        programs: programs of the sweep, which `fit` compiles; empty before.
+        layout: `Layout` of the arrays that all programs compute and that are kept; None before.
+    """
+
+    sweep: Sweep
+    devices: tuple[jax.Device, ...]
+    start: Start | None = None
+    keeps_carry: bool = False
+    stored: Mapping[str, Any] | None = None
+    store: str | Path | None = None
+    storage_options: Mapping[str, Any] | None = None
+    max_param_bytes: int = MAX_PARAM_BYTES
+    client: Any = None
+    allow_unverified: bool = False
+    programs: tuple[Program, ...] = ()
+    layout: Any = None
+
+    @property
+    def location(self) -> Folder | Bucket:
+        """Location of the store."""
+        return locate(self.store, self.storage_options)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Identity of the sweep, by which its stored numbers are continued."""
+        return {**identity.identity(self.sweep), "continuable": self.keeps_carry}
+
+    def program_of(self, tile: Tile) -> int:
+        """Return the index of the program of a tile."""
+        first = tuple(along.start for along in self.layout.schema.region(tile))
+        return self.sweep.axes.box_position(first)[0]
+
+    def positions(self, tile: Tile) -> Positions:
+        """Return the positions in the grid of the runs of a tile, in C order."""
+        region = self.layout.schema.region(tile)
+        along = np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij")
+        return tuple(at.ravel() for at in along)
+
+    def groups(self, tiles: Iterable[Tile]) -> list[list[Tile]]:
+        """Return tiles in order of computation, in groups whose runs fill whole slabs.
+
+        Groups are as small as possible; only the last slab of a program is padded, unless a group
+        reaches `MAX_SHARED_TILES`.
+        """
+        groups: list[list[Tile]] = []
+        last, runs = None, 0
+        for number, tile in sorted((self.program_of(tile), tile) for tile in tiles):
+            width = self.programs[number].width
+            if number != last or runs % width == 0 or len(groups[-1]) == MAX_SHARED_TILES:
+                groups.append([])
+                last, runs = number, 0
+            groups[-1].append(tile)
+            runs += math.prod(s.stop - s.start for s in self.layout.schema.region(tile))
+        return groups
