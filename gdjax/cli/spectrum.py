@@ -167,6 +167,8 @@ class Spectrum:
 
 def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     """Return the content of summary.json."""
+    import optax
+
     from gdjax import curvature
     from gdjax.critical_points.classify import DENSE
     from gdjax.curvature.eigenpairs import EigenpairsStatus
@@ -175,9 +177,8 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     top = float(extremes.values[0])
     threshold = None
     if point.learning_rate is not None:
-        threshold = float(
-            curvature.stability_threshold(point.learning_rate, momentum=point.momentum)
-        )
+        optimizer = partial(optax.sgd, momentum=point.momentum)
+        threshold = float(curvature.stability_threshold(point.learning_rate, optimizer))
     return {
         "point": point.label,
         "problem": point.problem.provenance,

@@ -5,6 +5,7 @@
 The function receives the problem with the settings and the model state of the run, so that its
 deterministic cost depends on the parameters alone:
 
+>>> import jax, jax.numpy as jnp
 >>> def slope(problem, w): return jnp.sum(jax.grad(problem.cost)(w))
 >>> metric = problem_metric(lambda w, *, scale=3.0: scale * w[0], slope)
 >>> float(metric.function(jnp.ones(2), None)), float(metric.function(jnp.ones(2), None, scale=2.0))

@@ -53,11 +53,6 @@ FIXED_LENGTH = (
 def stability_threshold(
     learning_rate: ArrayLike | Callable,
     make_optimizer: Callable = optax.sgd,
-    *,
-    momentum: ArrayLike | None = None,
-    nesterov: bool | None = None,
-    b1: ArrayLike | None = None,
-    weight_decay: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """Return the largest eigenvalue of P^-1 H at which an optimizer is stable.
 
@@ -79,11 +74,6 @@ def stability_threshold(
         learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
             `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
-        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this and the following
-            arguments, None means the value of the factory.
-        nesterov: whether the momentum is Nesterov's.
-        b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
-        weight_decay: decay d of `adamw`.
 
     Returns:
         The threshold, in the shape to which the learning rate and the settings broadcast.
@@ -94,27 +84,21 @@ def stability_threshold(
         >>> import optax
         >>> float(stability_threshold(0.5))
         4.0
-        >>> float(stability_threshold(0.1, momentum=0.9))
+        >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.9)))
         38.0
-        >>> float(stability_threshold(0.1, momentum=0.5, nesterov=True))
+        >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.5, nesterov=True)))
         15.0
         >>> float(stability_threshold(0.1, optax.adam))
         380.0
 
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
-    settings = {"momentum": momentum, "nesterov": nesterov, "b1": b1, "weight_decay": weight_decay}
-    return _limit("stability_threshold", learning_rate, make_optimizer, settings)
+    return _limit("stability_threshold", learning_rate, make_optimizer)
 
 
 def largest_stable_learning_rate(
     sharpness: ArrayLike,
     make_optimizer: Callable = optax.sgd,
-    *,
-    momentum: ArrayLike | None = None,
-    nesterov: bool | None = None,
-    b1: ArrayLike | None = None,
-    weight_decay: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """Return the largest learning rate at which an optimizer is stable.
 
@@ -127,10 +111,6 @@ def largest_stable_learning_rate(
             RMSProp, Adam and AdamW (see `preconditioner`); for `non_euclidean_descent` the
             generalized sharpness in its norm. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `stability_threshold`.
-        momentum: as for `stability_threshold`, like the following arguments.
-        nesterov: whether the momentum is Nesterov's.
-        b1: decay of the average of gradients.
-        weight_decay: decay d of `adamw`.
 
     Returns:
         The learning rate, in the shape to which the sharpness and the settings broadcast; infinite
@@ -140,33 +120,33 @@ def largest_stable_learning_rate(
         >>> import optax
         >>> float(largest_stable_learning_rate(4.0))
         0.5
-        >>> float(largest_stable_learning_rate(4.0, momentum=0.5, nesterov=True))
+        >>> nesterov = partial(optax.sgd, momentum=0.5, nesterov=True)
+        >>> float(largest_stable_learning_rate(4.0, nesterov))
         0.375
     """
     caller = "largest_stable_learning_rate"
     curvature = _as_floats(caller, "sharpness", sharpness, NOT_NEGATIVE)
-    settings = {"momentum": momentum, "nesterov": nesterov, "b1": b1, "weight_decay": weight_decay}
     decay = jnp.zeros(())
     if _factory(make_optimizer) is optax.adamw:
-        decay = known(caller, make_optimizer, settings)[1]["weight_decay"]
+        decay = known(caller, make_optimizer)[1]["weight_decay"]
         decay = _as_floats(caller, "weight_decay", decay, NOT_NEGATIVE)
-        settings["weight_decay"] = 0.0
-    limit = _limit(caller, 1.0, make_optimizer, settings)  # rate times sharpness, without decay
+        make_optimizer = partial(make_optimizer, weight_decay=0.0)
+    limit = _limit(caller, 1.0, make_optimizer)  # rate times sharpness, without decay
     return limit / (curvature + decay * limit / 2)
 
 
-def _limit(caller, learning_rate, make_optimizer, settings):
+def _limit(caller, learning_rate, make_optimizer):
     """Return the largest stable eigenvalue; error messages name the caller."""
     rate = _as_floats(caller, "learning_rate", learning_rate, POSITIVE)
     if _factory(make_optimizer) is non_euclidean_descent:
-        if not _with_defaults(caller, make_optimizer, settings)["scaled"]:
+        if not _settings(caller, make_optimizer)["scaled"]:
             raise InputError(
                 f"{caller}: scaled = False, expected True; the limit of steps of fixed length, 2 "
                 f"|g|_* / learning_rate, depends on the gradient: call "
                 f"gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
             )
         return 2 / rate
-    factory, settings = known(caller, make_optimizer, settings)
+    factory, settings = known(caller, make_optimizer)
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
     # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
@@ -215,15 +195,12 @@ def _as_floats(caller, name, value, condition):
     return jnp.asarray(value, float)
 
 
-def known(
-    caller: str, make_optimizer: Callable, settings: Mapping[str, Any]
-) -> tuple[Callable, Mapping[str, Any]]:
+def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str, Any]]:
     """Return the factory in `KNOWN` and its settings, including defaults.
 
     Args:
         caller: name of the public function, for error messages.
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
-        settings: keywords of the factory that replace its defaults, unless they are None.
     """
     factory = _factory(make_optimizer)
     if factory not in KNOWN.values():
@@ -238,24 +215,22 @@ def known(
             f"known; expected one of optax's {', '.join(KNOWN)}, or functools.partial of one"
             f"{hint if norm else ''}"
         )
-    return factory, _with_defaults(caller, make_optimizer, settings)
+    return factory, _settings(caller, make_optimizer)
 
 
-def _with_defaults(caller, make_optimizer, settings):
-    """Return the settings of a factory; reject those that it does not accept."""
-    settings = {name: value for name, value in settings.items() if value is not None}
-    parameters = inspect.signature(make_optimizer).parameters
+def _settings(caller, make_optimizer):
+    """Return the keywords of a factory with their values, which `partial` may have set."""
+    try:
+        parameters = inspect.signature(make_optimizer).parameters
+    except ValueError:  # a partial function with an argument that the factory does not accept
+        parameters = {}
     if "learning_rate" not in parameters:
         raise InputError(
-            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position, "
-            f"expected keywords, such as functools.partial(optax.sgd, momentum=0.9)"
+            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position or "
+            f"others than those of the factory, expected its keywords, such as "
+            f"functools.partial(optax.sgd, momentum=0.9)"
         )
-    for name in settings.keys() - parameters.keys():
-        raise InputError(
-            f"{caller}: {name} = {settings[name]!r:.80}, but {_factory(make_optimizer).__name__} "
-            f"takes no {name}; leave it out, or choose among {', '.join(parameters)}"
-        )
-    return {name: p.default for name, p in parameters.items()} | settings
+    return {name: p.default for name, p in parameters.items()}
 
 
 def preconditioner(make_optimizer: Callable) -> "Preconditioner":
@@ -278,7 +253,7 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
         >>> preconditioner(optax.adam)(opt_state).round(3).tolist()
         [0.3, 0.4]
     """
-    factory, settings = known("preconditioner", make_optimizer, {})
+    factory, settings = known("preconditioner", make_optimizer)
     if factory not in ADAPTIVE:
         raise InputError(
             f"preconditioner: make_optimizer = {make_optimizer!r:.80} has no preconditioner; "
