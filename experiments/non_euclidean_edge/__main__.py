@@ -20,7 +20,11 @@ import gdjax as gd
 from experiments.shared import command, edges
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets
-from gdjax.curvature import dual_gradient_norm, generalized_sharpness_metric, step_curvature
+from gdjax.curvature import (
+    dual_gradient_norm_metric,
+    generalized_sharpness_metric,
+    step_curvature_metric,
+)
 from gdjax.descent import non_euclidean_descent
 from gdjax.statistics import median
 
@@ -62,8 +66,8 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
     norm, scaled = CASES[case]
     metrics: dict[str, Callable] = {
         "sharpness": generalized_sharpness_metric,
-        "step_curvature": step_curvature,
-        "dual_norm": dual_gradient_norm,
+        "step_curvature": step_curvature_metric,
+        "dual_norm": dual_gradient_norm_metric,
     }
     runs = gd.sweep(
         problem,

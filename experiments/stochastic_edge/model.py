@@ -9,8 +9,7 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared.regressions import random_targets
-from gdjax.curvature import sharpness_metric
-from gdjax.curvature.sharpness import batch_sharpness_metric
+from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.sweeps.axes import Axes
 
 from .oscillation import Config, oscillation

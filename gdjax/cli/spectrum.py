@@ -71,13 +71,17 @@ class Spectrum:
         import optax
 
         from gdjax import critical_points, curvature
+        from gdjax.curvature.eigenpairs import DENSE
 
         problem, params = point.problem, point.params
         key = jax.random.key(self.probe_seed)
         key_ends, key_trace, key_density, key_kind = jax.random.split(key, 4)
 
         def at(function, key, problem=problem, params=params, **options):
-            program = jax.jit(partial(function, **options))
+            program = partial(function, **options)
+            size = optax.tree.size(problem.like if params is None else params)
+            if size <= DENSE or function is curvature.hessian_trace:
+                program = jax.jit(program)  # without jit, a progress bar is shown
             return jax.tree.map(np.asarray, program(problem, params, key=key))
 
         def compute_extremes(operator, smallest):
@@ -163,6 +167,8 @@ class Spectrum:
 
 def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     """Return the content of summary.json."""
+    import optax
+
     from gdjax import curvature
     from gdjax.critical_points.classify import DENSE
     from gdjax.curvature.eigenpairs import EigenpairsStatus
@@ -171,9 +177,8 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     top = float(extremes.values[0])
     threshold = None
     if point.learning_rate is not None:
-        threshold = float(
-            curvature.stability_threshold(point.learning_rate, momentum=point.momentum)
-        )
+        optimizer = partial(optax.sgd, momentum=point.momentum)
+        threshold = float(curvature.stability_threshold(point.learning_rate, optimizer))
     return {
         "point": point.label,
         "problem": point.problem.provenance,

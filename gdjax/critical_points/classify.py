@@ -38,7 +38,7 @@ from gdjax.critical_points.evidence import (
     lengths,
 )
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.curvature.eigenpairs import Inertia, dense_inertia, extreme_inertia
+from gdjax.curvature.inertia import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem

@@ -17,7 +17,8 @@ from jaxtyping import Array, Bool, Float
 from gdjax.critical_points.flat_directions import constant_length, falls_first
 from gdjax.critical_points.rounding_unit import rounding_unit
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
-from gdjax.curvature.eigenpairs import ROUNDING, Inertia
+from gdjax.curvature.eigenpairs import ROUNDING
+from gdjax.curvature.inertia import Inertia
 
 FLAT_DIRECTIONS = 4  # number of random directions of indeterminate curvature
 DIGITS = 4  # largest number of units in the last place by which each parameter is displaced

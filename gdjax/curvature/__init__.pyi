@@ -1,17 +1,19 @@
+from .batch_sharpness import BatchSharpness as BatchSharpness
+from .batch_sharpness import batch_sharpness as batch_sharpness
+from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
 from .critical_sharpness import CriticalSharpness as CriticalSharpness
 from .critical_sharpness import CriticalSharpnessStatus as CriticalSharpnessStatus
 from .critical_sharpness import critical_sharpness as critical_sharpness
 from .critical_sharpness import critical_sharpness_metric as critical_sharpness_metric
-from .critical_sharpness import update_direction as update_direction
 from .eigenpairs import Eigenpairs as Eigenpairs
 from .eigenpairs import EigenpairsStatus as EigenpairsStatus
 from .eigenpairs import extreme_eigenpairs as extreme_eigenpairs
 from .generalized_sharpness import GeneralizedSharpness as GeneralizedSharpness
 from .generalized_sharpness import GeneralizedSharpnessStatus as GeneralizedSharpnessStatus
-from .generalized_sharpness import dual_gradient_norm as dual_gradient_norm
+from .generalized_sharpness import dual_gradient_norm_metric as dual_gradient_norm_metric
 from .generalized_sharpness import generalized_sharpness as generalized_sharpness
 from .generalized_sharpness import generalized_sharpness_metric as generalized_sharpness_metric
-from .generalized_sharpness import step_curvature as step_curvature
+from .generalized_sharpness import step_curvature_metric as step_curvature_metric
 from .gradient_summary import GradientCheck as GradientCheck
 from .gradient_summary import GradientSummary as GradientSummary
 from .gradient_summary import ParameterLocation as ParameterLocation
@@ -25,9 +27,6 @@ from .operators import GaussNewtonOperator as GaussNewtonOperator
 from .operators import HessianOperator as HessianOperator
 from .operators import PreconditionedHessian as PreconditionedHessian
 from .operators import SymmetricOperator as SymmetricOperator
-from .sharpness import BatchSharpness as BatchSharpness
-from .sharpness import batch_sharpness as batch_sharpness
-from .sharpness import batch_sharpness_metric as batch_sharpness_metric
 from .sharpness import largest_eigenvalues_metric as largest_eigenvalues_metric
 from .sharpness import sharpness_metric as sharpness_metric
 from .spectral_density import HessianTrace as HessianTrace
@@ -37,3 +36,4 @@ from .spectral_density import spectral_density as spectral_density
 from .stability_limits import largest_stable_learning_rate as largest_stable_learning_rate
 from .stability_limits import preconditioner as preconditioner
 from .stability_limits import stability_threshold as stability_threshold
+from .update_direction import update_direction as update_direction

@@ -36,9 +36,7 @@ Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
 BLOCK = 2  # number of vectors in the block
 ROUND = 20  # minimum number of products between restarts
 PASSES = 4  # maximum number of orthogonalization passes
-MAX_ROTATED = (
-    16  # maximum number of rows for rotations; with 40 they take ten times as long as LAPACK
-)
+MAX_ROTATED = 16  # maximum number of rows for rotations; with 40 LAPACK is ten times as fast
 MAX_SWEEPS = 20  # maximum number of sweeps; 6 to 10 are enough for up to 100 rows
 
 
@@ -316,17 +314,11 @@ def extreme_ritz_pairs(
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
         zeros = jnp.zeros((mask.size, size), mask.dtype)
-        no_columns, zero = zeros[:, :count], jnp.zeros((), mask.dtype)
+        columns, values, norm = zeros[:, :count], zeros[0, :count], jnp.zeros((), mask.dtype)
         state = _State(
             _Basis(zeros, zeros, random(key_start) if block is None else block, key_noise),
-            _RitzPairs(
-                jnp.zeros(count, mask.dtype),
-                no_columns,
-                no_columns,
-                jnp.zeros(count, mask.dtype),
-                zero,
-            ),
-            norm=zero,
+            _RitzPairs(values, columns, columns, values, norm),
+            norm,
             rounds=jnp.zeros((), jnp.int32),
             done=jnp.array(False),
         )

@@ -17,33 +17,29 @@ arXiv 2603.05002.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 
 from gdjax.arguments import MAX_COUNT, check_choice, check_number, check_whole
 from gdjax.curvature import norm_bounds
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
-from gdjax.curvature.sharpness import signature
+from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.norms import NORMS
 from gdjax.descent.step import cost_type
 from gdjax.keys import check_key
-from gdjax.problems.evaluation import frozen, with_data, without_data
-from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import at_least_float32
 from gdjax.summaries import fields_with
 
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
-ROUNDINGS = 64  # number of random roundings of the relaxation that are compared
 
 
 class GeneralizedSharpnessStatus(IntEnum):
@@ -100,7 +96,6 @@ def generalized_sharpness(
     norm: str,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     num_starts: int = 8,
     max_steps: int = 200,
     rtol: float = 1e-4,
@@ -124,7 +119,6 @@ def generalized_sharpness(
         norm: norm of d, as for `gdjax.descent.steepest_direction`: "linf", "l1", "l2", "spectral"
             or "block".
         key: random key of the starts.
-        data: data used instead of the problem's data.
         num_starts: number of random starts of the search.
         max_steps: maximum number of steps of each search.
         rtol: relative duality gap at which a search ends.
@@ -155,7 +149,7 @@ def generalized_sharpness(
     check_whole("generalized_sharpness: max_steps", max_steps, 1)
     check_number("generalized_sharpness: rtol", rtol, least=0)
     params = at_least_float32(params)
-    operator = HessianOperator(problem, params, data=data)
+    operator = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
     gradient = ravel_pytree(jax.jit(_gradient)(operator))[0]
     steepest = partial(_steepest, norm=norm, unravel=unravel)
@@ -171,7 +165,7 @@ def generalized_sharpness(
     high, candidates = np.inf, np.zeros((0, len(flat)))
     if H is not None:
         H = (H + H.T) / 2
-        high, candidates = _upper_bound(H, norm, params)
+        high, candidates = norm_bounds.upper_bound(H, norm, params)
     random = jax.vmap(steepest)(jax.random.normal(key, (num_starts, len(flat)), flat.dtype))
     starts = jnp.concatenate([step[None], random, jnp.asarray(candidates, flat.dtype)])
     ascent = partial(_ascent, norm=norm, unravel=unravel)
@@ -184,7 +178,7 @@ def generalized_sharpness(
         directions, _ = searched(jnp.asarray(H, flat.dtype), starts)
         directions = np.asarray(directions, float)
         if norm == "linf":
-            directions = np.stack([_change_signs(H, d) for d in directions])
+            directions = np.stack([norm_bounds.change_signs(H, d) for d in directions])
         values = np.sum(directions * (directions @ H), axis=1)
     best = int(np.argmax(values))
     low, direction = float(values[best]), directions[best]
@@ -246,84 +240,10 @@ def _search(product, direction, *, ascent, max_steps, rtol):
     return direction, jnp.vdot(direction, image)
 
 
-def _change_signs(H, direction):
-    """Return the signs of a direction, improved by changes of single signs."""
-    d = np.where(direction == 0, 1.0, np.sign(direction))
-    if d @ H @ d < direction @ H @ direction:
-        return direction
-    image = H @ d
-    for _ in range(10 * len(d)):
-        gain = np.diag(H) - d * image  # a quarter of the gain of d_i -> -d_i
-        i = int(np.argmax(gain))
-        if gain[i] <= 1e-9 * np.abs(H).max():
-            break
-        image -= 2 * d[i] * H[i]
-        d[i] = -d[i]
-    return d
-
-
-def _upper_bound(H, norm, params):
-    """Return an upper bound on d^T H d, and directions from which to search."""
-    size = len(H)
-    if norm == "l2":
-        values, vectors = scipy.linalg.eigh(H, subset_by_index=[size - 1, size - 1])
-        return max(values[0], 0.0), vectors.T
-    if norm in ("linf", "spectral"):
-        groups, radii = (
-            (np.arange(size), np.ones(size)) if norm == "linf" else _matrix_groups(params)
-        )
-        high, V = norm_bounds.upper_bound(H, groups, radii)
-        if norm == "spectral":
-            return high, V.T
-        random = np.random.default_rng(0).normal(size=(V.shape[1], ROUNDINGS))
-        return high, np.where(V @ random >= 0, 1.0, -1.0).T
-    values, vectors = scipy.linalg.eigh(H)
-    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    largest = max(values[-1], 0.0)
-    if norm == "l1":
-        # d^T H d <= d^T H_+ d, which is convex and has its maximum at a corner.
-        bounds = [np.abs(H).max(), np.diag(positive).max(), largest]
-        return min(bounds), np.eye(size)[[np.argmax(np.diag(H))]]
-    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
-    ends = np.cumsum(sizes)
-    blocks = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-    bounds = [norm_bounds.largest_eigenvalue(positive[b, b]) for b in blocks if b.start < b.stop]
-    return min(max(bounds), largest), _top_of_blocks(H, blocks)
-
-
-def _top_of_blocks(H, blocks):
-    """Return the top eigenvector of each diagonal block."""
-    directions = np.zeros((len(blocks), len(H)))
-    for direction, block in zip(directions, blocks, strict=True):
-        direction[block] = scipy.linalg.eigh(H[block, block])[1][:, -1]
-    return directions
-
-
-def _matrix_groups(params):
-    """Return groups of radius 1: vectors, and rows or columns of matrices.
-
-    The rows of a matrix are its groups, unless it has fewer columns than rows.
-    """
-    groups, count = [], 0
-    for leaf in jax.tree.leaves(params):
-        if leaf.ndim < 2:
-            groups.append(np.full(leaf.size, count))
-            count += 1
-            continue
-        rows, columns = leaf.shape[-2:]
-        matrices = leaf.size // (rows * columns)
-        line = np.indices((matrices, rows, columns))
-        number = line[0] * min(rows, columns) + line[1 if rows <= columns else 2]
-        groups.append(count + number.ravel())
-        count += matrices * min(rows, columns)
-    return np.concatenate(groups), np.ones(count)
-
-
 def generalized_sharpness_metric(
     problem: Problem | Callable,
     norm: str,
     *,
-    data: PyTree = None,
     every: int = 1,
     max_steps: int = 20,
 ) -> Metric:
@@ -338,7 +258,6 @@ def generalized_sharpness_metric(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`. For "l2", use `sharpness_metric`.
-        data: data used instead of the problem's data.
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
             product per step.
@@ -347,19 +266,17 @@ def generalized_sharpness_metric(
     """
     check_choice("generalized_sharpness_metric: norm", norm, NORMS)
     check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)
-    problem = as_problem(problem, data)
-    return Metric(
-        _LowerBound(without_data(problem), norm, max_steps),
-        data=problem.data,
+    return problem_metric(
+        problem,
+        _lower_bound,
+        _random_direction,
+        options={"norm": norm, "max_steps": int(max_steps)},
         every=every,
-        init=_RandomDirection(norm),
         long_name=f"generalized sharpness in the norm {norm}, lower bound",
     )
 
 
-def step_curvature(
-    problem: Problem | Callable, norm: str, *, data: PyTree = None, every: int = 1
-) -> Metric:
+def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int = 1) -> Metric:
     """Return the curvature along the steepest direction as a metric.
 
         d^T H d,   d = argmax over |d| <= 1 of g . d
@@ -367,22 +284,19 @@ def step_curvature(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`.
-        data: data used instead of the problem's data.
         every: interval between values, in records.
     """
-    check_choice("step_curvature: norm", norm, NORMS)
-    problem = as_problem(problem, data)
-    return Metric(
-        _AlongStep(without_data(problem), norm, curvature=True),
-        data=problem.data,
+    check_choice("step_curvature_metric: norm", norm, NORMS)
+    return problem_metric(
+        problem,
+        _step_curvature,
+        options={"norm": norm},
         every=every,
         long_name=f"curvature along the step in the norm {norm}",
     )
 
 
-def dual_gradient_norm(
-    problem: Problem | Callable, norm: str, *, data: PyTree = None, every: int = 1
-) -> Metric:
+def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: int = 1) -> Metric:
     """Return the dual norm of the gradient as a metric of a descent.
 
         |g|_* = max over |d| <= 1 of g . d
@@ -393,77 +307,51 @@ def dual_gradient_norm(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`.
-        data: data used instead of the problem's data.
         every: interval between values, in records.
     """
-    check_choice("dual_gradient_norm: norm", norm, NORMS)
-    problem = as_problem(problem, data)
-    return Metric(
-        _AlongStep(without_data(problem), norm, curvature=False),
-        data=problem.data,
+    check_choice("dual_gradient_norm_metric: norm", norm, NORMS)
+    return problem_metric(
+        problem,
+        _dual_norm,
+        options={"norm": norm},
         every=every,
         long_name=f"dual norm of the gradient to the norm {norm}",
     )
 
 
-@dataclass(frozen=True)
-class _AlongStep:
-    """Metric `(params, data, **settings) -> d^T H d`, or `g . d`."""
-
-    without_data: Any
-    norm: str
-    curvature: bool
-
-    def __call__(self, params, data, **settings):
-        operator = HessianOperator(frozen(with_data(self.without_data, data), **settings), params)
-        gradient = ravel_pytree(_gradient(operator))[0]
-        step = _steepest(gradient, norm=self.norm, unravel=ravel_pytree(params)[1])
-        other = operator.flat_mv(step) if self.curvature else gradient
-        return jnp.vdot(step, other).astype(cost_type(params))
-
-    @property
-    def __signature__(self):
-        return signature(self.without_data, ("params", "data"))
+def _at(problem, params, norm):
+    """Return the Hessian, the gradient, and the steepest direction, both as flat vectors."""
+    operator = HessianOperator(problem, params)
+    gradient = ravel_pytree(_gradient(operator))[0]
+    step = _steepest(gradient, norm=norm, unravel=ravel_pytree(params)[1])
+    return operator, gradient, step
 
 
-@dataclass(frozen=True)
-class _LowerBound:
-    """Metric `(params, data, direction, **settings) -> (low, direction)`."""
-
-    without_data: Any
-    norm: str
-    max_steps: int
-
-    def __call__(self, params, data, metric_state, **settings):
-        operator = HessianOperator(frozen(with_data(self.without_data, data), **settings), params)
-        unravel = ravel_pytree(params)[1]
-        ascent = partial(_ascent, norm=self.norm, unravel=unravel)
-        gradient = ravel_pytree(_gradient(operator))[0]
-        step = _steepest(gradient, norm=self.norm, unravel=unravel)
-        directions, values = jax.vmap(
-            lambda d: _search(
-                operator.flat_mv, d, ascent=ascent, max_steps=self.max_steps, rtol=1e-3
-            )
-        )(jnp.stack([step, metric_state]))
-        best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
-        # If the best direction is not finite, the next search starts from the previous one.
-        is_finite = jnp.all(jnp.isfinite(directions[best]))
-        direction = jnp.where(is_finite, directions[best], metric_state)
-        low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))
-        return low.astype(cost_type(params)), direction
-
-    @property
-    def __signature__(self):
-        return signature(self.without_data, ("params", "data", "metric_state"))
+def _step_curvature(problem, params, *, norm):
+    operator, _, step = _at(problem, params, norm)
+    return jnp.vdot(step, operator.flat_mv(step)).astype(cost_type(params))
 
 
-@dataclass(frozen=True)
-class _RandomDirection:
-    """Initial state: a random direction of norm 1."""
+def _dual_norm(problem, params, *, norm):
+    _, gradient, step = _at(problem, params, norm)
+    return jnp.vdot(step, gradient).astype(cost_type(params))
 
-    norm: str
 
-    def __call__(self, params: PyTree, data: Any) -> Float[Array, " n"]:
-        flat, unravel = ravel_pytree(params)
-        normal = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
-        return _steepest(normal, norm=self.norm, unravel=unravel)
+def _lower_bound(problem, params, last, *, norm, max_steps):
+    """Return the lower bound, and its direction, from which the next search starts."""
+    operator, _, step = _at(problem, params, norm)
+    ascent = partial(_ascent, norm=norm, unravel=ravel_pytree(params)[1])
+    search = partial(_search, operator.flat_mv, ascent=ascent, max_steps=max_steps, rtol=1e-3)
+    directions, values = jax.vmap(search)(jnp.stack([step, last]))
+    best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
+    # If the best direction is not finite, the next search starts from the previous one.
+    direction = jnp.where(jnp.all(jnp.isfinite(directions[best])), directions[best], last)
+    low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))
+    return low.astype(cost_type(params)), direction
+
+
+def _random_direction(_problem, params, *, norm, **_):
+    """Return a random direction of norm 1, the initial state."""
+    flat, unravel = ravel_pytree(params)
+    normal = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    return _steepest(normal, norm=norm, unravel=unravel)

@@ -4,12 +4,10 @@
 
 The sign of an entry is the direction in which its parameter increases the cost, and its absolute
 value, compared with those of other entries, is the influence of the parameter.
-
-All functions are pure and accept any pytree of parameters.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -142,28 +140,24 @@ class GradientCheck(NamedTuple):
 
 
 def value_and_gradient(
-    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
+    problem: Problem | Callable, params: PyTree
 ) -> tuple[Float[Array, ""], PyTree]:
     """Return the cost and its gradient over all samples, computed in microbatches.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: parameters at which to evaluate.
-        data: data used instead of the problem's data.
     """
     check_params(params)
-    return averaged(problem_at(problem, params, data), jax.value_and_grad, params)
+    return averaged(problem_at(problem, params), jax.value_and_grad, params)
 
 
-def gradient_summary(
-    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
-) -> GradientSummary:
+def gradient_summary(problem: Problem | Callable, params: PyTree) -> GradientSummary:
     """Return the gradient with its signs, relative sizes, norms and numbers of zeros.
 
     Args:
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters at which to evaluate, any pytree of real arrays.
-        data: data used instead of the problem's data.
 
     Examples:
         On a quadratic cost the entry of the steep direction is ten times as large as that of the
@@ -176,7 +170,7 @@ def gradient_summary(
         >>> {name: round(float(size), 3) for name, size in summary.relative.items()}
         {'flat': 0.1, 'steep': 1.0}
     """
-    value, gradient = value_and_gradient(problem, params, data=data)
+    value, gradient = value_and_gradient(problem, params)
     leaves = jax.tree.leaves(gradient)
     highest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
     scale = jnp.where(highest > 0, highest, 1)
@@ -235,13 +229,13 @@ def locate_entries(
         >>> locate_entries({"slope": jnp.zeros(3)}, jnp.array([1]))[0].label
         "params['slope'][1]"
     """
+    check_params(params)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     shapes = [jnp.shape(leaf) for _, leaf in leaves]
-    check_params(params)
-    _check_positions("locate_entries", position, sum(int(np.prod(shape)) for shape in shapes))
-    if network is not None:
-        _check_network(network, params, image_shape)
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+    _check_positions("locate_entries", position, starts[-1])
+    if network is not None:
+        _check_network(network, shapes, image_shape)
     locations = []
     for entry in np.asarray(position):
         leaf = int(np.searchsorted(starts, entry, side="right")) - 1
@@ -262,20 +256,16 @@ def _check_positions(caller, position, size):
     if is_traced(position):
         return
     numbers = real_array(position)
-    if numbers is None or numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+    is_vector = numbers is not None and numbers.ndim == 1 and numbers.dtype.kind in "iu"
+    if not is_vector or np.any((numbers < 0) | (numbers >= size)):
         raise InputError(
-            f"{caller}: position = {position!r:.80}, expected a vector of whole numbers, such as "
-            f"the positions returned by largest_entries"
-        )
-    if numbers.size and not 0 <= numbers.min() <= numbers.max() < size:
-        raise InputError(
-            f"{caller}: position = {position!r:.80}, expected numbers from 0 to {size - 1}, the "
-            f"entries of the parameters"
+            f"{caller}: position = {position!r:.80}, expected a vector of whole numbers from 0 to "
+            f"{size - 1}, such as the positions returned by largest_entries"
         )
 
 
 def check_gradient(
-    problem: Problem | Callable, params: PyTree, position: Positions, *, data: PyTree = None
+    problem: Problem | Callable, params: PyTree, position: Positions
 ) -> GradientCheck:
     """Compare the gradient with changes of the cost along single coordinates.
 
@@ -290,11 +280,10 @@ def check_gradient(
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters w at which to evaluate.
         position: positions of the entries, as returned by `largest_entries`.
-        data: data used instead of the problem's data.
 
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     hessian = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
     _check_positions("check_gradient", position, flat.size)
@@ -336,17 +325,16 @@ def check_gradient(
     )
 
 
-def _check_network(network: Network, params: Any, image_shape: tuple[int, int] | None) -> None:
+def _check_network(network, shapes, image_shape):
     pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
     expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
     if shapes != expected:
         raise InputError(
             f"locate_entries: params have shapes {shapes}, expected {expected}, those of a network "
             f"with widths {network.widths}; leave network out for parameters of another kind"
         )
-    if image_shape and image_shape[0] * image_shape[1] != network.widths[0]:
+    if image_shape and np.prod(image_shape) != network.widths[0]:
         raise InputError(
-            f"locate_entries: image_shape = {image_shape} has {image_shape[0] * image_shape[1]} "
-            f"pixels, expected {network.widths[0]}, the network's inputs"
+            f"locate_entries: image_shape = {image_shape} has {np.prod(image_shape)} pixels, "
+            f"expected {network.widths[0]}, the network's inputs"
         )

@@ -13,11 +13,13 @@ References: Nesterov 1998, *Semidefinite relaxation and nonconvex quadratic opti
 Kolter 2017, *The Mixing method*, arXiv 1706.00476.
 """
 
+import jax
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, PyTree
 
 SWEEPS = 100  # maximum number of passes over all groups
+ROUNDINGS = 64  # number of random roundings of the relaxation that are compared
 RTOL = 1e-5  # relative growth of the objective at which passes end
 
 
@@ -28,6 +30,71 @@ def largest_eigenvalue(matrix: Float[np.ndarray, "n n"]) -> float:
 
 
 def upper_bound(
+    H: Float[np.ndarray, "n n"], norm: str, params: PyTree
+) -> tuple[float, Float[np.ndarray, "starts n"]]:
+    """Return an upper bound on d^T H d over the unit ball, and starts of a search for d.
+
+    Args:
+        H: symmetric matrix.
+        norm: name of the norm.
+        params: pytree whose arrays are the blocks and matrices of the norms "block" and "spectral".
+    """
+    size = len(H)
+    if norm == "l2":
+        values, vectors = scipy.linalg.eigh(H, subset_by_index=[size - 1, size - 1])
+        return max(values[0], 0.0), vectors.T
+    if norm in ("linf", "spectral"):
+        groups, radii = (
+            (np.arange(size), np.ones(size)) if norm == "linf" else _matrix_groups(params)
+        )
+        high, V = relaxed_bound(H, groups, radii)
+        if norm == "spectral":
+            return high, V.T
+        random = np.random.default_rng(0).normal(size=(V.shape[1], ROUNDINGS))
+        return high, np.where(V @ random >= 0, 1.0, -1.0).T
+    values, vectors = scipy.linalg.eigh(H)
+    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    largest = max(values[-1], 0.0)
+    if norm == "l1":
+        # d^T H d <= d^T H_+ d, which is convex and has its maximum at a corner.
+        bounds = [np.abs(H).max(), np.diag(positive).max(), largest]
+        return min(bounds), np.eye(size)[[np.argmax(np.diag(H))]]
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    ends = np.cumsum(sizes)
+    blocks = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    bounds = [largest_eigenvalue(positive[b, b]) for b in blocks if b.start < b.stop]
+    return min(max(bounds), largest), _top_of_blocks(H, blocks)
+
+
+def _top_of_blocks(H, blocks):
+    """Return the top eigenvector of each diagonal block."""
+    directions = np.zeros((len(blocks), len(H)))
+    for direction, block in zip(directions, blocks, strict=True):
+        direction[block] = scipy.linalg.eigh(H[block, block])[1][:, -1]
+    return directions
+
+
+def _matrix_groups(params):
+    """Return groups of radius 1: vectors, and rows or columns of matrices.
+
+    The rows of a matrix are its groups, unless it has fewer columns than rows.
+    """
+    groups, count = [], 0
+    for leaf in jax.tree.leaves(params):
+        if leaf.ndim < 2:
+            groups.append(np.full(leaf.size, count))
+            count += 1
+            continue
+        rows, columns = leaf.shape[-2:]
+        matrices = leaf.size // (rows * columns)
+        line = np.indices((matrices, rows, columns))
+        number = line[0] * min(rows, columns) + line[1 if rows <= columns else 2]
+        groups.append(count + number.ravel())
+        count += matrices * min(rows, columns)
+    return np.concatenate(groups), np.ones(count)
+
+
+def relaxed_bound(
     H: Float[np.ndarray, "n n"], groups: Int[np.ndarray, " n"], radii: Float[np.ndarray, " groups"]
 ) -> tuple[float, Float[np.ndarray, "n columns"]]:
     """Return an upper bound on the maximum of d^T H d, and the relaxation's factor V.
@@ -48,7 +115,7 @@ def upper_bound(
         For a diagonal H, the bound is the trace, which is attained:
 
         >>> H = np.diag([1.0, 2.0, 3.0])
-        >>> round(upper_bound(H, np.arange(3), np.ones(3))[0], 6)
+        >>> round(relaxed_bound(H, np.arange(3), np.ones(3))[0], 6)
         6.0
     """
     V = _relaxation(H, groups, radii)
@@ -100,3 +167,21 @@ def _relaxation(H, groups, radii):
 def _others(H, V, i):
     """Return sum_{j != i} H_ij v_j, whose direction is that of the optimal v_i."""
     return (H[i] @ V - H[i, i] * V[i])[None]
+
+
+def change_signs(
+    H: Float[np.ndarray, "n n"], direction: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Return the signs of a direction, improved by changes of single signs."""
+    d = np.where(direction == 0, 1.0, np.sign(direction))
+    if d @ H @ d < direction @ H @ direction:
+        return direction
+    image = H @ d
+    for _ in range(10 * len(d)):
+        gain = np.diag(H) - d * image  # a quarter of the gain of d_i -> -d_i
+        i = int(np.argmax(gain))
+        if gain[i] <= 1e-9 * np.abs(H).max():
+            break
+        image -= 2 * d[i] * H[i]
+        d[i] = -d[i]
+    return d

@@ -11,7 +11,6 @@ is the problem's deterministic cost (see `gdjax.problems.deterministic_cost`) ov
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +36,7 @@ MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in 
 
 
 class SymmetricOperator:
-    """Symmetric linear operator on pytrees with the structure of `like`.
-
-    Subclasses define `like` and `mv`.
-    """
+    """Symmetric linear operator on pytrees. Subclasses define `like` and `mv`."""
 
     @property
     def like(self) -> PyTree:
@@ -63,10 +59,7 @@ class SymmetricOperator:
         return jnp.result_type(*jax.tree.leaves(self.like))
 
     def flat_mv(self, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Return the operator times a flat vector, in the type of the vector.
-
-        Flat vectors are in the order of `ravel_pytree`.
-        """
+        """Return the operator times a flat vector in the order of `ravel_pytree`, in its type."""
         flat, unravel = ravel_pytree(self.like)
         image = ravel_pytree(self.mv(unravel(vector.astype(flat.dtype))))[0]
         return image.astype(vector.dtype)
@@ -130,15 +123,15 @@ class _CostOperator(SymmetricOperator):
         problem: Problem | Callable,
         params: PyTree,
         *,
-        data: PyTree = None,
         layer: str | None = None,
     ):
         check_params(params)
-        self.problem, self.params, self.layer = problem_at(problem, params, data), params, layer
-        if layer is not None and not (isinstance(layer, str) and layer in self._children()):
+        self.problem, self.params, self.layer = problem_at(problem, params), params, layer
+        names = list(_children(params))
+        if layer is not None and layer not in names:
             raise InputError(
                 f"{type(self).__name__}: layer = {layer!r}, expected None or one of "
-                f"{', '.join(map(repr, self._children()))}"
+                f"{', '.join(map(repr, names))}"
             )
 
     def tree_flatten(self):
@@ -155,20 +148,17 @@ class _CostOperator(SymmetricOperator):
         layer = "" if self.layer is None else f" of layer {self.layer!r}"
         return f"<{type(self).__name__}{layer}, {self.shape[0]} parameters, {self.dtype}>"
 
-    def _children(self) -> dict[str, Any]:
-        return _children(self.params)
-
     @property
     def like(self) -> PyTree:
         """All parameters, or those of the layer."""
-        return self.params if self.layer is None else self._children()[self.layer]
+        return self.params if self.layer is None else _children(self.params)[self.layer]
 
     def _with_layer(self, params: PyTree) -> PyTree:
         """Return all parameters, with those of the layer replaced."""
         if self.layer is None:
             return params
         tree = jax.tree.structure(self.params, is_leaf=lambda a: a is not self.params)
-        return jax.tree.unflatten(tree, (self._children() | {self.layer: params}).values())
+        return jax.tree.unflatten(tree, (_children(self.params) | {self.layer: params}).values())
 
     def layers(self) -> "dict[str, _CostOperator]":
         """Return the diagonal blocks, one for each child of the parameters' root.
@@ -179,9 +169,7 @@ class _CostOperator(SymmetricOperator):
             >>> {name: block.as_matrix().item() for name, block in operator.layers().items()}
             {'a': 2.0, 'b': 10.0}
         """
-        return {
-            name: type(self)(self.problem, self.params, layer=name) for name in self._children()
-        }
+        return {n: type(self)(self.problem, self.params, layer=n) for n in _children(self.params)}
 
 
 @jax.tree_util.register_pytree_node_class
@@ -194,9 +182,8 @@ class HessianOperator(_CostOperator):
     differentiation if a part of the cost does not support forward mode (a custom_vjp).
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: parameters w at which to take the Hessian.
-        data: data used instead of the problem's data.
         layer: name of a child of the parameters' root, as in `layers()`; the other parameters are
             constant. None for all parameters.
 
@@ -210,8 +197,9 @@ class HessianOperator(_CostOperator):
 
         An operator can be an argument of a jitted function:
 
-        >>> cost = lambda w, x: jnp.mean((w * x) ** 2)
-        >>> operator = HessianOperator(cost, jnp.zeros(1), data=jnp.arange(3.0))
+        >>> from gdjax.problems import as_problem
+        >>> mean = as_problem(lambda w, x: jnp.mean((w * x) ** 2), data=jnp.arange(3.0))
+        >>> operator = HessianOperator(mean, jnp.zeros(1))
         >>> jax.jit(lambda operator: operator.as_matrix())(operator).round(3).tolist()
         [[3.333]]
 
@@ -244,7 +232,6 @@ class GaussNewtonOperator(_CostOperator):
         problem: problem with data `(inputs, targets)`, `predict(params, inputs) -> outputs`, and
             the mean loss over samples, `loss(outputs, targets) -> scalar`.
         params: parameters w at which to take the operator.
-        data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
 
     Examples:
@@ -266,10 +253,9 @@ class GaussNewtonOperator(_CostOperator):
         problem: Problem,
         params: PyTree,
         *,
-        data: tuple[PyTree, PyTree] | None = None,
         layer: str | None = None,
     ):
-        super().__init__(problem, params, data=data, layer=layer)
+        super().__init__(problem, params, layer=layer)
         self._model()
 
     def _model(self) -> tuple[Callable, Callable]:
@@ -316,7 +302,6 @@ class PreconditionedHessian(SymmetricOperator):
         params: parameters w at which to take the Hessian.
         preconditioner: diagonal P, a pytree like `params` with entries above 0, such as
             `preconditioner(make_optimizer)(opt_state)`.
-        data: data used instead of the problem's data.
         layer: name of a layer or None, as for `HessianOperator`.
 
     Examples:
@@ -337,11 +322,10 @@ class PreconditionedHessian(SymmetricOperator):
         params: PyTree,
         preconditioner: PyTree,
         *,
-        data: PyTree = None,
         layer: str | None = None,
     ):
         check_like("PreconditionedHessian: preconditioner", preconditioner, params)
-        self.hessian = HessianOperator(problem, params, data=data, layer=layer)
+        self.hessian = HessianOperator(problem, params, layer=layer)
         if layer is not None:
             preconditioner = _children(preconditioner)[layer]
         P = ravel_pytree(preconditioner)[0].astype(cost_type(params))
@@ -374,7 +358,7 @@ class PreconditionedHessian(SymmetricOperator):
 
 
 def as_operator(
-    name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree, data: PyTree
+    name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree
 ) -> SymmetricOperator:
     """Return an operator unchanged, or the Hessian of a problem at a point."""
     if not isinstance(operator, SymmetricOperator):
@@ -383,11 +367,11 @@ def as_operator(
                 f"{name}: params = None, expected the point at which the Hessian is taken; or pass "
                 f"an operator, such as HessianOperator(problem, params)"
             )
-        return HessianOperator(operator, at_least_float32(params), data=data)
-    if params is not None or data is not None:
+        return HessianOperator(operator, at_least_float32(params))
+    if params is not None:
         raise InputError(
-            f"{name}: params and data belong to a problem, but {operator!r:.80} is an operator; "
-            f"leave them out"
+            f"{name}: params belong to a problem, but {operator!r:.80} is an operator; leave them "
+            f"out"
         )
     if operator.dtype.itemsize < 4:
         raise InputError(

@@ -18,7 +18,7 @@ from matfree import decomp, stochtrace
 
 from gdjax.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.curvature import student_t
-from gdjax.curvature.eigenpairs import DENSE, ROUNDING
+from gdjax.curvature.eigenpairs import DENSE, ROUNDING, products_with_bar
 from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
@@ -72,7 +72,6 @@ def hessian_trace(
     params: PyTree = None,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     probes: int = 48,
 ) -> HessianTrace:
     """Return the trace of the Hessian or another operator, with standard error.
@@ -88,10 +87,9 @@ def hessian_trace(
 
     Args:
         operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
-            cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
+            cost `cost(params)`, whose Hessian is taken.
         params: parameters at which to take the Hessian of a problem.
         key: key for the random probes.
-        data: data used instead of the problem's data.
         probes: number of Hessian-vector products, at least 6, rounded down to a multiple of 3; not
             used up to 512 parameters, where the trace is exact.
 
@@ -105,7 +103,7 @@ def hessian_trace(
     """
     check_key(key)
     check_whole("hessian_trace: probes", probes, 6, MAX_COUNT, remedy=", two for each third")
-    operator = as_operator("hessian_trace", operator, params, data)
+    operator = as_operator("hessian_trace", operator, params)
     flat, product = ravel_pytree(operator.like)[0], operator.flat_mv
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
     if flat.size <= DENSE:
@@ -143,7 +141,6 @@ def spectral_density(
     params: PyTree = None,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     probes: int = 8,
     depth: int = 64,
     bandwidth: ScalarLike = 0.01,
@@ -152,12 +149,14 @@ def spectral_density(
 
         1/n tr f(H) = E v^T f(H) v / |v|^2 ~ E sum_j weight_j f(node_j),   f = N(x; ., bandwidth^2)
 
+    The time is that of `probes` times `depth` Hessian-vector products; outside a jitted function, a
+    progress bar appears after two seconds.
+
     Args:
         operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
-            cost (`cost(params, batch)` with data, `cost(params)` without), whose Hessian is taken.
+            cost `cost(params)`, whose Hessian is taken.
         params: parameters at which to take the Hessian of a problem.
         key: key for the random probes.
-        data: data used instead of the problem's data.
         probes: number of random vectors, at least 2; not used up to 512 parameters, where nodes are
             exact.
         depth: number of products per probe; nodes at the ends of the spectrum converge first.
@@ -176,18 +175,24 @@ def spectral_density(
     check_whole("spectral_density: probes", probes, 2, MAX_COUNT)
     check_whole("spectral_density: depth", depth, 1, MAX_COUNT)
     check_number("spectral_density: bandwidth", bandwidth, above=0)
-    operator = as_operator("spectral_density", operator, params, data)
+    operator = as_operator("spectral_density", operator, params)
     flat = ravel_pytree(operator.like)[0]
     if flat.size <= DENSE:
         nodes = jnp.linalg.eigvalsh(operator.as_matrix())[None]
         weights = jnp.full_like(nodes, 1 / flat.size)
     else:
-        nodes, weights = _quadrature(operator.flat_mv, flat, key, probes, depth)
+        with products_with_bar(operator, key, min(depth, flat.size)) as product:
+            nodes, weights = _quadrature(product, flat, key, probes, depth)
     norm = jnp.max(jnp.abs(nodes))
     sigma = jnp.asarray(bandwidth * jnp.where(norm > 0, norm, 1))
     margin = 5 * sigma
     at = jnp.linspace(jnp.min(nodes) - margin, jnp.max(nodes) + margin, POINTS)
-    single = jax.vmap(lambda n, w: smoothed(at, n, w, sigma))(nodes, weights)
+
+    def smoothed(nodes, weights):
+        bells = jax.scipy.stats.norm.pdf(at[:, None], nodes[None], sigma)
+        return jnp.sum(bells * weights[None], axis=1)
+
+    single = jax.vmap(smoothed)(nodes, weights)
     spread = jnp.std(single, axis=0, ddof=1) if len(nodes) > 1 else jnp.zeros_like(at)
     return SpectralDensity(
         at=at,
@@ -197,17 +202,6 @@ def spectral_density(
         weights=weights,
         bandwidth=sigma,
     )
-
-
-def smoothed(
-    at: Float[Array, " points"],
-    nodes: Float[Array, " depth"],
-    weights: Float[Array, " depth"],
-    bandwidth: ScalarLike,
-) -> Float[Array, " points"]:
-    """Return sum_j weight_j N(at; node_j, bandwidth^2)."""
-    bells = jax.scipy.stats.norm.pdf(at[:, None], nodes[None], bandwidth)
-    return jnp.sum(bells * weights[None], axis=1)
 
 
 def _quadrature(product, flat, key, probes, depth):

@@ -27,6 +27,7 @@ import optax.contrib
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from gdjax.arguments import is_traced, real_array
 from gdjax.descent.norms import non_euclidean_descent
 from gdjax.errors import InputError
 
@@ -36,6 +37,10 @@ KNOWN: Mapping[str, Callable] = MappingProxyType(
     {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}
 )
 
+# Conditions on settings: what is expected, and whether a value meets it.
+POSITIVE = ("a number above 0", lambda x: x > 0)
+NOT_NEGATIVE = ("a number >= 0", lambda x: x >= 0)
+BELOW_1 = ("a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
 # Optimizers whose steps have the length of the learning rate in a norm.
 FIXED_LENGTH = (
     (optax.contrib.muon, "spectral"),
@@ -48,11 +53,6 @@ FIXED_LENGTH = (
 def stability_threshold(
     learning_rate: ArrayLike | Callable,
     make_optimizer: Callable = optax.sgd,
-    *,
-    momentum: ArrayLike | None = None,
-    nesterov: bool | None = None,
-    b1: ArrayLike | None = None,
-    weight_decay: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """Return the largest eigenvalue of P^-1 H at which an optimizer is stable.
 
@@ -74,11 +74,6 @@ def stability_threshold(
         learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
             `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
-        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this and the following
-            arguments, None means the value of the factory.
-        nesterov: whether the momentum is Nesterov's.
-        b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
-        weight_decay: decay d of `adamw`.
 
     Returns:
         The threshold, in the shape to which the learning rate and the settings broadcast.
@@ -89,51 +84,33 @@ def stability_threshold(
         >>> import optax
         >>> float(stability_threshold(0.5))
         4.0
-        >>> float(stability_threshold(0.1, momentum=0.9))
+        >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.9)))
         38.0
-        >>> float(stability_threshold(0.1, momentum=0.5, nesterov=True))
+        >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.5, nesterov=True)))
         15.0
         >>> float(stability_threshold(0.1, optax.adam))
         380.0
 
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
-    settings = _settings(momentum, nesterov, b1, weight_decay)
-    return _limit("stability_threshold", learning_rate, make_optimizer, settings)
+    return _limit("stability_threshold", learning_rate, make_optimizer)
 
 
 def largest_stable_learning_rate(
     sharpness: ArrayLike,
     make_optimizer: Callable = optax.sgd,
-    *,
-    momentum: ArrayLike | None = None,
-    nesterov: bool | None = None,
-    b1: ArrayLike | None = None,
-    weight_decay: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
     """Return the largest learning rate at which an optimizer is stable.
 
-    For RMSProp, Adam and AdamW the sharpness is that of P^-1 H, not of the Hessian H. The function
-    is the inverse of `stability_threshold`: it returns the learning rate whose threshold is the
-    sharpness lambda. On a quadratic cost it is
-
-        SGD, RMSProp:  2 / lambda
-        heavy ball:    (2 + 2 b) / lambda
-        Adam:          k / lambda,   k = (2 + 2 b1) / (1 - b1)
-        AdamW:         k / (lambda + d k / 2)
-
-    Nesterov's momentum divides the rate of heavy ball by 1 + 2 b, and k by 1 + 2 b1.
+    The function is the inverse of `stability_threshold`: it returns the learning rate whose
+    threshold is the sharpness lambda, k / (lambda + d k / 2) where k is the threshold at a rate of
+    1 without weight decay d.
 
     Args:
         sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for
             RMSProp, Adam and AdamW (see `preconditioner`); for `non_euclidean_descent` the
             generalized sharpness in its norm. Traced values are not validated.
         make_optimizer: factory of an optimizer, as for `stability_threshold`.
-        momentum: coefficient b of `sgd` or `rmsprop`, in [0, 1); for this and the following
-            arguments, None means the value of the factory.
-        nesterov: whether the momentum is Nesterov's.
-        b1: decay of the average of gradients in `adam` or `adamw`, in [0, 1).
-        weight_decay: decay d of `adamw`.
 
     Returns:
         The learning rate, in the shape to which the sharpness and the settings broadcast; infinite
@@ -143,64 +120,54 @@ def largest_stable_learning_rate(
         >>> import optax
         >>> float(largest_stable_learning_rate(4.0))
         0.5
-        >>> float(largest_stable_learning_rate(4.0, momentum=0.5, nesterov=True))
+        >>> nesterov = partial(optax.sgd, momentum=0.5, nesterov=True)
+        >>> float(largest_stable_learning_rate(4.0, nesterov))
         0.375
-
-    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
     """
     caller = "largest_stable_learning_rate"
-    curvature = _checked(caller, "sharpness", sharpness, "a number >= 0", lambda x: x >= 0)
-    settings = _settings(momentum, nesterov, b1, weight_decay)
+    curvature = _as_floats(caller, "sharpness", sharpness, NOT_NEGATIVE)
     decay = jnp.zeros(())
     if _factory(make_optimizer) is optax.adamw:
-        decay = known(caller, make_optimizer, settings)[1]["weight_decay"]
-        decay = _checked(caller, "weight_decay", decay, "a number >= 0", lambda x: x >= 0)
-        settings["weight_decay"] = 0.0
-    limit = _limit(caller, 1.0, make_optimizer, settings)  # rate times sharpness, without decay
+        decay = known(caller, make_optimizer)[1]["weight_decay"]
+        decay = _as_floats(caller, "weight_decay", decay, NOT_NEGATIVE)
+        make_optimizer = partial(make_optimizer, weight_decay=0.0)
+    limit = _limit(caller, 1.0, make_optimizer)  # rate times sharpness, without decay
     return limit / (curvature + decay * limit / 2)
 
 
-def _settings(momentum, nesterov, b1, weight_decay):
-    settings = {"momentum": momentum, "nesterov": nesterov, "b1": b1, "weight_decay": weight_decay}
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _limit(caller, learning_rate, make_optimizer, settings):
+def _limit(caller, learning_rate, make_optimizer):
     """Return the largest stable eigenvalue; error messages name the caller."""
+    rate = _as_floats(caller, "learning_rate", learning_rate, POSITIVE)
     if _factory(make_optimizer) is non_euclidean_descent:
-        return _generalized_limit(caller, learning_rate, make_optimizer, settings)
-    factory, settings = known(caller, make_optimizer, settings)
+        if not _settings(caller, make_optimizer)["scaled"]:
+            raise InputError(
+                f"{caller}: scaled = False, expected True; the limit of steps of fixed length, 2 "
+                f"|g|_* / learning_rate, depends on the gradient: call "
+                f"gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
+            )
+        return 2 / rate
+    factory, settings = known(caller, make_optimizer)
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
-    rate = _checked(caller, "learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
     # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
-    momentum = 0.0 if settings[name] is None else settings[name]
-    b = _checked(caller, name, momentum, "a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
+    b = _as_floats(caller, name, 0.0 if settings[name] is None else settings[name], BELOW_1)
     if settings.get("mask") is not None:
         raise InputError(
             f"{caller}: mask = {settings['mask']!r:.80}, expected None; with a mask the limit of "
             f"some parameters is another: leave it out, with weight_decay=0 for those without decay"
         )
-    decay = _checked(
-        caller, "weight_decay", settings.get("weight_decay", 0.0), "a number >= 0", lambda x: x >= 0
-    )
-    _check_decay(decay, rate)
+    decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
+    shrinkage = decay * rate
+    if not isinstance(shrinkage, Tracer) and jnp.max(shrinkage, initial=0.0) > 2:
+        raise InputError(
+            f"{caller}: weight_decay * learning_rate = {jnp.max(shrinkage):.6g}, expected at most "
+            f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
+            f"learning_rate"
+        )
     limit = (2 - decay * rate) * (1 + b) / rate
     if averaged:
         limit = limit / (1 - b)
     return limit / (1 + 2 * b) if settings["nesterov"] else limit
-
-
-def _generalized_limit(caller, learning_rate, make_optimizer, settings):
-    """Return 2 / eta for steps that are scaled by the dual norm of the gradient."""
-    if not _with_defaults(caller, make_optimizer, settings)["scaled"]:
-        raise InputError(
-            f"{caller}: scaled = False, expected True; the limit of steps of fixed "
-            "length, 2 |g|_* / learning_rate, depends on the gradient: call "
-            "gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
-        )
-    rate = _checked(caller, "learning_rate", learning_rate, "a number above 0", lambda x: x > 0)
-    return 2 / rate
 
 
 def _factory(make_optimizer):
@@ -210,19 +177,17 @@ def _factory(make_optimizer):
     return make_optimizer
 
 
-def _checked(caller, name, value, expected, is_valid):
+def _as_floats(caller, name, value, condition):
     """Return a setting as an array of floats; traced values are not validated."""
+    expected, is_valid = condition
     if callable(value):
         raise InputError(
-            f"{caller}: {name} = {value!r:.80} is a schedule, expected {expected}; pass "
-            f"its value at a step, such as schedule(step)"
+            f"{caller}: {name} = {value!r:.80} is a schedule, expected {expected}; pass its value "
+            f"at a step, such as schedule(step)"
         )
-    if not isinstance(value, Tracer):
-        try:
-            array = np.asarray(value, float)
-        except (TypeError, ValueError):
-            array = np.array(np.nan)
-        if not np.all(np.isfinite(array) & is_valid(array)):
+    if not is_traced(value):
+        array = real_array(value)
+        if array is None or not np.all(np.isfinite(array) & is_valid(array)):
             raise InputError(
                 f"{caller}: {name} = {value!r:.80}, expected {expected}; for other values no step "
                 f"is stable, so leave them out"
@@ -230,67 +195,42 @@ def _checked(caller, name, value, expected, is_valid):
     return jnp.asarray(value, float)
 
 
-def _check_decay(decay, rate):
-    """Check decay * rate <= 2; above that, the decay alone makes parameters grow."""
-    if isinstance(decay, Tracer) or isinstance(rate, Tracer):
-        return
-    product = float(np.max(np.asarray(decay) * np.asarray(rate), initial=0.0))
-    if product > 2:
-        raise InputError(
-            f"stability_threshold: weight_decay * learning_rate = {product:.6g}, expected at most "
-            f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
-            f"learning_rate"
-        )
-
-
-def known(
-    caller: str, make_optimizer: Callable, settings: Mapping[str, Any]
-) -> tuple[Callable, Mapping[str, Any]]:
+def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str, Any]]:
     """Return the factory in `KNOWN` and its settings, including defaults.
 
     Args:
         caller: name of the public function, for error messages.
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
-        settings: keywords of the factory that replace its defaults.
     """
     factory = _factory(make_optimizer)
     if factory not in KNOWN.values():
+        norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
+        hint = (
+            f"; without momentum its limit is 2 |g|_* / learning_rate for the generalized "
+            f"sharpness: gd.curvature.generalized_sharpness(problem, params, {norm!r}, key=key)"
+            f".limit(learning_rate, scaled=False)"
+        )
         raise InputError(
             f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
             f"known; expected one of optax's {', '.join(KNOWN)}, or functools.partial of one"
-            f"{_hint(factory)}"
+            f"{hint if norm else ''}"
         )
-    return factory, _with_defaults(caller, make_optimizer, settings)
+    return factory, _settings(caller, make_optimizer)
 
 
-def _with_defaults(caller, make_optimizer, settings):
-    """Return the settings of a factory; reject those that it does not accept."""
-    parameters = inspect.signature(make_optimizer).parameters
+def _settings(caller, make_optimizer):
+    """Return the keywords of a factory with their values, which `partial` may have set."""
+    try:
+        parameters = inspect.signature(make_optimizer).parameters
+    except ValueError:  # a partial function with an argument that the factory does not accept
+        parameters = {}
     if "learning_rate" not in parameters:
         raise InputError(
-            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position, "
-            f"expected keywords, such as functools.partial(optax.sgd, momentum=0.9)"
+            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position or "
+            f"others than those of the factory, expected its keywords, such as "
+            f"functools.partial(optax.sgd, momentum=0.9)"
         )
-    unknown = next((name for name in settings if name not in parameters), None)
-    if unknown:
-        raise InputError(
-            f"{caller}: {unknown} = {settings[unknown]!r:.80}, but "
-            f"{_factory(make_optimizer).__name__} takes no {unknown}; leave it out, or "
-            f"choose among {', '.join(parameters)}"
-        )
-    return {name: p.default for name, p in parameters.items()} | settings
-
-
-def _hint(factory):
-    """Return a hint for optimizers whose steps have a fixed length in a norm."""
-    norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
-    if norm is None:
-        return ""
-    return (
-        f"; without momentum its limit is 2 |g|_* / learning_rate for the generalized sharpness: "
-        f"gd.curvature.generalized_sharpness(problem, params, {norm!r}, key=key)"
-        f".limit(learning_rate, scaled=False)"
-    )
+    return {name: p.default for name, p in parameters.items()}
 
 
 def preconditioner(make_optimizer: Callable) -> "Preconditioner":
@@ -313,7 +253,7 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
         >>> preconditioner(optax.adam)(opt_state).round(3).tolist()
         [0.3, 0.4]
     """
-    factory, settings = known("preconditioner", make_optimizer, {})
+    factory, settings = known("preconditioner", make_optimizer)
     if factory not in ADAPTIVE:
         raise InputError(
             f"preconditioner: make_optimizer = {make_optimizer!r:.80} has no preconditioner; "
@@ -322,11 +262,9 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     if settings.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")
     if factory is optax.rmsprop:
-        inside, outside = (
-            (settings["eps"], 0.0) if settings["eps_in_sqrt"] else (0.0, settings["eps"])
-        )
-        corrected = settings["bias_correction"]
-        return Preconditioner(0.0, settings["decay"] if corrected else 0.0, inside, outside)
+        eps, is_inside = settings["eps"], settings["eps_in_sqrt"]
+        decay = settings["decay"] if settings["bias_correction"] else 0.0
+        return Preconditioner(0.0, decay, eps if is_inside else 0.0, 0.0 if is_inside else eps)
     return Preconditioner(settings["b1"], settings["b2"], settings["eps_root"], settings["eps"])
 
 

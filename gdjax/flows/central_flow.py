@@ -27,7 +27,6 @@ from gdjax.flows import semidefinite_complementarity
 from gdjax.flows.gradient_flow import (
     FlowStatus,
     check_positive,
-    check_tolerances,
     solve_ode,
     tolerances,
 )
@@ -81,7 +80,6 @@ def central_flow(
     learning_rate: ArrayLike,
     time: ArrayLike,
     *,
-    data: PyTree = None,
     eigenvectors: int = 3,
     intervals: int = 100,
     rtol: float | None = None,
@@ -100,11 +98,10 @@ def central_flow(
     is one program and can be mapped over learning rates and starting points.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: starting point w_0, any pytree of real arrays.
         learning_rate: learning rate eta of descent, > 0; may be traced.
         time: final time (eta times the number of descent steps), > 0; may be traced.
-        data: data used instead of the problem's data.
         eigenvectors: maximum number k of directions at the edge. It is sufficient if the last of
             the `eigenvalues` stays below 2 / eta.
         intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are
@@ -122,17 +119,16 @@ def central_flow(
 
     References: Cohen et al. 2024, arXiv 2410.24206.
     """
-    check_tolerances("central_flow", rtol=rtol, atol=atol)
     flat, unravel = ravel_params(params)
     check_positive("central_flow", learning_rate=learning_rate, time=time)
     check_whole("central_flow: intervals", intervals, 1)
     remedy = ", the number of parameters"
     check_whole("central_flow: eigenvectors", eigenvectors, 1, flat.size, remedy=remedy)
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     dtype = cost_type(params)
     flat = flat.astype(dtype)
     rate, interval = jnp.asarray(learning_rate, dtype), jnp.asarray(time, dtype) / intervals
-    rtol, atol = tolerances(dtype, rtol, atol)
+    rtol, atol = tolerances("central_flow", dtype, rtol, atol)
     end_times, first = interval[None], jnp.minimum(interval, rate)
 
     at = directional_derivatives(problem, unravel)
@@ -158,24 +154,11 @@ def central_flow(
     state = flat, block, jnp.array(True), jnp.array(True)
     (_, _, converged, completed), records = jax.lax.scan(body_fun, state, length=intervals + 1)
     w, value, mean, values, X, residual = records
-    status = jnp.select(
-        [~completed | ~jnp.all(jnp.isfinite(value)), ~converged],
-        [
-            jnp.int32(FlowStatus.NOT_COMPLETED),
-            jnp.int32(FlowStatus.EIGENVECTORS_NOT_CONVERGED),
-        ],
-        jnp.int32(FlowStatus.COMPLETED),
-    )
-    return CentralFlow(
-        interval * jnp.arange(intervals + 1),
-        jax.vmap(unravel)(w),
-        value,
-        mean,
-        values,
-        X,
-        residual,
-        status,
-    )
+    status = jnp.where(converged, FlowStatus.COMPLETED, FlowStatus.EIGENVECTORS_NOT_CONVERGED)
+    is_finite = completed & jnp.all(jnp.isfinite(value))
+    status = jnp.where(is_finite, status, FlowStatus.NOT_COMPLETED).astype(jnp.int32)
+    times = interval * jnp.arange(intervals + 1)
+    return CentralFlow(times, jax.vmap(unravel)(w), value, mean, values, X, residual, status)
 
 
 def _edge(problem, unravel, w, block):

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from gdjax.arguments import check_number, check_whole, real_array
+from gdjax.arguments import check_number, check_whole, is_traced, real_array
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.step import cost_type
@@ -92,7 +91,6 @@ def gradient_flow(
     problem: Problem | Callable,
     params: PyTree,
     *,
-    data: PyTree = None,
     times: Sequence | ArrayLike,
     rtol: float | None = None,
     atol: float | None = None,
@@ -107,9 +105,8 @@ def gradient_flow(
     gradients.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: starting point w_0, any pytree of real arrays.
-        data: data used instead of the problem's data.
         times: times at which the flow is returned, ascending, >= 0.
         rtol: relative tolerance of one step; None means eps^(2/3), 2e-5 in float32 and 4e-11 in
             float64.
@@ -129,13 +126,12 @@ def gradient_flow(
     References: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
     """
     _check_times("gradient_flow", times)
-    check_tolerances("gradient_flow", rtol=rtol, atol=atol)
     check_whole("gradient_flow: max_steps", max_steps, 1)
     check_params(params)
-    problem, params = problem_at(problem, params, data), strip_weak_types(params)
+    problem, params = problem_at(problem, params), strip_weak_types(params)
     dtype = cost_type(params)
     times = jnp.asarray(times, dtype)
-    rtol, atol = tolerances(dtype, rtol, atol)
+    rtol, atol = tolerances("gradient_flow", dtype, rtol, atol)
 
     def velocity(_time, w, problem):
         return jax.tree.map(jnp.negative, value_and_gradient(problem, w)[1])
@@ -162,9 +158,12 @@ class Solution(NamedTuple):
 
 
 def tolerances(
-    dtype: jnp.dtype, rtol: float | None, atol: float | None = None
+    caller: str, dtype: jnp.dtype, rtol: float | None, atol: float | None
 ) -> tuple[float, float]:
-    """Return both tolerances; the default is eps^(2/3), such as 2e-5 in float32."""
+    """Check and return both tolerances; the default is eps^(2/3), such as 2e-5 in float32."""
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value is not None:
+            check_number(f"{caller}: {name}", value, above=0, below=1)
     rtol = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else rtol
     return rtol, rtol if atol is None else atol
 
@@ -230,7 +229,6 @@ def distance_from_flow(
     problem: Problem | Callable,
     params: PyTree,
     *,
-    data: PyTree = None,
     learning_rates: Sequence | ArrayLike,
     times: Sequence | ArrayLike,
     rtol: float | None = None,
@@ -243,18 +241,16 @@ def distance_from_flow(
     The distance is proportional to eta if eta is small.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: starting point of descent and flow.
-        data: data used instead of the problem's data.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; integer multiples of every learning rate.
         rtol: relative tolerance of the flow (see `gradient_flow`).
         atol: absolute tolerance of the flow (see `gradient_flow`).
     """
-    check_tolerances("distance_from_flow", rtol=rtol, atol=atol)
     counts = _counts(learning_rates, times)
     check_params(params)
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     times = np.asarray(times, float)
     flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
     params = strip_weak_types(params)
@@ -279,26 +275,22 @@ def distance_from_flow(
     return FlowDistance(rates, jnp.asarray(times, dtype), distances, costs, points, flow)
 
 
+def _finite_vector(value):
+    """Return a nonempty vector of finite numbers as an array; None for other values."""
+    array = real_array(value)
+    is_vector = array is not None and array.ndim == 1 and array.size
+    return array if is_vector and np.isfinite(array).all() else None
+
+
 def _check_times(caller, times):
     """Check that times are ascending and >= 0; traced times are not validated."""
-    if isinstance(times, Tracer):
+    if is_traced(times):
         return
-    try:
-        values = np.asarray(times, float)
-    except (TypeError, ValueError):
-        values = np.zeros(0)
-    rising = np.all(np.diff(values, prepend=0) >= 0) if values.ndim == 1 and values.size else False
-    if not (rising and np.isfinite(values).all()):
+    values = _finite_vector(times)
+    if values is None or np.any(np.diff(values, prepend=0) < 0):
         raise InputError(
             f"{caller}: times = {times!r:.80}, expected an ascending list of numbers from 0 on"
         )
-
-
-def check_tolerances(caller: str, **tolerances: float | None) -> None:
-    """Check that tolerances are None or in (0, 1)."""
-    for name, value in tolerances.items():
-        if value is not None:
-            check_number(f"{caller}: {name}", value, above=0, below=1)
 
 
 def check_positive(caller: str, **numbers: ArrayLike) -> None:
@@ -311,12 +303,8 @@ def check_positive(caller: str, **numbers: ArrayLike) -> None:
 def _counts(learning_rates, times):
     """Return the numbers of steps between successive times, [rates, times]."""
     _check_times("distance_from_flow", times)
-    rates, end_times = real_array(learning_rates), np.asarray(times, float)
-    if (
-        rates is None
-        or rates.ndim != 1
-        or not (rates.size and np.isfinite(rates).all() and np.all(rates > 0))
-    ):
+    rates, end_times = _finite_vector(learning_rates), np.asarray(times, float)
+    if rates is None or np.any(rates <= 0):
         raise InputError(
             f"distance_from_flow: learning_rates = {learning_rates!r:.80}, expected a list of "
             f"numbers above 0"

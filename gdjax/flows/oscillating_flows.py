@@ -27,16 +27,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from gdjax.arguments import check_number, check_whole
-from gdjax.curvature.directional_derivatives import (
-    DirectionalDerivatives,
-    directional_derivatives,
-)
+from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
 from gdjax.descent.step import cost_type
 from gdjax.flows.gradient_flow import (
     MAX_STEPS,
     FlowStatus,
     check_positive,
-    check_tolerances,
     solve_ode,
     tolerances,
 )
@@ -92,7 +88,6 @@ def rod_flow(
     learning_rate: ArrayLike,
     time: ArrayLike,
     *,
-    data: PyTree = None,
     intervals: int = 100,
     noise: float | None = None,
     rtol: float | None = None,
@@ -125,11 +120,10 @@ def rod_flow(
     have the standard deviation `noise`.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: starting point w_0, any pytree of real arrays.
         learning_rate: learning rate eta of descent, > 0; may be traced.
         time: final time (eta times the number of descent steps), > 0; may be traced.
-        data: data used instead of the problem's data.
         intervals: number of intervals between the times at which the flow is returned.
         noise: standard deviation e of the random error of one step along u, which adds e^2 / eta
             to d(x^2)/dt; None means an estimate of the rounding error, the machine epsilon times
@@ -159,7 +153,6 @@ def edge_flow(
     learning_rate: ArrayLike,
     time: ArrayLike,
     *,
-    data: PyTree = None,
     intervals: int = 100,
     noise: float | None = None,
     rtol: float | None = None,
@@ -177,11 +170,10 @@ def edge_flow(
     reconstructed from the abstract of the paper. The start and `noise` are those of `rod_flow`.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem, or a cost `cost(params)` without data.
         params: starting point w_0, any pytree of real arrays.
         learning_rate: learning rate eta of descent, > 0; may be traced.
         time: final time (eta times the number of descent steps), > 0; may be traced.
-        data: data used instead of the problem's data.
         intervals: number of intervals between the times at which the flow is returned.
         noise: standard deviation of the random error of one step (see `rod_flow`).
         rtol: relative tolerance of the solver (see `gradient_flow`).
@@ -232,32 +224,19 @@ def _edge(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
 
 
 def _solve(
-    caller,
-    model,
-    *,
-    problem,
-    params,
-    learning_rate,
-    time,
-    data,
-    intervals,
-    noise,
-    rtol,
-    atol,
-    max_steps,
+    caller, model, problem, params, learning_rate, time, intervals, noise, rtol, atol, max_steps
 ) -> OscillatingFlow:
     """Check the arguments and solve a flow whose velocity is `model(at, rate, c, u, x)`."""
-    check_tolerances(caller, rtol=rtol, atol=atol)
     flat, unravel = ravel_params(params)
     check_positive(caller, learning_rate=learning_rate, time=time)
     check_whole(f"{caller}: intervals", intervals, 1)
     check_whole(f"{caller}: max_steps", max_steps, 1)
     if noise is not None:
         check_number(f"{caller}: noise", noise, least=0)
-    problem, dtype = problem_at(problem, params, data), cost_type(params)
+    problem, dtype = problem_at(problem, params), cost_type(params)
     flat, rate = flat.astype(dtype), jnp.asarray(learning_rate, dtype)
     times = jnp.asarray(time, dtype) / intervals * jnp.arange(intervals + 1, dtype=dtype)
-    rtol, atol = tolerances(dtype, rtol, atol)
+    rtol, atol = tolerances(caller, dtype, rtol, atol)
     eps = jnp.finfo(dtype).eps
     error = eps * _root_mean_square(flat) if noise is None else jnp.asarray(noise, dtype)
     at = directional_derivatives(problem, unravel)

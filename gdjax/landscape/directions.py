@@ -29,7 +29,7 @@ from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params
 from gdjax.summaries import fields
@@ -162,7 +162,7 @@ def gradient_direction(
         params: the point.
         data: data used instead of the problem's data.
     """
-    gradient = value_and_gradient(problem, params, data=data)[1]
+    gradient = value_and_gradient(as_problem(problem, data), params)[1]
     length = optax.tree.norm(gradient)
     return jax.tree.map(lambda g: jnp.where(length > 0, g / length, 0).astype(g.dtype), gradient)
 

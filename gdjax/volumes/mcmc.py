@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, as_problem
 from gdjax.summaries import fields
 
 TARGET_ACCEPTANCE = 0.8
@@ -86,7 +86,7 @@ def hessian_whitening(
         >>> round(float(scale.log_determinant), 3)
         -4.605
     """
-    values, axes = eigh(HessianOperator(problem, params, data=data).as_matrix())
+    values, axes = eigh(HessianOperator(as_problem(problem, data), params).as_matrix())
     return Whitening((jnp.abs(values) + damping) ** -0.5, axes)
 
 

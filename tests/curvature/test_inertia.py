@@ -6,7 +6,7 @@ import numpy as np
 from curved_problems import quadratic
 
 from gdjax.curvature import FunctionOperator
-from gdjax.curvature.eigenpairs import dense_inertia, extreme_inertia
+from gdjax.curvature.inertia import dense_inertia, extreme_inertia
 
 SIGNS = ("known", "positive", "negative", "indeterminate")
 

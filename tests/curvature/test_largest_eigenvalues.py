@@ -60,19 +60,6 @@ def test_the_dense_hessian_is_used_for_few_parameters():
     np.testing.assert_allclose(values, [3, 2, -1], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("count", "settings", "message"),
-    [
-        (0, {}, "count = 0, expected a whole number >= 1"),
-        (True, {}, "count = True, expected a whole number >= 1"),
-        (2, {"rtol": 0.0}, "rtol = 0.0, expected a number above 0"),
-    ],
-)
-def test_invalid_counts_and_tolerances_are_rejected(count, settings, message):
-    with pytest.raises(InputError, match=message):
-        largest_eigenvalues_metric(PROBLEM, count, **settings)
-
-
 def test_more_eigenvalues_than_parameters_are_rejected():
     top = {"top": largest_eigenvalues_metric(PROBLEM, 31)}
     with pytest.raises(InputError, match="count = 31, expected at most 30"):

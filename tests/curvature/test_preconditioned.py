@@ -19,6 +19,7 @@ from gdjax.curvature import (
 )
 from gdjax.curvature.stability_limits import preconditioner
 from gdjax.errors import InputError
+from gdjax.problems import as_problem
 
 RUNS = 16
 RULES = {
@@ -65,7 +66,7 @@ def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_ada
                 updates, memory = rule.update(jax.grad(cost)(w, data), memory, w)
                 w = optax.apply_updates(w, updates)
             P = preconditioner(optax.adam)(memory)
-            operator = PreconditionedHessian(cost, w, P, data=data)
+            operator = PreconditionedHessian(as_problem(cost, data), w, P)
             pairs = extreme_eigenpairs(operator, key=jax.random.key(0), rtol=1e-4)
             return w, P, pairs.values[0]
 
@@ -87,7 +88,7 @@ def test_before_the_first_step_the_preconditioned_hessian_is_not_finite():
     memory = optax.adam(0.1).init(params)
     P = preconditioner(optax.adam)(memory)
     pairs = extreme_eigenpairs(
-        PreconditionedHessian(cost, params, P, data=data), key=jax.random.key(0)
+        PreconditionedHessian(as_problem(cost, data), params, P), key=jax.random.key(0)
     )
     assert pairs.status == EigenpairsStatus.NOT_FINITE
 

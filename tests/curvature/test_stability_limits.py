@@ -81,15 +81,15 @@ def test_the_threshold_equals_that_found_by_bisection_over_runs(name):
 
 
 def test_thresholds_equal_the_published_formulas():
-    eta = np.array([0.01, 0.5])
+    eta, heavy_ball = np.array([0.01, 0.5]), partial(optax.sgd, momentum=0.9)
     np.testing.assert_allclose(stability_threshold(eta), [200, 4], rtol=1e-6)
-    np.testing.assert_allclose(stability_threshold(eta, momentum=0.9), [380, 7.6], rtol=1e-6)
-    np.testing.assert_allclose(
-        stability_threshold(eta, momentum=0.9, nesterov=True), [380 / 2.8, 7.6 / 2.8], rtol=1e-6
-    )
+    np.testing.assert_allclose(stability_threshold(eta, heavy_ball), [380, 7.6], rtol=1e-6)
+    nesterov = stability_threshold(eta, partial(heavy_ball, nesterov=True))
+    np.testing.assert_allclose(nesterov, [380 / 2.8, 7.6 / 2.8], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, optax.rmsprop), [200, 4], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, optax.adam), [3800, 76], rtol=1e-6)
-    np.testing.assert_allclose(stability_threshold(eta, optax.adam, b1=0), [200, 4], rtol=1e-6)
+    no_average = partial(optax.adam, b1=0)
+    np.testing.assert_allclose(stability_threshold(eta, no_average), [200, 4], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -102,14 +102,18 @@ def test_largest_stable_learning_rate_inverts_the_threshold(name):
 
 def test_without_curvature_only_weight_decay_limits_the_learning_rate():
     assert np.isinf(float(largest_stable_learning_rate(0.0)))
-    assert float(largest_stable_learning_rate(0.0, optax.adamw, weight_decay=4.0)) == 0.5
+    assert float(largest_stable_learning_rate(0.0, partial(optax.adamw, weight_decay=4.0))) == 0.5
     with pytest.raises(InputError, match=r"largest_stable_learning_rate: sharpness = -1.0, exp"):
         largest_stable_learning_rate(-1.0)
 
 
 def test_thresholds_can_be_vmapped_over_rates_and_momenta():
     rates, momenta = np.linspace(0.01, 1, 16), np.linspace(0, 0.9, 16)
-    result = jax.jit(jax.vmap(lambda r, b: stability_threshold(r, momentum=b)))(rates, momenta)
+
+    def threshold(rate, momentum):
+        return stability_threshold(rate, partial(optax.sgd, momentum=momentum))
+
+    result = jax.jit(jax.vmap(threshold))(rates, momenta)
     np.testing.assert_allclose(result, (2 + 2 * momenta) / rates, rtol=1e-6)
 
 
@@ -137,8 +141,8 @@ def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
 def test_unknown_optimizers_and_settings_of_other_optimizers_are_rejected():
     with pytest.raises(InputError, match=r"stability limit is not known; .* sgd, rmsprop, adam"):
         stability_threshold(0.1, optax.lion)
-    with pytest.raises(InputError, match=r"momentum = 0.9, but adam takes no momentum"):
-        stability_threshold(0.1, optax.adam, momentum=0.9)
+    with pytest.raises(InputError, match=r"make_optimizer = .* fixes arguments .* others than"):
+        stability_threshold(0.1, partial(optax.adam, momentum=0.9))  # ty: ignore[unknown-argument]
 
 
 def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
@@ -146,51 +150,33 @@ def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
     with pytest.raises(InputError, match=r"scaled = False, expected True; .*generalized_sharpness"):
         stability_threshold(0.1, partial(muon, scaled=False))
-    with pytest.raises(InputError, match=r"momentum = 0.9, but non_euclidean_descent takes no"):
-        stability_threshold(0.1, muon, momentum=0.9)
     for rule, norm in ((optax.contrib.muon, "spectral"), (optax.sign_sgd, "linf")):
         with pytest.raises(InputError, match=f"generalized_sharpness.*{norm}.*scaled=False"):
             stability_threshold(0.1, rule)
 
 
 def test_settings_are_read_from_nested_partials_and_defaults():
-    factory, settings = known("f", partial(partial(optax.adam, b1=0.5), b2=0.99), {"eps": 1.0})
+    factory, settings = known("f", partial(partial(optax.adam, b1=0.5), b2=0.99, eps=1.0))
     assert factory is optax.adam
     assert [settings[n] for n in ("b1", "b2", "eps", "nesterov")] == [0.5, 0.99, 1.0, False]
 
 
 @pytest.mark.parametrize(
-    ("learning_rate", "optimizer", "settings", "message"),
+    ("optimizer", "settings", "message"),
     [
-        (
-            optax.cosine_decay_schedule(0.1, 9),
-            optax.sgd,
-            {},
-            r"learning_rate = .* is a schedule, .*",
-        ),
-        (-1.0, optax.sgd, {}, "learning_rate = -1.0, expected a number above 0"),
-        (0, optax.sgd, {}, "learning_rate = 0, expected a number above 0"),
-        (np.array([0.1, np.nan]), optax.sgd, {}, "learning_rate = .*nan.*, expected a number"),
-        (0.1, optax.sgd, {"momentum": 1.5}, "momentum = 1.5, expected a number >= 0 and below 1"),
-        (0.1, optax.sgd, {"momentum": 1.0, "nesterov": True}, "momentum = 1.0, expected"),
-        (0.1, optax.rmsprop, {"momentum": -0.1}, "momentum = -0.1, expected"),
-        (0.1, optax.adam, {"b1": 1.0}, "b1 = 1.0, expected a number >= 0 and below 1"),
-        (0.1, optax.adamw, {"weight_decay": -1.0}, "weight_decay = -1.0, expected a number >= 0"),
-        (
-            0.5,
-            optax.adamw,
-            {"weight_decay": 4.5},
-            r"weight_decay \* learning_rate = 2.25, expected",
-        ),
+        (optax.sgd, {"momentum": 1.0, "nesterov": True}, "momentum = 1.0, expected"),
+        (optax.adam, {"b1": 1.0}, "b1 = 1.0, expected a number >= 0 and below 1"),
+        (optax.adamw, {"weight_decay": -1.0}, "weight_decay = -1.0, expected a number >= 0"),
+        (optax.adamw, {"weight_decay": 22.5}, r"weight_decay \* learning_rate = 2.25, expected"),
         # Without decay the limit is 380, with decay 361, so with a mask there are two limits.
-        (0.1, partial(optax.adamw, weight_decay=1.0, mask={"a": False}), {}, "mask = {'a': False}"),
-        (0.1, partial(optax.sgd, 0.1, 0.9), {}, "make_optimizer = .* fixes arguments by position"),
+        (partial(optax.adamw, weight_decay=1.0, mask={"a": False}), {}, "mask = {'a': False}"),
+        (partial(optax.sgd, 0.1, 0.9), {}, "make_optimizer = .* fixes arguments by position"),
     ],
 )
-def test_invalid_settings_of_a_threshold_are_rejected(learning_rate, optimizer, settings, message):
+def test_invalid_settings_of_a_threshold_are_rejected(optimizer, settings, message):
     with pytest.raises(InputError, match=f"stability_threshold: {message}"):
-        stability_threshold(learning_rate, optimizer, **settings)
+        stability_threshold(0.1, partial(optimizer, **settings))
 
 
 def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():
-    assert float(stability_threshold(0.5, optax.adamw, weight_decay=4.0)) == 0.0
+    assert float(stability_threshold(0.5, partial(optax.adamw, weight_decay=4.0))) == 0.0

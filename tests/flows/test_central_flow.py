@@ -9,7 +9,6 @@ import pytest
 
 import gdjax as gd
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
 from gdjax.flows.central_flow import _slopes, central_flow
 from gdjax.flows.gradient_flow import FlowStatus, gradient_flow
 from gdjax.flows.semidefinite_complementarity import matrix
@@ -150,19 +149,3 @@ def test_central_flow_predicts_the_smoothed_descent_of_a_network():
         there = int(np.argmax(one > 2 - 1e-3))
         assert there > 0
         np.testing.assert_allclose(one[there + 5 :], 2, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"learning_rate": 0.0}, "learning_rate = 0.0, expected a number above 0"),
-        ({"learning_rate": np.ones(2)}, "expected a number above 0; map the function"),
-        ({"time": -1.0}, "time = -1.0"),
-        ({"eigenvectors": 3}, "eigenvectors = 3, expected a whole number from 1 to 2"),
-        ({"intervals": 0}, "intervals = 0, expected a whole number >= 1"),
-    ],
-)
-def test_invalid_arguments_are_rejected(wrong, message):
-    arguments = {"learning_rate": 0.1, "time": 1.0, "eigenvectors": 1, "intervals": 5} | wrong
-    with pytest.raises(InputError, match=message):
-        central_flow(lambda w: jnp.sum(w**2), jnp.ones(2), **arguments)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
 from gdjax.flows import gradient_flow
 from gdjax.flows.gradient_flow import FlowStatus
 from gdjax.flows.oscillating_flows import _edge, _rod, edge_flow, rod_flow
@@ -248,19 +247,3 @@ def test_a_flow_can_start_where_descent_does_not_alternate():
         np.testing.assert_allclose(jnp.linalg.norm(flow.direction, axis=1), 1, rtol=1e-5)
         log_ratio = np.log(flow.amplitude / flow.amplitude[0])
         np.testing.assert_allclose(log_ratio, growth * flow.time, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"learning_rate": 0.0}, "rod_flow: learning_rate = 0.0, expected a number above 0"),
-        ({"time": np.ones(2)}, "expected a number above 0; map the function"),
-        ({"intervals": 0}, "rod_flow: intervals = 0, expected a whole number >= 1"),
-        ({"noise": -1.0}, "rod_flow: noise = -1.0, expected a number >= 0"),
-        ({"max_steps": 0}, "rod_flow: max_steps = 0, expected a whole number >= 1"),
-        ({"rtol": 2.0}, "rod_flow: rtol = 2.0, expected a number above 0 and below 1"),
-    ],
-)
-def test_invalid_arguments_are_rejected(wrong, message):
-    with pytest.raises(InputError, match=message):
-        rod_flow(lambda w: w**2, jnp.ones(()), **({"learning_rate": 0.1, "time": 1.0} | wrong))

@@ -78,7 +78,7 @@ def test_plane_directions_reject_a_hessian_that_is_not_finite():
 
 def test_names_of_directions_contain_residuals_of_unconverged_eigenvalues(monkeypatch):
     monkeypatch.setattr(
-        directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_restarts=1, rtol=1e-9)
+        directions, "extreme_eigenpairs", partial(extreme_eigenpairs, max_steps=1, rtol=1e-9)
     )
     scale = jnp.linspace(0.9, 1.0, 800)
     result = directions.plane_directions(
