@@ -37,7 +37,7 @@ from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 from gdjax.volumes.mcmc import Whitening
 
 DIRECTIONS = 1000
@@ -107,7 +107,7 @@ class BasinVolume(NamedTuple):
     open_directions: Int[Array, ""]
     radii: Float[Array, " directions"]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=VolumeStatus)
 
 
 def basin_volume(
@@ -149,11 +149,12 @@ def basin_volume(
         False
     """
     check_number("basin_volume: level", level, above=0)
+    level = float(level) if isinstance(level, int) else level  # JAX's integers have 32 bits
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
     check_key(key)
     problem = problem_at(problem, params, data)
     flat, unravel = ravel_params(params)
-    lowest = evaluate(problem, params)
+    lowest = evaluate(problem, unravel(flat))
 
     def inside(w):
         return evaluate(problem, unravel(w)) - lowest <= level

@@ -1029,7 +1029,7 @@ CALLS = (
     (
         "gd.minima.linear_path_cost(bowl, w, zeros(3))",
         "b",
-        "expected two sets of parameters of one problem",
+        "expected the structure of the parameters",
     ),
     (
         "gd.minima.linear_path_cost(bowl, w, w, points=0)",
@@ -1421,7 +1421,7 @@ CALLS = (
         "expected a whole number from 1 to 2, the number of components",
     ),
     ("gd.landscape.filter_normalize(w, w, axis='x')", "axis", "expected a whole number"),
-    ("gd.landscape.project(w[None], w, {})", "directions", "expected at least one direction"),
+    ("gd.landscape.project(w[None], w, {})", "directions", "expected a dict with one tree per"),
     ("gd.landscape.grid(bowl, w, {'flat': flat}, 3)", "coordinates", "expected a list with one"),
     # Curvature
     ("gd.curvature.check_gradient(bowl, w, 'x')", "position", "expected a vector of whole"),
