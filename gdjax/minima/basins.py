@@ -20,7 +20,7 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
-from gdjax.arguments import check_number, check_whole, real_array
+from gdjax.arguments import check_number, check_numbers, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.minima.clustering import cluster_points
@@ -118,13 +118,8 @@ def basins_of_attraction(
     check_whole("basins_of_attraction: num_steps", num_steps, 1)
     check_number("basins_of_attraction: gradient_tolerance", gradient_tolerance, above=0)
     check_number("basins_of_attraction: distance_tolerance", distance_tolerance, above=0)
-    rates = _check_numbers("learning_rate", learning_rate)
-    momenta = _check_numbers("momentum", momentum)
-    if not (rates > 0).all() or not ((momenta >= 0) & (momenta < 1)).all():
-        raise InputError(
-            f"basins_of_attraction: learning_rate = {rates.tolist()} and momentum = "
-            f"{momenta.tolist()}, expected rates above 0 and momenta in [0, 1)"
-        )
+    rates = _check_numbers("learning_rate", learning_rate, above=0)
+    momenta = _check_numbers("momentum", momentum, least=0, below=1)
     with jax.enable_x64(True):
         problem = test_functions.from_function(function, domain)
         known = test_functions.find(function) if isinstance(function, str) else None
@@ -192,11 +187,11 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
         return np.asarray((2 + 2 * momentum) / _eigenvalues(known.f, minima)[:, -1])
 
 
-def _check_numbers(name, values):
-    array = real_array(values)
-    if array is None or array.ndim > 1 or not array.size or not np.isfinite(array).all():
-        raise InputError(f"basins_of_attraction: {name} = {values!r:.80}, expected finite numbers")
-    return np.atleast_1d(array).astype(float)
+def _check_numbers(name, values, **bounds):
+    check_numbers(f"basins_of_attraction: {name}", values)
+    for value in np.ravel(values):
+        check_number(f"basins_of_attraction: {name}", value.item(), **bounds)
+    return np.ravel(values).astype(float)
 
 
 def _as_params(position):

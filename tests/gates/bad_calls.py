@@ -1056,7 +1056,7 @@ CALLS = (
     (
         "gd.minima.basins_of_attraction('himmelblau', -0.01, side=3, num_steps=3)",
         "learning_rate",
-        "expected rates above 0 and momenta in [0, 1)",
+        "learning_rate = -0.01, expected a number above 0",
     ),
     (
         "gd.minima.cluster_points(zeros(3), 0.1)",
@@ -1268,7 +1268,7 @@ CALLS = (
     (
         "gd.minima.basins_of_attraction('himmelblau', 'x')",
         "learning_rate",
-        "expected finite numbers",
+        "expected an array of real numbers",
     ),
     ("gd.explore(runs, minima=3)", "minima", "pass the result of minima.count_minima"),
     ("gd.data.prepare(3)", "name", "expected mnist, fashion_mnist or kmnist"),
