@@ -18,6 +18,15 @@ FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
 """Current names of outcomes, by their names in results of earlier versions."""
 
 
+class Status(IntEnum):
+    """Status, kind or other code with a name in words."""
+
+    @property
+    def label(self) -> str:
+        """The name in lower case with spaces, such as "not finite"."""
+        return self.name.lower().replace("_", " ")
+
+
 def current_names(attrs: Mapping[str, Any]) -> list[str]:
     """Return the `flag_meanings` of a variable, with current names of outcomes."""
     return [FORMER_NAMES.get(name, name) for name in str(attrs.get("flag_meanings", "")).split()]

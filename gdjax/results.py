@@ -37,51 +37,62 @@ class Quantity(NamedTuple):
         dims: names of its dimensions.
         units: its unit, "1" if it has none.
         codes: meanings of its values, if these are codes.
-        comment: further explanation, in whole sentences.
     """
 
     long_name: str
     dims: tuple[str, ...] = ()
     units: str = "1"
     codes: type[IntEnum] | None = None
-    comment: str = ""
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of a variable, by the CF conventions."""
-        comment = {"comment": self.comment} if self.comment else {}
         codes = flags(self.codes) if self.codes else {}
-        return {"long_name": self.long_name, "units": self.units, **comment, **codes}
+        return {"long_name": self.long_name, "units": self.units, **codes}
+
+
+def quantities(dims: str, **long_names: str) -> dict[str, Quantity]:
+    """Declare quantities without units.
+
+    Args:
+        dims: names of their dimensions, separated by spaces.
+        long_names: long name of each quantity.
+
+    Examples:
+        >>> quantities("run", cost="cost after polishing")["cost"].dims
+        ('run',)
+    """
+    return {name: Quantity(text, tuple(dims.split())) for name, text in long_names.items()}
 
 
 def as_dataset(
-    quantities: Mapping[str, Quantity],
+    declared: Mapping[str, Quantity],
     values: Mapping[str, Any],
     coordinates: Mapping[str, Any] | None = None,
 ) -> "xr.Dataset":
     """Return a Dataset of declared quantities.
 
     Args:
-        quantities: declarations by name.
+        declared: declarations by name.
         values: values of some of the quantities, by name.
         coordinates: values of quantities that are coordinates, by name.
     """
     import xarray as xr
 
     variables, coords = (
-        {name: (quantities[name].dims, value, quantities[name].attributes) for name, value in given}
+        {name: (declared[name].dims, value, declared[name].attributes) for name, value in given}
         for given in (values.items(), (coordinates or {}).items())
     )
     return xr.Dataset(variables, coords)
 
 
-def document(quantities: Mapping[str, Quantity]) -> Callable[[Function], Function]:
+def document(declared: Mapping[str, Quantity]) -> Callable[[Function], Function]:
     """Return a decorator that replaces `{quantities}` in a docstring by their declarations."""
     entries = []
-    for name, (text, dims, units, _, comment) in quantities.items():
+    for name, (text, dims, units, _) in declared.items():
         over = f" ({', '.join(dims)})" if dims else ""
         unit = f", in {units}" if units != "1" else ""
-        entry = f"- `{name}`{over}: {text}{unit}. {comment}"
+        entry = f"- `{name}`{over}: {text}{unit}."
         entries.append(textwrap.fill(entry, 88, subsequent_indent="  "))
 
     def documented(function: Function) -> Function:

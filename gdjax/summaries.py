@@ -15,10 +15,11 @@ import numpy as np
 
 FEW = 4  # maximum size of an array that is printed in full
 LONG = 60  # maximum length of the text of other values
+MAX_LINES, WIDTH = 8, 90  # number of fields with lines of their own, and length of shared lines
 
 
 def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType({})) -> str:
-    """Return one line per field of a result, as its `__repr__`.
+    """Return the fields of a result as its `__repr__`; more than eight share lines.
 
     Args:
         result: NamedTuple or dataclass.
@@ -38,9 +39,12 @@ def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType
     lines = []
     for name in names:
         value = getattr(result, name)
-        text = _words(statuses[name], value) if name in statuses else short(value)
-        lines.append(f"    {name} = {text}")
-    return "\n".join([f"{type(result).__name__}(", *lines, ")"])
+        text = f"{name} = {_words(statuses[name], value) if name in statuses else short(value)}"
+        if len(names) > MAX_LINES and lines and len(lines[-1]) + len(text) <= WIDTH:
+            lines[-1] += f", {text}"
+        else:
+            lines.append(text)
+    return "\n".join([f"{type(result).__name__}(", *(f"    {line}" for line in lines), ")"])
 
 
 def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:

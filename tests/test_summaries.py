@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.critical_points.polish import polish
+from gdjax.critical_points import classify, polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
 from gdjax.problems import Network, Problem, digits, from_function
@@ -41,6 +41,15 @@ def test_results_are_shown_with_one_line_per_field():
     assert lines[0] == "Eigenpairs("
     assert lines[1] == "    values = [2, 2]"
     assert len(lines) == len(pairs) + 2
+    assert max(map(len, lines)) < 100
+
+
+@pytest.mark.long
+def test_results_with_many_fields_are_shown_in_ten_lines():
+    point = classify(lambda w: w[0] ** 2 - w[1] ** 2, np.zeros(2), key=jax.random.key(0))
+    lines = repr(point).splitlines()
+    assert "kind = saddle" in lines[1]
+    assert len(lines) <= 10
     assert max(map(len, lines)) < 100
 
 

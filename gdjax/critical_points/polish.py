@@ -70,11 +70,6 @@ class Polished(NamedTuple):
     __repr__ = fields_with(status=PolishStatus)
 
     @property
-    def status_name(self) -> str:
-        """Name of the status."""
-        return PolishStatus(int(self.status)).name
-
-    @property
     def advice(self) -> str:
         """Suggestion if polishing did not converge; empty if it did.
 
@@ -142,8 +137,10 @@ def polish(
     Examples:
         >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
         >>> polished = polish(valley, np.array([0.05, 0.001]))
-        >>> bool(polished.gradient_norm <= 1e-10), int(polished.num_steps), polished.status_name
-        (True, 1, 'CONVERGED')
+        >>> bool(polished.gradient_norm <= 1e-10), int(polished.num_steps)
+        (True, 1)
+        >>> PolishStatus(int(polished.status)).name
+        'CONVERGED'
 
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.

@@ -5,26 +5,23 @@
 A direction is a pytree like the parameters: a `random_direction`, scaled to the weights by
 `filter_normalize` or `layer_normalize`; the gradient; the difference from another network; a
 principal component of a descent; or an eigenvector. Planes and grids take a dict of directions by
-name.
-
-`orthogonalize`, `by_name`, `plane_directions` and `component_directions` return directions by name;
-all other functions are pure functions of arrays that can be jitted and mapped.
+name, as `orthogonalize`, `by_name` and `plane_directions` return it. All other functions are pure
+functions of arrays that can be jitted and mapped.
 """
 
 import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, ArrayLike, Key, PyTree
 
-from gdjax.arguments import MAX_WHOLE, check_choice, check_whole
+from gdjax.arguments import MAX_WHOLE, check_choice, check_whole, is_traced, real_array
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
@@ -32,45 +29,11 @@ from gdjax.keys import check_key
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params
-from gdjax.summaries import fields
 
 PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as parallel
 # Names of the dimensions of a grid, one per direction.
 DIMENSIONS = string.ascii_lowercase
 KINDS = ("random", "neuron", "layer", "eigenvectors", "gradient")
-
-
-class Components(NamedTuple):
-    """Principal components of points, the directions of largest spread.
-
-    Args:
-        center: point from which distances are measured.
-        directions: orthonormal directions, a pytree like `center` whose leading axis indexes the
-            components, largest spread first.
-        explained: share of the sum of squared distances from the center along each direction.
-        coordinates: coordinates of each point along each direction.
-    """
-
-    center: PyTree
-    directions: PyTree
-    explained: Float[Array, " components"]
-    coordinates: Float[Array, "points components"]
-
-    __repr__ = fields
-
-
-class Projection(NamedTuple):
-    """Projections of points onto a line or a plane.
-
-    Args:
-        coordinates: coordinates of the nearest point in the slice, in multiples of its directions.
-        distance: Euclidean distance of each point from the slice.
-    """
-
-    coordinates: Float[Array, "points directions"]
-    distance: Float[Array, " points"]
-
-    __repr__ = fields
 
 
 def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
@@ -248,6 +211,37 @@ def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
     return {name: jax.tree.map(lambda a, i=i: a[i], stacked) for i, name in enumerate(names)}
 
 
+def at_coordinates(
+    params: PyTree,
+    directions: Mapping[str, PyTree],
+    coordinates: ArrayLike | Sequence,
+) -> PyTree:
+    """Return the parameters at a point of a slice: w_0 + sum_i c_i d_i.
+
+    Args:
+        params: origin w_0.
+        directions: directions d_i by name.
+        coordinates: coordinates c, one per direction.
+    """
+    check_params(params)
+    check_named("at_coordinates", params, directions)
+    values = real_array(coordinates)
+    if not is_traced(coordinates) and (values is None or values.shape != (len(directions),)):
+        raise InputError(
+            f"at_coordinates: coordinates = {coordinates!r:.80}, expected one number per "
+            f"direction, {len(directions)}"
+        )
+    return displaced(params, tuple(directions.values()), jnp.asarray(coordinates))
+
+
+@jax.jit
+def displaced(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
+    """Return `at_coordinates` for a tuple of directions; jit sorts the keys of dicts."""
+    for c, direction in zip(coordinates, directions, strict=True):
+        params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
+    return params
+
+
 def plane_directions(
     problem: Problem | Callable,
     params: PyTree,
@@ -325,108 +319,6 @@ def _unit(direction):
     return jax.tree.map(lambda d: jnp.where(length > 0, d / length, d), direction)
 
 
-def principal_components(
-    snapshots: PyTree, count: int = 2, *, center: PyTree | None = None
-) -> Components:
-    """Return the principal components of points, such as snapshots of a descent.
-
-        X = U diag(s) V^T,   X_t = w_t - center
-        directions = rows of V^T,   explained = s^2 / sum s^2
-
-    If the center is the mean, these are principal components in the usual sense. If the center is a
-    point of the trajectory, such as its end, this point lies exactly in the plane. Signs are chosen
-    so that the first snapshot has no negative coordinate, and do not depend on the machine.
-
-    Args:
-        snapshots: a pytree of arrays whose leading axis indexes the points.
-        count: number of components, at most the number of points and of parameters.
-        center: a pytree like one point; None means the mean.
-
-    References: Li et al. 2018, arXiv 1712.09913, section 7.
-    """
-    check_points("principal_components: snapshots", snapshots, center)
-    points = jax.tree.map(jnp.asarray, snapshots)
-    if center is None:
-        center = jax.tree.map(lambda a: jnp.mean(a, axis=0), points)
-    number, size = len(jax.tree.leaves(points)[0]), optax.tree.size(center)
-    remedy = f", for {number} points of {size} parameters"
-    check_whole("principal_components: count", count, 1, min(number, size), remedy=remedy)
-    return _components(points, jax.tree.map(jnp.asarray, center), count)
-
-
-@partial(jax.jit, static_argnums=2)
-def _components(points, center, count):
-    offsets = _offsets(points, center)
-    u, s, v = jnp.linalg.svd(offsets, full_matrices=False)
-    coordinates = u * s[None]
-    sign = jnp.where(coordinates[0] < 0, -1, 1).astype(v.dtype)
-    total = jnp.sum(s**2)
-    unravel = ravel_pytree(center)[1]
-    return Components(
-        center=center,
-        directions=jax.vmap(unravel)((v * sign[:, None])[:count]),
-        explained=jnp.where(total > 0, s**2 / jnp.where(total > 0, total, 1), 0)[:count],
-        coordinates=(coordinates * sign[None])[:, :count],
-    )
-
-
-def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) -> Projection:
-    """Project points onto a slice; return coordinates and distances from it.
-
-        coordinates = argmin_c |w - w_0 - sum_i c_i d_i|,   distance = the minimum
-
-    Args:
-        points: a pytree of arrays whose leading axis indexes the points.
-        params: origin w_0 of the slice.
-        directions: directions d_i by name, linearly independent but not necessarily orthogonal.
-    """
-    check_points("project: points", points, params)
-    check_named("project", params, directions)
-    if not directions:
-        raise InputError("project: directions = {}, expected at least one direction, by name")
-    return _projected(*_arrays(points, params, tuple(directions.values())))
-
-
-@jax.jit
-def _projected(points, params, directions):
-    offsets = _offsets(points, params)
-    spanning = jnp.stack([ravel_pytree(direction)[0] for direction in directions])
-    with jax.default_matmul_precision("highest"):
-        q, r = jnp.linalg.qr(spanning.astype(offsets.dtype).T)
-        along = offsets @ q
-        coordinates = jax.scipy.linalg.solve_triangular(r, along.T).T
-        # The projection is repeated, since rounding of the first pass can dominate small distances.
-        off = offsets - along @ q.T
-        off = off - (off @ q) @ q.T
-    return Projection(coordinates, jnp.linalg.norm(off, axis=1))
-
-
-def component_directions(components: Components, count: int) -> dict[str, PyTree]:
-    """Return the first principal components by name; names include explained shares.
-
-    Args:
-        components: result of `principal_components`.
-        count: number of components.
-    """
-    if not isinstance(components, Components):
-        raise InputError(
-            f"components = {components!r:.80}, expected the result of principal_components"
-        )
-    most = len(np.asarray(components.explained))
-    check_whole("component_directions: count", count, 1, most, remedy=", the number of components")
-    names = [
-        f"principal component {i} ({share:.1%})"
-        for i, share in enumerate(np.asarray(components.explained)[:count], start=1)
-    ]
-    return by_name(names, components.directions)
-
-
-def _offsets(points, center):
-    """Return points as rows, relative to the center."""
-    offsets = jax.tree.map(lambda a, c: a - c[None], points, center)
-    return jax.vmap(lambda offset: ravel_pytree(offset)[0])(offsets)
-
-
 def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
     """Check that the leading axis of arrays indexes points with the shapes of `one`."""
     check_params(points, f"{argument}: ")
@@ -441,12 +333,10 @@ def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
         check_like(f"{argument}, each", each, one)
 
 
-def check_named(
-    caller: str, params: PyTree, directions: Mapping[str, PyTree], *, least: int = 0
-) -> None:
-    """Check that directions are a mapping of names to pytrees like the parameters."""
+def check_named(caller: str, params: PyTree, directions: Mapping[str, PyTree]) -> None:
+    """Check that directions are a mapping of 1 to 26 names to pytrees like the parameters."""
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)
-    if not is_named or not least <= len(directions) <= len(DIMENSIONS):
+    if not is_named or not 1 <= len(directions) <= len(DIMENSIONS):
         raise InputError(
             f"{caller}: directions = {directions!r:.80}, expected a dict with one tree per "
             f"direction, by name"
@@ -458,33 +348,25 @@ def check_named(
 def check_directions(
     caller: str, params: PyTree, directions: Mapping[str, PyTree]
 ) -> tuple[list[float], list[float]]:
-    """Return the lengths of directions, and the cosine of each pair."""
-    check_named(caller, params, directions, least=1)
+    """Return the lengths of directions and the cosine of each pair.
+
+    Directions must have nonzero lengths, and no two of them may be parallel.
+    """
+    check_named(caller, params, directions)
     flat = [np.asarray(ravel_pytree(d)[0], float) for d in directions.values()]
     lengths = [float(np.linalg.norm(d)) for d in flat]
-    cosines = [
-        float(flat[i] @ flat[j] / (lengths[i] * lengths[j])) if lengths[i] * lengths[j] else 0.0
-        for i, j in combinations(range(len(flat)), 2)
-    ]
-    return lengths, cosines
-
-
-def check_independent(
-    caller: str,
-    directions: Mapping[str, PyTree],
-    lengths: Sequence[float],
-    cosines: Sequence[float],
-) -> None:
-    """Check that no direction is zero, and that no two directions are parallel."""
     for name, length in zip(directions, lengths, strict=True):
         if not length > 0:
             raise InputError(
                 f"{caller}: the direction {name!r} has length {length:g}, expected a nonzero "
                 f"direction; pass another, such as gd.landscape.random_direction(params, key=key)"
             )
+    pairs = list(combinations(range(len(flat)), 2))
+    cosines = [float(flat[i] @ flat[j] / (lengths[i] * lengths[j])) for i, j in pairs]
     for (a, b), cosine in zip(combinations(directions, 2), cosines, strict=True):
         if abs(cosine) > 1 - PARALLEL:
             raise InputError(
                 f"{caller}: directions {a!r} and {b!r} are parallel (cosine {cosine:.6g}), "
                 f"expected directions that span a plane; leave one out, or pass another"
             )
+    return lengths, cosines

@@ -6,14 +6,7 @@ The grid is evaluated in slabs of points that share the data, so their first lay
 matrix product. The result is an `xarray.Dataset`, which `to_zarr` saves and
 `gdjax.plots` draws.
 
-A slice of a network's cost is a slice of a smaller network's cost (`reduced`), since the first
-layer is linear in its weights:
-
-    (W + a D_1 + b D_2) x = [1 a b] [W x; D_1 x; D_2 x]
-
-The products are computed once per direction rather than once per point, and are the inputs of the
-smaller network: 48 inputs instead of 784 pixels for 16 neurons and two directions. Its parameters
-and directions are pytrees like those of the network, and equal coordinates give equal costs.
+If possible, a network is evaluated as a smaller network (`gdjax.landscape.reduction.reduced`).
 
 The functions that return a Dataset compile and run programs themselves and must not be jitted. The
 cost may be NaN or infinite at some points. A cost with a model state raises an error, since running
@@ -24,11 +17,10 @@ each point.
 
 import dataclasses
 import math
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -37,20 +29,17 @@ import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gdjax import slabs
-from gdjax.arguments import check_text, is_traced, real_array
+from gdjax.arguments import check_text, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
-from gdjax.landscape.directions import (
-    DIMENSIONS,
-    check_directions,
-    check_independent,
-    check_named,
-)
-from gdjax.problems.evaluation import deterministic_cost, evaluation_part, with_data, without_data
+from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
+from gdjax.landscape.reduction import reduced, reduces_inputs
+from gdjax.problems.evaluation import evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.traces import canonical, problem_at
-from gdjax.problems.validation import check_like, check_metrics, check_params, check_problem
+from gdjax.problems.validation import check_like, check_metrics, check_problem
+from gdjax.results import Quantity, as_dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,10 +49,6 @@ if TYPE_CHECKING:
 WIDTH = 64
 
 MAX_POINTS = 10_000_000  # largest size of a grid
-BATCH = 1000  # number of samples whose products are computed at a time
-
-# Costs that passed the check that they use inputs only through the first layer.
-_LINEAR: weakref.WeakSet[Callable] = weakref.WeakSet()
 
 
 def line(
@@ -190,10 +175,7 @@ def grid(
 
 def _grid(caller, problem, params, directions, coordinates, metrics):
     """Return the Dataset of `grid`; error messages name the caller and its arguments."""
-    import xarray as xr
-
     lengths, cosines = check_directions(caller, params, directions)
-    check_independent(caller, directions, lengths, cosines)
     axes = _check_axes(caller, directions, coordinates)
     count = math.prod(len(axis) for axis in axes)
     if count > MAX_POINTS:
@@ -205,29 +187,25 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
     metrics = _check_metrics(metrics, params, dims)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
     cost_at, smaller = on_slice(problem, params, directions)
-    columns = {"cost": (cost_at(points), "cost", "1")}
+    quantities = {"cost": Quantity("cost", dims)}
+    values = {"cost": cost_at(points)}
     origin = params, tuple(directions.values())
     for name, m in metrics.items():
         evaluate = partial(_measured, m.function)
-        values = over_rows(evaluate, _numbers(points), (origin, m.data))
-        columns[name] = values, m.long_name or name.replace("_", " "), m.units
+        values[name] = over_rows(evaluate, _numbers(points), (origin, m.data))
+        quantities[name] = Quantity(m.long_name or name.replace("_", " "), dims, m.units)
+    quantities |= {dim: Quantity(name, (dim,)) for dim, name in zip(dims, directions, strict=True)}
     shape = tuple(len(axis) for axis in axes)
-    return xr.Dataset(
-        {
-            name: (dims, values.reshape(shape), {"long_name": long_name, "units": units})
-            for name, (values, long_name, units) in columns.items()
-        },
-        {
-            dim: (dim, axis, {"long_name": name, "units": "1", "length": length})
-            for dim, axis, name, length in zip(dims, axes, directions, lengths, strict=True)
-        },
-        {
-            "result": "slice",
-            "directions": list(directions),
-            "cosines": cosines,
-            "samples": problem.samples,
-            "evaluated": "as a smaller network" if smaller else "directly",
-        },
+    values = {name: numbers.reshape(shape) for name, numbers in values.items()}
+    dataset = as_dataset(quantities, values, dict(zip(dims, axes, strict=True)))
+    for dim, length in zip(dims, lengths, strict=True):
+        dataset[dim].attrs["length"] = length
+    return dataset.assign_attrs(
+        result="slice",
+        directions=list(directions),
+        cosines=cosines,
+        samples=problem.samples,
+        evaluated="as a smaller network" if smaller else "directly",
     )
 
 
@@ -315,160 +293,6 @@ def on_slice(
 
 def _numbers(points):
     return np.asarray(points, jnp.zeros(()).dtype)
-
-
-# -- reduction to a smaller network
-
-
-class Reduced(NamedTuple):
-    """A slice of a network's cost as a slice of a smaller network's cost.
-
-    Args:
-        problem: problem of the smaller network, whose inputs are the products of the first layer.
-        params: origin of the slice, as parameters of the smaller network.
-        directions: directions of the slice by name, for the smaller network.
-    """
-
-    problem: Problem
-    params: PyTree
-    directions: dict[str, PyTree]
-
-
-def at_coordinates(
-    params: PyTree,
-    directions: Mapping[str, PyTree],
-    coordinates: ArrayLike | Sequence,
-) -> PyTree:
-    """Return the parameters at a point of a slice: w_0 + sum_i c_i d_i.
-
-    Args:
-        params: origin w_0.
-        directions: directions d_i by name.
-        coordinates: coordinates c, one per direction.
-    """
-    check_params(params)
-    check_named("at_coordinates", params, directions)
-    values = real_array(coordinates)
-    if not is_traced(coordinates) and (values is None or values.shape != (len(directions),)):
-        raise InputError(
-            f"at_coordinates: coordinates = {coordinates!r:.80}, expected one number per "
-            f"direction, {len(directions)}"
-        )
-    return displaced(params, tuple(directions.values()), jnp.asarray(coordinates))
-
-
-@jax.jit
-def displaced(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array) -> PyTree:
-    """Return `at_coordinates` for a tuple of directions; jit sorts the keys of dicts."""
-    for c, direction in zip(coordinates, directions, strict=True):
-        params = jax.tree.map(lambda w, d, c=c: w + c.astype(w.dtype) * d, params, direction)
-    return params
-
-
-def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) -> Reduced:
-    """Return a slice of a network's cost as a slice of a smaller network's cost.
-
-        z = [1 a b] [W x; D_1 x; D_2 x] + bias,   the other layers unchanged
-
-    Inputs may be scaled before the first layer, as by `Network.input_scale`, but not shifted. The
-    cost must not depend on the first layer in any other way, such as through weight decay. This is
-    checked on a few samples.
-
-    Args:
-        problem: problem with a `network`, and with data that are a tuple (inputs, ...).
-        params: origin of the slice, the layers of the network.
-        directions: directions of the slice by name.
-
-    Raises:
-        InputError: if the problem has no network, if parameters or data do not match it, or if
-            the smaller network has a different cost.
-
-    Examples:
-        >>> from gdjax.problems import digits
-        >>> problem = digits("mnist5k", samples=20)
-        >>> w, d = (problem.init(jax.random.key(seed)) for seed in (0, 1))
-        >>> small = reduced(problem, w, {"random": d})
-        >>> small.problem.network.widths
-        (32, 16, 16, 10)
-        >>> point = at_coordinates(w, {"random": d}, [0.5])
-        >>> small_point = at_coordinates(small.params, small.directions, [0.5])
-        >>> float(problem.cost(point, problem.data))
-        2.597
-        >>> float(small.problem.cost(small_point, small.problem.data))
-        2.597
-    """
-    remedy = "take the slice of problem.cost and problem.data instead, which works for any cost"
-    network, data = problem.network, problem.data
-    if network is None:
-        raise InputError(f"reduced: the problem has no network; {remedy}")
-    shapes = jax.eval_shape(network.init, jax.random.key(0))
-    check_like("reduced: params", params, shapes)
-    for name, direction in directions.items():
-        check_like(f"reduced: direction {name!r}", direction, params)
-    expected = (problem.samples, network.widths[0])
-    if not isinstance(data, tuple) or jnp.shape(data[0]) != expected:
-        raise InputError(f"reduced: the problem's data are not (inputs {expected}, ...); {remedy}")
-    trees = (params, *directions.values())
-    weights = jnp.concatenate([tree[0].weights for tree in trees])
-    count, width = len(trees), network.widths[1]
-
-    def smaller(number):
-        # The weights select the products of one pytree: each neuron uses one product.
-        tree, dtype = trees[number], weights.dtype
-        share = jnp.asarray(np.kron(np.eye(count)[number : number + 1], np.eye(width)), dtype)
-        return (tree[0]._replace(weights=share), *tree[1:])
-
-    small = Reduced(
-        dataclasses.replace(
-            problem,
-            init=lambda key: smaller(0),
-            data=(_products(data[0], weights), *data[1:]),
-            metrics={},
-            network=dataclasses.replace(network, widths=(count * width, *network.widths[1:])),
-            provenance=None,
-        ),
-        smaller(0),
-        {name: smaller(number) for number, name in enumerate(directions, start=1)},
-    )
-    _check_same(problem, params, directions, small, remedy)
-    return small
-
-
-def reduces_inputs(problem: Problem, directions: Mapping[str, PyTree]) -> bool:
-    """Return whether a problem has a network whose reduction has fewer inputs."""
-    widths = getattr(problem.network, "widths", None)
-    return widths is not None and (len(directions) + 1) * widths[1] < widths[0]
-
-
-@jax.jit
-def _products(inputs, weights):
-    with jax.default_matmul_precision("highest"):
-        return jax.lax.map(lambda x: weights @ x.astype(weights.dtype), inputs, batch_size=BATCH)
-
-
-def _check_same(problem, params, directions, small, remedy):
-    """Check that costs agree at the origin, and a unit along each or all directions."""
-    if problem.cost in _LINEAR:
-        return
-    few, few_products = (
-        jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
-        for data in (problem.data, small.problem.data)
-    )
-    cost = deterministic_cost(problem)
-    count = len(directions)
-    corners = np.concatenate([np.zeros((1, count)), np.eye(count), np.ones((1, count))])
-    with jax.default_matmul_precision("highest"):
-        for corner in corners:
-            full_cost = float(cost(at_coordinates(params, directions, corner), few))
-            point = at_coordinates(small.params, small.directions, corner)
-            small_cost = float(cost(point, few_products))
-            if not np.isclose(full_cost, small_cost, rtol=1e-3, atol=1e-9, equal_nan=True):
-                raise InputError(
-                    f"reduced: at coordinates {corner.tolist()} the cost is {full_cost:.6g}, but "
-                    f"that of the smaller network {small_cost:.6g}; expected inputs that are at "
-                    f"most scaled before the first layer, and a cost of the outputs alone; {remedy}"
-                )
-    _LINEAR.add(problem.cost)
 
 
 # -- validation

@@ -17,29 +17,30 @@ from jaxtyping import ArrayLike, PyTree
 
 from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.errors import InputError
-from gdjax.landscape.directions import (
-    DIMENSIONS,
-    check_directions,
-    check_points,
-    component_directions,
-    principal_components,
-    project,
-)
-from gdjax.landscape.slices import (
-    checked_problem,
-    cost_of,
-    on_slice,
-    over_rows,
-    plane,
-)
+from gdjax.landscape.components import component_directions, principal_components, project
+from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
+from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.results import Quantity, as_dataset, quantities
 
 if TYPE_CHECKING:
     import xarray as xr
 
 # Smallest ratio of the sides of a plane, so that the plane is not too narrow for straight descents.
 SQUARE = 0.6
+
+STEP = ("snapshot_step",)
+PATH = {
+    **quantities(
+        "snapshot_step",
+        path_off="distance from the slice",
+        path_cost="cost",
+        path_cost_in_slice="cost of the nearest point in the slice",
+    ),
+    "snapshot_step": Quantity("step", STEP, units="steps"),
+}
+"""Quantities of a projected descent, in addition to its coordinates."""
 
 
 def descent_on_slice(
@@ -69,8 +70,6 @@ def descent_on_slice(
         point in the slice, `path_off` is the distance from it, `path_cost` the cost of the
         snapshot, and `path_cost_in_slice` the cost of the nearest point.
     """
-    import xarray as xr
-
     check_points("descent_on_slice: snapshots", snapshots, params)
     problem = checked_problem(problem, params, data)
     check_directions("descent_on_slice", params, directions)
@@ -79,25 +78,15 @@ def descent_on_slice(
     steps = _steps("descent_on_slice", step, count)
     cost_at, _ = on_slice(problem, params, directions)
     snapshot_cost = over_rows(cost_of, snapshots, evaluation_part(problem))
-    columns = {
-        f"path_{letter}": (np.asarray(projection.coordinates[:, i]), name, "1")
-        for i, (letter, name) in enumerate(zip(DIMENSIONS, directions, strict=False))
-    } | {
-        "path_off": (np.asarray(projection.distance), "distance from the slice", "1"),
-        "path_cost": (snapshot_cost, "cost", "1"),
-        "path_cost_in_slice": (
-            cost_at(np.asarray(projection.coordinates)),
-            "cost of the nearest point in the slice",
-            "1",
-        ),
+    names = dict(zip(DIMENSIONS, directions, strict=False))
+    paths = {f"path_{axis}": Quantity(name, STEP) for axis, name in names.items()}
+    coordinates = np.asarray(projection.coordinates)
+    values = dict(zip(paths, coordinates.T, strict=True)) | {
+        "path_off": np.asarray(projection.distance),
+        "path_cost": snapshot_cost,
+        "path_cost_in_slice": cost_at(coordinates),
     }
-    return xr.Dataset(
-        {
-            name: ("snapshot_step", values, {"long_name": long_name, "units": units})
-            for name, (values, long_name, units) in columns.items()
-        },
-        {"snapshot_step": ("snapshot_step", steps, {"long_name": "step", "units": "steps"})},
-    )
+    return as_dataset(paths | PATH, values, {"snapshot_step": steps})
 
 
 def trajectory_plane(

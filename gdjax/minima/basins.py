@@ -20,21 +20,20 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
-from gdjax.arguments import check_number, check_whole, real_array
+from gdjax.arguments import check_number, check_numbers, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
-from gdjax.flags import flags
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
 from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE
 from gdjax.problems.problem import Problem
+from gdjax.results import Quantity, as_dataset, quantities
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.sweep import sweep
 
 if TYPE_CHECKING:
     import xarray as xr
 
-OTHER_KINDS = (SADDLE, MAXIMUM, DEGENERATE)  # kinds of critical points that are not minima
 RECORDS = 100  # number of records, so the step of arrival has the resolution num_steps / RECORDS
 MAX_ISOLATED = 1000  # maximum number of distinct end points; more count as a manifold of minima
 
@@ -45,6 +44,14 @@ class NoMinimum(IntEnum):
     NOT_ARRIVED = -1
     DIVERGED = -2
     AT_NO_MINIMUM = -3
+
+
+class OtherKind(IntEnum):
+    """Kinds of critical points that are not minima."""
+
+    SADDLE = 0
+    MAXIMUM = 1
+    DEGENERATE = 2
 
 
 class CriticalPoints(NamedTuple):
@@ -111,13 +118,8 @@ def basins_of_attraction(
     check_whole("basins_of_attraction: num_steps", num_steps, 1)
     check_number("basins_of_attraction: gradient_tolerance", gradient_tolerance, above=0)
     check_number("basins_of_attraction: distance_tolerance", distance_tolerance, above=0)
-    rates = _check_numbers("learning_rate", learning_rate)
-    momenta = _check_numbers("momentum", momentum)
-    if not (rates > 0).all() or not ((momenta >= 0) & (momenta < 1)).all():
-        raise InputError(
-            f"basins_of_attraction: learning_rate = {rates.tolist()} and momentum = "
-            f"{momenta.tolist()}, expected rates above 0 and momenta in [0, 1)"
-        )
+    rates = _check_numbers("learning_rate", learning_rate, above=0)
+    momenta = _check_numbers("momentum", momentum, least=0, below=1)
     with jax.enable_x64(True):
         problem = test_functions.from_function(function, domain)
         known = test_functions.find(function) if isinstance(function, str) else None
@@ -185,11 +187,11 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
         return np.asarray((2 + 2 * momentum) / _eigenvalues(known.f, minima)[:, -1])
 
 
-def _check_numbers(name, values):
-    array = real_array(values)
-    if array is None or array.ndim > 1 or not array.size or not np.isfinite(array).all():
-        raise InputError(f"basins_of_attraction: {name} = {values!r:.80}, expected finite numbers")
-    return np.atleast_1d(array).astype(float)
+def _check_numbers(name, values, **bounds):
+    check_numbers(f"basins_of_attraction: {name}", values)
+    for value in np.ravel(values):
+        check_number(f"basins_of_attraction: {name}", value.item(), **bounds)
+    return np.ravel(values).astype(float)
 
 
 def _as_params(position):
@@ -300,63 +302,45 @@ def _label_ends(ends, arrived, outcome, critical, distance_tolerance):
     return end
 
 
-def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
-    import xarray as xr
+def _quantities(coordinates):
+    """Declare the quantities over a grid of starts with these coordinates."""
+    settings = "learning_rate momentum"
+    starts = " ".join((settings, *coordinates))
+    end = "number of the minimum, or a negative code if there is none"
+    shares = [f"share_{code.name.lower()}" for code in NoMinimum]
+    return {
+        "end": Quantity(end, tuple(starts.split()), codes=NoMinimum),
+        "other_kind": Quantity("kind of critical point", ("point",), codes=OtherKind),
+        **quantities(starts, arrived_at="step of arrival, -1 without arrival"),
+        **quantities(" ".join(coordinates), cost="cost"),
+        **quantities(f"{settings} minimum", share="share of the starts"),
+        **quantities(settings, **{share: share.replace("_", " ") for share in shares}),
+        **quantities("minimum coordinate", position="position"),
+        **quantities("minimum", minimum_cost="cost", sharpness="largest eigenvalue"),
+        **quantities("momentum minimum", limit="learning rate above which the minimum is unstable"),
+        **quantities("point coordinate", other="position"),
+        **{name: Quantity(name.replace("_", " "), (name,)) for name in starts.split()},
+    }
 
-    dims = tuple(axes)
-    settings, coordinates = dims[:2], dims[2:]
+
+def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
     is_minimum = critical.kind == MINIMUM
     count = int(is_minimum.sum())
-    codes = [*range(count), *NoMinimum]
     area = tuple(range(2, end.ndim))
+    codes = [*range(count), *NoMinimum]
     shares = np.stack([np.mean(end == code, axis=area) for code in codes], axis=-1)
-    return xr.Dataset(
-        {
-            "end": (
-                dims,
-                end,
-                {
-                    "long_name": "number of the minimum, or a negative code if there is none",
-                    **flags(NoMinimum),
-                },
-            ),
-            "arrived_at": (dims, arrived_at, _named("step of arrival, -1 without arrival")),
-            "cost": (coordinates, cost.reshape(end.shape[2:]), _named("cost")),
-            "share": (
-                (*settings, "minimum"),
-                shares[..., :count],
-                _named("share of the starts"),
-            ),
-            **{
-                f"share_{name}": (settings, shares[..., count + i], _named(f"share {name}"))
-                for i, name in enumerate(reason.name.lower() for reason in NoMinimum)
-            },
-            "position": (
-                ("minimum", "coordinate"),
-                critical.position[is_minimum],
-                _named("position"),
-            ),
-            "minimum_cost": ("minimum", critical.value[is_minimum], _named("cost")),
-            "sharpness": ("minimum", sharpness[is_minimum], _named("largest eigenvalue")),
-            "limit": (
-                ("momentum", "minimum"),
-                limit[:, is_minimum],
-                _named("learning rate above which the minimum is unstable"),
-            ),
-            "other": (("point", "coordinate"), critical.position[~is_minimum], _named("position")),
-            "other_kind": (
-                "point",
-                np.array([OTHER_KINDS.index(kind) for kind in critical.kind[~is_minimum]], np.int8),
-                {
-                    "long_name": "kind of critical point",
-                    "flag_values": list(range(len(OTHER_KINDS))),
-                    "flag_meanings": " ".join(OTHER_KINDS),
-                },
-            ),
-        },
-        {name: (name, values, _named(name)) for name, values in axes.items()},
-    )
-
-
-def _named(long_name):
-    return {"long_name": long_name.replace("_", " "), "units": "1"}
+    others = [OtherKind[kind.upper()] for kind in critical.kind[~is_minimum]]
+    values = {
+        "end": end,
+        "arrived_at": arrived_at,
+        "cost": cost.reshape(end.shape[2:]),
+        "share": shares[..., :count],
+        **{f"share_{c.name.lower()}": shares[..., count + i] for i, c in enumerate(NoMinimum)},
+        "position": critical.position[is_minimum],
+        "minimum_cost": critical.value[is_minimum],
+        "sharpness": sharpness[is_minimum],
+        "limit": limit[:, is_minimum],
+        "other": critical.position[~is_minimum],
+        "other_kind": np.array(others, np.int8),
+    }
+    return as_dataset(_quantities([*axes][2:]), values, axes)

@@ -13,7 +13,7 @@ from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.minima.clustering import Clusters, classical_mds, cluster_counts, cluster_points
 from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
 from gdjax.minima.end_points import RUNS, EndPoints
-from gdjax.results import Quantity, as_dataset
+from gdjax.results import Quantity, as_dataset, quantities
 from gdjax.sweeps.dataset import named_leaves
 
 if TYPE_CHECKING:
@@ -21,45 +21,61 @@ if TYPE_CHECKING:
 
 TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # tolerances for which clusters are counted
 
-PAIR = ("compared", "compared_with")
-MATCHED = "It is NaN if the problem has no network, since its symmetries are then unknown."
 SHARES = {
     "count": "number of runs that ended there",
     "share": "share of the runs",
     "share_low": "lower end of the interval",
     "share_high": "upper end of the interval",
-    "first": "representative run, whose parameters and eigenvalues are given",
+    "first": "representative run",
 }
 QUANTITIES = {
     **RUNS,
-    "minimum_of": Quantity("number of its minimum, or -1", ("run",)),
-    "manifold_of": Quantity("number of its manifold of minima, or -1", ("run",)),
-    **{name: Quantity(text, ("minimum",)) for name, text in SHARES.items()},
-    "minimum_cost": Quantity("cost", ("minimum",)),
-    "sharpness": Quantity("largest eigenvalue", ("minimum",)),
-    "least_curvature": Quantity("smallest eigenvalue", ("minimum",)),
-    "minimum_nullity": Quantity("number of zero eigenvalues", ("minimum",)),
-    "diameter": Quantity("largest distance in the cluster", ("minimum",)),
-    "same_outputs": Quantity("number of the computed function", ("minimum",)),
-    **{f"manifold_{name}": Quantity(text, ("manifold",)) for name, text in SHARES.items()},
-    "manifold_cost": Quantity("cost", ("manifold",)),
-    "manifold_nullity": Quantity("dimension", ("manifold",)),
-    "manifold_sharpness": Quantity("largest eigenvalue", ("manifold",)),
-    "manifold_same_outputs": Quantity("number of the computed function", ("manifold",)),
-    "clusters": Quantity("number of minima", ("tolerance",)),
-    "output_clusters": Quantity("number of functions", ("tolerance",)),
-    "gap": Quantity("smallest distance between two minima"),
-    "stable_from": Quantity("smallest tolerance with these clusters"),
-    "stable_to": Quantity("smallest tolerance with fewer clusters"),
-    "functions": Quantity("number of different functions"),
-    "output_gap": Quantity("smallest difference between two functions"),
-    "barrier": Quantity("barrier on the straight line", PAIR),
-    "matched_barrier": Quantity("barrier after matching", PAIR, comment=MATCHED),
-    "distance": Quantity("distance", PAIR),
-    "matched_distance": Quantity("distance after matching", PAIR, comment=MATCHED),
-    "position": Quantity("embedding of the distances", ("compared", "plane")),
-    "position_share": Quantity("share of the distances represented by the embedding"),
-    "tolerance": Quantity("distance tolerance of the clusters", ("tolerance",)),
+    **quantities(
+        "run",
+        minimum_of="number of its minimum, or -1",
+        manifold_of="number of its manifold of minima, or -1",
+    ),
+    **quantities(
+        "minimum",
+        **SHARES,
+        minimum_cost="cost",
+        sharpness="largest eigenvalue",
+        least_curvature="smallest eigenvalue",
+        minimum_nullity="number of zero eigenvalues",
+        diameter="largest distance in the cluster",
+        same_outputs="number of the computed function",
+    ),
+    **quantities(
+        "manifold",
+        **{f"manifold_{name}": long_name for name, long_name in SHARES.items()},
+        manifold_cost="cost",
+        manifold_nullity="dimension",
+        manifold_sharpness="largest eigenvalue",
+        manifold_same_outputs="number of the computed function",
+    ),
+    **quantities(
+        "tolerance",
+        tolerance="distance tolerance of the clusters",
+        clusters="number of minima",
+        output_clusters="number of functions",
+    ),
+    **quantities(
+        "",
+        gap="smallest distance between two minima",
+        stable_from="smallest tolerance with these clusters",
+        stable_to="smallest tolerance with fewer clusters",
+        functions="number of different functions",
+        output_gap="smallest difference between two functions",
+        position_share="share of the distances represented by the embedding",
+    ),
+    **quantities(
+        "compared compared_with",
+        barrier="barrier on the straight line",
+        matched_barrier="barrier after matching; NaN without a network",
+        distance="distance",
+        matched_distance="distance after matching; NaN without a network",
+    ),
+    **quantities("compared plane", position="embedding of the distances"),
 }
 """Quantities of a census."""
 

@@ -12,7 +12,6 @@ Many runs are polished by one program, in float64.
 """
 
 from collections.abc import Mapping
-from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,11 +26,12 @@ from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.minima.matching import select_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
-from gdjax.results import Quantity, as_dataset, document
+from gdjax.results import Quantity, as_dataset, document, quantities
 from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class EndPointKind(IntEnum):
+class EndPointKind(Status):
     """Kind of point at which a run ended; extends `gdjax.critical_points.Kind`.
 
     - SLIDING: polishing does not converge, since the lowest point is at infinity or far away.
@@ -65,11 +65,6 @@ class EndPointKind(IntEnum):
     SLIDING = 11
     DIVERGED = 12
 
-    @property
-    def label(self) -> str:
-        """The name in lower case, with spaces."""
-        return self.name.lower().replace("_", " ")
-
 
 ISOLATED_MINIMA = (EndPointKind.STRICT_MINIMUM, EndPointKind.DEGENERATE_MINIMUM)
 CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.MANIFOLD_OF_MINIMA, EndPointKind.UNDECIDED)
@@ -87,42 +82,23 @@ MAX_HESSIAN_ENTRIES = 2**20  # maximum number of entries of Hessians that a devi
 
 RUNS = {
     "kind": Quantity("kind of critical point", ("run",), codes=EndPointKind),
-    "cost_before": Quantity(
-        "cost before polishing", ("run",), comment="Costs of diverged runs are +inf."
+    **quantities(
+        "run",
+        cost_before="cost before polishing; +inf for diverged runs",
+        cost="cost after polishing",
+        gradient_norm_before="norm of the gradient before polishing; +inf for diverged runs",
+        gradient_norm="norm of the gradient after polishing",
+        moved="distance moved by polishing; if it is large, possibly into another valley",
+        slid="distance between the points at the gradient tolerance and at the limit of rounding",
+        smallest="smallest eigenvalue of the Hessian on coordinates that affect the cost",
+        largest="largest eigenvalue of the Hessian",
+        nullity="number of indeterminate eigenvalues",
+        resolution="absolute value above which no computed eigenvalue is indeterminate",
+        kantorovich="Kantorovich number; below 1/2, a critical point is nearby",
+        flat_length="distance along which the cost is constant",
+        slope="slope where the cost has no derivative; 0 at other points",
+        dead="number of parameters without effect on the cost",
     ),
-    "cost": Quantity("cost after polishing", ("run",)),
-    "gradient_norm_before": Quantity(
-        "norm of the gradient before polishing",
-        ("run",),
-        comment="Norms of diverged runs are +inf.",
-    ),
-    "gradient_norm": Quantity("norm of the gradient after polishing", ("run",)),
-    "moved": Quantity(
-        "distance moved by polishing",
-        ("run",),
-        comment="If it is large, polishing may have reached another valley.",
-    ),
-    "slid": Quantity(
-        "distance between the points at the gradient tolerance and at the limit of rounding",
-        ("run",),
-        comment="The latter is used if the distance is within the distance tolerance.",
-    ),
-    "smallest": Quantity(
-        "smallest eigenvalue of the Hessian",
-        ("run",),
-        comment="Eigenvalues are those on coordinates on which the cost depends.",
-    ),
-    "largest": Quantity("largest eigenvalue of the Hessian", ("run",)),
-    "nullity": Quantity("number of indeterminate eigenvalues", ("run",)),
-    "resolution": Quantity(
-        "absolute value above which no computed eigenvalue is indeterminate", ("run",)
-    ),
-    "kantorovich": Quantity("Kantorovich number; below 1/2, a critical point is nearby", ("run",)),
-    "flat_length": Quantity("distance along which the cost is constant", ("run",)),
-    "slope": Quantity(
-        "slope where the cost has no derivative", ("run",), comment="It is 0 at other points."
-    ),
-    "dead": Quantity("number of parameters without effect on the cost", ("run",)),
 }
 """Quantities of end points after polishing; see also `gdjax.critical_points.Classification`."""
 

@@ -47,37 +47,22 @@ MAX_GATHERED = 2**24  # maximum number of weights gathered at a time
 MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop ends much earlier
 
 
-class Matches(NamedTuple):
-    """Matches of many pairs of networks; leading axes of the arrays index the pairs.
+class Match(NamedTuple):
+    """Match of one network to another, or of many pairs along leading axes.
 
     Args:
-        symmetry: argument for `apply_symmetry`, one entry for each hidden layer; the identity for
+        params: equivalent form of the first network, the nearest to the other that was found; None
+            from `match_pairs`.
+        symmetry: symmetry for `apply_symmetry`, one entry for each hidden layer; the identity for
             parameters that are not finite.
         distance: distance before matching; NaN for parameters that are not finite.
         matched_distance: distance after matching, at most `distance`.
     """
 
+    params: Params | None
     symmetry: tuple[NeuronSymmetry, ...]
-    distance: Float[np.ndarray, "*pairs"]
-    matched_distance: Float[np.ndarray, "*pairs"]
-
-    __repr__ = fields
-
-
-class Match(NamedTuple):
-    """Match of one network to another.
-
-    Args:
-        params: equivalent form of the first network, the nearest to the other that was found.
-        symmetry: symmetry that was applied, one entry for each hidden layer.
-        distance: distance before matching; NaN for parameters that are not finite.
-        matched_distance: distance after matching, at most `distance`.
-    """
-
-    params: Params
-    symmetry: tuple[NeuronSymmetry, ...]
-    distance: float
-    matched_distance: float
+    distance: Float[np.ndarray, "*pairs"] | float
+    matched_distance: Float[np.ndarray, "*pairs"] | float
 
     __repr__ = fields
 
@@ -128,7 +113,7 @@ def match_pairs(
     *,
     key: Key[Array, ""],
     num_starts: int = NUM_STARTS,
-) -> Matches:
+) -> Match:
     """Match many pairs of networks, each independently of the others.
 
     Args:
@@ -139,8 +124,6 @@ def match_pairs(
         key: random key for the starts, which all pairs share.
         num_starts: number of random starts (see `match`).
     """
-    check_whole("match_pairs: num_starts", num_starts)
-    check_key(key)
     rows, scales = _host_coordinates(network, params)
     starts = _starts(network, key, num_starts)
     inner = zip(network.widths[1:-1], network.widths[2:], strict=True)
@@ -162,7 +145,7 @@ def match_pairs(
         NeuronSymmetry(jnp.asarray(o), jnp.asarray(s, dtype), jnp.asarray(a, dtype))
         for o, s, a in zip(order, sign, scale, strict=True)
     )
-    return Matches(symmetry, before, after)
+    return Match(None, symmetry, before, after)
 
 
 def match_activations(
@@ -206,7 +189,7 @@ def match_activations(
         after += float(np.sum((a[order] * sign[:, None] - b) ** 2))
         scale = scales[0][number][order] / scales[1][number]
         symmetry.append(NeuronSymmetry(*(jnp.asarray(x)[None] for x in (order, sign, scale))))
-    matches = Matches(tuple(symmetry), np.sqrt([before]), np.sqrt([after]))
+    matches = Match(None, tuple(symmetry), np.sqrt([before]), np.sqrt([after]))
     return _first_match(network, params, matches)
 
 
@@ -279,32 +262,17 @@ class _Aligned(NamedTuple):
     others: tuple[Float[np.ndarray, "pairs outputs inputs"], ...]
 
 
-class _Start(NamedTuple):
-    """Start of coordinate ascent.
-
-    Args:
-        layers: order and sign of each hidden layer; empty for the original network.
-        forward: whether the first round uses only the weights into each layer.
-    """
-
-    layers: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
-    forward: bool = False
-
-
 def _starts(network, key, num_starts):
-    """Return the starts; one for a single hidden layer, where all are equivalent."""
+    """Return the starts; one for a single hidden layer, where all are equivalent.
+
+    A start is a symmetry (empty for the original network), and whether the first round of ascent
+    uses only the weights into each layer.
+    """
+    original = ()
     if len(network.widths) <= 3:
-        return [_Start()]
-    random = [
-        _Start(
-            tuple(
-                (np.asarray(order), np.asarray(sign, float))
-                for order, sign, _ in random_symmetry(network, key=k)
-            )
-        )
-        for k in jax.random.split(key, num_starts)
-    ]
-    return [_Start(), _Start(forward=True), *random]
+        return [(original, False)]
+    random = [random_symmetry(network, key=k) for k in jax.random.split(key, num_starts)]
+    return [(original, False), (original, True), *((symmetry, False) for symmetry in random)]
 
 
 def _match_rows(network, rows, i, j, starts):
@@ -324,16 +292,14 @@ def _match_rows(network, rows, i, j, starts):
     )
     best, product = unmatched, _inner_product(unmatched, reference)
     unmatched_product = product
-    for start in starts:
+    for symmetry, forward in starts:
         aligned = unmatched
-        for number, (order, sign) in enumerate(start.layers):
-            shape = (len(i), len(order))
+        for number, layer in enumerate(symmetry):
+            order, sign = np.asarray(layer.order)[None], np.asarray(layer.sign, float)[None]
             aligned = _rearrange_layer(
-                aligned, number, np.broadcast_to(order, shape), np.broadcast_to(sign, shape)
+                aligned, number, np.repeat(order, len(i), 0), np.repeat(sign, len(i), 0)
             )
-        aligned = _ascend(
-            aligned, reference, flips=network.activation in FLIPS, forward=start.forward
-        )
+        aligned = _ascend(aligned, reference, flips=network.activation in FLIPS, forward=forward)
         new_product = _inner_product(aligned, reference)
         better = new_product > product
         best, product = select_rows(better, (aligned, new_product), (best, product))

@@ -28,7 +28,7 @@ from gdjax.problems.evaluation import (
 )
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem, as_problem, require_problem
-from gdjax.problems.validation import check_params
+from gdjax.problems.validation import check_like, check_params
 
 POINTS = 25
 NODES = 8
@@ -114,7 +114,7 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
     check_whole("linear_path: bends", bends)
     check_params(a, "linear_path: a: ")
     check_params(b, "linear_path: b: ")
-    _check_same_shapes("linear_path", a, b)
+    check_like("linear_path: b", b, a)
 
     def stack(a, b):
         a, b = jnp.asarray(a), jnp.asarray(b)
@@ -294,7 +294,7 @@ def curve(
     for name, value in (("bends", bends), ("nodes", nodes)):
         check_whole(f"curve: {name}", value, 1)
     require_problem(problem)
-    _check_same_shapes("curve", a, b)
+    check_like("curve: b", b, a)
     single = jax.eval_shape(problem.init, jax.random.key(0))
     has_pairs = jnp.ndim(jax.tree.leaves(a)[0]) > len(jax.tree.leaves(single)[0].shape)
     ends = jax.tree.map(jnp.asarray, (a, b))
@@ -349,12 +349,3 @@ class _MeanCost:
 def _fix_ends(control):
     stop = jax.lax.stop_gradient
     return jnp.concatenate([stop(control[:1]), control[1:-1], stop(control[-1:])])
-
-
-def _check_same_shapes(caller, a, b):
-    shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(end)] for end in (a, b)]
-    if jax.tree.structure(a) != jax.tree.structure(b) or shapes[0] != shapes[1]:
-        raise InputError(
-            f"{caller}: a has shapes {shapes[0]} and b {shapes[1]}, expected two sets of "
-            f"parameters of one problem"
-        )

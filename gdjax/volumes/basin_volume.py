@@ -37,7 +37,7 @@ from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
-from gdjax.summaries import fields
+from gdjax.summaries import fields_with
 from gdjax.volumes.mcmc import Whitening
 
 DIRECTIONS = 1000
@@ -107,7 +107,7 @@ class BasinVolume(NamedTuple):
     open_directions: Int[Array, ""]
     radii: Float[Array, " directions"]
 
-    __repr__ = fields
+    __repr__ = fields_with(status=VolumeStatus)
 
 
 def basin_volume(
@@ -149,40 +149,54 @@ def basin_volume(
         False
     """
     check_number("basin_volume: level", level, above=0)
+    level = float(level) if isinstance(level, int) else level  # JAX's integers have 32 bits
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
     check_key(key)
     problem = problem_at(problem, params, data)
     flat, unravel = ravel_params(params)
-    lowest = evaluate(problem, params)
+    lowest = evaluate(problem, unravel(flat))
 
     def inside(w):
         return evaluate(problem, unravel(w)) - lowest <= level
 
     if whitening is None:
-        small = flat.size <= MAX_WHITENED
-        whitening = _extent(problem, params, inside) if small else Whitening(jnp.ones_like(flat))
+        whitening = Whitening(jnp.ones_like(flat))
+        if flat.size <= MAX_WHITENED:
+            whitening = _extent(problem, params, flat, inside)
     if not isinstance(whitening, Whitening) or jnp.shape(whitening.scale) != flat.shape:
         raise InputError(
             f"basin_volume: whitening = {whitening!r:.80}, expected that of {flat.size} parameters"
         )
-    basin = Basin(flat, inside, whitening)
+    basin = _Basin(flat, inside, whitening)
 
     def direction(key):
-        u = jax.random.normal(key, basin.center.shape, basin.center.dtype)
+        u = jax.random.normal(key, flat.shape, flat.dtype)
         return u / jnp.linalg.norm(u)
 
     keys = jax.random.split(key, directions)
     reached, radii = jax.lax.map(lambda key: basin.reach(direction(key)), keys, batch_size=TOGETHER)
-    estimate = log_mean(basin.center.size * jnp.log(reached))
+    estimate = log_mean(flat.size * jnp.log(reached))
     # Points that no straight line reaches are likely near the largest distances.
     _, indices = jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))
+    half = flat.size / 2
+    ball = half * math.log(math.pi) - jax.lax.lgamma(jnp.asarray(half + 1.0))
+    shift = (ball + whitening.log_determinant).astype(flat.dtype)
+    reached = jnp.where(jnp.isfinite(reached), reached, 1)[indices]
     key_walk = jax.random.fold_in(key, directions)
-    return basin.volume(
-        estimate, radii, jax.vmap(direction)(keys[indices]), reached[indices], key_walk
+    hidden = basin.hidden_share(jax.vmap(direction)(keys[indices]), reached, key_walk)
+    curved = (estimate.status == VolumeStatus.ESTIMATE) & (hidden > 0)
+    return estimate._replace(
+        log_volume=estimate.log_volume + shift,
+        low=estimate.low + shift,
+        high=jnp.where(curved, jnp.inf, estimate.high + shift),
+        lower_bound=estimate.lower_bound | curved,
+        status=jnp.where(curved, VolumeStatus.CURVED, estimate.status),
+        hidden=hidden,
+        radii=radii,
     )
 
 
-class Basin(NamedTuple):
+class _Basin(NamedTuple):
     """Region within a level of the cost around a minimum, with its coordinates.
 
     Args:
@@ -195,40 +209,14 @@ class Basin(NamedTuple):
     inside: Callable
     scale: Whitening
 
-    def reach(self, u: Float[Array, " n"]):
+    def reach(self, u):
         """Return the distance to the boundary along A u, in units of |A u| and of params."""
         along = self.scale.apply(u)
-        dtype = self.center.dtype
-        r = _radius(lambda r: self.inside(self.center + r * along), dtype)
+        r = _radius(lambda r: self.inside(self.center + r * along), self.center.dtype)
         return r, r * jnp.linalg.norm(along)
 
-    def volume(self, estimate: BasinVolume, radii, u, reached, key: Key[Array, ""]) -> BasinVolume:
-        """Return the volume from an estimate of the logarithm of the mean of r^n.
-
-        Args:
-            estimate: estimate of the logarithm of the mean of r^n.
-            radii: distances to the boundary, in the units of the parameters.
-            u: directions of the starts of random walks.
-            reached: distances to the boundary along these directions, in units of |A u|.
-            key: random key for the walks.
-        """
-        half = self.center.size / 2
-        ball = half * math.log(math.pi) - jax.lax.lgamma(jnp.asarray(half + 1.0))
-        shift = (ball + self.scale.log_determinant).astype(self.center.dtype)
-        hidden = self._hidden(u, jnp.where(jnp.isfinite(reached), reached, 1), key)
-        curved = (estimate.status == VolumeStatus.ESTIMATE) & (hidden > 0)
-        return estimate._replace(
-            log_volume=estimate.log_volume + shift,
-            low=estimate.low + shift,
-            high=jnp.where(curved, jnp.inf, estimate.high + shift),
-            lower_bound=estimate.lower_bound | curved,
-            status=jnp.where(curved, VolumeStatus.CURVED, estimate.status),
-            hidden=hidden,
-            radii=radii,
-        )
-
-    def _hidden(self, u, reached, key):
-        """Return the share of points of walks that no straight line from w* reaches."""
+    def hidden_share(self, u, reached, key):
+        """Return the share of points of walks from A u that no line from w* reaches."""
         shares = jnp.arange(1, SEGMENTS, dtype=self.center.dtype) / SEGMENTS
         n, dtype = self.center.size, self.center.dtype
 
@@ -271,12 +259,11 @@ class Basin(NamedTuple):
         return jnp.mean(jax.vmap(walk)(u, reached, jax.random.split(key, len(u))))
 
 
-def _extent(problem, params, inside):
+def _extent(problem, params, flat, inside):
     """Return a whitening by the Hessian's eigenvectors and extents along them.
 
     The extent is the geometric mean of the distances to the boundary in both directions.
     """
-    flat, _ = ravel_params(params)
     matrix = HessianOperator(problem, params).as_matrix()
     finite = jnp.all(jnp.isfinite(matrix))
     _, axes = eigh(jnp.where(finite, matrix, 0))

@@ -19,9 +19,11 @@ References: Watanabe 2009, *Algebraic Geometry and Statistical Learning Theory*;
 *The local learning coefficient*, arXiv 2308.12108; Neal 2011, *MCMC using Hamiltonian dynamics*.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
-from enum import IntEnum
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -31,9 +33,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
 from scipy import stats
 
-from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
+from gdjax import progress
+from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole, is_traced
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
@@ -59,6 +63,7 @@ MAX_DISTANCE_RHAT = 1.2
 MIN_SAMPLE_SIZE = 100  # effective sample size below which the coefficient is NaN
 MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 
+SMALLEST_COUNTS = {"num_chains": 2, "num_samples": 8, "num_warmup": 1, "num_integration_steps": 1}
 TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
 # The extrapolation assumes multiplicities 1 to 4. For m > 1, log b + a at the hottest temperature
 # lies between 1/2 and 16; for m = 1 the correction is a power of b.
@@ -69,7 +74,7 @@ MODEL_ERROR = 0.01  # error of the formulas at finite b, relative to the coeffic
 TAIL = 0.01  # share of chi squared of a correct formula above which formulas are rejected
 
 
-class SamplingStatus(IntEnum):
+class SamplingStatus(Status):
     """Whether chains of samples agree.
 
     - DISAGREED: the chains are in different regions, or have not mixed. Use more samples, more
@@ -83,11 +88,6 @@ class SamplingStatus(IntEnum):
     DISAGREED = 1
     TOO_FEW = 2
     NOT_FINITE = 3
-
-    @property
-    def label(self) -> str:
-        """The name in lower case with spaces, such as "too few"."""
-        return self.name.lower().replace("_", " ")
 
 
 class FiniteTemperatureCoefficient(NamedTuple):
@@ -170,7 +170,9 @@ def local_learning_coefficient(
 
         coefficient(b) = llc - (m - 1) / (log b + a)   for m = 2, 3, 4,   llc + c b^-p   for m = 1
 
-    One program draws samples at several temperatures, and `extrapolate` estimates the limit of zero
+    The number of gradients is that of temperatures times chains times trajectories times
+    integration steps, 7.7 million by default, and a progress bar shows completed trajectories. One
+    program draws samples at several temperatures, and `extrapolate` estimates the limit of zero
     temperature. The function can be jitted and mapped over minima by `jax.vmap`.
 
     Args:
@@ -197,15 +199,10 @@ def local_learning_coefficient(
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
     problem = problem_at(problem, params, data)
-    check_key(key)
-    _check(
-        "local_learning_coefficient",
-        localization,
-        num_chains=num_chains,
-        num_samples=num_samples,
-        num_integration_steps=num_integration_steps,
-        num_warmup=num_warmup,
+    sampling = _Sampling(
+        localization, whitening, num_chains, num_samples, num_warmup, num_integration_steps
     )
+    sampling.check("local_learning_coefficient", params, key)
     if inverse_temperatures is None:
         middle = _default_temperature(problem, "local_learning_coefficient: inverse_temperatures")
         inverse_temperatures = [factor * middle for factor in TEMPERATURE_FACTORS]
@@ -216,22 +213,9 @@ def local_learning_coefficient(
             f"expected at least three ascending numbers above 0"
         )
     temperatures = jnp.asarray(numbers, ravel_params(params)[0].dtype)
-
-    def coefficient_at(b, key):
-        return finite_temperature_coefficient(
-            problem,
-            params,
-            key=key,
-            inverse_temperature=b,
-            localization=localization,
-            whitening=whitening,
-            num_chains=num_chains,
-            num_samples=num_samples,
-            num_warmup=num_warmup,
-            num_integration_steps=num_integration_steps,
-        )
-
-    estimates = jax.vmap(coefficient_at)(temperatures, jax.random.split(key, len(numbers)))
+    with sampling.progress((problem, params, key)) as report:
+        sample = partial(sampling.sample, problem, params, report)
+        estimates = jax.vmap(sample)(temperatures, jax.random.split(key, len(numbers)))
     limit = extrapolate(temperatures, estimates.coefficient, estimates.standard_error)
     return limit._replace(at_temperatures=estimates)
 
@@ -367,60 +351,87 @@ def finite_temperature_coefficient(
     References: Lau et al. 2023, arXiv 2308.12108.
     """
     problem = problem_at(problem, params, data)
+    argument = "finite_temperature_coefficient: inverse_temperature"
     if inverse_temperature is None:
-        argument = "finite_temperature_coefficient: inverse_temperature"
         inverse_temperature = _default_temperature(problem, argument)
-    check_number(
-        "finite_temperature_coefficient: inverse_temperature", inverse_temperature, above=0
+    check_number(argument, inverse_temperature, above=0)
+    sampling = _Sampling(
+        localization, whitening, num_chains, num_samples, num_warmup, num_integration_steps
     )
-    check_key(key)
-    check_params(params)
-    _check(
-        "finite_temperature_coefficient",
-        localization,
-        num_chains=num_chains,
-        num_samples=num_samples,
-        num_integration_steps=num_integration_steps,
-        num_warmup=num_warmup,
-    )
-    flat, unravel = ravel_params(params)
-    b, localization = (
-        jnp.asarray(value, flat.dtype) for value in (inverse_temperature, localization)
-    )
-    at = directional_derivatives(problem, unravel)
-    lowest, _ = at.gradient(flat)
-    key_start, key_chains = jax.random.split(key)
-    # Starts range from w* to the width of the prior, so that chains agree only if they have mixed.
-    radii = jnp.linspace(0, 1, num_chains, dtype=flat.dtype)[:, None]
-    normal = jax.random.normal(key_start, (num_chains, flat.size), flat.dtype)
-    starts = radii * normal / jnp.sqrt(localization)
-    scale = whitening
-    if scale is None and flat.size <= MAX_WHITENED:
-        scale = mean_hessian_whitening(
-            problem, unravel, flat[None] + starts, damping=localization / b
-        )
-        scale = scale._replace(scale=scale.scale / jnp.sqrt(b))
-    elif scale is None:
-        scale = Whitening(jnp.broadcast_to(localization**-0.5, flat.shape))
+    sampling.check("finite_temperature_coefficient", params, key)
+    with sampling.progress((problem, params, key)) as report:
+        return sampling.sample(problem, params, report, inverse_temperature, key)
 
-    def potential(z):
-        offset = scale.apply(z)
-        cost, g = at.gradient(flat + offset)
-        excess, squared = cost - lowest, offset @ offset
-        energy = b * excess + localization * squared / 2
-        return ChainState(
-            z, energy, scale.transposed(b * g + localization * offset), excess, squared
-        )
 
-    excess, squared, acceptance_rate, step_size = hamiltonian_monte_carlo(
-        potential,
-        jax.vmap(scale.solve)(starts),
-        key_chains,
-        num_warmup,
-        num_samples,
-        num_integration_steps,
-    )
-    return _summary(b * excess, squared, acceptance_rate, step_size, b, lowest)
+@dataclass(frozen=True)
+class _Sampling:
+    """Options of sampling, as in `finite_temperature_coefficient`."""
+
+    localization: ScalarLike
+    whitening: Whitening | None
+    num_chains: int
+    num_samples: int
+    num_warmup: int
+    num_integration_steps: int
+
+    def check(self, caller, params, key):
+        check_params(params)
+        check_key(key)
+        check_number(f"{caller}: localization", self.localization, above=0)
+        for name, least in SMALLEST_COUNTS.items():
+            check_whole(f"{caller}: {name}", getattr(self, name), least, MAX_COUNT)
+
+    @contextlib.contextmanager
+    def progress(self, arguments):
+        """Yield a function that advances a progress bar; None if no bar can be shown."""
+        total = self.num_warmup + self.num_samples
+        with progress.bar(total=total, unit="trajectory") as bar:
+            traced = any(map(is_traced, jax.tree.leaves(arguments)))
+            yield None if traced or bar.disable else bar.update
+            if not traced:
+                jax.effects_barrier()
+
+    def sample(self, problem, params, report, inverse_temperature, key):
+        """Return the coefficient at one temperature."""
+        flat, unravel = ravel_params(params)
+        b, localization = (
+            jnp.asarray(value, flat.dtype) for value in (inverse_temperature, self.localization)
+        )
+        at = directional_derivatives(problem, unravel)
+        lowest, _ = at.gradient(flat)
+        key_start, key_chains = jax.random.split(key)
+        # Starts range from w* to the width of the prior, so that chains agree only if they have
+        # mixed.
+        radii = jnp.linspace(0, 1, self.num_chains, dtype=flat.dtype)[:, None]
+        normal = jax.random.normal(key_start, (self.num_chains, flat.size), flat.dtype)
+        starts = radii * normal / jnp.sqrt(localization)
+        scale = self.whitening
+        if scale is None and flat.size <= MAX_WHITENED:
+            scale = mean_hessian_whitening(
+                problem, unravel, flat[None] + starts, damping=localization / b
+            )
+            scale = scale._replace(scale=scale.scale / jnp.sqrt(b))
+        elif scale is None:
+            scale = Whitening(jnp.broadcast_to(localization**-0.5, flat.shape))
+
+        def potential(z):
+            offset = scale.apply(z)
+            cost, g = at.gradient(flat + offset)
+            excess, squared = cost - lowest, offset @ offset
+            energy = b * excess + localization * squared / 2
+            slope = scale.transposed(b * g + localization * offset)
+            return ChainState(z, energy, slope, excess, squared)
+
+        excess, squared, acceptance_rate, step_size = hamiltonian_monte_carlo(
+            potential,
+            jax.vmap(scale.solve)(starts),
+            key_chains,
+            self.num_warmup,
+            self.num_samples,
+            self.num_integration_steps,
+            report,
+        )
+        return _summary(b * excess, squared, acceptance_rate, step_size, b, lowest)
 
 
 def _summary(values, squared, acceptance_rate, step_size, b, lowest):
@@ -464,17 +475,3 @@ def _default_temperature(problem, argument):
             f"pass numbers above 0"
         )
     return problem.samples / math.log(problem.samples)
-
-
-SMALLEST_COUNTS = {
-    "num_chains": 2,
-    "num_samples": 8,
-    "num_integration_steps": 1,
-    "num_warmup": 1,
-}
-
-
-def _check(caller, localization, **counts):
-    check_number(f"{caller}: localization", localization, above=0)
-    for name, count in counts.items():
-        check_whole(f"{caller}: {name}", count, SMALLEST_COUNTS[name], MAX_COUNT)

@@ -15,7 +15,7 @@ References: Vehtari et al. 2021, *Rank-normalization, folding, and localization:
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -252,6 +252,7 @@ def hamiltonian_monte_carlo(
     num_warmup: int,
     num_samples: int,
     num_integration_steps: int,
+    report: Callable[[], Any] | None = None,
 ) -> tuple[
     Float[Array, "chains samples"],
     Float[Array, "chains samples"],
@@ -267,20 +268,25 @@ def hamiltonian_monte_carlo(
         num_warmup: number of trajectories per chain in which the step size is tuned.
         num_samples: number of trajectories per chain after warmup, each of which gives one sample.
         num_integration_steps: number of steps per trajectory, each with one gradient.
+        report: function that is called on the host after each trajectory of all chains.
 
     Returns:
         `excess` and `squared` of all samples, the acceptance rate, and the step size.
     """
     states = jax.vmap(potential)(starts)
 
+    def advance(states, key, step_size):
+        if report is not None:
+            jax.debug.callback(report)
+        return _trajectories(potential, states, key, step_size, num_integration_steps)
+
     def warm(carry, key):
         states, tuning = carry
-        step_size = jnp.exp(tuning.log_step)
-        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
+        states, accepted = advance(states, key, jnp.exp(tuning.log_step))
         return (states, _update_tuning(tuning, accepted)), None
 
     def draw(states, key):
-        states, accepted = _trajectories(potential, states, key, step_size, num_integration_steps)
+        states, accepted = advance(states, key, step_size)
         return states, (states.excess, states.squared, jnp.mean(accepted))
 
     key_warmup, key_samples = jax.random.split(key)

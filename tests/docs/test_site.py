@@ -26,6 +26,7 @@ DOCS = ROOT / "docs"
 # A build generates the pages of docs/gallery.
 WRITTEN = sorted(page for page in DOCS.rglob("*.md") if page.parent != gallery.FOLDER)
 PAGES = [
+    DOCS / "design.md",
     DOCS / "sharp_bits.md",
     *sorted((DOCS / "how_to").glob("*.md")),
     *sorted((DOCS / "symptoms").glob("*.md")),

@@ -17,12 +17,6 @@ from gdjax.landscape import directions
 KEY = jax.random.key(4)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def bent(w):
     """Return a quadratic with curvatures 1, 2, ..., 6, plus the first coordinate."""
     flat = ravel_pytree(w)[0]

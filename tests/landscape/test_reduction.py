@@ -10,16 +10,11 @@ import pytest
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.landscape import slices
-from gdjax.landscape.slices import at_coordinates, reduced, reduces_inputs
+from gdjax.landscape.directions import at_coordinates
+from gdjax.landscape.reduction import reduced, reduces_inputs
 from gdjax.problems import Problem, digits
 
 AT = ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-0.7, 2.3])
-
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def drawn(problem, scale=1.0):

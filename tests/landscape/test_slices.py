@@ -13,14 +13,8 @@ import gdjax as gd
 from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.landscape import directions, slices
-from gdjax.landscape.slices import at_coordinates
-from gdjax.problems import Layer, Metric, Network, Problem, digits
-
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
+from gdjax.landscape.directions import at_coordinates
+from gdjax.problems import Metric, Problem, digits
 
 
 @pytest.fixture(scope="module")
@@ -209,16 +203,6 @@ def test_matrix_products_use_full_precision(problem):
         assert all("precision=(Precision.HIGHEST, Precision.HIGHEST)" in p[:400] for p in products)
 
 
-def test_equal_keys_give_equal_slices(problem):
-    def look(seed):
-        w = jax.jit(problem.init)(jax.random.key(0))
-        d = directions.filter_normalize(directions.random_direction(w, key=jax.random.key(seed)), w)
-        return slices.line(problem, w, d, np.linspace(-1, 1, 5)).cost.values
-
-    assert np.array_equal(look(1), look(1))
-    assert not np.array_equal(look(1), look(2))
-
-
 # -- types of parameters, costs and data
 
 
@@ -267,17 +251,10 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
     ("call", "message"),
     [
         (
-            lambda: slices.line(weighted, W, jnp.ones(2), [0]),
-            r"line: direction has .*\(2,\).*\(3,\)",
-        ),
-        (lambda: slices.grid(weighted, W, {}, []), "expected a dict with one tree"),
-        (
             lambda: slices.plane(weighted, W, D, [0], [0]),
             "directions = 'd', expected 2, one for each of a, b",
         ),
         (lambda: slices.line(weighted, W, W, [[0]]), "line: a = .*expected a vector"),
-        (lambda: slices.line(weighted, W, W, []), "line: a = .*expected a vector"),
-        (lambda: slices.line(weighted, W, W, [np.nan]), "line: a = .*finite numbers"),
         (lambda: slices.line(A_SUM, W, W, [0]), "mean over the batch"),
         (lambda: slices.line(lambda w: w, W, W, [0]), "expected one scalar"),
         (lambda: slices.line(weighted, jnp.ones(3, int), W, [0]), "expected a real float"),
@@ -294,13 +271,6 @@ STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
 def test_errors_for_invalid_arguments_state_the_reason(call, message):
     with pytest.raises(InputError, match=message):
         call()
-
-
-def test_layers_of_another_network_are_rejected():
-    params = Network((4, 3, 2)).init(jax.random.key(0))
-    other = (params[0], Layer(jnp.ones((2, 4)), jnp.ones(2)))
-    with pytest.raises(InputError, match="line: direction has"):
-        slices.line(lambda w: jnp.sum(w[0].bias), params, other, [0])
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,9 @@ import xarray as xr
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.landscape import trajectories
-from gdjax.landscape.directions import component_directions, principal_components
+from gdjax.landscape.components import component_directions, principal_components
 from gdjax.landscape.trajectories import descent_on_slice
 from gdjax.problems import digits
-
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def bowl(w):
@@ -148,7 +142,6 @@ def test_components_of_a_descent_are_named_with_their_explained_share():
 
 
 POINTS = {"w": np.random.default_rng(0).normal(size=(4, 8))}
-ONE = {"w": POINTS["w"][0]}
 ONE = {"w": POINTS["w"][0]}
 
 

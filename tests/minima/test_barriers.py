@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
@@ -214,18 +213,3 @@ def test_runs_with_nan_parameters_have_nan_barriers():
         result.matched_distance,
     ):
         assert np.array_equal(np.isnan(matrix), bad)
-
-
-@pytest.mark.long
-def test_invalid_arguments_are_rejected():
-    problem = some_problem()
-    with pytest.raises(InputError, match="pairwise_barriers: points = 1"):
-        pairwise_barriers(problem, some_runs(problem, 2), key=KEY, points=1)
-    with pytest.raises(InputError, match="pairwise_barriers: num_starts = -1"):
-        pairwise_barriers(problem, some_runs(problem, 2), key=KEY, num_starts=-1)
-    other = some_problem(widths=(7, 4, 3))
-    with pytest.raises(InputError, match="leading axis of at least one run before"):
-        pairwise_barriers(problem, some_runs(other, 2), key=KEY)
-    integer_runs = jax.tree.map(lambda a: a.astype(int), some_runs(problem, 2))
-    with pytest.raises(InputError, match="expected a real float"):
-        pairwise_barriers(problem, integer_runs, key=KEY)

@@ -143,20 +143,6 @@ def test_the_arrival_step_is_the_first_with_a_small_gradient():
     assert np.all((arrived >= expected) & (arrived < expected + 2))  # every second step is recorded
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("himmelblau", [0.0]), "rates above 0"),
-        (("himmelblau", []), "learning_rate"),
-        (("nothing", [0.1]), "not the name of a test function"),
-        ((lambda x: x**2, [0.1]), "domain"),
-    ],
-)
-def test_invalid_arguments_are_rejected(arguments, message):
-    with pytest.raises(InputError, match=message):
-        basins_of_attraction(*arguments)
-
-
 @pytest.mark.long
 def test_points_of_a_flat_valley_are_not_minima():
     """For the cost x^2 of (x, y), all points with x = 0 are critical."""

@@ -353,41 +353,6 @@ def test_invariance_is_not_required_without_a_network():
     assert count_minima(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
 
 
-def test_params_without_a_nonempty_run_axis_are_rejected():
-    problem = gd.problems.from_function("himmelblau")
-    for params in (jnp.zeros(2), jnp.zeros((0, 2))):
-        with pytest.raises(InputError, match=r"leading axis of at least one run|one number"):
-            count_minima(problem, params, key=KEY)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (
-            {"distance_tolerance": -1.0},
-            "count_minima: distance_tolerance = -1.0, expected a number above 0",
-        ),
-        ({"gradient_tolerance": np.inf}, "gradient_tolerance = inf"),
-        ({"output_tolerance": -1.0}, "count_minima: output_tolerance = -1.0, expected a number"),
-        ({"max_steps": -1}, "count_minima: max_steps = -1, expected a whole number >= 0"),
-    ],
-)
-def test_invalid_settings_are_rejected(settings, message):
-    with pytest.raises(InputError, match=message):
-        count_minima(
-            gd.problems.from_function("himmelblau"), jnp.zeros((3, 2)), key=KEY, **settings
-        )
-
-
-def test_invalid_costs_are_rejected():
-    vector = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: w**2)
-    with pytest.raises(InputError, match="expected one scalar"):
-        count_minima(vector, jnp.zeros((3, 2)), key=KEY)
-    integer_problem = Problem(init=lambda key: jnp.zeros(2, int), cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match="expected a real float"):
-        count_minima(integer_problem, jnp.zeros((3, 2), int), key=KEY)
-
-
 @pytest.mark.long
 def test_points_with_nan_costs_are_undecided():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)

@@ -175,12 +175,6 @@ def test_intervals_contain_their_estimates(counts):
     assert np.all((part.low <= part.share) & (part.share <= part.high))
 
 
-@pytest.mark.parametrize("counts", [[], [0, 1], [1.5], [[1]], [-1]])
-def test_invalid_counts_are_rejected(counts):
-    with pytest.raises(InputError, match=r"estimate_unseen: counts = .* whole numbers >= 1"):
-        estimate_unseen(counts)
-
-
 def test_more_end_points_than_runs_are_rejected():
     with pytest.raises(InputError, match=r"runs = 3, .* expected runs >= 4"):
         basin_shares([2, 2], 3)

@@ -222,8 +222,6 @@ def test_networks_that_are_not_finite_are_not_permuted():
 def test_networks_that_cannot_be_matched_are_rejected():
     network = Network((3, 4, 2))
     params = some_params(network, 0)
-    with pytest.raises(InputError, match="match: num_starts = -1"):
-        match(network, params, params, key=KEY, num_starts=-1)
     other = some_params(Network((3, 5, 2)), 0)
     with pytest.raises(InputError, match="match: reference has shapes"):
         match(network, params, other, key=KEY)

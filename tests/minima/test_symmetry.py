@@ -267,17 +267,6 @@ def test_signs_and_scales_that_are_not_symmetries_of_an_activation_are_ignored()
 
 
 @pytest.mark.long
-def test_vmapped_canonical_forms_equal_those_of_separate_calls():
-    network = Network((4, 3, 3, 2))
-    keys = jax.random.split(jax.random.key(0), 5)
-    runs = jax.vmap(network.init)(keys)
-    together = jax.jit(jax.vmap(lambda params: canonicalize(network, params)))(runs)
-    for k in range(5):
-        alone = canonicalize(network, jax.tree.map(lambda a, k=k: a[k], runs))
-        assert apart(jax.tree.map(lambda a, k=k: a[k], together), alone) < 1e-6
-
-
-@pytest.mark.long
 def test_parameters_of_another_network_are_rejected():
     network = Network((4, 3, 2))
     other = Network((4, 2, 2)).init(jax.random.key(0))

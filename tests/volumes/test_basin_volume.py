@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from gdjax.errors import InputError
 from gdjax.volumes.basin_volume import VolumeStatus, basin_volume, log_mean, pareto_index
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
@@ -290,7 +289,10 @@ def test_whitening_and_its_inverse_cancel():
     assert float(log_determinant) == pytest.approx(np.linalg.slogdet(A)[1], abs=1e-5)
 
 
-@pytest.mark.parametrize("given", [{"level": 0.0}, {"level": 1.0, "directions": 1}])
-def test_invalid_arguments_are_rejected(given):
-    with pytest.raises(InputError, match="expected"):
-        basin_volume(lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **given)
+@pytest.mark.parametrize("level", [1, 2**40])
+def test_parameters_and_level_may_be_numbers_of_python(level):
+    """The length of an interval is 2 sqrt(level)."""
+    result = basin_volume(
+        lambda w: (w - 1.5) ** 2, 1.5, key=jax.random.key(0), level=level, directions=4
+    )
+    assert float(result.log_volume) == pytest.approx(math.log(2 * level**0.5), abs=1e-4)

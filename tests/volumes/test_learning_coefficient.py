@@ -1,9 +1,11 @@
 """Learning coefficients, compared with quadrature and with known limits."""
 
+import contextlib
 import functools
 import itertools
 import math
 from functools import lru_cache
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
+from gdjax import progress
 from gdjax.errors import InputError
 from gdjax.problems.problem import as_problem
 from gdjax.volumes.learning_coefficient import (
@@ -513,43 +516,46 @@ def test_extrapolation_from_too_few_or_unsorted_temperatures_is_rejected(b):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("argument", "value"),
     [
-        ({}, "inverse_temperature = None means n / log n, but the problem has 0 samples"),
-        ({"inverse_temperature": 0.0}, "inverse_temperature = 0.0"),
-        ({"inverse_temperature": 1.0, "localization": -1.0}, "localization = -1.0"),
-        (
-            {"inverse_temperature": 1.0, "num_chains": 1},
-            "num_chains = 1, expected a whole number >= 2",
-        ),
-        (
-            {"inverse_temperature": 1.0, "num_samples": 7},
-            "num_samples = 7, expected a whole number >= 8",
-        ),
-        ({"inverse_temperature": 1.0, "num_integration_steps": 0}, "num_integration_steps = 0"),
+        ("inverse_temperature", None),
+        ("inverse_temperature", 0.0),
+        ("localization", -1.0),
+        ("num_chains", 1),
+        ("num_samples", 7),
+        ("num_integration_steps", 0),
     ],
 )
-def test_invalid_arguments_are_rejected(arguments, message):
-    with pytest.raises(InputError, match=message):
+def test_invalid_arguments_are_rejected(argument, value):
+    options = {"inverse_temperature": 1.0, argument: value}
+    with pytest.raises(InputError, match=f"finite_temperature_coefficient: {argument} = {value}"):
         finite_temperature_coefficient(
-            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **arguments
+            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **options
         )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "inverse_temperatures = None means n / log n"),
-        ({"localization": 0.0}, "localization = 0.0, expected a number above 0"),
-        ({"num_chains": 1}, "num_chains = 1, expected a whole number >= 2"),
-    ],
-)
-def test_errors_name_the_called_function(arguments, message):
-    with pytest.raises(InputError, match=f"local_learning_coefficient: {message}"):
-        local_learning_coefficient(
-            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **arguments
-        )
+def test_a_progress_bar_counts_trajectories_except_in_traced_calls(monkeypatch):
+    counts, disabled = [], False
 
+    @contextlib.contextmanager
+    def bar(**settings):
+        counts.append(0)
+        yield SimpleNamespace(disable=disabled, update=update)
 
-def test_statuses_have_labels():
-    assert [s.label for s in SamplingStatus] == ["agreed", "disagreed", "too few", "not finite"]
+    def update():
+        counts[-1] += 1
+
+    def coefficient(key):
+        return finite_temperature_coefficient(
+            lambda w: w @ w, jnp.zeros(2), key=key, inverse_temperature=10.0,
+            num_chains=2, num_samples=8, num_warmup=4, num_integration_steps=2,
+        )  # fmt: skip
+
+    monkeypatch.setattr(progress, "bar", bar)
+    key = jax.random.key(0)
+    with_bar = coefficient(key)
+    jax.jit(coefficient)(key)
+    disabled = True
+    without = coefficient(key)
+    assert counts == [12, 0, 0]
+    np.testing.assert_array_equal(with_bar.samples, without.samples)
