@@ -17,8 +17,7 @@ import xarray as xr
 from experiments.shared import command
 
 from . import figures
-from .config import Config
-from .model import compared, price, read_after_few, tested
+from .model import Config, compared, price, read_after_few, tested
 from .summary import numbers
 from .training import Problems, ladder, single_changes
 

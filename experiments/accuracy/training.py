@@ -103,21 +103,17 @@ class Problems:
 
         Its metric is the accuracy on the held-out images.
         """
-        problem = self._of(variant, self.num_learned)
-        images, labels = (
-            a[self.num_learned :] for a in (self.set.train_images, self.set.train_labels)
-        )
-        function = problem.metrics["test_accuracy"].function
+        problem, n = self._of(variant, self.num_learned), self.num_learned
+        images, labels = self.set.train_images[n:], self.set.train_labels[n:]
         metric = gd.Metric(
-            function, (images.reshape(len(images), -1), labels), long_name="validation accuracy"
+            problem.metrics["test_accuracy"].function,
+            (images.reshape(len(images), -1), labels),
+            long_name="validation accuracy",
         )
         return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
 
     def with_all_images(self, variant: Variant) -> gd.Problem:
-        """Return the problem of training on all training images.
-
-        Its metric is the accuracy on the test images.
-        """
+        """Return the problem of training on all training images, with the test accuracy."""
         return self._of(variant, len(self.set.train_labels))
 
     def _of(self, variant, samples):

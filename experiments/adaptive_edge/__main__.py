@@ -70,12 +70,10 @@ def preconditioned_sharpness(
         metrics={"sharpness": metric},
     )
     # P is undefined before the first step.
-    sharpness_records = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
-    sharpness_records = sharpness_records.transpose("learning_rate", "seed", "step")
-    return sharpness_records.assign(
-        product=sharpness_records.sharpness * sharpness_records.learning_rate,
-        limit=float(stability_threshold(1.0, rule)),
-    )
+    after = runs[["cost", "sharpness"]].isel(step=slice(1, None)).drop_attrs()
+    limit = float(stability_threshold(1.0, rule))
+    product = after.sharpness * after.learning_rate
+    return after.assign(product=product, limit=limit).transpose("learning_rate", "seed", "step")
 
 
 def run(config: Config) -> xr.DataTree:
@@ -99,13 +97,15 @@ def numbers(tree: xr.DataTree) -> dict:
     summary: dict = {}
     for name, part in datasets(tree).items():
         ratios, product = edges.late(part["product"]), part["product"].values
-        summary[f"{name}_limit"] = float(part.limit)
-        summary[f"{name}_rates"] = part.learning_rate.values.tolist()
-        summary[f"{name}_late"] = [list(median(row)[:3]) for row in ratios]
-        summary[f"{name}_all_late"] = list(median(ratios)[:3])
-        summary[f"{name}_highest"] = [float(np.nanmax(row)) for row in product]
-        summary[f"{name}_not_found"] = int(np.isnan(product).sum())
-        summary[f"{name}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
+        summary |= {
+            f"{name}_limit": float(part.limit),
+            f"{name}_rates": part.learning_rate.values.tolist(),
+            f"{name}_late": [median(row)[:3] for row in ratios],
+            f"{name}_all_late": median(ratios)[:3],
+            f"{name}_highest": np.nanmax(product, axis=(1, 2)).tolist(),
+            f"{name}_not_found": int(np.isnan(product).sum()),
+            f"{name}_cost_at_end": np.median(part.cost.values[..., -1], axis=1).tolist(),
+        }
     return summary
 
 

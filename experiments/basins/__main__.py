@@ -132,24 +132,20 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
     limit = basins.limit.values
     rounded = np.stack([basins.minimum_cost.values, limit[0]]).round(6)
     _, first, kind = np.unique(rounded, axis=1, return_index=True, return_inverse=True)
-    ordered = [(int(at), np.flatnonzero(kind == k)) for k, at in enumerate(first)]
-    ordered.sort()
-    if len(ordered) > 5:
-        rest = np.concatenate([members for _, members in ordered[3:]])
-        ordered = [*ordered[:3], (ordered[3][0], rest)]
+    groups = sorted((int(at), np.flatnonzero(kind == k)) for k, at in enumerate(first))
+    if len(groups) > 5:
+        rest = np.concatenate([members for _, members in groups[3:]])
+        groups = [*groups[:3], (groups[3][0], rest)]
     names = []
-    for at, members in ordered:
+    for at, members in groups:
         x, y = basins.position.values[at]
         alone = len(members) == 1
         names.append(f"({x:.3g}, {y:.3g})" if alone else f"{len(members)} like ({x:.3g}, {y:.3g})")
     if len(basins.minimum) > 12:
-        names[-1] = f"the {len(ordered[-1][1])} other minima"
-    return (
-        names,
-        [at for at, _ in ordered],
-        np.stack([share[..., members].sum(axis=-1) for _, members in ordered], axis=-1),
-        np.stack([limit[:, members].max(axis=-1) for _, members in ordered], axis=-1),
-    )
+        names[-1] = f"the {len(groups[-1][1])} other minima"
+    shares = np.stack([share[..., members].sum(axis=-1) for _, members in groups], axis=-1)
+    limits = np.stack([limit[:, members].max(axis=-1) for _, members in groups], axis=-1)
+    return names, [at for at, _ in groups], shares, limits
 
 
 def plot(tree: xr.DataTree) -> dict:

@@ -235,34 +235,33 @@ def trainability(clock, config):
 
 
 def many_runs(config):
-    """Measure the time per run and the peak memory of 4,096 and of 64 stored runs.
-
-    Each measurement runs in a separate process.
-    """
-    steps = str(max(20, round(500 * config.scale)))
+    """Measure the time per run and the peak memory of 4,096 and of 64 stored runs."""
+    steps = max(20, round(500 * config.scale))
     few, many = 64, 64 * max(2, round(64 * config.scale))
-    module = [sys.executable, "-m", "experiments.benchmarks.descents"]
-    root = Path(__file__).parents[2]
-    times, peaks = {}, {}
-    for runs in (few, many):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [*module, str(runs), steps, folder]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
-        spent, peaks[runs] = (float(word) for word in done.stdout.split()[-2:])
-        times[runs] = spent / runs
+    (seconds_of_few, peak_of_few), (seconds_of_many, peak_of_many) = (
+        stored_runs(runs, steps) for runs in (few, many)
+    )
     return {
         "many_runs": many,
-        "many_runs_time_a_run_against_64": times[many] / times[few],
-        "peak_MiB_of_64": peaks[few],
-        "peak_MiB_of_many": peaks[many],
+        "many_runs_time_a_run_against_64": seconds_of_many / many / (seconds_of_few / few),
+        "peak_MiB_of_64": peak_of_few,
+        "peak_MiB_of_many": peak_of_many,
     }
 
 
-def worker(runs: int, steps: int, folder: str) -> None:
-    """Run a stored sweep, and print its time without compilation and the peak memory.
+def stored_runs(runs: int, steps: int) -> tuple[float, float]:
+    """Return seconds and peak memory in MiB of a stored sweep of digits, in a new process."""
+    with tempfile.TemporaryDirectory() as folder:
+        module = [sys.executable, "-m", "experiments.benchmarks.descents"]
+        command = [*module, str(runs), str(steps), folder]
+        root = Path(__file__).parents[2]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    spent, peak = (float(word) for word in done.stdout.split()[-2:])
+    return spent, peak
 
-    The time is in seconds, and the memory of the process is in MiB.
-    """
+
+def worker(runs: int, steps: int, folder: str) -> None:
+    """Run a stored sweep, and print its time without compilation and the peak memory."""
     from gdjax._runtime import process
 
     process.configure()

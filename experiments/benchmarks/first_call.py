@@ -137,15 +137,9 @@ def fresh(name: str, devices: int, *sizes: int) -> dict[str, float]:
 def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict[str, Any]:
     """Return median ratios over pairs of processes with one device and with two.
 
-    The result also contains, for each program, the median difference between the first and the
-    second call in seconds, and the number of programs compiled in a first call.
-
-    Args:
-        pairs: number of pairs of new processes for each number of devices; one process of a pair
-            runs the sweep, the other the program written by hand.
-        rates: number of learning rates.
-        seeds: number of starting points for each rate.
-        steps: number of steps of each run.
+    One process of a pair runs the sweep, the other the program written by hand. The result also
+    contains, for each program, the median difference between the first and the second call in
+    seconds, and the number of programs compiled in a first call.
     """
     from gdjax import statistics
 

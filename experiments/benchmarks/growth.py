@@ -2,7 +2,7 @@
 
     seconds ~ size^exponent,   fitted to the larger half of the sizes
 
-    python -m experiments.benchmarks.growth [--out results/speed] [--largest 1.0]
+    python -m experiments.benchmarks.growth [--out results/speed]
 
 The sizes are the numbers of runs, of values of one axis, of steps, of parameters, of samples and of
 records. While one of them varies, the others are constant. Each time is the shortest of three calls
@@ -15,9 +15,7 @@ import functools
 import itertools
 import json
 import math
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from gdjax.plots.style import style
 
+from .descents import stored_runs
 from .timing import seconds
 
 REPEATS = 3
@@ -64,12 +63,11 @@ def sweep(
     seeds: int = 1,
     steps: int = 20,
     records: int = 1,
-    store: str | None = None,
 ) -> Any:
     """Run a sweep over learning rates and seeds, with equally spaced records."""
     axes = gd.axes(learning_rate=np.geomspace(1e-4, 1e-3, rates), seed=range(seeds))
     every = max(1, steps // records)
-    return gd.sweep(network(widths, samples), axes, steps, record_every=every, store=store)
+    return gd.sweep(network(widths, samples), axes, steps, record_every=every)
 
 
 def _hidden(parameters: int) -> int:
@@ -107,29 +105,10 @@ def exponent(sizes: list[int], times: list[float]) -> float:
     return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0])
 
 
-def peak_with_store(runs: int) -> float:
-    """Return the peak memory, in MiB, of a new process whose sweep has a store."""
-    # On Linux, ru_maxrss of a process is at least that of the process that started it.
-    code = (
-        "import sys; from experiments.benchmarks import growth; "
-        f"growth.sweep((100, 99, 1), seeds={runs}, steps=2, store=sys.argv[1]); "
-        "print(*[x.split()[1] for x in open('/proc/self/status') if x.startswith('VmHWM')])"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-W", "ignore", "-c", code, f"{folder}/runs.zarr"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1]) / 2**10
-
-
-def measure(largest: float = 1.0) -> dict[str, Any]:
-    """Return sizes, seconds and exponents of each part, and the memory with a store.
-
-    Args:
-        largest: share of the largest size of each part; sizes above this share are skipped.
-    """
+def measure() -> dict[str, Any]:
+    """Return sizes, seconds and exponents of each part, and the memory with a store."""
     result: dict[str, Any] = {}
-    for name, (every, keywords) in PARTS.items():
-        sizes = [size for size in every if size <= largest * every[-1]]
+    for name, (sizes, keywords) in PARTS.items():
         times = []
         for size in sizes:
             work = functools.partial(sweep, **keywords(size))
@@ -137,8 +116,8 @@ def measure(largest: float = 1.0) -> dict[str, Any]:
             times.append(min(seconds(work) for _ in range(REPEATS)))
         result[name] = {"sizes": sizes, "seconds": times, "exponent": exponent(sizes, times)}
         print(f"{name:18} exponent {result[name]['exponent']:.2f}", flush=True)
-    runs = [n for n in (64, 256, 1024, 4096) if n <= largest * 4096]
-    result["memory"] = {"runs": runs, "peak_mib": [peak_with_store(n) for n in runs]}
+    runs = [64, 256, 1024, 4096]
+    result["memory"] = {"runs": runs, "peak_mib": [stored_runs(n, 2)[1] for n in runs]}
     print(f"{'memory with store':18} {result['memory']['peak_mib']} MiB for {runs} runs")
     return result
 
@@ -156,7 +135,7 @@ def plot(result: Mapping[str, Any]) -> Figure:
         left.set_title("Time of a sweep in memory")
         left.legend(fontsize=10)
         right.semilogx(result["memory"]["runs"], result["memory"]["peak_mib"], ".-")
-        right.set(xlabel="number of runs with 10,000 parameters each", ylabel="peak memory in MiB")
+        right.set(xlabel="number of runs with 13,002 parameters each", ylabel="peak memory in MiB")
         right.set_ylim(bottom=0)
         right.set_title("Memory of a sweep with a store")
     return figure
@@ -166,12 +145,9 @@ def main() -> None:
     """Measure, draw the figure, and exit with 1 if a time grows faster than linearly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder for growth.png and growth.json")
-    parser.add_argument(
-        "--largest", type=float, default=1.0, help="share of the largest size of each part"
-    )
     arguments = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
-    result = measure(arguments.largest)
+    result = measure()
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "growth.json").write_text(json.dumps(result, indent=1) + "\n")

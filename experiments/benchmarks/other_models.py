@@ -42,14 +42,23 @@ def cross_entropy(outputs, labels):
     return -jax.nn.log_softmax(outputs)[jnp.arange(len(labels)), labels]
 
 
-def over_keys(by_hand, batch):
-    """Return `recorded` for a random cost without `evaluation`: a mean over 8 keys."""
+def random_cost(init, cost, data=None, evaluation=None, rate=0.05, **options):
+    """Return the model of a random cost; without `evaluation`, records are means over 8 keys."""
+
+    def arguments(batch):
+        return () if batch is None else (batch,)
+
+    def by_hand(params, state, batch, key):
+        return cost(params, *arguments(batch), key=key), None
 
     def recorded(params, state):
+        if evaluation is not None:
+            return evaluation(params, *arguments(data))
         keys = jax.random.split(KEY, 8)
-        return jnp.mean(jax.vmap(lambda key: by_hand(params, None, batch, key)[0])(keys))
+        return jnp.mean(jax.vmap(lambda key: by_hand(params, None, data, key)[0])(keys))
 
-    return recorded
+    problem = gd.Problem(init=init, cost=cost, data=data, evaluation=evaluation, **options)
+    return Model(problem, by_hand, rate, recorded)
 
 
 def supervised(init, apply, data=(X, Y), loss=squares, **options):
@@ -286,16 +295,10 @@ def variational():
         divergence = 0.5 * jnp.sum(mean**2 + jnp.exp(log_variance) - log_variance - 1, axis=1)
         return jnp.mean(reconstruction_error + divergence)
 
-    def by_hand(params, state, batch, key):
-        return bound(params, batch, jax.random.normal(key, (len(batch), 2))), None
+    def cost(params, x, *, key):
+        return bound(params, x, jax.random.normal(key, (len(x), 2)))
 
-    problem = gd.Problem(
-        init=init,
-        cost=lambda params, x, *, key: by_hand(params, None, x, key)[0],
-        evaluation=lambda params, x: bound(params, x, 0.0),
-        data=x,
-    )
-    return Model(problem, by_hand, recorded=lambda params, state: bound(params, x, 0.0))
+    return random_cost(init, cost, x, lambda params, x: bound(params, x, 0.0))
 
 
 def contrastive():
@@ -308,20 +311,14 @@ def contrastive():
         a, b = (c / jnp.sqrt(1e-6 + jnp.sum(c**2, axis=1, keepdims=True)) for c in codes)
         return -jnp.mean(jnp.diag(jax.nn.log_softmax(a @ b.T / 0.5)))
 
-    def by_hand(params, state, batch, key):
-        return information(params, batch, 0.3 * jax.random.normal(key, batch.shape)), None
+    def cost(params, x, *, key):
+        return information(params, x, 0.3 * jax.random.normal(key, x.shape))
 
     def init(key):
         first, second = jax.random.split(key)
         return {"w": jax.random.normal(first, (4, 5)), "v": jax.random.normal(second, (5, 2))}
 
-    problem = gd.Problem(
-        init=init,
-        cost=lambda params, x, *, key: by_hand(params, None, x, key)[0],
-        data=x,
-        couples_samples=True,
-    )
-    return Model(problem, by_hand, recorded=over_keys(by_hand, x))
+    return random_cost(init, cost, x, couples_samples=True)
 
 
 def physics():
@@ -337,19 +334,14 @@ def physics():
         curvature = jax.vmap(jax.grad(jax.grad(u, 1), 1), (None, 0))(params, points)
         return jnp.mean((curvature + jnp.pi**2 * jnp.sin(jnp.pi * points)) ** 2)
 
-    def by_hand(params, state, batch, key):
-        return residual(params, jax.random.uniform(key, (6,))), None
+    def cost(params, *, key):
+        return residual(params, jax.random.uniform(key, (6,)))
 
     def init(key):
         keys = jax.random.split(key, 3)
         return {name: jax.random.normal(k, (5,)) for name, k in zip("vwb", keys, strict=True)}
 
-    problem = gd.Problem(
-        init=init,
-        cost=lambda params, *, key: by_hand(params, None, None, key)[0],
-        evaluation=lambda params: residual(params, GRID),
-    )
-    return Model(problem, by_hand, 3e-6, lambda params, state: residual(params, GRID))
+    return random_cost(init, cost, evaluation=lambda params: residual(params, GRID), rate=3e-6)
 
 
 def neural_ode(solver=None):
@@ -390,16 +382,15 @@ def online():
     def outputs(params, x):
         return jnp.tanh(x @ params["w"]) @ params["v"]
 
-    def by_hand(params, state, batch, key):
+    def cost(params, *, key):
         x = jax.random.normal(key, (10, 2))
-        return jnp.mean((outputs(params, x) - outputs(teacher, x)) ** 2), None
+        return jnp.mean((outputs(params, x) - outputs(teacher, x)) ** 2)
 
     def init(key):
         first, second = jax.random.split(key)
         return {"w": jax.random.normal(first, (2, 2)), "v": jax.random.normal(second, (2,))}
 
-    problem = gd.Problem(init=init, cost=lambda params, *, key: by_hand(params, None, None, key)[0])
-    return Model(problem, by_hand, recorded=over_keys(by_hand, None))
+    return random_cost(init, cost)
 
 
 MODELS = {

@@ -69,9 +69,6 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
     The difference is relative to the largest cost. Later steps are not compared, since some runs
     are chaotic: after about 150 steps, changing one starting parameter by one unit in the last
     place causes comparable differences.
-
-    Raises:
-        ValueError: if the difference is not finite, or not below `MAX_DIFFERENCE`.
     """
     ours_costs, expected = (kind(model, rates, seeds, COMPARED_STEPS)() for kind in (ours, by_hand))
     largest = np.abs(ours_costs.reshape(expected.shape) - expected).max()
@@ -87,10 +84,7 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
 def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
     """Return the median ratio of times and the largest difference of costs, by model.
 
-    Args:
-        turns: number of times that each program is timed.
-        seeds: number of starting points, and of learning rates.
-        steps: number of steps of each run.
+    Each program is timed `turns` times, at `seeds` rates from `seeds` starting points.
     """
     summary = {}
     for name, make in MODELS.items():

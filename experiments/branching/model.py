@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,30 @@ from gdjax.errors import InputError
 from gdjax.minima import matching, symmetry
 from gdjax.sweeps.branch_spec import one_weight
 
-from .config import Config
-
 SEEDS = 4_000  # number of seeds from which those that change a given layer are selected
 SEEDS_PER_CALL = 256  # number of seeds for which the changed weight is computed together
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents, the steps at which they branch, and the changes of single weights."""
+
+    data: str = "mnist5k"  # name of the data set
+    # number of training images, taken from the start of the set; by default all
+    samples: int | None = None
+    width: int = 16  # number of neurons in each of the two hidden layers
+    initializers: tuple[str, ...] = ("fan_in", "normal")  # initializers of the starting weights
+    learning_rate: float = 3.0  # learning rate of plain gradient descent
+    batch_size: int = 32  # number of images per step
+    epochs: int = 15  # number of passes over the training set
+    # steps at which branches start; those beyond the last step are skipped
+    branch_steps: tuple[int, ...] = (0, 30, 100, 300)
+    perturbations: tuple[float, ...] = (0.03, 0.3, 1.0)  # sizes sigma of the changes
+    trunks: int = 8  # number of descents (trunks) from which branches start, for each initializer
+    # number of weights changed in each layer, one per branch, at each step and size; the weights
+    # differ between trunks
+    changes: int = 2
+    points: int = 15  # number of points along each line, including its end points
 
 
 def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
@@ -63,12 +84,11 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
         for k in range(config.trunks)
     ]
     first, second = np.triu_indices(config.trunks, 1)
-    independent = barrier_between(problem, ends, first, second, points=config.points)
     return xr.Dataset(
         {
             "barrier": (("trunk", "branch_step", "perturbation", "layer", "change"), barriers),
             "floor": ("trunk", np.ravel(floor)),
-            "independent": ("pair", independent),
+            "independent": ("pair", barrier_between(problem, ends, first, second, config.points)),
             "trunk_cost": ("trunk", trunks.cost.values[0, :, -1]),
             "lit_share": float(lit(problem).mean()),
         },
@@ -112,16 +132,11 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
 
         return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
 
-    usable = [
-        (np.broadcast_to(lit(problem), w.weights.shape) if k == 0 else np.ones(w.weights.shape))
-        for k, w in enumerate(like)
-    ]
-    layer_of = np.concatenate(
-        [
-            np.concatenate([np.where(mask, k, -1).ravel(), np.full(w.bias.shape, -1)])
-            for k, (mask, w) in enumerate(zip(usable, like, strict=True))
-        ]
-    )[np.asarray(choose_weights(keys))]
+    layer_of_parameter = []
+    for k, w in enumerate(like):
+        usable = np.broadcast_to(lit(problem) if k == 0 else True, w.weights.shape)
+        layer_of_parameter += [np.where(usable, k, -1).ravel(), np.full(w.bias.shape, -1)]
+    layer_of = np.concatenate(layer_of_parameter)[np.asarray(choose_weights(keys))]
     seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
     if min(map(len, seeds)) < count:
         raise InputError(
@@ -163,7 +178,7 @@ def _against(config, problem, end, others):
     both = jax.tree.map(lambda one, many: np.concatenate([one[None], many]), end, others)
     count = len(jax.tree.leaves(others)[0])
     pairs = np.arange(1, count + 1), np.zeros(count, int)
-    return barrier_between(problem, both, *pairs, points=config.points)
+    return barrier_between(problem, both, *pairs, config.points)
 
 
 def barrier_between(
@@ -171,7 +186,6 @@ def barrier_between(
     ends: Any,
     first: Int[np.ndarray, " pairs"],
     second: Int[np.ndarray, " pairs"],
-    *,
     points: int,
 ) -> Float[np.ndarray, " pairs"]:
     """Return the lower of the barriers before and after matching, for each pair.

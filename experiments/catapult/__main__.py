@@ -20,15 +20,11 @@ from experiments.shared import command
 from gdjax.statistics import median
 
 from . import figures
-from .config import Config
-from .model import difference_from_two_numbers, flights, single_weights
+from .model import Config, difference_from_two_numbers, flights, single_weights
 
 DOUBLINGS = {"first_doubling": 1.0, "second_doubling": np.sqrt(5) - 1}
-
-
-INACTIVE_SHARE = (
-    1e-3  # share of the initial curvature below which the neurons of a run count as inactive
-)
+# share of the initial curvature below which the neurons of a run count as inactive
+INACTIVE_SHARE = 1e-3
 
 
 def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
@@ -62,45 +58,37 @@ def onset(rates, swing, low=0.1, high=0.3) -> float:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return limits with intervals, period doublings, and the share of chaotic rates."""
+    lands, edge, share = ended_below_start(dataset), edges(dataset), dataset.share.values
     summary: dict = {"two_numbers_apart": dataset.attrs["apart"]}
-    edge = edges(dataset)
     for index in np.ndindex(*edge.shape[:-1]):
-        one = edge[index]
-        name = f"{one.activation.item()}_{one.width.item()}_examples_{one.examples.item()}"
-        summary[f"edge_{name}"] = list(median(one.values)[:3])
-        landed_runs = ended_below_start(dataset).sel(
-            {d: one[d] for d in ("examples", "activation", "width")}
-        )
-        half = dataset.share.values[landed_runs.mean("seed").values >= 0.5]
-        summary[f"half_land_at_{name}"] = float(half.max())
-        summary[f"some_land_at_{name}"] = float(
-            dataset.share.values[landed_runs.any("seed").values].max()
-        )
-    one = dataset.isel(examples=0)
-    for share in (2.5, 3.5):
-        records = one.sel(share=share, activation="linear", method=None)
-        product = share * records.flatness.values
-        summary[f"linear_from_{share}_lands_at"] = [float(np.min(product)), float(np.max(product))]
-    lands = ended_below_start(dataset)
-    flown = (dataset.highest > 1.05) & lands
+        at = {dim: edge[index][dim].item() for dim in edge.dims[:-1]}
+        name = f"{at['activation']}_{at['width']}_examples_{at['examples']}"
+        landed = lands.sel(at)
+        summary |= {
+            f"edge_{name}": median(edge[index].values)[:3],
+            f"half_land_at_{name}": share[landed.mean("seed").values >= 0.5].max(),
+            f"some_land_at_{name}": share[landed.any("seed").values].max(),
+        }
+    linear = dataset.isel(examples=0).sel(activation="linear")
+    for rate in (2.5, 3.5):
+        product = rate * linear.flatness.sel(share=rate).values
+        summary[f"linear_from_{rate}_lands_at"] = [product.min(), product.max()]
     dead = (dataset["last"] < 1) & ~lands
-    relu = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])
-    summary["dead_ReLU_from_6_on"] = [float(v) for v in relu.values]
-    smooth = dataset.highest.sel(share=slice(None, 1.9)) <= 1.05
-    summary["smooth_below_1.9_linear"] = float(
-        smooth.isel(examples=0).sel(activation="linear").mean()
-    )
-    summary["runs_that_flew_and_landed"] = int(flown.sum())
-    summary["runs"] = int(flown.size)
-    rates, swing = dataset.rate.values, dataset.swing.values
-    summary["rates"] = len(rates)
-    summary["first_doubling"] = onset(rates, swing[:, 0])
-    summary["second_doubling"] = onset(rates, swing[:, 1], 0.03, 0.1)
-    summary["first_chaos"] = float(rates[np.argmax(dataset.exponent.values > 0.01)])
-    summary["chaotic_share_beyond_it"] = float(
-        np.mean(dataset.exponent.values[rates >= summary["first_chaos"]] > 0)
-    )
-    return summary
+    dead = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])
+    smooth = linear.highest.sel(share=slice(None, 1.9)) <= 1.05
+    rates, swing, exponent = (dataset[name].values for name in ("rate", "swing", "exponent"))
+    first_chaos = float(rates[np.argmax(exponent > 0.01)])
+    return summary | {
+        "dead_ReLU_from_6_on": dead.values.tolist(),
+        "smooth_below_1.9_linear": float(smooth.mean()),
+        "runs_that_flew_and_landed": int(((dataset.highest > 1.05) & lands).sum()),
+        "runs": lands.size,
+        "rates": len(rates),
+        "first_doubling": onset(rates, swing[:, 0]),
+        "second_doubling": onset(rates, swing[:, 1], 0.03, 0.1),
+        "first_chaos": first_chaos,
+        "chaotic_share_beyond_it": float(np.mean(exponent[rates >= first_chaos] > 0)),
+    }
 
 
 def run(config: Config) -> xr.Dataset:

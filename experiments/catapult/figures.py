@@ -19,10 +19,9 @@ def settled_shares(dataset: xr.Dataset, lands: xr.DataArray, edge: xr.DataArray)
 
     Args:
         dataset: results of the experiment, with the cost along single descents.
-        lands: share of descents that end below their initial cost, by `examples`, `activation` and
-            `share`, the learning rate times the curvature at the start.
-        edge: for each start, the largest `share` up to which all descents end below their initial
-            cost.
+        lands: share of descents that end below their initial cost.
+        edge: for each start, the largest learning rate times curvature at the start up to which all
+            descents end below their initial cost.
     """
     with style():
         figure = Figure(figsize=(5.4 + 4.6 * edge.sizes["examples"], 4.8))
@@ -56,11 +55,8 @@ def settled_shares(dataset: xr.Dataset, lands: xr.DataArray, edge: xr.DataArray)
 def chaos(dataset: xr.Dataset, doublings: Mapping[str, float]) -> Figure:
     """Draw the values of one weight by learning rate, and the Lyapunov exponent.
 
-    If the exponent is positive, neighboring trajectories separate.
-
-    Args:
-        dataset: results of the experiment.
-        doublings: learning rates to mark, by label.
+    If the exponent is positive, neighboring trajectories separate. The learning rates `doublings`
+    are marked.
     """
     density, bounds = dataset.density.values, dataset.attrs["bounds"]
     rate, exponent = dataset.rate.values, dataset.exponent.values
@@ -85,17 +81,10 @@ def chaos(dataset: xr.Dataset, doublings: Mapping[str, float]) -> Figure:
         top.set_title(f"x ← x + η x (1 - x²): {len(rate):,} learning rates, one sweep")
         width = len(rate) // len(density)
         few = slice(0, len(rate) // width * width)
-        mean = exponent[few].reshape(-1, width).mean(axis=1)
-        bottom.fill_between(
-            rate[few].reshape(-1, width).mean(axis=1),
-            mean,
-            0,
-            where=mean > 0,
-            color=CYCLE[3],
-            linewidth=0,
-            label="chaos",
-        )
-        bottom.plot(rate[few].reshape(-1, width).mean(axis=1), mean, color=BLACK, linewidth=0.6)
+        middle, mean = (a[few].reshape(-1, width).mean(axis=1) for a in (rate, exponent))
+        chaotic = {"where": mean > 0, "color": CYCLE[3], "linewidth": 0, "label": "chaos"}
+        bottom.fill_between(middle, mean, 0, **chaotic)
+        bottom.plot(middle, mean, color=BLACK, linewidth=0.6)
         bottom.axhline(0, color=GREY, linewidth=1)
         bottom.set(ylim=(-1.2, 0.9), ylabel="Lyapunov\nexponent", xlabel="learning rate η")
         bottom.legend(loc="upper left")

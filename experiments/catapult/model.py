@@ -1,5 +1,8 @@
 """Descents with learning rates above the stability limit at the starting point."""
 
+from dataclasses import dataclass
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +12,31 @@ import gdjax as gd
 from gdjax.curvature import eigensolvers
 from gdjax.problems import Metric
 
-from .config import Config
-
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
 COLUMNS, ROWS = 1800, 1000  # numbers of bins of the histogram of rate and x
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, including those with one weight per layer, and their learning rates."""
+
+    # smallest and largest learning rate times k at the start, and number of values
+    shares: tuple[float, float, int] = (0.25, 16.0, 64)
+    widths: tuple[int, ...] = (64, 512)  # numbers of hidden neurons m
+    starts: int = 12  # number of starting points of each network
+    # number of examples, and of inputs, in the second case; the first case has one of each
+    examples: int = 16
+    steps: int = 150  # number of steps of each descent of a network
+    # rates times k of the descents to draw; the nearest values of the sweep are used
+    shown: tuple[float, ...] = (1.0, 2.5, 3.0, 3.5)
+    # smallest and largest learning rate of the single weights, and number of rates
+    rates: tuple[float, float, int] = (0.9, 2.0, 131_072)
+    weight: float = 0.35  # starting value of the single weights
+    weight_steps: int = 1300  # number of steps of the single weights
+    # number of steps of the single weights from one record to the next, a prime number, so that it
+    # is unlikely to be a multiple of their period
+    recorded: int = 11
+    kept: int = 100  # number of final records that are evaluated
 
 
 def curvature(activation, params, inputs):
@@ -111,28 +135,22 @@ def flights(config: Config) -> xr.Dataset:
     shares = np.linspace(*config.shares)
     shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
     parts = []
-    for examples in (1, config.examples):
-        for name, activation in ACTIVATIONS.items():
-            for width in config.widths:
-                runs = gd.sweep(
-                    network(activation, width, examples),
-                    gd.axes(learning_rate=shares, seed=range(config.starts)),
-                    config.steps,
-                )
-                cost = runs.cost.transpose("learning_rate", "seed", "step")
-                k = runs.curvature.transpose("learning_rate", "seed", "step")
-                flight = xr.Dataset(
-                    {
-                        "highest": cost.max("step") / cost.isel(step=0),
-                        "last": cost.isel(step=-1) / cost.isel(step=0),
-                        "flatness": k.isel(step=-1),
-                        "shown_cost": cost.isel(learning_rate=shown, seed=0, drop=True).rename(
-                            learning_rate="shown"
-                        ),
-                    }
-                ).drop_attrs()
-                coordinates = {"examples": [examples], "activation": [name], "width": [width]}
-                parts.append(flight.expand_dims(coordinates))
+    for examples, name, width in product((1, config.examples), ACTIVATIONS, config.widths):
+        runs = gd.sweep(
+            network(ACTIVATIONS[name], width, examples),
+            gd.axes(learning_rate=shares, seed=range(config.starts)),
+            config.steps,
+        )
+        cost = runs.cost.transpose("learning_rate", "seed", "step")
+        single = cost.isel(learning_rate=shown, seed=0, drop=True).rename(learning_rate="shown")
+        flight = {
+            "highest": cost.max("step") / cost.isel(step=0),
+            "last": cost.isel(step=-1) / cost.isel(step=0),
+            "flatness": runs.curvature.isel(step=-1),
+            "shown_cost": single,
+        }
+        coordinates = {"examples": [examples], "activation": [name], "width": [width]}
+        parts.append(xr.Dataset(flight).drop_attrs().expand_dims(coordinates))
     return xr.merge(parts, join="outer", compat="no_conflicts").rename(learning_rate="share")
 
 

@@ -60,22 +60,19 @@ def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int
     intervals = steps // config.stride
     keys = gd.run_keys(0, np.arange(starts)).init
 
-    def one(rate, key, problem):
+    def central(rate, key, problem):
         start = problem.init(key)
-        end_time = rate * steps
-        central = central_flow(
-            problem, start, rate, end_time, eigenvectors=config.eigenvectors, intervals=intervals
-        )
-        records = (central.cost, central.mean_cost, central.eigenvalues, central.residual)
-        return *records, central.status == FlowStatus.COMPLETED
+        options = {"eigenvectors": config.eigenvectors, "intervals": intervals}
+        flow = central_flow(problem, start, rate, rate * steps, **options)
+        ended = flow.status == FlowStatus.COMPLETED
+        return flow.cost, flow.mean_cost, flow.eigenvalues, flow.residual, ended
 
     def plain(rate, key, problem):
         times = rate * steps / intervals * jnp.arange(intervals + 1)
-        start = problem.init(key)
-        return gradient_flow(problem, start, times=times, rtol=config.tolerance).cost
+        return gradient_flow(problem, problem.init(key), times=times, rtol=config.tolerance).cost
 
     every = (jnp.repeat(jnp.asarray(rates), starts), jnp.tile(keys, len(rates)))
-    mapped = jax.jit(jax.vmap(one, (0, 0, None))).lower(*every, problem).compile()
+    mapped = jax.jit(jax.vmap(central, (0, 0, None))).lower(*every, problem).compile()
     start_time = time.process_time()
     center, mean, values, residual, ended = jax.block_until_ready(mapped(*every, problem))
     seconds = time.process_time() - start_time
@@ -145,18 +142,22 @@ def numbers(tree: xr.DataTree) -> dict:
         }
         name, products = case.replace(" ", "_"), part["product"].values
         for index, rate in enumerate(part.learning_rate.values):
-            label = f"{name}_rate_{rate:g}"
+            label, product = f"{name}_rate_{rate:g}", products[index]
             for average, (middle, largest) in deviations.items():
-                summary[f"{label}_{average}_median"] = list(median(middle[index])[:3])
-                summary[f"{label}_{average}_largest"] = list(median(largest[index])[:3])
-            distances = [at_edge(one) for one in products[index, ..., 0]]
-            summary[f"{label}_at_edge"] = sum(a is not None for a in distances)
-            summary[f"{label}_from_2"] = max((a for a in distances if a is not None), default=None)
-            summary[f"{label}_most_at_edge"] = int(np.max(np.sum(products[index] > 1.99, axis=-1)))
-        summary[f"{name}_runs"] = products.shape[0] * products.shape[1]
-        summary[f"{name}_processor_seconds"] = float(part.seconds)
-        summary[f"{name}_arrived"] = int(part.arrived.sum())
-        summary[f"{name}_residual"] = float(part.residual.max())
+                summary[f"{label}_{average}_median"] = median(middle[index])[:3]
+                summary[f"{label}_{average}_largest"] = median(largest[index])[:3]
+            distances = [a for a in map(at_edge, product[..., 0]) if a is not None]
+            summary |= {
+                f"{label}_at_edge": len(distances),
+                f"{label}_from_2": max(distances, default=None),
+                f"{label}_most_at_edge": int(np.max(np.sum(product > 1.99, axis=-1))),
+            }
+        summary |= {
+            f"{name}_runs": products.shape[0] * products.shape[1],
+            f"{name}_processor_seconds": float(part.seconds),
+            f"{name}_arrived": int(part.arrived.sum()),
+            f"{name}_residual": float(part.residual.max()),
+        }
     return summary
 
 

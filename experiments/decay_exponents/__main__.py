@@ -147,11 +147,7 @@ def tuned(
     return np.array([(np.exp(x), y) for x, y in best])
 
 
-def best_exponent(
-    exponents: Float[np.ndarray, " exponents"],
-    peaks: Float[np.ndarray, " peaks"],
-    costs: Float[np.ndarray, "exponents peaks"],
-) -> float:
+def best_exponent(exponents: np.ndarray, peaks: np.ndarray, costs: np.ndarray) -> float:
     """Return the exponent with the lowest cost, with the peak rate tuned for each exponent.
 
     Costs are interpolated by parabolas in the logarithms of the rate and of the exponent.

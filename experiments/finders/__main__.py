@@ -13,6 +13,7 @@ expectation is confirmed; with equal numbers it is refuted.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import jax
 import numpy as np
@@ -22,11 +23,10 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from gdjax.descent import Outcome
+from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis, style
 
-from .figures import shares_and_costs
 from .problems import PROBLEMS, Case
 from .ramp import STEPS, ramp_costs, suggestions, swept
-from .summary import METHODS, numbers
 
 OPTIMIZERS: dict[str, Callable] = {
     "sgd": optax.sgd,
@@ -34,8 +34,14 @@ OPTIMIZERS: dict[str, Callable] = {
     "adam": optax.adam,
     "lion": optax.lion,
 }
-
-
+METHODS = {
+    "search": "gd.find_learning_rate",
+    "short_search": "gd.find_learning_rate, short",
+    "ramp_minimum": "ramp, minimum / 10",
+    "ramp_steepest": "ramp, steepest",
+}
+DRAWS = 2000  # number of bootstrap samples
+COLORS = (BLUE, GREEN, ORANGE, VERMILLION)
 ROOT_SEED = 1000  # root seed of the finders; that of the truth is 0
 
 
@@ -121,9 +127,101 @@ def run(config: Config) -> xr.Dataset:
     return xr.concat(rows, "problem").assign_coords(finder=list(METHODS))
 
 
+def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
+    """Return log2(rate / best rate), regret and success of each recommendation.
+
+    A recommendation that is missing or outside the grid of the reference counts as a failure with
+    regret 1. The result also contains whether each recommended rate trains, and whether the best
+    rate is at an end of the grid.
+    """
+    rates = dataset.learning_rate.values
+    logs = np.log2(rates)
+    cost = dataset.cost.where(dataset.trains, np.inf)
+    lowest, best_cost = cost.argmin("learning_rate"), cost.min("learning_rate")
+    at = np.log2(dataset.rate)
+    ratio = np.log2(dataset.rate / lowest.copy(data=rates[lowest.values]))
+    nearest = at.copy(data=np.abs(at.fillna(0).values[..., None] - logs).argmin(-1))
+    inside = at.notnull() & (at > logs[0] - 0.5) & (at < logs[-1] + 0.5)
+    trains = dataset.trains.isel(learning_rate=nearest) & inside
+    final = dataset.cost.where(np.isfinite(dataset.cost), np.inf).isel(learning_rate=nearest)
+    regret = (final - best_cost) / (dataset.start_cost - best_cost)
+    return xr.Dataset(
+        {
+            "ratio": ratio,
+            "regret": regret.where(trains, 1.0).clip(0, 1),
+            "success": trains & (np.abs(ratio) <= 1),
+            "trains": trains,
+            "at_end": (lowest == 0) | (lowest == len(rates) - 1),
+        }
+    ).drop_vars("learning_rate", errors="ignore")
+
+
+def bootstrap(values: xr.DataArray) -> list[float]:
+    """Return the mean, and a 95 % interval from bootstrap samples of the problems."""
+    by_problem = values.astype(float).mean([d for d in values.dims if d != "problem"]).values
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(by_problem), size=(DRAWS, len(by_problem)))
+    low, high = np.quantile(by_problem[draws].mean(axis=1), (0.025, 0.975))
+    return [float(by_problem.mean()), float(low), float(high)]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return success rate, regret and number of evaluations of each method."""
+    results = evaluate_recommendations(dataset)
+    summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
+    for method in METHODS:
+        found = results.sel(finder=method)
+        summary |= {
+            f"{method}_evaluations": float(dataset.evaluations.sel(finder=method).median()),
+            f"{method}_share": bootstrap(found.success),
+            f"{method}_trains": bootstrap(found.trains),
+            f"{method}_regret": bootstrap(found.regret),
+            f"{method}_median_regret": float(found.regret.median()),
+        }
+        for optimizer in dataset.optimizer.values:
+            share = found.success.sel(optimizer=optimizer).mean()
+            summary[f"{method}_share_{optimizer}"] = float(share)
+        for index, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
+            summary[f"{method}_share_{name}"] = bootstrap(found.success.isel(warmup=index))
+    success = {m: results.success.sel(finder=m, drop=True).astype(float) for m in METHODS}
+    for method, other in product(("search", "short_search"), ("ramp_minimum", "ramp_steepest")):
+        summary[f"{method}_minus_{other}"] = bootstrap(success[method] - success[other])
+    return summary
+
+
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw shares of good recommendations, and ratios to the best rate."""
-    return {"finders": shares_and_costs(dataset)}
+    """Draw success rates by number of evaluations, and ratios to the best rate."""
+    results = evaluate_recommendations(dataset)
+    with style():
+        figure = Figure(figsize=(13, 5.2))
+        left, right = figure.subplots(1, 2)
+        edges = np.arange(-8.25, 8.5, 0.5)
+        for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
+            found = results.sel(finder=method)
+            share, low, high = bootstrap(found.success)
+            left.errorbar(
+                # The factor separates points of equal cost.
+                float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5),
+                share,
+                [[share - low], [high - share]],
+                fmt="o",
+                color=color,
+                capsize=4,
+                label=label,
+            )
+            ratios = found.ratio.values[np.isfinite(found.ratio.values)]
+            counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
+            right.stairs(np.cumsum(counts) / found.ratio.size, edges, color=color, label=label)
+        left.set_xscale("log")
+        label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
+        left.set(ylim=(0, 1), xlabel="number of cost evaluations")
+        left.set_ylabel("share within a factor of 2 of the best rate")
+        left.legend(loc="best")
+        right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
+        right.set(ylim=(0, 1), xlabel="log2 (recommended rate / best rate)")
+        right.set_ylabel("cumulative share of recommendations")
+        figure.suptitle("Recommended learning rates")
+    return {"finders": figure}
 
 
 if __name__ == "__main__":

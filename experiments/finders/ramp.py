@@ -96,11 +96,7 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
 
 
 def suggestions(costs: np.ndarray) -> tuple[float, float]:
-    """Return a tenth of the rate at the minimum, and the rate at steepest decrease.
-
-    Args:
-        costs: cost at each step of one ramp.
-    """
+    """Return a tenth of the rate at the minimum, and the rate at steepest decrease."""
     rates = LOW * (HIGH / LOW) ** (np.arange(len(costs)) / (STEPS - 1))
     average, smoothed = 0.0, []
     for i, cost in enumerate(costs):

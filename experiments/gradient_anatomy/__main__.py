@@ -128,18 +128,15 @@ def stages(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
         yield "at a random start" if epoch == 0 else f"after {epoch} epochs", dataset.isel(stage=i)
 
 
-def expected_error(stage):
-    """Return the allowed relative error of each prediction; +inf if it predicts 0."""
+def relative_errors(stage: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return measured and allowed relative errors of predictions: 0 and +inf if it is 0."""
+    size = np.abs(stage.predicted.values)
+    measured = np.abs((stage.actual - stage.predicted).values)
     allowed = (abs(stage.second_order) + stage.rounding).values
-    size = np.abs(stage.predicted.values)
-    return np.divide(allowed, size, out=np.full(size.shape, np.inf), where=size > 0)
-
-
-def measured_error(stage):
-    """Return the relative error of each prediction; 0 if the prediction is 0."""
-    size = np.abs(stage.predicted.values)
-    off = np.abs((stage.actual - stage.predicted).values)
-    return np.divide(off, size, out=np.zeros(size.shape), where=size > 0)
+    return tuple(
+        np.divide(error, size, out=np.full(size.shape, otherwise), where=size > 0)
+        for error, otherwise in ((measured, 0.0), (allowed, np.inf))
+    )
 
 
 def holding_half(gradient):
@@ -153,6 +150,7 @@ def statistics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     rows = []
     for _, stage in stages(dataset):
         g, layer = stage.gradient.values, stage.layer.values
+        measured, allowed = relative_errors(stage)
         largest, layer_of_largest = g[stage.position.values], layer[stage.position.values]
         shares = (stage.layer_norm.values / (stage.norm.values or 1)) ** 2
         rows.append(
@@ -165,7 +163,7 @@ def statistics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
                 "share_of_last_layer": shares[-1],
                 "share_of_largest_in_last_layer": np.mean(layer_of_largest == layer[-1]),
                 "share_of_largest_positive": np.mean(largest > 0),
-                "nudges_within_allowed": np.mean(measured_error(stage) <= expected_error(stage)),
+                "nudges_within_allowed": np.mean(measured <= allowed),
             }
         )
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -184,14 +182,15 @@ def numbers(dataset: xr.Dataset) -> dict:
         g, name = stage.gradient.values, f"epoch_{int(stage.epoch)}"
         for key in ("cost", "gradient_norm", "exactly_zero", "entries_holding_half"):
             summary[f"{name}_{key}"] = plotted[key][i].item()
+        measured, allowed = relative_errors(stage)
         shares = (stage.layer_norm.values / (float(stage.norm) or 1)) ** 2
         summary |= {
             f"{name}_positive": int(np.sum(g > 0)),
             f"{name}_negative": int(np.sum(g < 0)),
             f"{name}_share_of_layers": [float(share) for share in shares],
             f"{name}_largest_entry": dataset.attrs["places"][i][0],
-            f"{name}_largest_error_found": float(np.max(measured_error(stage))),
-            f"{name}_largest_error_allowed": float(np.max(expected_error(stage))),
+            f"{name}_largest_error_found": float(np.max(measured)),
+            f"{name}_largest_error_allowed": float(np.max(allowed)),
             f"{name}_nudges_within_allowed": float(plotted["nudges_within_allowed"][i]),
         }
         for key in plotted:
@@ -281,7 +280,7 @@ def predicted_actual(dataset: xr.Dataset) -> Figure:
                 axis.set_major_locator(MaxNLocator(5))
             nonzero = predicted != 0  # the relative error is undefined for an entry of 0
             deviations = np.abs(actual[nonzero] / predicted[nonzero] - 1)
-            allowed = expected_error(stage)[nonzero]
+            allowed = relative_errors(stage)[1][nonzero]
             errors.plot(allowed, np.maximum(deviations, LEAST), label=name, **shown)
         errors.set(xscale="log", yscale="log")
         allowed = np.array(errors.get_xlim()) * (0.8, 1.25)

@@ -10,6 +10,7 @@ the two factors.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +48,7 @@ class Config:
 
 
 def halving(largest: float, count: int) -> np.ndarray:
-    """Return learning rates, each half of the previous one.
-
-    Descents at all these rates reach the times that are multiples of the largest rate.
-    """
+    """Return learning rates, each half of the previous one, so that all reach the same times."""
     return largest / 2.0 ** np.arange(count)
 
 
@@ -61,20 +59,17 @@ def compared(problem, start, rates, end_time, times, **options):
     descents = jax.jit(
         lambda problem, w: distance_from_flow(problem, w, learning_rates=rates, times=at, **options)
     )(gd.problems.as_problem(problem), start)
-    return (
-        xr.Dataset(
-            {
-                "distance": (("rate", "time"), np.asarray(descents.distance)),
-                "cost": (("rate", "time"), np.asarray(descents.cost)),
-                "flow_cost": ("time", np.asarray(descents.flow.cost)),
-                "arrived": int(descents.flow.status) == FlowStatus.COMPLETED,
-                "solver_steps": int(descents.flow.num_steps),
-            },
-            {"rate": rates, "time": at},
-        ),
-        jax.tree.map(np.asarray, descents.params),
-        jax.tree.map(np.asarray, descents.flow.params),
+    comparison = xr.Dataset(
+        {
+            "distance": (("rate", "time"), np.asarray(descents.distance)),
+            "cost": (("rate", "time"), np.asarray(descents.cost)),
+            "flow_cost": ("time", np.asarray(descents.flow.cost)),
+            "arrived": int(descents.flow.status) == FlowStatus.COMPLETED,
+            "solver_steps": int(descents.flow.num_steps),
+        },
+        {"rate": rates, "time": at},
     )
+    return comparison, *jax.tree.map(np.asarray, (descents.params, descents.flow.params))
 
 
 def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
@@ -108,11 +103,9 @@ def digits(config: Config) -> xr.Dataset:
     costs, _, flow = compared(
         problem, start, rates, config.digit_time, config.times, rtol=config.tolerance
     )
-    looser = jax.jit(
-        lambda problem, w: gd.flows.gradient_flow(
-            problem, w, times=costs.time.values, rtol=config.check
-        )
-    )(problem, start)
+    looser = jax.jit(partial(gd.flows.gradient_flow, times=costs.time.values, rtol=config.check))(
+        problem, start
+    )
     squares = jax.tree.map(
         lambda a, b: np.sum((a - np.asarray(b)).reshape(len(a), -1) ** 2, axis=1),
         flow,

@@ -190,13 +190,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def after_training(dataset: xr.Dataset, delay: Float[np.ndarray, "decays seeds"]) -> Figure:
-    """Draw accuracy along the descent, and the delay against the weight decay.
-
-    Args:
-        dataset: results of the experiment.
-        delay: number of steps from the first record at which the training pairs are learned to the
-            first at which the test pairs are learned; +inf if they never are.
-    """
+    """Draw accuracy along the descent, and the delay against the weight decay."""
     step, decay, known = dataset.step.values, dataset.weight_decay.values, dataset.attrs["known"]
     train, test = dataset.train_accuracy.values, dataset.test_accuracy.values
     with style():

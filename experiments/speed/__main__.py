@@ -20,8 +20,7 @@ from matplotlib.ticker import PercentFormatter, ScalarFormatter
 from experiments.benchmarks import descents, first_call, landscape, peers
 from experiments.benchmarks.timing import Clock
 from experiments.shared import command
-from gdjax.data import ImageSet, available, load
-from gdjax.errors import GdjaxError
+from gdjax.data import load
 from gdjax.plots.style import BLUE, GREEN, style
 
 
@@ -37,24 +36,11 @@ class Config:
     scale: float = 1.0
 
 
-def data() -> ImageSet:
-    """Return MNIST if it is available offline, else noise with the shapes of MNIST."""
-    try:
-        if any(entry.name == "mnist" and entry.prepared for entry in available()):
-            return load("mnist")
-    except GdjaxError:
-        pass
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (70_000, 28, 28)).astype(np.uint8)
-    labels = rng.integers(0, 10, 70_000).astype(np.uint8)
-    return ImageSet("noise", images[:60000], labels[:60000], images[60000:], labels[60000:], 10, "")
-
-
 def run(config: Config) -> xr.Dataset:
     """Return all measurements, as a Dataset of scalars."""
     from experiments.benchmarks import second_call  # its import initializes JAX
 
-    clock, dataset = Clock(config.repeats), data()
+    clock, dataset = Clock(config.repeats), load("mnist")
     ratios = {
         **descents.one_descent(clock, config, dataset),
         **descents.whole_set(clock, config, dataset),

@@ -14,19 +14,12 @@ from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
 from experiments.accuracy import summary as summaries
 from experiments.accuracy import training
-from experiments.accuracy.config import Config
-from experiments.accuracy.training import (
-    Problems,
-    ladder,
-    quadratic_with_targets,
-    single_changes,
-)
+from experiments.accuracy.training import quadratic_with_targets, single_changes
 from gdjax.problems import quadratic
-from gdjax.sweeps import executor
 
 
 def plane_of_ways():
-    """Return the variables of a plane with two descents, one along a coordinate."""
+    """Return results on a plane with two descents, one along a coordinate."""
     bowl = gd.Problem(
         init=lambda key: jnp.full(3, 3.0),
         cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
@@ -34,8 +27,7 @@ def plane_of_ways():
     )
     first = jnp.array([[3.0, 3.0, 3.0], [2.0, 3.0, 3.0], [1.0, 3.0, 3.0]])
     second = jnp.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
-    result = methods.on_plane(bowl, {"plain": first, "best": second}, 5)
-    return dict(result.data_vars)
+    return methods.on_plane(bowl, {"plain": first, "best": second}, 5)
 
 
 def study():
@@ -60,7 +52,7 @@ def study():
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
             "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
-            **plane_of_ways(),
+            **plane_of_ways().data_vars,
         },
         {
             "ladder_variant": ["decayed", "distorted copies"],
@@ -85,7 +77,7 @@ def test_gains_are_paired_by_start():
 
 
 def test_trajectories_lie_in_the_plane_of_their_end_points():
-    plane = xr.Dataset(plane_of_ways())
+    plane = plane_of_ways()
     plain, best = (plane.sel(recipe=name).dropna("snapshot_step") for name in ("plain", "best"))
     assert (plain.sizes["snapshot_step"], best.sizes["snapshot_step"]) == (3, 2)
     np.testing.assert_allclose(plane.path_off.isel(snapshot_step=slice(2)), 0, atol=1e-5)
@@ -113,9 +105,8 @@ def test_the_quadratic_loss_accepts_soft_targets():
     outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
     soft = quadratic_with_targets(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
-    np.testing.assert_allclose(
-        quadratic_with_targets(0.0, 1.0)(outputs, labels), quadratic(outputs, labels)
-    )
+    hard = quadratic_with_targets(0.0, 1.0)(outputs, labels)
+    np.testing.assert_allclose(hard, quadratic(outputs, labels))
 
 
 # One variant for each kind of change: targets, optimizer, images, number of epochs. The other
@@ -123,9 +114,9 @@ def test_the_quadratic_loss_accepts_soft_targets():
 EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 
-@pytest.fixture
-def short(monkeypatch):
-    """Reduce the numbers of epochs, variants and timed steps."""
+@pytest.mark.long
+def test_a_small_study(tmp_path, monkeypatch):
+    """The numbers of epochs, variants and timed steps are reduced."""
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
     for module in (methods, training):
         monkeypatch.setattr(module, "RECIPES", fewer)
@@ -133,11 +124,7 @@ def short(monkeypatch):
         accuracy, "single_changes", lambda epochs: {k: single_changes(epochs)[k] for k in EACH_WAY}
     )
     monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))
-
-
-@pytest.mark.long
-def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatch):
-    small = Config(
+    small = methods.Config(
         data="mnist5k",
         held_out=3800,
         epochs=2,
@@ -148,17 +135,12 @@ def test_a_small_study_resumes_without_recomputation(tmp_path, short, monkeypatc
         points=7,
         store=tmp_path,
     )
-    first = accuracy.run(small)
-    problems, rungs = Problems(small.data, small.held_out), ladder(small.epochs)
-    monkeypatch.setattr(executor, "run_tiles", None)  # no tile is recomputed
-    again = accuracy.compared(problems, rungs, small, tmp_path / "ladder")
-    for name in ("validation_accuracy", "averaged_accuracy"):
-        np.testing.assert_array_equal(again[name], first[f"ladder_{name}"])
-    assert first.sizes["ladder_variant"] == 7
-    assert accuracy.numbers(first)["distance_best"] > 0
-    assert np.isfinite(first.sharpness.values).all()
-    np.testing.assert_allclose(first.slope.sum("bin"), 1, rtol=1e-5)
-    right = (first.answer == first.label).mean("test")
-    np.testing.assert_allclose(right, first.test_accuracy, atol=1e-6)
+    results = accuracy.run(small)
+    assert results.sizes["ladder_variant"] == 7
+    assert accuracy.numbers(results)["distance_best"] > 0
+    assert np.isfinite(results.sharpness.values).all()
+    np.testing.assert_allclose(results.slope.sum("bin"), 1, rtol=1e-5)
+    right = (results.answer == results.label).mean("test")
+    np.testing.assert_allclose(right, results.test_accuracy, atol=1e-6)
     # The tested networks are trained on all 4,000 images, and those of the ladder on 200.
-    assert float(first.test_accuracy.sel(recipe="best").min()) > 0.85
+    assert float(results.test_accuracy.sel(recipe="best").min()) > 0.85

@@ -29,7 +29,7 @@ def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
     ends = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], 3, axis=0), start)
     ends = (ends[0], ends[1]._replace(bias=np.array([[-1.0], [1.0], [1.0]], np.float32)))
     first, second = np.array([0, 1, 0]), np.array([1, 2, 0])
-    barriers = methods.barrier_between(problem, ends, first, second, points=5)
+    barriers = methods.barrier_between(problem, ends, first, second, 5)
     np.testing.assert_allclose(barriers, [1, 0, 0], atol=1e-6)
 
 
@@ -53,7 +53,7 @@ def test_a_barrier_that_matching_removes_is_zero():
         minima.path_cost(problem, minima.linear_path(start, renamed), points=9)
     )
     pairs = np.array([0, 0]), np.array([1, 2])
-    same, other = methods.barrier_between(problem, ends, *pairs, points=9)
+    same, other = methods.barrier_between(problem, ends, *pairs, 9)
     assert straight > 0.01
     assert same < 1e-6
     matched = minima.match(network, start, jax.tree.map(lambda a: a[2], ends), key=key).params

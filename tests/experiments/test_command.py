@@ -17,37 +17,32 @@ from experiments.shared.statistics import medians
 class Config:
     """Settings of an experiment that doubles a number."""
 
-    times: int = 3
-    """Number of doublings."""
+    times: int = 3  # number of doublings
 
 
 def run(config):
     return xr.Dataset({"value": ("time", [2.0**k for k in range(config.times + 1)])})
 
 
-def plot(dataset):
-    return {"doubled": Figure()}
-
-
-def numbers(dataset):
-    return {"last": float(dataset.value[-1])}
-
-
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Redirect results/ to a temporary folder, and disable process settings."""
+def doubling(tmp_path, monkeypatch):
+    """Return a function that runs the command, with results/ and the folder redirected."""
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
     monkeypatch.setattr("gdjax.interrupts.end_at_ctrl_c", lambda: None)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    return tmp_path / "results"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
 
+    def call(*arguments, run=run):
+        monkeypatch.setattr("sys.argv", ["doubling", *arguments])
+        command.main(
+            Config,
+            run,
+            lambda _: {"doubled": Figure()},
+            lambda data: {"last": float(data.value[-1])},
+        )
 
-def run_command(monkeypatch, *arguments):
-    monkeypatch.setattr("sys.argv", ["doubling", *arguments])
-    command.main(Config, run, plot, numbers)
+    return call
 
 
 def last(folder):
@@ -55,42 +50,40 @@ def last(folder):
     return json.loads((folder / "summary.json").read_text())["last"]
 
 
-def test_the_default_config_writes_to_the_folder_of_the_experiment(home, monkeypatch):
-    run_command(monkeypatch)
-    assert last(home / "experiments") == 8
-
-
-def test_another_config_writes_to_a_subfolder_of_the_experiment(home, monkeypatch, capsys):
-    run_command(monkeypatch, "--times", "2")
-    (folder,) = (home / "experiments").iterdir()
+def test_results_are_in_the_folder_of_the_experiment_and_for_other_configs_below_it(
+    doubling, capsys
+):
+    doubling()
+    home = command.RESULTS / "experiments"
+    assert last(home) == 8
+    doubling("--times", "2")
+    doubling("--times", "2")
+    (folder,) = (path for path in home.iterdir() if path.is_dir() and path.suffix != ".zarr")
     assert last(folder) == 4
     assert list(Path.cwd().iterdir()) == []
     assert capsys.readouterr().out.endswith(f"written to {folder}\n")
-    run_command(monkeypatch, "--times", "2")
-    assert list((home / "experiments").iterdir()) == [folder]
 
 
-def test_out_sets_the_output_folder(home, monkeypatch):
+def test_out_sets_the_output_folder(doubling):
     for arguments in ((), ("--times", "1")):
-        run_command(monkeypatch, "--out", "here", *arguments)
+        doubling("--out", "here", *arguments)
         assert last(Path("here")) == (2 if arguments else 8)
-    assert not home.exists()
+    assert not command.RESULTS.exists()
 
 
-def test_the_error_for_an_unknown_flag_names_the_flag(home, monkeypatch, capsys):
+def test_the_error_for_an_unknown_flag_names_the_flag(doubling, capsys):
     with pytest.raises(SystemExit) as caught:
-        run_command(monkeypatch, "--tmies", "2")
+        doubling("--tmies", "2")
     assert caught.value.code == 2
     assert "--tmies" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_an_experiment_with_status_130_and_a_message(home, monkeypatch, capsys):
+def test_ctrl_c_ends_an_experiment_with_status_130_and_a_message(doubling, capsys):
     def interrupted(config):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sys.argv", ["doubling"])
     with pytest.raises(SystemExit) as caught:
-        command.main(Config, interrupted, plot, numbers)
+        doubling(run=interrupted)
     assert caught.value.code == 130
     assert "run the same command again" in capsys.readouterr().err
 

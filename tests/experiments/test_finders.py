@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 
 from experiments.finders import ramp
+from experiments.finders.__main__ import METHODS, evaluate_recommendations, numbers
 from experiments.finders.problems import PROBLEMS
-from experiments.finders.summary import METHODS, evaluate_recommendations, numbers
 
 
 def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_smoothed_cost():
