@@ -75,6 +75,7 @@ LIBRARIES = (
     f"{Path(__file__).parent}{os.sep}",
     f"{sysconfig.get_path('stdlib')}{os.sep}",
     f"{os.sep}site-packages{os.sep}",
+    f"{os.sep}dist-packages{os.sep}",  # of Debian
 )
 
 

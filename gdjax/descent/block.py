@@ -23,10 +23,10 @@ from jaxtyping import PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
-from gdjax.descent.record import last_step, measure, take_record
-from gdjax.descent.step import cost_type, evaluate, init, move, objective
-from gdjax.problems.evaluation import without_data
-from gdjax.problems.microbatches import cost_microbatch
+from gdjax.descent.step import cost_type, evaluate, finite, init, move, norm, objective
+from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch, without_data
+from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import Program
 
@@ -145,7 +145,7 @@ def _block(
             cost,
             _batch(config, order, shared, chunk.batch + index),
             key=None if noise is None else jax.random.fold_in(noise, at),
-            step=last_step(config, carry, at),
+            step=_last_step(config, carry, at),
             model_state=carry.state.model_state,
             microbatch=microbatch,
         )
@@ -180,7 +180,7 @@ def _block(
         chunk = jax.tree.map(
             lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), chunks
         )
-        carry, row, arrays = take_record(config, settings, shared, chunk, carry)
+        carry, row, arrays = _record(config, settings, shared, chunk, carry)
         buffers = {
             name: jax.tree.map(
                 lambda a, new, row=chunk.buffer_index[name]: a.at[row].set(new),
@@ -198,7 +198,7 @@ def _block(
         carry, cost, gradient_norm = steps
         if config.stop_tolerance is not None:
             # The states of metrics, too, stay those of the last record.
-            has_ended = last_step(config, carry, chunk.first + 1) <= chunk.first
+            has_ended = _last_step(config, carry, chunk.first + 1) <= chunk.first
             carry = carry._replace(
                 metric_states=jax.tree.map(
                     partial(jnp.where, has_ended), metric_states, carry.metric_states
@@ -233,7 +233,7 @@ def _empty_buffers(config, carry, settings, shared):
     like = {SNAPSHOTS: carry.state.params}
     for name, metric in config.metrics:
         if metric.is_array:
-            compute = partial(measure, name, metric, settings, shared, 0, carry.state.params)
+            compute = partial(_measure, name, metric, settings, shared, 0, carry.state.params)
             like[name] = jax.eval_shape(compute, carry)[0]
     return {
         name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
@@ -246,6 +246,107 @@ def _batch(config, order, shared, done):
         return shared.data
     samples = jax.lax.dynamic_index_in_dim(order, done, keepdims=False)
     return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), shared.data)
+
+
+def _record(config, settings, shared, chunk, carry):
+    """Return the carry after a record, the record at the start of a chunk, and its arrays.
+
+    If the record equals the cost of its step, cost and gradient norm are NaN until that step.
+    """
+    state, dtype = carry.state, carry.batch_cost_sum.dtype
+    at, is_due = chunk.first, chunk.record > 0
+    point = state.params
+    if config.eval_params_fn is not None:
+        point = config.eval_params_fn(state.opt_state, state.params)
+    nan = jnp.nan * carry.batch_cost_sum
+    value = gradient_norm = batch_cost = nan
+    if not config.record_equals_step:
+        evaluated = deterministic_cost(
+            config.problem, model_state=state.model_state, step=at, **settings["cost"]
+        )
+        if shared.rows is None:
+            microbatch = evaluation_microbatch(config.problem, config.platform)
+            mean, samples = partial(in_microbatches, microbatch=microbatch), shared.recorded
+        else:
+            mean, samples = partial(over_batches, rows=shared.rows), shared.data
+
+        def with_gradient(point):
+            value, gradient = mean(jax.value_and_grad(evaluated))(point, samples)
+            return value.astype(dtype), norm(gradient).astype(dtype)
+
+        def alone(point):
+            return mean(evaluated)(point, samples).astype(dtype), nan
+
+        value, gradient_norm = jax.lax.switch(
+            chunk.record,
+            (lambda point: (nan, nan), alone, with_gradient),
+            point,
+        )
+        # The cost over the whole training set may diverge before that of any mini-batch.
+        diverges = ~finite(value, norm(state.params), config.divergence_threshold)
+        late = is_due & diverges & (state.diverged_at < 0)
+        state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
+        # 0 / 0 = NaN if there was no step since the last record
+        batch_cost = carry.batch_cost_sum / carry.batch_count
+        carry = carry._replace(
+            state=state,
+            batch_cost_sum=jnp.where(is_due, 0, carry.batch_cost_sum),
+            batch_count=jnp.where(is_due, 0, carry.batch_count),
+        )
+    values, metric_states = {}, dict(carry.metric_states)
+    for name, metric in config.metrics:
+        step = _last_step(config, carry, at)
+        compute = partial(_measure, name, metric, settings, shared, step, point, carry)
+        nothing = jnp.full((), jnp.nan, dtype)
+        if metric.is_array:
+            like = jax.eval_shape(compute)[0]
+            nothing = jnp.zeros(like.shape, like.dtype)
+        values[name], *after = jax.lax.cond(
+            chunk.is_measured[name],
+            lambda *_, compute=compute: compute(),
+            lambda *before, nothing=nothing: (nothing, *before),
+            *([metric_states[name]] if metric.init else []),
+        )
+        if metric.init:
+            metric_states[name] = after[0]
+    row = Records(
+        cost=value,
+        batch_cost=batch_cost,
+        gradient_norm=gradient_norm,
+        metrics={name: values[name] for name, metric in config.metrics if not metric.is_array},
+    )
+    arrays = values | {SNAPSHOTS: point}
+    return carry._replace(metric_states=metric_states), row, arrays
+
+
+def _measure(name, metric, settings, shared, at, point, carry):
+    """Return the value of a metric, and its next state if it has one."""
+    state = carry.state
+    keywords = accepted(metric.function, settings["cost"])
+    needed = given_to(metric.function, GIVEN_TO_METRICS)
+    supplied = {
+        "step": jnp.asarray(at, jnp.int32),
+        "model_state": state.model_state,
+        "opt_state": state.opt_state,
+    }
+    if "key" in needed:
+        supplied["key"] = jax.random.fold_in(settings["probes"], at)
+    keywords |= {each: supplied[each] for each in needed}
+    before = (carry.metric_states[name],) if metric.init else ()
+    result = metric.function(point, shared.metrics[name], *before, **keywords)
+    value, *after = result if metric.init else (result,)
+    return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
+
+
+def _last_step(config, carry, at):
+    """Return the step that functions of a run receive: its last one, once it has stopped.
+
+    Then a run whose neighbors have not stopped repeats its last record.
+    """
+    if config.stop_tolerance is None:
+        return at
+    ended_at = jnp.where(carry.stopped_at >= 0, carry.stopped_at, carry.state.diverged_at)
+    return jnp.where(ended_at >= 0, jnp.minimum(ended_at, at), at)
 
 
 @lru_cache(maxsize=16)

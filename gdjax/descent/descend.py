@@ -219,10 +219,10 @@ def descend(
         eval_params_fn = default_eval_params_fn(opt_state, params)
     check_eval_params_fn(eval_params_fn, opt_state, params)
     probing = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics.values())
-    keys = descent_keys(key, random=problem.random, probing=probing)
+    order_key, noise, probes = descent_keys(key, random=problem.random, probing=probing)
     settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
     if probing:
-        settings["probes"] = keys.probes
+        settings["probes"] = probes
     schedule = block_loop.RecordSchedule(
         first=start.num_steps if continued else 0,
         num_steps=num_steps,
@@ -263,9 +263,9 @@ def descend(
     if continued:
         carry = _continued_carry(start, carry)
     carry = _copied_to_device(carry, shared)
-    noise, order = keys.noise, None
+    order = None
     if batch_size is not None:
-        order = Order((keys.order,), problem.samples, batch_size, replacement=replacement)
+        order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
         order = block_loop.shared_order(order)
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, capacity)

@@ -67,13 +67,8 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
         A metric whose values are arrays with the dimension `class`; NaN for a class without
         samples.
     """
-    return Metric(
-        _OfOutputs(_by_class, _predict("class_accuracy", problem)),
-        data=_labelled("class_accuracy", problem, data),
-        every=every,
-        long_name="accuracy of each class",
-        dims=("class",),
-    )
+    described = {"long_name": "accuracy of each class", "dims": ("class",)}
+    return _of_outputs("class_accuracy", _by_class, problem, data, every=every, **described)
 
 
 def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
@@ -96,13 +91,9 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
 
     Source: Toneva et al. 2019, arXiv 1812.05159, on forgetting events of samples.
     """
-    return Metric(
-        _OfOutputs(_packed, _predict("right_samples", problem)),
-        data=_labelled("right_samples", problem, data),
-        every=every,
-        long_name="correctly classified samples, as bits",
-        dims=("byte",),
-        dtype=np.uint8,
+    described = {"long_name": "correctly classified samples, as bits", "dims": ("byte",)}
+    return _of_outputs(
+        "right_samples", _packed, problem, data, every=every, dtype=np.uint8, **described
     )
 
 
@@ -138,16 +129,13 @@ def _packed(outputs, labels) -> UInt8[Array, " bytes"]:
     return jnp.packbits(_right(outputs, labels))
 
 
-def _predict(name, problem):
+def _of_outputs(name, quantity, problem, data, **described):
+    """Return a metric `quantity(outputs, labels)` of a problem with predictions."""
     if not isinstance(problem, Problem) or problem.predict is None:
         raise InputError(
             f"{name}: the problem has no `predict`; pass a problem that has one, such as "
             f"gd.problems.supervised(...)"
         )
-    return problem.predict
-
-
-def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
     if data is None:
         test = problem.metrics.get("test_accuracy")
         data = problem.data if test is None else test.data
@@ -158,7 +146,7 @@ def _labelled(name: str, problem: Problem, data: PyTree) -> tuple[Any, Any]:
             f"{name}: expected data (inputs, labels), where labels are whole numbers, one per "
             f"sample; pass data=..."
         )
-    return tuple(data)
+    return Metric(_OfOutputs(quantity, problem.predict), data=tuple(data), **described)
 
 
 def gradient_noise(

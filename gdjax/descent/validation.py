@@ -1,6 +1,6 @@
 """Validation of the arguments of a descent."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jaxtyping import PyTree
@@ -122,21 +122,13 @@ def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:
     )
 
 
-class Keys(NamedTuple):
-    """Keys of mini-batches, of a random cost and of random metrics.
+def descent_keys(key: Any, *, random: bool, probing: bool) -> tuple[Any, Any, Any]:
+    """Return the keys of mini-batches, of a random cost and of random metrics.
 
-    The last two are None if unused.
+    They come from one key, or from the streams of a run. The last two are None if unused.
     """
-
-    order: Any
-    noise: Any
-    probes: Any
-
-
-def descent_keys(key: Any, *, random: bool, probing: bool) -> Keys:
-    """Return the keys of a descent from one key, or from the streams of a run."""
     if isinstance(key, Streams):
-        return Keys(key.order, key.noise if random else None, key.probes if probing else None)
+        return key.order, key.noise if random else None, key.probes if probing else None
     check_key(key)
 
     # Passes of mini-batches use the numbers from 0 up, and no descent reaches those just below
@@ -144,4 +136,4 @@ def descent_keys(key: Any, *, random: bool, probing: bool) -> Keys:
     def stream(number, drawn):
         return jax.random.fold_in(key, 2**32 - number) if drawn else None
 
-    return Keys(key, stream(1, random), stream(2, probing))
+    return key, stream(1, random), stream(2, probing)

@@ -44,11 +44,7 @@ class Page:
     html: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the page to a file atomically, and return its path.
-
-        Raises:
-            GdjaxError: if the file cannot be written.
-        """
+        """Write the page to a file atomically, and return its path."""
         file = Path(path)
         partial = file.with_name(file.name + ".partial")
         try:

@@ -35,24 +35,9 @@ def of_global():
     return lambda w: SCALE * jnp.sum(w**2), lambda: globals().update(SCALE=2.0)
 
 
-def of_holder(holder, read, write):
+def of_holder(make, read, write):
+    holder = make()
     return lambda w: read(holder) * jnp.sum(w**2), lambda: write(holder)
-
-
-def of_attribute():
-    return of_holder(types.SimpleNamespace(s=1.0), lambda h: h.s, lambda h: setattr(h, "s", 2.0))
-
-
-def of_list():
-    return of_holder([1.0], lambda h: h[0], lambda h: h.__setitem__(0, 2.0))
-
-
-def of_dict():
-    return of_holder({"s": 1.0}, lambda h: h["s"], lambda h: h.update(s=2.0))
-
-
-def of_numpy():
-    return of_holder(np.ones(2), lambda h: h[0], lambda h: h.fill(2.0))
 
 
 def of_numpy_array():
@@ -119,19 +104,6 @@ def of_callable():
     return cost, lambda: setattr(cost, "scale", 2.0)
 
 
-def of_helper():
-    names = {"helper": lambda w: jnp.sum(w**2)}
-
-    def cost(w):
-        return names["helper"](w)
-
-    return cost, lambda: names.update(helper=lambda w: 2 * jnp.sum(w**2))
-
-
-def of_static_branch():
-    return of_holder([False], lambda h: 2.0 if h[0] else 1.0, lambda h: h.__setitem__(0, True))
-
-
 def of_custom_gradient():
     holder = [1.0]
 
@@ -143,11 +115,24 @@ def of_custom_gradient():
     return square, lambda: holder.__setitem__(0, 2.0)
 
 
+Namespace = partial(types.SimpleNamespace, s=1.0)
+HOLDERS = {
+    "attribute": (
+        lambda: types.SimpleNamespace(s=1.0),
+        lambda h: h.s,
+        lambda h: vars(h).update(s=2.0),
+    ),
+    "list": (lambda: [1.0], lambda h: h[0], lambda h: h.__setitem__(0, 2.0)),
+    "dict": (lambda: {"s": 1.0}, lambda h: h["s"], lambda h: h.update(s=2.0)),
+    "numpy": (lambda: np.ones(2), lambda h: h[0], lambda h: h.fill(2.0)),
+    "branch": (lambda: [False], lambda h: 2.0 if h[0] else 1.0, lambda h: h.__setitem__(0, True)),
+    "helper": (lambda: [lambda: 1.0], lambda h: h[0](), lambda h: h.__setitem__(0, lambda: 2.0)),
+}
 CHANGES = {
     name.removeprefix("of_"): made
     for name, made in globals().items()
     if name.startswith("of_") and name not in ("of_holder", "of_custom_gradient")
-}
+} | {name: partial(of_holder, *functions) for name, functions in HOLDERS.items()}
 
 
 def of_jax(transformed):
@@ -297,7 +282,7 @@ def test_a_numeric_setting_of_jax_is_compared():
 
 
 def test_point_functions_see_a_change():
-    cost, make_change = of_list()
+    cost, make_change = CHANGES["list"]()
     w, key = jnp.ones(2), jax.random.key(0)
 
     def values():
