@@ -310,26 +310,6 @@ def test_an_answer_states_the_two_largest_outputs_and_low_confidence(trained, pr
     np.testing.assert_allclose(output, ours, atol=1e-5)
 
 
-def test_a_selected_neuron_shows_its_activation_and_weights(trained, problem):
-    params = network_of(trained.first()["params"])
-    trained.keys("#network", "ArrowDown", "ArrowDown", "ArrowDown")
-    assert trained.text("#neuron-title") == "Neuron 2 of hidden layer 1"
-    image = np.asarray(trained.image()) / 255
-    observed = params[0].weights[2] @ image + params[0].bias[2]
-    assert f"activation is {1 / (1 + np.exp(-observed)):.3g}".split(".")[0] in trained.text(
-        "#neuron-told"
-    )
-    assert trained.page.locator("#neuron-pictures figure:visible").count() == 3
-    trained.keys("#network", "ArrowRight", "ArrowRight")
-    assert trained.text("#neuron-title") == "Output neuron 2"
-    assert trained.page.locator("#neuron-pictures figure:visible").count() == 1
-    weights = trained.picture("#neuron-pictures canvas")
-    trained.click("#network", 0.84, 0.22)
-    assert trained.text("#neuron-title").startswith("Output neuron")
-    assert trained.text("#neuron-title") != "Output neuron 2"
-    assert trained.picture("#neuron-pictures canvas") != weights
-
-
 def test_gradients_with_respect_to_an_image_equal_those_of_gdjax(trained, problem):
     trained.choose("#target", "3")
     slopes = trained.page.evaluate(
