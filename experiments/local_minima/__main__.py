@@ -133,28 +133,15 @@ def plot(tree: xr.DataTree) -> dict:
         if dataset.sizes["minimum"] < 2:
             continue
         file = name.replace(" ", "_").replace(",", "")
-        share = dataset.share.values
         if dataset.sizes["minimum"] <= 30 and "decay" in name:
-            rest = {k: n / dataset.sizes["run"] for k, n in count_kinds(dataset).items()}
-            for point in ("strict minimum", "degenerate minimum"):
-                rest.pop(point, None)
             figures[f"frequencies_{file}"] = minima.frequencies(
-                share,
-                dataset.share_low.values,
-                dataset.share_high.values,
-                dataset.minimum_cost.values,
-                others=rest,
+                dataset,
                 title=f"{name}: {dataset.sizes['minimum']} minima of {dataset.sizes['run']} runs",
             ).figure
         if "test_accuracy" not in dataset:
             continue
-        compared = dataset.sizes["compared"]
         figures[f"map_{file}"] = minima.embedding(
-            dataset.position.values,
-            float(dataset.position_share),
-            share[:compared],
-            dataset.minimum_cost.values[:compared],
-            title=f"{name}: minima of {dataset.sizes['run']} runs",
+            dataset, title=f"{name}: minima of {dataset.sizes['run']} runs"
         ).figure
         figures[f"barriers_{file}"] = barrier_matrix(
             {"straight": dataset.barrier.values, "after matching": dataset.matched_barrier.values},

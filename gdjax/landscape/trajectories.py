@@ -100,7 +100,7 @@ def descent_on_slice(
             name: ("snapshot_step", values, {"long_name": long_name, "units": units})
             for name, (values, long_name, units) in columns.items()
         },
-        {"snapshot_step": ("snapshot_step", steps, {"long_name": "step", "units": "steps"})},
+        {"snapshot_step": ("snapshot_step", steps, _step_attributes(step))},
     )
 
 
@@ -175,6 +175,7 @@ def trajectory_plane(
     directions = component_directions(components, 2)
     problem = as_problem(problem, data)
     descent = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite])
+    descent.snapshot_step.attrs.update(_step_attributes(step))
     middle, extent = zip(*(_span(descent[f"path_{axis}"].values) for axis in "ab"), strict=True)
     extent = [max(side, SQUARE * max(extent)) * (1 + 2 * margin) for side in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
@@ -193,6 +194,12 @@ def _steps(caller, step, count):
     if step is not None:
         check_numbers(f"{caller}: step", step, shape=(count,))
     return np.arange(count) if step is None else np.asarray(step)
+
+
+def _step_attributes(step):
+    """Return the attributes of steps; snapshots without steps are numbered."""
+    name = "snapshot" if step is None else "step"
+    return {"long_name": name, "units": f"{name}s"}
 
 
 def _span(values):

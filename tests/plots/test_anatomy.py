@@ -1,10 +1,7 @@
 """Figures of a gradient: the drawn values equal the arguments."""
 
-import matplotlib
 import numpy as np
-import pytest
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
 
 from experiments.gradient_anatomy import figures as anatomy
 from gdjax.plots.style import BLUE, VERMILLION
@@ -21,28 +18,6 @@ PROOF = {
     "start": anatomy.Proof(np.array([1e-3, 2e-3]), np.array([1.01e-3, 2e-3]), np.full(2, 0.02)),
     "end": anatomy.Proof(np.array([-4e-6]), np.array([-4.2e-6]), np.array([0.1])),
 }
-PICTURES = {
-    "sizes": lambda: anatomy.relative_sizes(SIZES),
-    "top": lambda: anatomy.top_entries(BARS),
-    "proof": lambda: anatomy.predicted_actual(PROOF),
-}
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_figures_have_axis_labels_and_do_not_change_global_settings(name):
-    before = dict(matplotlib.rcParams)
-    figure = PICTURES[name]()
-    figure.draw_without_rendering()
-    assert isinstance(figure, Figure)
-    assert dict(matplotlib.rcParams) == before
-    import matplotlib.pyplot as plt
-
-    assert plt.get_fignums() == []
-    for axes in figure.axes:
-        assert axes.get_title(loc="left")
-        # Shared axes have one label, and each bar is labeled by its location.
-        assert axes.get_xlabel() or axes.get_shared_x_axes().get_siblings(axes) != [axes]
-        assert axes.get_ylabel() or name == "top"
 
 
 def test_titles_show_the_share_of_zeros_and_areas_the_nonzero_shares_of_layers():

@@ -13,7 +13,7 @@ import pytest
 import gdjax as gd
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.point import Origin
-from gdjax.cli.problem_file import load
+from gdjax.cli.problem_file import load_problem
 from gdjax.errors import StoreError
 from gdjax.sweeps import identity, problem_of, run_of
 
@@ -75,7 +75,7 @@ def named(tmp_path_factory):
 @pytest.fixture(scope="module")
 def users(tmp_path_factory):
     folder = tmp_path_factory.mktemp("users")
-    swept(load(own(folder / "a")), folder / "s")
+    swept(load_problem(own(folder / "a")), folder / "s")
     return folder / "s"
 
 
@@ -94,13 +94,13 @@ def test_a_different_problem_of_the_library_is_rejected(named, name):
 )
 def test_a_different_user_defined_problem_is_rejected(users, tmp_path, name, changed, function):
     with pytest.raises(StoreError, match=rf"functions\.{function}: stored"):
-        readers(users, load(own(tmp_path / "b", **changed)))[name]()
+        readers(users, load_problem(own(tmp_path / "b", **changed)))[name]()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):
-    readers(users, load(own(tmp_path / "elsewhere")))[name]()
+    readers(users, load_problem(own(tmp_path / "elsewhere")))[name]()
 
 
 def test_an_equal_problem_created_again_is_accepted(named):
@@ -140,7 +140,7 @@ def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
 def test_a_problem_that_cannot_be_compared_in_another_version_is_reported(
     users, tmp_path, monkeypatch, name
 ):
-    read = readers(users, load(own(tmp_path / "same")))[name]
+    read = readers(users, load_problem(own(tmp_path / "same")))[name]
     another_version(monkeypatch)
     with pytest.raises(StoreError, match=r"cannot be verified, since .*jax: stored .*, expected"):
         read()
@@ -195,9 +195,9 @@ def test_a_command_rejects_a_different_problem(users, tmp_path, keep_devices):
 def test_an_equal_problem_in_another_process_is_accepted(users, tmp_path):
     code = """
 import sys
-from gdjax.cli.problem_file import load
+from gdjax.cli.problem_file import load_problem
 from gdjax.sweeps import run_of
-run_of(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, load(sys.argv[2]))
+run_of(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, load_problem(sys.argv[2]))
 """
     for file, status in ((own(tmp_path / "c"), 0), (own(tmp_path / "d", curvature=17.0), 1)):
         command = [sys.executable, "-W", "error", "-c", code, str(users), file]
