@@ -243,29 +243,16 @@ def plot(tree: xr.DataTree) -> dict:
     cases = by_case(tree)
     figures = {"tolerances": counts_by_tolerance(cases)}
     several = {name: census for name, census in cases.items() if census.sizes["minimum"] > 1}
-    classifiers = {name: census for name, census in several.items() if "test_accuracy" in census}
     for name, census in several.items():
-        found, runs = census.sizes["minimum"], census.sizes["run"]
+        file, found, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
         if found <= 30 and "decay" in name:
-            others = {k: n / runs for k, n in count_kinds(census).items()}
-            for point in ("strict minimum", "degenerate minimum"):
-                others.pop(point, None)
-            figures[f"frequencies_{name.replace(' ', '_').replace(',', '')}"] = minima.frequencies(
-                census.share.values,
-                census.share_low.values,
-                census.share_high.values,
-                census.minimum_cost.values,
-                others=others,
-                title=f"{name}: {found} minima of {runs} runs",
+            figures[f"frequencies_{file.replace(',', '')}"] = minima.frequencies(
+                census, title=f"{name}: {found} minima of {runs} runs"
             ).figure
-    for name, census in classifiers.items():
-        file, compared = name.replace(" ", "_"), census.sizes["compared"]
+        if "test_accuracy" not in census:
+            continue
         figures[f"map_{file}"] = minima.embedding(
-            census.position.values,
-            float(census.position_share),
-            census.share.values[:compared],
-            census.minimum_cost.values[:compared],
-            title=f"{name}: minima of {census.sizes['run']} runs",
+            census, title=f"{name}: minima of {runs} runs"
         ).figure
         figures[f"barriers_{file}"] = barrier_matrix(
             {"straight": census.barrier.values, "after matching": census.matched_barrier.values},

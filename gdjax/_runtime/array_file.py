@@ -39,9 +39,6 @@ def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
     Args:
         arrays: arrays of numbers or booleans, by name.
         meta: metadata that JSON can represent, such as numbers and text.
-
-    Raises:
-        InputError: if an array contains neither numbers nor booleans.
     """
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
     for name, values in arrays.items():

@@ -11,9 +11,6 @@ def configure() -> None:
     Call this before JAX is initialized. Environment variables set by the user take precedence,
     except MPLBACKEND. For small steps, one device per core is faster than one device with threads
     (see `experiments/speed`).
-
-    Raises:
-        InputError: if JAX has no device of the platform in JAX_PLATFORMS.
     """
     # Figures are saved to files. An invalid backend would cause an error only after all
     # computations.

@@ -45,11 +45,7 @@ def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
 
 
 def folder(name: str, config: Any, out: Path | None) -> Path:
-    """Create and return the folder for results, by default one for each config.
-
-    Raises:
-        InputError: if the folder cannot be created or is not writable.
-    """
+    """Create and return the folder for results, by default one for each config."""
     path = out if out is not None else Path("results") / name / digest(config)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -57,17 +53,17 @@ def folder(name: str, config: Any, out: Path | None) -> Path:
         raise InputError(
             f"--out = {path}: cannot create this folder ({error.strerror}); choose another"
         ) from error
-    if not os.access(path, os.W_OK):
-        raise InputError(f"--out = {path}: no permission to write there; choose another folder")
+    _check_writable(path, path)
     return path
 
 
-def page(name: str, config: Any, out: Path | None) -> Path:
-    """Return the path of a config's HTML file, by default in the config's folder.
+def _check_writable(out, folder):
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--out = {out}: no permission to write there; choose another folder")
 
-    Raises:
-        InputError: if `out` does not name an HTML file, or its folder is missing or not writable.
-    """
+
+def page(name: str, config: Any, out: Path | None) -> Path:
+    """Return the path of a config's HTML file, by default in the config's folder."""
     if out is None:
         return folder(name, config, None) / "page.html"
     if out.suffix not in (".html", ".htm") or out.is_dir():
@@ -76,8 +72,7 @@ def page(name: str, config: Any, out: Path | None) -> Path:
         raise InputError(
             f"--out = {out}: the folder {out.parent} does not exist; create it, or choose another"
         )
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out = {out}: no permission to write there; choose another folder")
+    _check_writable(out, out.parent)
     return out
 
 
@@ -97,11 +92,7 @@ def versions() -> dict[str, str]:
 
 
 def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]) -> Path:
-    """Write summary.json: name, config, versions, device and numbers.
-
-    Raises:
-        GdjaxError: if the file cannot be written, for example because the disk is full.
-    """
+    """Write summary.json: name, config, versions, device and numbers."""
     import jax
 
     summary = {
@@ -133,11 +124,7 @@ def writing(file: Path) -> Generator[None]:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a text file atomically.
-
-    Raises:
-        GdjaxError: if the file cannot be written, for example because the disk is full.
-    """
+    """Write a text file atomically."""
     partial = file.with_name(file.name + ".partial")
     with writing(file):
         try:
@@ -149,21 +136,13 @@ def write(file: Path, text: str) -> None:
 
 
 def save_data(dataset: Any, store: Path) -> None:
-    """Write a Dataset or DataTree as a Zarr store, replacing an earlier one.
-
-    Raises:
-        GdjaxError: if the store cannot be written, for example because the disk is full.
-    """
+    """Write a Dataset or DataTree as a Zarr store, replacing an earlier one."""
     with writing(store):
         dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
 def save_figure(figure: Any, file: Path) -> None:
-    """Write a figure at 150 dots per inch, in 256 colors if the file is large.
-
-    Raises:
-        GdjaxError: if the file cannot be written, for example because the disk is full.
-    """
+    """Write a figure at 150 dots per inch, in 256 colors if the file is large."""
     with writing(file):
         figure.savefig(file, dpi=150)
         # An animation is saved as .webp instead, so `file` may not exist.

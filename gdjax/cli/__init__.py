@@ -3,10 +3,15 @@
 JAX is imported only when a command runs, so `gdjax --help` and errors in flags appear immediately.
 """
 
+import contextlib
+import difflib
 import os
 import sys
+from dataclasses import is_dataclass
+from functools import reduce
 from itertools import pairwise
-from typing import Annotated
+from operator import or_
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
@@ -20,8 +25,22 @@ from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
-from gdjax.errors import GdjaxError
+from gdjax.errors import GdjaxError, InputError
 
+COMMANDS = {
+    "train": Train,
+    "sweep": Sweep,
+    "resume": Resume,
+    "replay": Replay,
+    "landscape": Landscape,
+    "spectrum": Spectrum,
+    "minima": Minima,
+    "explore": Explore,
+    "lesson": Lesson,
+    "data": Data,
+}
+ALIASES = {"--lr": "--learning-rate", "--steps": "--num-steps", "--lrs": "--learning-rate"}
+NUMBERS = {int: "a whole number", float: "a number"}
 SHELLS = ("bash", "zsh", "fish")
 BROKEN_PIPE = 141  # exit status that shells report for a program ended by SIGPIPE
 
@@ -54,43 +73,24 @@ def _give_up_stdout(error: OSError) -> int:
     return 2
 
 
-def _refuse_empty_axes(arguments: list[str]) -> None:
-    """Raise an error for `--axes` without values, which tyro would parse as no axes."""
-    for argument, value in pairwise([*arguments, ""]):
-        if argument == "--axes" and (not value or value.startswith("--")):
-            expected = "expected NAME=VALUES, such as momentum=0,0.9"
-            print(f"gdjax: --axes: no value given; {expected}", file=sys.stderr)
-            raise SystemExit(2)
-
-
 def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"gdjax {__version__}")
         return
-    if arguments[:1] == ["--completion"]:
-        if arguments[1:] not in [[shell] for shell in SHELLS]:
-            print(f"gdjax: --completion: expected one of {', '.join(SHELLS)}", file=sys.stderr)
-            raise SystemExit(2)
-        arguments = ["--tyro-print-completion", *arguments[1:]]
-    _refuse_empty_axes(arguments)
-    command = tyro.cli(
-        Annotated[Train, tyro.conf.subcommand("train")]
-        | Annotated[Sweep, tyro.conf.subcommand("sweep")]
-        | Annotated[Resume, tyro.conf.subcommand("resume")]
-        | Annotated[Replay, tyro.conf.subcommand("replay")]
-        | Annotated[Landscape, tyro.conf.subcommand("landscape")]
-        | Annotated[Spectrum, tyro.conf.subcommand("spectrum")]
-        | Annotated[Minima, tyro.conf.subcommand("minima")]
-        | Annotated[Explore, tyro.conf.subcommand("explore")]
-        | Annotated[Lesson, tyro.conf.subcommand("lesson")]
-        | Annotated[Data, tyro.conf.subcommand("data")],
-        prog="gdjax",
-        description="See gradient descent: train networks, sweep settings, and examine the cost. "
-        "Also: --version; --completion bash, zsh or fish prints a completion script.",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
-    )
     try:
+        if arguments[:1] == ["--completion"]:
+            if arguments[1:] not in [[shell] for shell in SHELLS]:
+                raise InputError(f"--completion: expected one of {', '.join(SHELLS)}")
+            arguments = ["--tyro-print-completion", *arguments[1:]]
+        check_words(arguments)
+        command = tyro.cli(
+            reduce(or_, (Annotated[c, tyro.conf.subcommand(n)] for n, c in COMMANDS.items())),
+            prog="gdjax",
+            description="See gradient descent: train networks, sweep settings, and examine the "
+            "cost. Also: --version; --completion bash, zsh or fish prints a completion script.",
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
+        )
         command.run()
     except GdjaxError as error:
         print(f"gdjax: {error}", file=sys.stderr)
@@ -98,3 +98,53 @@ def _run(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print(interrupts.message(), file=sys.stderr)
         raise SystemExit(interrupts.STATUS) from None
+
+
+def check_words(arguments: list[str]) -> None:
+    """Check the words after flags, for which tyro's errors are long and name no remedy.
+
+    Raises:
+        InputError: if a flag is a usual abbreviation of another, `--axes` has no value (which tyro
+            would parse as no axes), or a value is neither a number nor a choice where one is
+            expected.
+    """
+    hints = _hints(COMMANDS[arguments[0]]) if arguments[:1] and arguments[0] in COMMANDS else {}
+    for flag, value in pairwise([*arguments, ""]):
+        if ALIASES.get(flag) in hints:
+            raise InputError(f"{flag}: no such option; did you mean {ALIASES[flag]}?")
+        if flag == "--axes" and (not value or value.startswith("--")):
+            raise InputError("--axes: no value given; expected NAME=VALUES, such as momentum=0,0.9")
+        if flag in hints and value and not value.startswith("--"):
+            _check_value(flag, value, hints[flag])
+
+
+def _hints(command):
+    """Return the types of the options of a command, by flag."""
+    hints: dict[str, Any] = {}
+    for name, hint in get_type_hints(command).items():
+        hints |= _hints(hint) if is_dataclass(hint) else {f"--{name.replace('_', '-')}": hint}
+    return hints
+
+
+def _check_value(flag, value, hint):
+    """Check one word, if its type consists of numbers and choices."""
+    accepted = list(_accepted(hint))
+    if value in accepted or not all(a in NUMBERS or isinstance(a, str) for a in accepted):
+        return
+    for number in filter(NUMBERS.get, accepted):
+        with contextlib.suppress(ValueError):
+            number(value)
+            return
+    near = difflib.get_close_matches(value, [a for a in accepted if isinstance(a, str)], 1)
+    expected = ", ".join(NUMBERS.get(a, a) for a in accepted)
+    remedy = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"{flag} {value}: expected {expected}{remedy}")
+
+
+def _accepted(hint):
+    """Yield the types and the choices in a type, such as int and "full" in int | "full" | None."""
+    if args := [arg for arg in get_args(hint) if arg not in (type(None), ...)]:
+        for arg in args:
+            yield from _accepted(arg)
+    else:
+        yield hint

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from gdjax.cli.store import exists
+from gdjax._runtime import process, results
+from gdjax.cli.options import check_store
 from gdjax.errors import InputError
 
 
@@ -31,7 +32,7 @@ class Explore:
     def run(self) -> None:
         """Read the inputs and write the page."""
         if self.store is not None:
-            exists(self.store)
+            check_store(self.store)
         for flag, path in (("--planes", self.planes), ("--minima", self.minima)):
             if path is not None and not path.is_dir():
                 wrote = "landscape" if flag == "--planes" else "minima"
@@ -39,8 +40,6 @@ class Explore:
                     f"{flag} {path}: no such folder; pass the .zarr folder that `gdjax {wrote}` "
                     f"wrote"
                 )
-        from gdjax._runtime import process, results
-
         file = results.page("explore", self, self.out)
         process.configure()
         from gdjax import pages, stores

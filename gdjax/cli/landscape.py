@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import tyro
 
-from gdjax.cli import checks
+from gdjax._runtime import process, results
+from gdjax.cli.emit import emit, table
+from gdjax.cli.options import check_at_least, check_positive, check_seed
 from gdjax.cli.point import Origin
 from gdjax.errors import InputError
 
 TRAJECTORY = "trajectory"
-
-
 MAX_SIDE = 3000  # maximum number of points along a side of a plane
 
 
@@ -41,48 +41,34 @@ class Landscape:
 
     def run(self) -> None:
         """Evaluate the planes, write data, summary and figures, and print a table."""
-        self._check()
-        from gdjax._runtime import process, results
-
-        process.configure()
-        import jax
-        import numpy as np
-        import optax
-
-        from gdjax import landscape
-
-        point = self.origin.find()
-        kinds = self._kinds(point)
-        folder = results.folder("landscape", self, self.out)
-        problem, params = point.problem, point.params
-        reach = self.reach or float(optax.tree.norm(params)) / 3 or 1.0
-        side = np.linspace(-reach, reach, self.points)
-        planes = {}
-        for kind in kinds:
-            if kind == TRAJECTORY:
-                planes[kind] = landscape.trajectory_plane(
-                    problem, point.snapshots, step=point.step, points=self.points
-                )
-                continue
-            key = jax.random.key(self.direction_seed)
-            two = landscape.plane_directions(problem, params, kind, key=key)
-            planes[kind] = landscape.plane(problem, params, two, side, side).assign_attrs(
-                kind=kind, direction_seed=self.direction_seed
-            )
-        self._write(folder, point, planes)
-
-    def _check(self):
-        """Check the flags before JAX is imported."""
         self.origin.check()
-        checks.at_least(2, self, "points")
+        check_at_least(2, self, "points")
         if self.points > MAX_SIDE:
             raise InputError(f"--points {self.points}: expected at most {MAX_SIDE:,} along a side")
-        checks.positive(self, "reach")
-        checks.seed("--direction-seed", self.direction_seed)
+        check_positive(self, "reach")
+        check_seed("--direction-seed", self.direction_seed)
         if len(set(self.directions)) < len(self.directions):
             raise InputError(
                 f"--directions {' '.join(self.directions)}: expected each direction once"
             )
+        process.configure()
+        import xarray as xr
+
+        point = self.origin.find()
+        kinds = self._kinds(point)
+        folder = results.folder("landscape", self, self.out)
+        planes = {kind: self._plane(point, kind) for kind in kinds}
+        rows = {kind: row(plane) for kind, plane in planes.items()}
+        emit(
+            "landscape",
+            self,
+            folder,
+            data={"planes": xr.DataTree.from_dict(planes)},
+            summary={"point": point.label, "problem": point.problem.provenance, "planes": rows},
+            draw=lambda: figures(planes, point.label),
+            report=report(rows),
+            next_command=("explore", "--planes", folder / "planes.zarr"),
+        )
 
     def _kinds(self, point):
         if point.snapshots is None and TRAJECTORY in self.directions:
@@ -94,52 +80,24 @@ class Landscape:
         usual = ("random", "neuron", "eigenvectors")
         return self.directions or (usual if point.snapshots is None else (TRAJECTORY, *usual))
 
-    def _write(self, folder: Path, point: Any, planes: dict[str, Any]) -> None:
-        import xarray as xr
+    def _plane(self, point, kind):
+        import jax
+        import numpy as np
+        import optax
 
-        from gdjax._runtime import results
-        from gdjax.plots import animations, landscapes
+        from gdjax import landscape
 
-        summaries = {kind: row(plane) for kind, plane in planes.items()}
-        results.save_data(xr.DataTree.from_dict(planes), folder / "planes.zarr")
-        results.write_summary(
-            folder,
-            "landscape",
-            self,
-            {"point": point.label, "problem": point.problem.provenance, "planes": summaries},
-        )
-        around = {kind: plane for kind, plane in planes.items() if kind != TRAJECTORY}
-        figures: dict[str, Any] = {}
-        if TRAJECTORY in planes:
-            trajectory = planes[TRAJECTORY]
-            figures |= {
-                "descent": landscapes.descents({point.label: trajectory}),
-                "surface": landscapes.surface(trajectory, title=point.label).figure,
-                "motion": animations.animation(trajectory, title=point.label),
-            }
-        if around:
-            titled = {
-                kind.replace("neuron", "neuron-scaled"): plane for kind, plane in around.items()
-            }
-            figures["planes"] = landscapes.planes({"": titled}, title=point.label)
-        for name, figure in figures.items():
-            results.save_figure(figure, folder / f"{name}.png")
-        print(f"{'plane':>12}  lowest cost  highest cost  directions")
-        for kind, summary in summaries.items():
-            print(
-                f"{kind:>12}  {summary['lowest_cost']:>11.4g}  {summary['highest_cost']:>12.4g}  "
-                f"{'; '.join(summary['directions'])}"
+        problem, params = point.problem, point.params
+        if kind == TRAJECTORY:
+            return landscape.trajectory_plane(
+                problem, point.snapshots, step=point.step, points=self.points
             )
-        if TRAJECTORY in summaries:
-            summary = summaries[TRAJECTORY]
-            print(
-                f"trajectory: its plane explains {summary['explained']:.1%}; distance from the "
-                f"plane at most {summary['off_plane_most']:.3g}; initial cost "
-                f"{summary['start_cost']:.4g}, and {summary['start_cost_in_plane']:.4g} when "
-                f"projected onto the plane"
-            )
-        print(f"written to {folder}")
-        print(results.next_command("explore", "--planes", folder / "planes.zarr"))
+        reach = self.reach or float(optax.tree.norm(params)) / 3 or 1.0
+        side = np.linspace(-reach, reach, self.points)
+        key = jax.random.key(self.direction_seed)
+        directions = landscape.plane_directions(problem, params, kind, key=key)
+        plane = landscape.plane(problem, params, directions, side, side)
+        return plane.assign_attrs(kind=kind, direction_seed=self.direction_seed)
 
 
 def row(plane: Any) -> dict[str, Any]:
@@ -162,3 +120,38 @@ def row(plane: Any) -> dict[str, Any]:
             "end_cost": float(plane.path_cost[-1]),
         }
     return summary
+
+
+def figures(planes: dict[str, Any], title: str) -> dict[str, Any]:
+    """Draw the descent, the surface below it, and the other planes."""
+    from gdjax.plots import animations, landscapes
+
+    drawn: dict[str, Any] = {}
+    around = {kind.replace("neuron", "neuron-scaled"): plane for kind, plane in planes.items()}
+    trajectory = around.pop(TRAJECTORY, None)
+    if trajectory is not None:
+        drawn["descent"] = landscapes.descents({title: trajectory})
+        drawn["surface"] = landscapes.surface(trajectory, title=title)
+        drawn["motion"] = animations.animation(trajectory, title=title)
+    if around:
+        drawn["planes"] = landscapes.planes({"": around}, title=title)
+    return drawn
+
+
+def report(rows: dict[str, Any]) -> list[str]:
+    """Return the printed table, and a sentence on the trajectory."""
+    columns = {
+        "plane": list(rows),
+        "lowest cost": [f"{row['lowest_cost']:.4g}" for row in rows.values()],
+        "highest cost": [f"{row['highest_cost']:.4g}" for row in rows.values()],
+        "directions": ["; ".join(row["directions"]) for row in rows.values()],
+    }
+    lines = [table(columns)]
+    if TRAJECTORY in rows:
+        descent = rows[TRAJECTORY]
+        lines.append(
+            f"trajectory: its plane explains {descent['explained']:.1%}; distance from the plane "
+            f"at most {descent['off_plane_most']:.3g}; initial cost {descent['start_cost']:.4g}, "
+            f"and {descent['start_cost_in_plane']:.4g} when projected onto the plane"
+        )
+    return lines

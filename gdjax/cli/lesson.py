@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdjax.errors import InputError
+from gdjax._runtime import process, results
+from gdjax.cli.options import check_at_least
 
 TRAIN_IMAGES = 4000  # maximum number of training images in the page
 
@@ -23,10 +24,7 @@ class Lesson:
 
     def run(self) -> None:
         """Train the networks and write the page."""
-        if self.networks < 0:
-            raise InputError(f"--networks {self.networks}: expected at least 0")
-        from gdjax._runtime import process, results
-
+        check_at_least(0, self, "networks")
         file = results.page("lesson", self, self.out)
         process.configure()
         from gdjax import data, problems

@@ -4,13 +4,18 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import tyro
-
-from gdjax.cli import checks, problem_file
-from gdjax.cli.problem_file import Given
-from gdjax.cli.store import exists, format_value, parse_at
+from gdjax.cli.options import (
+    MOMENTUM,
+    StoredRuns,
+    check_at_least,
+    check_positive,
+    check_seed,
+    format_value,
+    parse_at,
+)
+from gdjax.cli.problem_file import load_problem
 from gdjax.errors import InputError
 from gdjax.flags import FORMER_NAMES
 
@@ -28,7 +33,6 @@ class Point(NamedTuple):
         learning_rate: learning rate of the descent; None unless the optimizer was SGD (with or
             without momentum) at a constant rate.
         momentum: momentum of the descent.
-        batch_size: number of samples per step; None for the full batch.
         label: description, for titles of figures and reports.
     """
 
@@ -38,24 +42,13 @@ class Point(NamedTuple):
     snapshots: Any
     learning_rate: float | None
     momentum: float
-    batch_size: int | None
     label: str
 
 
 @dataclass(frozen=True)
-class Origin:
+class Origin(StoredRuns):
     """Source of the point; by default, a network is trained."""
 
-    store: str | None = None
-    """Zarr store of a sweep; --at selects the run."""
-    at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
-    """Run of the store, by values of its axes, such as learning_rate=0.5 seed=3."""
-    problem: Given = None
-    """Problem of the sweep in the store, if it is user-defined."""
-    skip_damaged: bool = False
-    """Read the store even if other runs in it are damaged."""
-    allow_unverified: bool = False
-    """Go on if a version, a numeric flag or a function of the host cannot be compared."""
     params: Path | None = None
     """params.npz written by `gdjax train`; the summary.json beside it describes the network."""
     data: str = "mnist5k"
@@ -70,27 +63,18 @@ class Origin:
     """Seed of the initial parameters."""
 
     def check(self) -> None:
-        """Check the flags before JAX is imported.
-
-        Raises:
-            InputError: if two sources are given, a path does not exist, or a number is invalid.
-        """
-        checks.only_of_store(self.store, self.problem, skip_damaged=self.skip_damaged)
+        """Check the flags before JAX is imported."""
+        self.check_store()
         if self.store is not None and self.params is not None:
             raise InputError("--store and --params: expected one of them")
-        if self.at and self.store is None:
-            raise InputError(f"--at {' '.join(self.at)}: requires --store, the store of the sweep")
-        if self.store is not None:
-            exists(self.store)
-            parse_at(self.at)
         if self.params is not None and not self.params.is_file():
             raise InputError(
                 f"--params {self.params}: no such file; pass the params.npz that `gdjax train` "
                 f"wrote"
             )
-        checks.at_least(1, self, "epochs", "batch_size")
-        checks.positive(self, "learning_rate")
-        checks.seed("--seed", self.seed)
+        check_at_least(1, self, "epochs", "batch_size")
+        check_positive(self, "learning_rate")
+        check_seed("--seed", self.seed)
 
     def flags(self) -> list[str]:
         """Return the flags that differ from their defaults, for use in another command."""
@@ -105,11 +89,7 @@ class Origin:
         return words
 
     def find(self) -> Point:
-        """Load the point, or train a network.
-
-        Raises:
-            InputError, DataError, StoreError: if the network, data set or store is unavailable.
-        """
+        """Load the point, or train a network."""
         if self.store is not None:
             return self._of_store(self.store)
         if self.params is not None:
@@ -122,7 +102,7 @@ class Origin:
         run = run_of(
             store,
             parse_at(self.at),
-            problem_file.load(self.problem),
+            load_problem(self.problem),
             allow_unverified=self.allow_unverified,
             skip_damaged=self.skip_damaged,
         )
@@ -137,7 +117,6 @@ class Origin:
             run.snapshots,
             run.optimizer.get("learning_rate") if is_sgd else None,
             run.optimizer.get("momentum") or 0.0,
-            run.batch_size,
             f"{axes}, {str(run.outcome).replace('_', ' ')}",
         )
 
@@ -172,8 +151,8 @@ class Origin:
             run.snapshots,
             self.learning_rate,
             0.0,
-            self.batch_size,
-            f"{self.data}, learning rate {self.learning_rate:g}, {self.epochs} epochs, "
+            f"{self.data}, learning rate {self.learning_rate:g}, "
+            f"{self.epochs} epoch{'s' * (self.epochs > 1)}, "
             f"{str(run.outcome).replace('_', ' ')}",
         )
 
@@ -182,7 +161,6 @@ def _of_file(file):
     import jax
     import numpy as np
 
-    from gdjax.cli.optimizers import MOMENTUM
     from gdjax.sweeps.dataset import from_named
     from gdjax.sweeps.factories import problem_from
 
@@ -206,7 +184,6 @@ def _of_file(file):
         # The stability threshold is defined only for a constant learning rate, and not for Adam.
         rate if held and trained["optimizer"] != "adam" else None,
         MOMENTUM if trained["optimizer"] == "momentum" else 0.0,
-        trained["batch_size"],
         f"{trained['data']}, learning rate {rate:g}{'' if held else ' at its peak'}, "
         f"{outcome.replace('_', ' ')}",
     )
@@ -226,7 +203,6 @@ def _summary(file):
             and trained["optimizer"] in ("sgd", "momentum", "adam")
             and 0 < trained["learning_rate"] < float("inf")
             and isinstance(trained["held"], bool)
-            and (trained["batch_size"] is None or trained["batch_size"] >= 1)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         right, why = False, f" ({error!r:.120})"

@@ -19,7 +19,7 @@ FORM = "FILE.py:NAME"
 Given = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
 
 
-def check(text: str | None) -> None:
+def check_problem_file(text: str | None) -> None:
     """Check that the file of `--problem` exists, before JAX is imported.
 
     Raises:
@@ -34,7 +34,7 @@ def check(text: str | None) -> None:
         raise InputError(f"--problem {text}: no such file: {file}; check the path")
 
 
-def load(text: str | None) -> Any:
+def load_problem(text: str | None) -> Any:
     """Return the Problem that `--problem` names, or None if the flag is not given.
 
     Raises:
@@ -45,7 +45,7 @@ def load(text: str | None) -> Any:
         return None
     from gdjax.problems import Problem
 
-    check(text)
+    check_problem_file(text)
     file, _, name = text.rpartition(":")
     path = Path(file).resolve()
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -9,7 +9,9 @@ import numpy as np
 
 from gdjax import statistics
 from gdjax._runtime import results
-from gdjax.cli.store import format_value
+from gdjax.cli.emit import emit
+from gdjax.cli.emit import table as text_table
+from gdjax.cli.options import format_value
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
 
@@ -36,18 +38,15 @@ def table(runs: Any) -> list[dict[str, Any]]:
     axis, values, cost = by_first_axis(runs, "cost")
     outcome = by_first_axis(runs, "outcome")[2]
     accuracy = _final_accuracy(runs)
-    rows = []
-    for i, value in enumerate(values):
-        counts = {name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)}
-        rows.append(
-            {
-                axis: value.item(),
-                **({} if accuracy is None else _middle("median_accuracy", accuracy[i])),
-                **_middle("median_cost", cost[i, ..., -1]),
-                **counts,
-            }
-        )
-    return rows
+    return [
+        {
+            axis: value.item(),
+            **({} if accuracy is None else _median("median_accuracy", accuracy[i])),
+            **_median("median_cost", cost[i, ..., -1]),
+            **{name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)},
+        }
+        for i, value in enumerate(values)
+    ]
 
 
 def _final_accuracy(runs):
@@ -57,14 +56,9 @@ def _final_accuracy(runs):
     return by_first_axis(runs, "test_accuracy")[2][..., -1]
 
 
-def _middle(name, values):
+def _median(name, values):
     half = statistics.median(values)
     return {name: half.value, f"{name}_interval": [half.low, half.high]}
-
-
-def interval(bounds: list[float], form: str) -> str:
-    """Return an interval in parentheses, or an empty string if it is infinite."""
-    return "" if np.isneginf(bounds[0]) else "(" + " - ".join(form.format(e) for e in bounds) + ")"
 
 
 def own_folder(store: Path, runs: Any) -> Path | None:
@@ -81,21 +75,27 @@ def _digest(runs):
     return results.digest(json.loads(runs.attrs["identity"]), leave_out=())
 
 
-def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
+def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
     """Write summary.json and the figures of a finished sweep, then print its table."""
     rows = table(runs)
-    axis = next(iter(rows[0]))
+    axis, values, cost = by_first_axis(runs, "cost")
     label = axis.replace("_", " ")
     identity = json.loads(runs.attrs["identity"])
     best = min(rows, key=lambda row: row["median_cost"])
     seconds = float(runs.attrs.get("seconds", 0))
     count = int(np.prod(runs.outcome.shape))
     steps = int(runs.step[-1])
-    results.write_summary(
-        folder,
+    values = values.astype(float)
+    accuracy = _final_accuracy(runs)
+    epoch = steps_for(1, identity["samples"], identity["batch_size"])
+    lowest = f"lowest median training cost at {label} {format_value(best[axis], 4)}"
+    if accuracy is not None:
+        lowest += f": test accuracy {best['median_accuracy']:.1%}"
+    emit(
         "sweep",
         config,
-        {
+        folder,
+        summary={
             "sweep": _digest(runs),
             "table": rows,
             "best": best,
@@ -104,51 +104,43 @@ def sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
             "seconds": seconds,
             "run_steps_per_second": count * steps / seconds if seconds else 0.0,
         },
+        draw=lambda: {
+            "ends": plots.outcomes_by_setting(
+                plots.Setting(axis, values),
+                accuracy,
+                cost[..., -1],
+                by_first_axis(runs, "outcome")[2],
+                outcomes=OUTCOMES,
+                baseline=identity["baseline"],
+            ),
+            "curves": plots.curves_by_setting(
+                runs.step.values / epoch, values, cost, setting_label=label
+            ),
+        },
+        report=[
+            printed_table(rows),
+            lowest,
+            f"{count} runs of {steps} steps in {seconds:.1f} s",
+        ],
+        next_command=("explore", store),
     )
-    values = runs[axis].values.astype(float)
-    cost = by_first_axis(runs, "cost")[2]
-    accuracy = _final_accuracy(runs)
-    figure = plots.outcomes_by_setting(
-        plots.Setting(axis, values),
-        accuracy,
-        cost[..., -1],
-        by_first_axis(runs, "outcome")[2],
-        outcomes=OUTCOMES,
-        baseline=identity["baseline"],
-    )
-    results.save_figure(figure, folder / "ends.png")
-    epoch = steps_for(1, identity["samples"], identity["batch_size"])
-    figure = plots.curves_by_setting(
-        runs.step.values / epoch,
-        values,
-        cost,
-        setting_label=label,
-        log=bool(np.all(cost > 0)),
-    ).figure
-    results.save_figure(figure, folder / "curves.png")
-    _print(rows, label)
-    print(
-        f"lowest median training cost at {label} {format_value(best[axis], 4)}"
-        + ("" if accuracy is None else f": test accuracy {best['median_accuracy']:.1%}")
-    )
-    print(f"{count} runs of {steps} steps in {seconds:.1f} s")
-    print(f"written to {folder}")
-    print(results.next_command("explore", store))
 
 
-def _print(rows, label):
-    """Print the table."""
-    accurate = "median_accuracy" in rows[0]
-    columns = "  median accuracy, 95 %   " if accurate else ""
-    print(f"{label:>14}{columns}  median cost, 95 %        stalled  diverged")
-    for row in rows:
-        columns = ""
-        if accurate:
-            bounds = interval(row["median_accuracy_interval"], "{:.1%}")
-            columns = f"  {row['median_accuracy']:>6.1%} {bounds:<17}"
-        bounds = interval(row["median_cost_interval"], "{:.4f}")
-        value = format_value(next(iter(row.values())), 4)
-        print(
-            f"{value:>14}{columns}  {row['median_cost']:>8.4f} {bounds:<18}"
-            f"  {row['stalled']:>7}  {row['diverged']:>8}"
-        )
+def printed_table(rows: list[dict[str, Any]]) -> str:
+    """Return the table as text; intervals are shown where they are finite."""
+    axis = next(iter(rows[0]))
+    columns = {axis.replace("_", " "): [format_value(row[axis], 4) for row in rows]}
+    for name, form in (("median_accuracy", "{:.1%}"), ("median_cost", "{:.4f}")):
+        if name in rows[0]:
+            intervals = [row[f"{name}_interval"] for row in rows]
+            known = np.isfinite([low for low, _ in intervals])
+            ends = [
+                f" ({form.format(low)} - {form.format(high)})" * bool(shown)
+                for (low, high), shown in zip(intervals, known, strict=True)
+            ]
+            heading = name.replace("_", " ") + ", 95 %" * bool(known.any())
+            medians = [form.format(row[name]) for row in rows]
+            columns[heading] = [m + e for m, e in zip(medians, ends, strict=True)]
+    for name in ("stalled", "diverged"):
+        columns[name] = [str(row[name]) for row in rows]
+    return text_table(columns)

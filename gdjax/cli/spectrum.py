@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from gdjax.cli import checks
+from gdjax._runtime import process, results
+from gdjax.cli.emit import emit, table
+from gdjax.cli.options import check_at_least, check_positive, check_seed
 from gdjax.cli.point import Origin
 
 SHARE = 6  # number of trace probes for each density probe
@@ -48,22 +50,27 @@ class Spectrum:
 
     def run(self) -> None:
         """Compute the eigenvalues, write data, summary and figures, and print tables."""
-        self._check()
-        from gdjax._runtime import process, results
-
+        self.origin.check()
+        check_at_least(1, self, "largest")
+        check_at_least(0, self, "smallest")
+        check_at_least(2 * SHARE, self, "probes")
+        check_positive(self, "tolerance", "gradient_tolerance")
+        check_seed("--probe-seed", self.probe_seed)
         process.configure()
         point = self.origin.find()
         folder = results.folder("spectrum", self, self.out)
-        self._write(folder, point, self._find(point))
-
-    def _check(self):
-        """Check the flags before JAX is imported."""
-        self.origin.check()
-        checks.at_least(1, self, "largest")
-        checks.at_least(0, self, "smallest")
-        checks.at_least(2 * SHARE, self, "probes")
-        checks.positive(self, "tolerance", "gradient_tolerance")
-        checks.seed("--probe-seed", self.probe_seed)
+        spectrum = self._find(point)
+        summary = build_summary(point, spectrum)
+        emit(
+            "spectrum",
+            self,
+            folder,
+            data={"spectrum": dataset(spectrum).assign_attrs(point=point.label)},
+            summary=summary,
+            draw=lambda: figures(point, spectrum, summary, self.largest),
+            report=report(point.label, summary),
+            next_command=("landscape", *self.origin.flags()),
+        )
 
     def _find(self, point: Any) -> SpectrumResults:
         import jax
@@ -97,72 +104,52 @@ class Spectrum:
         classification = critical_points.classify(
             problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
-        names = {name: name for name in parts}
-        if point.problem.network is not None:
-            names = {name: f"layer {number}" for number, name in enumerate(parts, 1)}
+        if len(parts) == 1:
+            parts = {}
+        elif problem.network is not None:
+            parts = {f"layer {number}": part for number, part in enumerate(parts.values(), 1)}
         return SpectrumResults(
             size=optax.tree.size(params),
             extremes=compute_extremes(operator, self.smallest),
-            parts={
-                names[name]: compute_extremes(part, 0)
-                for name, part in parts.items()
-                if len(parts) > 1
-            },
+            parts={name: compute_extremes(part, 0) for name, part in parts.items()},
             trace=at(curvature.hessian_trace, key_trace, probes=self.probes),
             density=at(curvature.spectral_density, key_density, probes=self.probes // SHARE),
             classification=jax.tree.map(np.asarray, classification),
         )
 
-    def _write(self, folder: Path, point: Any, spectrum: SpectrumResults) -> None:
-        from gdjax._runtime import results
-        from gdjax.curvature.eigenpairs import EigenpairsStatus
 
-        summary = build_summary(point, spectrum)
-        results.save_data(
-            dataset(spectrum).assign_attrs(point=point.label), folder / "spectrum.zarr"
-        )
-        results.write_summary(folder, "spectrum", self, summary)
-        finite = spectrum.extremes.status != EigenpairsStatus.NOT_FINITE
-        if finite:
-            self._draw(folder, point, spectrum, summary["stability_threshold"])
-        print(table(point.label, summary))
-        print(
-            ("" if finite else "values that are not finite cannot be drawn; ")
-            + f"written to {folder}"
-        )
-        print(results.next_command("landscape", *self.origin.flags()))
+def figures(
+    point: Any, spectrum: SpectrumResults, summary: dict[str, Any], largest: int
+) -> dict[str, Any]:
+    """Draw the spectral density, and the eigenvalues by rank, if they are finite."""
+    if summary["status"] == "not finite":
+        return {}
+    from gdjax.plots import spectrum as plots
 
-    def _draw(
-        self, folder: Path, point: Any, spectrum: SpectrumResults, threshold: float | None
-    ) -> None:
-        from gdjax._runtime import results
-        from gdjax.plots import spectrum as plots
-
-        spread = plots.DensityPanel(
-            point.label,
-            *(spectrum.density[:3]),
-            bandwidth=float(spectrum.density.bandwidth),
-            size=spectrum.size,
-            ends=spectrum.extremes.values,
-            residuals=spectrum.extremes.residuals,
-        )
-        ranked = {"whole": spectrum.extremes, **spectrum.parts}
-        figures = {
-            "density": plots.densities([spread]),
-            "ranks": plots.ranks(
-                {
-                    point.label: [
-                        plots.RankedEigenvalues(name, pairs.values[:k], pairs.residuals[:k])
-                        for name, pairs in ranked.items()
-                        for k in [min(self.largest, len(pairs.values))]
-                    ]
-                },
-                limit=threshold,
-                limit_label="stability limit" if point.momentum else "2 / learning rate",
-            ),
-        }
-        for name, figure in figures.items():
-            results.save_figure(figure, folder / f"{name}.png")
+    density = spectrum.density
+    panel = plots.DensityPanel(
+        point.label,
+        density.at,
+        density.value,
+        density.error,
+        float(density.bandwidth),
+        size=spectrum.size,
+        ends=spectrum.extremes.values,
+        residuals=spectrum.extremes.residuals,
+    )
+    # The smallest eigenvalues come last and have no rank from the largest.
+    ranked = [
+        plots.RankedEigenvalues(name, pairs.values[:largest], pairs.residuals[:largest])
+        for name, pairs in {"whole": spectrum.extremes, **spectrum.parts}.items()
+    ]
+    return {
+        "density": plots.densities([panel]),
+        "ranks": plots.ranks(
+            {point.label: ranked},
+            limit=summary["stability_threshold"],
+            limit_label="stability limit" if point.momentum else "2 / learning rate",
+        ),
+    }
 
 
 def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
@@ -174,7 +161,6 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     from gdjax.curvature.eigenpairs import EigenpairsStatus
 
     extremes, classification = spectrum.extremes, spectrum.classification
-    top = float(extremes.values[0])
     threshold = None
     if point.learning_rate is not None:
         optimizer = partial(optax.sgd, momentum=point.momentum)
@@ -198,7 +184,7 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
             for name, pairs in spectrum.parts.items()
         },
         "stability_threshold": threshold,
-        "share_of_threshold": None if threshold is None else top / threshold,
+        "share_of_threshold": threshold and float(extremes.values[0]) / threshold,
         "classification": {
             **{k: v for k, v in classification._asdict().items() if k != "newton_point"},
             "kind": classification.kind_name,
@@ -208,14 +194,16 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     }
 
 
-def table(label: str, summary: dict[str, Any]) -> str:
-    """Return the printed report."""
+def report(label: str, summary: dict[str, Any]) -> list[str]:
+    """Return the printed table and sentences."""
+    c = summary["classification"]
     lines = [
         f"{label}: {summary['parameters']:,} parameters",
-        "      eigenvalue   residual",
-        *(
-            f"{value:>16.5g}  {residual:>9.2g}"
-            for value, residual in zip(summary["eigenvalues"], summary["residuals"], strict=True)
+        table(
+            {
+                "eigenvalue": [f"{value:.5g}" for value in summary["eigenvalues"]],
+                "residual": [f"{value:.2g}" for value in summary["residuals"]],
+            }
         ),
         f"{summary['status']}, {summary['products']} products with the Hessian",
         f"trace {summary['trace']:.5g} ± {summary['trace_standard_error']:.2g} (standard error)",
@@ -225,21 +213,20 @@ def table(label: str, summary: dict[str, Any]) -> str:
         lines.append(
             f"{name} alone: largest {part['largest']:.5g}, residual {part['residual']:.2g}{words}"
         )
-    threshold = summary["stability_threshold"]
-    if threshold is not None:
+    if summary["stability_threshold"] is not None:
         lines.append(
-            f"stability limit for its learning rate: {threshold:.4g}; the largest eigenvalue is "
-            f"{summary['share_of_threshold']:.3g} times this limit"
+            f"stability limit for its learning rate: {summary['stability_threshold']:.4g}; the "
+            f"largest eigenvalue is {summary['share_of_threshold']:.3g} times this limit"
         )
-    c = summary["classification"]
-    lines += [
+    return [
+        *lines,
         f"{c['kind']}: gradient {c['gradient_norm']:.3g} (tolerance {c['gradient_tolerance']:.2g})",
-        f"  eigenvalues {c['smallest']:.4g} ± {c['smallest_residual']:.1g} to "
+        f"eigenvalues {c['smallest']:.4g} ± {c['smallest_residual']:.1g} to "
         f"{c['largest']:.4g} ± {c['largest_residual']:.1g}, within {c['resolution']:.2g} "
         f"of 0 {summary['nullity_is']} {c['nullity']}; {c['dead']:,} dead coordinates excluded",
-        *([f"  {summary['advice']}"] if summary["advice"] else []),
+        *([summary["advice"]] if summary["advice"] else []),
+        *(["values that are not finite cannot be drawn"] * (summary["status"] == "not finite")),
     ]
-    return "\n".join(lines)
 
 
 def dataset(spectrum: SpectrumResults) -> Any:
@@ -249,16 +236,11 @@ def dataset(spectrum: SpectrumResults) -> Any:
 
     extremes, density = spectrum.extremes, spectrum.density
     rank = np.arange(1, 1 + max((len(p.values) for p in spectrum.parts.values()), default=0))
-    parts = {
-        name: np.array(
-            [
-                np.pad(values, (0, len(rank) - len(values)), constant_values=np.nan)
-                for pairs in spectrum.parts.values()
-                for values in [getattr(pairs, name)]
-            ]
-        ).reshape(len(spectrum.parts), len(rank))
-        for name in ("values", "residuals")
-    }
+    parts = {}
+    for name in ("values", "residuals"):
+        parts[name] = np.full((len(spectrum.parts), len(rank)), np.nan)
+        for row, pairs in zip(parts[name], spectrum.parts.values(), strict=True):
+            row[: len(pairs.values)] = getattr(pairs, name)
     return xr.Dataset(
         {
             "eigenvalue": ("end", extremes.values, {"long_name": "eigenvalue of the Hessian"}),

@@ -7,17 +7,17 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gdjax import interrupts
-from gdjax.cli import checks, problem_file
+from gdjax._runtime import process, results
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
-from gdjax.cli.problem_file import Given
-from gdjax.cli.store import resumption
+from gdjax.cli.options import NetworkOptions, check_at_least, make_optimizer, resume_command
+from gdjax.cli.problem_file import Given, check_problem_file, load_problem
 from gdjax.errors import InputError
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(NetworkOptions):
     """Compare learning rates and other settings in many descents, run as one program.
 
     Values of an axis: 1  |  0.5,1,2  |  0:8 (integers)  |  0:1:5  |  0.1:30:12:log
@@ -34,18 +34,8 @@ class Sweep:
     axes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUES")] = ()
     """Further axes, such as temperature=1,0.5, nesterov=false,true or batch_size=16,64."""
     problem: Given = None
-    """User-defined problem, used instead of the digit network that the next four flags define."""
-    data: str = "mnist5k"
-    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
-    `gdjax data prepare`."""
-    widths: tuple[int, ...] = (16, 16)
-    """Number of neurons in each hidden layer."""
-    activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
-    """Activation of the neurons."""
-    initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
-    """Initializer of the weights."""
-    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule; momentum is SGD with a momentum of 0.9 unless momentum is an axis."""
+    """User-defined problem, used instead of the digit network that data, widths, activation and
+    initializer define."""
     batch_size: int | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
     replacement: bool = False
@@ -66,61 +56,43 @@ class Sweep:
 
     def run(self) -> None:
         """Run the sweep, write summary and figures, then print the table."""
-        problem_file.check(self.problem)
+        check_problem_file(self.problem)
         named = self._axes()
         if self.batch_size != "full" and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
-        checks.at_least(1, self, "epochs", "num_steps", "record_every", "widths")
-        from gdjax._runtime import process
-
+        check_at_least(1, self, "epochs", "num_steps", "record_every", "widths")
         process.configure()
-        from gdjax._runtime import results
-        from gdjax.cli import optimizers
         from gdjax.descent import steps_for
         from gdjax.problems import digits
         from gdjax.sweeps import axes, sweep
 
-        problem = problem_file.load(self.problem) or digits(
-            self.data,
-            widths=self.widths,
-            activation=self.activation,
-            initializer=self.initializer,
-        )
+        problem = load_problem(self.problem) or digits(self.data, **self.network())
         whole = self.batch_size == "full" or not problem.samples
         batch_size = None if whole else min(self.batch_size, problem.samples)
         epoch = steps_for(1, problem.samples, batch_size)
-        if "batch_size" in named:
-            batch_size = None
         folder = results.folder("sweep", self, self.out)
         store = self.store or folder / "runs.zarr"
-        with interrupts.resumable(resumption(store, self.problem)):
+        with interrupts.resumable(resume_command(store, self.problem)):
             runs = sweep(
                 problem,
                 axes(**named),
                 self.num_steps or self.epochs * epoch,
-                make_optimizer=optimizers.factory(self.optimizer, named),
-                batch_size=batch_size,
+                make_optimizer=make_optimizer(self.optimizer, named),
+                batch_size=None if "batch_size" in named else batch_size,
                 replacement=self.replacement,
                 record_every=self.record_every or epoch,
                 root_seed=self.root_seed,
                 store=store,
             )
-        from gdjax.cli import report  # imports matplotlib, so it comes after the sweep
+        from gdjax.cli.report import report_sweep  # after the sweep: matplotlib is slow
 
-        report.sweep(runs, folder, self, store)
+        report_sweep(runs, folder, self, store)
 
     def _axes(self):
-        texts = {
-            "learning_rate": self.learning_rate,
-            "seed": self.seed,
-            "data_seed": self.data_seed,
-            "init_scale": self.init_scale,
-        }
-        named: dict[str, Any] = {
-            name: parse(text, "--" + name.replace("_", "-"))
-            for name, text in texts.items()
-            if text is not None
-        }
+        named: dict[str, Any] = {}
+        for name in ("learning_rate", "seed", "data_seed", "init_scale"):
+            if (text := getattr(self, name)) is not None:
+                named[name] = parse(text, "--" + name.replace("_", "-"))
         for entry in self.axes:
             name, equals, text = entry.partition("=")
             if not equals or not name or name in named:

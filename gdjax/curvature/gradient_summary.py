@@ -61,6 +61,19 @@ class GradientSummary(NamedTuple):
 
     __repr__ = fields
 
+    @property
+    def by_array(self) -> dict[str, tuple[float, float]]:
+        """Norm of the gradient and share of exact zeros, by the name of each array."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.gradient)
+        norms, zeros = jax.tree.leaves(self.leaf_norms), jax.tree.leaves(self.zeros)
+        return {
+            jax.tree_util.keystr(path, simple=True, separator=" ") or "parameters": (
+                float(norm),
+                int(count) / max(leaf.size, 1),
+            )
+            for (path, leaf), norm, count in zip(leaves, norms, zeros, strict=True)
+        }
+
 
 class Entries(NamedTuple):
     """Entries of a gradient, largest first.

@@ -73,7 +73,7 @@ class Recipe:
             "of full batches" if self.batch_size is None else f"in batches of {self.batch_size}"
         )
         return (
-            f"{self.epochs} epochs {batches}; {rate}; decay {self.decay:g} "
+            f"{self.epochs} epoch{'s' * (self.epochs > 1)} {batches}; {rate}; decay {self.decay:g} "
             f"in the first layer and {self.decay_behind:g} in the others{copies}"
         )
 

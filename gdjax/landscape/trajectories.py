@@ -86,7 +86,10 @@ def descent_on_slice(
         "path_cost": snapshot_cost,
         "path_cost_in_slice": cost_at(coordinates),
     }
-    return as_dataset(paths | PATH, values, {"snapshot_step": steps})
+    dataset = as_dataset(paths | PATH, values, {"snapshot_step": steps})
+    if step is None:  # without steps, the snapshots are numbered
+        dataset["snapshot_step"].attrs.update(long_name="snapshot", units="snapshots")
+    return dataset
 
 
 def trajectory_plane(
@@ -160,6 +163,7 @@ def trajectory_plane(
     directions = component_directions(components, 2)
     problem = as_problem(problem, data)
     descent = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite])
+    descent.snapshot_step.attrs.update(_step_attributes(step))
     middle, extent = zip(*(_span(descent[f"path_{axis}"].values) for axis in "ab"), strict=True)
     extent = [max(side, SQUARE * max(extent)) * (1 + 2 * margin) for side in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
@@ -178,6 +182,12 @@ def _steps(caller, step, count):
     if step is not None:
         check_numbers(f"{caller}: step", step, shape=(count,))
     return np.arange(count) if step is None else np.asarray(step)
+
+
+def _step_attributes(step):
+    """Return the attributes of steps; snapshots without steps are numbered."""
+    name = "snapshot" if step is None else "step"
+    return {"long_name": name, "units": f"{name}s"}
 
 
 def _span(values):

@@ -1,6 +1,7 @@
 """Matrices of the barriers between all pairs of networks or minima."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,27 +15,22 @@ NUMBERED = 16  # maximum number of rows that are labeled individually
 def barrier_matrix(
     matrices: Mapping[str, Float[np.ndarray, "runs runs"]],
     *,
-    order: Int[np.ndarray, " runs"] | None = None,
-    groups: Int[np.ndarray, " runs"] | None = None,
     unit: str = "network",
     label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
     """Draw matrices of pairwise barriers side by side.
 
-    All matrices share one color scale and one order of rows.
+    All matrices share one color scale and one order of rows, from the clusters of the last one.
 
     Args:
         matrices: matrices by name, such as before and after matching; symmetric, 0 on the
             diagonal, NaN where undefined.
-        order: order of the rows; None clusters the last matrix hierarchically.
-        groups: group number of each row; lines separate the groups.
         unit: name of the object that a row represents.
         label: label of the color bar.
         title: figure title.
     """
-    last = list(matrices.values())[-1]
-    order = cluster_order(last) if order is None else order
+    order = cluster_order(list(matrices.values())[-1])
     highest = max((float(m[np.isfinite(m)].max(initial=0)) for m in matrices.values()), default=0)
     with style():
         figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.9))
@@ -50,16 +46,27 @@ def barrier_matrix(
                     axis.set_ticks(range(len(matrix)), [str(k) for k in order])
                 else:
                     axis.set_major_locator(MaxNLocator(6, integer=True))
-            if groups is not None:
-                for edge in np.flatnonzero(np.diff(groups[order])) + 0.5:
-                    axes.axhline(edge, color="white", linewidth=1)
-                    axes.axvline(edge, color="white", linewidth=1)
         panels[0].set_ylabel(f"{unit}, ordered by cluster")
         bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
         bar.set_label(label)
         if title:
             figure.suptitle(title, x=0.02, ha="left")
     return figure
+
+
+def pairwise_barriers(result: Any, *, unit: str = "run", title: str = "") -> Figure:
+    """Draw barriers before and, where symmetries are known, after matching.
+
+    Args:
+        result: result of `pairwise_barriers`, or a census with barriers.
+        unit: name of the object that a row represents.
+        title: figure title.
+    """
+    matrices = {"straight": np.asarray(result.barrier)}
+    matched = np.asarray(result.matched_barrier)
+    if np.isfinite(matched).any():
+        matrices["after matching"] = matched
+    return barrier_matrix(matrices, unit=unit, label="barrier in cost", title=title)
 
 
 def cluster_order(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, " runs"]:

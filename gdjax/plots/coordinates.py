@@ -1,55 +1,45 @@
 """Change of activations against the width of a network."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from matplotlib.ticker import NullFormatter
 
 from gdjax.plots.style import CYCLE, Figure, style
+from gdjax.plots.sweeps import quantiles
 
 
-def coordinate_check(
-    width: Int[np.ndarray, " widths"],
-    change: Float[np.ndarray, "layers steps widths"],
-    *,
-    low: Float[np.ndarray, "layers steps widths"],
-    high: Float[np.ndarray, "layers steps widths"],
-    slope: Float[np.ndarray, "layers steps"],
-    layers: Sequence[str],
-    steps: Sequence[int] | Int[np.ndarray, " steps"],
-    title: str = "",
-) -> Figure:
+def coordinate_check(result: Any, *, title: str = "") -> Figure:
     """Draw the change of activations against the width, one panel per layer.
 
+    Lines are medians over seeds and bands are quartiles, in which a diverged run counts as +inf.
+
     Args:
-        width: widths of the networks.
-        change: change of the activations, such as the median over starts.
-        low: lower ends of the intervals of `change`.
-        high: upper ends of the intervals of `change`.
-        slope: slope of log change against log width, for the legend; NaN if unknown.
-        layers: name of each layer.
-        steps: steps after which the change was measured.
+        result: Dataset of `coordinate_check`.
         title: figure title.
     """
+    change = result.change.transpose("seed", "layer", "step", "width").fillna(np.inf).values
+    low, middle, high = (np.where(np.isfinite(q[0]), q[0], np.nan) for q in quantiles(change[None]))
+    slope = result.slope.transpose("layer", "step").values
+    width = result.width.values
     with style():
-        figure = Figure(figsize=(1 + 4 * len(layers), 4.8))
-        panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
-        for axes, layer, *of_layer in zip(panels, layers, change, low, high, slope, strict=True):
-            for step, middle, bottom, top, exponent, color in zip(
-                steps, *of_layer, CYCLE * (1 + len(steps) // len(CYCLE)), strict=False
-            ):
+        figure = Figure(figsize=(1 + 4 * len(slope), 4.8))
+        panels = figure.subplots(1, len(slope), sharey=True, squeeze=False)[0]
+        for layer, axes in enumerate(panels):
+            for i, step in enumerate(result.step.values):
+                color = CYCLE[i % len(CYCLE)]
                 name = f"{step} step{'s' if step > 1 else ''}"
-                if np.isfinite(exponent):
-                    name += f", slope {exponent:.2f}"
-                axes.plot(width, middle, "o-", color=color, label=name)
-                axes.fill_between(width, bottom, top, color=color, alpha=0.2, linewidth=0)
+                if np.isfinite(slope[layer, i]):
+                    name += f", slope {slope[layer, i]:.2f}"
+                axes.plot(width, middle[layer, i], "o-", color=color, label=name)
+                band = low[layer, i], high[layer, i]
+                axes.fill_between(width, *band, color=color, alpha=0.2, linewidth=0)
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_xticks(width, [str(n) for n in width])
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel("width")
-            axes.set_title(layer)
+            axes.set_title(str(result.layer.values[layer]))
             axes.legend()
         panels[0].set_ylabel("change of the activations, rms")
         if title:

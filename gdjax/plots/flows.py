@@ -1,7 +1,8 @@
 """Costs, distances and eigenvalues along gradient flow and central flow."""
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from gdjax.plots.style import (
@@ -11,6 +12,7 @@ from gdjax.plots.style import (
     VERMILLION,
     Figure,
     label_log_axis,
+    log_scale,
     style,
     styled_axes,
 )
@@ -18,84 +20,64 @@ from gdjax.plots.style import (
 TIME = "time, learning rate · steps"
 
 
-def flow_cost(
-    time: Float[np.ndarray, " times"],
-    cost: Float[np.ndarray, " times"],
-    *,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def flow_cost(flow: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw the cost along a gradient flow.
 
     Args:
-        time: time since the start.
-        cost: cost at each time; not finite where the flow was not computed.
-        title: axes title.
+        flow: result of `gradient_flow`.
+        title: axes title; by default, it states the first and the last cost.
         ax: axes to draw into; None creates a new figure.
     """
+    cost = np.asarray(flow.cost)
+    finite = cost[np.isfinite(cost)]
+    costs = f": cost {finite[0]:.3g} to {finite[-1]:.3g}" if finite.size else ""
     with styled_axes(ax, (8, 4.5)) as axes:
-        _plot_cost(axes, time, cost, BLUE, "gradient flow")
+        _plot_cost(axes, np.asarray(flow.time), cost, BLUE, "gradient flow")
         axes.set_xlabel(TIME)
-        axes.set_title(title)
+        axes.set_title(title or f"Gradient flow{costs}")
     return axes
 
 
-def flow_distances(
-    time: Float[np.ndarray, " times"],
-    learning_rate: Float[np.ndarray, " rates"],
-    distance: Float[np.ndarray, "rates times"],
-    *,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def flow_distances(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw the distance of descents from the gradient flow, per learning rate.
 
     Args:
-        time: time since the start.
-        learning_rate: learning rate of each descent.
-        distance: distance between the parameters of descent and flow at equal times.
+        result: result of `distance_from_flow`.
         title: axes title.
         ax: axes to draw into; None creates a new figure.
     """
+    distance = np.asarray(result.distance)
+    shown = np.where(np.isfinite(distance) & (distance > 0), distance, np.nan)
     with styled_axes(ax, (8, 4.5)) as axes:
-        for number, (rate, values) in enumerate(zip(learning_rate, distance, strict=True)):
-            shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            axes.plot(time, shown, color=CYCLE[number % len(CYCLE)], label=f"{rate:g}")
-        if np.any(np.isfinite(distance) & (distance > 0)):
-            axes.set_yscale("log")
+        for number, (rate, values) in enumerate(zip(result.learning_rate, shown, strict=True)):
+            color = CYCLE[number % len(CYCLE)]
+            axes.plot(np.asarray(result.time), values, color=color, label=f"{float(rate):g}")
+        if log_scale(axes, shown):
             label_log_axis(axes.yaxis)
         axes.legend(title="learning rate")
         axes.set_xlabel(TIME)
         axes.set_ylabel("distance from the gradient flow")
-        axes.set_title(title)
+        axes.set_title(title or "Distance from the gradient flow")
     return axes
 
 
-def central_flow(
-    time: Float[np.ndarray, " times"],
-    cost: Float[np.ndarray, " times"],
-    mean_cost: Float[np.ndarray, " times"],
-    eigenvalues: Float[np.ndarray, "times k"],
-    *,
-    title: str = "",
-) -> Figure:
+def central_flow(flow: Any, *, title: str = "") -> Figure:
     """Draw costs and the largest Hessian eigenvalues along a central flow.
 
     Args:
-        time: time since the start.
-        cost: cost at the center.
-        mean_cost: predicted mean of the cost of gradient descent.
-        eigenvalues: largest eigenvalues of the Hessian at the center, in descending order.
+        flow: result of `central_flow`.
         title: figure title.
     """
+    time = np.asarray(flow.time)
     with style():
         figure = Figure(figsize=(8, 7))
         top, bottom = figure.subplots(2, 1, sharex=True)
-        _plot_cost(top, time, mean_cost, VERMILLION, "mean over the oscillations")
-        _plot_cost(top, time, cost, BLUE, "at the center")
+        mean = np.asarray(flow.mean_cost)
+        _plot_cost(top, time, mean, VERMILLION, "mean over the oscillations")
+        _plot_cost(top, time, np.asarray(flow.cost), BLUE, "at the center")
         top.legend()
-        top.set_title(title)
-        for number, values in enumerate(eigenvalues.T):
+        top.set_title(title or "Central flow")
+        for number, values in enumerate(np.asarray(flow.eigenvalues).T):
             color = BLACK if number == 0 else CYCLE[number % len(CYCLE)]
             bottom.plot(time, values, color=color, label=f"{number + 1}")
         bottom.legend(title="rank")
@@ -108,6 +90,5 @@ def _plot_cost(axes, time, cost, color, label):
     finite = np.isfinite(cost)
     axes.plot(time[finite], cost[finite], color=color, label=label)
     axes.set_ylabel("cost")
-    if finite.any() and np.all(cost[finite] > 0) and np.ptp(np.log10(cost[finite])) > 1:
-        axes.set_yscale("log")
+    if log_scale(axes, cost, ratio=10):
         label_log_axis(axes.yaxis)

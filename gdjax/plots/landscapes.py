@@ -21,6 +21,7 @@ from gdjax.plots.style import (
     Figure,
     figure_of,
     label_log_axis,
+    log_scale,
     style,
     styled_axes,
 )
@@ -132,14 +133,42 @@ def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
         axes.plot(step, cost, color=BLACK, label="of the descent")
         dashes = (0, (4, 1.5))
         axes.plot(step, projected, color=VERMILLION, linestyle=dashes, label="of its projection")
-        finite = np.concatenate([cost, projected])
-        finite = finite[np.isfinite(finite)]
-        if finite.size and finite.min() > 0 and finite.max() > LOG_FROM * finite.min():
-            axes.set_yscale("log")
+        if log_scale(axes, np.append(cost, projected), ratio=LOG_FROM):
             label_log_axis(axes.yaxis)
-        axes.set_xlabel("step")
+        axes.set_xlabel(dataset.snapshot_step.attrs.get("long_name", "step"))
         axes.set_ylabel("cost")
     return axes
+
+
+def line_or_plane(dataset: Any, *, title: str = "") -> Axes | Figure:
+    """Draw the costs on a line or on a plane.
+
+    Args:
+        dataset: Dataset of `line` or `plane`.
+        title: figure title.
+
+    Raises:
+        ValueError: if the Dataset has more than two dimensions.
+    """
+    dimensions = dataset.cost.dims
+    if dimensions == ("a",):
+        return lines({str(dataset.a.attrs.get("long_name", "line")): dataset}, title=title)
+    if dimensions == ("a", "b"):
+        return planes({"": {title: dataset}})
+    raise ValueError(
+        f"the cost has dimensions {', '.join(map(str, dimensions))}, expected a line (a) or a "
+        f"plane (a, b); choose one value of the others: dataset.sel(c=..., method='nearest')"
+    )
+
+
+def tree_of_planes(tree: Any, *, title: str = "") -> Figure:
+    """Draw the planes of a DataTree side by side."""
+    return planes({"": {n: node.to_dataset() for n, node in tree.children.items()}}, title=title)
+
+
+def trajectory(dataset: Any, *, title: str = "") -> Figure:
+    """Draw a descent on its plane, for a Dataset of `trajectory_plane`."""
+    return descents({title or "Descent in its principal plane": dataset})
 
 
 def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
@@ -153,8 +182,13 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
     Raises:
         ValueError: if a row is not a mapping from titles to planes.
     """
-    _check_rows(rows)
-    datasets = [dataset for row in rows.values() for dataset in row.values()]
+    planes = [row.values() if isinstance(row, Mapping) else [row] for row in rows.values()]
+    datasets = [dataset for row in planes for dataset in row]
+    if not all(getattr(getattr(d, "cost", None), "dims", ()) == ("a", "b") for d in datasets):
+        raise ValueError(
+            f"planes: rows[{next(iter(rows))!r}] has no dict of planes, expected Datasets with "
+            f"`cost` over a and b in {{'title of a row': {{'title of a plane': plane}}}}"
+        )
     columns = max(len(row) for row in rows.values())
     norm = cost_scale(datasets)
     with style():
@@ -183,22 +217,6 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
         if title:
             figure.suptitle(title)
     return figure
-
-
-def _check_rows(rows):
-    for name, row in rows.items() if isinstance(rows, Mapping) else [("", rows)]:
-        named = isinstance(rows, Mapping) and isinstance(row, Mapping) and len(row)
-        if not named or hasattr(row, "data_vars"):
-            raise ValueError(
-                f"planes: rows[{name!r}] is of type {type(row).__name__}, expected a dict of "
-                f"planes by title; for one plane {{'a row': {{'a title': plane}}}}"
-            )
-        for title, dataset in row.items():
-            if getattr(getattr(dataset, "cost", None), "dims", None) != ("a", "b"):
-                raise ValueError(
-                    f"planes: rows[{name!r}][{title!r}] is of type {type(dataset).__name__}, "
-                    f"expected a Dataset with `cost` over a and b, as `plane` returns it"
-                )
 
 
 def _cost_range(cost):

@@ -1,93 +1,95 @@
 """Frequencies of the minima of a census, and an embedding of their distances."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from gdjax.plots.style import BLACK, BLUE, GREY, figure_of, styled_axes
 
+MAX_BARS = 30  # number of minima that are drawn
 
-def frequencies(
-    share: Float[np.ndarray, " minima"],
-    low: Float[np.ndarray, " minima"],
-    high: Float[np.ndarray, " minima"],
-    cost: Float[np.ndarray, " minima"],
-    *,
-    others: Mapping[str, float],
-    title: str = "",
-    max_bars: int = 30,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the share of runs per minimum, with confidence intervals.
+
+def frequencies(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw the share of runs per minimum, and of runs that ended elsewhere.
+
+    Bars of minima are in ascending order of the cost and have 95 % intervals. At most 30 are drawn.
 
     Args:
-        share: share of all runs that ended in each minimum, in [0, 1], by ascending cost.
-        low: lower ends of the confidence intervals.
-        high: upper ends of the confidence intervals.
-        cost: cost of each minimum.
-        others: shares of the runs that did not end in a minimum, by kind of end point.
-        title: axes title.
-        max_bars: maximum number of minima drawn; the axis label states how many are omitted.
+        census: Dataset of `count_minima`.
+        title: axes title; by default, the numbers of minima and runs.
         ax: axes to draw into; None creates a new figure.
     """
-    shown = slice(0, max_bars)
-    count = len(share[shown])
+    share, low, high = (census[name].values for name in ("share", "share_low", "share_high"))
+    others = _other_shares(census)
+    count = min(len(share), MAX_BARS)
     upright = count <= 8  # few enough bars for horizontal labels
-    each = 0.8 if upright else 0.4
-    width = max(7.0, min(13.0, 2.5 + each * (count + len(others))))
+    width = max(7.0, min(13.0, 2.5 + (0.8 if upright else 0.4) * (count + len(others))))
     with styled_axes(ax, (width, 5.4)) as axes:
         position = np.arange(count)
-        axes.bar(position, share[shown], color=BLUE, width=0.75)
-        error = np.stack([(share - low)[shown], (high - share)[shown]])
+        axes.bar(position, share[:count], color=BLUE, width=0.75)
+        error = np.stack([share - low, high - share])[:, :count]
         axes.errorbar(
-            position, share[shown], error, fmt="none", ecolor=BLACK, elinewidth=1.5, capsize=3
+            position, share[:count], error, fmt="none", ecolor=BLACK, elinewidth=1.5, capsize=3
         )
         after = count + 1 + np.arange(len(others))
         axes.bar(after, list(others.values()), color=GREY, width=0.75)
-        cost = _without_rounding(cost)
-        names = [f"{value:.3g}" for value in cost[shown]]
+        names = [f"{value:.3g}" for value in _without_rounding(census.minimum_cost.values[:count])]
+        label = "cost of the minimum"
+        if len(set(names)) < len(names):  # the costs do not tell the minima apart
+            names = [f"{number}\n{name}" for number, name in enumerate(names)]
+            label = "number and cost of the minimum"
         names += [kind.replace(" ", "\n") for kind in others]
-        ticks = [*position, *after]
-        axes.set_xticks(ticks, names, rotation=0 if upright else 90, fontsize=11)
+        axes.set_xticks([*position, *after], names, rotation=0 if upright else 90, fontsize=11)
         hidden = len(share) - count
-        axes.set_xlabel(
-            "cost of the minimum" + (f" ({hidden} of higher cost not drawn)" if hidden else "")
-        )
+        axes.set_xlabel(label + (f" ({hidden} of higher cost not drawn)" if hidden else ""))
         axes.set_ylabel("share of the runs, 95 % intervals")
         axes.set_ylim(0, None)
-        axes.set_title(title)
+        axes.set_title(title or count_title(census))
     return axes
 
 
-def embedding(
-    position: Float[np.ndarray, "minima 2"],
-    position_share: float,
-    share: Float[np.ndarray, " minima"],
-    cost: Float[np.ndarray, " minima"],
-    *,
-    label: str = "cost",
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw minima as points of a planar embedding of their distances.
+def _other_shares(census):
+    """Return the shares of the runs that did not end in a minimum, by kind of end point."""
+    attrs = census.kind.attrs
+    names = dict(zip(attrs["flag_values"], attrs["flag_meanings"].split(), strict=True))
+    kinds = census.kind.values[census.minimum_of.values < 0]
+    codes, counts = np.unique(kinds, return_counts=True)
+    shares = (counts / census.sizes["run"]).tolist()
+    return {names[k].replace("_", " "): s for k, s in zip(codes, shares, strict=True)}
 
-    The size of a point shows the share of the runs that ended there.
+
+def count_title(census: Any, lowest: int | None = None) -> str:
+    """Return a title such as "1 minimum and 2 manifolds in 60 runs".
 
     Args:
-        position: coordinates of the minima in a planar embedding of their distances.
-        position_share: share of the distances that the embedding represents, in [0, 1].
-        share: share of the runs that ended in each minimum, in [0, 1].
-        cost: cost, or another value, of each minimum; shown by color.
-        label: name of this value.
-        title: axes title.
+        census: Dataset of `count_minima`.
+        lowest: number of minima of lowest cost that a figure shows; None means all.
+    """
+    count, manifolds = (census.sizes.get(name, 0) for name in ("minimum", "manifold"))
+    title = f"{count} minim{'um' if count == 1 else 'a'}"
+    if manifolds:
+        title += f" and {manifolds} manifold{'s' * (manifolds > 1)}"
+    title += f" in {census.sizes['run']} runs"
+    return f"{title}, the {lowest} lowest" if lowest is not None and lowest < count else title
+
+
+def embedding(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw minima as points of a planar embedding of their distances.
+
+    The size of a point shows the share of the runs that ended there, and its color the cost.
+
+    Args:
+        census: Dataset of `count_minima` with barriers, which has distances of the lowest minima.
+        title: axes title; by default, the numbers of minima and runs.
         ax: axes to draw into; None creates a new figure.
     """
+    position = census.position.values
+    share = census.share.values[: len(position)]
+    cost = _without_rounding(census.minimum_cost.values[: len(position)])
     with styled_axes(ax, (8, 6.6)) as axes:
         # Rare minima are drawn last, so that larger points do not hide them.
         order = np.argsort(-share, kind="stable")
-        cost = _without_rounding(cost)
         points = axes.scatter(
             *position[order].T,
             s=60 + 1500 * share[order],
@@ -98,8 +100,8 @@ def embedding(
         )
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.12)
-        shown = f"represents {position_share:.0%} of them"
-        axes.set_xlabel(f"embedding of the distances ({shown}); area: share of runs")
+        represented = f"represents {float(census.position_share):.0%} of them"
+        axes.set_xlabel(f"embedding of the distances ({represented}); area: share of runs")
         axes.set_ylabel("embedding, same scale")
         if np.ptp(cost) > 0:
             axes.annotate(
@@ -109,10 +111,10 @@ def embedding(
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "-", "color": BLACK},
             )
-            figure_of(axes).colorbar(points, ax=axes, label=label)
+            figure_of(axes).colorbar(points, ax=axes, label="cost")
         else:
-            axes.set_title(f"{label}: {cost[0]:.3g} everywhere", loc="right", fontsize=12)
-        axes.set_title(title)
+            axes.set_title(f"cost: {cost[0]:.3g} everywhere", loc="right", fontsize=12)
+        axes.set_title(title or count_title(census, lowest=len(position)))
     return axes
 
 

@@ -5,7 +5,7 @@ as a curve with its standard error.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -165,7 +165,6 @@ def ranks(
     limit_label: str = "2 / learning rate",
     after: int | None = None,
     after_label: str = "",
-    columns: int = 2,
     title: str = "",
 ) -> Figure:
     """Draw eigenvalues against their rank, with one color per matrix.
@@ -177,13 +176,12 @@ def ranks(
         limit_label: label of this line.
         after: rank after which a vertical line is drawn, such as the number of classes.
         after_label: label of this line.
-        columns: number of panels side by side.
         title: figure title.
     """
     everything = np.concatenate([rank.value for panel in panels.values() for rank in panel])
     positive = everything[np.isfinite(everything) & (everything > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
-    columns = min(columns, len(panels))
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with style():
         figure = Figure(figsize=(1.5 + 5.5 * columns, 0.7 + 4.2 * rows))
@@ -237,22 +235,29 @@ def _draw_ranked(axes: Axes, ranked: RankedEigenvalues, color: str, shape: str) 
     )
 
 
-def eigenvalues(
-    value: Float[np.ndarray, " k"],
-    residual: Float[np.ndarray, " k"],
-    *,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def density(result: Any, *, title: str = "") -> Figure:
+    """Draw one spectral density.
+
+    Args:
+        result: result of `spectral_density`.
+        title: figure title.
+    """
+    at, value, error = (np.asarray(a) for a in (result.at, result.value, result.error))
+    title = title or "Spectral density of the Hessian"
+    return densities([DensityPanel(title, at, value, error, float(result.bandwidth))])
+
+
+def eigenvalues(pairs: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw eigenvalues in descending order, with their residuals.
 
     Args:
-        value: eigenvalues, descending.
-        residual: for each value, the distance within which an eigenvalue lies.
+        pairs: result of `extreme_eigenpairs`.
         title: axes title; by default, it states the smallest and the largest eigenvalue.
         ax: axes to draw into; None creates a new figure.
     """
+    value, residual = np.asarray(pairs.values), np.asarray(pairs.residuals)
     known = np.isfinite(value) & np.isfinite(residual)
+    ends = [f"{end:.3g}" for end in (value[known].min(), value[known].max())] if known.any() else []
     with styled_axes(ax, (8, 4.5)) as axes:
         rank = np.arange(1, len(value) + 1)[known]
         axes.vlines(rank, 0, value[known], color=BLUE, alpha=0.4, linewidth=3)
@@ -260,9 +265,11 @@ def eigenvalues(
             rank, value[known], residual[known], fmt="o", color=BLUE, ecolor=BLACK, capsize=3
         )
         axes.axhline(0, color=GREY, linewidth=1)
+        if len(value) == 1:
+            axes.set_xlim(0, 2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("computed eigenvalues, the largest first")
         axes.set_ylabel("eigenvalue of the Hessian")
-        ends = f"{value[known].min():.3g} to {value[known].max():.3g}" if known.any() else "none"
-        axes.set_title(title or f"Eigenvalues: {ends}")
+        plural = "s" * (len(value) > 1)
+        axes.set_title(title or f"Eigenvalue{plural}: {' to '.join(dict.fromkeys(ends)) or 'none'}")
     return axes

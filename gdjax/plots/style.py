@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib import figure as _figure
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -124,6 +125,36 @@ def figure_of(axes: Axes) -> _figure.Figure:
     figure = axes.get_figure(root=True)
     assert figure is not None
     return figure
+
+
+def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> bool:
+    """Make an axis logarithmic, unless values are negative or close together.
+
+    Exact zeros, which have no logarithm, are beyond the lower end of the axis.
+
+    Args:
+        axes: axes that the values are drawn into.
+        values: values to draw; those that are not finite are ignored.
+        ratio: the largest value must exceed the smallest positive one by this factor.
+        side: "x" or "y", the axis of the values.
+
+    Returns:
+        Whether the axis is logarithmic.
+    """
+    finite = np.asarray(values)[np.isfinite(values)]
+    positive = finite[finite > 0]
+    close = positive.size == 0 or positive.max() <= ratio * positive.min()
+    if close or np.any(finite < 0):
+        return False
+    axes.set(**{f"{side}scale": "log"})
+    return True
+
+
+def note_if_empty(axes: Axes, values: Any) -> None:
+    """Write a note in place of the ticks of an axis that has no finite value to show."""
+    if not np.isfinite(values).any():
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
 
 
 def label_log_axis(

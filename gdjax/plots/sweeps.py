@@ -1,7 +1,10 @@
 """Final costs and outcomes of a sweep against its settings, and cost curves."""
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+import itertools
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,14 +24,20 @@ from gdjax.plots.style import (
     VERMILLION,
     Figure,
     figure_of,
+    log_scale,
+    note_if_empty,
     style,
     styled_axes,
 )
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
+MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
+MAX_MAPS = 12
+MAX_BORDERED = 400  # number of cells of a map up to which they have borders
 NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
+RUN = "__run"  # dimension of the runs that differ only in seeds; no axis has such a name
 
 OUTCOME_COLORS = {
     "not_converged": SKY,
@@ -76,7 +85,7 @@ class Setting:
             and np.all(values > 0)
             and np.max(values) >= 20 * np.min(values)
         )
-        if len(values) > 1 and self._gap() < MIN_GAP * np.ptp(self._scaled()):
+        if self._gap() < MIN_GAP * np.ptp(self._scaled()):
             self.positions, self.log, self.is_category = positions, False, True
 
     def _scaled(self):
@@ -106,10 +115,93 @@ class Setting:
     def on(self, axes: Axes, side: str) -> None:
         """Set the label, scale and tick labels of an axis; `side` is "x" or "y"."""
         axes.set(**{f"{side}label": self.label})
-        if self.is_category or len(self.positions) == 1:
-            axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
-        elif self.log:
+        if self.log:
             axes.set(**{f"{side}scale": "log"})
+        elif self.is_category or self._gap() >= MIN_TICK_GAP * np.ptp(self.positions):
+            axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
+
+
+def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
+    """Draw curves of the cost, or final costs against the settings that a sweep compares.
+
+    One setting is drawn as an axis, and two as the axes of a map. Each combination of further
+    settings has a map of its own.
+
+    Args:
+        runs: Dataset of a sweep, or of several joined by `concat`.
+        title: figure title; by default, it summarizes the data, and names settings of one value.
+
+    Raises:
+        ValueError: if the sweep compares so many settings that more than 12 maps are needed.
+    """
+    baseline = _identity(runs).get("baseline", runs.attrs.get("baseline"))
+    runs, compared, seeds = _by_settings(runs)
+    if not compared:
+        label = " and ".join(seeds) or "run"
+        cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
+        drawn: Any = curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
+    else:
+        cost = _final(runs.cost, seeds)
+        names = runs.outcome.attrs["flag_meanings"].split()
+        outcome = _stack(runs.outcome, seeds)
+        if len(compared) == 1:
+            accuracy = runs.get("test_accuracy")
+            drawn = outcomes_by_setting(
+                Setting(compared[0], runs[compared[0]].values),
+                None if accuracy is None else _final(accuracy, seeds).transpose(..., RUN).values,
+                cost.transpose(..., RUN).values,
+                outcome.transpose(..., RUN).values,
+                outcomes=names,
+                baseline=baseline,
+                title=title,
+            )
+        else:
+            stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
+            drawn = _maps(cost, stalled, compared, baseline=baseline, title=title)
+    constants = [
+        f"{str(name).replace('_', ' ')} " + (f"{v:.3g}" if isinstance(v, float) else str(v))
+        for name, v in ((name, c.item()) for name, c in runs.coords.items() if c.ndim == 0)
+    ]
+    if constants and not title:
+        first = drawn if isinstance(drawn, Axes) else drawn.axes[0]
+        with style():
+            text = ", ".join([first.get_title(loc="left"), *constants])
+            first.set_title(text, wrap=True)
+    return drawn
+
+
+def _identity(runs):
+    """Return what the attributes of a Dataset record of its sweep."""
+    identity = runs.attrs.get("identity", {})
+    return json.loads(identity) if isinstance(identity, str) else identity
+
+
+def _by_settings(runs):
+    """Sort a sweep by its numeric axes, and drop settings with a single value.
+
+    Returns:
+        The runs, and the names of the dimensions of compared axes and of seeds.
+    """
+    recorded = _identity(runs).get("axes", {})
+    dims = [dim for dim in runs.outcome.dims if dim not in ("step", "snapshot_step")]
+    seeds = [d for d in dims if all(name.endswith("seed") for name in recorded.get(d, [d]))]
+    settings = [dim for dim in dims if dim not in seeds]
+    compared = [name for name in settings if runs.sizes[name] > 1]
+    runs = runs.isel({name: 0 for name in settings if name not in compared})
+    numbers = [name for name in compared if runs[name].dtype.kind in "iuf"]
+    return runs.sortby(numbers), compared, seeds
+
+
+def _stack(variable, seeds):
+    """Replace the dimensions of seeds by RUN."""
+    return variable.stack({RUN: seeds}, create_index=False) if seeds else variable.expand_dims(RUN)
+
+
+def _final(variable, seeds):
+    """Return the last recorded value of each run; runs that a search stopped end in NaN."""
+    recorded = variable.notnull()
+    last = (recorded * np.arange(recorded.sizes["step"])).max("step")
+    return _stack(variable.isel(step=last), seeds)
 
 
 def outcomes_by_setting(
@@ -133,75 +225,71 @@ def outcomes_by_setting(
         baseline: cost of the best constant prediction.
         title: figure title; by default, it names the setting with the lowest median cost.
     """
-    position = setting.positions
+    panels = {"final training cost": (cost, VERMILLION)}
+    if accuracy is not None:
+        panels = {"test accuracy": (accuracy, BLUE), **panels}
+    heights = [3] * len(panels) + [1.4]
     with style():
-        panel_data = (
-            [(cost, VERMILLION)] if accuracy is None else [(accuracy, BLUE), (cost, VERMILLION)]
+        figure = Figure(figsize=(8, 2.5 + 3 * len(panels)))
+        *above, bottom = figure.subplots(
+            len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights}
         )
-        figure = Figure(figsize=(8, 2.5 + 3 * len(panel_data)))
-        *panels, bottom = figure.subplots(
-            len(panel_data) + 1,
-            1,
-            sharex=True,
-            gridspec_kw={"height_ratios": [3] * len(panel_data) + [1.4]},
-        )
-        for axes, (values, color) in zip(panels, panel_data, strict=True):
-            low, half, high = quantiles(values)
-            finite = np.isfinite(half)
-            axes.fill_between(
-                position,
-                low,
-                np.where(np.isfinite(high), high, half),
-                where=finite,
-                color=color,
-                alpha=0.2,
-                label="quartiles",
-            )
-            axes.plot(position[finite], half[finite], "-o", color=color, label="median")
-            x = np.repeat(position, values.shape[1])
-            axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
-        median = quantiles(cost)[1]
-        lowest = _lowest(median)
+        for axes, (label, (values, color)) in zip(above, panels.items(), strict=True):
+            _draw_quartiles(axes, setting.positions, values, color)
+            axes.set_ylabel(label)
+        if accuracy is not None:
+            above[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+            above[0].set_ylim(0, 1)
+        log_scale(above[-1], cost)
+        note_if_empty(above[-1], cost)
+        lowest = _lowest(quantiles(cost)[1])
+        median = "median " * (cost.shape[1] > 1)
         default_title = (
-            f"Lowest median training cost at {setting.label} {setting.names[lowest[0]]}"
+            f"Lowest {median}training cost at {setting.label} {setting.names[lowest[0]]}"
             if lowest
             else NONE_FINITE
         )
-        top, middle = panels[0], panels[-1]
-        if accuracy is not None:
-            top.set_ylabel("test accuracy")
-            top.yaxis.set_major_formatter(PercentFormatter(1.0))
-            top.set_ylim(0, 1)
-        top.set_title(title or default_title)
-        top.legend(loc="best")
-        middle.set_ylabel("final training cost")
-        if np.all(cost > 0) and np.isfinite(cost).any():
-            middle.set_yscale("log")
+        above[0].set_title(title or default_title)
+        if cost.shape[1] > 1 and lowest:
+            above[0].legend(loc="best")
         if baseline is not None:
-            line = middle.axhline(baseline, color="black", linestyle=":", linewidth=1.5)
-            middle.legend([line], [BASELINE], loc="best")
-        below = np.zeros(len(position))
-        left, width = setting.bars()
-        for number, name in enumerate(outcomes):
-            share = np.mean(outcome == number, axis=1)
-            if share.any():
-                color = OUTCOME_COLORS.get(name, "grey")
-                bottom.bar(
-                    left,
-                    share,
-                    width,
-                    below,
-                    align="edge",
-                    label=name.replace("_", " "),
-                    color=color,
-                )
-            below = below + share
-        bottom.set_ylim(0, 1)
-        bottom.set_ylabel("share of runs")
-        bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
-        bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=len(outcomes))
+            line = above[-1].axhline(baseline, color="black", linestyle=":", linewidth=1.5)
+            above[-1].legend([line], [BASELINE], loc="best")
+        _draw_shares(bottom, setting, outcome, outcomes)
         setting.on(bottom, "x")
     return figure
+
+
+def _draw_quartiles(axes, position, values, color):
+    """Draw the median over runs, and with several runs their quartiles and each run."""
+    low, half, high = quantiles(values)
+    finite = np.isfinite(half)
+    if values.shape[1] > 1:
+        top = np.where(np.isfinite(high), high, half)
+        axes.fill_between(
+            position, low, top, where=finite, color=color, alpha=0.2, label="quartiles"
+        )
+    axes.plot(position[finite], half[finite], "-o", color=color, label="median")
+    if values.shape[1] > 1:
+        x = np.repeat(position, values.shape[1])
+        axes.plot(x, values.ravel(), ".", color="black", alpha=0.35, label="one run")
+
+
+def _draw_shares(axes, setting, outcome, outcomes):
+    """Draw the share of each outcome as stacked bars."""
+    below = np.zeros(len(setting.positions))
+    left, width = setting.bars()
+    for number, name in enumerate(outcomes):
+        share = np.mean(outcome == number, axis=1)
+        if share.any():
+            color = OUTCOME_COLORS.get(name, "grey")
+            label = name.replace("_", " ")
+            axes.bar(left, share, width, below, align="edge", label=label, color=color)
+        below = below + share
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of runs")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=len(outcomes))
 
 
 def _lowest(medians):
@@ -232,7 +320,6 @@ def curves(
         title: axes title; by default, it states the range of final costs.
         ax: axes to draw into; None creates a new figure.
     """
-    median = quantiles(cost.T)[1]
     with styled_axes(ax, (8, 4.8)) as axes:
         alpha = max(0.08, min(0.7, 10 / len(cost)))
         for number, values in enumerate(cost):
@@ -240,16 +327,18 @@ def curves(
                 step, _finite(values), color=BLUE, linewidth=1, alpha=alpha,
                 label=None if number else f"one {label}",
             )  # fmt: skip
-        axes.plot(step, _finite(median), color=VERMILLION, label="median")
-        finite = cost[np.isfinite(cost)]
-        if finite.size and finite.min() > 0 and finite.max() > 10 * finite.min():
-            axes.set_yscale("log")
+        if len(cost) > 1:
+            median = quantiles(cost.T)[1]
+            axes.plot(step, _finite(median), color=VERMILLION, label="median")
+        log_scale(axes, cost, ratio=10)
+        note_if_empty(axes, cost)
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
         axes.set_title(title or _final_range(cost[:, -1]))
         axes.set_xlabel("step")
         axes.set_ylabel("training cost")
-        axes.legend()
+        if len(axes.lines) > 1:
+            axes.legend()
     return axes
 
 
@@ -271,6 +360,39 @@ def _final_range(costs):
     )
 
 
+def _maps(cost, stalled, compared, *, baseline, title):
+    """Draw a map of two settings, or one for each combination of the values of the others."""
+    largest = sorted(compared, key=lambda name: -cost.sizes[name])[:2]
+    rows, columns = (name for name in compared if name in largest)
+    rest = [name for name in compared if name not in largest]
+    settings = {name: Setting(name, cost[name].values) for name in compared}
+    cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
+    draw = partial(map_by_settings, settings[rows], settings[columns])
+    if not rest:
+        return draw(cost, stalled, baseline=baseline, title=title)
+    panels = list(np.ndindex(cost.shape[: len(rest)]))
+    if len(panels) > MAX_MAPS:
+        raise ValueError(
+            f"the sweep compares {', '.join(compared)} in {len(panels)} maps, but a figure has at "
+            f"most {MAX_MAPS}; choose fewer values: runs.sel({rest[0]}=[...])"
+        )
+    side = min(len(panels), 3)
+    lines = -(-len(panels) // side)
+    with style():
+        figure = Figure(figsize=(1.6 + 4.4 * side, 0.6 + 4 * lines))
+        grid = figure.subplots(lines, side, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, at in zip(grid.flat, panels, strict=False):
+            chosen = zip(rest, at, strict=True)
+            name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
+            draw(cost[at], stalled[at], norm=_cost_norm(cost), title=name, ax=axes)
+        _cost_bar(grid.flat[0].collections[0], cost, baseline, ax=grid)
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
 def map_by_settings(
     rows: Setting,
     columns: Setting,
@@ -278,6 +400,7 @@ def map_by_settings(
     stalled: Bool[np.ndarray, "rows columns runs"] | None = None,
     *,
     baseline: float | None = None,
+    norm: Normalize | None = None,
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
@@ -289,90 +412,109 @@ def map_by_settings(
         cost: final cost of each run; +inf if it diverged.
         stalled: whether each run stalled; a circle marks cells in which at least half stalled.
         baseline: cost of the best constant prediction, drawn as a line in the color bar.
+        norm: color scale of several maps; None computes that of this map, and adds a color bar.
         title: axes title; by default, it names the settings with the lowest median cost.
         ax: axes to draw into; None creates a new figure.
     """
-    half = quantiles(cost.transpose(0, 2, 1), (0.5,))[0]
-    finite = half[np.isfinite(half)]
-    diverged = np.isposinf(half)
-    any_diverged = bool(diverged.any())
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    above = high + max(1.0, abs(high))  # drawn in the color for values above the range
-    norm = (LogNorm if 0 < 10 * low < high else Normalize)(low, high)
+    half = _medians(cost)
+    scale: Any = _cost_norm(cost) if norm is None else norm
+    beyond = scale.vmax + max(1.0, abs(scale.vmax))  # has the color of values above the range
     with styled_axes(ax, (8, 5.6)) as axes:
         image = axes.pcolormesh(
             columns.edges(),
             rows.edges(),
-            np.ma.masked_invalid(np.where(diverged, above, half)),
+            np.ma.masked_invalid(np.clip(half, scale.vmin, beyond)),
             cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
-            norm=norm,
+            norm=scale,
+            edgecolors="white" if half.size <= MAX_BORDERED else "none",
         )
         rows.on(axes, "y")
         columns.on(axes, "x")
-        label = "final training cost, median over runs" + "; black: diverged" * any_diverged
         if stalled is not None and (mostly := np.mean(stalled, axis=2) >= 0.5).any():
             i, j = np.nonzero(mostly)
             centers = columns.positions[j], rows.positions[i]
             axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)
             axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
-        lowest = _lowest(half)
-        if lowest is None:
+        if (lowest := _lowest(half)) is None:
             axes.set_title(title or NONE_FINITE)
             return axes
         i, j = lowest
-        axes.plot(
-            columns.positions[j],
-            rows.positions[i],
-            "*",
-            color="white",
-            markeredgecolor=BLACK,
-            markersize=18,
-        )
+        star = columns.positions[j], rows.positions[i]
+        axes.plot(*star, "*", color="white", markeredgecolor=BLACK, markersize=18)
         at = f"{rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
         axes.set_title(title or f"Lowest cost at {at}")
-        bar = figure_of(axes).colorbar(
-            image, ax=axes, label=label, extend="max" if any_diverged else "neither"
-        )
-        if baseline is not None and low <= baseline <= high:
-            bar.ax.axhline(baseline, color="white", linestyle=":", linewidth=2)
-            bar.ax.text(-0.2, baseline, "baseline", ha="right", va="center", fontsize=11)
+        if norm is None:
+            _cost_bar(image, cost, baseline, ax=axes)
     return axes
 
 
-def compared(
-    rows: Mapping[str, tuple[Setting | None, Float[np.ndarray, "*settings runs"]]],
-    *,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw final costs of several problems, against a setting or side by side.
+def _medians(cost):
+    return quantiles(np.moveaxis(cost, -1, 1), (0.5,))[0]
+
+
+def _cost_norm(cost):
+    """Return a color scale of medians over runs; logarithmic for a wide range of costs >= 0."""
+    half = _medians(cost)
+    finite = half[np.isfinite(half)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    positive = finite[finite > 0]
+    if low >= 0 and positive.size and high > 10 * positive.min():
+        return LogNorm(positive.min(), high)
+    return Normalize(low, high)
+
+
+def _cost_bar(image, cost, baseline, *, ax):
+    """Add a color bar of final costs with a line at the baseline."""
+    any_diverged = bool(np.isposinf(_medians(cost)).any())
+    bar = figure_of(np.ravel(ax)[0]).colorbar(
+        image,
+        ax=ax,
+        label="final training cost, median over runs" + "\nblack: diverged" * any_diverged,
+        extend="max" if any_diverged else "neither",
+    )
+    if baseline is not None and image.norm.vmin <= baseline <= image.norm.vmax:
+        bar.ax.axhline(baseline, color="white", linestyle=":", linewidth=2)
+        bar.ax.text(-0.2, baseline, "baseline", ha="right", va="center", fontsize=11)
+
+
+def compared(tree: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw final costs of several sweeps, against a setting or side by side.
 
     Args:
-        rows: for the name of each problem, the swept setting (or None) and the final cost of each
-            run.
-        title: axes title; by default, it names the problem with the lowest median.
+        tree: DataTree of sweeps, each of which compares at most one setting.
+        title: axes title; by default, it names the sweep with the lowest median.
         ax: axes to draw into; None creates a new figure.
+
+    Raises:
+        ValueError: if a sweep compares several settings.
     """
-    best = min(rows, key=lambda name: float(np.min(quantiles(np.atleast_2d(rows[name][1]))[1])))
+    costs, settings = {}, {}
+    for name, node in tree.children.items():
+        runs, compared, seeds = _by_settings(node.to_dataset())
+        if len(compared) > 1:
+            raise ValueError(
+                f"{name} compares {', '.join(compared)}, but the figure shows one setting; choose "
+                f"one value of the others: tree.sel({compared[-1]}=...)"
+            )
+        costs[name] = np.atleast_2d(_final(runs.cost, seeds).transpose(..., RUN).values)
+        settings[name] = Setting(compared[0], runs[compared[0]].values) if compared else None
+    best = min(costs, key=lambda name: float(np.min(quantiles(costs[name])[1])))
     with styled_axes(ax, (8, 5)) as axes:
-        for number, ((name, (setting, final)), color) in enumerate(
-            zip(rows.items(), cycle(CYCLE), strict=False)
-        ):
+        for number, (name, cost) in enumerate(costs.items()):
+            color, setting = CYCLE[number % len(CYCLE)], settings[name]
             position = np.array([number]) if setting is None else setting.positions
-            cost = np.atleast_2d(final)
-            median = quantiles(cost)[1]
             x = np.repeat(position, cost.shape[1])
             axes.plot(x, _finite(cost).ravel(), ".", color=color, alpha=0.35)
-            axes.plot(position, _finite(median), "o-", color=color, label=name)
+            axes.plot(position, _finite(quantiles(cost)[1]), "o-", color=color, label=name)
             if setting is not None:
                 setting.on(axes, "x")
-        finite = np.concatenate([cost[np.isfinite(cost)] for _, cost in rows.values()])
-        if finite.size and finite.min() > 0:
-            axes.set_yscale("log")
-        if all(setting is None for setting, _ in rows.values()):
-            axes.set_xticks(np.arange(len(rows)), list(rows))
-        else:
+        every = np.concatenate([np.ravel(cost) for cost in costs.values()])
+        log_scale(axes, every)
+        note_if_empty(axes, every)
+        if any(settings.values()):
             axes.legend()
+        else:
+            axes.set_xticks(np.arange(len(costs)), list(costs))
         axes.set_ylabel("final training cost (line: median over runs)")
         axes.set_title(title or f"Lowest median: {best}")
     return axes
@@ -383,22 +525,16 @@ def curves_by_setting(
     setting: Float[np.ndarray, " settings"],
     values: Float[np.ndarray, "settings runs records"],
     *,
-    time_label: str = "epoch",
-    value_label: str = "training cost",
     setting_label: str = "learning rate",
-    log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the median over runs against time, with one curve per value of a setting.
+    """Draw the median cost over runs against the epoch, with one curve per value of a setting.
 
     Args:
-        time: time of each record.
+        time: epoch of each record.
         setting: values of the setting, which determine the colors of the curves.
-        values: value of each run at each record; +inf once the run has diverged.
-        time_label: label of the time axis, with the unit.
-        value_label: label of the value axis.
+        values: cost of each run at each record; +inf once the run has diverged.
         setting_label: name of the setting.
-        log: whether the axis of values is logarithmic.
         ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 5)) as axes:
@@ -408,57 +544,45 @@ def curves_by_setting(
         medians = quantiles(values, (0.5,))[0]
         lowest = int(np.argmin(medians[:, -1]))
         for number, value in enumerate(setting):
-            axes.plot(
-                time,
-                _finite(medians[number]),
-                color=colors(norm(value)),
-                linewidth=4 if number == lowest else 1.5,
-            )
+            width = 4 if number == lowest else 1.5
+            axes.plot(time, _finite(medians[number]), color=colors(norm(value)), linewidth=width)
         axes.set_title(f"Lowest final value at {setting_label} {setting[lowest]:.3g}")
-        axes.set_xlabel(time_label)
-        axes.set_ylabel(f"{value_label}, median over seeds")
-        if log:
-            axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("training cost, median over seeds")
+        log_scale(axes, values)
         bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes)
         bar.set_label(setting_label)
         bar.ax.minorticks_off()
     return axes
 
 
-def tuning_curves(
-    trials: Int[np.ndarray, " trials"],
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    *,
-    value_label: str = "median best cost",
-    direction: str = "minimize",
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def tuning_curves(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw the best of k random settings against k, with one curve per optimizer.
 
+    Infinite values are not drawn, and a band with an infinite end covers the rest of the axes.
+
     Args:
-        trials: numbers k of settings.
-        curves: for the name of each optimizer, the value at each k and the lower and upper ends of
-            its interval. Infinite values are not drawn, and a band with an infinite end covers the
-            rest of the axes.
-        value_label: label of the value axis.
-        direction: "minimize" or "maximize".
-        title: axes title; by default, it names the optimizer that is better than all others at the
-            largest k, if the intervals do not overlap.
+        result: Dataset of `tuning_curve`.
+        title: axes title; by default, the best value at the largest k; or the optimizer that is
+            better than all others there, if the intervals do not overlap.
         ax: axes to draw into; None creates a new figure.
     """
-    finite = np.concatenate([np.ravel(curve) for curve in curves.values()])
-    finite = finite[np.isfinite(finite)]
-    reach = 10 * np.abs(finite).max() if finite.size else 1.0
-    positive = finite[finite > 0]
-    log = bool(np.all(finite >= 0) and positive.size and positive.max() > 10 * positive.min())
+    *by, _ = result.median_best.dims
+    trials, metric = result.trials.values, result.attrs["metric"].replace("_", " ")
+    points = itertools.product(*(result[name].values.tolist() for name in by))
+    labels = [", ".join(map(str, point)) or metric for point in points]
+    names = [f"median_best{end}" for end in ("", "_low", "_high")]
+    curves = np.stack([result[name].values.reshape(len(labels), -1) for name in names], axis=1)
+    finite = curves[np.isfinite(curves)]
+    reach = 10 * np.abs(finite).max(initial=0.1)
     with styled_axes(ax, (8, 5)) as axes:
-        for (name, (value, low, high)), color in zip(curves.items(), cycle(CYCLE), strict=False):
-            axes.plot(trials, _finite(value), "o-", color=color, label=name)
-            band = (np.nan_to_num(end, posinf=reach, neginf=-reach) for end in (low, high))
+        for number, (label, (value, *ends)) in enumerate(zip(labels, curves, strict=True)):
+            color = CYCLE[number % len(CYCLE)]
+            axes.plot(trials, _finite(value), "o-", color=color, label=label)
+            band = (np.nan_to_num(end, posinf=reach, neginf=-reach) for end in ends)
             axes.fill_between(trials, *band, where=np.isfinite(value), color=color, alpha=0.2)
-        if log:
-            axes.set_yscale("log")
+        if log_scale(axes, finite, ratio=10):
+            positive = finite[finite > 0]
             axes.set_ylim(positive.min() / 1.2, positive.max() * 1.2)
         elif finite.size:
             margin = 0.05 * (np.ptp(finite) or 1)
@@ -467,18 +591,19 @@ def tuning_curves(
         axes.set_xticks(trials, [f"{k:,}" for k in trials])
         axes.minorticks_off()
         axes.set_xlabel("number of random settings")
-        axes.set_ylabel(value_label)
+        axes.set_ylabel(f"median best {metric}")
+        best = f"median {metric} {curves[0, 0, -1]:.3g}"
         if len(curves) > 1:
             axes.legend()
-            title = title or f"Best of {trials[-1]:,}: {_clear_best(curves, direction)}"
-        axes.set_title(title)
+            best = _clear_best(labels, curves[..., -1], result.attrs["direction"])
+        axes.set_title(title or f"Best of {trials[-1]:,}: {best}")
     return axes
 
 
-def _clear_best(curves, direction):
+def _clear_best(labels, last, direction):
     """Return the curve whose last interval is best, or a note that intervals overlap."""
-    sign = 1 if direction == "minimize" else -1
-    last = {name: sorted(sign * end[-1] for end in ends) for name, (_, *ends) in curves.items()}
-    best, second, *_ = sorted(last, key=lambda name: last[name][1])
-    others = min(last[name][0] for name in last if name != best)
-    return best if last[best][1] < others else f"intervals of {best} and {second} overlap"
+    low, high = np.sort((1 if direction == "minimize" else -1) * last[:, 1:], axis=1).T
+    best, second = np.argsort(high, kind="stable")[:2]
+    if high[best] < np.delete(low, best).min():
+        return labels[best]
+    return f"intervals of {labels[best]} and {labels[second]} overlap"

@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, Num
@@ -21,8 +22,11 @@ from gdjax.plots.style import (
     VERMILLION,
     Figure,
     label_log_axis,
+    log_scale,
+    note_if_empty,
     style,
 )
+from gdjax.plots.sweeps import BASELINE
 
 MAX_EXAMPLES = 24  # maximum number of misclassified images in a figure
 
@@ -125,8 +129,7 @@ def learning(
             top.axhline(
                 baseline, color=GREY, linestyle=":", label="best answer that ignores the image"
             )
-        if np.any(cost[np.isfinite(cost)] > 0):
-            top.set_yscale("log")
+        if log_scale(top, cost):
             label_log_axis(top.yaxis)
         top.set_ylabel("cost, mean over images")
         top.legend()
@@ -145,44 +148,34 @@ def learning(
     return figure
 
 
-def records(
-    step: Int[np.ndarray, " records"],
-    cost: Float[np.ndarray, " records"],
-    *,
-    batch_cost: Float[np.ndarray, " records"] | None = None,
-    baseline: float | None = None,
-    metrics: Mapping[str, Float[np.ndarray, " records"]] | None = None,
-    title: str = "",
-) -> Figure:
+def records(run: Any, *, title: str = "") -> Figure:
     """Draw the recorded cost and metrics of one descent, one panel each.
 
     Args:
-        step: step number of each record.
-        cost: cost over the training set; +inf once the run has diverged.
-        batch_cost: mean cost of the mini-batches since the previous record; NaN if it equals the
-            cost.
-        baseline: cost of the best constant prediction.
-        metrics: recorded values by name of the metric; NaN where not computed.
-        title: figure title.
+        run: result of `descend`.
+        title: figure title; by default, the number of steps and the outcome.
     """
-    metrics = metrics or {}
+    step, cost = run.recorded_steps, run.cost
     with style():
-        figure = Figure(figsize=(8, 3.2 + 2.4 * len(metrics)))
-        top, *below = figure.subplots(len(metrics) + 1, 1, sharex=True, squeeze=False)[:, 0]
-        if batch_cost is not None and np.isfinite(batch_cost).any():
-            top.plot(step, batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
+        figure = Figure(figsize=(8, 3.2 + 2.4 * len(run.metrics)))
+        top, *below = figure.subplots(len(run.metrics) + 1, 1, sharex=True, squeeze=False)[:, 0]
+        if np.isfinite(run.batch_cost).any():
+            top.plot(step, run.batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
         shown = np.isfinite(cost)
-        top.plot(step[shown], cost[shown], color=BLUE, label="over all training samples")
-        if baseline is not None:
-            label = "best answer that ignores the input"
-            top.axhline(baseline, color=GREY, linestyle=":", label=label)
+        marker = "" if shown.sum() > 1 else "o"
+        top.plot(
+            step[shown], cost[shown], marker=marker, color=BLUE, label="over all training samples"
+        )
+        if run.baseline is not None:
+            top.axhline(run.baseline, color=GREY, linestyle=":", label=BASELINE)
         if len(top.lines) > 1:
             top.legend()
-        if np.all(cost[shown] > 0) and shown.any() and np.ptp(np.log10(cost[shown])) > 1:
-            top.set_yscale("log")
+        log_scale(top, cost, ratio=10)
+        note_if_empty(top, cost)
         top.set_ylabel("cost")
-        top.set_title(title)
-        for axes, (name, values) in zip(below, metrics.items(), strict=True):
+        outcome = str(run.outcome).replace("_", " ")
+        top.set_title(title or f"{run.num_steps:,} step{'s' * (run.num_steps != 1)}: {outcome}")
+        for axes, (name, values) in zip(below, run.metrics.items(), strict=True):
             known = np.isfinite(values)
             axes.plot(step[known], values[known], color=GREEN)
             axes.set_ylabel(name.replace("_", " "))

@@ -1,108 +1,93 @@
 """Radii of basins and local learning coefficients."""
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, label_log_axis, styled_axes
+from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, label_log_axis, log_scale, styled_axes
 
 
-def radii(
-    radius: Float[np.ndarray, " directions"],
-    *,
-    open_directions: int = 0,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw a histogram of distances from a minimum to the boundary of its basin.
 
     Args:
-        radius: distance in each random direction; not finite in open directions.
-        open_directions: number of directions in which no boundary was found.
-        title: axes title.
+        volume: result of `basin_volume`.
+        title: axes title; by default, the volume with its interval.
         ax: axes to draw into; None creates a new figure.
     """
+    radius, open_directions = np.asarray(volume.radii), int(volume.open_directions)
     finite = radius[np.isfinite(radius) & (radius > 0)]
+    bound = " at least" if volume.lower_bound else ""
+    interval = f"95 %: {float(volume.low):.4g} to {float(volume.high):.4g}"
     with styled_axes(ax, (8, 4.5)) as axes:
         if finite.size:
             low, high = finite.min(), max(finite.max(), finite.min() * (1 + 1e-6))
             axes.hist(finite, np.geomspace(low, high, 31).tolist(), color=BLUE)
-            if high > 10 * low:
-                axes.set_xscale("log")
+            if log_scale(axes, finite, ratio=10, side="x"):
                 label_log_axis(axes.xaxis)
         unbounded = f"; no boundary in {open_directions} directions" if open_directions else ""
         axes.set_xlabel(f"distance to the boundary{unbounded}")
         axes.set_ylabel("number of directions")
-        axes.set_title(title)
+        axes.set_title(title or f"Log volume{bound} {float(volume.log_volume):.4g} ({interval})")
     return axes
 
 
-def chain_coefficients(
-    coefficient: float,
-    standard_error: float,
-    chains: Float[np.ndarray, " chains"],
-    *,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def chain_coefficients(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw the learning coefficient of each Markov chain and of all chains.
 
     Args:
-        coefficient: learning coefficient over all chains; NaN if they disagree.
-        standard_error: standard error of this coefficient.
-        chains: learning coefficient of each chain.
-        title: axes title.
+        result: result of `finite_temperature_coefficient`.
+        title: axes title; by default, whether the chains agree.
         ax: axes to draw into; None creates a new figure.
     """
+    coefficient, error = float(result.coefficient), float(result.standard_error)
+    chains = np.asarray(result.chain_coefficients)
     with styled_axes(ax, (8, 4.5)) as axes:
         number = np.arange(1, len(chains) + 1)
         if np.isfinite(coefficient):
-            low, high = coefficient - standard_error, coefficient + standard_error
-            axes.axhspan(low, high, color=VERMILLION, alpha=0.2, linewidth=0)
-            label = f"all chains: {coefficient:.3g} ± {standard_error:.2g}"
+            band = coefficient - error, coefficient + error
+            axes.axhspan(*band, color=VERMILLION, alpha=0.2, linewidth=0)
+            label = f"all chains: {coefficient:.3g} ± {error:.2g}"
             axes.axhline(coefficient, color=VERMILLION, label=label)
         axes.plot(number, chains, "o", color=BLUE, label="each chain")
         axes.set_xticks(number)
         axes.set_xlabel("chain")
         axes.set_ylabel("learning coefficient")
         axes.legend()
-        axes.set_title(title)
+        axes.set_title(title or f"Chains: {result.status_name}")
     return axes
 
 
-def learning_coefficient(
-    inverse_temperature: Float[np.ndarray, " temperatures"],
-    coefficient: Float[np.ndarray, " temperatures"],
-    standard_error: Float[np.ndarray, " temperatures"],
-    *,
-    llc_low: float,
-    llc_high: float,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def learning_coefficient(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw learning coefficients against inverse temperature, and the extrapolation.
 
     Args:
-        inverse_temperature: inverse temperatures.
-        coefficient: learning coefficient at each temperature; NaN if the chains disagree.
-        standard_error: standard error of each coefficient.
-        llc_low: lower end of the interval of the coefficient at zero temperature; NaN if unknown.
-        llc_high: upper end of this interval.
-        title: axes title.
+        result: result of `local_learning_coefficient` or `extrapolate`.
+        title: axes title; by default, it states whether the coefficients still rise at the largest
+            inverse temperature, so that the extrapolation is uncertain.
         ax: axes to draw into; None creates a new figure.
     """
+    temperatures = np.asarray(result.inverse_temperatures)
+    low, high, single = float(result.low), float(result.high), result.at_temperatures
     with styled_axes(ax, (8, 4.5)) as axes:
-        if np.isfinite(llc_low):
-            label = f"extrapolated: {llc_low:.3g} to {llc_high:.3g}"
-            axes.axhspan(llc_low, llc_high, color=VERMILLION, alpha=0.2, linewidth=0, label=label)
-        axes.errorbar(
-            inverse_temperature, coefficient, standard_error, fmt="o", color=BLUE, ecolor=BLACK,
-            capsize=3, label="at this temperature",
-        )  # fmt: skip
+        if np.isfinite(low):
+            label = f"extrapolated: {low:.3g} to {high:.3g}"
+            axes.axhspan(low, high, color=VERMILLION, alpha=0.2, linewidth=0, label=label)
+        warning = ""
+        if single is not None:
+            values, errors = np.asarray(single.coefficient), np.asarray(single.standard_error)
+            axes.errorbar(
+                temperatures, values, errors, fmt="o", color=BLUE, ecolor=BLACK, capsize=3,
+                label="at this temperature",
+            )  # fmt: skip
+            last = np.argsort(temperatures)[-2:]
+            if values[last[-1]] - values[last[0]] > 2 * np.linalg.norm(errors[last]):
+                warning = ", uncertain: points still rise"
         axes.set_xscale("log")
         axes.axhline(0, color=GREY, linewidth=1)
         axes.set_xlabel("inverse temperature")
         axes.set_ylabel("learning coefficient")
         axes.legend()
-        axes.set_title(title)
+        axes.set_title(title or f"Local learning coefficient{warning}")
     return axes

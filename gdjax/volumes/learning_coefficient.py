@@ -127,6 +127,11 @@ class FiniteTemperatureCoefficient(NamedTuple):
 
     __repr__ = fields_with(status=SamplingStatus)
 
+    @property
+    def status_name(self) -> str:
+        """The status in words, such as "too few"."""
+        return SamplingStatus(int(self.status)).label
+
 
 class LocalLearningCoefficient(NamedTuple):
     """The local learning coefficient, extrapolated from several temperatures.

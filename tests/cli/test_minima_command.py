@@ -3,7 +3,6 @@
 import json
 from typing import get_args, get_type_hints
 
-import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -58,7 +57,7 @@ def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
         "barriers.png",
         "basins.png",
     }
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert (
         "60 of 60 runs ended in 4 minima, 0 on 0 manifolds of minima; other runs: none" in printed
     )
@@ -117,7 +116,7 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
     main(["minima", *store, "--out", str(tmp_path / "out")])
     assert (
         "0 of 8 runs ended in 0 minima, 0 on 0 manifolds of minima; other runs: 8 diverged"
-        in capsys.readouterr().out
+        in " ".join(capsys.readouterr().out.split())
     )
     assert summary(tmp_path / "out")["minima"] == []
     # There is no figure, since there is no minimum and only one parameter.
@@ -136,34 +135,3 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
 def test_function_choices_equal_the_names_in_the_library():
     options, _ = get_args(get_type_hints(Minima)["function"])
     assert get_args(options) == tuple(gd.problems.FUNCTIONS)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--store nowhere --function beale", "--store and --function: expected one of them"),
-        ("--function beale --data mnist", "--function and --data: expected one of them"),
-        ("--store nowhere", "nowhere: no such store"),
-        ("--at seed=0", "requires --store"),
-        ("--skip-damaged", "--skip-damaged: requires --store"),
-        (
-            "--store . --learning-rate 1",
-            "--learning-rate: applies to new descents",
-        ),
-        ("--function himelblau", "himmelblau"),
-        ("--seeds 0", "--seeds 0: expected at least 1"),
-        ("--num-steps 0", "--num-steps 0: expected at least 1"),
-        ("--widths 16 0", "--widths 0: expected at least 1"),
-        ("--learning-rate 0", "--learning-rate 0.0: expected a number above 0"),
-        ("--tolerance nan", "--tolerance nan: expected a number above 0"),
-        ("--decay -1", "--decay -1.0: expected a number >= 0"),
-    ],
-)
-def test_invalid_arguments_are_rejected_before_any_computation(
-    arguments, message, capsys, monkeypatch
-):
-    monkeypatch.setattr(jax, "jit", None)
-    with pytest.raises(SystemExit) as raised:
-        main(["minima", *arguments.split()])
-    assert raised.value.code == 2
-    assert message in capsys.readouterr().err

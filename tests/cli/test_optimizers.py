@@ -5,11 +5,8 @@ import inspect
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
-from gdjax.cli.optimizers import MOMENTUM, factory
-from gdjax.cli.sweep import Sweep
-from gdjax.cli.train import Train
+from gdjax.cli.options import MOMENTUM, NetworkOptions, make_optimizer
 
 
 def path(optimizer, steps=3):
@@ -24,22 +21,22 @@ def path(optimizer, steps=3):
 
 
 def test_each_named_optimizer_follows_its_formula():
-    np.testing.assert_allclose(path(factory("sgd")(0.5)), [-0.5, -1.0, -1.5])
+    np.testing.assert_allclose(path(make_optimizer("sgd")(0.5)), [-0.5, -1.0, -1.5])
     # v = 1, 1 + m, 1 + m + m^2
     v = np.cumsum(MOMENTUM ** np.arange(3))
-    np.testing.assert_allclose(path(factory("momentum")(0.5)), -0.5 * np.cumsum(v), rtol=1e-6)
-    np.testing.assert_allclose(path(factory("adam")(0.5)), [-0.5, -1.0, -1.5], rtol=1e-4)
+    np.testing.assert_allclose(
+        path(make_optimizer("momentum")(0.5)), -0.5 * np.cumsum(v), rtol=1e-6
+    )
+    np.testing.assert_allclose(path(make_optimizer("adam")(0.5)), [-0.5, -1.0, -1.5], rtol=1e-4)
 
 
 def test_momentum_is_not_fixed_if_it_is_swept():
-    created = factory("momentum", ("momentum",))
+    created = make_optimizer("momentum", ("momentum",))
     np.testing.assert_allclose(path(created(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
     assert "momentum" in inspect.signature(created).parameters
 
 
-@pytest.mark.parametrize("command", [Train, Sweep])
-def test_optimizer_names_of_a_command_select_three_different_optimizers(command):
-    annotation = command.__dataclass_fields__["optimizer"].type
-    names = annotation.__args__
+def test_optimizer_names_select_three_different_optimizers():
+    names = NetworkOptions.__dataclass_fields__["optimizer"].type.__args__
     assert set(names) == {"sgd", "momentum", "adam"}
-    assert len({tuple(path(factory(name)(0.1))) for name in names}) == 3
+    assert len({tuple(path(make_optimizer(name)(0.1))) for name in names}) == 3

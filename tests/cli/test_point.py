@@ -1,6 +1,5 @@
 """Parameters for a command, from a stored run, a file, or a new descent."""
 
-import dataclasses
 import json
 
 import jax
@@ -11,7 +10,7 @@ import pytest
 import gdjax as gd
 from gdjax.cli import main
 from gdjax.cli.point import Origin
-from gdjax.errors import GdjaxError, InputError, StoreError
+from gdjax.errors import InputError, StoreError
 
 
 def equal(a, b):
@@ -43,7 +42,7 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
     values = {"learning_rate": 1.0, "seed": 1, "temperature": 0.5}
     assert equal(point.params, gd.params_of(runs, problem.init(jax.random.key(0)), values))
     assert point.step.tolist() == [0, 2, 4]
-    assert (point.learning_rate, point.momentum, point.batch_size) == (1.0, 0.0, None)
+    assert (point.learning_rate, point.momentum) == (1.0, 0.0)
     assert "learning rate 1" in point.label
     for other, message in (
         ("learning_rate=0.9", r"0\.9 is not in the grid; the nearest values are 1, 0\.1"),
@@ -80,7 +79,7 @@ def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     cost = float(point.problem.cost(point.params, point.problem.data))
     assert cost == pytest.approx(summary["final_cost"], rel=1e-4)
-    assert (point.learning_rate, point.momentum, point.batch_size) == (0.5, 0.9, 200)
+    assert (point.learning_rate, point.momentum) == (0.5, 0.9)
     assert point.snapshots is None
 
     with np.load(tmp_path / "params.npz") as arrays:
@@ -93,12 +92,12 @@ def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("keep_devices", "empty_figures")
-def test_a_recipe_sets_the_learning_rate_and_batch_size(tmp_path, capsys):
-    """Without flags, the learning rate and batch size are those of the recipe."""
+def test_a_recipe_sets_the_learning_rate(tmp_path, capsys):
+    """Without flags, the learning rate is that of the recipe."""
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
     capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
-    assert (point.learning_rate, point.batch_size) == (1.0, 32)
+    assert point.learning_rate == 1.0
     assert "learning rate 1, not converged" in point.label
     summary = json.loads((tmp_path / "summary.json").read_text())
     summary["trained"]["held"] = False
@@ -120,7 +119,6 @@ SUMMARY = {
         "optimizer": "sgd",
         "learning_rate": 1.0,
         "held": True,
-        "batch_size": 32,
     },
 }
 
@@ -143,7 +141,6 @@ SUMMARY = {
                 ("optimizer", "os.system"),
                 ("learning_rate", "fast"),
                 ("learning_rate", None),
-                ("batch_size", "all"),
                 ("held", 3),
             )
         ),
@@ -156,24 +153,3 @@ def test_a_missing_or_invalid_summary_is_rejected(summary, tmp_path):
     with pytest.raises(InputError, match=r"no valid summary.json of `gdjax train`") as caught:
         Origin(params=tmp_path / "params.npz").find()
     assert str(caught.value).isprintable()
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"at": ("seed=1",)}, "--at seed=1: requires --store"),
-        ({"skip_damaged": True}, "--skip-damaged: requires --store"),
-        ({"store": "none"}, "no such store"),
-        ({"params": "none"}, "--params none: no such file"),
-        ({"store": "a", "params": "b"}, "expected one of them"),
-        ({"epochs": 0}, "--epochs 0: expected at least 1"),
-        ({"batch_size": 0}, "--batch-size 0: expected at least 1"),
-        ({"learning_rate": -1.0}, "--learning-rate -1.0"),
-        ({"seed": -1}, "--seed -1"),
-    ],
-)
-def test_check_rejects_invalid_arguments(given, message, tmp_path):
-    make = {"store": lambda v: str(tmp_path / v), "params": lambda v: tmp_path / v}
-    paths = {k: make.get(k, lambda v: v)(v) for k, v in given.items()}
-    with pytest.raises(GdjaxError, match=message.replace("--params none", "--params .*none")):
-        dataclasses.replace(Origin(), **paths).check()

@@ -95,10 +95,10 @@ def test_a_store_of_a_problem_file_cannot_be_replayed_without_this_file(swept):
     ],
 )
 def test_invalid_files_and_names_of_problems_are_rejected(file, given, message):
-    from gdjax.cli.problem_file import load
+    from gdjax.cli.problem_file import load_problem
 
     with pytest.raises(InputError, match=message):
-        load(given.format(file=file))
+        load_problem(given.format(file=file))
 
 
 def test_a_file_that_exits_the_process_is_rejected(tmp_path, capsys):

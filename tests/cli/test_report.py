@@ -64,7 +64,7 @@ def test_values_are_grouped_by_the_first_axis_in_the_order_of_dimensions(runs):
 def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     if accurate:
         runs["test_accuracy"] = 1 - runs.cost.clip(max=1)
-    report.sweep(runs, tmp_path, {"steps": 10}, tmp_path / "runs.zarr")
+    report.report_sweep(runs, tmp_path, {"steps": 10}, tmp_path / "runs.zarr")
     printed = capsys.readouterr().out
     assert ("test accuracy" in printed) == accurate
     assert "18 runs of 10 steps in 2.0 s" in printed
@@ -77,6 +77,15 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
-def test_an_infinite_interval_is_printed_as_an_empty_string():
-    assert report.interval([-np.inf, np.inf], "{:.1f}") == ""
-    assert report.interval([0.25, 0.5], "{:.1%}") == "(25.0% - 50.0%)"
+def test_the_printed_table_shows_only_finite_intervals(runs):
+    assert "median cost, 95 %" in report.printed_table(report.table(runs))
+    printed = report.printed_table(report.table(runs.isel(seed=[0])))
+    assert printed.splitlines()[0].split() == [
+        "learning",
+        "rate",
+        "median",
+        "cost",
+        "stalled",
+        "diverged",
+    ]
+    assert "(" not in printed

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -103,25 +102,3 @@ def test_a_non_finite_point_is_reported_and_not_plotted(hilly, tmp_path, capsys)
     assert summary["classification"]["kind"] == "undecided"
     assert not list(tmp_path.glob("*.png"))
     assert "values that are not finite cannot be drawn" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--largest", "0"], "--largest 0: expected at least 1"),
-        (["--smallest", "-1"], "--smallest -1: expected at least 0"),
-        (["--probes", "11"], "--probes 11: expected at least 12"),
-        (["--tolerance", "0"], "--tolerance 0.0: expected a number above 0"),
-        (["--gradient-tolerance", "nan"], "--gradient-tolerance nan: expected a number above 0"),
-        (["--probe-seed", "-1"], "--probe-seed -1: expected a whole number from 0 to"),
-        (["--epochs", "0"], "--epochs 0"),
-    ],
-)
-def test_invalid_arguments_are_rejected_before_any_computation(
-    arguments, message, capsys, monkeypatch
-):
-    monkeypatch.setattr(jax, "jit", None)
-    with pytest.raises(SystemExit) as raised:
-        main(["spectrum", *arguments])
-    assert raised.value.code == 2
-    assert message in capsys.readouterr().err

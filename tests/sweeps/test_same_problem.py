@@ -13,7 +13,7 @@ import pytest
 import gdjax as gd
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.point import Origin
-from gdjax.cli.problem_file import load
+from gdjax.cli.problem_file import load_problem
 from gdjax.errors import StoreError
 from gdjax.sweeps import problem_of, run_of
 
@@ -67,7 +67,7 @@ def named(tmp_path_factory):
 @pytest.fixture(scope="module")
 def users(tmp_path_factory):
     folder = tmp_path_factory.mktemp("users")
-    swept(load(own(folder / "a")), folder / "s")
+    swept(load_problem(own(folder / "a")), folder / "s")
     return folder / "s"
 
 
@@ -83,7 +83,7 @@ def test_a_different_problem_of_the_library_is_rejected(named, name):
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):
-    readers(users, load(own(tmp_path / "elsewhere")))[name]()
+    readers(users, load_problem(own(tmp_path / "elsewhere")))[name]()
 
 
 def test_an_equal_problem_created_again_is_accepted(named):
@@ -125,9 +125,9 @@ def test_a_command_rejects_a_different_problem(users, tmp_path, keep_devices):
 def test_an_equal_problem_in_another_process_is_accepted(users, tmp_path):
     code = """
 import sys
-from gdjax.cli.problem_file import load
+from gdjax.cli.problem_file import load_problem
 from gdjax.sweeps import run_of
-run_of(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, load(sys.argv[2]))
+run_of(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, load_problem(sys.argv[2]))
 """
     for file, status in ((own(tmp_path / "c"), 0), (own(tmp_path / "d", curvature=17.0), 1)):
         command = [sys.executable, "-W", "error", "-c", code, str(users), file]

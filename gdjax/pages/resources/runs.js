@@ -106,7 +106,9 @@ function exploreRuns(root, data, store) {
     }
     const outcomes = state.metric === metrics.length;
     const values = outcomes ? cells.map(() => NaN) : cells.map((runs) => median(runs.map((run) => valueOf(run))));
-    const [low, high] = extent(values);
+    const [lowest, high] = extent(values);
+    // A zero has no logarithm, and the color of the smallest positive value.
+    const low = lowest === 0 && high > 0 ? extent(values.filter((v) => v > 0))[0] : lowest;
     const log = !outcomes && !metrics[state.metric].share && low > 0 && high > 8 * low;
     return { nx, ny, values, outcomes, low, high, log, ends: cells.map((runs) => mostCommon(runs.map(sweep.outcomeOf))) };
   }
@@ -120,7 +122,8 @@ function exploreRuns(root, data, store) {
   const look = () => {
     const { nx, ny, values, outcomes, low, high, log, ends } = view;
     const at = (i, j) => i * ny + j;
-    const share = scale(low, high, 0, 1, log);
+    const place = scale(low, high, 0, 1, log);
+    const share = (v) => place(log ? Math.max(v, low) : v);
     const flip = !outcomes && !metrics[state.metric].share; // bright cells are good: low costs, high accuracies
     return {
       columns: state.x < 0 ? [""] : sweep.labels(state.x),

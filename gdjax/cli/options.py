@@ -1,0 +1,157 @@
+"""Options that several commands share, and their checks, made before JAX is imported.
+
+>>> check_seed("--seed", 7)
+>>> check_seed("--seed", -1)
+Traceback (most recent call last):
+gdjax.errors.InputError: --seed -1: expected a whole number from 0 to 4294967295
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gdjax.cli.grid import TRUTH, number
+from gdjax.cli.problem_file import Given, check_problem_file
+from gdjax.errors import InputError
+
+MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Network that classifies digits, and its optimizer."""
+
+    data: str = "mnist5k"
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
+    `gdjax data prepare`."""
+    widths: tuple[int, ...] = (16, 16)
+    """Number of neurons in each hidden layer."""
+    activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
+    """Activation of the neurons."""
+    initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
+    """Initializer of the weights."""
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    """Update rule; momentum is SGD with a momentum of 0.9 unless momentum is an axis of a sweep.
+    The learning rates of recipes are chosen for sgd."""
+
+    def network(self) -> dict[str, Any]:
+        """Return the arguments of `digits` that define the network."""
+        names = ("widths", "activation", "initializer")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class StoredRuns:
+    """Runs in the store of a sweep."""
+
+    store: str | None = None
+    """Zarr store of a sweep."""
+    at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
+    """Runs of the store, by values of its axes, such as learning_rate=0.5 seed=3."""
+    problem: Given = None
+    """Problem of the sweep in the store, if it is user-defined."""
+    skip_damaged: bool = False
+    """Read the store without its damaged runs, instead of stopping with an error."""
+    allow_unverified: bool = False
+    """Go on if a version, a numeric flag or a function of the host cannot be compared."""
+
+    def check_store(self) -> None:
+        """Check that options of a store are given only with one, and that it exists."""
+        check_problem_file(self.problem)
+        given = {"--problem": self.problem, "--at": " ".join(self.at)}
+        if self.store is None:
+            for flag, value in given.items():
+                if value:
+                    raise InputError(f"{flag} {value}: requires --store, the store of the sweep")
+            if self.skip_damaged:
+                raise InputError("--skip-damaged: requires --store, the store to read")
+        else:
+            check_store(self.store)
+            parse_at(self.at)
+
+
+def check_store(store: str) -> None:
+    """Check that the folder of a store exists, unless the store is a URL."""
+    if "://" not in store and not Path(store).is_dir():
+        raise InputError(
+            f"{store}: no such store; pass the folder or URL of the store of a sweep, such as "
+            f"results/sweep/<hash>/runs.zarr"
+        )
+
+
+def check_at_least(least: int, command: Any, *names: str) -> None:
+    """Check that no whole number in the fields of a command is below `least`."""
+    for name in names:
+        value = getattr(command, name)
+        for entry in value if isinstance(value, tuple) else (value,):
+            if isinstance(entry, int) and entry < least:
+                raise InputError(f"--{name.replace('_', '-')} {entry}: expected at least {least}")
+
+
+def check_positive(command: Any, *names: str) -> None:
+    """Check that fields of a command are None or finite numbers above 0."""
+    for name in names:
+        value = getattr(command, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
+
+
+def check_seed(flag: str, value: int) -> None:
+    """Check that a seed is in [0, 2^32)."""
+    if not 0 <= value < 2**32:
+        raise InputError(f"{flag} {value}: expected a whole number from 0 to {2**32 - 1}")
+
+
+def make_optimizer(name: str, axes: Any = ()) -> Any:
+    """Return the Optax factory for the name sgd, momentum or adam.
+
+    For the name momentum, it is SGD with a momentum of 0.9 unless momentum is an axis.
+    """
+    from functools import partial
+
+    import optax
+
+    if name == "momentum" and "momentum" not in axes:
+        return partial(optax.sgd, momentum=MOMENTUM)
+    return optax.adam if name == "adam" else optax.sgd
+
+
+def parse_at(texts: tuple[str, ...]) -> dict[str, int | float | str]:
+    """Parse axis values such as `seed=3` or `activation=tanh`.
+
+    Raises:
+        InputError: if a text is not of the form AXIS=VALUE, or an axis is given twice.
+
+    Examples:
+        >>> parse_at(("learning_rate=0.5", "seed=3"))
+        {'learning_rate': 0.5, 'seed': 3}
+    """
+    at: dict[str, int | float | str] = {}
+    for text in texts:
+        axis, equals, value = text.partition("=")
+        if not equals or not axis or len(value.split()) != 1:
+            raise InputError(f"--at {text}: expected AXIS=VALUE, such as seed=3")
+        if axis == "lr":
+            raise InputError(f"--at {text}: did you mean learning_rate={value}?")
+        if axis in at:
+            raise InputError(f"--at {text}: {axis} is given twice; keep one value of each axis")
+        try:
+            at[axis] = number(TRUTH.get(value, value))
+        except ValueError:
+            at[axis] = value
+    return at
+
+
+def format_value(value: Any, digits: int = 8) -> str:
+    """Format a value of an axis as text: integers and names exactly."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return str(int(value) if isinstance(value, bool) else value)
+
+
+def resume_command(store: str | Path, problem: str | None) -> str:
+    """Return the command that resumes the sweep of a store."""
+    return f"gdjax resume {store}" + ("" if problem is None else f" --problem {problem}")
