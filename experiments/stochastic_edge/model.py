@@ -109,9 +109,9 @@ def noisy(config: Config) -> xr.Dataset:
 
 
 def images(config: Config) -> xr.Dataset:
-    """Return the late sharpness of a tanh network on images of Fashion-MNIST."""
+    """Return the late sharpness of a tanh network on images."""
     problem = gd.problems.digits(
-        "fashion_mnist", widths=config.image_widths, activation="tanh", samples=config.images
+        config.image_data, widths=config.image_widths, activation="tanh", samples=config.images
     )
     starts = range(config.starts)
     pairs = gd.zip_axes(seed=starts, data_seed=starts)

@@ -65,6 +65,7 @@ class Config:
     noises: tuple[float, ...] = (0.0, 0.03, 0.1)  # standard deviations of the noise in the targets
     stride: int = 4  # number of steps of descent per interval of the central flow
     points: int = 4  # number of points of the central flow at which forces are computed
+    image_data: str = "fashion_mnist"  # name of the data set of images
     images: int = 5000  # number of training images
     # number of neurons in each hidden layer of the network on images
     image_widths: tuple[int, ...] = (16,)

@@ -81,23 +81,3 @@ def test_slopes_and_ratios_are_those_of_simulated_errors():
     ratio = summaries.exponential_mean(np.log([1.0, 2.0, 4.0]))
     assert ratio.value == pytest.approx(2)
     assert ratio.low * ratio.high == pytest.approx(4)
-
-
-@pytest.mark.long
-def test_guessed_sampled_and_trained_networks_are_compared(drawn):
-    """Sampled networks are as accurate, and as probable, as guesses that fit."""
-    config = Config(sets=4, most=8, guessed=8, images=(2, 4, 6, 8), blocks=6, guesses=2048,
-                    members=256, moves=20, margin_images=(4,), levels=3, return_moves=20,
-                    trained=4, steps=300)  # fmt: skip
-    result = guessing.run(config)
-    assert result.k.values.tolist() == [2, 4, 6, 8]
-    assert (np.diff(result.accepted.values, axis=1) <= 0).all()
-    numbers = guessing.numbers(result)
-    assert numbers["descents_that_fit_2"] > 0.5
-    for k in (2, 4, 6, 8):
-        _, low, high = numbers[f"sampled_minus_guessed_{k}"]
-        assert max(low, -0.03) < min(high, 0.03)
-        assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
-    low, high = numbers["ratio_trained_on_4"][1:]
-    assert low < numbers["ratio_trained_on_4"][0] < high
-    drawn(guessing, result)

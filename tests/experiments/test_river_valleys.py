@@ -9,26 +9,9 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from experiments.river_valleys import __main__ as river_valleys
 from experiments.river_valleys import __main__ as summary
 from experiments.river_valleys import model as river_methods
 from gdjax.sweeps.dataset import from_named
-
-SMALL = river_valleys.Config(
-    data=("mnist5k",),
-    samples=100,
-    width=4,
-    batch_size=10,
-    starts=3,
-    warm_up_steps=5,
-    branch_steps=(20, 40),
-    decay_steps=20,
-    snapshot_every=5,
-    directions=(2, 3, 4),
-    exponents=(0.5, 1.0, 2.0),
-    peaks=(1.0, 4.0, 3),
-    steps=20,
-)
 
 
 def test_a_rate_rises_is_constant_and_then_decays_to_0():
@@ -171,22 +154,3 @@ def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
         np.testing.assert_allclose(result[name], expected, err_msg=name)
     np.testing.assert_allclose(result["steep_decay_2"], [1.25, np.nan])
     assert summary.with_interval(result["steep_decay_2"]) is None
-
-
-@pytest.mark.long
-def test_parts_add_up_branches_begin_at_the_trunk_and_figures_are_drawn(drawn):
-    dataset = river_valleys.run(SMALL)
-    part = dataset.isel(data=0)
-    assert part.converged.all()
-    # The parts add up to the change of the cost, which agrees with independent evaluations.
-    np.testing.assert_allclose(part.total, part.end - part.begin, atol=1e-6)
-    total = part.second_order.sum("direction") + part.rest + part.remainder
-    np.testing.assert_allclose(total, part.total, atol=1e-6)
-    np.testing.assert_allclose(part.line.sum("direction") + part.line_rest, part.total, atol=1e-5)
-    # The recorded costs of a decay begin at that of the branch point and end at the final cost.
-    np.testing.assert_allclose(part.branch_cost[:, 0], part.begin[0], rtol=1e-5)
-    np.testing.assert_allclose(part.branch_cost[:, -1], part.end[0], rtol=1e-5)
-    np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
-    result = river_valleys.numbers(dataset)
-    assert result["mnist5k_diverged"] == 0
-    assert set(drawn(river_valleys, dataset)) == {"valleys", "exponents"}

@@ -107,17 +107,3 @@ def test_a_known_loss_of_accuracy_is_recovered():
     assert numbers["rank_of_best_0"] == [4, 4, 4]
     assert numbers["random_accuracy"][0] == pytest.approx(0.55, abs=0.03)
     assert numbers["best_batch_size"] == 4
-
-
-@pytest.mark.long
-def test_the_summary_and_figure_of_a_small_run_are_complete(drawn):
-    config = experiment.Config(
-        validation=200, rates=3, momenta=(0.0, 0.8), init_scales=(1.0,), batch_sizes=(8,),
-        rungs=(1, 4, 16), trials=6, batch=3, single_trials=3, repetitions=2, timed=1,
-    )  # fmt: skip
-    dataset = experiment.run(config)
-    numbers = experiment.numbers(dataset)
-    assert numbers["num_settings"] == 6
-    assert all(numbers[f"{name}_time"][0] > 0 for name in experiment.SEARCHES)
-    assert np.isfinite(dataset["seconds.dense"]).sum() == 1
-    drawn(experiment, dataset)

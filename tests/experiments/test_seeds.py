@@ -5,8 +5,6 @@ import pytest
 import xarray as xr
 
 from experiments.seeds import __main__ as seeds
-from experiments.seeds import __main__ as summaries
-from experiments.seeds.__main__ import Config
 
 
 def coins(starts, orders, images, quality=0.0, seed=0):
@@ -23,7 +21,7 @@ def coins(starts, orders, images, quality=0.0, seed=0):
 
 
 def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():
-    result = summaries.lucky(coins(16, 16, 400))
+    result = seeds.lucky(coins(16, 16, 400))
     luck = result["luck_of_images"]
     assert luck.low < 1 < luck.high
     assert luck.value == pytest.approx(1, abs=0.25)  # standard error for 256 networks: 0.09
@@ -34,7 +32,7 @@ def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():
 
 
 def test_the_standard_deviation_of_quality_is_estimated_from_halves_of_the_images():
-    result = summaries.lucky(coins(16, 16, 400, quality=0.05))
+    result = seeds.lucky(coins(16, 16, 400, quality=0.05))
     assert result["deviation_of_quality"].value == pytest.approx(0.05, rel=0.2)
     assert result["luck_of_images"].high < 0.5
     assert result["correlation_of_halves"].low > 0.5
@@ -47,10 +45,10 @@ def test_more_than_88_percent_of_intervals_of_variance_shares_contain_the_true_s
     covered = []
     for _ in range(100):
         values = 2 * rng.normal(size=(24, 1)) + rng.normal(size=24) + rng.normal(size=(24, 24))
-        result = summaries.shares(values)
+        result = seeds.shares(values)
         covered.append(result["share_of_start"].low < 4 / 6 < result["share_of_start"].high)
     assert np.mean(covered) > 0.88
-    result = summaries.shares(rng.normal(size=(64, 32)))
+    result = seeds.shares(rng.normal(size=(64, 32)))
     assert result["share_of_start"].low == result["share_of_order"].low == 0
 
 
@@ -58,23 +56,7 @@ def test_networks_of_one_start_disagree_less_if_the_start_has_an_effect():
     rng = np.random.default_rng(0)
     of_start = rng.uniform(size=(12, 1, 300)) < 0.5
     right = np.where(rng.uniform(size=(12, 8, 300)) < 0.8, of_start, ~of_start)
-    result = summaries.disagreement(xr.Dataset({"right": (("start", "order", "image"), right)}))
+    result = seeds.disagreement(xr.Dataset({"right": (("start", "order", "image"), right)}))
     assert result["apart_of_one_start"].value == pytest.approx(2 * 0.8 * 0.2, abs=0.02)
     for name in ("apart_of_one_order", "apart_of_neither"):
         assert result[name].value == pytest.approx(0.5, abs=0.02)
-
-
-@pytest.mark.long
-def test_a_small_run_combines_all_starts_and_orders(drawn):
-    """The summary contains the lowest, mean and highest accuracy of the networks."""
-    config = Config(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
-    result = seeds.run(config)
-    assert result.right.shape == (2, 4, 3, 4800)
-    assert result.cost.sel(epochs=2).mean() < result.cost.sel(epochs=1).mean()
-    accuracy = result.right.values.mean(axis=3)
-    assert len(np.unique(accuracy[1])) > 6
-    numbers = seeds.numbers(result)
-    least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
-    assert (least, most) == (accuracy[1].min(), accuracy[1].max())
-    assert mean == pytest.approx(accuracy[1].mean())
-    drawn(seeds, result)

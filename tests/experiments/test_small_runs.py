@@ -8,13 +8,18 @@ import importlib
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.basins.__main__ import beyond, lines
 from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
+from experiments.mode_connectivity import __main__ as paths
 from experiments.render import RESULTS
 from experiments.shared.trees import datasets
+from experiments.trainability_boundary import __main__ as maps
+from experiments.trainability_boundary import box_counting
+from gdjax.descent import Outcome
 
 SMALL: dict = {}
 
@@ -320,6 +325,405 @@ def grokking(results, _):
     assert results.test_accuracy[0].max() < 0.5
 
 
+@small(
+    sets=4,
+    most=8,
+    guessed=8,
+    images=(2, 4, 6, 8),
+    blocks=6,
+    guesses=2048,
+    members=256,
+    moves=20,
+    margin_images=(4,),
+    levels=3,
+    return_moves=20,
+    trained=4,
+    steps=300,
+)
+def guessing(results, numbers):
+    """Sampled networks are as accurate, and as probable, as guesses that fit."""
+    assert results.k.values.tolist() == [2, 4, 6, 8]
+    assert (np.diff(results.accepted.values, axis=1) <= 0).all()
+    assert numbers["descents_that_fit_2"] > 0.5
+    for k in (2, 4, 6, 8):
+        _, low, high = numbers[f"sampled_minus_guessed_{k}"]
+        assert max(low, -0.03) < min(high, 0.03)
+        assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
+    value, low, high = numbers["ratio_trained_on_4"]
+    assert low < value < high
+
+
+@small(
+    epochs=(0, 2),
+    shown=(0, 2),
+    seeds=1,
+    largest=12,
+    smallest=1,
+    gap_within=11,
+    probes=4,
+    depth=20,
+    samples=200,
+)
+def hessian_spectrum(results, numbers):
+    rows = {(row["cost"], row["epoch"], row["matrix"]): row for row in numbers["counts"]}
+    assert len(rows) == 2 * 2 * 2
+    for (cost, epoch, matrix), row in rows.items():
+        values = results[cost].to_dataset().sel(epoch=epoch)[matrix].values
+        for rule in ("above_gap", "above_gap_of_all_ranks", "above_a_tenth_at_least"):
+            assert len(row[rule]) == len(values) == 1
+        np.testing.assert_allclose(row["largest"], values[:, 0], rtol=1e-3)
+    # Before training, the number of outliers is that of the directions of the outputs.
+    for cost, outliers in (("quadratic", 10), ("cross_entropy", 9)):
+        hessian, gauss_newton = (rows[cost, 0, name] for name in ("hessian", "gauss_newton"))
+        assert gauss_newton["above_gap"] == [outliers]
+        assert gauss_newton["gap"][0] > 10
+        # The gap of the Hessian is smaller, since these directions are mixed with others.
+        assert hessian["gap"][0] < gauss_newton["gap"][0] / 3
+        assert numbers[f"{cost}_all_converged"]
+        assert numbers[f"{cost}_largest_residual"] <= 1.01e-3
+    # Negative curvature decreases during training.
+    before, after = (numbers[f"quadratic_{n}"]["smallest_over_largest"][0] for n in (0, 2))
+    assert -1 < before < after < 0
+    spreads = [numbers[f"spread_{epoch}"] for epoch in (0, 2)]
+    assert spreads[0]["negative_sum"] < spreads[1]["negative_sum"] < 0
+    # Weighted nodes sum to the trace; both estimates have errors, from different random probes.
+    for epoch, spread in zip((0, 2), spreads, strict=True):
+        here = results["quadratic"].to_dataset().sel(shown=epoch)
+        sums = 13_002 * (here.node * here.weight).sum("depth").values
+        error = np.hypot(sums.std(ddof=1) / 2, spread["trace_standard_error"])
+        assert abs(sums.mean() - spread["trace"]) < 5 * error
+
+
+@small(
+    initializers=("normal", "fan_in"),
+    scales=3,
+    learning_rates=(3.0,),
+    seeds=2,
+    epochs=2,
+    images=100,
+)
+def initializations(results, numbers):
+    assert 0.07 < numbers["accuracy_before_mean"] < 0.13
+    # With tiny weights all outputs are 1/2: the cost is 10 * 1/4, and sigmoids are at their center.
+    assert numbers["cost_before_smallest"] == pytest.approx(2.5, abs=0.02)
+    assert np.all(results.slope_1.isel(initializer=1, init_scale=0, step=0) > 0.999)
+    for name in ("normal", "fan_in"):  # large starts are saturated
+        assert numbers[f"{name}_slope_at_largest"][0] < 0.06
+        assert numbers[f"{name}_accuracy_at_largest"][0] < 0.2
+    assert numbers["fan_in_best_scale"] == pytest.approx(1)
+    assert numbers["fan_in_accuracy_at_best"][0] > 0.7
+    # Weights from N(0, 1) are 28 times those from N(0, 1/784), so sigmoids saturate at scale 1.
+    assert numbers["normal_slope_at_best"][0] < numbers["fan_in_slope_at_best"][0] / 2
+
+
+@small(lowest=0.003, highest=300.0, rates=6, seeds=3, epochs=2, fine_rates=4)
+def learning_rates(results, numbers):
+    assert numbers["sigmoid_best_rate"] == pytest.approx(3)
+    assert numbers["sigmoid_accuracy_at_best"] > 0.7
+    assert numbers["sigmoid_accuracy_at_lowest_rate"] < 0.35
+    assert numbers["sigmoid_accuracy_within_2_points_to"] < 30
+    # No run with sigmoids diverges; with ReLUs, some runs stall and others diverge.
+    assert numbers["sigmoid_runs_diverged"] == 0
+    assert numbers["sigmoid_share_stalled_at_most"] == 1
+    assert numbers["relu_runs_diverged"] > 0
+    assert numbers["relu_runs_stalled"] > 0
+    diverged = results.outcome.values == Outcome.DIVERGED
+    assert np.all(np.isinf(results.cost.values[diverged][:, -1]))
+    assert results.trains.shape == (2, 4, 3)
+    np.testing.assert_allclose(results.fine_rate[:, [0, -1]], [(8.0, 40.0), (0.1, 3.0)])
+    for name, trains in zip(("sigmoid", "relu"), results.trains.values, strict=True):
+        # A start alternates if it trains at some rate above a rate at which it fails.
+        known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
+        assert numbers[f"{name}_starts_that_alternate"] == known
+
+
+@small(
+    seeds=12,
+    xor_seeds=12,
+    xor_decay=(1e-3,),
+    xor_steps=1000,
+    images=20,
+    widths=(3,),
+    decay=2e-3,
+    steps=1000,
+)
+def local_minima(results, numbers):
+    xor, digits = "XOR 2-2-1, decay 0.001", "digits 784-3-10"
+    census, of_digits = datasets(results).values()
+    for name in (xor, digits):
+        runs = (k for k in numbers if k.startswith(f"{name}: runs_") and "lowest" not in k)
+        assert sum(numbers[key] for key in runs) == 12
+        assert numbers[f"{name}: minima"] > 0
+    # With decay, minima are isolated, and each is reached by several runs.
+    assert np.all(census.minimum_nullity.values == 0)
+    assert np.all(census.least_curvature.values > 0)
+    assert numbers[f"{xor}: minima"] < numbers[f"{xor}: runs_strict_minimum"]
+    # With decay, outputs at minima differ from the targets 0.1 and 0.9, so costs are positive.
+    assert numbers[f"{xor}: cost_lowest"] > 0.01
+    # The digit network has reduced inputs.
+    assert of_digits["params.0.weights"].shape[1:] == (3, 20)
+    assert numbers[f"{digits}: cost_lowest"] <= numbers[f"{digits}: cost_median_of_runs"][0]
+    accuracy = of_digits.test_accuracy.values
+    least, most = (numbers[f"{digits}: accuracy_{end}"] for end in ("least", "most"))
+    assert (least, most) == (accuracy.min(), accuracy.max())
+    lowest = accuracy[np.argmin(of_digits.minimum_cost.values)]
+    assert numbers[f"{digits}: accuracy_of_the_lowest"] == lowest
+    assert most > 0.2
+    assert numbers[f"{digits}: matched_distance_least"] <= numbers[f"{digits}: distance_least"]
+
+
+@small(epochs=3, snapshots=10, points=7, samples=1000, seeds=2)
+def loss_landscape(results, numbers):
+    branches, views = ("too_small", "good", "too_large"), ("random", "neuron", "eigenvectors")
+    # The start of the figures is the first one, and all rates have equal starts.
+    final = results["seeds"].to_dataset().final_cost
+    for branch in branches:
+        assert final.sel(branch=branch)[0] == numbers[f"{branch}_final_cost"]
+        mean = np.mean(final.sel(branch=branch))
+        assert numbers[f"{branch}_final_cost_over_seeds"][0] == mean
+    assert len({numbers[f"{branch}_start_cost"] for branch in branches}) == 1
+    assert numbers["good_final_cost"] < numbers["too_small_final_cost"]
+    assert numbers["too_large_outcome"] == "stalled"
+    assert numbers["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
+    # The curvature along the eigenvector is the largest, and equals the eigenvalue.
+    for branch in ("too_small", "good"):
+        along = {view: numbers[f"{branch}_curvature_along_{view}"] for view in views}
+        largest = numbers[f"{branch}_largest_eigenvalue"]
+        assert along["eigenvectors"] == pytest.approx(largest, rel=0.03)
+        assert max(along["random"], along["neuron"]) < along["eigenvectors"]
+    # Planes of equal sizes have the cost of the end point at the center.
+    for branch in ("too small", "good", "too large"):
+        way = results[f"{branch}/way"].to_dataset()
+        for view in views:
+            plane = results[f"{branch}/{view}"].to_dataset()
+            assert float(plane.cost[3, 3]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
+            assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
+            assert (plane.a[0], plane.a[-1]) == (-15, 15)
+            assert branch != "too large" or np.ptp(plane.cost.values) < 0.01
+    # The trajectory ends in its plane, but does not lie in it.
+    assert results["good/way"].path_off[-1] < 1e-5
+    assert numbers["good_off_plane_most"] > 0.01
+    assert 0.5 < numbers["good_explained_by_1"] < numbers["good_explained_by_2"] < 1
+
+
+@small(
+    samples=500,
+    widths=(16,),
+    networks=(4,),
+    epochs=12,
+    curve_epochs=12,
+    learning_rate=0.02,
+    batch_size=25,
+    points=9,
+    nodes=3,
+    images=200,
+)
+def mode_connectivity(results, numbers):
+    assert results.test_accuracy.min("run").max() > 0.5
+    assert np.all(results.cost.min("run") < results.attrs["baseline"])
+    one = results.sel(width=16)
+    for pair in range(2):  # all paths end at the networks, since matching preserves outputs
+        for end, run in ((0, 2 * pair), (-1, 2 * pair + 1)):
+            along = one.cost_along.sel(pair=pair).isel(t=end)
+            np.testing.assert_allclose(along, float(one.cost[run]), rtol=1e-4)
+    for kind, name in (("straight", "barrier"), ("matched by weights", "matched_barrier")):
+        along = one.cost_along.sel(pair=1, kind=kind).values
+        rise = np.max(along - np.linspace(along[0], along[-1], len(along)))
+        expected = float(one[name].sel(run=2, other=3))
+        np.testing.assert_allclose(expected, max(rise, 0), atol=1e-4)
+    # Matching increases no distance, and curves have lower costs than straight lines.
+    assert np.all(one.matched_distance <= one.distance)
+    mean = one.cost_along.mean("t")
+    assert np.all(mean.sel(kind="curved") < mean.sel(kind="straight"))
+    assert numbers["width_16_barrier_matched_by_weights"] < numbers["width_16_barrier_straight"]
+    # The summary excludes the padding of widths with fewer networks.
+    fewer = results.isel(run=slice(3), other=slice(3), pair=slice(1)).assign_coords(width=[17])
+    padded = paths.numbers(xr.concat([results, fewer], "width", join="outer"))
+    assert (padded["width_16_pairs"], padded["width_17_pairs"]) == (6, 3)
+    assert all(np.isfinite(value) for value in padded.values())
+    assert {name: padded[name] for name in numbers} == numbers
+
+
+@small(
+    data=("mnist5k",),
+    samples=100,
+    width=4,
+    batch_size=10,
+    starts=3,
+    warm_up_steps=5,
+    branch_steps=(20, 40),
+    decay_steps=20,
+    snapshot_every=5,
+    directions=(2, 3, 4),
+    exponents=(0.5, 1.0, 2.0),
+    peaks=(1.0, 4.0, 3),
+    steps=20,
+)
+def river_valleys(results, numbers):
+    part = results.isel(data=0)
+    assert part.converged.all()
+    # The parts add up to the change of the cost, which agrees with independent evaluations.
+    np.testing.assert_allclose(part.total, part.end - part.begin, atol=1e-6)
+    total = part.second_order.sum("direction") + part.rest + part.remainder
+    np.testing.assert_allclose(total, part.total, atol=1e-6)
+    np.testing.assert_allclose(part.line.sum("direction") + part.line_rest, part.total, atol=1e-5)
+    # The recorded costs of a decay begin at that of the branch point and end at the final cost.
+    np.testing.assert_allclose(part.branch_cost[:, 0], part.begin[0], rtol=1e-5)
+    np.testing.assert_allclose(part.branch_cost[:, -1], part.end[0], rtol=1e-5)
+    np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
+    assert numbers["mnist5k_diverged"] == 0
+
+
+@small(
+    validation=200,
+    rates=3,
+    momenta=(0.0, 0.8),
+    init_scales=(1.0,),
+    batch_sizes=(8,),
+    rungs=(1, 4, 16),
+    trials=6,
+    batch=3,
+    single_trials=3,
+    repetitions=2,
+    timed=1,
+)
+def search(results, numbers):
+    assert numbers["num_settings"] == 6
+    assert all(numbers[f"{name}_time"][0] > 0 for name in ("dense", "batches", "single"))
+    assert np.isfinite(results["seconds.dense"]).sum() == 1
+
+
+@small(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
+def seeds(results, numbers):
+    """All starts and orders are combined."""
+    assert results.right.shape == (2, 4, 3, 4800)
+    assert results.cost.sel(epochs=2).mean() < results.cost.sel(epochs=1).mean()
+    accuracy = results.right.values.mean(axis=3)
+    assert len(np.unique(accuracy[1])) > 6
+    least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
+    assert (least, most) == (accuracy[1].min(), accuracy[1].max())
+    assert mean == pytest.approx(accuracy[1].mean())
+
+
+@small(
+    temperatures=(0.5, 0.03125, 0.0009765625, 0.0),
+    learning_rates=(0.01, 1.0),
+    seeds=2,
+    epochs=1,
+    looked_at=(10.0, 1.0, 0.05, 0.0001, 0.0),
+    images=40,
+)
+def smoothness(results, numbers):
+    # With step functions, gradients are zero and the cost is constant.
+    assert numbers["gradient_norm_of_steps"] == numbers["cost_moved_by_steps"] == 0
+    assert np.all(results.image_gradient_norm.sel(looked_at=0) == 0)
+    assert numbers["accuracy_at_0"][0] < 0.25
+    # Gradients of single images increase before they vanish.
+    median = results.image_gradient_norm.median(("image", "seed"))
+    hot, warm, cool, cold = (float(median.sel(looked_at=t)) for t in (10, 1, 0.05, 0.0001))
+    assert hot < warm < cool
+    assert cold == 0
+    # At low temperature, the accuracy is low at all rates.
+    accuracy = results.test_accuracy.isel(step=-1).median("seed").max("learning_rate")
+    assert float(accuracy.sel(temperature=0.5)) > 0.5
+    assert float(accuracy.sel(temperature=0.03125)) < 0.3
+    # C(w; T) = C(w / T; 1): starts scaled by T with rates scaled by T^2 have bitwise equal costs.
+    costs = results.scaled_cost.values[results.temperature.values > 0]
+    assert np.array_equal(costs, np.broadcast_to(costs[:1], costs.shape))
+    assert np.all(costs[..., -1] < costs[..., 0])
+    # Along a weight, each of 30 images changes the cost at most once, by a multiple of 1/30.
+    stairs, smooth = (results.cost_along.sel(drawn=t).values for t in (0, 1))
+    jumps = 30 * np.diff(stairs)
+    assert len(np.unique(stairs)) <= 31
+    np.testing.assert_allclose(jumps, np.round(jumps), atol=1e-4)
+    assert 0 < np.count_nonzero(jumps) <= 30
+    assert np.abs(np.diff(smooth)).max() < 1e-3
+
+
+@small(
+    batch_sizes=(64,),
+    starts=2,
+    orders=1,
+    steps=1200,
+    records=8,
+    batches=8,
+    window=128,
+    copies=(1, 2),
+    noises=(0.0, 0.1),
+    points=2,
+    image_data="mnist5k",
+    images=40,
+    image_widths=(4,),
+    image_sizes=(10,),
+    image_steps=8,
+    image_records=4,
+)
+def stochastic_edge(results, numbers):
+    # A step changes |d|^2 by eta^2 |g|^2 - 2 eta d^T g. The equation is the sum over all steps.
+    np.testing.assert_allclose(results.net_stationary, 1 + results.net_drift, rtol=2e-3)
+    assert all(numbers[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))
+    assert numbers["whole_shuffled_64"][0][0] > numbers["whole_replacement_64"][0][0]
+    assert len(numbers["gradual_64"]) == len(numbers["gap_64"]) == 2
+
+
+@small(
+    conditions=("tanh", "batches", "offset"),
+    steps=60,
+    points=36,
+    zooms=1,
+    seeds=(1, 2),
+    factor=4,
+    roughness=(0.02, 0.03, 0.1),
+    rates=1025,
+    rate_steps=300,
+)
+def trainability_boundary(results, numbers):
+    """Small rates train, and large ones do not."""
+    complete = results.trains.isel(map=0)
+    assert complete[..., 0, 0].all()
+    assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
+    assert numbers["runs_a_map"] == 36 * 36
+    assert np.all((results.speed > 0) & (results.speed <= 1e6))
+    # Dimensions are medians over seeds, of which two are too few for an interval.
+    fits = maps.fits(results)
+    assert fits.dimension.shape == (3, 2, 2)
+    median = np.median(fits.dimension[2, :, 1])
+    assert numbers["offset_4_times_closer"] == (median, -np.inf, np.inf)
+    cells = box_counting.boundary(results.trains.values[0, 1, 0])
+    one = box_counting.dimension(*box_counting.box_counts(cells))
+    assert float(fits.dimension[0, 1, 0]) == one.dimension
+    # A zoom lies in the previous map and contains both sides.
+    for sides in (results.across.values, results.up.values):
+        ratio = sides[..., -1] / sides[..., 0]
+        np.testing.assert_allclose(ratio[..., 1], ratio[..., 0] ** (1 / 4))
+        for outer, inner in sides.reshape(-1, 2, 36):
+            assert inner[0] in outer
+    shares = results.trains.isel(map=1).mean(("row", "column"))
+    assert np.all((shares > 0) & (shares < 1))
+    # Convex costs have one boundary rate, and rough ones have many.
+    counts = maps.boundary_rates(results)
+    assert counts[:2].tolist() == [1, 1]
+    assert counts[2] > 10
+    assert numbers["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
+
+
+@small(
+    sets=2,
+    images=20,
+    hidden=2,
+    seeds=24,
+    steps=2000,
+    directions=200,
+    num_samples=100,
+    resamples=50,
+)
+def widths_of_valleys(results, numbers):
+    assert results.volume_log_volume.sizes == {"minimum": results.sizes["minimum"]}
+    assert len(np.unique(results["set"])) == 2
+    assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
+    assert numbers["volume_least"] <= numbers["volume_most"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run(name, drawn):
@@ -328,4 +732,5 @@ def test_a_small_run(name, drawn):
     results = experiment.run(experiment.Config(**settings))
     check(results, experiment.numbers(results))
     kinds = {figure.split("_")[0] for figure in drawn(experiment, results)}
-    assert kinds == {file.stem.split("_")[0] for file in (RESULTS / name).glob("*.png")}
+    files = [*(RESULTS / name).glob("*.png"), *(RESULTS / name).glob("*.webp")]
+    assert kinds == {file.stem.split("_")[0] for file in files}

@@ -6,30 +6,10 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from experiments.stochastic_edge import __main__ as stochastic_edge
 from experiments.stochastic_edge.__main__ import predicted
-from experiments.stochastic_edge.oscillation import Config, edge_forces, stability_limit
+from experiments.stochastic_edge.oscillation import edge_forces, stability_limit
 
 BENDS, TARGETS = np.array([3.0, 5.0, 10.0]), np.array([0.5, -1.0, 2.0])
-SMALL = Config(
-    rates=(0.13, 0.2),
-    batch_sizes=(64,),
-    starts=2,
-    orders=1,
-    steps=1200,
-    records=8,
-    batches=8,
-    window=128,
-    sizes=(64,),
-    copies=(1, 2),
-    noises=(0.0, 0.1),
-    points=2,
-    images=40,
-    image_widths=(4,),
-    image_sizes=(10,),
-    image_steps=8,
-    image_records=4,
-)
 
 
 def valley(w, batch):
@@ -89,19 +69,3 @@ def test_independent_noise_balances_at_the_predicted_sharpness(additive, spread)
     share = spread**2 + rate**2 * additive**2 / (2 * alpha)
     expected = predicted(xr.DataArray(share)).item()
     np.testing.assert_allclose(rate / 2 * np.mean(mean), expected, atol=0.01)
-
-
-@pytest.mark.long
-def test_in_a_small_run_identities_hold_and_the_sharpness_of_shuffled_halves_is_larger(
-    monkeypatch, drawn
-):
-    digits = gd.problems.digits
-    monkeypatch.setattr(gd.problems, "digits", lambda _, **options: digits("mnist5k", **options))
-    dataset = stochastic_edge.run(SMALL)
-    # A step changes |d|^2 by eta^2 |g|^2 - 2 eta d^T g. The equation is the sum over all steps.
-    np.testing.assert_allclose(dataset.net_stationary, 1 + dataset.net_drift, rtol=2e-3)
-    result = stochastic_edge.numbers(dataset)
-    assert all(result[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))
-    assert result["whole_shuffled_64"][0][0] > result["whole_replacement_64"][0][0]
-    assert len(result["gradual_64"]) == len(result["gap_64"]) == 2
-    assert list(drawn(stochastic_edge, dataset)) == ["sampling"]

@@ -31,45 +31,6 @@ SMALL = Config(
 )
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return experiment.run(SMALL)
-
-
-@pytest.fixture(scope="module")
-def summary(dataset):
-    return experiment.numbers(dataset)
-
-
-def test_small_rates_train_and_large_ones_do_not(dataset, summary):
-    complete = dataset.trains.isel(map=0)
-    assert complete[..., 0, 0].all()
-    assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
-    assert summary["runs_a_map"] == 36 * 36
-    assert np.all((dataset.speed > 0) & (dataset.speed <= methods.CAP))
-
-
-def test_the_summary_contains_medians_over_seeds(dataset, summary):
-    fits = summaries.fits(dataset)
-    assert fits.dimension.shape == (3, 2, 2)
-    value, low, high = summary["offset_4_times_closer"]
-    assert value == np.median(fits.dimension[2, :, 1])
-    assert (low, high) == (-np.inf, np.inf)  # two seeds are too few for an interval
-    cells = box_counting.boundary(dataset.trains.values[0, 1, 0])
-    one = box_counting.dimension(*box_counting.box_counts(cells))
-    assert float(fits.dimension[0, 1, 0]) == one.dimension
-
-
-def test_a_zoom_lies_in_the_previous_map_and_contains_both_sides(dataset):
-    for sides in (dataset.across.values, dataset.up.values):
-        ratio = sides[..., -1] / sides[..., 0]
-        np.testing.assert_allclose(ratio[..., 1], ratio[..., 0] ** (1 / SMALL.factor))
-        for outer, inner in sides.reshape(-1, 2, SMALL.points):
-            assert inner[0] in outer
-    shares = dataset.trains.isel(map=1).mean(("row", "column"))
-    assert np.all((shares > 0) & (shares < 1))
-
-
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_with_a_fixed_first_layer_the_boundary_is_2_divided_by_the_largest_eigenvalue(name):
     """With fixed hidden activations, the problem is linear regression."""
@@ -102,13 +63,6 @@ def test_layerwise_rates_scale_the_gradient_of_each_layer():
     gradient = (jnp.array([2.0]), jnp.array([10.0]))
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
     np.testing.assert_allclose(np.concatenate(updates), [-1.0, -1.0])
-
-
-def test_convex_cosine_costs_have_one_boundary_rate_and_rough_ones_have_many(dataset, summary):
-    counts = summaries.boundary_rates(dataset)
-    assert counts[:2].tolist() == [1, 1]
-    assert counts[2] > 10
-    assert summary["roughness_where_convexity_ends"] == pytest.approx(0.0507, abs=1e-4)
 
 
 def test_zooms_select_a_long_boundary_rather_than_isolated_points():
@@ -175,7 +129,3 @@ def test_the_published_estimator_is_near_the_dimensions_of_a_line_and_of_random_
 def test_an_invalid_config_raises_input_error(wrong, message):
     with pytest.raises(InputError, match=message):
         experiment.run(replace(SMALL, **wrong))
-
-
-def test_every_figure_is_drawn(dataset, drawn):
-    assert set(drawn(experiment, dataset)) == {"whole", "closest", "dimensions", "cosine"}

@@ -137,19 +137,3 @@ def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
     assert widths_of_valleys.complete_sets(Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
     with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k contain every"):
         widths_of_valleys.complete_sets(Config(sets=100))
-
-
-@pytest.mark.long
-def test_minima_are_measured_and_plotted(drawn):
-    """Sets, volumes and coefficients of a small census are in the expected ranges."""
-    config = Config(
-        sets=2, images=20, hidden=2, seeds=24, steps=2000, directions=200, num_samples=100,
-        resamples=50,
-    )  # fmt: skip
-    result = widths_of_valleys.run(config)
-    assert result.volume_log_volume.sizes == {"minimum": result.sizes["minimum"]}
-    assert set(result["set"].values) == set(widths_of_valleys.complete_sets(config))
-    numbers = widths_of_valleys.numbers(result)
-    assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
-    assert numbers["volume_least"] <= numbers["volume_most"]
-    drawn(widths_of_valleys, result)
