@@ -259,6 +259,7 @@ def plot(tree: xr.DataTree) -> dict:
             unit="minimum",
             title=f"{name}: barriers between pairs of minima",
         )
+    classifiers = {name: census for name, census in several.items() if "test_accuracy" in census}
     return figures | ({"worth": accuracies(classifiers)} if classifiers else {})
 
 

@@ -87,8 +87,7 @@ def descent_on_slice(
         "path_cost_in_slice": cost_at(coordinates),
     }
     dataset = as_dataset(paths | PATH, values, {"snapshot_step": steps})
-    if step is None:  # without steps, the snapshots are numbered
-        dataset["snapshot_step"].attrs.update(long_name="snapshot", units="snapshots")
+    dataset.snapshot_step.attrs.update(_step_attributes(step))
     return dataset
 
 
