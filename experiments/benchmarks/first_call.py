@@ -96,15 +96,10 @@ def by_hand(rates: int, seeds: int, steps: int) -> Any:
 
 
 def measured(name: str, *sizes: int) -> dict[str, float]:
-    """Return seconds of a first and a second call, and the number of programs compiled.
+    """Return times in seconds of two calls of a program, and the number of programs compiled.
 
-    Args:
-        name: program to measure, "ours" or "by_hand".
-        *sizes: numbers of learning rates, of seeds for each rate, and of steps.
-
-    Returns:
-        `second`; `beyond`, the time of the first call with all imports, minus that of the second;
-        and the number of `programs` that the first call compiles.
+    `beyond` is the time of the first call with all imports, minus that of the second one; `sizes`
+    are the numbers of learning rates, of seeds for each rate, and of steps.
     """
     start_time = time.perf_counter()
     call = {"ours": ours, "by_hand": by_hand}[name](*sizes)

@@ -48,12 +48,8 @@ class Clock:
 
 
 def share(seconds: float, rate: float, samples: int, run_steps: float) -> float:
-    """Return the rate of gradient operations, relative to that of a matrix product.
+    """Return the rate of gradient operations, relative to the rate of a matrix product.
 
-    Args:
-        seconds: time of all steps, in seconds.
-        rate: rate of the matrix product, in operations per second.
-        samples: number of samples per step.
-        run_steps: number of steps, summed over runs.
+    `run_steps` is the number of steps summed over runs, each with a number of samples.
     """
     return 4 * samples * PARAMETERS * run_steps / seconds / rate

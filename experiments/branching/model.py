@@ -190,12 +190,7 @@ def barrier_between(
 ) -> Float[np.ndarray, " pairs"]:
     """Return the lower of the barriers before and after matching, for each pair.
 
-    Args:
-        problem: problem of the end points, with a network.
-        ends: parameters of the end points, stacked along a leading axis.
-        first: index of the first end point of each pair.
-        second: index of the second end point of each pair.
-        points: number of points along each line.
+    The end points are stacked along a leading axis, and a line has a number of points.
     """
     matched = matching.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
     a, b = _one(ends, first), _one(ends, second)

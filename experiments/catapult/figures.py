@@ -17,11 +17,8 @@ from .model import ACTIVATIONS
 def settled_shares(dataset: xr.Dataset, lands: xr.DataArray, edge: xr.DataArray) -> Figure:
     """Draw single descents, and shares of descents that end below their initial cost.
 
-    Args:
-        dataset: results of the experiment, with the cost along single descents.
-        lands: share of descents that end below their initial cost.
-        edge: for each start, the largest learning rate times curvature at the start up to which all
-            descents end below their initial cost.
+    `lands` has these shares, and `edge` has, for each start, the largest learning rate times
+    curvature up to which all descents end below their initial cost.
     """
     with style():
         figure = Figure(figsize=(5.4 + 4.6 * edge.sizes["examples"], 4.8))

@@ -88,12 +88,7 @@ def network(activation, width: int, examples: int) -> gd.Problem:
 def two_numbers(f, k, share, width, steps):
     """Return f and k of the linear network at each step, from the recursion for both.
 
-    Args:
-        f: initial output.
-        k: initial curvature.
-        share: learning rate times the initial curvature.
-        width: number of hidden neurons.
-        steps: number of steps.
+    The learning rate is `share` divided by the initial curvature k.
     """
 
     def step(numbers, _):

@@ -177,10 +177,7 @@ def at_edge(product: np.ndarray) -> float | None:
 def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
     """Draw costs on the left, and rate times largest eigenvalues on the right.
 
-    Args:
-        run: costs of one descent and its flows, and `product`, [steps, eigenvalues].
-        average: cost of the descent, smoothed over the steps.
-        title: title of the left panel.
+    `average` is the cost of the descent, smoothed over the steps.
     """
     step = run.step.values
     with style():

@@ -58,12 +58,7 @@ def power_decay_costs(
 
         T = peak steps / (p + 1),   u = T y^(p + 1),   r = peak y^p,   y = 1 - t / steps
 
-    Args:
-        config: exponents, source exponent and number of eigenvalues.
-        capacity: exponent of the eigenvalues.
-        noise: ratio of the variance of the gradient noise to the eigenvalue.
-        steps: number of steps.
-        peaks: peak rates.
+    `noise` is the ratio of the variance of the gradient noise to the eigenvalue.
     """
     i = np.arange(1.0, config.modes + 1)
     eigenvalues, signal = i**-capacity, i ** -(config.source * capacity + 1)

@@ -178,11 +178,7 @@ def numbers(tree: xr.DataTree) -> dict:
 
 
 def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
-    """Draw sharpness with dashed limits, and the cost below it, one column per panel.
-
-    Args:
-        panels: `sharpness` and `cost` of one start, [rates, records], and `threshold`, by title.
-    """
+    """Draw sharpness with dashed limits, and the cost below it, of one start per title."""
     with style():
         figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
         grid = figure.subplots(

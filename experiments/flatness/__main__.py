@@ -43,12 +43,7 @@ def run(config: Config) -> xr.Dataset:
 def accuracy_against_sharpness(
     dataset: xr.Dataset, estimates: Mapping[str, Mapping[str, Interval]]
 ) -> Figure:
-    """Draw test accuracy against each measure of sharpness, one row of panels per recipe.
-
-    Args:
-        dataset: networks by recipe, start and order.
-        estimates: rank correlations of each recipe, by name.
-    """
+    """Draw test accuracy against each measure of sharpness, one row of panels per recipe."""
     with style():
         figure = Figure(figsize=(13, 4.0 * len(estimates)))
         rows = figure.subplots(len(estimates), len(MEASURES), squeeze=False)

@@ -38,12 +38,6 @@ def two_way_bootstrap(
     A / starts + B / orders + 3 E / (starts orders), so intervals are wider than necessary where the
     remainder dominates.
 
-    Args:
-        statistic: function of an array like `values`.
-        values: variables of each combination of start and order.
-        resamples: number of resamples.
-        rng: random generator of the resamples.
-
     References: Owen 2007, *The pigeonhole bootstrap*.
     """
     _, starts, orders = values.shape
@@ -54,9 +48,7 @@ def two_way_bootstrap(
     return np.array(drawn)
 
 
-def rank_matrix(
-    values: Float[np.ndarray, "variables n"],
-) -> Float[np.ndarray, "variables variables"]:
+def rank_matrix(values: Float[np.ndarray, "variables n"]) -> np.ndarray:
     """Return the rank correlations of all pairs of variables."""
     return np.corrcoef(stats.rankdata(values, axis=-1))
 

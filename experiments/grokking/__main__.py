@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
@@ -189,8 +188,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def after_training(dataset: xr.Dataset, delay: Float[np.ndarray, "decays seeds"]) -> Figure:
-    """Draw accuracy along the descent, and the delay against the weight decay."""
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw accuracies along the descent, and the delay against the weight decay."""
     step, decay, known = dataset.step.values, dataset.weight_decay.values, dataset.attrs["known"]
     train, test = dataset.train_accuracy.values, dataset.test_accuracy.values
     with style():
@@ -215,8 +214,8 @@ def after_training(dataset: xr.Dataset, delay: Float[np.ndarray, "decays seeds"]
         left.legend(
             title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
         )
-        _against_decay(right, decay, delay, last=float(step[-1]))
-    return figure
+        _against_decay(right, decay, delays(dataset)[1], last=float(step[-1]))
+    return {"delays": figure}
 
 
 def _against_decay(axes, decay, delay, last):
@@ -254,11 +253,6 @@ def _against_decay(axes, decay, delay, last):
         title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"
     axes.set_title(title)
     axes.legend(loc="lower left")
-
-
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw accuracies along the descent, and the delay against the weight decay."""
-    return {"delays": after_training(dataset, delays(dataset)[1])}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Expected: shares of at least 0.70 for full batches, 0.30 for mini-batches in one
 mini-batches in 64 orders, and 0.60 for the cost on a plane.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,13 +64,11 @@ def numbers(dataset: xr.Dataset) -> dict[str, Any]:
     return {**dataset.attrs, **{str(name): float(v) for name, v in dataset.data_vars.items()}}
 
 
-def bars(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
-    """Draw shares of the matrix-product rate, and speed relative to other libraries.
-
-    Args:
-        shares: share of the rate of a 2000 x 2000 product, by measurement.
-        times: seconds of the other library divided by those of gdjax, by measurement and library.
-    """
+def plot(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Draw shares of the rate of a matrix product, and times relative to other programs."""
+    values = {str(name): float(v) for name, v in dataset.data_vars.items()}
+    shares = {name: v for name, v in values.items() if name.endswith("_share")}
+    times = {name: v for name, v in values.items() if "_times_" in name}
     with style():
         figure = Figure(figsize=(13, 4.5))
         left, right = figure.subplots(1, 2)
@@ -91,19 +88,12 @@ def bars(shares: Mapping[str, float], times: Mapping[str, float]) -> Figure:
             right.annotate(
                 f" {value:.1f}", (value, place), va="center", annotation_clip=False, fontsize=11
             )
-    return figure
+    return {"speed": figure}
 
 
 def _label(name):
     name = name.removesuffix("_share").replace("_times_", ": against ").replace("_", " ")
     return name.replace("against one after another", "against one run at a time")
-
-
-def plot(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Draw shares of the rate of a matrix product, and ratios to other libraries."""
-    values = {str(name): float(v) for name, v in dataset.data_vars.items()}
-    shares = {name: v for name, v in values.items() if name.endswith("_share")}
-    return {"speed": bars(shares, {name: v for name, v in values.items() if "_times_" in name})}
 
 
 if __name__ == "__main__":

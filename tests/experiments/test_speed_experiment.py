@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.benchmarks import descents, first_call, landscape, second_call
 from experiments.benchmarks.timing import Clock, share
@@ -99,7 +100,8 @@ def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypa
 
 def test_bars_have_the_given_lengths_and_readable_labels():
     times = {"whole_set_times_torch_loop": 5.0, "trainability_times_scan": 12}
-    left, right = speed.bars({"whole_set_share": 0.7}, times).axes
+    figure = speed.plot(xr.Dataset({"whole_set_share": 0.7, **times}))["speed"]
+    left, right = figure.axes
     assert [bar.get_width() for bar in left.patches] == [0.7]
     assert [bar.get_width() for bar in right.patches] == [5.0, 12]
     labels = [text.get_text() for text in right.get_yticklabels()]
