@@ -192,7 +192,9 @@ class Program:
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
-            lowered = self._lower(arguments)
+            _check_jit()
+            with explained("cost or metric: could not be compiled", OPERATIONS):
+                lowered = self.jitted.lower(*arguments)
             self.compiled[signature] = Compiled(self._compile(lowered), _decomposes(lowered))
             self.seconds += time.perf_counter() - started
         compiled = self.compiled[signature]
@@ -220,17 +222,14 @@ class Program:
         signature = _signature(arguments)
         is_new = signature not in self.compiled
         if is_new:
-            lowered = self._lower(arguments)
+            _check_jit()
+            with explained("cost or metric: could not be compiled", OPERATIONS):
+                lowered = self.jitted.lower(*arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
             executable = pool.submit(self._compile, lowered)
             self.compiled[signature] = Compiled(executable, _decomposes(lowered))
             pool.shutdown(wait=False)
         return is_new
-
-    def _lower(self, arguments):
-        _check_jit()
-        with explained("cost or metric: could not be compiled", OPERATIONS):
-            return self.jitted.lower(*arguments)
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")

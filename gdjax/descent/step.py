@@ -294,8 +294,8 @@ def update(
     remedy = (
         "; optimizers that need a gradient per sample, or pairs of parameters, are not supported"
     )
-    check_like("optimizer: the updates", updates, params, remedy=remedy)
-    check_like("optimizer: the next state", ahead, opt_state, "the state before", remedy)
+    check_like("optimizer: its update", updates, params, remedy=remedy)
+    check_like("optimizer: its next state", ahead, opt_state, "the state before", remedy)
     return updates, ahead
 
 

@@ -451,9 +451,10 @@ def check_like(
     types: bool = False,
 ) -> None:
     """Check that a pytree has the structure and shapes of another one, and its types if asked."""
+    root = name.rpartition(": ")[2]
     shapes, expected = (
         {
-            name + jax.tree_util.keystr(path): _shapes(leaf) if types else list(jnp.shape(leaf))
+            root + jax.tree_util.keystr(path): _shapes(leaf) if types else jnp.shape(leaf)
             for path, leaf in jax.tree_util.tree_leaves_with_path(pytree)
         }
         for pytree in (tree, like)
@@ -465,10 +466,11 @@ def check_like(
     ]
     structures = [jax.tree.structure(pytree) for pytree in (tree, like)]
     if not differences and structures[0] != structures[1]:
-        differences = [f"{name} is {structures[0]!s:.200}, expected {structures[1]!s:.200}"]
+        differences = [f"{root} is {structures[0]!s:.200}, expected {structures[1]!s:.200}"]
     if differences:
         raise InputError(
-            f"{'; '.join(differences[:4])}: expected the structure of {like_name}{remedy}"
+            f"{name} has other shapes: {'; '.join(differences[:4])}; expected the structure of "
+            f"{like_name}{remedy}"
         )
     for leaf in jax.tree.leaves(tree):
         dtype = leaf.dtype if is_array(leaf) else np.asarray(leaf).dtype
