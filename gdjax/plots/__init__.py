@@ -1,4 +1,4 @@
-"""Figures from arrays and Datasets, one module for each kind of figure.
+"""Figures of results, Datasets and arrays, one module for each kind of figure.
 
 A function that draws one panel draws into `ax`, or into a new figure, and returns the axes
 (`axes.figure.savefig("name.png")`); a function that draws several panels returns the figure. Each

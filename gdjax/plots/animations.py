@@ -1,8 +1,8 @@
 """Animations of a descent on its plane.
 
 >>> one = Animation([Image.new("RGB", (4, 3)), Image.new("RGB", (4, 3), "white")])
->>> one.to_jshtml().count("data:image/png")
-2
+>>> print(one._repr_html_()[:23])
+<img alt="an animation"
 """
 
 import base64
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.animation import FuncAnimation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
@@ -40,22 +39,6 @@ class Animation(NamedTuple):
         """
         del dpi
         Path(file).with_suffix(".webp").write_bytes(self._webp())
-
-    def to_jshtml(self) -> str:
-        """Return HTML with player controls, for pages that allow scripts."""
-        width, height = self.frames[0].size
-        figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-        FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        image = axes.imshow(self.frames[0])
-
-        def show(number):
-            image.set_data(self.frames[number])
-            return (image,)
-
-        moving = FuncAnimation(figure, show, len(self.frames))
-        return moving.to_jshtml(fps=round(1000 / self.milliseconds))
 
     def _repr_html_(self) -> str:
         """Return HTML without scripts, for notebooks."""

@@ -109,7 +109,7 @@ def test_large_integers_are_printed_exactly(tmp_path, monkeypatch, capsys):
     main(["resume", "s", "--out", "out"])
     table = json.loads(Path("out/summary.json").read_text())["table"]
     assert [repr(row["seed"]) for row in table] == ["4294967295", "123456789"]
-    assert all(f" {seed}  " in capsys.readouterr().out for seed in seeds[:1])
+    assert all(f"{seed}  " in capsys.readouterr().out for seed in seeds[:1])
     main(["replay", "s", "--at", "learning_rate=0.01", f"seed={seeds[0]}"])
     printed = capsys.readouterr().out
     assert f"seed={seeds[0]} learning_rate=0.01: bitwise equal" in printed

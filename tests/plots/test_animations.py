@@ -42,4 +42,4 @@ def test_frames_skip_the_part_where_a_descent_does_not_move():
 def test_an_animation_is_embedded_in_a_page():
     result = animations.animation(plane(path=True), frames=3)
     assert result._repr_html_().startswith('<img alt="an animation" src="data:image/webp;base64,')
-    assert result.to_jshtml().count("data:image/png") == len(result.frames) == 3
+    assert len(result.frames) == 3
