@@ -30,16 +30,12 @@ if TYPE_CHECKING:
 # Smallest ratio of the sides of a plane, so that the plane is not too narrow for straight descents.
 SQUARE = 0.6
 
-STEP = ("snapshot_step",)
-PATH = {
-    **quantities(
-        "snapshot_step",
-        path_off="distance from the slice",
-        path_cost="cost",
-        path_cost_in_slice="cost of the nearest point in the slice",
-    ),
-    "snapshot_step": Quantity("step", STEP, units="steps"),
-}
+PATH = quantities(
+    "snapshot_step",
+    path_off="distance from the slice",
+    path_cost="cost",
+    path_cost_in_slice="cost of the nearest point in the slice",
+)
 """Quantities of a projected descent, in addition to its coordinates."""
 
 
@@ -79,16 +75,15 @@ def descent_on_slice(
     cost_at, _ = on_slice(problem, params, directions)
     snapshot_cost = over_rows(cost_of, snapshots, evaluation_part(problem))
     names = dict(zip(DIMENSIONS, directions, strict=False))
-    paths = {f"path_{axis}": Quantity(name, STEP) for axis, name in names.items()}
+    paths = quantities("snapshot_step", **{f"path_{axis}": n for axis, n in names.items()})
     coordinates = np.asarray(projection.coordinates)
     values = dict(zip(paths, coordinates.T, strict=True)) | {
         "path_off": np.asarray(projection.distance),
         "path_cost": snapshot_cost,
         "path_cost_in_slice": cost_at(coordinates),
     }
-    dataset = as_dataset(paths | PATH, values, {"snapshot_step": steps})
-    dataset.snapshot_step.attrs.update(_step_attributes(step))
-    return dataset
+    declared = paths | PATH | {"snapshot_step": _step_quantity(step)}
+    return as_dataset(declared, values, {"snapshot_step": steps})
 
 
 def trajectory_plane(
@@ -162,7 +157,7 @@ def trajectory_plane(
     directions = component_directions(components, 2)
     problem = as_problem(problem, data)
     descent = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite])
-    descent.snapshot_step.attrs.update(_step_attributes(step))
+    descent.snapshot_step.attrs.update(_step_quantity(step).attributes)
     middle, extent = zip(*(_span(descent[f"path_{axis}"].values) for axis in "ab"), strict=True)
     extent = [max(side, SQUARE * max(extent)) * (1 + 2 * margin) for side in extent]
     sides = [np.linspace(m - e / 2, m + e / 2, points) for m, e in zip(middle, extent, strict=True)]
@@ -183,10 +178,10 @@ def _steps(caller, step, count):
     return np.arange(count) if step is None else np.asarray(step)
 
 
-def _step_attributes(step):
-    """Return the attributes of steps; snapshots without steps are numbered."""
+def _step_quantity(step):
+    """Declare the steps of snapshots; snapshots without steps are numbered."""
     name = "snapshot" if step is None else "step"
-    return {"long_name": name, "units": f"{name}s"}
+    return Quantity(name, ("snapshot_step",), f"{name}s")
 
 
 def _span(values):
