@@ -14,19 +14,10 @@ NAMES = render.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_equals_its_rendered_template(name):
-    stored = (render.RESULTS / name / "README.md").read_text("utf8")
-    assert stored == render.rendered(name), "run `python -m experiments.render`"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_template_contains_no_literal_number(name):
-    assert render.written_numbers(render.source(name), render.all_keys(render.summary(name))) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_linked_files_exist_and_every_picture_is_linked(name):
+def test_a_page_is_its_template_without_literal_numbers_and_links_all_pictures(name):
     page = (render.RESULTS / name / "README.md").read_text("utf8")
+    assert page == render.rendered(name), "run `python -m experiments.render`"
+    assert render.written_numbers(render.source(name), render.all_keys(render.summary(name))) == []
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)
     assert [t for t in targets if not (render.RESULTS / name / t).is_file()] == []
     figures = {f.name for f in (render.RESULTS / name).iterdir() if f.suffix in (".png", ".webp")}
