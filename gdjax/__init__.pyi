@@ -36,6 +36,7 @@ from .sweeps import coordinate_check as coordinate_check
 from .sweeps import extend as extend
 from .sweeps import find_learning_rate as find_learning_rate
 from .sweeps import params_of as params_of
+from .sweeps import plan as plan
 from .sweeps import replay as replay
 from .sweeps import resume as resume
 from .sweeps import sweep as sweep

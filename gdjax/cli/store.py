@@ -1,5 +1,7 @@
 """`gdjax resume` and `gdjax replay`: commands on the store of a sweep."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.cli.options import StoredRuns, check_store, format_value, parse_at, resume_command
 from gdjax.cli.problem_file import Given, check_problem_file, load_problem
+from gdjax.errors import InputError
 
 StorePath = Annotated[str, tyro.conf.Positional]
 
@@ -24,6 +27,11 @@ class Resume:
     """Problem of the sweep, if it is user-defined."""
     allow_unverified: bool = False
     """Go on if a version, a numeric flag or a function of the host cannot be compared."""
+    part: Annotated[str | None, tyro.conf.arg(metavar="K/N")] = None
+    """Compute only every N-th group of tiles, from the K-th on, counted from 0, while other
+    processes compute the others. auto takes K and N from Slurm or Kubernetes."""
+    status: bool = False
+    """Compute nothing; count the tiles that are finished, being computed, and interrupted."""
     out: Path | None = None
     """Folder for summary and figures; by default, the parent folder of the store if it contains
     only results of this sweep, otherwise results/resume/<hash of these settings>."""
@@ -32,8 +40,22 @@ class Resume:
         """Compute the missing runs, write summary and figures, then print the table."""
         check_store(self.store)
         check_problem_file(self.problem)
+        part = None if self.part is None else parse_part(self.part, os.environ)
         process.configure()
-        from gdjax.sweeps import resume
+        from gdjax.sweeps import count_tiles, resume
+
+        if self.status or part is not None:
+            if part is not None and not self.status:
+                problem = load_problem(self.problem)
+                resume(
+                    self.store, problem=problem, part=part, allow_unverified=self.allow_unverified
+                )
+            counts = count_tiles(self.store)
+            print(
+                f"{counts['finished']} of {counts['tiles']} tiles are finished; groups of tiles "
+                f"being computed: {counts['computing']}, interrupted: {counts['interrupted']}"
+            )
+            return
 
         with interrupts.resumable(resume_command(self.store, self.problem)):
             runs = resume(
@@ -46,6 +68,34 @@ class Resume:
         beside = None if "://" in self.store else own_folder(Path(self.store), runs)
         folder = results.folder("resume", self, self.out or beside)
         report_sweep(runs, folder, self, self.store)
+
+
+def parse_part(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return the number of a part and the number of parts.
+
+    Examples:
+        >>> parse_part("3/100", {})
+        (3, 100)
+        >>> parse_part("auto", {"JOB_COMPLETION_INDEX": "3", "JOB_COMPLETION_COUNT": "8"})
+        (3, 8)
+    """
+    number, _, count = text.partition("/")
+    if text == "auto":
+        given = environment.get
+        if "SLURM_ARRAY_TASK_ID" in environment:
+            first = int(given("SLURM_ARRAY_TASK_MIN", 0))
+            step = int(given("SLURM_ARRAY_TASK_STEP", 1))
+            number = str((int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step)
+            count = given("SLURM_ARRAY_TASK_COUNT", "")
+        else:
+            number, count = given("JOB_COMPLETION_INDEX", ""), given("JOB_COMPLETION_COUNT", "")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise InputError(
+            f"--part {text}: is part {number or 'unknown'} of {count or 'unknown'}, expected K/N "
+            f"with K from 0 to N - 1; auto needs SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, "
+            f"or JOB_COMPLETION_INDEX and JOB_COMPLETION_COUNT"
+        )
+    return int(number), int(count)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,9 @@ class Sweep(NetworkOptions):
     store: str | None = None
     """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is
     in the results folder."""
+    plan: bool = False
+    """Create the store and print its size, number of tiles and estimated time, and compute nothing;
+    gdjax resume STORE --part K/N then computes a part."""
     out: Path | None = None
     """Folder for summary and figures; by default results/sweep/<hash of these settings>."""
 
@@ -62,9 +65,9 @@ class Sweep(NetworkOptions):
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
         check_at_least(1, self, "epochs", "num_steps", "record_every", "widths")
         process.configure()
+        from gdjax import sweeps
         from gdjax.descent import steps_for
         from gdjax.problems import digits
-        from gdjax.sweeps import axes, sweep
 
         problem = load_problem(self.problem) or digits(self.data, **self.network())
         whole = self.batch_size == "full" or not problem.samples
@@ -72,18 +75,20 @@ class Sweep(NetworkOptions):
         epoch = steps_for(1, problem.samples, batch_size)
         folder = results.folder("sweep", self, self.out)
         store = self.store or folder / "runs.zarr"
+        arguments = (problem, sweeps.axes(**named), self.num_steps or self.epochs * epoch)
+        settings: dict[str, Any] = {
+            "make_optimizer": make_optimizer(self.optimizer, named),
+            "batch_size": None if "batch_size" in named else batch_size,
+            "replacement": self.replacement,
+            "record_every": self.record_every or epoch,
+            "root_seed": self.root_seed,
+        }
+        if self.plan:
+            print(sweeps.plan(sweeps.Sweep(*arguments, **settings), store))
+            print(results.next_command("resume", store, "--part", "0/8"))
+            return
         with interrupts.resumable(resume_command(store, self.problem)):
-            runs = sweep(
-                problem,
-                axes(**named),
-                self.num_steps or self.epochs * epoch,
-                make_optimizer=make_optimizer(self.optimizer, named),
-                batch_size=None if "batch_size" in named else batch_size,
-                replacement=self.replacement,
-                record_every=self.record_every or epoch,
-                root_seed=self.root_seed,
-                store=store,
-            )
+            runs = sweeps.sweep(*arguments, **settings, store=store)
         from gdjax.cli.report import report_sweep  # after the sweep: matplotlib is slow
 
         report_sweep(runs, folder, self, store)

@@ -31,7 +31,7 @@ from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import FEWER, fit
-from gdjax.sweeps.plan import MAX_PARAM_BYTES, Plan
+from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
 

@@ -30,7 +30,7 @@ from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
 from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import Memory
-from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import CHECKPOINT_SECONDS, slab_variables, start_blocks
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import random
 import socket
 import threading
 import time
@@ -25,16 +26,45 @@ LEASE_SECONDS = 60.0  # validity of a lease after its last renewal
 _MAX_LEASE_BYTES = 2**16
 
 
+class InUseError(StoreError):
+    """Another process, or another lock of this process, holds the right to write."""
+
+
 def acquire(location: Folder | Bucket, key: str = LOCK) -> "FileLock | Lease":
     """Acquire the exclusive right to write a store, or the part of it with the lock `key`.
 
     Raises:
-        StoreError: if another process, or another lock of this process, holds this right.
+        InUseError: if another process, or another lock of this process, holds this right.
     """
     if isinstance(location, Folder):
         with contextlib.suppress(NotImplementedError):
             return FileLock(location, key)
     return Lease(location, key)
+
+
+def acquire_in_turn(location: Folder | Bucket, seconds: float) -> "FileLock | Lease":
+    """Acquire the right to write a store that other processes hold for a moment each.
+
+    Raises:
+        InUseError: if it is still held after a number of seconds.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return acquire(location)
+        except InUseError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(random.uniform(0.02, 0.2))
+
+
+def is_held(location: Folder | Bucket, key: str) -> bool:
+    """Return whether a process holds a lock; one that was killed holds a lease until it expires."""
+    try:
+        acquire(location, key).close()
+    except InUseError:
+        return True
+    return False
 
 
 def _holder() -> str:
@@ -64,7 +94,7 @@ class FileLock:
         if not taken:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip()
             self.close()
-            raise StoreError(
+            raise InUseError(
                 f"{folder} is being written by {holder or 'another process'}; start again after it "
                 f"has ended; finished runs are kept. Until then, the store can be opened for "
                 f"reading"
@@ -131,7 +161,7 @@ class Lease:
             expiry = (
                 f", whose lease lasts until {time.strftime('%H:%M:%S', time.gmtime(until))} UTC"
             )
-        raise StoreError(
+        raise InUseError(
             f"{self.location} is being written by {lease.get('holder', 'another process')!s:.100}"
             f"{expiry}; start again after it has ended; finished runs are kept. If it was killed, "
             f"start again after its lease has expired, or remove {self.key} to take over "

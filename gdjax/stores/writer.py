@@ -2,7 +2,7 @@
 
     write(tile):  the chunk of every variable, their checksums, then the tile's flag
 
-A tile without its flag is not finished. Only one sweep at a time writes a store. An example with
+A tile without its flag is not finished. Only one process at a time writes a tile. An example with
 two runs in two tiles:
 
 >>> import tempfile
@@ -16,6 +16,7 @@ two runs in two tiles:
 [False, True]
 """
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 from gdjax._runtime import array_file
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.location import MISSING, Bucket, Folder, locate
-from gdjax.stores.lock import FileLock, Lease, acquire
+from gdjax.stores.lock import FileLock, InUseError, Lease, acquire, acquire_in_turn, is_held
 from gdjax.stores.reader import Damage, Stored, read_root
 from gdjax.stores.schema import (
     FLAGS,
@@ -55,6 +56,8 @@ MAX_CHECKPOINT_BYTES = 2**34
 DERIVED = ("layout",)  # entries of an identity that are determined by other entries
 
 CHECKPOINTS = f"{OWN}/checkpoints"  # folder for states of unfinished tiles and searches
+PARTS = f"{OWN}/parts"  # folder for locks of tiles, and of the processes that compute parts
+OPENING_SECONDS = 120.0  # maximum time for which processes that compute parts wait to open a store
 
 
 class Tiles(Stored):
@@ -234,6 +237,9 @@ class Store(Tiles):
         layout: arrays of the sweep.
         identity: identity of the sweep. Any difference from the stored one is an error.
         writer: description of the program and the machine that compute the tiles.
+        allow_unverified: whether to go on if programs cannot be compared.
+        shared: whether other processes may write other tiles at the same time. They then lock the
+            tiles that they compute together (see `claim`), and not the store.
 
     Raises:
         InputError: if a value in `identity` or `writer` cannot be represented in JSON.
@@ -242,6 +248,7 @@ class Store(Tiles):
 
     Attributes:
         restored: damaged files that were restored on opening.
+        num_skipped: number of tiles that were not computed since other processes compute them.
     """
 
     def __init__(
@@ -252,18 +259,39 @@ class Store(Tiles):
         identity: Mapping[str, Any],
         writer: Mapping[str, Any],
         allow_unverified: bool = False,
+        shared: bool = False,
     ):
-        self.location = locate(store)
+        self.location, self._shared, self.num_skipped = locate(store), shared, 0
+        self._claims: dict[tuple[int, ...], FileLock | Lease] = {}
         recorded = layout.record(identity)
         seal(make_root(layout.schema, recorded))  # raises if the root is too large
         self._own_root(layout, recorded, allow_unverified)  # raises before any change
-        self._lock = acquire(self.location)
+        self._lock = (
+            acquire_in_turn(self.location, OPENING_SECONDS) if shared else acquire(self.location)
+        )
         try:
+            if not shared:
+                self._check_parts()
             self.restored = self._restore(layout, recorded, allow_unverified)
             self._begin(writer)
+            if shared:
+                opening, key = self._lock, f"{PARTS}/{uuid.uuid4().hex}"
+                self._lock = acquire(self.location, key)
+                opening.close()
         except BaseException:
             self.close()
             raise
+
+    def _check_parts(self):
+        """Check that no process computes a part, and remove the locks of those that have ended."""
+        for name in (names := self.location.sizes(PARTS)):
+            if is_held(self.location, f"{PARTS}/{name}"):
+                raise InUseError(
+                    f"{self.location}: other processes are computing parts of this sweep; start "
+                    f"again after they have ended, or compute a part: resume(..., part=(0, 1))"
+                )
+        if names:
+            self.location.remove(PARTS)
 
     def _own_root(self, layout, recorded, allow_unverified):
         try:
@@ -303,10 +331,39 @@ class Store(Tiles):
         self.close()
 
     def close(self) -> None:
-        """Release the lock of the store."""
-        if self._lock is not None:
-            self._lock.close()
-        self._lock = None
+        """Release the locks of the store and of its tiles."""
+        for lock in (*self._claims.values(), self._lock):
+            if lock is not None:
+                lock.close()
+        self._claims, self._lock = {}, None
+
+    def claim(self, tiles: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Reserve tiles that are computed together, until the first of them is written.
+
+        Returns:
+            Those that are not finished; none if another process computes them.
+        """
+        if not self._shared:
+            return list(tiles)
+        try:
+            lock = acquire(self.location, f"{PARTS}/{tile_name(tiles[0])}")
+        except InUseError:
+            self.num_skipped += len(tiles)
+            return []
+        unfinished = [tile for tile in tiles if self.record(tile) is None]
+        if unfinished:
+            self._claims[unfinished[0]] = lock
+        else:
+            lock.close()
+        return unfinished
+
+    def write_chunks(
+        self, tile: tuple[int, ...], chunks: Mapping[str, bytes], writers: tuple[str, ...]
+    ) -> None:
+        """Write a tile as `Tiles.write_chunks` does, and release it if it is the first claimed."""
+        super().write_chunks(tile, chunks, writers)
+        if tile in self._claims:
+            self._claims.pop(tile).close()
 
     def repair(self) -> list[Damage]:
         """Verify every finished tile, and mark damaged ones as not finished.

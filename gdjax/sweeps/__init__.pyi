@@ -8,6 +8,9 @@ from .extend import extend as extend
 from .learning_rate import LearningRateResult as LearningRateResult
 from .learning_rate import LearningRateStatus as LearningRateStatus
 from .learning_rate import find_learning_rate as find_learning_rate
+from .parts import PlannedSweep as PlannedSweep
+from .parts import count_tiles as count_tiles
+from .parts import plan as plan
 from .replay import Replay as Replay
 from .replay import replay as replay
 from .replay import resume as resume

@@ -29,7 +29,7 @@ from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plan import MAX_PARAM_BYTES
+from gdjax.sweeps.plans import MAX_PARAM_BYTES
 from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.stored import open_sweep
 

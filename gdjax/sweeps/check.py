@@ -29,7 +29,7 @@ from gdjax.stores.reader import read_attributes
 from gdjax.stores.writer import check_continuable
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.branch_spec import start_of
-from gdjax.sweeps.plan import MAX_PARAM_BYTES, Plan
+from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.program import Program, Start, programs_of, remembered, tree_nbytes
 from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.stored import identity_of

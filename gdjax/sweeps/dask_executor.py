@@ -45,7 +45,7 @@ from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.identity import writer
-from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
 ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile

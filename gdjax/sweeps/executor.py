@@ -12,7 +12,7 @@ import json
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,8 @@ from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, is_complete
 from gdjax.sweeps.fit import check_disk
 from gdjax.sweeps.identity import described_settings, writer
-from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.program import Tile
 from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
 
@@ -35,6 +36,7 @@ def execute(
     plan: Plan,
     prepare: Callable[[Store], None] | None = None,
     *,
+    part: tuple[int, int] | None = None,
     compute_tiles: "Callable[[Plan, Store | Memory], int] | None" = None,
 ) -> xr.Dataset:
     """Compute the missing tiles of a sweep and return its Dataset.
@@ -42,6 +44,7 @@ def execute(
     Args:
         plan: result of `fit`.
         prepare: function called with the opened store before tiles are computed.
+        part: number of the part to compute and number of parts; None for all missing tiles.
         compute_tiles: function that computes the missing tiles of a store or of memory and returns
             their number; None for `run_missing`.
     """
@@ -49,8 +52,9 @@ def execute(
     if plan.store is None:
         return compute_in_memory(plan, compute_tiles or run_missing)
     if plan.client is None:
-        compute = partial(compute_tiles or run_missing, plan)
-        complete_store(plan, plan.layout, plan.identity, compute, prepare)
+        compute = partial(compute_tiles or partial(run_missing, part=part), plan)
+        shared = part is not None
+        complete_store(plan, plan.layout, plan.identity, compute, prepare, shared=shared)
     else:
         from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
@@ -90,6 +94,8 @@ def complete_store(
     identity: Mapping[str, Any],
     compute: Callable[[Store], int],
     prepare: Callable[[Store], None] | None = None,
+    *,
+    shared: bool = False,
 ) -> None:
     """Open the store of a sweep, remove damaged tiles and compute the missing ones.
 
@@ -101,15 +107,16 @@ def complete_store(
         identity: identity of the sweep, as in `Store`.
         compute: function that computes the missing tiles and returns their number.
         prepare: function called with the opened store before `compute`.
+        shared: whether other processes may compute other tiles at the same time. Finished tiles are
+            then not verified, since each of many processes would read the whole store.
     """
     location, allow_unverified = plan.location, plan.allow_unverified
-    if is_complete(location, layout, identity, allow_unverified):
+    if not shared and is_complete(location, layout, identity, allow_unverified):
         return
+    settings = {"allow_unverified": allow_unverified, "shared": shared}
     own = writer(plan.devices[0])
-    with Store(
-        location, layout, identity=identity, writer=own, allow_unverified=allow_unverified
-    ) as store:
-        for damage in store.repair():
+    with Store(location, layout, identity=identity, writer=own, **settings) as store:
+        for damage in store.restored if shared else store.repair():
             warnings.warn(f"{location} was damaged: {damage}", stacklevel=4)
         if isinstance(location, Folder):
             check_disk(location.path, layout, float(np.mean(~store.finished())))
@@ -123,11 +130,29 @@ def complete_store(
                 f"{finished.sum()} of {finished.size} tiles are saved in {location}; to continue, "
                 f"repeat the call with this store"
             ) from None
+        if store.num_skipped:
+            warnings.warn(
+                f"{location}: skipped the tiles that other processes compute ({store.num_skipped})",
+                stacklevel=4,
+            )
 
 
-def run_missing(plan: Plan, sink: "Store | Memory") -> int:
-    """Compute all missing tiles of a store or of memory, and return their number."""
-    groups = plan.groups(tuple(tile) for tile in np.argwhere(~sink.finished()).tolist())
+def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None = None) -> int:
+    """Compute missing tiles of a store or of memory, and return their number.
+
+    Args:
+        plan: plan of the sweep.
+        sink: store or memory.
+        part: number of a part, and number of parts: every count-th group of tiles that share slabs.
+            Groups are those of all tiles, so that processes with different numbers of parts compute
+            the same groups. None for all missing tiles.
+    """
+    missing = ~sink.finished()
+    if part is None:
+        groups = plan.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
+    else:
+        mine = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
+        groups = [tiles for tiles in mine if any(missing[tile] for tile in tiles)]
     num_tiles = sum(map(len, groups))
     num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
     devices = plan.devices[: max(1, len(groups))]
@@ -154,11 +179,11 @@ def run_missing(plan: Plan, sink: "Store | Memory") -> int:
                     done[number] = share
                     bar.update(max(0, int(done @ num_runs * plan.sweep.num_steps) - bar.n))
 
-            tiles = groups[number]
             try:
-                return tiles, run_tiles(
-                    plan, tiles, device, TileMonitor(sink, tiles, should_stop, show)
-                )
+                if not (tiles := sink.claim(groups[number])):
+                    return groups[number], None
+                monitor = TileMonitor(sink, tiles, should_stop, show)
+                return tiles, run_tiles(plan, tiles, device, monitor)
             except BaseException:
                 failed.set()  # the other devices save their state and stop
                 raise
@@ -208,6 +233,10 @@ class Memory:
     def finished(self) -> np.ndarray:
         """Return an array of False: no tile has been computed."""
         return np.zeros(self.schema.tiles, bool)
+
+    def claim(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
+        """Return the tiles, since no other process has access to memory."""
+        return tiles
 
     def begin(self, _tiles: Any, _writers: Any) -> None:
         """Do nothing, since writers are not recorded."""

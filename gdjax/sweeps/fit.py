@@ -32,7 +32,7 @@ from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
 from gdjax.sweeps.binding import check_effect
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
-from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
 from gdjax.sweeps.spec import Sweep
 

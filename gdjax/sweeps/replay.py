@@ -23,6 +23,8 @@ import jax
 import numpy as np
 import xarray as xr
 
+from gdjax.arguments import is_whole
+from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
@@ -134,6 +136,7 @@ def resume(
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
+    part: tuple[int, int] | None = None,
     client: Any = None,
     allow_unverified: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -144,6 +147,9 @@ def resume(
         store: path or URL of the store.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        part: number of the part to compute and number of parts, such as (3, 100), for one of many
+            processes that compute the store at the same time; None for all missing tiles. A part
+            can be computed again, and the number of parts may change.
         client: Dask client, as in `sweep`.
         allow_unverified: whether to go on if it cannot be verified that the stored numbers belong
             to the same computation: if a version or a numeric flag has changed, or if a function
@@ -152,15 +158,28 @@ def resume(
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
-        Dataset of the sweep.
+        Dataset of the sweep; after a part, runs that are not finished are NaN.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
     """
+    if part is not None:
+        _check_part(part, client)
     stored = open_sweep(store, storage_options=storage_options)
     spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     plan = check(spec, store, storage_options, client=client, allow_unverified=allow_unverified)
-    return execute(fit(plan))
+    return execute(fit(plan), part=part)
+
+
+def _check_part(part, client):
+    is_pair = isinstance(part, Sequence) and len(part) == 2 and all(map(is_whole, part))
+    if not is_pair or not 0 <= part[0] < part[1]:
+        raise InputError(
+            f"part = {part!r:.80}, expected the number of a part, from 0, and the number of parts, "
+            f"such as (3, 100)"
+        )
+    if client is not None:
+        raise InputError("part: a client distributes all tiles; pass part or client, not both")
 
 
 def changed_settings(

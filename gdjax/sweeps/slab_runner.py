@@ -26,7 +26,7 @@ from gdjax.sweeps.checkpoint import (
     join_slabs,
     to_host,
 )
-from gdjax.sweeps.plan import Plan
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Positions, Program, Tile
 
 CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds

@@ -28,7 +28,7 @@ from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plan import MAX_PARAM_BYTES
+from gdjax.sweeps.plans import MAX_PARAM_BYTES
 from gdjax.sweeps.spec import Sweep
 
 

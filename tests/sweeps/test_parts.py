@@ -1,0 +1,234 @@
+"""Stores computed in parts by several processes equal those of one process bitwise."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+from small_problems import same_bits
+
+import gdjax as gd
+from gdjax.cli.store import parse_part
+from gdjax.errors import InputError, StoreError
+from gdjax.stores.location import locate
+from gdjax.stores.lock import acquire
+from gdjax.stores.reader import verify, without_carry
+from gdjax.stores.schema import tile_name
+from gdjax.stores.writer import PARTS, Tiles
+from gdjax.sweeps import count_tiles
+
+BOWL = gd.Sweep(
+    gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=np.geomspace(1e-3, 0.1, 600)), 5
+)
+LONG = gd.Sweep(
+    gd.problems.few_digits(samples=30, widths=(4,)),
+    gd.axes(learning_rate=np.geomspace(0.01, 1, 16), seed=range(16)),
+    6000,
+    make_optimizer=optax.sgd,
+    record_every=500,
+)
+KILLS = 6
+NAMES = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol", "scancel")
+
+
+def stored(path):
+    with xr.open_zarr(path, chunks=None) as dataset:
+        return without_carry(dataset).drop_vars("finished").load()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return gd.sweep(BOWL.problem, BOWL.axes, BOWL.num_steps)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Return a counter of the times that each tile is written."""
+    count, write = Counter(), Tiles.write
+    monkeypatch.setattr(
+        Tiles, "write", lambda s, tile, a: (count.update([tile]), write(s, tile, a))
+    )
+    return count
+
+
+def test_parts_of_any_number_in_any_order_equal_one_sweep_bitwise(tmp_path, whole, written):
+    planned = gd.plan(BOWL, tmp_path)
+    assert (planned.num_runs, planned.num_parts, written) == (600, 75, Counter())
+    assert planned.seconds > 0
+    assert np.isnan(gd.open_dataset(tmp_path).cost).all()
+    for part in ((2, 3), (2, 3), (1, 2), (7, 8), (0, 1)):
+        runs = gd.resume(tmp_path, part=part)
+    assert same_bits(runs.cost, whole.cost)
+    assert set(written.values()) == {1}
+    assert len(written) == planned.num_tiles
+    assert count_tiles(tmp_path) == {
+        "tiles": planned.num_tiles,
+        "finished": planned.num_tiles,
+        "computing": 0,
+        "interrupted": 0,
+    }
+    assert verify(tmp_path) == []
+
+
+def test_tiles_that_another_process_computes_are_skipped(tmp_path, whole, written):
+    """While a part runs, another one takes the rest, and a whole sweep is refused."""
+    gd.plan(BOWL, tmp_path)
+    with contextlib.closing(acquire(locate(tmp_path), f"{PARTS}/{tile_name((0,))}")):
+        with pytest.warns(
+            UserWarning, match=r"skipped the tiles that other processes compute \(1\)"
+        ):
+            runs = gd.resume(tmp_path, part=(0, 1))
+        assert np.isnan(runs.cost[:8]).all()
+        assert same_bits(runs.cost[8:], whole.cost[8:])
+        assert count_tiles(tmp_path)["computing"] == 1
+        with pytest.raises(StoreError, match="other processes are computing parts"):
+            gd.resume(tmp_path)
+    assert same_bits(gd.resume(tmp_path).cost, whole.cost)
+    assert set(written.values()) == {1}
+    assert not (tmp_path / PARTS).exists()
+
+
+@pytest.mark.parametrize("part", [(0, 0), (3, 3), (-1, 3)])
+def test_an_invalid_part_is_rejected(tmp_path, part):
+    with pytest.raises(InputError, match=r"part = .*, expected the number of a part, from 0"):
+        gd.resume(tmp_path, part=part)
+
+
+def test_the_part_of_a_task_is_that_of_its_array():
+    slurm = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4"}
+    slurm |= {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "2"}
+    assert parse_part("auto", slurm) == (3, 4)
+    for text, environment in (("auto", {}), ("4/4", {}), ("1", {}), ("-1/4", {}), ("a/b", {})):
+        with pytest.raises(InputError, match=r"--part .*expected K/N"):
+            parse_part(text, environment)
+
+
+def start(store, part, **environment):
+    command = [sys.executable, "-m", "gdjax", "resume", str(store), "--part", part]
+    settings = os.environ | {"JAX_NUM_CPU_DEVICES": "1", "NPROC": "2"} | environment
+    return subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, cwd=store.parent)
+
+
+def single(path):
+    """Compute the long sweep by one process."""
+    gd.plan(LONG, path)
+    assert start(path, "0/1").wait() == 0
+    return stored(path)
+
+
+@pytest.mark.long
+def test_killed_and_repeated_parts_equal_a_single_process_bitwise(tmp_path):
+    """Of eight parts, one is started twice and one never; others are killed at random times."""
+    one, many = tmp_path / "one", tmp_path / "many"
+    expected = single(one)
+    gd.plan(LONG, many)
+    chance = random.Random(0)
+    parts = [*range(7), 3]
+    running = {i: start(many, f"{part}/8") for i, part in enumerate(parts)}
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0, 3))
+        i = chance.choice(list(running))
+        running[i].send_signal(signal.SIGKILL)
+        running[i].wait()
+        running[i] = start(many, f"{parts[i]}/8")
+    assert {process.wait() for process in running.values()} == {0}
+    assert start(many, "0/1").wait() == 0  # takes over the part that was never started
+    assert count_tiles(many)["finished"] == count_tiles(many)["tiles"]
+    assert same_bits(stored(many), expected)
+    assert verify(many) == []
+    gd.resume(many)  # nothing is locked
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """Start Slurm on the loopback address, with one node."""
+    if missing := [name for name in NAMES if shutil.which(name) is None]:
+        pytest.skip(f"needs {', '.join(missing)}: apt-get install slurmctld slurmd munge")
+    if os.geteuid() != 0:
+        pytest.skip("needs the rights of root, with which slurmd starts jobs")
+    folder, host = tmp_path / "slurm", socket.gethostname().split(".")[0]
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    settings = {
+        **{"ClusterName": "test", "SlurmctldHost": f"{host}(127.0.0.1)", "SlurmUser": "root"},
+        **{"SlurmctldPort": ports[0], "SlurmdPort": ports[1], "AuthType": "auth/munge"},
+        **{"AuthInfo": f"socket={folder}/munge.socket", "CredType": "cred/munge"},
+        **{"StateSaveLocation": folder / "state", "SlurmdSpoolDir": folder / "spool"},
+        **{"SlurmctldPidFile": folder / "slurmctld.pid", "SlurmdPidFile": folder / "slurmd.pid"},
+        **{"SlurmctldLogFile": folder / "slurmctld.log", "SlurmdLogFile": folder / "slurmd.log"},
+        **{"ProctrackType": "proctrack/linuxproc", "TaskPlugin": "task/none"},
+        **{"SelectType": "select/cons_tres", "SelectTypeParameters": "CR_CPU"},
+        **{"ReturnToService": 2, "JobAcctGatherType": "jobacct_gather/none", "MpiDefault": "none"},
+        "NodeName": f"{host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} State=UNKNOWN",
+        "PartitionName": f"all Nodes={host} Default=YES MaxTime=INFINITE State=UP",
+    }
+    lines = [f"{name}={value}\n" for name, value in settings.items()]
+    (folder / "slurm.conf").write_text("".join(lines))
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+    names = ("key-file=munge.key", "socket=munge.socket", "pid-file=munged.pid")
+    names += ("log-file=munged.log", "seed-file=munged.seed")
+    munge = ["munged", "--force", *(f"--{n.replace('=', f'={folder}/')}" for n in names)]
+    for command in (munge, ["slurmctld"], ["slurmd"]):
+        subprocess.run(command, check=True, env=environment)
+    yield environment
+    for file in folder.glob("*.pid"):
+        os.kill(int(file.read_text()), signal.SIGTERM)
+
+
+@pytest.mark.long
+def test_an_array_of_jobs_of_slurm_computes_the_store_of_a_single_process(tmp_path, slurm):
+    """Two of eight tasks are put back into the queue while they run, and one is canceled."""
+
+    def output(*command):
+        return subprocess.check_output(command, env=slurm, text=True, timeout=60).strip()
+
+    one, many = tmp_path / "one", tmp_path / "many"
+    expected = single(one)
+    gd.plan(LONG, many)
+    job = tmp_path / "job.sh"
+    job.write_text(
+        "#!/bin/sh\n#SBATCH --array=0-7\n#SBATCH --requeue\n"
+        "export JAX_NUM_CPU_DEVICES=1 NPROC=2\n"
+        f"cd {tmp_path}; {sys.executable} -m gdjax resume {many} --part auto\n"
+    )
+    number = output("sbatch", "--parsable", "-o", f"{tmp_path}/%a.log", str(job))
+    deadline, disturbed = time.monotonic() + 100, 0
+    while queued := output("squeue", "-h", "-r", "-o", "%K %T").splitlines():
+        assert time.monotonic() < deadline, queued
+        running = [line.split()[0] for line in queued if line.endswith(" RUNNING")]
+        if disturbed < 3 and running and count_tiles(many)["computing"]:
+            task = f"{number}_{running[-1]}"
+            output(*(["scontrol", "requeue"] if disturbed < 2 else ["scancel"]), task)
+            disturbed += 1
+        for line in queued if disturbed else ():  # Slurm delays tasks that are put back by minutes
+            if line.endswith(" PENDING"):
+                task = f"JobId={number}_{line.split()[0]}"  # it may have started meanwhile
+                subprocess.run(
+                    ["scontrol", "update", task, "StartTime=now"], env=slurm, check=False
+                )
+        time.sleep(0.3)
+    assert disturbed == 3
+    assert start(many, "0/1").wait() == 0  # computes what the canceled task left
+    assert same_bits(stored(many), expected)
+    assert Path(tmp_path, "0.log").read_text().count("tiles are finished") >= 1
+    assert jax.devices()[0].platform == "cpu"
