@@ -84,8 +84,9 @@ class Sweep(NetworkOptions):
             "root_seed": self.root_seed,
         }
         if self.plan:
-            print(sweeps.plan(sweeps.Sweep(*arguments, **settings), store))
-            print(results.next_command("resume", store, "--part", "0/8"))
+            planned = sweeps.plan(sweeps.Sweep(*arguments, **settings), store)
+            print(planned)
+            print(results.next_command("resume", store, "--part", f"0/{planned.num_parts}"))
             return
         with interrupts.resumable(resume_command(store, self.problem)):
             runs = sweeps.sweep(*arguments, **settings, store=store)
