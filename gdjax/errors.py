@@ -9,6 +9,7 @@ import inspect
 import os
 import sysconfig
 import traceback
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ LIBRARIES = (
 )
 
 
+def is_of_user(line: traceback.FrameSummary) -> bool:
+    """Return whether a line of a traceback is one of the user's program."""
+    return not any(folder in line.filename for folder in LIBRARIES)
+
+
+def warn(message: str) -> None:
+    """Issue a warning at the line of the user's program that called gdjax."""
+    lines = traceback.extract_stack()[:-1]
+    depth = next((n for n, line in enumerate(reversed(lines)) if is_of_user(line)), 0)
+    warnings.warn(message, stacklevel=depth + 2)
+
+
 @contextlib.contextmanager
 def explained(
     failure: str,
@@ -125,11 +138,7 @@ def explained(
 
 def _place(error, function):
     """Return the line of a user's code at which an error occurred, or else its definition."""
-    lines = [
-        line
-        for line in traceback.extract_tb(error.__traceback__)
-        if not any(folder in line.filename for folder in LIBRARIES)
-    ]
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if is_of_user(line)]
     if lines:
         return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno}, in {lines[-1].name})"
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None

@@ -1,15 +1,6 @@
 """Default figure of each result: `gd.plot(result)`.
 
-A result is identified by its type, and a Dataset by its attribute `result` (sweeps: `identity`):
-
->>> import jax, jax.numpy as jnp, optax
->>> from gdjax import Problem, descend
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
->>> [axes.get_ylabel() for axes in plot(run).axes]
-['cost']
-
-`gdjax.plots` has figures with more options.
+A result is identified by its type, and a Dataset by its attribute `result` (sweeps: `identity`).
 """
 
 from collections.abc import Callable
@@ -111,6 +102,16 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     Raises:
         InputError: if the result has no figure.
         StoreError: if the path contains no store.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from gdjax import Problem, descend
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+        >>> run = descend(bowl, optax.sgd(0.25), jnp.ones(2), 3, key=jax.random.key(0))
+        >>> [axes.get_ylabel() for axes in plot(run).axes]
+        ['cost']
+
+        `gdjax.plots` has figures with more options.
     """
     check_text("plot: title", title)
     if isinstance(result, str | Path):

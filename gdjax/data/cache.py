@@ -7,7 +7,6 @@ valid as long as the names, sizes and modification times of the set's files do n
 
 import hashlib
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from gdjax._runtime.array_file import pack, remove_partial, unpack, write_file
 from gdjax._runtime.folders import cache_folder
 from gdjax.data.tfds import decode
+from gdjax.errors import warn
 
 
 def writable(folder: Path) -> bool:
@@ -67,11 +67,9 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
             return content
         except OSError as error:
             failures.append(f"{file}: {error.strerror or error}")
-    warnings.warn(
+    warn(
         f"decoded images of {folder.parent.name} could not be cached, so the next load will take "
         f"as long as this one ({'; '.join(failures)})",
-        RuntimeWarning,
-        stacklevel=3,
     )
     return content
 

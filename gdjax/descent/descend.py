@@ -3,14 +3,7 @@
     w_{t+1} = w_t - learning_rate * grad C(w_t),   t = 0 .. num_steps - 1
 
 Step 0, every `record_every`-th step and the last step are recorded. `cost` is the cost over the
-whole training set at a step, before its update. On C = |w|^2 a learning rate of 0.25 halves the
-distance to 0:
-
->>> import optax
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> run = descend(bowl, optax.sgd(0.25), jnp.array([1.0, 2.0]), 3, key=jax.random.key(0))
->>> run.cost.tolist(), run.outcome.name
-([5.0, 1.25, 0.3125, 0.078125], 'NOT_CONVERGED')
+whole training set at a step, before its update.
 """
 
 import dataclasses
@@ -172,6 +165,15 @@ def descend(
 
     Returns:
         Parameters, records and outcome.
+
+    Examples:
+        On C = |w|^2 a learning rate of 0.25 halves the distance to 0:
+
+        >>> import optax
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+        >>> run = descend(bowl, optax.sgd(0.25), jnp.array([1.0, 2.0]), 3, key=jax.random.key(0))
+        >>> run.cost.tolist(), run.outcome.name
+        ([5.0, 1.25, 0.3125, 0.078125], 'NOT_CONVERGED')
     """
     problem = as_problem(problem)
     check_can_run("descend", start, problem.data, key)

@@ -339,6 +339,8 @@ def check_params(params: PyTree, source: str = "") -> None:
                 "params are those of nnx.split(model, nnx.Param, ...), and apply gives "
                 "rngs=nnx.Rngs(key)"
                 if counts
+                else "pass its real and imaginary parts as two arrays, and combine them in the cost"
+                if jnp.issubdtype(dtype, jnp.complexfloating)
                 else f"use {name}.astype(float), or keep it out of params"
             )
             raise InputError(

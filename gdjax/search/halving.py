@@ -2,14 +2,7 @@
 
     successive halving:  n runs to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
 
-Here k is the reduction factor:
-
->>> from gdjax import problems
->>> from gdjax.sweeps import Sweep, axes
->>> rates = axes(learning_rate=[0.01 * i for i in range(1, 17)], seed=range(2))
->>> runs = successive_halving(Sweep(problems.bowl([1.0, 9.0]), rates, 64), rungs=(4, 16))
->>> [int((runs.ended_at == steps).sum()) for steps in (4, 16, 64)]
-[24, 6, 2]
+Here k is the reduction factor.
 """
 
 import dataclasses
@@ -91,6 +84,14 @@ def successive_halving(
     References: Jamieson and Talwalkar 2016, *Non-stochastic best arm identification and
     hyperparameter optimization*. Li et al. 2018, *Hyperband: a novel bandit-based approach to
     hyperparameter optimization*.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import Sweep, axes
+        >>> rates = axes(learning_rate=[0.01 * i for i in range(1, 17)], seed=range(2))
+        >>> runs = successive_halving(Sweep(problems.bowl([1.0, 9.0]), rates, 64), rungs=(4, 16))
+        >>> [int((runs.ended_at == steps).sum()) for steps in (4, 16, 64)]
+        [24, 6, 2]
     """
     spec = search_spec(
         sweep,

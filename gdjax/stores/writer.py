@@ -462,10 +462,11 @@ def require_same(
 
 def _listed(old, new, keys):
     """Return the entries that differ as text."""
-    listed = [
-        f"{key}: stored {old.get(key, 'nothing')!r:.120}, expected {new.get(key, 'nothing')!r:.120}"
-        for key in keys
-    ]
+
+    def of(values, key):
+        return f"{values[key]!r:.120}" if key in values else "nothing"
+
+    listed = [f"{key}: stored {of(old, key)}, expected {of(new, key)}" for key in keys]
     more = f"; and {len(listed) - 8} more" if len(listed) > 8 else ""
     return "; ".join(listed[:8]) + more
 

@@ -4,7 +4,6 @@ check(sweep, store, devices, ...) -> Plan     errors of arguments, functions, ax
 """
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from gdjax.descent.batches import Order
 from gdjax.descent.functions import check_deterministic
 from gdjax.descent.step import cost_type
 from gdjax.descent.validation import check_eval_params_fn
-from gdjax.errors import InputError
+from gdjax.errors import InputError, warn
 from gdjax.machine import format_bytes
 from gdjax.problems.keywords import declared, given_to
 from gdjax.problems.validation import check_can_run, check_problem, check_shapes, found_mean
@@ -227,9 +226,8 @@ def mention_cores() -> None:
     cores = machine.cores()
     devices = jax.local_devices()
     if cores > 1 and len(devices) == 1 and devices[0].platform == "cpu":
-        warnings.warn(
+        warn(
             f"sweep runs on one CPU device; with jax.config.update('jax_num_cpu_devices', {cores}) "
             f"before the first use of JAX it would use all {cores} cores, up to {cores} times as "
-            f"fast",
-            stacklevel=4,
+            f"fast"
         )

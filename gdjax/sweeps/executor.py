@@ -11,7 +11,6 @@ import itertools
 import json
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from gdjax import progress, slabs
+from gdjax.errors import warn
 from gdjax.interrupts import interruptible
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
@@ -117,7 +117,7 @@ def complete_store(
     own = writer(plan.devices[0])
     with Store(location, layout, identity=identity, writer=own, **settings) as store:
         for damage in store.restored if shared else store.repair():
-            warnings.warn(f"{location} was damaged: {damage}", stacklevel=4)
+            warn(f"{location} was damaged: {damage}")
         if isinstance(location, Folder):
             check_disk(location.path, layout, float(np.mean(~store.finished())))
         if prepare is not None:
@@ -131,9 +131,8 @@ def complete_store(
                 f"repeat the call with this store"
             ) from None
         if store.num_skipped:
-            warnings.warn(
-                f"{location}: skipped the tiles that other processes compute ({store.num_skipped})",
-                stacklevel=4,
+            warn(
+                f"{location}: skipped the tiles that other processes compute ({store.num_skipped})"
             )
 
 

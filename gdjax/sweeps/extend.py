@@ -16,7 +16,6 @@ The old store is not changed. Its runs are bitwise equal in the new one.
 (3, True)
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +28,7 @@ import xarray as xr
 
 from gdjax.arguments import check_whole
 from gdjax.descent.block import SNAPSHOTS
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import InputError, StoreError, warn
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
@@ -108,11 +107,10 @@ def extend(
     )
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
-        warnings.warn(
+        warn(
             f"{store}: the state for further steps was not stored (continuable = False), so all "
             f"runs start again from step 0, which takes "
-            f"{spec.num_steps * spec.axes.runs:,} more run-steps",
-            stacklevel=2,
+            f"{spec.num_steps * spec.axes.runs:,} more run-steps"
         )
     plan = check(
         larger,

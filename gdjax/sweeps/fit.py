@@ -13,7 +13,6 @@ import dataclasses
 import itertools
 import math
 import shutil
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
 from gdjax import machine, slabs
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
+from gdjax.errors import InputError, warn
 from gdjax.keys import run_keys
 from gdjax.machine import format_bytes
 from gdjax.problems.evaluation import evaluation_microbatch
@@ -321,11 +320,10 @@ def _layout_in_memory(layout, max_param_bytes):
             f"{format_bytes(limit)} are available; pass a store, {FEWER}"
         )
     if param_bytes > max_param_bytes:
-        warnings.warn(
+        warn(
             f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
             f"{max_param_bytes / 2**20:,.0f} MiB and are omitted; pass a store, or a larger "
-            f"max_param_bytes",
-            stacklevel=4,
+            f"max_param_bytes"
         )
     return layout
 

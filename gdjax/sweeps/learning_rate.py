@@ -3,12 +3,7 @@
     center = rate at which the optimizer's first step reaches the lowest cost along its direction
     rates around it -> short descents -> rates around the best one -> longer descents -> recommended
 
-On a quadratic cost with curvatures 1 and 10, the best rate of gradient descent is 2 / (1 + 10):
-
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w[0] ** 2 / 2 + 5 * w[1] ** 2)
->>> result = find_learning_rate(bowl, optax.sgd, horizon=100)
->>> result.status.name, 0.5 < result.learning_rate / (2 / 11) < 2
-('FOUND', True)
+Each round compares median costs of several starts, and counts the descents that fail.
 """
 
 import dataclasses
@@ -160,6 +155,15 @@ def find_learning_rate(
     Returns:
         Recommendation with a status. `print` shows its reason, and `gd.plot` draws the failures and
         final costs of its last round.
+
+    Examples:
+        With curvatures 1 and 10, the best rate of gradient descent is 2 / (1 + 10):
+
+        >>> from gdjax import problems
+        >>> bowl = problems.bowl([1.0, 10.0])
+        >>> result = find_learning_rate(bowl, optax.sgd, horizon=100)
+        >>> result.status.name, 0.5 < result.learning_rate / (2 / 11) < 2
+        ('FOUND', True)
     """
     require_problem(problem)
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)

@@ -1,14 +1,4 @@
-"""Sweeps: many descents compiled as one program.
-
-    sweep -> check -> execute -> run_slab -> run_blocks -> block      (docs/how_a_sweep_runs.md)
-
->>> import jax.numpy as jnp, optax
->>> from gdjax.sweeps.axes import axes
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> runs = sweep(bowl, axes(learning_rate=[0.25, 0.5, 2.0]), 3, make_optimizer=optax.sgd)
->>> runs.cost.isel(step=-1).values.tolist()
-[0.03125, 0.0, 1458.0]
-"""
+"""Sweeps: many descents compiled as one program (docs/how_a_sweep_runs.md)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -120,6 +110,14 @@ def sweep(
             All checks precede any computation.
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from gdjax.sweeps.axes import axes
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+        >>> runs = sweep(bowl, axes(learning_rate=[0.25, 0.5, 2.0]), 3, make_optimizer=optax.sgd)
+        >>> runs.cost.isel(step=-1).values.tolist()
+        [0.03125, 0.0, 1458.0]
     """
     spec = Sweep(
         problem,

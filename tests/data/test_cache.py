@@ -70,7 +70,7 @@ def test_on_a_full_disk_data_are_loaded_without_a_cache(tiny, monkeypatch, cache
     data_dir, folder, splits = tiny
     before = set(folder.iterdir())
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.warns(RuntimeWarning, match=r"tiny could not be cached.*No space left"):
+    with pytest.warns(UserWarning, match=r"tiny could not be cached.*No space left"):
         dataset = load("tiny", data_dir=data_dir)
     assert_holds(dataset, splits)
     assert set(folder.iterdir()) == before

@@ -171,7 +171,7 @@ def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
         open_store(tmp_path, config=config, data_hash="aaaa")
     assert str(caught.value) == (
         f"{tmp_path} contains another sweep: config.steps: stored 300, expected 400; data_hash: "
-        f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored 'nothing', expected 'adam'. "
+        f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored nothing, expected 'adam'. "
         f"Choose another store, or restore these settings"
     )
     assert stamps(tmp_path).keys() == before.keys()

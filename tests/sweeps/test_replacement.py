@@ -69,7 +69,7 @@ def test_a_store_with_replacement_reopens_bitwise_and_only_with_replacement(stor
     assert json.loads(whole.attrs["identity"])["replacement"] is True
     assert same_bits(stored(store, replacement=True).load(), whole)
     assert not same_bits(stored(None).cost, whole.cost)
-    with pytest.raises(StoreError, match=r"replacement: stored True, expected 'nothing'"):
+    with pytest.raises(StoreError, match=r"replacement: stored True, expected nothing"):
         stored(store)
 
 
