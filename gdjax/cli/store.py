@@ -91,9 +91,9 @@ def parse_part(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
             number, count = given("JOB_COMPLETION_INDEX", ""), given("JOB_COMPLETION_COUNT", "")
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
         raise InputError(
-            f"--part {text}: is part {number or 'unknown'} of {count or 'unknown'}, expected K/N "
-            f"with K from 0 to N - 1; auto needs SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, "
-            f"or JOB_COMPLETION_INDEX and JOB_COMPLETION_COUNT"
+            f"--part {text}: expected K/N with K from 0 to N - 1, such as 3/100"
+            + "; auto needs SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, or "
+            "JOB_COMPLETION_INDEX and JOB_COMPLETION_COUNT, in the environment" * (text == "auto")
         )
     return int(number), int(count)
 

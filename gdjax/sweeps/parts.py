@@ -65,8 +65,8 @@ class PlannedSweep:
     def __str__(self) -> str:
         return (
             f"{self.store}: {self.num_runs} runs in {self.num_tiles} tiles, "
-            f"{format_bytes(self.nbytes)}; about {self.seconds:.2g} s on this machine; at most "
-            f"{self.num_parts} parts"
+            f"{format_bytes(self.nbytes)}; about {math.ceil(self.seconds):,} s on this machine; "
+            f"at most {self.num_parts} parts"
         )
 
 
