@@ -213,8 +213,8 @@ def check_distinct_runs(dim: str, along: Mapping[str, np.ndarray]) -> None:
         at = first[counts > 1][0]
         twice = ", ".join(f"{axis} = {values[at]}" for axis, values in along.items())
         raise InputError(
-            f"axes: {dim} has {twice} more than once; keep one, since equal settings give equal "
-            f"runs"
+            f"axes: {twice} occurs more than once along {dim}; keep one, since equal settings give "
+            f"equal runs"
         )
 
 
@@ -301,8 +301,8 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     for name, value in at.items():
         if name not in known or not _is_comparable(known[name], value):
             raise InputError(
-                f"at: {name} = {value!r:.80}, expected a number for one of the axes "
-                f"{_listed(grid)}; booleans and names must be values of the axis"
+                f"at: {name} = {value!r:.80}, expected the name and a value of an axis; the "
+                f"axes are {_listed(grid)}"
             )
     indices = {}
     for dim, along in grid.dimensions.items():
@@ -317,8 +317,8 @@ def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) 
     for dim, along in grid.dimensions.items():
         if dim not in indices:
             raise InputError(
-                f"at: no value for {' or '.join(along)}; expected a value on the dimension "
-                f"{dim}, of {_listed(grid)}"
+                f"at: no value for {' or '.join(along)}; expected one for each of the axes "
+                f"{_listed(grid)}"
             )
     return tuple(indices[dim] for dim in grid.dimensions)
 

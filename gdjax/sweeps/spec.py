@@ -206,7 +206,7 @@ def _check_learning_rates(spec):
         is_rate = spec.roles[axis][:2] == ("optimizer", "learning_rate")
         wrong = values <= 0 if values.dtype.kind in "if" else np.ones(len(values), bool)
         if is_rate and wrong.any():
-            raise InputError(f"axes: {axis} = {values[wrong][0]}, expected numbers above 0")
+            raise InputError(f"axes: {axis} = {values[wrong].tolist()[0]!r}, expected numbers > 0")
 
 
 def _check_dtypes(axes):

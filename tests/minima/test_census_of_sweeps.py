@@ -52,7 +52,7 @@ def test_runs_of_a_sweep_can_be_selected(store):
         count_minima(QUARTIC, runs.sel(learning_rate=0.02)),
     ):
         assert selected.drop_attrs().identical(result.drop_attrs())
-    with pytest.raises(InputError, match="expected a number for one of the axes learning_rate"):
+    with pytest.raises(InputError, match="the axes are learning_rate"):
         count_minima(None, store, {"rate": 1.0})
 
 
