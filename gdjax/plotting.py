@@ -119,8 +119,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     draw = _drawer(result)
     if draw is None:
         raise InputError(
-            f"plot: result = {_describe(result)}, expected a Descent, the Dataset of a sweep, its "
-            f"store, or the result of {', '.join(names for names, *_ in FIGURES)}"
+            f"plot: result is {_describe(result)}; expected the store of a sweep, or the whole "
+            f"result of {', '.join(names for names, *_ in FIGURES)}"
         )
     try:
         axes_or_figure = draw(result, title=title)

@@ -121,9 +121,9 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(make_optimizer).parameters.values()
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"make_optimizer = {make_optimizer!r:.80}, expected a factory of Optax "
-            f"transformations, such as optax.sgd or functools.partial(optax.sgd, momentum=0.9); it "
-            f"is called inside the compiled program with the values of its axes"
+            f"make_optimizer = {make_optimizer!r:.30}..., expected a function that returns an "
+            f"optimizer, such as optax.sgd or functools.partial(optax.sgd, momentum=0.9), and not "
+            f"optax.sgd(0.1); it is called with the values of the axes"
         ) from error
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {p.name: p for p in parameters if p.kind in by_name}
