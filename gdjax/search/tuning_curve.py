@@ -63,8 +63,8 @@ def tuning_curve(
     result is biased by the selection: on average, the chosen setting has worse results with other
     seeds. The `fresh` curves therefore use the results of the chosen setting with the other seeds.
 
-    The interval of `median_best` lies between order statistics of the results of all settings, each
-    with one of the seeds, in turn. If the settings are random draws from the search space, it
+    The ends of the interval of `median_best` are order statistics of one result of each setting;
+    the settings have the seeds in turn. If the settings are random draws from the search space, it
     covers the median of the best of k random settings with these seeds with probability at least
     `level`, for every distribution of results. Its ends are infinite for fewer than log2(2 / (1 -
     level)) k settings, so that 95 % require 6, 11, 22 and 43 settings for k = 1, 2, 4 and 8.

@@ -2,7 +2,7 @@
 
     identity = Sweep as JSON + data + texts of the user's programs + versions and flags
 
-Stored numbers are continued only if the identities are equal (`stores.require_same`). A writer
+Stored numbers are continued only if the identities are equal (`require_same`). A writer
 describes the hardware and software that computed a tile. The module `stored` reads both.
 """
 

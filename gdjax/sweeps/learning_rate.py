@@ -132,10 +132,10 @@ def find_learning_rate(
     reaches the lowest cost along its direction (`critical_sharpness`). The first round consists of
     descents of 1/16 of the horizon at 7 rates, with a ratio of 4 between adjacent rates. The last
     round consists of descents of half of the horizon at 7 rates around the best rate, with a ratio
-    of 2. A round is repeated at other rates if its best rate is the smallest or the largest. Rates
-    work if every start lowered its cost and none diverged or stalled. Of the rates around the one
-    with the lowest median final cost that are equally good within the spread over starts, the
-    middle one is recommended.
+    of 2. A round is repeated at other rates if its best rate is the smallest or the largest. A rate
+    works if every start lowered its cost and none diverged or stalled. The recommended rate is the
+    middle one of the good rates: those around the rate with the lowest median final cost that
+    work, and whose medians do not exceed the highest final cost of a start at that rate.
 
     The longest descents of the search take half of the horizon, but at least 4 steps. The best rate
     of longer descents may differ. For optimizers whose steps do not shrink with the gradient (Lion,

@@ -82,11 +82,11 @@ def sweep(
             `gd.search.successive_halving(..., reduction_factor=None)` takes less time.
         continuable: whether the store keeps the full state of each run (such as the optimizer
             state), so that `extend` can continue it; otherwise `extend` restarts runs. None keeps
-            it if the states of the optimizer and of the metrics have at most as many bytes as
-            the parameters and the recorded numbers of a run: always for plain gradient descent
-            and for momentum, but for Adam, whose state has twice the size of the parameters, only
-            if the records are larger than the parameters. For an existing store, None means the
-            value of that store.
+            it unless the states of the optimizer and of the metrics are larger than the parameters
+            and records of a run together. Without metric states, it is kept for gradient descent
+            with or without momentum, and for Adam, whose state has twice the size of the
+            parameters, if the records are at least as large as the parameters. For an existing
+            store, None means the value of that store.
         store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). Finished
             tiles of this sweep are not recomputed. None keeps the result in memory.
         storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
