@@ -317,7 +317,7 @@ def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) 
     for dim, along in grid.dimensions.items():
         if dim not in indices:
             raise InputError(
-                f"at: no value for {' or '.join(along)}; expected one for each of the axes "
+                f"at: no value for {' or '.join(along)}; expected one, since the axes are "
                 f"{_listed(grid)}"
             )
     return tuple(indices[dim] for dim in grid.dimensions)
