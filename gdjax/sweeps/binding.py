@@ -121,7 +121,7 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(make_optimizer).parameters.values()
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"make_optimizer = {make_optimizer!r:.30}..., expected a function that returns an "
+            f"make_optimizer = {make_optimizer!r:.30}, expected a function that returns an "
             f"optimizer, such as optax.sgd or functools.partial(optax.sgd, momentum=0.9), and not "
             f"optax.sgd(0.1); it is called with the values of the axes"
         ) from error

@@ -102,7 +102,7 @@ class Plugin(WorkerPlugin):
     def planned(
         self, tile_shape: tuple[int, ...] | None = None
     ) -> Generator[tuple[Plan, jax.Device]]:
-        """Provide the plan of the sweep, and a device of the worker that computes nothing else."""
+        """Provide the plan of the sweep, and a device of the worker that is not in use."""
         assert self._devices is not None
         assert self._planning is not None
         with jax.enable_x64(self.x64):

@@ -2,7 +2,7 @@
 
     extend(store, wider_axes, num_steps, to=new_store):  copy finished tiles, compute the rest
 
-The old store is not changed. Its runs are bitwise equal in the new one.
+The old store is not changed. The new one has bitwise equal copies of its runs.
 
 >>> import tempfile
 >>> from gdjax import problems

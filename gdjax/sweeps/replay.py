@@ -158,7 +158,7 @@ def resume(
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
-        Dataset of the sweep; after a part, runs that are not finished are NaN.
+        Dataset of the sweep. A run that is not finished has `finished` 0, outcome -1 and cost NaN.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
