@@ -8,9 +8,10 @@ Traceback (most recent call last):
 gdjax.errors.InputError: density: width = -1.0, expected a number above 0
 """
 
+import itertools
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -130,6 +131,29 @@ def check_numbers(
         raise InputError(f"{name} = {_short(value)}, expected an array of {kind}")
     if shape not in (None, numbers.shape):
         raise InputError(f"{name} has shape {numbers.shape}, expected {shape}")
+
+
+def check_increasing(
+    name: str, values: Any, most: int | float = math.inf, *, may_be_empty: bool = False
+) -> list[int]:
+    """Check that an argument is a list of increasing whole numbers from 1, and return it.
+
+    Args:
+        name: name of the argument, preceded by that of its function if the message should show it.
+        values: value of the argument.
+        most: largest valid number.
+        may_be_empty: whether the list may be empty.
+    """
+    is_list = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+    numbers = list(values) if is_list else []
+    is_valid = all(is_whole(number, 1, most) for number in numbers)
+    is_valid = is_valid and all(one < other for one, other in itertools.pairwise(numbers))
+    if not is_valid or not (numbers or (is_list and may_be_empty)):
+        limit = "1" if most == math.inf else f"1 to {most:,}"
+        raise InputError(
+            f"{name} = {_short(values)}, expected a list of increasing whole numbers from {limit}"
+        )
+    return [int(number) for number in numbers]
 
 
 def check_flag(name: str, value: Any) -> None:

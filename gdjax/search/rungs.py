@@ -28,7 +28,6 @@ from gdjax.slabs import rows_of
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
-from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
@@ -62,9 +61,7 @@ class RungResult(NamedTuple):
 
     def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
         """Return the result for selected runs."""
-        variables = {name: values[rows] for name, values in self.variables.items()}
-        carry = [leaf[rows] for leaf in self.carry]
-        return RungResult(self.rung, self.runs[rows], carry, variables)
+        return RungResult(self.rung, *jax.tree.map(lambda array: array[rows], self[1:]))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the result as named arrays."""
@@ -73,12 +70,9 @@ class RungResult(NamedTuple):
         return arrays | {f"variables.{name}": values for name, values in self.variables.items()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], rung: int) -> "RungResult | None":
-        """Return the result of a rung from named arrays; None if one is missing."""
-        leaves = [name for name in arrays if name.startswith("carry.")]
-        carry = [arrays[name] for i in range(len(leaves)) if (name := f"carry.{i}") in arrays]
-        if "runs" not in arrays:
-            return None
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], rung: int) -> "RungResult":
+        """Return the result of a rung from named arrays, which have been checked."""
+        carry = [arrays[f"carry.{i}"] for i in range(sum(n.startswith("carry.") for n in arrays))]
         prefix = "variables."
         variables = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
         return cls(rung, arrays["runs"], carry, variables)
@@ -330,11 +324,9 @@ class _Search:
         self.in_play = survive
         for number, parts in self.waiting.items():
             if parts:
-                runs, carry = zip(*parts, strict=True)
-                joined = np.concatenate(runs)
-                order = np.argsort(joined)
-                leaves = [np.concatenate(leaf)[order] for leaf in zip(*carry, strict=True)]
-                self.carries[number] = joined[order], leaves
+                runs, leaves = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+                order = np.argsort(runs)
+                self.carries[number] = runs[order], [leaf[order] for leaf in leaves]
             parts.clear()
         if isinstance(self.sink, Store):
             self._write_tiles(self.sink)
@@ -366,39 +358,34 @@ class _Search:
         for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
             if name.startswith(f"{_SAVED}{rung}."):
                 arrays, *_ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({},)
-                result = RungResult.from_arrays(arrays, rung)
-                if result is not None and self._fits(result):
+                if self._fits(arrays, rung):
+                    result = RungResult.from_arrays(arrays, rung)
                     due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
                     if due.any():
                         self.add(result.take(due))
 
-    def _fits(self, result: RungResult) -> bool:
-        """Return whether a result, which is untrusted input, matches this search."""
-        rung, runs, grid = result.rung, result.runs, self.spec.axes
+    def _fits(self, arrays: Mapping[str, np.ndarray], rung: int) -> bool:
+        """Return whether saved runs, which are untrusted input, match this search."""
+        runs = arrays.get("runs", np.zeros(0))
         if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
             return False
-        if runs.min() < 0 or runs.max() >= grid.runs or len(np.unique(runs)) < len(runs):
+        if runs.min() < 0 or runs.max() >= len(self.in_play) or len(np.unique(runs)) < len(runs):
             return False
         programs = np.unique(self.programs[runs])
         first, last = self.spec.steps_to(rung)
-        expected = {}
+        expected = {"runs": (runs.shape, runs.dtype)}
         for name, variable in self.plan.layout.variables.items():
             if name not in SEARCH_VARIABLES:
-                shape, times = list(self.arrays[name].shape), self._times(name)
-                shape[0] = len(runs)
+                shape, times = [len(runs), *self.arrays[name].shape[1:]], self._times(name)
                 if times is not None:
                     shape[1] = int(np.sum((times >= first) & (times <= last)))
-                expected[name] = tuple(shape), np.dtype(variable.dtype)
-        carry = []
+                expected[f"variables.{name}"] = tuple(shape), np.dtype(variable.dtype)
         if rung + 1 < len(self.spec.rungs):
             shapes = self.plan.programs[programs[0]].carry_shapes
-            leaves = jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), shapes))
-            carry = [((len(runs), *leaf.shape), np.dtype(leaf.dtype)) for leaf in leaves]
-        return (
-            len(programs) == 1
-            and {name: (v.shape, v.dtype) for name, v in result.variables.items()} == expected
-            and [(leaf.shape, leaf.dtype) for leaf in result.carry] == carry
-        )
+            for i, leaf in enumerate(dataset.number_leaves(shapes)):
+                expected[f"carry.{i}"] = (len(runs), *leaf.shape), np.dtype(leaf.dtype)
+        described = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        return len(programs) == 1 and described == expected
 
     def _save_unfinished(self, slab, rung, records):
         """Save the state of a slab between two rungs."""

@@ -13,7 +13,6 @@ The runs of bracket b are compared for the first time at rung b. Hyperband has s
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdjax.arguments import check_choice, check_whole
+from gdjax.arguments import check_choice, check_increasing, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.sweeps.spec import Sweep, validate_spec
@@ -146,13 +145,9 @@ def search_spec(
     """
     if type(sweep) is not Sweep:
         raise InputError(f"sweep = {sweep!r:.80}, expected gd.Sweep(problem, axes, num_steps)")
-    if isinstance(rungs, str) or not isinstance(rungs, Sequence | np.ndarray):
-        raise InputError(f"rungs = {rungs!r:.80}, expected numbers of steps, such as [100, 400]")
-    for rung in rungs:
-        check_whole("rungs: an entry", rung, 1, sweep.num_steps)
-    steps = [int(rung) for rung in rungs if rung != sweep.num_steps] + [sweep.num_steps]
-    if any(one >= other for one, other in itertools.pairwise(steps)):
-        raise InputError(f"rungs = {list(rungs)!r:.80}, expected increasing numbers of steps")
+    steps = check_increasing("rungs", rungs, sweep.num_steps, may_be_empty=True)
+    if steps[-1:] != [sweep.num_steps]:
+        steps.append(sweep.num_steps)
     for name in ("stop_when_converged", "continuable"):
         if getattr(sweep, name):
             raise InputError(f"sweep: {name} = True, expected False for a search")
@@ -167,12 +162,8 @@ def search_spec(
 def _check_metric(spec):
     """Check that the metric is a number that is recorded at each rung."""
     metrics = spec.recorded_metrics
-    names = ["cost", *(name for name in metrics if not metrics[name].is_array)]
-    if not isinstance(spec.metric, str) or spec.metric not in names:
-        raise InputError(
-            f"metric = {spec.metric!r:.80}, expected the name of a recorded number: one of "
-            f"{', '.join(names)}; add others with metrics=..."
-        )
+    numbers = [name for name in metrics if not metrics[name].is_array]
+    check_choice("metric", spec.metric, ["cost", *numbers])
     every = spec.record_every
     if spec.metric in metrics:
         every *= metrics[spec.metric].every

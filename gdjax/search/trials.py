@@ -72,7 +72,7 @@ def optimize(
     intermediate values are those at all records. Its user attribute `outcome` is the name of the
     outcome of its run. Trials of a batch with equal settings are computed once.
 
-    A call continues its study until `num_trials` trials are finished. After an interruption, or the
+    A call continues its study until `num_trials` trials are finished. After Ctrl-C, or the
     end of the process, repeat the call: trials of an unfinished batch are marked as failed, and
     their settings are enqueued again, with the user attribute `retry_of`. Only one process at a
     time may run the trials of a study.
@@ -93,9 +93,6 @@ def optimize(
             samplers use, or "fail" for a failed trial, which they ignore. Diverged trials do not
             continue after a rung.
         devices: devices to compute on; None for all local devices.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C. Trials of the unfinished batch are computed by the next call.
 
     References: Akiba et al. 2019, *Optuna: a next-generation hyperparameter optimization
     framework*.
@@ -172,11 +169,7 @@ def to_study(
         runs = open_dataset(store, storage_options=storage_options)
     finished = list(histories(runs))
     names = sorted(finished[0].records) if finished else [metric]
-    if metric not in names:
-        raise InputError(
-            f"metric = {metric!r:.80}, expected the name of a recorded number: one of "
-            f"{', '.join(names)}"
-        )
+    check_choice("metric", metric, names)
     space = {
         name: _distribution(name, np.ravel(runs[name].values))
         for along in axes_along(runs).values()
@@ -203,7 +196,6 @@ def _optuna():
 
 def _check_study(study, metric, direction):
     optuna = _optuna()
-    check_choice("direction", direction, DIRECTIONS)
     if not isinstance(study, optuna.Study):
         raise InputError(f"study = {study!r:.80}, expected a study of optuna.create_study()")
     directions = [one.name.lower() for one in study.directions]
@@ -273,11 +265,7 @@ class _Group:
     outcome: np.ndarray | None = None
 
     def advance(self, rung: int, metric: str, should_stop: Callable[[], bool]) -> None:
-        """Advance the runs to a rung, in as few slabs as possible.
-
-        Raises:
-            KeyboardInterrupt: if `should_stop` returns True.
-        """
+        """Advance the runs to a rung, in as few slabs as possible, unless the search is stopped."""
         firsts = range(0, len(self.trials), self.program.width)
         advance = partial(self._advance_slab, rung, metric, should_stop)
         compiled = [self.program.compiled_block]
@@ -290,9 +278,8 @@ class _Group:
 
     def _advance_slab(self, rung, metric, should_stop, first, device):
         program, state, positions = self.program, self.state, np.array(list(self.trials))
-        rows = np.arange(first, first + program.width)
-        real_rows = np.arange(np.sum(rows < len(positions)))
-        rows = np.minimum(rows, len(positions) - 1)  # a slab is padded with copies of the last run
+        rows = slabs.rows_of(np.arange(len(positions)), first, program.width)
+        own = slice(len(positions) - first)
         start = None if state is None else _rows(state, rows)
         records = SlabRecords(start)
         values = program.axes.values((positions[rows],))
@@ -308,8 +295,8 @@ class _Group:
         numbers = records.records if rung < last else slab_variables(program, records)
         diverged = np.asarray(records.carry.state.diverged_at) >= 0
         outcome = numbers.get("outcome", np.full(len(rows), -1))
-        reached = _rows(records.checkpoint(), real_rows)
-        return reached, numbers[metric][real_rows], diverged[real_rows], outcome[real_rows]
+        reached = _rows(records.checkpoint(), own)
+        return reached, numbers[metric][own], diverged[own], outcome[own]
 
     def keep(self, trials: dict[int, list[Any]]) -> None:
         """Keep the runs of unfinished trials."""

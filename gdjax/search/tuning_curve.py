@@ -21,7 +21,6 @@ al. 2020, arXiv 2004.13705, for the bias of the estimate with replacement; Louri
 your work with confidence*, arXiv 2311.09480.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from jaxtyping import Float
 from scipy.special import gammaln
 from scipy.stats import binom, rankdata
 
-from gdjax.arguments import check_choice, check_number, is_whole
+from gdjax.arguments import check_choice, check_increasing, check_number
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
@@ -146,12 +145,8 @@ def _values(runs, metric, by, worst_value):
             f"the path or URL of a store"
         )
     dims = runs["outcome"].dims
-    names = [name for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]
-    if not isinstance(metric, str) or metric not in names:
-        raise InputError(
-            f"metric = {metric!r:.80}, expected the name of a recorded number: one of "
-            f"{', '.join(map(str, names))}; add others with metrics=..."
-        )
+    names = [str(name) for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]
+    check_choice("metric", metric, names)
     if by is None:
         by = [name for name in dims if name == OPTIMIZER]
     is_list = isinstance(by, Sequence) and not isinstance(by, str)
@@ -186,15 +181,7 @@ def _check_trials(trials, num_settings, level):
     if trials is None:
         largest = max(1, int(num_settings / math.log2(2 / (1 - level))))
         return tuple(2**power for power in range(largest.bit_length()))
-    valid = not isinstance(trials, str) and isinstance(trials, Sequence | np.ndarray | range)
-    numbers = list(trials) if valid else []
-    whole = bool(numbers) and all(is_whole(k, 1, num_settings) for k in numbers)
-    if not whole or any(a >= b for a, b in itertools.pairwise(numbers)):
-        raise InputError(
-            f"trials = {trials!r:.80}, expected increasing whole numbers from 1 to the number of "
-            f"settings, {num_settings}"
-        )
-    return tuple(int(k) for k in numbers)
+    return tuple(check_increasing("trials", trials, num_settings))
 
 
 def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:

@@ -18,6 +18,7 @@ import jax
 from jax.experimental import topologies
 
 from gdjax import slabs
+from gdjax.arguments import check_choice
 from gdjax.errors import InputError
 from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.spec import Sweep
@@ -71,8 +72,7 @@ class Loop(NamedTuple):
 
 def absent_device(name: str) -> jax.Device:
     """Return a device that JAX compiles for: "a100" or "h100"."""
-    if name not in CUDA_DEVICES:
-        raise InputError(f"device = {name!r}, expected {' or '.join(CUDA_DEVICES)}")
+    check_choice("device", name, CUDA_DEVICES)
     text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
     try:
         topology = topologies.get_topology_desc(name, "cuda", target_config=text, topology="1x1x1")

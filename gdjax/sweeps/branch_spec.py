@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_choice, check_whole
+from gdjax.arguments import check_choice
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.sweeps.axes import (
@@ -30,7 +30,7 @@ from gdjax.sweeps.axes import (
     axes,
 )
 from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
-from gdjax.sweeps.dataset import as_numbers
+from gdjax.sweeps.dataset import number_leaves
 from gdjax.sweeps.fit import slab_width
 from gdjax.sweeps.program import Positions, Program, Start, programs_of
 from gdjax.sweeps.slab_runner import carry_at
@@ -105,8 +105,7 @@ class BranchSpec(Sweep):
 
     Args:
         trunk: value of each axis for the run that branches share up to their `branch_step`.
-        perturb: kind of perturbation: "direction" (a random direction in parameter space) or
-            "one_weight".
+        perturb: kind of perturbation, as in `branch`.
         trunk_settings: those of `TRUNK_SETTINGS` that differ between the trunk and its branches,
             with the values of the trunk.
     """
@@ -116,8 +115,8 @@ class BranchSpec(Sweep):
     trunk_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        validate_branches(self)
         validate_spec(self)
+        validate_branches(self)
         self.trunk_spec()  # checks the settings of the trunk, which may come from a record
 
     def first_record(self, axes: Axes) -> int:
@@ -149,7 +148,6 @@ def validate_branches(spec: BranchSpec) -> None:
             f"trunk_settings = {spec.trunk_settings!r:.80}, expected values of "
             f"{', '.join(TRUNK_SETTINGS)}"
         )
-    check_whole("num_steps", spec.num_steps)
     along = spec.axes.by_name
     steps = along.get(BRANCH_STEP, np.array([-1]))
     if steps.min() < 0 or steps.max() > spec.num_steps:
@@ -208,7 +206,7 @@ def branch_carries(
 ) -> list[np.ndarray]:
     """Return the initial carries of a slab of branches."""
     leaves, structure = jax.tree.flatten(carry)
-    like = [(a.shape, a.dtype) for a in jax.eval_shape(lambda c: list(map(as_numbers, c)), leaves)]
+    like = [(a.shape, a.dtype) for a in number_leaves(leaves)]
     if like != [(a.shape, a.dtype) for a in trunk]:
         raise InputError(
             "branch: the settings change the structure of the state of a run (for example of the "

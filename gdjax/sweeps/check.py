@@ -21,7 +21,7 @@ from gdjax.descent.step import cost_type
 from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError, warn
 from gdjax.machine import format_bytes
-from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.keywords import declared
 from gdjax.problems.validation import check_can_run, check_problem, check_shapes, found_mean
 from gdjax.stores.location import locate
 from gdjax.stores.reader import read_attributes
@@ -171,14 +171,8 @@ def _check_functions(program: Program) -> None:
         check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
     else:
         check_mean = check_shapes(problem, _random_params(params), settings["cost"])
-    supplied = {"key": keys.run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
-    supplied = {name: supplied[name] for name in given_to(problem.cost)}
-
-    def cost(params, data, supplied, **swept):
-        sample = () if problem.data is None else (data,)
-        return problem.cost(params, *sample, **supplied, **swept)
-
-    idle = trace_axes(cost, "cost", roles, grid, params, problem.data, supplied).idle
+    inputs = params, problem.data, program.supplied
+    idle = trace_axes(program.cost, "cost", roles, grid, *inputs).idle
     check_deterministic(program.functions)
     others = [metric.function for metric in problem.metrics.values()]
     others += [] if problem.evaluation is None else [problem.evaluation]

@@ -8,7 +8,6 @@ and types of a checkpoint are compared with the expected ones.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.descent.block import Records
-from gdjax.descent.block_loop import BlockResult, RecordSchedule
+from gdjax.descent.block_loop import BlockResult
 from gdjax.sweeps.dataset import as_numbers, storable
 
 Stored = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -177,38 +176,6 @@ def named_records(records: Records) -> dict[str, Any]:
     """Return the scalars of records by name."""
     fields = records._asdict()
     return {**fields.pop("metrics"), **fields}
-
-
-def fits(
-    checkpoint: SlabCheckpoint,
-    schedule: RecordSchedule,
-    carry: PyTree,
-    records: Records,
-    arrays: Mapping[str, PyTree],
-    first_record: int = 0,
-) -> bool:
-    """Return whether names, shapes, types and step of a checkpoint match a slab."""
-    if not schedule.first <= checkpoint.step <= schedule.last:
-        return False
-    steps = schedule.recorded_steps()
-    # The record that is due at this step is part of the next block.
-    steps = steps[(steps >= first_record) & (steps < checkpoint.step)]
-
-    def rows(count, array):
-        return jax.ShapeDtypeStruct((array.shape[0], count, *array.shape[2:]), array.dtype)
-
-    counts = {name: int(schedule.is_kept(name, steps).sum()) for name in arrays}
-    expected = SlabCheckpoint(
-        0,
-        jax.tree.leaves(jax.eval_shape(partial(jax.tree.map, as_numbers), carry)),
-        {name: rows(len(steps), a) for name, a in named_records(records).items()},
-        {
-            name: [rows(counts[name], leaf) for leaf in jax.tree.leaves(tree)]
-            for name, tree in arrays.items()
-            if counts[name]
-        },
-    )
-    return checkpoint.described() == expected.described()
 
 
 def join_slabs(slabs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -41,7 +41,13 @@ import xarray as xr
 from jaxtyping import Float, PyTree
 from scipy import stats
 
-from gdjax.arguments import MAX_COUNT, check_callable, check_number, check_whole, is_whole
+from gdjax.arguments import (
+    MAX_COUNT,
+    check_callable,
+    check_increasing,
+    check_number,
+    check_whole,
+)
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.statistics import LEVEL
@@ -95,12 +101,7 @@ def coordinate_check(
     widths = _check_widths(problems)
     check_callable("coordinate_check: activations", activations, "activations(params, batch)")
     check_number("coordinate_check: learning_rate", learning_rate)
-    listed = list(steps) if isinstance(steps, Sequence | np.ndarray) else []
-    if not listed or not all(is_whole(step, 1) for step in listed) or listed != sorted({*listed}):
-        raise InputError(
-            f"coordinate_check: steps = {steps!r:.80}, expected whole numbers >= 1, ascending, "
-            f"such as (1, 10, 100)"
-        )
+    listed = check_increasing("coordinate_check: steps", steps)
     check_whole("coordinate_check: num_samples", num_samples, 1, MAX_COUNT)
     check_whole("coordinate_check: num_seeds", num_seeds, 2, MAX_COUNT)
     shared = {

@@ -16,10 +16,10 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import cloudpickle
 import jax
@@ -40,7 +40,6 @@ from distributed.comm import CommClosedError
 from gdjax import progress
 from gdjax.errors import GdjaxError
 from gdjax.interrupts import interruptible
-from gdjax.stores.location import locate
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.fit import fit
@@ -49,33 +48,6 @@ from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
 
 ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
-
-
-class Fitted(NamedTuple):
-    """Layout and identity of a sweep, determined on a worker."""
-
-    layout: Layout
-    identity: dict[str, Any]
-
-
-class Task(NamedTuple):
-    """Arguments shared by all tiles of a sweep.
-
-    Args:
-        plugin: name of the worker plugin.
-        store: path or URL of the store.
-        options: `storage_options` of the store.
-        tile_shape: number of runs of a tile along each dimension of the grid.
-        stopping: name of the event that stops the sweep.
-        allow_unverified: whether to go on if programs cannot be compared.
-    """
-
-    plugin: str
-    store: str
-    options: Mapping[str, Any] | None
-    tile_shape: tuple[int, ...]
-    stopping: str
-    allow_unverified: bool
 
 
 class Plugin(WorkerPlugin):
@@ -122,19 +94,19 @@ class Plugin(WorkerPlugin):
         """Return the unpickled plan."""
         return cloudpickle.loads(self.pickled)
 
-    def compare(self, tiles: Tiles, plan: Plan, allow_unverified: bool) -> None:
+    def compare(self, tiles: Tiles, plan: Plan) -> None:
         """Check once that this worker computes the sweep of the store."""
         if not self._compared:
             stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
             here = plain(plan.identity, "identity")
-            require_same(tiles.location, stored, here, allow_unverified)
+            require_same(tiles.location, stored, here, plan.allow_unverified)
         self._compared = True
 
 
 @contextlib.contextmanager
 def on_workers(
     plan: Plan,
-) -> Generator[tuple[Fitted, Callable[[Store], int]]]:
+) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], int]]]:
     """Prepare the workers of a cluster for a sweep.
 
     Args:
@@ -154,12 +126,9 @@ def on_workers(
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
         _register(client, plugin)
-        fitted = client.submit(_fit, plugin.name, pure=False).result()
-        options, stopping = plan.storage_options, f"{plugin.name}-stop"
-        tile_shape = tuple(fitted.layout.tile.values())
-        allowed = plan.allow_unverified
-        task = Task(plugin.name, str(location), options, tile_shape, stopping, allowed)
-        yield fitted, partial(_hand_out, client, task)
+        layout, identity = client.submit(_fit, plugin.name, pure=False).result()
+        tile_shape = tuple(layout.tile.values())
+        yield layout, identity, partial(_hand_out, client, plugin.name, tile_shape)
     except Exception as error:
         if client.status == "running" and not isinstance(error, CommClosedError):
             raise
@@ -194,16 +163,16 @@ def _portable(plan: Plan, store: str) -> Plan:
     return replace(plan, sweep=sweep, store=store, devices=(), client=None)
 
 
-def _hand_out(client: Client, task: Task, store: Store) -> int:
+def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Store) -> int:
     """Compute all missing tiles on the workers, and return their number."""
     missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
-    stopping = Event(task.stopping, client=client)
+    stopping = Event(name, client=client)
     submitted: dict[Any, tuple[tuple[int, ...], Future]] = {}
     answers = as_completed()
     failure: BaseException | None = None
 
     def submit(tile):
-        future = client.submit(_compute, task, tile, pure=False)
+        future = client.submit(_compute, name, tile_shape, tile, pure=False)
         submitted[future.key] = tile, future
         answers.add(future)
 
@@ -257,22 +226,22 @@ def _plugin(name: str) -> Plugin:
     return plugin
 
 
-def _fit(name: str) -> Fitted:
-    """Compile the programs and choose the tiles on a worker, as `sweep` does locally."""
+def _fit(name: str) -> tuple[Layout, dict[str, Any]]:
+    """Compile the programs on a worker; return layout and identity of the sweep."""
     with _plugin(name).planned() as (plan, _):
-        return Fitted(plan.layout, plan.identity)
+        return plan.layout, plan.identity
 
 
-def _compute(task: Task, tile: tuple[int, ...]) -> bool:
+def _compute(name: str, tile_shape: tuple[int, ...], tile: tuple[int, ...]) -> bool:
     """Compute one tile on a worker and write it; return whether it is finished."""
-    plugin, stop = _plugin(task.plugin), Event(task.stopping, client=get_client())
-    with plugin.planned(task.tile_shape) as (plan, device):
-        tiles = Tiles(locate(task.store, task.options), writer(device))
+    plugin, stop = _plugin(name), Event(name, client=get_client())
+    with plugin.planned(tile_shape) as (plan, device):
+        tiles = Tiles(plan.location, writer(device))
         if tiles.record(tile) is not None:
             return True
         if stop.is_set():
             return False
-        plugin.compare(tiles, plan, task.allow_unverified)
+        plugin.compare(tiles, plan)
         computed = run_tiles(plan, [tile], device, TileMonitor(tiles, [tile], stop.is_set))
         if computed is None:
             return False

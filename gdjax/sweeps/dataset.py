@@ -20,15 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, PyTree
 
-from gdjax.descent import outcome
-from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
-from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
-from gdjax.flags import flags
-from gdjax.problems.problem import Metric
 from gdjax.stores.schema import Coordinate, Layout, Variable
-from gdjax.sweeps.axes import Axes
 
 LONG_NAMES = {
     "cost": "cost over the whole training set",
@@ -38,12 +32,6 @@ LONG_NAMES = {
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
 PREFIXES = ("params", "model_state", "snapshots", "carry")  # prefixes of the names of pytree leaves
 KNOWN = "_known"  # suffix of the name of a metric's mask
-
-
-def record_names(metrics: Mapping[str, Metric], *, record_equals_step: bool) -> tuple[str, ...]:
-    """Return the names of the scalars of a record: costs, gradient norm and metrics."""
-    numbers = [name for name, metric in metrics.items() if not metric.is_array]
-    return ("cost", *(() if record_equals_step else ("batch_cost",)), "gradient_norm", *numbers)
 
 
 def known_masks(
@@ -56,12 +44,15 @@ def known_masks(
     masks = {}
     for name, value in array_metrics.items():
         if value.dtype.kind != "f":
-            before = _steps(schedule, name, first_record)[None] < diverged_at[:, None]
+            before = metric_steps(schedule, name, first_record)[None] < diverged_at[:, None]
             masks[name + KNOWN] = before | (diverged_at < 0)[:, None]
     return masks
 
 
-def _steps(schedule, name, first_record):
+def metric_steps(
+    schedule: RecordSchedule, name: str, first_record: int = 0
+) -> Int[np.ndarray, " records"]:
+    """Return the steps at which snapshots or a metric are recorded."""
     steps = schedule.recorded_steps()
     return steps[schedule.is_kept(name, steps) & (steps >= first_record)]
 
@@ -78,147 +69,6 @@ class Arrays(NamedTuple):
     sizes: dict[str, int]
     variables: dict[str, Variable]
     coordinates: dict[str, Coordinate]
-
-
-def sweep_arrays(
-    grid: Axes,
-    schedule: RecordSchedule,
-    params: PyTree,
-    model_state: PyTree,
-    metrics: Mapping[str, Metric],
-    array_metrics: Mapping[str, jax.ShapeDtypeStruct],
-    *,
-    record_equals_step: bool,
-    record_samples: int | None = None,
-    record_batches: tuple[int, ...] | None = None,
-    first_record: int = 0,
-    carry: PyTree = None,
-) -> Arrays:
-    """Return the arrays of a sweep, with their names, units and coordinates.
-
-    Args:
-        grid: grid of runs.
-        schedule: schedule of steps, records and snapshots.
-        params: shapes of the parameters of one run.
-        model_state: shapes of the model state of one run.
-        metrics: recorded metrics besides the cost.
-        array_metrics: shape and type of each array-valued metric.
-        record_equals_step: whether the recorded cost and gradient are those that a step computes
-            for its update.
-        record_samples: number of samples per record; None for all.
-        record_batches: number and size of the fixed batches over which a record averages, or None.
-        first_record: first recorded step.
-        carry: shapes of the carry of one run, if it is kept.
-    """
-    steps = schedule.recorded_steps()
-    steps = steps[steps >= first_record]
-    snapshots = steps[schedule.is_kept(SNAPSHOTS, steps)]
-    dims = tuple(grid.sizes)
-    sizes = {**grid.sizes, "step": len(steps)}
-    coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
-    variables = {}
-    for name in record_names(metrics, record_equals_step=record_equals_step):
-        metric = metrics.get(name)
-        long_name = metric.long_name if metric else LONG_NAMES[name]
-        if name == "cost" and record_samples is not None:
-            long_name = f"cost over {record_samples} samples of the training set"
-        if name == "cost" and record_batches is not None:
-            count, size = record_batches
-            long_name = f"mean cost over {count} fixed batches of {size} samples"
-        attrs = {
-            "long_name": long_name or name.replace("_", " "),
-            "units": metric.units if metric else "1",
-        }
-        variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
-    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome)}
-    variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
-    attrs = {"long_name": "step of divergence, -1 if the run did not diverge", "units": "1"}
-    variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)
-    trees = [
-        ("params", params, (), "final parameters"),
-        ("model_state", model_state, (), "final model state"),
-        ("carry", carry, (), "state for further steps"),
-    ]
-    if len(snapshots):
-        sizes["snapshot_step"] = len(snapshots)
-        coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
-        trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
-    for prefix, tree, extra_dims, long_name in trees:
-        for name, leaf in named_leaves(prefix, tree).items():
-            plain = _plain_shape(leaf.shape, leaf.dtype)
-            is_params = prefix in ("params", "snapshots")  # their arrays share dimensions
-            path = name.removeprefix(prefix).removeprefix(".") if is_params else name
-            inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
-            sizes |= dict(zip(inner, plain.shape, strict=True))
-            shown = name.replace("snapshots", "params", 1)
-            attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
-            if plain.dtype != leaf.dtype:
-                attrs["comment"] = f"computed as {leaf.dtype}"
-            dtype = np.dtype(plain.dtype)
-            variables[name] = Variable(
-                (*dims, *extra_dims, *inner), dtype, attrs, _fill_value(dtype)
-            )
-    for name, value in array_metrics.items():
-        metric, along = metrics[name], metric_step(name, metrics[name])
-        extra_dims = dict(zip(metric.dims, value.shape, strict=True))
-        _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
-        sizes |= extra_dims
-        if along != "step":
-            times = _steps(schedule, name, first_record)
-            _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
-            sizes[along] = len(times)
-            coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
-        variables |= _metric_variables(name, metric, (*dims, along), np.dtype(value.dtype))
-    return Arrays(sizes, variables, coordinates)
-
-
-def metric_step(name: str, metric: Metric) -> str:
-    """Return the step dimension of an array-valued metric."""
-    return "step" if metric.every == 1 else f"{name}_step"
-
-
-def _metric_variables(name, metric, along, dtype):
-    """Return the variables of an array metric, with a mask if its type has no NaN."""
-    long_name = metric.long_name or name.replace("_", " ")
-    attrs = {"long_name": long_name, "units": metric.units}
-    made = {name: Variable((*along, *metric.dims), dtype, attrs, _fill_value(dtype))}
-    if dtype.kind != "f":
-        attrs = {"long_name": f"whether {long_name} was recorded before divergence", "units": "1"}
-        made[name + KNOWN] = Variable(along, np.bool_, attrs)
-    return made
-
-
-def _check_dims(name, lengths, sizes, taken):
-    """Check that dimensions of a metric are new or match those of another metric."""
-    for dim, length in lengths.items():
-        if dim in taken:
-            raise InputError(
-                f"metrics: {name!r} has the dimension {dim!r}, which the sweep already has; rename "
-                f"it"
-            )
-        if sizes.get(dim, length) != length:
-            raise InputError(
-                f"metrics: {name!r} has length {length} along {dim!r}, but another array has "
-                f"length {sizes[dim]}; rename one of the two dimensions"
-            )
-
-
-def _axis_values(grid):
-    coordinates = {}
-    for dim, along in grid.dimensions.items():
-        for axis, values in along.items():
-            coordinates[axis] = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
-        if dim not in along:
-            coordinates[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
-    return coordinates
-
-
-def _numbers(dim, values, long_name):
-    attrs = {"long_name": long_name, "units": "1"}
-    if values.dtype.kind == "U":
-        names, values = np.unique(values, return_inverse=True)
-        attrs |= {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
-    return Coordinate((dim,), values, attrs)
 
 
 def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
@@ -332,6 +182,11 @@ def as_numbers(array: Any) -> Any:
     return jax.random.key_data(array) if is_key else array
 
 
+def number_leaves(tree: PyTree) -> PyTree:
+    """Return a list of the shapes of the leaves of a pytree, with key data for random keys."""
+    return jax.eval_shape(lambda leaves: list(map(as_numbers, leaves)), jax.tree.leaves(tree))
+
+
 def storable(array: Any) -> np.ndarray:
     """Return a NumPy array: float32 for bfloat16, and key data for random keys."""
     return np.asarray(_plain(array))
@@ -344,11 +199,12 @@ def _plain(array):
 
 
 @lru_cache  # one trace per array would dominate the fixed time of a sweep
-def _plain_shape(shape, dtype):
+def plain_shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape and type of an array as it is stored."""
     return jax.eval_shape(_plain, jax.ShapeDtypeStruct(shape, dtype))
 
 
-def _fill_value(dtype):
+def fill_value(dtype: Any) -> int | None:
     """Return the fill value of integer arrays; None for other types."""
     kind = np.dtype(dtype).kind
     if kind not in "iu":

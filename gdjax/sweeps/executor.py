@@ -58,8 +58,8 @@ def execute(
     else:
         from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
-        with on_workers(plan) as (fitted, compute):
-            complete_store(plan, fitted.layout, fitted.identity, compute, prepare)
+        with on_workers(plan) as (layout, identity, compute):
+            complete_store(plan, layout, identity, compute, prepare)
     runs = open_dataset(plan.store, storage_options=plan.storage_options)
     return runs.assign_attrs(seconds=time.perf_counter() - started)
 

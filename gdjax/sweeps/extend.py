@@ -18,11 +18,9 @@ The old store is not changed. The new one has bitwise equal copies of its runs.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
@@ -38,7 +36,6 @@ from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
 from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
-from gdjax.sweeps.dataset import as_numbers
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.program import Positions, Program, Start
@@ -80,9 +77,6 @@ def extend(
 
     Returns:
         Dataset of the larger sweep, with runs in the order of `axes`.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the new store.
     """
     if to_storage_options is None and "://" in str(to):
         to_storage_options = storage_options
@@ -228,23 +222,19 @@ class EarlierRuns:
             def read_leaves(names, at):
                 return [read(n, at).astype(leaf.dtype) for n, leaf in names.items()]
 
-            numbers = jax.eval_shape(partial(jax.tree.map, as_numbers), program.carry_shapes)
-            carry = zip(carry_names, jax.tree.leaves(numbers), strict=True)
-            record_equals_step = program.block_config.record_equals_step
-            names = dataset.record_names(
-                program.problem.metrics, record_equals_step=record_equals_step
-            )
-            records = {name: read(name, steps) for name in names}
-            if record_equals_step:
+            leaves = dataset.number_leaves(program.carry_shapes)
+            carry = zip(carry_names, leaves, strict=True)
+            records = {name: read(name, steps) for name in program.record_names}
+            if "batch_cost" not in records:
                 records["batch_cost"] = np.full_like(records["cost"], np.nan)
-            leaves = {name: {name: leaf} for name, leaf in program.array_metrics.items()}
+            arrays = {name: {name: leaf} for name, leaf in program.array_metrics.items()}
             if program.sweep.snapshot_every is not None:
-                leaves[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, program.params)
-            times = {name: steps[schedule.is_kept(name, steps)] for name in leaves}
+                arrays[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, program.params)
+            times = {name: steps[schedule.is_kept(name, steps)] for name in arrays}
             state = SlabCheckpoint(
                 self.num_steps,
                 [read(name).astype(leaf.dtype) for name, leaf in carry],
                 records,
-                {n: read_leaves(names, times[n]) for n, names in leaves.items() if len(times[n])},
+                {n: read_leaves(names, times[n]) for n, names in arrays.items() if len(times[n])},
             )
         return state if program.fits(state) else None

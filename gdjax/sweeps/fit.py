@@ -14,6 +14,7 @@ import itertools
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,16 +24,20 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from gdjax import machine, slabs
 from gdjax.descent.step import cost_type
 from gdjax.errors import InputError, warn
-from gdjax.keys import run_keys
 from gdjax.machine import format_bytes
 from gdjax.problems.evaluation import evaluation_microbatch
-from gdjax.problems.keywords import given_to
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
 from gdjax.sweeps.binding import check_effect
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
+from gdjax.sweeps.program import (
+    Program,
+    program_arrays,
+    programs_of,
+    remembered,
+    tree_nbytes,
+)
 from gdjax.sweeps.spec import Sweep
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
@@ -105,14 +110,8 @@ def _sample_nbytes(program: Program) -> float:
     batch = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype), slabs.shapes(problem.data)
     )
-    available = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": program.model_state}
-    supplied = {name: available[name] for name in given_to(problem.cost)}
-
-    def cost(params, batch, supplied):
-        sample = () if problem.data is None else (batch,)
-        return problem.cost(params, *sample, **supplied, **program.settings["cost"])
-
-    traced = jax.make_jaxpr(cost)(program.params, batch, supplied).jaxpr
+    cost = partial(program.cost, **program.settings["cost"])
+    traced = jax.make_jaxpr(cost)(program.params, batch, program.supplied).jaxpr
     num_params = len(jax.tree.leaves(program.params))
     return _dependent_nbytes(traced, set(traced.invars[:num_params])) / samples
 
@@ -257,7 +256,7 @@ def common_layout(sweep: Sweep, programs: Sequence[Program], tile_shape: tuple[i
     """Return the layout of the arrays of a sweep that all programs compute."""
     first, *others = [
         # The programs of one part of a store have other axes than the whole.
-        program.sweep_arrays if program.sweep is sweep else program.arrays(sweep.axes)
+        program.sweep_arrays if program.sweep is sweep else program_arrays(program, sweep.axes)
         for program in programs
     ]
 

@@ -94,7 +94,7 @@ def plan(
     groups = fitted.groups(np.ndindex(*tiles))
     return PlannedSweep(
         store=str(store),
-        num_runs=math.prod(fitted.sweep.axes.sizes.values()),
+        num_runs=fitted.sweep.axes.runs,
         num_tiles=math.prod(tiles),
         num_parts=len(groups),
         nbytes=nbytes(fitted.layout, fitted.layout.variables),

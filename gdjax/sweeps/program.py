@@ -21,19 +21,22 @@ import optax
 from jaxtyping import Array, Int, Key, PyTree
 
 from gdjax import slabs
-from gdjax.descent import block, block_loop
+from gdjax.descent import block, block_loop, outcome
 from gdjax.descent.batches import Order
 from gdjax.descent.functions import with_functions
-from gdjax.descent.step import default_eval_params_fn
+from gdjax.descent.step import cost_type, default_eval_params_fn
+from gdjax.errors import InputError
+from gdjax.flags import flags
 from gdjax.keys import key_type, run_keys
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced
 from gdjax.problems.validation import check_metrics, check_params
-from gdjax.sweeps import checkpoint, dataset
+from gdjax.stores.schema import Coordinate, Variable
+from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, Axes
 from gdjax.sweeps.binding import AxisTrace, Role, by_role, numeric_roles, trace_axes, with_settings
-from gdjax.sweeps.checkpoint import SlabCheckpoint
+from gdjax.sweeps.checkpoint import SlabCheckpoint, named_records
 from gdjax.sweeps.spec import Sweep, number_shape, with_arguments
 
 MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
@@ -130,6 +133,18 @@ class Program:
         if "optimizer" in self.functions:
             return self.functions["optimizer"].function
         return with_arguments(self.sweep.make_optimizer, self._static_settings["optimizer"])
+
+    @property
+    def supplied(self) -> dict[str, Any]:
+        """Examples of the arguments that the cost declares besides parameters and samples."""
+        key, step = run_keys(0).noise, np.int32(0)
+        available = {"key": key, "step": step, "model_state": self.model_state}
+        return {name: available[name] for name in given_to(self.problem.cost)}
+
+    def cost(self, params: PyTree, data: PyTree, supplied: PyTree, /, **settings: Any) -> PyTree:
+        """Return the cost at a batch, or of a problem without data."""
+        sample = () if self.problem.data is None else (data,)
+        return self.problem.cost(params, *sample, **supplied, **settings)
 
     @property
     def batch_size(self) -> int | None:
@@ -403,6 +418,13 @@ class Program:
 
     # Results
 
+    @property
+    def record_names(self) -> tuple[str, ...]:
+        """Names of the scalars of a record: costs, gradient norm and metrics."""
+        numbers = [name for name, metric in self.problem.metrics.items() if not metric.is_array]
+        batch_cost = () if self.block_config.record_equals_step else ("batch_cost",)
+        return ("cost", *batch_cost, "gradient_norm", *numbers)
+
     @cached_property
     def carry_shapes(self) -> PyTree:
         """Shapes and types of the carry of one run, including metric states."""
@@ -412,7 +434,7 @@ class Program:
     @cached_property
     def run_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and type of each variable of one run."""
-        sizes, variables, _ = self.arrays(self.axes)
+        sizes, variables, _ = program_arrays(self, self.axes)
         grid = len(self.axes.shape)
         return {
             name: (tuple(sizes[dim] for dim in v.dims[grid:]), np.dtype(v.dtype))
@@ -426,37 +448,152 @@ class Program:
             state: checkpoint.
             first_record: first step of its records; None for that of the program.
         """
-        example = self.block_example(self.devices[0])
-        _, records, arrays = self.block_program.results(*example)
-        schedule, carry = self.schedule, example[0]
+        if not 0 <= state.step <= self.schedule.last:
+            return False
+        carry, *inputs = self.block_example(self.devices[0])
+        _, records, arrays = self.block_program.results(carry, *inputs)
         first = self.first_record if first_record is None else first_record
-        return checkpoint.fits(state, schedule, carry, records, arrays, first)
+        steps = self.schedule.recorded_steps()
+        # The record that is due at this step is part of the next block.
+        steps = steps[(steps >= first) & (steps < state.step)]
+        counts = {name: int(self.schedule.is_kept(name, steps).sum()) for name in arrays}
+
+        def rows(count, array):
+            return jax.ShapeDtypeStruct((array.shape[0], count, *array.shape[2:]), array.dtype)
+
+        expected = SlabCheckpoint(
+            state.step,
+            dataset.number_leaves(carry),
+            {name: rows(len(steps), a) for name, a in named_records(records).items()},
+            {
+                name: [rows(counts[name], leaf) for leaf in jax.tree.leaves(tree)]
+                for name, tree in arrays.items()
+                if counts[name]
+            },
+        )
+        return state.described() == expected.described()
 
     @cached_property
     def sweep_arrays(self) -> dataset.Arrays:
         """Arrays that the sweep would have if all runs had this program."""
-        return self.arrays(self.sweep.axes)
+        return program_arrays(self, self.sweep.axes)
 
-    def arrays(self, axes: Axes) -> dataset.Arrays:
-        """Return the arrays of runs of this program, with their names, units and coordinates.
 
-        Args:
-            axes: grid of the runs.
-        """
-        rows = self.host_arrays.rows
-        return dataset.sweep_arrays(
-            axes,
-            self.schedule,
-            self.params,
-            self.model_state,
-            self.problem.metrics,
-            self.array_metrics,
-            record_equals_step=self.block_config.record_equals_step,
-            record_samples=self.sweep.record_samples,
-            record_batches=None if rows is None else rows.shape,
-            first_record=self.sweep.first_record(axes),
-            carry=self.carry_shapes if self.keeps_carry else None,
-        )
+def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
+    """Return the arrays of runs of a program, with their names, units and coordinates.
+
+    Args:
+        program: program of the runs.
+        grid: grid of the runs.
+    """
+    schedule, params, metrics = program.schedule, program.params, program.problem.metrics
+    first_record, record_samples = program.sweep.first_record(grid), program.sweep.record_samples
+    steps = schedule.recorded_steps()
+    steps = steps[steps >= first_record]
+    snapshots = steps[schedule.is_kept(block.SNAPSHOTS, steps)]
+    dims = tuple(grid.sizes)
+    sizes = {**grid.sizes, "step": len(steps)}
+    coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
+    variables = {}
+    for name in program.record_names:
+        metric = metrics.get(name)
+        long_name = metric.long_name if metric else dataset.LONG_NAMES[name]
+        if name == "cost" and record_samples is not None:
+            long_name = f"cost over {record_samples} samples of the training set"
+        if name == "cost" and (rows := program.host_arrays.rows) is not None:
+            count, size = rows.shape
+            long_name = f"mean cost over {count} fixed batches of {size} samples"
+        attrs = {
+            "long_name": long_name or name.replace("_", " "),
+            "units": metric.units if metric else "1",
+        }
+        variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
+    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome)}
+    variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
+    attrs = {"long_name": "step of divergence, -1 if the run did not diverge", "units": "1"}
+    variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)
+    carry = program.carry_shapes if program.keeps_carry else None
+    trees = [
+        ("params", params, (), "final parameters"),
+        ("model_state", program.model_state, (), "final model state"),
+        ("carry", carry, (), "state for further steps"),
+    ]
+    if len(snapshots):
+        sizes["snapshot_step"] = len(snapshots)
+        coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
+        trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
+    for prefix, tree, extra_dims, long_name in trees:
+        for name, leaf in dataset.named_leaves(prefix, tree).items():
+            plain = dataset.plain_shape(leaf.shape, leaf.dtype)
+            is_params = prefix in ("params", "snapshots")  # their arrays share dimensions
+            path = name.removeprefix(prefix).removeprefix(".") if is_params else name
+            inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
+            sizes |= dict(zip(inner, plain.shape, strict=True))
+            shown = name.replace("snapshots", "params", 1)
+            attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
+            if plain.dtype != leaf.dtype:
+                attrs["comment"] = f"computed as {leaf.dtype}"
+            dtype = np.dtype(plain.dtype)
+            variables[name] = Variable(
+                (*dims, *extra_dims, *inner), dtype, attrs, dataset.fill_value(dtype)
+            )
+    for name, value in program.array_metrics.items():
+        metric = metrics[name]
+        along = "step" if metric.every == 1 else f"{name}_step"
+        extra_dims = dict(zip(metric.dims, value.shape, strict=True))
+        _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
+        sizes |= extra_dims
+        if along != "step":
+            times = dataset.metric_steps(schedule, name, first_record)
+            _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
+            sizes[along] = len(times)
+            coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
+        variables |= _metric_variables(name, metric, (*dims, along), np.dtype(value.dtype))
+    return dataset.Arrays(sizes, variables, coordinates)
+
+
+def _metric_variables(name, metric, along, dtype):
+    """Return the variables of an array metric, with a mask if its type has no NaN."""
+    long_name = metric.long_name or name.replace("_", " ")
+    attrs = {"long_name": long_name, "units": metric.units}
+    made = {name: Variable((*along, *metric.dims), dtype, attrs, dataset.fill_value(dtype))}
+    if dtype.kind != "f":
+        attrs = {"long_name": f"whether {long_name} was recorded before divergence", "units": "1"}
+        made[name + dataset.KNOWN] = Variable(along, np.bool_, attrs)
+    return made
+
+
+def _check_dims(name, lengths, sizes, taken):
+    """Check that dimensions of a metric are new or match those of another metric."""
+    for dim, length in lengths.items():
+        if dim in taken:
+            raise InputError(
+                f"metrics: {name!r} has the dimension {dim!r}, which the sweep already has; rename "
+                f"it"
+            )
+        if sizes.get(dim, length) != length:
+            raise InputError(
+                f"metrics: {name!r} has length {length} along {dim!r}, but another array has "
+                f"length {sizes[dim]}; rename one of the two dimensions"
+            )
+
+
+def _axis_values(grid):
+    coordinates = {}
+    for dim, along in grid.dimensions.items():
+        for axis, values in along.items():
+            coordinates[axis] = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
+        if dim not in along:
+            coordinates[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
+    return coordinates
+
+
+def _numbers(dim, values, long_name):
+    attrs = {"long_name": long_name, "units": "1"}
+    if values.dtype.kind == "U":
+        names, values = np.unique(values, return_inverse=True)
+        attrs |= {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
+    return Coordinate((dim,), values, attrs)
 
 
 def programs_of(

@@ -253,11 +253,8 @@ def slab_variables(
         trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.params)
     if program.keeps_carry:
         trees["carry"] = records.carry_before_last
-    names = dataset.record_names(
-        program.problem.metrics, record_equals_step=program.block_config.record_equals_step
-    )
     return {
-        **{name: numbers[name] for name in names},
+        **{name: numbers[name] for name in program.record_names},
         **{name: records.arrays(name, value) for name, value in metrics.items()},
         **dataset.known_masks(metrics, schedule, diverged_at, program.first_record),
         "outcome": np.asarray(codes, np.int8),

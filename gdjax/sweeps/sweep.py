@@ -150,10 +150,6 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
             `problem.init(key)`.
         at: values by axis name, equal to those of the grid within rounding. Dimensions without a
             value become leading axes of the arrays.
-
-    Raises:
-        InputError: if the sweep did not keep parameters, their structure differs from `like`, or a
-            value is not in the grid.
     """
     if not isinstance(dataset, xr.Dataset):
         raise InputError(

@@ -1,13 +1,6 @@
 """Sweeps as tables: one row per run, with settings and scalars as columns.
 
-    row = axes | cost, metrics at a record | outcome, diverged_at
-
->>> import optax
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 1.0], seed=range(2)), 5)
->>> table(runs)[["learning_rate", "seed", "step", "outcome"]].values.tolist()[1:3]
-[[0.1, 1, 5, 'not_converged'], [1.0, 0, 5, 'not_converged']]
+row = axes | cost, metrics at a record | outcome, diverged_at
 """
 
 import pandas as pd
@@ -34,9 +27,11 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
     Examples:
         >>> from gdjax import problems
         >>> from gdjax.sweeps import axes, sweep
-        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 0.2]), 10)
-        >>> table(runs).shape, table(runs, record=None).shape
-        ((2, 6), (22, 6))
+        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 1.0]), 10)
+        >>> table(runs)[["learning_rate", "step", "outcome"]].values.tolist()
+        [[0.1, 10, 'not_converged'], [1.0, 10, 'diverged']]
+        >>> table(runs, record=None).shape
+        (22, 6)
     """
     if isinstance(runs, xr.DataTree):
         frames = {str(name): table(node.to_dataset(), record) for name, node in runs.items()}

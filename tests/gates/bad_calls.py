@@ -196,6 +196,22 @@ CALLS = (
     ("gd.sweep(bowl, ax, 5, metrics=VALUE)", "metrics", "[3], {'m': 3}"),
     ("gd.sweep(bowl, ax, 5, metrics={'cost': gd.Metric(lambda w, d: w[0])})", "cost"),
     (
+        "gd.sweep(bowl, ax, 5, metrics={'m': gd.Metric(lambda w, d: w, dims=(VALUE,))})",
+        "m",
+        "'learning_rate', 'step'",
+    ),
+    (
+        "gd.sweep(bowl, ax, 5, metrics={'m': gd.Metric(lambda w, d: w, dims=('a',)), "
+        "'n': gd.Metric(lambda w, d: jnp.ones(3), dims=('a',))})",
+        "n",
+        "has length 3 along 'a', but another array has length 2",
+    ),
+    (
+        "gd.sweep(gd.Problem(init=VALUE, cost=lambda w: jnp.sum(w**2)), ax, 5)",
+        "numbers drawn from a key",
+        "lambda key: numpy.random.normal(size=2), lambda key: jnp.ones(2) * numpy.random.rand()",
+    ),
+    (
         "gd.sweep(bowl, ax, 5, metrics=VALUE)",
         "m",
         "{'m': gd.Metric(lambda w, d: w)}, {'m': gd.Metric(lambda w: w[0])}",
@@ -217,6 +233,9 @@ CALLS = (
     ("gd.sweep(bowl, ax, 5, extend=True)", "extend"),
     ("gd.sweep(bowl, ax, 4, store=store)", "axes"),
     ("gd.extend(store, grid, 1, to=folder / 's')", "num_steps"),
+    ("gd.extend(store, ax, to=folder / 's')", "dimensions"),
+    ("gd.extend(store, gd.axes(learning_rate=[0.1], seed=[0]), to=folder / 's')", "learning_rate"),
+    ("gd.extend(store, to=store)", "to = "),
     ("gd.sweep(gd.Problem(init=lambda key: 1, cost=lambda w: w * 1.0), ax, 5)", "init"),
     (
         "gd.sweep(gd.Problem(init=lambda key: w, cost=VALUE), ax, 5)",
@@ -266,6 +285,7 @@ CALLS = (
     ("gd.resume(folder)", "empty"),
     ("gd.resume(store, problem=VALUE)", "problem", "3, gd.problems.bowl([7.0, 8.0])"),
     ("gd.resume(own)", "problem"),
+    ("gd.resume(store, part=VALUE)", "part", "(0, 0), (3, 3), (-1, 3), 3"),
     ("gd.resume(store, bowl)", "positional"),
     ("gd.replay(folder, {})", "empty"),
     ("gd.replay(store, None)", "at"),
@@ -425,6 +445,9 @@ CALLS = (
     ("gd.problems.evaluate(3, w)", "problem"),
     ("gd.problems.frozen(None)", "problem"),
     ("gd.problems.evaluate(net, v, data=3)", "data"),
+    ("gd.sweep(bowl, ax, 5, replacement=VALUE)", "replacement", "1, 'yes', None, True"),
+    ("gd.sweep(bowl, ax, 5, storage_options={'region': 'here'})", "storage_options"),
+    ("gd.sweep(bowl, ax, 5, store=folder / 'o', storage_options=['region'])", "storage_options"),
     ("gd.open_dataset(store, storage_options=3)", "storage_options"),
     ("gd.verify(store, storage_options=[1])", "storage_options"),
     ("gd.open_dataset(store, skip_damaged='yes')", "skip_damaged"),

@@ -230,17 +230,6 @@ def test_a_sweep_is_converted_to_a_study(tmp_path):
     assert ends == [trial.value == math.inf for trial in finite.trials]
 
 
-@pytest.mark.long  # the import of scikit-learn is slow
-def test_the_learning_rate_is_more_than_twice_as_important_as_the_momentum():
-    rates = np.geomspace(0.001, 0.1, 10)
-    grid = gd.axes(learning_rate=rates, momentum=[0.0, 0.02, 0.04, 0.06, 0.08])
-    study = gd.search.to_study(gd.sweep(BOWL, grid, 40, make_optimizer=sgd))
-    importances = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-    )
-    assert importances["learning_rate"] > 2 * importances["momentum"]
-
-
 def test_a_study_of_the_runs_of_a_sweep_is_continued():
     runs = gd.sweep(BOWL, gd.axes(learning_rate=[0.01, 0.1]), 20)
     study = gd.search.to_study(runs, study=new_study())

@@ -223,14 +223,10 @@ def test_a_curve_per_optimizer_is_plotted():
     assert axes.get_legend() is None
 
 
-def test_runs_without_a_result_are_rejected(tmp_path):
+def test_runs_without_a_result_are_rejected():
     runs = swept([[1.0, np.nan]])
     with pytest.raises(gd.errors.InputError, match="NaN in 1 of 2 runs"):
         gd.tuning_curve(runs)
     runs.outcome[0, 0] = -1
     with pytest.raises(gd.errors.InputError, match="1 of 2 runs are not finished"):
         gd.tuning_curve(runs)
-    with pytest.raises(gd.errors.InputError, match="runs = Dataset, expected a Dataset"):
-        gd.tuning_curve(xr.Dataset())
-    with pytest.raises(gd.errors.StoreError):
-        gd.tuning_curve(tmp_path / "none.zarr")

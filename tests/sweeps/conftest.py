@@ -7,7 +7,7 @@ import pytest
 from jax import monitoring
 from small_problems import stored
 
-from gdjax.sweeps import Sweep, fit
+from gdjax.sweeps import Sweep, executor, fit, slab_runner
 from gdjax.sweeps.branch_spec import BranchSpec
 
 
@@ -31,6 +31,32 @@ def compilations():
     monitoring.register_event_duration_secs_listener(listen)
     yield compiled
     monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Return a list that collects the tiles that are computed."""
+    tiles, compute = [], executor.run_tiles
+
+    def counted(plan, new, *rest):
+        tiles.extend(new)
+        return compute(plan, new, *rest)
+
+    monkeypatch.setattr(executor, "run_tiles", counted)
+    return tiles
+
+
+@pytest.fixture
+def first_steps(monkeypatch):
+    """Return a list that collects the step from which each slab is computed."""
+    steps, blocks = [], slab_runner.start_blocks
+
+    def counted(program, values, device, state=None, **options):
+        steps.append(0 if state is None else state.step)
+        return blocks(program, values, device, state, **options)
+
+    monkeypatch.setattr(slab_runner, "start_blocks", counted)
+    return steps
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import xarray as xr
 
 from gdjax.problems.problem import Metric, Problem
+from gdjax.stores.reader import without_carry
 from gdjax.sweeps import axes, sweep
 
 SAMPLES = 24
@@ -82,6 +84,12 @@ def stored(path, **changed):
         **changed,
     }
     return sweep(store=path, **options)
+
+
+def read_store(path):
+    """Return the runs of a store, without their states and the variable `finished`."""
+    with xr.open_zarr(path, chunks=None) as dataset:
+        return without_carry(dataset).drop_vars("finished").load()
 
 
 def same_bits(a, b) -> bool:

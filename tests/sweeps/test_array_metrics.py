@@ -1,6 +1,5 @@
-"""Array-valued metrics: values, interruption, replay and extension of sweeps."""
+"""Array-valued metrics: values, and replay and extension of sweeps."""
 
-import signal
 from functools import partial
 from importlib import import_module
 
@@ -12,9 +11,7 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.descent import block_loop, class_accuracy, right_samples, unpacked
-from gdjax.errors import InputError
-from gdjax.sweeps import slab_runner
+from gdjax.descent import class_accuracy, right_samples, unpacked
 
 SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8: the last byte is padded
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges
@@ -189,48 +186,7 @@ def test_a_single_descent_records_array_metrics():
         assert same_bits(one.values[late], more.arrays[name].values), name
 
 
-# Interruption, replay, extension
-
-
-@pytest.mark.long
-def test_an_interrupted_sweep_is_bitwise_equal_to_an_uninterrupted_one(
-    stored_sweep, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(
-        block_loop, "record_capacity", lambda *_: 2
-    )  # several blocks despite the few steps
-    blocks, started = slab_runner.start_blocks, []
-
-    def interrupted(*arguments, **keywords):
-        started.append(1)
-        for number, result in enumerate(blocks(*arguments, **keywords)):
-            if len(started) == 2 and number == 2:
-                signal.raise_signal(signal.SIGINT)
-            yield result
-
-    monkeypatch.setattr(slab_runner, "start_blocks", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        swept(tmp_path)
-    assert len(list((tmp_path / ".gdjax" / "checkpoints").iterdir())) == 1
-    assert int(gd.open_dataset(tmp_path).right_known.values.sum()) < 32
-    saved = []
-    monkeypatch.setattr(
-        slab_runner, "start_blocks", lambda program, values, device, state=None, **k:
-        saved.append(state) or blocks(program, values, device, state, **k),
-    )  # fmt: skip
-    again = gd.resume(tmp_path, problem=PROBLEM)
-    assert saved[0] is not None
-    assert same_bits(again.drop_vars("finished"), stored_sweep[1].drop_vars("finished"))
-
-
-def test_a_replayed_run_is_bitwise_equal(stored_sweep):
-    path, runs = stored_sweep
-    for rate, seed in ((0.9, 1), (40.0, 3)):
-        again = gd.replay(path, {"learning_rate": rate, "seed": seed}, problem=PROBLEM)
-        assert again.equal, (again.first_step, again.largest_difference)
-        other = runs.isel(learning_rate=RATES.index(rate), seed=seed)
-        assert same_bits(again.dataset.right, other.right)
-        assert same_bits(again.dataset.right_known, other.right_known)
+# Replay and extension
 
 
 def test_a_difference_in_an_array_metric_is_reported_with_its_step(stored_sweep, monkeypatch):
@@ -262,28 +218,3 @@ def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(
     assert extended.right_step.values.tolist() == [0, 4, 8, 9]
     for name in (*MEASURES, "right_known", "cost"):
         assert same_bits(extended[name], runs[name]), name
-
-
-def test_array_metrics_in_memory_equal_those_in_a_store(stored_sweep):
-    runs = swept()
-    assert same_bits(runs.right, stored_sweep[1].right)
-    assert same_bits(runs.right_known, stored_sweep[1].right_known)
-
-
-# Invalid metrics
-
-
-@pytest.mark.parametrize(
-    ("metrics", "message"),
-    [
-        ({"m": gd.Metric(drawn, dims=("seed",))}, "'m' has the dimension 'seed', which the sw"),
-        ({"m": gd.Metric(drawn, dims=("step",))}, "'m' has the dimension 'step', which the sw"),
-        (
-            {"m": gd.Metric(drawn, dims=("a",)), "n": gd.Metric(moment_of_biases, dims=("a",))},
-            "'n' has length 4 along 'a', but another array has length 2",
-        ),
-    ],
-)
-def test_conflicting_dimension_names_are_rejected(metrics, message):
-    with pytest.raises(InputError, match=message):
-        swept(metrics=metrics)

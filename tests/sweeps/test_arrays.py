@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdjax.descent.block_loop import RecordSchedule
+import gdjax as gd
 from gdjax.problems.networks import Layer
 from gdjax.stores.schema import Layout
-from gdjax.sweeps.axes import axes, zip_axes
-from gdjax.sweeps.dataset import named_leaves, nbytes, storable, sweep_arrays
+from gdjax.sweeps import Sweep, axes, zip_axes
+from gdjax.sweeps.dataset import named_leaves, nbytes, storable
+from gdjax.sweeps.program import programs_of
 
 
 @pytest.mark.parametrize(
@@ -69,11 +70,20 @@ def test_16_bit_floats_are_stored_exactly():
     assert storable(jnp.ones(2, jnp.float16)).dtype == np.float16
 
 
+def arrays_of(problem, grid, num_steps, **settings):
+    """Return the arrays of a sweep with one program."""
+    (program,) = programs_of(Sweep(problem, grid, num_steps, **settings), jax.local_devices())
+    return program.sweep_arrays
+
+
 def test_the_arrays_of_a_sweep_have_the_expected_dimensions_coordinates_and_types():
+    problem = gd.Problem(
+        init=lambda key: {"w": jnp.ones((3, 2), jnp.bfloat16)},
+        cost=lambda params, x, *, decay=0.0: jnp.mean(x) * jnp.sum(params["w"] ** 2) * (1 + decay),
+        data=jnp.ones(4),
+    )
     grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
-    params = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
-    plan = RecordSchedule(0, 10, 4, 8, metric_every={})
-    result = sweep_arrays(grid, plan, params, None, {}, {}, record_equals_step=False)
+    result = arrays_of(problem, grid, 10, batch_size=2, record_every=4, snapshot_every=8)
     assert result.sizes == {
         **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
         **{"w[0]": 3, "w[1]": 2},
@@ -101,20 +111,15 @@ def test_the_arrays_of_a_sweep_have_the_expected_dimensions_coordinates_and_type
 def test_the_model_state_is_stored_with_the_parameters():
     """Counters and keys are stored with fill values that do not occur in results."""
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
-    plan = RecordSchedule(0, 2, 1, None, metric_every={})
-    grid = axes(seed=range(2))
-    result = sweep_arrays(
-        grid,
-        plan,
-        {"w": jnp.ones(3)},
-        state,
-        {},
-        {},
-        record_equals_step=True,
-        record_samples=7,
+    problem = gd.Problem(
+        init=lambda key: (jnp.ones(3), state),
+        cost=lambda w, x, *, model_state: (jnp.mean((w[0] * x) ** 2), model_state),
+        evaluation=lambda w, x, *, model_state: jnp.mean((w[0] * x) ** 2),
+        data=jnp.ones(9),
     )
+    result = arrays_of(problem, axes(seed=range(2), learning_rate=[0.1]), 2, record_samples=7)
     kinds = {
-        name: (v.dims[1:], np.dtype(v.dtype).name, v.fill_value)
+        name: (v.dims[2:], np.dtype(v.dtype).name, v.fill_value)
         for name, v in result.variables.items()
         if name.startswith("model_state.")
     }

@@ -1,7 +1,5 @@
 """Axes and grids of sweeps, and errors that name an invalid axis."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,7 @@ from small_problems import network
 
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, sweep, zip_axes
+from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.binding import (
     Role,
     assign_roles,
@@ -32,16 +30,6 @@ def test_the_grid_is_the_product_of_the_axes_in_their_order():
         "seed": [2, 2],
         "learning_rate": [0.1, 0.1],
     }
-
-
-def test_zipped_axes_share_a_dimension():
-    grid = axes(pair=zip_axes(learning_rate=[0.1, 1.0], scale=[2.0, 1.0]), seed=range(3))
-    assert grid.sizes == {"pair": 2, "seed": 3}
-    assert grid.names == ("learning_rate", "scale", "seed")
-    values = grid.values((np.array([1]), np.array([0])))
-    assert (values["learning_rate"], values["scale"], values["seed"]) == (1.0, 1.0, 0)
-    with pytest.raises(InputError, match="lengths differ"):
-        zip_axes(learning_rate=[0.1, 1.0], scale=[2.0])
 
 
 def test_values_of_an_axis_have_one_type():
@@ -72,15 +60,16 @@ def test_a_qualified_name_selects_one_function():
     }
 
 
-def test_an_ambiguous_name_is_rejected_unless_qualified():
-    with pytest.raises(InputError, match=r"init and of cost; qualify it: init.scale or cost.scale"):
-        assign_roles(two_scales(), axes(scale=[1.0]), optax.sgd)
-
-
-def test_two_axes_for_one_keyword_are_rejected():
-    grid = axes(**{"temperature": [1.0], "cost.temperature": [2.0]})
-    with pytest.raises(InputError, match="given twice"):
-        assign_roles(two_scales(), grid, optax.sgd)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scale": [1.0]}, r"init and of cost; qualify it: init.scale or cost.scale"),
+        ({"temperature": [1.0], "cost.temperature": [2.0]}, "given twice"),
+    ],
+)
+def test_an_ambiguous_name_and_two_axes_for_one_keyword_are_rejected(values, message):
+    with pytest.raises(InputError, match=message):
+        assign_roles(two_scales(), axes(**values), optax.sgd)
 
 
 def test_an_unknown_name_raises_an_error_with_the_valid_names_and_a_suggestion():
@@ -112,19 +101,6 @@ def cosine(learning_rate, decay_steps):
 
 def exponential(learning_rate, decay_rate):
     return optax.sgd(optax.exponential_decay(learning_rate, 10, decay_rate))
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "values"),
-    [
-        (optax.sgd, {"learning_rate": [0.1], "momentum": [0.9]}),
-        (optax.adam, {"learning_rate": [0.1], "b1": [0.8], "b2": [0.9], "eps": [1e-3]}),
-        (optax.adamw, {"learning_rate": [0.1], "weight_decay": [0.9]}),
-        (partial(cosine, decay_steps=5), {"learning_rate": [0.1]}),
-    ],
-)
-def test_numeric_arguments_of_optimizers_can_be_swept(optimizer, values):
-    swept(optimizer, **values)
 
 
 @pytest.mark.parametrize(

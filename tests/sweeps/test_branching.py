@@ -15,7 +15,6 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import slab_runner
 from gdjax.sweeps.branch_spec import direction, one_weight
 from gdjax.sweeps.stored import open_sweep
 
@@ -167,12 +166,7 @@ def test_the_trunk_stops_at_the_records_of_the_sweep(tmp_path):
     assert float(run.sel(step=200)) > 0
     assert (branch == run.sel(step=700)).all()
     with pytest.raises(InputError, match="eval_params_fn: expected that of the sweep"):
-        gd.branch(
-            tmp_path,
-            at,
-            gd.axes(branch_step=[500]),
-            eval_params_fn=lambda opt_state, params: params,
-        )
+        gd.branch(tmp_path, at, gd.axes(branch_step=[500]), eval_params_fn=lambda state, w: w)
 
 
 def test_a_store_of_branches_is_not_branched(branches):
@@ -230,26 +224,15 @@ def test_further_steps_of_branches_without_state_are_those_of_longer_branches(tm
         assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))
 
 
-def test_branches_continue_from_their_state_bitwise(tmp_path, monkeypatch):
+@pytest.mark.parametrize("perturbation", [[0.0, 0.5], [0.0, 0.5, 1.0]])
+def test_stored_branches_continue_from_their_state_bitwise(tmp_path, first_steps, perturbation):
     run, branches = stored_branches(tmp_path, True, **BRANCHES)
-    longer = longer_branches(run, BRANCHES)
-    first_steps = set()
-    blocks = slab_runner.start_blocks
-
-    def counted(program, values, device, state=None, **options):
-        first_steps.add(0 if state is None else state.step)
-        return blocks(program, values, device, state, **options)
-
-    monkeypatch.setattr(slab_runner, "start_blocks", counted)
-    assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))
-    assert first_steps == {20}
-
-
-def test_further_steps_of_new_branches_are_those_of_longer_branches(tmp_path):
-    run, branches = stored_branches(tmp_path, True, **BRANCHES)
-    wider = {**BRANCHES, "perturbation": [0.0, 0.5, 1.0]}
-    longer = longer_branches(run, wider)
-    assert_same_runs(longer, extended(branches, tmp_path / "new", wider, 40))
+    values = {**BRANCHES, "perturbation": perturbation}
+    longer = longer_branches(run, values)
+    first_steps.clear()
+    assert_same_runs(longer, extended(branches, tmp_path / "new", values, 40))
+    assert 20 in first_steps
+    assert (set(first_steps) == {20}) == (values == BRANCHES)
 
 
 def test_branches_are_extended_to_an_earlier_step(tmp_path):
@@ -276,11 +259,6 @@ def test_a_perturbation_changes_one_weight_or_all():
         chosen.append(int(np.argmax(np.abs(flat))))
         still = direction(key, w, 0.0)
         assert all(same_bits(a, b) for a, b in zip(*map(jax.tree.leaves, (still, w)), strict=True))
-        flat = np.concatenate(
-            [
-                np.ravel(a - b)
-                for a, b in zip(*map(jax.tree.leaves, (direction(key, w, 2.0), w)), strict=True)
-            ]
-        )
-        np.testing.assert_allclose(np.linalg.norm(flat), 2.0, rtol=1e-5)
+        length = np.linalg.norm(difference(direction(key, w, 2.0), w))
+        np.testing.assert_allclose(length, 2.0, rtol=1e-5)
     assert len(set(chosen)) > 4

@@ -8,7 +8,6 @@ from small_problems import same_bits
 
 from gdjax.sweeps.checkpoint import (
     SlabCheckpoint,
-    SlabRecords,
     TileCheckpoint,
     from_host,
     to_host,
@@ -61,41 +60,22 @@ def test_a_checkpoint_is_restored_from_its_named_arrays():
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("num_done", "spoil"),
     [
-        lambda arrays, meta: meta.update(slabs=3),
-        lambda arrays, meta: meta.update(slabs="1"),
-        lambda arrays, meta: arrays.pop("done.cost"),
-        lambda arrays, meta: arrays.update({"done.cost": np.ones((3, 6), np.float32)}),
-        lambda arrays, meta: arrays.update({"done.more": np.ones(3)}),
+        (0, lambda arrays, meta: meta.update(slabs=3)),
+        (0, lambda arrays, meta: meta.update(slabs="1")),
+        (0, lambda arrays, meta: arrays.pop("done.cost")),
+        (0, lambda arrays, meta: arrays.update({"done.cost": np.ones((3, 6), np.float32)})),
+        (0, lambda arrays, meta: arrays.update({"done.more": np.ones(3)})),
+        (1, lambda arrays, meta: arrays.pop("carry.1")),
+        (1, lambda arrays, meta: arrays.pop("kept.snapshots.0")),
+        (1, lambda arrays, meta: meta.update(step=1.5)),
+        (1, lambda arrays, meta: meta.update(leaves=10**9)),
+        (1, lambda arrays, meta: meta.pop("leaves")),
     ],
 )
-def test_finished_slabs_with_invalid_counts_names_or_shapes_are_discarded(spoil):
-    arrays, meta = checkpoint().to_stored()
-    spoil(arrays, meta)
-    assert TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2) == ([], None)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda arrays, meta: arrays.pop("carry.1"),
-        lambda arrays, meta: arrays.pop("kept.snapshots.0"),
-        lambda arrays, meta: meta.update(step=1.5),
-        lambda arrays, meta: meta.update(leaves=10**9),
-        lambda arrays, meta: meta.pop("leaves"),
-    ],
-)
-def test_the_state_of_a_slab_with_invalid_names_or_numbers_is_discarded(spoil):
+def test_invalid_finished_slabs_and_invalid_states_are_discarded(num_done, spoil):
     arrays, meta = checkpoint().to_stored()
     spoil(arrays, meta)
     result = TileCheckpoint.from_stored((arrays, meta), RUN, 3, 2)
-    assert (len(result.done), result.slab) == (1, None)
-
-
-def test_records_continue_from_a_checkpoint():
-    slab = checkpoint().slab
-    records = SlabRecords(slab)
-    assert records.step == 60
-    assert same_bits(records.records["cost"], slab.records["cost"])
-    assert SlabRecords(None).step == 0
+    assert (len(result.done), result.slab) == (num_done, None)

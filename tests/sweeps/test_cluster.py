@@ -1,5 +1,6 @@
 """Tiles on Dask workers: runs are stored once, bitwise equal to a local sweep."""
 
+import contextlib
 import json
 import os
 import signal
@@ -182,44 +183,7 @@ def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
 
 
 SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
-NARROW = "from gdjax.sweeps import fit; fit.CPU_WIDTHS = ((2, 2**60),); "
-WORKER = NARROW + "from distributed.cli.dask_worker import main; main()"
-
-
-def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
-    file, store = tmp_path / "scheduler.json", tmp_path / "s"
-
-    def start(code, *flags):
-        command = [sys.executable, "-c", code, "--scheduler-file", str(file), *flags]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-
-    started = [
-        start(SCHEDULER, "--port", "0", "--host", "127.0.0.1", "--no-dashboard"),
-        start(WORKER, "--nthreads", "1", "--no-nanny", "--no-dashboard"),
-    ]
-
-    def kill():
-        while finished_tiles(store) < 1:
-            time.sleep(0.02)
-        started[0].kill()
-
-    try:
-        with dask.config.set({"distributed.comm.timeouts.connect": "2s"}):
-            client = Client(scheduler_file=str(file), timeout=60)
-            client.wait_for_workers(1, timeout=60)
-            threading.Thread(target=kill, daemon=True).start()
-            with pytest.raises(GdjaxError, match=r"scheduler at tcp.* does not respond; "):
-                run(store, 1000, client=client)
-            client.close(timeout=1)
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    assert run(store, 1000).attrs["tiles_finished"] == 16
-
-
-WORKER_ALONE = """
+WORKER = """
 import os, sys, tempfile
 os.chdir(sys.argv[1])
 os.environ["TMPDIR"] = tempfile.tempdir = sys.argv[1]
@@ -232,14 +196,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("kind", ["s3", "az"])
-def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(
-    tmp_path, kind
-):
-    """Kill one of two workers that run in separate folders."""
-    if reason := servers.missing(kind):
-        pytest.skip(reason)
-    scheduler = tmp_path / "scheduler.json"
+@contextlib.contextmanager
+def processes_of(folder, *workers):
+    """Start a scheduler and workers in separate folders; yield its file and all processes."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
@@ -250,15 +209,54 @@ def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
-    def worker(name):
-        (tmp_path / name).mkdir()
-        return start(WORKER_ALONE, tmp_path / name, scheduler, name)
+    file = folder / "scheduler.json"
+    flags = ("--scheduler-file", file, "--port", "0", "--host", "127.0.0.1", "--no-dashboard")
+    processes = [start(SCHEDULER, *flags)]
+    for name in workers:
+        (folder / name).mkdir()
+        processes.append(start(WORKER, folder / name, file, name))
+    try:
+        yield str(file), processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
-    flags = ("--scheduler-file", scheduler, "--port", "0", "--host", "127.0.0.1", "--no-dashboard")
-    with servers.serve(kind, tmp_path / "server") as server:
+
+def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
+    store = tmp_path / "s"
+
+    def kill():
+        while finished_tiles(store) < 1:
+            time.sleep(0.02)
+        processes[0].kill()
+
+    with (
+        processes_of(tmp_path, "one") as (file, processes),
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+    ):
+        client = Client(scheduler_file=file, timeout=60)
+        client.wait_for_workers(1, timeout=60)
+        threading.Thread(target=kill, daemon=True).start()
+        with pytest.raises(GdjaxError, match=r"scheduler at tcp.* does not respond; "):
+            run(store, 1000, client=client)
+        client.close(timeout=1)
+    assert run(store, 1000).attrs["tiles_finished"] == 16
+
+
+@pytest.mark.parametrize("kind", ["s3", "az"])
+def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(
+    tmp_path, kind
+):
+    """Kill one of two workers that run in separate folders."""
+    if reason := servers.missing(kind):
+        pytest.skip(reason)
+    with (
+        servers.serve(kind, tmp_path / "server") as server,
+        processes_of(tmp_path, "one", "two") as (file, processes),
+    ):
         store = f"{server.url}/runs.zarr"
         location = locate(store, server.options)
-        processes = [start(SCHEDULER, *flags), worker("one"), worker("two")]
         killed = []
 
         def kill():
@@ -267,19 +265,14 @@ def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_
             killed.append(processes[1].pid)
             processes[1].kill()
 
-        try:
-            with Client(scheduler_file=str(scheduler), timeout=60) as client:
-                client.wait_for_workers(2, timeout=120)
-                folders = client.run(os.getcwd)
-                assert len(set(folders.values())) == 2
-                watcher = threading.Thread(target=kill, daemon=True)
-                watcher.start()
-                result = run(store, client=client, storage_options=server.options).load()
-                watcher.join()
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+        with Client(scheduler_file=file, timeout=60) as client:
+            client.wait_for_workers(2, timeout=120)
+            folders = client.run(os.getcwd)
+            assert len(set(folders.values())) == 2
+            watcher = threading.Thread(target=kill, daemon=True)
+            watcher.start()
+            result = run(store, client=client, storage_options=server.options).load()
+            watcher.join()
         assert killed
         assert (result.finished > 0).all()
         assert verify(store, storage_options=server.options) == []

@@ -7,7 +7,7 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import StoreError
 from gdjax.sweeps import executor, problem_of, run_of
 from tests.stores import servers
 
@@ -67,13 +67,6 @@ def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, mon
     result = gd.resume(url, storage_options=server.options).load()
     assert tiles == [(0, 0), (1, 0)]
     assert same_bits(result, sweep(tmp_path / "s").load())
-
-
-def test_storage_options_without_a_url_are_rejected(tmp_path):
-    with pytest.raises(InputError, match="storage_options: requires a store"):
-        sweep(None, {"region": "here"})
-    with pytest.raises(InputError, match=r"storage_options = \['region'\], but store = .* folder"):
-        sweep(tmp_path, {"region": "here"})
 
 
 @pytest.mark.long

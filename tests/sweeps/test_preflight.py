@@ -1,6 +1,5 @@
 """Checks and fit: widths of slabs, shapes of tiles, and checks of functions."""
 
-import random
 from collections import Counter
 
 import jax
@@ -13,7 +12,7 @@ import gdjax as gd
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import Sweep, axes, fit, zip_axes
 from gdjax.sweeps.check import check
-from gdjax.sweeps.fit import fit_program, tile_shapes
+from gdjax.sweeps.fit import tile_shapes
 from gdjax.sweeps.program import programs_of
 
 
@@ -83,16 +82,6 @@ def test_shared_data_are_not_counted_as_memory_of_a_run():
     assert fit.step_nbytes(program_of(problem, axes(learning_rate=[0.1]))) < 10_000
 
 
-def test_a_slab_that_does_not_fit_in_memory_raises_an_error_with_its_size(monkeypatch):
-    monkeypatch.setattr(fit, "CPU_WIDTHS", ((2**16, 2**60),))
-    problem = Problem(init=lambda key: jnp.ones(2**20), cost=lambda w: jnp.sum(w**2))
-    program = program_of(problem, axes(learning_rate=[0.1], seed=range(2**18)))
-    with pytest.raises(
-        ValueError, match=r"the 65536 runs that are computed together need .* [GT]iB"
-    ):
-        fit_program(program)
-
-
 def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
     """An equal sweep traces its functions only for the comparison with earlier programs."""
     calls = []
@@ -130,20 +119,6 @@ def test_a_new_axis_of_a_checked_problem_is_checked():
     gd.sweep(problem, gd.axes(learning_rate=[0.1], scale=[1.0]), 1)
     with pytest.raises(gd.errors.InputError, match="width has no effect on the result of init"):
         gd.sweep(problem, gd.axes(learning_rate=[0.1], width=[1.0]), 1)
-
-
-@pytest.mark.parametrize(
-    "init",
-    [
-        lambda key: np.random.normal(size=2),  # noqa: NPY002 (users do it)
-        lambda key: jnp.asarray(np.random.default_rng().normal(size=2)),
-        lambda key: jnp.ones(2) * random.random(),
-    ],
-)
-def test_an_init_that_draws_random_numbers_without_its_key_is_rejected(init):
-    problem = gd.Problem(init=init, cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(gd.errors.InputError, match=r"init: .*random numbers drawn from a key"):
-        gd.sweep(problem, gd.axes(learning_rate=[0.1], seed=range(2)), 1)
 
 
 CONSTANT = np.random.default_rng(0).normal(size=2)

@@ -6,12 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_problems import GRID, network, same_bits, stored
+from small_problems import network, same_bits, stored
 
 import gdjax as gd
 from gdjax.descent import descend
-from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import sweep
+from gdjax.errors import StoreError
 
 AT = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}
 BENDS = np.array([1.6, 3.0], np.float32)  # curvatures H - A and H + A of complementary halves
@@ -100,14 +99,3 @@ def test_a_descent_equals_the_run_of_a_sweep():
         replacement=True,
     )  # fmt: skip
     np.testing.assert_allclose(alone.cost, run.cost.values.squeeze(), rtol=1e-5)
-
-
-@pytest.mark.parametrize("replacement", [1, "yes", None])
-def test_a_replacement_that_is_not_boolean_raises_an_error(replacement, user_settings):
-    with pytest.raises(InputError, match=r"replacement = .*, expected True or False"):
-        sweep(network(), gd.axes(**GRID), 2, batch_size=6, replacement=replacement)
-
-
-def test_replacement_without_batches_raises_an_error():
-    with pytest.raises(InputError, match="replacement = True sets how mini-batches are drawn"):
-        gd.sweep(network(), gd.axes(**GRID), 2, replacement=True)

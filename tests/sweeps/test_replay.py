@@ -1,6 +1,5 @@
 """Bitwise replay of stored runs, and resumption of stored sweeps."""
 
-import dataclasses
 import errno
 import os
 import shutil
@@ -16,9 +15,8 @@ from small_problems import GRID, network, same_bits
 
 from gdjax import machine
 from gdjax.errors import StoreError
-from gdjax.stores import open_dataset, reader
-from gdjax.stores.reader import read_root
-from gdjax.sweeps import axes, executor, identity, run_of, sweep, zip_axes
+from gdjax.stores import open_dataset
+from gdjax.sweeps import axes, identity, sweep, zip_axes
 from gdjax.sweeps.replay import replay, resume
 
 PROBLEM = network(watched=True)
@@ -47,20 +45,6 @@ def test_a_replayed_run_is_bitwise_equal(stored_sweep, rate, seed):
     assert same_bits(again.dataset, other.drop_vars("finished"))
     stored = {"params.first.bias", "snapshots.first.bias", "cost", "outcome", "largest_weight"}
     assert stored <= set(again.dataset.data_vars)
-
-
-def test_replay_and_run_of_each_open_the_store_once(stored_sweep, monkeypatch):
-    opened = []
-
-    def counted(folder):
-        opened.append(folder)
-        return read_root(folder)
-
-    monkeypatch.setattr(reader, "read_root", counted)
-    at = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}
-    replay_run(stored_sweep, at)
-    run_of(stored_sweep, at, PROBLEM)
-    assert len(opened) == 2
 
 
 def test_a_finished_store_on_a_read_only_disk_is_resumed(store, monkeypatch):
@@ -148,10 +132,6 @@ def test_replay_requires_the_original_user_defined_problem_and_optimizer(tmp_pat
     ):
         replay(tmp_path, at, problem=problem)
     assert replay(tmp_path, at, problem=problem, make_optimizer=user_optimizer).equal
-    other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
-    for call in (partial(replay, at=at), resume):
-        with pytest.raises(StoreError, match="contains another sweep: data_hash: stored"):
-            call(tmp_path, problem=other, make_optimizer=user_optimizer)
 
 
 @pytest.mark.long
@@ -166,24 +146,3 @@ def test_replay_requires_a_problem_with_the_recorded_metrics(tmp_path):
     again = replay(tmp_path / "b", {"learning_rate": 0.1}, problem=watched)
     assert again.equal
     assert "largest_weight" not in again.dataset
-
-
-# Resume
-
-
-@pytest.mark.long
-def test_resume_computes_only_missing_tiles(store, monkeypatch):
-    expected = open_dataset(store).load()
-    tiles = []
-    compute = executor.run_tiles
-    monkeypatch.setattr(
-        executor,
-        "run_tiles",
-        lambda plan, new, *rest: tiles.extend(new) or compute(plan, new, *rest),
-    )
-    for tile in ("0.0.0", "1.1.0"):
-        (store / ".gdjax/tiles" / tile).unlink()
-    assert same_bits(resume(store, problem=PROBLEM), expected)
-    assert tiles == [(0, 0, 0), (1, 1, 0)]
-    assert same_bits(resume(store, problem=PROBLEM), expected)
-    assert len(tiles) == 2

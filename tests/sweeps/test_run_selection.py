@@ -13,7 +13,6 @@ import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps import problem_of, run_of
 from gdjax.sweeps.axes import axes, position, zip_axes
-from gdjax.sweeps.binding import with_settings
 
 
 def test_a_selected_run_has_its_trajectory_and_settings(tmp_path):
@@ -79,18 +78,6 @@ def test_the_cost_and_metrics_of_a_selected_run_use_the_settings_of_the_run(tmp_
     run = run_of(tmp_path, {"weight": 3.0}, problem)
     assert float(run.problem.cost(run.params)) == 6.0
     assert float(run.problem.metrics["half"].function(run.params, None)) == 1.5
-
-
-def test_settings_are_fixed_only_in_functions_that_have_the_keyword():
-    problem = gd.Problem(
-        init=lambda key: jnp.ones(2),
-        cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
-        metrics={"first": gd.Metric(lambda w, data: w[0])},
-    )
-    fixed = with_settings(problem, {"weight": 3.0})
-    assert float(fixed.cost(jnp.ones(2))) == 6.0
-    assert fixed.metrics["first"].function is problem.metrics["first"].function
-    assert with_settings(problem, {}) is problem
 
 
 def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_raises_an_error(tmp_path):

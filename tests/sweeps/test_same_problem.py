@@ -3,7 +3,6 @@
 import dataclasses
 import subprocess
 import sys
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +14,9 @@ from gdjax.cli.landscape import Landscape
 from gdjax.cli.point import Origin
 from gdjax.cli.problem_file import load_problem
 from gdjax.errors import StoreError
-from gdjax.sweeps import problem_of, run_of
+from gdjax.sweeps import run_of
 
 AT = {"learning_rate": 0.1, "seed": 1}
-BRANCHES = gd.axes(branch_step=[2])
 OWN = """
 import jax, jax.numpy as jnp
 import gdjax as gd
@@ -45,18 +43,6 @@ def swept(problem, path, **options):
     )
 
 
-def readers(path, problem):
-    """Return functions that read a store with the passed problem, keyed by name."""
-    return {
-        "problem_of": partial(problem_of, path, problem),
-        "run_of": partial(run_of, path, AT, problem),
-        "count_minima": partial(gd.minima.count_minima, problem, path),
-        "branch": partial(gd.branch, path, AT, BRANCHES, problem=problem),
-        "replay": partial(gd.replay, path, AT, problem=problem),
-        "resume": partial(gd.resume, path, problem=problem),
-    }
-
-
 @pytest.fixture(scope="module")
 def named(tmp_path_factory):
     path = tmp_path_factory.mktemp("named") / "s"
@@ -71,28 +57,18 @@ def users(tmp_path_factory):
     return folder / "s"
 
 
-NAMES = ["problem_of", "run_of", "count_minima", "branch", "replay", "resume"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_different_problem_of_the_library_is_rejected(named, name):
+def test_a_different_problem_of_the_library_is_rejected(named):
     with pytest.raises(StoreError, match=r"problem.eigenvalues: stored \[1.0, 10.0\], expected"):
-        readers(named, gd.problems.bowl([1.0, 17.0]))[name]()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", NAMES)
-def test_an_equal_problem_from_another_file_is_accepted(users, tmp_path, name):
-    readers(users, load_problem(own(tmp_path / "elsewhere")))[name]()
+        run_of(named, AT, gd.problems.bowl([1.0, 17.0]))
 
 
 def test_an_equal_problem_created_again_is_accepted(named):
     for created in (gd.problems.bowl([1.0, 10.0]), gd.problems.bowl(jnp.array([1.0, 10.0]))):
-        readers(named, created)["run_of"]()
+        run_of(named, AT, created)
     watched = dataclasses.replace(
         gd.problems.bowl([1.0, 10.0]), metrics={"first": gd.Metric(lambda w, data: w[0])}
     )
-    readers(named, watched)["run_of"]()
+    run_of(named, AT, watched)
 
 
 @pytest.mark.long

@@ -82,14 +82,8 @@ def test_results_are_bitwise_independent_of_the_other_runs_of_a_slab(stored):
     beside = run(axes=elsewhere, snapshot_every=10)
     at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
     one, other = stored[1].sel(at), beside.sel(at)
-    for name in (
-        "cost",
-        "batch_cost",
-        "params",
-        "snapshots",
-        "model_state.mean",
-        "model_state.seen",
-    ):
+    names = ("cost", "batch_cost", "params", "snapshots", "model_state.mean", "model_state.seen")
+    for name in names:
         assert same_bits(one[name], other[name]), name
 
 
@@ -168,37 +162,15 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
     line = gd.Problem(
         init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
     )
-    read = optax.contrib.schedule_free_eval_params
-    options = {"record_samples": 5, "eval_params_fn": read, "record_every": 5}
-    result = gd.sweep(
-        line,
-        gd.axes(learning_rate=[0.05, 0.1]),
-        10,
-        make_optimizer=optax.contrib.schedule_free_sgd,
-        store=tmp_path / "s.zarr",
-        **options,
-    )
-    one = gd.descend(
-        line,
-        optax.contrib.schedule_free_sgd(0.1),
-        jnp.ones(2),
-        10,
-        key=jax.random.key(0),
-        **options,
-    )
-    np.testing.assert_allclose(result.cost[1], one.cost, rtol=1e-5)
-    np.testing.assert_allclose(result.params[1], one.params, rtol=1e-5)
-    assert result.cost.attrs["long_name"] == "cost over 5 samples of the training set"
-    assert gd.replay(tmp_path / "s.zarr", {"learning_rate": 0.1}, problem=line).equal
-    del options["eval_params_fn"]
-    default = gd.sweep(
-        line,
-        gd.axes(learning_rate=[0.05, 0.1]),
-        10,
-        make_optimizer=optax.contrib.schedule_free_sgd,
-        store=tmp_path / "d.zarr",
-        **options,
-    )
-    np.testing.assert_allclose(default.cost, result.cost, rtol=1e-6)
-    np.testing.assert_allclose(default.params, result.params, rtol=1e-6)
-    assert gd.replay(tmp_path / "d.zarr", {"learning_rate": 0.1}, problem=line).equal
+    schedule_free, grid = optax.contrib.schedule_free_sgd, gd.axes(learning_rate=[0.05, 0.1])
+    options = {"record_samples": 5, "record_every": 5}
+    read = {"eval_params_fn": optax.contrib.schedule_free_eval_params}
+    key = jax.random.key(0)
+    one = gd.descend(line, schedule_free(0.1), jnp.ones(2), 10, key=key, **options, **read)
+    for name, given in (("passed", read), ("default", {})):
+        settings = {"make_optimizer": schedule_free, "store": tmp_path / name, **options, **given}
+        result = gd.sweep(line, grid, 10, **settings)
+        np.testing.assert_allclose(result.cost[1], one.cost, rtol=1e-5)
+        np.testing.assert_allclose(result.params[1], one.params, rtol=1e-5)
+        assert result.cost.attrs["long_name"] == "cost over 5 samples of the training set"
+        assert gd.replay(tmp_path / name, {"learning_rate": 0.1}, problem=line).equal

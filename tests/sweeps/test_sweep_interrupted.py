@@ -16,12 +16,11 @@ from pathlib import Path
 import interrupted_sweep
 import numpy as np
 import pytest
-import xarray as xr
-from small_problems import same_bits
+from small_problems import read_store, same_bits
 
 from gdjax.descent import block_loop
 from gdjax.errors import StoreError
-from gdjax.stores.reader import Stored, read_attributes, verify, without_carry
+from gdjax.stores.reader import Stored, read_attributes, verify
 from gdjax.stores.writer import Tiles
 from gdjax.sweeps import executor, slab_runner
 
@@ -43,11 +42,6 @@ def finished(path):
 
 def states(path):
     return sorted(file.name for file in (path / ".gdjax" / "checkpoints").glob("[0-9]*"))
-
-
-def stored(path):
-    with xr.open_zarr(path, chunks=None) as dataset:
-        return without_carry(dataset).drop_vars("finished").load()
 
 
 # Killed processes
@@ -110,13 +104,13 @@ def test_a_sweep_killed_at_random_times_is_bitwise_equal_to_an_uninterrupted_one
                         file.stat().st_mtime_ns
                     )
             if done.all():
-                assert same_bits(stored(path), uninterrupted)
+                assert same_bits(read_store(path), uninterrupted)
                 stores += 1
                 path = tmp_path / str(stores)
         start()
         assert (hear(), hear()) == ("begun", "0")
         server.stdin.close()
-    assert same_bits(stored(path), uninterrupted)
+    assert same_bits(read_store(path), uninterrupted)
     assert states(path) == []
     assert num_partial >= KILLS // 4
 
@@ -165,32 +159,22 @@ def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, unint
         assert len(states(tmp_path)) == sum(0 < count < 1500 for count in steps.values()) <= 1
     interrupted_sweep.run(tmp_path, continuable=False)
     assert list(steps.values()) == [1500] * 8
-    assert same_bits(stored(tmp_path), uninterrupted)
+    assert same_bits(read_store(tmp_path), uninterrupted)
 
 
-def test_no_step_is_repeated_after_ctrl_c_in_the_last_tile(tmp_path, uninterrupted, counted):
-    steps, press = counted
-    press.append(8 * 1500)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted_sweep.run(tmp_path, continuable=False)
-    assert finished(tmp_path).all()
-    interrupted_sweep.run(tmp_path, continuable=False)
-    assert sum(steps.values()) == 8 * 1500
-    assert same_bits(stored(tmp_path), uninterrupted)
-
-
-def test_ctrl_c_before_the_last_evaluation_of_a_continuable_run_saves_a_checkpoint(
-    tmp_path, uninterrupted, counted
+@pytest.mark.parametrize("continuable", [False, True])
+def test_no_step_is_repeated_after_ctrl_c_in_the_last_block(
+    tmp_path, uninterrupted, counted, continuable
 ):
-    """The last evaluation is a separate block, to store the carry before it."""
+    """The last evaluation of continuable runs is a separate block, before which they are saved."""
     steps, press = counted
     press.append(8 * 1500)
     with pytest.raises(KeyboardInterrupt):
-        interrupted_sweep.run(tmp_path, continuable=True)
-    assert int((~finished(tmp_path)).sum()) == len(states(tmp_path)) == 1
-    interrupted_sweep.run(tmp_path, continuable=True)
+        interrupted_sweep.run(tmp_path, continuable=continuable)
+    assert int((~finished(tmp_path)).sum()) == len(states(tmp_path)) == continuable
+    interrupted_sweep.run(tmp_path, continuable=continuable)
     assert sum(steps.values()) == 8 * 1500
-    assert same_bits(stored(tmp_path), uninterrupted)
+    assert same_bits(read_store(tmp_path), uninterrupted)
 
 
 def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted, counted):
@@ -202,7 +186,7 @@ def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted,
     state.write_bytes(state.read_bytes()[:-5])
     interrupted_sweep.run(tmp_path)
     assert sum(steps.values()) > 8 * 1500
-    assert same_bits(stored(tmp_path), uninterrupted)
+    assert same_bits(read_store(tmp_path), uninterrupted)
 
 
 # Full disk
@@ -226,4 +210,4 @@ def test_a_full_disk_ends_the_sweep_which_can_be_resumed(tmp_path, uninterrupted
             interrupted_sweep.run(tmp_path)
     assert int(finished(tmp_path).sum()) == 3
     interrupted_sweep.run(tmp_path)
-    assert same_bits(stored(tmp_path), uninterrupted)
+    assert same_bits(read_store(tmp_path), uninterrupted)

@@ -13,6 +13,7 @@ import optax
 import pytest
 from small_problems import network, same_bits
 
+from gdjax.problems.bowl import bowl
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
@@ -297,3 +298,19 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
     tile_of(plan, MemorySink())
     (program,) = plan.programs
     assert len(program.start_program.compiled) == len(program.block_program.compiled) == 1
+
+
+def test_the_evaluation_parameters_of_all_slabs_are_computed_by_one_program():
+    counts = []
+    for runs in (2, 6):
+        traces = []
+
+        def evaluated(opt_state, params, traces=traces, factor=1 / runs):  # two programs
+            traces.append(params)
+            return jax.tree.map(lambda w: factor * w, params)
+
+        grid = axes(learning_rate=np.linspace(0.1, 0.2, runs))
+        options = {"devices": jax.local_devices()[:1], "eval_params_fn": evaluated}
+        sweep(bowl([1.0, 9.0]), grid, 2, **options)
+        counts.append(len(traces))
+    assert counts[1] == counts[0]

@@ -1,6 +1,5 @@
 """Untrusted stores: recorded names are looked up in tables, and never executed."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ import numpy as np
 import optax
 import pytest
 from mutants import reseal
-from small_problems import network
 
 import gdjax as gd
 from gdjax.data import sets
@@ -217,13 +215,3 @@ def test_every_optimizer_of_the_table_can_be_restored():
     assert again.keywords == {"learning_rate": rate}
     infinite = {"name": "optax.sgd", "keywords": {"momentum": "inf"}}
     assert factories.optimizer_from(infinite, "s").keywords == {"momentum": float("inf")}
-
-
-@pytest.mark.long
-def test_a_passed_problem_must_have_the_data_of_the_sweep(tmp_path):
-    problem = network()
-    gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path, make_optimizer=optax.sgd)
-    other = dataclasses.replace(problem, data=jax.tree.map(lambda a: a + 1, problem.data))
-    assert run_of(tmp_path, {"learning_rate": 0.1}, problem).snapshot_step.tolist() == [1]
-    with pytest.raises(StoreError, match="another sweep: data_hash: stored"):
-        run_of(tmp_path, {"learning_rate": 0.1}, other)
