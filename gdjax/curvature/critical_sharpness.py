@@ -168,14 +168,8 @@ def critical_sharpness(
         check_number("critical_sharpness: guess", guess, above=0)
     params = at_least_float32(params)
     check_like("critical_sharpness: direction", direction, params)
-    return _critical_sharpness(
-        problem_at(problem, params),
-        params,
-        direction,
-        guess,
-        float(rtol),
-        int(max_steps),
-    )
+    problem = problem_at(problem, params)
+    return _critical_sharpness(problem, params, direction, guess, float(rtol), int(max_steps))
 
 
 @partial(jax.jit, static_argnums=(4, 5))
@@ -200,9 +194,7 @@ def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
     _, line_minimizer = _status(ray, turn, rtol)
     known = status <= CriticalSharpnessStatus.NO_CROSSING
     nan = jnp.asarray(jnp.nan, dtype)
-    searched = (status != CriticalSharpnessStatus.NOT_A_DESCENT_DIRECTION) & (
-        status != CriticalSharpnessStatus.NOT_FINITE
-    )
+    searched = jnp.isfinite(ray.slope) & (ray.slope > 0)
     return CriticalSharpness(
         learning_rate=rate,
         sharpness=jnp.where(known, 2 / rate, nan),

@@ -16,7 +16,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -24,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.arguments import is_traced, real_array
@@ -33,9 +31,7 @@ from gdjax.errors import InputError
 
 # Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
-KNOWN: Mapping[str, Callable] = MappingProxyType(
-    {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}
-)
+KNOWN = (optax.sgd, *ADAPTIVE)
 
 # Conditions on settings: what is expected, and whether a value meets it.
 POSITIVE = ("a number above 0", lambda x: x > 0)
@@ -158,7 +154,7 @@ def _limit(caller, learning_rate, make_optimizer):
         )
     decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
     shrinkage = decay * rate
-    if not isinstance(shrinkage, Tracer) and jnp.max(shrinkage, initial=0.0) > 2:
+    if not is_traced(shrinkage) and jnp.max(shrinkage, initial=0.0) > 2:
         raise InputError(
             f"{caller}: weight_decay * learning_rate = {jnp.max(shrinkage):.6g}, expected at most "
             f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
@@ -203,7 +199,7 @@ def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str,
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
     """
     factory = _factory(make_optimizer)
-    if factory not in KNOWN.values():
+    if factory not in KNOWN:
         norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
         hint = (
             f"; without momentum its limit is 2 |g|_* / learning_rate for the generalized "
@@ -212,7 +208,8 @@ def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str,
         )
         raise InputError(
             f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
-            f"known; expected one of optax's {', '.join(KNOWN)}, or functools.partial of one"
+            f"known; expected one of optax's {', '.join(rule.__name__ for rule in KNOWN)}, or "
+            f"functools.partial of one"
             f"{hint if norm else ''}"
         )
     return factory, _settings(caller, make_optimizer)

@@ -87,7 +87,7 @@ def test_a_vector_with_another_tree_structure_is_rejected():
 def test_gauss_newton_of_a_problem_without_predict_and_loss_is_rejected():
     cost, params, data = regression(5)
     with pytest.raises(InputError, match=r"no predict, no loss or no data .inputs, targets"):
-        GaussNewtonOperator(gd.problems.as_problem(cost, data), params)
+        GaussNewtonOperator(gd.problems.as_problem(cost, data), params).mv(params)
 
 
 # -- dense matrices
