@@ -130,7 +130,7 @@ def batch_sharpness(
     with jax.default_matmul_precision("highest"):
         curvatures, squares = jax.lax.map(of_batch, jax.random.split(key, batches))
         ratios = curvatures / squares
-        entries = problem.samples * sum(leaf.size for leaf in jax.tree.leaves(params))
+        entries = problem.samples * optax.tree.size(params)
         fits = entries <= MAX_EXACT_ENTRIES and problem.samples <= MAX_EXACT_SAMPLES
         if fits and not problem.couples_samples:
             value = _mean_over_all_batches(problem, params, batch_size).astype(dtype)

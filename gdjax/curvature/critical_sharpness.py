@@ -303,8 +303,6 @@ def critical_sharpness_metric(
         >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 60, metrics=metric)
         >>> float(runs.critical.isel(learning_rate=0, step=-1).round(2))
         1.0
-
-    References: Kalra et al. 2026, arXiv 2601.16979.
     """
     name = "critical_sharpness_metric"
     check_callable(f"{name}: make_optimizer", make_optimizer, "a factory such as optax.adam")

@@ -158,42 +158,29 @@ def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalD
         ([0.0, -6.0], 48.0, -6.0)
     """
 
-    def gradient_of(cost, w, part):
-        return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
+    def value_and_gradient(cost, w, batch):
+        return jax.value_and_grad(lambda w: cost(unravel(w), batch).astype(w.dtype))(w)
 
-    def hvp(cost, w, v, part):
-        return along(lambda w: gradient_of(cost, w, part), w, v)
+    def gradient(cost, w, batch):
+        return ravel_pytree(jax.grad(lambda w: cost(unravel(w), batch))(w))[0]
 
-    def third_of(cost, w, u, part):
-        return along(lambda w: hvp(cost, w, u, part), w, u)
+    def product(cost, w, v, batch):
+        return along(lambda w: gradient(cost, w, batch), w, v)
 
-    def value_and_gradient(cost):
-        return lambda w, part: jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(
-            w
-        )
+    def third(cost, w, u, batch):
+        return along(lambda w: product(cost, w, u, batch), w, u)
 
-    def product(cost):
-        return lambda point, part: hvp(cost, *point, part)
+    def fourth(cost, w, u, batch):
+        twice, thrice = with_derivative(lambda w: third(cost, w, u, batch), w, u, is_symmetric=True)
+        return twice, thrice @ u
 
-    def third(cost):
-        return lambda point, part: third_of(cost, *point, part)
+    def mean_of(function):
+        def function_of(cost):
+            return lambda point, batch: function(cost, *point, batch)
 
-    def fourth(cost):
-        def of(point, part):
-            w, u = point
-            twice, thrice = with_derivative(
-                lambda w: third_of(cost, w, u, part), w, u, is_symmetric=True
-            )
-            return twice, thrice @ u
+        return lambda *point: averaged(problem, function_of, point)
 
-        return of
-
-    def over(function_of):
-        return lambda *point: averaged(problem, function_of, point if len(point) > 1 else point[0])
-
-    return DirectionalDerivatives(
-        over(value_and_gradient), over(product), over(third), over(fourth)
-    )
+    return DirectionalDerivatives(*map(mean_of, (value_and_gradient, product, third, fourth)))
 
 
 def largest_third(

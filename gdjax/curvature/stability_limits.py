@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.arguments import is_traced, real_array
@@ -37,13 +36,6 @@ KNOWN = (optax.sgd, *ADAPTIVE)
 POSITIVE = ("a number above 0", lambda x: x > 0)
 NOT_NEGATIVE = ("a number >= 0", lambda x: x >= 0)
 BELOW_1 = ("a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
-# Optimizers whose steps have the length of the learning rate in a norm.
-FIXED_LENGTH = (
-    (optax.contrib.muon, "spectral"),
-    (optax.sign_sgd, "linf"),
-    (optax.signum, "linf"),
-    (optax.lion, "linf"),
-)
 
 
 def stability_threshold(
@@ -200,17 +192,12 @@ def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str,
     """
     factory = _factory(make_optimizer)
     if factory not in KNOWN:
-        norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
-        hint = (
-            f"; without momentum its limit is 2 |g|_* / learning_rate for the generalized "
-            f"sharpness: gd.curvature.generalized_sharpness(problem, params, {norm!r}, key=key)"
-            f".limit(learning_rate, scaled=False)"
-        )
         raise InputError(
             f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
             f"known; expected one of optax's {', '.join(rule.__name__ for rule in KNOWN)}, or "
-            f"functools.partial of one"
-            f"{hint if norm else ''}"
+            f"functools.partial of one. Without momentum the limit of sign descent and Lion "
+            f"(norm = 'linf') and of Muon ('spectral') is gd.curvature.generalized_sharpness("
+            f"problem, params, norm, key=key).limit(learning_rate, scaled=False)"
         )
     return factory, _settings(caller, make_optimizer)
 
