@@ -4,8 +4,6 @@
 
 Stochastic gradient descent stabilizes where the batch sharpness is near 2 / eta and the sharpness
 of the full cost is smaller.
-
-References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
 """
 
 from collections.abc import Callable
@@ -110,7 +108,7 @@ def batch_sharpness(
         >>> float(batch.value), float(batch.mean_of_ratios)
         (2.0, 2.0)
 
-    References: Andreyev and Beneventano 2024, arXiv 2412.20553.
+    References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
     """
     problem = problem_at(problem, params)
     _check_batches("batch_sharpness", problem, batch_size, batches)

@@ -9,9 +9,6 @@ D^T H D > 0,
 
 On such a cost, lambda_c of gradient descent is at most the sharpness. The definition of lambda_c
 contains only costs, and no second derivatives.
-
-References: Kalra et al. 2026, *A Scalable Measure of Loss Landscape Curvature for Analyzing the
-Training Dynamics of LLMs*, arXiv 2601.16979.
 """
 
 from collections.abc import Callable
@@ -160,7 +157,8 @@ def critical_sharpness(
         >>> round(float(critical_sharpness(lambda w: (w + 1) ** 2, w, direction).sharpness), 3)
         1.0
 
-    References: Kalra et al. 2026, arXiv 2601.16979.
+    References: Kalra et al. 2026, *A Scalable Measure of Loss Landscape Curvature for Analyzing the
+    Training Dynamics of LLMs*, arXiv 2601.16979.
     """
     check_number("critical_sharpness: rtol", rtol, above=0, below=1)
     check_whole("critical_sharpness: max_steps", max_steps, 1)

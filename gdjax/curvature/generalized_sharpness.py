@@ -11,9 +11,6 @@ For the steps w - eta d of sign descent and Muon without momentum, replace 2 / e
 2 |g|_* / eta. In the 2-norm S is the largest eigenvalue of H, or 0 if that is negative. In the
 maximum norm S is NP-hard to compute, and `generalized_sharpness` returns a lower and an upper
 bound.
-
-References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of Stability*,
-arXiv 2603.05002.
 """
 
 from collections.abc import Callable
@@ -141,7 +138,8 @@ def generalized_sharpness(
         >>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
         (11.0, 11.0, 20.0)
 
-    References: Islamov et al. 2026, arXiv 2603.05002.
+    References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of
+    Stability*, arXiv 2603.05002.
     """
     check_choice("generalized_sharpness: norm", norm, NORMS)
     check_key(key)

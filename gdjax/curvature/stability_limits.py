@@ -6,10 +6,6 @@ The optimizer divides its steps by the diagonal P, which is held fixed. P is 1 f
 for RMSProp and Adam it follows from the average of squared gradients in the optimizer's state (see
 `preconditioner`). If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any
 learning rate, since its P grows with the gradient.
-
-References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
-Stability*, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of
-Stability*, arXiv 2207.14484.
 """
 
 import inspect
@@ -79,7 +75,8 @@ def stability_threshold(
         >>> float(stability_threshold(0.1, optax.adam))
         380.0
 
-    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
+    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods
+    at the Edge of Stability*, arXiv 2207.14484.
     """
     return _limit("stability_threshold", learning_rate, make_optimizer)
 
