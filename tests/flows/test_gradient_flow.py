@@ -7,7 +7,6 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.flows.gradient_flow import FlowStatus, distance_from_flow, gradient_flow
 from gdjax.problems import Network, as_problem
 
@@ -193,20 +192,6 @@ def test_the_compared_descent_equals_that_of_descend():
         apart = np.sqrt(sum(jax.tree.leaves(squares)))
         assert result.distance[0, j] == pytest.approx(apart, rel=1e-3, abs=1e-6)
     assert result.distance[0, 0] == 0
-
-
-@pytest.mark.parametrize(
-    ("rates", "times", "message"),
-    [
-        ([0.1, 0.0], [1.0], "learning_rates = .* above 0"),
-        ([], [1.0], "learning_rates = .* above 0"),
-        ([0.1], [-1.0], "distance_from_flow: times = .* ascending"),
-        ([0.1, 0.3], [0.5], "times has 0.5, which is 1.66667 steps of learning rate 0.3, expected"),
-    ],
-)
-def test_invalid_rates_and_times_between_steps_are_rejected(rates, times, message):
-    with pytest.raises(InputError, match=message):
-        distance_from_flow(factors, jnp.ones(2), learning_rates=rates, times=times)
 
 
 @pytest.mark.long
