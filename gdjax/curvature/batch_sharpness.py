@@ -4,8 +4,6 @@
 
 Stochastic gradient descent stabilizes where the batch sharpness is near 2 / eta and the sharpness
 of the full cost is smaller.
-
-References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
 """
 
 from collections.abc import Callable
@@ -110,7 +108,7 @@ def batch_sharpness(
         >>> float(batch.value), float(batch.mean_of_ratios)
         (2.0, 2.0)
 
-    References: Andreyev and Beneventano 2024, arXiv 2412.20553.
+    References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
     """
     problem = problem_at(problem, params)
     _check_batches("batch_sharpness", problem, batch_size, batches)
@@ -130,7 +128,7 @@ def batch_sharpness(
     with jax.default_matmul_precision("highest"):
         curvatures, squares = jax.lax.map(of_batch, jax.random.split(key, batches))
         ratios = curvatures / squares
-        entries = problem.samples * sum(leaf.size for leaf in jax.tree.leaves(params))
+        entries = problem.samples * optax.tree.size(params)
         fits = entries <= MAX_EXACT_ENTRIES and problem.samples <= MAX_EXACT_SAMPLES
         if fits and not problem.couples_samples:
             value = _mean_over_all_batches(problem, params, batch_size).astype(dtype)

@@ -34,7 +34,9 @@ NO_SECOND_DERIVATIVE = (
 )
 
 
-def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tuple[PyTree, PyTree]:
+def with_derivative(
+    f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree, *, is_symmetric: bool = False
+) -> tuple[PyTree, PyTree]:
     """Return a function's value and its derivative along a direction.
 
         f(w),   J v = (u -> J^T u)^T v
@@ -46,43 +48,33 @@ def with_derivative(f: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> tupl
         f: function of parameters.
         w: parameters at which to evaluate.
         v: direction, a pytree like w.
+        is_symmetric: whether J is symmetric, so that J^T v, reverse mode once, equals J v.
     """
     if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
         return jax.jvp(f, (w,), (v,))
     try:
         value, pull_back = jax.vjp(f, w)
+        if is_symmetric:
+            return value, pull_back(v)[0]
         zeros = jax.tree.map(jnp.zeros_like, value)
         return value, jax.vjp(lambda u: pull_back(u)[0], zeros)[1](v)[0]
     except Exception as error:  # libraries raise various types of errors here
         raise InputError(NO_SECOND_DERIVATIVE) from error
 
 
-def along(
-    field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree, *, value: bool = False
-) -> PyTree:
+def along(field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> PyTree:
     """Return the derivative of a gradient field along a direction.
 
         d/de F(w + e v) at e = 0
 
-    Forward mode is used if the field supports it. Otherwise reverse mode gives the product with the
-    transpose, which is equal: the derivative of a gradient, and of its derivatives along fixed
-    directions, is symmetric.
+    The derivative of a gradient, and of its derivatives along fixed directions, is symmetric.
 
     Args:
         field: function `F(w)`, a gradient or a derivative of one along fixed directions.
         w: parameters at which to evaluate.
         v: direction, a pytree like w.
-        value: whether to return `(F(w), derivative)` instead of the derivative.
     """
-    if not _has_custom_vjp(jax.make_jaxpr(field)(w).jaxpr):
-        both = jax.jvp(field, (w,), (v,))
-    else:
-        try:
-            at, transposed = jax.vjp(field, w)
-            both = at, transposed(v)[0]
-        except Exception as error:  # libraries raise various types of errors here
-            raise InputError(NO_SECOND_DERIVATIVE) from error
-    return both if value else both[1]
+    return with_derivative(field, w, v, is_symmetric=True)[1]
 
 
 def _has_custom_vjp(jaxpr):
@@ -166,40 +158,29 @@ def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalD
         ([0.0, -6.0], 48.0, -6.0)
     """
 
-    def gradient_of(cost, w, part):
-        return ravel_pytree(jax.grad(lambda w: cost(unravel(w), part))(w))[0]
+    def value_and_gradient(cost, w, batch):
+        return jax.value_and_grad(lambda w: cost(unravel(w), batch).astype(w.dtype))(w)
 
-    def hvp(cost, w, v, part):
-        return along(lambda w: gradient_of(cost, w, part), w, v)
+    def gradient(cost, w, batch):
+        return ravel_pytree(jax.grad(lambda w: cost(unravel(w), batch))(w))[0]
 
-    def third_of(cost, w, u, part):
-        return along(lambda w: hvp(cost, w, u, part), w, u)
+    def product(cost, w, v, batch):
+        return along(lambda w: gradient(cost, w, batch), w, v)
 
-    def value_and_gradient(cost):
-        return lambda w, part: jax.value_and_grad(lambda w: cost(unravel(w), part).astype(w.dtype))(
-            w
-        )
+    def third(cost, w, u, batch):
+        return along(lambda w: product(cost, w, u, batch), w, u)
 
-    def product(cost):
-        return lambda point, part: hvp(cost, *point, part)
+    def fourth(cost, w, u, batch):
+        twice, thrice = with_derivative(lambda w: third(cost, w, u, batch), w, u, is_symmetric=True)
+        return twice, thrice @ u
 
-    def third(cost):
-        return lambda point, part: third_of(cost, *point, part)
+    def mean_of(function):
+        def function_of(cost):
+            return lambda point, batch: function(cost, *point, batch)
 
-    def fourth(cost):
-        def of(point, part):
-            w, u = point
-            twice, thrice = along(lambda w: third_of(cost, w, u, part), w, u, value=True)
-            return twice, thrice @ u
+        return lambda *point: averaged(problem, function_of, point)
 
-        return of
-
-    def over(function_of):
-        return lambda *point: averaged(problem, function_of, point if len(point) > 1 else point[0])
-
-    return DirectionalDerivatives(
-        over(value_and_gradient), over(product), over(third), over(fourth)
-    )
+    return DirectionalDerivatives(*map(mean_of, (value_and_gradient, product, third, fourth)))
 
 
 def largest_third(

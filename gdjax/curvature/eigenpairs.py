@@ -11,7 +11,6 @@ computed (see `eigensolvers`).
 
 import contextlib
 from collections.abc import Callable, Generator
-from enum import IntEnum
 from typing import NamedTuple
 
 import jax
@@ -24,6 +23,7 @@ from gdjax.arguments import check_number, check_whole, is_traced, is_whole
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.operators import SymmetricOperator, as_operator
 from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.summaries import fields_with
@@ -34,17 +34,12 @@ DENSE = 512  # maximum number of parameters for which the dense matrix is decomp
 ROUNDING = 8
 
 
-class EigenpairsStatus(IntEnum):
+class EigenpairsStatus(Status):
     """Status of the computation of eigenpairs."""
 
     CONVERGED = 0
     TOLERANCE_NOT_REACHED = 1
     NOT_FINITE = 2
-
-    @property
-    def label(self) -> str:
-        """Name in words, such as "tolerance not reached"."""
-        return self.name.lower().replace("_", " ")
 
 
 class Eigenpairs(NamedTuple):
@@ -143,9 +138,9 @@ def extreme_eigenpairs(
     residuals = ritz.residuals + ROUNDING * jnp.finfo(ritz.residuals.dtype).eps * ritz.norm
     finite = jnp.all(jnp.isfinite(residuals)) & jnp.isfinite(ritz.norm)
     exact = (jnp.max(residuals) <= rtol * ritz.norm) | (ritz.norm == 0)
-    Status = EigenpairsStatus
-    status = jnp.where(exact, Status.CONVERGED, Status.TOLERANCE_NOT_REACHED)
-    status = jnp.where(finite, status, Status.NOT_FINITE).astype(jnp.int32)
+    converged, not_reached, not_finite = EigenpairsStatus
+    status = jnp.where(exact, converged, not_reached)
+    status = jnp.where(finite, status, not_finite).astype(jnp.int32)
     return Eigenpairs(
         values=ritz.values,
         vectors=jax.tree.map(

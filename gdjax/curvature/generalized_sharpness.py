@@ -11,9 +11,6 @@ For the steps w - eta d of sign descent and Muon without momentum, replace 2 / e
 2 |g|_* / eta. In the 2-norm S is the largest eigenvalue of H, or 0 if that is negative. In the
 maximum norm S is NP-hard to compute, and `generalized_sharpness` returns a lower and an upper
 bound.
-
-References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of Stability*,
-arXiv 2603.05002.
 """
 
 from collections.abc import Callable
@@ -141,7 +138,8 @@ def generalized_sharpness(
         >>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
         (11.0, 11.0, 20.0)
 
-    References: Islamov et al. 2026, arXiv 2603.05002.
+    References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of
+    Stability*, arXiv 2603.05002.
     """
     check_choice("generalized_sharpness: norm", norm, NORMS)
     check_key(key)
@@ -154,11 +152,11 @@ def generalized_sharpness(
     gradient = ravel_pytree(jax.jit(_gradient)(operator))[0]
     steepest = partial(_steepest, norm=norm, unravel=unravel)
     step = steepest(gradient)
-    is_dense = len(flat) <= MAX_DENSE
-    H = np.asarray(jax.jit(lambda o: o.as_matrix())(operator), float) if is_dense else None
+    H = None
+    if len(flat) <= MAX_DENSE:
+        H = np.asarray(jax.jit(lambda o: o.as_matrix())(operator), float)
     image = jax.jit(lambda o, v: o.flat_mv(v))(operator, step)
-    finite = np.all(np.isfinite(gradient)) and np.all(np.isfinite(image))
-    if not finite or (H is not None and not np.all(np.isfinite(H))):
+    if not all(np.all(np.isfinite(a)) for a in (gradient, image, () if H is None else H)):
         nan_direction = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), params)
         status = GeneralizedSharpnessStatus.NOT_FINITE
         return GeneralizedSharpness(np.nan, np.nan, nan_direction, np.nan, np.nan, int(status))
@@ -261,8 +259,6 @@ def generalized_sharpness_metric(
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
             product per step.
-
-    References: Islamov et al. 2026, arXiv 2603.05002.
     """
     check_choice("generalized_sharpness_metric: norm", norm, NORMS)
     check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)

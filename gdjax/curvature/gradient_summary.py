@@ -42,7 +42,6 @@ class GradientSummary(NamedTuple):
         sign: signs of the entries: -1, 0 or 1. A descent step has the opposite sign.
         relative: |g_i| / max |g|, between 0 and 1; 0 everywhere if the gradient is 0.
         norm: Euclidean norm of the whole gradient.
-        leaf_norms: norm of each array, in the structure of the parameters.
         layer_norms: norm of each child of the pytree's root; for the parameters of a network, the
             children are its layers.
         zeros: number of exactly zero entries of each array, in the structure of the parameters.
@@ -54,7 +53,6 @@ class GradientSummary(NamedTuple):
     sign: PyTree
     relative: PyTree
     norm: Float[Array, ""]
-    leaf_norms: PyTree
     layer_norms: PyTree
     zeros: PyTree
     zero_share: Float[Array, ""]
@@ -65,13 +63,12 @@ class GradientSummary(NamedTuple):
     def by_array(self) -> dict[str, tuple[float, float]]:
         """Norm of the gradient and share of exact zeros, by the name of each array."""
         leaves = jax.tree_util.tree_leaves_with_path(self.gradient)
-        norms, zeros = jax.tree.leaves(self.leaf_norms), jax.tree.leaves(self.zeros)
         return {
             jax.tree_util.keystr(path, simple=True, separator=" ") or "parameters": (
-                float(norm),
+                float(optax.tree.norm(leaf)),
                 int(count) / max(leaf.size, 1),
             )
-            for (path, leaf), norm, count in zip(leaves, norms, zeros, strict=True)
+            for (path, leaf), count in zip(leaves, jax.tree.leaves(self.zeros), strict=True)
         }
 
 
@@ -194,7 +191,6 @@ def gradient_summary(problem: Problem | Callable, params: PyTree) -> GradientSum
         sign=jax.tree.map(lambda g: jnp.sign(g).astype(jnp.int8), gradient),
         relative=jax.tree.map(lambda g: jnp.abs(g) / scale, gradient),
         norm=optax.tree.norm(gradient),
-        leaf_norms=jax.tree.map(optax.tree.norm, gradient),
         layer_norms=jax.tree.map(optax.tree.norm, gradient, is_leaf=lambda a: a is not gradient),
         zeros=zeros,
         zero_share=sum(jax.tree.leaves(zeros)) / sum(g.size for g in leaves),

@@ -140,9 +140,8 @@ def dense_inertia(
             return jnp.abs(v) @ (jnp.abs(safe) @ jnp.abs(v))
 
     values = jnp.where(finite, values, jnp.nan)
-    return Inertia(
-        values, vectors, error_bound, known, pseudoinverse, form_size, incomplete=jnp.array(False)
-    )
+    incomplete = jnp.array(False)
+    return Inertia(values, vectors, error_bound, known, pseudoinverse, form_size, incomplete)
 
 
 def extreme_inertia(
@@ -160,8 +159,7 @@ def extreme_inertia(
     Args:
         operator: Hessian, as an operator on flat vectors.
         mask: 1 at live coordinates, 0 at dead ones.
-        perturbation: change of Hessian-vector products when the last digits of the parameters
-            change.
+        perturbation: change of products with the operator, as for `dense_inertia`.
         eps: rounding unit of products with the operator.
         key: key for the random starts.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
@@ -209,6 +207,5 @@ def extreme_inertia(
         return ritz.norm * (v @ v)
 
     known = jnp.ones(ritz.values.shape, bool)
-    return Inertia(
-        ritz.values, ritz.vectors, error_bound, known, pseudoinverse, form_size, incomplete=~same
-    )
+    values, vectors = ritz.values, ritz.vectors
+    return Inertia(values, vectors, error_bound, known, pseudoinverse, form_size, ~same)

@@ -25,11 +25,7 @@ from gdjax.errors import InputError
 from gdjax.problems.evaluation import restricted
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import (
-    at_least_float32,
-    check_like,
-    check_params,
-)
+from gdjax.problems.validation import at_least_float32, check_like, check_params
 
 COLUMNS = 64  # number of columns of a matrix that are computed together
 MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32
@@ -248,30 +244,15 @@ class GaussNewtonOperator(_CostOperator):
     References: Schraudolph 2002, *Fast curvature matrix-vector products*.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        params: PyTree,
-        *,
-        layer: str | None = None,
-    ):
-        super().__init__(problem, params, layer=layer)
-        self._model()
-
-    def _model(self) -> tuple[Callable, Callable]:
-        """Return the model and the loss."""
-        problem = self.problem
-        pair = isinstance(problem.data, tuple) and len(problem.data) == 2
-        if problem.predict is None or problem.loss is None or not pair:
+    def mv(self, vector: PyTree) -> PyTree:
+        """Return G v, a pytree like v."""
+        params, predict, loss = self.like, self.problem.predict, self.problem.loss
+        is_pair = isinstance(self.problem.data, tuple) and len(self.problem.data) == 2
+        if predict is None or loss is None or not is_pair:
             raise InputError(
                 "GaussNewtonOperator: the problem has no predict, no loss or no data (inputs, "
                 "targets); give gd.Problem(..., predict=..., loss=..., data=(inputs, targets))"
             )
-        return problem.predict, problem.loss
-
-    def mv(self, vector: PyTree) -> PyTree:
-        """Return G v, a pytree like v."""
-        params, predict, loss = self.like, *self._model()
         check_like("GaussNewtonOperator.mv: vector", vector, params)
 
         def product_of(_cost):

@@ -4,9 +4,6 @@
 
 See `stability_threshold` for the limits of other optimizers. The sharpness is the algebraically
 largest eigenvalue, even if a negative one has a larger absolute value.
-
-References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
-Stability*, arXiv 2103.00065.
 """
 
 from collections.abc import Callable
@@ -98,7 +95,8 @@ def sharpness_metric(
         >>> float(value)
         4.0
 
-    References: Cohen et al. 2021, arXiv 2103.00065.
+    References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge
+    of Stability*, arXiv 2103.00065.
     """
     check_number("sharpness_metric: rtol", rtol, above=0)
     check_callable("sharpness_metric: operator", operator, "a class such as HessianOperator")

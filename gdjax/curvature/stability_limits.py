@@ -6,25 +6,18 @@ The optimizer divides its steps by the diagonal P, which is held fixed. P is 1 f
 for RMSProp and Adam it follows from the average of squared gradients in the optimizer's state (see
 `preconditioner`). If P is not held fixed, an adaptive optimizer stays bounded on a quadratic at any
 learning rate, since its P grows with the gradient.
-
-References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge of
-Stability*, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods at the Edge of
-Stability*, arXiv 2207.14484.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.arguments import is_traced, real_array
@@ -33,21 +26,12 @@ from gdjax.errors import InputError
 
 # Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
-KNOWN: Mapping[str, Callable] = MappingProxyType(
-    {"sgd": optax.sgd, "rmsprop": optax.rmsprop, "adam": optax.adam, "adamw": optax.adamw}
-)
+KNOWN = (optax.sgd, *ADAPTIVE)
 
 # Conditions on settings: what is expected, and whether a value meets it.
 POSITIVE = ("a number above 0", lambda x: x > 0)
 NOT_NEGATIVE = ("a number >= 0", lambda x: x >= 0)
 BELOW_1 = ("a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
-# Optimizers whose steps have the length of the learning rate in a norm.
-FIXED_LENGTH = (
-    (optax.contrib.muon, "spectral"),
-    (optax.sign_sgd, "linf"),
-    (optax.signum, "linf"),
-    (optax.lion, "linf"),
-)
 
 
 def stability_threshold(
@@ -91,7 +75,8 @@ def stability_threshold(
         >>> float(stability_threshold(0.1, optax.adam))
         380.0
 
-    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, arXiv 2207.14484.
+    References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods
+    at the Edge of Stability*, arXiv 2207.14484.
     """
     return _limit("stability_threshold", learning_rate, make_optimizer)
 
@@ -158,7 +143,7 @@ def _limit(caller, learning_rate, make_optimizer):
         )
     decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
     shrinkage = decay * rate
-    if not isinstance(shrinkage, Tracer) and jnp.max(shrinkage, initial=0.0) > 2:
+    if not is_traced(shrinkage) and jnp.max(shrinkage, initial=0.0) > 2:
         raise InputError(
             f"{caller}: weight_decay * learning_rate = {jnp.max(shrinkage):.6g}, expected at most "
             f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
@@ -203,17 +188,13 @@ def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str,
         make_optimizer: factory of an optimizer, or a `functools.partial` of one.
     """
     factory = _factory(make_optimizer)
-    if factory not in KNOWN.values():
-        norm = next((norm for rule, norm in FIXED_LENGTH if rule is factory), None)
-        hint = (
-            f"; without momentum its limit is 2 |g|_* / learning_rate for the generalized "
-            f"sharpness: gd.curvature.generalized_sharpness(problem, params, {norm!r}, key=key)"
-            f".limit(learning_rate, scaled=False)"
-        )
+    if factory not in KNOWN:
         raise InputError(
             f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
-            f"known; expected one of optax's {', '.join(KNOWN)}, or functools.partial of one"
-            f"{hint if norm else ''}"
+            f"known; expected one of optax's {', '.join(rule.__name__ for rule in KNOWN)}, or "
+            f"functools.partial of one. Without momentum the limit of sign descent and Lion "
+            f"(norm = 'linf') and of Muon ('spectral') is gd.curvature.generalized_sharpness("
+            f"problem, params, norm, key=key).limit(learning_rate, scaled=False)"
         )
     return factory, _settings(caller, make_optimizer)
 

@@ -5,9 +5,6 @@
 At the edge of stability, descent oscillates across the valley along the sharpest directions. The
 covariance Sigma of these oscillations decreases the curvature exactly as much as the gradient
 increases it. Away from the edge, Sigma is 0 and the central flow is the gradient flow.
-
-References: Cohen, Damian, Talwalkar, Kolter, Lee 2024, *Understanding Optimization in Deep Learning
-with Central Flows*, arXiv 2410.24206.
 """
 
 from collections.abc import Callable
@@ -24,12 +21,7 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
 from gdjax.flows import semidefinite_complementarity
-from gdjax.flows.gradient_flow import (
-    FlowStatus,
-    check_positive,
-    solve_ode,
-    tolerances,
-)
+from gdjax.flows.gradient_flow import FlowStatus, check_positive, solve_ode, tolerances
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
@@ -117,7 +109,8 @@ def central_flow(
         >>> [round(float(w), 3) for w in flow.params[-1]], float(flow.covariance.max())
         ([0.002, 0.135], 0.0)
 
-    References: Cohen et al. 2024, arXiv 2410.24206.
+    References: Cohen, Damian, Talwalkar, Kolter, Lee 2024, *Understanding Optimization in Deep
+    Learning with Central Flows*, arXiv 2410.24206.
     """
     flat, unravel = ravel_params(params)
     check_positive("central_flow", learning_rate=learning_rate, time=time)
@@ -212,9 +205,8 @@ def _balance(at, w, g, edge, limit, interval):
         changes = reach(jnp.concatenate([slopes, g[None]])) @ slopes.T
     slack = limit * jnp.eye(k, dtype=w.dtype) - jnp.diag(edge.values)
     M = (changes[:-1] + changes[:-1].T) / 4
-    return semidefinite_complementarity.solve(
-        M, slack + semidefinite_complementarity.matrix(changes[-1])
-    ), slopes
+    Q = slack + semidefinite_complementarity.matrix(changes[-1])
+    return semidefinite_complementarity.solve(M, Q), slopes
 
 
 def _slopes(at, w, vectors):

@@ -139,14 +139,8 @@ def gradient_flow(
     solution = solve_ode(
         velocity, params, problem, times, rtol=rtol, atol=atol, max_steps=max_steps
     )
-    values = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
-    return Flow(
-        params=solution.ys,
-        cost=values,
-        num_steps=solution.num_steps,
-        status=solution.status,
-        time=times,
-    )
+    cost = jax.lax.map(lambda w: value_and_gradient(problem, w)[0], solution.ys)
+    return Flow(solution.ys, cost, solution.num_steps, solution.status, times)
 
 
 class Solution(NamedTuple):
@@ -217,12 +211,9 @@ def solve_ode(
         max_steps=max_steps,
         throw=False,
     )
-    status = jnp.where(
-        solution.result == diffrax.RESULTS.successful,
-        jnp.int32(FlowStatus.COMPLETED),
-        jnp.int32(FlowStatus.NOT_COMPLETED),
-    )
-    return Solution(solution.ys, solution.stats["num_steps"], status)
+    completed = solution.result == diffrax.RESULTS.successful
+    status = jnp.where(completed, FlowStatus.COMPLETED, FlowStatus.NOT_COMPLETED)
+    return Solution(solution.ys, solution.stats["num_steps"], status.astype(jnp.int32))
 
 
 def distance_from_flow(
@@ -249,11 +240,9 @@ def distance_from_flow(
         atol: absolute tolerance of the flow (see `gradient_flow`).
     """
     counts = _counts(learning_rates, times)
-    check_params(params)
-    problem = problem_at(problem, params)
     times = np.asarray(times, float)
     flow = gradient_flow(problem, params, times=times, rtol=rtol, atol=atol)
-    params = strip_weak_types(params)
+    problem, params = problem_at(problem, params), strip_weak_types(params)
     dtype = cost_type(params)
     rates = jnp.asarray(learning_rates, dtype)
 

@@ -14,9 +14,6 @@ H is the Hessian of C.
 
 In the limit of small x, both have the same du/dt at s = 2 / eta and, to first order in s - 2 / eta,
 the same d(log x)/dt.
-
-References: Regis and Chewi 2026, *Rod Flow*, arXiv 2602.01480; Marion 2026, *Edge Flow*,
-arXiv 2606.18080.
 """
 
 from collections.abc import Callable
@@ -29,13 +26,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from gdjax.arguments import check_number, check_whole
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
 from gdjax.descent.step import cost_type
-from gdjax.flows.gradient_flow import (
-    MAX_STEPS,
-    FlowStatus,
-    check_positive,
-    solve_ode,
-    tolerances,
-)
+from gdjax.flows.gradient_flow import MAX_STEPS, FlowStatus, check_positive, solve_ode, tolerances
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
@@ -141,8 +132,8 @@ def rod_flow(
         >>> abs(float(flow.params[-1])) < 1e-3, round(float(flow.amplitude[-1]), 3)
         (True, 0.707)
 
-    References: Regis and Chewi 2026, arXiv 2602.01480; Koch and Lubich 2007, *Dynamical low-rank
-    approximation*.
+    References: Regis and Chewi 2026, *Rod Flow*, arXiv 2602.01480; Koch and Lubich 2007, *Dynamical
+    low-rank approximation*.
     """
     return _solve("rod_flow", _rod, **locals())
 
@@ -167,18 +158,11 @@ def edge_flow(
     Hessian. Since the growth rate of the amplitude depends only on the curvature at the center, the
     amplitude grows without bound if the curvature at a center at rest exceeds 2 / eta, even if
     descent has a stable cycle there, as on the quartic cost of `rod_flow`. The equations were
-    reconstructed from the abstract of the paper. The start and `noise` are those of `rod_flow`.
+    reconstructed from the abstract of the paper. The start is that of `rod_flow`.
 
     Args:
-        problem: a Problem, or a cost `cost(params)` without data.
-        params: starting point w_0, any pytree of real arrays.
-        learning_rate: learning rate eta of descent, > 0; may be traced.
-        time: final time (eta times the number of descent steps), > 0; may be traced.
-        intervals: number of intervals between the times at which the flow is returned.
-        noise: standard deviation of the random error of one step (see `rod_flow`).
-        rtol: relative tolerance of the solver (see `gradient_flow`).
-        atol: absolute tolerance of the solver (see `gradient_flow`).
-        max_steps: maximum number of steps of the solver.
+        problem, params, learning_rate, time: as for `rod_flow`.
+        intervals, noise, rtol, atol, max_steps: as for `rod_flow`.
 
     Examples:
         On a bowl of curvature 3 the amplitude grows as exp(t / 2), since 3 - 2 / eta = 1/2:
@@ -188,7 +172,7 @@ def edge_flow(
         >>> round(float(jnp.log(flow.amplitude[-1] / flow.amplitude[0])), 3)
         1.0
 
-    References: Marion 2026, arXiv 2606.18080.
+    References: Marion 2026, *Edge Flow*, arXiv 2606.18080.
     """
     return _solve("edge_flow", _edge, **locals())
 
@@ -256,15 +240,9 @@ def _solve(
         return values[0], jnp.mean(values[1:]), velocity_at(*state).curvature
 
     start = _start(at, rate, flat, error)
+    first, log_error = jnp.minimum(times[1], rate), jnp.log(error)
     solution = solve_ode(
-        velocity,
-        start,
-        jnp.log(error),
-        times,
-        rtol=rtol,
-        atol=atol,
-        max_steps=max_steps,
-        first=jnp.minimum(times[1], rate),
+        velocity, start, log_error, times, rtol=rtol, atol=atol, max_steps=max_steps, first=first
     )
     c, u, log_x = solution.ys
     cost, mean_cost, curvature = jax.lax.map(record, solution.ys)

@@ -315,6 +315,7 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
     rise = student_t.quantile(HIGH_TAIL, freedom) * error
     heavy = (tail > HEAVY) & (effective < ROUND * logs.size)
     below = (effective < min(FEW, 0.9 * logs.size)) | heavy | (open_directions > 0)
+    status = jnp.where(below, VolumeStatus.FEW_DIRECTIONS, VolumeStatus.ESTIMATE)
     return BasinVolume(
         log_volume=value,
         low=value - jnp.where(below, DOUBT, fall),
@@ -323,11 +324,7 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
         effective_directions=effective,
         tail=tail,
         lower_bound=below,
-        status=jnp.where(
-            open_directions > 0,
-            VolumeStatus.OPEN,
-            jnp.where(below, VolumeStatus.FEW_DIRECTIONS, VolumeStatus.ESTIMATE),
-        ),
+        status=jnp.where(open_directions > 0, VolumeStatus.OPEN, status),
         hidden=jnp.zeros_like(value),
         open_directions=open_directions,
         radii=logs,

@@ -181,20 +181,13 @@ def local_learning_coefficient(
     temperature. The function can be jitted and mapped over minima by `jax.vmap`.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
-        params: the minimum w*.
-        key: random key for starts, momenta and acceptance.
-        data: data used instead of the problem's data.
+        problem, params, key, data: as for `finite_temperature_coefficient`.
         inverse_temperatures: at least three inverse temperatures, ascending, over two or more
             orders of magnitude; None means 0.1, 0.316, 1, 3.16 and 10 times n / log n for n
             samples. The smallest must be large enough that the cost confines the samples much more
             than the localization does.
-        localization: precision of the prior (see `finite_temperature_coefficient`).
-        whitening: coordinates of the chains (see `finite_temperature_coefficient`).
-        num_chains: number of chains, at least 2.
-        num_samples: number of samples per chain after warmup, at least 8.
-        num_warmup: number of warmup trajectories per chain.
-        num_integration_steps: number of steps per trajectory, each with one gradient.
+        localization, whitening, num_chains, num_samples, num_warmup, num_integration_steps: as for
+            `finite_temperature_coefficient`.
 
     Returns:
         The interval and the measured coefficients. `at_temperatures.status` has a `SamplingStatus`
@@ -253,9 +246,9 @@ def extrapolate(
         (3.4, 3.7)
     """
     check_numbers("extrapolate: inverse_temperatures", inverse_temperatures, ndim=1)
-    size = jnp.shape(inverse_temperatures)
-    check_numbers("extrapolate: coefficients", coefficients, shape=size)
-    check_numbers("extrapolate: standard_errors", standard_errors, shape=size)
+    shape = jnp.shape(inverse_temperatures)
+    check_numbers("extrapolate: coefficients", coefficients, shape=shape)
+    check_numbers("extrapolate: standard_errors", standard_errors, shape=shape)
     b, y, error = map(jnp.asarray, (inverse_temperatures, coefficients, standard_errors))
     known = jnp.isfinite(y) & jnp.isfinite(error)
     y, error = jnp.where(known, y, 0), jnp.where(known, error, 1)
@@ -399,9 +392,8 @@ class _Sampling:
     def sample(self, problem, params, report, inverse_temperature, key):
         """Return the coefficient at one temperature."""
         flat, unravel = ravel_params(params)
-        b, localization = (
-            jnp.asarray(value, flat.dtype) for value in (inverse_temperature, self.localization)
-        )
+        b = jnp.asarray(inverse_temperature, flat.dtype)
+        localization = jnp.asarray(self.localization, flat.dtype)
         at = directional_derivatives(problem, unravel)
         lowest, _ = at.gradient(flat)
         key_start, key_chains = jax.random.split(key)
@@ -444,15 +436,11 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
     effective = effective_sample_size(values)
     cost_rhat, distance_rhat = rhat(values), rhat(squared)
     agree = (cost_rhat <= MAX_RHAT) & (distance_rhat <= MAX_DISTANCE_RHAT)
-    status = jnp.select(
-        [~jnp.isfinite(lowest) | (acceptance_rate == 0), ~agree, ~(effective >= MIN_SAMPLE_SIZE)],
-        [
-            jnp.int32(SamplingStatus.NOT_FINITE),
-            jnp.int32(SamplingStatus.DISAGREED),
-            jnp.int32(SamplingStatus.TOO_FEW),
-        ],
-        jnp.int32(SamplingStatus.AGREED),
-    )
+    enough = effective >= MIN_SAMPLE_SIZE
+    status = jnp.where(enough, SamplingStatus.AGREED, SamplingStatus.TOO_FEW)
+    status = jnp.where(agree, status, SamplingStatus.DISAGREED)
+    finite = jnp.isfinite(lowest) & (acceptance_rate != 0)
+    status = jnp.where(finite, status, SamplingStatus.NOT_FINITE).astype(jnp.int32)
     agreed = status == SamplingStatus.AGREED
     error = jnp.std(values, ddof=1) / jnp.sqrt(effective)
     return FiniteTemperatureCoefficient(

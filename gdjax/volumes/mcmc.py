@@ -27,6 +27,8 @@ from gdjax.errors import InputError
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.summaries import fields
 
+Samples = Float[Array, "chains samples"]
+
 TARGET_ACCEPTANCE = 0.8
 
 
@@ -253,12 +255,7 @@ def hamiltonian_monte_carlo(
     num_samples: int,
     num_integration_steps: int,
     report: Callable[[], Any] | None = None,
-) -> tuple[
-    Float[Array, "chains samples"],
-    Float[Array, "chains samples"],
-    Float[Array, ""],
-    Float[Array, ""],
-]:
+) -> tuple[Samples, Samples, Float[Array, ""], Float[Array, ""]]:
     """Draw samples with density ~ exp(-potential) by chains with one tuned step size.
 
     Args:
@@ -276,9 +273,14 @@ def hamiltonian_monte_carlo(
     states = jax.vmap(potential)(starts)
 
     def advance(states, key, step_size):
+        """Return states after one trajectory per chain, and acceptance probabilities."""
         if report is not None:
             jax.debug.callback(report)
-        return _trajectories(potential, states, key, step_size, num_integration_steps)
+
+        def of_chain(state, key):
+            return _trajectory(potential, state, key, step_size, num_integration_steps)
+
+        return jax.vmap(of_chain)(states, jax.random.split(key, len(starts)))
 
     def warm(carry, key):
         states, tuning = carry
@@ -292,20 +294,12 @@ def hamiltonian_monte_carlo(
     key_warmup, key_samples = jax.random.split(key)
     zero = jnp.zeros((), starts.dtype)
     tuning = _Tuning(zero, zero, zero, jnp.ones((), jnp.int32))
-    warmed, _ = jax.lax.scan(warm, (states, tuning), jax.random.split(key_warmup, num_warmup))
-    states, tuning = warmed
+    keys = jax.random.split(key_warmup, num_warmup)
+    (states, tuning), _ = jax.lax.scan(warm, (states, tuning), keys)
     step_size = jnp.exp(tuning.averaged)
     keys = jax.random.split(key_samples, num_samples)
     _, (excess, squared, accepted) = jax.lax.scan(draw, states, keys)
     return excess.T, squared.T, jnp.mean(accepted), step_size
-
-
-def _trajectories(potential, states, key, step_size, num_integration_steps):
-    """Return states after one trajectory per chain, and acceptance probabilities."""
-    keys = jax.random.split(key, len(states.energy))
-    return jax.vmap(
-        lambda state, key: _trajectory(potential, state, key, step_size, num_integration_steps)
-    )(states, keys)
 
 
 def _trajectory(potential, state, key, step_size, num_integration_steps):

@@ -13,7 +13,6 @@ from gdjax.curvature.critical_sharpness import (
     critical_sharpness_metric,
     update_direction,
 )
-from gdjax.errors import InputError
 from gdjax.problems import bowl, digits
 
 H = jnp.array([1.0, 10.0, 100.0])
@@ -160,21 +159,3 @@ def test_the_metric_uses_the_state_of_the_optimizer_and_optionally_another_cost(
     )
     np.testing.assert_allclose(runs.relative, runs.own, rtol=0.05)
     assert np.all(runs.own > 0)
-
-
-def test_metrics_of_another_or_of_a_schedule_free_optimizer_are_rejected():
-    metrics = {"critical": critical_sharpness_metric(bowl([1.0, 2.0]))}
-    grid = gd.axes(learning_rate=[0.01])
-    with pytest.raises(InputError, match="opt_state does not have the structure"):
-        gd.sweep(bowl([1.0, 2.0]), grid, 2, make_optimizer=optax.adam, metrics=metrics)
-    metrics = {
-        "critical": critical_sharpness_metric(bowl([1.0, 2.0]), optax.contrib.schedule_free_sgd)
-    }
-    with pytest.raises(InputError, match="schedule-free"):
-        gd.sweep(
-            bowl([1.0, 2.0]),
-            grid,
-            2,
-            make_optimizer=optax.contrib.schedule_free_sgd,
-            metrics=metrics,
-        )

@@ -18,7 +18,6 @@ from gdjax.curvature import (
     locate_entries,
     value_and_gradient,
 )
-from gdjax.errors import InputError
 from gdjax.problems import Network, as_problem, digits
 
 BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
@@ -182,7 +181,7 @@ def test_the_gradient_summary_of_a_linear_cost_contains_its_coefficients():
     assert float(result.relative["b"]["c"].max()) == 1
     assert float(result.norm) == 13
     assert {k: float(v) for k, v in result.layer_norms.items()} == {"a": 5, "b": 12}
-    assert float(result.leaf_norms["b"]["c"]) == 12
+    assert result.by_array == {"a": (5, 1 / 3), "b c": (12, 1 / 2)}
     assert float(result.zero_share) == pytest.approx(2 / 5)
 
 
@@ -232,14 +231,6 @@ def test_labels_state_the_layer_neurons_and_pixel():
     ]
     assert locate_entries({"w": jnp.ones(())}, jnp.array([0]))[0].label == "params['w']"
     assert locate_entries(jnp.ones(3), jnp.array([2]))[0].label == "params[2]"
-
-
-def test_locate_entries_rejects_another_network_or_image_shape():
-    params = Network((4, 3)).init(jax.random.key(0))
-    with pytest.raises(InputError, match=r"widths \(4, 2\)"):
-        locate_entries(params, jnp.array([0]), network=Network((4, 2)))
-    with pytest.raises(InputError, match=r"image_shape = \(3, 3\) has 9 pixels, expected 4"):
-        locate_entries(params, jnp.array([0]), network=Network((4, 3)), image_shape=(3, 3))
 
 
 # -- checks by finite displacements

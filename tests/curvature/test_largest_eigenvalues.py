@@ -8,7 +8,6 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.curvature.sharpness import largest_eigenvalues_metric
-from gdjax.errors import InputError
 
 X = np.random.default_rng(2).normal(size=(12, 4)).astype(np.float32)
 COUNT = 3
@@ -58,9 +57,3 @@ def test_the_dense_hessian_is_used_for_few_parameters():
     memory = jax.jit(metric.init)(w, metric.data)
     values, _ = jax.jit(metric.function)(w, metric.data, memory)
     np.testing.assert_allclose(values, [3, 2, -1], rtol=1e-5)
-
-
-def test_more_eigenvalues_than_parameters_are_rejected():
-    top = {"top": largest_eigenvalues_metric(PROBLEM, 31)}
-    with pytest.raises(InputError, match="count = 31, expected at most 30"):
-        gd.sweep(PROBLEM, gd.axes(learning_rate=[0.1]), 0, metrics=top)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from curved_problems import dense_reference, pooled_digits, random_params, regression
+from curved_problems import dense_reference, in_float64, pooled_digits, random_params, regression
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
@@ -33,19 +33,15 @@ def float64():
         yield
 
 
-# -- Hessian times a vector
+# -- the Hessian
 
 
-@pytest.mark.parametrize("samples", [10, 2_500, 1_511])
-def test_the_product_with_microbatches_equals_that_of_the_dense_hessian(float64, samples):
+@pytest.mark.parametrize("samples", [7, 2_500, 1_511])
+def test_products_in_microbatches_equal_those_with_the_dense_hessian(float64, samples):
     cost, params, data = regression(samples)
-    flat, unravel = ravel_pytree(params)
-    H = np.asarray(jax.jit(jax.hessian(lambda w: cost(unravel(w), data)))(flat))
-    product = jax.jit(lambda v: HessianOperator(as_problem(cost, data), params).mv(v))
-    for seed in range(3):
-        v = np.random.default_rng(seed).normal(size=flat.size)
-        result = ravel_pytree(product(unravel(jnp.array(v))))[0]
-        np.testing.assert_allclose(result, H @ v, rtol=1e-10, atol=1e-12)
+    matrix = jax.jit(lambda operator: operator.as_matrix())
+    result = matrix(HessianOperator(as_problem(cost, data), params))
+    np.testing.assert_allclose(result, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
 def test_the_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
@@ -74,40 +70,11 @@ def test_matrix_products_use_full_precision_without_changing_the_global_setting(
     assert jax.config.jax_default_matmul_precision is None
 
 
-def test_a_vector_with_another_tree_structure_is_rejected():
-    cost, params, data = regression(5)
-    with pytest.raises(InputError, match="vector has"):
-        HessianOperator(as_problem(cost, data), params).mv(params[0])
-    with pytest.raises(InputError, match=r"\(2,\).*expected .*\(3,\)"):
-        HessianOperator(jnp.sum, jnp.ones(3)).mv(jnp.ones(2))
-    with pytest.raises(InputError, match=r"GaussNewtonOperator\.mv: vector has"):
-        GaussNewtonOperator(regression_problem(data), params).mv(params[0])
-
-
-def test_gauss_newton_of_a_problem_without_predict_and_loss_is_rejected():
-    cost, params, data = regression(5)
-    with pytest.raises(InputError, match=r"no predict, no loss or no data .inputs, targets"):
-        GaussNewtonOperator(gd.problems.as_problem(cost, data), params)
-
-
-# -- dense matrices
-
-
-@pytest.mark.parametrize("samples", [7, 1_511])
-def test_the_hessian_equals_nested_differentiation(float64, samples):
-    cost, params, data = regression(samples)
-    result = jax.jit(lambda w, data: HessianOperator(as_problem(cost, data), w).as_matrix())(
-        params, data
-    )
-    np.testing.assert_allclose(result, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.long
 def test_the_float32_hessian_of_a_network_equals_that_in_float64_within_rounding():
     cost, params, data = pooled_digits()
-    result = jax.jit(lambda w, data: HessianOperator(as_problem(cost, data), w).as_matrix())(
-        params, data
-    )
+    matrix = jax.jit(lambda operator: operator.as_matrix())
+    result = matrix(HessianOperator(as_problem(cost, data), params))
     exact = dense_reference(cost, params, data)
     assert np.array_equal(result, result.T)
     size = np.abs(np.linalg.eigvalsh(exact)).max()  # singular values would take longer
@@ -120,69 +87,50 @@ def test_rows_of_the_hessian_of_a_dictionary_are_in_the_order_of_the_flat_parame
     np.testing.assert_allclose(result, [[6, 4], [4, 0]])
 
 
-def test_a_hessian_of_too_many_parameters_raises_an_error_that_names_the_fix():
-    with pytest.raises(InputError, match=r"5000 rows, expected at most 4096.*`extreme_eig"):
-        HessianOperator(jnp.sum, jnp.ones(5000)).as_matrix()
-
-
 # -- Gauss-Newton
 
 
-def regression_model():
-    """Return `predict` and `loss` of a regression with a loss that is not quadratic."""
-    network = Network((3, 4, 2), activation="tanh")
-    return network.apply, lambda a, y: jnp.mean(jnp.sum(jnp.exp(a - y) + (a - y) ** 2, axis=1))
-
-
 def regression_problem(data):
-    """Return the regression with `predict` and `loss` for Gauss-Newton."""
-    predict, loss = regression_model()
-    return gd.Problem(
-        init=Network((3, 4, 2)).init,
-        cost=lambda w, batch: loss(predict(w, batch[0]), batch[1]),
-        data=data,
-        predict=predict,
-        loss=loss,
+    """Return a regression with a loss that is not quadratic, for Gauss-Newton."""
+    network = Network((3, 4, 2), activation="tanh")
+    return gd.problems.supervised(
+        network.init,
+        network.apply,
+        lambda a, y: jnp.sum(jnp.exp(a - y) + (a - y) ** 2, axis=1),
+        data,
     )
+
+
+def dense_gauss_newton(params, x, y):
+    """Return J^T L J.
+
+    The curvature of a sample's loss is exp(a - y) + 2 in each output, divided by the number of
+    samples.
+    """
+    predict = regression_problem((x, y)).predict
+    flat, unravel = ravel_pytree(params)
+    J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
+    L = (np.exp(np.asarray(predict(params, x) - y)) + 2) / len(x)
+    return np.einsum("soi,so,soj->ij", J, L, J)
 
 
 @pytest.mark.parametrize("samples", [10, 1_511])
 def test_gauss_newton_equals_the_dense_product_of_jacobians(float64, samples):
-    predict, _ = regression_model()
-    _, params, (x, y) = regression(samples)
-    flat, unravel = ravel_pytree(params)
-    J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
-    # The curvature of a sample's loss is exp(a - y) + 2 in each output, divided by the number of
-    # samples.
-    bend = (np.exp(np.asarray(predict(params, x) - y)) + 2) / samples
-    G = np.einsum("soi,so,soj->ij", J, bend, J)
-    problem = regression_problem((x, y))
-    product = jax.jit(lambda v: GaussNewtonOperator(problem, params).mv(v))
-    for seed in range(3):
-        v = np.random.default_rng(seed).normal(size=flat.size)
-        result = ravel_pytree(product(unravel(jnp.array(v))))[0]
-        np.testing.assert_allclose(result, G @ v, rtol=1e-10, atol=1e-12)
+    _, params, data = regression(samples)
+    matrix = jax.jit(lambda operator: operator.as_matrix())
+    result = matrix(GaussNewtonOperator(regression_problem(data), params))
+    np.testing.assert_allclose(result, dense_gauss_newton(params, *data), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.long
 def test_gauss_newton_equals_the_hessian_where_every_sample_is_fitted(float64):
     network = Network((3, 4, 2), activation="tanh")
-    cost, params, (x, _) = regression(30)
-    data = (x, network.apply(params, x))
-    v = random_params(network, 5)
-    both = (
-        HessianOperator(as_problem(cost, data), params).mv(v),
-        GaussNewtonOperator(
-            gd.Problem(
-                init=network.init,
-                cost=cost,
-                data=data,
-                predict=network.apply,
-                loss=lambda a, y: jnp.mean(jnp.sum((a - y) ** 2, axis=1)),
-            ),
-            params,
-        ).mv(v),
+    _, params, (x, _) = regression(30)
+    data, v = (x, network.apply(params, x)), random_params(network, 5)
+    problem = gd.problems.supervised(
+        network.init, network.apply, lambda a, y: jnp.sum((a - y) ** 2, axis=1), data
     )
+    both = HessianOperator(problem, params).mv(v), GaussNewtonOperator(problem, params).mv(v)
     H, G = (ravel_pytree(tree)[0] for tree in both)
     np.testing.assert_allclose(G, H, rtol=1e-10, atol=1e-12)
 
@@ -283,19 +231,11 @@ def fitted():
     _, params, data = regression(40)
     problem = regression_problem(data)
     with jax.enable_x64(True):
-        wide, x, y = jax.tree.map(lambda a: jnp.array(np.asarray(a), float), (params, *data))
-        flat, unravel = ravel_pytree(wide)
-        predict, _ = regression_model()
-        H = np.asarray(jax.jit(jax.hessian(lambda w: problem.cost(unravel(w), (x, y))))(flat))
-        J = np.asarray(jax.jit(jax.jacobian(lambda w: predict(unravel(w), x)))(flat))
-        L = (np.exp(np.asarray(predict(wide, x) - y)) + 2) / len(x)
-    root = 1 / np.sqrt(1 + np.asarray(flat) ** 2)
-    G = np.einsum("soi,so,soj->ij", J, L, J)
-    return (
-        problem,
-        params,
-        {"Hessian": H, "Gauss-Newton": G, "preconditioned": root * H * root[:, None]},
-    )
+        G = dense_gauss_newton(*jax.tree.map(jnp.asarray, in_float64((params, *data))))
+    H = dense_reference(problem.cost, params, data)
+    root = 1 / np.sqrt(1 + np.asarray(ravel_pytree(params)[0], float) ** 2)
+    matrices = {"Hessian": H, "Gauss-Newton": G, "preconditioned": root * H * root[:, None]}
+    return problem, params, matrices
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -344,8 +284,6 @@ def test_the_operator_of_a_layer_is_a_diagonal_block(fitted, name):
         np.testing.assert_allclose(result, matrices[name][rows, rows], atol=1e-5)
         at += block.shape[0]
     assert at == len(matrices[name])
-    with pytest.raises(InputError, match=r"layer = '2', expected None or one of '0', '1'"):
-        type(block)(problem, params, layer="2")
 
 
 def test_a_layer_of_the_preconditioned_hessian_is_a_diagonal_block(fitted):
@@ -373,11 +311,3 @@ def test_a_function_is_accepted_as_an_operator():
     )
     assert float(pairs.values[0]) == pytest.approx(3, rel=1e-5)
     assert pairs.vectors["a"].shape == (1, 600)
-
-
-def test_params_are_required_with_a_problem_and_rejected_with_an_operator():
-    operator = HessianOperator(lambda w: w @ w, jnp.ones(2))
-    with pytest.raises(InputError, match=r"params belong to a problem.*leave them out"):
-        extreme_eigenpairs(operator, jnp.ones(2), key=jax.random.key(0))
-    with pytest.raises(InputError, match="params = None, expected the point"):
-        hessian_trace(lambda w: w @ w, key=jax.random.key(0))

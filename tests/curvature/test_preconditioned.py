@@ -18,7 +18,6 @@ from gdjax.curvature import (
     sharpness_metric,
 )
 from gdjax.curvature.stability_limits import preconditioner
-from gdjax.errors import InputError
 from gdjax.problems import as_problem
 
 RUNS = 16
@@ -91,17 +90,6 @@ def test_before_the_first_step_the_preconditioned_hessian_is_not_finite():
         PreconditionedHessian(as_problem(cost, data), params, P), key=jax.random.key(0)
     )
     assert pairs.status == EigenpairsStatus.NOT_FINITE
-
-
-def test_optimizers_without_a_preconditioner_and_wrong_structures_are_rejected():
-    with pytest.raises(InputError, match="has no preconditioner; use `sharpness_metric`"):
-        preconditioner(optax.sgd)
-    with pytest.raises(InputError, match="expected RMSProp that is not centered"):
-        preconditioner(partial(optax.rmsprop, centered=True))
-    with pytest.raises(InputError, match="0 averages of squared gradients, expected exactly one"):
-        preconditioner(optax.adam)(optax.sgd(0.1, momentum=0.9).init(jnp.ones(2)))
-    with pytest.raises(InputError, match="expected the structure of the parameters"):
-        PreconditionedHessian(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.ones(2))
 
 
 def test_preconditioners_with_equal_settings_are_equal_and_have_equal_hashes():

@@ -14,7 +14,6 @@ from gdjax.curvature.stability_limits import (
     stability_threshold,
 )
 from gdjax.descent import non_euclidean_descent
-from gdjax.errors import InputError
 
 # The preconditioner is constant: 1 for RMSProp, and eps for Adam, since eps far exceeds gradients.
 HELD = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=1.0)
@@ -103,8 +102,6 @@ def test_largest_stable_learning_rate_inverts_the_threshold(name):
 def test_without_curvature_only_weight_decay_limits_the_learning_rate():
     assert np.isinf(float(largest_stable_learning_rate(0.0)))
     assert float(largest_stable_learning_rate(0.0, partial(optax.adamw, weight_decay=4.0))) == 0.5
-    with pytest.raises(InputError, match=r"largest_stable_learning_rate: sharpness = -1.0, exp"):
-        largest_stable_learning_rate(-1.0)
 
 
 def test_thresholds_can_be_vmapped_over_rates_and_momenta():
@@ -138,44 +135,15 @@ def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
     assert np.all(along[:, -1] * along[:, -2] < 0)
 
 
-def test_unknown_optimizers_and_settings_of_other_optimizers_are_rejected():
-    with pytest.raises(InputError, match=r"stability limit is not known; .* sgd, rmsprop, adam"):
-        stability_threshold(0.1, optax.lion)
-    with pytest.raises(InputError, match=r"make_optimizer = .* fixes arguments .* others than"):
-        stability_threshold(0.1, partial(optax.adam, momentum=0.9))  # ty: ignore[unknown-argument]
-
-
 def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     muon = partial(non_euclidean_descent, norm="spectral")
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
-    with pytest.raises(InputError, match=r"scaled = False, expected True; .*generalized_sharpness"):
-        stability_threshold(0.1, partial(muon, scaled=False))
-    for rule, norm in ((optax.contrib.muon, "spectral"), (optax.sign_sgd, "linf")):
-        with pytest.raises(InputError, match=f"generalized_sharpness.*{norm}.*scaled=False"):
-            stability_threshold(0.1, rule)
 
 
 def test_settings_are_read_from_nested_partials_and_defaults():
     factory, settings = known("f", partial(partial(optax.adam, b1=0.5), b2=0.99, eps=1.0))
     assert factory is optax.adam
     assert [settings[n] for n in ("b1", "b2", "eps", "nesterov")] == [0.5, 0.99, 1.0, False]
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "settings", "message"),
-    [
-        (optax.sgd, {"momentum": 1.0, "nesterov": True}, "momentum = 1.0, expected"),
-        (optax.adam, {"b1": 1.0}, "b1 = 1.0, expected a number >= 0 and below 1"),
-        (optax.adamw, {"weight_decay": -1.0}, "weight_decay = -1.0, expected a number >= 0"),
-        (optax.adamw, {"weight_decay": 22.5}, r"weight_decay \* learning_rate = 2.25, expected"),
-        # Without decay the limit is 380, with decay 361, so with a mask there are two limits.
-        (partial(optax.adamw, weight_decay=1.0, mask={"a": False}), {}, "mask = {'a': False}"),
-        (partial(optax.sgd, 0.1, 0.9), {}, "make_optimizer = .* fixes arguments by position"),
-    ],
-)
-def test_invalid_settings_of_a_threshold_are_rejected(optimizer, settings, message):
-    with pytest.raises(InputError, match=f"stability_threshold: {message}"):
-        stability_threshold(0.1, partial(optimizer, **settings))
 
 
 def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():

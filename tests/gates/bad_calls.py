@@ -366,7 +366,7 @@ CALLS = (
         "times",
         "[1.0, 0.5], [-1.0], [], [nan], [inf], 1.0, [[1.0]], 'soon'",
     ),
-    ("gd.flows.central_flow(bowl, w, 0.1, 1.0, rtol=2.0)", "rtol"),
+    ("gd.flows.central_flow(bowl, w, 0.1, 1.0, eigenvectors=1, rtol=2.0)", "rtol"),
     ("gd.flows.distance_from_flow(bowl, w, learning_rates=[0.1], times=[1.0], atol=0.0)", "atol"),
     ("gd.flows.central_flow(bowl, w, VALUE, 1.0)", "learning_rate", "0.0, -0.1, jnp.ones(2)"),
     ("gd.flows.central_flow(bowl, w, 0.1, 1.0, eigenvectors=3)", "eigenvectors"),
@@ -380,7 +380,6 @@ CALLS = (
         "-1.0, optax.constant_schedule(0.1)",
     ),
     ("gd.curvature.largest_stable_learning_rate(-1.0)", "sharpness"),
-    ("gd.curvature.stability_threshold(0.1, optax.contrib.muon)", "make_optimizer"),
     ("gd.curvature.generalized_sharpness(bowl, w, 'l3', key=key)", "norm"),
     ("gd.curvature.generalized_sharpness(bowl, w, 'linf', key=key, num_starts=-1)", "num_starts"),
     ("gd.curvature.generalized_sharpness(bowl, w, 'linf', key=0)", "key"),
@@ -394,7 +393,70 @@ CALLS = (
     ("gd.descent.non_euclidean_descent(0.1, 'max')", "norm"),
     ("gd.volumes.finite_temperature_coefficient(net, v, key=key, num_chains=0)", "num_chains"),
     ("gd.volumes.basin_volume(bowl, w, key=key, level=-1.0)", "level"),
-    ("gd.curvature.HessianOperator(bowl, w).mv(zeros(3))", "vector"),
+    ("gd.curvature.HessianOperator(bowl, w).mv(VALUE)", "vector", "zeros(3), [w, w]"),
+    ("gd.curvature.GaussNewtonOperator(net, v).mv([v, v])", "vector"),
+    (
+        "gd.curvature.GaussNewtonOperator(bowl, w).mv(w)",
+        "problem",
+        "no predict, no loss or no data",
+    ),
+    ("gd.curvature.HessianOperator(sum, zeros(5000)).as_matrix()", "as_matrix", "expected at most"),
+    ("gd.curvature.PreconditionedHessian(bowl, w, zeros(3))", "preconditioner"),
+    ("gd.curvature.hessian_trace(bowl, key=key)", "params"),
+    ("gd.curvature.hessian_trace(gd.curvature.HessianOperator(bowl, w), w, key=key)", "params"),
+    ("gd.curvature.preconditioner(optax.sgd)", "make_optimizer", "has no preconditioner"),
+    ("gd.curvature.preconditioner(partial(optax.rmsprop, centered=True))", "centered"),
+    ("gd.curvature.preconditioner(optax.adam)(())", "preconditioner", "0 averages of squared"),
+    ("gd.curvature.stability_threshold(0.1, partial(optax.sgd, momentum=1.0))", "momentum"),
+    ("gd.curvature.stability_threshold(0.1, partial(optax.adam, b1=1.0))", "b1"),
+    (
+        "gd.curvature.stability_threshold(0.1, partial(optax.adamw, weight_decay=VALUE))",
+        "weight_decay",
+        "-1.0, 22.5",
+    ),
+    ("gd.curvature.stability_threshold(0.1, partial(optax.adamw, mask={'a': False}))", "mask"),
+    (
+        "gd.curvature.stability_threshold(0.1, VALUE)",
+        "make_optimizer",
+        "partial(optax.sgd, 0.1), partial(optax.adam, momentum=0.9), optax.lion",
+    ),
+    (
+        "gd.curvature.stability_threshold("
+        "0.1, partial(gd.descent.non_euclidean_descent, scaled=False))",
+        "scaled",
+        "expected True; the limit of steps of fixed length",
+    ),
+    (
+        "gd.sweep(bowl, ax, 1, metrics={'a': gd.curvature.largest_eigenvalues_metric(bowl, 3)})",
+        "count",
+    ),
+    (
+        "gd.sweep(bowl, ax, 1, make_optimizer=optax.adam, "
+        "metrics={'a': gd.curvature.critical_sharpness_metric(bowl)})",
+        "opt_state",
+    ),
+    (
+        "gd.sweep(bowl, ax, 1, make_optimizer=optax.contrib.schedule_free_sgd, metrics="
+        "{'a': gd.curvature.critical_sharpness_metric(bowl, optax.contrib.schedule_free_sgd)})",
+        "critical_sharpness_metric",
+        "schedule-free",
+    ),
+    ("gd.curvature.locate_entries(v, jnp.array([0]), network=network)", "widths"),
+    (
+        "gd.curvature.locate_entries("
+        "network.init(key), jnp.array([0]), network=network, image_shape=(3, 3))",
+        "image_shape",
+    ),
+    (
+        "gd.flows.distance_from_flow(bowl, w, learning_rates=VALUE, times=[1.0])",
+        "learning_rates",
+        "['a'], [], [0.1, 0.0]",
+    ),
+    (
+        "gd.flows.distance_from_flow(bowl, w, learning_rates=[0.3], times=VALUE)",
+        "times",
+        "[-1.0], [0.5]",
+    ),
     # Minima, figures, pages
     ("gd.minima.count_minima(None, w, key=key)", "problem"),
     ("gd.minima.count_minima(lambda w: w[0], w[None], key=key)", "problem"),
@@ -468,7 +530,6 @@ CALLS = (
     ("gd.flows.gradient_flow(bowl, w, times=[1.0], max_steps='x')", "max_steps"),
     ("gd.flows.gradient_flow(bowl, w, times=[1.0], rtol=10**30)", "rtol"),
     ("gd.flows.gradient_flow(bowl, 'x', times=[1.0])", "params"),
-    ("gd.flows.distance_from_flow(bowl, w, learning_rates=['a'], times=[1.0])", "learning_rates"),
     ("gd.volumes.finite_temperature_coefficient(net, v, key=3)", "key"),
     # Other invalid values
     ("gd.descend(bowl, sgd, w, 5, key=key, eval_params_fn=lambda s, p: 3)", "eval_params_fn"),

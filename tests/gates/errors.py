@@ -18,6 +18,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def prepare() -> dict[str, Any]:
     return {
         **{"gd": gd, "jax": jax, "jnp": jnp, "numpy": np, "optax": optax, "Path": Path},
         **{"__file__": __file__, "nan": math.nan, "inf": math.inf, "zeros": zeros},
+        "partial": partial,
         **{"bowl": bowl, "net": net, "w": w, "v": net.init(jax.random.key(0))},
         **{"ax": gd.axes(learning_rate=[0.1]), "grid": grid, "apart": gd.zip_axes(seed=[1])},
         **{"zipped": gd.zip_axes(learning_rate=[0.1]), "summed": summed},
