@@ -33,7 +33,7 @@ from gdjax.plots import (
     training,
     volumes,
 )
-from gdjax.plots.style import figure_of
+from gdjax.plots.axes import figure_of
 from gdjax.stores import open_dataset
 from gdjax.sweeps.learning_rate import LearningRateResult
 from gdjax.volumes.basin_volume import BasinVolume

@@ -1,4 +1,5 @@
 from . import animations as animations
+from . import axes as axes
 from . import barriers as barriers
 from . import basin_maps as basin_maps
 from . import coordinates as coordinates

@@ -5,17 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    CYCLE,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    log_scale,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import log_scale, styled_axes
+from gdjax.plots.style import BLACK, BLUE, CYCLE, VERMILLION, Figure, label_log_axis, style
 
 TIME = "time, learning rate · steps"
 

@@ -13,18 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, LogNorm, Normalize, PowerNorm
 
-from gdjax.plots.style import (
-    BLACK,
-    CYCLE,
-    GREY,
-    VERMILLION,
-    Figure,
-    figure_of,
-    label_log_axis,
-    log_scale,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import figure_of, log_scale, styled_axes
+from gdjax.plots.style import BLACK, CYCLE, GREY, VERMILLION, Figure, label_log_axis, style
 
 COST = "cost, mean over samples"
 COLORMAP = "GnBu_r"  # low costs are drawn dark

@@ -5,17 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    note_if_empty,
-    style,
-)
+from gdjax.plots.axes import note_if_empty
+from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, Figure, label_log_axis, style
 from gdjax.plots.sweeps import quantiles
 
 

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from gdjax.plots.style import BLACK, CYCLE, GREY, figure_of, styled_axes
+from gdjax.plots.axes import figure_of, styled_axes
+from gdjax.plots.style import BLACK, CYCLE, GREY
 
 LEVELS = 18
 MINIMUM_COLORS = CYCLE[:-1]  # black is reserved for divergence

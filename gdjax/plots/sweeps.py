@@ -7,28 +7,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    CYCLE,
-    GREEN,
-    SEQUENTIAL,
-    SKY,
-    VERMILLION,
-    Figure,
-    figure_of,
-    log_scale,
-    note_if_empty,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import figure_of, log_scale, note_if_empty, styled_axes
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
@@ -139,7 +126,7 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
     if not compared:
         label = " and ".join(seeds) or "run"
         cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
-        drawn: Any = curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
+        drawn: Any = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
     else:
         cost = _final(runs.cost, seeds)
         names = runs.outcome.attrs["flag_meanings"].split()
@@ -301,26 +288,9 @@ def _lowest(medians):
     return np.unravel_index(lowest, medians.shape)
 
 
-def curves(
-    step: Int[np.ndarray, " records"],
-    cost: Float[np.ndarray, "runs records"],
-    *,
-    baseline: float | None = None,
-    label: str = "run",
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the cost of each run against the step, and the median over runs.
-
-    Args:
-        step: step number of each record.
-        cost: cost of each run at each record; +inf once the run has diverged.
-        baseline: cost of the best constant prediction.
-        label: name of the setting that differs between the runs.
-        title: axes title; by default, it states the range of final costs.
-        ax: axes to draw into; None creates a new figure.
-    """
-    with styled_axes(ax, (8, 4.8)) as axes:
+def _curves(step, cost, *, baseline, label, title):
+    """Draw the cost of each run [runs, records] against the step, and the median over runs."""
+    with styled_axes(None, (8, 4.8)) as axes:
         alpha = max(0.08, min(0.7, 10 / len(cost)))
         for number, values in enumerate(cost):
             axes.plot(
@@ -367,9 +337,9 @@ def _maps(cost, stalled, compared, *, baseline, title):
     rest = [name for name in compared if name not in largest]
     settings = {name: Setting(name, cost[name].values) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
-    draw = partial(map_by_settings, settings[rows], settings[columns])
+    draw = partial(_map, settings[rows], settings[columns])
     if not rest:
-        return draw(cost, stalled, baseline=baseline, title=title)
+        return draw(cost, stalled, None, title, baseline=baseline)
     panels = list(np.ndindex(cost.shape[: len(rest)]))
     if len(panels) > MAX_MAPS:
         raise ValueError(
@@ -386,35 +356,18 @@ def _maps(cost, stalled, compared, *, baseline, title):
         for axes, at in zip(grid.flat, panels, strict=False):
             chosen = zip(rest, at, strict=True)
             name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
-            draw(cost[at], stalled[at], norm=_cost_norm(cost), title=name, ax=axes)
+            draw(cost[at], stalled[at], _cost_norm(cost), name, ax=axes)
         _cost_bar(grid.flat[0].collections[0], cost, baseline, ax=grid)
         if title:
             figure.suptitle(title)
     return figure
 
 
-def map_by_settings(
-    rows: Setting,
-    columns: Setting,
-    cost: Float[np.ndarray, "rows columns runs"],
-    stalled: Bool[np.ndarray, "rows columns runs"] | None = None,
-    *,
-    baseline: float | None = None,
-    norm: Normalize | None = None,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the median final cost on the grid of two settings; black if infinite.
+def _map(rows, columns, cost, stalled, norm, title, *, baseline=None, ax=None):
+    """Draw the median final cost [rows, columns, runs] on the grid of two settings.
 
-    Args:
-        rows: setting along the vertical axis, with ascending values.
-        columns: setting along the horizontal axis, with ascending values.
-        cost: final cost of each run; +inf if it diverged.
-        stalled: whether each run stalled; a circle marks cells in which at least half stalled.
-        baseline: cost of the best constant prediction, drawn as a line in the color bar.
-        norm: color scale of several maps; None computes that of this map, and adds a color bar.
-        title: axes title; by default, it names the settings with the lowest median cost.
-        ax: axes to draw into; None creates a new figure.
+    Diverged cells are black, and a circle marks cells in which at least half of the runs stalled.
+    `norm` is the color scale of several maps; None computes that of this map, and adds a color bar.
     """
     half = _medians(cost)
     scale: Any = _cost_norm(cost) if norm is None else norm
@@ -430,7 +383,7 @@ def map_by_settings(
         )
         rows.on(axes, "y")
         columns.on(axes, "x")
-        if stalled is not None and (mostly := np.mean(stalled, axis=2) >= 0.5).any():
+        if (mostly := np.mean(stalled, axis=2) >= 0.5).any():
             i, j = np.nonzero(mostly)
             centers = columns.positions[j], rows.positions[i]
             axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)

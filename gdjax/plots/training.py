@@ -13,6 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
+from gdjax.plots.axes import log_scale, note_if_empty
 from gdjax.plots.style import (
     BLACK,
     BLUE,
@@ -22,8 +23,6 @@ from gdjax.plots.style import (
     VERMILLION,
     Figure,
     label_log_axis,
-    log_scale,
-    note_if_empty,
     style,
 )
 from gdjax.plots.sweeps import BASELINE
