@@ -138,10 +138,10 @@ def figures(
         residuals=spectrum.extremes.residuals,
     )
     # The smallest eigenvalues come last and have no rank from the largest.
-    ranked = [
-        plots.RankedEigenvalues(name, pairs.values[:largest], pairs.residuals[:largest])
+    ranked = {
+        name: (pairs.values[:largest], pairs.residuals[:largest])
         for name, pairs in {"whole": spectrum.extremes, **spectrum.parts}.items()
-    ]
+    }
     return {
         "density": plots.densities([panel]),
         "ranks": plots.ranks(
