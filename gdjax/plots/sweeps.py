@@ -132,16 +132,10 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
         if len(compared) == 1:
-            accuracy = runs.get("test_accuracy")
-            drawn = outcomes_by_setting(
-                Setting(compared[0], runs[compared[0]].values),
-                None if accuracy is None else _final(accuracy, seeds).transpose(..., RUN).values,
-                cost.transpose(..., RUN).values,
-                outcome.transpose(..., RUN).values,
-                outcomes=names,
-                baseline=baseline,
-                title=title,
-            )
+            setting = Setting(compared[0], runs[compared[0]].values)
+            accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
+            options = {"outcomes": names, "baseline": baseline, "title": title}
+            drawn = outcomes_by_setting(setting, accuracy, cost.values, outcome.values, **options)
         else:
             stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
             drawn = _maps(cost, stalled, compared, baseline=baseline, title=title)
@@ -180,8 +174,10 @@ def _by_settings(runs):
 
 
 def _stack(variable, seeds):
-    """Replace the dimensions of seeds by RUN."""
-    return variable.stack({RUN: seeds}, create_index=False) if seeds else variable.expand_dims(RUN)
+    """Replace the dimensions of seeds by a last dimension RUN."""
+    if not seeds:
+        return variable.expand_dims({RUN: 1}, -1)
+    return variable.stack({RUN: seeds}, create_index=False).transpose(..., RUN)
 
 
 def _final(variable, seeds):
@@ -231,12 +227,11 @@ def outcomes_by_setting(
         note_if_empty(above[-1], cost)
         lowest = _lowest(quantiles(cost)[1])
         median = "median " * (cost.shape[1] > 1)
-        default_title = (
-            f"Lowest {median}training cost at {setting.label} {setting.names[lowest[0]]}"
-            if lowest
-            else NONE_FINITE
-        )
-        above[0].set_title(title or default_title)
+        summary = NONE_FINITE
+        if lowest:
+            name = setting.names[lowest[0]]
+            summary = f"Lowest {median}training cost at {setting.label} {name}"
+        above[0].set_title(title or summary)
         if cost.shape[1] > 1 and lowest:
             above[0].legend(loc="best")
         if baseline is not None:
@@ -449,7 +444,7 @@ def compared(tree: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
                 f"{name} compares {', '.join(compared)}, but the figure shows one setting; choose "
                 f"one value of the others: tree.sel({compared[-1]}=...)"
             )
-        costs[name] = np.atleast_2d(_final(runs.cost, seeds).transpose(..., RUN).values)
+        costs[name] = np.atleast_2d(_final(runs.cost, seeds).values)
         settings[name] = Setting(compared[0], runs[compared[0]].values) if compared else None
     best = min(costs, key=lambda name: float(np.min(quantiles(costs[name])[1])))
     with styled_axes(ax, (8, 5)) as axes:
