@@ -4,26 +4,18 @@ A minimum has the same color in all maps of a function.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gdjax.plots.style import BLACK, GREY, Figure, style
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface, basin_image, critical_point_handles
 
 MANY = 12  # number of minima above which only minima are marked, by small white dots
-
-
-class _Codes(NamedTuple):
-    """Codes of starts that do not end at a critical point."""
-
-    not_arrived: int
-    diverged: int
 
 
 def basin_maps(
@@ -56,7 +48,7 @@ def basin_maps(
         palette = _palette(ends[0], len(surface.minima))
         for axes, end, setting in zip(panels.ravel(), ends, settings, strict=False):
             darkness = _arrival_rank(dataset.arrived_at.values[setting])
-            image = basin_image(end, palette, **codes._asdict(), darkness=darkness)
+            image = basin_image(end, palette, **codes, darkness=darkness)
             axes.imshow(image, origin="lower", extent=_extent(surface), zorder=0)
             _mark_critical_points(axes, surface, palette)
             axes.set_aspect("equal")
@@ -89,9 +81,10 @@ def _surface(dataset):
 
 
 def _codes(dataset):
+    """Return the codes of starts that do not end at a critical point."""
     attrs = dataset.end.attrs
-    code = dict(zip(attrs["flag_meanings"].split(), attrs["flag_values"], strict=True))
-    return _Codes(code["not_arrived"], code["diverged"])
+    codes = dict(zip(attrs["flag_meanings"].split(), attrs["flag_values"], strict=True))
+    return {name: codes[name] for name in ("not_arrived", "diverged")}
 
 
 def _setting_name(dataset, rate, momentum):
@@ -102,8 +95,7 @@ def _setting_name(dataset, rate, momentum):
 
 def _extent(surface):
     """Return the edges of the outermost cells; starts are the centers of the cells."""
-    half = [np.ptp(a) / (len(a) - 1) / 2 if len(a) > 1 else 0.5 for a in (surface.x, surface.y)]
-    (x, y) = half
+    x, y = (np.ptp(a) / (len(a) - 1) / 2 if len(a) > 1 else 0.5 for a in (surface.x, surface.y))
     return (surface.x[0] - x, surface.x[-1] + x, surface.y[0] - y, surface.y[-1] + y)
 
 
@@ -140,50 +132,34 @@ def _arrival_rank(arrived_at):
 
 
 def _mark_critical_points(axes, surface, palette):
-    few = len(surface.minima) <= MANY
+    outline = {"markeredgecolor": BLACK, "zorder": 5}
+    if len(surface.minima) > MANY:
+        dots = {"color": "white", "markersize": 4, "markeredgewidth": 0.6}
+        axes.plot(*surface.minima.T, ".", **dots, **outline)
+        return
     for point, color in zip(surface.minima, palette, strict=False):
-        axes.plot(
-            *point,
-            "*" if few else ".",
-            color=color if few else "white",
-            markersize=17 if few else 4,
-            markeredgecolor=BLACK,
-            markeredgewidth=1.0 if few else 0.6,
-            zorder=5,
-        )
-    if few:
-        for points, marker in ((surface.saddles, "X"), (surface.maxima, "^")):
-            axes.plot(
-                *np.reshape(points, (-1, 2)).T, marker, color="white", markeredgecolor=BLACK,
-                markersize=9, zorder=5,
-            )  # fmt: skip
+        axes.plot(*point, "*", color=color, markersize=17, **outline)
+    for points, marker in ((surface.saddles, "X"), (surface.maxima, "^")):
+        axes.plot(*np.reshape(points, (-1, 2)).T, marker, color="white", markersize=9, **outline)
 
 
 def _handles(surface, ends, codes):
-    few = len(surface.minima) <= MANY
     minimum, saddle, maximum = critical_point_handles()
-    if not few:
-        minimum = Line2D(
-            [], [], marker=".", markersize=14, label="minimum", linestyle="none", color="white",
-            markeredgecolor=BLACK,
-        )  # fmt: skip
     handles: list[Artist] = [minimum]
-    if few and len(surface.saddles):
-        handles.append(saddle)
-    if few and len(surface.maxima):
-        handles.append(maximum)
-    arrived_elsewhere = (ends < 0) & (ends != codes.diverged) & (ends != codes.not_arrived)
-    others = (
-        (ends == codes.diverged, BLACK, "diverged"),
-        (ends == codes.not_arrived, "white", "not arrived"),
-        (arrived_elsewhere, (0.62, 0.62, 0.62), "at no minimum"),
+    if len(surface.minima) > MANY:
+        minimum.set(marker=".", markersize=14)
+    else:
+        others = ((saddle, surface.saddles), (maximum, surface.maxima))
+        handles += [handle for handle, points in others if len(points)]
+    outcomes = (
+        (ends == codes["diverged"], BLACK, "diverged"),
+        (ends == codes["not_arrived"], "white", "not arrived"),
+        ((ends < 0) & ~np.isin(ends, list(codes.values())), (0.62, 0.62, 0.62), "at no minimum"),
     )
     handles += [
         Patch(facecolor=color, edgecolor=GREY, label=text)
-        for where, color, text in others
+        for where, color, text in outcomes
         if where.any()
     ]
-    late = Patch(
-        facecolor="none", edgecolor="none", label="dark: later than other starts of the map"
-    )
-    return [*handles, late]
+    late = "dark: later than other starts of the map"
+    return [*handles, Patch(facecolor="none", edgecolor="none", label=late)]

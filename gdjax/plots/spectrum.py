@@ -110,13 +110,8 @@ def _draw_density(axes: Axes, panel: DensityPanel, bottom: float) -> None:
     if_zero = peak * np.exp(-((panel.at / panel.bandwidth) ** 2) / 2)
     axes.plot(panel.at, if_zero, "--", color=BLACK, linewidth=1.2, label="if all were 0")
     if panel.size is not None:
-        axes.axhline(
-            _single_height(panel),
-            color=GREY,
-            linestyle=":",
-            linewidth=1.5,
-            label="a single eigenvalue",
-        )
+        label = "a single eigenvalue"
+        axes.axhline(_single_height(panel), color=GREY, linestyle=":", linewidth=1.5, label=label)
     if len(panel.ends):
         axes.errorbar(
             panel.ends,

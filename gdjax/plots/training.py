@@ -192,25 +192,17 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
     """
     with style():
         figure = Figure(figsize=(6.4 * len(matrices), 6.6))
-        for axes, (stage, matrix) in zip(
-            np.ravel(figure.subplots(1, len(matrices), squeeze=False)),
-            matrices.items(),
-            strict=True,
-        ):
+        panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+        for axes, (stage, matrix) in zip(panels, matrices.items(), strict=True):
             classes = len(matrix)
             share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             # The square root makes small numbers of errors visible.
             axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
             if classes <= 20:
                 for row, column in np.argwhere(matrix > 0):
-                    axes.text(
-                        column,
-                        row,
-                        f"{matrix[row, column]}",
-                        ha="center",
-                        va="center",
-                        color="white" if share[row, column] > 0.3 else BLACK,
-                    )
+                    color = "white" if share[row, column] > 0.3 else BLACK
+                    count = str(matrix[row, column])
+                    axes.text(column, row, count, ha="center", va="center", color=color)
                 axes.set_xticks(np.arange(classes))
                 axes.set_yticks(np.arange(classes))
             axes.spines[:].set_visible(False)
