@@ -21,7 +21,6 @@ from gdjax.flows.gradient_flow import Flow, FlowDistance
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
-    basin_maps,
     coordinates,
     flows,
     gradients,
@@ -29,6 +28,7 @@ from gdjax.plots import (
     minima,
     spectrum,
     stability,
+    surfaces,
     sweeps,
     training,
     volumes,
@@ -58,7 +58,7 @@ FIGURES: tuple[tuple[str, type | str, Callable[..., Any]], ...] = (
     ("line, plane", "slice", landscapes.line_or_plane),
     ("trajectory_plane", "trajectory_plane", landscapes.trajectory),
     ("count_minima", "census", minima.frequencies),
-    ("basins_of_attraction", "basins", basin_maps.basin_maps),
+    ("basins_of_attraction", "basins", surfaces.basin_maps),
     ("pairwise_barriers", PairwiseBarriers, barriers.pairwise_barriers),
     ("extreme_eigenpairs", Eigenpairs, spectrum.eigenvalues),
     ("spectral_density", SpectralDensity, spectrum.density),

@@ -224,7 +224,7 @@ def numbers(census: Any) -> dict[str, Any]:
 
 def figures(data: Any, basins: Any = None) -> dict[str, Any]:
     """Draw a census: shares of minima, their map and barriers, and basins."""
-    from gdjax.plots import barriers, basin_maps, minima
+    from gdjax.plots import barriers, minima, surfaces
 
     drawn: dict[str, Any] = {}
     if data.sizes["minimum"] and data["count"].max() > 1:
@@ -235,7 +235,7 @@ def figures(data: Any, basins: Any = None) -> dict[str, Any]:
         drawn["barriers"] = barriers.pairwise_barriers(data, unit="minimum", title=title)
     if basins is not None:
         title = f"{basins.attrs['formula']}: minimum reached from each start"
-        drawn["basins"] = basin_maps.basin_maps(basins, title=title)
+        drawn["basins"] = surfaces.basin_maps(basins, title=title)
     return drawn
 
 
