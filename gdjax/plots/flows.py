@@ -63,8 +63,7 @@ def central_flow(flow: Any, *, title: str = "") -> Figure:
     with style():
         figure = Figure(figsize=(8, 7))
         top, bottom = figure.subplots(2, 1, sharex=True)
-        mean = np.asarray(flow.mean_cost)
-        _plot_cost(top, time, mean, VERMILLION, "mean over the oscillations")
+        _plot_cost(top, time, np.asarray(flow.mean_cost), VERMILLION, "mean over the oscillations")
         _plot_cost(top, time, np.asarray(flow.cost), BLUE, "at the center")
         top.legend()
         top.set_title(title or "Central flow")

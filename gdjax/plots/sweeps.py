@@ -288,10 +288,8 @@ def _curves(step, cost, *, baseline, label, title):
     with styled_axes(None, (8, 4.8)) as axes:
         alpha = max(0.08, min(0.7, 10 / len(cost)))
         for number, values in enumerate(cost):
-            axes.plot(
-                step, _finite(values), color=BLUE, linewidth=1, alpha=alpha,
-                label=None if number else f"one {label}",
-            )  # fmt: skip
+            one = None if number else f"one {label}"
+            axes.plot(step, _finite(values), color=BLUE, linewidth=1, alpha=alpha, label=one)
         if len(cost) > 1:
             median = quantiles(cost.T)[1]
             axes.plot(step, _finite(median), color=VERMILLION, label="median")
@@ -319,10 +317,8 @@ def _final_range(costs):
     low, high = finite.min(), finite.max()
     end = f"{low:.3g}" if len(finite) == 1 else f"{low:.3g} to {high:.3g}"
     diverged = np.sum(np.isposinf(costs))
-    return (
-        f"{len(finite)} run{'s end' if len(finite) > 1 else ' ends'} at a cost of {end}"
-        + f", {diverged} diverged" * bool(diverged)
-    )
+    count = f"{len(finite)} runs end" if len(finite) > 1 else "1 run ends"
+    return f"{count} at a cost of {end}" + f", {diverged} diverged" * bool(diverged)
 
 
 def _maps(cost, stalled, compared, *, baseline, title):
@@ -498,8 +494,7 @@ def curves_by_setting(
         axes.set_xlabel("epoch")
         axes.set_ylabel("training cost, median over seeds")
         log_scale(axes, values)
-        bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes)
-        bar.set_label(setting_label)
+        bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes, label=setting_label)
         bar.ax.minorticks_off()
     return axes
 
